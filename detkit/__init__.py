@@ -1,0 +1,3 @@
+"""detkit: detectors composed from registered parts."""
+
+__version__ = '0.1.0'

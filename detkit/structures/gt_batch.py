@@ -1,0 +1,63 @@
+"""``GtBatch``: the ground truth of a batch as padded tensors, what a head's ``loss`` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class GtBatch:
+    """Ground truth of B images, padded to the largest object count M of the batch (M may be 0).
+
+    ``M`` and ``flat_index`` are known on the CPU before anything reaches a GPU, so that a loss need never ask
+    the device for a count.
+
+    Attributes:
+        labels: ``(B, M)`` int64, -1 where padded.
+        bboxes: ``(B, M, 4)`` float32 xyxy in pixels of the batch's images, 0 where padded.
+        valid: ``(B, M)`` bool.
+        flat_index: ``(N,)`` int64, the valid positions in the flattened ``B * M``, ascending.
+        img_shapes: ``(B, 2)`` int64 (h, w) before padding to the batch's size.
+        masks: either the overlap index map ``(B, h, w)`` uint8 or int16 (0 background, i + 1 the i-th box, smaller objects
+            on top) or ``(B, M, h, w)`` bool; h and w are the image's divided by the pipeline's mask stride.
+        keypoints: ``(B, M, K, 3)`` float32 x, y in pixels and visibility.
+        rbboxes: ``(B, M, 5)`` float32.
+        class_labels: ``(B,)`` int64, of whole images.
+    """
+
+    labels: Tensor
+    bboxes: Tensor
+    valid: Tensor
+    flat_index: Tensor
+    img_shapes: Tensor
+    masks: Tensor | None = None
+    keypoints: Tensor | None = None
+    rbboxes: Tensor | None = None
+    class_labels: Tensor | None = None
+
+    @property
+    def batch_size(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def max_instances(self) -> int:
+        """M, the padded number of objects."""
+        return self.labels.shape[1]
+
+    @property
+    def num_instances(self) -> int:
+        """N, the number of real objects in the batch."""
+        return self.flat_index.shape[0]
+
+    def _map(self, function) -> GtBatch:
+        changed = {f.name: function(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None}
+        return replace(self, **changed)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> GtBatch:
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> GtBatch:
+        return self._map(lambda t: t.pin_memory())

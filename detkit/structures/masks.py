@@ -1,0 +1,1 @@
+"""``InstanceMasks``: predicted masks, each kept only inside its box."""
