@@ -1,0 +1,36 @@
+"""The errors that detkit raises for mistakes a user can correct. Command lines print their text alone, without a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'DetkitError', 'nearest']
+
+
+class DetkitError(Exception):
+    """A mistake a user can correct. Its text says what was wrong, where, what was expected, and what to do."""
+
+
+class ConfigError(DetkitError):
+    """A config file, or an option given on the command line, is wrong."""
+
+
+class DataError(DetkitError):
+    """A folder, an annotation file or an image is missing or wrong."""
+
+
+class CheckpointError(DetkitError):
+    """A checkpoint is missing, truncated, foreign, or does not fit the model."""
+
+
+def nearest(name: object, choices: Iterable[str], count: int = 3) -> str:
+    """A hint at the names closest to ``name``, to be appended to an error's text.
+
+    Returns:
+        ``" Did you mean 'a' or 'b'?"`` (with its leading space), or an empty string when nothing is close.
+    """
+    by_lower_case = {str(choice).lower(): str(choice) for choice in choices}
+    found = [by_lower_case[key] for key in get_close_matches(str(name).lower(), by_lower_case, n=count, cutoff=0.6)]
+    if not found:
+        return ''
+    quoted = [repr(choice) for choice in found]
+    return f' Did you mean {" or ".join(quoted)}?'

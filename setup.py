@@ -1,0 +1,52 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def read_version() -> str:
+    for line in (ROOT / 'detkit' / '__init__.py').read_text(encoding='utf-8').splitlines():
+        if line.startswith('__version__'):
+            return line.split('=')[1].strip().strip('\'"')
+    raise RuntimeError('detkit/__init__.py defines no __version__')
+
+
+def read_readme() -> str:
+    readme = ROOT / 'README.md'
+    return readme.read_text(encoding='utf-8') if readme.is_file() else ''
+
+
+setup(
+    name='detkit',
+    version=read_version(),
+    description='Detectors composed from registered parts: train, test and compare from one config file',
+    long_description=read_readme(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['detkit', 'detkit.*']),
+    python_requires='>=3.10',
+    install_requires=[
+        'torch>=2.2',
+        'torchvision>=0.17',
+        'mmengine>=0.10.7',
+        'numpy',
+        'opencv-python',
+        'pycocotools',
+        'scipy',
+        'terminaltables',
+    ],
+    extras_require={
+        'test': ['pytest>=7', 'ruff'],
+        'docs': ['mkdocs'],
+        'export': ['onnx', 'onnxruntime'],
+    },
+    classifiers=[
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

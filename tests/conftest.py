@@ -1,0 +1,35 @@
+"""What every test shares: few threads, and the place of real pictures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before torch and OpenCV are imported: tests are small, and several may run at once.
+os.environ.setdefault('OMP_NUM_THREADS', '2')
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    """The repository's root."""
+    return REPO
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """The folder of real sample sets (coco8-seg, coco128, ...); the test is skipped where there is none."""
+    root = Path(os.environ.get('DETKIT_TEST_DATA', REPO.parent / 'shared' / 'data'))
+    if not root.is_dir():
+        pytest.skip(f'no real data in {root}; set DETKIT_TEST_DATA to a folder that holds coco8-seg and coco128')
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    """Keep torch at two threads, so that sums are the same on any machine that runs the tests."""
+    import torch
+
+    if torch.get_num_threads() > 2:
+        torch.set_num_threads(2)
