@@ -1,0 +1,110 @@
+"""Wall time of a whole training run of detkit against ultralytics: process start to last checkpoint.
+
+    pip install ultralytics
+    python benchmarks/train_job.py --images 64 --epochs 3
+
+Both train the same network from scratch on the same rendered pictures (drawn here first, not counted), at the same
+size, batch, optimiser, worker count and augmentation, write their checkpoints and validate once at the end. The two
+take turns, ``--rounds`` times. By default both get ``--threads``; ``--as-shipped`` leaves the number to each project.
+The seconds per image, start-up and validation not counted, come from runs of one epoch and of ``--epochs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PEER = """
+import sys
+import torch
+import ultralytics.utils.torch_utils as torch_utils
+from ultralytics import YOLO
+data, epochs, img_size, batch_size, workers, threads, project, model = sys.argv[1:]
+if threads != 'shipped':
+    torch_utils.NUM_THREADS = int(threads)  # what its device selection hands to torch
+YOLO(model).train(
+    data=data, epochs=int(epochs), imgsz=int(img_size), batch=int(batch_size), workers=int(workers), device='cpu',
+    optimizer='AdamW', lr0=1e-3, nbs=int(batch_size), plots=False, val=False, project=project, name='peer')
+print('torch threads:', torch.get_num_threads())
+"""
+
+
+def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
+    options = {
+        'data_root': data, 'batch_size': args.batch_size, 'num_workers': args.workers, 'img_size': args.img_size,
+        'train_repeats': 1, 'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs,
+    }
+    return [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py'),
+            '--work-dir', str(out), '--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+
+
+def ultralytics_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
+    suffix = '-seg' if args.task == 'seg' else ''
+    threads = 'shipped' if args.as_shipped else str(args.threads)
+    return [sys.executable, '-c', PEER, str(data / 'data.yaml'), str(epochs), str(args.img_size), str(args.batch_size),
+            str(args.workers), threads, str(out), f'yolov8{args.size}{suffix}.yaml']
+
+
+def timed(name: str, command: list[str], args: argparse.Namespace, log: Path) -> float:
+    """Seconds of a whole process; its output goes to ``log``, shown if it fails."""
+    environment = dict(os.environ)
+    if not args.as_shipped:
+        environment['OMP_NUM_THREADS'] = str(args.threads)
+    start = time.perf_counter()
+    with log.open('w') as stream:
+        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, env=environment, cwd=ROOT).returncode
+    if code:
+        sys.exit(f'{name} failed with exit code {code}:\n{log.read_text()[-3000:]}')
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
+    parser.add_argument('--size', choices=list('nsmlx'), default='n')
+    parser.add_argument('--images', type=int, default=64, help='training pictures')
+    parser.add_argument('--epochs', type=int, default=3)
+    parser.add_argument('--rounds', type=int, default=2)
+    parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--img-size', type=int, default=640)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--as-shipped', action='store_true')
+    args = parser.parse_args()
+
+    from detkit.datasets.class_names import COCO80
+    from detkit.datasets.render_samples import render_coco8_seg
+    commands = {'detkit': detkit_command, 'ultralytics': ultralytics_command}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, 'data')
+        render_coco8_seg(data, num_train=args.images, num_val=8)
+        names = '\n'.join(f'  {number}: {name}' for number, name in enumerate(COCO80))
+        (data / 'data.yaml').write_text(f'path: {data}\ntrain: images/train\nval: images/val\nnames:\n{names}\n')
+        whole: dict[str, list[float]] = {name: [] for name in commands}
+        single: dict[str, list[float]] = {name: [] for name in commands}
+        for turn in range(args.rounds):
+            for name, make in commands.items():
+                for epochs, seconds in ((1, single), (args.epochs, whole)):
+                    out = Path(folder, f'{name}-{turn}-{epochs}')
+                    seconds[name].append(timed(name, make(args, data, epochs, out), args, Path(folder, 'log.txt')))
+    per_image = {}
+    for name in commands:
+        job, start = statistics.median(whole[name]), statistics.median(single[name])
+        per_image[name] = (job - start) / (args.epochs - 1) / args.images
+        print(f'{name:12s} whole job {job:.1f} s (spread {max(whole[name]) - min(whole[name]):.1f}), '
+              f'of one epoch {start:.1f} s; {per_image[name]:.3f} s/image in further epochs')
+    whole_ratio = statistics.median(whole['ultralytics']) / statistics.median(whole['detkit'])
+    print(f"detkit is {whole_ratio:.2f} times as fast as ultralytics over the whole job, "
+          f"{per_image['ultralytics'] / per_image['detkit']:.2f} times per image")
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,171 @@
+"""Seconds per training step of detkit against ultralytics, on the same synthetic batch, side by side.
+
+    pip install ultralytics
+    python benchmarks/train_step.py --batch-size 4 --threads 2
+
+A step is what each project's trainer does with a batch that lies in memory: forward, loss, backward, gradient
+clipping, optimiser, EMA. Each side lives in its own process; the two take turns step by step, so that a noisy machine
+hits both alike, and the ratio is that of their medians. ``--as-shipped`` leaves the number of threads to each project.
+
+ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has it (``--no-amp`` for float32).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_CLASSES = 80
+OBJECTS_PER_IMAGE = 10
+
+
+def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
+    """Random pixels with rectangular objects: images (B, 3, H, W) uint8, xyxy boxes in pixels, overlap index masks."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size, 3, img_size, img_size), dtype=np.uint8)
+    centres = rng.uniform(.2, .8, (batch_size, OBJECTS_PER_IMAGE, 2))
+    halves = rng.uniform(.02, .18, (batch_size, OBJECTS_PER_IMAGE, 2))
+    order = np.argsort(-halves.prod(-1), axis=1)  # large objects first, so that small ones end on top
+    centres, halves = (np.take_along_axis(a, order[..., None], 1) for a in (centres, halves))
+    bboxes = np.concatenate([centres - halves, centres + halves], -1) * img_size
+    masks = np.zeros((batch_size, img_size // 4, img_size // 4), np.uint8)
+    for image, boxes in enumerate((bboxes / 4).round().astype(int)):
+        for number, (x0, y0, x1, y1) in enumerate(boxes):
+            masks[image, y0:y1, x0:x1] = number + 1
+    labels = rng.integers(0, NUM_CLASSES, (batch_size, OBJECTS_PER_IMAGE))
+    return dict(images=images, bboxes=bboxes.astype(np.float32), masks=masks, labels=labels)
+
+
+def ultralytics_step(args: argparse.Namespace):
+    """A function that does one training step of ultralytics' network as its trainer does."""
+    import torch
+    from ultralytics.cfg import get_cfg
+    from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+    from ultralytics.utils.torch_utils import ModelEMA
+    if not args.as_shipped:
+        torch.set_num_threads(args.threads)
+    cls, suffix = (SegmentationModel, '-seg') if args.task == 'seg' else (DetectionModel, '')
+    model = cls(f'yolov8{args.size}{suffix}.yaml', ch=3, nc=NUM_CLASSES, verbose=False).train()
+    model.args = get_cfg()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    ema = ModelEMA(model)
+    data = synthetic_batch(args.batch_size, args.img_size)
+    bboxes = data['bboxes'].reshape(-1, 4) / args.img_size
+    bboxes = np.concatenate([(bboxes[:, :2] + bboxes[:, 2:]) / 2, bboxes[:, 2:] - bboxes[:, :2]], 1)
+    images = torch.from_numpy(data['images'])
+    batch = dict(
+        batch_idx=torch.arange(args.batch_size).repeat_interleave(OBJECTS_PER_IMAGE).float(),
+        cls=torch.from_numpy(data['labels']).reshape(-1, 1).float(), bboxes=torch.from_numpy(bboxes).float(),
+        masks=torch.from_numpy(data['masks']).float())
+
+    def step() -> float:
+        loss, _ = model(dict(batch, img=images.float() / 255))
+        loss.sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.)
+        optimizer.step()
+        optimizer.zero_grad()
+        ema.update(model)
+        return float(loss.sum())
+
+    return step
+
+
+def detkit_step(args: argparse.Namespace):
+    """The same of detkit: its runner's own step function on the model a config describes."""
+    import torch
+
+    from detkit.config import load_config
+    from detkit.engine.ema import ModelEMA
+    from detkit.engine.optim_constructor import build_optim_wrapper
+    from detkit.registry import MODELS
+    from detkit.structures.gt_batch import GtBatch
+    if not args.as_shipped:
+        torch.set_num_threads(args.threads)
+    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py',
+                      {'optim_wrapper.amp': str(args.amp)})
+    model = MODELS.build(cfg.model).to(memory_format=torch.channels_last).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    ema = ModelEMA(model)
+    data = synthetic_batch(args.batch_size, args.img_size)
+    valid = torch.ones(args.batch_size, OBJECTS_PER_IMAGE, dtype=torch.bool)
+    gt = GtBatch(
+        labels=torch.from_numpy(data['labels']), bboxes=torch.from_numpy(data['bboxes']), valid=valid,
+        flat_index=torch.arange(valid.numel()), masks=torch.from_numpy(data['masks']) if args.task == 'seg' else None,
+        img_shapes=torch.full((args.batch_size, 2), args.img_size))
+    batch = dict(inputs=torch.from_numpy(data['images']), gt=gt, data_samples=None)
+
+    def step() -> float:
+        losses = model.train_step(batch, optim_wrapper=optim_wrapper)
+        ema.update(model)
+        return float(losses['loss'])
+
+    return step
+
+
+def serve(args: argparse.Namespace) -> None:
+    """In a child process: a step for every line that comes, its seconds back."""
+    step = {'detkit': detkit_step, 'ultralytics': ultralytics_step}[args.side](args)
+    print('ready', flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        loss = step()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps([time.perf_counter() - start, loss, peak]), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
+    parser.add_argument('--size', choices=list('nsmlx'), default='n')
+    parser.add_argument('--batch-size', type=int, default=4)
+    parser.add_argument('--img-size', type=int, default=640)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
+    parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
+    parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
+    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        serve(args)
+        return
+    sides = {}
+    for name in ('detkit', 'ultralytics'):
+        command = [sys.executable, __file__, *sys.argv[1:], '--side', name]
+        sides[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    peaks = dict.fromkeys(sides, 0.)
+    try:
+        for name, process in sides.items():
+            while (line := process.stdout.readline()) and line.strip() != 'ready':
+                print(line, end='')
+            if not line:
+                sys.exit(f'{name} did not start; its message is above')
+        for number in range(args.steps + 2):
+            for name, process in sides.items():
+                process.stdin.write('step\n')
+                process.stdin.flush()
+                elapsed, _, peaks[name] = json.loads(process.stdout.readline())
+                if number >= 2:
+                    seconds[name].append(elapsed)
+    finally:
+        for process in sides.values():
+            process.kill()
+    for name, values in seconds.items():
+        print(f'{name:12s} {statistics.median(values) / args.batch_size:.4f} s/image '
+              f'(min {min(values) / args.batch_size:.4f}, max {max(values) / args.batch_size:.4f}), '
+              f'peak memory {peaks[name]:.0f} MiB')
+    print(f"detkit is {statistics.median(seconds['ultralytics']) / statistics.median(seconds['detkit']):.2f} "
+          'times as fast as ultralytics')
+
+
+if __name__ == '__main__':
+    main()
