@@ -1,0 +1,25 @@
+"""YOLOv8 detection, size n. Sizes differ in the backbone's and PAN's deepen_factor, widen_factor and max_channels."""
+
+model = dict(
+    type='SingleStageDetector',
+    data_preprocessor=dict(type='DetDataPreprocessor'),
+    backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.25, max_channels=1024),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33)],
+    head=dict(
+        type='YOLOv8Head',
+        reg_max=16,
+        assigner=dict(type='TaskAlignedAssigner', topk=10, alpha=0.5, beta=6.0),
+        bbox_coder=dict(type='DistancePointBBoxCoder', reg_max=16),
+        loss_cls=dict(type='BinaryCrossEntropyLoss', loss_weight=0.5),
+        loss_bbox=dict(type='IoULoss', mode='ciou', loss_weight=7.5),
+        loss_dfl=dict(type='DistributionFocalLoss', loss_weight=1.5),
+        test_cfg=dict(
+            score_thr=0.001,
+            nms_pre=30000,
+            iou_thr=0.7,
+            max_per_img=300,
+            multi_label=True,
+            class_agnostic=False,
+        ),
+    ),
+)

@@ -1,0 +1,5 @@
+"""YOLOv8 instance segmentation, size n: the detector with mask coefficients and prototypes."""
+
+_base_ = './yolov8_det.py'
+
+model = dict(head=dict(type='YOLOv8SegmentHead', loss_mask=dict(type='MaskLoss', loss_weight=7.5)))

@@ -1,0 +1,99 @@
+"""``CSPDarknet``: the backbone of YOLOv5 to YOLOv8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+from ..layers import ConvModule
+
+
+def scale_channels(channels: int, widen_factor: float, max_channels: int | None = None) -> int:
+    """``channels`` capped, times the width factor, rounded up to a multiple of 8."""
+    capped = channels if max_channels is None else min(channels, max_channels)
+    return ceil(capped * widen_factor / 8) * 8
+
+
+def scale_blocks(num_blocks: int, deepen_factor: float) -> int:
+    """``num_blocks`` times the depth factor, rounded, at least 1."""
+    return max(round(num_blocks * deepen_factor), 1)
+
+
+@MODELS.register_module()
+class CSPDarknet(BaseModule):
+    """A strided stem, then stages of one strided convolution and one cross-stage-partial block each.
+
+    ::
+
+        image ── stem /2 ── stage 1 /4 ── stage 2 /8 ── stage 3 /16 ── stage 4 /32
+        index      0            1             2              3              4
+
+    The defaults are YOLOv8's (https://github.com/ultralytics/ultralytics, described in its documentation; no paper).
+
+    Args:
+        deepen_factor: multiplies every stage's number of bottlenecks.
+        widen_factor: multiplies every number of channels (then rounded up to a multiple of 8).
+        max_channels: cap on the channels, before the factor.
+        in_channels: channels of the image.
+        stem_channels: channels of the stem, before the factor.
+        stem_kernel_size: kernel of the stem's convolution.
+        stage_channels: channels of each stage, before the factor.
+        stage_blocks: bottlenecks of each stage, before the factor.
+        block: config of the stages' block; built with ``in_channels, out_channels, num_blocks`` and ``shortcut=True``
+            unless it says otherwise.
+        out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
+        init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
+
+    Attributes:
+        out_channels, out_strides: of the maps returned, fine to coarse.
+
+    Shapes: ``(B, in_channels, H, W)`` to a tuple of ``(B, out_channels[i], H / out_strides[i], W / out_strides[i])``.
+    """
+
+    def __init__(
+        self,
+        deepen_factor: float = 1.0,
+        widen_factor: float = 1.0,
+        max_channels: int | None = 1024,
+        in_channels: int = 3,
+        stem_channels: int = 64,
+        stem_kernel_size: int = 3,
+        stage_channels: Sequence[int] = (128, 256, 512, 1024),
+        stage_blocks: Sequence[int] = (3, 6, 6, 3),
+        block: dict | None = None,
+        out_indices: Sequence[int] = (2, 3, 4),
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(stage_channels) != len(stage_blocks):
+            raise ValueError(f'CSPDarknet: {len(stage_channels)} stage_channels but {len(stage_blocks)} stage_blocks')
+        last = len(stage_blocks)
+        if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(last + 1))):
+            raise ValueError(f'CSPDarknet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … {last}')
+        block = {'type': 'C2f', 'shortcut': True, **(block or {})}
+        widths = [scale_channels(c, widen_factor, max_channels) for c in (stem_channels, *stage_channels)]
+
+        # Half the kernel, less one for an even kernel: 3 -> 1 and 6 -> 2, so that both halve the size.
+        self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=(stem_kernel_size - 1) // 2)
+        self.stages = nn.ModuleList()
+        for index in range(out_indices[-1]):
+            before, after = widths[index : index + 2]
+            num_blocks = scale_blocks(stage_blocks[index], deepen_factor)
+            csp = MODELS.build(dict(in_channels=after, out_channels=after, num_blocks=num_blocks, **block))
+            self.stages.append(nn.Sequential(ConvModule(before, after, 3, stride=2), csp))
+        self.out_indices = tuple(out_indices)
+        self.out_channels = tuple(widths[i] for i in self.out_indices)
+        self.out_strides = tuple(2 ** (i + 1) for i in self.out_indices)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outputs = []
+        for index, layer in enumerate((self.stem, *self.stages)):
+            x = layer(x)
+            if index in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)

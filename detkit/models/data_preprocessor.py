@@ -1,0 +1,129 @@
+"""``DetDataPreprocessor``: moves a batch to the device and makes the images what the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.gt_batch import GtBatch
+from detkit.utils.rng import keyed_rng
+
+
+@MODELS.register_module()
+class DetDataPreprocessor(BaseDataPreprocessor):
+    """Moves, scales, normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
+
+    Args:
+        mean, std: of the channels, in units of the uint8 image; the defaults divide by 255.
+        zero_padding: set what lies beyond an image's own size (``gt.img_shapes``) to 0 after normalising.
+        channels_last: memory layout of the images, and of a detector's weights; faster on CPUs and on GPUs.
+        multi_scale: in training, resize each batch by a factor between these two, e.g. ``(0.5, 1.5)``.
+        multi_scale_interval: iterations between two draws of the factor.
+        size_divisor: the resized batch's height and width are multiples of it.
+        non_blocking: let copies to the device overlap with other work.
+
+    Attributes:
+        seed, iteration: what the multi-scale factor is keyed by. The training loop sets them, so that the factor
+            depends neither on the rank nor on where a run was resumed.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (255.0, 255.0, 255.0),
+        zero_padding: bool = False,
+        channels_last: bool = True,
+        multi_scale: tuple[float, float] | None = None,
+        multi_scale_interval: int = 1,
+        size_divisor: int = 32,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        if len(mean) != len(std):
+            raise ValueError(f'DetDataPreprocessor: {len(mean)} values in mean but {len(std)} in std')
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.has_mean = any(mean)
+        self.zero_padding = zero_padding
+        self.channels_last = channels_last
+        self.multi_scale = multi_scale
+        self.multi_scale_interval = multi_scale_interval
+        self.size_divisor = size_divisor
+        self.seed = 0
+        self.iteration = 0
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepares what ``collate`` made.
+
+        Args:
+            data: ``inputs`` uint8 ``(B, 3, H, W)``, and where there are any ``gt`` and ``data_samples``.
+            training: whether multi-scale applies.
+
+        Returns:
+            ``inputs`` float32 ``(B, 3, H', W')``, ``gt`` on the device, ``data_samples`` as they came.
+        """
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        inputs = data['inputs'].to(self.device, non_blocking=self._non_blocking)
+        inputs = inputs.to(torch.float32, memory_format=layout)
+        gt = data.get('gt')
+        if gt is not None:
+            gt = gt.to(self.device, non_blocking=self._non_blocking)
+        if training and self.multi_scale is not None:
+            inputs, gt = self.rescale(inputs, gt)
+        if self.has_mean:
+            inputs.sub_(self.mean)
+        inputs.div_(self.std)
+        if self.zero_padding and gt is not None:
+            inputs.mul_(self._inside(gt.img_shapes, inputs.shape[-2:]))
+        return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
+
+    def rescale(self, inputs: Tensor, gt: GtBatch | None) -> tuple[Tensor, GtBatch | None]:
+        """Resizes a batch by the factor drawn for this iteration, boxes and masks with it."""
+        rng = keyed_rng(self.seed, self.iteration // self.multi_scale_interval)
+        factor = rng.uniform(*self.multi_scale)
+        old = inputs.shape[-2:]
+        new = tuple(max(round(side * factor / self.size_divisor), 1) * self.size_divisor for side in old)
+        if new == tuple(old):
+            return inputs, gt
+        inputs = F.interpolate(inputs, size=new, mode='bilinear', align_corners=False)
+        return inputs, gt if gt is None else rescale_gt(gt, old, new)
+
+    @staticmethod
+    def _inside(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:
+        """1 inside each image and 0 in its padding, ``(B, 1, H, W)`` bool."""
+        rows = torch.arange(size[0], device=img_shapes.device) < img_shapes[:, :1]  # (B, H)
+        columns = torch.arange(size[1], device=img_shapes.device) < img_shapes[:, 1:]  # (B, W)
+        return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def rescale_gt(gt: GtBatch, old: tuple[int, int], new: tuple[int, int]) -> GtBatch:
+    """Ground truth of a batch that is resized from ``old`` to ``new`` (h, w); masks by nearest neighbour.
+
+    Raises:
+        ValueError: it has rotated boxes, which a resize that changes the aspect, if only by rounding, would skew.
+    """
+    if gt.rbboxes is not None:
+        raise ValueError('multi_scale does not apply to rotated boxes')
+    # Filled on the device: a tensor made from a list would wait for the copy.
+    scale_wh = gt.bboxes.new_ones(4)
+    scale_wh[0::2].fill_(new[1] / old[1])
+    scale_wh[1::2].fill_(new[0] / old[0])
+    changed = dict(bboxes=gt.bboxes * scale_wh)
+    changed['img_shapes'] = (gt.img_shapes * scale_wh[:2].flip(0)).round().to(gt.img_shapes.dtype)
+    if gt.keypoints is not None:
+        changed['keypoints'] = torch.cat((gt.keypoints[..., :2] * scale_wh[:2], gt.keypoints[..., 2:]), dim=-1)
+    if gt.masks is not None:
+        masks = gt.masks
+        for dim, (before, after) in zip((-2, -1), zip(old, new, strict=True), strict=True):
+            size = masks.shape[dim]
+            target = size * after // before
+            nearest = (torch.arange(target, device=masks.device) * 2 + 1) * size // (2 * target)
+            masks = masks.index_select(dim, nearest)
+        changed['masks'] = masks
+    return replace(gt, **changed)

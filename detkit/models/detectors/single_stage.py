@@ -1,0 +1,84 @@
+"""``SingleStageDetector``: backbone, neck, dense head."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModel, Sequential
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+
+from ..wiring import build_backbone, build_head, build_neck
+
+
+@MODELS.register_module()
+class SingleStageDetector(BaseModel):
+    """Image to predictions in one pass.
+
+    Args:
+        backbone: config; its class states ``out_channels`` and ``out_strides``.
+        neck: config of one part, a list of parts that run in order, or None.
+        head: config; ``in_channels`` and ``strides`` are wired, as the necks' are.
+        data_preprocessor: config; ``DetDataPreprocessor`` with its defaults when left out.
+        init_cfg: mmengine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        neck: dict | list[dict] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        # Built here, as mmengine would look for the name among its own components.
+        super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
+        self.backbone, output = build_backbone(backbone)
+        parts = []
+        for index, cfg in enumerate(neck if isinstance(neck, (list, tuple)) else [neck] if neck else []):
+            part, output = build_neck(cfg, output, f'neck[{index}]' if isinstance(neck, (list, tuple)) else 'neck')
+            parts.append(part)
+        self.neck = Sequential(*parts) if parts else None
+        self.head = build_head(head, output)
+        if getattr(self.data_preprocessor, 'channels_last', False):
+            self.to(memory_format=torch.channels_last)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
+        feats = self.backbone(inputs)
+        return feats if self.neck is None else self.neck(feats)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        gt: GtBatch | None = None,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor | list[Tensor]] | list[DetDataSample]:
+        """Runs the network on normalised images ``(B, 3, H, W)``.
+
+        Args:
+            inputs, gt, data_samples: as the data preprocessor gives them.
+            mode: ``'tensor'`` gives the head's raw predictions, ``'loss'`` a dict of losses (needs ``gt``),
+                ``'predict'`` one data sample an image, in pixels of the original image (needs ``data_samples``).
+        """
+        preds = self.head(self.extract_feat(inputs))
+        if mode == 'tensor':
+            return preds
+        if mode == 'loss':
+            return self.head.loss(preds, gt)
+        if mode == 'predict':
+            return self.predict(preds, data_samples)
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+
+    def predict(
+        self, preds: dict[str, Tensor | list[Tensor]], data_samples: list[DetDataSample]
+    ) -> list[DetDataSample]:
+        """The head's predictions, with the ground truth of ``data_samples`` carried over where they have one."""
+        results = self.head.predict(preds, [sample.metainfo for sample in data_samples])
+        for result, sample in zip(results, data_samples, strict=True):
+            if 'gt_instances' in sample:
+                result.gt_instances = sample.gt_instances
+        return results

@@ -1,0 +1,56 @@
+"""``ConvModule``: convolution, batch normalisation, activation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+# The YOLO family's settings of batch normalisation, of v3 to v8 alike but for a few older weight files.
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.03
+
+
+@MODELS.register_module()
+class ConvModule(nn.Module):
+    """Convolution without bias, batch normalisation, activation: ``(B, in, H, W) -> (B, out, H', W')``.
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        kernel_size, stride, groups, dilation: of the convolution.
+        padding: default keeps the size at stride 1 (``dilation * (kernel_size - 1) // 2``).
+        act: the activation as a module, e.g. ``nn.LeakyReLU(0.1)``, or None for none; SiLU when left out.
+        eps, momentum: of the batch normalisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        dilation: int = 1,
+        act: nn.Module | None | str = 'SiLU',
+        eps: float = BN_EPS,
+        momentum: float = BN_MOMENTUM,
+    ) -> None:
+        super().__init__()
+        if padding is None:
+            padding = dilation * (kernel_size - 1) // 2
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, dilation=dilation, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
+        self.act = build_activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv(x)))
+
+
+def build_activation(act: nn.Module | str | None) -> nn.Module:
+    """A module as it is, a class of ``torch.nn`` by name, or the identity for None."""
+    if act is None:
+        return nn.Identity()
+    return getattr(nn, act)() if isinstance(act, str) else act

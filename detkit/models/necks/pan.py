@@ -1,0 +1,85 @@
+"""``PAN``: a path aggregation network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+from ..backbones.csp_darknet import scale_blocks
+from ..layers import ConvModule
+
+
+@MODELS.register_module()
+class PAN(BaseModule):
+    """Carries coarse features up to the finer maps, then fine features down again.
+
+    ::
+
+        in[2] ──────┬───────────────────────────────── concat ── block ──► out[2]   coarse
+                    ▼ up 2x                               ▲ conv /2
+        in[1] ── concat ── block ──┬──────── concat ── block ─┴──────────► out[1]
+                                   ▼ up 2x      ▲ conv /2
+        in[0] ───────────────── concat ── block ┴────────────────────────► out[0]   fine
+
+    (Liu et al., https://arxiv.org/abs/1803.01534, with concatenation and the blocks of YOLOv8.)
+
+    Args:
+        in_channels: channels of the incoming maps, fine to coarse; any number of maps from 2.
+        in_strides: their strides; each must be twice the one before it. Not checked when left out.
+        out_channels: channels of the maps returned; ``in_channels`` when left out.
+        num_blocks: bottlenecks of each block, before the depth factor.
+        deepen_factor: multiplies ``num_blocks``.
+        block: config of the blocks; built with ``in_channels, out_channels, num_blocks`` and ``shortcut=False`` unless
+            it says otherwise. C2f when left out.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        out_channels: channels of the maps returned, whose strides are those of the maps that came in.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        in_strides: Sequence[int] | None = None,
+        out_channels: Sequence[int] | None = None,
+        num_blocks: int = 3,
+        deepen_factor: float = 1.0,
+        block: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(in_channels) < 2:
+            raise ValueError(f'PAN: needs at least 2 maps, in_channels is {tuple(in_channels)}')
+        if in_strides is not None and any(b != 2 * a for a, b in zip(in_strides, in_strides[1:], strict=False)):
+            raise ValueError(f'PAN: each stride must be twice the one before it, in_strides is {tuple(in_strides)}')
+        outs = tuple(in_channels if out_channels is None else out_channels)
+        if len(outs) != len(in_channels):
+            raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
+        block = {'type': 'C2f', 'shortcut': False, **(block or {})}
+        block['num_blocks'] = scale_blocks(num_blocks, deepen_factor)
+
+        def build(before: int, after: int) -> nn.Module:
+            return MODELS.build(dict(in_channels=before, out_channels=after, **block))
+
+        # The map that starts the upward path is the coarsest as it came in; the others have their out_channels by then.
+        above = (*outs[:-1], in_channels[-1])
+        steps = range(len(outs) - 1)  # step i joins levels i and i + 1
+        self.up_blocks = nn.ModuleList(build(above[i + 1] + in_channels[i], outs[i]) for i in steps)
+        self.down_convs = nn.ModuleList(ConvModule(outs[i], outs[i], 3, stride=2) for i in steps)
+        self.down_blocks = nn.ModuleList(build(outs[i] + above[i + 1], outs[i + 1]) for i in steps)
+        self.out_channels = outs
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        maps = list(feats)
+        for i in reversed(range(len(self.up_blocks))):
+            up = F.interpolate(maps[i + 1], size=maps[i].shape[-2:], mode='nearest')
+            maps[i] = self.up_blocks[i](torch.cat((up, maps[i]), dim=1))
+        for i, (conv, block) in enumerate(zip(self.down_convs, self.down_blocks, strict=True)):
+            maps[i + 1] = block(torch.cat((conv(maps[i]), maps[i + 1]), dim=1))
+        return tuple(maps)

@@ -1,0 +1,64 @@
+"""``SPP``: spatial pyramid pooling on the coarsest feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from detkit.registry import MODELS
+
+from ..layers import ConvModule
+
+
+@MODELS.register_module()
+class SPP(BaseModule):
+    """Max-pools of several sizes beside the map itself, on the last of the feature maps; the others pass through.
+
+    ::
+
+        x ── 1x1 ─┬───────────────────────────────────────────┐
+                  └─ pool 5 ─┬────────────────────────────────┤
+                             └─ pool 5 (= 9) ─┬───────────────┤ concat ── 1x1 ──
+                                              └─ pool 5 (= 13)┘
+
+    Pooling of 5 twice is pooling of 9, so that the sizes are computed as a chain of small pools: the same numbers as
+    parallel pools (He et al., https://arxiv.org/abs/1406.4729, as in YOLOv3-SPP), faster.
+
+    Args:
+        in_channels: channels of the incoming maps, fine to coarse.
+        kernel_sizes: the pools' sizes, odd and ascending.
+        out_channels: channels of the last map returned; those of the last incoming map when left out.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        out_channels: channels of the maps returned.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        kernel_sizes: Sequence[int] = (5, 9, 13),
+        out_channels: int | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if any(k % 2 == 0 or k < 3 for k in kernel_sizes) or list(kernel_sizes) != sorted(set(kernel_sizes)):
+            raise ValueError(f'SPP: kernel_sizes {tuple(kernel_sizes)} must be odd, at least 3 and ascending')
+        last = in_channels[-1]
+        hidden = last // 2
+        out_channels = last if out_channels is None else out_channels
+        self.in_conv = ConvModule(last, hidden, 1)
+        self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1)
+        # A pool of size a followed by one of size b is one of size a + b - 1.
+        self.chain = tuple(k - before + 1 for before, k in zip((1, *kernel_sizes), kernel_sizes, strict=False))
+        self.out_channels = (*in_channels[:-1], out_channels)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        parts = [self.in_conv(feats[-1])]
+        for kernel_size in self.chain:
+            parts.append(F.max_pool2d(parts[-1], kernel_size, stride=1, padding=kernel_size // 2))
+        return (*feats[:-1], self.out_conv(torch.cat(parts, dim=1)))

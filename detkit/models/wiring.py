@@ -1,0 +1,104 @@
+"""Wiring: filling each component's incoming channels and strides from the component before it.
+
+A config need not repeat what the backbone already says: where a neck's or a head's ``in_channels``, ``in_strides`` or
+``strides`` are left out they are filled in, and where they are given they are checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+from torch import nn
+
+from detkit.registry import MODELS
+from detkit.utils.errors import ConfigError
+
+# What a component may call the strides of what it takes.
+_STRIDE_NAMES = ('in_strides', 'strides')
+
+
+class Output(NamedTuple):
+    """What a component hands on: its name for error texts, and its maps' channels and strides, fine to coarse."""
+
+    source: str
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
+    """Builds a backbone (or takes one already built) and reads what it hands on.
+
+    Raises:
+        ConfigError: it lacks ``out_channels`` or ``out_strides``, which everything behind it is wired from.
+    """
+    backbone = MODELS.build(cfg) if isinstance(cfg, dict) else cfg
+    label = f"backbone '{type(backbone).__name__}'"
+    return backbone, Output(label, *(_declared(backbone, name, label) for name in ('out_channels', 'out_strides')))
+
+
+def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tuple[nn.Module, Output]:
+    """Builds one part of a neck behind ``before``.
+
+    A part that has no ``out_strides`` and returns as many maps as it takes is assumed to keep their strides.
+
+    Args:
+        cfg: the part's config, or the part already built.
+        before: what the component before it hands on.
+        label: how the config calls the part, e.g. ``'neck[1]'``.
+    """
+    neck, label = _build_wired(cfg, before, label)
+    channels = _declared(neck, 'out_channels', label)
+    if not hasattr(neck, 'out_strides') and len(channels) == len(before.strides):
+        return neck, Output(label, channels, before.strides)
+    return neck, Output(label, channels, _declared(neck, 'out_strides', label))
+
+
+def build_head(cfg: dict | nn.Module, before: Output) -> nn.Module:
+    """Builds a head behind ``before``."""
+    return _build_wired(cfg, before, 'head')[0]
+
+
+def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.Module, str]:
+    """Fills and checks a config's incoming channels and strides, then builds it; only checks what is built already."""
+    if not isinstance(cfg, dict):
+        label = f"{label} '{type(cfg).__name__}'"
+        for name, value in _incoming(before).items():
+            _check(label, name, getattr(cfg, name, None), value, before.source)
+        return cfg, label
+    kind = cfg.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    label = f"{label} '{getattr(cls, '__name__', kind)}'"
+    if cls is None:
+        raise ConfigError(f"{label}: no component of that name is registered in {MODELS.name!r}")
+    accepted = inspect.signature(cls).parameters
+    wired = dict(cfg)
+    for name, value in _incoming(before).items():
+        given = wired.get(name)
+        if given is not None:
+            _check(label, name, given, value, before.source)
+        elif name in accepted:
+            wired[name] = value
+    return MODELS.build(wired), label
+
+
+def _incoming(before: Output) -> dict[str, tuple[int, ...]]:
+    return {'in_channels': before.channels, **dict.fromkeys(_STRIDE_NAMES, before.strides)}
+
+
+def _check(label: str, name: str, given, expected: tuple[int, ...], source: str) -> None:
+    if given is None:
+        return
+    found = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    if found != expected:
+        raise ConfigError(
+            f'{label}: {name} is {found}, but {source} before it gives {expected}. '
+            f'Leave {name} out to have it filled in, or make the two agree.'
+        )
+
+
+def _declared(component: nn.Module, name: str, label: str) -> tuple[int, ...]:
+    value = getattr(component, name, None)
+    if value is None:
+        raise ConfigError(f'{label} has no attribute {name}; set it to a tuple with one number for each map it returns')
+    return tuple(value)
