@@ -1,4 +1,4 @@
-"""The errors that detkit raises for mistakes a user can correct. Command lines print their text alone, without a traceback."""
+"""Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

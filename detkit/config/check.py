@@ -1,0 +1,128 @@
+"""The strict check: every component's name and arguments, before anything is built."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
+from detkit.config.signatures import arguments_of
+from detkit.utils.errors import ConfigError, nearest
+
+# A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
+WIRED = frozenset({'in_channels', 'in_strides', 'strides', 'num_classes'})
+
+
+def check_config(config: Config | dict, origins: Origins | None = None) -> None:
+    """Refuse unknown components and unknown or missing arguments.
+
+    Args:
+        config: a whole config, as ``load_config`` returns it.
+        origins: where each value was set, to name file and line.
+
+    Raises:
+        ConfigError: names the key, what was found, what would be accepted and the nearest names.
+    """
+    check = _Check(origins)
+    for key, position in TOP_POSITIONS.items():
+        if config.get(key) is not None:
+            check.position(config[key], (key,), position)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(key) is not None:
+            check.dataloader(config[key], (key,))
+    optim_wrapper = config.get('optim_wrapper') or {}
+    if isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get('constructor'), str):
+        check.name(optim_wrapper['constructor'], ('optim_wrapper', 'constructor'), CONSTRUCTOR.registry)
+
+
+class _Check:
+    def __init__(self, origins: Origins | None) -> None:
+        self.origins = origins
+
+    def fail(self, path: KeyPath, text: str) -> ConfigError:
+        where = f'{self.origins.find(path)}: ' if self.origins else ''
+        return ConfigError(f'{where}{dotted(path)}: {text}')
+
+    def position(self, value: Any, path: KeyPath, position: Position) -> None:
+        """Check what stands in a place that is known to hold a component, several, or a dict of several."""
+        if isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                self.position(item, (*path, i), position)
+        elif isinstance(value, dict) and position.holds_dict and 'type' not in value:
+            for key, item in value.items():
+                self.position(item, (*path, key), position)
+        elif isinstance(value, dict):
+            if 'type' not in value and position.default_type is None:
+                raise self.fail(path, f'a {position.registry().name} needs a type; found the keys '
+                                      f'{", ".join(map(str, value)) or "(none)"}')
+            self.component(value, path, position)
+
+    def component(self, value: dict, path: KeyPath, position: Position) -> None:
+        factory = self.name(value.get('type', position.default_type), (*path, 'type'), position.registry)
+        if factory is None:
+            return
+        arguments = arguments_of(factory)
+        given = [key for key in value if key not in ('type', '_scope_', *position.extra)]
+        title = getattr(factory, '__name__', str(factory))
+        if not arguments.any_name:
+            accepted = [name for name in arguments.names if name not in position.injected]
+            for key in given:
+                if key not in arguments.names:
+                    raise self.fail((*path, key), self._unknown_argument(key, title, accepted, path))
+        wired = WIRED if position.wires else frozenset()
+        missing = [name for name in arguments.names
+                   if name in arguments.required and name not in value and name not in position.injected | wired]
+        if missing:
+            raise self.fail(path, f'{title} needs the argument {missing[0]!r}, which has no default; given are '
+                                  f'{", ".join(map(repr, given)) or "none"}')
+        for key in given:
+            self.below(value[key], (*path, key), CHILD_POSITIONS.get(key, position.below))
+
+    def below(self, value: Any, path: KeyPath, position: Position) -> None:
+        """Check the components among a component's arguments; dicts without ``type`` are plain values."""
+        if isinstance(value, dict) and 'type' in value:
+            self.component(value, path, position)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self.below(item, (*path, key), CHILD_POSITIONS.get(key, position))
+        elif isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                self.below(item, (*path, i), position)
+
+    def dataloader(self, value: dict, path: KeyPath) -> None:
+        for key in value:
+            if key not in DATALOADER_KEYS:
+                raise self.fail((*path, key), f'a data loader has no argument {key!r}; accepted are '
+                                              f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}')
+        if 'dataset' not in value:
+            raise self.fail(path, 'a data loader needs the argument \'dataset\'')
+        for key in ('dataset', 'sampler', 'batch_sampler', 'collate_fn'):
+            if isinstance(value.get(key), dict):
+                self.position(value[key], (*path, key), CHILD_POSITIONS[key])
+
+    def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:
+        """The class or function that a ``type`` names; None where ``type`` is no name and no class."""
+        if callable(name):
+            return name
+        found = registry().get(name) if isinstance(name, str) else None
+        if found is None:
+            names = _names(registry())
+            raise self.fail(path, f'there is no {registry().name} {name!r}.{nearest(name, names)} '
+                                  f'Registered are: {", ".join(sorted(names))}')
+        return found
+
+    def _unknown_argument(self, key: str, title: str, accepted: list[str], path: KeyPath) -> str:
+        text = f'{title} has no argument {key!r}; accepted are {", ".join(accepted) or "none"}.{nearest(key, accepted)}'
+        if self.origins:
+            of_type, of_key = self.origins.find((*path, 'type')), self.origins.find((*path, key))
+            if of_type.file and of_key.file and of_type.file != of_key.file:
+                text += (f' The type is set in {of_type}; to drop what other files set for the former type, write '
+                         f'_delete_=True beside it.')
+        return text
+
+
+def _names(registry: Registry) -> list[str]:
+    names = list(registry.module_dict)
+    return names + (list(registry.parent.module_dict) if registry.parent is not None else [])

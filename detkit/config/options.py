@@ -1,0 +1,129 @@
+"""``--cfg-options key=value``: parsing, and setting dotted keys in a config that has been read."""
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
+from detkit.utils.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: ``key`` without its '+', the parsed value, and whether it may add a key (``+key=value``)."""
+
+    key: str
+    value: Any
+    adds: bool = False
+
+    @property
+    def path(self) -> KeyPath:
+        return tuple(int(part) if part.isdecimal() else part for part in self.key.split('.'))
+
+
+def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> list[Option]:
+    """Read options as the command line gives them (``['a.b=1', '+c=x']``), or as a dict (values are taken as they are).
+
+    Raises:
+        ConfigError: an option is no ``key=value``.
+    """
+    if options is None:
+        return []
+    if isinstance(options, str):
+        options = [options]
+    if isinstance(options, Mapping):
+        pairs = list(options.items())
+    else:
+        pairs = [_split(text) for text in options]
+    return [Option(key.removeprefix('+'), value, key.startswith('+')) for key, value in pairs]
+
+
+def _split(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition('=')
+    key = key.strip()
+    if not equals or not key.strip('+. '):
+        raise ConfigError(f"--cfg-options: {text!r} is no key=value; write for example data_root=data/coco8-seg")
+    return key, parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """What ``text`` spells: a Python literal, true/false/none in any case, ``a,b`` as a list, else a string."""
+    text = text.strip()
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    else:
+        # 1,2 without brackets is a list, as a,b is.
+        return list(value) if isinstance(value, tuple) and not text.startswith('(') else value
+    words = {'true': True, 'false': False, 'none': None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for (opening, closing), kind in (('[]', list), ('()', tuple)):
+        if text.startswith(opening) and text.endswith(closing):
+            return kind(parse_value(part) for part in _split_at_commas(text[1:-1]) if part.strip())
+    parts = _split_at_commas(text)
+    return [parse_value(part) for part in parts] if len(parts) > 1 else text
+
+
+def _split_at_commas(text: str) -> list[str]:
+    parts, depth, quote, start = [], 0, '', 0
+    for i, letter in enumerate(text):
+        if quote:
+            quote = '' if letter == quote else quote
+        elif letter in '\'"':
+            quote = letter
+        elif letter in '([{':
+            depth += 1
+        elif letter in ')]}':
+            depth -= 1
+        elif letter == ',' and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
+def set_option(values: dict[str, Any], option: Option, origins: Origins, source: str) -> None:
+    """Set one key of the config ``values`` in place.
+
+    Args:
+        source: the config file, for the error.
+
+    Raises:
+        ConfigError: the key does not exist and the option has no '+'.
+    """
+    path = option.path
+    node: Any = values
+    for depth, part in enumerate(path[:-1]):
+        if option.adds and isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}
+        node = _step(node, part, path[:depth + 1], option, source)
+    if not (option.adds and isinstance(node, dict)):
+        _step(node, path[-1], path, option, source)
+    elif path[-1] not in node and '_' == str(path[-1])[:1]:
+        raise ConfigError(f'--cfg-options: +{option.key}: a key must not begin with an underscore')
+    node[path[-1]] = option.value
+    origins.set(path, COMMAND_LINE)
+
+
+def _step(node: Any, part: str | int, path: KeyPath, option: Option, source: str) -> Any:
+    """``node[part]``, or the error that says what there is instead."""
+    if isinstance(node, dict):
+        part = part if part in node else str(part)
+        if part in node:
+            return node[part]
+        there, keys = dotted(path[:-1]) or 'the config', [str(key) for key in node]
+        raise ConfigError(
+            f'--cfg-options: {source} has no key {dotted(path)!r}; {there} has {", ".join(keys) or "no keys"}.'
+            f'{nearest(part, keys)} To add a key, write +{option.key}={option.value}')
+    if isinstance(node, list | tuple):
+        if isinstance(part, int) and part < len(node):
+            if isinstance(node, tuple):
+                raise ConfigError(f'--cfg-options: {dotted(path[:-1])} in {source} is a tuple; give it as a whole')
+            return node[part]
+        raise ConfigError(
+            f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is a list, '
+            f'accepted are 0 to {len(node) - 1}')
+    raise ConfigError(
+        f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is {node!r}, which has no keys')

@@ -1,0 +1,90 @@
+"""Which registry a component is looked up in, by the place where it stands in a config."""
+
+from dataclasses import dataclass
+
+from mmengine.registry import WEIGHT_INITIALIZERS, Registry
+
+from detkit import registry as registries
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a config that holds components.
+
+    Attributes:
+        registry_name: the name of the registry in ``detkit.registry``.
+        default_type: what is built when the config names no type.
+        injected: arguments that whoever builds the component adds, so that a config need not give them.
+        extra: keys that whoever builds the component takes out before.
+        wires: whether channels, strides and class count are filled in.
+        holds_dict: whether a dict without ``type`` holds components by name.
+    """
+
+    registry_name: str
+    default_type: str | None = None
+    injected: frozenset[str] = frozenset()
+    extra: tuple[str, ...] = ()
+    wires: bool = False
+    holds_dict: bool = False
+
+    def registry(self) -> Registry:
+        if self.registry_name == 'WEIGHT_INITIALIZERS':
+            return WEIGHT_INITIALIZERS
+        return getattr(registries, self.registry_name)
+
+    @property
+    def below(self) -> 'Position':
+        """The position of components among the arguments, unless their key says otherwise."""
+        return Position(self.registry_name, injected=self.injected, wires=self.wires)
+
+
+def _names(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+_LOOP = _names('runner', 'dataloader', 'evaluator')
+_TASK_UTIL = Position('TASK_UTILS', wires=True)
+_MODEL = Position('MODELS', wires=True)
+
+TOP_POSITIONS: dict[str, Position] = {
+    'model': _MODEL,
+    'val_evaluator': Position('METRICS'),
+    'test_evaluator': Position('METRICS'),
+    'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP, ('by_epoch',)),
+    'val_cfg': Position('LOOPS', 'ValLoop', _LOOP),
+    'test_cfg': Position('LOOPS', 'TestLoop', _LOOP),
+    'optim_wrapper': Position('OPTIM_WRAPPERS', 'OptimWrapper', _names('optimizer'), ('constructor', 'paramwise_cfg')),
+    'param_scheduler': Position('PARAM_SCHEDULERS', None, _names('optimizer'), ('convert_to_iter_based',)),
+    'default_hooks': Position('HOOKS', holds_dict=True),
+    'custom_hooks': Position('HOOKS'),
+    'visualizer': Position('VISUALIZERS'),
+    'vis_backends': Position('VISBACKENDS'),
+    'log_processor': Position('LOG_PROCESSORS', 'LogProcessor'),
+}
+
+CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS')
+
+CHILD_POSITIONS: dict[str, Position] = {
+    'data_preprocessor': _MODEL,
+    'assigner': _TASK_UTIL,
+    'bbox_coder': _TASK_UTIL,
+    'prior': _TASK_UTIL,
+    'prior_generator': _TASK_UTIL,
+    'init_cfg': Position('WEIGHT_INITIALIZERS'),
+    'optimizer': Position('OPTIMIZERS', injected=_names('params')),
+    'dataset': Position('DATASETS'),
+    'datasets': Position('DATASETS'),
+    'pipeline': Position('TRANSFORMS'),
+    'transforms': Position('TRANSFORMS'),
+    'sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'seed', 'batch_size')),
+    'batch_sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'sampler', 'batch_size', 'seed')),
+    'collate_fn': Position('FUNCTIONS', injected=_names('samples', 'batch', 'data_batch')),
+    'vis_backends': Position('VISBACKENDS'),
+    'metrics': Position('METRICS'),
+}
+
+DATALOADER_KEYS = (
+    'dataset', 'batch_size', 'num_workers', 'sampler', 'batch_sampler', 'collate_fn', 'persistent_workers',
+    'pin_memory', 'drop_last', 'prefetch_factor', 'timeout', 'multiprocessing_context', 'num_batch_per_epoch',
+)
+
