@@ -97,7 +97,8 @@ def test_simplified_polygons_have_fewer_points():
 
 
 @pytest.mark.parametrize('index', [
-    1, -1, slice(1, None), [0, 2], np.array([True, False, True]), torch.tensor([2, 0]), torch.tensor([False, True, True]), [],
+    1, -1, slice(1, None), [0, 2], [], np.array([True, False, True]), torch.tensor([2, 0]),
+    torch.tensor([False, True, True]),
 ])
 def test_indexing(index):
     frames = random_frames(np.random.default_rng(3), 3, 20, 20)

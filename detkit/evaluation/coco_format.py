@@ -1,0 +1,133 @@
+"""COCO's dictionaries from detkit's per-image results, and back out to its results file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+@dataclass
+class ImageResult:
+    """Ground truth and predictions of one image, plain arrays in its original pixels.
+
+    Attributes:
+        img_id: the data set's own.
+        img_path: where it lies, '' where unknown.
+        ori_shape: (h, w).
+        gt_bboxes: ``(N, 4)`` xyxy.
+        gt_labels: ``(N,)``.
+        gt_ignored: ``(N,)`` bool; COCO's crowd.
+        gt_areas: ``(N,)``.
+        gt_rles: N compressed RLEs, or None where masks are not evaluated.
+        bboxes: ``(P, 4)`` xyxy, predictions.
+        labels: ``(P,)``.
+        scores: ``(P,)``.
+        rles: P compressed RLEs, or None.
+    """
+
+    img_id: int | str
+    img_path: str
+    ori_shape: tuple[int, int]
+    gt_bboxes: np.ndarray
+    gt_labels: np.ndarray
+    gt_ignored: np.ndarray
+    gt_areas: np.ndarray
+    bboxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    gt_rles: list[dict] | None = None
+    rles: list[dict] | None = field(default=None)
+
+
+def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:
+    """The compressed RLE of one ground-truth segmentation.
+
+    Args:
+        segmentation: an RLE dict (compressed or with a list of counts), or a list of rings, each flat (x, y, x, y, ...)
+            or ``(P, 2)``. With no ring of at least 3 points the object is known by its box alone, which is its mask.
+        bbox: ``(4,)`` xyxy.
+        ori_shape: (h, w) of the image.
+    """
+    height, width = ori_shape
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation['counts'], list):
+            return coco_mask.frPyObjects(segmentation, height, width)
+        return segmentation
+    rings = [np.asarray(ring, np.float64).ravel().tolist() for ring in segmentation]
+    rings = [ring for ring in rings if len(ring) >= 6]
+    if not rings:
+        x0, y0, x1, y1 = (float(value) for value in bbox)
+        rings = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+    return coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
+
+
+def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool, iou_type: str) -> dict:
+    """A COCO data set of the ground truth or of the predictions, for ``pycocotools``.
+
+    Images are numbered from 1 in the order given, annotations from 1 (pycocotools takes a match with number 0 for
+    none); category ids are labels. Areas are those COCO uses: the stated ones of ground truth, a prediction's box area
+    or, for ``iou_type='segm'``, its mask's.
+    """
+    annotations = []
+    for number, result in enumerate(results, 1):
+        bboxes = result.bboxes if predictions else result.gt_bboxes
+        labels = result.labels if predictions else result.gt_labels
+        rles = result.rles if predictions else result.gt_rles
+        wh = bboxes[:, 2:] - bboxes[:, :2]
+        if not predictions:
+            areas = result.gt_areas
+        elif iou_type == 'segm':
+            areas = coco_mask.area(rles) if rles else np.zeros(0)
+        else:
+            areas = wh[:, 0] * wh[:, 1]
+        bboxes_xywh = np.concatenate([bboxes[:, :2], wh], 1).astype(np.float64).tolist()
+        rows = zip(bboxes_xywh, labels.tolist(), np.asarray(areas, np.float64).tolist(), strict=True)
+        for i, (bbox, label, area) in enumerate(rows):
+            annotation = {'id': len(annotations) + 1, 'image_id': number, 'category_id': label, 'bbox': bbox,
+                          'area': area, 'iscrowd': 0 if predictions else int(result.gt_ignored[i])}
+            if predictions:
+                annotation['score'] = float(result.scores[i])
+            if iou_type == 'segm':
+                annotation['segmentation'] = rles[i]
+            annotations.append(annotation)
+    images = [{'id': number, 'height': result.ori_shape[0], 'width': result.ori_shape[1]}
+              for number, result in enumerate(results, 1)]
+    return {'info': {}, 'images': images, 'annotations': annotations,
+            'categories': [{'id': label, 'name': str(label)} for label in range(class_count)]}
+
+
+def public_image_id(img_id: int | str) -> int | str:
+    """The id for a results file: an integer where the data set's id is one or, as COCO's file names, made of digits."""
+    return int(img_id) if str(img_id).isdigit() else img_id
+
+
+def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], path: str | Path) -> int:
+    """Write predictions as COCO's results file: a list of entries, one a detection.
+
+    Args:
+        results: per image; ``segmentation`` is written where they hold masks.
+        category_ids: the id to write for each label.
+        path: the json file; its folder is made.
+
+    Returns:
+        The number of entries.
+    """
+    entries = []
+    for result in results:
+        for i, (x0, y0, x1, y1) in enumerate(result.bboxes.astype(np.float64).tolist()):
+            entry = {'image_id': public_image_id(result.img_id),
+                     'category_id': int(category_ids[int(result.labels[i])]),
+                     'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
+                     'score': round(float(result.scores[i]), 6)}
+            if result.rles is not None:
+                rle = result.rles[i]
+                entry['segmentation'] = {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
+            entries.append(entry)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(entries))
+    return len(entries)

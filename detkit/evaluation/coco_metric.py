@@ -1,0 +1,234 @@
+"""``CocoMetric``: COCO's average precision and recall of boxes and masks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from terminaltables import AsciiTable
+
+from detkit.evaluation.coco_format import ImageResult, segmentation_to_rle, to_coco, write_results
+from detkit.registry import METRICS
+from detkit.structures.masks import InstanceMasks
+from detkit.utils.errors import ConfigError, DataError, nearest
+
+_METRICS = ('bbox', 'segm', 'proposal')
+_BACKENDS = ('pycocotools', 'faster-coco-eval')
+_AREAS = ('all', 's', 'm', 'l')  # the order of COCOeval's area ranges
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """Average precision and recall as COCO defines them, crowd and area rules included.
+
+    Ground truth is taken from the data samples, so any data set will do. Figures are fractions; a figure without any
+    object to compute it from (no small object, say) is -1, as in pycocotools.
+
+    For ``'bbox'`` and ``'segm'``: ``{m}_mAP``, ``{m}_mAP50``, ``{m}_mAP75``, ``{m}_mAP_s``, ``_m``, ``_l`` (areas up to
+    32², 96², above), ``{m}_AR{k}`` for each k of ``max_dets``, ``{m}_AR_s``, ``_m``, ``_l``. For ``'proposal'``, which
+    ignores the classes: ``proposal_AR{k}`` and ``proposal_AR_s``, ``_m``, ``_l``. All are prefixed with ``coco/``.
+
+    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
+    ground truth, on the main process.
+
+    Args:
+        metric: one or several of 'bbox', 'segm', 'proposal'.
+        classwise: make the per-class table.
+        backend: 'pycocotools', or 'faster-coco-eval', which gives the same figures sooner and must be installed.
+        max_dets: numbers of predictions per image and class, ascending; average precision is taken at the last.
+        outfile: where to write the predictions as COCO's results file (json), or None.
+        collect_device: unused but for mmengine's interface; results are gathered as objects.
+        prefix: in place of 'coco'.
+
+    Raises:
+        ConfigError: for an unknown metric or backend, or a backend that is not installed.
+    """
+
+    default_prefix = 'coco'
+
+    def __init__(self, metric: str | Sequence[str] = 'bbox', classwise: bool = True, backend: str = 'pycocotools',
+                 max_dets: Sequence[int] = (1, 10, 100), outfile: str | None = None, collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.metrics = [metric] if isinstance(metric, str) else list(metric)
+        for name in self.metrics:
+            if name not in _METRICS:
+                raise ConfigError(f"CocoMetric: metric is {name!r}, but must be of {', '.join(map(repr, _METRICS))}."
+                                  f'{nearest(name, _METRICS)}')
+        self.max_dets = [int(count) for count in max_dets]
+        if not self.max_dets or self.max_dets != sorted(set(self.max_dets)) or self.max_dets[0] < 1:
+            raise ConfigError(f'CocoMetric: max_dets is {list(max_dets)}, but must be positive and ascending.')
+        self.backend = _load_backend(backend)
+        self.classwise = classwise
+        self.outfile = outfile
+        self.per_class: list[dict[str, Any]] = []
+        self.table = ''
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts."""
+        for sample in data_samples:
+            sample = sample if isinstance(sample, dict) else sample.to_dict()
+            self.results.append(self._image_result(sample))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """The figures, the same on every process.
+
+        Images that a sampler repeated to give each process equally many count once. ``size`` is not needed for that,
+        and the order in which processes took the images does not matter.
+        """
+        parts = all_gather_object(self.results)
+        self.results = []
+        figures: list[dict[str, float] | None] = [None]
+        if is_main_process():
+            unique = {(result.img_path, str(result.img_id)): result for part in parts for result in part}
+            computed = self.compute_metrics([unique[key] for key in sorted(unique)])
+            figures = [{f'{self.prefix}/{name}': value for name, value in computed.items()}]
+        broadcast_object_list(figures)
+        return figures[0]
+
+    def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
+        """The figures without prefix."""
+        self.per_class, self.table = [], ''
+        if not results:
+            print_log('CocoMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
+            return {}
+        classes = self._class_names(results)
+        if self.outfile:
+            category_ids = (self.dataset_meta or {}).get('category_ids') or range(1, len(classes) + 1)
+            write_results(results, category_ids, self.outfile)
+        figures, evaluations = {}, {}
+        for name in self.metrics:
+            evaluations[name] = self._run(results, len(classes), name)
+            figures |= self._figures(evaluations[name], name)
+        if self.classwise:
+            self._make_table(results, classes, {k: v for k, v in evaluations.items() if k != 'proposal'})
+        return figures
+
+    def _image_result(self, sample: dict) -> ImageResult:
+        gt, pred = sample.get('gt_instances'), sample['pred_instances']
+        path, ori_shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
+        if gt is None:
+            raise DataError(f"CocoMetric needs ground truth, but the data sample of '{path}' holds none; the data "
+                            f'set must run with test_mode=True.')
+        gt_bboxes, gt_labels = _array(gt['bboxes']).reshape(-1, 4), _array(gt['labels']).astype(np.int64)
+        wh = gt_bboxes[:, 2:] - gt_bboxes[:, :2]
+        result = ImageResult(
+            img_id=sample.get('img_id', path), img_path=path, ori_shape=ori_shape,
+            gt_bboxes=gt_bboxes, gt_labels=gt_labels,
+            gt_ignored=_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
+            gt_areas=_array(gt['areas']) if 'areas' in gt else wh[:, 0] * wh[:, 1],
+            bboxes=_array(pred['bboxes']).reshape(-1, 4), labels=_array(pred['labels']).astype(np.int64),
+            scores=_array(pred['scores']))
+        if 'segm' in self.metrics:
+            if 'masks' not in gt and len(gt_labels):
+                raise DataError(f"CocoMetric(metric='segm') needs ground-truth masks, but the data set has none for "
+                                f"'{path}'. Evaluate metric='bbox', or use a data set with polygons.")
+            segmentations = gt.get('masks', [])
+            result.gt_rles = [segmentation_to_rle(segmentation, bbox, ori_shape)
+                              for segmentation, bbox in zip(segmentations, gt_bboxes, strict=True)]
+            result.rles = _prediction_rles(pred, ori_shape)
+        return result
+
+    def _class_names(self, results: list[ImageResult]) -> list[str]:
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is not None:
+            return list(classes)
+        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
+        return [str(label) for label in range(highest + 1)]
+
+    def _run(self, results: list[ImageResult], class_count: int, name: str) -> SimpleNamespace:
+        """Evaluate one metric: ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls,
+        classes, areas and ``max_dets``."""
+        iou_type = 'segm' if name == 'segm' else 'bbox'
+        with contextlib.redirect_stdout(io.StringIO()):
+            sides = []
+            for predictions in (False, True):
+                side = self.backend.COCO()
+                side.dataset = to_coco(results, class_count, predictions, iou_type)
+                side.createIndex()
+                sides.append(side)
+            evaluation = self.backend.COCOeval(*sides, iou_type)
+            evaluation.params.maxDets = list(self.max_dets)
+            evaluation.params.useCats = int(name != 'proposal')
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return SimpleNamespace(precision=np.asarray(evaluation.eval['precision']),
+                               recall=np.asarray(evaluation.eval['recall']), iou_thrs=evaluation.params.iouThrs)
+
+    def _figures(self, evaluation: SimpleNamespace, name: str) -> dict[str, float]:
+        precision, recall = evaluation.precision, evaluation.recall
+        figures = {}
+        if name != 'proposal':
+            figures['mAP'] = _mean(precision[:, :, :, 0, -1])
+            for percent in (50, 75):
+                figures[f'mAP{percent}'] = _mean(precision[np.isclose(evaluation.iou_thrs, percent / 100), :, :, 0, -1])
+            figures |= {f'mAP_{area}': _mean(precision[:, :, :, i, -1]) for i, area in enumerate(_AREAS) if i}
+        figures |= {f'AR{count}': _mean(recall[:, :, 0, i]) for i, count in enumerate(self.max_dets)}
+        figures |= {f'AR_{area}': _mean(recall[:, :, i, -1]) for i, area in enumerate(_AREAS) if i}
+        return {f'{name}_{key}': value for key, value in figures.items()}
+
+    def _make_table(self, results: list[ImageResult], classes: list[str],
+                    evaluations: dict[str, SimpleNamespace]) -> None:
+        """Fill ``per_class`` and ``table``."""
+        kept = [result.gt_labels[~result.gt_ignored] for result in results]
+        objects = np.bincount(np.concatenate(kept), minlength=len(classes))
+        images = np.bincount(np.concatenate([np.unique(labels) for labels in kept]), minlength=len(classes))
+        chosen = {'all': slice(None)} | {classes[k]: slice(k, k + 1) for k in np.flatnonzero(objects)}
+        for row, (name, columns) in enumerate(chosen.items()):
+            entry = {'class': name, 'images': len(results) if row == 0 else int(images[columns][0]),
+                     'objects': int(objects.sum()) if row == 0 else int(objects[columns][0])}
+            for metric, evaluation in evaluations.items():
+                precision = evaluation.precision[:, :, columns, 0, -1]
+                entry[f'{metric}_mAP'] = _mean(precision)
+                entry[f'{metric}_mAP50'] = _mean(precision[np.isclose(evaluation.iou_thrs, .5)])
+            self.per_class.append(entry)
+        header = [key.replace('_', ' ') for key in self.per_class[0]]
+        rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
+        table = AsciiTable([header, *rows])
+        table.justify_columns = {column: 'right' for column in range(1, len(header))}
+        self.table = table.table
+
+
+def _load_backend(name: str) -> SimpleNamespace:
+    """``COCO`` and ``COCOeval`` of the chosen package."""
+    if name == 'pycocotools':
+        return SimpleNamespace(COCO=importlib.import_module('pycocotools.coco').COCO,
+                               COCOeval=importlib.import_module('pycocotools.cocoeval').COCOeval)
+    if name == 'faster-coco-eval':
+        try:
+            package = importlib.import_module('faster_coco_eval')
+        except ImportError as error:
+            raise ConfigError("CocoMetric: backend is 'faster-coco-eval', which is not installed. Install it with "
+                              "'pip install faster-coco-eval', or set backend='pycocotools'.") from error
+        return SimpleNamespace(COCO=package.COCO, COCOeval=package.COCOeval_faster)
+    raise ConfigError(f"CocoMetric: backend is {name!r}, but must be of {', '.join(map(repr, _BACKENDS))}."
+                      f'{nearest(name, _BACKENDS)}')
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else -1.
+
+
+def _prediction_rles(pred: dict, ori_shape: tuple[int, int]) -> list[dict]:
+    masks = pred.get('masks')
+    if masks is None:
+        if len(pred['labels']):
+            raise ConfigError("CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
+                              "Set metric='bbox', or use a segmentation head.")
+        return []
+    return masks.to_rle() if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(_array(masks)).to_rle()

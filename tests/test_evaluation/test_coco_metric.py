@@ -1,0 +1,307 @@
+import contextlib
+import copy
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detkit.evaluation import CocoMetric
+from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.masks import InstanceMasks
+from detkit.utils.errors import ConfigError, DataError
+
+CLASSES = ('cat', 'dog', 'bird')
+
+
+def make_data(rng: np.random.Generator, images: int = 8) -> tuple[dict, dict[int, dict]]:
+    """A COCO data set with crowds, rings and RLEs, and predictions near its objects, image by image."""
+    dataset = {'info': {}, 'images': [], 'annotations': [],
+               'categories': [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]}
+    predictions = {}
+    for img_id in range(10, 10 + images):
+        height, width = (int(v) for v in rng.integers(150, 250, 2))
+        dataset['images'].append({'id': img_id, 'height': height, 'width': width, 'file_name': f'{img_id}.jpg'})
+        frames, labels, scores, bboxes = [], [], [], []
+        for _ in range(int(rng.integers(0, 7)) if img_id > 10 else 0):
+            wh = rng.integers(5, 140, 2)
+            x0, y0 = (int(v) for v in rng.integers(0, (width - wh[0], height - wh[1])))
+            x1, y1 = x0 + int(wh[0]), y0 + int(wh[1])
+            ring = [x0, y0, x1, y0, x1, y1, (x0 + x1) / 2, y1 - 2, x0, y1]
+            label, crowd = int(rng.integers(1, 4)), int(rng.random() < .15)
+            segmentation = [ring]
+            if crowd:
+                rle = coco_mask.merge(coco_mask.frPyObjects([ring], height, width))
+                segmentation = {'size': [height, width], 'counts': rle['counts'].decode()}
+            dataset['annotations'].append({
+                'id': len(dataset['annotations']) + 1, 'image_id': img_id, 'category_id': label, 'iscrowd': crowd,
+                'bbox': [x0, y0, x1 - x0, y1 - y0], 'area': (x1 - x0) * (y1 - y0) * .9, 'segmentation': segmentation})
+            for _ in range(int(rng.integers(0, 3))):
+                shift = rng.normal(0, 6, 4)
+                bbox = np.array([x0, y0, x1, y1]) + shift
+                bbox = np.clip(bbox, 0, [width, height, width, height])
+                if (bbox[2:] - bbox[:2] < 1).any():
+                    continue
+                frame = np.zeros((height, width), bool)
+                left, top, right, bottom = bbox.round().astype(int)
+                frame[top:bottom, left:right] = True
+                frame[::3, left::5] = False
+                frames.append(frame)
+                bboxes.append(bbox)
+                labels.append(label - 1 if rng.random() < .8 else int(rng.integers(0, 3)))
+                scores.append(float(np.float32(rng.random())))
+        order = np.argsort(scores)[::-1]
+        predictions[img_id] = {
+            'bboxes': np.array(bboxes, np.float32).reshape(-1, 4)[order],
+            'labels': np.array(labels, np.int64)[order], 'scores': np.array(scores, np.float32)[order],
+            'masks': np.array(frames, bool).reshape(-1, height, width)[order]}
+    return dataset, predictions
+
+
+def as_samples(dataset: dict, predictions: dict[int, dict], label_of: dict[int, int] | None = None) -> list:
+    label_of = label_of or {i + 1: i for i in range(len(CLASSES))}
+    samples = []
+    for image in dataset['images']:
+        annotations = [a for a in dataset['annotations'] if a['image_id'] == image['id']]
+        bboxes_xywh = np.array([a['bbox'] for a in annotations], np.float64).reshape(-1, 4)
+        gt = InstanceData()
+        gt.bboxes = torch.from_numpy(np.concatenate([bboxes_xywh[:, :2], bboxes_xywh[:, :2] + bboxes_xywh[:, 2:]], 1))
+        gt.labels = torch.tensor([label_of[a['category_id']] for a in annotations])
+        gt.ignored = torch.tensor([bool(a['iscrowd']) for a in annotations])
+        gt.areas = torch.tensor([a['area'] for a in annotations], dtype=torch.float64)
+        gt.masks = [a['segmentation'] for a in annotations]
+        found = predictions[image['id']]
+        pred = InstanceData(bboxes=torch.from_numpy(found['bboxes']), scores=torch.from_numpy(found['scores']),
+                            labels=torch.from_numpy(found['labels']), masks=InstanceMasks.from_bool(found['masks']))
+        meta = {'img_id': image['id'], 'img_path': image['file_name'], 'ori_shape': (image['height'], image['width'])}
+        samples.append(DetDataSample(metainfo=meta, gt_instances=gt, pred_instances=pred))
+    return samples
+
+
+def run(metric: CocoMetric, samples: list[DetDataSample], classes=CLASSES) -> dict[str, float]:
+    metric.dataset_meta = {'classes': classes}
+    for start in range(0, len(samples), 3):
+        metric.process(None, [sample.to_dict() for sample in samples[start:start + 3]])
+    return metric.evaluate(len(samples))
+
+
+def direct(dataset: dict, predictions: dict[int, dict], iou_type: str, category_of=lambda label: label + 1):
+    """pycocotools' own twelve figures by the way its documentation describes."""
+    results = []
+    for img_id, found in predictions.items():
+        rles = coco_mask.encode(np.asfortranarray(found['masks'].transpose(1, 2, 0).astype(np.uint8)))
+        for i, (x0, y0, x1, y1) in enumerate(found['bboxes'].astype(np.float64)):
+            result = {'image_id': img_id, 'category_id': category_of(int(found['labels'][i])),
+                      'score': float(found['scores'][i])}
+            result |= {'segmentation': rles[i]} if iou_type == 'segm' else {'bbox': [x0, y0, x1 - x0, y1 - y0]}
+            results.append(result)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy(dataset)
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(results), iou_type)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+ORDER = ('mAP', 'mAP50', 'mAP75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR1', 'AR10', 'AR100', 'AR_s', 'AR_m', 'AR_l')
+
+
+def test_equals_pycocotools(capsys):
+    dataset, predictions = make_data(np.random.default_rng(0))
+    metric = METRICS.build({'type': 'CocoMetric', 'metric': ['bbox', 'segm']})
+    figures = run(metric, as_samples(dataset, predictions))
+    assert capsys.readouterr().out == ''
+    assert list(figures) == [f'coco/{name}_{key}' for name in ('bbox', 'segm') for key in ORDER]
+    for name in ('bbox', 'segm'):
+        ours = [figures[f'coco/{name}_{key}'] for key in ORDER]
+        np.testing.assert_allclose(ours, direct(dataset, predictions, name), atol=1e-12)
+        assert 0.05 < figures[f'coco/{name}_mAP'] < .95  # the comparison is of real figures
+
+
+@pytest.mark.realdata
+def test_equals_pycocotools_on_coco128(real_data: Path):
+    path, = (real_data / 'coco128' / 'annotations').glob('*.json')
+    dataset = json.loads(path.read_text())
+    rng = np.random.default_rng(0)
+    ids = [category['id'] for category in dataset['categories']]
+    label_of = {category_id: label for label, category_id in enumerate(ids)}
+    predictions = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+    for image in dataset['images']:
+        found = {'bboxes': [], 'labels': [], 'masks': []}
+        for annotation in truth.loadAnns(truth.getAnnIds(image['id'])):
+            if rng.random() < .2:
+                continue
+            x, y, w, h = annotation['bbox']
+            found['bboxes'].append(np.array([x, y, x + w, y + h]) + rng.normal(0, .04, 4) * (w, h, w, h))
+            label = label_of[annotation['category_id']]
+            found['labels'].append(label if rng.random() < .9 else int(rng.integers(0, 80)))
+            found['masks'].append(np.roll(truth.annToMask(annotation).astype(bool), rng.integers(-5, 6, 2), (0, 1)))
+        count = len(found['labels'])
+        predictions[image['id']] = {
+            'bboxes': np.array(found['bboxes'], np.float32).reshape(-1, 4),
+            'labels': np.array(found['labels'], np.int64),
+            'scores': np.sort(rng.random(count).astype(np.float32))[::-1].copy(),
+            'masks': np.array(found['masks'], bool).reshape(count, image['height'], image['width'])}
+    metric = CocoMetric(metric=['bbox', 'segm'])
+    figures = run(metric, as_samples(dataset, predictions, label_of), [c['name'] for c in dataset['categories']])
+    for name in ('bbox', 'segm'):
+        ours = [figures[f'coco/{name}_{key}'] for key in ORDER]
+        np.testing.assert_allclose(ours, direct(dataset, predictions, name, lambda label: ids[label]), atol=1e-12)
+        assert .3 < figures[f'coco/{name}_mAP50'] < .9
+    assert metric.per_class[0]['objects'] == sum(not a['iscrowd'] for a in dataset['annotations'])
+
+
+@pytest.mark.skipif(importlib.util.find_spec('faster_coco_eval') is None, reason='faster-coco-eval is not installed')
+def test_backends_agree():
+    samples = as_samples(*make_data(np.random.default_rng(1)))
+    ours, theirs = (run(CocoMetric(metric=['bbox', 'segm', 'proposal'], backend=backend), samples)
+                    for backend in ('pycocotools', 'faster-coco-eval'))
+    assert theirs == pytest.approx(ours, abs=1e-9)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('faster_coco_eval') is not None, reason='faster-coco-eval is installed')
+def test_missing_backend_is_an_error():
+    with pytest.raises(ConfigError, match='pip install faster-coco-eval'):
+        CocoMetric(backend='faster-coco-eval')
+
+
+def test_perfect_predictions_and_table():
+    dataset, predictions = make_data(np.random.default_rng(2))
+    dataset['annotations'] = [a for a in dataset['annotations'] if not a['iscrowd'] and a['category_id'] != 3]
+    for image in dataset['images']:
+        annotations = [a for a in dataset['annotations'] if a['image_id'] == image['id']]
+        bboxes_xywh = np.array([a['bbox'] for a in annotations], np.float32).reshape(-1, 4)
+        shape = image['height'], image['width']
+        rles = [coco_mask.merge(coco_mask.frPyObjects(a['segmentation'], *shape)) for a in annotations]
+        predictions[image['id']] = {
+            'bboxes': np.concatenate([bboxes_xywh[:, :2], bboxes_xywh[:, :2] + bboxes_xywh[:, 2:]], 1),
+            'labels': np.array([a['category_id'] - 1 for a in annotations], np.int64),
+            'scores': np.ones(len(annotations), np.float32),
+            'masks': np.array([coco_mask.decode(rle) for rle in rles], bool).reshape(-1, *shape)}
+    metric = CocoMetric(metric=['bbox', 'segm', 'proposal'])
+    figures = run(metric, as_samples(dataset, predictions))
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == figures['coco/proposal_AR100'] == 1.
+    assert [entry['class'] for entry in metric.per_class] == ['all', 'cat', 'dog']  # birds have no object
+    assert sum(entry['objects'] for entry in metric.per_class[1:]) == len(dataset['annotations'])
+    assert metric.table.count('1.000') == 12 and 'segm mAP50' in metric.table
+
+
+def test_no_predictions():
+    dataset, predictions = make_data(np.random.default_rng(3))
+    empty = {img_id: {key: value[:0] for key, value in found.items()} for img_id, found in predictions.items()}
+    figures = run(CocoMetric(metric=['bbox', 'segm', 'proposal']), as_samples(dataset, empty))
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP50'] == figures['coco/proposal_AR100'] == 0.
+
+
+def test_no_ground_truth():
+    dataset, predictions = make_data(np.random.default_rng(3))
+    metric = CocoMetric(metric=['bbox', 'segm'])
+    figures = run(metric, as_samples(dataset | {'annotations': []}, predictions))
+    assert set(figures.values()) == {-1.}
+    assert [entry['class'] for entry in metric.per_class] == ['all']
+
+
+def test_no_image():
+    assert run(CocoMetric(), []) == {}
+
+
+def test_repeated_images_count_once():
+    samples = as_samples(*make_data(np.random.default_rng(4)))
+    assert run(CocoMetric(), samples + samples[:3]) == run(CocoMetric(), samples)
+
+
+def test_objects_known_by_their_box_alone():
+    dataset, predictions = make_data(np.random.default_rng(5))
+    for annotation in dataset['annotations']:
+        annotation['segmentation'] = []
+    boxes = copy.deepcopy(dataset)
+    for annotation in boxes['annotations']:
+        x, y, w, h = annotation['bbox']
+        annotation['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    metric = CocoMetric(metric='segm')
+    assert run(metric, as_samples(dataset, predictions)) == run(metric, as_samples(boxes, predictions))
+
+
+def test_results_file(tmp_path: Path):
+    dataset, predictions = make_data(np.random.default_rng(6))
+    path = tmp_path / 'new' / 'predictions.json'
+    figures = run(CocoMetric(metric=['bbox', 'segm'], outfile=str(path)), as_samples(dataset, predictions))
+    entries = json.loads(path.read_text())
+    assert len(entries) == sum(len(found['labels']) for found in predictions.values())
+    for entry in entries:
+        entry['segmentation']['counts'] = entry['segmentation']['counts'].encode()
+    for name, keep in (('bbox', 'bbox'), ('segm', 'segmentation')):
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO()
+            truth.dataset = copy.deepcopy(dataset)
+            truth.createIndex()
+            kept = [{key: entry[key] for key in ('image_id', 'category_id', 'score', keep)} for entry in entries]
+            evaluation = COCOeval(truth, truth.loadRes(kept), name)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        assert evaluation.stats[0] == pytest.approx(figures[f'coco/{name}_mAP'], abs=.02)  # boxes are rounded
+
+
+def test_segm_of_a_box_model_is_an_error():
+    samples = as_samples(*make_data(np.random.default_rng(7)))
+    for sample in samples:
+        del sample.pred_instances.masks
+    with pytest.raises(ConfigError, match='boxes alone'):
+        run(CocoMetric(metric='segm'), samples)
+
+
+def test_missing_ground_truth_is_an_error():
+    samples = as_samples(*make_data(np.random.default_rng(7)))
+    for sample in samples:
+        del sample.gt_instances
+    with pytest.raises(DataError, match='test_mode'):
+        run(CocoMetric(), samples)
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [
+    ({'metric': 'segmm'}, "Did you mean 'segm'"), ({'backend': 'pycoco'}, "Did you mean 'pycocotools'"),
+    ({'max_dets': (100, 10)}, 'ascending'),
+])
+def test_wrong_arguments(arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        CocoMetric(**arguments)
+
+
+def _distributed(rank: int, port: int, folder: str) -> None:
+    torch.distributed.init_process_group('gloo', f'tcp://127.0.0.1:{port}', world_size=2, rank=rank)
+    samples = as_samples(*make_data(np.random.default_rng(8)))
+    # Blocks of unequal size, one image on both.
+    figures = run(CocoMetric(metric=['bbox', 'segm']), samples[:5] if rank == 0 else samples[4:])
+    Path(folder, f'{rank}.json').write_text(json.dumps(figures))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_the_figures_of_one(tmp_path: Path, free_port: int):
+    mp.start_processes(_distributed, (free_port, str(tmp_path)), nprocs=2, start_method='fork')
+    expected = run(CocoMetric(metric=['bbox', 'segm']), as_samples(*make_data(np.random.default_rng(8))))
+    for rank in range(2):
+        assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+
+
+@pytest.fixture
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
