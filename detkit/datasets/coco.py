@@ -1,0 +1,110 @@
+"""Data sets in COCO's json form."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
+from detkit.datasets.image_files import read_image_sizes
+from detkit.datasets.skips import check_skips
+from detkit.registry import DATASETS
+from detkit.structures.annotations import Record
+from detkit.utils.errors import DataError, nearest
+
+
+@DATASETS.register_module()
+class CocoDataset(DetDataset):
+    """Images with a COCO json of instances: boxes, outlines, RLE bitmaps, crowds (``ignored``).
+
+    ``metainfo['classes']`` chooses classes by name and gives their order; without it all categories are taken, by
+    ascending id. ``metainfo['category_ids']`` holds the file's id of each label. Entries that break a rule, images that
+    are not there included, are left out alone and listed in ``skipped``.
+
+    Args:
+        ann_file: the json, relative to ``data_root``.
+        img_prefix: the folder of the images, relative to ``data_root``.
+        **kwargs: see ``DetDataset``.
+    """
+
+    def __init__(self, ann_file: str, img_prefix: str = '', **kwargs: Any) -> None:
+        self.ann_file = ann_file
+        self.img_prefix = img_prefix
+        super().__init__(**kwargs)
+
+    def load_records(self) -> list[Record]:
+        ann_file = str(Path(self.data_root) / self.ann_file)
+        content = load_json(ann_file)
+        labels_by_category = self._choose_classes(content['categories'], ann_file)
+        images = self._find_images(read_images(content['images'], ann_file), ann_file)
+        listed = {entry.get('id') for entry in content['images']}
+        flat, skipped, self.duplicates = read_annotations(
+            content['annotations'], images.ids, images.shapes, labels_by_category, ann_file, listed - set(images.ids)
+        )
+        self.skipped += images.skipped + skipped
+        num_entries = len(content['images']) + len(content['annotations'])
+        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        return [
+            Record(path, image_id, shape, own)
+            for path, image_id, shape, own in zip(
+                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
+            )
+        ]
+
+    def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
+        """The label of each category id; None for the categories that are not asked for."""
+        ids = {category['name']: category['id'] for category in sorted(categories, key=lambda c: c['id'])}
+        if not ids:
+            raise DataError(f'the annotation file {ann_file!r} lists no categories')
+        classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
+        for name in classes:
+            if name not in ids:
+                raise DataError(
+                    f'the class {name!r} of metainfo is not among the {len(ids)} categories of {ann_file!r}.'
+                    f'{nearest(name, ids)}'
+                )
+        self.metainfo.setdefault('classes', classes)
+        self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
+        labels = {name: label for label, name in enumerate(classes)}
+        return {category_id: labels.get(name) for name, category_id in ids.items()}
+
+    def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
+        """The images that lie in the folder, with their full paths, and their sizes where the file has none."""
+        folder = Path(self.data_root) / self.img_prefix
+        if not folder.is_dir():
+            raise DataError(
+                f'the image folder {str(folder)!r} does not exist. Correct img_prefix (relative to '
+                f'data_root={self.data_root!r}) in the config of the data set.'
+            )
+        if not images.ids:
+            raise DataError(f'the annotation file {ann_file!r} lists no images')
+        found = CocoImages(skipped=images.skipped)
+        names_in: dict[str, set[str]] = {}
+        for image_id, name, shape in zip(images.ids, images.names, images.shapes, strict=True):
+            parent, base = os.path.split(os.path.join(folder, name))
+            if parent not in names_in:
+                names_in[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+            path = os.path.join(parent, base)
+            if base not in names_in[parent]:
+                found.skipped.append((path, None, f'the image {image_id} of {ann_file} does not exist'))
+                continue
+            found.ids.append(image_id)
+            found.names.append(path)
+            found.shapes.append(shape)
+        unknown = [i for i, shape in enumerate(found.shapes) if shape is None]
+        sizes = read_image_sizes([found.names[i] for i in unknown])
+        for i, size in zip(unknown, sizes, strict=True):
+            found.shapes[i] = None if isinstance(size, OSError) else size
+            if isinstance(size, OSError):
+                found.skipped.append((found.names[i], None, f'the image cannot be read: {size}'))
+        if unknown:
+            keep = [i for i, shape in enumerate(found.shapes) if shape is not None]
+            found = CocoImages(
+                [found.ids[i] for i in keep],
+                [found.names[i] for i in keep],
+                [found.shapes[i] for i in keep],
+                found.skipped,
+            )
+        return found

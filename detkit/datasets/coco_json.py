@@ -1,0 +1,230 @@
+"""Reading COCO's ``instances_*.json`` into flat arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.utils.errors import DataError
+
+# (annotation file, which entry, reason)
+Skip = tuple[str, str, str]
+
+
+@dataclass
+class CocoImages:
+    """The usable images of a file, and why others are not.
+
+    Attributes:
+        ids, names: COCO's id and ``file_name`` of each image.
+        shapes: (h, w) of each as the file states it, None where it does not.
+        skipped: entries that were dropped.
+    """
+
+    ids: list[int | str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, int] | None] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
+
+
+def load_json(ann_file: str) -> dict[str, list[dict]]:
+    """The contents of an annotation file.
+
+    Raises:
+        DataError: it is missing, no JSON, or not in COCO's form.
+    """
+    if not os.path.isfile(ann_file):
+        raise DataError(
+            f'the annotation file {ann_file!r} does not exist. Set ann_file (relative to data_root) to a COCO json.'
+        )
+    try:
+        with open(ann_file, encoding='utf-8') as file:
+            content = json.load(file)
+    except ValueError as error:
+        raise DataError(f'the annotation file {ann_file!r} is no valid JSON: {error}') from error
+    for key in ('images', 'annotations', 'categories'):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise DataError(
+                f'the annotation file {ann_file!r} has no list {key!r}. A COCO json of instances has the lists images, '
+                'annotations and categories.'
+            )
+    return content
+
+
+def read_images(entries: Sequence[dict], ann_file: str) -> CocoImages:
+    """The images that a file lists, in its order; repeated ids and entries without a name are dropped."""
+    images, seen = CocoImages(), set()
+    for entry in entries:
+        if 'id' not in entry or not entry.get('file_name'):
+            images.skipped.append((ann_file, f'image {entry.get("id")}', 'no id or no file_name'))
+        elif entry['id'] in seen:
+            images.skipped.append((ann_file, f'image {entry["id"]}', 'the id of an earlier image'))
+        else:
+            seen.add(entry['id'])
+            height, width = entry.get('height'), entry.get('width')
+            images.ids.append(entry['id'])
+            images.names.append(entry['file_name'])
+            images.shapes.append((int(height), int(width)) if height and width else None)
+    return images
+
+
+def read_annotations(
+    entries: Sequence[dict],
+    image_ids: Sequence[int | str],
+    shapes: Sequence[tuple[int, int]],
+    labels_by_category: dict[int, int | None],
+    ann_file: str,
+    unused_images: set[int | str],
+) -> tuple[FlatAnnotations, list[Skip], list[Skip]]:
+    """The objects of a file, sorted by image; those that break a rule are dropped alone.
+
+    Args:
+        entries: COCO's annotations.
+        image_ids, shapes: id and (h, w) of the images that objects may belong to.
+        labels_by_category: the label of each of the file's category ids, None for classes that were not chosen.
+        ann_file: the file's name, for the reports.
+        unused_images: ids of images that were dropped and reported themselves: their objects go without a word.
+
+    Returns:
+        The objects, what was skipped, and the duplicates that were left out.
+    """
+    numbers = {image_id: number for number, image_id in enumerate(image_ids)}
+    skipped: list[Skip] = []
+    duplicates: list[Skip] = []
+
+    def keep(test: Callable[[dict], bool], reason: str, report: bool = True) -> None:
+        nonlocal entries
+        good = [test(entry) for entry in entries]
+        if all(good):
+            return
+        if report:
+            bad = [entry for entry, ok in zip(entries, good, strict=True) if not ok]
+            skipped.extend((ann_file, _name(entry), reason.format(**_Known(entry))) for entry in bad)
+        entries = [entry for entry, ok in zip(entries, good, strict=True) if ok]
+
+    keep(lambda entry: entry.get('image_id') not in unused_images, '', report=False)
+    keep(lambda entry: entry.get('image_id') in numbers, 'image_id {image_id} is not among the images')
+    keep(lambda entry: entry.get('category_id') in labels_by_category, 'category_id {category_id} is not a category')
+    keep(lambda entry: labels_by_category[entry['category_id']] is not None, '', report=False)
+    keep(lambda entry: _is_box(entry.get('bbox')), 'bbox {bbox} is not four finite numbers x, y, w, h')
+    keep(lambda entry: entry['bbox'][2] > 0 and entry['bbox'][3] > 0, 'bbox {bbox} has no width or no height')
+    keep(
+        lambda entry: _touches(entry['bbox'], shapes[numbers[entry['image_id']]]),
+        'bbox {bbox} lies outside the image',
+    )
+    keep(
+        lambda entry: _is_segmentation(entry.get('segmentation'), shapes[numbers[entry['image_id']]]),
+        'a segmentation that is neither rings of three points or more nor an RLE of the size of the image',
+    )
+    entries = _drop_repeats(entries, ann_file, duplicates)
+
+    images = np.array([numbers[entry['image_id']] for entry in entries], np.int64)
+    order = np.argsort(images, kind='stable')
+    entries = [entries[i] for i in order]
+    xywh = np.array([entry['bbox'] for entry in entries], np.float64).reshape(-1, 4)
+    rings = [entry['segmentation'] if _has_rings(entry) else [] for entry in entries]
+    ring_lengths = np.array([len(ring) for ring in chain.from_iterable(rings)], np.int64)
+    coordinates = chain.from_iterable(chain.from_iterable(rings))
+    flat = FlatAnnotations(
+        images=images[order],
+        labels=np.array([labels_by_category[entry['category_id']] for entry in entries], np.int64),
+        bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+        ring_owners=np.repeat(np.arange(len(entries)), np.array([len(own) for own in rings], np.int64)),
+        ring_sizes=ring_lengths // 2,
+        points=np.fromiter(coordinates, np.float64, int(ring_lengths.sum())).reshape(-1, 2),
+        ignored=np.array([bool(entry.get('iscrowd')) for entry in entries], bool),
+        areas=np.array([_area(entry) for entry in entries], np.float64),
+        rles={
+            number: _to_compressed(entry['segmentation'])
+            for number, entry in enumerate(entries)
+            if isinstance(entry.get('segmentation'), dict)
+        },
+    )
+    return flat, skipped, duplicates
+
+
+class _Known(dict):
+    """A mapping for ``str.format`` in which an absent key reads as None."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def _name(entry: dict) -> str:
+    return f'annotation {entry.get("id")} of image {entry.get("image_id")}'
+
+
+def _is_box(bbox: Any) -> bool:
+    try:
+        return len(bbox) == 4 and bool(np.isfinite([float(value) for value in bbox]).all())
+    except (TypeError, ValueError):
+        return False
+
+
+def _touches(bbox: Sequence[float], shape: tuple[int, int]) -> bool:
+    x, y, w, h = bbox
+    return x < shape[1] and y < shape[0] and x + w > 0 and y + h > 0
+
+
+def _is_segmentation(segmentation: Any, shape: tuple[int, int]) -> bool:
+    if segmentation is None or segmentation == []:
+        return True
+    if isinstance(segmentation, dict):
+        counts = segmentation.get('counts')
+        if list(segmentation.get('size', ())) != list(shape):
+            return False
+        return isinstance(counts, str) or (isinstance(counts, list) and sum(counts) == shape[0] * shape[1])
+    try:
+        return all(len(ring) >= 6 and len(ring) % 2 == 0 and _are_finite(ring) for ring in segmentation)
+    except (TypeError, ValueError):
+        return False
+
+
+def _are_finite(ring: Sequence[float]) -> bool:
+    total = sum(ring)
+    return total - total == 0
+
+
+def _has_rings(entry: dict) -> bool:
+    return isinstance(entry.get('segmentation'), list)
+
+
+def _to_compressed(rle: dict) -> dict:
+    """A COCO RLE whose counts are pycocotools' compressed bytes."""
+    height, width = rle['size']
+    if isinstance(rle['counts'], list):
+        return mask_utils.frPyObjects(rle, height, width)
+    return {'size': [height, width], 'counts': rle['counts'].encode()}
+
+
+def _area(entry: dict) -> float:
+    area = entry.get('area')
+    if area is not None:
+        return float(area)
+    if isinstance(entry.get('segmentation'), dict):
+        return float(mask_utils.area(_to_compressed(entry['segmentation'])))
+    return np.nan
+
+
+def _drop_repeats(entries: Sequence[dict], ann_file: str, duplicates: list[Skip]) -> list[dict]:
+    """Leaves out an object that has image, class, box and outline of an earlier one."""
+    kept: list[dict] = []
+    seen: dict[tuple, list[Any]] = {}
+    for entry in entries:
+        key = (entry['image_id'], entry['category_id'], *entry['bbox'], bool(entry.get('iscrowd')))
+        earlier = seen.setdefault(key, [])
+        segmentation = entry.get('segmentation')
+        if segmentation in earlier:
+            duplicates.append((ann_file, _name(entry), 'the same as an earlier annotation'))
+        else:
+            earlier.append(segmentation)
+            kept.append(entry)
+    return kept

@@ -1,0 +1,103 @@
+"""The ``data.yaml`` that describes a YOLO data set: where its parts lie and how its classes are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from detkit.utils.errors import DataError, nearest
+
+
+@dataclass(frozen=True)
+class DataYaml:
+    """What a data yaml says.
+
+    Attributes:
+        root: the folder that its paths are relative to.
+        splits: the folders and image lists of each part ('train', 'val', ...), as absolute or ``root`` based paths.
+        classes: the class names, or None where it gives none.
+    """
+
+    root: Path
+    splits: dict[str, list[Path]]
+    classes: tuple[str, ...] | None
+
+
+def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
+    """Reads a data yaml.
+
+    Args:
+        path: the file. Its key ``path`` is absolute, or relative to the file's folder; the folder itself where it is
+            left out or does not exist there.
+        data_root: takes the place of the file's ``path``.
+
+    Raises:
+        DataError: the file is missing, is no YAML mapping, or its class names are incomplete.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f'the data yaml {str(path)!r} does not exist. Set data_yaml to the file, or leave it out.')
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f'the data yaml {str(path)!r} is no valid YAML: {error}') from error
+    if not isinstance(content, dict):
+        raise DataError(f'the data yaml {str(path)!r} should be a mapping with the keys path, train, val and names')
+    root = Path(data_root) if data_root else _find_root(path, content.get('path'))
+    splits = {
+        key: [_locate(root, item) for item in ([value] if isinstance(value, str) else value)]
+        for key, value in content.items()
+        if key in ('train', 'val', 'test') and value
+    }
+    return DataYaml(root, splits, _read_names(path, content))
+
+
+def split_paths(data: DataYaml, split: str, path: str | Path) -> list[Path]:
+    """The folders and lists of one part.
+
+    Raises:
+        DataError: there is no such part.
+    """
+    if split not in data.splits:
+        raise DataError(
+            f'the data yaml {str(path)!r} has no key {split!r} with a folder or a list; '
+            f'it has {", ".join(data.splits) or "none of train, val, test"}.{nearest(split, data.splits)}'
+        )
+    return data.splits[split]
+
+
+def _find_root(path: Path, given: Any) -> Path:
+    if not given:
+        return path.parent
+    root = path.parent / str(given)  # an absolute path stays as it is
+    return root if root.is_dir() else path.parent
+
+
+def _locate(root: Path, item: str) -> Path:
+    """Some tools write ``../train/images`` for a folder that lies beside the yaml."""
+    located = root / item
+    if not located.exists() and item.startswith('../') and (root / item[3:]).exists():
+        return root / item[3:]
+    return located
+
+
+def _read_names(path: Path, content: dict) -> tuple[str, ...] | None:
+    names = content.get('names')
+    count = content.get('nc')
+    if names is None:
+        return None if count is None else tuple(f'class_{i}' for i in range(int(count)))
+    if isinstance(names, dict):
+        if sorted(names) != list(range(len(names))):
+            raise DataError(
+                f'the names in {str(path)!r} have the keys {sorted(names, key=str)}; expected is each whole number '
+                f'from 0 to {len(names) - 1}'
+            )
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f'the names in {str(path)!r} should be a list, or a mapping of 0, 1, ... to a name')
+    if count is not None and count != len(names):
+        raise DataError(f'{str(path)!r} says nc: {count}, but names {len(names)} classes')
+    return tuple(map(str, names))

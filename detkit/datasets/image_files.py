@@ -1,0 +1,88 @@
+"""Finding the images of a data set and reading their sizes without decoding them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from detkit.utils.errors import DataError
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+_EXIF_ORIENTATION = 274
+# Files a thread reads at a time: headers are small, so the cost to spread is the latency of a disk or a network.
+_BLOCK = 256
+
+
+def list_images(folder: str | os.PathLike) -> list[str]:
+    """All images below ``folder``, sorted by path. Hidden files and folders are left out.
+
+    Raises:
+        DataError: ``folder`` is missing or holds no image.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise DataError(f'the image folder {folder!r} does not exist')
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += [
+            os.path.join(parent, name)
+            for name in names
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+        ]
+    if not found:
+        raise DataError(f'the image folder {folder!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+    return sorted(found)
+
+
+def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str]:
+    """The images named in a text file, one a line; relative ones start at the file's folder (``./``) or at ``root``.
+
+    Raises:
+        DataError: the file names no image.
+    """
+    list_file = Path(list_file)
+    lines = [line.strip() for line in list_file.read_text(encoding='utf-8').splitlines()]
+    paths = []
+    for line in filter(None, lines):
+        beside = list_file.parent / line
+        paths.append(str(beside if line.startswith('./') or beside.exists() else Path(root) / line))
+    if not paths:
+        raise DataError(f'the image list {str(list_file)!r} names no image')
+    return paths
+
+
+def read_image_size(path: str) -> tuple[int, int]:
+    """(h, w) of the upright image, from the file's header and its EXIF orientation.
+
+    Raises:
+        OSError: the file is missing or is no image that can be identified.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow says of broken headers
+        raise OSError(str(error)) from error
+    return (width, height) if turned else (height, width)
+
+
+def read_image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | OSError]:
+    """``read_image_size`` of many files at once; the error itself stands where one could not be read."""
+
+    def read_block(start: int) -> list[tuple[int, int] | OSError]:
+        sizes: list[tuple[int, int] | OSError] = []
+        for path in paths[start : start + _BLOCK]:
+            try:
+                sizes.append(read_image_size(path))
+            except OSError as error:
+                sizes.append(error)
+        return sizes
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return [size for block in pool.map(read_block, range(0, len(paths), _BLOCK)) for size in block]

@@ -1,0 +1,97 @@
+"""Building a ``DataLoader`` whose workers each make whole batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from detkit.datasets.samplers import EpochSampler
+from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from detkit.utils.errors import ConfigError, nearest
+
+# What a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
+_DEFAULTS: dict[str, Any] = {
+    'batch_size': 1,
+    'num_workers': 0,
+    'persistent_workers': True,
+    'pin_memory': None,
+    'drop_last': False,
+    'prefetch_factor': None,
+    'timeout': 0,
+}
+
+
+def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> DataLoader:
+    """A loader of the batches that ``cfg`` describes.
+
+    The loader's ``batch_sampler`` is the ``EpochSampler``: call its ``set_epoch`` before each iteration, and its
+    ``skip`` to enter an epoch midway.
+
+    Args:
+        cfg: ``dataset``, ``sampler`` and ``collate_fn`` (configs, or objects already built; the defaults are an
+            ``EpochSampler`` and ``collate``), ``batch_size`` of one process, ``num_workers``, ``persistent_workers``,
+            ``pin_memory`` (default: where the device is a GPU), ``drop_last``, ``prefetch_factor``, ``timeout``.
+        seed: the run's seed, which keys the order and every random choice of the pipeline.
+        device_type: where the batches will be used, 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: a key is unknown or ``dataset`` is missing.
+        DataError: from the data set.
+    """
+    cfg = dict(cfg)
+    dataset = cfg.pop('dataset', None)
+    sampler = cfg.pop('sampler', None) or {'type': 'EpochSampler'}
+    collate = cfg.pop('collate_fn', None) or {'type': 'collate'}
+    if dataset is None:
+        raise ConfigError("a dataloader's config needs the key 'dataset'")
+    for key in cfg.keys() - _DEFAULTS.keys():
+        known = [*_DEFAULTS, 'dataset', 'sampler', 'collate_fn']
+        raise ConfigError(
+            f'a dataloader has no argument {key!r}; it takes {", ".join(sorted(known))}.{nearest(key, known)}'
+        )
+    options = {**_DEFAULTS, **cfg}
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+    batch_size, drop_last = options['batch_size'], options['drop_last']
+    if isinstance(sampler, dict):
+        defaults = {'batch_size': batch_size, 'drop_last': drop_last, 'seed': seed}
+        sampler = DATA_SAMPLERS.build({**defaults, **sampler, 'dataset': dataset})
+    if isinstance(collate, dict):
+        collate = _build_function(collate)
+    num_workers = options['num_workers']
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=options['persistent_workers'] and num_workers > 0,
+        pin_memory=device_type == 'cuda' if options['pin_memory'] is None else options['pin_memory'],
+        prefetch_factor=options['prefetch_factor'] if num_workers > 0 else None,
+        timeout=options['timeout'] if num_workers > 0 else 0,
+        worker_init_fn=init_worker,
+        # Its own generator, because the loader draws from it at each epoch's start and must leave the global one alone.
+        generator=torch.Generator(),
+    )
+
+
+def init_worker(worker_id: int) -> None:
+    """Keeps a worker to one thread; the main process's thread count is never touched."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+def _build_function(cfg: dict) -> Any:
+    """The registered function of a config, with the config's other keys bound as arguments."""
+    from functools import partial
+
+    options = dict(cfg)
+    function = FUNCTIONS.get(options.pop('type'))
+    if function is None:
+        raise ConfigError(f'the function {cfg["type"]!r} is not registered.{nearest(cfg["type"], FUNCTIONS.module_dict)}')
+    return partial(function, **options) if options else function
+
+
+__all__ = ['EpochSampler', 'build_dataloader', 'init_worker']

@@ -1,0 +1,112 @@
+"""Data sets made of other data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from detkit.datasets.sample_key import SampleKey, as_sample_key
+from detkit.registry import DATASETS
+from detkit.utils.errors import DataError
+
+
+def _build(dataset: Any) -> Any:
+    return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+
+@DATASETS.register_module()
+class RepeatDataset:
+    """A data set that is gone through several times in one epoch.
+
+    A repeated image keeps its own position in the epoch, so each repeat is augmented differently.
+
+    Args:
+        dataset: a data set or its config.
+        times: how often.
+    """
+
+    def __init__(self, dataset: Any, times: int) -> None:
+        if times < 1:
+            raise ValueError(f'times must be at least 1, not {times}')
+        self.dataset = _build(dataset)
+        self.times = times
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    @property
+    def skipped(self) -> list:
+        return self.dataset.skipped
+
+    def __len__(self) -> int:
+        return len(self.dataset) * self.times
+
+    def _inner(self, key: SampleKey | int) -> SampleKey:
+        key = as_sample_key(key)
+        return key._replace(index=key.index % len(self.dataset))
+
+    def __getitem__(self, key: SampleKey | int) -> dict:
+        return self.dataset[self._inner(key)]
+
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
+        return self.dataset.__getitems__([self._inner(key) for key in keys])
+
+
+@DATASETS.register_module()
+class ConcatDataset:
+    """Several data sets of the same classes, one after the other.
+
+    The partners of a mosaic come from the same data set as the image itself.
+
+    Args:
+        datasets: data sets or their configs.
+
+    Raises:
+        DataError: their classes differ.
+    """
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        if not datasets:
+            raise ValueError('datasets is empty')
+        self.datasets = [_build(dataset) for dataset in datasets]
+        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+        classes = [tuple(dataset.metainfo['classes']) for dataset in self.datasets]
+        for number, other in enumerate(classes):
+            if other != classes[0]:
+                raise DataError(
+                    f'the data sets to be joined have different classes: number 0 has {_shorten(classes[0])}, '
+                    f'number {number} has {_shorten(other)}. Give all of them the same metainfo=dict(classes=...).'
+                )
+
+    @property
+    def metainfo(self) -> dict:
+        return self.datasets[0].metainfo
+
+    @property
+    def skipped(self) -> list:
+        return [skip for dataset in self.datasets for skip in dataset.skipped]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, key: SampleKey | int) -> dict:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
+        keys = [as_sample_key(key) for key in keys]
+        owners = np.searchsorted(self._ends, [key.index for key in keys], 'right')
+        samples: list[dict] = [{}] * len(keys)
+        for owner in np.unique(owners):
+            own = np.flatnonzero(owners == owner)
+            offset = int(self._ends[owner]) - len(self.datasets[owner])
+            inner = [keys[i]._replace(index=keys[i].index - offset) for i in own]
+            for i, sample in zip(own, self.datasets[owner].__getitems__(inner), strict=True):
+                samples[i] = sample
+        return samples
+
+
+def _shorten(classes: tuple[str, ...]) -> str:
+    return f'{len(classes)} ({", ".join(map(str, classes[:3]))}{", ..." if len(classes) > 3 else ""})'

@@ -1,0 +1,208 @@
+"""Reading YOLO label files, thousands at a time.
+
+A line is ``class cx cy w h`` (a box) or ``class x1 y1 x2 y2 x3 y3 ...`` (an outline of three points or more), all
+coordinates divided by the image's width and height. Both kinds may stand in one file. The numbers of many files are
+taken apart in one go, and every rule is applied to all lines at once: no Python loop runs over lines or numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# How far beyond [0, 1] a coordinate may lie and be clipped; what is farther out is no rounding error.
+_TOLERANCE = 0.01
+# Bytes of text taken apart at a time, which bounds the memory that a large data set needs.
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclass
+class LabelTable:
+    """The objects of F label files, in the order of files and lines.
+
+    Attributes:
+        files: ``(N,)`` int64, which file an object stands in.
+        labels: ``(N,)`` int64.
+        bboxes: ``(N, 4)`` float64 xyxy, divided by the image's size, inside [0, 1].
+        ring_sizes: ``(N,)`` int64, the number of points of an object's outline, 0 for a box.
+        points: ``(P, 2)`` float64, all outlines' points in a row, divided by the image's size, inside [0, 1].
+        skipped: (file, line number from 1, reason) of every line that was dropped.
+        duplicates: the same for lines that repeat an earlier one of their file.
+    """
+
+    files: np.ndarray
+    labels: np.ndarray
+    bboxes: np.ndarray
+    ring_sizes: np.ndarray
+    points: np.ndarray
+    skipped: list[tuple[int, int, str]]
+    duplicates: list[tuple[int, int, str]]
+
+
+def parse_labels(texts: Sequence[bytes], num_classes: int | None) -> LabelTable:
+    """Takes the contents of label files apart.
+
+    Args:
+        texts: what each file holds.
+        num_classes: class ids must be below it; None for no limit.
+    """
+    tables, start = [], 0
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    while start < len(texts):
+        done = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, done + _CHUNK_BYTES, 'right')))
+        tables.append(_parse_chunk(texts[start:stop], start, num_classes))
+        start = stop
+    if not tables:
+        tables = [_parse_chunk([b''], 0, num_classes)]
+    columns = {
+        name: np.concatenate([getattr(table, name) for table in tables])
+        for name in ('files', 'labels', 'bboxes', 'ring_sizes', 'points')
+    }
+    return LabelTable(
+        **columns,
+        skipped=[skip for table in tables for skip in table.skipped],
+        duplicates=[skip for table in tables for skip in table.duplicates],
+    )
+
+
+def _parse_chunk(texts: Sequence[bytes], first_file: int, num_classes: int | None) -> LabelTable:
+    lines = _Lines(texts)
+    lines.drop(~np.logical_and.reduceat(np.isfinite(lines.values), lines.starts), 'a value that is no number')
+    polygon = (lines.counts >= 7) & (lines.counts % 2 == 1)
+    lines.drop(
+        ~(polygon | (lines.counts == 5)),
+        '{count} values, where a box has 5 and an outline an odd number from 7 on',
+    )
+    ids = lines.values[lines.starts]
+    limit = np.inf if num_classes is None else num_classes
+    lines.drop(
+        (ids != np.floor(ids)) | (ids < 0) | (ids >= limit),
+        'class id {id:g}, where a whole number from 0 ' + (f'to {limit - 1} ' if num_classes else '') + 'is expected',
+    )
+    points, starts = lines.points()
+    outside = _any_by_line((points < -_TOLERANCE) | (points > 1 + _TOLERANCE), starts)
+    lines.drop(outside, f'a coordinate outside [0, 1] by more than {_TOLERANCE:g}')
+
+    points, starts = lines.points()
+    points = points.clip(0, 1)
+    polygon = lines.counts > 5
+    bboxes = np.concatenate([_reduce(np.minimum, points, starts), _reduce(np.maximum, points, starts)], 1)
+    centres, half = points[starts[~polygon]], points[starts[~polygon] + 1] / 2
+    bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1).clip(0, 1)
+    empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
+    repeats = _find_repeats(lines, bboxes) & ~empty
+    duplicates = lines.describe(repeats, 'the same as an earlier line')
+    lines.drop(empty, 'a box of no width or no height', record_only=True)
+
+    keep = ~(empty | repeats)
+    is_outline_point = np.repeat(polygon & keep, np.diff(starts, append=len(points)))
+    return LabelTable(
+        files=lines.files[keep] + first_file,
+        labels=lines.values[lines.starts][keep].astype(np.int64),
+        bboxes=bboxes[keep],
+        ring_sizes=np.where(polygon, (lines.counts - 1) // 2, 0)[keep],
+        points=points[is_outline_point],
+        skipped=[(file + first_file, line, reason) for file, line, reason in sorted(lines.skipped)],
+        duplicates=[(file + first_file, line, reason) for file, line, reason in duplicates],
+    )
+
+
+class _Lines:
+    """The lines of some files that are not blank.
+
+    Attributes:
+        values: ``(T,)`` float64, all their numbers in a row (NaN for what is no number).
+        counts, starts: ``(L,)`` int64, how many numbers a line has and where in ``values`` they start.
+        files, numbers: ``(L,)`` int64, a line's file and its number in it, from 1.
+        skipped: (file, line number, reason) of the lines dropped so far.
+    """
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        texts = [_clean(text) for text in texts]
+        text = b'\n'.join(texts)
+        tokens = text.split()
+        try:
+            self.values = np.fromiter(map(float, tokens), np.float64, len(tokens))
+        except ValueError:
+            self.values = np.fromiter(map(_float_or_nan, tokens), np.float64, len(tokens))
+        characters = np.frombuffer(text, np.uint8)
+        blank = (characters == 32) | ((characters >= 9) & (characters <= 13))
+        token_starts = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]])) if len(text) else np.zeros(0, int)
+        line_ends = np.flatnonzero(characters == 10)
+        token_lines = np.searchsorted(line_ends, token_starts)
+        lines, self.counts = np.unique(token_lines, return_counts=True)
+        # A file starts where the ones before it, each with a line end behind it, stop.
+        file_starts = np.cumsum([0] + [len(text) + 1 for text in texts[:-1]])
+        first_lines = np.searchsorted(line_ends, file_starts)
+        self.files = np.searchsorted(first_lines, lines, 'right') - 1
+        self.numbers = lines - first_lines[self.files] + 1
+        self.skipped: list[tuple[int, int, str]] = []
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.cumsum(self.counts) - self.counts
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """All numbers but the class ids as ``(P, 2)`` pairs, and ``(L,)`` where a line's first pair stands."""
+        is_coordinate = np.ones(len(self.values), bool)
+        is_coordinate[self.starts] = False
+        sizes = (self.counts - 1) // 2
+        return self.values[is_coordinate].reshape(-1, 2), np.cumsum(sizes) - sizes
+
+    def describe(self, mask: np.ndarray, reason: str) -> list[tuple[int, int, str]]:
+        """(file, line number, reason) of the lines in ``mask``."""
+        starts = self.starts
+        return [
+            (int(self.files[i]), int(self.numbers[i]), reason.format(count=self.counts[i], id=self.values[starts[i]]))
+            for i in np.flatnonzero(mask)
+        ]
+
+    def drop(self, mask: np.ndarray, reason: str, record_only: bool = False) -> None:
+        """Takes the lines in ``mask`` out and notes why."""
+        if not mask.any():
+            return
+        self.skipped += self.describe(mask, reason)
+        if record_only:
+            return
+        self.values = self.values[np.repeat(~mask, self.counts)]
+        self.counts, self.files, self.numbers = self.counts[~mask], self.files[~mask], self.numbers[~mask]
+
+
+def _clean(text: bytes) -> bytes:
+    text = text.removeprefix(b'\xef\xbb\xbf')
+    return text.replace(b'\r\n', b'\n').replace(b'\r', b'\n') if b'\r' in text else text
+
+
+def _float_or_nan(token: bytes) -> float:
+    try:
+        return float(token)
+    except ValueError:
+        return float('nan')
+
+
+def _reduce(ufunc: np.ufunc, points: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    return ufunc.reduceat(points, starts, axis=0) if len(starts) else np.zeros((0, 2))
+
+
+def _any_by_line(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    return np.logical_or.reduceat(mask.any(1), starts) if len(starts) else np.zeros(0, bool)
+
+
+def _find_repeats(lines: _Lines, bboxes: np.ndarray) -> np.ndarray:
+    """``(L,)`` bool: lines whose numbers are the same as those of an earlier line of their file."""
+    repeats = np.zeros(len(bboxes), bool)
+    starts = lines.starts
+    # Lines of equal file, length, class and bounding box are few: only those are compared number by number.
+    keys = np.column_stack([lines.files, lines.counts, lines.values[starts], bboxes])
+    order = np.lexsort(keys.T)
+    same_as_previous = (keys[order][1:] == keys[order][:-1]).all(1)
+    seen: set[tuple[int, bytes]] = set()
+    candidates = np.union1d(order[1:][same_as_previous], order[:-1][same_as_previous])
+    for i in candidates:
+        key = (int(lines.files[i]), lines.values[starts[i] : starts[i] + lines.counts[i]].tobytes())
+        repeats[i] = key in seen
+        seen.add(key)
+    return repeats

@@ -1,0 +1,164 @@
+"""Folders of images with YOLO label files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.data_yaml import read_data_yaml, split_paths
+from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.datasets.image_files import list_images, read_image_sizes, read_list
+from detkit.datasets.skips import check_skips
+from detkit.datasets.yolo_labels import LabelTable, parse_labels
+from detkit.registry import DATASETS
+from detkit.structures.annotations import Record
+from detkit.utils.errors import DataError
+
+
+@DATASETS.register_module()
+class YoloTxtDataset(DetDataset):
+    """Images with one label file each: ``class cx cy w h`` or ``class x1 y1 x2 y2 ...`` a line, divided by the size.
+
+    The labels of ``.../images/train/a.jpg`` are in ``.../labels/train/a.txt`` (the last folder called ``images`` of the
+    path counts), or beside the image where there is no such folder. An image without a label file shows no object. A
+    line that breaks a rule is left out alone, and listed in ``skipped`` with its number and the reason.
+
+    Args:
+        images: folders of images, or text files that list images, relative to ``data_root``.
+        data_yaml: a data yaml instead, which gives the folders and, where ``metainfo`` does not, the class names.
+            ``data_root``, if set, takes the place of its ``path``, and the file itself may lie in it.
+        split: which part of the data yaml: 'train', 'val' or 'test'.
+        **kwargs: see ``DetDataset``.
+    """
+
+    def __init__(
+        self, images: str | Sequence[str] = (), data_yaml: str | None = None, split: str = 'train', **kwargs: Any
+    ) -> None:
+        self.images = [images] if isinstance(images, str) else list(images)
+        self.data_yaml = data_yaml
+        self.split = split
+        super().__init__(**kwargs)
+
+    def load_records(self) -> list[Record]:
+        sources, root = self._find_sources()
+        classes = self.metainfo.get('classes')
+        if not classes:
+            raise DataError(
+                f'the classes of {self.data_root or self.data_yaml!r} have no names: set '
+                'metainfo=dict(classes=[...]) in the config of the data set, or data_yaml to a file with names'
+            )
+        paths = self._list_images(sources, root)
+        sizes = read_image_sizes(paths)
+        for path, size in zip(paths, sizes, strict=True):
+            if isinstance(size, OSError):
+                self.skipped.append((path, None, f'the image cannot be read: {size}'))
+        readable = [(path, size) for path, size in zip(paths, sizes, strict=True) if not isinstance(size, OSError)]
+        image_paths, shapes = [path for path, _ in readable], [shape for _, shape in readable]
+
+        label_files = find_label_files(image_paths)
+        named = [(i, file) for i, file in enumerate(label_files) if file is not None]
+        table = parse_labels([Path(file).read_bytes() for _, file in named], None if self.single_class else len(classes))
+        self.skipped += [(named[file][1], line, reason) for file, line, reason in table.skipped]
+        self.duplicates = [(named[file][1], line, reason) for file, line, reason in table.duplicates]
+        num_entries = len(paths) + len(table.labels) + len(table.skipped)
+        check_skips(self.skipped, num_entries, self.max_skipped, ', '.join(map(str, sources)))
+
+        flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
+        annotations = flat.split(len(image_paths))
+        return [
+            Record(path, Path(path).stem, shape, own)
+            for path, shape, own in zip(image_paths, shapes, annotations, strict=True)
+        ]
+
+    def _find_sources(self) -> tuple[list[Path], Path]:
+        """The folders and lists to read, and the folder that the paths in lists start from."""
+        if self.data_yaml is None:
+            if not self.images:
+                raise DataError('YoloTxtDataset needs images (folders or lists of images) or data_yaml')
+            return [Path(self.data_root) / item for item in self.images], Path(self.data_root)
+        path = Path(self.data_yaml)
+        if not path.is_file() and self.data_root:
+            path = Path(self.data_root) / path
+        data = read_data_yaml(path, self.data_root)
+        given = self.metainfo.get('classes')
+        if not given and data.classes is not None:
+            self.metainfo['classes'] = data.classes
+        elif given and data.classes is not None and tuple(given) != data.classes and not self.single_class:
+            raise DataError(
+                f'{str(path)!r} names {len(data.classes)} classes ({", ".join(data.classes[:5])}, ...), but metainfo '
+                f'names {len(given)} ({", ".join(given[:5])}, ...). Give them in one of the two places, or alike.'
+            )
+        return split_paths(data, self.split, path), data.root
+
+    def _list_images(self, sources: Sequence[Path], root: Path) -> list[str]:
+        paths: list[str] = []
+        for source in sources:
+            if source.is_file():
+                paths += read_list(source, root)
+                continue
+            try:
+                paths += list_images(source)
+            except DataError as error:
+                key = f'images (relative to data_root={self.data_root!r})' if self.data_yaml is None else 'data_yaml'
+                raise DataError(f'{error}. Correct {key} in the config of the data set.') from error
+        return list(dict.fromkeys(paths))
+
+
+def find_label_files(image_paths: Sequence[str]) -> list[str | None]:
+    """The label file of each image, None where it has none.
+
+    Raises:
+        DataError: none of the images has a folder of labels, which is a wrong path sooner than a set without objects.
+    """
+    folders: dict[str, tuple[str, set[str]]] = {}
+    found: list[str | None] = []
+    any_folder = False
+    for path in image_paths:
+        parent, name = os.path.split(path)
+        if parent not in folders:
+            labels_folder = _labels_folder(parent)
+            exists = labels_folder is not None and os.path.isdir(labels_folder)
+            any_folder |= exists
+            folder = labels_folder if exists else parent
+            folders[parent] = folder, {entry for entry in os.listdir(folder) if entry.endswith('.txt')}
+        folder, names = folders[parent]
+        label_name = os.path.splitext(name)[0] + '.txt'
+        found.append(os.path.join(folder, label_name) if label_name in names else None)
+    if image_paths and not any_folder and not any(found):
+        looked = [_labels_folder(parent) or parent for parent in folders]
+        raise DataError(
+            f'no label file was found for any of the {len(image_paths)} images in {", ".join(folders)}: looked in '
+            f'{", ".join(looked)} and beside the images. If none of them shows an object, make that folder, empty.'
+        )
+    return found
+
+
+def _labels_folder(image_folder: str) -> str | None:
+    """``a/images/train`` -> ``a/labels/train``; None for a path without a folder called images."""
+    parts = list(Path(image_folder).parts)
+    if 'images' not in parts:
+        return None
+    parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
+    return os.path.join(*parts)
+
+
+def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray) -> FlatAnnotations:
+    images = image_of_file[table.files] if len(table.files) else table.files
+    scale_wh = shapes[images][:, ::-1].astype(np.float64)  # (N, 2)
+    has_ring = table.ring_sizes > 0
+    return FlatAnnotations(
+        images=images,
+        labels=table.labels,
+        bboxes=table.bboxes * np.tile(scale_wh, 2),
+        ring_owners=np.flatnonzero(has_ring),
+        ring_sizes=table.ring_sizes[has_ring],
+        points=table.points * np.repeat(scale_wh, table.ring_sizes, axis=0),
+        ignored=np.zeros(len(images), bool),
+        areas=np.full(len(images), np.nan),
+        rles={},
+    )
