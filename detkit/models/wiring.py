@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 
 from detkit.registry import MODELS
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, nearest
 
 # What a component may call the strides of what it takes.
 _STRIDE_NAMES = ('in_strides', 'strides')
@@ -70,7 +70,7 @@ def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     label = f"{label} '{getattr(cls, '__name__', kind)}'"
     if cls is None:
-        raise ConfigError(f"{label}: no component of that name is registered in {MODELS.name!r}")
+        raise ConfigError(f'{label}: no such component is registered.{nearest(kind, MODELS.module_dict)}')
     accepted = inspect.signature(cls).parameters
     wired = dict(cfg)
     for name, value in _incoming(before).items():

@@ -1,0 +1,135 @@
+"""Layers and backbones: shapes, attributes, equalities that their structure promises."""
+
+import pytest
+import torch
+from torch import nn
+
+from detkit.models.backbones import CSPDarknet
+from detkit.models.backbones.csp_darknet import scale_blocks, scale_channels
+from detkit.models.layers import Bottleneck, C2f, ConvModule, fuse_conv_bn
+from detkit.registry import MODELS
+
+
+@MODELS.register_module(force=True)
+class OneConvBlock(nn.Module):
+    """A stage block of somebody else's, to be injected."""
+
+    def __init__(self, in_channels, out_channels, num_blocks, shortcut):
+        super().__init__()
+        self.num_blocks, self.shortcut = num_blocks, shortcut
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def randomise_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+
+
+@pytest.mark.parametrize('kernel_size, stride, size', [(1, 1, 8), (3, 1, 8), (5, 1, 8), (3, 2, 4)])
+def test_conv_module_keeps_or_halves_the_size(kernel_size, stride, size):
+    assert ConvModule(3, 4, kernel_size, stride)(torch.rand(2, 3, 8, 8)).shape == (2, 4, size, size)
+
+
+def test_conv_module_activations():
+    x = torch.randn(2, 3, 4, 4)
+    linear = ConvModule(3, 4, act=None)
+    leaky = ConvModule(3, 4, act=nn.LeakyReLU(0.1))
+    silu = ConvModule(3, 4)
+    leaky.load_state_dict(linear.state_dict())
+    silu.load_state_dict(linear.state_dict())
+    y = linear(x)
+    torch.testing.assert_close(leaky(x), nn.functional.leaky_relu(y, 0.1))
+    torch.testing.assert_close(silu(x), y * torch.sigmoid(y))
+    assert (silu.bn.eps, silu.bn.momentum, silu.conv.bias) == (1e-3, 0.03, None)
+
+
+def test_bottleneck_adds_its_input_only_where_it_can():
+    block = Bottleneck(4, 4).eval()
+    x = torch.rand(1, 4, 5, 5)
+    torch.testing.assert_close(block(x), x + block.conv2(block.conv1(x)))
+    assert not Bottleneck(4, 8).shortcut
+    assert not Bottleneck(4, 4, shortcut=False).shortcut
+
+
+def test_c2f_without_bottlenecks_is_two_pointwise_convolutions():
+    block = C2f(6, 8, num_blocks=0).eval()
+    x = torch.rand(1, 6, 5, 5)
+    torch.testing.assert_close(block(x), block.out_conv(block.in_conv(x)))
+
+
+def test_c2f_concatenates_every_bottleneck():
+    block = C2f(6, 8, num_blocks=2, shortcut=True).eval()
+    x = torch.rand(1, 6, 5, 5)
+    y = block.in_conv(x)
+    first = block.blocks[0](y[:, 4:])
+    second = block.blocks[1](first)
+    torch.testing.assert_close(block(x), block.out_conv(torch.cat((y, first, second), dim=1)))
+
+
+def test_scaling_rules():
+    assert [scale_channels(c, 0.75, 768) for c in (64, 256, 1024)] == [48, 192, 576]
+    assert scale_channels(64, 0.33) == 24  # 21.12, up to a multiple of 8
+    assert [scale_blocks(n, 0.33) for n in (1, 3, 6, 9)] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize('out_indices', [(0,), (1, 2), (2, 3, 4), (4,)])
+def test_backbone_returns_what_its_attributes_say(out_indices):
+    backbone = CSPDarknet(0.33, 0.25, out_indices=out_indices).eval()
+    feats = backbone(torch.rand(2, 3, 64, 96))
+    assert [f.shape for f in feats] == [
+        (2, c, 64 // s, 96 // s) for c, s in zip(backbone.out_channels, backbone.out_strides, strict=True)
+    ]
+    assert len(backbone.stages) == out_indices[-1]
+
+
+def test_backbone_of_another_family():
+    """YOLOv5's stem and repeats with another block need arguments only."""
+    block = dict(type='OneConvBlock')
+    backbone = CSPDarknet(0.33, 0.5, stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=block)
+    assert [stage[1].num_blocks for stage in backbone.stages] == [1, 2, 3, 1]
+    assert all(stage[1].shortcut for stage in backbone.stages)
+    assert backbone.stem.conv.padding == (2, 2)
+    assert [f.shape[-1] for f in backbone(torch.rand(1, 3, 64, 64))] == [8, 4, 2]
+
+
+def test_backbone_takes_greyscale():
+    feats = CSPDarknet(0.33, 0.25, in_channels=1)(torch.rand(2, 1, 64, 64))
+    assert feats[0].shape == (2, 64, 8, 8)
+
+
+@pytest.mark.parametrize('arguments', [dict(out_indices=()), dict(out_indices=(3, 2)), dict(out_indices=(2, 5))])
+def test_backbone_rejects_indices(arguments):
+    with pytest.raises(ValueError, match='out_indices'):
+        CSPDarknet(**arguments)
+
+
+def test_backbone_rejects_unequal_stages():
+    with pytest.raises(ValueError, match='3 stage_channels but 4 stage_blocks'):
+        CSPDarknet(stage_channels=(64, 128, 256))
+
+
+def test_fused_model_gives_the_same_outputs():
+    torch.manual_seed(0)
+    backbone = CSPDarknet(0.33, 0.25).double()
+    randomise_statistics(backbone)
+    backbone.eval()
+    x = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = backbone(x)
+        fused = fuse_conv_bn(backbone)(x)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    for a, b in zip(fused, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10 * b.abs().max().item())
+    assert fuse_conv_bn(backbone) is backbone  # a second time changes nothing
+
+
+def test_fusing_needs_evaluation_mode():
+    with pytest.raises(ValueError, match='eval'):
+        fuse_conv_bn(ConvModule(3, 3))

@@ -1,0 +1,76 @@
+"""Necks: shapes, attributes, and that pools in a chain are pools beside each other."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from detkit.models.necks import PAN, SPP
+
+
+@pytest.mark.parametrize('kernel_sizes', [(5, 9, 13), (3,), (5, 7, 13)])
+def test_spp_equals_parallel_pools(kernel_sizes):
+    torch.manual_seed(0)
+    spp = SPP((4, 8), kernel_sizes=kernel_sizes).eval()
+    fine, coarse = torch.rand(2, 4, 12, 10), torch.rand(2, 8, 6, 5)
+    out = spp((fine, coarse))
+    x = spp.in_conv(coarse)
+    pools = [F.max_pool2d(x, k, stride=1, padding=k // 2) for k in kernel_sizes]
+    torch.testing.assert_close(out[1], spp.out_conv(torch.cat([x, *pools], dim=1)))
+    assert out[0] is fine
+    assert spp.out_channels == (4, 8)
+
+
+def test_spp_changes_the_last_maps_channels_on_request():
+    spp = SPP((4, 8), out_channels=6)
+    assert spp.out_channels == (4, 6)
+    assert spp((torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)))[1].shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize('kernel_sizes', [(4,), (1, 5), (9, 5)])
+def test_spp_rejects_kernel_sizes(kernel_sizes):
+    with pytest.raises(ValueError, match='kernel_sizes'):
+        SPP((8,), kernel_sizes=kernel_sizes)
+
+
+@pytest.mark.parametrize('channels', [(8, 16), (8, 16, 24), (8, 16, 24, 32)])
+def test_pan_keeps_sizes_and_channels(channels):
+    pan = PAN(channels, in_strides=[8 * 2**i for i in range(len(channels))], deepen_factor=0.33)
+    feats = tuple(torch.rand(2, c, 32 >> i, 24 >> i) for i, c in enumerate(channels))
+    given = [f.clone() for f in feats]
+    assert [f.shape for f in pan(feats)] == [f.shape for f in feats]
+    assert pan.out_channels == channels
+    assert all(torch.equal(a, b) for a, b in zip(feats, given, strict=True))  # inputs stay as they were
+
+
+def test_pan_to_other_channels():
+    pan = PAN((8, 16, 24), out_channels=(16, 8, 8))
+    feats = tuple(torch.rand(2, c, 16 >> i, 16 >> i) for i, c in enumerate((8, 16, 24)))
+    assert [f.shape[1] for f in pan(feats)] == [16, 8, 8] == list(pan.out_channels)
+
+
+def test_pan_takes_sizes_that_do_not_halve_evenly():
+    feats = (torch.rand(2, 8, 13, 11), torch.rand(2, 8, 7, 6))
+    assert [f.shape[-2:] for f in PAN((8, 8))(feats)] == [(13, 11), (7, 6)]
+
+
+def test_pan_carries_information_both_ways():
+    """Every output depends on every input."""
+    torch.manual_seed(0)
+    pan = PAN((8, 8, 8)).eval()
+    feats = tuple(torch.rand(1, 8, 16 >> i, 16 >> i, requires_grad=True) for i in range(3))
+    for out in pan(feats):
+        grads = torch.autograd.grad(out.sum(), feats, retain_graph=True)
+        assert all(g.abs().sum() > 0 for g in grads)
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(in_channels=(8,)), 'at least 2 maps'),
+        (dict(in_channels=(8, 8), in_strides=(8, 32)), r'\(8, 32\)'),
+        (dict(in_channels=(8, 8), out_channels=(8,)), '1 out_channels for 2 maps'),
+    ],
+)
+def test_pan_rejects(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PAN(**arguments)

@@ -1,0 +1,46 @@
+"""Point priors: cell centres in pixels, level by level, kept by size."""
+
+import pytest
+import torch
+
+from detkit.models.priors import PointPriorGenerator
+
+
+def test_points_are_cell_centres():
+    points, strides = PointPriorGenerator((8, 16))([(2, 3), (1, 2)])
+    assert points.tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12], [8, 8], [24, 8]]
+    assert strides.tolist() == [8] * 6 + [16] * 2
+
+
+def test_offset_and_dtype():
+    points, strides = PointPriorGenerator((4,), offset=0.0)([(1, 2)], dtype=torch.float64)
+    assert points.tolist() == [[0, 0], [4, 0]]
+    assert points.dtype == strides.dtype == torch.float64
+
+
+def test_a_size_is_made_once():
+    generator = PointPriorGenerator((8,))
+    first = generator([(4, 4)])
+    assert generator([torch.Size((4, 4))]) is first
+    assert generator([(4, 4)], dtype=torch.float64) is not first
+
+
+def test_the_cache_is_bounded():
+    generator = PointPriorGenerator((8,))
+    for height in range(1, 2 * generator.MAX_CACHED):
+        assert generator([(height, 1)]).points.shape == (height, 2)
+    assert len(generator._cache) == generator.MAX_CACHED
+
+
+def test_what_inference_made_serves_training():
+    generator = PointPriorGenerator((8,))
+    with torch.inference_mode():
+        points = generator([(2, 2)]).points
+    weight = torch.ones(2, requires_grad=True)
+    (points * weight).sum().backward()
+    assert weight.grad.tolist() == [32, 32]
+
+
+def test_number_of_levels_is_checked():
+    with pytest.raises(ValueError, match=r'1 maps for strides \(8, 16\)'):
+        PointPriorGenerator((8, 16))([(2, 2)])
