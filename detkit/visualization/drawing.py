@@ -1,0 +1,156 @@
+"""Boxes, masks and labels on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.structures import InstanceData
+
+from detkit.evaluation.coco_format import segmentation_to_rle
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.masks import InstanceMasks
+from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.text import draw_text, text_alpha
+
+_MASK_ALPHA = .45
+_IGNORED_COLOUR = (150, 150, 150)
+
+
+def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
+                   scores: np.ndarray | None = None, masks: InstanceMasks | None = None,
+                   ignored: np.ndarray | None = None, zoom: float = 1.) -> np.ndarray:
+    """A copy of an image with its objects drawn: masks below, then boxes, then labels; small objects above large ones.
+
+    Args:
+        img: ``(H, W, 3)`` uint8 RGB.
+        bboxes: ``(N, 4)`` xyxy in pixels of ``img``.
+        labels: ``(N,)``, which choose the colours.
+        classes: names; the label's number is written without them.
+        scores: ``(N,)``, written behind the name.
+        masks: of the same N objects and image shape.
+        ignored: ``(N,)`` bool, objects drawn in grey (crowds).
+        zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
+    """
+    img = np.ascontiguousarray(img).copy()
+    bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
+    labels = np.asarray(labels, np.int64)
+    ignored = np.zeros(len(labels), bool) if ignored is None else np.asarray(ignored, bool)
+    colours = [_IGNORED_COLOUR if ignored[i] else class_colour(int(label)) for i, label in enumerate(labels)]
+    order = np.argsort(-(bboxes[:, 2] - bboxes[:, 0]) * (bboxes[:, 3] - bboxes[:, 1]), kind='stable')
+    line, text_size = round(line_width(img.shape[:2]) * zoom), round(font_size(img.shape[:2]) * zoom)
+    if masks is not None:
+        plain = img.copy()
+        for i in order:
+            _blend(img, plain, masks.crops[i], masks.offsets[i], colours[i])
+        for i in order:
+            for ring in masks[int(i)].to_polygons(tolerance=.5)[0]:
+                cv2.polylines(img, [_fixed(ring - .5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
+    for i in order:
+        corners = _fixed(bboxes[i].reshape(2, 2) - .5)
+        cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
+    taken: list[tuple[int, int, int, int]] = []
+    for i in order:
+        name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
+        text = name if scores is None else f'{name} {scores[i]:.2f}'
+        _draw_label(img, text, bboxes[i], colours[i], text_size, line, taken)
+    return img
+
+
+def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
+                     score_thr: float = 0., zoom: float = 1.) -> np.ndarray:
+    """A copy of the original image with a data sample's objects.
+
+    Args:
+        img: ``(H, W, 3)`` uint8 RGB, the original image upright.
+        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``.
+        which: 'pred' or 'gt'.
+        classes: names of the labels.
+        score_thr: predictions below it are left out.
+        zoom: as for ``draw_instances``.
+    """
+    if which == 'pred':
+        instances = sample.pred_instances
+        instances = instances[instances.scores >= score_thr]
+    elif which == 'gt':
+        instances = sample.gt_instances
+    else:
+        raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
+    scores = instances.get('scores')
+    ignored = instances.get('ignored')
+    return draw_instances(
+        img, _array(instances.bboxes), _array(instances.labels), classes,
+        None if scores is None else _array(scores), _instance_masks(instances, img.shape[:2]),
+        None if ignored is None else _array(ignored), zoom)
+
+
+def line_width(shape: tuple[int, int]) -> int:
+    """Of a box's outline, for an image of (h, w)."""
+    return max(1, round(float(np.sqrt(shape[0] * shape[1])) / 300))
+
+
+def font_size(shape: tuple[int, int]) -> int:
+    """In pixels, for an image of (h, w); never too small to be read."""
+    return max(11, round(float(np.sqrt(shape[0] * shape[1])) / 46))
+
+
+def _instance_masks(instances: InstanceData, shape: tuple[int, int]) -> InstanceMasks | None:
+    masks = instances.get('masks')
+    if masks is None or isinstance(masks, InstanceMasks):
+        return masks
+    if isinstance(masks, list):
+        return masks_from_segmentations(masks, _array(instances.bboxes), shape)
+    return InstanceMasks.from_bool(_array(masks))
+
+
+def masks_from_segmentations(segmentations: Sequence[dict | Sequence], bboxes: np.ndarray,
+                             shape: tuple[int, int]) -> InstanceMasks:
+    """Ground truth as COCO writes it (rings or RLE) as ``InstanceMasks`` of an image of (h, w)."""
+    from pycocotools import mask as coco_mask
+
+    crops, offsets = [], []
+    for segmentation, bbox in zip(segmentations, bboxes, strict=True):
+        frame = coco_mask.decode(segmentation_to_rle(segmentation, bbox, shape)).astype(bool)
+        tight = InstanceMasks.from_bool(frame[None])
+        crops += tight.crops
+        offsets.append(tight.offsets[0])
+    return InstanceMasks(crops, np.array(offsets, np.int64).reshape(-1, 2), shape)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    """OpenCV's fixed-point integers with 4 fractional bits, ``(P, 2)`` int32."""
+    return np.rint(np.asarray(points) * 16).astype(np.int32)
+
+
+def _blend(img: np.ndarray, plain: np.ndarray, crop: np.ndarray, offset: np.ndarray,
+           colour: tuple[int, int, int]) -> None:
+    """Tint a mask of the untouched image ``plain`` into ``img``, so that the upper of two masks hides the lower."""
+    place = np.s_[offset[1]:offset[1] + crop.shape[0], offset[0]:offset[0] + crop.shape[1]]
+    tinted = plain[place][crop] * (1 - _MASK_ALPHA) + np.asarray(colour, np.float32) * _MASK_ALPHA
+    img[place][crop] = np.rint(tinted).astype(np.uint8)
+
+
+def _draw_label(img: np.ndarray, text: str, bbox: np.ndarray, colour: tuple[int, int, int], size: int, line: int,
+                taken: list[tuple[int, int, int, int]]) -> None:
+    """Write ``text`` at the box where no label of ``taken`` lies yet, if there is such a place, and note the place."""
+    padding = max(1, size // 8)
+    height, width = (side + 2 * padding for side in text_alpha(text, size).shape)
+    left, top, right, bottom = (round(float(value)) for value in bbox)
+    half = (line + 1) // 2
+    left = min(left - half, img.shape[1] - width)
+    candidates = [(left, top - height), (left, top), (left, bottom), (right - width, top - height),
+                  (right - width, bottom - height)]
+    candidates = [(max(x, 0), y) for x, y in candidates]
+    inside = [(x, y) for x, y in candidates if y >= 0 and y + height <= img.shape[0]]
+    free = [(x, y) for x, y in inside
+            if not any(x < x1 and x + width > x0 and y < y1 and y + height > y0 for x0, y0, x1, y1 in taken)]
+    fallback = (candidates[0][0], min(max(top, 0), max(img.shape[0] - height, 0)))
+    x, y = (free or inside or [fallback])[0]
+    taken.append((x, y, x + width, y + height))
+    draw_text(img, text, (x, y), size, text_colour(colour), colour, padding)

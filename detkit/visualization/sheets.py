@@ -1,0 +1,122 @@
+"""Many images on one sheet: a training batch, predictions beside ground truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.masks import InstanceMasks
+from detkit.visualization.drawing import draw_data_sample, draw_instances, font_size
+from detkit.visualization.text import draw_text, text_alpha
+
+_SHEET_SIDE = 1920
+_GAP = 4
+_PAPER = 255
+_CAPTION_SIZE = 14
+
+
+def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = None, captions: Sequence[str] = (),
+                max_images: int = 16) -> np.ndarray:
+    """The images a network is about to be trained on, with their boxes and masks.
+
+    Args:
+        inputs: ``(B, 3, H, W)`` uint8 RGB.
+        gt: of the same batch; its masks may be an overlap map or one bitmap an object, at any stride.
+        classes: names of the labels.
+        captions: one line for each image, such as its file's name.
+        max_images: how many of the batch to show.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    count = min(len(inputs), max_images)
+    columns = math.ceil(math.sqrt(count))
+    height, width = inputs.shape[2:]
+    scale = min(1., (_SHEET_SIDE / columns - _GAP) / max(height, width))
+    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    cells = []
+    for b in range(count):
+        img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
+        img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA)
+        valid = gt.valid[b].cpu().numpy()
+        bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(np.divide(size_wh, (width, height)), 2)
+        masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
+        cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks)
+        cells.append(_with_caption(cell, captions[b]) if b < len(captions) else cell)
+    return grid(cells, columns)
+
+
+def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
+                     classes: Sequence[str] | None = None, score_thr: float = .25) -> np.ndarray:
+    """Ground truth on the left and predictions on the right, image by image.
+
+    Args:
+        images: original images ``(H, W, 3)`` uint8 RGB.
+        samples: their data samples.
+        classes: names of the labels.
+        score_thr: predictions below it are left out.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    pairs = 1 if len(images) == 1 else 2  # side by side on the sheet
+    side = _SHEET_SIDE // (2 * pairs) - _GAP
+    cells = []
+    for img, sample in zip(images, samples, strict=True):
+        name = Path(sample.metainfo.get('img_path') or '').name
+        scale = min(1., side / max(img.shape[:2]))
+        shape = round(img.shape[0] * scale), round(img.shape[1] * scale)
+        zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
+        for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
+            cell = draw_data_sample(img, sample, which, classes, score_thr, zoom)
+            cells.append(_with_caption(_fit(cell, side), f'{name}  {title}'.strip()))
+    return grid(cells, 2 * pairs)
+
+
+def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures row by row on white, each row as high and each column as wide as its largest."""
+    rows = [cells[start:start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.shape[0] for cell in row) for row in rows]
+    widths = [max(row[column].shape[1] for row in rows if column < len(row)) for column in range(len(rows[0]))]
+    sheet = np.full((sum(heights) + _GAP * (len(heights) - 1), sum(widths) + _GAP * (len(widths) - 1), 3), _PAPER,
+                    np.uint8)
+    y = 0
+    for row, height in zip(rows, heights, strict=True):
+        x = 0
+        for cell, width in zip(row, widths, strict=False):
+            sheet[y:y + cell.shape[0], x:x + cell.shape[1]] = cell
+            x += width + _GAP
+        y += height + _GAP
+    return sheet
+
+
+def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int]) -> InstanceMasks:
+    """Of the valid objects of one image, from the overlap map ``(h, w)`` or the bitmaps ``(M, h, w)``."""
+    numbers = np.flatnonzero(valid)
+    if masks.ndim == 2:
+        index_map = cv2.resize(masks, size_wh, interpolation=cv2.INTER_NEAREST)
+        return InstanceMasks.from_bool(index_map[None] == (numbers + 1)[:, None, None])
+    frames = [cv2.resize(masks[i].astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST) for i in numbers]
+    return InstanceMasks.from_bool(np.array(frames, bool).reshape(len(numbers), size_wh[1], size_wh[0]))
+
+
+def _fit(img: np.ndarray, side: int) -> np.ndarray:
+    """Shrunk so that neither side is longer than ``side``."""
+    scale = min(1., side / max(img.shape[:2]))
+    size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
+    return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
+
+
+def _with_caption(img: np.ndarray, text: str) -> np.ndarray:
+    """The picture with a line of text above it, cut to its width."""
+    height = text_alpha(text, _CAPTION_SIZE).shape[0] + 4
+    strip = np.full((height, img.shape[1], 3), _PAPER, np.uint8)
+    draw_text(strip, text, (2, 2), _CAPTION_SIZE, (40, 40, 40))
+    return np.concatenate([strip, img])
