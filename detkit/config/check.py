@@ -98,7 +98,7 @@ class _Check:
                                               f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}')
         if 'dataset' not in value:
             raise self.fail(path, 'a data loader needs the argument \'dataset\'')
-        for key in ('dataset', 'sampler', 'batch_sampler', 'collate_fn'):
+        for key in ('dataset', 'sampler', 'collate_fn'):
             if isinstance(value.get(key), dict):
                 self.position(value[key], (*path, key), CHILD_POSITIONS[key])
 

@@ -71,20 +71,20 @@ CHILD_POSITIONS: dict[str, Position] = {
     'prior': _TASK_UTIL,
     'prior_generator': _TASK_UTIL,
     'init_cfg': Position('WEIGHT_INITIALIZERS'),
+    'block': Position('MODELS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
     'optimizer': Position('OPTIMIZERS', injected=_names('params')),
     'dataset': Position('DATASETS'),
     'datasets': Position('DATASETS'),
     'pipeline': Position('TRANSFORMS'),
     'transforms': Position('TRANSFORMS'),
-    'sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'seed', 'batch_size')),
-    'batch_sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'sampler', 'batch_size', 'seed')),
+    'sampler': Position('DATA_SAMPLERS', injected=_names('dataset')),
     'collate_fn': Position('FUNCTIONS', injected=_names('samples', 'batch', 'data_batch')),
     'vis_backends': Position('VISBACKENDS'),
     'metrics': Position('METRICS'),
 }
 
 DATALOADER_KEYS = (
-    'dataset', 'batch_size', 'num_workers', 'sampler', 'batch_sampler', 'collate_fn', 'persistent_workers',
-    'pin_memory', 'drop_last', 'prefetch_factor', 'timeout', 'multiprocessing_context', 'num_batch_per_epoch',
+    'dataset', 'batch_size', 'num_workers', 'sampler', 'collate_fn', 'persistent_workers', 'pin_memory', 'drop_last',
+    'prefetch_factor', 'timeout',
 )
 

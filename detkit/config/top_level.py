@@ -33,7 +33,7 @@ def check_top_level(executed: Executed, path: Path) -> None:
     known = [*TOP_LEVEL_KEYS, *_PIPELINES]
     for name in values.keys() - set(known) - executed.read:
         # Only a name that nothing reads can be a slip of the pen: a variable in use has its reader.
-        hint = nearest(name, [*known, *executed.read & executed.assigned])
+        hint = nearest(name, [*known, *executed.read & executed.assigned], cutoff=0.8)
         if hint:
             raise ConfigError(f'{executed.origins.find((name,))}: {name} is no key that the runner knows, and no file '
                               f'of this config reads it.{hint}')

@@ -22,14 +22,17 @@ class CheckpointError(DetkitError):
     """A checkpoint is missing, truncated, foreign, or does not fit the model."""
 
 
-def nearest(name: object, choices: Iterable[str], count: int = 3) -> str:
+def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
     """A hint at the names closest to ``name``, to be appended to an error's text.
+
+    Args:
+        cutoff: how alike (0 to 1) a name must be to be named.
 
     Returns:
         ``" Did you mean 'a' or 'b'?"`` (with its leading space), or an empty string when nothing is close.
     """
     by_lower_case = {str(choice).lower(): str(choice) for choice in choices}
-    found = [by_lower_case[key] for key in get_close_matches(str(name).lower(), by_lower_case, n=count, cutoff=0.6)]
+    found = [by_lower_case[key] for key in get_close_matches(str(name).lower(), by_lower_case, n=count, cutoff=cutoff)]
     if not found:
         return ''
     quoted = [repr(choice) for choice in found]

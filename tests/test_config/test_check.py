@@ -1,0 +1,121 @@
+"""The strict check of components, and the signatures that it rests on."""
+
+import pytest
+import torch
+
+from detkit.config import load_config
+from detkit.config.signatures import arguments_of
+from detkit.utils.errors import ConfigError
+
+
+@pytest.mark.parametrize('old, new, sentence', [
+    ("'ToyBackbone'", "'ToyBackbon'",
+     r"toy.py:6: model.backbone.type: there is no model 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: "),
+    ("'ToyAssigner'", "'ToyLoss'", r"model.head.assigner.type: there is no task util 'ToyLoss'"),
+    ('depth=50', 'depth=50, widht=2', r"toy.py:6: model.backbone.widht: ToyBackbone has no argument 'widht'; accepted "
+                                      r"are depth, width, init_cfg, frozen. Did you mean 'width'"),
+    ('depth=50', 'width=2', r"toy.py:6: model.backbone: ToyBackbone needs the argument 'depth'"),
+    ('depth=50', 'depth=50, in_channels=3', "ToyBackbone has no argument 'in_channels'"),
+    ("dict(type='ToyMetric')", 'dict(kind=3)', r'val_evaluator: a metric needs a type; found the keys kind'),
+    ("dict(type='ToyMetric')", "[dict(type='ToyMetric', knd=1)]", "val_evaluator.0.knd: ToyMetric has no argument"),
+])
+def test_wrong_components(toy, old, new, sentence):
+    toy.write_text(toy.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(toy)
+
+
+def test_a_transform_of_a_wrapped_data_set(toy):
+    base = toy.parent / 'base.py'
+    base.write_text(base.read_text().replace("dict(type='ToyFlip', prob=0.25)", "dict(type='ToyFlop')"))
+    with pytest.raises(ConfigError, match=r"base.py:4: train_dataloader.dataset.pipeline.0.type: .*'ToyFlip'"):
+        load_config(toy)
+
+
+def test_arguments_left_over_from_another_type(toy):
+    path = toy.with_name('other.py')
+    path.write_text("_base_ = 'toy.py'\nmodel = dict(backbone=dict(type='ToyHead'))")
+    with pytest.raises(ConfigError, match=r"has no argument 'depth'.*The type is set in .*other.py:2.*_delete_=True"):
+        load_config(path)
+
+
+def test_a_class_may_be_given_itself(toy):
+    toy.write_text(toy.read_text().replace("type='ToyAssigner'", 'type=dict'))
+    assert load_config(toy).model.head.assigner.type is dict
+
+
+def test_runner_parts(toy):
+    toy.write_text(toy.read_text() + """
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentm=0.9))
+""")
+    with pytest.raises(ConfigError, match=r"optim_wrapper.optimizer.momentm: SGD has no argument.*'momentum'"):
+        load_config(toy)
+    toy.write_text(toy.read_text().replace('momentm', 'momentum') + """
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoc=True)]
+""")
+    with pytest.raises(ConfigError, match=r"param_scheduler.0.by_epoc: LinearLR has no argument.*'by_epoch'"):
+        load_config(toy)
+
+
+class Grandparent:
+    def __init__(self, alpha, beta=1):
+        pass
+
+
+class Parent(Grandparent):
+    def __init__(self, gamma, **kwargs):
+        super().__init__(alpha=gamma, **kwargs)
+
+
+class ByPosition(Grandparent):
+    def __init__(self, *args, **kwargs):
+        super().__init__(3, *args, **kwargs)
+
+
+class Mixin:
+    def __init__(self, delta=0, **kwargs):
+        super().__init__(**kwargs)
+
+
+class Mixed(Mixin, Parent):
+    pass
+
+
+class Swallows:
+    def __init__(self, a, **kwargs):
+        self.rest = kwargs
+
+
+class Opaque(Parent):
+    _accepts_any_kwargs = True
+
+    def __init__(self, **kwargs):
+        super().__init__(1)
+
+
+class Module(torch.nn.Module):
+    def __init__(self, a, **kwargs):
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize('factory, names, required, any_name', [
+    (Grandparent, ('alpha', 'beta'), {'alpha'}, False),
+    (Parent, ('gamma', 'beta'), {'gamma'}, False),
+    (ByPosition, ('beta',), set(), False),
+    (Mixed, ('delta', 'gamma', 'beta'), {'gamma'}, False),
+    (Swallows, ('a',), {'a'}, False),
+    (Opaque, (), set(), True),
+    (Module, ('a',), {'a'}, False),
+    ((lambda samples, size=1: None), ('samples', 'size'), {'samples'}, False),
+])
+def test_signatures(factory, names, required, any_name):
+    arguments = arguments_of(factory)
+    assert (arguments.names, arguments.required, arguments.any_name) == (names, required, any_name)
+
+
+def test_signature_of_a_scheduler_of_mmengine():
+    from mmengine.optim import LinearLR
+
+    arguments = arguments_of(LinearLR)
+    assert {'optimizer', 'start_factor', 'begin', 'end', 'by_epoch'} <= set(arguments.names)
+    assert 'param_name' not in arguments.names and not arguments.any_name
