@@ -9,7 +9,6 @@ from typing import Any
 from detkit.datasets.base import DetDataset
 from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
-from detkit.datasets.skips import check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
@@ -44,8 +43,6 @@ class CocoDataset(DetDataset):
             content['annotations'], images.ids, images.shapes, labels_by_category, ann_file, listed - set(images.ids)
         )
         self.skipped += images.skipped + skipped
-        num_entries = len(content['images']) + len(content['annotations'])
-        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         return [
             Record(path, image_id, shape, own)
             for path, image_id, shape, own in zip(
@@ -55,7 +52,13 @@ class CocoDataset(DetDataset):
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
         """The label of each category id; None for the categories that are not asked for."""
-        ids = {category['name']: category['id'] for category in sorted(categories, key=lambda c: c['id'])}
+        try:
+            categories = sorted(categories, key=lambda category: category['id'])
+            ids: dict[str, int] = {}
+            for category in categories:
+                ids.setdefault(category['name'], category['id'])
+        except (KeyError, TypeError) as error:
+            raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
         if not ids:
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
         classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
@@ -68,7 +71,7 @@ class CocoDataset(DetDataset):
         self.metainfo.setdefault('classes', classes)
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
-        return {category_id: labels.get(name) for name, category_id in ids.items()}
+        return {category['id']: labels.get(category['name']) for category in categories}
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
         """The images that lie in the folder, with their full paths, and their sizes where the file has none."""

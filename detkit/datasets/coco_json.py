@@ -56,6 +56,8 @@ def load_json(ann_file: str) -> dict[str, list[dict]]:
                 f'the annotation file {ann_file!r} has no list {key!r}. A COCO json of instances has the lists images, '
                 'annotations and categories.'
             )
+        if not all(isinstance(entry, dict) for entry in content[key]):
+            raise DataError(f'the list {key!r} of the annotation file {ann_file!r} holds something that is no mapping')
     return content
 
 
@@ -124,6 +126,7 @@ def read_annotations(
         lambda entry: _is_segmentation(entry.get('segmentation'), shapes[numbers[entry['image_id']]]),
         'a segmentation that is neither rings of three points or more nor an RLE of the size of the image',
     )
+    keep(lambda entry: entry.get('area') is None or _is_number(entry['area']), 'area {area} is no number')
     entries = _drop_repeats(entries, ann_file, duplicates)
 
     images = np.array([numbers[entry['image_id']] for entry in entries], np.int64)
@@ -162,11 +165,12 @@ def _name(entry: dict) -> str:
     return f'annotation {entry.get("id")} of image {entry.get("image_id")}'
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value - value == 0  # which infinity and NaN fail
+
+
 def _is_box(bbox: Any) -> bool:
-    try:
-        return len(bbox) == 4 and bool(np.isfinite([float(value) for value in bbox]).all())
-    except (TypeError, ValueError):
-        return False
+    return isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox))
 
 
 def _touches(bbox: Sequence[float], shape: tuple[int, int]) -> bool:
@@ -175,22 +179,14 @@ def _touches(bbox: Sequence[float], shape: tuple[int, int]) -> bool:
 
 
 def _is_segmentation(segmentation: Any, shape: tuple[int, int]) -> bool:
-    if segmentation is None or segmentation == []:
-        return True
-    if isinstance(segmentation, dict):
-        counts = segmentation.get('counts')
-        if list(segmentation.get('size', ())) != list(shape):
-            return False
-        return isinstance(counts, str) or (isinstance(counts, list) and sum(counts) == shape[0] * shape[1])
     try:
-        return all(len(ring) >= 6 and len(ring) % 2 == 0 and _are_finite(ring) for ring in segmentation)
-    except (TypeError, ValueError):
+        if isinstance(segmentation, dict):
+            counts = segmentation['counts']
+            right_size = list(segmentation['size']) == list(shape)
+            return right_size and (isinstance(counts, str) or sum(counts) == shape[0] * shape[1])
+        return all(len(ring) >= 6 and len(ring) % 2 == 0 and _is_number(sum(ring)) for ring in segmentation or ())
+    except (KeyError, TypeError):
         return False
-
-
-def _are_finite(ring: Sequence[float]) -> bool:
-    total = sum(ring)
-    return total - total == 0
 
 
 def _has_rings(entry: dict) -> bool:

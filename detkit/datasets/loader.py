@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import cv2
 import torch
 from torch.utils.data import DataLoader
 
-from detkit.datasets.samplers import EpochSampler
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -38,7 +38,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> DataLoad
         device_type: where the batches will be used, 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: a key is unknown or ``dataset`` is missing.
+        ConfigError: a key is unknown, ``dataset`` is missing, or its ``pool_size`` does not divide ``batch_size``.
         DataError: from the data set.
     """
     cfg = dict(cfg)
@@ -56,6 +56,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> DataLoad
     if isinstance(dataset, dict):
         dataset = DATASETS.build(dataset)
     batch_size, drop_last = options['batch_size'], options['drop_last']
+    _check_pools(dataset, batch_size)
     if isinstance(sampler, dict):
         defaults = {'batch_size': batch_size, 'drop_last': drop_last, 'seed': seed}
         sampler = DATA_SAMPLERS.build({**defaults, **sampler, 'dataset': dataset})
@@ -83,15 +84,21 @@ def init_worker(worker_id: int) -> None:
     cv2.setNumThreads(0)
 
 
+def _check_pools(dataset: Any, batch_size: int) -> None:
+    """A batch must hold whole groups of mosaic partners, for a worker sees no image outside its batch."""
+    inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
+    for wrapped in filter(None, inner):
+        _check_pools(wrapped, batch_size)
+    pool_size = getattr(dataset, 'pool_size', None)
+    if pool_size is not None and batch_size % pool_size:
+        raise ConfigError(f'pool_size={pool_size} of {type(dataset).__name__} does not divide batch_size={batch_size}')
+
+
 def _build_function(cfg: dict) -> Any:
     """The registered function of a config, with the config's other keys bound as arguments."""
-    from functools import partial
-
     options = dict(cfg)
     function = FUNCTIONS.get(options.pop('type'))
     if function is None:
-        raise ConfigError(f'the function {cfg["type"]!r} is not registered.{nearest(cfg["type"], FUNCTIONS.module_dict)}')
+        name = cfg['type']
+        raise ConfigError(f'the function {name!r} is not registered.{nearest(name, FUNCTIONS.module_dict)}')
     return partial(function, **options) if options else function
-
-
-__all__ = ['EpochSampler', 'build_dataloader', 'init_worker']

@@ -41,6 +41,11 @@ class RepeatDataset:
     def skipped(self) -> list:
         return self.dataset.skipped
 
+    @property
+    def order(self) -> np.ndarray | None:
+        order = getattr(self.dataset, 'order', None)
+        return None if order is None else np.concatenate([order + i * len(order) for i in range(self.times)])
+
     def __len__(self) -> int:
         return len(self.dataset) * self.times
 
@@ -59,7 +64,7 @@ class RepeatDataset:
 class ConcatDataset:
     """Several data sets of the same classes, one after the other.
 
-    The partners of a mosaic come from the same data set as the image itself.
+    In a batch the samples of one data set stand together, and the partners of a mosaic come from the image's own.
 
     Args:
         datasets: data sets or their configs.
@@ -98,13 +103,11 @@ class ConcatDataset:
     def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
         keys = [as_sample_key(key) for key in keys]
         owners = np.searchsorted(self._ends, [key.index for key in keys], 'right')
-        samples: list[dict] = [{}] * len(keys)
+        samples: list[dict] = []
         for owner in np.unique(owners):
-            own = np.flatnonzero(owners == owner)
             offset = int(self._ends[owner]) - len(self.datasets[owner])
-            inner = [keys[i]._replace(index=keys[i].index - offset) for i in own]
-            for i, sample in zip(own, self.datasets[owner].__getitems__(inner), strict=True):
-                samples[i] = sample
+            own = [keys[i]._replace(index=keys[i].index - offset) for i in np.flatnonzero(owners == owner)]
+            samples += self.datasets[owner].__getitems__(own)
         return samples
 
 

@@ -13,7 +13,6 @@ from detkit.datasets.base import DetDataset
 from detkit.datasets.data_yaml import read_data_yaml, split_paths
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list
-from detkit.datasets.skips import check_skips
 from detkit.datasets.yolo_labels import LabelTable, parse_labels
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
@@ -62,17 +61,16 @@ class YoloTxtDataset(DetDataset):
 
         label_files = find_label_files(image_paths)
         named = [(i, file) for i, file in enumerate(label_files) if file is not None]
-        table = parse_labels([Path(file).read_bytes() for _, file in named], None if self.single_class else len(classes))
+        texts = [_read_bytes(file) for _, file in named]
+        table = parse_labels(texts, None if self.single_class else len(classes))
         self.skipped += [(named[file][1], line, reason) for file, line, reason in table.skipped]
         self.duplicates = [(named[file][1], line, reason) for file, line, reason in table.duplicates]
-        num_entries = len(paths) + len(table.labels) + len(table.skipped)
-        check_skips(self.skipped, num_entries, self.max_skipped, ', '.join(map(str, sources)))
 
         flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
         annotations = flat.split(len(image_paths))
         return [
-            Record(path, Path(path).stem, shape, own)
-            for path, shape, own in zip(image_paths, shapes, annotations, strict=True)
+            Record(path, image_id, shape, own)
+            for path, image_id, shape, own in zip(image_paths, _make_ids(image_paths), shapes, annotations, strict=True)
         ]
 
     def _find_sources(self) -> tuple[list[Path], Path]:
@@ -145,6 +143,20 @@ def _labels_folder(image_folder: str) -> str | None:
         return None
     parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
     return os.path.join(*parts)
+
+
+def _read_bytes(path: str) -> bytes:
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def _make_ids(image_paths: Sequence[str]) -> list[str]:
+    """The files' stems, or their paths below the folder they share where two have the same stem."""
+    stems = [os.path.splitext(os.path.basename(path))[0] for path in image_paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in image_paths])
+    return [Path(os.path.relpath(path, shared)).as_posix() for path in image_paths]
 
 
 def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray) -> FlatAnnotations:
