@@ -1,0 +1,147 @@
+"""Fetching an archive over the network and unpacking it, without trusting either."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import threading
+import time
+import urllib.request
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from detkit.utils.errors import DetkitError
+
+# Seconds without a byte after which a download is given up, the time to find and reach the server included.
+STALL_SECONDS = 9.0
+
+_BLOCK = 1 << 16
+
+
+class DownloadError(DetkitError):
+    """An archive could not be had, or is not what it should be."""
+
+
+def download(url: str, path: Path, max_bytes: int, sha256: str | None = None, stall_seconds: float = 0) -> None:
+    """Fetches ``url`` into the new file ``path``.
+
+    Args:
+        max_bytes: more than this is refused.
+        sha256: checksum of the file, if known.
+        stall_seconds: give up after so long without a byte; 0 for ``STALL_SECONDS``.
+
+    Raises:
+        DownloadError: no answer, too slow, truncated, too large, or of another checksum. ``path`` may then be a part.
+    """
+    transfer = _Transfer(url, path, max_bytes)
+    # A thread of its own, because a name look-up can hang for minutes and cannot be interrupted. Being a daemon it
+    # does not keep the process from ending.
+    threading.Thread(target=transfer.run, daemon=True).start()
+    transfer.wait(stall_seconds or STALL_SECONDS)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise DownloadError(f'the file has the checksum {digest[:12]}..., not {sha256[:12]}...')
+
+
+class _Transfer:
+    """One download, and what its thread tells the main one."""
+
+    def __init__(self, url: str, path: Path, max_bytes: int) -> None:
+        self.url, self.path, self.max_bytes = url, path, max_bytes
+        self.last_byte = time.monotonic()
+        self.received, self.expected = 0, None
+        self.error: str | None = None
+        self.done = threading.Event()
+        self.abandoned = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._fetch()
+        except (OSError, ValueError) as error:  # urllib's and the socket's errors are OSErrors, a bad address the other
+            self.error = str(getattr(error, 'reason', None) or error) or type(error).__name__
+        finally:
+            self.done.set()
+
+    def _fetch(self) -> None:
+        request = urllib.request.Request(self.url, headers={'User-Agent': 'detkit'})
+        with urllib.request.urlopen(request, timeout=STALL_SECONDS) as response, open(self.path, 'xb') as file:
+            length = response.headers.get('Content-Length')
+            self.expected = int(length) if length else None
+            while not self.abandoned.is_set():
+                block = response.read1(_BLOCK)
+                if not block:
+                    break
+                self.last_byte = time.monotonic()
+                self.received += len(block)
+                if max(self.received, self.expected or 0) > self.max_bytes:
+                    raise ValueError(f'the file is larger than {self.max_bytes / 1e6:.0f} MB')
+                file.write(block)
+        if self.expected is not None and self.received != self.expected:
+            raise ValueError(f'only {self.received} of {self.expected} bytes arrived')
+
+    def wait(self, stall_seconds: float) -> None:
+        """Shows progress until the thread has ended or nothing has come for ``stall_seconds``."""
+        shows = sys.stderr.isatty()
+        while not self.done.wait(0.05):
+            if shows and self.received:
+                sys.stderr.write(f'\rDownloading {self._progress()}')
+                sys.stderr.flush()
+            if time.monotonic() - self.last_byte > stall_seconds:
+                self.abandoned.set()
+                self.error = f'nothing came for {stall_seconds:g} s'
+                break
+        if shows and self.received:
+            sys.stderr.write(f'\rDownloaded {self._progress()} \n')
+        if self.error is not None:
+            raise DownloadError(self.error)
+
+    def _progress(self) -> str:
+        if not self.expected:
+            return f'{self.received / 1e6:.1f} MB'
+        filled = int(30 * self.received / self.expected)
+        bar = '#' * filled + '.' * (30 - filled)
+        return f'[{bar}] {self.received / 1e6:.1f} of {self.expected / 1e6:.1f} MB'
+
+
+def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Unpacks a zip file into ``folder``, without the one top folder that all its files may share.
+
+    Raises:
+        DownloadError: it is no zip file, is damaged, would unpack to more than ``max_bytes``, or holds an entry that
+            points outside ``folder`` (absolute, ``..``, a link). Nothing is unpacked then.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            entries = [entry for entry in content.infolist() if not entry.is_dir()]
+            for entry in entries:
+                _check_entry(entry)
+            if sum(entry.file_size for entry in entries) > max_bytes:
+                raise DownloadError(f'the archive unpacks to more than {max_bytes / 1e6:.0f} MB')
+            if content.testzip() is not None:
+                raise DownloadError(f'the archive is damaged at {content.testzip()!r}')
+            paths = [PurePosixPath(entry.filename) for entry in entries]
+            tops = {path.parts[0] for path in paths}
+            depth = 1 if len(tops) == 1 and all(len(path.parts) > 1 for path in paths) else 0
+            for entry, path in zip(entries, paths, strict=True):
+                target = folder.joinpath(*path.parts[depth:])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.read(entry))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise DownloadError(f'the archive cannot be unpacked: {error}') from error
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    name = entry.orig_filename
+    parts = name.replace('\\', '/').split('/')
+    mode = entry.external_attr >> 16
+    if name.startswith(('/', '\\')) or ':' in parts[0] or '..' in parts or '\\' in name or '\0' in name:
+        raise DownloadError(f'the archive has an entry that points outside it: {name!r}')
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise DownloadError(f'the archive has an entry that is no plain file: {name!r}')
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name beside ``path``, for what is to be renamed to it when it is complete."""
+    return path.with_name(f'.{path.name}.part-{os.getpid()}')

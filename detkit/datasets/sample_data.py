@@ -1,0 +1,146 @@
+"""Small sample data sets that a config can rely on: used if present, else downloaded, else drawn."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from detkit.datasets.download import DownloadError, download, temporary_sibling, unpack
+from detkit.datasets.render_samples import render_coco8_seg
+from detkit.utils.errors import DataError, nearest
+
+# Environment variable with an address to use instead of the public one; empty: do not use the network.
+URL_VARIABLE = 'DETKIT_SAMPLE_URL'
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample data set.
+
+    Attributes:
+        url: the archive's public address.
+        max_bytes: neither the archive nor what it unpacks to is larger.
+        counts: how many images each folder holds; a label folder beside it holds as many files at most.
+        render: draws a set of the same layout into a folder.
+        sha256: the archive's checksum, where it was published.
+    """
+
+    url: str
+    max_bytes: int
+    counts: dict[str, int]
+    render: Callable[[Path], None]
+    sha256: str | None = None
+
+
+SAMPLES: dict[str, Sample] = {
+    'coco8-seg': Sample(
+        url='https://github.com/ultralytics/assets/releases/download/v0.0.0/coco8-seg.zip',
+        max_bytes=20_000_000,
+        counts={'images/train': 4, 'images/val': 4},
+        render=render_coco8_seg,
+    ),
+}
+
+# Roots that were named already: a training and a validation set are built from the same one.
+_announced: set[Path] = set()
+
+
+def prepare(name: str, root: str | Path, url: str | None = None) -> str:
+    """Makes sure that the sample ``name`` lies at ``root``, and says in one line where it came from.
+
+    A set that is not whole never appears at ``root``: it is made beside it and renamed. Processes that prepare the
+    same set at the same time wait for the first one.
+
+    Args:
+        url: the archive's address; default: the environment's ``DETKIT_SAMPLE_URL``, else the public one.
+            Empty: do not use the network.
+
+    Returns:
+        'present', 'downloaded' or 'rendered'.
+
+    Raises:
+        DataError: there is no such sample, or ``root`` cannot be written to.
+    """
+    if name not in SAMPLES:
+        raise DataError(f'there is no sample data set {name!r}, only {", ".join(SAMPLES)}.{nearest(name, SAMPLES)}')
+    sample, root = SAMPLES[name], Path(root)
+    url = os.environ.get(URL_VARIABLE, sample.url) if url is None else url
+    if _is_filled(root):
+        return _announce(name, root, 'present')
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(root):
+            if _is_filled(root):  # another process was first
+                return _announce(name, root, 'present')
+            return _announce(name, root, *_make(sample, root, url))
+    except OSError as error:
+        raise DataError(
+            f'the sample data set {name} cannot be written to {str(root)!r}: {error}. Set data_root to a copy of it.'
+        ) from error
+
+
+def _is_filled(root: Path) -> bool:
+    return root.is_dir() and any(root.iterdir())
+
+
+def _announce(name: str, root: Path, how: str, why: str = '') -> str:
+    if root.resolve() not in _announced:
+        _announced.add(root.resolve())
+        words = {'present': 'found in', 'downloaded': 'downloaded to', 'rendered': 'drawn by detkit into'}
+        print_log(f'Sample data {name}: {words[how]} {root}{why}', logger='current')
+    return how
+
+
+def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
+    """Puts the set at ``root``; returns how, and why not otherwise."""
+    for leftover in root.parent.glob(f'.{root.name}.part-*'):  # of processes that were killed: we hold the lock
+        shutil.rmtree(leftover)
+    part = temporary_sibling(root)
+    why = ' (no download wanted)'
+    try:
+        if url:
+            try:
+                _fetch(sample, url, part)
+                part.replace(root)
+                return 'downloaded', ''
+            except DownloadError as error:
+                why = f' (no download from {url}: {error})'
+                shutil.rmtree(part)
+        sample.render(part)
+        part.replace(root)
+        return 'rendered', why
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fetch(sample: Sample, url: str, part: Path) -> None:
+    """Downloads and unpacks the set into the new folder ``part``."""
+    part.mkdir()
+    archive = part / 'archive.zip'
+    download(url, archive, sample.max_bytes, sample.sha256)
+    unpack(archive, part, sample.max_bytes)
+    archive.unlink()
+    for folder, count in sample.counts.items():
+        labels = part / folder.replace('images', 'labels', 1)
+        found = len(list((part / folder).glob('*.jpg')))
+        if found != count or not any(labels.glob('*.txt')):
+            raise DownloadError(f'the archive holds {found} images in {folder}, where {count} with labels are expected')
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Lets one process at a time prepare ``root``; a process that dies gives its lock back."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: there the last rename fails and says so
+        yield
+        return
+    with open(root.with_name(f'.{root.name}.lock'), 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

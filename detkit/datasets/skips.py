@@ -1,0 +1,41 @@
+"""When bad entries in annotation files are too many to go on without them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from detkit.utils.errors import DataError
+
+# How many of the entries and files an error names.
+_SHOWN = 5
+
+
+def check_skips(
+    skipped: Sequence[tuple[str, int | str | None, str]], num_entries: int, max_skipped: float, source: str
+) -> None:
+    """Refuses a data set of which too much had to be left out.
+
+    A single bad entry never stops a run, however small the data set.
+
+    Args:
+        skipped: (file, line or entry, reason) of what was left out.
+        num_entries: how many objects and images there were, the skipped ones included.
+        max_skipped: the share of them that may be left out.
+        source: what was read, for the message.
+
+    Raises:
+        DataError: more than ``max_skipped`` of the entries were left out.
+    """
+    if len(skipped) <= max(1, max_skipped * num_entries):
+        return
+    places = [f'{file}{"" if where is None else f":{where}"}: {reason}' for file, where, reason in skipped[:_SHOWN]]
+    by_file = Counter(file for file, _, _ in skipped)
+    worst = [f'{file} ({count})' for file, count in by_file.most_common(_SHOWN)]
+    more = f' and {len(by_file) - _SHOWN} more files' if len(by_file) > _SHOWN else ''
+    raise DataError(
+        f'{len(skipped)} of {num_entries} images and objects in {source} cannot be used, which is more than '
+        f'max_skipped={max_skipped:g} of them. They are in {", ".join(worst)}{more}. The first ones:\n  '
+        + '\n  '.join(places)
+        + '\nCorrect the files, or set max_skipped in the config of the data set to the share you accept.'
+    )
