@@ -1,0 +1,146 @@
+"""``TaskAlignedAssigner``: a box is learnt where classification and localisation are already best."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+from detkit.structures.gt_batch import GtBatch
+
+from ..losses.iou_loss import aligned_iou
+from .assign_result import AssignResult
+
+# Keeps the quotient of soft targets finite; small against any metric that matters.
+EPS = 1e-9
+
+
+@TASK_UTILS.register_module()
+class TaskAlignedAssigner:
+    """Top candidates by score^alpha * overlap^beta (TOOD, arXiv:2108.07755, as YOLOv8 uses it).
+
+    A box's candidates are the points inside it, its ``topk`` best are positive, also those whose metric is 0. A point in
+    several top lists goes to the box that overlaps most with what the point predicts, among *all* boxes that contain
+    the point. The soft class target of a positive is its metric, scaled so that a box's best positive gets the box's best
+    overlap.
+
+    Args:
+        topk: positives a box.
+        alpha: exponent of the class score.
+        beta: exponent of the overlap (CIoU, at least 0).
+        min_side: a box's shorter sides are taken to be this many pixels, about the same centre, when the points
+            inside it are looked up: a small box would contain none. 0 takes boxes as they are.
+    """
+
+    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6., min_side: float = 16.) -> None:
+        self.topk = topk
+        self.alpha = alpha
+        self.beta = beta
+        self.min_side = min_side
+
+    @torch.no_grad()
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, points: Tensor, gt: GtBatch) -> AssignResult:
+        """Assigns the P points of B images to their boxes.
+
+        Args:
+            cls_logits: ``(B, P, C)``.
+            bboxes: ``(B, P, 4)`` predicted, xyxy pixels.
+            points: ``(P, 2)`` pixels.
+            gt: M boxes an image; M may be 0.
+
+        Returns:
+            ``AssignResult`` with K = ``topk`` (fewer where there are fewer points), scores included.
+        """
+        gt_bboxes = gt.bboxes.to(bboxes.dtype)
+        inside = self._points_inside(points, gt_bboxes, gt.valid)
+        if inside.device.type == 'cpu':
+            overlaps, metrics = self._measure_pairs(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
+        else:
+            overlaps, metrics = self._measure_all(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
+        prior_idx = metrics.topk(min(self.topk, len(points)), dim=-1).indices
+        valid = inside.gather(-1, prior_idx)
+        gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
+        scores = self._soft_targets(prior_idx, gt_idx, valid, overlaps, metrics)
+        return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx, scores)
+
+    def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
+        """``(B, M, P)`` bool: which points lie inside which boxes, small sides being enlarged."""
+        centres = (gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2
+        sides = gt_bboxes[..., 2:] - gt_bboxes[..., :2]
+        halves = sides.clamp(min=self.min_side) / 2
+        small = sides < self.min_side
+        lows = torch.where(small, centres - halves, gt_bboxes[..., :2]) + EPS  # (B, M, 2)
+        highs = torch.where(small, centres + halves, gt_bboxes[..., 2:]) - EPS
+        # An empty interval contains no point: that is how padding drops out.
+        lows = torch.where(valid.unsqueeze(-1), lows, torch.full_like(lows, torch.inf))
+        x, y = points.unbind(-1)
+        inside = (x > lows[..., :1]) & (x < highs[..., :1])
+        return inside.logical_and_(y > lows[..., 1:]).logical_and_(y < highs[..., 1:])
+
+    def _metric(self, logits: Tensor, overlaps: Tensor) -> Tensor:
+        return logits.sigmoid().pow(self.alpha) * overlaps.pow(self.beta)
+
+    def _measure_pairs(
+        self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Overlaps and metrics ``(B, M, P)``, worked out only for points inside boxes; 0 elsewhere.
+
+        Counting such pairs would make a GPU wait for the CPU, so this is the CPU's way.
+        """
+        image, box, point = inside.nonzero(as_tuple=True)
+        pair_overlaps = aligned_iou(gt_bboxes[image, box], bboxes[image, point], 'ciou').clamp_(min=0)
+        logits = cls_logits[image, point, labels[image, box]].to(bboxes.dtype)
+        overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
+        overlaps[image, box, point] = pair_overlaps
+        metrics[image, box, point] = self._metric(logits, pair_overlaps)
+        return overlaps, metrics
+
+    def _measure_all(
+        self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same by dense arithmetic, one image at a time to bound the memory: needs no count, so a GPU never waits."""
+        overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
+        for i in range(len(inside)):
+            dense = aligned_iou(gt_bboxes[i].unsqueeze(1), bboxes[i], 'ciou').clamp_(min=0)  # (M, P)
+            overlaps[i] = dense.mul_(inside[i])
+            logits = cls_logits[i].index_select(1, labels[i].clamp(min=0)).T.to(bboxes.dtype)  # (P, C) -> (M, P)
+            metrics[i] = self._metric(logits, dense)
+        return overlaps, metrics
+
+    def _resolve_conflicts(self, prior_idx: Tensor, valid: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives every point to one box.
+
+        Returns:
+            the box of each slot, and validity without the slots that name a point already named by an earlier one.
+        """
+        batch, max_instances, topk = prior_idx.shape
+        num_points = overlaps.shape[-1]
+        own = torch.arange(max_instances, device=prior_idx.device).view(1, -1, 1).expand_as(prior_idx)
+        if max_instances == 0:
+            return own, valid
+        # (B, M, K) -> (B, M * K), empty slots sent to an extra point behind the last
+        flat_prior = torch.where(valid, prior_idx, num_points).flatten(1)
+        slots = torch.arange(flat_prior.shape[1], device=prior_idx.device).expand_as(flat_prior)
+        first = slots.new_full((batch, num_points + 1), flat_prior.shape[1])
+        first.scatter_reduce_(1, flat_prior, slots, 'amin')
+        times_taken = slots.new_zeros((batch, num_points + 1)).scatter_add_(1, flat_prior, torch.ones_like(slots))
+        contested = times_taken.gather(1, flat_prior).view_as(prior_idx) > 1
+        kept = (first.gather(1, flat_prior) == slots).view_as(valid)
+        # (B, M, P) -> (B, M * K): the winner at every slot's point
+        winners = overlaps.max(dim=1).indices.gather(1, prior_idx.flatten(1)).view_as(prior_idx)
+        return torch.where(contested, winners, own), valid & kept
+
+    @staticmethod
+    def _soft_targets(prior_idx: Tensor, gt_idx: Tensor, valid: Tensor, overlaps: Tensor, metrics: Tensor) -> Tensor:
+        """``(B, M, K)``: metric * (best overlap of the box's positives) / (their best metric)."""
+        batch, max_instances, num_points = overlaps.shape
+        if max_instances == 0:
+            return overlaps.new_zeros(prior_idx.shape)
+        flat_gt = gt_idx.flatten(1)
+        places = flat_gt * num_points + prior_idx.flatten(1)  # in the flattened (M, P)
+        slot_overlaps = overlaps.flatten(1).gather(1, places) * valid.flatten(1)
+        slot_metrics = metrics.flatten(1).gather(1, places) * valid.flatten(1)
+        best = overlaps.new_zeros(batch, max_instances)
+        best_overlaps = best.scatter_reduce(1, flat_gt, slot_overlaps, 'amax').gather(1, flat_gt)
+        best_metrics = best.scatter_reduce(1, flat_gt, slot_metrics, 'amax').gather(1, flat_gt)
+        return (slot_metrics * best_overlaps / (best_metrics + EPS)).view_as(prior_idx)

@@ -1,0 +1,208 @@
+"""``YOLOv8Head``: boxes and classes from every cell of three feature maps, without anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from detkit.registry import MODELS, TASK_UTILS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+
+from ..assigners.assign_result import AssignResult
+from ..layers import ConvModule
+from ..postprocess.nms import Detections, batched_nms
+from ..postprocess.rescale import to_original
+from ..priors import PointPriorGenerator, PointPriors
+
+# Objects expected in an image of this size before anything is learnt, for the initial class bias.
+_EXPECTED_OBJECTS = 5
+_EXPECTED_SIZE = 640
+
+
+@MODELS.register_module()
+class YOLOv8Head(BaseModule):
+    """Decoupled head: for each level one branch for classes and one for the distances to a box's sides.
+
+    ::
+
+        feature ─┬─ 3x3 ── 3x3 ── 1x1 ── class logits (C)
+                 └─ 3x3 ── 3x3 ── 1x1 ── distributions of left, top, right, bottom (4 * reg_max)
+
+    Args:
+        num_classes: C.
+        in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
+        reg_max: bins of a distance's distribution.
+        assigner: config, ``TaskAlignedAssigner`` by default.
+        bbox_coder: config, ``DistancePointBBoxCoder`` by default.
+        loss_cls, loss_bbox, loss_dfl: configs of the losses.
+        test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
+        init_cfg: mmengine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        reg_max: int = 16,
+        assigner: dict | None = None,
+        bbox_coder: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_dfl: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels is None or strides is None:
+            raise ValueError(
+                f'{type(self).__name__} needs in_channels and strides. A detector fills them in from the component '
+                'before the head; to build the head alone, give both.'
+            )
+        if len(in_channels) != len(strides):
+            raise ValueError(f'{type(self).__name__}: {len(in_channels)} in_channels but {len(strides)} strides')
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.strides = tuple(strides)
+        self.reg_max = reg_max
+        self.prior_generator = PointPriorGenerator(self.strides)
+        self.assigner = TASK_UTILS.build(assigner or dict(type='TaskAlignedAssigner'))
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder', reg_max=reg_max))
+        self.loss_cls = MODELS.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
+        self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
+        self.test_cfg = dict(test_cfg or {})
+        self._build_branches()
+        self._init_biases()
+
+    def _build_branches(self) -> None:
+        finest = self.in_channels[0]
+        self.bbox_branches = self._branches(max(16, finest // 4, 4 * self.reg_max), 4 * self.reg_max)
+        self.cls_branches = self._branches(max(finest, min(self.num_classes, 100)), self.num_classes)
+
+    def _branches(self, hidden: int, out_channels: int) -> nn.ModuleList:
+        """For each level two 3x3 convolutions and a 1x1 without normalisation."""
+        return nn.ModuleList(
+            nn.Sequential(ConvModule(channels, hidden, 3), ConvModule(hidden, hidden, 3),
+                          nn.Conv2d(hidden, out_channels, 1))
+            for channels in self.in_channels
+        )
+
+    def _init_biases(self) -> None:
+        """Starts at the class frequencies of a data set with a few objects an image, so that the first steps are calm."""
+        for stride, bbox_branch, cls_branch in zip(self.strides, self.bbox_branches, self.cls_branches, strict=True):
+            cells = (_EXPECTED_SIZE / stride) ** 2
+            nn.init.constant_(bbox_branch[-1].bias, 1.)
+            nn.init.constant_(cls_branch[-1].bias, log(_EXPECTED_OBJECTS / self.num_classes / cells))
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """Raw predictions.
+
+        Args:
+            feats: a ``(B, in_channels[i], h_i, w_i)`` map for each level.
+            padding_mask: unused; a part of every head's signature.
+
+        Returns:
+            ``cls_logits``, a list of ``(B, C, h_i, w_i)``; ``bbox_preds``, a list of ``(B, 4 * reg_max, h_i, w_i)``.
+        """
+        return dict(
+            cls_logits=[branch(feat) for branch, feat in zip(self.cls_branches, feats, strict=True)],
+            bbox_preds=[branch(feat) for branch, feat in zip(self.bbox_branches, feats, strict=True)],
+        )
+
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
+        """``loss_box``, ``loss_cls`` and ``loss_dfl``, each times its weight and the batch size, in float32 or finer."""
+        with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
+            flat = self._flatten(preds)
+            priors = self._priors(preds)
+            with torch.no_grad():
+                distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
+                bboxes = self.bbox_coder.decode(priors.points, distances, priors.strides)
+            assigned = self.assigner(flat['cls_logits'].detach(), bboxes, priors.points, gt)
+            losses = self._losses(flat, priors, assigned, gt)
+            return {name: value * gt.batch_size for name, value in losses.items()}
+
+    def _losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """The losses of a given assignment, before they are multiplied by the batch size.
+
+        Args:
+            flat: predictions with all levels in a row, ``(B, P, channels)`` each.
+        """
+        prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
+        scores = assigned.scores.flatten(1)
+        avg_factor = scores.sum().clamp(min=1)
+        labels = gt.labels.gather(1, gt_idx).clamp(min=0)
+        image_starts = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1) * len(priors.points)
+        places = image_starts + prior_idx  # (B, S), in the flattened (B, P)
+        loss_cls = self.loss_cls(
+            flat['cls_logits'], (places * self.num_classes + labels).flatten(), scores.flatten(), avg_factor)
+
+        # Distances are regressed in units of the stride, so boxes are compared in them as well.
+        strides = priors.strides[prior_idx].unsqueeze(-1)  # (B, S, 1)
+        points = priors.points[prior_idx] / strides
+        targets = slot_bboxes(gt, gt_idx, assigned.valid).to(points.dtype) / strides
+        bbox_preds = flat['bbox_preds'].flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
+        bboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds))
+        loss_box = self.loss_bbox(bboxes, targets, scores, avg_factor)
+        loss_dfl = self.loss_dfl(
+            bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1), self.bbox_coder.encode(points, targets).flatten(0, 1),
+            scores.flatten(), avg_factor)
+        return dict(loss_box=loss_box, loss_cls=loss_cls, loss_dfl=loss_dfl)
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Detections in pixels of the original images, best first.
+
+        Args:
+            preds: of ``forward``.
+            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
+            flat = self._flatten(preds)
+            priors = self._priors(preds)
+            distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
+            bboxes = self.bbox_coder.decode(priors.points, distances, priors.strides)
+            detections = batched_nms(bboxes, flat['cls_logits'].sigmoid(), **self._nms_cfg())
+            results = []
+            for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
+                sample = DetDataSample(metainfo=meta)
+                sample.pred_instances = self._instances(flat, image, found, meta)
+                results.append(sample)
+            return results
+
+    def _nms_cfg(self) -> dict:
+        return self.test_cfg
+
+    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        """What is reported of one image, all on the CPU."""
+        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
+
+    def _flatten(self, preds: dict[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
+        """All levels in a row, ``(B, P, channels)``, in at least float32; what has no levels keeps its shape."""
+        flat = {}
+        for name, value in preds.items():
+            if isinstance(value, list):
+                # (B, C, h, w) -> (B, h * w, C), without a copy in channels_last memory
+                value = torch.cat([level.flatten(2).transpose(1, 2) for level in value], 1)
+            flat[name] = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+        return flat
+
+    def _priors(self, preds: dict[str, Tensor | list[Tensor]]) -> PointPriors:
+        levels = preds['cls_logits']
+        dtype = torch.float64 if levels[0].dtype == torch.float64 else torch.float32
+        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
+
+
+def slot_bboxes(gt: GtBatch, gt_idx: Tensor, valid: Tensor) -> Tensor:
+    """The ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``; an empty slot gets a unit box, harmless in quotients."""
+    bboxes = gt.bboxes.gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4))
+    return torch.where(valid.flatten(1).unsqueeze(-1), bboxes, bboxes.new_tensor([0., 0., 1., 1.]))

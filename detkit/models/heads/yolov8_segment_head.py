@@ -1,0 +1,99 @@
+"""``YOLOv8SegmentHead``: adds to each detection a mask, combined from prototypes that the whole image shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+from detkit.structures.gt_batch import GtBatch
+
+from ..assigners.assign_result import AssignResult
+from ..layers import ConvModule
+from ..postprocess.mask_decoding import decode_masks
+from ..postprocess.nms import Detections
+from ..priors import PointPriors
+from .yolov8_head import YOLOv8Head, slot_bboxes
+
+
+@MODELS.register_module()
+class YOLOv8SegmentHead(YOLOv8Head):
+    """``YOLOv8Head`` with prototype masks at a quarter of the image's size and, per cell, coefficients for them.
+
+    Args:
+        proto_channels: hidden channels of the prototype branch; the finest map's channels by default.
+        num_protos: D, the number of prototypes.
+        loss_mask: config of the loss.
+        **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes ``retina_masks``, see ``decode_masks``.
+    """
+
+    def __init__(
+        self, *args, proto_channels: int | None = None, num_protos: int = 32, loss_mask: dict | None = None, **kwargs
+    ) -> None:
+        self.proto_channels = proto_channels
+        self.num_protos = num_protos
+        super().__init__(*args, **kwargs)
+        self.loss_mask = MODELS.build(loss_mask or dict(type='MaskLoss', loss_weight=7.5))
+
+    def _build_branches(self) -> None:
+        super()._build_branches()
+        finest = self.in_channels[0]
+        self.coeff_branches = self._branches(max(finest // 4, self.num_protos), self.num_protos)
+        self.proto_branch = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """As ``YOLOv8Head``, and ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos (B, D, 2 h_0, 2 w_0)``."""
+        preds = super().forward(feats, padding_mask)
+        preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
+        preds['mask_protos'] = self.proto_branch(feats[0])
+        return preds
+
+    @property
+    def proto_stride(self) -> float:
+        """Input pixels a prototype pixel."""
+        return self.strides[0] / 2
+
+    def _losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """As ``YOLOv8Head``, and ``loss_seg``."""
+        if gt.masks is None:
+            raise ValueError(
+                f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline make them '
+                '(PackInputs), or use a detection head.'
+            )
+        losses = super()._losses(flat, priors, assigned, gt)
+        prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
+        coeffs = flat['mask_coeffs'].gather(1, prior_idx.unsqueeze(-1).expand(-1, -1, self.num_protos))
+        bboxes = slot_bboxes(gt, gt_idx, assigned.valid).to(coeffs.dtype) / self.proto_stride
+        loss_seg = self.loss_mask(coeffs, flat['mask_protos'], bboxes, gt.masks, gt_idx, assigned.valid.flatten(1))
+        return dict(loss_box=losses.pop('loss_box'), loss_seg=loss_seg, **losses)
+
+    def _nms_cfg(self) -> dict:
+        return {name: value for name, value in self.test_cfg.items() if name != 'retina_masks'}
+
+    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        """As ``YOLOv8Head``, and ``masks`` (``InstanceMasks``)."""
+        instances = super()._instances(flat, image, found, meta)
+        instances.masks = decode_masks(
+            flat['mask_coeffs'][image, found.prior_idx].cpu().numpy(), flat['mask_protos'][image].cpu().numpy(),
+            instances.bboxes.numpy(), meta['matrix'], meta['ori_shape'], self.proto_stride,
+            self.test_cfg.get('retina_masks', True))
+        return instances
+
+
+class ProtoBranch(nn.Module):
+    """``(B, in, h, w) -> (B, num_protos, 2h, 2w)``: 3x3, transposed 2x2, 3x3, 1x1 convolutions."""
+
+    def __init__(self, in_channels: int, hidden: int, num_protos: int) -> None:
+        super().__init__()
+        self.conv1 = ConvModule(in_channels, hidden, 3)
+        self.upsample = nn.ConvTranspose2d(hidden, hidden, 2, 2)
+        self.conv2 = ConvModule(hidden, hidden, 3)
+        self.conv3 = ConvModule(hidden, num_protos, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv3(self.conv2(self.upsample(self.conv1(x))))

@@ -1,0 +1,82 @@
+"""``IoULoss`` and the overlap measures behind it."""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
+
+
+def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float = 1e-7) -> Tensor:
+    """Overlap of each box with the target at the same place.
+
+    IoU; minus the share of the enclosing box that neither covers (GIoU, arXiv:1902.09630); or minus the squared distance
+    of the centres over that of the enclosing box's corners (DIoU) and, for CIoU, a term for differing aspect ratios
+    (both arXiv:1911.08287).
+
+    Args:
+        bboxes, targets: ``(..., 4)`` xyxy, broadcast against each other.
+        mode: one of ``IOU_MODES``.
+        eps: keeps quotients finite for boxes without area.
+
+    Returns:
+        ``(...)``, at most 1; IoU at least 0, GIoU and DIoU above -1.
+    """
+    x0, y0, x1, y1 = bboxes.unbind(-1)
+    tx0, ty0, tx1, ty1 = targets.unbind(-1)
+    w, h, tw, th = x1 - x0, y1 - y0 + eps, tx1 - tx0, ty1 - ty0 + eps
+    overlap_w = torch.minimum(x1, tx1) - torch.maximum(x0, tx0)
+    overlap_h = torch.minimum(y1, ty1) - torch.maximum(y0, ty0)
+    intersection = overlap_w.clamp(min=0) * overlap_h.clamp(min=0)
+    union = w * h + tw * th - intersection + eps
+    iou = intersection / union
+    if mode == 'iou':
+        return iou
+    hull_w = torch.maximum(x1, tx1) - torch.minimum(x0, tx0)
+    hull_h = torch.maximum(y1, ty1) - torch.minimum(y0, ty0)
+    if mode == 'giou':
+        hull = hull_w * hull_h + eps
+        return iou - (hull - union) / hull
+    if mode not in IOU_MODES:
+        raise ValueError(f'mode must be one of {IOU_MODES}, found {mode!r}')
+    centre_distance = ((tx0 + tx1 - x0 - x1) ** 2 + (ty0 + ty1 - y0 - y1) ** 2) / 4
+    diou = iou - centre_distance / (hull_w ** 2 + hull_h ** 2 + eps)
+    if mode == 'diou':
+        return diou
+    aspect = (4 / pi ** 2) * (torch.atan(tw / th) - torch.atan(w / h)) ** 2
+    with torch.no_grad():  # a trade-off factor, not differentiated (the paper, section 4)
+        trade_off = aspect / (aspect - iou + (1 + eps))
+    return diou - trade_off * aspect
+
+
+@MODELS.register_module()
+class IoULoss(nn.Module):
+    """1 - overlap.
+
+    Args:
+        mode: the overlap, one of 'iou', 'giou', 'diou', 'ciou'.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.) -> None:
+        super().__init__()
+        if mode not in IOU_MODES:
+            raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')
+        self.mode = mode
+        self.loss_weight = loss_weight
+
+    def forward(self, bboxes: Tensor, targets: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
+        """Weighted sum divided by ``avg_factor``, a scalar.
+
+        Args:
+            bboxes, targets: ``(S, 4)`` xyxy.
+            weight: ``(S,)``, 0 where a slot holds nothing.
+            avg_factor: what the sum is divided by.
+        """
+        losses = 1 - aligned_iou(bboxes, targets, self.mode)
+        return self.loss_weight * (losses * weight).sum() / avg_factor

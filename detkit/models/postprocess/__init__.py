@@ -1,0 +1,6 @@
+"""From a network's numbers to results: suppression of duplicates, masks in the original image."""
+
+from .mask_decoding import decode_masks
+from .nms import batched_nms
+
+__all__ = ['batched_nms', 'decode_masks']

@@ -1,0 +1,26 @@
+"""Boxes from the network's input back to the original image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
+    """Moves boxes by the inverse of ``matrix`` and clips them to the image.
+
+    Args:
+        bboxes: ``(N, 4)`` xyxy in input pixels.
+        matrix: ``(3, 3)`` original pixels -> input pixels.
+        ori_shape: (h, w) of the original image.
+
+    Returns:
+        ``(N, 4)`` xyxy, the upright boxes around the moved ones.
+    """
+    inverse = torch.as_tensor(np.linalg.inv(matrix), device=bboxes.device, dtype=bboxes.dtype)
+    corners = bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
+    corners = corners @ inverse[:2, :2].T + inverse[:2, 2]
+    height, width = ori_shape
+    corners = corners.clamp(min=0).minimum(corners.new_tensor([width, height]))
+    return torch.cat([corners.amin(1), corners.amax(1)], 1)
