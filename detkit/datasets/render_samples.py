@@ -16,6 +16,7 @@ from detkit.utils.rng import keyed_rng
 Place = Callable[[np.random.Generator], backdrops.Backdrop]
 
 _JPEG_QUALITY = 93
+_COCO_NAMES = {'wall clock': 'clock', 'alarm clock': 'clock'}  # of what COCO calls otherwise than the drawers do
 _PLACES: dict[str, tuple[Place, ...]] = {
     'train': (
         lambda rng: backdrops.park(rng, (640, 640)),
@@ -43,7 +44,7 @@ def render_scenes(split: str, count: int, seed: int = 0) -> Iterator[RenderedSce
     Yields:
         Scenes whose labels are indices into COCO's 80 classes; the same on every call.
     """
-    labels = {name: COCO80.index(name) for name in DRAWERS}
+    labels = {name: COCO80.index(_COCO_NAMES.get(name, name)) for name in DRAWERS}
     places, drawn = _PLACES[split], Counter()
     for i in range(count):
         rng = keyed_rng(seed, list(_PLACES).index(split), i)

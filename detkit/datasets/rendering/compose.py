@@ -124,7 +124,9 @@ def _cast_shadow(image: np.ndarray, placement: Placement, strength: float) -> No
         left, right = (columns.min(), columns.max() + 1) if len(columns) else (x0, x1)
         centre = (pad + (left + right) / 2, pad + base)
         axes = (max((right - left) * 0.6, 2.0), max(0.035 * w, 1.5))
-        cv2.ellipse(touch, tuple(round(c) for c in centre), tuple(round(a) for a in axes), 0, 0, 360, 1.0, -1, cv2.LINE_8)
+        cv2.ellipse(
+            touch, tuple(round(c) for c in centre), tuple(round(a) for a in axes), 0, 0, 360, 1.0, -1, cv2.LINE_8
+        )
         touch = cv2.GaussianBlur(touch, (0, 0), 0.015 * w + 1.0)
         soft = 1 - (1 - 0.8 * far) * (1 - 0.8 * touch)
     inner, own = _overlap(image.shape[:2], soft.shape, placement.x - pad, placement.y - pad)
@@ -138,5 +140,7 @@ def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     x = (np.arange(w, dtype=np.float32)[None] / w - 0.5) ** 2
     light = 1.03 - 0.28 * (x + y) + 0.04 * noise(rng, (h, w), 320, 2)
     seen = cv2.GaussianBlur(image * light[..., None], (0, 0), 0.45)
-    seen += rng.standard_normal((h, w, 1), dtype=np.float32) * 2.0 + rng.standard_normal((h, w, 3), dtype=np.float32)
+    seen += (
+        rng.standard_normal((h, w, 1), dtype=np.float32) * 1.6 + rng.standard_normal((h, w, 3), dtype=np.float32) * 0.8
+    )
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8)

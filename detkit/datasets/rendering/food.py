@@ -33,7 +33,12 @@ def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, slant:
 
     icing = _ICINGS[rng.choice(len(_ICINGS), p=[0.34, 0.3, 0.14, 0.12, 0.1])]
     phases = rng.uniform(0, 2 * np.pi, 6)
-    edge = 0.76 + 0.075 * np.sin(5 * turn + phases[0]) + 0.055 * np.sin(8 * turn + phases[1]) + 0.03 * np.sin(13 * turn + phases[2])
+    edge = (
+        0.76
+        + 0.075 * np.sin(5 * turn + phases[0])
+        + 0.055 * np.sin(8 * turn + phases[1])
+        + 0.03 * np.sin(13 * turn + phases[2])
+    )
     inner = 0.72 + 0.06 * np.sin(4 * turn + phases[3])
     reach = np.where(tube > 0, edge, inner)
     inside = (np.abs(tube) - reach) * 0.355
@@ -119,17 +124,27 @@ def draw_banana(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sp
     thick[t > 0.84] = np.minimum(thick[t > 0.84], 0.075 + 0.9 * (0.9 - np.minimum(t[t > 0.84], 0.9)))
     turn = t * half
     spine = np.column_stack([np.sin(turn), np.cos(turn)])
-    outline = np.vstack([spine * (bend + thick * 0.95)[:, None], (spine * (bend - thick * 0.8)[:, None])[::-1]]) + (0, cy)
+    outline = np.vstack([spine * (bend + thick * 0.95)[:, None], (spine * (bend - thick * 0.8)[:, None])[::-1]]) + (
+        0,
+        cy,
+    )
     mask = canvas.polygons(outline)
     ripe = np.array([(246, 208, 50), (232, 200, 60), (214, 206, 78)][rng.integers(3)], np.float32)
 
     where = np.arctan2(canvas.x, canvas.y - cy) / half  # -1 .. 1 along
-    across = (np.hypot(canvas.x, canvas.y - cy) - bend) / np.maximum(np.interp(where, t, thick), 0.05).astype(np.float32)
+    across = (np.hypot(canvas.x, canvas.y - cy) - bend) / np.maximum(np.interp(where, t, thick), 0.05).astype(
+        np.float32
+    )
     freckles = smoothstep(0.5, 0.75, noise(rng, where.shape, 7 * canvas.samples, 3))
     canvas.paint(mask, blend(ripe, (120, 76, 30), 0.45 * freckles * smoothstep(1.0, 0.5, np.abs(where))))
     canvas.tint(mask * smoothstep(0.7, 0.92, where), (158, 166, 66), 0.7)
     # three faces meet in ridges, each with its own light
-    lit = 1.04 - 0.2 * smoothstep(0.1, 0.28, across) - 0.2 * smoothstep(0.5, 1.0, across) - 0.12 * smoothstep(-0.35, -0.5, across)
+    lit = (
+        1.04
+        - 0.2 * smoothstep(0.1, 0.28, across)
+        - 0.2 * smoothstep(0.5, 1.0, across)
+        - 0.12 * smoothstep(-0.35, -0.5, across)
+    )
     canvas.shade(lit)
     canvas.tint(mask * smoothstep(0.07, 0, np.abs(across - 0.14)), (255, 244, 160), 0.45)
     canvas.tint(mask * smoothstep(-0.93, -0.985, where), (60, 44, 26), 0.9)

@@ -24,16 +24,15 @@ def _numeral(text: str, cx: float, cy: float, height: float) -> list[np.ndarray]
     return strokes
 
 
-def draw_clock(rng: np.random.Generator, size: float, angle: float = 0.0, alarm: bool | None = None) -> Sprite:
+def draw_clock(rng: np.random.Generator, size: float, angle: float = 0.0, alarm: bool = False) -> Sprite:
     """A round clock with hands: a wall clock, or an alarm clock with bells and feet.
 
     Args:
-        rng: chooses rim, face, time of day and kind.
+        rng: chooses rim, face and time of day.
         size: diameter of the case in pixels.
         angle: rotation in degrees, clockwise.
-        alarm: with bells and feet; None chooses.
+        alarm: with bells and feet.
     """
-    alarm = rng.random() < 0.3 if alarm is None else alarm
     canvas = Canvas((-1.02, -1.4, 1.02, 1.22) if alarm else (-1.02, -1.02, 1.02, 1.02), size / 2, angle)
     rims = [(46, 44, 48), (124, 76, 40), (196, 164, 84), (176, 40, 44), (40, 84, 132), (206, 208, 210)]
     rim = np.array(rims[rng.integers(len(rims))], np.float32)
@@ -131,7 +130,9 @@ def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0) -> 
     turn = np.arcsin(around) / np.deg2rad(45) + rng.uniform(0.15, 0.85)  # panels are 45 degrees wide
     panel = np.floor(turn)
     within = turn - panel
-    rim = 0.13 * np.sqrt(np.maximum(1 - canvas.x**2, 0)) - 0.3 * within * (1 - within) * np.sqrt(np.maximum(1.02 - canvas.x**2, 0))
+    rim = 0.13 * np.sqrt(np.maximum(1 - canvas.x**2, 0)) - 0.3 * within * (1 - within) * np.sqrt(
+        np.maximum(1.02 - canvas.x**2, 0)
+    )
     dome = np.where(canvas.y < 0, (np.hypot(canvas.x, canvas.y / tall) - 1) * tall, np.abs(canvas.x) - 1)
     canopy = canvas.inside(np.maximum(dome, (canvas.y - rim) * 0.9))
     canvas.paint(canvas.strokes([(0, -tall), (0, -tall - 0.12)], width=0.05), steel)
@@ -141,6 +142,8 @@ def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0) -> 
     normals = canvas.dome(0, 0.15, 1.0, tall + 0.16)
     canvas.shade(canvas.diffuse(normals, 0.5, 0.66), canopy)
     canvas.shade(1.04 - 0.22 * within, canopy)  # each panel sags from its rib
-    canvas.tint(canopy * smoothstep(0.05, 0.0, np.minimum(within, 1 - within) * np.maximum(height, 0.1)), first * 0.35, 0.6)
+    canvas.tint(
+        canopy * smoothstep(0.05, 0.0, np.minimum(within, 1 - within) * np.maximum(height, 0.1)), first * 0.35, 0.6
+    )
     canvas.shade(1 - 0.22 * smoothstep(-0.07, 0.0, canvas.y - rim), canopy)
     return canvas.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .street import draw_post, draw_stop_sign, draw_traffic_light
 
 Drawer = Callable[[np.random.Generator, float, float], Sprite]
 
-# what can be drawn, by COCO name: drawer(rng, size in pixels, angle in degrees)
+# what can be drawn: drawer(rng, size in pixels, angle in degrees)
 DRAWERS: dict[str, Drawer] = {
     'traffic light': draw_traffic_light,
     'stop sign': draw_stop_sign,
@@ -29,7 +30,8 @@ DRAWERS: dict[str, Drawer] = {
     'banana': draw_banana,
     'apple': draw_apple,
     'donut': draw_donut,
-    'clock': draw_clock,
+    'wall clock': partial(draw_clock, alarm=False),
+    'alarm clock': partial(draw_clock, alarm=True),
 }
 
 _TRIES = 40
@@ -56,28 +58,30 @@ def populate(
     backdrop: Backdrop,
     labels: Mapping[str, int],
     rng: np.random.Generator,
-    drawn: Counter[str] | None = None,
+    drawn: Counter[int] | None = None,
     drawers: Mapping[str, Drawer] | None = None,
 ) -> RenderedScene:
     """Put objects into a backdrop's zones and render it.
 
     Args:
         backdrop: the place.
-        labels: class name to the class index that annotations get.
+        labels: class index that annotations get, by the drawer's name.
         rng: all choices.
-        drawn: how often each class was drawn before; the rarest that a zone takes comes next. Updated in place.
-        drawers: class name to drawer; by default :data:`DRAWERS`.
+        drawn: how often each class index was drawn before; the rarest that a zone takes comes next,
+            those already in the picture counting double. Updated in place.
+        drawers: by the names that the zones use; by default :data:`DRAWERS`.
     """
     drawn = Counter() if drawn is None else drawn
     drawers = DRAWERS if drawers is None else drawers
-    layout, found = _Layout(), []
+    layout, found, here = _Layout(), [], Counter()
     for zone in backdrop.zones:
         for step in range(zone.count):
             names = [zone.names[i] for i in rng.permutation(len(zone.names))]
-            name = min(names, key=lambda n: drawn[n])
+            name = min(names, key=lambda n: drawn[labels[n]] + here[labels[n]])
             placed = _place(backdrop.image.shape[:2], zone, step, drawers[name], labels[name], layout, rng)
             if placed:
-                drawn[name] += 1
+                drawn[labels[name]] += 1
+                here[labels[name]] += 1
                 found.append(placed)
     found.sort(key=lambda item: item[0])  # the lower it stands, the nearer it is
     return compose(backdrop.image, [placement for _, group in found for placement in group], rng)

@@ -17,7 +17,12 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
     """(3, 3) float32 rotation, uniform over all directions (Shoemake's quaternions)."""
     u, v, t = rng.random(3)
     a, b = np.sqrt(1 - u), np.sqrt(u)
-    x, y, z, w = a * np.sin(2 * np.pi * v), a * np.cos(2 * np.pi * v), b * np.sin(2 * np.pi * t), b * np.cos(2 * np.pi * t)
+    x, y, z, w = (
+        a * np.sin(2 * np.pi * v),
+        a * np.cos(2 * np.pi * v),
+        b * np.sin(2 * np.pi * t),
+        b * np.cos(2 * np.pi * t),
+    )
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -35,9 +40,10 @@ def draw_ball(rng: np.random.Generator, size: float, angle: float = 0.0, kind: s
         rng: chooses the kind, its turn and its colours.
         size: diameter in pixels.
         angle: unused rotation in degrees: a ball is turned at random in space.
-        kind: 'football', 'basketball' or 'tennis'; None chooses.
+        kind: 'football', 'basketball' or 'tennis'; None chooses, a tennis ball where it is small.
     """
-    kind = kind or ('football', 'basketball', 'tennis')[rng.choice(3, p=[0.45, 0.4, 0.15])]
+    chances = [0.45, 0.35, 0.2] if size < 100 else [0.55, 0.45, 0.0]
+    kind = kind or ('football', 'basketball', 'tennis')[rng.choice(3, p=chances)]
     canvas = Canvas((-1, -1, 1, 1), size / 2, angle)
     normals = canvas.dome()
     surface = np.stack(normals, -1) @ _random_rotation(rng).T
@@ -105,9 +111,14 @@ def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spri
 
     swing, phase = rng.uniform(0.1, 0.2) * rng.choice((-1, 1)), rng.uniform(0, 1)
     t = np.linspace(0, 1, 30)
-    tail = np.column_stack([swing * (np.sin((t * 1.25 + phase) * 2 * np.pi) - np.sin(phase * 2 * np.pi)) * np.minimum(t * 3, 1), 0.96 + 0.86 * t])
-    canvas.paint(canvas.strokes(tail, width=0.05), (236, 232, 224))
+    tail = np.column_stack(
+        [
+            swing * (np.sin((t * 1.25 + phase) * 2 * np.pi) - np.sin(phase * 2 * np.pi)) * np.minimum(t * 3, 1),
+            0.96 + 0.86 * t,
+        ]
+    )
     first, second, third, fourth = _KITE_COLOURS[rng.permutation(len(_KITE_COLOURS))[:4]]
+    canvas.paint(canvas.strokes(tail, width=0.055), 0.35 * first + 0.15 * second + 40)
     for i, index in enumerate((9, 18, 27)):
         x, y = tail[index]
         bow = [(x - 0.2, y - 0.11), (x, y), (x - 0.2, y + 0.11)], [(x + 0.2, y - 0.11), (x, y), (x + 0.2, y + 0.11)]
@@ -115,7 +126,12 @@ def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spri
 
     if rng.random() < 0.5:
         third, fourth = first, second
-    panels = ((top, right, middle), first), ((right, bottom, middle), second), ((bottom, left, middle), third), ((left, top, middle), fourth)
+    panels = (
+        ((top, right, middle), first),
+        ((right, bottom, middle), second),
+        ((bottom, left, middle), third),
+        ((left, top, middle), fourth),
+    )
     canvas.paint(canvas.polygons((top, right, bottom, left)), first)
     for points, colour in panels:
         canvas.tint(canvas.polygons(points), colour)
@@ -127,9 +143,3 @@ def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spri
     canvas.tint(canvas.strokes((top, bottom), (left, right), width=0.035), (60, 46, 34), 0.8)
     canvas.tint(canvas.strokes((top, right, bottom, left, top), width=0.045), (40, 36, 40), 0.55)
     return canvas.finish()
-
-
-def kite_bridle(sprite: Sprite) -> np.ndarray:
-    """(2,) where a kite's string is tied, in the sprite's pixels."""
-    return sprite.matrix @ np.array([0, -0.1, 1.0])
-

@@ -15,8 +15,14 @@ def _octagon(apothem: float) -> np.ndarray:
 
 def _stop_letters() -> list[np.ndarray]:
     """Strokes of the word STOP, about (-.72, -.3) to (.72, .3)."""
-    s = np.vstack([arc(0, -0.145, 0.125, 0.145, -20, -180, 14), arc(0, -0.145, 0.125, 0.145, 180, 90, 8)[1:],
-                   arc(0, 0.145, 0.125, 0.145, -90, 90, 14)[1:], arc(0, 0.145, 0.125, 0.145, 90, 160, 8)[1:]])
+    s = np.vstack(
+        [
+            arc(0, -0.145, 0.125, 0.145, -20, -180, 14),
+            arc(0, -0.145, 0.125, 0.145, 180, 90, 8)[1:],
+            arc(0, 0.145, 0.125, 0.145, -90, 90, 14)[1:],
+            arc(0, 0.145, 0.125, 0.145, 90, 160, 8)[1:],
+        ]
+    )
     o = arc(0, 0, 0.135, 0.29, 0, 360, 30)
     bowl = np.vstack([[(-0.11, -0.29)], arc(-0.01, -0.14, 0.135, 0.15, -90, 90, 14), [(-0.11, 0.01)]])
     return [
@@ -82,10 +88,14 @@ def draw_traffic_light(rng: np.random.Generator, size: float, angle: float = 0.0
             canvas.tint(lens, glow * (grid * 0.3 + 0.7)[..., None])
         else:
             canvas.tint(lens, colours[i] * (0.3 * grid)[..., None])
-            canvas.tint(smoothstep(0.45, 0.1, np.hypot(canvas.x + 0.09, canvas.y - y + 0.02) / 0.27), (255, 255, 255), 0.22)
+            canvas.tint(
+                smoothstep(0.45, 0.1, np.hypot(canvas.x + 0.09, canvas.y - y + 0.02) / 0.27), (255, 255, 255), 0.22
+            )
         visor = np.vstack([arc(0, y, 0.335, 0.335, 185, 355, 20), arc(0, y + 0.06, 0.3, 0.27, 352, 188, 20)])
         canvas.tint(canvas.polygons(visor), housing * 0.55)
-        canvas.tint(canvas.strokes(arc(0, y, 0.33, 0.33, 190, 350, 20), width=0.03), np.minimum(housing * 1.5 + 24, 255), 0.8)
+        canvas.tint(
+            canvas.strokes(arc(0, y, 0.33, 0.33, 190, 350, 20), width=0.03), np.minimum(housing * 1.5 + 24, 255), 0.8
+        )
     return canvas.finish()
 
 
@@ -93,7 +103,9 @@ def draw_post(rng: np.random.Generator, width: float, height: float) -> Sprite:
     """A round metal post, upright, ``width`` x ``height`` pixels."""
     canvas = Canvas((0, 0, width, height), 1.0)
     across = canvas.x / width
-    metal = np.float32([150, 152, 154]) * (0.5 + 0.75 * np.sin(np.clip(across * 0.9 + 0.2, 0, 1) * np.pi) ** 2)[..., None]
+    metal = (
+        np.float32([150, 152, 154]) * (0.5 + 0.75 * np.sin(np.clip(across * 0.9 + 0.2, 0, 1) * np.pi) ** 2)[..., None]
+    )
     canvas.paint(canvas.box(width / 2, height / 2, width / 2, height / 2), metal)
     canvas.shade(1 + 0.12 * noise(rng, across.shape, 20, 3))
     return canvas.finish()

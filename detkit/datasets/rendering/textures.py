@@ -25,7 +25,9 @@ def noise(
     for _ in range(octaves):
         rows, columns = int(h / cell) + 3, int(w / (cell * stretch)) + 3
         grid = rng.random((rows, columns), dtype=np.float32) * 2 - 1
-        grown = cv2.resize(grid, (int(columns * cell * stretch) + 1, int(rows * cell) + 1), interpolation=cv2.INTER_CUBIC)
+        grown = cv2.resize(
+            grid, (int(columns * cell * stretch) + 1, int(rows * cell) + 1), interpolation=cv2.INTER_CUBIC
+        )
         y, x = int(cell / 2), int(cell * stretch / 2)
         total += np.float32(weight) * grown[y : y + h, x : x + w]
         weight_sum += weight
@@ -51,12 +53,21 @@ def grain(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> 
     return (rng.random(shape, dtype=np.float32)[..., None] - 0.5) * np.float32(2 * strength)
 
 
+def relief(field: np.ndarray, dy: int, dx: int = 0) -> np.ndarray:
+    """How much (h, w) ``field`` rises from the point ``dy`` pixels above and ``dx`` to the left; at borders 0."""
+    h, w = field.shape
+    before = np.pad(field, ((max(dy, 0), max(-dy, 0)), (max(dx, 0), max(-dx, 0))), mode='edge')
+    return field - before[max(-dy, 0) : max(-dy, 0) + h, max(-dx, 0) : max(-dx, 0) + w]
+
+
 def _bevel(distance: np.ndarray, width: float) -> np.ndarray:
     """-1 on the upper or left edge, 1 on the lower or right edge, 0 inside; ``distance`` is relative to the middle."""
     return np.sign(distance) * smoothstep(1 - width, 1, np.abs(distance))
 
 
-def bricks(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (158, 74, 55), row: int = 40) -> np.ndarray:
+def bricks(
+    rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (158, 74, 55), row: int = 40
+) -> np.ndarray:
     """A brick wall in running bond."""
     h, w = shape
     length = 2.4 * row
@@ -81,9 +92,8 @@ def bricks(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (1
 def plaster(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (206, 190, 160)) -> np.ndarray:
     """A painted, slightly stained wall."""
     rough = noise(rng, shape, 18, 4)
-    relief = rough - np.roll(rough, (2, 2), (0, 1))
     stains = smoothstep(0.1, 0.8, noise(rng, shape, 180, 4))
-    wall = np.asarray(colour, np.float32) * (1 + 0.05 * rough + 0.35 * relief - 0.12 * stains)[..., None]
+    wall = np.asarray(colour, np.float32) * (1 + 0.025 * rough + 0.12 * relief(rough, 2, 2) - 0.1 * stains)[..., None]
     return wall + grain(rng, shape, 5)
 
 
@@ -119,13 +129,12 @@ def gingham(
     h, w = shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
     folds = noise(rng, shape, 200, 3)
-    x, y = x + 10 * folds, y + 8 * np.roll(folds, 57, 1)
+    x, y = x + 10 * folds, y + 8 * folds[:, ::-1]
     across = smoothstep(-0.08, 0.08, np.sin(x * np.float32(np.pi / square)))
     down = smoothstep(-0.08, 0.08, np.sin(y * np.float32(np.pi / square)))
     cloth = blend((242, 238, 230), colour, (across + down) / 2)
     weave = ((x.astype(int) + y.astype(int)) % 3 == 0) * np.float32(0.05)
-    relief = folds - np.roll(folds, (9, 9), (0, 1))
-    return cloth * (0.96 + 1.5 * relief - weave)[..., None] + grain(rng, shape, 4)
+    return cloth * (0.96 + 1.5 * relief(folds, 9, 9) - weave)[..., None] + grain(rng, shape, 4)
 
 
 def marble(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (228, 226, 222)) -> np.ndarray:
@@ -137,7 +146,13 @@ def marble(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (2
     return np.asarray(colour, np.float32) * value[..., None] + grain(rng, shape, 3)
 
 
-def lawn(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (86, 132, 52), near: float = 1.0, far: float = 0.25):
+def lawn(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    colour: Colour = (86, 132, 52),
+    near: float = 1.0,
+    far: float = 0.25,
+):
     """Grass; blades are ``near`` times their usual size at the bottom and ``far`` times at the top."""
     h, w = shape
     patches = noise(rng, shape, 120, 4, stretch=2.5)
@@ -160,9 +175,8 @@ def lawn(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (86,
 def sand(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (222, 194, 146)) -> np.ndarray:
     """Dry sand with ripples and footmarks."""
     dunes = noise(rng, shape, 90, 5, stretch=3.5)
-    relief = dunes - np.roll(dunes, 3, 0)
     pits = smoothstep(0.35, 0.8, noise(rng, shape, 34, 2, stretch=1.7))
-    value = 1 + 0.06 * dunes + 0.75 * relief - 0.1 * pits
+    value = 1 + 0.06 * dunes + 0.75 * relief(dunes, 3) - 0.1 * pits
     return np.asarray(colour, np.float32) * value[..., None] + grain(rng, shape, 16)
 
 
