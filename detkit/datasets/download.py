@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import http.client
 import stat
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from detkit.utils.errors import DetkitError
 
-# Seconds without a byte after which a download is given up, the time to find and reach the server included.
-STALL_SECONDS = 9.0
+# Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
+FIRST_BYTE_SECONDS = 9.0
+STALL_SECONDS = 5.0
 
 _BLOCK = 1 << 16
 
@@ -24,13 +27,15 @@ class DownloadError(DetkitError):
     """An archive could not be had, or is not what it should be."""
 
 
-def download(url: str, path: Path, max_bytes: int, sha256: str | None = None, stall_seconds: float = 0) -> None:
+def download(
+    url: str, path: Path, max_bytes: int, sha256: str | None = None, patience: float = FIRST_BYTE_SECONDS
+) -> None:
     """Fetches ``url`` into the new file ``path``.
 
     Args:
         max_bytes: more than this is refused.
         sha256: checksum of the file, if known.
-        stall_seconds: give up after so long without a byte; 0 for ``STALL_SECONDS``.
+        patience: seconds to wait for the first byte.
 
     Raises:
         DownloadError: no answer, too slow, truncated, too large, or of another checksum. ``path`` may then be a part.
@@ -39,7 +44,7 @@ def download(url: str, path: Path, max_bytes: int, sha256: str | None = None, st
     # A thread of its own, because a name look-up can hang for minutes and cannot be interrupted. Being a daemon it
     # does not keep the process from ending.
     threading.Thread(target=transfer.run, daemon=True).start()
-    transfer.wait(stall_seconds or STALL_SECONDS)
+    transfer.wait(patience)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 is not None and digest != sha256:
         raise DownloadError(f'the file has the checksum {digest[:12]}..., not {sha256[:12]}...')
@@ -59,14 +64,14 @@ class _Transfer:
     def run(self) -> None:
         try:
             self._fetch()
-        except (OSError, ValueError) as error:  # urllib's and the socket's errors are OSErrors, a bad address the other
-            self.error = str(getattr(error, 'reason', None) or error) or type(error).__name__
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self.error = _explain(error)
         finally:
             self.done.set()
 
     def _fetch(self) -> None:
         request = urllib.request.Request(self.url, headers={'User-Agent': 'detkit'})
-        with urllib.request.urlopen(request, timeout=STALL_SECONDS) as response, open(self.path, 'xb') as file:
+        with urllib.request.urlopen(request, timeout=FIRST_BYTE_SECONDS) as response, open(self.path, 'xb') as file:
             length = response.headers.get('Content-Length')
             self.expected = int(length) if length else None
             while not self.abandoned.is_set():
@@ -81,16 +86,17 @@ class _Transfer:
         if self.expected is not None and self.received != self.expected:
             raise ValueError(f'only {self.received} of {self.expected} bytes arrived')
 
-    def wait(self, stall_seconds: float) -> None:
-        """Shows progress until the thread has ended or nothing has come for ``stall_seconds``."""
+    def wait(self, patience: float) -> None:
+        """Shows progress until the thread has ended or nothing has come for too long."""
         shows = sys.stderr.isatty()
         while not self.done.wait(0.05):
             if shows and self.received:
                 sys.stderr.write(f'\rDownloading {self._progress()}')
                 sys.stderr.flush()
-            if time.monotonic() - self.last_byte > stall_seconds:
+            limit = STALL_SECONDS if self.received else patience
+            if time.monotonic() - self.last_byte > limit:
                 self.abandoned.set()
-                self.error = f'nothing came for {stall_seconds:g} s'
+                self.error = f'nothing came for {limit:g} s'
                 break
         if shows and self.received:
             sys.stderr.write(f'\rDownloaded {self._progress()} \n')
@@ -119,17 +125,23 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
                 _check_entry(entry)
             if sum(entry.file_size for entry in entries) > max_bytes:
                 raise DownloadError(f'the archive unpacks to more than {max_bytes / 1e6:.0f} MB')
-            if content.testzip() is not None:
-                raise DownloadError(f'the archive is damaged at {content.testzip()!r}')
+            damaged = content.testzip()
+            if damaged is not None:
+                raise DownloadError(f'the archive is damaged at {damaged!r}')
             paths = [PurePosixPath(entry.filename) for entry in entries]
-            tops = {path.parts[0] for path in paths}
-            depth = 1 if len(tops) == 1 and all(len(path.parts) > 1 for path in paths) else 0
+            one_top = len({path.parts[0] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths)
+            depth = 1 if one_top else 0
             for entry, path in zip(entries, paths, strict=True):
                 target = folder.joinpath(*path.parts[depth:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read(entry))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # the last: it is encrypted
         raise DownloadError(f'the archive cannot be unpacked: {error}') from error
+
+
+def _explain(error: Exception) -> str:
+    reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, 'reason', error)
+    return getattr(reason, 'strerror', None) or str(reason) or type(reason).__name__
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -140,8 +152,3 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise DownloadError(f'the archive has an entry that points outside it: {name!r}')
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise DownloadError(f'the archive has an entry that is no plain file: {name!r}')
-
-
-def temporary_sibling(path: Path) -> Path:
-    """A name beside ``path``, for what is to be renamed to it when it is complete."""
-    return path.with_name(f'.{path.name}.part-{os.getpid()}')

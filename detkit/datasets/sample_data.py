@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from detkit.datasets.download import DownloadError, download, temporary_sibling, unpack
+from detkit.datasets.download import DownloadError, download, unpack
 from detkit.datasets.render_samples import render_coco8_seg
 from detkit.utils.errors import DataError, nearest
 
@@ -101,22 +101,23 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
     """Puts the set at ``root``; returns how, and why not otherwise."""
     for leftover in root.parent.glob(f'.{root.name}.part-*'):  # of processes that were killed: we hold the lock
         shutil.rmtree(leftover)
-    part = temporary_sibling(root)
+    # Two folders, because a thread that was given up may still wake up and write.
+    fetched, drawn = (root.with_name(f'.{root.name}.part-{how}-{os.getpid()}') for how in ('fetched', 'drawn'))
     why = ' (no download wanted)'
     try:
         if url:
             try:
-                _fetch(sample, url, part)
-                part.replace(root)
+                _fetch(sample, url, fetched)
+                fetched.replace(root)
                 return 'downloaded', ''
             except DownloadError as error:
                 why = f' (no download from {url}: {error})'
-                shutil.rmtree(part)
-        sample.render(part)
-        part.replace(root)
+        sample.render(drawn)
+        drawn.replace(root)
         return 'rendered', why
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(fetched, ignore_errors=True)
+        shutil.rmtree(drawn, ignore_errors=True)
 
 
 def _fetch(sample: Sample, url: str, part: Path) -> None:
