@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -27,28 +26,35 @@ class YOLOv8SegmentHead(YOLOv8Head):
         proto_channels: hidden channels of the prototype branch; the finest map's channels by default.
         num_protos: D, the number of prototypes.
         loss_mask: config of the loss.
-        **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes ``retina_masks``, see ``decode_masks``.
+        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes ``retina_masks``, see ``decode_masks``.
     """
 
     def __init__(
-        self, *args, proto_channels: int | None = None, num_protos: int = 32, loss_mask: dict | None = None, **kwargs
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        proto_channels: int | None = None,
+        num_protos: int = 32,
+        loss_mask: dict | None = None,
+        **kwargs,
     ) -> None:
         self.proto_channels = proto_channels
         self.num_protos = num_protos
-        super().__init__(*args, **kwargs)
+        super().__init__(num_classes, in_channels, strides, **kwargs)
         self.loss_mask = MODELS.build(loss_mask or dict(type='MaskLoss', loss_weight=7.5))
 
     def _build_branches(self) -> None:
         super()._build_branches()
         finest = self.in_channels[0]
         self.coeff_branches = self._branches(max(finest // 4, self.num_protos), self.num_protos)
-        self.proto_branch = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
+        self.proto = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``, and ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos (B, D, 2 h_0, 2 w_0)``."""
+        """As ``YOLOv8Head``, and ``mask_coeffs`` (a list of ``(B, D, h_i, w_i)``), ``mask_protos (B, D, 2 h_0, 2 w_0)``."""
         preds = super().forward(feats, padding_mask)
         preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
-        preds['mask_protos'] = self.proto_branch(feats[0])
+        preds['mask_protos'] = self.proto(feats[0])
         return preds
 
     @property
