@@ -19,10 +19,10 @@ EPS = 1e-9
 class TaskAlignedAssigner:
     """Top candidates by score^alpha * overlap^beta (TOOD, arXiv:2108.07755, as YOLOv8 uses it).
 
-    A box's candidates are the points inside it, its ``topk`` best are positive, also those whose metric is 0. A point in
-    several top lists goes to the box that overlaps most with what the point predicts, among *all* boxes that contain
-    the point. The soft class target of a positive is its metric, scaled so that a box's best positive gets the box's best
-    overlap.
+    A box's candidates are the points inside it, its ``topk`` best are positive, also those whose metric is 0. A point
+    in several top lists goes to the box that overlaps most with what the point predicts, among *all* boxes that contain
+    the point. The soft class target of a positive is its metric, scaled so that a box's best positive gets the best
+    overlap among the box's positives.
 
     Args:
         topk: positives a box.
@@ -98,7 +98,7 @@ class TaskAlignedAssigner:
     def _measure_all(
         self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same by dense arithmetic, one image at a time to bound the memory: needs no count, so a GPU never waits."""
+        """The same by dense arithmetic, an image at a time to bound the memory: needs no count, so a GPU never waits."""
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         for i in range(len(inside)):
             dense = aligned_iou(gt_bboxes[i].unsqueeze(1), bboxes[i], 'ciou').clamp_(min=0)  # (M, P)

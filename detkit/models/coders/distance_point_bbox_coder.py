@@ -10,7 +10,7 @@ from detkit.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class DistancePointBBoxCoder:
-    """Boxes as distances (left, top, right, bottom) from a point, in units of the point's stride (FCOS, arXiv:1904.01355).
+    """Boxes as distances (left, top, right, bottom) from a point, in the point's strides (FCOS, arXiv:1904.01355).
 
     A network may regress each distance as a distribution over the integers 0 ... ``reg_max - 1``, whose mean it is
     (Generalized Focal Loss, arXiv:2006.04388).

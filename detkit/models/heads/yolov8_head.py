@@ -95,7 +95,7 @@ class YOLOv8Head(BaseModule):
         )
 
     def _init_biases(self) -> None:
-        """Starts at the class frequencies of a data set with a few objects an image, so that the first steps are calm."""
+        """Starts at the class frequencies of images with a few objects each, so that the first steps are calm."""
         for stride, bbox_branch, cls_branch in zip(self.strides, self.bbox_branches, self.cls_branches, strict=True):
             cells = (_EXPECTED_SIZE / stride) ** 2
             nn.init.constant_(bbox_branch[-1].bias, 1.)
@@ -117,7 +117,7 @@ class YOLOv8Head(BaseModule):
         )
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_cls`` and ``loss_dfl``, each times its weight and the batch size, in float32 or finer."""
+        """``loss_box``, ``loss_cls``, ``loss_dfl``, each times its weight and the batch size, in float32 or finer."""
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
             flat = self._flatten(preds)
             priors = self._priors(preds)
@@ -203,6 +203,6 @@ class YOLOv8Head(BaseModule):
 
 
 def slot_bboxes(gt: GtBatch, gt_idx: Tensor, valid: Tensor) -> Tensor:
-    """The ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``; an empty slot gets a unit box, harmless in quotients."""
+    """Ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``; an empty slot gets a unit box, harmless in quotients."""
     bboxes = gt.bboxes.gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4))
     return torch.where(valid.flatten(1).unsqueeze(-1), bboxes, bboxes.new_tensor([0., 0., 1., 1.]))

@@ -26,7 +26,8 @@ class YOLOv8SegmentHead(YOLOv8Head):
         proto_channels: hidden channels of the prototype branch; the finest map's channels by default.
         num_protos: D, the number of prototypes.
         loss_mask: config of the loss.
-        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes ``retina_masks``, see ``decode_masks``.
+        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes
+            ``retina_masks``, see ``decode_masks``.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``, and ``mask_coeffs`` (a list of ``(B, D, h_i, w_i)``), ``mask_protos (B, D, 2 h_0, 2 w_0)``."""
+        """As ``YOLOv8Head``; also ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos``, ``(B, D, h, w)``."""
         preds = super().forward(feats, padding_mask)
         preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
         preds['mask_protos'] = self.proto(feats[0])

@@ -15,9 +15,9 @@ IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
 def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float = 1e-7) -> Tensor:
     """Overlap of each box with the target at the same place.
 
-    IoU; minus the share of the enclosing box that neither covers (GIoU, arXiv:1902.09630); or minus the squared distance
-    of the centres over that of the enclosing box's corners (DIoU) and, for CIoU, a term for differing aspect ratios
-    (both arXiv:1911.08287).
+    IoU; minus the share of the enclosing box that neither covers (GIoU, arXiv:1902.09630); or minus the squared
+    distance of the centres over that of the enclosing box's corners (DIoU) and, for CIoU, a term for differing aspect
+    ratios (both arXiv:1911.08287).
 
     Args:
         bboxes, targets: ``(..., 4)`` xyxy, broadcast against each other.

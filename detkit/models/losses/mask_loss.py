@@ -18,8 +18,8 @@ _CHUNK = 256
 class MaskLoss(nn.Module):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 
-    A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask pixels;
-    the result is the mean over positives. Pixels outside the box count for nothing, so none is worked out on a CPU.
+    A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask
+    pixels; the result is the mean over positives. Pixels outside the box count for nothing; a CPU works out none.
 
     Args:
         loss_weight: factor of the result.
@@ -98,8 +98,8 @@ class _BoxMaskCrossEntropy(torch.autograd.Function):
         return coeff_grads * grad_output, proto_grads * grad_output, None, None, None, None
 
 
-# A group of slots that share an image: the image, the slots, the window's (rows, columns), the targets ``(P, slots)`` or
-# ``(P, 1)`` for the window's P pixels, and which of those count, ``(P, slots)`` or None for all.
+# A group of slots that share an image: the image, the slots, the window's (rows, columns), the targets ``(P, slots)``
+# or ``(P, 1)`` for the window's P pixels, and which of those count, ``(P, slots)`` or None for all.
 _Group = tuple[int, Tensor | slice, tuple[slice, slice], Tensor, Tensor | None]
 
 
@@ -123,7 +123,7 @@ def _groups_by_box(bboxes: Tensor, masks: Tensor, gt_idx: Tensor, weight: Tensor
 
 
 def _groups_by_chunk(bboxes: Tensor, masks: Tensor, gt_idx: Tensor, weight: Tensor) -> Iterator[_Group]:
-    """For a GPU: chunks of slots on whole frames, as waiting to learn which are empty and where boxes lie costs more."""
+    """For a GPU: chunks of slots on whole frames, as waiting to learn where the boxes lie costs more."""
     height, width = masks.shape[-2:]
     everywhere = (slice(0, height), slice(0, width))
     x = torch.arange(width, device=bboxes.device, dtype=bboxes.dtype).repeat(height).unsqueeze(1)  # (P, 1)

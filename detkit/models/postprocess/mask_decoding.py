@@ -75,7 +75,7 @@ def decode_masks(
 class _Axis:
     """Along one axis: the two prototype pixels between which every pixel of the original image lies, and how far.
 
-    Prototype pixels of the padding around the image are never touched: beyond the outermost pixel inside, its value holds.
+    Prototype pixels in the padding around the image are never read: beyond the outermost one inside, its value holds.
 
     Args:
         length: pixels of the original image.
@@ -96,7 +96,7 @@ class _Axis:
         return int(np.searchsorted(self.high, first)), int(np.searchsorted(self.low, stop))
 
     def interpolate(self, values: np.ndarray, first: int, stop: int, origin: int) -> np.ndarray:
-        """Original pixels [first, stop) along the first axis of ``values``, which starts at prototype pixel ``origin``."""
+        """Original pixels [first, stop) along the first axis of ``values``, whose start is prototype pixel ``origin``."""
         low, high = self.low[first:stop] - origin, self.high[first:stop] - origin
         nearness = self.nearness[first:stop, None].astype(values.dtype)
         lower = values[low]
