@@ -6,11 +6,11 @@ A config need not repeat what the backbone already says: where a neck's or a hea
 
 from __future__ import annotations
 
-import inspect
 from typing import NamedTuple
 
 from torch import nn
 
+from detkit.config.signatures import arguments_of
 from detkit.registry import MODELS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -71,7 +71,7 @@ def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.
     label = f"{label} '{getattr(cls, '__name__', kind)}'"
     if cls is None:
         raise ConfigError(f'{label}: no such component is registered.{nearest(kind, MODELS.module_dict)}')
-    accepted = inspect.signature(cls).parameters
+    accepted = arguments_of(cls).names
     wired = dict(cfg)
     for name, value in _incoming(before).items():
         given = wired.get(name)

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from detkit.models.backbones import CSPDarknet
-from detkit.models.backbones.csp_darknet import scale_blocks, scale_channels
-from detkit.models.layers import Bottleneck, C2f, ConvModule, fuse_conv_bn
+from detkit.models.layers import Bottleneck, C2f, ConvModule, fuse_conv_bn, scale_blocks, scale_channels
 from detkit.registry import MODELS
 
 

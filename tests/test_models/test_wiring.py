@@ -20,6 +20,14 @@ class WiredHead(nn.Module):
 
 
 @MODELS.register_module(force=True)
+class ExtendedHead(WiredHead):
+    """Hands what it doesn't know to its parent."""
+
+    def __init__(self, *args, extra=1, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@MODELS.register_module(force=True)
 class Unwired(nn.Module):
     """Takes no channels, as a lazy module might; as a neck it doesn't say what it returns."""
 
@@ -48,6 +56,10 @@ def test_left_out_numbers_are_filled_in():
     neck, output = build_neck(dict(type='PAN', deepen_factor=0.33), BEFORE)
     assert isinstance(neck, PAN)
     assert output == ("neck 'PAN'", (8, 16, 32), (8, 16, 32))
+
+
+def test_arguments_of_parents_are_filled_in_too():
+    assert build_head(dict(type='ExtendedHead', extra=2), BEFORE).in_channels == (8, 16, 32)
 
 
 def test_none_counts_as_left_out():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .conv import ConvModule
+from .conv_module import ConvModule
 
 
 def fuse_conv_bn(model: nn.Module) -> nn.Module:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from detkit.registry import MODELS
 
-from ..backbones.csp_darknet import scale_blocks
-from ..layers import ConvModule
+from ..layers import ConvModule, scale_blocks
 
 
 @MODELS.register_module()

@@ -1,5 +1,5 @@
 """Priors: the places (points, anchors) that a dense head predicts at."""
 
-from .points import PointPriorGenerator, PointPriors
+from .point_prior_generator import PointPriorGenerator, PointPriors
 
 __all__ = ['PointPriorGenerator', 'PointPriors']

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
-
 # The YOLO family's settings of batch normalisation, of v3 to v8 alike but for a few older weight files.
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
 
 
-@MODELS.register_module()
 class ConvModule(nn.Module):
     """Convolution without bias, batch normalisation, activation: ``(B, in, H, W) -> (B, out, H', W')``.
 
