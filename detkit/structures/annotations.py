@@ -1,28 +1,15 @@
-"""What a data set says of one image: ``Annotations`` and the ragged ``Polygons`` in them, all numpy."""
+"""What a data set says of one image: ``Annotations``, all numpy, and the ``Record`` that holds them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from detkit.structures.polygons import Polygons
 
-@dataclass
-class Polygons:
-    """The outlines of N objects as flat arrays, so that all of them move with one matrix product.
-
-    An object may have several rings (COCO) or none (known by its box alone). Rings are stored in the order
-    of their owners.
-
-    Attributes:
-        points: ``(P, 2)`` float32, x and y in pixels of the current image; the points of all rings in a row.
-        ring_sizes: ``(R,)`` int64, the number of points of each ring; their sum is P.
-        ring_owners: ``(R,)`` int64, non-decreasing, the object each ring belongs to.
-    """
-
-    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
-    ring_sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    ring_owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+__all__ = ['Annotations', 'Polygons', 'Record']
 
 
 @dataclass
@@ -64,6 +51,50 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def select(self, keep: np.ndarray) -> Annotations:
+        """The objects where ``keep`` (``(N,)`` bool) holds, in the same order."""
+        if keep.all():
+            return self
+        return Annotations(
+            labels=self.labels[keep],
+            bboxes=self.bboxes[keep],
+            ignored=self.ignored[keep],
+            areas=self.areas[keep],
+            polygons=None if self.polygons is None else self.polygons.select(keep),
+            rles=None if self.rles is None else [self.rles[i] for i in np.flatnonzero(keep)],
+            keypoints=None if self.keypoints is None else self.keypoints[keep],
+            rbboxes=None if self.rbboxes is None else self.rbboxes[keep],
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Annotations]) -> Annotations:
+        """The objects of several images in a row.
+
+        An optional array that some parts have and others lack is filled up: no rings, no bitmap, unlabelled keypoints,
+        rotated boxes of size 0.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        counts = [len(part) for part in parts]
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ('labels', 'bboxes', 'ignored', 'areas')
+        }
+        if any(part.polygons is not None for part in parts):
+            joined['polygons'] = Polygons.concatenate([part.polygons or Polygons() for part in parts], counts)
+        if any(part.rles is not None for part in parts):
+            joined['rles'] = [rle for part in parts for rle in (part.rles or [None] * len(part))]
+        for name in ('keypoints', 'rbboxes'):
+            arrays = [getattr(part, name) for part in parts]
+            shape = next((array.shape[1:] for array in arrays if array is not None), None)
+            if shape is not None:
+                filled = [
+                    np.zeros((count, *shape), np.float32) if array is None else array
+                    for array, count in zip(arrays, counts, strict=True)
+                ]
+                joined[name] = np.concatenate(filled)
+        return Annotations(**joined)
 
 
 @dataclass

@@ -1,0 +1,267 @@
+"""``DetDataset``: records of an annotation format in, transformed samples out, a whole batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from detkit.datasets.sample_key import SampleKey, as_sample_key
+from detkit.datasets.skips import check_skips
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.registry import TRANSFORMS
+from detkit.structures.annotations import Annotations, Record
+from detkit.utils.errors import DataError
+from detkit.utils.rng import keyed_rng
+
+__all__ = ['DetDataset', 'Skip']
+
+Skip = tuple[str, object, str]  # path, where in it (a line or an object; None: all of it), reason
+
+
+class DetDataset(Dataset):
+    """Base of all data sets. A subclass reads one annotation format in ``load_records``.
+
+    Args:
+        data_root: the folder that relative paths start from.
+        pipeline: transforms as config dicts or built objects, run in this order over a ``dict`` that starts with
+            ``record``, ``epoch``, ``rng``, ``test_mode``, ``partners`` (a number of other samples, drawn with ``rng``, in
+            the state this one is in), ``images`` (path -> what is decoded already) and, in rectangular batches,
+            ``batch_shape`` (length of the long side -> (h, w) of the batch).
+        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes.
+        test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
+            objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
+        cache: 'none', or 'ram' to decode every image once, at construction, and keep it.
+        partners: where mosaic, mixup and copy-paste get other images from. 'group': the ``pool_size`` consecutive
+            positions of the epoch's order that the sample belongs to, so that a batch decodes each of its images once;
+            'dataset': any image, meant for cached ones.
+        pool_size: the group's size, a divisor of the batch size; None: the batch itself.
+        max_skipped: the share of images, and of objects, that may be skipped as invalid when the annotations are read
+            (one always may).
+        fraction: the share of the images to use, the first ones in the data set's order.
+        single_class: treat all objects as one class, named 'object'.
+        rect: rectangular batches: images sorted by aspect ratio (``order``), each batch padded no further than its
+            own images need.
+        pad: of a rectangular batch, in units of ``size_divisor``, added before rounding up.
+        size_divisor: sides of rectangular batches are multiples of it.
+        sample: name of a sample data set that is fetched, or drawn, when ``data_root`` is missing.
+
+    Attributes:
+        records: the images, as a sequence.
+        metainfo: at least ``classes``, a tuple of names.
+        skipped: what was left out when the annotations were read.
+        order: ``(N,)`` indices in the order to be read, or None where any order will do.
+
+    Raises:
+        DataError: nothing to read, no class names, or too much skipped.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        pipeline: Sequence[dict | Callable[[dict], dict]] = (),
+        metainfo: dict | None = None,
+        test_mode: bool = False,
+        cache: str = 'none',
+        partners: str = 'group',
+        pool_size: int | None = None,
+        max_skipped: float = 0.01,
+        fraction: float = 1.0,
+        single_class: bool = False,
+        rect: bool = False,
+        pad: float = 0.5,
+        size_divisor: int = 32,
+        sample: str | None = None,
+    ) -> None:
+        _check_choice('cache', cache, ('none', 'ram'))
+        _check_choice('partners', partners, ('group', 'dataset'))
+        if not 0 < fraction <= 1:
+            raise DataError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
+        if pool_size is not None and pool_size < 1:
+            raise DataError(f'pool_size={pool_size} of {type(self).__name__} must be at least 1, or None')
+        self.data_root = str(data_root)
+        self.test_mode = test_mode
+        self.partners = partners
+        self.pool_size = pool_size
+        self.max_skipped = max_skipped
+        self.single_class = single_class
+        self.pad, self.size_divisor = pad, size_divisor
+        self.metainfo: dict[str, Any] = dict(metainfo or {})
+        self.skipped: list[Skip] = []
+        self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+
+        self._find_root(sample)
+        records = self.load_records()
+        self._check_loaded(records)
+        if single_class:
+            self.metainfo['classes'] = ('object',)
+            records = [_with_one_class(record) for record in records]
+        self.metainfo['classes'] = tuple(self.metainfo['classes'])
+        self.records: Sequence[Record] = records[: max(1, round(len(records) * fraction))]
+        self.order = self._aspect_order() if rect else None
+        self._cache: dict[str, np.ndarray] | None = None
+        if cache == 'ram':
+            self._fill_cache()
+
+    def load_records(self) -> list[Record]:
+        """Reads the annotation files, whole, into one record an image.
+
+        A subclass appends what it leaves out to ``self.skipped`` and sets ``self.metainfo['classes']`` where the config
+        gave none.
+        """
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: SampleKey | int) -> dict:
+        """One sample. A plain index i stands for position i of the data set's own order, with its group around it."""
+        if isinstance(key, SampleKey):
+            return self.__getitems__([key])[0]
+        index = range(len(self))[int(key)]
+        size = self.pool_size or 1
+        first = index // size * size
+        group = [as_sample_key(i) for i in range(first, min(first + size, len(self)))]
+        return self._samples([as_sample_key(index)], group)[0]
+
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
+        """A whole batch, so that images shared by its samples are decoded once.
+
+        Returns:
+            A sample a key, as the pipeline's last transform leaves it. Where images could not be read the first one
+            has ``skipped``, a list of (path, None, reason).
+
+        Raises:
+            DataError: no image of a group can be read.
+        """
+        keys = [as_sample_key(key) for key in keys]
+        return self._samples(keys, keys)
+
+    def batch_shape(self, indices: Sequence[int], long_side: int) -> tuple[int, int]:
+        """(h, w) of the smallest padded canvas that holds these images, each scaled to ``long_side``."""
+        shapes = np.array([self.records[index].ori_shape for index in indices], np.float64)
+        relative = (shapes / shapes.max(1, keepdims=True)).max(0)
+        cells = np.ceil(relative * long_side / self.size_divisor + self.pad).astype(int) * self.size_divisor
+        return int(cells[0]), int(cells[1])
+
+    # -- making samples ------------------------------------------------------------------------------------------
+
+    def _samples(self, keys: list[SampleKey], group_keys: list[SampleKey]) -> list[dict]:
+        shared: dict[str, Any] = {'images': {} if self._cache is None else self._cache, 'test_mode': self.test_mode}
+        if self.order is not None:
+            shared['batch_shape'] = partial(self.batch_shape, [key.index for key in keys])
+        groups: dict[int, list[SampleKey]] = {}
+        for key in group_keys:
+            groups.setdefault(self._group_of(key), []).append(key)
+        samples, skipped = [], []
+        for key in keys:
+            rng = keyed_rng(key.seed, key.epoch, key.position)
+            base = {'epoch': key.epoch, 'rng': rng, **shared}
+            samples.append(self._sample(key, groups[self._group_of(key)], base, skipped))
+        if skipped:
+            samples[0]['skipped'] = list(dict.fromkeys(skipped))
+        return samples
+
+    def _group_of(self, key: SampleKey) -> int:
+        return key.position // self.pool_size if self.pool_size else 0
+
+    def _sample(self, key: SampleKey, group: list[SampleKey], base: dict[str, Any], skipped: list[Skip]) -> dict:
+        whole_set = self.partners == 'dataset'
+        pool = range(len(self)) if whole_set else [member.index for member in group]
+        if not self.test_mode:
+            start = key.index if whole_set else group.index(key)
+            return self._first_readable(start, base, pool, len(self.transforms), skipped)
+        results = self._try_run(self.records[key.index], base, pool, len(self.transforms), skipped)
+        if results is None:
+            record = self.records[key.index]
+            grey = np.full((*(record.ori_shape or (32, 32)), 3), 114, np.uint8)
+            base = {**base, 'images': {record.img_path: grey}, 'skip_reason': skipped[-1][2]}
+            record = replace(record, annotations=Annotations())
+            results = self._try_run(record, base, pool, len(self.transforms), skipped)
+        return results
+
+    def _first_readable(
+        self, start: int, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip]
+    ) -> dict:
+        """Runs ``stage`` transforms on the first readable image of the pool, from place ``start`` on, going round."""
+        for offset in range(len(pool)):
+            record = self.records[pool[(start + offset) % len(pool)]]
+            results = self._try_run(record, base, pool, stage, skipped)
+            if results is not None:
+                return results
+        path, _, reason = skipped[-1]
+        raise DataError(f'none of the {len(pool)} images of a group can be read; the last one, {path}, {reason}')
+
+    def _try_run(
+        self, record: Record, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip]
+    ) -> dict | None:
+        """Runs the first ``stage`` transforms on a record; None, and an entry in ``skipped``, if it is unreadable."""
+        results = {**base, 'record': record}
+        try:
+            for number, transform in enumerate(self.transforms[:stage]):
+                results['partners'] = partial(self._draw_partners, base, pool, number, skipped)
+                results = transform(results)
+        except UnreadableImageError as error:
+            skipped.append((error.path, None, error.reason))
+            return None
+        return results
+
+    def _draw_partners(
+        self, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip], count: int
+    ) -> list[dict]:
+        """``count`` other samples, drawn with replacement, in the state in which the asking transform gets its own."""
+        starts = base['rng'].integers(len(pool), size=count)
+        return [self._first_readable(int(start), base, pool, stage, skipped) for start in starts]
+
+    # -- construction --------------------------------------------------------------------------------------------
+
+    def _find_root(self, sample: str | None) -> None:
+        root = Path(self.data_root)
+        if sample is not None and root == Path('data') / sample:
+            from detkit.datasets.sample_data import prepare
+
+            prepare(sample, root)
+        elif self.data_root and not root.exists():
+            raise DataError(
+                f'the data folder {self.data_root} does not exist (working directory {Path.cwd()}); '
+                'set data_root to where the data lies, for example with --cfg-options data_root=PATH'
+            )
+
+    def _check_loaded(self, records: list[Record]) -> None:
+        name = f'{type(self).__name__} at {self.data_root!r}'
+        if not records:
+            hint = f': {len(self.skipped)} skipped, the first, {self.skipped[0][0]}, {self.skipped[0][2]}'
+            raise DataError(f'{name} has no image{hint if self.skipped else ""}')
+        if not self.metainfo.get('classes'):
+            raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")
+
+    def _aspect_order(self) -> np.ndarray:
+        if any(record.ori_shape is None for record in self.records):
+            raise DataError(f'rect=True of {type(self).__name__} needs every image size in its records')
+        shapes = np.array([record.ori_shape for record in self.records], np.float64)
+        return np.argsort(shapes[:, 0] / shapes[:, 1], kind='stable')
+
+    def _fill_cache(self) -> None:
+        """Decodes every image before workers are forked, so that all of them share one copy."""
+        self._cache = {}
+        for record in self.records:
+            try:
+                self._cache[record.img_path] = read_image(record.img_path)
+            except UnreadableImageError as error:
+                self.skipped.append((error.path, None, error.reason))
+        check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise DataError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}')
+
+
+def _with_one_class(record: Record) -> Record:
+    annotations = replace(record.annotations, labels=np.zeros_like(record.annotations.labels))
+    return replace(record, annotations=annotations)

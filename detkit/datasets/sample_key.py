@@ -1,0 +1,29 @@
+"""``SampleKey``: what a sampler yields, and all that the randomness of a sample depends on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ['SampleKey', 'as_sample_key']
+
+
+class SampleKey(NamedTuple):
+    """Names one sample of one epoch.
+
+    Attributes:
+        seed: the run's seed.
+        epoch: counted from 0; transforms that stop at some epoch read it.
+        position: the place in the epoch's order over all ranks. With seed and epoch it keys the random draws, so an
+            image that occurs twice in an epoch is augmented differently each time.
+        index: which record of the data set.
+    """
+
+    seed: int
+    epoch: int
+    position: int
+    index: int
+
+
+def as_sample_key(key: SampleKey | int) -> SampleKey:
+    """A plain index means seed 0, epoch 0 and the position of the same number."""
+    return key if isinstance(key, SampleKey) else SampleKey(0, 0, int(key), int(key))

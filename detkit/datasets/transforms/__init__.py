@@ -1,0 +1,16 @@
+"""Transforms: loading, lazy geometry, mixing of samples, rendering, colour, packing.
+
+A transform is any callable that takes the pipeline's ``dict`` and returns it with changes. Geometry only composes the
+matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img']`` and ``results['annotations']``.
+"""
+
+from detkit.datasets.transforms.color import HSV
+from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
+from detkit.datasets.transforms.loading import LoadImage
+from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
+from detkit.datasets.transforms.packing import PackInputs
+from detkit.datasets.transforms.render import Render
+
+__all__ = [
+    'HSV', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs', 'RandomAffine', 'RandomFlip', 'Render',
+]

@@ -1,0 +1,194 @@
+"""Transforms that only multiply matrices: letterbox, affine, flip. Nothing is drawn before ``Render``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from detkit.registry import TRANSFORMS
+from detkit.structures.scene import Scene, Tile, scale_matrix, translation_matrix
+
+__all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_scene', 'size_pair']
+
+
+def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """A side, or (h, w), as (h, w)."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def fit_inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) scaled, up or down, to fit inside ``size``; fractions are rounded up where that still fits."""
+    ratio = min(size[0] / shape[0], size[1] / shape[1])
+    return min(math.ceil(shape[0] * ratio), size[0]), min(math.ceil(shape[1] * ratio), size[1])
+
+
+def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int]) -> Scene:
+    """Scales a scene to ``inner`` (h, w) and centres it on a canvas of ``size``, an odd pixel going right and below."""
+    (height, width), (old_height, old_width) = inner, scene.size
+    # Halves are rounded down by the slightest bias, so that both sides of an odd margin add up.
+    left, top = round((size[1] - width) / 2 - 0.1), round((size[0] - height) / 2 - 0.1)
+    matrix = translation_matrix(left, top) @ scale_matrix(width / old_width, height / old_height)
+    return scene.moved(matrix, size)
+
+
+@TRANSFORMS.register_module()
+class LetterBox:
+    """Scales the sample to fit a size, its aspect kept, and pads it.
+
+    Args:
+        size: the output's side, or (h, w).
+        rounding: of the scaled image's sides. 'up': as training and validation do; 'nearest': as prediction does.
+        enlarge: whether an image smaller than ``size`` is scaled up.
+        pad_to: 'size': to all of ``size``; 'divisor': no further than the next multiples of ``size_divisor``.
+            In rectangular batches the batch's own shape is padded to, whatever is said here.
+        size_divisor: see ``pad_to``.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int] = 640,
+        rounding: str = 'up',
+        enlarge: bool = True,
+        pad_to: str = 'size',
+        size_divisor: int = 32,
+    ) -> None:
+        if rounding not in ('up', 'nearest'):
+            raise ValueError(f"LetterBox(rounding={rounding!r}): expected 'up' or 'nearest'")
+        if pad_to not in ('size', 'divisor'):
+            raise ValueError(f"LetterBox(pad_to={pad_to!r}): expected 'size' or 'divisor'")
+        self.size = size_pair(size)
+        self.rounding = rounding
+        self.enlarge = enlarge
+        self.pad_to = pad_to
+        self.size_divisor = size_divisor
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        shape_of_batch = results.get('batch_shape')
+        frame = self.size if shape_of_batch is None else shape_of_batch(max(self.size))
+        inner = self._inner(scene.size, frame)
+        if shape_of_batch is None and self.pad_to == 'divisor':
+            # The leftover of a full letterbox, less whole multiples of the divisor.
+            frame = tuple(
+                side + (full - side) % self.size_divisor for side, full in zip(inner, frame, strict=True)
+            )
+        return {**results, 'scene': letterbox_scene(scene, inner, frame)}
+
+    def _inner(self, shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the scaled image."""
+        fit = (min(frame[0], self.size[0]), min(frame[1], self.size[1]))
+        ratio = min(fit[0] / shape[0], fit[1] / shape[1])
+        if ratio > 1 and not self.enlarge:
+            return shape
+        if self.rounding == 'nearest':
+            return round(shape[0] * ratio), round(shape[1] * ratio)
+        return fit_inside(shape, fit)
+
+
+@TRANSFORMS.register_module()
+class RandomAffine:
+    """Turns, scales, shears, shifts and tilts the sample about its centre, onto a canvas of ``size``.
+
+    The centre of the old canvas comes to a random place near the centre of the new one, so that a mosaic's double
+    canvas is cropped.
+
+    Args:
+        size: of the output, a side or (h, w); None: as before.
+        translate: largest shift of the centre, as a share of the output's sides.
+        scale: the factor is drawn from [1 - scale, 1 + scale].
+        degrees: largest rotation either way.
+        shear: largest shear angle either way, in degrees, on both axes.
+        perspective: largest perspective coefficient, 1 / pixels; useful values are below 0.001.
+        prob: how often anything of this is drawn; otherwise the centres are matched and no more.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int] | None = None,
+        translate: float = 0.1,
+        scale: float = 0.5,
+        degrees: float = 0.0,
+        shear: float = 0.0,
+        perspective: float = 0.0,
+        prob: float = 1.0,
+    ) -> None:
+        if not 0 <= scale < 1:
+            raise ValueError(f'RandomAffine(scale={scale}): expected a value in [0, 1)')
+        self.size = None if size is None else size_pair(size)
+        self.translate = translate
+        self.scale = scale
+        self.degrees = degrees
+        self.shear = shear
+        self.perspective = perspective
+        self.prob = prob
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        size = self.size or scene.size
+        matrix = self.draw_matrix(results['rng'], scene.size, size)
+        return {**results, 'scene': scene.moved(matrix, size)}
+
+    def draw_matrix(self, rng: np.random.Generator, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+        """The 3x3 matrix from a canvas of ``old`` (h, w) to one of ``new``."""
+        applies = rng.random() < self.prob
+        tilt_x, tilt_y, angle, stretch, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 8) * applies
+        centre = translation_matrix(-old[1] / 2, -old[0] / 2)
+        matrix = centre
+        if self.perspective:
+            tilt = np.eye(3)
+            tilt[2, :2] = tilt_x * self.perspective, tilt_y * self.perspective
+            matrix = tilt @ matrix
+        factor = 1 + stretch * self.scale
+        matrix = scale_matrix(factor, factor) @ matrix
+        if self.degrees:
+            radians = math.radians(angle * self.degrees)
+            cos, sin = math.cos(radians), math.sin(radians)
+            matrix = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ matrix
+        if self.shear:
+            tan_x, tan_y = (math.tan(math.radians(s * self.shear)) for s in (shear_x, shear_y))
+            matrix = np.array([[1, tan_x, 0], [tan_y, 1, 0], [0, 0, 1]]) @ matrix
+        back = translation_matrix(new[1] * (0.5 + shift_x * self.translate), new[0] * (0.5 + shift_y * self.translate))
+        return back @ matrix
+
+
+@TRANSFORMS.register_module()
+class RandomFlip:
+    """Mirrors the sample.
+
+    Args:
+        prob: how often.
+        direction: 'horizontal' (left and right change places) or 'vertical'.
+        flip_indices: for keypoints that have a side: which keypoint each one becomes, e.g. left eye <-> right eye.
+    """
+
+    def __init__(
+        self, prob: float = 0.5, direction: str = 'horizontal', flip_indices: Sequence[int] | None = None
+    ) -> None:
+        if direction not in ('horizontal', 'vertical'):
+            raise ValueError(f"RandomFlip(direction={direction!r}): expected 'horizontal' or 'vertical'")
+        self.prob = prob
+        self.direction = direction
+        self.flip_indices = None if flip_indices is None else list(flip_indices)
+
+    def __call__(self, results: dict) -> dict:
+        if results['rng'].random() >= self.prob:
+            return results
+        scene: Scene = results['scene']
+        height, width = scene.size
+        if self.direction == 'horizontal':
+            matrix = translation_matrix(width, 0) @ scale_matrix(-1, 1)
+        else:
+            matrix = translation_matrix(0, height) @ scale_matrix(1, -1)
+        scene = scene.moved(matrix)
+        if self.flip_indices is not None:
+            scene = Scene(scene.size, tuple(map(self._swap_sides, scene.tiles)))
+        return {**results, 'scene': scene}
+
+    def _swap_sides(self, tile: Tile) -> Tile:
+        keypoints = tile.annotations.keypoints
+        if keypoints is None:
+            return tile
+        return replace(tile, annotations=replace(tile.annotations, keypoints=keypoints[:, self.flip_indices]))

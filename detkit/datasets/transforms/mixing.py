@@ -1,0 +1,129 @@
+"""Transforms that bring other images into the sample: mosaic, mixup, copy-paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from detkit.datasets.transforms.geometry import fit_inside, letterbox_scene, size_pair
+from detkit.datasets.transforms.scene_objects import scene_bboxes
+from detkit.registry import TRANSFORMS
+from detkit.structures.bboxes import bbox_overlap_ratios
+from detkit.structures.scene import Scene, scale_matrix, translation_matrix
+
+__all__ = ['CopyPaste', 'MixUp', 'Mosaic']
+
+
+def _is_over(until_epoch: int | None, results: dict) -> bool:
+    return until_epoch is not None and results['epoch'] >= until_epoch
+
+
+@TRANSFORMS.register_module()
+class Mosaic:
+    """Four samples meet at a random point of a canvas of twice the size, each scaled to ``size`` on its long side.
+
+    ``RandomAffine(size=size)`` behind it crops the canvas. Where no mosaic is made, the sample is letterboxed to
+    ``size``, so that what follows sees the same scale. From YOLOv4 (Bochkovskiy et al., 2020).
+
+    Args:
+        size: the side, or (h, w), that a sample is scaled to fit.
+        prob: how often a mosaic is made.
+        until_epoch: none is made from this epoch on; None: always.
+    """
+
+    def __init__(self, size: int | Sequence[int] = 640, prob: float = 1.0, until_epoch: int | None = None) -> None:
+        self.size = size_pair(size)
+        self.prob = prob
+        self.until_epoch = until_epoch
+
+    def __call__(self, results: dict) -> dict:
+        rng = results['rng']
+        own = results['scene']
+        # The number is drawn in any case, so that later draws do not depend on the epoch.
+        if rng.random() >= self.prob or _is_over(self.until_epoch, results):
+            inner = fit_inside(own.size, self.size)
+            return {**results, 'scene': letterbox_scene(own, inner, self.size)}
+        height, width = self.size
+        x, y = int(rng.uniform(0.5, 1.5) * width), int(rng.uniform(0.5, 1.5) * height)
+        scenes = [own, *(partner['scene'] for partner in results['partners'](3))]
+        placed = []
+        for corner, scene in enumerate(scenes):
+            inner = fit_inside(scene.size, self.size)
+            # The corners of the four images that meet in (x, y): bottom right, bottom left, top right, top left.
+            left, top = (x if corner % 2 else x - inner[1]), (y if corner // 2 else y - inner[0])
+            scale = scale_matrix(inner[1] / scene.size[1], inner[0] / scene.size[0])
+            moved = scene.moved(translation_matrix(left, top) @ scale, (2 * height, 2 * width))
+            placed.append(moved.cropped((0, 0, 2 * width, 2 * height)))
+        return {**results, 'scene': Scene.joined((2 * height, 2 * width), placed)}
+
+
+@TRANSFORMS.register_module()
+class MixUp:
+    """Averages the sample with another one and keeps the objects of both (Zhang et al., 2018).
+
+    The other sample has gone through all that stands before this in the pipeline; both must have the same size by then.
+
+    Args:
+        prob: how often.
+        alpha: the sample's share is drawn from Beta(alpha, alpha).
+        until_epoch: not from this epoch on; None: always.
+    """
+
+    def __init__(self, prob: float = 0.0, alpha: float = 32.0, until_epoch: int | None = None) -> None:
+        self.prob = prob
+        self.alpha = alpha
+        self.until_epoch = until_epoch
+
+    def __call__(self, results: dict) -> dict:
+        rng = results['rng']
+        if rng.random() >= self.prob or _is_over(self.until_epoch, results):
+            return results
+        share = float(rng.beta(self.alpha, self.alpha))
+        own: Scene = results['scene']
+        other: Scene = results['partners'](1)[0]['scene']
+        if other.size != own.size:
+            raise ValueError(f'MixUp needs samples of one size before it in the pipeline, not {own.size} and {other.size}')
+        first_layer = max((tile.layer for tile in own.tiles), default=-1) + 1
+        tiles = [replace(tile, weight=tile.weight * share) for tile in own.tiles]
+        tiles += [
+            replace(tile, weight=tile.weight * (1 - share), layer=tile.layer + first_layer) for tile in other.tiles
+        ]
+        return {**results, 'scene': Scene(own.size, tuple(tiles))}
+
+
+@TRANSFORMS.register_module()
+class CopyPaste:
+    """Pastes mirrored copies of the sample's own objects where they hide little (after Ghiasi et al., 2021).
+
+    Objects are known by their outlines; those without one are not copied.
+
+    Args:
+        prob: the share of the objects that fit which are pasted.
+        max_covered: an object fits where its mirrored box covers no more than this share of any box that is there.
+        until_epoch: not from this epoch on; None: always.
+    """
+
+    def __init__(self, prob: float = 0.0, max_covered: float = 0.3, until_epoch: int | None = None) -> None:
+        self.prob = prob
+        self.max_covered = max_covered
+        self.until_epoch = until_epoch
+
+    def __call__(self, results: dict) -> dict:
+        if not self.prob or _is_over(self.until_epoch, results):
+            return results
+        scene: Scene = results['scene']
+        bboxes, has_outline, tile_numbers = scene_bboxes(scene)
+        mirror = translation_matrix(scene.size[1], 0) @ scale_matrix(-1, 1)
+        mirrored = bboxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [scene.size[1], 0, scene.size[1], 0]
+        covered = bbox_overlap_ratios(mirrored, bboxes).max(1, initial=0)
+        fits = np.flatnonzero(has_outline & (covered < self.max_covered))
+        chosen = np.zeros(len(bboxes), bool)
+        chosen[results['rng'].permutation(fits)[: round(self.prob * len(fits))]] = True
+        pasted = []
+        for number, tile in enumerate(scene.tiles):
+            keep = chosen[tile_numbers == number]
+            if keep.any():
+                pasted.append(replace(tile.moved(mirror), annotations=tile.annotations.select(keep), pasted=True))
+        return {**results, 'scene': Scene(scene.size, (*scene.tiles, *pasted))}

@@ -1,0 +1,117 @@
+"""``Render``: from a lazy scene to an image, its objects and their masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from detkit.datasets.transforms.drawing import draw_tile, place_tile
+from detkit.datasets.transforms.object_masks import Bitmap, draw_index_map, draw_instance_masks
+from detkit.datasets.transforms.scene_objects import SceneObjects, place_objects
+from detkit.registry import TRANSFORMS
+from detkit.structures.scene import Scene
+
+__all__ = ['Render']
+
+
+@TRANSFORMS.register_module()
+class Render:
+    """Draws every tile of the scene once and moves its objects by the same matrix.
+
+    An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
+    moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original
+    pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked.
+
+    Args:
+        with_masks: draw the objects' masks.
+        mask_stride: pixels of the image to one of the masks.
+        overlap_mask: one index map ``(h, w)``, smaller objects on top; else one mask an object, ``(N, h, w)`` bool.
+        fill: grey value of what no tile covers.
+        min_size: boxes must be wider and higher than so many pixels.
+        max_aspect: the longer side must be less than so many times the shorter.
+        min_area_ratio: more than this share of the box must be in the frame.
+        min_outline_area_ratio: the same for objects with an outline.
+        prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
+    """
+
+    def __init__(
+        self,
+        with_masks: bool = False,
+        mask_stride: int = 4,
+        overlap_mask: bool = True,
+        fill: int = 114,
+        min_size: float = 2.0,
+        max_aspect: float = 100.0,
+        min_area_ratio: float = 0.1,
+        min_outline_area_ratio: float = 0.01,
+        prefilter_above: float = 2.0,
+    ) -> None:
+        self.with_masks = with_masks
+        self.mask_stride = mask_stride
+        self.overlap_mask = overlap_mask
+        self.fill = fill
+        self.min_size = min_size
+        self.max_aspect = max_aspect
+        self.min_area_ratio = min_area_ratio
+        self.min_outline_area_ratio = min_outline_area_ratio
+        self.prefilter_above = prefilter_above
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        placements = [place_tile(tile, scene.size) for tile in scene.tiles]
+        matrices = [placement.matrix for placement in placements]
+        objects = place_objects(scene, matrices)
+        rendered = {
+            'img': self._draw(scene, placements, objects),
+            'matrix': matrices[0] if matrices else np.eye(3),
+        }
+        objects = objects.select(self._keep(objects))
+        rendered['annotations'] = replace(objects.annotations, rles=None)
+        if self.with_masks:
+            draw = draw_index_map if self.overlap_mask else draw_instance_masks
+            bitmaps = _bitmaps(scene, matrices, objects)
+            rendered['masks'] = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
+        return {**results, **rendered}
+
+    def _draw(self, scene: Scene, placements: list, objects: SceneObjects) -> np.ndarray:
+        layers: dict[int, np.ndarray] = {}
+        weights: dict[int, float] = {}
+        for number, (tile, placement) in enumerate(zip(scene.tiles, placements, strict=True)):
+            if tile.layer not in layers:
+                layers[tile.layer] = np.full((*scene.size, 3), self.fill, np.uint8)
+                weights[tile.layer] = tile.weight
+            mask = None
+            if tile.pasted:
+                own = objects.select(objects.tile_numbers == number)
+                bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
+                mask = draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
+            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask)
+        if not layers:
+            return np.full((*scene.size, 3), self.fill, np.uint8)
+        if len(layers) == 1:
+            return next(iter(layers.values()))
+        if len(layers) == 2:
+            (first, second), (share, other) = layers.values(), weights.values()
+            return cv2.addWeighted(first, share, second, other, 0)
+        total = sum(weights[number] * layer.astype(np.float32) for number, layer in layers.items())
+        return np.round(total).astype(np.uint8)
+
+    def _keep(self, objects: SceneObjects) -> np.ndarray:
+        """``(N,)`` bool: which objects show enough of themselves."""
+        bboxes = objects.annotations.bboxes
+        wh = bboxes[:, 2:] - bboxes[:, :2]
+        short, long = wh.min(1), wh.max(1)
+        least = np.where(objects.has_outline, self.min_outline_area_ratio, self.min_area_ratio)
+        return (short > self.min_size) & (long < self.max_aspect * short) & (objects.visible_ratios > least)
+
+
+def _bitmaps(scene: Scene, matrices: list[np.ndarray], objects: SceneObjects) -> list[Bitmap | None]:
+    rles = objects.annotations.rles
+    if rles is None:
+        return [None] * len(objects.annotations)
+    return [
+        None if rle is None else Bitmap(rle, matrices[number], scene.tiles[number].clip)
+        for rle, number in zip(rles, objects.tile_numbers.tolist(), strict=True)
+    ]

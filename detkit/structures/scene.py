@@ -1,0 +1,116 @@
+"""``Scene``: a sample whose geometry is still lazy, an output size and the tiles that will be drawn into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detkit.structures.annotations import Annotations
+
+__all__ = ['Scene', 'Tile', 'scale_matrix', 'translation_matrix']
+
+
+def translation_matrix(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def scale_matrix(x: float, y: float) -> np.ndarray:
+    return np.diag([x, y, 1.0])
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a scene and where it goes. Never changed in place: images and annotations are shared.
+
+    Coordinates are continuous: pixel j covers [j, j + 1).
+
+    Attributes:
+        img: ``(h, w, 3)`` uint8 RGB, upright.
+        annotations: in pixels of ``img``.
+        matrix: ``(3, 3)`` float64, pixels of ``img`` -> pixels of the scene.
+        clip: (x0, y0, x1, y1) in pixels of ``img``: only what lies inside is drawn, objects are cut there.
+        pasted: draw only inside the outlines of the tile's own objects (copy-paste).
+        layer: tiles of one layer cover each other in the order of the list; layers are averaged.
+        weight: the share of the tile's layer in that average; the same for all tiles of a layer (mixup).
+    """
+
+    img: np.ndarray
+    annotations: Annotations
+    matrix: np.ndarray
+    clip: tuple[float, float, float, float]
+    pasted: bool = False
+    layer: int = 0
+    weight: float = 1.0
+
+    @property
+    def axis_aligned(self) -> bool:
+        """Whether the image's rows and columns stay rows and columns (it may be mirrored)."""
+        return not (self.matrix[0, 1] or self.matrix[1, 0] or self.matrix[2, 0] or self.matrix[2, 1])
+
+    def moved(self, matrix: np.ndarray) -> Tile:
+        return replace(self, matrix=matrix @ self.matrix)
+
+    def clipped(self, rect: tuple[float, float, float, float]) -> Tile:
+        """Cut to ``rect``, given in pixels of the scene.
+
+        Raises:
+            ValueError: the tile is turned or sheared, where the rectangle is none in its own pixels.
+        """
+        if not self.axis_aligned:
+            raise ValueError('a scene is cut (mosaic, crop) before its tiles are turned, sheared or tilted')
+        scale, shift = self.matrix[[0, 1], [0, 1]], self.matrix[:2, 2]
+        corners = (np.asarray(rect, np.float64).reshape(2, 2) - shift) / scale
+        low = np.maximum(corners.min(0), self.clip[:2])
+        high = np.maximum(np.minimum(corners.max(0), self.clip[2:]), low)
+        return replace(self, clip=(*low.tolist(), *high.tolist()))
+
+    @property
+    def empty(self) -> bool:
+        return self.clip[2] <= self.clip[0] or self.clip[3] <= self.clip[1]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Tiles in drawing order on a canvas.
+
+    Attributes:
+        size: (h, w) of the output in pixels.
+        tiles: drawn in this order.
+    """
+
+    size: tuple[int, int]
+    tiles: tuple[Tile, ...]
+
+    @staticmethod
+    def of_image(img: np.ndarray, annotations: Annotations) -> Scene:
+        """One image as it is."""
+        h, w = img.shape[:2]
+        return Scene((h, w), (Tile(img, annotations, np.eye(3), (0.0, 0.0, float(w), float(h))),))
+
+    def moved(self, matrix: np.ndarray, size: tuple[int, int] | None = None) -> Scene:
+        """Everything taken through ``matrix`` (3x3, this scene's pixels -> the new one's).
+
+        Args:
+            matrix: applied after what the tiles' matrices already do.
+            size: the new (h, w), by default the old one. Tiles are not cut to it: what lies outside is not drawn, but
+                comes back when a later matrix moves it in.
+        """
+        return Scene(size or self.size, tuple(tile.moved(matrix) for tile in self.tiles))
+
+    def cropped(self, rect: tuple[int, int, int, int]) -> Scene:
+        """The part inside ``rect`` (xyxy, whole pixels), whose corner becomes the new origin; tiles are cut to it.
+
+        Raises:
+            ValueError: see ``Tile.clipped``.
+        """
+        x0, y0, x1, y1 = rect
+        tiles = (tile.clipped(rect) for tile in self.tiles)
+        shift = translation_matrix(-x0, -y0)
+        return Scene((y1 - y0, x1 - x0), tuple(tile.moved(shift) for tile in tiles if not tile.empty))
+
+    @staticmethod
+    def joined(size: tuple[int, int], scenes: Iterable[Scene]) -> Scene:
+        """The tiles of several scenes, already moved to their places, on one canvas."""
+        return Scene(size, tuple(tile for scene in scenes for tile in scene.tiles))
