@@ -1,48 +1,74 @@
 """Class names live with the data; the model's class count is wired from them, or checked against them."""
 
+from pathlib import Path
 from typing import Any
 
 from detkit.config.origins import Origins, dotted
 from detkit.config.top_level import datasets_in
 from detkit.utils.errors import ConfigError
 
+_PATH = ('model', 'head', 'num_classes')
+
 
 def wire_classes(values: dict[str, Any], origins: Origins) -> None:
-    """Fill ``model.head.num_classes`` from the class names of the training data, and compare all counts.
+    """Fill ``model.head.num_classes`` from the class names of the data, and compare all counts.
 
     Raises:
-        ConfigError: head and data, or two data sets, differ in their class count.
+        ConfigError: head and data, or two data sets, differ in their class count; or no data set says its classes.
     """
     found = [(key, names) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
              for names in _classes_of(values.get(key))]
     if values.get('classes') is not None:
         found.insert(0, ('classes', tuple(values['classes'])))
+    head = (values.get('model') or {}).get('head')
+    given = head.get('num_classes') if isinstance(head, dict) else None
     if not found:
+        if isinstance(head, dict) and given is None and values.get('train_dataloader'):
+            where = origins.find(('train_dataloader', 'dataset'))
+            raise ConfigError(f'{where}: train_dataloader.dataset does not say its classes, so {dotted(_PATH)} is '
+                              f'unknown; give it metainfo=dict(classes=[...]), or a data_yaml or ann_file that exists')
         return
     source, names = found[0]
     for other, other_names in found[1:]:
         if len(other_names) != len(names):
             raise ConfigError(f'{origins.find((other,))}: {other} has {len(other_names)} classes, but {source} '
                               f'({origins.find((source,))}) has {len(names)}')
-    head = (values.get('model') or {}).get('head')
     if not isinstance(head, dict):
         return
-    path = ('model', 'head', 'num_classes')
-    given = head.get('num_classes')
     if given is None:
         head['num_classes'] = len(names)
-        origins.set(path, origins.find((source,)))
+        origins.set(_PATH, origins.find((source,)))
     elif given != len(names):
         raise ConfigError(
-            f'{origins.find(path)}: {dotted(path)} is {given}, but {source} ({origins.find((source,))}) names '
+            f'{origins.find(_PATH)}: {dotted(_PATH)} is {given}, but {source} ({origins.find((source,))}) names '
             f'{len(names)} classes; leave num_classes out, so that it follows the data')
 
 
 def _classes_of(loader: Any) -> list[tuple[str, ...]]:
-    """The class names in the configs of a loader's data sets; sets that read theirs from a file are left out."""
+    """The class names of a loader's data sets, as far as the config or a file that it names gives them."""
     found = []
     for dataset in datasets_in(loader):
-        names = (dataset.get('metainfo') or {}).get('classes')
-        if names is not None:
-            found.append(('object',) if dataset.get('single_class') else tuple(names))
+        if dataset.get('single_class'):
+            found.append(('object',))
+            continue
+        names = (dataset.get('metainfo') or {}).get('classes') or _from_files(dataset)
+        if names:
+            found.append(tuple(names))
     return found
+
+
+def _from_files(dataset: dict) -> tuple[str, ...] | None:
+    """Class names of a data yaml or a COCO json; None where there is no such file (the data set itself says so)."""
+    root = Path(dataset.get('data_root') or '')
+    if isinstance(dataset.get('data_yaml'), str):
+        from detkit.datasets.data_yaml import read_data_yaml
+
+        for path in (Path(dataset['data_yaml']), root / dataset['data_yaml']):
+            if path.is_file():
+                return read_data_yaml(path, root).classes
+    if isinstance(dataset.get('ann_file'), str) and (root / dataset['ann_file']).is_file():
+        from detkit.datasets.coco_json import load_json
+
+        categories = load_json(str(root / dataset['ann_file']))['categories']
+        return tuple(dict.fromkeys(category['name'] for category in categories))
+    return None

@@ -53,7 +53,7 @@ TOP_POSITIONS: dict[str, Position] = {
     'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP, ('by_epoch',)),
     'val_cfg': Position('LOOPS', 'ValLoop', _LOOP),
     'test_cfg': Position('LOOPS', 'TestLoop', _LOOP),
-    'optim_wrapper': Position('OPTIM_WRAPPERS', 'OptimWrapper', _names('optimizer'), ('constructor', 'paramwise_cfg')),
+    'optim_wrapper': Position('OPTIM_WRAPPERS', 'SumOptimWrapper', extra=('constructor', 'paramwise_cfg')),
     'param_scheduler': Position('PARAM_SCHEDULERS', None, _names('optimizer'), ('convert_to_iter_based',)),
     'default_hooks': Position('HOOKS', holds_dict=True),
     'custom_hooks': Position('HOOKS'),

@@ -46,7 +46,7 @@ class ToyAssigner:
 
 @DATASETS.register_module()
 class ToyDataset:
-    def __init__(self, data_root, pipeline=(), metainfo=None):
+    def __init__(self, data_root, pipeline=(), metainfo=None, data_yaml=None, ann_file=None, single_class=False):
         pass
 
 

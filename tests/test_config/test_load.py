@@ -65,6 +65,27 @@ def test_the_class_count_follows_the_data(toy):
     assert origins.find(('model', 'head', 'num_classes')).file.name == 'base.py'
 
 
+def test_the_class_count_follows_a_data_yaml(toy):
+    base = toy.parent / 'base.py'
+    base.write_text(base.read_text().replace("metainfo=dict(classes=('cat', 'dog')),", "data_yaml='data.yaml',"))
+    with pytest.raises(ConfigError, match=r'base.py:\d+: train_dataloader.dataset does not say its classes'):
+        load_config(toy, {'data_root': str(toy.parent)})
+    (toy.parent / 'train').mkdir()
+    (toy.parent / 'train' / 'data.yaml').write_text('names: [a, b, c]\ntrain: images')
+    assert load_config(toy, {'data_root': str(toy.parent)}).model.head.num_classes == 3
+
+
+def test_the_class_count_follows_a_coco_json(toy):
+    base = toy.parent / 'base.py'
+    base.write_text(base.read_text().replace("metainfo=dict(classes=('cat', 'dog')),", "ann_file='a.json',"))
+    (toy.parent / 'train').mkdir()
+    (toy.parent / 'train' / 'a.json').write_text(
+        '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]}')
+    assert load_config(toy, {'data_root': str(toy.parent)}).model.head.num_classes == 2
+    assert load_config(toy, {'data_root': str(toy.parent), '+train_dataloader.dataset.single_class': True}
+                       ).model.head.num_classes == 1
+
+
 def test_class_counts_that_differ(toy):
     with pytest.raises(ConfigError, match=r'model.head.num_classes is 3, but train_dataloader .*base.py.* 2 classes'):
         load_config(toy, ['+model.head.num_classes=3'])
