@@ -1,0 +1,111 @@
+"""Taking label files apart."""
+
+import numpy as np
+import pytest
+
+from detkit.datasets.yolo_labels import parse_labels
+
+
+def test_no_files_and_empty_files():
+    for texts in ([], [b''], [b'', b'\n \n']):
+        table = parse_labels(texts, 3)
+        assert len(table.labels) == 0 and table.bboxes.shape == (0, 4) and table.points.shape == (0, 2)
+        assert table.skipped == [] and table.duplicates == []
+
+
+def test_boxes_and_outlines_in_one_file():
+    table = parse_labels([b'1 0.5 0.5 0.2 0.4\n2 0.1 0.2 0.5 0.3 0.3 0.6', b'0 0.25 0.25 0.5 0.5'], 3)
+    assert table.files.tolist() == [0, 0, 1]
+    assert table.labels.tolist() == [1, 2, 0]
+    np.testing.assert_allclose(table.bboxes, [[0.4, 0.3, 0.6, 0.7], [0.1, 0.2, 0.5, 0.6], [0, 0, 0.5, 0.5]])
+    assert table.ring_sizes.tolist() == [0, 3, 0]
+    np.testing.assert_allclose(table.points, [[0.1, 0.2], [0.5, 0.3], [0.3, 0.6]])
+
+
+@pytest.mark.parametrize(
+    ('line', 'reason'),
+    [
+        ('0 0.5 0.5 0.2', '4 values'),
+        ('0', '1 values'),
+        ('0 0.5 0.5 0.2 0.2 0.9', '6 values'),
+        ('zero 0.5 0.5 0.2 0.2', 'no number'),
+        ('0 0.5 nan 0.2 0.2', 'no number'),
+        ('0 0.5 0.5 inf 0.2', 'no number'),
+        ('0,0.5,0.5,0.2,0.2', 'no number'),
+        ('0 0.5 1.2.3 0.2 0.2', 'no number'),
+        ('3 0.5 0.5 0.2 0.2', 'class id 3'),
+        ('-1 0.5 0.5 0.2 0.2', 'class id -1'),
+        ('1.5 0.5 0.5 0.2 0.2', 'class id 1.5'),
+        ('0 1.5 0.5 0.2 0.2', 'outside [0, 1]'),
+        ('0 0.1 0.1 0.5 0.1 0.5 -0.02', 'outside [0, 1]'),
+        ('0 0.5 0.5 0 0.2', 'no width or no height'),
+        ('0 0.1 0.1 0.5 0.1 0.7 0.1', 'no width or no height'),
+    ],
+)
+def test_a_bad_line_is_left_out_alone(line, reason):
+    text = f'1 0.5 0.5 0.2 0.2\n\n{line}\n2 0.5 0.5 0.4 0.4\n'.encode()
+    table = parse_labels([b'0 0.5 0.5 0.1 0.1', text], 3)
+    assert table.labels.tolist() == [0, 1, 2]
+    assert [(file, number) for file, number, _ in table.skipped] == [(1, 3)]
+    assert reason in table.skipped[0][2]
+
+
+def test_slightly_outside_is_clipped():
+    table = parse_labels([b'0 1.005 0.5 0.2 0.2\n0 -0.01 0.1 0.5 0.1 0.5 0.5'], 1)
+    assert table.skipped == []
+    np.testing.assert_allclose(table.bboxes, [[0.9, 0.4, 1, 0.6], [0, 0.1, 0.5, 0.5]])
+    assert table.points[0].tolist() == [0, 0.1]
+
+
+def test_line_ends_and_byte_order_mark():
+    unix = parse_labels([b'0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\nx'], 2)
+    for end in (b'\r\n', b'\r'):
+        other = parse_labels([b'\xef\xbb\xbf0 0.5 0.5 0.2 0.2' + end + b'1\t0.5  0.5 0.2 0.2' + end + b'x'], 2)
+        np.testing.assert_array_equal(other.bboxes, unix.bboxes)
+        assert other.skipped == unix.skipped == [(0, 3, 'a value that is no number')]
+
+
+def test_repeated_lines_are_left_out_once_per_file():
+    text = b'0 0.5 0.5 0.2 0.2\n0 0.50 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2'
+    table = parse_labels([text, text[:18]], 2)
+    assert table.labels.tolist() == [0, 1, 0]
+    assert table.files.tolist() == [0, 0, 1]
+    assert [entry[:2] for entry in table.duplicates] == [(0, 2), (0, 4)]
+    # The same bounding box does not make the same outline.
+    outlines = b'0 0.1 0.1 0.5 0.1 0.5 0.5\n0 0.1 0.1 0.5 0.1 0.1 0.5\n0 0.1 0.1 0.5 0.1 0.5 0.5'
+    table = parse_labels([outlines], 1)
+    assert len(table.labels) == 2 and [entry[:2] for entry in table.duplicates] == [(0, 3)]
+
+
+def test_files_larger_than_a_chunk(monkeypatch):
+    texts = [b'\n'.join(b'%d 0.5 0.5 0.%d 0.2' % (i % 3, i + 1) for i in range(n)) for n in (5, 0, 9, 1, 2)] + [b'x']
+    whole = parse_labels(texts, 3)
+    monkeypatch.setattr('detkit.datasets.yolo_labels._CHUNK_BYTES', 30)
+    parts = parse_labels(texts, 3)
+    for name in ('files', 'labels', 'bboxes', 'ring_sizes', 'points'):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert parts.skipped == whole.skipped == [(5, 1, 'a value that is no number')]
+
+
+def test_against_reading_line_by_line():
+    rng = np.random.default_rng(0)
+    lines = []
+    for _ in range(200):
+        size = int(rng.integers(3, 12))
+        values = rng.random(4 if rng.random() < 0.3 else 2 * size)
+        lines.append(f'{rng.integers(9)} ' + ' '.join(f'{value:.6f}' for value in values))
+    table = parse_labels(['\n'.join(lines[i : i + 20]).encode() for i in range(0, 200, 20)], 9)
+    point = 0
+    for number, line in enumerate(lines):
+        label, *values = map(float, line.split())
+        assert table.files[number] == number // 20 and table.labels[number] == label
+        if len(values) == 4:
+            (cx, cy, w, h), size = values, 0
+            expected = np.clip([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 0, 1)
+        else:
+            xy = np.array(values).reshape(-1, 2)
+            expected, size = [*xy.min(0), *xy.max(0)], len(xy)
+            np.testing.assert_array_equal(table.points[point : point + size], xy)
+        assert table.ring_sizes[number] == size
+        np.testing.assert_allclose(table.bboxes[number], expected, atol=1e-12)
+        point += size
