@@ -106,6 +106,28 @@ def public_image_id(img_id: int | str) -> int | str:
     return int(img_id) if str(img_id).isdigit() else img_id
 
 
+def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, scores: np.ndarray,
+                   rles: Sequence[dict] | None, category_ids: Sequence[int]) -> list[dict]:
+    """One image's predictions as COCO's results file lists them.
+
+    Args:
+        img_id: the data set's.
+        bboxes: ``(P, 4)`` xyxy in pixels of the original image.
+        labels, scores: ``(P,)``.
+        rles: P compressed RLEs, or None without masks.
+        category_ids: the id to write for each label.
+    """
+    entries = []
+    for i, (x0, y0, x1, y1) in enumerate(np.asarray(bboxes, np.float64).tolist()):
+        entry = {'image_id': public_image_id(img_id), 'category_id': int(category_ids[int(labels[i])]),
+                 'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
+                 'score': round(float(scores[i]), 6)}
+        if rles is not None:
+            entry['segmentation'] = {'size': list(rles[i]['size']), 'counts': rles[i]['counts'].decode('ascii')}
+        entries.append(entry)
+    return entries
+
+
 def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], path: str | Path) -> int:
     """Write predictions as COCO's results file: a list of entries, one a detection.
 
@@ -117,17 +139,8 @@ def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], p
     Returns:
         The number of entries.
     """
-    entries = []
-    for result in results:
-        for i, (x0, y0, x1, y1) in enumerate(result.bboxes.astype(np.float64).tolist()):
-            entry = {'image_id': public_image_id(result.img_id),
-                     'category_id': int(category_ids[int(result.labels[i])]),
-                     'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
-                     'score': round(float(result.scores[i]), 6)}
-            if result.rles is not None:
-                rle = result.rles[i]
-                entry['segmentation'] = {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')}
-            entries.append(entry)
+    entries = [entry for result in results for entry in result_entries(
+        result.img_id, result.bboxes, result.labels, result.scores, result.rles, category_ids)]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(entries))
     return len(entries)

@@ -1,0 +1,132 @@
+"""A detector ready to predict, from a config and a checkpoint."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import nn
+
+from detkit.config import load_config
+from detkit.engine.checkpoint import load_checkpoint
+from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.registry import MODELS
+from detkit.utils.errors import CheckpointError, ConfigError
+
+
+def init_detector(config: str | Path | Config | dict | None, checkpoint: str | Path | None,
+                  device: str | torch.device | None = None, fuse: bool = True,
+                  options: Sequence[str] | dict | None = None) -> nn.Module:
+    """Build a detector and load its weights.
+
+    Args:
+        config: a config file, a loaded config, or None for the config that the checkpoint holds.
+        checkpoint: a ``.pth`` file of detkit; its averaged weights are used where training kept an average. None leaves
+            the weights random, for trying things out; it needs a ``config`` that states its classes.
+        device: where to run; the accelerator if there is one by default.
+        fuse: fold batch normalisation into the convolutions, which changes no output and saves time.
+        options: changes to a config file, as ``--cfg-options``.
+
+    Returns:
+        The detector in evaluation mode, with ``dataset_meta = {'classes': (...)}`` and ``cfg``.
+
+    Raises:
+        ConfigError: the config is wrong, or describes another number of classes than the checkpoint.
+        CheckpointError: the checkpoint is missing, damaged, foreign, or of another model.
+    """
+    device = check_device(device)
+    content = load_checkpoint(checkpoint) if checkpoint is not None else None
+    config = _as_config(config, content, checkpoint, options)
+    classes = (content['meta'].get('classes') if content else None) or config.get('classes')
+    if not classes:
+        raise ConfigError("the class names are unknown: the config states no 'classes' and no checkpoint names them")
+    model_cfg = copy.deepcopy(dict(config['model']))
+    head = model_cfg.get('head')
+    if isinstance(head, dict) and head.get('num_classes') is None:
+        head['num_classes'] = len(classes)
+    elif isinstance(head, dict) and head['num_classes'] != len(classes):
+        raise ConfigError(f"the config describes {head['num_classes']} classes, but checkpoint {checkpoint} was "
+                          f'trained on {len(classes)} ({_shorten(classes)}); use the config it was trained with, which '
+                          f'lies beside it in its run folder')
+    model = MODELS.build(model_cfg)
+    if content is None:
+        model.init_weights()
+    else:
+        _load(model, content['state_dict'], str(checkpoint))
+    model.eval()
+    if fuse:
+        fuse_conv_bn(model)
+    model.dataset_meta = {'classes': tuple(classes)}
+    model.cfg = config
+    return model.to(device)
+
+
+def check_device(device: str | torch.device | None) -> torch.device:
+    """The device, which must be there.
+
+    Raises:
+        ConfigError: it is no device, or this machine or this build of PyTorch has none such.
+    """
+    try:
+        device = torch.device(get_device() if device is None else device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # what PyTorch raises for a name it does not know, or no driver
+        raise ConfigError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
+    """A config from the text that a checkpoint holds: assignments of literals, read without running them.
+
+    Raises:
+        CheckpointError: the text is anything else.
+    """
+    values: dict[str, Any] = {}
+    try:
+        for statement in ast.parse(text).body:
+            if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+                raise ValueError(f'line {statement.lineno} is no assignment')
+            values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    except (SyntaxError, ValueError) as error:
+        raise CheckpointError(f'the config in {source} cannot be read ({error}); give the config file too') from error
+    return Config(values)
+
+
+def _as_config(config: str | Path | Config | dict | None, content: dict | None, checkpoint: str | Path | None,
+               options: Sequence[str] | dict | None) -> Config:
+    if isinstance(config, str | Path):
+        config = load_config(config, options)
+    elif options:
+        raise ConfigError('options change a config file; give its path')
+    elif config is None:
+        if content is None or not content['meta'].get('config'):
+            raise ConfigError('no config: give a config file, or a checkpoint that holds one')
+        config = config_of_text(content['meta']['config'], f'checkpoint {checkpoint}')
+    elif not isinstance(config, Config):
+        config = Config(dict(config))
+    if 'model' not in config:
+        raise ConfigError("the config has no 'model'")
+    return config
+
+
+def _load(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    target = model.state_dict()
+    missing = [name for name in target if name not in weights]
+    unused = [name for name in weights if name not in target]
+    other = [name for name in target if name in weights and weights[name].shape != target[name].shape]
+    kinds = (missing, 'are missing from it'), (unused, 'have no place in the model'), (other, 'have another shape')
+    problems = [f'{len(names)} tensors {what} ({_shorten(names)})' for names, what in kinds if names]
+    if problems:
+        raise CheckpointError(f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
+                              f'config it was trained with, which lies beside it in its run folder.')
+    model.load_state_dict(weights)
+
+
+def _shorten(names: Sequence[str], count: int = 3) -> str:
+    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')

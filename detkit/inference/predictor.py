@@ -1,0 +1,175 @@
+"""``Predictor``: images in, data samples out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from detkit.datasets.collate import collate
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.engine.amp import resolve_amp
+from detkit.inference.model import init_detector
+from detkit.inference.sources import Source, find_images
+from detkit.registry import TRANSFORMS
+from detkit.structures.annotations import Annotations, Record
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ConfigError, nearest
+
+_READERS = 4  # threads that decode while the network runs
+
+
+class Predictor:
+    """Detects objects in images.
+
+        predictor = Predictor(None, 'work_dirs/seg_n_coco8/best.pth')
+        for sample in predictor('photos/'):
+            print(sample.img_path, sample.pred_instances.bboxes)
+
+    Images are scaled so that the longer side becomes ``img_size``, and padded no further than the network needs.
+
+    Args:
+        config: a config file, a loaded config, or None for the one in the checkpoint.
+        checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
+        device: where to run; the accelerator if there is one by default.
+        img_size: the longer side; the config's test size by default.
+        batch_size: images at a time.
+        score_thr: least score of a prediction.
+        iou_thr: of two predictions of a class that overlap more, the better one stays.
+        classes: names or numbers of the only classes to report; None for all.
+        max_det: most predictions an image.
+        agnostic_nms: predictions suppress those of other classes too.
+        retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
+            None: as the config says.
+        amp: True, 'bf16' or 'fp16' for mixed precision.
+        fuse: fold batch normalisation into the convolutions.
+        options: changes to the config file, as ``--cfg-options``.
+        model: a detector as ``init_detector`` returns it.
+
+    Attributes:
+        skipped: ``(path, reason)`` of the images of the latest source that could not be read.
+
+    Raises:
+        ConfigError, CheckpointError: see ``init_detector``; or a class of ``classes`` is unknown.
+    """
+
+    def __init__(self, config: str | Path | Config | dict | None = None, checkpoint: str | Path | None = None, *,
+                 device: str | torch.device | None = None, img_size: int | None = None, batch_size: int = 1,
+                 score_thr: float = .25, iou_thr: float = .7, classes: Sequence[str | int] | None = None,
+                 max_det: int = 300, agnostic_nms: bool = False, retina_masks: bool | None = None,
+                 amp: bool | str = False, fuse: bool = True, options: Sequence[str] | dict | None = None,
+                 model: nn.Module | None = None) -> None:
+        self.model = init_detector(config, checkpoint, device, fuse, options) if model is None else model
+        self.classes: tuple[str, ...] = tuple(self.model.dataset_meta['classes'])
+        if batch_size < 1:
+            raise ConfigError(f'batch_size is {batch_size}, but must be at least 1')
+        self.batch_size = batch_size
+        self.device = next(self.model.parameters()).device
+        self._dtype = resolve_amp(amp, self.device)
+        self.img_size = img_size or _test_size(getattr(self.model, 'cfg', {}))
+        if self.img_size < 32:
+            raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
+        wanted: dict[str, Any] = {
+            'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_det, 'class_agnostic': agnostic_nms,
+            'multi_label': False, 'classes': _label_numbers(classes, self.classes)}
+        if retina_masks is not None and getattr(self.model, 'cfg', {}).get('task') == 'seg':
+            wanted['retina_masks'] = retina_masks
+        self.model.head.test_cfg.update(wanted)
+        self._pipeline = [TRANSFORMS.build(step) for step in (
+            {'type': 'LoadImage'},
+            {'type': 'LetterBox', 'size': self.img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
+            {'type': 'Render'}, {'type': 'PackInputs'})]
+        self.skipped: list[tuple[str, str]] = []
+
+    def __call__(self, source: Source) -> Iterator[DetDataSample]:
+        """A data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_images``.
+
+        Raises:
+            DataError: ``source`` names no image. Images that cannot be read are left out and noted in ``skipped``.
+        """
+        return (sample for _, sample in self.stream(source))
+
+    def predict(self, source: Source) -> list[DetDataSample]:
+        """As calling the predictor, all at once."""
+        return list(self(source))
+
+    def stream(self, source: Source) -> Iterator[tuple[np.ndarray, DetDataSample]]:
+        """As calling the predictor; gives the decoded image ``(H, W, 3)`` RGB as well."""
+        images = find_images(source)
+        self.skipped = []
+        return self._stream(images)
+
+    def _stream(self, images: list[str | np.ndarray]) -> Iterator[tuple[np.ndarray, DetDataSample]]:
+        blocks = [range(start, min(start + self.batch_size, len(images)))
+                  for start in range(0, len(images), self.batch_size)]
+        with ThreadPoolExecutor(min(_READERS, self.batch_size)) as pool:
+            # The next batch is decoded while the network works on this one.
+            ahead = pool.map(self._prepare, *zip(*((images[i], i) for i in blocks[0]), strict=True))
+            for number in range(len(blocks)):
+                prepared = list(ahead)
+                if number + 1 < len(blocks):
+                    following = blocks[number + 1]
+                    ahead = pool.map(self._prepare, [images[i] for i in following], following)
+                self.skipped += [item for item in prepared if isinstance(item[1], str)]
+                ready = [item for item in prepared if not isinstance(item[1], str)]
+                if ready:
+                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=32))
+                    yield from zip((img for img, _ in ready), samples, strict=True)
+
+    @torch.inference_mode()
+    def predict_batch(self, batch: dict) -> list[DetDataSample]:
+        """Run the network on what ``collate`` made."""
+        inputs = self.model.data_preprocessor(batch, training=False)
+        autocast = nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
+        with autocast:
+            return self.model(**inputs, mode='predict')
+
+    def _prepare(self, image: str | np.ndarray, number: int) -> tuple[np.ndarray, dict] | tuple[str, str]:
+        """(image, packed sample), or (path, reason) where it cannot be read."""
+        path = image if isinstance(image, str) else f'image{number}'
+        try:
+            img = read_image(path) if isinstance(image, str) else np.ascontiguousarray(image)
+        except UnreadableImageError as error:
+            return error.path, error.reason
+        results: dict[str, Any] = {
+            'record': Record(path, Path(path).stem, img.shape[:2], Annotations()), 'images': {path: img}, 'epoch': 0,
+            'test_mode': False, 'rng': None, 'partners': None}
+        for transform in self._pipeline:
+            results = transform(results)
+        return img, results
+
+
+def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:
+    """Labels of classes given by name or number."""
+    if not wanted:
+        return None
+    numbers = []
+    for entry in wanted:
+        if str(entry) in classes:
+            numbers.append(list(classes).index(str(entry)))
+        elif str(entry).isdigit() and int(entry) < len(classes):
+            numbers.append(int(entry))
+        else:
+            raise ConfigError(f'there is no class {entry!r} among the {len(classes)} of the model.'
+                              f'{nearest(entry, classes)}')
+    return numbers
+
+
+def _test_size(config: Config | dict) -> int:
+    """The side that the config's test or validation pipeline scales to; 640 where it says none."""
+    for loader in ('test_dataloader', 'val_dataloader'):
+        dataset = (config.get(loader) or {}).get('dataset') or {}
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        for step in dataset.get('pipeline') or ():
+            if step.get('type') == 'LetterBox' and 'size' in step:
+                size = step['size']
+                return int(size if isinstance(size, int) else max(size))
+    return 640

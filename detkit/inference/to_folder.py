@@ -1,0 +1,74 @@
+"""What ``tools/predict.py`` does: predict on a source, write a picture an image and one json."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+from detkit.evaluation.coco_format import result_entries
+from detkit.inference.predictor import Predictor
+from detkit.inference.sources import Source
+from detkit.structures.data_sample import DetDataSample
+from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.hooks import unique_name, write_picture
+
+
+def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path, pictures: bool = True,
+                      json_name: str | None = 'predictions.json') -> int:
+    """Predict on all images of ``source``, saying on the console what was found in each.
+
+    Args:
+        predictor: which has all settings.
+        source: see ``find_images``.
+        out_dir: where the pictures and the json go; made if need be.
+        pictures: whether to draw.
+        json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
+            ``category_name`` besides (``category_id`` counts from 0, as labels do); None writes none.
+
+    Returns:
+        The number of images predicted on.
+
+    Raises:
+        DataError: ``source`` names no image.
+    """
+    stream = predictor.stream(source)
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    entries: list[dict] = []
+    taken: set[str] = set()
+    count, start = 0, time.perf_counter()
+    for img, sample in stream:
+        count += 1
+        entries += prediction_entries(sample, predictor.classes)
+        if pictures:
+            name = unique_name(Path(sample.img_path).stem, '.jpg', taken)
+            write_picture(out_dir / name, draw_data_sample(img, sample, 'pred', predictor.classes))
+        print(f'{sample.img_path}: {describe(sample, predictor.classes)}')
+    seconds = time.perf_counter() - start
+    for path, reason in predictor.skipped:
+        print(f'skipped {path}: {reason}')
+    if json_name:
+        (out_dir / json_name).write_text(json.dumps(entries))
+    skipped = f', {len(predictor.skipped)} could not be read' if predictor.skipped else ''
+    print(f'{count} images{skipped}, {len(entries)} objects, {1000 * seconds / max(count, 1):.0f} ms an image; '
+          f'results in {out_dir}')
+    return count
+
+
+def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[dict]:
+    """The json entries of one image."""
+    found = sample.pred_instances
+    rles = found.masks.to_rle() if 'masks' in found else None
+    labels = found.labels.tolist()
+    entries = result_entries(sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles,
+                             range(len(classes)))
+    return [{'file_name': sample.img_path, **entry, 'category_name': classes[label]}
+            for entry, label in zip(entries, labels, strict=True)]
+
+
+def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
+    """Such as '2 person, 1 dog'."""
+    counts = Counter(sample.pred_instances.labels.tolist())
+    return ', '.join(f'{count} {classes[label]}' for label, count in counts.most_common()) or 'nothing found'

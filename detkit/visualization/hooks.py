@@ -1,0 +1,151 @@
+"""Hooks that make pictures: of a training run as it goes, and of every tested image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from detkit.registry import HOOKS
+from detkit.structures.data_sample import DetDataSample
+from detkit.visualization.curves import plot_curves, read_results
+from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.sheets import batch_sheet, prediction_sheet
+
+
+@HOOKS.register_module()
+class RunPicturesHook(Hook):
+    """Writes to the run's folder what a person looks at first.
+
+    ``train_batch0.jpg``, ...: the first training batches as the network gets them, with boxes and masks;
+    ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
+    ``results.png``: the curves of ``results.csv``, when training has ended.
+
+    It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws.
+
+    Args:
+        train_batches: how many training batches to draw.
+        train_images: how many images of each.
+        val_images: how many validation images to draw.
+        score_thr: predictions below it are not drawn.
+        curves: whether to write ``results.png``.
+    """
+
+    priority = 'VERY_LOW'  # after whatever writes results.csv
+
+    def __init__(self, train_batches: int = 3, train_images: int = 16, val_images: int = 8, score_thr: float = .25,
+                 curves: bool = True) -> None:
+        self.train_batches = train_batches
+        self.train_images = train_images
+        self.val_images = val_images
+        self.score_thr = score_thr
+        self.curves = curves
+        self._val_samples: list[DetDataSample] = []
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Draw the batch while it is still as the data pipeline made it."""
+        if runner.iter >= self.train_batches or not is_main_process() or not data_batch or 'gt' not in data_batch:
+            return
+        names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
+        sheet = batch_sheet(data_batch['inputs'], data_batch['gt'], _classes(runner.train_dataloader.dataset), names,
+                            self.train_images)
+        write_picture(Path(runner.work_dir, f'train_batch{runner.iter}.jpg'), sheet)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._val_samples = []
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                       outputs: Sequence[DetDataSample] | None = None) -> None:
+        missing = self.val_images - len(self._val_samples)
+        if missing > 0 and is_main_process():
+            readable = [sample for sample in outputs or () if 'skipped' not in sample.metainfo]
+            self._val_samples += readable[:missing]
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        samples = [sample for sample in self._val_samples if 'gt_instances' in sample]
+        self._val_samples = []
+        if samples:
+            sheet = prediction_sheet([_read(sample) for sample in samples], samples,
+                                     _classes(runner.val_dataloader.dataset), self.score_thr)
+            write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
+
+    def after_run(self, runner: Runner) -> None:
+        results = Path(runner.work_dir, 'results.csv')
+        if self.curves and is_main_process() and results.is_file():
+            plot_curves(read_results(results), results.with_suffix('.png'))
+
+
+@HOOKS.register_module()
+class SavePicturesHook(Hook):
+    """Writes a picture of every tested image: ground truth beside predictions, or predictions alone.
+
+    Args:
+        out_dir: the folder, made if need be.
+        score_thr: predictions below it are not drawn.
+        ground_truth: whether to put the ground truth beside them.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, out_dir: str, score_thr: float = .25, ground_truth: bool = True) -> None:
+        self.out_dir = Path(out_dir)
+        self.score_thr = score_thr
+        self.ground_truth = ground_truth
+        self._names: set[str] = set()
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                        outputs: Sequence[DetDataSample] | None = None) -> None:
+        classes = _classes(runner.test_dataloader.dataset)
+        for sample in outputs or ():
+            if 'skipped' in sample.metainfo:
+                continue
+            img = _read(sample)
+            if self.ground_truth and 'gt_instances' in sample:
+                picture = prediction_sheet([img], [sample], classes, self.score_thr)
+            else:
+                picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr)
+            write_picture(self.out_dir / unique_name(Path(sample.img_path).stem, '.jpg', self._names), picture)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        print_log(f'{len(self._names)} pictures in {self.out_dir}', runner.logger, logging.INFO)
+
+
+def write_picture(path: Path, img: np.ndarray) -> None:
+    """Write ``img (H, W, 3)`` uint8 RGB; the suffix chooses the format. The folder is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []
+    done, data = cv2.imencode(path.suffix, img[..., ::-1], options)
+    if not done:
+        raise OSError(f'{path}: a picture of shape {img.shape} cannot be encoded as {path.suffix}')
+    path.write_bytes(data.tobytes())  # OpenCV's own writing says nothing of a full disk
+
+
+def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
+    """``stem + suffix``, or with '-2', '-3', ... where ``taken`` has it; noted there."""
+    name, number = stem + suffix, 1
+    while name.lower() in taken:
+        number += 1
+        name = f'{stem}-{number}{suffix}'
+    taken.add(name.lower())
+    return name
+
+
+def _classes(dataset: object) -> Sequence[str] | None:
+    return getattr(dataset, 'metainfo', {}).get('classes')
+
+
+def _read(sample: DetDataSample) -> np.ndarray:
+    from detkit.datasets.transforms.loading import read_image  # a picture of a data set needs the data set's reader
+
+    return read_image(sample.img_path)
