@@ -223,8 +223,8 @@ def wall(rng: np.random.Generator, shape: tuple[int, int], kind: str = 'bricks')
         Zone(
             ('wall clock', 'kite', *SIGNS, 'umbrella'),
             (0.1 * w, 0.13 * h, 0.9 * w, 0.28 * h),
-            (70, 190),
-            4 if kind == 'bricks' else 5,
+            (64, 170),
+            5,
             turn=14,
         )
     ]
@@ -254,9 +254,9 @@ def table(rng: np.random.Generator, shape: tuple[int, int], kind: str = 'planks'
     return Backdrop(
         image,
         [
-            Zone(('umbrella', 'kite', 'stop sign'), everything, (120, 220), 2, turn=180),
+            Zone(('umbrella', 'kite', 'stop sign'), everything, (110, 200), 3, turn=180),
             Zone(
-                (*FOOD, 'wall clock', 'alarm clock', 'sports ball', 'traffic light'), everything, (84, 150), 7, turn=180
+                (*FOOD, 'wall clock', 'alarm clock', 'sports ball', 'traffic light'), everything, (80, 140), 6, turn=180
             ),
             Zone((*FOOD, 'kite', 'sports ball', 'wall clock', 'stop sign'), everything, (28, 66), 4, turn=180),
         ],

@@ -158,7 +158,8 @@ class Canvas:
     def finish(self) -> Sprite:
         """The drawing at its final size."""
         size_wh = (self.x.shape[1] // self.samples, self.x.shape[0] // self.samples)
-        rgb = cv2.resize(np.clip(self.rgb, 0, 255), size_wh, interpolation=cv2.INTER_AREA)
+        lit = np.clip(self.rgb, 0, 255 * self.alpha[..., None])  # highlights saturate
+        rgb = cv2.resize(lit, size_wh, interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(self.alpha, size_wh, interpolation=cv2.INTER_AREA)
         return Sprite(rgb, alpha, self.matrix / self.samples)
 

@@ -11,17 +11,16 @@ _ICINGS = np.array([(238, 130, 168), (92, 50, 30), (246, 240, 228), (122, 190, 2
 _SPRINKLES = np.array([(252, 252, 250), (250, 214, 50), (72, 166, 232), (226, 52, 70), (98, 196, 92)], np.float32)
 
 
-def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, slant: float | None = None) -> Sprite:
+def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """An iced donut with sprinkles; its hole shows what is behind.
 
     Args:
-        rng: chooses icing, sprinkles and slant.
+        rng: chooses sprinkles and slant.
         size: outer diameter in pixels.
         angle: rotation in degrees, clockwise.
-        slant: height over width, 1 seen from above; None draws one from .78 to 1.
+        variant: which of its looks, in turn: the icing.
     """
-    slant = rng.uniform(0.78, 1.0) if slant is None else slant
-    canvas = Canvas((-1.02, -1.02, 1.02, 1.02), size / 2, angle, (1.0, slant))
+    canvas = Canvas((-1.02, -1.02, 1.02, 1.02), size / 2, angle, (1.0, rng.uniform(0.78, 1.0)))
     radius = np.maximum(np.hypot(canvas.x, canvas.y), 1e-4)
     turn = np.arctan2(canvas.y, canvas.x)
     tube = (radius - 0.645) / 0.355  # -1 at the hole's rim, 1 at the outer rim
@@ -31,7 +30,7 @@ def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, slant:
     canvas.paint(canvas.inside((np.abs(tube) - 1) * 0.355), dough)
     canvas.shade(canvas.diffuse(normals, 0.42, 0.78) * (1 + 0.05 * noise(rng, radius.shape, 12 * canvas.samples, 3)))
 
-    icing = _ICINGS[rng.choice(len(_ICINGS), p=[0.34, 0.3, 0.14, 0.12, 0.1])]
+    icing = _ICINGS[variant % len(_ICINGS)]
     phases = rng.uniform(0, 2 * np.pi, 6)
     edge = (
         0.76
@@ -64,13 +63,14 @@ def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, slant:
     return canvas.finish()
 
 
-def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A red, green or two-coloured apple with stem and leaf.
 
     Args:
-        rng: chooses colours and proportions.
+        rng: chooses how it is streaked, stem and leaf.
         size: width in pixels.
         angle: rotation in degrees, clockwise; at 0 the stem is up.
+        variant: which of its looks, in turn: two reds and a green.
     """
     canvas = Canvas((-1.05, -1.4, 1.05, 1.1), size / 2, angle)
     turn = np.linspace(0, 2 * np.pi, 120, endpoint=False)  # from the top, clockwise
@@ -81,7 +81,7 @@ def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spr
     body[:, 0] *= 1 - 0.1 * np.clip(body[:, 1], 0, 1)
     mask = canvas.polygons(body)
 
-    skin = np.array([(186, 20, 30), (200, 36, 34), (124, 172, 46)][rng.choice(3, p=[0.45, 0.35, 0.2])], np.float32)
+    skin = np.array([(186, 20, 30), (200, 36, 34), (124, 172, 46)][variant % 3], np.float32)
     other = np.array([(236, 190, 70), (176, 190, 70)][rng.integers(2)], np.float32)
     around = np.arctan2(canvas.x, canvas.y + 0.72)
     streaks = np.sin(around * 23 + 2 * np.sin(around * 7)) * 0.5 + 0.5
@@ -107,13 +107,14 @@ def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spr
     return canvas.finish()
 
 
-def draw_banana(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_banana(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A banana with ridges, brown ends and freckles.
 
     Args:
-        rng: chooses bend, ripeness and side.
+        rng: chooses bend, side and freckles.
         size: length in pixels.
         angle: rotation in degrees, clockwise; at 0 it lies like a smile.
+        variant: which of its looks, in turn: how ripe.
     """
     canvas = Canvas((-1.05, -0.55, 1.05, 0.75), size / 2, angle, (rng.choice((-1.0, 1.0)), 1.0))
     bend = rng.uniform(0.92, 1.1)  # radius of the spine's circle
@@ -129,7 +130,7 @@ def draw_banana(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sp
         cy,
     )
     mask = canvas.polygons(outline)
-    ripe = np.array([(246, 208, 50), (232, 200, 60), (214, 206, 78)][rng.integers(3)], np.float32)
+    ripe = np.array([(246, 208, 50), (232, 200, 60), (214, 206, 78)][variant % 3], np.float32)
 
     where = np.arctan2(canvas.x, canvas.y - cy) / half  # -1 .. 1 along
     across = (np.hypot(canvas.x, canvas.y - cy) - bend) / np.maximum(np.interp(where, t, thick), 0.05).astype(

@@ -24,18 +24,21 @@ def _numeral(text: str, cx: float, cy: float, height: float) -> list[np.ndarray]
     return strokes
 
 
-def draw_clock(rng: np.random.Generator, size: float, angle: float = 0.0, alarm: bool = False) -> Sprite:
+def draw_clock(
+    rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0, alarm: bool = False
+) -> Sprite:
     """A round clock with hands: a wall clock, or an alarm clock with bells and feet.
 
     Args:
-        rng: chooses rim, face and time of day.
+        rng: chooses face and time of day.
         size: diameter of the case in pixels.
         angle: rotation in degrees, clockwise.
+        variant: which of its looks, in turn: the rim.
         alarm: with bells and feet.
     """
-    canvas = Canvas((-1.02, -1.4, 1.02, 1.22) if alarm else (-1.02, -1.02, 1.02, 1.02), size / 2, angle)
+    canvas = Canvas((-1.02, -1.4, 1.02, 1.26) if alarm else (-1.02, -1.02, 1.02, 1.02), size / 2, angle)
     rims = [(46, 44, 48), (124, 76, 40), (196, 164, 84), (176, 40, 44), (40, 84, 132), (206, 208, 210)]
-    rim = np.array(rims[rng.integers(len(rims))], np.float32)
+    rim = np.array(rims[variant % len(rims)], np.float32)
     if alarm:
         _bells_and_feet(canvas, rim)
     distance = np.hypot(canvas.x, canvas.y)
@@ -106,13 +109,14 @@ _CLOTHS = [
 ]
 
 
-def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """An open umbrella seen from the side, with ribs, shaft and crook.
 
     Args:
-        rng: chooses cloth and how its panels are turned.
+        rng: chooses how its panels are turned.
         size: width of the canopy in pixels.
         angle: rotation in degrees, clockwise; at 0 the tip is up.
+        variant: which of its looks, in turn: the cloth.
     """
     canvas = Canvas((-1.03, -0.92, 1.03, 1.12), size / 2, angle)
     tall = rng.uniform(0.66, 0.78)
@@ -136,7 +140,7 @@ def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0) -> 
     dome = np.where(canvas.y < 0, (np.hypot(canvas.x, canvas.y / tall) - 1) * tall, np.abs(canvas.x) - 1)
     canopy = canvas.inside(np.maximum(dome, (canvas.y - rim) * 0.9))
     canvas.paint(canvas.strokes([(0, -tall), (0, -tall - 0.12)], width=0.05), steel)
-    first, second = (np.array(c, np.float32) for c in _CLOTHS[rng.integers(len(_CLOTHS))])
+    first, second = (np.array(c, np.float32) for c in _CLOTHS[variant % len(_CLOTHS)])
     cloth = blend(first, second, (panel % 2).astype(np.float32))
     canvas.paint(canopy, cloth)
     normals = canvas.dome(0, 0.15, 1.0, tall + 0.16)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_ZOOM = 4  # coverage is enlarged before it is traced, so that an outline is good to an eighth of a pixel
+_ZOOM = 4  # coverage is enlarged before it is traced, so that an outline follows parts of pixels
 
 
-def trace(coverage: np.ndarray, tolerance: float = 0.35, min_area: float = 4.0) -> list[np.ndarray]:
+def trace(coverage: np.ndarray, tolerance: float = 0.3, min_area: float = 4.0) -> list[np.ndarray]:
     """Outlines of the pieces where ``coverage`` exceeds one half.
 
     Args:
@@ -23,12 +23,16 @@ def trace(coverage: np.ndarray, tolerance: float = 0.35, min_area: float = 4.0) 
     ys, xs = np.nonzero(coverage > 0.05)
     if not len(xs):
         return []
-    x0, y0, x1, y1 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-    crop = cv2.copyMakeBorder(coverage[y0:y1, x0:x1].astype(np.float32), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    # a margin of true pixels around it, but beyond the picture the outermost go on
+    x0, y0 = max(xs.min() - 2, 0), max(ys.min() - 2, 0)
+    crop = np.pad(coverage[y0 : ys.max() + 3, x0 : xs.max() + 3].astype(np.float32), 1, mode='edge')
     large = cv2.resize(crop, None, fx=_ZOOM, fy=_ZOOM, interpolation=cv2.INTER_LINEAR)[_ZOOM:-_ZOOM, _ZOOM:-_ZOOM]
-    contours, _ = cv2.findContours(
-        (large > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(0, 0)
+    # contours run through pixels' centres; on the grid of pixels' corners (those of any inside pixel) they run along
+    # the pixels' edges
+    corners = cv2.dilate(
+        np.pad((large > 0.5).astype(np.uint8), ((0, 1), (0, 1))), np.ones((2, 2), np.uint8), anchor=(1, 1)
     )
+    contours, _ = cv2.findContours(corners, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     pieces = []
     for contour in contours:
         if len(contour) < 3 or cv2.contourArea(contour) < min_area * _ZOOM**2:
@@ -36,19 +40,8 @@ def trace(coverage: np.ndarray, tolerance: float = 0.35, min_area: float = 4.0) 
         reduced = cv2.approxPolyDP(contour, tolerance * _ZOOM, True)[:, 0]
         if len(reduced) < 3:
             continue
-        points = _to_pixel_edges(reduced.astype(np.float64), large.shape) / _ZOOM
-        pieces.append((cv2.contourArea(contour), points + (x0, y0)))
+        pieces.append((cv2.contourArea(contour), reduced / _ZOOM + (x0, y0)))
     return [points for _, points in sorted(pieces, key=lambda piece: -piece[0])]
-
-
-def _to_pixel_edges(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Centres of border pixels to continuous coordinates; those on the crop's border go to its very edge."""
-    h, w = shape
-    moved = points + 0.5
-    for axis, size in ((0, w), (1, h)):
-        moved[points[:, axis] == 0, axis] = 0
-        moved[points[:, axis] == size - 1, axis] = size
-    return moved
 
 
 def join(pieces: list[np.ndarray]) -> np.ndarray:

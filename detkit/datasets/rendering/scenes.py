@@ -18,9 +18,9 @@ from .household import draw_clock, draw_umbrella
 from .sports import draw_ball, draw_kite
 from .street import draw_post, draw_stop_sign, draw_traffic_light
 
-Drawer = Callable[[np.random.Generator, float, float], Sprite]
+Drawer = Callable[[np.random.Generator, float, float, int], Sprite]
 
-# what can be drawn: drawer(rng, size in pixels, angle in degrees)
+# what can be drawn: drawer(rng, size in pixels, angle in degrees, variant)
 DRAWERS: dict[str, Drawer] = {
     'traffic light': draw_traffic_light,
     'stop sign': draw_stop_sign,
@@ -68,7 +68,7 @@ def populate(
         labels: class index that annotations get, by the drawer's name.
         rng: all choices.
         drawn: how often each class index was drawn before; the rarest that a zone takes comes next,
-            those already in the picture counting double. Updated in place.
+            those already in the picture counting double, in its next look. Updated in place.
         drawers: by the names that the zones use; by default :data:`DRAWERS`.
     """
     drawn = Counter() if drawn is None else drawn
@@ -78,7 +78,15 @@ def populate(
         for step in range(zone.count):
             names = [zone.names[i] for i in rng.permutation(len(zone.names))]
             name = min(names, key=lambda n: drawn[labels[n]] + here[labels[n]])
-            placed = _place(backdrop.image.shape[:2], zone, step, drawers[name], labels[name], layout, rng)
+            placed = _place(
+                backdrop.image.shape[:2],
+                zone,
+                step,
+                partial(drawers[name], variant=drawn[labels[name]]),
+                labels[name],
+                layout,
+                rng,
+            )
             if placed:
                 drawn[labels[name]] += 1
                 here[labels[name]] += 1
@@ -91,7 +99,7 @@ def _place(
     shape: tuple[int, int],
     zone: Zone,
     step: int,
-    drawer: Drawer,
+    drawer: Callable[[np.random.Generator, float, float], Sprite],
     label: int,
     layout: _Layout,
     rng: np.random.Generator,

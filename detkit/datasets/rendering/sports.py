@@ -33,28 +33,26 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def draw_ball(rng: np.random.Generator, size: float, angle: float = 0.0, kind: str | None = None) -> Sprite:
+def draw_ball(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A football, basketball or tennis ball.
 
     Args:
-        rng: chooses the kind, its turn and its colours.
+        rng: chooses its turn and its colours.
         size: diameter in pixels.
         angle: unused rotation in degrees: a ball is turned at random in space.
-        kind: 'football', 'basketball' or 'tennis'; None chooses, a tennis ball where it is small.
+        variant: which of its looks, in turn: a football, a basketball or, where it is small, a tennis ball.
     """
-    chances = [0.45, 0.35, 0.2] if size < 100 else [0.55, 0.45, 0.0]
-    kind = kind or ('football', 'basketball', 'tennis')[rng.choice(3, p=chances)]
+    paint = (_football, _basketball, _tennis if size < 100 else _football, _basketball)[variant % 4]
     canvas = Canvas((-1, -1, 1, 1), size / 2, angle)
     normals = canvas.dome()
     surface = np.stack(normals, -1) @ _random_rotation(rng).T
     pixel = 1.2 / canvas.scale  # one sample, as a distance on the unit ball
     mask = canvas.ellipse(0, 0, 1)
-    paint = {'football': _football, 'basketball': _basketball, 'tennis': _tennis}[kind]
     canvas.paint(mask, paint(rng, surface, pixel))
     canvas.shade(canvas.diffuse(normals, 0.36, 0.86))
     # light thrown back by the ground, and a highlight
     canvas.shade(1 + 0.2 * smoothstep(0.4, 1, normals[1]) * smoothstep(0.9, 0.3, normals[2]))
-    canvas.tint(canvas.gloss(normals, 32), (255, 255, 250), 0.16 if kind == 'tennis' else 0.5)
+    canvas.tint(canvas.gloss(normals, 32), (255, 255, 250), 0.16 if paint is _tennis else 0.5)
     return canvas.finish()
 
 
@@ -97,13 +95,14 @@ _KITE_COLOURS = np.array(
 )
 
 
-def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A diamond kite of four cloths with spars and a tail of bows.
 
     Args:
         rng: chooses colours, proportions and how the tail waves.
         size: length of the sail in pixels; the tail adds two fifths of it.
         angle: rotation in degrees, clockwise; at 0 the nose is up.
+        variant: which of its looks, in turn: four colours or two.
     """
     canvas = Canvas((-1.0, -1.05, 1.0, 1.95), size / 2, angle)
     wide, cross = rng.uniform(0.66, 0.8), rng.uniform(-0.42, -0.25)
@@ -124,7 +123,7 @@ def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0) -> Spri
         bow = [(x - 0.2, y - 0.11), (x, y), (x - 0.2, y + 0.11)], [(x + 0.2, y - 0.11), (x, y), (x + 0.2, y + 0.11)]
         canvas.paint(canvas.polygons(*bow), (first, second, first)[i])
 
-    if rng.random() < 0.5:
+    if variant % 2:
         third, fourth = first, second
     panels = (
         ((top, right, middle), first),

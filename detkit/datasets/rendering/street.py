@@ -35,15 +35,16 @@ def _stop_letters() -> list[np.ndarray]:
     ]
 
 
-def draw_stop_sign(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_stop_sign(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A red octagon with white rim and letters, a little weathered and seen at a slant.
 
     Args:
-        rng: chooses slant, wear and where it glares.
+        rng: chooses wear and where it glares.
         size: height in pixels.
         angle: rotation in degrees, clockwise.
+        variant: which of its looks, in turn: from how far aside it is seen.
     """
-    canvas = Canvas((-1.01, -1.01, 1.01, 1.01), size / 2, angle, (rng.uniform(0.8, 1.0), 1.0))
+    canvas = Canvas((-1.01, -1.01, 1.01, 1.01), size / 2, angle, ((1.0, 0.86, 0.93)[variant % 3], 1.0))
     red = np.float32([196, 28, 36]) * np.float32(rng.uniform(0.9, 1.08))
     canvas.paint(canvas.polygons(_octagon(1.0)), (150, 150, 148))
     canvas.tint(canvas.polygons(_octagon(0.975)), (242, 240, 234))
@@ -60,16 +61,17 @@ def draw_stop_sign(rng: np.random.Generator, size: float, angle: float = 0.0) ->
     return canvas.finish()
 
 
-def draw_traffic_light(rng: np.random.Generator, size: float, angle: float = 0.0) -> Sprite:
+def draw_traffic_light(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
     """A box with three lamps under visors, one of them lit.
 
     Args:
-        rng: chooses the housing's colour and the lit lamp.
+        rng: chooses the lit lamp.
         size: height in pixels.
         angle: rotation in degrees, clockwise.
+        variant: which of its looks, in turn: the housing's colour.
     """
     canvas = Canvas((-0.5, -1.02, 0.5, 1.02), size / 2, angle)
-    housing = np.array([(38, 42, 40), (28, 50, 40), (212, 166, 30)][rng.choice(3, p=[0.45, 0.25, 0.3])], np.float32)
+    housing = np.array([(38, 42, 40), (212, 166, 30), (28, 50, 40)][variant % 3], np.float32)
     body = canvas.box(0, 0, 0.45, 1.0, 0.1)
     canvas.paint(body, housing)
     canvas.shade(1.16 - 0.3 * smoothstep(-0.45, 0.45, canvas.x) + 0.25 * smoothstep(-0.38, -0.44, canvas.x))
