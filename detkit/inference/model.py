@@ -55,9 +55,7 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
                           f'trained on {len(classes)} ({_shorten(classes)}); use the config it was trained with, which '
                           f'lies beside it in its run folder')
     model = MODELS.build(model_cfg)
-    if content is None:
-        model.init_weights()
-    else:
+    if content is not None:
         _load(model, content['state_dict'], str(checkpoint))
     model.eval()
     if fuse:

@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detkit.utils.errors import DataError
+from detkit.visualization import plot_curves, read_results
+
+CSV = """epoch, time,train/box,train/seg,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP50,metrics/coco/bbox_mAP_s,lr/weight
+1,3.0,2.5,4.0,,,,0.01
+2,6.0,2.0,3.0,0.1,0.2,-1,0.008
+2,6.1,1.9,2.9,0.15,0.25,-1,0.008
+3,9.0,1.5,nan,,,,0.006
+"""
+
+
+def test_reads_csv(tmp_path: Path):
+    (tmp_path / 'results.csv').write_text(CSV)
+    curves = read_results(tmp_path / 'results.csv')
+    assert curves['train/box'][0].tolist() == [1, 2, 3] and curves['train/box'][1].tolist() == [2.5, 1.9, 1.5]
+    assert curves['train/seg'][0].tolist() == [1, 2]
+    assert curves['metrics/coco/bbox_mAP50'][1].tolist() == [.25]
+    assert 'time' in curves and 'epoch' not in curves
+
+
+def test_reads_json_lines(tmp_path: Path):
+    rows = [{'step': 1, 'train/box': 2., 'note': 'x'}, {'step': 2, 'train/box': 1.}, {'hello': 3}]
+    (tmp_path / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
+    curves = read_results(tmp_path / 'scalars.json')
+    assert {name: y.tolist() for name, (_, y) in curves.items()} == {'train/box': [2., 1.]}
+
+
+def test_missing_file(tmp_path: Path):
+    with pytest.raises(DataError, match='does not exist'):
+        read_results(tmp_path / 'results.csv')
+
+
+def test_plot(tmp_path: Path):
+    (tmp_path / 'results.csv').write_text(CSV)
+    state = np.random.get_state()[1].copy()
+    # box, seg, box average precision, learning rate
+    assert plot_curves(read_results(tmp_path / 'results.csv'), tmp_path / 'results.png') == 4
+    picture = cv2.imread(str(tmp_path / 'results.png'))
+    assert picture.shape[1] > 1000 and picture.std() > 5
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_unknown_columns_do_no_harm(tmp_path: Path):
+    assert plot_curves({'a': (np.arange(3), np.arange(3.))}, tmp_path / 'none.png') == 0
+    assert not (tmp_path / 'none.png').exists()
+    many = {f'lr/group{i}': (np.arange(30), np.full(30, i / 100)) for i in range(9)}
+    many['metrics/accuracy'] = np.arange(3), np.array([.1, .2, .3])
+    many['metrics/coco/bbox_mAP'] = np.arange(2), np.array([-1., -1.])
+    assert plot_curves(many, tmp_path / 'some.png') == 2
