@@ -1,0 +1,27 @@
+"""What a run has whatever it trains: where it starts, its seed, and its hooks (a schedule adds those of its recipe).
+
+``--cfg-options`` reaches all of it, e.g. ``randomness.seed=1 default_hooks.time_limit.hours=2``; a hook that is set to None
+is left out.
+"""
+
+default_scope = 'detkit'
+
+work_dir = None  # work_dirs/<config name>, with -2, -3, ... behind it where that exists
+load_from = None  # a checkpoint to fine-tune from
+resume = False  # True: the newest intact checkpoint in work_dir; or a checkpoint's path
+device = None  # the accelerator, if there is one
+launcher = 'none'
+log_level = 'INFO'
+
+randomness = dict(seed=0, deterministic=False)
+env_cfg = dict(backend=None, timeout=1800, cudnn_benchmark=False)
+
+default_hooks = dict(
+    time_limit=dict(type='TimeLimitHook', hours=None),
+    skipped=dict(type='SkippedHook', max_skipped=None),
+    scalars=dict(type='ScalarLogHook'),
+    console=dict(type='ConsoleHook'),
+    checkpoint=dict(type='CheckpointHook', interval_iters=None, save_period=None, strip_best=True),
+    pictures=dict(type='RunPicturesHook'),
+)
+custom_hooks = []

@@ -1,0 +1,54 @@
+"""Which number format a training step computes in."""
+
+import functools
+import platform
+from pathlib import Path
+
+import torch
+
+from detkit.utils.errors import ConfigError
+
+AMP_CHOICES = (True, False, 'bf16', 'fp16')
+
+
+@functools.lru_cache(maxsize=1)
+def cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AVX-512 BF16, AMX, or Arm's BF16 extension).
+
+    PyTorch runs bfloat16 on other processors too, by converting back and forth, which is slower than float32.
+    """
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.exists():
+        wanted = {'avx512_bf16', 'amx_bf16'} if platform.machine() in ('x86_64', 'AMD64') else {'bf16'}
+        for line in cpuinfo.read_text(errors='replace').splitlines():
+            if line.lower().startswith(('flags', 'features')):
+                return bool(wanted & set(line.split(':', 1)[1].split()))
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')  # private, and absent from older releases
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+
+
+def resolve_amp(amp: bool | str, device: torch.device) -> torch.dtype | None:
+    """The dtype of autocast for a config's ``amp`` key; None for plain float32.
+
+    ``True`` takes the fastest safe format of the device: bf16 where it is native, else fp16 on a GPU and float32 on a
+    CPU. A name forces that format.
+
+    Raises:
+        ConfigError: the value is none of ``AMP_CHOICES``, or fp16 is asked for on a CPU.
+    """
+    if amp not in AMP_CHOICES:
+        raise ConfigError(f"optim_wrapper.amp is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
+    if amp is False:
+        return None
+    if amp == 'fp16':
+        if device.type == 'cpu':
+            raise ConfigError("optim_wrapper.amp='fp16' needs a GPU; use 'bf16' or True on a CPU.")
+        return torch.float16
+    if amp == 'bf16':
+        return torch.bfloat16
+    if device.type == 'cpu':
+        return torch.bfloat16 if cpu_has_bf16() else None
+    if device.type == 'cuda':
+        native = torch.cuda.get_device_capability(device)[0] >= 8
+        return torch.bfloat16 if native else torch.float16
+    return None

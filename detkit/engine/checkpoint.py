@@ -1,0 +1,115 @@
+"""Checkpoint files: plain types and tensors, written whole or not at all, read without running code."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from detkit.utils.errors import CheckpointError
+
+FORMAT = 'detkit'
+FORMAT_VERSION = 1
+_PLAIN = (str, int, float, bool, bytes, type(None), torch.Size, torch.dtype)
+
+
+def check_plain(value: Any, where: str = 'checkpoint') -> None:
+    """Raise ``TypeError`` naming the place of anything that ``torch.load(weights_only=True)`` would refuse."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_plain(item, f'{where}[{key!r}]')
+    elif isinstance(value, list | tuple):
+        # A generator's state is hundreds of ints: looking at the types at once is fast.
+        if not all(type(item) in (int, float, str) for item in value):
+            for i, item in enumerate(value):
+                check_plain(item, f'{where}[{i}]')
+    elif type(value) is not torch.Tensor and type(value) not in _PLAIN:
+        raise TypeError(f'{where} is a {type(value).__name__}; a checkpoint holds plain types and tensors only')
+
+
+def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write ``checkpoint`` so that ``path`` is at every moment either the old file or the whole new one.
+
+    Raises:
+        TypeError: something in it is neither a plain type nor a tensor.
+    """
+    path = Path(path)
+    check_plain(checkpoint)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    with open(temporary, 'wb') as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == 'posix':
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the rename itself must survive a power cut
+        finally:
+            os.close(directory)
+
+
+def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
+    """Read a detkit checkpoint onto the CPU.
+
+    Args:
+        path: the file.
+        mmap: read tensors only when they are touched; for a look at ``meta``.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or not detkit's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = 'is a folder' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'Checkpoint {path} {kind}; give the path of a .pth file such as '
+                              'work_dirs/<run>/best.pth.')
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f'Checkpoint {path} is truncated or is no checkpoint at all '
+                              f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '
+                              'or copy the file again.')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'Checkpoint {path} is foreign: it holds more than tensors and plain types, and is not '
+                              'loaded, because that could run code. Weights of other projects must be converted to '
+                              'detkit first.') from error
+    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f'Checkpoint {path} cannot be read ({error}). It is damaged: take another one, such as '
+                              'best.pth of the same folder.') from error
+    if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict)
+            and checkpoint['meta'].get('format') == FORMAT and 'state_dict' in checkpoint):
+        raise CheckpointError(f'Checkpoint {path} was not written by detkit (its meta data is missing). '
+                              'Weights of other projects must be converted to detkit first.')
+    version = checkpoint['meta'].get('format_version', 0)
+    if version > FORMAT_VERSION:
+        raise CheckpointError(f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: '
+                              'update detkit.')
+    return checkpoint
+
+
+def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | None, list[str]]:
+    """The checkpoint of ``folder`` that is furthest in training, among those that are intact.
+
+    Returns:
+        ``(checkpoint, path, notes)``; the first two are None when there is none. ``notes`` are sentences on files that
+        were passed over because they are damaged.
+    """
+    notes, found = [], []
+    for path in sorted(Path(folder).glob('*.pth')):
+        try:
+            checkpoint = load_checkpoint(path, mmap=True)
+        except CheckpointError as error:
+            notes.append(str(error))
+            continue
+        if 'loop' in checkpoint:
+            position = checkpoint['meta']['epoch'], checkpoint['meta']['iter'], path.name == 'last.pth'
+            found.append((position, path))
+    for _, path in sorted(found, reverse=True):
+        try:
+            return load_checkpoint(path), path, notes
+        except CheckpointError as error:
+            notes.append(str(error))
+    return None, None, notes

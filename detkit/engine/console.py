@@ -1,0 +1,118 @@
+"""What a person sees of a run: a few lines, then one line an epoch. The log file gets it all."""
+
+import logging
+import sys
+import time
+from typing import Any
+
+from mmengine.dist import is_main_process
+
+
+class Console:
+    """Lines and progress bars on the main process's terminal; every line also goes to the log.
+
+    Where the output is no terminal a bar is one line, printed when it is done.
+
+    Args:
+        logger: of the run.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+        self.is_terminal = sys.stdout.isatty()
+        self._bar: _Bar | None = None
+
+    def line(self, text: str) -> None:
+        """Show and log a line."""
+        self.logger.info(text)
+        self.show(text)
+
+    def show(self, text: str) -> None:
+        """Show a line without logging it."""
+        if not is_main_process():
+            return
+        if self._bar is not None:
+            self._bar.print(text)
+        else:
+            print(text, flush=True)
+
+    def start_bar(self, title: str, total: int, done: int = 0) -> None:
+        """Begin a progress bar over ``total`` steps."""
+        if is_main_process() and self.is_terminal:
+            self._bar = _Bar(title, total, done)
+
+    def update_bar(self, done: int, text: str) -> None:
+        """Say how far it is; drawn a few times a second at most."""
+        if self._bar is not None:
+            self._bar.update(done, text)
+
+    @property
+    def wants_update(self) -> bool:
+        """Whether a bar would be redrawn now; spares making the text."""
+        return self._bar is not None and self._bar.due
+
+    def end_bar(self, title: str, text: str) -> None:
+        """Leave the bar's last line, and log it."""
+        self.logger.info(f'{title} {text}')
+        if self._bar is not None:
+            self._bar.end(text)
+            self._bar = None
+        elif is_main_process():
+            print(f'{title} {text}', flush=True)
+
+    def close(self) -> None:
+        """Take an unfinished bar down, as after an error."""
+        if self._bar is not None:
+            self._bar.progress.stop()
+            self._bar = None
+
+
+class _Bar:
+    """A progress bar drawn by rich, from the calling thread only."""
+
+    interval = 0.25
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self.progress = Progress(
+            TextColumn('{task.description}'), BarColumn(bar_width=16), MofNCompleteColumn(),
+            TextColumn('{task.fields[text]}'), auto_refresh=False)
+        self.progress.start()
+        self.task = self.progress.add_task(title, total=total, completed=done, text='')
+        self._drawn = 0.0
+
+    @property
+    def due(self) -> bool:
+        return time.perf_counter() - self._drawn > self.interval
+
+    def update(self, done: int, text: str, force: bool = False) -> None:
+        if force or self.due:
+            self._drawn = time.perf_counter()
+            self.progress.update(self.task, completed=done, text=text, refresh=True)
+
+    def print(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False)
+
+    def end(self, text: str) -> None:
+        total: Any = self.progress.tasks[0].total
+        self.update(int(total), text, force=True)
+        self.progress.stop()
+
+
+class ConsoleHandler(logging.Handler):
+    """Shows warnings of the run's own logger without breaking a progress bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.show(f'{record.levelname.lower()}: {record.getMessage()}')
+
+
+def duration_text(seconds: float) -> str:
+    """``75`` -> ``1:15``, ``3700`` -> ``1:01:40``."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'

@@ -1,0 +1,23 @@
+"""One number that says how good a validation was."""
+
+from collections.abc import Mapping
+
+# Share of average precision at IoU .5 and of the mean over .5 … .95.
+_WEIGHTS = {'mAP50': 0.1, 'mAP': 0.9}
+
+
+def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
+    """``.1 mAP50 + .9 mAP``, summed over boxes and masks, or the metric named ``key``.
+
+    Args:
+        metrics: what a validation returned, such as ``{'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, …}``.
+        key: 'fitness' for the sum, or the name of a metric.
+
+    Returns:
+        None when the metrics hold nothing to judge by. COCO's -1 (no object to find) counts as 0.
+    """
+    if key != 'fitness':
+        return float(metrics[key]) if key in metrics else None
+    parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
+             for suffix, weight in _WEIGHTS.items() if name.rsplit('_', 1)[-1] == suffix]
+    return sum(parts) if parts else None

@@ -1,0 +1,47 @@
+"""Parts of a model that do not train."""
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from detkit.utils.errors import ConfigError, nearest
+
+
+def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Module]:
+    """Stop the gradients of parts of ``model``.
+
+    Args:
+        model: the model, not wrapped.
+        freeze: prefixes of module names, such as ``['backbone', 'neck.0']``; or a number, the first children of the
+            backbone (the stem is the first, each stage is one more).
+
+    Returns:
+        Their normalisation layers, whose statistics ``hold_statistics`` keeps still.
+
+    Raises:
+        ConfigError: a prefix names no module, or the backbone has fewer parts.
+    """
+    if isinstance(freeze, int):
+        backbone = getattr(model, 'backbone', nn.Module())
+        children = [f'backbone.{name}' for name, _ in backbone.named_children()]
+        if freeze > len(children):
+            raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(children)} parts.')
+        prefixes = children[:freeze]
+    else:
+        prefixes = list(freeze)
+    modules = dict(model.named_modules())
+    frozen: list[nn.Module] = []
+    for prefix in prefixes:
+        if prefix not in modules:
+            raise ConfigError(f'train_cfg.freeze names {prefix!r}, which is no module of the model.'
+                              f'{nearest(prefix, modules)}')
+        modules[prefix].requires_grad_(False)
+        frozen += [module for module in modules[prefix].modules() if isinstance(module, _BatchNorm)]
+    return frozen
+
+
+def hold_statistics(layers: Sequence[nn.Module]) -> None:
+    """Put normalisation layers into evaluation mode; to be called after each ``model.train()``."""
+    for layer in layers:
+        layer.eval()

@@ -1,0 +1,12 @@
+"""Hooks: what happens beside the training step."""
+
+from .checkpoint_hook import CheckpointHook
+from .close_mosaic_hook import CloseMosaicHook
+from .console_hook import ConsoleHook
+from .ema_hook import EMAHook
+from .scalar_log_hook import ScalarLogHook
+from .skipped_hook import SkippedHook
+from .stop_hooks import EarlyStoppingHook, TimeLimitHook
+
+__all__ = ['CheckpointHook', 'CloseMosaicHook', 'ConsoleHook', 'EMAHook', 'EarlyStoppingHook', 'ScalarLogHook',
+           'SkippedHook', 'TimeLimitHook']

@@ -1,0 +1,41 @@
+"""The last epochs without mosaic."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from detkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CloseMosaicHook(Hook):
+    """Turns off the transforms that put several images together for the last epochs.
+
+    It sets ``until_epoch`` of every transform that has it, before any worker starts. A transform compares it with its
+    sample's epoch, so that nothing depends on when workers are started or on where a run is resumed.
+
+    Args:
+        num_epochs: number of epochs without; 0 for none.
+    """
+
+    def __init__(self, num_epochs: int = 10) -> None:
+        self.num_epochs = num_epochs
+
+    def before_train(self, runner: Any) -> None:
+        if self.num_epochs <= 0:
+            return
+        until = max(runner.train_loop.max_epochs - self.num_epochs, 0)
+        for transform in transforms_of(runner.train_loop.dataloader.dataset):
+            if hasattr(transform, 'until_epoch'):
+                transform.until_epoch = until
+
+
+def transforms_of(dataset: Any) -> Iterator[Any]:
+    """The transforms of a data set and of all that it wraps."""
+    pipeline = getattr(dataset, 'transforms', None)
+    if isinstance(pipeline, list | tuple):
+        yield from pipeline
+    for inner in [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]:
+        if inner is not None:
+            yield from transforms_of(inner)

@@ -1,0 +1,107 @@
+"""The lines a person reads while a model trains."""
+
+import time
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+
+from detkit.engine.complexity import count_flops, count_parameters
+from detkit.engine.console import duration_text
+from detkit.engine.environment import device_text
+from detkit.engine.training_state import unwrap
+from detkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ConsoleHook(Hook):
+    """Says what is trained, on what and where; then shows a bar an epoch, and a line a validation."""
+
+    priority = 'LOW'
+
+    def __init__(self) -> None:
+        self._introduced = False
+        self._epoch_began = self._epoch_first = 0.0
+        self._images = 0
+        self._train_began = 0.0
+        self._first_position = 0.0
+
+    def before_train(self, runner: Any) -> None:
+        loop, console, wrapper = runner.train_loop, runner.console, runner.optim_wrapper
+        dataset = loop.dataloader.dataset
+        text = f'data     train {len(dataset)} images in {loop.epoch_length} iterations, {len(runner.classes)} classes'
+        if runner.val_loop is not None:
+            text += f'; val {len(runner.val_loop.dataloader.dataset)} images'
+        console.line(text)
+        batch_size = runner.batch_size
+        optimizer = wrapper.optimizer
+        console.line(
+            f'optim    {type(optimizer).__name__}, lr {optimizer.param_groups[0]["initial_lr"]:g}, weight decay '
+            f'{optimizer.param_groups[0]["weight_decay"]:g}, batch {batch_size}'
+            + (f' × {wrapper.accumulate} accumulated' if wrapper.accumulate > 1 else '')
+            + f', {loop.max_epochs} epochs, seed {runner.seed}')
+        workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
+        console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{workers}')
+        if loop.finished:
+            console.line(f'training is complete ({loop.epoch} epochs); raise train_cfg.max_epochs to go on')
+        self._train_began = time.perf_counter()
+        self._first_position = loop.epoch + loop.batch / loop.epoch_length
+
+    def before_train_epoch(self, runner: Any) -> None:
+        loop = runner.train_loop
+        self._epoch_began = time.perf_counter()
+        self._images = 0
+        if self._introduced:
+            runner.console.start_bar(self._title(runner), loop.epoch_length, loop.batch)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if self._introduced:
+            return
+        self._introduced = True
+        size = tuple(data_batch['inputs'].shape[-2:])
+        model = unwrap(runner.model)
+        flops = count_flops(model, size)
+        cost = f', {flops / 1e9:.1f} GFLOPs at {size[1]}x{size[0]}' if flops else ''
+        runner.console.line(f'model    {type(model).__name__}, {count_parameters(model):,} parameters{cost}')
+        runner.console.start_bar(self._title(runner), runner.train_loop.epoch_length, batch_idx)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self._images += len(data_batch['inputs']) * get_world_size()
+        if runner.console.wants_update:
+            runner.console.update_bar(batch_idx + 1, self._text(runner, batch_idx + 1))
+
+    def after_train_epoch(self, runner: Any) -> None:
+        runner.console.end_bar(self._title(runner), self._text(runner, runner.train_loop.batch))
+
+    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+        if metrics:
+            runner.console.line(f'     val {metrics_text(metrics)}{"  (best)" if improved else ""}')
+        if runner.train_loop.stop_reason:
+            runner.console.line(f'stopped  {runner.train_loop.stop_reason}')
+
+    def after_train(self, runner: Any) -> None:
+        loop = runner.train_loop
+        runner.console.line(f'trained  {loop.epoch} epochs in {duration_text(loop.elapsed)}')
+
+    @staticmethod
+    def _title(runner: Any) -> str:
+        width = len(str(runner.train_loop.max_epochs))
+        return f'{runner.train_loop.epoch + 1:>{width}}/{runner.train_loop.max_epochs}'
+
+    def _text(self, runner: Any, done: int) -> str:
+        loop = runner.train_loop
+        now = time.perf_counter()
+        losses = ' '.join(f'{name} {value:.4g}' for name, value in loop.losses.means().items())
+        speed = self._images / max(now - self._epoch_began, 1e-9)
+        # Validations and saving are part of the time an epoch takes, once there has been one.
+        position = loop.epoch + done / loop.epoch_length
+        seconds_an_epoch = (now - self._train_began) / max(position - self._first_position, 1e-9)
+        remaining = (loop.max_epochs - position) * seconds_an_epoch
+        return f'{losses}  lr {runner.learning_rates()[0]:.2e}  {speed:.1f} img/s  ETA {duration_text(remaining)}'
+
+
+def metrics_text(metrics: dict[str, float]) -> str:
+    """The average precisions among ``metrics``, or whatever else there is, on one line."""
+    shown = {name.rsplit('/', 1)[-1].replace('_', ' '): value for name, value in metrics.items()
+             if name.rsplit('_', 1)[-1] in ('mAP', 'mAP50')} or dict(list(metrics.items())[:6])
+    return '  '.join(f'{name} {float(value):.3f}' for name, value in shown.items())

@@ -1,0 +1,106 @@
+"""Figures of a run in files: ``scalars.json`` and ``results.csv``."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from detkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ScalarLogHook(Hook):
+    """Writes ``scalars.json`` and ``results.csv``.
+
+    The first has JSON lines, of training every ``interval`` iterations and of each validation. The second has a row an
+    epoch: epoch, time (s), mean training losses, learning rate of each parameter group, and the metrics where the epoch
+    was validated. A resumed run drops what was written after its checkpoint, so that the
+    files read as if it had never stopped.
+
+    Args:
+        interval: iterations between two lines of ``scalars.json``; None for the loop's ``log_interval``.
+    """
+
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, interval: int | None = None) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Any) -> None:
+        if runner.resumed and is_main_process():
+            loop = runner.train_loop
+            _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
+            _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= loop.epoch)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        loop = runner.train_loop
+        if (loop.iter + 1) % (self.interval or loop.log_interval):
+            return
+        loop.losses.read()
+        if not is_main_process():
+            return
+        row: dict[str, Any] = {'epoch': loop.epoch + 1, 'iter': loop.iter + 1, 'time': round(loop.elapsed, 2)}
+        row.update({f'lr/pg{i}': lr for i, lr in enumerate(runner.learning_rates())})
+        row.update({f'train/{name}': value for name, value in loop.losses.latest.items()})
+        if runner.optim_wrapper.grad_norm is not None:
+            row['grad_norm'] = float(runner.optim_wrapper.grad_norm)
+        if runner.device.type == 'cuda':
+            row['memory_mib'] = torch.cuda.max_memory_allocated(runner.device) >> 20
+        self._append(runner, row)
+
+    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+        if not is_main_process():
+            return
+        loop = runner.train_loop
+        if metrics:
+            self._append(runner, {'epoch': loop.epoch, 'iter': loop.iter, 'time': round(loop.elapsed, 2), **metrics})
+        row: dict[str, Any] = {'epoch': loop.epoch, 'time': f'{loop.elapsed:.2f}'}
+        row.update({f'train/{name}': f'{value:.5g}' for name, value in loop.losses.means().items()})
+        row.update({f'lr/pg{i}': f'{lr:.6g}' for i, lr in enumerate(runner.learning_rates())})
+        row.update({f'metrics/{name}': f'{float(value):.5g}' for name, value in (metrics or {}).items()})
+        _append_row(self._csv(runner), row)
+
+    def _append(self, runner: Any, row: dict[str, Any]) -> None:
+        with open(self._json(runner), 'a') as file:
+            file.write(json.dumps(row) + '\n')
+        runner.visualizer.add_scalars({key: value for key, value in row.items() if isinstance(value, int | float)},
+                                      step=row['iter'])
+
+    @staticmethod
+    def _json(runner: Any) -> Path:
+        return Path(runner.work_dir) / 'scalars.json'
+
+    @staticmethod
+    def _csv(runner: Any) -> Path:
+        return Path(runner.work_dir) / 'results.csv'
+
+
+def _keep_lines(path: Path, wanted: Any) -> None:
+    if path.exists():
+        # A line without its end was being written when the run was killed.
+        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith('\n')]
+        path.write_text(''.join(line for line in lines if wanted(line)))
+
+
+def _append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add ``row``; columns that the file lacks, such as metrics at the first validation, are added to all its rows."""
+    rows: list[dict[str, Any]] = []
+    columns = list(row)
+    if path.exists():
+        with open(path, newline='') as file:
+            reader = csv.DictReader(file)
+            known = list(reader.fieldnames or [])
+            if set(row) <= set(known):
+                with open(path, 'a', newline='') as out:
+                    csv.DictWriter(out, known, restval='').writerow(row)
+                return
+            rows = list(reader)
+            columns = known + [name for name in columns if name not in known]
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, columns, restval='')
+        writer.writeheader()
+        writer.writerows([*rows, row])

@@ -1,0 +1,57 @@
+"""Ends of training before the last epoch."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from detkit.engine.console import duration_text
+from detkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(Hook):
+    """Stops when the best fitness is ``patience`` epochs old.
+
+    Args:
+        patience: in epochs; None for never.
+    """
+
+    def __init__(self, patience: int | None = 100) -> None:
+        self.patience = patience
+
+    def before_train(self, runner: Any) -> None:
+        self._check(runner)  # a run that had stopped so is not trained on when it is resumed
+
+    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+        if metrics is not None:
+            self._check(runner)
+
+    def _check(self, runner: Any) -> None:
+        loop = runner.train_loop
+        if self.patience and loop.best_epoch and loop.epoch - loop.best_epoch >= self.patience:
+            loop.stop(f'no better fitness for {loop.epoch - loop.best_epoch} epochs; the best was epoch '
+                      f'{loop.best_epoch}')
+
+
+@HOOKS.register_module()
+class TimeLimitHook(Hook):
+    """Stops after the epoch in which a time limit is reached; time before a resume counts.
+
+    Args:
+        hours: the limit; None for none.
+    """
+
+    def __init__(self, hours: float | None = None) -> None:
+        self.hours = hours
+
+    def before_train(self, runner: Any) -> None:
+        self._check(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._check(runner)
+
+    def _check(self, runner: Any) -> None:
+        # One process decides: clocks differ, and all must stop at the same epoch.
+        elapsed = runner.agree(runner.train_loop.elapsed)
+        if self.hours and elapsed >= self.hours * 3600:
+            runner.train_loop.stop(f'the time limit of {self.hours:g} h is reached after {duration_text(elapsed)}')

@@ -1,0 +1,81 @@
+"""Losses on their way from the device to the log: kept where they are, read in blocks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit.utils.errors import DetkitError
+
+
+class NonFiniteLossError(DetkitError):
+    """A loss or gradient became infinite or not a number."""
+
+
+class LossLog:
+    """Collects the losses of each step, and reads them from the device only when asked.
+
+    A loss is divided by the images of its batch, as people compare it.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sums: list[float] = []
+        self.count = 0
+        self.latest: dict[str, float] = {}
+        self._waiting: list[tuple[int, list[str], Tensor]] = []
+
+    def add(self, iteration: int, losses: Mapping[str, Tensor], batch_size: int, images: list[str],
+            grad_norm: Tensor | None = None) -> None:
+        """Keep a step's losses; ``grad_norm`` is only looked at to see that it is finite."""
+        names = [name for name in losses if 'loss' in name and name != 'loss']
+        self.names = names or ['loss']
+        values = [losses[name].detach().float() / batch_size for name in self.names]
+        values.append(values[0].new_zeros(()) if grad_norm is None else grad_norm.float())
+        self._waiting.append((iteration, images, torch.stack(values)))
+
+    def read(self) -> None:
+        """Fetch what waits.
+
+        Raises:
+            NonFiniteLossError: names the iteration, the loss and the images.
+        """
+        if not self._waiting:
+            return
+        rows = torch.stack([values for _, _, values in self._waiting]).tolist()
+        waiting, self._waiting = self._waiting, []
+        for (iteration, images, _), row in zip(waiting, rows, strict=True):
+            bad = [name for name, value in zip([*self.names, 'gradient norm'], row, strict=True)
+                   if value != value or abs(value) == float('inf')]
+            if bad:
+                raise NonFiniteLossError(
+                    f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
+                    f'{", ".join(images) or "unknown"}. Look at their labels, lower the learning rate, or train with '
+                    'optim_wrapper.amp=False; last.pth is from before.')
+            if len(self.sums) != len(row) - 1:
+                self.sums, self.count = [0.0] * (len(row) - 1), 0
+            self.sums = [total + value for total, value in zip(self.sums, row[:-1], strict=True)]
+            self.count += 1
+            self.latest = {short_name(name): value for name, value in zip(self.names, row[:-1], strict=True)}
+
+    def means(self) -> dict[str, float]:
+        """Of the epoch so far, as far as read."""
+        count = max(self.count, 1)
+        return {short_name(name): total / count for name, total in zip(self.names, self.sums, strict=False)}
+
+    def reset(self) -> None:
+        """Start a new epoch."""
+        self.sums, self.count = [], 0
+
+    def state_dict(self) -> dict[str, Any]:
+        self.read()
+        return {'names': list(self.names), 'sums': list(self.sums), 'count': self.count}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.names, self.sums, self.count = list(state_dict['names']), list(state_dict['sums']), state_dict['count']
+
+
+def short_name(name: str) -> str:
+    """``loss_box`` -> ``box``."""
+    return name.removeprefix('loss_') or name

@@ -1,0 +1,130 @@
+"""From an optimiser's config to an optimiser: the choice ``auto``, accumulation, parameter groups."""
+
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from detkit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from detkit.utils.errors import ConfigError, nearest
+
+# Optimisers with kernels that update a whole tensor in one pass.
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+
+
+@OPTIMIZERS.register_module(name='auto')
+class AutoOptimizer:
+    """Stands in a config for 'pick one': SGD for long runs, AdamW for short ones. Never built itself.
+
+    Args:
+        momentum: of SGD.
+        weight_decay: of either.
+    """
+
+    def __init__(self, params: Any, momentum: float = 0.937, weight_decay: float = 5e-4) -> None:
+        raise TypeError("optimizer 'auto' must be resolved before it is built, see resolve_optimizer")
+
+    @staticmethod
+    def resolve(momentum: float = 0.937, weight_decay: float = 5e-4, *, num_steps: float, num_classes: int) -> dict:
+        """More than 10,000 steps: SGD; else AdamW with a rate that falls with the number of classes."""
+        if num_steps > 10_000:
+            return dict(type='SGD', lr=0.01, momentum=momentum, nesterov=True, weight_decay=weight_decay)
+        lr = round(0.002 * 5 / (4 + num_classes), 6)
+        return dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+
+
+def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_classes: int) -> dict[str, Any]:
+    """Fill in what depends on the run: ``accumulate``, the scaled weight decay, and what ``auto`` stands for.
+
+    Args:
+        cfg: an ``optim_wrapper`` config.
+        batch_size: images of one iteration, over all processes.
+        num_iters: iterations of the whole run.
+        num_classes: of the data.
+    """
+    cfg = {**cfg, 'optimizer': dict(cfg['optimizer'])}
+    nominal, accumulate = cfg.get('nominal_batch_size'), cfg.get('accumulate')
+    if accumulate is None:
+        accumulate = max(round(nominal / batch_size), 1) if nominal else 1
+    cfg['accumulate'] = accumulate
+    optimizer = cfg['optimizer']
+    if optimizer['type'] == 'auto':
+        options = {key: value for key, value in optimizer.items() if key != 'type'}
+        num_steps = num_iters / accumulate
+        optimizer = cfg['optimizer'] = AutoOptimizer.resolve(**options, num_steps=num_steps, num_classes=num_classes)
+    if nominal and 'weight_decay' in optimizer:
+        optimizer['weight_decay'] *= batch_size * accumulate / nominal
+    return cfg
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupOptimConstructor:
+    """Builds an optimiser over three groups: weights (decayed), normalisation weights and biases (neither decayed).
+
+    Frozen parameters are left out. Where a name starts with a key of ``lr_mult``, the groups are split and its learning
+    rate multiplied: ``paramwise_cfg=dict(lr_mult={'backbone': 0.1})``.
+
+    Args:
+        optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.
+        paramwise_cfg: ``lr_mult``, or None.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        paramwise_cfg = dict(paramwise_cfg or {})
+        self.lr_mult: dict[str, float] = paramwise_cfg.pop('lr_mult', {})
+        for key in paramwise_cfg:
+            raise ConfigError(f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult.'
+                              f'{nearest(key, ["lr_mult"])}')
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = model.module if is_model_wrapper(model) else model
+        cfg = dict(self.optim_wrapper_cfg)
+        optimizer_cfg = dict(cfg.pop('optimizer'))
+        groups = self.param_groups(model, optimizer_cfg.get('lr'))
+        if not groups:
+            raise ConfigError('every parameter of the model is frozen, so there is nothing to train; '
+                              'shorten train_cfg.freeze.')
+        optimizer_class = OPTIMIZERS.get(optimizer_cfg['type'])
+        if optimizer_class in _FUSED and 'fused' not in optimizer_cfg and _fused_works(groups):
+            optimizer_cfg['fused'] = True
+        optimizer = OPTIMIZERS.build({**optimizer_cfg, 'params': groups})
+        for group in optimizer.param_groups:
+            group.setdefault('initial_lr', group['lr'])
+        cfg.setdefault('type', 'SumOptimWrapper')
+        return OPTIM_WRAPPERS.build({**cfg, 'optimizer': optimizer})
+
+    def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
+        """Groups named ``weight``, ``norm``, ``bias``, with the prefix of ``lr_mult`` in front where one applies."""
+        norms = tuple(value for key, value in vars(nn).items() if 'Norm' in key and isinstance(value, type))
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for module_name, module in model.named_modules():
+            for name, param in module.named_parameters(recurse=False):
+                if not param.requires_grad:
+                    continue
+                full_name = f'{module_name}.{name}' if module_name else name
+                kind = 'bias' if 'bias' in name else 'norm' if isinstance(module, norms) else 'weight'
+                prefix = max((p for p in self.lr_mult if full_name.startswith(p)), key=len, default='')
+                if (prefix, kind) not in groups:
+                    group: dict[str, Any] = {'name': f'{prefix}.{kind}' if prefix else kind, 'params': []}
+                    if kind != 'weight':
+                        group['weight_decay'] = 0.0
+                    if prefix and lr is not None:
+                        group['lr'] = lr * self.lr_mult[prefix]
+                    groups[prefix, kind] = group
+                group = groups[prefix, kind]
+                if not any(param is other for other in group['params']):
+                    group['params'].append(param)
+        order = {'weight': 0, 'norm': 1, 'bias': 2}
+        return [groups[key] for key in sorted(groups, key=lambda key: (key[0], order[key[1]]))]
+
+
+def _fused_works(groups: list[dict[str, Any]]) -> bool:
+    """Whether this release has fused kernels for all parameters (CPUs: from PyTorch 2.4)."""
+    release = tuple(int(part) for part in torch.__version__.split('+')[0].split('.')[:2])
+    params = [param for group in groups for param in group['params']]
+    devices = {param.device.type for param in params}
+    return all(param.is_floating_point() for param in params) and (
+        devices == {'cuda'} or (devices == {'cpu'} and release >= (2, 4)))

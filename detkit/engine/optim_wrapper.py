@@ -1,0 +1,140 @@
+"""One training step's way from a loss to new weights: mixed precision, summed gradients, clipping."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from detkit.engine.amp import resolve_amp
+from detkit.registry import OPTIM_WRAPPERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class SumOptimWrapper(OptimWrapper):
+    """Sums the gradients of ``accumulate`` batches, clips their norm, and steps; nothing waits for the device.
+
+    Losses here are sums over a batch (each detector loss is × batch size), so gradients are summed over accumulated
+    batches and over processes, and a step means the same however the images were divided.
+
+    Args:
+        optimizer: built by the constructor from a config; ``dict(type='auto')`` picks optimiser and learning rate.
+        nominal_batch_size: accumulate until this many images, ``max(round(nominal / batch), 1)`` batches; weight decay
+            is scaled by what the rounding leaves. None: step after each batch.
+        accumulate: number of batches a step, instead of what ``nominal_batch_size`` gives.
+        amp: True, False, 'bf16' or 'fp16', see ``detkit.engine.amp``.
+        clip_grad_norm: largest norm of all gradients together, None for no limit.
+        reduction: 'sum' or 'mean' over processes.
+
+    Attributes:
+        current_accumulate: batches a step at this iteration; the schedule sets it.
+        pending: batches whose gradients wait for a step.
+        num_steps: steps taken.
+        stepped: whether the last ``update_params`` stepped.
+        grad_norm: norm before clipping at the last step, on the device.
+    """
+
+    def __init__(self, optimizer: Optimizer, nominal_batch_size: int | None = None, accumulate: int | None = None,
+                 amp: bool | str = True, clip_grad_norm: float | None = 10.0, reduction: str = 'sum') -> None:
+        super().__init__(optimizer)
+        if reduction not in ('sum', 'mean'):
+            raise ValueError(f"reduction must be 'sum' or 'mean', not {reduction!r}")
+        self.nominal_batch_size = nominal_batch_size
+        self.accumulate = self.current_accumulate = accumulate or 1
+        self.clip_grad_norm = clip_grad_norm
+        self.loss_factor = get_world_size() if reduction == 'sum' else 1  # DDP takes the mean of gradients
+        self.device = optimizer.param_groups[0]['params'][0].device
+        self.amp_dtype = resolve_amp(amp, self.device)
+        self.scaler = _grad_scaler() if self.amp_dtype is torch.float16 else None
+        self.pending = 0
+        self.num_steps = 0
+        self.stepped = False
+        self.grad_norm: Tensor | None = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast, and no gradient exchange between processes until the batch that completes a step."""
+        with ExitStack() as stack:
+            if hasattr(model, 'no_sync') and self.pending + 1 < self.current_accumulate:
+                stack.enter_context(model.no_sync())
+            if self.amp_dtype is not None:
+                stack.enter_context(torch.autocast(self.device.type, self.amp_dtype))
+            yield
+
+    def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
+        """Add the gradients of ``loss``, and step when enough batches are in."""
+        loss = loss.float() * self.loss_factor if self.loss_factor != 1 else loss.float()
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        self.pending += 1
+        self.stepped = self.pending >= self.current_accumulate
+        if self.stepped:
+            self.step(**(step_kwargs or {}))
+            self.zero_grad(**(zero_kwargs or {}))
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip and step."""
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        if self.clip_grad_norm is not None:
+            self.grad_norm = clip_grad_norm(self.parameters(), self.clip_grad_norm)
+        if self.scaler:
+            self.scaler.step(self.optimizer, **kwargs)
+            self.scaler.update()
+        else:
+            self.optimizer.step(**kwargs)
+        self.pending = 0
+        self.num_steps += 1
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [param for group in self.optimizer.param_groups for param in group['params']]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            'type': type(self.optimizer).__name__,
+            'optimizer': self.optimizer.state_dict(),
+            'pending': self.pending,
+            'num_steps': self.num_steps,
+            'scaler': self.scaler.state_dict() if self.scaler else None,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a run's state; hyper-parameters stay as configured, as the schedule sets them anyway."""
+        saved = state_dict['optimizer']
+        self.optimizer.load_state_dict({'state': saved['state'],
+                                        'param_groups': self.optimizer.state_dict()['param_groups']})
+        # Fused kernels walk a weight and its state side by side in memory, so both need the same layout.
+        for param, state in self.optimizer.state.items():
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.shape == param.shape and value.stride() != param.stride():
+                    state[key] = torch.empty_like(param).copy_(value)
+        self.pending = state_dict['pending']
+        self.num_steps = state_dict['num_steps']
+        if self.scaler and state_dict['scaler']:
+            self.scaler.load_state_dict(state_dict['scaler'])
+
+
+@torch.no_grad()
+def clip_grad_norm(params: list[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale all gradients so that their joint L2 norm is at most ``max_norm``.
+
+    Returns:
+        The norm before, on the device.
+    """
+    grads = [param.grad for param in params if param.grad is not None]
+    if not grads:
+        return torch.zeros(())
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    if norm.device.type == 'cpu' and norm <= max_norm:
+        return norm  # reading a number costs nothing on a CPU, scaling by 1 would
+    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def _grad_scaler() -> Any:
+    if hasattr(torch.amp, 'GradScaler'):
+        return torch.amp.GradScaler('cuda')
+    return torch.cuda.amp.GradScaler()

@@ -1,0 +1,66 @@
+"""The folder of a run: which one, and the config written into it."""
+
+import pprint
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+
+def next_free(base: Path) -> Path:
+    """Make and return ``base``, or ``base-2``, ``base-3``, … : the first that does not exist or is empty."""
+    number = 1
+    while True:
+        folder = base if number == 1 else base.with_name(f'{base.name}-{number}')
+        try:
+            folder.mkdir(parents=True)  # fails when another run took it in the meantime
+            return folder
+        except FileExistsError:
+            if folder.is_dir() and not any(folder.iterdir()):
+                return folder
+        number += 1
+
+
+def newest_run(base: Path) -> Path | None:
+    """Of ``base``, ``base-2``, … the latest that holds a checkpoint."""
+    candidates = [base, *base.parent.glob(f'{base.name}-*')]
+    held = [(folder_number(base, folder), folder) for folder in candidates if any(folder.glob('*.pth'))]
+    held = [(number, folder) for number, folder in held if number]
+    return max(held)[1] if held else None
+
+
+def folder_number(base: Path, folder: Path) -> int:
+    """1 for ``base`` itself, n for ``base-n``, 0 for any other folder."""
+    if folder == base:
+        return 1
+    suffix = folder.name[len(base.name) + 1:]
+    return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdigit() else 0
+
+
+def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Path:
+    """The folder a training run writes to, made if need be; every process of a distributed run gets the same.
+
+    Args:
+        work_dir: what the user asked for; None for ``work_dirs/<name>``.
+        name: the config's name.
+        resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
+            checkpoint's path to go on in its folder, unless ``work_dir`` says otherwise.
+    """
+    answer: list[str] = ['']
+    if is_main_process():
+        base = Path(work_dir or Path('work_dirs') / name).absolute()
+        folder: Path | None = None
+        if isinstance(resume, str):
+            parent = Path(resume).absolute().parent
+            if (work_dir is None or parent == base) and parent.is_dir():
+                folder = parent
+        elif resume:
+            folder = newest_run(base)
+        answer[0] = str(folder or next_free(base))
+    broadcast_object_list(answer)
+    return Path(answer[0])
+
+
+def config_text(cfg: dict[str, Any]) -> str:
+    """A config as a Python file that loads back to the same values."""
+    return ''.join(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in cfg.items())

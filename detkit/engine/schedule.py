@@ -1,0 +1,121 @@
+"""Learning rate, momentum and accumulation as pure functions of the iteration."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from detkit.registry import PARAM_SCHEDULERS
+from detkit.utils.errors import ConfigError, nearest
+
+DECAYS = ('linear', 'cosine', 'constant')
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupDecay:
+    """Linear warm-up, then linear or cosine decay to ``lr * final_factor``.
+
+    Nothing is remembered from step to step: a resumed run, or one whose number of epochs grew, is where it should be.
+    During warm-up the weights' rate rises from 0 and the biases' moves from ``warmup_bias_lr`` to the decayed rate, the
+    momentum rises from ``warmup_momentum``, and the number of accumulated batches from 1.
+
+    Args:
+        warmup_epochs: length of the warm-up; 0 for none.
+        warmup_min_iters: at least this many iterations, where ``warmup_epochs`` is not 0.
+        warmup_bias_lr: where the biases' rate starts; None for 0.1 with momentum SGD and 0 with any other optimiser.
+        warmup_momentum: where the momentum starts; optimisers that have none are left alone.
+        decay: 'linear', 'cosine' or 'constant'.
+        final_factor: share of the rate at the end.
+        by_epoch: the rate is constant within an epoch (as the recipes have it), or changes each iteration.
+    """
+
+    def __init__(self, warmup_epochs: float = 3.0, warmup_min_iters: int = 0, warmup_bias_lr: float | None = None,
+                 warmup_momentum: float = 0.8, decay: str = 'linear', final_factor: float = 0.01,
+                 by_epoch: bool = True) -> None:
+        if decay not in DECAYS:
+            raise ConfigError(f'param_scheduler.decay is {decay!r}; it must be one of {", ".join(DECAYS)}.'
+                              f'{nearest(decay, DECAYS)}')
+        self.warmup_epochs = warmup_epochs
+        self.warmup_min_iters = warmup_min_iters
+        self.warmup_bias_lr = warmup_bias_lr
+        self.warmup_momentum = warmup_momentum
+        self.decay = decay
+        self.final_factor = final_factor
+        self.by_epoch = by_epoch
+        self.optim_wrapper: Any = None
+        self.epoch_length = self.max_epochs = 1
+
+    def start(self, optim_wrapper: Any, epoch_length: int, max_epochs: int) -> None:
+        """Say what to schedule.
+
+        Args:
+            optim_wrapper: holds ``optimizer``, ``accumulate`` and ``current_accumulate``.
+            epoch_length: iterations of an epoch.
+            max_epochs: epochs of the whole run.
+        """
+        self.optim_wrapper = optim_wrapper
+        self.epoch_length = epoch_length
+        self.max_epochs = max_epochs
+        self._final_momenta = [group.get('momentum') for group in optim_wrapper.optimizer.param_groups]
+
+    @property
+    def warmup_iters(self) -> int:
+        if self.warmup_epochs <= 0:
+            return 0
+        return max(round(self.warmup_epochs * self.epoch_length), self.warmup_min_iters)
+
+    def factor(self, iteration: int) -> float:
+        """Share of the initial rate at ``iteration``, warm-up apart."""
+        epoch = iteration // self.epoch_length if self.by_epoch else iteration / self.epoch_length
+        progress = min(epoch / self.max_epochs, 1.0)
+        if self.decay == 'linear':
+            return 1 - progress * (1 - self.final_factor)
+        if self.decay == 'cosine':
+            return self.final_factor + (1 - self.final_factor) * (1 + math.cos(math.pi * progress)) / 2
+        return 1.0
+
+    def apply(self, iteration: int) -> None:
+        """Set every value for the step of ``iteration`` (counted from 0)."""
+        warmup = self.warmup_iters
+        factor = self.factor(iteration)
+        for group, momentum in zip(self.optim_wrapper.optimizer.param_groups, self._final_momenta, strict=True):
+            lr = group['initial_lr'] * factor
+            if iteration <= warmup and warmup:
+                start = 0.0
+                if group.get('name', '').endswith('bias'):
+                    start = self.warmup_bias_lr if self.warmup_bias_lr is not None else 0.1 if momentum else 0.0
+                lr = float(np.interp(iteration, (0, warmup), (start, lr)))
+            group['lr'] = lr
+            if momentum:
+                group['momentum'] = float(np.interp(iteration, (0, warmup), (self.warmup_momentum, momentum)))
+        final = self.optim_wrapper.accumulate
+        self.optim_wrapper.current_accumulate = (
+            max(1, round(float(np.interp(iteration, (0, warmup), (1, final))))) if iteration < warmup else final)
+
+
+class Schedules:
+    """All parameter schedulers of a run, ours and mmengine's, placed by iteration.
+
+    mmengine's schedulers know only their next step; to be at an iteration they are stepped up to it, so that a resumed
+    run needs none of their state.
+
+    Args:
+        schedulers: started ``WarmupDecay``s, and mmengine schedulers as built.
+        epoch_length: iterations of an epoch.
+    """
+
+    def __init__(self, schedulers: list[Any], epoch_length: int) -> None:
+        self.schedulers = schedulers
+        self.epoch_length = epoch_length
+        self._steps = [0] * len(schedulers)
+
+    def apply(self, iteration: int) -> None:
+        """Set every hyper-parameter for the step of ``iteration`` (counted from 0)."""
+        for i, scheduler in enumerate(self.schedulers):
+            if hasattr(scheduler, 'apply'):
+                scheduler.apply(iteration)
+                continue
+            target = iteration // self.epoch_length if scheduler.by_epoch else iteration
+            while self._steps[i] < target:
+                scheduler.step()
+                self._steps[i] += 1

@@ -1,0 +1,217 @@
+"""The training loop: epochs that can be entered at any iteration."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+from torch import nn
+from torch.utils.data import DataLoader
+
+from detkit.engine.fitness import fitness
+from detkit.engine.freeze import freeze_modules, hold_statistics
+from detkit.engine.loss_log import LossLog
+from detkit.engine.random_state import preserved_random_state
+from detkit.registry import LOOPS
+from detkit.utils.errors import CheckpointError, DataError
+
+
+@LOOPS.register_module()
+class TrainLoop(BaseLoop):
+    """Trains by epochs, validates every ``val_interval`` of them, and at the end evaluates the best weights.
+
+    Beside mmengine's hook points it calls two of its own, each after the counters have moved on, so that what is saved
+    there is exactly where a resumed run continues: ``after_fit_iter(runner)`` and
+    ``after_fit_epoch(runner, metrics, improved)`` (after the validation, if there was one; else ``metrics`` is None).
+
+    Args:
+        runner: the runner.
+        dataloader: of the training data, or its config.
+        max_epochs: epochs to train.
+        val_interval: epochs from one validation to the next; the last epoch is always validated.
+        val_begin: first epoch to validate after, counted from 1.
+        best_metric: the metric by which weights are the best so far: 'fitness' (.1 mAP50 + .9 mAP over boxes and
+            masks), or the name of any metric that is better when greater.
+        final_eval: evaluate the best checkpoint when training has ended.
+        log_interval: iterations between two readings of the losses.
+        freeze: parts that do not train, see ``detkit.engine.freeze``.
+    """
+
+    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, val_interval: int = 1,
+                 val_begin: int = 1, best_metric: str = 'fitness', final_eval: bool = True, log_interval: int = 10,
+                 freeze: int | Sequence[str] = ()) -> None:
+        super().__init__(runner, dataloader)
+        if len(self.dataloader) == 0:
+            raise DataError(f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
+                            'batch, and train_dataloader.drop_last leaves the rest out.')
+        self.max_epochs = int(max_epochs)
+        self.val_interval = val_interval
+        self.val_begin = val_begin
+        self.best_metric = best_metric
+        self.final_eval = final_eval
+        self.log_interval = log_interval
+        self.freeze = freeze
+        self.stop_reason = ''
+        self.losses = LossLog()
+        self.best_fitness: float | None = None
+        self.best_epoch = 0
+        self.best_metrics: dict[str, float] = {}
+        self._epoch = 0
+        self._iter = 0
+        self._batch = 0
+        self._elapsed_before = 0.0
+        self._started = time.perf_counter()
+        self._held_layers: list[nn.Module] = []
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Completed iterations (inside hooks of an iteration: those before it)."""
+        return self._iter
+
+    @property
+    def batch(self) -> int:
+        """Completed iterations of the current epoch."""
+        return self._batch
+
+    @property
+    def epoch_length(self) -> int:
+        """Iterations of an epoch."""
+        return len(self.dataloader)
+
+    @property
+    def max_iters(self) -> int:
+        return self.max_epochs * self.epoch_length
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._elapsed_before + time.perf_counter() - self._started
+
+    @property
+    def stop_training(self) -> bool:
+        return bool(self.stop_reason)
+
+    @property
+    def finished(self) -> bool:
+        return self._epoch >= self.max_epochs or self.stop_training
+
+    def stop(self, reason: str) -> None:
+        """End training after the current epoch; ``reason`` is shown."""
+        self.stop_reason = self.stop_reason or reason
+
+    def freeze_parts(self, model: nn.Module) -> None:
+        """Apply ``freeze``; before the optimiser is built."""
+        self._held_layers = freeze_modules(model, self.freeze) if self.freeze else []
+
+    def run(self) -> nn.Module:
+        """Train until ``max_epochs``, or until a hook stops it."""
+        self._started = time.perf_counter()
+        self.runner.call_hook('before_train')
+        while not self.finished:
+            self.run_epoch()
+            self.finish_epoch()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train what is left of the current epoch."""
+        runner = self.runner
+        if self._batch == 0:
+            self.losses.reset()
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        hold_statistics(self._held_layers)
+        with preserved_random_state():
+            sampler = self.dataloader.batch_sampler
+            sampler.set_epoch(self._epoch)
+            if self._batch:
+                sampler.skip(self._batch)
+            batches = iter(self.dataloader)
+        for data_batch in batches:
+            self.run_iter(self._batch, data_batch)
+        runner.call_hook('after_train_epoch')
+
+    def run_iter(self, batch_idx: int, data_batch: dict) -> None:
+        """One step."""
+        runner = self.runner
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        preprocessor = getattr(model, 'data_preprocessor', None)
+        if hasattr(preprocessor, 'iteration'):
+            preprocessor.seed, preprocessor.iteration = runner.seed, self._iter
+        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
+        optim_wrapper = runner.optim_wrapper
+        runner.param_schedulers.apply(self._iter)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
+        images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
+        watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
+        self.losses.add(self._iter, outputs, len(data_batch['inputs']), images,
+                        optim_wrapper.grad_norm if watch_norm else None)
+        is_last = batch_idx + 1 == self.epoch_length
+        if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
+            self.losses.read()
+        runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+        self._batch += 1
+        runner.call_hook('after_fit_iter')
+
+    def finish_epoch(self) -> None:
+        """Count the epoch and validate where due."""
+        self._epoch += 1
+        self._batch = 0
+        metrics, improved = None, False
+        if self.val_due():
+            metrics = self.runner.validate()
+            improved = self._judge(metrics)
+        self.runner.call_hook('after_fit_epoch', metrics=metrics, improved=improved)
+
+    def val_due(self) -> bool:
+        """Whether the epoch that has just been counted is validated."""
+        if self.runner.val_loop is None:
+            return False
+        return self.finished or (self._epoch >= self.val_begin and self._epoch % self.val_interval == 0)
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        value = fitness(metrics, self.best_metric)
+        if value is None or (self.best_fitness is not None and value <= self.best_fitness):
+            return False
+        self.best_fitness, self.best_epoch, self.best_metrics = value, self._epoch, _plain(metrics)
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            'epoch': self._epoch, 'iter': self._iter, 'batch': self._batch, 'epoch_length': self.epoch_length,
+            'elapsed': self.elapsed, 'best_fitness': self.best_fitness, 'best_epoch': self.best_epoch,
+            'best_metrics': self.best_metrics, 'losses': self.losses.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where a checkpoint was written.
+
+        Raises:
+            CheckpointError: it lies within an epoch, and epochs have another length now.
+        """
+        if state['epoch_length'] != self.epoch_length:
+            if state['batch']:
+                raise CheckpointError(
+                    f'the checkpoint lies within an epoch of {state["epoch_length"]} iterations, but an epoch has '
+                    f'{self.epoch_length} now: resume with the same data, batch size and number of processes, or start '
+                    'a new run from it with load_from.')
+            # Schedules count iterations; whole epochs keep their meaning.
+            state = {**state, 'iter': state['epoch'] * self.epoch_length}
+        self._epoch, self._iter, self._batch = state['epoch'], state['iter'], state['batch']
+        self._elapsed_before = state['elapsed']
+        self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
+        self.best_metrics = state['best_metrics']
+        self.losses.load_state_dict(state['losses'])
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, float]:
+    """The numbers among ``metrics``, as python floats."""
+    return {key: float(value) for key, value in metrics.items()
+            if isinstance(value, int | float) or hasattr(value, 'item')}

@@ -1,0 +1,128 @@
+"""Everything a run must remember to go on as if it had never stopped."""
+
+import time
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from detkit import __version__
+from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION
+from detkit.engine.random_state import capture_random_state, restore_random_state
+from detkit.engine.run_folder import config_text
+from detkit.utils.errors import CheckpointError
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper for distributed training, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:
+    """What a checkpoint says about itself; enough to rebuild the model without a data set."""
+    cfg, loop = runner.cfg, runner.train_loop
+    return {
+        'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
+        'torch_version': str(torch.__version__), 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
+        'config': config_text(cfg.to_dict()), 'config_file': str(cfg.filename or ''),
+        'classes': list(runner.classes), 'task': cfg.get('task'), 'seed': runner.seed,
+        'epoch': loop.epoch, 'iter': loop.iter, 'best_fitness': loop.best_fitness, 'best_epoch': loop.best_epoch,
+        'metrics': dict(metrics or {}),
+    }
+
+
+def capture_training_state(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:
+    """The content of a checkpoint. Every process must call it, as each has random states and gradients of its own."""
+    model = unwrap(runner.model)
+    weights = dict(model.state_dict())
+    loop = runner.train_loop.state_dict()
+    own = {
+        'random': capture_random_state(),
+        'gradients': {name: param.grad.detach().cpu() for name, param in model.named_parameters()
+                      if param.grad is not None},
+    }
+    ranks = all_gather_object(own)
+    return {
+        'meta': make_meta(runner, metrics),
+        'state_dict': runner.ema.state_dict() if runner.ema else weights,
+        'model': weights,
+        'ema': {'num_updates': runner.ema.num_updates} if runner.ema else None,
+        'optimizer': runner.optim_wrapper.state_dict(),
+        'loop': loop,
+        'hooks': {name: hook.state_dict() for name, hook in _stateful_hooks(runner)},
+        'ranks': ranks,
+    }
+
+
+def weights_only(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What predicting and fine-tuning need of a checkpoint."""
+    return {key: checkpoint[key] for key in ('meta', 'state_dict')}
+
+
+def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str) -> list[str]:
+    """Put back what ``capture_training_state`` made.
+
+    Args:
+        runner: with model, optimiser, loop and hooks built.
+        checkpoint: what ``load_checkpoint`` returned.
+        source: the checkpoint's name in messages.
+
+    Returns:
+        Sentences on what cannot be as it was.
+
+    Raises:
+        CheckpointError: it holds weights only, or belongs to another model, optimiser or class list.
+    """
+    if 'loop' not in checkpoint:
+        raise CheckpointError(f'{source} holds weights only, so training cannot go on from it. Resume from last.pth, '
+                              'or start a new run from these weights with load_from.')
+    model = unwrap(runner.model)
+    if list(checkpoint['meta']['classes']) != list(runner.classes):
+        raise CheckpointError(f'{source} was trained for other classes; resume with the same data, or start a new run '
+                              'from it with load_from.')
+    try:
+        model.load_state_dict(checkpoint['model'])
+    except RuntimeError as error:
+        raise CheckpointError(f'{source} belongs to another model: {error}') from error
+    notes = []
+    optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
+    if saved['type'] != type(optimizer.optimizer).__name__:
+        raise CheckpointError(f'{source} was trained with {saved["type"]}, this run uses '
+                              f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.')
+    try:
+        optimizer.load_state_dict(saved)
+    except ValueError as error:
+        raise CheckpointError(f'{source} does not fit the optimiser (were other parts frozen?): {error}') from error
+    if runner.ema:
+        runner.ema.load_state_dict(checkpoint['state_dict'])
+        runner.ema.num_updates = (checkpoint['ema'] or {'num_updates': optimizer.num_steps})['num_updates']
+    runner.train_loop.load_state_dict(checkpoint['loop'])
+    for name, hook in _stateful_hooks(runner):
+        if name in checkpoint['hooks']:
+            hook.load_state_dict(checkpoint['hooks'][name])
+
+    if len(checkpoint['ranks']) == get_world_size():
+        own = checkpoint['ranks'][get_rank()]
+        restore_random_state(own['random'])
+        for name, param in model.named_parameters():
+            gradient = own['gradients'].get(name)
+            # In the weight's own memory layout, which fused optimisers rely on.
+            param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
+    else:
+        optimizer.pending = 0
+        notes.append(f'{len(checkpoint["ranks"])} processes wrote {source} and {get_world_size()} resume it: random '
+                     'states and unfinished gradients start anew')
+    return notes
+
+
+def _stateful_hooks(runner: Any) -> list[tuple[str, Any]]:
+    """Hooks that have ``state_dict`` and ``load_state_dict``, with a unique name each."""
+    named: list[tuple[str, Any]] = []
+    for hook in runner.hooks:
+        if hasattr(hook, 'state_dict') and hasattr(hook, 'load_state_dict'):
+            name = type(hook).__name__
+            count = sum(other.split('#')[0] == name for other, _ in named)
+            named.append((f'{name}#{count}' if count else name, hook))
+    return named
