@@ -36,7 +36,7 @@ class EpochSampler:
     def __init__(
         self,
         dataset: Sized,
-        batch_size: int,
+        batch_size: int = 1,
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
