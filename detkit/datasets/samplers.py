@@ -85,10 +85,11 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         # Not a generator itself, so that epoch and start are taken now and not when a worker first asks.
-        start, self._skipped_batches = self._skipped_batches, 0
-        return self._batches(self.epoch, start)
+        return self._batches(self.epoch, self._skipped_batches)
 
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
+        # Only now, as a loader's first start with workers makes one iterator that it never advances.
+        self._skipped_batches = 0
         order = self.epoch_order(epoch)
         wraps = self.round_up and self.world_size > 1
         for step in range(start, len(self)):
