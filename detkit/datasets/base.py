@@ -30,9 +30,9 @@ class DetDataset(Dataset):
     Args:
         data_root: the folder that relative paths start from.
         pipeline: transforms as config dicts or built objects, run in this order over a ``dict`` that starts with
-            ``record``, ``epoch``, ``rng``, ``test_mode``, ``partners`` (a number of other samples, drawn with ``rng``, in
-            the state this one is in), ``images`` (path -> what is decoded already) and, in rectangular batches,
-            ``batch_shape`` (length of the long side -> (h, w) of the batch).
+            ``record``, ``epoch``, ``rng``, ``test_mode``, ``partners`` (number -> so many other samples, drawn with
+            ``rng``, in the state this one is in), ``images`` (path -> what is decoded already) and, in rectangular
+            batches, ``batch_shape`` (length of the long side -> (h, w) of the batch).
         metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
             objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.

@@ -7,11 +7,13 @@ class DetDataSample(BaseDataElement):
     """One image's meta information, ground truth and predictions, all in pixels of the **original** image.
 
     Meta information: ``img_path``, ``img_id``, ``ori_shape`` (h, w), ``img_shape`` (h, w) of the network's input before
-    batch padding, ``matrix`` (3x3 float64, original pixels -> input pixels, continuous coordinates).
+    batch padding, ``matrix`` (3x3 float64, original -> input pixels, continuous coordinates), and ``skipped`` (why)
+    where the image could not be read and a grey one stands in for it, which metrics leave out.
 
     Attributes:
-        gt_instances: ``InstanceData`` with ``labels (N,)``, ``bboxes (N, 4)``, ``ignored (N,)`` bool (crowd, difficult),
-            ``areas (N,)`` and, where the data set has them, ``masks`` (a list of COCO segmentations: rings or RLE).
+        gt_instances: ``InstanceData`` of arrays ``labels (N,)``, ``bboxes (N, 4)``, ``ignored (N,)`` bool (crowd,
+            difficult), ``areas (N,)`` and, where the data set has them, ``masks`` (a list of COCO segmentations: a list
+            of flat rings, or an RLE).
         pred_instances: ``InstanceData`` with ``bboxes (N, 4)``, ``scores (N,)``, ``labels (N,)``, sorted by score,
             and, from a segmentation head, ``masks`` (``structures.InstanceMasks``).
     """

@@ -21,8 +21,8 @@ class GtBatch:
         valid: ``(B, M)`` bool.
         flat_index: ``(N,)`` int64, the valid positions in the flattened ``B * M``, ascending.
         img_shapes: ``(B, 2)`` int64 (h, w) before padding to the batch's size.
-        masks: either the overlap index map ``(B, h, w)`` uint8 or int16 (0 background, i + 1 the i-th box, smaller objects
-            on top) or ``(B, M, h, w)`` bool; h and w are the image's divided by the pipeline's mask stride.
+        masks: either the overlap index map ``(B, h, w)`` uint8 or int16 (0 background, i + 1 the i-th box, smaller
+            objects on top) or ``(B, M, h, w)`` bool; h and w are the image's divided by the pipeline's mask stride.
         keypoints: ``(B, M, K, 3)`` float32 x, y in pixels and visibility.
         rbboxes: ``(B, M, 5)`` float32.
         class_labels: ``(B,)`` int64, of whole images.

@@ -128,7 +128,7 @@ def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def _clip_side(polygons: Polygons, axis: int, bound: float, sign: int) -> Polygons:
     """Cuts off what lies beyond one side: keeps points with ``sign * (coordinate - bound) >= 0``."""
-    points, sizes = polygons.points, polygons.ring_sizes
+    points = polygons.points
     depths = (points[:, axis] - bound) * sign
     inside = depths >= 0
     if inside.all():

@@ -12,5 +12,6 @@ from detkit.datasets.transforms.packing import PackInputs
 from detkit.datasets.transforms.render import Render
 
 __all__ = [
-    'HSV', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs', 'RandomAffine', 'RandomFlip', 'Render',
+    'HSV', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs', 'RandomAffine', 'RandomFlip',
+    'Render',
 ]

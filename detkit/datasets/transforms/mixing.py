@@ -84,7 +84,7 @@ class MixUp:
         own: Scene = results['scene']
         other: Scene = results['partners'](1)[0]['scene']
         if other.size != own.size:
-            raise ValueError(f'MixUp needs samples of one size before it in the pipeline, not {own.size} and {other.size}')
+            raise ValueError(f'MixUp needs samples of one size before it in the pipeline: {own.size}, {other.size}')
         first_layer = max((tile.layer for tile in own.tiles), default=-1) + 1
         tiles = [replace(tile, weight=tile.weight * share) for tile in own.tiles]
         tiles += [

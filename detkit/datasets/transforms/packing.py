@@ -15,8 +15,8 @@ class PackInputs:
     """Keeps the image as a tensor, the objects, and the meta information of the sample.
 
     The result has ``inputs`` (uint8 ``(3, H, W)``, a view of the rendered image and so with the channels innermost in
-    memory, which is the layout the networks run in), ``annotations``, ``masks`` where they were drawn, ``meta`` and, in test mode,
-    ``gt_raw``, the record's own annotations in pixels of the original image.
+    memory, which is the layout the networks run in), ``annotations``, ``masks`` where they were drawn, ``meta`` and, in
+    test mode, ``gt_raw``, the record's own annotations in pixels of the original image.
     """
 
     def __call__(self, results: dict) -> dict:

@@ -127,7 +127,8 @@ def _outlines(annotations: Annotations) -> tuple[Polygons, np.ndarray]:
 def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
     """A ring around a bitmap ``(h, w)``: down its leftmost pixels' edges, up its rightmost ones'.
 
-    It surrounds the object row by row, so that its box, also after turning and cutting, is the object's up to concavities.
+    It surrounds the object row by row, so that its box, also after turning and cutting, is the object's, but for what
+    concavities to the left and right add.
 
     Returns:
         ``(K, 2)`` float32 xy, K = 4 × the number of rows that are not empty.

@@ -1,0 +1,80 @@
+"""Letterboxed inputs equal those of ultralytics 8.4.190 (tests/parity says how they were recorded)."""
+
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from parity.seeded import seeded_array
+from scene_helpers import results_of
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.transforms import LetterBox, Render
+from detkit.structures import Annotations, Record, Scene
+
+RECORDED = np.load(Path(__file__).parents[1] / 'parity' / 'letterbox.npz')
+SHAPES = [(480, 640), (333, 517), (1280, 853), (719, 1277), (1080, 1920)]
+WAYS = {
+    'predict': dict(rounding='nearest'),
+    'predict_rect': dict(rounding='nearest', pad_to='divisor'),
+    'val': {},
+    'val_rect': {},
+    'batch': {},
+}
+
+
+class Shapes(DetDataset):
+    def load_records(self):
+        self.metainfo = {'classes': ('thing',)}
+        return [Record(str(shape), str(shape), shape, Annotations()) for shape in SHAPES]
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('shape', SHAPES, ids=lambda shape: f'{shape[0]}x{shape[1]}')
+def test_equals_the_reference_pixel_for_pixel(way, shape):
+    img = (seeded_array((*shape, 3), f'noise {shape}', int(RECORDED['seed'])) * 256).astype(np.uint8)
+    results = results_of(Scene.of_image(img, Annotations()))
+    if way in ('val_rect', 'batch'):
+        dataset = Shapes(rect=True)
+        indices = [SHAPES.index(shape)] if way == 'val_rect' else range(len(SHAPES))
+        results['batch_shape'] = lambda size: dataset.batch_shape(indices, size)
+    # The reference never averages, however much it shrinks.
+    drawn = Render(prefilter_above=np.inf)(LetterBox(640, **WAYS[way])(results))['img']
+
+    key = f'{way}.{shape[0]}x{shape[1]}'
+    assert drawn.shape[:2] == tuple(RECORDED[f'{key}.shape'])
+    samples = drawn.ravel()[np.linspace(0, drawn.size - 1, 1024).astype(np.int64)]
+    same_opencv = cv2.__version__ == str(RECORDED['opencv'])
+    assert np.abs(samples.astype(int) - RECORDED[f'{key}.samples']).max() <= (0 if same_opencv else 1)
+    if same_opencv:
+        assert zlib.crc32(drawn.tobytes()) == int(RECORDED[f'{key}.crc'])
+
+
+def test_large_images_are_averaged_by_default():
+    img = np.zeros((96, 96, 3), np.uint8)
+    img[::3] = 255  # a third of all rows: averaged grey, sampled black and white
+    drawn = Render()(LetterBox(32)(results_of(Scene.of_image(img, Annotations()))))['img']
+    assert np.abs(drawn.astype(int) - 85).max() <= 1
+
+
+@pytest.mark.parametrize('shape', [(50, 31), (64, 64), (7, 90)])
+@pytest.mark.parametrize('rounding', ['up', 'nearest'])
+def test_boxes_round_trip(shape, rounding):
+    bboxes = np.array([[2, 1, 29, 6]], np.float32)
+    scene = Scene.of_image(np.zeros((*shape, 3), np.uint8), Annotations(np.zeros(1, np.int64), bboxes))
+    results = Render(min_size=0)(LetterBox(64, rounding=rounding)(results_of(scene)))
+    back = np.linalg.inv(results['matrix']) @ np.append(results['annotations'].bboxes.reshape(2, 2).T, [[1, 1]], 0)
+    np.testing.assert_allclose(back[:2].T.ravel(), bboxes[0], atol=1e-4)
+
+
+def test_small_images_stay_small_where_asked():
+    scene = Scene.of_image(np.full((10, 20, 3), 7, np.uint8), Annotations())
+    drawn = Render()(LetterBox(64, enlarge=False)(results_of(scene)))['img']
+    assert (drawn == 7).all(2).sum() == 200
+
+
+@pytest.mark.parametrize('options', [dict(rounding='down'), dict(pad_to='edge')])
+def test_unknown_options_are_errors(options):
+    with pytest.raises(ValueError, match='expected'):
+        LetterBox(**options)
