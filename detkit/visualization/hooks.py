@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import cv2
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from detkit.registry import HOOKS
@@ -76,7 +74,7 @@ class RunPicturesHook(Hook):
                                      _classes(runner.val_dataloader.dataset), self.score_thr)
             write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
 
-    def after_run(self, runner: Runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         results = Path(runner.work_dir, 'results.csv')
         if self.curves and is_main_process() and results.is_file():
             plot_curves(read_results(results), results.with_suffix('.png'))
@@ -114,7 +112,7 @@ class SavePicturesHook(Hook):
             write_picture(self.out_dir / unique_name(Path(sample.img_path).stem, '.jpg', self._names), picture)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        print_log(f'{len(self._names)} pictures in {self.out_dir}', runner.logger, logging.INFO)
+        runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
 
 
 def write_picture(path: Path, img: np.ndarray) -> None:
