@@ -31,7 +31,7 @@ FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine')
-HOOKS = _child('hook', 'HOOKS', 'detkit.engine')
+HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.visualization')
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')

@@ -1,7 +1,7 @@
 """What a run has whatever it trains: where it starts, its seed, and its hooks (a schedule adds those of its recipe).
 
-``--cfg-options`` reaches all of it, e.g. ``randomness.seed=1 default_hooks.time_limit.hours=2``; a hook that is set to None
-is left out.
+``--cfg-options`` reaches all of it, e.g. ``randomness.seed=1 default_hooks.time_limit.hours=2``; a hook that is set to
+None is left out.
 """
 
 default_scope = 'detkit'

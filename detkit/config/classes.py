@@ -18,8 +18,8 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
     """
     found = [(key, names) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
              for names in _classes_of(values.get(key))]
-    if values.get('classes') is not None:
-        found.insert(0, ('classes', tuple(values['classes'])))
+    if not found and values.get('classes'):
+        found = [('classes', tuple(values['classes']))]
     head = (values.get('model') or {}).get('head')
     given = head.get('num_classes') if isinstance(head, dict) else None
     if not found:

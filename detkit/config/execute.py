@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from detkit.config.origins import COMMAND_LINE, KeyPath, Origin, Origins, dotted, lines_of
+from detkit.config.origins import COMMAND_LINE, KeyPath, Origin, Origins, dotted, places_in
 from detkit.utils.errors import ConfigError, nearest
 
 DELETE_KEY = '_delete_'
@@ -57,7 +57,6 @@ def execute(path: Path, variables: dict[str, Any], parents: tuple[Path, ...] = (
 
     merged = _execute_bases(path, tree, variables, parents)
     bases = copy.deepcopy(merged.values)
-    lines = lines_of(tree)
     own = _run(path, tree, bases, variables)
     merged.read |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     merged.read |= {node.attr for node in ast.walk(tree) if _is_base_attribute(node)}
@@ -67,8 +66,12 @@ def execute(path: Path, variables: dict[str, Any], parents: tuple[Path, ...] = (
     origins = Origins()
     for name in own:
         origins.add((name,), Origin(path))
+    lines, aliases = places_in(tree)
     for key_path, line in lines.items():
         origins.add(key_path, Origin(path, line))
+    for key_path, base_path in aliases.items():
+        if isinstance(_value_at(merged.values, base_path), dict | list):  # a plain value is set where it is used
+            origins.copy_below(key_path, merged.origins, base_path)
     for name in own.keys() & variables.keys():
         origins.set((name,), COMMAND_LINE)
     _merge(merged.values, own, merged.origins, origins)
@@ -90,18 +93,23 @@ def _execute_bases(path: Path, tree: ast.Module, variables: dict[str, Any], pare
     merged = Executed()
     for base in _base_names(path, tree):
         executed = execute(path.parent / base, variables, (*parents, path))
-        twice = [name for name in executed.values.keys() & merged.values.keys()
-                 if executed.values[name] != merged.values[name]]
-        if twice:
-            raise ConfigError(f'{Origin(path)}: two bases set {twice[0]!r}, to different values: '
-                              f'{merged.origins.find((twice[0],))} and {executed.origins.find((twice[0],))}')
-        for name, value in executed.values.items():
-            merged.values[name] = value
-            merged.origins.copy_below((name,), executed.origins)
+        _refuse_conflicts(merged, executed, merged.values, executed.values, path)
+        _merge(merged.values, executed.values, merged.origins, executed.origins)
         merged.files += [file for file in executed.files if file not in merged.files]
         merged.assigned |= executed.assigned
         merged.read |= executed.read
     return merged
+
+
+def _refuse_conflicts(one: Executed, other: Executed, a: dict, b: dict, path: Path, key_path: KeyPath = ()) -> None:
+    """Bases stand side by side: which one wins must not depend on their order."""
+    for key in a.keys() & b.keys():
+        here = (*key_path, key)
+        if isinstance(a[key], dict) and isinstance(b[key], dict):
+            _refuse_conflicts(one, other, a[key], b[key], path, here)
+        elif a[key] != b[key]:
+            raise ConfigError(f'{Origin(path)}: two bases set {dotted(here)!r}, to different values: '
+                              f'{one.origins.find(here)} and {other.origins.find(here)}')
 
 
 def _base_names(path: Path, tree: ast.Module) -> list[str]:
@@ -191,6 +199,12 @@ def _without_delete_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_delete_keys(item) for key, item in value.items() if key != DELETE_KEY}
     return value
+
+
+def _value_at(values: dict, path: KeyPath) -> Any:
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _is_name(node: ast.AST, name: str) -> bool:

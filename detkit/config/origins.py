@@ -52,11 +52,14 @@ class Origins:
         self._forget(path)
         self._entries[path] = origin
 
-    def copy_below(self, path: KeyPath, other: 'Origins') -> None:
-        """Take over what ``other`` says of ``path`` and everything below it."""
+    def copy_below(self, path: KeyPath, other: 'Origins', other_path: KeyPath | None = None) -> None:
+        """Take over what ``other`` says of ``other_path`` (default: ``path``) and everything below it."""
+        other_path = path if other_path is None else other_path
+        depth = len(other_path)
+        copied = {path + p[depth:]: origin for p, origin in other._entries.items() if p[:depth] == other_path}
         self._forget(path)
-        self._entries[path] = other.find(path)
-        self._entries.update({p: origin for p, origin in other._entries.items() if p[:len(path)] == path})
+        self._entries[path] = other.find(other_path)
+        self._entries.update(copied)
 
     def add(self, path: KeyPath, origin: Origin) -> None:
         """Say where ``path`` was set, leaving what is known of the paths below it."""
@@ -73,37 +76,55 @@ class Origins:
         self._entries = {p: origin for p, origin in self._entries.items() if p[:len(path)] != path}
 
 
-def lines_of(tree: ast.Module) -> dict[KeyPath, int]:
-    """The line of every key that a config file sets at its top level.
+def places_in(tree: ast.Module) -> tuple[dict[KeyPath, int], dict[KeyPath, KeyPath]]:
+    """Where a config file sets what its top level holds.
 
     Follows ``dict(...)`` calls, dict, list and tuple displays, and names that were assigned earlier in the file.
+
+    Returns:
+        The line of each key path; and for those whose value is ``_base_.a.b``, that key path of the bases.
     """
     lines: dict[KeyPath, int] = {}
+    aliases: dict[KeyPath, KeyPath] = {}
     values: dict[str, ast.expr] = {}
     for statement in tree.body:
-        if isinstance(statement, ast.Assign):
-            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-            names = [statement.target.id]
-        else:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
             continue
-        for name in names:
-            lines = {path: line for path, line in lines.items() if path[0] != name}
-            lines[(name,)] = statement.lineno
-            lines.update(_lines_below(statement.value, (name,), values))
-        values.update(dict.fromkeys(names, statement.value))
-    return lines
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for target in targets:
+            names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+            lines = {path: line for path, line in lines.items() if path[0] not in names}
+            aliases = {path: alias for path, alias in aliases.items() if path[0] not in names}
+            lines.update({(name,): statement.lineno for name in names})
+            if isinstance(target, ast.Name):
+                for path, node in _nodes_below(statement.value, (target.id,), values):
+                    lines.setdefault(path, node.lineno)
+                    base_path = _base_path(node)
+                    if base_path:
+                        aliases[path] = base_path
+                values[target.id] = statement.value
+    return lines, aliases
 
 
-def _lines_below(node: ast.expr, path: KeyPath, values: dict[str, ast.expr]) -> Iterator[tuple[KeyPath, int]]:
+def _nodes_below(node: ast.expr, path: KeyPath, values: dict[str, ast.expr]) -> Iterator[tuple[KeyPath, ast.expr]]:
+    yield path, node
     if isinstance(node, ast.Name) and node.id in values:
         # A name may be bound anew from itself (x = [x, ...]): what it stood for before is all that it can mean.
         earlier = {name: value for name, value in values.items() if name != node.id}
-        yield from _lines_below(values[node.id], path, earlier)
+        for below, inner in _nodes_below(values[node.id], path, earlier):
+            if below != path:
+                yield below, inner
     for key, value in _items(node):
-        here = (*path, key)
-        yield here, value.lineno
-        yield from _lines_below(value, here, values)
+        yield from _nodes_below(value, (*path, key), values)
+
+
+def _base_path(node: ast.expr) -> KeyPath:
+    """``_base_.a.b`` -> ``('a', 'b')``; empty for anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    return tuple(parts) if isinstance(node, ast.Name) and node.id == '_base_' else ()
 
 
 def _items(node: ast.expr) -> list[tuple[str | int, ast.expr]]:

@@ -20,6 +20,14 @@ def test_child_merges_into_base_key_by_key(tmp_path):
     assert execute(main, {}).values == {'a': {'x': 1, 'y': {'z': 2, 'u': 3}, 'w': [4, 5]}}
 
 
+def test_bases_side_by_side_share_a_dict(tmp_path):
+    main = write(tmp_path, base='a = dict(x=1, both=0)', other='a = dict(y=2, both=0)',
+                 main="_base_ = ['base.py', 'other.py']")
+    executed = execute(main, {})
+    assert executed.values == {'a': {'x': 1, 'both': 0, 'y': 2}}
+    assert [executed.origins.find(('a', key)).file.name for key in 'xy'] == ['base.py', 'other.py']
+
+
 def test_delete_replaces_a_dict(tmp_path):
     main = write(tmp_path, base='a = dict(x=1, y=dict(z=2))',
                  main="_base_ = ['base.py']\na = dict(y=dict(_delete_=True, u=3))\nb = dict(_delete_=True, v=1)")
@@ -76,6 +84,8 @@ def test_a_variable_reaches_the_bases(tmp_path):
     ({'main': "_base_ = 'base.py'\n_base_.names.append(3)", 'base': 'names = [1]'}, 'changes _base_ in place'),
     ({'main': "_base_ = 'base.py'\na = dict(x=1)", 'base': 'a = [1]'}, 'main.py:2: a is a dict, .*base.py:1.*_delete_'),
     ({'main': "_base_ = ['base.py', 'other.py']", 'base': 'a = 1', 'other': 'a = 2'}, "two bases set 'a'"),
+    ({'main': "_base_ = ['base.py', 'other.py']", 'base': 'a = dict(x=dict(y=1))', 'other': 'a = dict(x=dict(y=2))'},
+     r"two bases set 'a.x.y', to different values: .*base.py:1 and .*other.py:1"),
     ({'main': '_base_ = 3'}, '_base_ must be a path'),
 ])
 def test_mistakes_name_file_and_line(tmp_path, files, sentence):
@@ -90,8 +100,9 @@ def test_a_file_that_is_no_python_name(tmp_path):
 
 def test_origins_name_file_and_line(tmp_path):
     base = 'a = dict(\n    x=1,\n    y=2)\npipe = [\n    dict(k=1),\n    dict(k=2)]\nb = dict(p=pipe)'
-    main = write(tmp_path, base=base, main="_base_ = 'base.py'\n\na = dict(y=3)\nc = [*_base_.pipe]")
+    own = "_base_ = 'base.py'\n\na = dict(y=3)\nc = [*_base_.pipe]\nd = dict(q=_base_.pipe)"
+    main = write(tmp_path, base=base, main=own)
     origins = execute(main, {}).origins
     places = {('a', 'x'): ('base.py', 2), ('a', 'y'): ('main.py', 3), ('b', 'p', 1, 'k'): ('base.py', 6),
-              ('c', 0, 'k'): ('main.py', 4)}
+              ('c', 0, 'k'): ('main.py', 4), ('d', 'q', 0, 'k'): ('base.py', 5)}
     assert {path: (origins.find(path).file.name, origins.find(path).line) for path in places} == places

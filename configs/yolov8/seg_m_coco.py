@@ -1,0 +1,12 @@
+"""YOLOv8m instance segmentation on COCO. No paper; described at https://docs.ultralytics.com/models/yolov8.
+
+Expected on val2017: 49.9 box mAP and 40.8 mask mAP (published there). Train with
+    python tools/train.py configs/yolov8/seg_m_coco.py --cfg-options data_root=/data/coco
+"""
+
+_base_ = './seg_n_coco.py'
+
+model = dict(
+    backbone=dict(deepen_factor=0.67, widen_factor=0.75, max_channels=768),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.67)],
+)

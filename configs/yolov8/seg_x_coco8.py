@@ -1,0 +1,12 @@
+"""YOLOv8x instance segmentation on COCO8, eight images for trying things out; no published figure.
+
+No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+    python tools/train.py configs/yolov8/seg_x_coco8.py
+"""
+
+_base_ = './seg_n_coco8.py'
+
+model = dict(
+    backbone=dict(deepen_factor=1.0, widen_factor=1.25, max_channels=512),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=1.0)],
+)
