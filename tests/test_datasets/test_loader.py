@@ -1,0 +1,143 @@
+"""Batches: the same for any number of workers, and entered midway without reading what is skipped."""
+
+import cv2
+import pytest
+import torch
+from format_helpers import write_yolo
+
+from detkit.datasets import SampleKey, build_dataloader
+from detkit.utils.errors import ConfigError
+
+LABELS = {f'{i:02d}': '' if i == 3 else f'{i % 2} 0.5 0.5 0.{i + 2} 0.4\n1 0.1 0.1 0.6 0.1 0.6 0.7' for i in range(7)}
+
+
+class Keys(torch.utils.data.Dataset):
+    """Samples that tell which keys were asked for, where, and with how many threads."""
+
+    def __init__(self, size=10):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitems__(self, keys):
+        worker = torch.utils.data.get_worker_info()
+        threads = (torch.get_num_threads(), cv2.getNumThreads())
+        return [(key, len(keys), None if worker is None else worker.id, threads) for key in keys]
+
+
+def keep(samples):
+    return samples
+
+
+def loader_of(dataset, seed=0, **options):
+    return build_dataloader({'dataset': dataset, 'collate_fn': keep, **options}, seed)
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    root = str(write_yolo(tmp_path, LABELS, size_wh=(60, 40)))
+    return {
+        'type': 'YoloTxtDataset', 'data_root': root, 'images': 'images/train', 'metainfo': {'classes': ('a', 'b')},
+        'pipeline': [
+            {'type': 'LoadImage'},
+            {'type': 'Mosaic', 'size': 32},
+            {'type': 'RandomAffine', 'size': 32},
+            {'type': 'Render', 'with_masks': True},
+            {'type': 'HSV'},
+            {'type': 'PackInputs'},
+        ],
+    }
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_worker_makes_whole_batches(num_workers):
+    loader = loader_of(Keys(), batch_size=4, num_workers=num_workers, seed=5)
+    loader.batch_sampler.set_epoch(3)
+    batches = list(loader)
+    assert [sizes for batch in batches for _, sizes, _, _ in batch] == [4] * 8 + [2] * 2
+    keys = [key for batch in batches for key, *_ in batch]
+    assert all(isinstance(key, SampleKey) and key[:2] == (5, 3) for key in keys)
+    assert [key.position for key in keys] == list(range(10))
+
+
+def test_workers_keep_to_one_thread_and_the_main_process_keeps_its_own():
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    batches = list(loader_of(Keys(), batch_size=4, num_workers=2))
+    assert {worker for batch in batches for _, _, worker, _ in batch} == {0, 1}
+    assert all(threads[0] == 1 and threads[1] <= 1 for batch in batches for *_, threads in batch)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_iterating_leaves_the_global_generator_alone():
+    for num_workers in (0, 1):
+        loader = loader_of(Keys(), num_workers=num_workers)
+        state = torch.get_rng_state()
+        list(loader)
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_skipped_batches_are_not_read(num_workers):
+    loader = loader_of(Keys(), batch_size=3, num_workers=num_workers)
+    whole = [[sample[0] for sample in batch] for batch in loader]
+    loader.batch_sampler.skip(2)
+    assert [[sample[0] for sample in batch] for batch in loader] == whole[2:]
+    assert [[sample[0] for sample in batch] for batch in loader] == whole
+
+
+def test_batches_do_not_depend_on_workers_prefetching_or_epoch_history(yolo):
+    def batches(epochs, **options):
+        loader = build_dataloader({'dataset': yolo, 'batch_size': 2, **options}, seed=1)
+        found = []
+        for epoch in epochs:
+            loader.batch_sampler.set_epoch(epoch)
+            found = list(loader)
+        return found
+
+    expected = batches([1])
+    assert len(expected) == 4 and any(batch['gt'].num_instances for batch in expected)
+    variants = [
+        batches([0, 1]),
+        batches([0, 1], num_workers=1),
+        batches([1], num_workers=3, persistent_workers=False, prefetch_factor=1),
+    ]
+    for found in variants:
+        for one, other in zip(expected, found, strict=True):
+            assert torch.equal(one['inputs'], other['inputs']) and torch.equal(one['gt'].bboxes, other['gt'].bboxes)
+            assert torch.equal(one['gt'].masks, other['gt'].masks) and torch.equal(one['gt'].labels, other['gt'].labels)
+    assert not torch.equal(batches([2])[0]['inputs'], expected[0]['inputs'])
+
+
+def test_sampler_options_reach_the_sampler(yolo):
+    loader = build_dataloader(
+        {'dataset': yolo, 'batch_size': 2, 'drop_last': True, 'sampler': {'type': 'EpochSampler', 'shuffle': False}}, 7
+    )
+    sampler = loader.batch_sampler
+    assert (sampler.shuffle, sampler.drop_last, sampler.seed, sampler.batch_size) == (False, True, 7, 2)
+    assert len(loader) == 3 and loader.pin_memory is False
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'dataset': None}, "'dataset'"),
+        ({'num_worker': 1}, "num_worker.*Did you mean 'num_workers'"),
+        ({'collate_fn': {'type': 'colate'}}, 'colate'),
+    ],
+)
+def test_mistakes(change, message):
+    with pytest.raises((ConfigError, KeyError), match=message):
+        build_dataloader({'dataset': Keys(), **change}, 0)
+
+
+def test_mosaic_groups_must_fit_batches(yolo):
+    with pytest.raises(ConfigError, match='pool_size=4.*batch_size=6'):
+        build_dataloader(
+            {'dataset': {'type': 'RepeatDataset', 'times': 2, 'dataset': {**yolo, 'pool_size': 4}}, 'batch_size': 6}, 0
+        )
+
+
+def test_collate_options(yolo):
+    config = {'dataset': yolo, 'batch_size': 2, 'collate_fn': {'type': 'collate', 'size_divisor': 64}}
+    assert next(iter(build_dataloader(config, 0)))['inputs'].shape[2:] == (64, 64)
