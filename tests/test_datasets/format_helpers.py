@@ -18,7 +18,9 @@ def write_image(path: Path, width: int, height: int, orientation: int | None = N
     image.save(path, **options)
 
 
-def write_yolo(root: Path, labels: dict[str, str | None], split: str = 'train', size_wh: tuple[int, int] = (20, 10)) -> Path:
+def write_yolo(
+    root: Path, labels: dict[str, str | None], split: str = 'train', size_wh: tuple[int, int] = (20, 10)
+) -> Path:
     """Images ``<stem>.png`` and label files; None writes no label file."""
     (root / 'labels' / split).mkdir(parents=True, exist_ok=True)
     for stem, text in labels.items():

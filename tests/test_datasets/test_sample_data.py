@@ -40,7 +40,7 @@ def make_zip(entries: dict[str, bytes | None] | None = None, prefix: str = 'coco
 
 @pytest.fixture
 def server():
-    """Serves ``server.body``; ``server.length`` is the length it claims, ``server.stall`` makes it stop before the end."""
+    """Serves ``server.body``; ``length`` is what it claims to be long, ``stall`` makes it wait at the end."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
