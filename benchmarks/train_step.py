@@ -74,7 +74,7 @@ def ultralytics_step(args: argparse.Namespace):
         optimizer.step()
         optimizer.zero_grad()
         ema.update(model)
-        return float(loss.sum())
+        return float(loss.detach().sum())
 
     return step
 
@@ -85,15 +85,16 @@ def detkit_step(args: argparse.Namespace):
 
     from detkit.config import load_config
     from detkit.engine.ema import ModelEMA
-    from detkit.engine.optim_constructor import build_optim_wrapper
-    from detkit.registry import MODELS
+    from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
     cfg = load_config(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py',
-                      {'optim_wrapper.amp': str(args.amp)})
-    model = MODELS.build(cfg.model).to(memory_format=torch.channels_last).train()
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+                      [f'optim_wrapper.amp={args.amp}'])
+    model = MODELS.build(cfg.model).train()
+    optim_cfg = dict(cfg.optim_wrapper)
+    optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg))(model)
     ema = ModelEMA(model)
     data = synthetic_batch(args.batch_size, args.img_size)
     valid = torch.ones(args.batch_size, OBJECTS_PER_IMAGE, dtype=torch.bool)
@@ -105,8 +106,8 @@ def detkit_step(args: argparse.Namespace):
 
     def step() -> float:
         losses = model.train_step(batch, optim_wrapper=optim_wrapper)
-        ema.update(model)
-        return float(losses['loss'])
+        ema.update()
+        return float(losses['loss'].detach())
 
     return step
 
