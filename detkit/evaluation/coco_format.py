@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ class ImageResult:
         labels: ``(P,)``.
         scores: ``(P,)``.
         rles: P compressed RLEs, or None.
+        mask_areas: ``(P,)``, of ``rles``.
     """
 
     img_id: int | str
@@ -41,7 +42,8 @@ class ImageResult:
     labels: np.ndarray
     scores: np.ndarray
     gt_rles: list[dict] | None = None
-    rles: list[dict] | None = field(default=None)
+    rles: list[dict] | None = None
+    mask_areas: np.ndarray | None = None
 
 
 def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:
@@ -82,7 +84,7 @@ def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool,
         if not predictions:
             areas = result.gt_areas
         elif iou_type == 'segm':
-            areas = coco_mask.area(rles) if rles else np.zeros(0)
+            areas = result.mask_areas
         else:
             areas = wh[:, 0] * wh[:, 1]
         bboxes_xywh = np.concatenate([bboxes[:, :2], wh], 1).astype(np.float64).tolist()

@@ -135,7 +135,8 @@ class CocoMetric(BaseMetric):
             segmentations = gt.get('masks', [])
             result.gt_rles = [segmentation_to_rle(segmentation, bbox, ori_shape)
                               for segmentation, bbox in zip(segmentations, gt_bboxes, strict=True)]
-            result.rles = _prediction_rles(pred, ori_shape)
+            masks = _prediction_masks(pred, ori_shape)
+            result.rles, result.mask_areas = masks.to_rle(), masks.areas
         return result
 
     def _class_names(self, results: list[ImageResult]) -> list[str]:
@@ -224,11 +225,11 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else -1.
 
 
-def _prediction_rles(pred: dict, ori_shape: tuple[int, int]) -> list[dict]:
+def _prediction_masks(pred: dict, ori_shape: tuple[int, int]) -> InstanceMasks:
     masks = pred.get('masks')
     if masks is None:
         if len(pred['labels']):
             raise ConfigError("CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
                               "Set metric='bbox', or use a segmentation head.")
-        return []
-    return masks.to_rle() if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(_array(masks)).to_rle()
+        return InstanceMasks([], [], ori_shape)
+    return masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(_array(masks))

@@ -18,6 +18,7 @@ from detkit.visualization.text import draw_text, text_alpha
 
 _SHEET_SIDE = 1920
 _GAP = 4
+_SMALLEST_CELL = 384  # smaller images are enlarged, so that their labels leave something to see
 _PAPER = 255
 _CAPTION_SIZE = 14
 
@@ -39,12 +40,13 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
     count = min(len(inputs), max_images)
     columns = math.ceil(math.sqrt(count))
     height, width = inputs.shape[2:]
-    scale = min(1., (_SHEET_SIDE / columns - _GAP) / max(height, width))
+    side = min(_SHEET_SIDE / columns - _GAP, max(height, width, _SMALLEST_CELL))
+    scale = side / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
     cells = []
     for b in range(count):
         img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
-        img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA)
+        img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         valid = gt.valid[b].cpu().numpy()
         bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(np.divide(size_wh, (width, height)), 2)
         masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)

@@ -207,6 +207,19 @@ def test_no_predictions():
     assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP50'] == figures['coco/proposal_AR100'] == 0.
 
 
+def test_as_many_predictions_as_a_head_gives():
+    dataset, predictions = make_data(np.random.default_rng(9), images=3)
+    for found in predictions.values():
+        for key, value in found.items():
+            found[key] = np.repeat(value, 400 // max(len(value), 1), axis=0)
+        found['scores'] = np.sort(np.random.default_rng(0).random(len(found['scores'])).astype(np.float32))[::-1].copy()
+    assert max(len(found['labels']) for found in predictions.values()) > 255
+    figures = run(CocoMetric(metric=['bbox', 'segm']), as_samples(dataset, predictions))
+    for name in ('bbox', 'segm'):
+        ours = [figures[f'coco/{name}_{key}'] for key in ORDER]
+        np.testing.assert_allclose(ours, direct(dataset, predictions, name), atol=1e-12)
+
+
 def test_no_ground_truth():
     dataset, predictions = make_data(np.random.default_rng(3))
     metric = CocoMetric(metric=['bbox', 'segm'])

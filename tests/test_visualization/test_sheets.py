@@ -27,19 +27,19 @@ def make_batch(kind: str, images: int = 3) -> tuple[torch.Tensor, GtBatch]:
 @pytest.mark.parametrize('kind', ['none', 'map', 'bitmaps'])
 def test_batch_sheet(kind):
     sheet = batch_sheet(*make_batch(kind), [str(i) for i in range(5)])
-    assert sheet.shape == (64 * 2 + 4, 96 * 2 + 4, 3)
-    third = sheet[68:, :96]
+    assert sheet.shape == (256 * 2 + 4, 384 * 2 + 4, 3)  # small images are enlarged, here four times
+    third = sheet[260:, :384]
     assert (third == 90).all()  # no object
-    inside = sheet[30, 70]  # second object of the first image
+    inside = sheet[120, 280]  # second object of the first image
     tinted = np.rint(90 * .55 + .45 * np.array(class_colour(4)))
     assert (inside == (90 if kind == 'none' else tinted)).all()
-    assert np.abs(sheet[30, 50].astype(int) - class_colour(4)).max() < 90  # its box's left side
+    assert np.abs(sheet[120, 200].astype(int) - class_colour(4)).max() < 90  # its box's left side
 
 
 def test_overlap_map_equals_bitmaps():
     captions = ['a.jpg', 'b.jpg', 'c.jpg']
     sheets = [batch_sheet(*make_batch(kind), captions=captions) for kind in ('map', 'bitmaps')]
-    assert (sheets[0] == sheets[1]).all() and sheets[0].shape[0] > 64 * 2 + 4
+    assert (sheets[0] == sheets[1]).all() and sheets[0].shape[0] > 256 * 2 + 4
 
 
 def test_large_batches_are_cut_and_shrunk():

@@ -1,0 +1,51 @@
+"""A small detector whose weights are random, but which finds something in any image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+
+import detkit.models  # noqa: F401 - registers the components
+from detkit.engine import save_checkpoint
+from detkit.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+CLASSES = ('cat', 'dog', 'bird')
+
+
+def make_config(task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> dict:
+    model = Config.fromfile(CONFIGS / '_base_' / 'models' / f'yolov8_{task}.py').model.to_dict()
+    model['head']['num_classes'] = len(classes)
+    return {'task': task, 'classes': classes, 'model': model}
+
+
+def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> Path:
+    """Random weights of the n model; the class biases are raised, so that some cells exceed any usual threshold."""
+    config = make_config(task, classes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MODELS.build(config['model'])
+        for branch in model.head.cls_branches:
+            torch.nn.init.normal_(branch[-1].weight, std=2.)
+            torch.nn.init.zeros_(branch[-1].bias)
+    save_checkpoint({
+        'meta': {'format': 'detkit', 'format_version': 1, 'classes': list(classes), 'task': task,
+                 'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items())},
+        'state_dict': model.state_dict()}, path)
+    return path
+
+
+def write_images(folder: Path, count: int, shape: tuple[int, int] = (60, 90)) -> list[Path]:
+    """PNG files of smooth noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(count):
+        noise = rng.integers(0, 256, (6, 9, 3), np.uint8)
+        paths.append(folder / f'{i}.png')
+        cv2.imwrite(str(paths[-1]), cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC))
+    return paths

@@ -1,0 +1,203 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from detkit.engine import load_checkpoint, save_checkpoint
+from detkit.inference import Predictor, init_detector
+from detkit.structures.masks import InstanceMasks
+from detkit.utils.errors import CheckpointError, ConfigError, DataError
+
+from .models import CLASSES, make_config, write_checkpoint, write_images
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('images')
+    write_images(folder, 3)
+    return folder
+
+
+def same(first, second, tolerance: float = 1e-3) -> bool:
+    a, b = first.pred_instances, second.pred_instances
+    return (len(a) == len(b) > 0 and torch.equal(a.labels, b.labels)
+            and torch.allclose(a.bboxes, b.bboxes, atol=tolerance * 100) and
+            torch.allclose(a.scores, b.scores, atol=tolerance))
+
+
+def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
+    samples = Predictor(None, checkpoint, img_size=128, max_det=20).predict(images)
+    assert [Path(sample.img_path).name for sample in samples] == ['0.png', '1.png', '2.png']
+    for sample in samples:
+        found = sample.pred_instances
+        assert 0 < len(found) <= 20 and sample.ori_shape == (60, 90) and sample.img_shape == (96, 128)
+        assert found.scores.min() >= .25 and (found.scores.diff() <= 0).all()
+        assert found.bboxes.min() >= 0 and found.bboxes[:, [0, 2]].max() <= 90 and found.bboxes[:, [1, 3]].max() <= 60
+        assert isinstance(found.masks, InstanceMasks) and found.masks.img_shape == (60, 90)
+
+
+@pytest.mark.parametrize('change', [{'batch_size': 2}, {'fuse': False}, {'batch_size': 5}])
+def test_settings_that_change_no_result(checkpoint: Path, images: Path, change: dict):
+    expected = Predictor(None, checkpoint, img_size=64, max_det=5).predict(images)
+    samples = Predictor(None, checkpoint, img_size=64, max_det=5, **change).predict(images)
+    assert len(samples) == 3 and all(map(same, samples, expected))
+
+
+def test_arrays_and_files_agree(checkpoint: Path, images: Path):
+    predictor = Predictor(None, checkpoint, img_size=64, max_det=5)
+    img = cv2.cvtColor(cv2.imread(str(images / '0.png')), cv2.COLOR_BGR2RGB)
+    from_array, from_file = predictor.predict([img, images / '0.png'])
+    assert same(from_array, from_file, 0.) and from_array.img_path == 'image0'
+
+
+def test_stream_gives_the_image_too(checkpoint: Path, images: Path):
+    for img, sample in Predictor(None, checkpoint, img_size=64, batch_size=2).stream(images):
+        expected = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
+        assert (img == expected).all()
+
+
+def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path):
+    write_images(tmp_path / 'wide', 1, (40, 120))
+    write_images(tmp_path / 'high', 1, (120, 50))
+    samples = Predictor(None, checkpoint, img_size=64, batch_size=2).predict(tmp_path)
+    assert [sample.ori_shape for sample in samples] == [(120, 50), (40, 120)]
+    for sample in samples:
+        height, width = sample.ori_shape
+        assert (sample.pred_instances.bboxes <= torch.tensor([width, height, width, height])).all()
+
+
+def test_thresholds(checkpoint: Path, images: Path):
+    def count(**settings) -> int:
+        sample, = Predictor(None, checkpoint, img_size=64, **settings).predict(images / '0.png')
+        return len(sample.pred_instances)
+
+    everything = count(score_thr=.05)
+    assert everything > count(score_thr=.6) and everything > count(score_thr=.05, iou_thr=.3)
+    assert count(max_det=2) == 2 and count(score_thr=1.) == 0
+    assert everything >= count(score_thr=.05, agnostic_nms=True)
+
+
+def test_class_filter(checkpoint: Path, images: Path):
+    every = Predictor(None, checkpoint, img_size=64).predict(images / '0.png')[0].pred_instances
+    assert set(every.labels.tolist()) == {0, 1, 2}
+    for classes, labels in ((['dog'], {1}), ([2], {2}), (['cat', '1'], {0, 1})):
+        found = Predictor(None, checkpoint, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
+        assert set(found.labels.tolist()) == labels
+    with pytest.raises(ConfigError, match="Did you mean 'bird'"):
+        Predictor(None, checkpoint, classes=['brid'])
+    with pytest.raises(ConfigError, match='no class 3'):
+        Predictor(None, checkpoint, classes=[3])
+
+
+def test_coarse_masks_differ_from_fine_ones(checkpoint: Path, tmp_path: Path):
+    image, = write_images(tmp_path, 1, (240, 320))
+    fine, coarse = (Predictor(None, checkpoint, img_size=64, retina_masks=retina).predict(image)[0].pred_instances
+                    for retina in (True, False))
+    assert torch.equal(fine.bboxes, coarse.bboxes)
+    assert (fine.masks.to_bool() != coarse.masks.to_bool()).any()
+
+
+def test_unreadable_images_are_noted(checkpoint: Path, tmp_path: Path):
+    good, broken = write_images(tmp_path, 2)
+    broken.write_bytes(broken.read_bytes()[:200])
+    (tmp_path / 'text.jpg').write_text('no image')
+    for batch_size in (1, 3):
+        predictor = Predictor(None, checkpoint, img_size=64, batch_size=batch_size)
+        assert [sample.img_path for sample in predictor(tmp_path)] == [str(good)]
+        assert [path for path, _ in predictor.skipped] == [str(broken), str(tmp_path / 'text.jpg')]
+        assert 'truncated' in predictor.skipped[0][1]
+
+
+def test_source_is_checked_at_once(checkpoint: Path):
+    predictor = Predictor(None, checkpoint, img_size=64)
+    with pytest.raises(DataError):
+        predictor('nowhere.jpg')
+
+
+def test_box_model_has_no_masks(images: Path, tmp_path: Path):
+    path = write_checkpoint(tmp_path / 'det.pth', 'det')
+    found = Predictor(None, path, img_size=64, retina_masks=True).predict(images / '0.png')[0].pred_instances
+    assert len(found) and 'masks' not in found
+
+
+def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):
+    config = make_config()
+    expected = Predictor(None, checkpoint, img_size=64, max_det=3).predict(images)
+    for form in (config, Config(config)):
+        assert all(map(same, Predictor(form, checkpoint, img_size=64, max_det=3).predict(images), expected))
+
+
+def test_test_size_of_the_config(checkpoint: Path):
+    pipeline = [{'type': 'LoadImage'}, {'type': 'LetterBox', 'size': 96}]
+    config = {**make_config(), 'val_dataloader': {'dataset': {'dataset': {'pipeline': pipeline}}}}
+    assert Predictor(config, checkpoint).img_size == 96 and Predictor(None, checkpoint).img_size == 640
+
+
+def test_detector_keeps_its_classes(checkpoint: Path):
+    model = init_detector(None, checkpoint, 'cpu')
+    assert model.dataset_meta == {'classes': CLASSES} and not model.training
+    assert Predictor(model=model).classes == CLASSES
+
+
+def test_config_of_other_classes(checkpoint: Path):
+    with pytest.raises(ConfigError, match='describes 2 classes'):
+        Predictor(make_config(classes=('a', 'b')), checkpoint)
+
+
+def test_checkpoint_of_another_model(checkpoint: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match='have no place in the model'):
+        Predictor(make_config('det'), checkpoint)
+    config = make_config()
+    config['model']['backbone']['widen_factor'] = .5
+    with pytest.raises(CheckpointError, match='have another shape'):
+        Predictor(config, checkpoint)
+
+
+def test_damaged_checkpoint(checkpoint: Path, tmp_path: Path):
+    broken = tmp_path / 'broken.pth'
+    broken.write_bytes(checkpoint.read_bytes()[:5000])
+    for path in (broken, tmp_path / 'missing.pth'):
+        with pytest.raises(CheckpointError):
+            Predictor(None, path)
+
+
+@pytest.mark.parametrize('text', ['model = open("/etc/passwd")', 'import os', 'model = {'])
+def test_config_text_is_never_run(checkpoint: Path, tmp_path: Path, text: str):
+    content = load_checkpoint(checkpoint)
+    content['meta']['config'] = text
+    save_checkpoint(content, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match='config in checkpoint'):
+        Predictor(None, tmp_path / 'odd.pth')
+
+
+@pytest.mark.parametrize(('settings', 'text'), [
+    ({'device': 'cud'}, "device 'cud'"), ({'batch_size': 0}, 'at least 1'), ({'img_size': 8}, 'at least 32'),
+])
+def test_wrong_settings(checkpoint: Path, settings: dict, text: str):
+    with pytest.raises(ConfigError, match=text):
+        Predictor(None, checkpoint, **settings)
+
+
+def test_no_config_anywhere():
+    with pytest.raises(ConfigError, match='no config'):
+        init_detector(None, None)
+
+
+def test_input_is_letterboxed(checkpoint: Path):
+    """A red image fills its part of the network's input; the rest is grey."""
+    predictor = Predictor(None, checkpoint, img_size=64)
+    seen = []
+    predictor.model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    predictor.predict(np.full((30, 60, 3), (255, 0, 0), np.uint8))
+    assert seen[0].shape == (1, 3, 32, 64)
+    assert torch.equal(seen[0][0, :, 16, 32], torch.tensor([1., 0., 0.]))
+    predictor.predict(np.full((20, 60, 3), (255, 0, 0), np.uint8))
+    assert torch.allclose(seen[1][0, :, 0, 0], torch.tensor(114 / 255))
