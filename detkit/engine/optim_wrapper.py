@@ -99,6 +99,7 @@ class SumOptimWrapper(OptimWrapper):
             'pending': self.pending,
             'num_steps': self.num_steps,
             'scaler': self.scaler.state_dict() if self.scaler else None,
+            'grad_norm': self.grad_norm,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -113,6 +114,7 @@ class SumOptimWrapper(OptimWrapper):
                     state[key] = torch.empty_like(param).copy_(value)
         self.pending = state_dict['pending']
         self.num_steps = state_dict['num_steps']
+        self.grad_norm = state_dict['grad_norm']
         if self.scaler and state_dict['scaler']:
             self.scaler.load_state_dict(state_dict['scaler'])
 

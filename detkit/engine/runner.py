@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +167,6 @@ class Runner(MMEngineRunner):
             third_party = logging.getLogger('py.warnings')
             third_party.propagate = False
             third_party.handlers[:] = files
-            warnings.simplefilter('default')
         return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
@@ -374,8 +372,12 @@ class Runner(MMEngineRunner):
         return all_gather_object(value)[0]
 
     def close(self) -> None:
-        """Give back what is global: log files and the capture of warnings."""
+        """Give back what is global: workers, log files and the capture of warnings."""
         self.console.close()
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            if getattr(getattr(loop, 'dataloader', None), '_iterator', None) is not None:
+                # Persistent workers end at once when asked here; left to the garbage collector they take seconds each.
+                loop.dataloader._iterator = None
         if self._log_files:
             logging.captureWarnings(False)
             logging.getLogger('py.warnings').handlers.clear()

@@ -96,11 +96,15 @@ def _append_row(path: Path, row: dict[str, Any]) -> None:
             known = list(reader.fieldnames or [])
             if set(row) <= set(known):
                 with open(path, 'a', newline='') as out:
-                    csv.DictWriter(out, known, restval='').writerow(row)
+                    _writer(out, known).writerow(row)
                 return
             rows = list(reader)
             columns = known + [name for name in columns if name not in known]
     with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, columns, restval='')
+        writer = _writer(file, columns)
         writer.writeheader()
         writer.writerows([*rows, row])
+
+
+def _writer(file: Any, columns: list[str]) -> csv.DictWriter:
+    return csv.DictWriter(file, columns, restval='', lineterminator='\n')

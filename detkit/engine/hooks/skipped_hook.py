@@ -61,7 +61,7 @@ class SkippedHook(Hook):
             return
         is_new = not self._path(runner).exists()
         with open(self._path(runner), 'a', newline='') as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator='\n')
             if is_new:
                 writer.writerow(['split', 'path', 'line', 'reason'])
             writer.writerows(rows)
