@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from detkit.models.backbones import CSPDarknet
-from detkit.models.layers import Bottleneck, C2f, ConvModule, fuse_conv_bn, scale_blocks, scale_channels
+from detkit.models.layers import BlockDeconv2d, Bottleneck, C2f, ConvModule, fuse_conv_bn, scale_blocks, scale_channels
 from detkit.registry import MODELS
 
 
@@ -70,6 +70,23 @@ def test_c2f_concatenates_every_bottleneck():
     first = block.blocks[0](y[:, 4:])
     second = block.blocks[1](first)
     torch.testing.assert_close(block(x), block.out_conv(torch.cat((y, first, second), dim=1)))
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('size', [1, 2, 3])
+def test_block_deconvolution_is_a_transposed_convolution(size, layout):
+    torch.manual_seed(0)
+    fast = BlockDeconv2d(5, 4, size).double()
+    plain = nn.ConvTranspose2d(5, 4, size, size).double()
+    plain.load_state_dict(fast.state_dict())
+    results = []
+    for layer in (fast, plain):
+        x = torch.linspace(-1, 1, 2 * 5 * 3 * 6, dtype=torch.float64).view(2, 5, 3, 6).contiguous(memory_format=layout)
+        y = layer(x.requires_grad_())
+        y.sin().sum().backward()
+        results.append((y, x.grad, layer.weight.grad, layer.bias.grad))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_scaling_rules():

@@ -1,0 +1,32 @@
+"""``BlockDeconv2d``: a transposed convolution that fills separate blocks, fast."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BlockDeconv2d(nn.ConvTranspose2d):
+    """Transposed convolution whose kernel equals its stride: ``(B, in, H, W) -> (B, out, H * size, W * size)``.
+
+    Every input pixel then fills a block of its own, so that a 1x1 convolution to ``size**2 * out`` channels and a
+    rearrangement give the same numbers. Its backward pass is several times as fast on CPUs as that of the general
+    transposed convolution, whose parameters (and state dict) it shares.
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        size: kernel size and stride.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int = 2) -> None:
+        super().__init__(in_channels, out_channels, size, stride=size)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        size, channels = self.size, self.out_channels
+        weight = self.weight.permute(2, 3, 1, 0).reshape(-1, self.in_channels, 1, 1)  # (size * size * out, in, 1, 1)
+        y = F.conv2d(x, weight, self.bias.repeat(size * size))
+        y = y.permute(0, 2, 3, 1).reshape(batch, height, width, size, size, channels)  # rows and columns of a block
+        y = y.transpose(2, 3).reshape(batch, height * size, width * size, channels)
+        return y.permute(0, 3, 1, 2)  # channels_last memory
