@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from detkit.datasets.skips import check_skips
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
-from detkit.utils.errors import DataError
+from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.rng import keyed_rng
 
 __all__ = ['DetDataset', 'Skip']
@@ -58,6 +59,7 @@ class DetDataset(Dataset):
         order: ``(N,)`` indices in the order to be read, or None where any order will do.
 
     Raises:
+        ConfigError: an argument has a value that it cannot have.
         DataError: nothing to read, no class names, or too much skipped.
     """
 
@@ -81,9 +83,9 @@ class DetDataset(Dataset):
         _check_choice('cache', cache, ('none', 'ram'))
         _check_choice('partners', partners, ('group', 'dataset'))
         if not 0 < fraction <= 1:
-            raise DataError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
+            raise ConfigError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
         if pool_size is not None and pool_size < 1:
-            raise DataError(f'pool_size={pool_size} of {type(self).__name__} must be at least 1, or None')
+            raise ConfigError(f'pool_size={pool_size} of {type(self).__name__} must be at least 1, or None')
         self.data_root = str(data_root)
         self.test_mode = test_mode
         self.partners = partners
@@ -235,8 +237,8 @@ class DetDataset(Dataset):
     def _check_loaded(self, records: list[Record]) -> None:
         name = f'{type(self).__name__} at {self.data_root!r}'
         if not records:
-            hint = f': {len(self.skipped)} skipped, the first, {self.skipped[0][0]}, {self.skipped[0][2]}'
-            raise DataError(f'{name} has no image{hint if self.skipped else ""}')
+            hints = [f': {len(self.skipped)} skipped, the first, {path}, {reason}' for path, _, reason in self.skipped[:1]]
+            raise DataError(f'{name} has no image{"".join(hints)}')
         if not self.metainfo.get('classes'):
             raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")
 
@@ -249,17 +251,26 @@ class DetDataset(Dataset):
     def _fill_cache(self) -> None:
         """Decodes every image before workers are forked, so that all of them share one copy."""
         self._cache = {}
-        for record in self.records:
+
+        def read(path: str) -> np.ndarray | UnreadableImageError:
             try:
-                self._cache[record.img_path] = read_image(record.img_path)
+                return read_image(path)
             except UnreadableImageError as error:
-                self.skipped.append((error.path, None, error.reason))
+                return error
+
+        paths = list(dict.fromkeys(record.img_path for record in self.records))
+        with ThreadPoolExecutor() as pool:
+            for path, img in zip(paths, pool.map(read, paths), strict=True):
+                if isinstance(img, UnreadableImageError):
+                    self.skipped.append((path, None, img.reason))
+                else:
+                    self._cache[path] = img
         check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise DataError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}')
+        raise ConfigError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}.{nearest(value, choices)}')
 
 
 def _with_one_class(record: Record) -> Record:

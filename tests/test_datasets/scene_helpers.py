@@ -5,13 +5,12 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.structures import Annotations, Polygons, Record, Scene
-from detkit.structures.annotations import Annotations as _Annotations
 from detkit.utils.rng import keyed_rng
 
 GREEN = (0, 255, 0)
 
 
-def annotations_of(rings, labels=None, **options) -> _Annotations:
+def annotations_of(rings, labels=None, **options) -> Annotations:
     """One ring an object, ``(K, 2)`` each."""
     rings = [np.asarray(ring, np.float32) for ring in rings]
     sizes = np.array([len(ring) for ring in rings], np.int64)

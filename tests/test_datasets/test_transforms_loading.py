@@ -1,0 +1,97 @@
+"""Images come out whole, RGB and upright, or are named as unreadable."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from detkit.datasets.transforms import LoadImage
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.structures import Annotations, Record
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(0)
+    return cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), (64, 48), interpolation=cv2.INTER_CUBIC)
+
+
+def test_rgb(tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / 'ä.png')
+    assert (read_image(str(tmp_path / 'ä.png')) == picture).all()
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'P', '1'])
+def test_other_colour_modes_become_rgb(tmp_path, picture, mode):
+    Image.fromarray(picture).convert(mode).save(tmp_path / 'a.png')
+    assert read_image(str(tmp_path / 'a.png')).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_upright_by_exif(tmp_path, picture, orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(picture).save(path, exif=exif, quality=95)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    read = read_image(str(path))
+    assert read.shape == upright.shape
+    assert np.abs(read.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.bmp'])
+@pytest.mark.parametrize('missing', ['half', 'tail'])
+def test_truncated_files(tmp_path, picture, suffix, missing):
+    whole = cv2.imencode(suffix, picture)[1].tobytes()
+    (tmp_path / f'whole{suffix}').write_bytes(whole)
+    read_image(str(tmp_path / f'whole{suffix}'))
+    (tmp_path / f'cut{suffix}').write_bytes(whole[: len(whole) // 2 if missing == 'half' else -8])
+    with pytest.raises(UnreadableImageError, match='truncated'):
+        read_image(str(tmp_path / f'cut{suffix}'))
+
+
+def test_a_thumbnails_end_is_not_the_images(tmp_path, picture):
+    """A JPEG whose header holds a whole JPEG, and whose own data end early."""
+    data = cv2.imencode('.jpg', picture)[1].tobytes()
+    thumbnail = b'\xff\xd8\xff\xd9'
+    segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+    whole = data[:2] + segment + data[2:]
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(whole + b'trailing bytes of a camera')
+    assert read_image(str(path)).shape == (48, 64, 3)
+    path.write_bytes(whole[: len(whole) - 30])
+    with pytest.raises(UnreadableImageError, match='truncated'):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize('content, reason', [(None, 'cannot be opened'), (b'', 'is empty'), (b'hello', 'is no image')])
+def test_other_unreadable_files(tmp_path, content, reason):
+    path = tmp_path / 'a.jpg'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=reason) as caught:
+        read_image(str(path))
+    assert caught.value.path == str(path)
+    assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
+
+
+def test_a_size_that_the_annotations_contradict(tmp_path, picture):
+    path = str(tmp_path / 'a.png')
+    Image.fromarray(picture).save(path)
+    results = {'record': Record(path, 0, (64, 48), Annotations()), 'images': {}}
+    with pytest.raises(UnreadableImageError, match='is 64x48 pixels, but its annotations say 48x64'):
+        LoadImage()(results)
+
+
+def test_decoded_images_are_shared(tmp_path, picture):
+    path = str(tmp_path / 'a.png')
+    Image.fromarray(picture).save(path)
+    results = {'record': Record(path, 0, None, Annotations()), 'images': {}}
+    first = LoadImage()(results)
+    assert first['scene'].tiles[0].img is LoadImage()(results)['scene'].tiles[0].img
+    assert first['ori_shape'] == (48, 64)
