@@ -11,7 +11,7 @@ from detkit.registry import MODELS
 from detkit.structures.gt_batch import GtBatch
 
 from ..assigners.assign_result import AssignResult
-from ..layers import ConvModule
+from ..layers import BlockDeconv2d, ConvModule
 from ..postprocess.mask_decoding import decode_masks
 from ..postprocess.nms import Detections
 from ..priors import PointPriors
@@ -52,7 +52,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``; also ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos``, ``(B, D, h, w)``."""
+        """As ``YOLOv8Head``; also ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos (B, D, h, w)``."""
         preds = super().forward(feats, padding_mask)
         preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
         preds['mask_protos'] = self.proto(feats[0])
@@ -98,7 +98,7 @@ class ProtoBranch(nn.Module):
     def __init__(self, in_channels: int, hidden: int, num_protos: int) -> None:
         super().__init__()
         self.conv1 = ConvModule(in_channels, hidden, 3)
-        self.upsample = nn.ConvTranspose2d(hidden, hidden, 2, 2)
+        self.upsample = BlockDeconv2d(hidden, hidden, 2)
         self.conv2 = ConvModule(hidden, hidden, 3)
         self.conv3 = ConvModule(hidden, num_protos, 1)
 
