@@ -9,7 +9,7 @@ from typing import Any
 from detkit.datasets.base import DetDataset
 from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
-from detkit.datasets.skips import check_skips
+from detkit.datasets.skips import check_skips, note_duplicates
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
@@ -46,6 +46,7 @@ class CocoDataset(DetDataset):
         self.skipped += images.skipped + skipped
         num_entries = len(content['images']) + len(content['annotations'])
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        note_duplicates(self.duplicates, ann_file)
         return [
             Record(path, image_id, shape, own)
             for path, image_id, shape, own in zip(

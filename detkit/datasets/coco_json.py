@@ -13,10 +13,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.datasets.skips import Skip
 from detkit.utils.errors import DataError
-
-# (annotation file, which entry, reason)
-Skip = tuple[str, str, str]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.logging import print_log
+from mmengine.dist import is_main_process
 
 from detkit.datasets.download import DownloadError, download, unpack
 from detkit.datasets.render_samples import render_coco8_seg
@@ -93,7 +93,8 @@ def _announce(name: str, root: Path, how: str, why: str = '') -> str:
     if root.resolve() not in _announced:
         _announced.add(root.resolve())
         words = {'present': 'found in', 'downloaded': 'downloaded to', 'rendered': 'drawn by detkit into'}
-        print_log(f'Sample data {name}: {words[how]} {root}{why}', logger='current')
+        if how != 'present' or is_main_process():
+            print(f'Sample data {name}: {words[how]} {root}{why}', flush=True)
     return how
 
 

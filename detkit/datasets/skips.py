@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from mmengine.logging import print_log
+
 from detkit.utils.errors import DataError
+
+# (file, line or entry in it or None for all of it, reason)
+Skip = tuple[str, int | str | None, str]
 
 # How many of the entries and files an error names.
 _SHOWN = 5
 
 
-def check_skips(
-    skipped: Sequence[tuple[str, int | str | None, str]], num_entries: int, max_skipped: float, source: str
-) -> None:
+def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
     """Refuses a data set of which too much had to be left out.
 
     A single bad entry never stops a run, however small the data set.
@@ -39,3 +42,11 @@ def check_skips(
         + '\n  '.join(places)
         + '\nCorrect the files, or set max_skipped in the config of the data set to the share you accept.'
     )
+
+
+def note_duplicates(duplicates: Sequence[Skip], source: str) -> None:
+    """Puts a line into the log about repeated objects that were left out, if there are any."""
+    if duplicates:
+        places = [f'{file}:{where}' for file, where, _ in duplicates[:_SHOWN]]
+        more = ', ...' if len(duplicates) > _SHOWN else ''
+        print_log(f'{len(duplicates)} repeated objects of {source} left out: {", ".join(places)}{more}', 'current')

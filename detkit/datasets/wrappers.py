@@ -42,6 +42,10 @@ class RepeatDataset:
         return self.dataset.skipped
 
     @property
+    def max_skipped(self) -> float:
+        return self.dataset.max_skipped
+
+    @property
     def order(self) -> np.ndarray | None:
         order = getattr(self.dataset, 'order', None)
         return None if order is None else np.concatenate([order + i * len(order) for i in range(self.times)])
@@ -93,6 +97,10 @@ class ConcatDataset:
     @property
     def skipped(self) -> list:
         return [skip for dataset in self.datasets for skip in dataset.skipped]
+
+    @property
+    def max_skipped(self) -> float:
+        return max(dataset.max_skipped for dataset in self.datasets)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -13,7 +13,7 @@ from detkit.datasets.base import DetDataset
 from detkit.datasets.data_yaml import read_data_yaml, split_paths
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list
-from detkit.datasets.skips import check_skips
+from detkit.datasets.skips import check_skips, note_duplicates
 from detkit.datasets.yolo_labels import LabelTable, parse_labels
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
@@ -67,7 +67,9 @@ class YoloTxtDataset(DetDataset):
         self.skipped += [(named[file][1], line, reason) for file, line, reason in table.skipped]
         self.duplicates = [(named[file][1], line, reason) for file, line, reason in table.duplicates]
         num_entries = len(paths) + len(table.labels) + len(table.skipped)
-        check_skips(self.skipped, num_entries, self.max_skipped, ', '.join(map(str, sources)))
+        source = ', '.join(map(str, sources))
+        check_skips(self.skipped, num_entries, self.max_skipped, source)
+        note_duplicates(self.duplicates, source)
 
         flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
         annotations = flat.split(len(image_paths))

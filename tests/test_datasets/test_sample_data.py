@@ -87,10 +87,9 @@ def quick_drawing(monkeypatch):
 
 
 @pytest.fixture
-def said(monkeypatch):
-    lines: list[str] = []
-    monkeypatch.setattr(sample_data, 'print_log', lambda text, logger: lines.append(text))
-    return lines
+def said(capsys):
+    """The lines printed since the last call."""
+    return lambda: capsys.readouterr().out.splitlines()
 
 
 def assert_nothing_left(folder: Path) -> None:
@@ -102,10 +101,10 @@ def test_download(tmp_path, server, said):
     assert sample_data.prepare('quick', root, server.url) == 'downloaded'
     assert len(list((root / 'images/train').glob('*.jpg'))) == 4 and (root / 'labels/val/3.txt').is_file()
     assert_nothing_left(root.parent)
-    assert said == [f'Sample data quick: downloaded to {root}']
+    assert said() == [f'Sample data quick: downloaded to {root}']
     server.body = b''
     assert sample_data.prepare('quick', root, server.url) == 'present'
-    assert len(said) == 1  # the line was said for this folder
+    assert said() == []  # said once for a folder
 
 
 @pytest.mark.parametrize('prefix', ['', 'a/'])
@@ -119,7 +118,7 @@ def test_present_folder_is_used_as_it_is(tmp_path, said):
     (tmp_path / 'set').mkdir()
     (tmp_path / 'set/mine').touch()
     assert sample_data.prepare('quick', tmp_path / 'set', 'http://127.0.0.1:9/x.zip') == 'present'
-    assert said == [f'Sample data quick: found in {tmp_path / "set"}'] and [*os.listdir(tmp_path / 'set')] == ['mine']
+    assert said() == [f'Sample data quick: found in {tmp_path / "set"}'] and [*os.listdir(tmp_path / 'set')] == ['mine']
 
 
 def test_empty_folder_is_filled(tmp_path, server):
@@ -159,7 +158,7 @@ def test_bad_archives_are_refused_whole(tmp_path, server, said, body, why):
     server.body = body
     root = tmp_path / 'data' / 'set'
     assert sample_data.prepare('quick', root, server.url) == 'rendered'
-    [line] = said
+    [line] = said()
     assert line.startswith(f'Sample data quick: drawn by detkit into {root} (no download from ') and why in line
     assert (root / 'images/train/drawn.jpg').exists()
     assert_nothing_left(root.parent)
@@ -172,7 +171,7 @@ def test_truncated_download(tmp_path, server, said, claimed):
     server.length = whole + claimed if claimed > 0 else -1
     server.body = server.body[: whole - (0 if claimed > 0 else 300)]
     assert sample_data.prepare('quick', tmp_path / 'set', server.url) == 'rendered'
-    assert (f'only {whole} of {whole + 50} bytes' if claimed > 0 else 'cannot be unpacked') in said[0]
+    assert (f'only {whole} of {whole + 50} bytes' if claimed > 0 else 'cannot be unpacked') in said()[0]
 
 
 def test_other_refusals(tmp_path, server, said):
@@ -187,7 +186,7 @@ def test_other_refusals(tmp_path, server, said):
     }
     for number, (why, url) in enumerate(cases.items()):
         assert sample_data.prepare('quick', tmp_path / f'set{number}', url) == 'rendered'
-        assert why in said[-1], said[-1]
+        assert why in said()[0]
 
 
 def test_checksum_and_size(tmp_path, server):

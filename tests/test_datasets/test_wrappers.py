@@ -13,6 +13,7 @@ class Keys:
 
     metainfo = {'classes': ('a',)}
     order = None
+    max_skipped = 0.25
 
     def __init__(self, size, name='x'):
         self.size, self.name, self.skipped = size, name, [(name, None, 'bad')]
@@ -30,6 +31,7 @@ class Keys:
 def test_repeat_keeps_positions():
     dataset = RepeatDataset(Keys(3), times=4)
     assert len(dataset) == 12 and dataset.metainfo == Keys.metainfo and dataset.skipped == [('x', None, 'bad')]
+    assert dataset.max_skipped == 0.25
     keys = [SampleKey(1, 2, position, index) for position, index in ((0, 2), (1, 5), (2, 11), (3, 0))]
     found = [sample['key'] for sample in dataset.__getitems__(keys)]
     assert found == [SampleKey(1, 2, position, index) for position, index in ((0, 2), (1, 2), (2, 2), (3, 0))]
@@ -47,7 +49,7 @@ def test_repeat_has_the_order_of_its_data_set():
 
 def test_concat_asks_each_data_set_once_for_its_part():
     dataset = ConcatDataset([Keys(3, 'x'), Keys(2, 'y')])
-    assert len(dataset) == 5 and len(dataset.skipped) == 2
+    assert len(dataset) == 5 and len(dataset.skipped) == 2 and dataset.max_skipped == 0.25
     keys = [SampleKey(0, 1, position, index) for position, index in ((0, 4), (1, 0), (2, 3), (3, 2))]
     found = [(sample['name'], sample['key'].position, sample['key'].index) for sample in dataset.__getitems__(keys)]
     assert found == [('x', 1, 0), ('x', 3, 2), ('y', 0, 1), ('y', 2, 0)]

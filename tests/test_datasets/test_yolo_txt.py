@@ -105,10 +105,13 @@ def test_too_many_bad_lines_are_an_error(tmp_path):
     assert len(load(tmp_path, max_skipped=0.5).skipped) == 3
 
 
-def test_duplicates_are_no_skips(tmp_path):
+def test_duplicates_are_no_skips(tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr('detkit.datasets.skips.print_log', lambda text, logger: notes.append(text))
     dataset = load(write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4\n' * 3}))
     assert len(dataset.records[0].annotations) == 1 and dataset.skipped == []
     assert [(os.path.basename(file), line) for file, line, _ in dataset.duplicates] == [('one.txt', 2), ('one.txt', 3)]
+    assert len(notes) == 1 and notes[0].startswith('2 repeated objects') and 'one.txt:2' in notes[0]
 
 
 @pytest.mark.parametrize('make', [False, True])
@@ -262,5 +265,7 @@ def test_real_labels(real_data, tmp_path):
 def test_corners_outside_the_image(real_data):
     names = {'classes': tuple(f'class {i}' for i in range(16))}
     dataset = YoloTxtDataset(images=str(real_data / 'dota8/images/train'), metainfo=names, max_skipped=1.0)
-    assert all((record.annotations.bboxes >= 0).all() for record in dataset.records)
-    assert all('outside' in reason for _, _, reason in dataset.skipped)
+    assert len(dataset) == 4 and dataset.skipped and all('outside' in reason for _, _, reason in dataset.skipped)
+    for record in dataset.records:
+        h, w = record.ori_shape
+        assert ((record.annotations.polygons.points >= 0) & (record.annotations.polygons.points <= (w, h))).all()
