@@ -65,7 +65,8 @@ def read_image_size(path: str) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            # Of a turned TIFF some versions of Pillow swap ``size`` themselves; its tags say what is stored.
+            width, height = (image.tag_v2[tag] for tag in (256, 257)) if image.format == 'TIFF' else image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow says of broken headers
         raise OSError(str(error)) from error

@@ -11,6 +11,7 @@ from PIL import Image
 
 from detkit.datasets import CocoDataset, YoloTxtDataset
 from detkit.datasets.class_names import COCO80
+from detkit.datasets.transforms.loading import read_image
 from detkit.utils.errors import DataError
 
 CLASSES = {'classes': ('a', 'b', 'c')}
@@ -74,7 +75,7 @@ def test_nothing_stale_when_a_label_changes(tmp_path):
     assert sorted(tmp_path.rglob('*')) == before
 
 
-@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'tiff'])
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_turned_images_have_their_upright_size(tmp_path, suffix, orientation):
     write_image(tmp_path / f'images/train/one.{suffix}', 20, 10, orientation)
@@ -83,6 +84,7 @@ def test_turned_images_have_their_upright_size(tmp_path, suffix, orientation):
     record = load(tmp_path).records[0]
     assert record.ori_shape == ((20, 10) if orientation > 4 else (10, 20))
     assert record.annotations.bboxes[0, 2:].tolist() == list(record.ori_shape[::-1])
+    assert read_image(record.img_path).shape[:2] == record.ori_shape
 
 
 def test_bad_lines_and_images_are_listed(tmp_path):
