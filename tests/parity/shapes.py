@@ -14,8 +14,9 @@ MASK_STRIDE = 4
 MASK_CASES = {'same': ((96, 128), (96, 128)), 'enlarged': ((96, 128), (48, 64)), 'padded': ((128, 128), (160, 256))}
 
 # Of three images, the second without objects: (label, centre x, centre y, half width, half height, is an ellipse) in
-# pixels. Large and small, overlapping, sharing a class, thinner than a cell, reaching the border; larger ones first, as
-# in a pipeline's overlap map, in which smaller ones lie on top.
+# pixels. Large and small, overlapping, sharing a class, smaller than two cells, reaching the border; larger ones first,
+# as in a pipeline's overlap map, in which smaller ones lie on top. The small ones lie where all candidates overlap with
+# their box: which of several candidates of metric 0 are chosen is an accident of the sorting routine.
 OBJECTS = (
     (
         (17, 66.0, 50.0, 52.0, 38.0, True),
@@ -23,7 +24,7 @@ OBJECTS = (
         (3, 52.0, 52.75, 21.0, 24.0, True),
         (60, 104.2, 30.1, 23.8, 21.7, False),
         (0, 90.0, 80.0, 6.5, 7.0, True),
-        (79, 20.0, 80.5, 9.0, 3.25, False),
+        (79, 24.2, 85.4, 5.0, 7.5, False),
     ),
     (),
     (
