@@ -33,3 +33,11 @@ def _few_threads() -> None:
 
     if torch.get_num_threads() > 2:
         torch.set_num_threads(2)
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small pictures in every layout that the configs read, see ``tiny_data.py``."""
+    from tiny_data import write_tiny_data
+
+    return write_tiny_data(tmp_path_factory.mktemp('tiny'))

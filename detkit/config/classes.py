@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from detkit.config.origins import Origins, dotted
+from detkit.config.origins import Origin, Origins, dotted
 from detkit.config.top_level import datasets_in
 from detkit.utils.errors import ConfigError
 
@@ -24,9 +24,7 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
     given = head.get('num_classes') if isinstance(head, dict) else None
     if not found:
         if isinstance(head, dict) and given is None and values.get('train_dataloader'):
-            where = origins.find(('train_dataloader', 'dataset'))
-            raise ConfigError(f'{where}: train_dataloader.dataset does not say its classes, so {dotted(_PATH)} is '
-                              f'unknown; give it metainfo=dict(classes=[...]), or a data_yaml or ann_file that exists')
+            raise _unknown_classes(values['train_dataloader'], origins.find(('train_dataloader', 'dataset')))
         return
     source, names = found[0]
     for other, other_names in found[1:]:
@@ -42,6 +40,17 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
         raise ConfigError(
             f'{origins.find(_PATH)}: {dotted(_PATH)} is {given}, but {source} ({origins.find((source,))}) names '
             f'{len(names)} classes; leave num_classes out, so that it follows the data')
+
+
+def _unknown_classes(loader: dict, where: Origin) -> ConfigError:
+    for dataset in datasets_in(loader):
+        for key in ('data_yaml', 'ann_file'):
+            if isinstance(dataset.get(key), str):
+                root = dataset.get('data_root') or ''
+                return ConfigError(f'{where}: there is no {key} {dataset[key]!r}' + (f' in {root!r}' if root else '')
+                                   + f', from which the class names would be read; set {key} to the file')
+    return ConfigError(f'{where}: train_dataloader.dataset does not say its classes, so {dotted(_PATH)} is unknown; '
+                       f'give it metainfo=dict(classes=[...])')
 
 
 def _classes_of(loader: Any) -> list[tuple[str, ...]]:

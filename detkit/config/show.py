@@ -13,7 +13,8 @@ _WIDEST = 72
 
 def config_lines(config: Config, origins: Origins) -> Iterator[str]:
     """One line a value: ``dotted.key = value  # file:line``; the keys are those that ``--cfg-options`` takes."""
-    rows = [(f'{dotted(path)} = {_shown(value)}', origins.find(path)) for path, value in leaves(plain(config.to_dict()))]
+    values = leaves(plain(config.to_dict()))
+    rows = [(f'{dotted(path)} = {_shown(value)}', origins.find(path)) for path, value in values]
     width = min(max((len(text) for text, _ in rows), default=0), _WIDEST)
     for text, origin in rows:
         yield f'{text:<{width}}  # {origin}'

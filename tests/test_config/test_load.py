@@ -68,8 +68,10 @@ def test_the_class_count_follows_the_data(toy):
 def test_the_class_count_follows_a_data_yaml(toy):
     base = toy.parent / 'base.py'
     base.write_text(base.read_text().replace("metainfo=dict(classes=('cat', 'dog')),", "data_yaml='data.yaml',"))
-    with pytest.raises(ConfigError, match=r'base.py:\d+: train_dataloader.dataset does not say its classes'):
+    with pytest.raises(ConfigError, match=r"base.py:\d+: there is no data_yaml 'data.yaml' in '.*/train'"):
         load_config(toy, {'data_root': str(toy.parent)})
+    with pytest.raises(ConfigError, match='train_dataloader.dataset does not say its classes'):
+        load_config(toy, {'train_dataloader.dataset.data_yaml': None})
     (toy.parent / 'train').mkdir()
     (toy.parent / 'train' / 'data.yaml').write_text('names: [a, b, c]\ntrain: images')
     assert load_config(toy, {'data_root': str(toy.parent)}).model.head.num_classes == 3

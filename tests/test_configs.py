@@ -1,0 +1,87 @@
+"""Every config that comes with detkit: loads strictly, builds, makes a training step and a prediction."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from detkit.config import load_config
+from detkit.datasets import build_dataloader
+from detkit.engine.optim_constructor import resolve_optimizer
+from detkit.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+
+
+def by_size(path):
+    large = path.stem.split('_')[1] in ('l', 'x')
+    return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
+
+
+@pytest.fixture(scope='module')
+def options(tiny_data):
+    return dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+
+
+def load(path, options):
+    if path.stem.endswith('_custom'):
+        options = {**options, 'data_yaml': 'data.yaml'}
+    return load_config(path, options)
+
+
+@pytest.mark.parametrize('path', [by_size(path) for path in PATHS])
+def test_config_trains_and_predicts(path, options):
+    torch.manual_seed(0)
+    cfg = load(path, options)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    optim_cfg = resolve_optimizer(cfg.optim_wrapper, batch_size=2, num_iters=100, num_classes=80)
+    constructor = dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg)
+    optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(constructor)(model)
+    optim_wrapper.current_accumulate = 1
+    for hook in cfg.default_hooks.values():
+        HOOKS.build(hook)
+
+    before = model.backbone.state_dict()
+    before = {name: value.clone() for name, value in before.items() if value.is_floating_point()}
+    model.train()
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    losses = model.train_step(batch, optim_wrapper)
+    assert {'loss_box', 'loss_cls', 'loss_dfl'} <= losses.keys()
+    assert ('loss_seg' in losses) == (cfg.task == 'seg')
+    assert all(torch.isfinite(value).all() for value in losses.values())
+    after = model.backbone.state_dict()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+    model.eval()
+    batch = next(iter(build_dataloader(cfg.val_dataloader, seed=0)))
+    with torch.no_grad():
+        samples = model.val_step(batch)
+    assert len(samples) == 2
+    for sample in samples:
+        predicted = sample.pred_instances
+        assert len(predicted.bboxes) == len(predicted.scores) == len(predicted.labels)
+        assert ('masks' in predicted) == (cfg.task == 'seg')
+        assert len(sample.gt_instances.bboxes) == 2
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_config_says_what_it_is(path):
+    text = path.read_text()
+    docstring = text.split('"""')[1]
+    task, size, dataset = path.stem.split('_')
+    assert task in ('det', 'seg', 'pose', 'obb', 'cls')
+    assert f'tools/train.py {path.relative_to(CONFIGS.parent)}' in docstring
+    assert 'http' in docstring and ('Expected' in docstring or 'no published figure' in docstring)
+    assert size == 'n' or len(text.splitlines()) <= 15
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_resolved_config_loads_to_the_same(path, options, tmp_path):
+    from detkit.engine.run_folder import config_text
+
+    cfg = load(path, options)
+    resolved = tmp_path / 'config.py'
+    resolved.write_text(config_text(cfg.to_dict()))
+    assert load_config(resolved).to_dict() == cfg.to_dict()
