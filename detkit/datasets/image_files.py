@@ -44,10 +44,13 @@ def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str
     """The images named in a text file, one a line; relative ones start at the file's folder (``./``) or at ``root``.
 
     Raises:
-        DataError: the file names no image.
+        DataError: the file is no text, or names no image.
     """
     list_file = Path(list_file)
-    lines = [line.strip() for line in list_file.read_text(encoding='utf-8').splitlines()]
+    try:
+        lines = [line.strip() for line in list_file.read_text(encoding='utf-8').splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f'{str(list_file)!r} is neither a folder nor a text file that lists images') from error
     paths = []
     for line in filter(None, lines):
         beside = list_file.parent / line

@@ -151,8 +151,11 @@ def _labels_folder(image_folder: str) -> str | None:
 
 
 def _read_bytes(path: str) -> bytes:
-    with open(path, 'rb') as file:
-        return file.read()
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f'the label file {path!r} cannot be read: {error.strerror}') from error
 
 
 def _make_ids(image_paths: Sequence[str]) -> list[str]:

@@ -124,6 +124,18 @@ def test_missing_and_empty_folder(tmp_path, make):
         load(tmp_path)
 
 
+def test_files_that_are_no_list_or_no_label(tmp_path):
+    write_yolo(tmp_path, {'one': None})
+    with pytest.raises(DataError, match='neither a folder nor a text file'):
+        load(tmp_path, images='images/train/one.png')
+    (tmp_path / 'list.txt').write_text('\n')
+    with pytest.raises(DataError, match='names no image'):
+        load(tmp_path, images='list.txt')
+    (tmp_path / 'labels/train/one.txt').mkdir()
+    with pytest.raises(DataError, match='one.txt.*cannot be read'):
+        load(tmp_path)
+
+
 def test_no_labels_at_all_is_a_wrong_path(tmp_path):
     write_image(tmp_path / 'images/train/one.png', 20, 10)
     with pytest.raises(DataError, match='no label file was found for any of the 1 images.*labels/train'):
