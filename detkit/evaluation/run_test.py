@@ -44,13 +44,16 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
+    from detkit.engine.checkpoint import load_checkpoint
     from detkit.engine.runner import Runner
 
     config = load_config(path, options)
+    trained = load_checkpoint(checkpoint, mmap=True)['meta']['classes']
+    if config.get('classes'):
+        _check_classes(trained, config.classes, checkpoint)
     runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
     dataset = runner.test_loop.dataloader.dataset
-    runner.load_or_resume()
-    _check_classes(runner.model.dataset_meta['classes'], dataset.metainfo['classes'], checkpoint)
+    _check_classes(trained, dataset.metainfo['classes'], checkpoint)
     runner.console.show(f'{checkpoint} on {len(dataset)} images of {split}, {len(dataset.metainfo["classes"])} classes')
     runner.register_hook(ProgressHook())
     if show_dir is not None:
@@ -176,7 +179,7 @@ def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: st
         ConfigError: names the first class that differs.
     """
     if len(trained) != len(tested):
-        raise ConfigError(f'{checkpoint} was trained on {len(trained)} classes, but the data set has {len(tested)}')
+        raise ConfigError(f'{checkpoint} was trained on {len(trained)} classes, but tested on {len(tested)}')
     for label, (ours, theirs) in enumerate(zip(trained, tested, strict=True)):
         if ours != theirs:
-            raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the data set calls it '{theirs}'")
+            raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the data to test on call it '{theirs}'")

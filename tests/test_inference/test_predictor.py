@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from small_models import CLASSES, make_config, write_checkpoint, write_images
 
 from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.inference import Predictor, init_detector
 from detkit.structures.masks import InstanceMasks
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
-
-from .models import CLASSES, make_config, write_checkpoint, write_images
 
 
 @pytest.fixture(scope='module')

@@ -13,7 +13,7 @@ import detkit.models  # noqa: F401 - registers the components
 from detkit.engine import save_checkpoint
 from detkit.registry import MODELS
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIGS = Path(__file__).parents[1] / 'configs'
 CLASSES = ('cat', 'dog', 'bird')
 
 

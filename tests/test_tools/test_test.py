@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+from small_models import CONFIGS, write_checkpoint
+from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
+
+from detkit.datasets.class_names import COCO80
+from detkit.evaluation.run_test import figures_table, test_from_config
+
+test_from_config.__test__ = False  # a function to test, not a test
+CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A checkpoint, and the options that point the config at a small data set."""
+    folder = tmp_path_factory.mktemp('test')
+    root = write_yolo_set(folder / 'data')
+    options = [f'data_root={root}', 'img_size=64', 'num_workers=0', 'cache=none']
+    return write_checkpoint(folder / 'seg.pth', classes=COCO80), options
+
+
+def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, capsys):
+    checkpoint, options = files
+    code = run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--out', tmp_path / 'p.json',
+                    '--show-dir', tmp_path / 'pictures', '--batch-size', 1, '--cfg-options', *options)
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert '2 images of test, 80 classes' in printed and '| dog ' in printed and '| segm |' in printed
+    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['val0.jpg', 'val1.jpg']
+    entries = json.loads((tmp_path / 'p.json').read_text())
+    assert {entry['image_id'] for entry in entries} == {'val0', 'val1'} and 'counts' in entries[0]['segmentation']
+
+
+def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
+    checkpoint, options = files
+    monkeypatch.chdir(tmp_path)
+    figures = test_from_config(str(CONFIG), str(checkpoint), options, 'train', out='p.json', device='cpu')
+    assert [path.name for path in tmp_path.iterdir()] == ['p.json']  # no run folder
+    assert 0 <= figures['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in figures
+    assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}
+    assert '3 images of train' in capsys.readouterr().out
+
+
+def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
+    checkpoint, options = files
+    truncated = tmp_path / 'truncated.pth'
+    truncated.write_bytes(checkpoint.read_bytes()[:1000])
+    other = write_checkpoint(tmp_path / 'other.pth', classes=tuple(reversed(COCO80)))
+    fewer = write_checkpoint(tmp_path / 'fewer.pth')
+    for arguments, text in (((tmp_path / 'none.pth',), 'does not exist'), ((truncated,), 'truncated'),
+                            ((other,), "calls class 0 'toothbrush'"), ((fewer,), 'trained on 3 classes, but tested on 80')):
+        assert run_tool(monkeypatch, 'test', CONFIG, *arguments, '--device', 'cpu', '--cfg-options', *options) == 2
+        error = capsys.readouterr().err
+        assert error.startswith('error: ') and text in error and len(error.splitlines()) == 1
+    missing = [f'data_root={tmp_path / "nowhere"}']
+    assert run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--cfg-options', *missing) == 2
+    assert 'nowhere' in capsys.readouterr().err
+
+
+def test_figures_table():
+    text = figures_table({'coco/bbox_mAP': .5, 'coco/bbox_mAP_s': -1., 'coco/segm_mAP': .25, 'accuracy': .125})
+    assert '| bbox | 0.5000 |' in text and '| segm | 0.2500 |' in text and text.endswith('accuracy 0.1250')
+    assert text.count(' - |') == 2
+    assert figures_table({'accuracy': .5}) == 'accuracy 0.5000'
+
+
+def test_help_needs_no_torch():
+    assert not modules_loaded_by_help('test') & {'torch', 'numpy', 'cv2', 'mmengine'}

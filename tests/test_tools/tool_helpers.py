@@ -1,0 +1,58 @@
+"""Running a command line in this process, and a data set small enough for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from detkit.utils.command_line import run_command
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f'detkit_tool_{name}', TOOLS / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_tool(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> int:
+    """The exit code."""
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+    return run_command(load_tool(name).main)
+
+
+def modules_loaded_by_help(name: str) -> set[str]:
+    """The top-level modules that ``tools/<name>.py --help`` imports."""
+    code = ('import runpy, sys\n'
+            f'sys.argv = [{name!r}, "--help"]\n'
+            'try:\n'
+            f'    runpy.run_path({str(TOOLS / name)!r} + ".py", run_name="__main__")\n'
+            'except SystemExit as end:\n'
+            '    assert end.code == 0\n'
+            'print(*{module.split(".")[0] for module in sys.modules}, file=sys.stderr)\n')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert 'usage:' in done.stdout
+    return set(done.stderr.split())
+
+
+def write_yolo_set(root: Path) -> Path:
+    """Three images to train on and two to validate on, each with two outlined objects."""
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 3), ('val', 2)):
+        for kind in ('images', 'labels'):
+            (root / kind / split).mkdir(parents=True)
+        for i in range(count):
+            img = cv2.resize(rng.integers(0, 256, (6, 9, 3), np.uint8), (90, 60), interpolation=cv2.INTER_CUBIC)
+            cv2.imwrite(str(root / 'images' / split / f'{split}{i}.png'), img)
+            (root / 'labels' / split / f'{split}{i}.txt').write_text(
+                '0 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6\n16 0.4 0.3 0.9 0.4 0.8 0.9 0.4 0.8\n')
+    return root
