@@ -60,7 +60,8 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
 ])
 def test_a_mistake_is_one_sentence(train, repo, tiny_data, tmp_path, args, sentence):
     (tmp_path / 'empty' / 'images' / 'train').mkdir(parents=True)
-    code, _, err = train(repo / 'configs' / 'yolov8' / args[0], *(arg.replace('TINY', str(tiny_data)) for arg in args[1:]))
+    config, *options = [arg.replace('TINY', str(tiny_data)) for arg in args]
+    code, _, err = train(repo / 'configs' / 'yolov8' / config, *options)
     assert code == 2
     assert err.startswith('error: ') and sentence in err
     assert 'Traceback' not in err and len(err.splitlines()) == 1

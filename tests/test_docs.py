@@ -1,0 +1,51 @@
+"""What the docs say is true: their options and examples load, their links and files exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from detkit.config import load_config
+
+REPO = Path(__file__).resolve().parents[1]
+PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
+
+
+def table_rows(text: str, title: str) -> list[str]:
+    section = text.split(f'## {title}\n')[1].split('\n## ')[0]
+    return [line for line in section.splitlines() if line.startswith('|') and '`' in line]
+
+
+SETTINGS = [option for row in table_rows((REPO / 'docs/get_started.md').read_text(), 'Common settings')
+            for code in re.findall(r'`([^`]+)`', row) for option in shlex.split(code)]
+
+
+@pytest.mark.parametrize('option', SETTINGS)
+def test_a_common_setting_is_accepted(option):
+    config = REPO / 'configs/yolov8/seg_n_coco128.py'
+    changed = load_config(config, [option]).to_dict()
+    assert changed != load_config(config).to_dict()
+
+
+def test_the_coco_example_loads(tmp_path):
+    text = (REPO / 'docs/get_started.md').read_text()
+    code = re.search(r'```python\n# my_coco.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'my_coco.py'
+    path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(path)
+    assert config.model.head.num_classes == 2
+    assert config.test_dataloader.dataset.data_root == '/data/mine'
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r'\]\(([^)#]+)', page.read_text())
+    missing = [target for target in targets if '://' not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_commands_name_files_that_exist(page):
+    named = re.findall(r'(?:^|\s)((?:tools|configs/yolov8)/[\w/]+\.(?:py|sh))', page.read_text())
+    assert [path for path in named if not (REPO / path).is_file()] == []
