@@ -237,7 +237,8 @@ class DetDataset(Dataset):
     def _check_loaded(self, records: list[Record]) -> None:
         name = f'{type(self).__name__} at {self.data_root!r}'
         if not records:
-            hints = [f': {len(self.skipped)} skipped, the first, {path}, {reason}' for path, _, reason in self.skipped[:1]]
+            count = len(self.skipped)
+            hints = [f': {count} skipped, the first, {path}, {reason}' for path, _, reason in self.skipped[:1]]
             raise DataError(f'{name} has no image{"".join(hints)}')
         if not self.metainfo.get('classes'):
             raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")

@@ -101,7 +101,9 @@ def _stack_masks(masks: list[np.ndarray], max_instances: int) -> Tensor:
 
 
 def _data_sample(sample: dict) -> DetDataSample:
-    data_sample = DetDataSample(metainfo=sample['meta'])
+    data_sample = DetDataSample()
+    for name, value in sample['meta'].items():  # set_metainfo would copy all of it, deeply
+        data_sample.set_field(value, name, field_type='metainfo')
     raw: Annotations | None = sample.get('gt_raw')
     if raw is not None:
         # Arrays rather than tensors: each tensor would cross from the worker in a shared file of its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,10 +44,11 @@ class Annotations:
         if self.areas is None:
             wh = self.bboxes[:, 2:] - self.bboxes[:, :2]
             self.areas = wh.prod(1).astype(np.float32)
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value is not None and entry.name != 'polygons' and len(value) != len(self.labels):
-                raise ValueError(f'Annotations.{entry.name} has {len(value)} rows for {len(self.labels)} labels')
+        count = len(self.labels)
+        for name in ('bboxes', 'ignored', 'areas', 'rles', 'keypoints', 'rbboxes'):
+            value = getattr(self, name)
+            if value is not None and len(value) != count:
+                raise ValueError(f'Annotations.{name} has {len(value)} rows for {count} labels')
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -84,10 +84,19 @@ class Polygons:
         A ring that leaves nothing is dropped. A concave ring cut in two stays one ring whose parts are joined along the
         rectangle's border, which changes neither its area nor its box.
         """
+        if not len(self.points):
+            return self
+        low, high = self.points.min(0).tolist(), self.points.max(0).tolist()
         x0, y0, x1, y1 = (float(value) for value in rect)
         clipped = self
-        for axis, bound, sign in ((0, x0, 1), (1, y0, 1), (0, x1, -1), (1, y1, -1)):
-            clipped = _clip_side(clipped, axis, bound, sign)
+        for axis, bound, sign, needed in (
+            (0, x0, 1, low[0] < x0),
+            (1, y0, 1, low[1] < y0),
+            (0, x1, -1, high[0] > x1),
+            (1, y1, -1, high[1] > y1),
+        ):
+            if needed:
+                clipped = _clip_side(clipped, axis, bound, sign)
         return clipped
 
     def bboxes(self, num_objects: int) -> np.ndarray:
@@ -131,8 +140,6 @@ def _clip_side(polygons: Polygons, axis: int, bound: float, sign: int) -> Polygo
     points = polygons.points
     depths = (points[:, axis] - bound) * sign
     inside = depths >= 0
-    if inside.all():
-        return polygons
     after = polygons.next_points()
     crosses = inside != inside[after]
     # Each point emits itself when inside, then the crossing of the edge to its successor.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,10 +47,13 @@ class Tile:
     @property
     def axis_aligned(self) -> bool:
         """Whether the image's rows and columns stay rows and columns (it may be mirrored)."""
-        return not (self.matrix[0, 1] or self.matrix[1, 0] or self.matrix[2, 0] or self.matrix[2, 1])
+        (_, xy, _), (yx, _, _), (tilt_x, tilt_y, _) = self.matrix.tolist()
+        return not (xy or yx or tilt_x or tilt_y)
 
     def moved(self, matrix: np.ndarray) -> Tile:
-        return replace(self, matrix=matrix @ self.matrix)
+        return Tile(
+            self.img, self.annotations, matrix @ self.matrix, self.clip, self.pasted, self.layer, self.weight
+        )
 
     def clipped(self, rect: tuple[float, float, float, float]) -> Tile:
         """Cut to ``rect``, given in pixels of the scene.
@@ -60,11 +63,12 @@ class Tile:
         """
         if not self.axis_aligned:
             raise ValueError('a scene is cut (mosaic, crop) before its tiles are turned, sheared or tilted')
-        scale, shift = self.matrix[[0, 1], [0, 1]], self.matrix[:2, 2]
-        corners = (np.asarray(rect, np.float64).reshape(2, 2) - shift) / scale
-        low = np.maximum(corners.min(0), self.clip[:2])
-        high = np.maximum(np.minimum(corners.max(0), self.clip[2:]), low)
-        return replace(self, clip=(*low.tolist(), *high.tolist()))
+        (scale_x, _, shift_x), (_, scale_y, shift_y), _ = self.matrix.tolist()
+        xs = sorted(((rect[0] - shift_x) / scale_x, (rect[2] - shift_x) / scale_x))
+        ys = sorted(((rect[1] - shift_y) / scale_y, (rect[3] - shift_y) / scale_y))
+        x0, y0 = max(xs[0], self.clip[0]), max(ys[0], self.clip[1])
+        clip = (x0, y0, max(min(xs[1], self.clip[2]), x0), max(min(ys[1], self.clip[3]), y0))
+        return Tile(self.img, self.annotations, self.matrix, clip, self.pasted, self.layer, self.weight)
 
     @property
     def empty(self) -> bool:

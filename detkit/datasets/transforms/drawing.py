@@ -36,7 +36,7 @@ class Placement:
 
     @property
     def empty(self) -> bool:
-        return self.target[2] <= self.target[0] or self.target[3] <= self.target[1]
+        return _is_empty(self.target)
 
 
 def place_tile(tile: Tile, size: tuple[int, int]) -> Placement:
@@ -47,25 +47,51 @@ def place_tile(tile: Tile, size: tuple[int, int]) -> Placement:
     matrix changes by at most a pixel and a half at the tile's edges, by the same amount for two tiles that share one.
     """
     height, width = size
-    quad = move_points(_rect_corners(tile.clip), tile.matrix)
-    low, high = np.maximum(quad.min(0), 0), np.minimum(quad.max(0), (width, height))
     if not tile.axis_aligned:
-        return Placement(tile.matrix, (*_floor(low), *_ceil(high)))
-    if (high <= low).any():
-        return Placement(tile.matrix, (0, 0, 0, 0))
-    target = (*_round(low), *_round(high))
-    if target[2] <= target[0] or target[3] <= target[1]:
-        return Placement(tile.matrix, (0, 0, 0, 0))
-    inverse = np.linalg.inv(tile.matrix)
-    ends = move_points(np.array([low, high]), inverse)
-    source_low, source_high = ends.min(0), ends.max(0)
-    source = (*_round(source_low), *_round(source_high))
-    exact = np.abs(np.array([*low, *high]) - target).max() < _WHOLE
-    exact = exact and np.abs(np.array([*source_low, *source_high]) - source).max() < _WHOLE
-    too_large = np.abs(np.diag(tile.matrix)[:2]).max() > _MAX_SNAPPED_SCALE
-    if source[2] <= source[0] or source[3] <= source[1] or (too_large and not exact):
+        quad = move_points(_rect_corners(tile.clip), tile.matrix)
+        low, high = np.maximum(quad.min(0), 0).tolist(), np.minimum(quad.max(0), (width, height)).tolist()
+        return Placement(tile.matrix, (*map(math.floor, low), *map(math.ceil, high)))
+    (scale_x, _, shift_x), (_, scale_y, shift_y), _ = tile.matrix.tolist()
+    axes = [
+        _place_axis(tile.clip[0], tile.clip[2], scale_x, shift_x, width),
+        _place_axis(tile.clip[1], tile.clip[3], scale_y, shift_y, height),
+    ]
+    (target_x, source_x, exact_x), (target_y, source_y, exact_y) = axes
+    target, source = (target_x[0], target_y[0], target_x[1], target_y[1]), None
+    if max(abs(scale_x), abs(scale_y)) <= _MAX_SNAPPED_SCALE or (exact_x and exact_y):
+        source = (source_x[0], source_y[0], source_x[1], source_y[1])
+    if source is None or _is_empty(source) or _is_empty(target):
         return Placement(tile.matrix, target)
-    return Placement(_rect_to_rect(source, target, np.sign(np.diag(tile.matrix)[:2])), target, source)
+    (new_scale_x, new_shift_x), (new_scale_y, new_shift_y) = (
+        _segment_to_segment(source_axis, target_axis, scale < 0)
+        for source_axis, target_axis, scale in ((source_x, target_x, scale_x), (source_y, target_y, scale_y))
+    )
+    matrix = np.array([[new_scale_x, 0, new_shift_x], [0, new_scale_y, new_shift_y], [0, 0, 1]], np.float64)
+    return Placement(matrix, target, source)
+
+
+def _place_axis(
+    low: float, high: float, scale: float, shift: float, side: int
+) -> tuple[tuple[int, int], tuple[int, int], bool]:
+    """The visible part along one axis: its whole pixels on the canvas and in the image, and if that rounds nothing."""
+    first, last = sorted((low * scale + shift, high * scale + shift))
+    first, last = max(first, 0.0), max(min(last, float(side)), 0.0)
+    ends = sorted(((first - shift) / scale, (last - shift) / scale))
+    target, source = (_round(first), _round(last)), (_round(ends[0]), _round(ends[1]))
+    exact = all(
+        abs(value - whole) < _WHOLE for value, whole in zip((first, last, *ends), (*target, *source), strict=True)
+    )
+    return target, source, exact
+
+
+def _segment_to_segment(source: tuple[int, int], target: tuple[int, int], mirrored: bool) -> tuple[float, float]:
+    """Scale and shift of the plain resize along one axis."""
+    scale = (target[1] - target[0]) / (source[1] - source[0])
+    return (-scale, target[1] + scale * source[0]) if mirrored else (scale, target[0] - scale * source[0])
+
+
+def _is_empty(rect: tuple[int, int, int, int]) -> bool:
+    return rect[2] <= rect[0] or rect[3] <= rect[1]
 
 
 def draw_tile(
@@ -105,9 +131,9 @@ def _resized(img: np.ndarray, placement: Placement, prefilter_above: float) -> n
     if view.shape[:2] != (height, width):
         shrinks = max((x1 - x0) / width, (y1 - y0) / height) > prefilter_above
         view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    flips = placement.matrix[[0, 1], [0, 1]] < 0
-    if flips.any():
-        view = cv2.flip(view, -1 if flips.all() else int(flips[0]))
+    mirrored_x, mirrored_y = placement.matrix[0, 0] < 0, placement.matrix[1, 1] < 0
+    if mirrored_x or mirrored_y:
+        view = cv2.flip(view, -1 if mirrored_x and mirrored_y else int(mirrored_x))
     return view
 
 
@@ -148,21 +174,5 @@ def _rect_corners(rect: tuple[float, float, float, float]) -> np.ndarray:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
 
 
-def _rect_to_rect(source: tuple[int, ...], target: tuple[int, ...], signs: np.ndarray) -> np.ndarray:
-    """The matrix of the plain resize from one rectangle to another, mirrored where a sign is negative."""
-    source_low, target_low = np.array(source[:2]), np.array(target[:2])
-    ratio = (np.array(target[2:]) - target_low) / (np.array(source[2:]) - source_low) * signs
-    start = np.where(signs < 0, target[2:], target_low)
-    return translation_matrix(*start) @ scale_matrix(*ratio) @ translation_matrix(*-source_low)
-
-
-def _round(values: np.ndarray) -> list[int]:
-    return [math.floor(value + 0.5) for value in values]
-
-
-def _floor(values: np.ndarray) -> list[int]:
-    return [math.floor(value) for value in values]
-
-
-def _ceil(values: np.ndarray) -> list[int]:
-    return [math.ceil(value) for value in values]
+def _round(value: float) -> int:
+    return math.floor(value + 0.5)
