@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mmengine.model import Sequential
 from torch import nn
 
 from detkit.config.signatures import arguments_of
@@ -35,6 +36,18 @@ def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
     backbone = MODELS.build(cfg) if isinstance(cfg, dict) else cfg
     label = f"backbone '{type(backbone).__name__}'"
     return backbone, Output(label, *(_declared(backbone, name, label) for name in ('out_channels', 'out_strides')))
+
+
+def build_necks(cfg: dict | list[dict] | None, before: Output) -> tuple[Sequential | None, Output]:
+    """Builds a neck, which may be one part, several that run in order, or none."""
+    if not cfg:
+        return None, before
+    parts, output = Sequential(), before
+    several = isinstance(cfg, (list, tuple))
+    for index, part in enumerate(cfg if several else [cfg]):
+        neck, output = build_neck(part, output, f'neck[{index}]' if several else 'neck')
+        parts.append(neck)
+    return parts, output
 
 
 def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tuple[nn.Module, Output]:

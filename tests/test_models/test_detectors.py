@@ -5,6 +5,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 from yolov8_models import SIZES, build_yolov8, yolov8_config
 
 from detkit.converters.ultralytics_keys import convert_state, to_detkit, to_ultralytics
@@ -59,6 +61,31 @@ def test_neck_may_be_absent_one_or_several(neck):
     assert (model.neck is None) == (not neck)
     feats = model(torch.rand(2, 3, 64, 64))['feats']
     assert [f.shape for f in feats] == [(2, 32, 8, 8), (2, 64, 4, 4), (2, 128, 2, 2)]
+
+
+BACKBONES = {
+    'csp_darknet': dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
+    'csp_darknet_two_maps': dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125, out_indices=(3, 4)),
+    'csp_darknet_four_maps': dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125, out_indices=(1, 2, 3, 4)),
+}
+NECKS = {'none': None, 'spp': dict(type='SPP'), 'pan': dict(type='PAN'), 'both': [dict(type='SPP'), dict(type='PAN')]}
+
+
+@pytest.mark.parametrize('head', ['YOLOv8Head', 'YOLOv8SegmentHead'])
+@pytest.mark.parametrize('neck', NECKS)
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_anything_fits_anything(backbone, neck, head):
+    model = MODELS.build(
+        dict(
+            type='SingleStageDetector',
+            backbone=BACKBONES[backbone],
+            neck=NECKS[neck],
+            head=dict(type=head, num_classes=2),
+        )
+    )
+    preds = model(torch.rand(2, 3, 64, 64))
+    strides = model.backbone.out_strides
+    assert [level.shape for level in preds['cls_logits']] == [(2, 2, 64 // s, 64 // s) for s in strides]
 
 
 def test_errors_name_the_part_of_the_neck():
@@ -123,6 +150,44 @@ def test_predictions_are_in_original_pixels():
     assert 0 < len(bboxes) == len(result.pred_instances.masks)
     assert bboxes.min() >= 0
     assert bboxes[:, 0::2].max() <= 100 and bboxes[:, 1::2].max() <= 96
+
+
+class WideTensors(TorchDispatchMode):
+    """Notes the layout and type of every feature map that the network's operations take or give."""
+
+    OPERATIONS = ('convolution', 'batch_norm', 'silu', 'cat', 'max_pool2d', 'upsample_nearest2d')
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.strays = set(), []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        name = function.__name__
+        operation = next((o for o in self.OPERATIONS if o in name), None)
+        if operation is not None:
+            self.seen.add(operation + ('_backward' if 'backward' in name else ''))
+            for tensor in tree_flatten((args, result))[0]:
+                if isinstance(tensor, torch.Tensor) and tensor.dim() == 4 and tensor.is_floating_point():
+                    if tensor.dtype != torch.bfloat16 or (tensor.stride(1) != 1 and min(tensor.shape[1:]) > 1):
+                        self.strays.append((name, tuple(tensor.shape), tensor.dtype, tensor.stride()))
+        return result
+
+
+def test_mixed_precision_keeps_type_and_layout_throughout():
+    """No operation of a training step falls back to float32 or changes the memory layout on the way."""
+    model = build_yolov8('seg', num_classes=4)
+    gt = empty_gt(2)
+    gt.labels, gt.valid = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool)
+    gt.bboxes, gt.flat_index = torch.tensor([[[8.0, 8, 56, 48]]]).repeat(2, 1, 1), torch.arange(2)
+    batch = dict(inputs=torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), gt=gt)
+    data = model.data_preprocessor(batch, training=True)
+    with WideTensors() as noted:
+        with torch.autocast('cpu', torch.bfloat16):
+            losses = model._run_forward(data, mode='loss')
+        sum(losses.values()).backward()
+    assert {'convolution', 'convolution_backward', 'silu_backward', 'cat', 'max_pool2d_backward'} <= noted.seen
+    assert noted.strays == []
 
 
 def test_fused_detector_gives_the_same_outputs():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from mmengine.model import BaseModel, Sequential
+from mmengine.model import BaseModel
 from torch import Tensor
 
 from detkit.registry import MODELS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
-from ..wiring import build_backbone, build_head, build_neck
+from ..wiring import build_backbone, build_head, build_necks
 
 
 @MODELS.register_module()
@@ -36,11 +36,7 @@ class SingleStageDetector(BaseModel):
         # Built here, as mmengine would look for the name among its own components.
         super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
         self.backbone, output = build_backbone(backbone)
-        parts = []
-        for index, cfg in enumerate(neck if isinstance(neck, (list, tuple)) else [neck] if neck else []):
-            part, output = build_neck(cfg, output, f'neck[{index}]' if isinstance(neck, (list, tuple)) else 'neck')
-            parts.append(part)
-        self.neck = Sequential(*parts) if parts else None
+        self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
