@@ -49,8 +49,9 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
 
     config = load_config(path, options)
     trained = load_checkpoint(checkpoint, mmap=True)['meta']['classes']
-    if config.get('classes'):
-        _check_classes(trained, config.classes, checkpoint)
+    classes = config.get('classes')
+    if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
+        _check_classes(trained, classes, checkpoint)
     runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
     dataset = runner.test_loop.dataloader.dataset
     _check_classes(trained, dataset.metainfo['classes'], checkpoint)
