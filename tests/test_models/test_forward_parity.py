@@ -58,6 +58,22 @@ def test_outputs_equal_the_reference(recorded, task, size, layout):
             assert_matches(tensor, recorded[prefix + name], 1e-6, prefix + name)
 
 
+@pytest.mark.parametrize('task', ['det', 'seg'])
+def test_decoded_predictions_equal_the_reference(recorded, task):
+    """Points, distance coder and scores, put together as the reference's exported output."""
+    model = seeded_model(task, 'n', int(recorded['seed'])).eval()
+    image = seeded_tensor(tuple(recorded['shape']), 'image', int(recorded['seed']))
+    tensors = outputs(model, image)
+    sizes = [tuple(tensors[f'feats.{i}'].shape[-2:]) for i in range(3)]
+    points, strides = model.head.prior_generator(sizes, dtype=torch.float64)
+    distances = model.head.bbox_coder.mean_distances(tensors['boxes'].transpose(1, 2))
+    x0, y0, x1, y1 = model.head.bbox_coder.decode(points, distances, strides).unbind(-1)  # (B, P) each
+    decoded = [torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0), dim=1), tensors['scores'].sigmoid()]
+    if task == 'seg':
+        decoded.append(tensors['coefficients'])
+    assert_matches(torch.cat(decoded, dim=1), recorded[f'{task}_n.eval.decoded'], 1e-6)
+
+
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 def test_outputs_in_float32_are_near(recorded, mode):
     seed = int(recorded['seed'])
