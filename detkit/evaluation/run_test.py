@@ -46,13 +46,16 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     """
     from detkit.engine.checkpoint import load_checkpoint
     from detkit.engine.runner import Runner
+    from detkit.inference.model import check_weights
 
     config = load_config(path, options)
-    trained = load_checkpoint(checkpoint, mmap=True)['meta']['classes']
+    content = load_checkpoint(checkpoint, mmap=True)
+    trained = content['meta']['classes']
     classes = config.get('classes')
     if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
         _check_classes(trained, classes, checkpoint)
     runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
+    check_weights(runner.model, content['state_dict'], str(checkpoint))
     dataset = runner.test_loop.dataloader.dataset
     _check_classes(trained, dataset.metainfo['classes'], checkpoint)
     runner.console.show(f'{checkpoint} on {len(dataset)} images of {split}, {len(dataset.metainfo["classes"])} classes')

@@ -56,7 +56,8 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
                           f'lies beside it in its run folder')
     model = MODELS.build(model_cfg)
     if content is not None:
-        _load(model, content['state_dict'], str(checkpoint))
+        check_weights(model, content['state_dict'], str(checkpoint))
+        model.load_state_dict(content['state_dict'])
     model.eval()
     if fuse:
         fuse_conv_bn(model)
@@ -113,7 +114,12 @@ def _as_config(config: str | Path | Config | dict | None, content: dict | None, 
     return config
 
 
-def _load(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    """Whether every tensor of the checkpoint ``source`` has its place in ``model``, and the other way round.
+
+    Raises:
+        CheckpointError: says in a sentence what does not fit.
+    """
     target = model.state_dict()
     missing = [name for name in target if name not in weights]
     unused = [name for name in weights if name not in target]
@@ -123,7 +129,6 @@ def _load(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> No
     if problems:
         raise CheckpointError(f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
                               f'config it was trained with, which lies beside it in its run folder.')
-    model.load_state_dict(weights)
 
 
 def _shorten(names: Sequence[str], count: int = 3) -> str:

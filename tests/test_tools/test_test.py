@@ -49,8 +49,10 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
     truncated.write_bytes(checkpoint.read_bytes()[:1000])
     other = write_checkpoint(tmp_path / 'other.pth', classes=tuple(reversed(COCO80)))
     fewer = write_checkpoint(tmp_path / 'fewer.pth')
+    boxes = write_checkpoint(tmp_path / 'boxes.pth', 'det', COCO80)
     for arguments, text in (((tmp_path / 'none.pth',), 'does not exist'), ((truncated,), 'truncated'),
-                            ((other,), "calls class 0 'toothbrush'"), ((fewer,), 'on 3 classes, but tested on 80')):
+                            ((other,), "calls class 0 'toothbrush'"), ((boxes,), 'are missing from it'),
+                            ((fewer,), 'on 3 classes, but tested on 80')):
         assert run_tool(monkeypatch, 'test', CONFIG, *arguments, '--device', 'cpu', '--cfg-options', *options) == 2
         error = capsys.readouterr().err
         assert error.startswith('error: ') and text in error and len(error.splitlines()) == 1
