@@ -58,6 +58,9 @@ class _Check:
                 raise self.fail(path, f'a {position.registry().name} needs a type; found the keys '
                                       f'{", ".join(map(str, value)) or "(none)"}')
             self.component(value, path, position)
+        elif isinstance(value, str | int | float):
+            raise self.fail(path, f'{value!r} stands where a {position.registry().name} is expected, which is a '
+                                  'dict with a type')
 
     def component(self, value: dict, path: KeyPath, position: Position) -> None:
         factory = self.name(value.get('type', position.default_type), (*path, 'type'), position.registry)
@@ -78,7 +81,15 @@ class _Check:
             raise self.fail(path, f'{title} needs the argument {missing[0]!r}, which has no default; given are '
                                   f'{", ".join(map(repr, given)) or "none"}')
         for key in given:
-            self.below(value[key], (*path, key), CHILD_POSITIONS.get(key, position.below))
+            self.argument(value[key], (*path, key), position.below)
+
+    def argument(self, value: Any, path: KeyPath, position: Position) -> None:
+        """Check an argument: its name may say that it holds components."""
+        known = CHILD_POSITIONS.get(str(path[-1]))
+        if known is not None:
+            self.position(value, path, known)
+        else:
+            self.below(value, path, position)
 
     def below(self, value: Any, path: KeyPath, position: Position) -> None:
         """Check the components among a component's arguments; dicts without ``type`` are plain values."""
@@ -86,7 +97,7 @@ class _Check:
             self.component(value, path, position)
         elif isinstance(value, dict):
             for key, item in value.items():
-                self.below(item, (*path, key), CHILD_POSITIONS.get(key, position))
+                self.argument(item, (*path, key), position)
         elif isinstance(value, list | tuple):
             for i, item in enumerate(value):
                 self.below(item, (*path, i), position)
@@ -99,7 +110,7 @@ class _Check:
         if 'dataset' not in value:
             raise self.fail(path, 'a data loader needs the argument \'dataset\'')
         for key in ('dataset', 'sampler', 'collate_fn'):
-            if isinstance(value.get(key), dict):
+            if value.get(key) is not None:
                 self.position(value[key], (*path, key), CHILD_POSITIONS[key])
 
     def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:

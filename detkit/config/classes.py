@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.origins import Origin, Origins, dotted
+from detkit.config.signatures import arguments_of
 from detkit.config.top_level import datasets_in
 from detkit.utils.errors import ConfigError
 
@@ -20,10 +21,12 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
              for names in _classes_of(values.get(key))]
     if not found and values.get('classes'):
         found = [('classes', tuple(values['classes']))]
-    head = (values.get('model') or {}).get('head')
-    given = head.get('num_classes') if isinstance(head, dict) else None
+    model = values.get('model')
+    head = model.get('head') if isinstance(model, dict) else None
+    counts_classes = isinstance(head, dict) and _takes_num_classes(head)
+    given = head.get('num_classes') if counts_classes else None
     if not found:
-        if isinstance(head, dict) and given is None and values.get('train_dataloader'):
+        if counts_classes and given is None and values.get('train_dataloader'):
             raise _unknown_classes(values['train_dataloader'], origins.find(('train_dataloader', 'dataset')))
         return
     source, names = found[0]
@@ -31,7 +34,7 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
         if len(other_names) != len(names):
             raise ConfigError(f'{origins.find((other,))}: {other} has {len(other_names)} classes, but {source} '
                               f'({origins.find((source,))}) has {len(names)}')
-    if not isinstance(head, dict):
+    if not counts_classes:
         return
     if given is None:
         head['num_classes'] = len(names)
@@ -40,6 +43,14 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
         raise ConfigError(
             f'{origins.find(_PATH)}: {dotted(_PATH)} is {given}, but {source} ({origins.find((source,))}) names '
             f'{len(names)} classes; leave num_classes out, so that it follows the data')
+
+
+def _takes_num_classes(head: dict) -> bool:
+    from detkit.registry import MODELS
+
+    kind = head.get('type')
+    arguments = arguments_of(MODELS.get(kind) if isinstance(kind, str) else kind)
+    return arguments.any_name or 'num_classes' in arguments.names
 
 
 def _unknown_classes(loader: dict, where: Origin) -> ConfigError:

@@ -48,10 +48,9 @@ def load_config_with_origins(path: str | Path, options: Options = None) -> tuple
             set_option(values, option, origins, str(path))
             _refuse_options_without_effect(option, executed, path)
     _import_custom(values, origins)
+    check_config(values, origins)
     wire_classes(values, origins)
-    config = Config(values, filename=str(path))
-    check_config(config, origins)
-    return config, origins
+    return Config(values, filename=str(path)), origins
 
 
 def _execute_with_variables(path: Path, options: list[Option]) -> Executed:

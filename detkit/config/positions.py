@@ -77,10 +77,9 @@ CHILD_POSITIONS: dict[str, Position] = {
     'datasets': Position('DATASETS'),
     'pipeline': Position('TRANSFORMS'),
     'transforms': Position('TRANSFORMS'),
-    'sampler': Position('DATA_SAMPLERS', injected=_names('dataset')),
+    'sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'batch_size', 'drop_last', 'seed')),
     'collate_fn': Position('FUNCTIONS', injected=_names('samples', 'batch', 'data_batch')),
     'vis_backends': Position('VISBACKENDS'),
-    'metrics': Position('METRICS'),
 }
 
 DATALOADER_KEYS = (

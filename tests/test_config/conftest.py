@@ -31,6 +31,12 @@ class ToyHead:
 
 
 @MODELS.register_module()
+class ToyProposals:
+    def __init__(self, in_channels, loss_cls=None, assigner=None):
+        pass
+
+
+@MODELS.register_module()
 class ToyLoss:
     _accepts_any_kwargs = True
 

@@ -44,6 +44,24 @@ def test_a_class_may_be_given_itself(toy):
     assert load_config(toy).model.head.assigner.type is dict
 
 
+@pytest.mark.parametrize('line, sentence', [
+    ("optim_wrapper = dict(optimizer='SGD')", "optim_wrapper.optimizer: 'SGD' stands where"),
+    ("optim_wrapper = dict(optimizer=dict(type='SGD'), constructor='X')", "no optim wrapper constructor 'X'"),
+    ("train_dataloader = dict(sampler=3)", 'train_dataloader.sampler: 3 stands where a data sampler is expected'),
+    ("train_dataloader = dict(collate_fn=dict(type='collate', pad=3))", "collate has no argument 'pad'"),
+    ("train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[dict(type='ToyDataset')]))",
+     "train_dataloader.dataset.datasets.0: ToyDataset needs the argument 'data_root'"),
+    ("train_cfg = dict(max_epoch=3)", "TrainLoop has no argument 'max_epoch'.*'max_epochs'"),
+    ("default_hooks = dict(ema=dict(type='EMAHook', decai=3))", "default_hooks.ema.decai: EMAHook has no argument"),
+    ("custom_hooks = [dict(type='EMAHok')]", "custom_hooks.0.type: there is no hook 'EMAHok'. Did you mean 'EMAHook'"),
+    ("model = 'yolov8'", "model: 'yolov8' stands where a model is expected"),
+])
+def test_wrong_runner_parts(toy, line, sentence):
+    toy.write_text(toy.read_text() + line)
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(toy)
+
+
 def test_runner_parts(toy):
     toy.write_text(toy.read_text() + """
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentm=0.9))

@@ -88,6 +88,14 @@ def test_the_class_count_follows_a_coco_json(toy):
                        ).model.head.num_classes == 1
 
 
+def test_a_head_may_count_no_classes(toy):
+    text = toy.read_text()
+    toy.write_text(text.replace("type='ToyHead',", "type='ToyLoss',"))
+    assert 'num_classes' in load_config(toy).model.head  # it accepts any name
+    toy.write_text(text.replace("type='ToyHead',", "type='ToyProposals',"))
+    assert 'num_classes' not in load_config(toy).model.head
+
+
 def test_class_counts_that_differ(toy):
     with pytest.raises(ConfigError, match=r'model.head.num_classes is 3, but train_dataloader .*base.py.* 2 classes'):
         load_config(toy, ['+model.head.num_classes=3'])
