@@ -68,6 +68,27 @@ def _grown(mask):
     return np.any([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
 
 
+@pytest.mark.parametrize('position', range(4))
+def test_enlarged_images_are_drawn_at_their_exact_place(position):
+    scene = one_object_scene(position % 3, 30, 40)
+    results = RandomAffine(160, scale=0.3)(LetterBox(160)(results_of(scene, position=position)))
+    assert abs(results['scene'].tiles[0].matrix[0, 0]) > 2
+    rendered = Render(fill=0)(results)
+    assert rendered['matrix'].tolist() == results['scene'].tiles[0].matrix.tolist()
+    np.testing.assert_allclose(rendered['annotations'].bboxes[0], visible_box(rendered['img']), atol=3)
+
+
+def test_strong_perspective_turns_nothing_inside_out():
+    for position in range(10):
+        scene = Mosaic(320)(results_of(shapes_scene(240, 320), position=position, partners=lambda count: [
+            {'scene': shapes_scene(240, 320)}] * count))
+        scene = RandomAffine(320, perspective=0.1)(scene)['scene']
+        for tile in scene.tiles:
+            x0, y0, x1, y1 = tile.clip
+            corners = np.array([[x0, y0, 1], [x1, y0, 1], [x1, y1, 1], [x0, y1, 1]])
+            assert (corners @ tile.matrix[2] > 0.2).all()
+
+
 def test_composition_equals_the_chain():
     """Composed matrices, drawn once, equal the moves made one by one."""
     scene = shapes_scene()

@@ -11,6 +11,9 @@ import numpy as np
 from detkit.registry import TRANSFORMS
 from detkit.structures.scene import Scene, Tile, scale_matrix, translation_matrix
 
+# The largest change of the depth, which is 1 at the centre, by perspective.
+_MAX_TILT = 0.75
+
 __all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_scene', 'size_pair']
 
 
@@ -101,7 +104,8 @@ class RandomAffine:
         scale: the factor is drawn from [1 - scale, 1 + scale].
         degrees: largest rotation either way.
         shear: largest shear angle either way, in degrees, on both axes.
-        perspective: largest perspective coefficient, 1 / pixels; useful values are below 0.001.
+        perspective: largest perspective coefficient, 1 / pixels; useful values are below 0.001, and what would turn
+            part of the canvas inside out is reduced.
         prob: how often anything of this is drawn; otherwise the centres are matched and no more.
     """
 
@@ -140,6 +144,9 @@ class RandomAffine:
         if self.perspective:
             tilt = np.eye(3)
             tilt[2, :2] = tilt_x * self.perspective, tilt_y * self.perspective
+            # Nothing of the old canvas may come near the horizon, where points turn inside out.
+            reach = np.abs(tilt[2, :2]) @ [old[1] / 2, old[0] / 2]
+            tilt[2, :2] *= min(1, _MAX_TILT / max(reach, 1e-9))
             matrix = tilt @ matrix
         factor = 1 + stretch * self.scale
         matrix = scale_matrix(factor, factor) @ matrix
