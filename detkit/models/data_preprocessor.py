@@ -50,6 +50,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.has_mean = any(mean)
+        # Dividing by a number takes half the time of dividing by a tensor.
+        self.divisor = float(std[0]) if len(set(std)) == 1 else None
         self.zero_padding = zero_padding
         self.channels_last = channels_last
         self.multi_scale = multi_scale
@@ -78,7 +80,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             inputs, gt = self.rescale(inputs, gt)
         if self.has_mean:
             inputs.sub_(self.mean)
-        inputs.div_(self.std)
+        inputs.div_(self.std if self.divisor is None else self.divisor)
         if self.zero_padding and gt is not None:
             inputs.mul_(self._inside(gt.img_shapes, inputs.shape[-2:]))
         return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))

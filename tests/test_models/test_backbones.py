@@ -5,7 +5,16 @@ import torch
 from torch import nn
 
 from detkit.models.backbones import CSPDarknet
-from detkit.models.layers import BlockDeconv2d, Bottleneck, C2f, ConvModule, fuse_conv_bn, scale_blocks, scale_channels
+from detkit.models.layers import (
+    BlockDeconv2d,
+    Bottleneck,
+    C2f,
+    ConvModule,
+    fuse_conv_bn,
+    scale_blocks,
+    scale_channels,
+    upsample_nearest,
+)
 from detkit.registry import MODELS
 
 
@@ -87,6 +96,22 @@ def test_block_deconvolution_is_a_transposed_convolution(size, layout):
         results.append((y, x.grad, layer.weight.grad, layer.bias.grad))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('size', [(6, 10), (7, 9), (3, 5)])
+def test_upsampling_and_its_gradient(size):
+    torch.manual_seed(0)
+    results = []
+    x, upward = torch.rand(2, 4, 3, 5, dtype=torch.float64), torch.rand(2, 4, *size, dtype=torch.float64)
+    for upsample in (upsample_nearest, lambda x, size: nn.functional.interpolate(x, size=size, mode='nearest')):
+        leaf = x.clone().contiguous(memory_format=torch.channels_last).requires_grad_()
+        y = upsample(leaf, size)
+        y.backward(upward)
+        results.append((y, leaf.grad))
+        assert y.is_contiguous(memory_format=torch.channels_last)
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.equal(upsample_nearest(x, size), results[0][0])
 
 
 def test_scaling_rules():

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detkit.registry import MODELS
 
-from ..layers import ConvModule, scale_blocks
+from ..layers import ConvModule, scale_blocks, upsample_nearest
 
 
 @MODELS.register_module()
@@ -77,7 +76,7 @@ class PAN(BaseModule):
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         maps = list(feats)
         for i in reversed(range(len(self.up_blocks))):
-            up = F.interpolate(maps[i + 1], size=maps[i].shape[-2:], mode='nearest')
+            up = upsample_nearest(maps[i + 1], maps[i].shape[-2:])
             maps[i] = self.up_blocks[i](torch.cat((up, maps[i]), dim=1))
         for i, (conv, block) in enumerate(zip(self.down_convs, self.down_blocks, strict=True)):
             maps[i + 1] = block(torch.cat((conv(maps[i]), maps[i + 1]), dim=1))
