@@ -72,6 +72,7 @@ def test_batches_depend_on_their_keys_alone(records, partners, cache):
     assert not torch.equal(changed['inputs'], whole['inputs'])
 
 
+@pytest.mark.filterwarnings('ignore:This DataLoader will create')
 @pytest.mark.parametrize('num_workers', [1, 3])
 def test_workers_change_nothing(records, num_workers):
     dataset = ListDataset(records, pipeline=TRAIN)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scene_helpers import annotations_of, paint, results_of, shape_rings, shapes_scene
+from scene_helpers import annotations_of, paint, results_of, shapes_scene
 
 from detkit.datasets.transforms import CopyPaste, MixUp, Mosaic, RandomAffine, Render
 from detkit.structures import Annotations, Scene
@@ -137,4 +137,4 @@ def test_copies_in_a_mosaic_follow_the_affine():
     rendered = Render(with_masks=True, mask_stride=1, fill=0)(results)
     green = rendered['img'][..., 1] > 127
     assert ((rendered['masks'] > 0) != green).mean() < 0.03
-    assert green.any() and len(shape_rings(1, 1)) == 3
+    assert green.any()

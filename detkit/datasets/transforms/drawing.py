@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ _MAX_SNAPPED_SCALE = 2.0
 _WHOLE = 1e-6
 
 
+@dataclass(frozen=True)
 class Placement:
     """How a tile is drawn.
 
@@ -27,12 +29,9 @@ class Placement:
         source: (x0, y0, x1, y1), the whole pixels of the image that become ``target`` by a plain resize, or None.
     """
 
-    def __init__(
-        self, matrix: np.ndarray, target: tuple[int, int, int, int], source: tuple[int, int, int, int] | None = None
-    ) -> None:
-        self.matrix = matrix
-        self.target = target
-        self.source = source
+    matrix: np.ndarray
+    target: tuple[int, int, int, int]
+    source: tuple[int, int, int, int] | None = None
 
     @property
     def empty(self) -> bool:

@@ -114,14 +114,14 @@ def _outlines(annotations: Annotations) -> tuple[Polygons, np.ndarray]:
                 ring = bitmap_outline(coco_mask.decode(rle))
                 parts.append(Polygons(ring, np.array([len(ring)]), np.array([owner])))
                 has_outline[owner] = len(ring) > 0
-        parts = [part for part in parts if len(part.points)] or [Polygons()]
     boxed = np.flatnonzero(~has_outline)
     if len(boxed):
         corners = bbox_corners(annotations.bboxes[boxed]).reshape(-1, 2).astype(np.float32)
         parts.append(Polygons(corners, np.full(len(boxed), 4), boxed))
-    if len(parts) == 1:
-        return polygons if parts[0] is polygons else parts[0], has_outline
-    return Polygons.concatenate(parts, [0] * len(parts)).sorted_by_owner(), has_outline
+    parts = [part for part in parts if len(part.points)]
+    if len(parts) > 1:
+        return Polygons.concatenate(parts, [0] * len(parts)).sorted_by_owner(), has_outline
+    return parts[0] if parts else Polygons(), has_outline
 
 
 def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
