@@ -71,6 +71,11 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
                               f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '
                               'or copy the file again.')
     try:
+        if not mmap:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # PyTorch does not look at the check sums it writes
+            if damaged is not None:
+                raise zipfile.BadZipFile(f'{damaged} has a wrong check sum')
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f'Checkpoint {path} is foreign: it holds more than tensors and plain types, and is not '

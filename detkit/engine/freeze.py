@@ -13,7 +13,7 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
 
     Args:
         model: the model, not wrapped.
-        freeze: prefixes of module names, such as ``['backbone', 'neck.0']``; or a number, the first children of the
+        freeze: prefixes of module names, such as ``['backbone', 'neck.0']``; or a number, that many parts of the
             backbone (the stem is the first, each stage is one more).
 
     Returns:
@@ -24,10 +24,13 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
     """
     if isinstance(freeze, int):
         backbone = getattr(model, 'backbone', nn.Module())
-        children = [f'backbone.{name}' for name, _ in backbone.named_children()]
-        if freeze > len(children):
-            raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(children)} parts.')
-        prefixes = children[:freeze]
+        parts = []
+        for name, child in backbone.named_children():
+            is_list = isinstance(child, nn.ModuleList)
+            parts += [f'backbone.{name}.{i}' for i in range(len(child))] if is_list else [f'backbone.{name}']
+        if freeze > len(parts):
+            raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
+        prefixes = parts[:freeze]
     else:
         prefixes = list(freeze)
     modules = dict(model.named_modules())

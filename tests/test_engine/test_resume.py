@@ -26,9 +26,10 @@ def assert_same_end(a: dict, b: dict) -> None:
     for part in ('state_dict', 'model'):
         for name, tensor in a[part].items():
             assert torch.equal(tensor, b[part][name]), f'{part}: {name}'
-    for index, state in a['optimizer']['optimizer']['state'].items():
+    states_a, states_b = a['optimizer']['optimizer']['state'], b['optimizer']['optimizer']['state']
+    for index, state in states_a.items():
         for name, value in state.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(b['optimizer']['optimizer']['state'][index][name]))
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(states_b[index][name]))
     assert torch.equal(a['ranks'][0]['random']['torch'], b['ranks'][0]['random']['torch'])
     assert a['loop']['best_fitness'] == b['loop']['best_fitness']
     assert a['loop']['losses'] == b['loop']['losses']

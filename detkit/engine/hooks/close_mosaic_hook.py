@@ -1,10 +1,10 @@
 """The last epochs without mosaic."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
 
+from detkit.engine.dataset_tree import leaf_datasets
 from detkit.registry import HOOKS
 
 
@@ -26,16 +26,7 @@ class CloseMosaicHook(Hook):
         if self.num_epochs <= 0:
             return
         until = max(runner.train_loop.max_epochs - self.num_epochs, 0)
-        for transform in transforms_of(runner.train_loop.dataloader.dataset):
-            if hasattr(transform, 'until_epoch'):
-                transform.until_epoch = until
-
-
-def transforms_of(dataset: Any) -> Iterator[Any]:
-    """The transforms of a data set and of all that it wraps."""
-    pipeline = getattr(dataset, 'transforms', None)
-    if isinstance(pipeline, list | tuple):
-        yield from pipeline
-    for inner in [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]:
-        if inner is not None:
-            yield from transforms_of(inner)
+        for dataset in leaf_datasets(runner.train_loop.dataloader.dataset):
+            for transform in getattr(dataset, 'transforms', ()):
+                if hasattr(transform, 'until_epoch'):
+                    transform.until_epoch = until

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from detkit.engine.dataset_tree import leaf_datasets
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
 
@@ -17,14 +18,14 @@ class SkippedHook(Hook):
 
     Args:
         max_skipped: share of the training images that may be unreadable before that is an error; None for the data
-            set's own limit.
+            set's own limit. One may always be.
     """
 
     priority = 'HIGH'
 
     def __init__(self, max_skipped: float | None = None) -> None:
         self.max_skipped = max_skipped
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, set[str]] = {'train': set(), 'val': set()}
 
     def before_train(self, runner: Any) -> None:
         datasets = [('train', runner.train_loop.dataloader.dataset)]
@@ -37,20 +38,33 @@ class SkippedHook(Hook):
             runner.console.line(f'skipped  {len(rows)} images or annotations, listed in {self._path(runner)}')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        skipped = data_batch.get('skipped') if isinstance(data_batch, dict) else None
-        new = [entry for entry in skipped or [] if str(entry[0]) not in self._unreadable]
-        if not new:
+        if not self._note(runner, 'train', data_batch):
             return
-        self._unreadable.update(str(entry[0]) for entry in new)
-        self._write(runner, [['train', *entry] for entry in new])
-        for entry in new:
-            runner.console.line(f'skipped  {" ".join(str(part) for part in entry)}')
-        dataset = runner.train_loop.dataloader.dataset
-        limit = self.max_skipped if self.max_skipped is not None else getattr(dataset, 'max_skipped', 0.01)
-        if len(self._unreadable) > limit * len(dataset):
-            raise DataError(f'{len(self._unreadable)} of {len(dataset)} training images cannot be read, more than '
+        leaves = list(leaf_datasets(runner.train_loop.dataloader.dataset))
+        num_images = sum(len(dataset) for dataset in leaves)
+        limit = self.max_skipped
+        if limit is None:
+            limit = min(getattr(dataset, 'max_skipped', 0.01) for dataset in leaves)
+        num_bad = len(self._unreadable['train'])
+        if num_bad > max(1, limit * num_images):
+            raise DataError(f'{num_bad} of {num_images} training images cannot be read, more than '
                             f'max_skipped={limit:g} allows; they are listed in {self._path(runner)}. '
                             'Repair or remove them, or raise max_skipped of the data set.')
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.train_loop is not None:
+            self._note(runner, 'val', data_batch)
+
+    def _note(self, runner: Any, split: str, data_batch: dict) -> bool:
+        """List the images of a batch that were unreadable, each once; says whether there were new ones."""
+        seen = self._unreadable[split]
+        new = [entry for entry in data_batch.get('skipped') or [] if str(entry[0]) not in seen]
+        seen.update(str(entry[0]) for entry in new)
+        if new:
+            self._write(runner, [[split, *entry] for entry in new])
+        for path, _, reason in new:
+            runner.console.line(f'skipped  {path}: {reason}')
+        return bool(new)
 
     @staticmethod
     def _path(runner: Any) -> Path:

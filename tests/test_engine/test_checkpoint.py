@@ -1,0 +1,106 @@
+"""Checkpoint files: plain, written whole, and errors that say what to do."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from detkit.engine import checkpoint as module
+from detkit.engine.checkpoint import find_resumable, load_checkpoint, save_checkpoint
+from detkit.utils.errors import CheckpointError
+
+
+def a_checkpoint(epoch: int = 1, **more) -> dict:
+    meta = {'format': 'detkit', 'format_version': 1, 'epoch': epoch, 'iter': epoch * 10, 'classes': ['a']}
+    return {'meta': meta, 'state_dict': {'w': torch.arange(1000.0)}, **more}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / 'a.pth'
+    save_checkpoint(a_checkpoint(loop={'epoch': 1}, state=(3, (1, 2), None)), path)
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded['state_dict']['w'], torch.arange(1000.0))
+    assert loaded['state'] == (3, (1, 2), None)
+    assert os.listdir(tmp_path) == ['a.pth']
+
+
+@pytest.mark.parametrize('value', [np.float64(1), np.zeros(2), object(), {1, 2}, [np.int64(1)], {'a': [{'b': len}]},
+                                   torch.nn.Parameter(torch.zeros(1))])
+def test_only_plain_things_are_saved(tmp_path, value):
+    with pytest.raises(TypeError, match=r"checkpoint\['thing'\].*plain types"):
+        save_checkpoint(a_checkpoint(thing=value), tmp_path / 'a.pth')
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.pth'
+    save_checkpoint(a_checkpoint(1), path)
+
+    def half(checkpoint, file):
+        file.write(b'half')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.torch, 'save', half)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(a_checkpoint(2), path)
+    assert load_checkpoint(path)['meta']['epoch'] == 1
+
+
+@pytest.mark.parametrize('keep', [0, 10, 0.5, 0.99])
+def test_truncated(tmp_path, keep):
+    path = tmp_path / 'cut.pth'
+    save_checkpoint(a_checkpoint(), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(CheckpointError, match=r'cut\.pth is truncated.*best\.pth'):
+        load_checkpoint(path)
+
+
+def test_damaged_inside(tmp_path):
+    path = tmp_path / 'bits.pth'
+    save_checkpoint(a_checkpoint(), path)
+    data = bytearray(path.read_bytes())
+    where = data.find(torch.arange(1000.0).numpy().tobytes()[:400]) + 2000
+    data[where:where + 50] = bytes(50)
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match='damaged'):
+        load_checkpoint(path)
+
+
+def test_foreign(tmp_path):
+    class Thing:
+        pass
+
+    Thing.__module__, Thing.__qualname__ = 'somewhere', 'Thing'
+    path = tmp_path / 'foreign.pth'
+    torch.save({'model': {'w': torch.zeros(1)}}, path)
+    with pytest.raises(CheckpointError, match='not written by detkit'):
+        load_checkpoint(path)
+    torch.save({'when': np.random.default_rng(0).bit_generator.state, 'f': os.getcwd}, path)
+    with pytest.raises(CheckpointError, match='foreign'):
+        load_checkpoint(path)
+    path.write_bytes(pickle.dumps({'a': 1}))
+    with pytest.raises(CheckpointError, match='truncated or is no checkpoint'):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match='does not exist'):
+        load_checkpoint(tmp_path / 'none.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        load_checkpoint(tmp_path)
+    newer = a_checkpoint()
+    newer['meta']['format_version'] = 99
+    save_checkpoint(newer, path)
+    with pytest.raises(CheckpointError, match='update detkit'):
+        load_checkpoint(path)
+
+
+def test_find_resumable_takes_the_furthest_intact(tmp_path):
+    assert find_resumable(tmp_path) == (None, None, [])
+    save_checkpoint(a_checkpoint(3, loop={}), tmp_path / 'best.pth')
+    save_checkpoint(a_checkpoint(2, loop={}), tmp_path / 'epoch_2.pth')
+    save_checkpoint(a_checkpoint(9), tmp_path / 'weights.pth')
+    (tmp_path / 'last.pth').write_bytes(b'PK')
+    checkpoint, path, notes = find_resumable(tmp_path)
+    assert (checkpoint['meta']['epoch'], path.name) == (3, 'best.pth')
+    assert len(notes) == 1 and 'last.pth' in notes[0]

@@ -1,0 +1,121 @@
+"""Parameter groups, accumulation, clipping, the automatic choice, mixed precision."""
+
+import pytest
+import torch
+from torch import nn
+
+from detkit.engine.amp import cpu_has_bf16, resolve_amp
+from detkit.engine.optim_constructor import GroupOptimConstructor, resolve_optimizer
+from detkit.engine.optim_wrapper import clip_grad_norm
+from detkit.utils.errors import ConfigError
+
+SGD = dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+def small_model() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    return model.to(memory_format=torch.channels_last)
+
+
+def test_groups():
+    model = small_model()
+    groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False))(model).optimizer.param_groups
+    assert [(g['name'], len(g['params']), g['weight_decay']) for g in groups] == [
+        ('weight', 2, 0.01), ('norm', 1, 0), ('bias', 2, 0)]
+    model[0].weight.requires_grad_(False)
+    groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}))(model).optimizer.param_groups
+    assert [(g['name'], g['lr']) for g in groups] == [
+        ('norm', 0.1), ('bias', 0.1), ('3.weight', pytest.approx(0.01)), ('3.bias', pytest.approx(0.01))]
+    with pytest.raises(ConfigError, match='lr_mult'):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(lr_mul={}))
+    with pytest.raises(ConfigError, match='frozen'):
+        GroupOptimConstructor(dict(optimizer=SGD))(model.requires_grad_(False))
+
+
+@pytest.mark.parametrize('optimizer', [SGD, dict(type='AdamW', lr=0.01, weight_decay=0.01)])
+def test_accumulated_step_equals_one_of_the_whole_batch(optimizer):
+    images = torch.randn(6, 3, 8, 8)
+    results = []
+    for parts in ([images], images.split(2)):
+        model = small_model().eval()  # batch statistics would differ
+        wrapper = GroupOptimConstructor(
+            dict(optimizer=dict(optimizer), accumulate=len(parts), amp=False, clip_grad_norm=1.0))(model)
+        for _ in range(2):
+            for i, part in enumerate(parts):
+                with wrapper.optim_context(model):
+                    loss = model(part).square().sum()
+                wrapper.update_params(loss)
+                assert wrapper.stepped == (i == len(parts) - 1)
+        assert wrapper.num_steps == 2
+        results.append([p.detach().clone() for p in model.parameters()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_fused_equals_plain():
+    models = []
+    for fused in (True, False):
+        model = small_model()
+        optimizer = {**SGD, 'fused': False} if not fused else dict(SGD)
+        wrapper = GroupOptimConstructor(dict(optimizer=optimizer, amp=False))(model)
+        for i in range(3):
+            wrapper.update_params(model(torch.full((2, 3, 8, 8), float(i + 1))).square().mean())
+        models.append(model)
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_clipping_equals_torch():
+    for scale in (0.01, 100.0):
+        params = [nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(5)), nn.Parameter(torch.zeros(2))]
+        for param in params[:2]:
+            param.grad = torch.randn_like(param) * scale
+        copies = [nn.Parameter(p.detach().clone()) for p in params]
+        for copy, param in zip(copies[:2], params[:2], strict=True):
+            copy.grad = param.grad.clone()
+        expected = nn.utils.clip_grad_norm_(copies, 10.0)
+        assert clip_grad_norm(params, 10.0) == pytest.approx(float(expected))
+        for copy, param in zip(copies[:2], params[:2], strict=True):
+            torch.testing.assert_close(copy.grad, param.grad)
+    assert clip_grad_norm([nn.Parameter(torch.zeros(2))], 10.0) == 0
+
+
+def test_nominal_batch_and_decay():
+    cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64), batch_size=16, num_iters=10, num_classes=80)
+    assert cfg['accumulate'] == 4 and cfg['optimizer']['weight_decay'] == pytest.approx(0.01)
+    cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64), batch_size=24, num_iters=10, num_classes=80)
+    assert cfg['accumulate'] == 3 and cfg['optimizer']['weight_decay'] == pytest.approx(0.01 * 72 / 64)
+    cfg = resolve_optimizer(dict(optimizer=dict(SGD)), batch_size=24, num_iters=10, num_classes=80)
+    assert cfg['accumulate'] == 1 and cfg['optimizer'] == SGD
+    cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64, accumulate=1), 4, 10, 80)
+    assert cfg['accumulate'] == 1
+
+
+def test_auto():
+    options = dict(optimizer=dict(type='auto', weight_decay=5e-4), nominal_batch_size=64)
+    few = resolve_optimizer(options, batch_size=16, num_iters=40_000, num_classes=80)
+    assert (few['optimizer']['type'], few['optimizer']['lr']) == ('AdamW', 0.000119)
+    many = resolve_optimizer(options, batch_size=16, num_iters=40_004, num_classes=80)
+    assert (many['optimizer']['type'], many['optimizer']['lr'], many['optimizer']['momentum']) == ('SGD', 0.01, 0.937)
+
+
+def test_amp():
+    cpu = torch.device('cpu')
+    assert resolve_amp(False, cpu) is None
+    assert resolve_amp('bf16', cpu) is torch.bfloat16
+    assert resolve_amp(True, cpu) is (torch.bfloat16 if cpu_has_bf16() else None)
+    with pytest.raises(ConfigError, match='needs a GPU'):
+        resolve_amp('fp16', cpu)
+    with pytest.raises(ConfigError, match='must be True'):
+        resolve_amp('half', cpu)
+
+
+def test_bf16_reaches_the_layers():
+    model = small_model()
+    wrapper = GroupOptimConstructor(dict(optimizer=SGD, amp='bf16'))(model)
+    with wrapper.optim_context(model):
+        outputs = model(torch.randn(1, 3, 8, 8))
+    assert outputs.dtype is torch.bfloat16
+    wrapper.update_params(outputs.square().sum())
+    assert all(param.dtype is torch.float32 for param in model.parameters())

@@ -1,0 +1,83 @@
+"""Learning rate, momentum and accumulation against the recipe, by hand."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from detkit.engine.schedule import Schedules, WarmupDecay
+from detkit.utils.errors import ConfigError
+
+
+def started(accumulate: int = 4, epoch_length: int = 10, max_epochs: int = 20, **options) -> tuple[WarmupDecay, object]:
+    params = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [{'params': [params[0]], 'name': 'weight'}, {'params': [params[1]], 'name': 'bias'}]
+    optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.937)
+    for group in optimizer.param_groups:
+        group['initial_lr'] = 0.01
+    wrapper = SimpleNamespace(optimizer=optimizer, accumulate=accumulate, current_accumulate=0)
+    schedule = WarmupDecay(**options)
+    schedule.start(wrapper, epoch_length, max_epochs)
+    return schedule, wrapper
+
+
+def test_warmup_begins_and_ends_as_stated():
+    schedule, wrapper = started()
+    weight, bias = wrapper.optimizer.param_groups
+    schedule.apply(0)
+    assert (weight['lr'], bias['lr'], weight['momentum'], wrapper.current_accumulate) == (0, 0.1, 0.8, 1)
+    schedule.apply(15)
+    lr = 0.01 * (1 - 1 / 20 * 0.99)
+    assert weight['lr'] == pytest.approx(lr / 2)
+    assert bias['lr'] == pytest.approx((0.1 + lr) / 2)
+    assert weight['momentum'] == pytest.approx((0.8 + 0.937) / 2)
+    assert wrapper.current_accumulate == 2  # 2.5 to even
+    schedule.apply(30)
+    assert weight['lr'] == bias['lr'] == pytest.approx(0.01 * (1 - 3 / 20 * 0.99))
+    assert (weight['momentum'], wrapper.current_accumulate) == (0.937, 4)
+
+
+def test_at_least_so_many_iterations():
+    assert started(warmup_min_iters=100)[0].warmup_iters == 100
+    assert started(warmup_min_iters=100, warmup_epochs=0)[0].warmup_iters == 0
+
+
+@pytest.mark.parametrize(('decay', 'half'), [
+    ('linear', 0.505), ('cosine', 0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2), ('constant', 1.0)])
+def test_decay(decay, half):
+    schedule = started(decay=decay)[0]
+    assert schedule.factor(100) == schedule.factor(109) == pytest.approx(half)
+    smooth = started(decay=decay, by_epoch=False)[0]
+    assert smooth.factor(100) == pytest.approx(half)
+    assert smooth.factor(200) == pytest.approx(1.0 if decay == 'constant' else 0.01)
+
+
+def test_biases_of_adam_start_at_zero():
+    schedule, wrapper = started()
+    wrapper.optimizer = torch.optim.AdamW(wrapper.optimizer.param_groups, lr=0.01)
+    for group in wrapper.optimizer.param_groups:
+        group.pop('momentum')
+    schedule.start(wrapper, 10, 20)
+    schedule.apply(0)
+    assert [group['lr'] for group in wrapper.optimizer.param_groups] == [0, 0]
+
+
+def test_unknown_decay():
+    with pytest.raises(ConfigError, match="'linar'.*Did you mean 'linear'"):
+        WarmupDecay(decay='linar')
+
+
+@pytest.mark.filterwarnings('ignore:Detected call of')
+def test_mmengine_schedulers_are_placed_by_iteration():
+    from mmengine.optim import MultiStepLR
+
+    def at(iterations: list[int]) -> float:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedules = Schedules([MultiStepLR(optimizer, milestones=[2], gamma=0.1, by_epoch=True)], epoch_length=5)
+        for iteration in iterations:
+            schedules.apply(iteration)
+        return optimizer.param_groups[0]['lr']
+
+    assert at([9]) == 1.0
+    assert at([10]) == at(list(range(11))) == pytest.approx(0.1)
