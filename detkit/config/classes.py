@@ -11,11 +11,12 @@ from detkit.utils.errors import ConfigError
 _PATH = ('model', 'head', 'num_classes')
 
 
-def wire_classes(values: dict[str, Any], origins: Origins) -> None:
+def wire_classes(values: dict[str, Any], origins: Origins, need_classes: bool = True) -> None:
     """Fill ``model.head.num_classes`` from the class names of the data, and compare all counts.
 
     Raises:
-        ConfigError: head and data, or two data sets, differ in their class count; or no data set says its classes.
+        ConfigError: head and data, or two data sets, differ in their class count; or no data set says its classes
+            (unless ``need_classes`` is False).
     """
     found = [(key, names) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
              for names in _classes_of(values.get(key))]
@@ -26,7 +27,7 @@ def wire_classes(values: dict[str, Any], origins: Origins) -> None:
     counts_classes = isinstance(head, dict) and _takes_num_classes(head)
     given = head.get('num_classes') if counts_classes else None
     if not found:
-        if counts_classes and given is None and values.get('train_dataloader'):
+        if need_classes and counts_classes and given is None and values.get('train_dataloader'):
             raise _unknown_classes(values['train_dataloader'], origins.find(('train_dataloader', 'dataset')))
         return
     source, names = found[0]

@@ -21,7 +21,7 @@ from detkit.utils.errors import ConfigError, nearest
 Options = Mapping[str, Any] | Iterable[str] | None
 
 
-def load_config(path: str | Path, options: Options = None) -> Config:
+def load_config(path: str | Path, options: Options = None, need_classes: bool = True) -> Config:
     """Read a config file with its bases, apply options, and refuse what is wrong in it.
 
     Args:
@@ -29,14 +29,18 @@ def load_config(path: str | Path, options: Options = None) -> Config:
         options: ``['key=value', ...]`` as on the command line, or a dict of keys and values. A key that names a
             top-level variable of any of the files replaces it before the files run; any other is a dotted key of the
             result, which must exist unless it is written ``+key``.
+        need_classes: whether class names that cannot be found are an error. False leaves the class count open where the
+            data are not there, as for predicting with a checkpoint, which names its classes.
 
     Raises:
         ConfigError: names the file, the key, what was found and what would be accepted.
     """
-    return load_config_with_origins(path, options)[0]
+    return load_config_with_origins(path, options, need_classes)[0]
 
 
-def load_config_with_origins(path: str | Path, options: Options = None) -> tuple[Config, Origins]:
+def load_config_with_origins(
+    path: str | Path, options: Options = None, need_classes: bool = True
+) -> tuple[Config, Origins]:
     """As :func:`load_config`; also returns where each value was set."""
     path = Path(path)
     parsed = parse_options(options)
@@ -49,7 +53,7 @@ def load_config_with_origins(path: str | Path, options: Options = None) -> tuple
             _refuse_options_without_effect(option, executed, path)
     _import_custom(values, origins)
     check_config(values, origins)
-    wire_classes(values, origins)
+    wire_classes(values, origins, need_classes)
     return Config(values, filename=str(path)), origins
 
 

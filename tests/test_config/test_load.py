@@ -72,6 +72,7 @@ def test_the_class_count_follows_a_data_yaml(toy):
         load_config(toy, {'data_root': str(toy.parent)})
     with pytest.raises(ConfigError, match='train_dataloader.dataset does not say its classes'):
         load_config(toy, {'train_dataloader.dataset.data_yaml': None})
+    assert 'num_classes' not in load_config(toy, need_classes=False).model.head
     (toy.parent / 'train').mkdir()
     (toy.parent / 'train' / 'data.yaml').write_text('names: [a, b, c]\ntrain: images')
     assert load_config(toy, {'data_root': str(toy.parent)}).model.head.num_classes == 3

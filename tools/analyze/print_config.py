@@ -21,7 +21,7 @@ def main() -> None:
     from detkit.config import load_config_with_origins
     from detkit.config.show import config_lines
 
-    config, origins = load_config_with_origins(args.config, args.cfg_options)
+    config, origins = load_config_with_origins(args.config, args.cfg_options, need_classes=False)
     print(config.pretty_text if args.plain else '\n'.join(config_lines(config, origins)))
 
 

@@ -1,0 +1,37 @@
+"""tools/analyze/print_config.py from the command line."""
+
+import subprocess
+import sys
+
+from detkit.config import load_config
+
+
+def print_config(repo, *args):
+    tool = str(repo / 'tools' / 'analyze' / 'print_config.py')
+    return subprocess.run([sys.executable, tool, *args], capture_output=True, text=True, cwd=repo)
+
+
+def test_every_value_has_its_place(repo):
+    done = print_config(repo, 'configs/yolov8/seg_s_coco.py', '--cfg-options', 'data_root=elsewhere')
+    assert done.returncode == 0, done.stderr
+    places = dict(line.split(' = ', 1) for line in done.stdout.splitlines())
+    assert places['model.backbone.widen_factor'].split() == ['0.5', '#', 'configs/yolov8/seg_s_coco.py:10']
+    assert places['train_dataloader.dataset.data_root'].startswith("'elsewhere'")
+    assert places['train_dataloader.dataset.data_root'].endswith('(changed by an option)')
+    assert places['data_root'].endswith('# command line')
+    assert all('# ' in place for place in places.values())
+
+
+def test_the_plain_form_is_a_config(repo, tmp_path):
+    done = print_config(repo, 'configs/yolov8/det_n_coco8.py', '--plain')
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / 'plain.py'
+    path.write_text(done.stdout)
+    assert load_config(path).to_dict() == load_config(repo / 'configs/yolov8/det_n_coco8.py').to_dict()
+
+
+def test_a_mistake_is_one_sentence(repo):
+    done = print_config(repo, 'configs/yolov8/det_n_coco8.py', '--cfg-options', 'img_sise=320')
+    assert done.returncode == 2 and done.stdout == ''
+    assert done.stderr.startswith('error: ') and "Did you mean 'img_size'" in done.stderr
+    assert 'Traceback' not in done.stderr
