@@ -1,0 +1,73 @@
+"""Starting from a checkpoint of other classes."""
+
+import pytest
+import torch
+
+from detkit.engine import Runner, load_checkpoint, load_weights
+from detkit.utils.errors import CheckpointError
+
+from .dummy import DummyDetector, dummy_config
+
+
+def checkpoint_of(model: torch.nn.Module, classes: list[str]) -> dict:
+    return {'meta': {'classes': classes}, 'state_dict': model.state_dict()}
+
+
+def test_classes_of_the_same_name_are_copied():
+    old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=2)
+    before = new.cls_head.weight.detach().clone()
+    report = load_weights(new, checkpoint_of(old, ['cat', 'kite', 'ball']), ['ball', 'dog'])
+    assert torch.equal(new.backbone[0].weight, old.backbone[0].weight)
+    assert torch.equal(new.backbone[1].running_mean, old.backbone[1].running_mean)
+    assert torch.equal(new.cls_head.weight[0], old.cls_head.weight[2])
+    assert torch.equal(new.cls_head.bias[0], old.cls_head.bias[2])
+    assert torch.equal(new.cls_head.weight[1], before[1])
+    assert report.reinitialised == ['cls_head.weight', 'cls_head.bias']
+    assert report.copied_classes == ['ball']
+    assert report.loaded == len(new.state_dict()) - 2
+
+
+def test_order_of_classes_may_differ():
+    old, new = DummyDetector(), DummyDetector()
+    report = load_weights(new, checkpoint_of(old, ['kite', 'ball']), ['ball', 'kite'])
+    assert torch.equal(new.cls_head.weight, old.cls_head.weight.flip(0))
+    assert not report.reinitialised
+
+
+def test_tensors_that_do_not_fit_are_listed():
+    new = DummyDetector(width=4)
+    report = load_weights(new, checkpoint_of(DummyDetector(), ['ball', 'kite']), ['ball', 'kite'])
+    assert 'backbone.0.weight' in report.reinitialised and 'cls_head.bias' not in report.reinitialised
+    assert any('backbone.0.weight' in line for line in report.lines())
+
+
+def test_missing_tensors_are_an_error_and_others_are_named():
+    old = checkpoint_of(DummyDetector(), ['ball', 'kite'])
+    weight = old['state_dict'].pop('backbone.0.weight')
+    with pytest.raises(CheckpointError, match=r'old\.pth lacks 1 of .*backbone\.0\.weight'):
+        load_weights(DummyDetector(), old, ['ball', 'kite'], 'old.pth')
+    old['state_dict'].update({'backbone.0.weight': weight, 'extra': weight})
+    assert load_weights(DummyDetector(), old, ['ball', 'kite']).unused == ['extra']
+
+
+def test_a_run_starts_from_a_checkpoint(tmp_path, capsys):
+    Runner(dummy_config(tmp_path / 'a')).train()
+    best = tmp_path / 'a' / 'best.pth'
+    zero = dict(optimizer=dict(type='SGD', lr=0.0, momentum=0.9), amp=False)
+    runner = Runner(dummy_config(tmp_path / 'b', load_from=str(best), optim_wrapper=zero,
+                                 param_scheduler=dict(type='WarmupDecay', warmup_epochs=0)))
+    runner.train()
+    last = load_checkpoint(tmp_path / 'b' / 'last.pth')
+    assert torch.equal(last['state_dict']['cls_head.weight'], load_checkpoint(best)['state_dict']['cls_head.weight'])
+    assert last['loop']['epoch'] == 4
+    assert 'tensors loaded' in capsys.readouterr().out
+
+
+def test_meta_is_enough_to_predict(tmp_path):
+    from mmengine.config import Config
+
+    Runner(dummy_config(tmp_path / 'run')).train()
+    meta = load_checkpoint(tmp_path / 'run' / 'best.pth')['meta']
+    assert (meta['classes'], meta['task'], meta['epoch']) == (['ball', 'kite'], 'det', 2)
+    (tmp_path / 'again.py').write_text(meta['config'])
+    assert Config.fromfile(tmp_path / 'again.py').model.type == 'DummyDetector'

@@ -1,0 +1,244 @@
+"""What a run does and writes: console, folder, stops, freezing, closing mosaic, bad data."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from detkit.engine import Runner, load_checkpoint
+from detkit.engine.console import duration_text
+from detkit.engine.fitness import fitness
+from detkit.engine.run_folder import choose_run_folder, config_text
+from detkit.registry import DATASETS, HOOKS
+from detkit.utils.errors import ConfigError, DataError, DetkitError
+
+from .dummy import DummyDataset, dummy_config
+
+
+def test_console_is_short(tmp_path, capsys):
+    Runner(dummy_config(tmp_path / 'run')).train()
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith('1/4'))
+    assert first <= 12
+    assert re.match(r'1/4 cls \S+ extra \S+  lr \S+  \S+ img/s  ETA \d', lines[first])
+    assert sum(bool(re.match(r'\d/4 ', line)) for line in lines) == 4
+    assert sum('val bbox mAP' in line for line in lines) == 2
+    log = (tmp_path / 'run' / 'train.log').read_text()
+    assert 'python:' in log and "'DummyDetector'" in log and all(line in log for line in lines)
+
+
+def test_third_party_warnings_go_to_the_log(tmp_path, capsys, recwarn):
+    import warnings
+
+    class Warner(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            warnings.warn('a library is worried', stacklevel=1)
+            runner.logger.warning('the user should know')
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        Runner(dummy_config(tmp_path / 'run', custom_hooks=[Warner()])).train()
+    captured = capsys.readouterr()
+    assert 'worried' not in captured.out + captured.err
+    assert 'warning: the user should know' in captured.out
+    assert 'a library is worried' in (tmp_path / 'run' / 'train.log').read_text()
+
+
+def test_run_folder_has_everything(tmp_path):
+    Runner(dummy_config(tmp_path / 'run', default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_period=3)))).train()
+    names = {path.name for path in (tmp_path / 'run').iterdir()}
+    assert names == {'config.py', 'train.log', 'scalars.json', 'results.csv', 'last.pth', 'best.pth', 'epoch_3.pth'}
+    with open(tmp_path / 'run' / 'results.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['epoch'] for row in rows] == ['1', '2', '3', '4']
+    assert float(rows[3]['train/cls']) < float(rows[0]['train/cls'])
+    assert [bool(row['metrics/coco/bbox_mAP']) for row in rows] == [False, True, False, True]
+    best = load_checkpoint(tmp_path / 'run' / 'best.pth')
+    assert set(best) == {'meta', 'state_dict'}
+
+
+def test_folders_are_never_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = choose_run_folder(None, 'seg', False)
+    assert first == tmp_path / 'work_dirs' / 'seg'
+    assert choose_run_folder(None, 'seg', False) == first  # still empty
+    (first / 'train.log').touch()
+    second = choose_run_folder(None, 'seg', False)
+    assert second.name == 'seg-2'
+    assert choose_run_folder(None, 'seg', True).name == 'seg-2'  # nothing to resume: the next free one
+    (first / 'last.pth').touch()
+    assert choose_run_folder(None, 'seg', True) == first
+    (second / 'last.pth').touch()
+    assert choose_run_folder(None, 'seg', True) == second
+    assert choose_run_folder(None, 'seg', str(first / 'last.pth')) == first
+    assert choose_run_folder('elsewhere', 'seg', str(first / 'last.pth')) == tmp_path / 'elsewhere'
+    (first.parent / 'seg-2-other').mkdir()
+    assert choose_run_folder(None, 'seg', False).name == 'seg-3'
+
+
+def test_config_text_reads_back():
+    cfg = {'a': {'b': [1, None, 'x' * 200], 'c': (1.5, True)}, 'd': 'quote\'s "'}
+    values: dict = {}
+    exec(config_text(cfg), values)
+    assert {key: values[key] for key in cfg} == cfg
+
+
+def test_early_stopping(tmp_path, capsys):
+    stop = dict(default_hooks=dict(early_stopping=dict(type='EarlyStoppingHook', patience=2)),
+                train_cfg=dict(max_epochs=20, val_interval=1))
+    runner = Runner(dummy_config(tmp_path / 'run', **stop))
+    runner.train()
+    assert runner.epoch == runner.train_loop.best_epoch + 2 < 20
+    assert 'no better fitness for 2 epochs' in capsys.readouterr().out
+    again = Runner(dummy_config(tmp_path / 'run', resume=True, **stop))
+    again.train()
+    assert again.epoch == runner.epoch
+
+
+def test_time_limit_stops_after_the_epoch_and_validates(tmp_path):
+    runner = Runner(dummy_config(tmp_path / 'run', default_hooks=dict(time_limit=dict(type='TimeLimitHook', hours=1e-9)),
+                                 train_cfg=dict(max_epochs=20, val_interval=10)))
+    runner.train()
+    assert runner.epoch == 0  # the limit was over before the first epoch
+    runner = Runner(dummy_config(tmp_path / 'run2', train_cfg=dict(max_epochs=20, val_interval=10)))
+    hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'TimeLimitHook')
+    runner.register_hook(SetLimit(hook))
+    runner.train()
+    assert runner.epoch == 3 and runner.train_loop.best_epoch == 3
+
+
+class SetLimit(Hook):
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+
+    def before_train_epoch(self, runner) -> None:
+        if runner.epoch == 2:
+            self.hook.hours = 1e-9
+
+
+def test_freeze(tmp_path):
+    runner = Runner(dummy_config(tmp_path / 'run', train_cfg=dict(max_epochs=1, freeze=['backbone']), val_cfg=None,
+                                 val_dataloader=None, val_evaluator=None))
+    before = {name: tensor.clone() for name, tensor in runner.model.state_dict().items()}
+    runner.model.init_weights = lambda: None
+    model = runner.train()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith('backbone'), name
+    with pytest.raises(ConfigError, match="'backbon'.*Did you mean 'backbone'"):
+        Runner(dummy_config(tmp_path / 'b', train_cfg=dict(max_epochs=1, freeze=['backbon']))).train()
+    with pytest.raises(ConfigError, match='only 3 parts'):
+        Runner(dummy_config(tmp_path / 'c', train_cfg=dict(max_epochs=1, freeze=4))).train()
+
+
+class Transform:
+    until_epoch = None
+
+
+def test_close_mosaic_reaches_wrapped_data_sets(tmp_path):
+    class Wrapped(DummyDataset):
+        def __init__(self) -> None:
+            super().__init__()
+            inner = [DummyDataset(), DummyDataset()]
+            for dataset in inner:
+                dataset.transforms = [Transform(), object()]
+            self.datasets = inner
+
+    dataset = Wrapped()
+    hooks = dict(close_mosaic=dict(type='CloseMosaicHook', num_epochs=3))
+    loader = {**dummy_config('')['train_dataloader'], 'dataset': dataset}
+    Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, default_hooks=hooks)).train()
+    assert [inner.transforms[0].until_epoch for inner in dataset.datasets] == [1, 1]
+
+
+def test_non_finite_loss_names_its_images(tmp_path):
+    loader = {**dummy_config('')['train_dataloader'], 'dataset': dict(type='DummyDataset', bad_position=6)}
+    with pytest.raises(DetkitError, match=r'iteration 2: loss_cls.*\d+\.jpg.*learning rate') as caught:
+        Runner(dummy_config(tmp_path / 'run', train_dataloader=loader)).train()
+    assert len(re.findall(r'\d+\.jpg', str(caught.value))) == 4
+    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 1
+
+
+@DATASETS.register_module()
+class SkippingDataset(DummyDataset):
+    max_skipped = 0.2
+
+    def __init__(self, num_bad: int) -> None:
+        super().__init__()
+        self.num_bad = num_bad
+        self.skipped = [('labels/a.txt', 3, 'no number')]
+
+
+@pytest.mark.parametrize(('num_bad', 'fails'), [(2, False), (3, True)])
+def test_skipped_data_is_listed(tmp_path, capsys, num_bad, fails):
+    class Spoil(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            data_batch['skipped'] = [(f'images/{i}.jpg', None, 'truncated') for i in range(num_bad)]
+
+    loader = {**dummy_config('')['train_dataloader'], 'dataset': dict(type='SkippingDataset', num_bad=num_bad)}
+    runner = Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, custom_hooks=[Spoil()]))
+    if fails:
+        with pytest.raises(DataError, match='3 of 12 training images.*max_skipped=0.2'):
+            runner.train()
+    else:
+        runner.train()
+    lines = (tmp_path / 'run' / 'skipped.csv').read_text().splitlines()
+    assert lines[:3] == ['split,path,line,reason', 'train,labels/a.txt,3,no number', 'train,images/0.jpg,,truncated']
+    assert len(lines) == 2 + num_bad
+    assert 'skipped  images/0.jpg: truncated' in capsys.readouterr().out
+
+
+def test_fitness():
+    metrics = {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7, 'coco/bbox_mAP_s': 0.9, 'coco/segm_mAP': 0.4,
+               'coco/segm_mAP50': -1.0, 'coco/bbox_mAP75': 0.3}
+    assert fitness(metrics) == pytest.approx(0.9 * 0.5 + 0.1 * 0.7 + 0.9 * 0.4)
+    assert fitness({'accuracy': 0.4}) is None
+    assert fitness({'accuracy': 0.4}, 'accuracy') == 0.4
+
+
+def test_multi_scale_is_keyed_by_iteration(tmp_path):
+    seen = []
+
+    @HOOKS.register_module(force=True)
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            preprocessor = runner.model.data_preprocessor
+            seen.append((preprocessor.seed, preprocessor.iteration))
+
+    Runner(dummy_config(tmp_path / 'run', custom_hooks=[dict(type='Look')])).train()
+    assert seen == [(3, i) for i in range(12)]
+
+
+def test_deterministic_mode(tmp_path):
+    try:
+        Runner(dummy_config(tmp_path / 'run', randomness=dict(seed=1, deterministic=True)))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+
+
+def test_incomplete_config_and_bad_device(tmp_path):
+    with pytest.raises(ConfigError, match='val_dataloader, val_cfg but no val_evaluator'):
+        Runner(dummy_config(tmp_path / 'run', val_evaluator=None))
+    with pytest.raises(ConfigError, match='torchrun'):
+        Runner(dummy_config(tmp_path / 'run', launcher='pytorch'))
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match='finds no GPU'):
+            Runner(dummy_config(tmp_path / 'run', device='cuda'))
+
+
+def test_testing_makes_no_folder(tmp_path):
+    Runner(dummy_config(tmp_path / 'a')).train()
+    cfg = dummy_config(tmp_path / 'b', load_from=str(tmp_path / 'a' / 'best.pth'))
+    cfg.update(test_dataloader=cfg['val_dataloader'], test_evaluator=cfg['val_evaluator'], test_cfg=dict(),
+               train_cfg=None, train_dataloader=None, optim_wrapper=None, param_scheduler=None)
+    metrics = Runner(cfg).test()
+    assert metrics['coco/count'] == 6
+    assert not Path(tmp_path / 'b').exists()
+
+
+def test_durations():
+    assert [duration_text(s) for s in (5, 75, 3700)] == ['0:05', '1:15', '1:01:40']
