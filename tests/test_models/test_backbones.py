@@ -22,9 +22,9 @@ from detkit.registry import MODELS
 class OneConvBlock(nn.Module):
     """A stage block of somebody else's, to be injected."""
 
-    def __init__(self, in_channels, out_channels, num_blocks, shortcut):
+    def __init__(self, in_channels, out_channels, num_blocks):
         super().__init__()
-        self.num_blocks, self.shortcut = num_blocks, shortcut
+        self.num_blocks = num_blocks
         self.conv = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x):
@@ -135,7 +135,6 @@ def test_backbone_of_another_family():
     block = dict(type='OneConvBlock')
     backbone = CSPDarknet(0.33, 0.5, stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=block)
     assert [stage[1].num_blocks for stage in backbone.stages] == [1, 2, 3, 1]
-    assert all(stage[1].shortcut for stage in backbone.stages)
     assert backbone.stem.conv.padding == (2, 2)
     assert [f.shape[-1] for f in backbone(torch.rand(1, 3, 64, 64))] == [8, 4, 2]
 

@@ -53,6 +53,14 @@ def test_pan_takes_sizes_that_do_not_halve_evenly():
     assert [f.shape[-2:] for f in PAN((8, 8))(feats)] == [(13, 11), (7, 6)]
 
 
+def test_pan_of_other_blocks():
+    pan = PAN((8, 8), num_blocks=2, block=dict(type='C2f', shortcut=True, expansion=0.25))
+    for block in (*pan.up_blocks, *pan.down_blocks):
+        assert len(block.blocks) == 2
+        assert all(bottleneck.shortcut for bottleneck in block.blocks)
+        assert block.blocks[0].conv1.conv.out_channels == 2
+
+
 def test_pan_carries_information_both_ways():
     """Every output depends on every input."""
     torch.manual_seed(0)

@@ -32,8 +32,8 @@ class CSPDarknet(BaseModule):
         stem_kernel_size: kernel of the stem's convolution.
         stage_channels: channels of each stage, before the factor.
         stage_blocks: bottlenecks of each stage, before the factor.
-        block: config of the stages' block; built with ``in_channels, out_channels, num_blocks`` and ``shortcut=True``
-            unless it says otherwise.
+        block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added;
+            ``dict(type='C2f', shortcut=True)`` when left out.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 
@@ -63,7 +63,7 @@ class CSPDarknet(BaseModule):
         last = len(stage_blocks)
         if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(last + 1))):
             raise ValueError(f'CSPDarknet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … {last}')
-        block = {'type': 'C2f', 'shortcut': True, **(block or {})}
+        block = block or dict(type='C2f', shortcut=True)
         widths = [scale_channels(c, widen_factor, max_channels) for c in (stem_channels, *stage_channels)]
 
         # Half the kernel, less one for an even kernel: 3 -> 1 and 6 -> 2, so that both halve the size.

@@ -16,7 +16,7 @@ class ConvModule(nn.Module):
         in_channels, out_channels: channels before and after.
         kernel_size, stride, groups, dilation: of the convolution.
         padding: default keeps the size at stride 1 (``dilation * (kernel_size - 1) // 2``).
-        act: the activation as a module, e.g. ``nn.LeakyReLU(0.1)``, or None for none; SiLU when left out.
+        act: the activation, as a module such as ``nn.LeakyReLU(0.1)`` or as the name of one of ``torch.nn``; None for none.
         eps, momentum: of the batch normalisation.
     """
 
@@ -29,7 +29,7 @@ class ConvModule(nn.Module):
         padding: int | None = None,
         groups: int = 1,
         dilation: int = 1,
-        act: nn.Module | None | str = 'SiLU',
+        act: nn.Module | str | None = 'SiLU',
         eps: float = BN_EPS,
         momentum: float = BN_MOMENTUM,
     ) -> None:

@@ -33,8 +33,8 @@ class PAN(BaseModule):
         out_channels: channels of the maps returned; ``in_channels`` when left out.
         num_blocks: bottlenecks of each block, before the depth factor.
         deepen_factor: multiplies ``num_blocks``.
-        block: config of the blocks; built with ``in_channels, out_channels, num_blocks`` and ``shortcut=False`` unless
-            it says otherwise. C2f when left out.
+        block: config of the blocks, built with ``in_channels, out_channels, num_blocks`` added; ``dict(type='C2f')``,
+            which has no shortcuts, when left out.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -59,8 +59,7 @@ class PAN(BaseModule):
         outs = tuple(in_channels if out_channels is None else out_channels)
         if len(outs) != len(in_channels):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
-        block = {'type': 'C2f', 'shortcut': False, **(block or {})}
-        block['num_blocks'] = scale_blocks(num_blocks, deepen_factor)
+        block = dict(block or dict(type='C2f'), num_blocks=scale_blocks(num_blocks, deepen_factor))
 
         def build(before: int, after: int) -> nn.Module:
             return MODELS.build(dict(in_channels=before, out_channels=after, **block))
