@@ -4,7 +4,7 @@ import pytest
 import torch
 from gt_batches import make_gt
 
-from detkit.models.assigners import AssignResult, TaskAlignedAssigner
+from detkit.models.assigners import AssignResult, TaskAlignedAssigner, task_aligned_assigner
 from detkit.models.losses import aligned_iou
 from detkit.models.priors import PointPriorGenerator
 from detkit.structures.gt_batch import GtBatch
@@ -84,8 +84,10 @@ def test_equals_the_rule(seed):
                 assert found[point][1] == pytest.approx(score, rel=1e-9)
 
 
+@pytest.mark.parametrize('pairs_at_a_time', [1, 10 ** 6])
 @pytest.mark.parametrize('seed', range(4))
-def test_the_way_of_a_gpu_gives_the_same(seed, monkeypatch):
+def test_the_way_of_a_gpu_gives_the_same(seed, pairs_at_a_time, monkeypatch):
+    monkeypatch.setattr(task_aligned_assigner, '_DENSE_PAIRS', pairs_at_a_time)
     inputs = (*predictions(3, seed), make_gt([6, 0, 3], seed=seed))
     expected = TaskAlignedAssigner()(*inputs)
     monkeypatch.setattr(TaskAlignedAssigner, '_measure_pairs', TaskAlignedAssigner._measure_all)

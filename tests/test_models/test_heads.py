@@ -10,6 +10,7 @@ from gt_batches import make_gt
 import detkit.models  # noqa: F401 - registers the components
 from detkit.registry import MODELS
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError
 
 CHANNELS, STRIDES, SIZE = (16, 24, 32), (8, 16, 32), 64
 HEADS = ['YOLOv8Head', 'YOLOv8SegmentHead']
@@ -156,6 +157,13 @@ def test_initial_class_scores_are_rare():
     head = build('YOLOv8Head')
     for stride, branch in zip(STRIDES, head.cls_branches, strict=True):
         assert branch[-1].bias.tolist() == pytest.approx([log(5 / 5 / (640 / stride) ** 2)] * 5)
+
+
+@pytest.mark.parametrize(('kind', 'key', 'hint'), [
+    ('YOLOv8Head', 'score_th', 'score_thr'), ('YOLOv8SegmentHead', 'retina_mask', 'retina_masks')])
+def test_a_mistyped_knob(kind, key, hint):
+    with pytest.raises(ConfigError, match=f"{kind}.test_cfg has no '{key}'.*Did you mean '{hint}'"):
+        build(kind, test_cfg={key: 0.5})
 
 
 def test_a_head_alone_needs_its_incoming_channels():

@@ -13,6 +13,8 @@ from .assign_result import AssignResult
 
 # Keeps the quotient of soft targets finite; small against any metric that matters.
 EPS = 1e-9
+# Pairs of a box and a point that a GPU measures at a time, a dozen float32 tensors of this size.
+_DENSE_PAIRS = 1 << 24
 
 
 @TASK_UTILS.register_module()
@@ -98,13 +100,17 @@ class TaskAlignedAssigner:
     def _measure_all(
         self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same by dense arithmetic, an image at a time to bound the memory: needs no count, so a GPU never waits."""
+        """The same by dense arithmetic, which needs no count, so a GPU never waits; in parts, to bound the memory."""
+        batch, max_instances, num_points = inside.shape
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
-        for i in range(len(inside)):
-            dense = aligned_iou(gt_bboxes[i].unsqueeze(1), bboxes[i], 'ciou').clamp_(min=0)  # (M, P)
-            overlaps[i] = dense.mul_(inside[i])
-            logits = cls_logits[i].index_select(1, labels[i].clamp(min=0)).T.to(bboxes.dtype)  # (P, C) -> (M, P)
-            metrics[i] = self._metric(logits, dense)
+        step = max(1, _DENSE_PAIRS // max(1, max_instances * num_points))
+        for start in range(0, batch, step):
+            part = slice(start, start + step)
+            pair_overlaps = aligned_iou(gt_bboxes[part].unsqueeze(2), bboxes[part].unsqueeze(1), 'ciou').clamp_(min=0)
+            overlaps[part] = pair_overlaps.mul_(inside[part])  # (b, M, P)
+            classes = labels[part].clamp(min=0).unsqueeze(1).expand(-1, num_points, -1)
+            logits = cls_logits[part].gather(2, classes).transpose(1, 2).to(bboxes.dtype)  # (b, P, C) -> (b, M, P)
+            metrics[part] = self._metric(logits, pair_overlaps)
         return overlaps, metrics
 
     def _resolve_conflicts(self, prior_idx: Tensor, valid: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:

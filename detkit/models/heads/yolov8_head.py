@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from detkit.registry import MODELS, TASK_UTILS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError, nearest
 
 from ..assigners.assign_result import AssignResult
 from ..layers import ConvModule
-from ..postprocess.nms import Detections, batched_nms
+from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
 from ..postprocess.rescale import to_original
 from ..priors import PointPriorGenerator, PointPriors
 
@@ -44,6 +45,9 @@ class YOLOv8Head(BaseModule):
         test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
         init_cfg: mmengine's initialisation config.
     """
+
+    # What test_cfg may hold.
+    TEST_KEYS = NMS_KEYS
 
     def __init__(
         self,
@@ -77,9 +81,17 @@ class YOLOv8Head(BaseModule):
         self.loss_cls = MODELS.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
         self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
-        self.test_cfg = dict(test_cfg or {})
+        self.test_cfg = self._checked_test_cfg(test_cfg or {})
         self._build_branches()
         self._init_biases()
+
+    def _checked_test_cfg(self, test_cfg: dict) -> dict:
+        for name in test_cfg:
+            if name not in self.TEST_KEYS:
+                raise ConfigError(
+                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
+                    f'{nearest(name, self.TEST_KEYS)}')
+        return dict(test_cfg)
 
     def _build_branches(self) -> None:
         finest = self.in_channels[0]
@@ -148,7 +160,7 @@ class YOLOv8Head(BaseModule):
         # Distances are regressed in units of the stride, so boxes are compared in them as well.
         strides = priors.strides[prior_idx].unsqueeze(-1)  # (B, S, 1)
         points = priors.points[prior_idx] / strides
-        targets = slot_bboxes(gt, gt_idx, assigned.valid).to(points.dtype) / strides
+        targets = slot_bboxes(gt, gt_idx).to(points.dtype) / strides
         bbox_preds = flat['bbox_preds'].flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
         bboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds))
         loss_box = self.loss_bbox(bboxes, targets, scores, avg_factor)
@@ -170,16 +182,14 @@ class YOLOv8Head(BaseModule):
             priors = self._priors(preds)
             distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
             bboxes = self.bbox_coder.decode(priors.points, distances, priors.strides)
-            detections = batched_nms(bboxes, flat['cls_logits'].sigmoid(), **self._nms_cfg())
+            nms_cfg = {name: value for name, value in self.test_cfg.items() if name in NMS_KEYS}
+            detections = batched_nms(bboxes, flat['cls_logits'].sigmoid(), **nms_cfg)
             results = []
             for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
                 sample = DetDataSample(metainfo=meta)
                 sample.pred_instances = self._instances(flat, image, found, meta)
                 results.append(sample)
             return results
-
-    def _nms_cfg(self) -> dict:
-        return self.test_cfg
 
     def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
         """What is reported of one image, all on the CPU."""
@@ -202,7 +212,6 @@ class YOLOv8Head(BaseModule):
         return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
 
 
-def slot_bboxes(gt: GtBatch, gt_idx: Tensor, valid: Tensor) -> Tensor:
-    """Ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``; an empty slot gets a unit box, harmless in quotients."""
-    bboxes = gt.bboxes.gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4))
-    return torch.where(valid.flatten(1).unsqueeze(-1), bboxes, bboxes.new_tensor([0., 0., 1., 1.]))
+def slot_bboxes(gt: GtBatch, gt_idx: Tensor) -> Tensor:
+    """Ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``."""
+    return gt.bboxes.gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4))

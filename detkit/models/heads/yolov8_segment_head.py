@@ -30,6 +30,8 @@ class YOLOv8SegmentHead(YOLOv8Head):
             ``retina_masks``, see ``decode_masks``.
     """
 
+    TEST_KEYS = (*YOLOv8Head.TEST_KEYS, 'retina_masks')
+
     def __init__(
         self,
         num_classes: int,
@@ -75,12 +77,9 @@ class YOLOv8SegmentHead(YOLOv8Head):
         losses = super()._losses(flat, priors, assigned, gt)
         prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
         coeffs = flat['mask_coeffs'].gather(1, prior_idx.unsqueeze(-1).expand(-1, -1, self.num_protos))
-        bboxes = slot_bboxes(gt, gt_idx, assigned.valid).to(coeffs.dtype) / self.proto_stride
+        bboxes = slot_bboxes(gt, gt_idx).to(coeffs.dtype) / self.proto_stride
         loss_seg = self.loss_mask(coeffs, flat['mask_protos'], bboxes, gt.masks, gt_idx, assigned.valid.flatten(1))
         return dict(loss_box=losses.pop('loss_box'), loss_seg=loss_seg, **losses)
-
-    def _nms_cfg(self) -> dict:
-        return {name: value for name, value in self.test_cfg.items() if name != 'retina_masks'}
 
     def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
         """As ``YOLOv8Head``, and ``masks`` (``InstanceMasks``)."""

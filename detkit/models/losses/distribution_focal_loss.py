@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,6 +33,6 @@ class DistributionFocalLoss(nn.Module):
         below = targets.long()
         nearness = targets - below
         log_shares = F.log_softmax(logits, -1)
-        two_bins = log_shares.gather(-1, below.unsqueeze(-1) + below.new_tensor([0, 1]))  # (S, 4, bins) -> (S, 4, 2)
+        two_bins = log_shares.gather(-1, torch.stack((below, below + 1), -1))  # (S, 4, bins) -> (S, 4, 2)
         losses = -(two_bins[..., 0] * (1 - nearness) + two_bins[..., 1] * nearness)
         return self.loss_weight * (losses.mean(-1) * weight).sum() / avg_factor

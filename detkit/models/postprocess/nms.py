@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,6 +63,10 @@ def batched_nms(
         kept = _suppress(candidates, iou_thr, max_per_img, class_agnostic)
         results.append(Detections(*(field[kept] for field in candidates)))
     return results
+
+
+# The options above, for those who pass them on from a config.
+NMS_KEYS = tuple(name for name in inspect.signature(batched_nms).parameters if name not in ('bboxes', 'scores'))
 
 
 def _candidates(
