@@ -16,7 +16,7 @@ class ConvModule(nn.Module):
         in_channels, out_channels: channels before and after.
         kernel_size, stride, groups, dilation: of the convolution.
         padding: default keeps the size at stride 1 (``dilation * (kernel_size - 1) // 2``).
-        act: the activation, as a module such as ``nn.LeakyReLU(0.1)`` or as the name of one of ``torch.nn``; None for none.
+        act: the activation, a module such as ``nn.LeakyReLU(0.1)``, or the name of one of ``torch.nn``; None for none.
         eps, momentum: of the batch normalisation.
     """
 
