@@ -101,9 +101,8 @@ def set_option(values: dict[str, Any], option: Option, origins: Origins, source:
         node = _step(node, part, path[:depth + 1], option, source)
     if not (option.adds and isinstance(node, dict)):
         _step(node, path[-1], path, option, source)
-    elif path[-1] not in node and '_' == str(path[-1])[:1]:
-        raise ConfigError(f'--cfg-options: +{option.key}: a key must not begin with an underscore')
-    node[path[-1]] = option.value
+    last = path[-1] if isinstance(node, list) or path[-1] in node else str(path[-1])
+    node[last] = option.value
     origins.set(path, COMMAND_LINE)
 
 

@@ -27,6 +27,11 @@ def test_options_replace_variables_and_keys(toy):
     assert config.model.backbone == {'type': 'ToyBackbone', 'depth': 101, 'width': 0.5}
 
 
+def test_a_plus_makes_the_dicts_on_its_way(toy):
+    config = load_config(toy, ['+env_cfg.backend=gloo', '+env_cfg.ranks.0=a'])
+    assert config.env_cfg.to_dict() == {'backend': 'gloo', 'ranks': {'0': 'a'}}
+
+
 def test_options_may_be_a_dict(toy):
     assert load_config(toy, {'batch_size': 2}).train_dataloader.batch_size == 2
 
