@@ -1,6 +1,6 @@
 """``Runner``: builds what a config describes, and trains, validates or tests it."""
 
-import logging
+import inspect
 import os
 import time
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info, is_main_process
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.utils import set_random_seed
@@ -20,15 +21,16 @@ from torch.utils.data import DataLoader
 from detkit import __version__
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import find_resumable, load_checkpoint
-from detkit.engine.console import Console, ConsoleHandler
+from detkit.engine.console import Console
 from detkit.engine.environment import environment_text
 from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
+from detkit.engine.log_files import LogFiles, NoVisualizer
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.run_folder import choose_run_folder, config_text
 from detkit.engine.schedule import Schedules, WarmupDecay
-from detkit.engine.training_state import restore_training_state, unwrap
+from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -158,15 +160,8 @@ class Runner(MMEngineRunner):
         """A logger that writes to the run's log file, and only warnings to the console; other libraries' warnings go to
         the file alone."""
         logger = MMLogger.get_instance(self._experiment_name, log_level=log_level, log_file=log_file, file_mode='a')
-        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         self.console = Console(logger)
-        logger.handlers[:] = [*files, ConsoleHandler(self.console)]
-        self._log_files = files
-        if files:
-            logging.captureWarnings(True)
-            third_party = logging.getLogger('py.warnings')
-            third_party.propagate = False
-            third_party.handlers[:] = files
+        self._log_files = LogFiles(logger, self.console, capture_warnings=log_file is not None)
         return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
@@ -321,14 +316,17 @@ class Runner(MMEngineRunner):
         self.logger.info('Tensors initialised anew: %s\nNot used: %s', report.reinitialised, report.unused)
 
     def _wrap(self, model: nn.Module) -> DistributedDataParallel:
-        from mmengine.model import MMDistributedDataParallel
-
+        # Running statistics go their own way in each process until a validation.
+        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
         return MMDistributedDataParallel(
-            model, device_ids=[self.device.index] if self.device.type == 'cuda' else None, broadcast_buffers=False,
-            find_unused_parameters=bool(self.cfg.get('find_unused_parameters', False)))
+            model, device_ids=[self.device.index] if self.device.type == 'cuda' else None,
+            find_unused_parameters=bool(self.cfg.get('find_unused_parameters', False)), **{buffers: False})
 
     def validate(self) -> dict[str, float]:
         """Validate the current (averaged) weights, leaving no trace in the random states."""
+        if self.ema is None and self.world_size > 1:
+            sync_buffers(unwrap(self.model))
         with preserved_random_state():
             return self.val_loop.run()
 
@@ -378,19 +376,4 @@ class Runner(MMEngineRunner):
             if getattr(getattr(loop, 'dataloader', None), '_iterator', None) is not None:
                 # Persistent workers end at once when asked here; left to the garbage collector they take seconds each.
                 loop.dataloader._iterator = None
-        if self._log_files:
-            logging.captureWarnings(False)
-            logging.getLogger('py.warnings').handlers.clear()
-        for handler in self._log_files:
-            self.logger.removeHandler(handler)
-            handler.close()
-        self._log_files = []
-
-
-class NoVisualizer:
-    """Takes what mmengine's loops and hooks give a visualiser, and does nothing with it."""
-
-    dataset_meta: dict[str, Any] | None = None
-
-    def add_scalars(self, scalars: dict[str, float], step: int = 0, file_path: str | None = None) -> None:
-        """Scalars are in ``scalars.json``."""
+        self._log_files.close()

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import distributed
+
 from detkit.config import load_config
 from detkit.engine.runner import Runner
 
@@ -32,6 +34,10 @@ def train_from_config(path: str, options: Any = None, work_dir: str | None = Non
     if seed is not None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
     cfg.launcher = launcher
-    runner = Runner(cfg)
-    runner.train()
+    try:
+        runner = Runner(cfg)
+        runner.train()
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
     return runner

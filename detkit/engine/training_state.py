@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -18,6 +18,12 @@ from detkit.utils.errors import CheckpointError
 def unwrap(model: nn.Module) -> nn.Module:
     """The model inside a wrapper for distributed training, or the model itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def sync_buffers(model: nn.Module) -> None:
+    """Give every process the first one's running statistics, which are those that are saved."""
+    for buffer in model.buffers():
+        broadcast(buffer)
 
 
 def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
@@ -89,6 +90,11 @@ class DummyMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: list) -> None:
         self.results += [float(sample['pred'] == sample['label']) for sample in data_samples]
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        results = [value for part in all_gather_object(self.results) for value in part]
+        self.results = []
+        return {f'coco/{name}': value for name, value in self.compute_metrics(results).items()}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         return {'bbox_mAP': sum(results) / len(results), 'bbox_mAP50': 1.0, 'count': len(results)}

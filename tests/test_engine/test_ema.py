@@ -21,7 +21,9 @@ def test_update_follows_the_formula():
         ema.update()
         decay = 0.9 * (1 - math.exp(-step / 3))
         for name, tensor in model.state_dict().items():
-            expected[name] = decay * expected[name] + (1 - decay) * tensor if tensor.is_floating_point() else tensor.clone()
+            if tensor.is_floating_point():
+                tensor = decay * expected[name] + (1 - decay) * tensor
+            expected[name] = tensor.clone()
     for name, tensor in ema.state_dict().items():
         torch.testing.assert_close(tensor, expected[name])
     assert ema.state_dict()['1.num_batches_tracked'] == 4

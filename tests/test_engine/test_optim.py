@@ -24,7 +24,8 @@ def test_groups():
     assert [(g['name'], len(g['params']), g['weight_decay']) for g in groups] == [
         ('weight', 2, 0.01), ('norm', 1, 0), ('bias', 2, 0)]
     model[0].weight.requires_grad_(False)
-    groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}))(model).optimizer.param_groups
+    constructor = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}))
+    groups = constructor(model).optimizer.param_groups
     assert [(g['name'], g['lr']) for g in groups] == [
         ('norm', 0.1), ('bias', 0.1), ('3.weight', pytest.approx(0.01)), ('3.bias', pytest.approx(0.01))]
     with pytest.raises(ConfigError, match='lr_mult'):
@@ -82,9 +83,10 @@ def test_clipping_equals_torch():
 
 
 def test_nominal_batch_and_decay():
-    cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64), batch_size=16, num_iters=10, num_classes=80)
+    nominal = dict(optimizer=dict(SGD), nominal_batch_size=64)
+    cfg = resolve_optimizer(nominal, batch_size=16, num_iters=10, num_classes=80)
     assert cfg['accumulate'] == 4 and cfg['optimizer']['weight_decay'] == pytest.approx(0.01)
-    cfg = resolve_optimizer(dict(optimizer=dict(SGD), nominal_batch_size=64), batch_size=24, num_iters=10, num_classes=80)
+    cfg = resolve_optimizer(nominal, batch_size=24, num_iters=10, num_classes=80)
     assert cfg['accumulate'] == 3 and cfg['optimizer']['weight_decay'] == pytest.approx(0.01 * 72 / 64)
     cfg = resolve_optimizer(dict(optimizer=dict(SGD)), batch_size=24, num_iters=10, num_classes=80)
     assert cfg['accumulate'] == 1 and cfg['optimizer'] == SGD

@@ -48,7 +48,8 @@ def test_third_party_warnings_go_to_the_log(tmp_path, capsys, recwarn):
 
 
 def test_run_folder_has_everything(tmp_path):
-    Runner(dummy_config(tmp_path / 'run', default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_period=3)))).train()
+    hooks = dict(checkpoint=dict(type='CheckpointHook', save_period=3))
+    Runner(dummy_config(tmp_path / 'run', default_hooks=hooks)).train()
     names = {path.name for path in (tmp_path / 'run').iterdir()}
     assert names == {'config.py', 'train.log', 'scalars.json', 'results.csv', 'last.pth', 'best.pth', 'epoch_3.pth'}
     with open(tmp_path / 'run' / 'results.csv') as file:
@@ -99,8 +100,8 @@ def test_early_stopping(tmp_path, capsys):
 
 
 def test_time_limit_stops_after_the_epoch_and_validates(tmp_path):
-    runner = Runner(dummy_config(tmp_path / 'run', default_hooks=dict(time_limit=dict(type='TimeLimitHook', hours=1e-9)),
-                                 train_cfg=dict(max_epochs=20, val_interval=10)))
+    limit = dict(time_limit=dict(type='TimeLimitHook', hours=1e-9))
+    runner = Runner(dummy_config(tmp_path / 'run', default_hooks=limit, train_cfg=dict(max_epochs=20, val_interval=10)))
     runner.train()
     assert runner.epoch == 0  # the limit was over before the first epoch
     runner = Runner(dummy_config(tmp_path / 'run2', train_cfg=dict(max_epochs=20, val_interval=10)))

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from mmengine.dist import broadcast, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 
 from detkit.engine.ema import ModelEMA
-from detkit.engine.training_state import unwrap
+from detkit.engine.training_state import sync_buffers, unwrap
 from detkit.registry import HOOKS
 
 
@@ -36,9 +36,7 @@ class EMAHook(Hook):
         if runner.ema:
             runner.ema.swap()
             if get_world_size() > 1:
-                # Each process has its own running statistics; those of the first are the ones that are saved.
-                for buffer in unwrap(runner.model).buffers():
-                    broadcast(buffer)
+                sync_buffers(unwrap(runner.model))
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if runner.ema:
