@@ -40,10 +40,11 @@ print('torch threads:', torch.get_num_threads())
 def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
     options = {
         'data_root': data, 'batch_size': args.batch_size, 'num_workers': args.workers, 'img_size': args.img_size,
-        'train_repeats': 1, 'train_cfg.max_epochs': epochs, 'train_cfg.val_interval': epochs,
+        'repeat_times': 1, 'max_epochs': epochs, 'train_cfg.val_interval': epochs,
     }
-    return [sys.executable, str(ROOT / 'tools/train.py'), str(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py'),
-            '--work-dir', str(out), '--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+    config = ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py'
+    return [sys.executable, str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(out),
+            '--cfg-options', *(f'{key}={value}' for key, value in options.items())]
 
 
 def ultralytics_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:

@@ -74,10 +74,14 @@ class CocoMetric(BaseMetric):
         self.table = ''
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts."""
+        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.
+
+        An image that could not be read (``skipped`` in its meta information) counts neither way.
+        """
         for sample in data_samples:
             sample = sample if isinstance(sample, dict) else sample.to_dict()
-            self.results.append(self._image_result(sample))
+            if 'skipped' not in sample:
+                self.results.append(self._image_result(sample))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The figures, the same on every process.

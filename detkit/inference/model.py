@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from detkit.config import load_config
+from detkit.config import check_config, load_config
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import MODELS
@@ -100,13 +100,14 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
 def _as_config(config: str | Path | Config | dict | None, content: dict | None, checkpoint: str | Path | None,
                options: Sequence[str] | dict | None) -> Config:
     if isinstance(config, str | Path):
-        config = load_config(config, options)
+        config = load_config(config, options, need_classes=False)
     elif options:
         raise ConfigError('options change a config file; give its path')
     elif config is None:
         if content is None or not content['meta'].get('config'):
             raise ConfigError('no config: give a config file, or a checkpoint that holds one')
         config = config_of_text(content['meta']['config'], f'checkpoint {checkpoint}')
+        check_config(config)  # a component of a package that is not imported here gets a sentence
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:

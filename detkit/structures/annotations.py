@@ -20,8 +20,8 @@ class Annotations:
         labels: ``(N,)`` int64, 0 ... num_classes - 1.
         bboxes: ``(N, 4)`` float32 xyxy in pixels of the (upright) image.
         ignored: ``(N,)`` bool, crowd or difficult: never trained on, read by metrics.
-        areas: ``(N,)`` float32, the area the data set states in square pixels (the box's where it states none);
-            of the original image, for metrics only.
+        areas: ``(N,)`` float32, the area the data set states in square pixels (where it states none, the outline's,
+            or the box's for an object without one); of the original image, for metrics only.
         polygons: outlines, or None where the data set has none at all.
         rles: for objects given as a bitmap: a list of N entries, each None or a COCO RLE dict at the original
             image's size; None where the data set has none at all.

@@ -237,6 +237,13 @@ def test_repeated_images_count_once():
     assert run(CocoMetric(), samples + samples[:3]) == run(CocoMetric(), samples)
 
 
+def test_images_that_could_not_be_read_count_neither_way():
+    samples = as_samples(*make_data(np.random.default_rng(6)))
+    unreadable = samples[2].clone()
+    unreadable.set_metainfo(dict(skipped='is truncated', img_path='unreadable.jpg', img_id=-1))
+    assert run(CocoMetric(), [*samples, unreadable]) == run(CocoMetric(), samples)
+
+
 def test_objects_known_by_their_box_alone():
     dataset, predictions = make_data(np.random.default_rng(5))
     for annotation in dataset['annotations']:
