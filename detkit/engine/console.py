@@ -36,10 +36,10 @@ class Console:
         else:
             print(text, flush=True)
 
-    def start_bar(self, title: str, total: int, done: int = 0) -> None:
-        """Begin a progress bar over ``total`` steps."""
+    def start_bar(self, title: str, total: int, done: int = 0, transient: bool = False) -> None:
+        """Begin a progress bar over ``total`` steps; a transient one leaves no line when it is closed."""
         if is_main_process() and self.is_terminal:
-            self._bar = _Bar(title, total, done)
+            self._bar = _Bar(title, total, done, transient)
 
     def update_bar(self, done: int, text: str) -> None:
         """Say how far it is; drawn a few times a second at most."""
@@ -61,7 +61,7 @@ class Console:
             print(f'{title} {text}', flush=True)
 
     def close(self) -> None:
-        """Take an unfinished bar down, as after an error."""
+        """Take a bar down where it stands, as after an error."""
         if self._bar is not None:
             self._bar.progress.stop()
             self._bar = None
@@ -72,12 +72,12 @@ class _Bar:
 
     interval = 0.25
 
-    def __init__(self, title: str, total: int, done: int) -> None:
+    def __init__(self, title: str, total: int, done: int, transient: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.progress = Progress(
             TextColumn('{task.description}'), BarColumn(bar_width=16), MofNCompleteColumn(),
-            TextColumn('{task.fields[text]}'), auto_refresh=False)
+            TextColumn('{task.fields[text]}'), auto_refresh=False, transient=transient)
         self.progress.start()
         self.task = self.progress.add_task(title, total=total, completed=done, text='')
         self._drawn = 0.0

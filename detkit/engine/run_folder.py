@@ -37,6 +37,12 @@ def folder_number(base: Path, folder: Path) -> int:
     return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdigit() else 0
 
 
+def shown(path: str | Path) -> str:
+    """A path as people read it: relative where it lies below the working folder."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Path:
     """The folder a training run writes to, made if need be; every process of a distributed run gets the same.
 

@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_inf
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import DefaultScope
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.utils import set_random_seed
 from torch import nn
@@ -28,7 +29,7 @@ from detkit.engine.launch import init_distributed
 from detkit.engine.log_files import LogFiles, NoVisualizer
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.engine.random_state import preserved_random_state
-from detkit.engine.run_folder import choose_run_folder, config_text
+from detkit.engine.run_folder import choose_run_folder, config_text, shown
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
@@ -176,7 +177,7 @@ class Runner(MMEngineRunner):
 
     def _introduce(self) -> None:
         self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {self.cfg.filename or self._name}')
-        self.console.line(f'folder   {os.path.relpath(self._work_dir)}')
+        self.console.line(f'folder   {shown(self._work_dir)}')
         self.logger.info('Environment:\n%s', environment_text())
         text = config_text(self.cfg.to_dict())
         self.logger.info('Config:\n%s', text)
@@ -216,6 +217,11 @@ class Runner(MMEngineRunner):
                 self.register_hook(HOOKS.build({k: v for k, v in hook.items() if k != 'priority'})
                                    if isinstance(hook, dict) else hook,
                                    priority=hook.get('priority') if isinstance(hook, dict) else None)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether ``train`` was called; asking mmengine's ``train_loop`` would build it."""
+        return isinstance(self._train_loop, BaseLoop)
 
     @property
     def batch_size(self) -> int:
@@ -263,6 +269,11 @@ class Runner(MMEngineRunner):
             self.train_loop.run()
             self._final_evaluation()
             self.call_hook('after_run')
+        except KeyboardInterrupt:
+            self.console.close()
+            self.console.line(f'stopped  by hand; --resume goes on from the newest checkpoint in '
+                              f'{shown(self._work_dir)}')
+            raise
         finally:
             self.close()
         return unwrap(self.model)
@@ -286,12 +297,13 @@ class Runner(MMEngineRunner):
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
         self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
         self.call_hook('before_run')
+        self.call_hook('before_fit')
         if checkpoint is not None:
             for note in restore_training_state(self, checkpoint, str(source)):
                 self.console.line(f'note     {note}')
             self.resumed = True
             loop = self.train_loop
-            self.console.line(f'resume   {os.path.relpath(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
+            self.console.line(f'resume   {shown(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         self._has_loaded = True
 
     def _find_checkpoint(self) -> tuple[dict[str, Any] | None, Path | None]:
@@ -304,7 +316,7 @@ class Runner(MMEngineRunner):
         for note in notes:
             self.console.line(f'note     {note}')
         if checkpoint is None:
-            self.console.line(f'resume   nothing to resume in {os.path.relpath(self._work_dir)}: this run starts anew')
+            self.console.line(f'resume   nothing to resume in {shown(self._work_dir)}: this run starts anew')
         elif notes:
             self.console.line(f'note     falling back to {path.name}, the newest intact checkpoint')
         return checkpoint, path
@@ -340,7 +352,7 @@ class Runner(MMEngineRunner):
         self.ema = None
         metrics = self.validate()
         tables = [metric.table for metric in self.val_evaluator.metrics if getattr(metric, 'table', '')]
-        self.console.line(f'best     epoch {loop.best_epoch}, {os.path.relpath(best)}')
+        self.console.line(f'best     epoch {loop.best_epoch}, {shown(best)}')
         for table in tables:
             self.console.line(table)
         self.call_hook('after_final_eval', metrics=metrics)

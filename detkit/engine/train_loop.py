@@ -14,16 +14,17 @@ from detkit.engine.freeze import freeze_modules, hold_statistics
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
 from detkit.registry import LOOPS
-from detkit.utils.errors import CheckpointError, DataError
+from detkit.utils.errors import CheckpointError, ConfigError, DataError, nearest
 
 
 @LOOPS.register_module()
 class TrainLoop(BaseLoop):
     """Trains by epochs, validates every ``val_interval`` of them, and at the end evaluates the best weights.
 
-    Beside mmengine's hook points it calls two of its own, each after the counters have moved on, so that what is saved
-    there is exactly where a resumed run continues: ``after_fit_iter(runner)`` and
-    ``after_fit_epoch(runner, metrics, improved)`` (after the validation, if there was one; else ``metrics`` is None).
+    Beside mmengine's hook points there are ``before_fit(runner)``, when all is built and nothing resumed yet, and two
+    that are called after the counters have moved on, so that what is saved there is exactly where a resumed run
+    continues: ``after_fit_iter(runner)`` and ``after_fit_epoch(runner, metrics, improved)`` (after the validation, if
+    there was one; else ``metrics`` is None).
 
     Args:
         runner: the runner.
@@ -178,6 +179,9 @@ class TrainLoop(BaseLoop):
 
     def _judge(self, metrics: dict[str, float]) -> bool:
         value = fitness(metrics, self.best_metric)
+        if value is None and self.best_metric != 'fitness':
+            raise ConfigError(f'train_cfg.best_metric is {self.best_metric!r}, which is none of the metrics '
+                              f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}')
         if value is None or (self.best_fitness is not None and value <= self.best_fitness):
             return False
         self.best_fitness, self.best_epoch, self.best_metrics = value, self._epoch, _plain(metrics)

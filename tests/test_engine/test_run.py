@@ -1,6 +1,7 @@
 """What a run does and writes: console, folder, stops, freezing, closing mosaic, bad data."""
 
 import csv
+import logging
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from mmengine.hooks import Hook
 
 from detkit.engine import Runner, load_checkpoint
-from detkit.engine.console import duration_text
+from detkit.engine.console import Console, duration_text
 from detkit.engine.fitness import fitness
 from detkit.engine.run_folder import choose_run_folder, config_text
 from detkit.registry import DATASETS, HOOKS
@@ -229,6 +230,36 @@ def test_incomplete_config_and_bad_device(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match='finds no GPU'):
             Runner(dummy_config(tmp_path / 'run', device='cuda'))
+
+
+def test_validating_a_checkpoint(tmp_path):
+    Runner(dummy_config(tmp_path / 'a')).train()
+    best = load_checkpoint(tmp_path / 'a' / 'best.pth')
+    runner = Runner(dummy_config(tmp_path / 'b', load_from=str(tmp_path / 'a' / 'best.pth')))
+    assert runner.val() == best['meta']['metrics']
+    assert not runner.is_training
+    for name, tensor in runner.model.state_dict().items():
+        assert torch.equal(tensor, best['state_dict'][name])
+
+
+def test_unknown_best_metric(tmp_path):
+    with pytest.raises(ConfigError, match="'coco/bbox_mAP5'.*Did you mean 'coco/bbox_mAP50'"):
+        Runner(dummy_config(tmp_path / 'a', train_cfg=dict(max_epochs=1, best_metric='coco/bbox_mAP5'))).train()
+
+
+def test_bars_and_lines_on_a_terminal(capsys):
+    console = Console(logging.getLogger('test'))
+    console.is_terminal = True
+    console.start_bar('3/9', 4)
+    console.update_bar(1, 'box 1.5')
+    console.line('a line in between')
+    console.end_bar('3/9', 'box 1.25')
+    shown = capsys.readouterr().out
+    assert 'a line in between' in shown
+    assert re.search(r'3/9 .* 4/4 box 1\.25', shown)
+    assert not console.wants_update
+    console.update_bar(1, 'no bar is open')
+    assert not capsys.readouterr().out
 
 
 def test_testing_makes_no_folder(tmp_path):

@@ -73,6 +73,15 @@ class ConsoleHook(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         runner.console.end_bar(self._title(runner), self._text(runner, runner.train_loop.batch))
 
+    def before_val_epoch(self, runner: Any) -> None:
+        runner.console.start_bar('     val', len(runner.val_loop.dataloader), transient=True)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        runner.console.update_bar(batch_idx + 1, '')
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        runner.console.close()
+
     def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
         if metrics:
             runner.console.line(f'     val {metrics_text(metrics)}{"  (best)" if improved else ""}')

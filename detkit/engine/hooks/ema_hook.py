@@ -24,9 +24,8 @@ class EMAHook(Hook):
         self.decay = decay
         self.tau = tau
 
-    def before_run(self, runner: Any) -> None:
-        if runner.train_loop is not None:
-            runner.ema = ModelEMA(unwrap(runner.model), self.decay, self.tau)
+    def before_fit(self, runner: Any) -> None:
+        runner.ema = ModelEMA(unwrap(runner.model), self.decay, self.tau)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if runner.optim_wrapper.stepped:

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from detkit.engine.dataset_tree import leaf_datasets
+from detkit.engine.run_folder import shown
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
 
@@ -28,6 +29,11 @@ class SkippedHook(Hook):
         self._unreadable: dict[str, set[str]] = {'train': set(), 'val': set()}
 
     def before_train(self, runner: Any) -> None:
+        if runner.resumed and self._path(runner).exists():
+            with open(self._path(runner), newline='') as file:
+                for row in csv.DictReader(file):
+                    if not row['line']:
+                        self._unreadable[row['split']].add(row['path'])
         datasets = [('train', runner.train_loop.dataloader.dataset)]
         if runner.val_loop is not None:
             datasets.append(('val', runner.val_loop.dataloader.dataset))
@@ -35,7 +41,7 @@ class SkippedHook(Hook):
         if rows:
             if not (runner.resumed and self._path(runner).exists()):
                 self._write(runner, rows)
-            runner.console.line(f'skipped  {len(rows)} images or annotations, listed in {self._path(runner)}')
+            runner.console.line(f'skipped  {len(rows)} images or annotations, listed in {shown(self._path(runner))}')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if not self._note(runner, 'train', data_batch):
@@ -48,11 +54,11 @@ class SkippedHook(Hook):
         num_bad = len(self._unreadable['train'])
         if num_bad > max(1, limit * num_images):
             raise DataError(f'{num_bad} of {num_images} training images cannot be read, more than '
-                            f'max_skipped={limit:g} allows; they are listed in {self._path(runner)}. '
+                            f'max_skipped={limit:g} allows; they are listed in {shown(self._path(runner))}. '
                             'Repair or remove them, or raise max_skipped of the data set.')
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if runner.train_loop is not None:
+        if runner.is_training:
             self._note(runner, 'val', data_batch)
 
     def _note(self, runner: Any, split: str, data_batch: dict) -> bool:
