@@ -12,7 +12,7 @@ from detkit.utils.errors import CheckpointError
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
-_PLAIN = (str, int, float, bool, bytes, type(None), torch.Size, torch.dtype)
+_PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
 
 
 def check_plain(value: Any, where: str = 'checkpoint') -> None:

@@ -122,9 +122,8 @@ class GroupOptimConstructor:
 
 
 def _fused_works(groups: list[dict[str, Any]]) -> bool:
-    """Whether this release has fused kernels for all parameters (CPUs: from PyTorch 2.4)."""
+    """Whether this release has fused kernels for all parameters (of SGD, and on CPUs, from PyTorch 2.4)."""
     release = tuple(int(part) for part in torch.__version__.split('+')[0].split('.')[:2])
     params = [param for group in groups for param in group['params']]
     devices = {param.device.type for param in params}
-    return all(param.is_floating_point() for param in params) and (
-        devices == {'cuda'} or (devices == {'cpu'} and release >= (2, 4)))
+    return release >= (2, 4) and devices in ({'cuda'}, {'cpu'}) and all(param.is_floating_point() for param in params)

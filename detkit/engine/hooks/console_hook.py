@@ -42,7 +42,9 @@ class ConsoleHook(Hook):
             + f', {loop.max_epochs} epochs, seed {runner.seed}')
         workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
         console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{workers}')
-        if loop.finished:
+        if loop.stop_reason:
+            console.line(f'stopped  {loop.stop_reason}')
+        elif loop.finished:
             console.line(f'training is complete ({loop.epoch} epochs); raise train_cfg.max_epochs to go on')
         self._train_began = time.perf_counter()
         self._first_position = loop.epoch + loop.batch / loop.epoch_length
