@@ -50,8 +50,10 @@ def ultralytics_step(args: argparse.Namespace):
     import torch
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
-    from ultralytics.utils.torch_utils import ModelEMA
-    if not args.as_shipped:
+    from ultralytics.utils.torch_utils import ModelEMA, select_device
+    if args.as_shipped:
+        select_device('cpu')  # its trainer's first act, which also sets the number of threads
+    else:
         torch.set_num_threads(args.threads)
     cls, suffix = (SegmentationModel, '-seg') if args.task == 'seg' else (DetectionModel, '')
     model = cls(f'yolov8{args.size}{suffix}.yaml', ch=3, nc=NUM_CLASSES, verbose=False).train()
