@@ -9,6 +9,7 @@ from mmengine.registry import Registry
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
+from detkit.config.value_types import fits, spelled
 from detkit.utils.errors import ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
@@ -81,6 +82,9 @@ class _Check:
             raise self.fail(path, f'{title} needs the argument {missing[0]!r}, which has no default; given are '
                                   f'{", ".join(map(repr, given)) or "none"}')
         for key in given:
+            expected = arguments.types.get(key)
+            if expected is not None and not fits(value[key], expected):
+                raise self.fail((*path, key), f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}')
             self.argument(value[key], (*path, key), position.below)
 
     def argument(self, value: Any, path: KeyPath, position: Position) -> None:
@@ -107,6 +111,9 @@ class _Check:
             if key not in DATALOADER_KEYS:
                 raise self.fail((*path, key), f'a data loader has no argument {key!r}; accepted are '
                                               f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}')
+            if not fits(value[key], DATALOADER_KEYS[key]):
+                raise self.fail((*path, key), f'a data loader takes {key} as {spelled(DATALOADER_KEYS[key])}; found '
+                                              f'{value[key]!r}')
         if 'dataset' not in value:
             raise self.fail(path, 'a data loader needs the argument \'dataset\'')
         for key in ('dataset', 'sampler', 'collate_fn'):

@@ -1,6 +1,7 @@
 """Which registry a component is looked up in, by the place where it stands in a config."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 
@@ -82,8 +83,9 @@ CHILD_POSITIONS: dict[str, Position] = {
     'vis_backends': Position('VISBACKENDS'),
 }
 
-DATALOADER_KEYS = (
-    'dataset', 'batch_size', 'num_workers', 'sampler', 'collate_fn', 'persistent_workers', 'pin_memory', 'drop_last',
-    'prefetch_factor', 'timeout',
-)
-
+# What they hold, where that is a plain value.
+DATALOADER_KEYS = {
+    'dataset': Any, 'batch_size': int, 'num_workers': int, 'sampler': Any, 'collate_fn': Any,
+    'persistent_workers': bool | None, 'pin_memory': bool | None, 'drop_last': bool, 'prefetch_factor': int | None,
+    'timeout': float,
+}

@@ -3,8 +3,9 @@
 import ast
 import inspect
 import textwrap
+import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 # A class whose **kwargs do not go to its parents sets this to True in its body; any argument is then accepted.
 OPEN_MARK = '_accepts_any_kwargs'
@@ -21,17 +22,24 @@ class Arguments:
         names: in the order of the signature, those of parents after those of the class itself.
         required: the ones without a default.
         any_name: whether other names are accepted too.
+        types: annotations of detkit's and users' arguments; others' are not always right.
     """
 
     names: tuple[str, ...]
     required: frozenset[str]
     any_name: bool = False
+    types: dict[str, typing.Any] = field(default_factory=dict)
 
 
 def arguments_of(factory: Callable) -> Arguments:
     """The arguments of a class or a function."""
     if not inspect.isclass(factory):
         return _of_signature(list(inspect.signature(factory).parameters.values()))
+    found = _of_class(factory)
+    return replace(found, types=_types_of_class(factory, found.names))
+
+
+def _of_class(factory: type) -> Arguments:
     names: list[str] = []
     required: set[str] = set()
     given: set[str] = set()  # what a class already passes to its parents
@@ -55,6 +63,24 @@ def arguments_of(factory: Callable) -> Arguments:
         given |= {parameter.name for parameter in parameters}
         positional = sum(not isinstance(argument, ast.Starred) for argument in forwarded.args)
     return Arguments(tuple(names), frozenset(required))
+
+
+def _types_of_class(factory: type, names: tuple[str, ...]) -> dict[str, typing.Any]:
+    """The annotation of each argument, from the first class of the MRO that takes it by name."""
+    types: dict[str, typing.Any] = {}
+    for cls in inspect.getmro(factory):
+        init = vars(cls).get('__init__')
+        if init is None or f'{cls.__module__}.'.startswith(('builtins.', *_FOREIGN)):
+            continue
+        try:
+            hints = typing.get_type_hints(init)
+        except (NameError, TypeError):  # an annotation that exists for type checkers only
+            continue
+        for parameter in inspect.signature(init).parameters.values():
+            if parameter.name in hints and parameter.name in names and parameter.name not in types:
+                hint = hints[parameter.name]
+                types[parameter.name] = hint | None if parameter.default is None else hint
+    return types
 
 
 def _of_signature(parameters: list[inspect.Parameter]) -> Arguments:

@@ -1,10 +1,16 @@
 """The folder of a run: which one, and the config written into it."""
 
 import pprint
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
+
+from detkit.utils.errors import CheckpointError, DetkitError
+
+CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
 
 
 def next_free(base: Path) -> Path:
@@ -51,20 +57,43 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         name: the config's name.
         resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
             checkpoint's path to go on in its folder, unless ``work_dir`` says otherwise.
+
+    Raises:
+        CheckpointError: the checkpoint to resume does not exist.
     """
+    if isinstance(resume, str) and not Path(resume).is_file():
+        raise CheckpointError(f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
+                              'work_dirs/<run>/last.pth, or --resume alone for the newest one of the run folder.')
     answer: list[str] = ['']
     if is_main_process():
         base = Path(work_dir or Path('work_dirs') / name).absolute()
         folder: Path | None = None
         if isinstance(resume, str):
             parent = Path(resume).absolute().parent
-            if (work_dir is None or parent == base) and parent.is_dir():
+            if work_dir is None or parent == base:
                 folder = parent
         elif resume:
             folder = newest_run(base)
         answer[0] = str(folder or next_free(base))
     broadcast_object_list(answer)
     return Path(answer[0])
+
+
+@contextmanager
+def removed_on_mistake(folder: Path | None) -> Iterator[None]:
+    """Leave no folder behind when a mistake of the user's ends the run before it has begun.
+
+    The folder (None for none) goes only if it holds nothing but the config and the log of that attempt.
+    """
+    try:
+        yield
+    except DetkitError:
+        written = list(folder.iterdir()) if folder is not None and is_main_process() else []
+        if written and {path.name for path in written} <= {CONFIG_FILE, LOG_FILE}:
+            for path in written:
+                path.unlink()
+            folder.rmdir()
+        raise
 
 
 def config_text(cfg: dict[str, Any]) -> str:

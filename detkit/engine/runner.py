@@ -29,7 +29,7 @@ from detkit.engine.launch import init_distributed
 from detkit.engine.log_files import LogFiles, NoVisualizer
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.engine.random_state import preserved_random_state
-from detkit.engine.run_folder import choose_run_folder, config_text, shown
+from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, config_text, removed_on_mistake, shown
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
@@ -94,7 +94,12 @@ class Runner(MMEngineRunner):
         self._log_dir = self._work_dir
         self.default_scope = DefaultScope.get_instance(
             self._experiment_name, scope_name=cfg.get('default_scope') or 'detkit')
-        log_file = os.path.join(self._work_dir, 'train.log') if trains else None
+        self._new_folder = Path(self._work_dir) if trains and not self._resume else None
+        with removed_on_mistake(self._new_folder):
+            self._begin(cfg, trains)
+
+    def _begin(self, cfg: Config, trains: bool) -> None:
+        log_file = os.path.join(self._work_dir, LOG_FILE) if trains else None
         self.logger = self.build_logger(cfg.get('log_level', 'INFO'), log_file)
         self.message_hub = MessageHub.get_instance(self._experiment_name)
         self.visualizer = self.build_visualizer(cfg.get('visualizer'))
@@ -182,7 +187,7 @@ class Runner(MMEngineRunner):
         text = config_text(self.cfg.to_dict())
         self.logger.info('Config:\n%s', text)
         if is_main_process():
-            (Path(self._work_dir) / 'config.py').write_text(text)
+            (Path(self._work_dir) / CONFIG_FILE).write_text(text)
 
     # ---- building ----------------------------------------------------------------------------------------------------
 
@@ -265,7 +270,8 @@ class Runner(MMEngineRunner):
         if self._train_loop is None:
             raise ConfigError('the config has no train_cfg, train_dataloader and optim_wrapper, so it cannot train.')
         try:
-            self._prepare_training()
+            with removed_on_mistake(self._new_folder):
+                self._prepare_training()
             self.train_loop.run()
             self._final_evaluation()
             self.call_hook('after_run')

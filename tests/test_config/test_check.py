@@ -1,10 +1,15 @@
 """The strict check of components, and the signatures that it rests on."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
 import pytest
 import torch
 
 from detkit.config import load_config
 from detkit.config.signatures import arguments_of
+from detkit.config.value_types import fits
 from detkit.utils.errors import ConfigError
 
 
@@ -54,6 +59,9 @@ def test_a_class_may_be_given_itself(toy):
     ("train_cfg = dict(max_epoch=3)", "TrainLoop has no argument 'max_epoch'.*'max_epochs'"),
     ("default_hooks = dict(ema=dict(type='EMAHook', decai=3))", "default_hooks.ema.decai: EMAHook has no argument"),
     ("custom_hooks = [dict(type='EMAHok')]", "custom_hooks.0.type: there is no hook 'EMAHok'. Did you mean 'EMAHook'"),
+    ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
+    ("train_cfg = dict(max_epochs=1, val_interval=True)", "TrainLoop takes val_interval as int; found True"),
+    ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
     ("model = 'yolov8'", "model: 'yolov8' stands where a model is expected"),
 ])
 def test_wrong_runner_parts(toy, line, sentence):
@@ -114,6 +122,24 @@ class Opaque(Parent):
 class Module(torch.nn.Module):
     def __init__(self, a, **kwargs):
         super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize('annotation, right, wrong', [
+    (int, [0, -3], [True, 1.5, '1', None]),
+    (float, [1, 0.5], [False, '0.5', None]),
+    (bool, [True], [0, 'true']),
+    (Path, ['a/b', Path('a')], [3]),
+    (int | None, [None, 2], ['2', 2.5]),
+    (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), (1, 'b'), 1]),
+    (Sequence[float], [[], (1, 0.5)], ['ab', [None]]),
+    (int | Sequence[int], [3, [3, 4]], ['abc', ['a']]),
+    (dict[str, int], [{'a': 1}], [[1], 'a']),
+    (Literal['sum', 'mean'], ['sum'], ['max']),
+    (torch.nn.Module, [dict(type='SiLU'), 'SiLU', None], []),
+])
+def test_values_fit_their_annotations(annotation, right, wrong):
+    assert [fits(value, annotation) for value in right] == [True] * len(right)
+    assert [fits(value, annotation) for value in wrong] == [False] * len(wrong)
 
 
 @pytest.mark.parametrize('factory, names, required, any_name', [

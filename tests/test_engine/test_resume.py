@@ -139,6 +139,12 @@ def test_nothing_to_resume(straight, tmp_path, capsys):
     assert 'nothing to resume' in capsys.readouterr().out
 
 
+def test_a_checkpoint_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match='there is no checkpoint .*last.pth to resume'):
+        train(tmp_path / 'run', resume=str(tmp_path / 'last.pth'))
+    assert not list(tmp_path.iterdir())
+
+
 def test_longer_run_spans_the_schedule_anew(tmp_path):
     train(tmp_path / 'run')
     longer = Runner(dummy_config(tmp_path / 'run', resume=True, train_cfg=dict(max_epochs=8, val_interval=2)))

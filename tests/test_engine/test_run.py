@@ -131,6 +131,7 @@ def test_freeze(tmp_path):
         assert torch.equal(tensor, before[name]) == name.startswith('backbone'), name
     with pytest.raises(ConfigError, match="'backbon'.*Did you mean 'backbone'"):
         Runner(dummy_config(tmp_path / 'b', train_cfg=dict(max_epochs=1, freeze=['backbon']))).train()
+    assert not (tmp_path / 'b').exists()  # a run that never began leaves no folder
     with pytest.raises(ConfigError, match='only 3 parts'):
         Runner(dummy_config(tmp_path / 'c', train_cfg=dict(max_epochs=1, freeze=4))).train()
 

@@ -1,0 +1,51 @@
+"""Whether a value of a config fits the annotation of the argument it is given to."""
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_PLAIN = {int: int, str: str, bool: bool, float: int | float, Path: str | Path, dict: Mapping, list: list | tuple,
+          tuple: list | tuple}
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether ``value`` is what ``annotation`` says, as far as a config can tell.
+
+    An int is a float, a list a tuple and a str a ``Path``; True is no number. What is annotated with a class, a
+    callable or anything else that a config can only describe is not judged.
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if annotation in (None, type(None)):
+        return value is None
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is None and annotation in (int, float):
+        return isinstance(value, _PLAIN[annotation]) and not isinstance(value, bool)
+    if origin is None and annotation in _PLAIN:
+        return isinstance(value, _PLAIN[annotation])
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, list | tuple) and _items_fit(value, origin, arguments)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping)
+    return True
+
+
+def _items_fit(value: Sequence, origin: Any, arguments: tuple) -> bool:
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    return not arguments or all(fits(item, arguments[0]) for item in value)
+
+
+def spelled(annotation: Any) -> str:
+    """An annotation as a person writes it."""
+    if annotation is type(None):
+        return 'None'
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return ' | '.join(spelled(argument) for argument in typing.get_args(annotation))
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation.__name__
+    return str(annotation).replace('typing.', '').replace('collections.abc.', '')
