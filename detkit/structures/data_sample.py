@@ -1,6 +1,7 @@
 """``DetDataSample``: everything known of one image, for people, metrics and pictures."""
 
 from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor
 
 
 class DetDataSample(BaseDataElement):
@@ -16,7 +17,13 @@ class DetDataSample(BaseDataElement):
             of flat rings, or an RLE).
         pred_instances: ``InstanceData`` with ``bboxes (N, 4)``, ``scores (N,)``, ``labels (N,)``, sorted by score,
             and, from a segmentation head, ``masks`` (``structures.InstanceMasks``).
+        gt_label: int, the class of the whole image (classification).
+        pred_scores: ``(C,)`` probabilities of the classes (classification).
+        pred_label: int, the most probable class.
     """
 
     gt_instances: InstanceData
     pred_instances: InstanceData
+    gt_label: int
+    pred_scores: Tensor
+    pred_label: int

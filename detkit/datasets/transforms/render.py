@@ -22,7 +22,8 @@ class Render:
 
     An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
     moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original
-    pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked.
+    pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked. Changes of colour that transforms
+    before it have drawn (``photometric``, functions of an image) are made on the rendered image.
 
     Args:
         with_masks: draw the objects' masks.
@@ -67,6 +68,8 @@ class Render:
             'img': self._draw(scene, placements, objects),
             'matrix': matrices[0] if matrices else np.eye(3),
         }
+        for change in results.get('photometric', ()):
+            rendered['img'] = change(rendered['img'])
         objects = objects.select(self._keep(objects))
         rendered['annotations'] = replace(objects.annotations, rles=None)
         if self.with_masks:
