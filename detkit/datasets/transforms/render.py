@@ -35,6 +35,8 @@ class Render:
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
         prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
+        antialias: resample tiles whose rows stay rows by Pillow, at their exact place and smoothed as much as they
+            shrink, as torchvision does; a little slower.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Render:
         min_area_ratio: float = 0.1,
         min_outline_area_ratio: float = 0.01,
         prefilter_above: float = 2.0,
+        antialias: bool = False,
     ) -> None:
         self.with_masks = with_masks
         self.mask_stride = mask_stride
@@ -58,10 +61,11 @@ class Render:
         self.min_area_ratio = min_area_ratio
         self.min_outline_area_ratio = min_outline_area_ratio
         self.prefilter_above = prefilter_above
+        self.antialias = antialias
 
     def __call__(self, results: dict) -> dict:
         scene: Scene = results['scene']
-        placements = [place_tile(tile, scene.size) for tile in scene.tiles]
+        placements = [place_tile(tile, scene.size, self.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)
         rendered = {
@@ -90,7 +94,7 @@ class Render:
                 own = objects.select(objects.tile_numbers == number)
                 bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
                 mask = draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
-            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask)
+            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask, self.antialias)
         if not layers:
             return np.full((*scene.size, 3), self.fill, np.uint8)
         if len(layers) == 1:
