@@ -51,7 +51,7 @@ class TaskAlignedAssigner:
         Returns:
             ``AssignResult`` with K = ``topk`` (fewer where there are fewer points), scores included.
         """
-        gt_bboxes = gt.bboxes.to(bboxes.dtype)
+        gt_bboxes = self._targets(gt).to(bboxes.dtype)
         inside = self._points_inside(points, gt_bboxes, gt.valid)
         if inside.device.type == 'cpu':
             overlaps, metrics = self._measure_pairs(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
@@ -62,6 +62,14 @@ class TaskAlignedAssigner:
         gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
         scores = self._soft_targets(prior_idx, gt_idx, valid, overlaps, metrics)
         return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx, scores)
+
+    def _targets(self, gt: GtBatch) -> Tensor:
+        """The boxes to assign, ``(B, M, 4)``, in the form of the predicted ones."""
+        return gt.bboxes
+
+    def _overlap(self, gt_bboxes: Tensor, bboxes: Tensor) -> Tensor:
+        """At least 0, of boxes ``(..., 4)`` at the same places."""
+        return aligned_iou(gt_bboxes, bboxes, 'ciou').clamp_(min=0)
 
     def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
         """``(B, M, P)`` bool: which points lie inside which boxes, small sides being enlarged."""
@@ -88,7 +96,7 @@ class TaskAlignedAssigner:
         Counting such pairs would make a GPU wait for the CPU, so this is the CPU's way.
         """
         image, box, point = inside.nonzero(as_tuple=True)
-        pair_overlaps = aligned_iou(gt_bboxes[image, box], bboxes[image, point], 'ciou').clamp_(min=0)
+        pair_overlaps = self._overlap(gt_bboxes[image, box], bboxes[image, point])
         logits = cls_logits[image, point, labels[image, box]].to(bboxes.dtype)
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         overlaps[image, box, point] = pair_overlaps
@@ -101,7 +109,7 @@ class TaskAlignedAssigner:
         """The same by dense arithmetic, an image at a time to bound the memory: needs no count, so a GPU never waits."""
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         for i in range(len(inside)):
-            dense = aligned_iou(gt_bboxes[i].unsqueeze(1), bboxes[i], 'ciou').clamp_(min=0)  # (M, P)
+            dense = self._overlap(gt_bboxes[i].unsqueeze(1), bboxes[i])  # (M, P)
             overlaps[i] = dense.mul_(inside[i])
             logits = cls_logits[i].index_select(1, labels[i].clamp(min=0)).T.to(bboxes.dtype)  # (P, C) -> (M, P)
             metrics[i] = self._metric(logits, dense)
