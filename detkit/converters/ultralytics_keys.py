@@ -60,7 +60,7 @@ YOLOV8_KEYS: dict[str, Rows] = {
     ),
     'pose': (*_DETECTOR, ('model.22.cv4.{}.{}', 'head.keypoint_branches.{}.{}')),
     'obb': (*_DETECTOR, ('model.22.cv4.{}.{}', 'head.angle_branches.{}.{}')),
-    'cls': (*_STAGES, ('model.9.conv', 'head.conv'), ('model.9.linear', 'head.linear')),
+    'cls': (*_STAGES, ('model.9.conv', 'head.conv'), ('model.9.linear', 'head.fc_cls')),
 }
 
 # The fixed weights of DFL's integral, which detkit computes without parameters.
