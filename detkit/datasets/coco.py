@@ -26,12 +26,16 @@ class CocoDataset(DetDataset):
     Args:
         ann_file: the json, relative to ``data_root``.
         img_prefix: the folder of the images, relative to ``data_root``.
+        keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
+            the file, left and right from the names, where ``metainfo`` does not say. An object none of whose keypoints
+            is labelled stays: its box and class are learnt.
         **kwargs: see ``DetDataset``.
     """
 
-    def __init__(self, ann_file: str, img_prefix: str = '', **kwargs: Any) -> None:
+    def __init__(self, ann_file: str, img_prefix: str = '', keypoints: bool = False, **kwargs: Any) -> None:
         self.ann_file = ann_file
         self.img_prefix = img_prefix
+        self.keypoints = keypoints
         super().__init__(**kwargs)
 
     def load_records(self) -> list[Record]:
@@ -41,7 +45,13 @@ class CocoDataset(DetDataset):
         images = self._find_images(read_images(content['images'], ann_file), ann_file)
         listed = {entry.get('id') for entry in content['images']}
         flat, skipped, self.duplicates = read_annotations(
-            content['annotations'], images.ids, images.shapes, labels_by_category, ann_file, listed - set(images.ids)
+            content['annotations'],
+            images.ids,
+            images.shapes,
+            labels_by_category,
+            ann_file,
+            listed - set(images.ids),
+            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
         )
         self.skipped += images.skipped + skipped
         num_entries = len(content['images']) + len(content['annotations'])
@@ -76,6 +86,31 @@ class CocoDataset(DetDataset):
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
+
+    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
+        """K, the same for all chosen classes; also fills in ``metainfo``."""
+        named = {
+            tuple(map(str, category['keypoints'])): category
+            for category in categories
+            if labels_by_category[category['id']] is not None and category.get('keypoints')
+        }
+        if len(named) != 1:
+            raise DataError(
+                f'{ann_file!r}: the chosen classes name {len(named)} different sets of keypoints, where one is needed. '
+                + (
+                    'Set metainfo=dict(classes=...) to classes that share theirs.'
+                    if named
+                    else 'COCO has them in person_keypoints_*.json; set keypoints=False to do without.'
+                )
+            )
+        ((names, category),) = named.items()
+        if self.metainfo.get('keypoint_names') is None:
+            self.metainfo['keypoint_names'] = names
+        if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
+            pairs = category.get('skeleton') or ()
+            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
+        self.describe_keypoints(len(names), ann_file)
+        return len(names)
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
         """The images that lie in the folder, with their full paths, and their sizes where the file has none."""

@@ -113,6 +113,8 @@ def _data_sample(sample: dict) -> DetDataSample:
         instances = InstanceData(labels=raw.labels, bboxes=raw.bboxes, ignored=raw.ignored, areas=raw.areas)
         if raw.polygons is not None or raw.rles is not None:
             instances.masks = _coco_segmentations(raw)
+        if raw.keypoints is not None:
+            instances.keypoints = raw.keypoints
         data_sample.gt_instances = instances
         if 'class_label' in sample:
             data_sample.gt_label = sample['class_label']

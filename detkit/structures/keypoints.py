@@ -79,18 +79,17 @@ def flip_indices(flip_pairs: Sequence[Sequence[int]], num_keypoints: int) -> lis
 def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) -> dict[str, Any]:
     """``keypoint_names``, ``flip_pairs``, ``skeleton`` and ``sigmas`` of a data set, given ones checked.
 
-    Without names, 17 keypoints are taken to be COCO's; others are called by their numbers, and which of them are pairs
-    is then unknown (``flip_pairs`` None).
+    Keypoints without names are called by their numbers. Pairs follow from the names; without names they are unknown
+    (None), as a wrong guess would teach a model to take left for right.
 
     Raises:
         ConfigError: what is given does not fit K keypoints; ``source`` names the data set.
     """
     names, pairs = metainfo.get('keypoint_names'), metainfo.get('flip_pairs')
-    is_coco = num_keypoints == len(COCO_KEYPOINTS) and names is None
-    if pairs is None:
-        pairs = COCO_FLIP_PAIRS if is_coco else None if names is None else pairs_by_name(names)
+    if pairs is None and names is not None:
+        pairs = pairs_by_name(names)
     if names is None:
-        names = COCO_KEYPOINTS if is_coco else tuple(map(str, range(num_keypoints)))
+        names = tuple(map(str, range(num_keypoints)))
     skeleton, sigmas = metainfo.get('skeleton'), metainfo.get('sigmas')
     filled = {
         'keypoint_names': tuple(map(str, names)),
