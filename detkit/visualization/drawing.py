@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from detkit.evaluation.coco_format import segmentation_to_rle
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
+from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import class_colour, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 
@@ -65,12 +66,14 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, the original image upright.
-        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``.
+        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``; of a classifier, its class.
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
         zoom: as for ``draw_instances``.
     """
+    if 'pred_scores' in sample:
+        return draw_classes(img, sample, which, classes, score_thr, zoom)
     if which == 'pred':
         instances = sample.pred_instances
         instances = instances[instances.scores >= score_thr]

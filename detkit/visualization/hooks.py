@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
+from detkit.visualization.classification import write_confusion
 from detkit.visualization.curves import plot_curves, read_results
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
@@ -24,7 +25,8 @@ class RunPicturesHook(Hook):
 
     ``train_batch0.jpg``, ...: the first training batches as the network gets them, with boxes and masks;
     ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
-    ``results.png``: the curves of ``results.csv``, when training has ended.
+    ``results.png``: the curves of ``results.csv``, when training has ended; of a classifier also
+    ``confusion_matrix.png`` and ``.csv`` of the latest validation.
 
     It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws.
 
@@ -67,12 +69,14 @@ class RunPicturesHook(Hook):
             self._val_samples += readable[:missing]
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        samples = [sample for sample in self._val_samples if 'gt_instances' in sample]
+        samples = [sample for sample in self._val_samples if 'gt_instances' in sample or 'gt_label' in sample]
         self._val_samples = []
         if samples:
             sheet = prediction_sheet([_read(sample) for sample in samples], samples,
                                      _classes(runner.val_dataloader.dataset), self.score_thr)
             write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
+        if is_main_process():
+            _write_confusion(getattr(runner, 'val_evaluator', None), runner.val_dataloader.dataset, runner.work_dir)
 
     def after_train(self, runner: Runner) -> None:
         results = Path(runner.work_dir, 'results.csv')
@@ -105,7 +109,7 @@ class SavePicturesHook(Hook):
             if 'skipped' in sample.metainfo:
                 continue
             img = _read(sample)
-            if self.ground_truth and 'gt_instances' in sample:
+            if self.ground_truth and ('gt_instances' in sample or 'gt_label' in sample):
                 picture = prediction_sheet([img], [sample], classes, self.score_thr)
             else:
                 picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr)
@@ -113,6 +117,16 @@ class SavePicturesHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
+        if is_main_process():
+            _write_confusion(getattr(runner, 'test_evaluator', None), runner.test_dataloader.dataset, self.out_dir)
+
+
+def _write_confusion(evaluator: object, dataset: object, folder: str | Path) -> None:
+    """Of a metric that has just counted which classes are taken for which."""
+    for metric in getattr(evaluator, 'metrics', ()):
+        confusion = getattr(metric, 'confusion', None)
+        if confusion is not None:
+            write_confusion(confusion, _classes(dataset) or range(len(confusion)), folder)
 
 
 def write_picture(path: Path, img: np.ndarray) -> None:
