@@ -4,11 +4,12 @@ from .binary_cross_entropy_loss import BinaryCrossEntropyLoss
 from .cross_entropy_loss import CrossEntropyLoss
 from .distribution_focal_loss import DistributionFocalLoss
 from .iou_loss import IoULoss, aligned_iou
+from .keypoint_loss import KeypointLoss, KeypointVisibilityLoss
 from .mask_loss import MaskLoss
 from .prob_iou_loss import ProbIoULoss, prob_iou
 from .rotation_loss import RotationLoss
 
 __all__ = [
-    'BinaryCrossEntropyLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'MaskLoss', 'ProbIoULoss',
-    'RotationLoss', 'aligned_iou', 'prob_iou',
+    'BinaryCrossEntropyLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
+    'KeypointVisibilityLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss', 'aligned_iou', 'prob_iou',
 ]
