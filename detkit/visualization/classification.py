@@ -98,7 +98,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
     axes.set_xlabel('predicted')
     axes.set_ylabel('true')
     figure.colorbar(image, shrink=.8, label='share of the true class')
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches='tight')
 
 
 def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
