@@ -58,15 +58,13 @@ def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
     """``(N, P, 2)`` points -> ``(N, 5)`` float32, the rectangles of least area around them.
 
     Four corners of a rectangle, in any order, give that rectangle. One of its sides lies along a side of the points'
-    convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points need be tried.
+    convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points need be tried. Of rectangles
+    of equal area, as two adjacent sides of a quadrilateral often give, the one along the longer side is taken.
     """
     points = corners.astype(np.float64)
     origin = points.mean(1, keepdims=True)
     points = points - origin
     pairs = np.array(list(combinations(range(points.shape[1]), 2)), np.int64).reshape(-1, 2)
-    # The sides of the ring come first, as the first of equal rectangles is taken.
-    pairs = pairs[np.argsort(np.minimum(pairs[:, 1] - pairs[:, 0], points.shape[1] + pairs[:, 0] - pairs[:, 1]),
-                             kind='stable')]
     along = points[:, pairs[:, 1]] - points[:, pairs[:, 0]]  # (N, D, 2)
     lengths = np.hypot(along[..., 0], along[..., 1])[..., None]
     along = np.divide(along, lengths, out=np.broadcast_to([1.0, 0.0], along.shape).copy(), where=lengths > 0)
@@ -74,7 +72,8 @@ def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
     turned = np.stack([along, across], 2) @ points.transpose(0, 2, 1)[:, None]  # (N, D, 2, P)
     low, high = turned.min(-1), turned.max(-1)  # (N, D, 2)
     areas = (high - low).prod(-1)
-    best = (areas <= areas.min(1, keepdims=True) * (1 + _SAME_AREA)).argmax(1)
+    least = areas <= areas.min(1, keepdims=True) * (1 + _SAME_AREA)
+    best = np.where(least, lengths[..., 0], -1).argmax(1)
     rows = np.arange(len(points))
     along, across, low, high = along[rows, best], across[rows, best], low[rows, best], high[rows, best]
     middle = (low + high) / 2
