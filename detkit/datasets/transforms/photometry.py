@@ -63,8 +63,7 @@ def _stretching_table(channel: np.ndarray) -> np.ndarray:
     low, high = int(channel.min()), int(channel.max())
     if low == high:
         return _LEVELS.astype(np.uint8)
-    # Fractions are dropped, as Pillow does; the smallest excess makes up for a product that falls just below a whole.
-    return np.clip((_LEVELS - low) * (255 / (high - low)) + 1e-9, 0, 255).astype(np.uint8)
+    return _to_table((_LEVELS - low) * (255 / (high - low)))
 
 
 def _equalising_table(channel: np.ndarray) -> np.ndarray:
