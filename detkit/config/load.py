@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from detkit.config.check import check_config
 from detkit.config.classes import wire_classes
+from detkit.config.keypoints import wire_keypoints
 from detkit.config.execute import Executed, execute
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import Origins, leaves
@@ -49,6 +50,7 @@ def load_config_with_origins(path: str | Path, options: Options = None) -> tuple
             _refuse_options_without_effect(option, executed, path)
     _import_custom(values, origins)
     wire_classes(values, origins)
+    wire_keypoints(values, origins)
     config = Config(values, filename=str(path))
     check_config(config, origins)
     return config, origins

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detkit.datasets.base import DetDataset
+from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
@@ -27,15 +28,29 @@ class CocoDataset(DetDataset):
         ann_file: the json, relative to ``data_root``.
         img_prefix: the folder of the images, relative to ``data_root``.
         keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
-            the file, left and right from the names, where ``metainfo`` does not say. An object none of whose keypoints
-            is labelled stays: its box and class are learnt.
+            the file, left and right from the names, where ``metainfo`` does not say.
+        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
+            in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
+            keypoints, and counts them for boxes.
+        only_labelled: leave out images without any object that has a labelled keypoint.
         **kwargs: see ``DetDataset``.
     """
 
-    def __init__(self, ann_file: str, img_prefix: str = '', keypoints: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        img_prefix: str = '',
+        keypoints: bool = False,
+        unlabelled: str = 'drop',
+        only_labelled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_choice('unlabelled', unlabelled, ('drop', 'keep'))
         self.ann_file = ann_file
         self.img_prefix = img_prefix
         self.keypoints = keypoints
+        self.unlabelled = unlabelled
+        self.only_labelled = only_labelled
         super().__init__(**kwargs)
 
     def load_records(self) -> list[Record]:
@@ -57,12 +72,24 @@ class CocoDataset(DetDataset):
         num_entries = len(content['images']) + len(content['annotations'])
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         note_duplicates(self.duplicates, ann_file)
-        return [
+        records = [
             Record(path, image_id, shape, own)
             for path, image_id, shape, own in zip(
                 images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
             )
         ]
+        return self._choose_labelled(records) if self.keypoints else records
+
+    def _choose_labelled(self, records: list[Record]) -> list[Record]:
+        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
+        if self.unlabelled == 'drop' and not self.test_mode:
+            kept = [
+                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
+                for record, own in zip(records, labelled, strict=True)
+            ]
+        else:
+            kept = records
+        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
         """The label of each category id; None for the categories that are not asked for."""

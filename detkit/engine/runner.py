@@ -30,6 +30,7 @@ from detkit.engine.run_folder import choose_run_folder, config_text
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
+from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
@@ -279,7 +280,7 @@ class Runner(MMEngineRunner):
         metainfo = getattr(self.train_loop.dataloader.dataset, 'metainfo', None) or {}
         self.classes = tuple(metainfo.get('classes') or self.classes)
         model = unwrap(self.model)
-        model.dataset_meta = {'classes': self.classes}
+        model.dataset_meta = {'classes': self.classes, **keypoint_info(metainfo)}
         checkpoint, source = self._find_checkpoint()
         self.train_loop.freeze_parts(model)
         self._init_model_weights()
@@ -360,7 +361,8 @@ class Runner(MMEngineRunner):
             unwrap(self.model).load_state_dict(checkpoint['state_dict'])
         except RuntimeError as error:
             raise CheckpointError(f'{self._load_from} belongs to another model than the config: {error}') from error
-        unwrap(self.model).dataset_meta = {'classes': tuple(checkpoint['meta']['classes'])}
+        meta = checkpoint['meta']
+        unwrap(self.model).dataset_meta = {'classes': tuple(meta['classes']), **(meta.get('keypoints') or {})}
         self._has_loaded = True
 
     def learning_rates(self) -> list[float]:

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import torch
+
 from detkit.evaluation.coco_format import result_entries
 from detkit.inference.classification import answer_entry, describe_answer
 from detkit.inference.predictor import Predictor
@@ -46,7 +48,9 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         entries += prediction_entries(sample, predictor.classes)
         if pictures:
             name = unique_name(Path(sample.img_path).stem, '.jpg', taken)
-            write_picture(out_dir / name, draw_data_sample(img, sample, 'pred', predictor.classes, predictor.score_thr))
+            picture = draw_data_sample(img, sample, 'pred', predictor.classes, predictor.score_thr,
+                                       keypoint_info=predictor.model.dataset_meta)
+            write_picture(out_dir / name, picture)
         print(f'{sample.img_path}: {describe(sample, predictor.classes)}')
     seconds = time.perf_counter() - start
     for path, reason in predictor.skipped:
@@ -66,9 +70,11 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
         return [answer_entry(sample, classes)]
     found = sample.pred_instances
     rles = found.masks.to_rle() if 'masks' in found else None
-    labels = found.labels.tolist()
+    labels, keypoints = found.labels.tolist(), None
+    if 'keypoints' in found:
+        keypoints = torch.cat([found.keypoints, found.keypoint_scores.unsqueeze(-1)], -1).cpu().numpy()
     entries = result_entries(sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles,
-                             range(len(classes)))
+                             range(len(classes)), keypoints)
     return [{'file_name': sample.img_path, **entry, 'category_name': classes[label]}
             for entry, label in zip(entries, labels, strict=True)]
 

@@ -9,7 +9,7 @@ from detkit.utils.errors import ConfigError
 
 __all__ = [
     'COCO_FLIP_PAIRS', 'COCO_KEYPOINTS', 'COCO_SIGMAS', 'COCO_SKELETON', 'check_shape', 'default_sigmas',
-    'default_skeleton', 'fill_metainfo', 'flip_indices', 'pairs_by_name',
+    'default_skeleton', 'fill_metainfo', 'flip_indices', 'keypoint_info', 'pairs_by_name',
 ]
 
 # The 17 keypoints of COCO's persons; sigmas from https://cocodataset.org/#keypoints-eval.
@@ -28,6 +28,8 @@ COCO_SIGMAS = (
     0.089,
 )
 
+# What ``metainfo`` says of keypoints.
+_KEYS = ('keypoint_names', 'flip_pairs', 'skeleton', 'sigmas')
 _SIDES = (('left', 'right'), ('Left', 'Right'), ('LEFT', 'RIGHT'))
 _SHORT_SIDES = (('l_', 'r_'), ('L_', 'R_'))
 
@@ -49,7 +51,7 @@ def check_shape(shape: Any, source: str) -> tuple[int, int]:
 
 def default_sigmas(num_keypoints: int) -> tuple[float, ...]:
     """COCO's for 17 keypoints, 1 / K each otherwise."""
-    return COCO_SIGMAS if num_keypoints == len(COCO_SIGMAS) else (1 / num_keypoints,) * num_keypoints
+    return COCO_SIGMAS if num_keypoints == len(COCO_SIGMAS) else (1 / max(num_keypoints, 1),) * num_keypoints
 
 
 def default_skeleton(num_keypoints: int) -> tuple[tuple[int, int], ...]:
@@ -105,6 +107,11 @@ def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) 
     if min(filled['sigmas']) <= 0:
         raise ConfigError(f'sigmas of {source} must be positive, found {filled["sigmas"]}')
     return filled
+
+
+def keypoint_info(metainfo: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a data set's ``metainfo`` says of keypoints; empty where it has none."""
+    return {key: metainfo[key] for key in _KEYS if key in metainfo} if metainfo else {}
 
 
 def _check_pairs(

@@ -1,8 +1,8 @@
-"""Boxes, masks and labels on images."""
+"""Boxes, masks, keypoints and labels on images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import draw_text, text_alpha
 
 _MASK_ALPHA = .45
@@ -22,8 +23,9 @@ _IGNORED_COLOUR = (150, 150, 150)
 
 def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
                    scores: np.ndarray | None = None, masks: InstanceMasks | None = None,
-                   ignored: np.ndarray | None = None, zoom: float = 1.) -> np.ndarray:
-    """A copy of an image with its objects drawn: masks below, then boxes, then labels; small objects above large ones.
+                   ignored: np.ndarray | None = None, zoom: float = 1., keypoints: np.ndarray | None = None,
+                   keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+    """A copy of an image with its objects: masks below, then boxes, keypoints, labels; small objects above large ones.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -34,6 +36,7 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         masks: of the same N objects and image shape.
         ignored: ``(N,)`` bool, objects drawn in grey (crowds).
         zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
+        keypoints, keypoint_info: ``(N, K, 3)`` and what the data set says of them, see ``draw_skeletons``.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
@@ -52,6 +55,8 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
     for i in order:
         corners = _fixed(bboxes[i].reshape(2, 2) - .5)
         cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
+    if keypoints is not None and len(keypoints):
+        draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
     taken: list[tuple[int, int, int, int]] = []
     for i in order:
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
@@ -61,7 +66,8 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
 
 
 def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
-                     score_thr: float = 0., zoom: float = 1.) -> np.ndarray:
+                     score_thr: float = 0., zoom: float = 1.,
+                     keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
     """A copy of the original image with a data sample's objects.
 
     Args:
@@ -70,7 +76,7 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        zoom: as for ``draw_instances``.
+        zoom, keypoint_info: as for ``draw_instances``.
     """
     if 'pred_scores' in sample:
         return draw_classes(img, sample, which, classes, score_thr, zoom)
@@ -86,7 +92,7 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
     return draw_instances(
         img, _array(instances.bboxes), _array(instances.labels), classes,
         None if scores is None else _array(scores), _instance_masks(instances, img.shape[:2]),
-        None if ignored is None else _array(ignored), zoom)
+        None if ignored is None else _array(ignored), zoom, _instance_keypoints(instances), keypoint_info)
 
 
 def line_width(shape: tuple[int, int]) -> int:
@@ -106,6 +112,14 @@ def _instance_masks(instances: InstanceData, shape: tuple[int, int]) -> Instance
     if isinstance(masks, list):
         return masks_from_segmentations(masks, _array(instances.bboxes), shape)
     return InstanceMasks.from_bool(_array(masks))
+
+
+def _instance_keypoints(instances: InstanceData) -> np.ndarray | None:
+    keypoints, scores = instances.get('keypoints'), instances.get('keypoint_scores')
+    if keypoints is None:
+        return None
+    keypoints = _array(keypoints)
+    return keypoints if keypoints.shape[2] == 3 else drawn_keypoints(keypoints, None if scores is None else _array(scores))
 
 
 def masks_from_segmentations(segmentations: Sequence[dict | Sequence], bboxes: np.ndarray,
