@@ -133,14 +133,16 @@ class Canvas:
     # painting ----------------------------------------------------------------------------------------------------
     def paint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Lay ``colour`` over what is drawn; the silhouette grows by ``mask`` (h, w)."""
-        cover = mask * np.float32(opacity)
-        self.rgb += cover[..., None] * (np.asarray(colour, np.float32) - self.rgb)
-        self.alpha += cover * (1 - self.alpha)
+        where, colour = _covered(mask), np.asarray(colour, np.float32)
+        cover, rgb, alpha = mask[where] * np.float32(opacity), self.rgb[where], self.alpha[where]
+        rgb += cover[..., None] * ((colour if colour.ndim == 1 else colour[where]) - rgb)
+        alpha += cover * (1 - alpha)
 
     def tint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Lay ``colour`` over what is drawn, inside the silhouette alone."""
-        cover = (mask * np.float32(opacity))[..., None]
-        self.rgb += cover * (np.asarray(colour, np.float32) * self.alpha[..., None] - self.rgb)
+        where, colour = _covered(mask), np.asarray(colour, np.float32)
+        cover, rgb = (mask[where] * np.float32(opacity))[..., None], self.rgb[where]
+        rgb += cover * ((colour if colour.ndim == 1 else colour[where]) * self.alpha[where][..., None] - rgb)
 
     def shade(self, factor: np.ndarray | float, mask: np.ndarray | None = None) -> None:
         """Multiply what is drawn by ``factor`` (h, w), where ``mask`` says."""
@@ -177,6 +179,14 @@ class Canvas:
         rgb = cv2.resize(lit, size_wh, interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(self.alpha, size_wh, interpolation=cv2.INTER_AREA)
         return Sprite(rgb, alpha, self.matrix / self.samples)
+
+
+def _covered(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of (h, w) ``mask`` outside of which it is 0."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, count: int = 24) -> np.ndarray:
