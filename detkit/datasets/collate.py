@@ -115,6 +115,8 @@ def _data_sample(sample: dict) -> DetDataSample:
             instances.masks = _coco_segmentations(raw)
         if raw.keypoints is not None:
             instances.keypoints = raw.keypoints
+        if raw.rbboxes is not None:
+            instances.rbboxes = raw.rbboxes
         data_sample.gt_instances = instances
         if 'class_label' in sample:
             data_sample.gt_label = sample['class_label']

@@ -24,6 +24,7 @@ class FlatAnnotations:
         areas: ``(N,)`` square pixels; NaN where the files state none: the outline's is taken then, else the box's.
         rles: for objects that are given as a bitmap, their COCO RLE by object.
         keypoints: ``(N, K, 3)`` x, y in pixels and visibility, or None.
+        rbboxes: ``(N, 5)`` rotated boxes in pixels, or None.
     """
 
     images: np.ndarray
@@ -36,6 +37,7 @@ class FlatAnnotations:
     areas: np.ndarray
     rles: dict[int, dict]
     keypoints: np.ndarray | None = None
+    rbboxes: np.ndarray | None = None
 
     def split(self, num_images: int) -> list[Annotations]:
         """One ``Annotations`` for each image. Outlines and RLEs are None everywhere if the data set has none."""
@@ -67,6 +69,7 @@ class FlatAnnotations:
                     polygons,
                     rles,
                     None if keypoints is None else keypoints[own],
+                    None if self.rbboxes is None else self.rbboxes[own],
                 )
             )
         return annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list
 from detkit.datasets.skips import check_skips, note_duplicates
 from detkit.datasets.yolo_labels import LabelTable, Lines, parse_labels
+from detkit.datasets.yolo_obb_labels import parse_corners
 from detkit.datasets.yolo_pose_labels import parse_keypoints
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import check_shape
+from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
 
-_LABELS = ('outline', 'pose')
+_LABELS = ('outline', 'pose', 'obb')
 
 # The part of its box that a person covers, on average, in COCO. The similarity of keypoints, which COCO defines by an
 # object's own area, is measured with it where only boxes are known.
@@ -43,7 +46,8 @@ class YoloTxtDataset(DetDataset):
             ``data_root``, if set, takes the place of its ``path``, and the file itself may lie in it.
         split: which part of the data yaml: 'train', 'val' or 'test'.
         labels: what a line holds. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
-            ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``).
+            ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``); 'obb': ``class x1 y1 ... x4 y4``,
+            the corners of a rotated box, some of which may lie outside the image (see ``yolo_obb_labels``).
         keypoint_shape: of 'pose', (K, D): K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``) by
             default. What ``metainfo`` says of keypoints (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
             comes before what the data yaml says (``kpt_names``, ``flip_idx``).
@@ -95,6 +99,8 @@ class YoloTxtDataset(DetDataset):
         note_duplicates(self.duplicates, source)
 
         flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
+        if self.labels == 'obb':
+            flat = with_rbboxes(flat)
         annotations = flat.split(len(image_paths))
         return [
             Record(path, image_id, shape, own)
@@ -103,6 +109,8 @@ class YoloTxtDataset(DetDataset):
 
     def _parser(self) -> Callable[[Lines, int | None], LabelTable] | None:
         """Of this data set's kind of lines."""
+        if self.labels == 'obb':
+            return parse_corners
         if self.labels != 'pose':
             return None
         if self.keypoint_shape is None:
@@ -235,4 +243,14 @@ def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray)
         areas=areas,
         rles={},
         keypoints=keypoints,
+    )
+
+
+def with_rbboxes(flat: FlatAnnotations) -> FlatAnnotations:
+    """Rotated boxes in place of outlines of four points each; areas are theirs."""
+    rbboxes = corners_to_rbboxes(flat.points.reshape(-1, 4, 2))
+    none = np.zeros(0, np.int64)
+    return replace(
+        flat, ring_owners=none, ring_sizes=none, points=np.zeros((0, 2)), rbboxes=rbboxes,
+        areas=rbboxes[:, 2:4].astype(np.float64).prod(1),
     )
