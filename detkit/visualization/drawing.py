@@ -89,10 +89,13 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
     scores = instances.get('scores')
     ignored = instances.get('ignored')
+    keypoints = _instance_keypoints(instances)
+    # Outlines beside keypoints are no part of the task, and would hide limbs.
+    masks = _instance_masks(instances, img.shape[:2]) if keypoints is None else None
     return draw_instances(
         img, _array(instances.bboxes), _array(instances.labels), classes,
-        None if scores is None else _array(scores), _instance_masks(instances, img.shape[:2]),
-        None if ignored is None else _array(ignored), zoom, _instance_keypoints(instances), keypoint_info)
+        None if scores is None else _array(scores), masks,
+        None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info)
 
 
 def line_width(shape: tuple[int, int]) -> int:

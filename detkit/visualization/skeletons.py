@@ -60,7 +60,7 @@ def draw_skeletons(
             if shown[i] and shown[j]:
                 colour = _SIDES[sides[i]] if sides[i] == sides[j] else _SIDES[2]
                 cv2.line(img, places[i].tolist(), places[j].tolist(), colour, width, cv2.LINE_AA, shift=4)
-        radius = max(1.5, 1.2 * width)
+        radius = max(2.0, 1.4 * width)
         for i in np.flatnonzero(shown):
             fixed, centre = round(radius * 16), places[i].tolist()
             if width > 1:
