@@ -11,4 +11,3 @@ optim_wrapper = dict(
     accumulate=1,
 )
 param_scheduler = dict(warmup_min_iters=0)
-default_hooks = dict(ema=dict(tau=200))
