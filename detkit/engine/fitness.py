@@ -24,7 +24,7 @@ def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
     if key != 'fitness':
         return float(metrics[key]) if key in metrics else None
     parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
-             for suffix, weight in _WEIGHTS.items() if name.rsplit('_', 1)[-1] == suffix]
+             for suffix, weight in _WEIGHTS.items() if name.rpartition('/')[2].rsplit('_', 1)[-1] == suffix]
     if parts:
         return sum(parts)
     accuracies = [float(value) for name, value in metrics.items() if name.rsplit('/', 1)[-1] in _ACCURACIES]

@@ -2,5 +2,6 @@
 
 from detkit.evaluation.accuracy_metric import AccuracyMetric
 from detkit.evaluation.coco_metric import CocoMetric
+from detkit.evaluation.dota_metric import DOTAMetric
 
-__all__ = ['AccuracyMetric', 'CocoMetric']
+__all__ = ['AccuracyMetric', 'CocoMetric', 'DOTAMetric']

@@ -115,12 +115,16 @@ def _default_hook_names(config: Config) -> set[str]:
 
 
 def figures_table(figures: dict[str, float]) -> str:
-    """Figures named ``prefix/kind_figure`` as a table, a row for each kind; others follow, one a line."""
+    """Figures named ``prefix/kind_figure`` or ``prefix/figure`` as a table, a row for each kind or prefix; others follow,
+    one a line."""
     rows: dict[str, dict[str, float]] = {}
     others = []
     for name, value in figures.items():
-        kind, found, figure = name.rpartition('/')[2].partition('_')
-        if found:
+        prefix, _, last = name.rpartition('/')
+        kind, found, figure = last.partition('_')
+        if not found:
+            kind, figure = prefix, last
+        if kind:
             rows.setdefault(kind, {})[figure] = value
         else:
             others.append(f'{name} {value:.4f}')

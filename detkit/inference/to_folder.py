@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from detkit.evaluation.coco_format import result_entries
+from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference.classification import answer_entry, describe_answer
 from detkit.inference.predictor import Predictor
 from detkit.inference.sources import Source
@@ -29,7 +30,8 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         pictures: whether to draw.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
             ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
-            image with its five most probable classes in ``top5``; None writes none.
+            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``;
+            None writes none.
 
     Returns:
         The number of images predicted on.
@@ -75,6 +77,9 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
         keypoints = torch.cat([found.keypoints, found.keypoint_scores.unsqueeze(-1)], -1).cpu().numpy()
     entries = result_entries(sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles,
                              range(len(classes)), keypoints)
+    if 'rbboxes' in found:
+        fields = rotated_fields(found.rbboxes.cpu().numpy())
+        entries = [{**entry, **extra} for entry, extra in zip(entries, fields, strict=True)]
     return [{'file_name': sample.img_path, **entry, 'category_name': classes[label]}
             for entry, label in zip(entries, labels, strict=True)]
 

@@ -97,15 +97,17 @@ def _panels(curves: Curves) -> dict[str, Curves]:
         root = group.split('/')[0]
         if root in ('train', 'val'):
             losses.setdefault(f'{last} loss', {})[root] = x, y
-        elif root in ('metrics', 'coco', 'accuracy'):
+        elif root in ('metrics', 'coco', 'dota', 'accuracy'):
             if last in _ACCURACIES:
                 precisions.setdefault('accuracy', {})[last] = x, y
                 continue
             task, _, figure = last.partition('_')
+            if _headline(task):
+                task, figure = group.rpartition('/')[2], task
             defined = y >= 0  # COCO's -1: no object to measure it by
             if not defined.any():
                 continue
-            if figure in _HEADLINE:
+            if _headline(figure):
                 title = f'{_TASKS.get(task, task)} average precision'
                 precisions.setdefault(title, {})[figure] = x[defined], y[defined]
             elif not figure:
@@ -115,7 +117,12 @@ def _panels(curves: Curves) -> dict[str, Curves]:
     return losses | precisions | others | rates
 
 
-_TASKS = {'bbox': 'box', 'segm': 'mask'}
+_TASKS = {'bbox': 'box', 'segm': 'mask', 'dota': 'rotated box'}
+
+
+def _headline(figure: str) -> bool:
+    """Also of a variant such as 'mAP50-voc07'."""
+    return figure.partition('-')[0] in _HEADLINE
 
 
 def _number(value: object) -> float | None:

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from detkit.evaluation.coco_format import segmentation_to_rle
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
+from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import class_colour, text_colour
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
@@ -24,7 +25,7 @@ _IGNORED_COLOUR = (150, 150, 150)
 def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
                    scores: np.ndarray | None = None, masks: InstanceMasks | None = None,
                    ignored: np.ndarray | None = None, zoom: float = 1., keypoints: np.ndarray | None = None,
-                   keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+                   keypoint_info: Mapping[str, Any] | None = None, rbboxes: np.ndarray | None = None) -> np.ndarray:
     """A copy of an image with its objects: masks below, then boxes, keypoints, labels; small objects above large ones.
 
     Args:
@@ -37,6 +38,7 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         ignored: ``(N,)`` bool, objects drawn in grey (crowds).
         zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
         keypoints, keypoint_info: ``(N, K, 3)`` and what the data set says of them, see ``draw_skeletons``.
+        rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
@@ -52,7 +54,11 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         for i in order:
             for ring in masks[int(i)].to_polygons(tolerance=.5)[0]:
                 cv2.polylines(img, [_fixed(ring - .5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
-    for i in order:
+    if rbboxes is not None:
+        corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - .5)
+        for i in order:
+            cv2.polylines(img, [corners[i]], True, colours[i], line, cv2.LINE_AA, shift=4)
+    for i in order if rbboxes is None else ():
         corners = _fixed(bboxes[i].reshape(2, 2) - .5)
         cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
     if keypoints is not None and len(keypoints):
@@ -87,15 +93,15 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         instances = sample.gt_instances
     else:
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
-    scores = instances.get('scores')
-    ignored = instances.get('ignored')
+    scores, ignored, rbboxes = instances.get('scores'), instances.get('ignored'), instances.get('rbboxes')
     keypoints = _instance_keypoints(instances)
     # Outlines beside keypoints are no part of the task, and would hide limbs.
     masks = _instance_masks(instances, img.shape[:2]) if keypoints is None else None
     return draw_instances(
         img, _array(instances.bboxes), _array(instances.labels), classes,
         None if scores is None else _array(scores), masks,
-        None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info)
+        None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info,
+        None if rbboxes is None else _array(rbboxes))
 
 
 def line_width(shape: tuple[int, int]) -> int:
@@ -144,7 +150,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """OpenCV's fixed-point integers with 4 fractional bits, ``(P, 2)`` int32."""
+    """OpenCV's fixed-point integers with 4 fractional bits, ``(..., 2)`` int32."""
     return np.rint(np.asarray(points) * 16).astype(np.int32)
 
 

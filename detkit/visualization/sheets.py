@@ -56,9 +56,12 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
         keypoints = None
         if gt.keypoints is not None:
             keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.)
+        rbboxes = None
+        if gt.rbboxes is not None:
+            rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.]
         masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
         cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks,
-                              keypoints=keypoints, keypoint_info=keypoint_info)
+                              keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
         if gt.class_labels is not None:
             label = int(gt.class_labels[b])
             cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
