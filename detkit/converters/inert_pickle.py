@@ -76,6 +76,9 @@ class StandIn:
 
     # What an unpickler calls.
 
+    def __call__(self, *args: Any, **kwargs: Any) -> StandIn:
+        return type(self)(self, *args, **kwargs)
+
     def __setstate__(self, state: Any) -> None:
         self.state = state
 

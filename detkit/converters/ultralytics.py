@@ -21,6 +21,7 @@ from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
 from detkit.engine.run_folder import config_text
 from detkit.models.layers import scale_blocks, scale_channels
 from detkit.registry import MODELS
+from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
 
 # deepen_factor, widen_factor, max_channels; classifiers have 1024 as the last in every size.
@@ -34,6 +35,8 @@ SIZES = {
 DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 'imagenet'}
 TASK_NAMES = {'det': 'detection', 'seg': 'segmentation', 'pose': 'pose', 'obb': 'oriented boxes',
               'cls': 'classification'}
+COCO_KEYPOINT_SHAPE = (17, 3)
+NORM_EPS = 1e-3  # of the batch normalisations, but for those of classifiers
 _STAGE_CHANNELS = (64, 128, 256, 512, 1024)
 _STAGE_BLOCKS = (3, 6, 6, 3)
 
@@ -81,6 +84,7 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
         'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
         'config': config_text(description.config), 'config_file': f'configs/yolov8/{description.file.name}',
         'classes': list(found.classes), 'task': found.task,
+        'keypoints': keypoint_meta(found),
         'converted_from': {'file': source.name, 'project': 'ultralytics', 'version': found.version,
                            'entry': found.entry, 'licence': found.licence},
     }
@@ -156,6 +160,8 @@ def describe_model(found: UltralyticsModel, scale: Scale, configs: Path) -> Desc
         config = load_config(path, {'img_size': found.img_size})
     config = config.to_dict()
     as_is, classes = copy.deepcopy(config['model']), config.get('classes')
+    if found.task == 'pose':
+        as_is['head'].setdefault('keypoint_shape', COCO_KEYPOINT_SHAPE)  # as the data of the config have
     _set_model(config['model'], found, scale)
     config['classes'] = found.classes
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -172,8 +178,23 @@ def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> 
     for part in model.get('neck') or ():
         if 'deepen_factor' in part:
             part['deepen_factor'] = scale.deepen_factor
+    if found.task == 'pose':
+        model['head']['keypoint_shape'] = found.keypoint_shape
     if found.task == 'cls':
         model['batch_norm']['eps'] = found.norm_eps
+    elif found.norm_eps != NORM_EPS:
+        raise CheckpointError(f'The batch normalisations have eps {found.norm_eps:g}, where detectors of YOLOv8 have '
+                              f'{NORM_EPS:g}.')
+
+
+def keypoint_meta(found: UltralyticsModel) -> dict[str, Any]:
+    """What the file says of its keypoints; where it names none and they are a person's 17, they are COCO's."""
+    if found.keypoint_shape is None:
+        return {}
+    count, names = found.keypoint_shape[0], found.keypoint_names
+    if names is None and count == len(COCO_KEYPOINTS) and found.classes == ('person',):
+        names = COCO_KEYPOINTS
+    return fill_metainfo({'keypoint_names': names if names and len(names) == count else None}, count, 'the file')
 
 
 def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Path) -> dict[str, str]:
@@ -229,7 +250,9 @@ def _advice(found: UltralyticsModel, scale: Scale, description: Description, tar
 
 
 def _difference(found: UltralyticsModel, scale: Scale) -> str:
-    return 'factors' if scale.letter is None else 'classes'
+    if scale.letter is None:
+        return 'factors'
+    return 'keypoints' if found.task == 'pose' and found.keypoint_shape != COCO_KEYPOINT_SHAPE else 'classes'
 
 
 def _scale_options(found: UltralyticsModel, scale: Scale) -> list[str]:
