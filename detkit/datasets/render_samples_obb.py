@@ -7,28 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from detkit.datasets.class_names import DOTA15
 from detkit.datasets.render_samples import write_split
 from detkit.datasets.rendering.aerial import SeenObject
 from detkit.datasets.rendering.aerial_scenes import SCENES
 from detkit.utils.rng import keyed_rng
 
-DOTA15 = (
-    'plane',
-    'ship',
-    'storage tank',
-    'baseball diamond',
-    'tennis court',
-    'basketball court',
-    'ground track field',
-    'harbor',
-    'bridge',
-    'large vehicle',
-    'small vehicle',
-    'helicopter',
-    'roundabout',
-    'soccer ball field',
-    'swimming pool',
-)
 _SIZE = 640
 _STREAMS = {'train': 20, 'val': 21}  # apart from those of the other drawn sets
 

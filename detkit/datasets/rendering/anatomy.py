@@ -14,26 +14,6 @@ NECK, HEAD = np.array([0.0, -0.52, 0.0]), np.array([0.0, -0.695, 0.025])
 _SHOULDER, _HIP = np.array([0.172, -0.455, 0.0]), np.array([0.088, 0.03, 0.0])
 _LENGTHS = {'upper_arm': 0.28, 'forearm': 0.25, 'thigh': 0.42, 'shin': 0.41}
 
-COCO_KEYPOINTS = (
-    'nose',
-    'left_eye',
-    'right_eye',
-    'left_ear',
-    'right_ear',
-    'left_shoulder',
-    'right_shoulder',
-    'left_elbow',
-    'right_elbow',
-    'left_wrist',
-    'right_wrist',
-    'left_hip',
-    'right_hip',
-    'left_knee',
-    'right_knee',
-    'left_ankle',
-    'right_ankle',
-)
-
 
 @dataclass
 class Pose:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import COCO_KEYPOINTS, SIDES, Skeleton, random_pose, stand_up
+from detkit.structures.keypoints import COCO_KEYPOINTS
+
+from .anatomy import SIDES, Skeleton, random_pose, stand_up
 from .canvas import Canvas, Sprite
 from .clothes import DIGITS, SEGMENTS, Outfit, random_looks
 from .head import Head, Looks
