@@ -246,7 +246,8 @@ def test_unknown_sample_and_unwritable_folder(tmp_path, server):
 
 
 def test_an_archive_of_another_task_is_refused(tmp_path, server, said, monkeypatch):
-    monkeypatch.setitem(sample_data.SAMPLES, 'boxes', replace(sample_data.SAMPLES['quick'], columns=5, drawn='3 images'))
+    sample = replace(sample_data.SAMPLES['quick'], columns=5, drawn='3 images')
+    monkeypatch.setitem(sample_data.SAMPLES, 'boxes', sample)
     assert sample_data.prepare('boxes', tmp_path / 'first', server.url) == 'downloaded'
     server.body = make_zip({'coco8-seg/labels/val/2.txt': b'0 0.5 0.5 0.2 0.2\n\n0 0.1 0.1 0.2 0.1 0.2 0.2\n'})
     assert sample_data.prepare('boxes', tmp_path / 'second', server.url) == 'rendered'
