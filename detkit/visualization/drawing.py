@@ -20,6 +20,8 @@ from detkit.visualization.text import draw_text, text_alpha
 
 _MASK_ALPHA = .45
 _IGNORED_COLOUR = (150, 150, 150)
+# With more rotated boxes than this, small ones are named once a class.
+_MANY = 20
 
 
 def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
@@ -64,9 +66,15 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
     if keypoints is not None and len(keypoints):
         draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
     taken: list[tuple[int, int, int, int]] = []
+    named: set[int] = set()
     for i in order:
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
         text = name if scores is None else f'{name} {scores[i]:.2f}'
+        if rbboxes is not None and len(order) > _MANY and labels[i] in named:
+            width, height = bboxes[i, 2:] - bboxes[i, :2]
+            if text_alpha(text, text_size).shape[1] > 2 * max(width, height):
+                continue  # among ships in a harbour it would hide more than it says; the colour does
+        named.add(int(labels[i]))
         _draw_label(img, text, bboxes[i], colours[i], text_size, line, taken)
     return img
 
