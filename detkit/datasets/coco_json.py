@@ -109,7 +109,7 @@ def read_annotations(
             return
         if report:
             bad = [entry for entry, ok in zip(entries, good, strict=True) if not ok]
-            skipped.extend((ann_file, _name(entry), reason.format(**_Known(entry))) for entry in bad)
+            skipped.extend((ann_file, _name(entry), reason.format_map(_Known(entry))) for entry in bad)
         entries = [entry for entry, ok in zip(entries, good, strict=True) if ok]
 
     keep(lambda entry: entry.get('image_id') not in unused_images, '', report=False)
