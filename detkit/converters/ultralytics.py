@@ -113,8 +113,10 @@ def find_scale(found: UltralyticsModel, source: Path) -> Scale:
     )
     scales = [Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
               for letter, (deepen, widen, most) in SIZES.items()]
-    stated = [found.factors] if found.factors else []
-    for deepen, widen in (*stated, (repeats[1] / _STAGE_BLOCKS[1], widths[0] / _STAGE_CHANNELS[0])):
+    widen = widths[0] / _STAGE_CHANNELS[0]
+    pairs = [found.factors] if found.factors else []
+    pairs += [(deepen, widen) for deepen in (*(size[0] for size in SIZES.values()), repeats[1] / _STAGE_BLOCKS[1])]
+    for deepen, widen in pairs:
         if widen > 0:
             scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
     for scale in scales:
@@ -218,10 +220,10 @@ def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Pa
     other = [f'{theirs} {tuple(found.tensors[theirs].size)} instead of {tuple(expected[ours].shape)}'
              for ours, theirs in names.items() if tuple(found.tensors[theirs].size) != tuple(expected[ours].shape)]
     kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
-    problems = [f'{len(listed)} parameters are {what}:\n  ' + '\n  '.join(listed) for listed, what in kinds if listed]
+    problems = [f'{len(listed)} {what}:\n  ' + '\n  '.join(listed) for listed, what in kinds if listed]
     if problems:
-        raise CheckpointError(f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]} model of its size; '
-                              + '\n'.join(problems))
+        raise CheckpointError(f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]} model of its size. Of its '
+                              'parameters are\n' + '\n'.join(problems))
     return {ours: names[ours] for ours in expected}
 
 

@@ -121,8 +121,9 @@ def _tensors(model: StandIn) -> Iterator[tuple[str, TensorRef]]:
 def _find_model(content: Any, path: Path) -> tuple[str, StandIn]:
     expected = "ultralytics' own files hold the whole model under 'ema' or 'model'"
     if not isinstance(content, dict):
-        held = f'a {content.kind}' if isinstance(content, StandIn) else f'a {type(content).__name__}'
-        raise CheckpointError(f'{path} holds {held} alone; {expected}.')
+        held = content.kind if isinstance(content, StandIn) else type(content).__name__
+        held = 'tensor' if isinstance(content, TensorRef) else held
+        raise CheckpointError(f'{path} holds a {held} alone; {expected}.')
     if isinstance(content.get('meta'), dict) and 'state_dict' in content:
         raise CheckpointError(f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
                               f'toolbox on mmengine, no file of ultralytics; {expected}.')
