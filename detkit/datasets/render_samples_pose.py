@@ -30,7 +30,7 @@ def render_crowds(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.nd
     for i in range(count):
         rng = keyed_rng(seed, _STREAMS[split], i)
         stage = STAGES[i % len(STAGES)](rng, _SHAPES[i // 2 % len(_SHAPES)])
-        yield draw_crowd(rng, stage, int(rng.integers(3, 7)), close=i % 5 == 3)
+        yield draw_crowd(rng, stage, int(rng.integers(2, 6)), close=i % 6 == 4)
 
 
 def pose_lines(shape: tuple[int, int], people: list[SeenPerson]) -> list[str]:

@@ -15,7 +15,7 @@ from .sports import draw_ball
 from .stages import Stage
 
 _TRIES = 30
-_SEEN, _INSIDE = 0.62, 0.6  # of a person, that the others and the picture's border leave
+_SEEN, _INSIDE = 0.74, 0.7  # of a person, that the others and the picture's border leave
 
 
 @dataclass
@@ -35,11 +35,11 @@ class SeenPerson:
 def _facing(rng: np.random.Generator) -> float:
     """Degrees; most people face the viewer more or less, some show their side or back."""
     kind = rng.random()
-    if kind < 0.62:
-        return rng.normal(0, 24)
-    if kind < 0.86:
-        return 180 + rng.normal(0, 22)
-    return rng.choice([-1, 1]) * rng.uniform(55, 110)
+    if kind < 0.7:
+        return rng.normal(0, 18)
+    if kind < 0.9:
+        return 180 + rng.normal(0, 18)
+    return rng.choice([-1, 1]) * rng.uniform(50, 100)
 
 
 class _Crowd:
@@ -94,16 +94,17 @@ def draw_crowd(rng: np.random.Generator, stage: Stage, count: int, close: bool =
     crowd = _Crowd((h, w))
     eyes = rng.uniform(1.05, 1.75) if not close else rng.uniform(1.3, 1.6)  # the viewer's height in metres
     nearest = 0.985 if not close else 1.3
-    steps = (np.arange(count) + rng.random(count)) / count
-    least = max(stage.ground, stage.horizon + 0.3 * h * eyes / 1.75)  # nobody is smaller than three tenths
-    for share in steps:
+    steps, slots = (np.arange(count) + rng.random(count)) / count, rng.permutation(count)
+    least = max(stage.ground, stage.horizon + 0.42 * h * eyes / 1.75)  # nobody is much smaller than that
+    for share, slot in zip(steps, slots, strict=True):
         feet = least + (nearest * h - least) * share
         height = 1.75 / eyes * (feet - stage.horizon) * rng.uniform(0.9, 1.06)
         look, facing = int(rng.integers(2**31)), _facing(rng)
         person = draw_person(keyed_rng(look), height, facing)
         x0, _, x1, y1 = person.sprite.bounds()
-        for _ in range(_TRIES):
-            x = round(rng.uniform(0.02, 0.98) * w - (x0 + x1) / 2)
+        for step in range(_TRIES):  # side by side at first, then anywhere
+            place = (slot + rng.uniform(0.1, 0.9)) / count if step < _TRIES / 2 else rng.uniform(0.02, 0.98)
+            x = round(place * w - (x0 + x1) / 2)
             if crowd.add(Placement(person.sprite, x, round(feet) - y1, len(crowd.people), 'ground'), person):
                 break
         if rng.random() < 0.16:
