@@ -37,7 +37,9 @@ class DetDataset(Dataset):
             ``rng``, in the state this one is in), ``images`` (path -> what is decoded already), ``flip_pairs`` (of
             ``metainfo``, or None) and, in rectangular batches, ``batch_shape`` (length of the long side -> (h, w) of
             the batch).
-        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes.
+        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes. Of keypoints
+            ``keypoint_names``, ``flip_pairs`` (left and right), ``skeleton`` (limbs), both pairs of numbers from 0, and
+            ``sigmas``.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
             objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
         cache: 'none', or 'ram' to decode every image once, at construction, and keep it.

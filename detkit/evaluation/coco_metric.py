@@ -209,7 +209,8 @@ class CocoMetric(BaseMetric):
         for figure, values in (('mAP', evaluation.precision), ('AR', evaluation.recall)):
             figures[figure] = _mean(values[..., 0, -1])
             for percent in (50, 75):
-                figures[f'{figure}{percent}'] = _mean(values[np.isclose(evaluation.iou_thrs, percent / 100)][..., 0, -1])
+                chosen = np.isclose(evaluation.iou_thrs, percent / 100)
+                figures[f'{figure}{percent}'] = _mean(values[chosen][..., 0, -1])
             figures |= {f'{figure}_{area}': _mean(values[..., i, -1]) for i, area in enumerate(_KEYPOINT_AREAS) if i}
         return {f'keypoints_{key}': value for key, value in figures.items()}
 

@@ -1,4 +1,4 @@
-"""What a data set says of its keypoints as a whole: names, left-right pairs, skeleton, and how exactly each is known."""
+"""What a data set says of its keypoints as a whole: names, left-right pairs, skeleton, and how exact each one is."""
 
 from __future__ import annotations
 

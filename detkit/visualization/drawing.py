@@ -136,7 +136,9 @@ def _instance_keypoints(instances: InstanceData) -> np.ndarray | None:
     if keypoints is None:
         return None
     keypoints = _array(keypoints)
-    return keypoints if keypoints.shape[2] == 3 else drawn_keypoints(keypoints, None if scores is None else _array(scores))
+    if keypoints.shape[2] == 3:
+        return keypoints
+    return drawn_keypoints(keypoints, None if scores is None else _array(scores))
 
 
 def masks_from_segmentations(segmentations: Sequence[dict | Sequence], bboxes: np.ndarray,
