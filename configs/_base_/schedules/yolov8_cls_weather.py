@@ -1,8 +1,8 @@
-"""A short schedule from scratch for a few hundred images: 20 epochs, AdamW at 1e-3, a step after each batch."""
+"""A short schedule from scratch for a few hundred images: 40 epochs, AdamW at 1e-3, a step after each batch."""
 
 _base_ = './yolov8_cls.py'
 
-max_epochs = 20
+max_epochs = 40
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 optim_wrapper = dict(
