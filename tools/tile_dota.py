@@ -37,8 +37,8 @@ def main() -> None:
                        args.format, args.images, args.labels, args.threads)
     for path, line, reason in report.skipped:
         print(f'skipped {path}{"" if line is None else f":{line}"}: {reason}')
-    print(f'{report.images} images cut into {report.tiles} tiles with {report.objects} objects, {report.cut} of them cut '
-          f'too short to be learnt and marked difficult; in {args.target}')
+    print(f'{report.images} images cut into {report.tiles} tiles with {report.objects} objects, {report.cut} of them '
+          f'too little in view to be learnt and marked difficult; in {args.target}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Average precision from overlaps, as COCO and as PASCAL VOC 2007 define it; for boxes that pycocotools does not know."""
+"""Average precision from overlaps, as COCO and as PASCAL VOC 2007 define it: for boxes unknown to pycocotools."""
 
 from __future__ import annotations
 

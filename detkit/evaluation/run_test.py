@@ -115,8 +115,10 @@ def _default_hook_names(config: Config) -> set[str]:
 
 
 def figures_table(figures: dict[str, float]) -> str:
-    """Figures named ``prefix/kind_figure`` or ``prefix/figure`` as a table, a row for each kind or prefix; others follow,
-    one a line."""
+    """Figures named ``prefix/kind_figure`` or ``prefix/figure`` as a table, a row for each kind or prefix.
+
+    Others follow, one a line.
+    """
     rows: dict[str, dict[str, float]] = {}
     others = []
     for name, value in figures.items():

@@ -4,8 +4,8 @@ Run in an environment that has ultralytics 8.4.190 (it is no dependency of detki
 
     cd tests && python -m parity.record_ultralytics_obb
 
-Images are made by ``seeded.py``, weights and ground truth by ``rotated_shapes.py``, all in float64; torch's default type
-is float64 too. For models n and m (80 classes) the file holds
+Images are made by ``seeded.py``, weights and ground truth by ``rotated_shapes.py``, all in float64; torch's default
+type is float64 too. For models n and m (80 classes) the file holds
 
 - ``<model>.<mode>.<output>``: fingerprints of ``boxes`` (B, 64, P), ``scores`` (B, 80, P) and ``angle`` (B, 1, P; in
   evaluation mode it is in radians), in training and evaluation mode;

@@ -1,4 +1,4 @@
-"""The 15 classes of DOTA version 1 (https://captain-whu.github.io/DOTA), in the order that YOLO's label files number."""
+"""The 15 classes of DOTA version 1 (https://captain-whu.github.io/DOTA), in the order of YOLO's label files."""
 
 classes = (
     'plane', 'ship', 'storage tank', 'baseball diamond', 'tennis court', 'basketball court', 'ground track field',

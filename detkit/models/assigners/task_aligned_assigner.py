@@ -106,7 +106,7 @@ class TaskAlignedAssigner:
     def _measure_all(
         self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same by dense arithmetic, an image at a time to bound the memory: needs no count, so a GPU never waits."""
+        """The same by dense arithmetic, an image at a time to bound the memory: without a count, no GPU waits."""
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         for i in range(len(inside)):
             dense = self._overlap(gt_bboxes[i].unsqueeze(1), bboxes[i])  # (M, P)

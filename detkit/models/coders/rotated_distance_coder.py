@@ -14,7 +14,7 @@ from .distance_point_bbox_coder import DistancePointBBoxCoder, _column
 
 @TASK_UTILS.register_module()
 class RotatedDistanceCoder(DistancePointBBoxCoder):
-    """``DistancePointBBoxCoder`` in the frame of a rotated box: the sides left, top, right, bottom of the box as turned.
+    """``DistancePointBBoxCoder`` in the frame of a rotated box: its sides left, top, right, bottom as turned.
 
     The point need not lie inside the box's upright hull, nor the box's centre near the point: the difference of
     opposite distances, turned by the angle, leads from the point to the centre.
