@@ -29,7 +29,9 @@ def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = C
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MODELS.build(config['model'])
-        for branch in model.head.cls_branches:
+        if task == 'cls':
+            torch.nn.init.normal_(model.head.fc_cls.weight)
+        for branch in getattr(model.head, 'cls_branches', ()):
             torch.nn.init.normal_(branch[-1].weight, std=2.)
             torch.nn.init.zeros_(branch[-1].bias)
     save_checkpoint({

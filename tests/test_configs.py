@@ -25,6 +25,12 @@ def options(tiny_data):
 
 
 def load(path, options):
+    task, _, dataset = path.stem.split('_')
+    if task == 'cls':
+        return load_config(path, {**options, 'data_root': f'{options["data_root"]}/{dataset}', 'val_batch_size': 2})
+    if task == 'pose':
+        folder = 'pose_custom' if dataset == 'custom' else 'pose'
+        options = {**options, 'data_root': f'{options["data_root"]}/{folder}'}
     if path.stem.endswith('_custom'):
         options = {**options, 'data_yaml': 'data.yaml'}
     return load_config(path, options)
@@ -48,8 +54,9 @@ def test_config_trains_and_predicts(path, options):
     model.train()
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
     losses = model.train_step(batch, optim_wrapper)
-    assert {'loss_box', 'loss_cls', 'loss_dfl'} <= losses.keys()
+    assert ({'loss_cls'} if cfg.task == 'cls' else {'loss_box', 'loss_cls', 'loss_dfl'}) <= losses.keys()
     assert ('loss_seg' in losses) == (cfg.task == 'seg')
+    assert ('loss_pose' in losses) == (cfg.task == 'pose')
     assert all(torch.isfinite(value).all() for value in losses.values())
     after = model.backbone.state_dict()
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
@@ -60,9 +67,15 @@ def test_config_trains_and_predicts(path, options):
         samples = model.val_step(batch)
     assert len(samples) == 2
     for sample in samples:
+        if cfg.task == 'cls':
+            assert len(sample.pred_scores) == cfg.model.head.num_classes
+            assert sample.pred_label == sample.pred_scores.argmax() and sample.gt_label in (0, 1)
+            continue
         predicted = sample.pred_instances
         assert len(predicted.bboxes) == len(predicted.scores) == len(predicted.labels)
         assert ('masks' in predicted) == (cfg.task == 'seg')
+        if cfg.task == 'pose':
+            assert predicted.keypoints.shape == (len(predicted.bboxes), cfg.model.head.get('keypoint_shape', (17,))[0], 2)
         assert len(sample.gt_instances.bboxes) == 2
 
 

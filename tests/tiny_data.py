@@ -13,6 +13,8 @@ CATEGORIES = ((1, 'person'), (18, 'dog'))  # id in COCO's files, name
 def write_tiny_data(root: Path, count: int = 2) -> Path:
     """Write the folders of COCO8, COCO128 and COCO 2017, and a ``data.yaml``, into ``root``; returns ``root``.
 
+    ``weather``, ``imagenet`` and ``custom`` in it are image folders.
+
     Every picture shows a bright and a dark rectangle; labels are outlines of four corners.
     """
     rng = np.random.default_rng(0)
@@ -39,6 +41,7 @@ def write_tiny_data(root: Path, count: int = 2) -> Path:
             for folder in (root / 'images' / split, *([root / split] if split in annotations else [])):
                 cv2.imwrite(str(folder / f'{name}.jpg'), image)
     _write_coco(root, annotations, count)
+    _write_image_folders(root)
     return root
 
 
@@ -53,3 +56,16 @@ def _write_coco(root: Path, annotations: dict[str, list[dict]], count: int) -> N
     for split, entries in annotations.items():
         content = dict(images=images, annotations=entries, categories=categories)
         (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps(content))
+
+
+def _write_image_folders(root: Path) -> None:
+    image = root / 'images' / 'train' / f'{0:012d}.jpg'
+    weather = ('cloudy', 'rain', 'shine', 'sunrise')
+    synsets = [f'n{number:08d}' for number in range(1000)]
+    for name, splits, classes in (('weather', ('train', 'test'), weather), ('imagenet', ('train', 'val'), synsets),
+                                  ('custom', ('train', 'val'), ('cat', 'dog'))):
+        for split in splits:
+            for label in classes:
+                folder = root / name / split / label
+                folder.mkdir(parents=True)
+                (folder / '0.jpg').symlink_to(image)

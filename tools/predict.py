@@ -1,4 +1,4 @@
-"""Detect objects in images with a trained model.
+"""Detect objects in images, or classify images, with a trained model.
 
     python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
     python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth 'photos/*.jpg' --score-thr 0.5
@@ -9,7 +9,8 @@ import sys
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Detect objects in images; writes pictures and a json file.')
+    parser = argparse.ArgumentParser(
+        description='Detect objects in images, or classify images; writes pictures and a json file.')
     parser.add_argument('config', help="config file, or '-' for the config that the checkpoint holds")
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('source', nargs='+', help='images, folders, or patterns in quotes')

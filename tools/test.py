@@ -1,4 +1,4 @@
-"""Evaluate a trained model: average precision of boxes and masks, over all and class by class.
+"""Evaluate a trained model: average precision of boxes and masks or accuracy, over all and class by class.
 
     python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
     python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
@@ -15,7 +15,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test',
                         help="data to test on: the config's test data (or validation data, if it has no other), or the "
                              'training data without augmentation (default: test)')
-    parser.add_argument('--out', metavar='JSON', help="write the predictions as COCO's results file")
+    parser.add_argument('--out', metavar='JSON',
+                        help="write the predictions as json: COCO's results file, or an entry an image from a classifier")
     parser.add_argument('--show-dir', metavar='FOLDER',
                         help='write a picture of each image, ground truth beside predictions')
     parser.add_argument('--score-thr', type=float, default=.25,

@@ -56,7 +56,7 @@ def _takes_num_classes(head: dict) -> bool:
 
 def _unknown_classes(loader: dict, where: Origin) -> ConfigError:
     for dataset in datasets_in(loader):
-        for key in ('data_yaml', 'ann_file'):
+        for key in ('data_yaml', 'ann_file', 'class_folder', 'folder'):
             if isinstance(dataset.get(key), str):
                 root = dataset.get('data_root') or ''
                 return ConfigError(f'{where}: there is no {key} {dataset[key]!r}' + (f' in {root!r}' if root else '')
@@ -79,7 +79,7 @@ def _classes_of(loader: Any) -> list[tuple[str, ...]]:
 
 
 def _from_files(dataset: dict) -> tuple[str, ...] | None:
-    """Class names of a data yaml or a COCO json; None where there is no such file (the data set itself says so)."""
+    """Class names of a data yaml, a COCO json or an image folder; None where there is none (the data set says so)."""
     root = Path(dataset.get('data_root') or '')
     if isinstance(dataset.get('data_yaml'), str):
         from detkit.datasets.data_yaml import read_data_yaml
@@ -92,4 +92,9 @@ def _from_files(dataset: dict) -> tuple[str, ...] | None:
 
         categories = load_json(str(root / dataset['ann_file']))['categories']
         return tuple(dict.fromkeys(category['name'] for category in categories))
+    folder = dataset.get('class_folder') or dataset.get('folder')
+    if isinstance(folder, str) and (root / folder).is_dir():
+        from detkit.datasets.image_folder import class_folders
+
+        return tuple(dataset.get('folders') or class_folders(root / folder)) or None
     return None

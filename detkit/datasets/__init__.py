@@ -4,6 +4,8 @@ from detkit.datasets import transforms
 from detkit.datasets.base import DetDataset
 from detkit.datasets.coco import CocoDataset
 from detkit.datasets.collate import collate
+from detkit.datasets.dota import DotaDataset
+from detkit.datasets.image_folder import ImageFolderDataset
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.samplers import EpochSampler
@@ -11,6 +13,6 @@ from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
 from detkit.datasets.yolo_txt import YoloTxtDataset
 
 __all__ = [
-    'CocoDataset', 'ConcatDataset', 'DetDataset', 'EpochSampler', 'RepeatDataset', 'SampleKey', 'YoloTxtDataset',
-    'build_dataloader', 'collate', 'transforms',
+    'CocoDataset', 'ConcatDataset', 'DetDataset', 'DotaDataset', 'EpochSampler', 'ImageFolderDataset', 'RepeatDataset',
+    'SampleKey', 'YoloTxtDataset', 'build_dataloader', 'collate', 'transforms',
 ]

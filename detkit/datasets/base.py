@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from detkit.datasets.sample_key import SampleKey, as_sample_key
@@ -17,6 +18,7 @@ from detkit.datasets.skips import check_skips
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
+from detkit.structures.keypoints import fill_metainfo
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.rng import keyed_rng
 
@@ -32,9 +34,12 @@ class DetDataset(Dataset):
         data_root: the folder that relative paths start from.
         pipeline: transforms as config dicts or built objects, run in this order over a ``dict`` that starts with
             ``record``, ``epoch``, ``rng``, ``test_mode``, ``partners`` (number -> so many other samples, drawn with
-            ``rng``, in the state this one is in), ``images`` (path -> what is decoded already) and, in rectangular
-            batches, ``batch_shape`` (length of the long side -> (h, w) of the batch).
-        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes.
+            ``rng``, in the state this one is in), ``images`` (path -> what is decoded already), ``flip_pairs`` (of
+            ``metainfo``, or None) and, in rectangular batches, ``batch_shape`` (length of the long side -> (h, w) of
+            the batch).
+        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes. Of keypoints
+            ``keypoint_names``, ``flip_pairs`` (left and right), ``skeleton`` (limbs), both pairs of numbers from 0, and
+            ``sigmas``.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
             objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
         cache: 'none', or 'ram' to decode every image once, at construction, and keep it.
@@ -80,8 +85,8 @@ class DetDataset(Dataset):
         size_divisor: int = 32,
         sample: str | None = None,
     ) -> None:
-        _check_choice('cache', cache, ('none', 'ram'))
-        _check_choice('partners', partners, ('group', 'dataset'))
+        check_choice('cache', cache, ('none', 'ram'))
+        check_choice('partners', partners, ('group', 'dataset'))
         if not 0 < fraction <= 1:
             raise ConfigError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
         if pool_size is not None and pool_size < 1:
@@ -117,6 +122,21 @@ class DetDataset(Dataset):
         gave none.
         """
         raise NotImplementedError
+
+    def describe_keypoints(self, num_keypoints: int, source: str) -> None:
+        """For ``load_records`` of a set with keypoints: fills in and checks what ``metainfo`` says of them.
+
+        Raises:
+            ConfigError: it does not fit K keypoints; ``source`` says where they come from.
+        """
+        self.metainfo.update(fill_metainfo(self.metainfo, num_keypoints, f'{type(self).__name__} at {source!r}'))
+        if self.metainfo['flip_pairs'] is None and not self.test_mode:
+            print_log(
+                f'It is not known which of the {num_keypoints} keypoints of {source} are left and right of each other: '
+                'images with keypoints are not mirrored. Set metainfo=dict(flip_pairs=...), or flip_idx in the data '
+                'yaml.',
+                'current',
+            )
 
     def __len__(self) -> int:
         return len(self.records)
@@ -155,6 +175,7 @@ class DetDataset(Dataset):
 
     def _samples(self, keys: list[SampleKey], group_keys: list[SampleKey]) -> list[dict]:
         shared: dict[str, Any] = {'images': {} if self._cache is None else self._cache, 'test_mode': self.test_mode}
+        shared['flip_pairs'] = self.metainfo.get('flip_pairs')
         if self.order is not None:
             shared['batch_shape'] = partial(self.batch_shape, [key.index for key in keys])
         groups: dict[int, list[SampleKey]] = {}
@@ -269,7 +290,7 @@ class DetDataset(Dataset):
         check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ConfigError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}.{nearest(value, choices)}')
 

@@ -83,6 +83,7 @@ def read_annotations(
     labels_by_category: dict[int, int | None],
     ann_file: str,
     unused_images: set[int | str],
+    num_keypoints: int | None = None,
 ) -> tuple[FlatAnnotations, list[Skip], list[Skip]]:
     """The objects of a file, sorted by image; those that break a rule are dropped alone.
 
@@ -92,6 +93,7 @@ def read_annotations(
         labels_by_category: the label of each of the file's category ids, None for classes that were not chosen.
         ann_file: the file's name, for the reports.
         unused_images: ids of images that were dropped and reported themselves: their objects go without a word.
+        num_keypoints: K, to read that many keypoints of every object; None to read none.
 
     Returns:
         The objects, what was skipped, and the duplicates that were left out.
@@ -107,7 +109,7 @@ def read_annotations(
             return
         if report:
             bad = [entry for entry, ok in zip(entries, good, strict=True) if not ok]
-            skipped.extend((ann_file, _name(entry), reason.format(**_Known(entry))) for entry in bad)
+            skipped.extend((ann_file, _name(entry), reason.format_map(_Known(entry))) for entry in bad)
         entries = [entry for entry, ok in zip(entries, good, strict=True) if ok]
 
     keep(lambda entry: entry.get('image_id') not in unused_images, '', report=False)
@@ -125,6 +127,12 @@ def read_annotations(
         'a segmentation that is neither rings of three points or more nor an RLE of the size of the image',
     )
     keep(lambda entry: entry.get('area') is None or _is_number(entry['area']), 'area {area} is no number')
+    if num_keypoints is not None:
+        keep(
+            lambda entry: _keypoint_values(entry) in (0, 3 * num_keypoints),
+            f'{{keypoint_values}} keypoint values, where {num_keypoints} keypoints have {3 * num_keypoints}',
+        )
+        keep(lambda entry: all(map(_is_number, entry.get('keypoints') or ())), 'keypoints that are no numbers')
     entries = _drop_repeats(entries, ann_file, duplicates)
 
     images = np.array([numbers[entry['image_id']] for entry in entries], np.int64)
@@ -148,15 +156,16 @@ def read_annotations(
             for number, entry in enumerate(entries)
             if isinstance(entry.get('segmentation'), dict)
         },
+        keypoints=None if num_keypoints is None else _keypoints(entries, num_keypoints),
     )
     return flat, skipped, duplicates
 
 
 class _Known(dict):
-    """A mapping for ``str.format`` in which an absent key reads as None."""
+    """An entry for ``str.format`` in which an absent key reads as None; ``keypoint_values`` counts those."""
 
-    def __missing__(self, key: str) -> None:
-        return None
+    def __missing__(self, key: str) -> int | None:
+        return _keypoint_values(self) if key == 'keypoint_values' else None
 
 
 def _name(entry: dict) -> str:
@@ -185,6 +194,19 @@ def _is_segmentation(segmentation: Any, shape: tuple[int, int]) -> bool:
         return all(len(ring) >= 6 and len(ring) % 2 == 0 and _is_number(sum(ring)) for ring in segmentation or ())
     except (KeyError, TypeError):
         return False
+
+
+def _keypoint_values(entry: dict) -> int:
+    values = entry.get('keypoints') or ()
+    return len(values) if isinstance(values, list | tuple) else 1
+
+
+def _keypoints(entries: Sequence[dict], num_keypoints: int) -> np.ndarray:
+    """``(N, K, 3)``; an object without keypoints, such as a crowd, has none that is labelled."""
+    none = [0] * (3 * num_keypoints)
+    values = chain.from_iterable(entry.get('keypoints') or none for entry in entries)
+    keypoints = np.fromiter(values, np.float64, len(entries) * len(none)).reshape(-1, num_keypoints, 3)
+    return keypoints * (keypoints[..., 2:] > 0)
 
 
 def _has_rings(entry: dict) -> bool:

@@ -28,7 +28,8 @@ def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1
 
     Returns:
         ``inputs`` uint8 ``(B, 3, H, W)`` in channels-last memory order; ``gt``, a ``GtBatch``; ``data_samples``, one
-        ``DetDataSample`` an image with its meta information and, where the sample has ``gt_raw``, ``gt_instances``;
+        ``DetDataSample`` an image with its meta information and, where the sample has ``gt_raw``, ``gt_instances``
+        (and ``gt_label`` where the whole image has a class);
         ``skipped``, the images that could not be read.
     """
     inputs, img_shapes = _stack_images([sample['inputs'] for sample in samples], pad_value, size_divisor)
@@ -36,6 +37,8 @@ def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1
     gt = make_gt_batch(annotations, img_shapes)
     if any('masks' in sample for sample in samples):
         gt.masks = _stack_masks([sample['masks'] for sample in samples], gt.max_instances)
+    if all('class_label' in sample for sample in samples):
+        gt.class_labels = torch.tensor([sample['class_label'] for sample in samples], dtype=torch.int64)
     return {
         'inputs': inputs,
         'gt': gt,
@@ -110,7 +113,13 @@ def _data_sample(sample: dict) -> DetDataSample:
         instances = InstanceData(labels=raw.labels, bboxes=raw.bboxes, ignored=raw.ignored, areas=raw.areas)
         if raw.polygons is not None or raw.rles is not None:
             instances.masks = _coco_segmentations(raw)
+        if raw.keypoints is not None:
+            instances.keypoints = raw.keypoints
+        if raw.rbboxes is not None:
+            instances.rbboxes = raw.rbboxes
         data_sample.gt_instances = instances
+        if 'class_label' in sample:
+            data_sample.gt_label = sample['class_label']
     return data_sample
 
 

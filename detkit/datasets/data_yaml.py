@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from detkit.utils.errors import DataError, nearest
+from detkit.structures.keypoints import check_shape
+from detkit.utils.errors import ConfigError, DataError, nearest
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,17 @@ class DataYaml:
         root: the folder that its paths are relative to.
         splits: the folders and image lists of each part ('train', 'val', ...), as absolute or ``root`` based paths.
         classes: the class names, or None where it gives none.
+        keypoint_shape: (K, D), number of keypoints and values of each (``kpt_shape``), or None.
+        flip_pairs: keypoints that change places in a mirrored image (from ``flip_idx``), or None.
+        keypoint_names: (``kpt_names``), or None.
     """
 
     root: Path
     splits: dict[str, list[Path]]
     classes: tuple[str, ...] | None
+    keypoint_shape: tuple[int, int] | None = None
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
+    keypoint_names: tuple[str, ...] | None = None
 
 
 def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
@@ -35,7 +42,7 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
         data_root: takes the place of the file's ``path``.
 
     Raises:
-        DataError: the file is missing, is no YAML mapping, or its class names are incomplete.
+        DataError: the file is missing, is no YAML mapping, or its class names or keypoints make no sense.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,7 +59,7 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
         for key, value in content.items()
         if key in ('train', 'val', 'test') and value
     }
-    return DataYaml(root, splits, _read_names(path, content))
+    return DataYaml(root, splits, _read_names(path, content), *_read_keypoints(path, content))
 
 
 def split_paths(data: DataYaml, split: str, path: str | Path) -> list[Path]:
@@ -101,3 +108,33 @@ def _read_names(path: Path, content: dict) -> tuple[str, ...] | None:
     if count is not None and count != len(names):
         raise DataError(f'{str(path)!r} says nc: {count}, but names {len(names)} classes')
     return tuple(map(str, names))
+
+
+def _read_keypoints(
+    path: Path, content: dict
+) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...] | None, tuple[str, ...] | None]:
+    """Shape, pairs and names of the keypoints."""
+    if content.get('kpt_shape') is None:
+        return None, None, None
+    try:
+        shape = check_shape(content['kpt_shape'], f'kpt_shape in {str(path)!r}')
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+    flip, pairs = content.get('flip_idx'), None
+    if flip is not None:
+        numbers = list(range(shape[0]))
+        if (
+            not isinstance(flip, list)
+            or sorted(map(str, flip)) != sorted(map(str, numbers))
+            or any(flip[flip[i]] != i for i in numbers)
+        ):
+            raise DataError(
+                f'flip_idx in {str(path)!r} is {flip}, but must say for each of the {shape[0]} keypoints which one it '
+                'becomes in a mirrored image, such that a second mirroring restores it'
+            )
+        pairs = tuple((i, flip[i]) for i in numbers if i < flip[i])
+    names = content.get('kpt_names')
+    names = next(iter(names.values()), None) if isinstance(names, dict) else names  # one list a class, all alike
+    if names is not None and (not isinstance(names, list) or len(names) != shape[0]):
+        raise DataError(f'kpt_names in {str(path)!r} should list {shape[0]} names, as kpt_shape says, found {names}')
+    return shape, pairs, None if names is None else tuple(map(str, names))

@@ -23,6 +23,8 @@ class FlatAnnotations:
         ignored: ``(N,)`` bool.
         areas: ``(N,)`` square pixels; NaN where the files state none: the outline's is taken then, else the box's.
         rles: for objects that are given as a bitmap, their COCO RLE by object.
+        keypoints: ``(N, K, 3)`` x, y in pixels and visibility, or None.
+        rbboxes: ``(N, 5)`` rotated boxes in pixels, or None.
     """
 
     images: np.ndarray
@@ -34,11 +36,14 @@ class FlatAnnotations:
     ignored: np.ndarray
     areas: np.ndarray
     rles: dict[int, dict]
+    keypoints: np.ndarray | None = None
+    rbboxes: np.ndarray | None = None
 
     def split(self, num_images: int) -> list[Annotations]:
         """One ``Annotations`` for each image. Outlines and RLEs are None everywhere if the data set has none."""
         bboxes, points = self.bboxes.astype(np.float32), self.points.astype(np.float32)
         areas = self._fill_areas().astype(np.float32)
+        keypoints = None if self.keypoints is None else self.keypoints.astype(np.float32)
         ring_images = self.images[self.ring_owners]
         numbers = np.arange(num_images + 1)
         objects = np.searchsorted(self.images, numbers)
@@ -56,7 +61,16 @@ class FlatAnnotations:
             if has_rles:
                 rles = [self.rles.get(j) for j in range(own.start, own.stop)]
             annotations.append(
-                Annotations(self.labels[own], bboxes[own], self.ignored[own], areas[own], polygons, rles)
+                Annotations(
+                    self.labels[own],
+                    bboxes[own],
+                    self.ignored[own],
+                    areas[own],
+                    polygons,
+                    rles,
+                    None if keypoints is None else keypoints[own],
+                    None if self.rbboxes is None else self.rbboxes[own],
+                )
             )
         return annotations
 

@@ -27,17 +27,24 @@ def list_images(folder: str | os.PathLike) -> list[str]:
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise DataError(f'the image folder {folder!r} does not exist')
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        found += [
-            os.path.join(parent, name)
-            for name in names
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
-        ]
+    found = images_below(folder)
     if not found:
         raise DataError(f'the image folder {folder!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+    return found
+
+
+def images_below(folder: str | os.PathLike) -> list[str]:
+    """As ``list_images``, but there may be none."""
+    found = []
+    for parent, folders, names in os.walk(os.fspath(folder), followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += [os.path.join(parent, name) for name in names if is_image_name(name)]
     return sorted(found)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name counts as an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
 
 
 def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -76,14 +76,24 @@ def render_coco8_seg(root: str | Path, num_train: int = 4, num_val: int = 4, see
     Raises:
         OSError: a file can't be written.
     """
+    for split, first, count in (('train', 1, num_train), ('val', 1 + num_train, num_val)):
+        scenes = render_scenes(split, count, seed)
+        write_split(root, split, first, ((scene.image, label_lines(scene)) for scene in scenes))
+
+
+def write_split(root: str | Path, split: str, first: int, scenes: Iterable[tuple[np.ndarray, list[str]]]) -> None:
+    """Write (H, W, 3) uint8 RGB pictures and their label lines as a split in YOLO's layout, numbered from ``first``."""
     root = Path(root)
-    for split, count in (('train', num_train), ('val', num_val)):
-        for kind in ('images', 'labels'):
-            (root / kind / split).mkdir(parents=True, exist_ok=True)
-        for i, scene in enumerate(render_scenes(split, count, seed)):
-            stem = f'{1 + i + (num_train if split == "val" else 0):012d}'
-            done, data = cv2.imencode('.jpg', scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            if not done:
-                raise OSError(f'OpenCV could not encode the drawn picture {stem}.jpg')
-            (root / 'images' / split / f'{stem}.jpg').write_bytes(data.tobytes())
-            (root / 'labels' / split / f'{stem}.txt').write_text('\n'.join(label_lines(scene)) + '\n', encoding='utf-8')
+    for kind in ('images', 'labels'):
+        (root / kind / split).mkdir(parents=True, exist_ok=True)
+    for i, (image, lines) in enumerate(scenes, first):
+        write_jpeg(root / 'images' / split / f'{i:012d}.jpg', image)
+        (root / 'labels' / split / f'{i:012d}.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def write_jpeg(path: Path, image: np.ndarray, quality: int = _JPEG_QUALITY) -> None:
+    """Write an (H, W, 3) uint8 RGB picture."""
+    done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OSError(f'OpenCV could not encode the drawn picture {path.name}')
+    path.write_bytes(data.tobytes())

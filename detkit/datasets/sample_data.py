@@ -13,6 +13,9 @@ from mmengine.dist import is_main_process
 
 from detkit.datasets.download import DownloadError, download, unpack
 from detkit.datasets.render_samples import render_coco8_seg
+from detkit.datasets.render_samples_obb import render_dota8
+from detkit.datasets.render_samples_pose import render_coco8_pose
+from detkit.datasets.render_samples_weather import render_weather
 from detkit.utils.errors import DataError, nearest
 
 # Environment variable with an address to use instead of the public one; empty: do not use the network.
@@ -24,11 +27,13 @@ class Sample:
     """A sample data set.
 
     Attributes:
-        url: the archive's public address.
+        url: the archive's public address; empty where there is none, and the set is always drawn.
         max_bytes: neither the archive nor what it unpacks to is larger.
         counts: how many images each folder holds; a label folder beside it holds as many files at most.
         render: draws a set of the same layout into a folder.
         sha256: the archive's checksum, where it was published.
+        columns: how many numbers a label line holds, where all hold the same.
+        drawn: how many images are drawn, where those are not as many as in the archive.
     """
 
     url: str
@@ -36,14 +41,40 @@ class Sample:
     counts: dict[str, int]
     render: Callable[[Path], None]
     sha256: str | None = None
+    columns: int | None = None
+    drawn: str = ''
 
 
+_RELEASE = 'https://github.com/ultralytics/assets/releases/download/v0.0.0'
 SAMPLES: dict[str, Sample] = {
     'coco8-seg': Sample(
-        url='https://github.com/ultralytics/assets/releases/download/v0.0.0/coco8-seg.zip',
+        url=f'{_RELEASE}/coco8-seg.zip',
         max_bytes=20_000_000,
         counts={'images/train': 4, 'images/val': 4},
         render=render_coco8_seg,
+    ),
+    'coco8-pose': Sample(
+        url=f'{_RELEASE}/coco8-pose.zip',
+        max_bytes=20_000_000,
+        counts={'images/train': 4, 'images/val': 4},
+        render=render_coco8_pose,
+        columns=56,
+        drawn='48 images to train and 8 to validate on',
+    ),
+    'dota8': Sample(
+        url=f'{_RELEASE}/dota8.zip',
+        max_bytes=20_000_000,
+        counts={'images/train': 4, 'images/val': 4},
+        render=render_dota8,
+        columns=9,
+        drawn='32 images to train and 8 to validate on',
+    ),
+    'weather': Sample(
+        url='',
+        max_bytes=0,
+        counts={},
+        render=render_weather,
+        drawn='4 classes, each with 64 images to train and 24 to test on',
     ),
 }
 
@@ -58,7 +89,8 @@ def prepare(name: str, root: str | Path, url: str | None = None) -> str:
     same set at the same time wait for the first one.
 
     Args:
-        url: the archive's address; default: the environment's ``DETKIT_SAMPLE_URL``, else the public one.
+        url: the archive's address; default: the environment's ``DETKIT_SAMPLE_URL``, else the public one. Sets
+            without a public one are always drawn.
             Empty: do not use the network.
 
     Returns:
@@ -70,7 +102,8 @@ def prepare(name: str, root: str | Path, url: str | None = None) -> str:
     if name not in SAMPLES:
         raise DataError(f'there is no sample data set {name!r}, only {", ".join(SAMPLES)}.{nearest(name, SAMPLES)}')
     sample, root = SAMPLES[name], Path(root)
-    url = os.environ.get(URL_VARIABLE, sample.url) if url is None else url
+    if url is None:  # the environment's is meant for a set that can be downloaded
+        url = os.environ.get(URL_VARIABLE, sample.url) if sample.url else ''
     if _is_filled(root):
         return _announce(name, root, 'present')
     try:
@@ -104,7 +137,8 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
         shutil.rmtree(leftover)
     # Two folders, because a thread that was given up may still wake up and write.
     fetched, drawn = (root.with_name(f'.{root.name}.part-{how}-{os.getpid()}') for how in ('fetched', 'drawn'))
-    why = ' (no download wanted)'
+    amount = f', {sample.drawn}' if sample.drawn else ''
+    why = f'{amount} (no download wanted)' if sample.url else amount
     try:
         if url:
             try:
@@ -112,7 +146,7 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
                 fetched.replace(root)
                 return 'downloaded', ''
             except DownloadError as error:
-                why = f' (no download from {url}: {error})'
+                why = f'{amount} (no download from {url}: {error})'
         sample.render(drawn)
         drawn.replace(root)
         return 'rendered', why
@@ -133,6 +167,16 @@ def _fetch(sample: Sample, url: str, part: Path) -> None:
         found = len(list((part / folder).glob('*.jpg')))
         if found != count or not any(labels.glob('*.txt')):
             raise DownloadError(f'the archive holds {found} images in {folder}, where {count} with labels are expected')
+        for path in labels.glob('*.txt') if sample.columns else ():
+            _check_columns(path, sample.columns)
+
+
+def _check_columns(path: Path, columns: int) -> None:
+    """Refuses an archive made for another task."""
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        if line.strip() and len(line.split()) != columns:
+            found = len(line.split())
+            raise DownloadError(f'a label line of {path.name} holds {found} numbers, where {columns} are expected')
 
 
 @contextmanager

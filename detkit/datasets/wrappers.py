@@ -25,13 +25,14 @@ class RepeatDataset:
     Args:
         dataset: a data set or its config.
         times: how often.
+        at_least: more often than that, where an epoch would have fewer samples than this.
     """
 
-    def __init__(self, dataset: Any, times: int) -> None:
+    def __init__(self, dataset: Any, times: int = 1, at_least: int = 0) -> None:
         if times < 1:
             raise ValueError(f'times must be at least 1, not {times}')
         self.dataset = _build(dataset)
-        self.times = times
+        self.times = max(times, -(-at_least // len(self.dataset)))
 
     @property
     def metainfo(self) -> dict:

@@ -7,13 +7,13 @@ taken apart in one go, and every rule is applied to all lines at once: no Python
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 # How far beyond [0, 1] a coordinate may lie and be clipped; what is farther out is no rounding error.
-_TOLERANCE = 0.01
+TOLERANCE = 0.01
 # Bytes of text taken apart at a time, which bounds the memory that a large data set needs.
 _CHUNK_BYTES = 8 << 20
 
@@ -30,6 +30,7 @@ class LabelTable:
         points: ``(P, 2)`` float64, all outlines' points in a row, divided by the image's size, inside [0, 1].
         skipped: (file, line number from 1, reason) of every line that was dropped.
         duplicates: the same for lines that repeat an earlier one of their file.
+        keypoints: ``(N, K, 3)`` float64 x, y divided by the image's size, visibility; None where lines have none.
     """
 
     files: np.ndarray
@@ -39,52 +40,60 @@ class LabelTable:
     points: np.ndarray
     skipped: list[tuple[int, int, str]]
     duplicates: list[tuple[int, int, str]]
+    keypoints: np.ndarray | None = None
 
 
-def parse_labels(texts: Sequence[bytes], num_classes: int | None) -> LabelTable:
+def parse_labels(
+    texts: Sequence[bytes],
+    num_classes: int | None,
+    parse: Callable[[Lines, int | None], LabelTable] | None = None,
+) -> LabelTable:
     """Takes the contents of label files apart.
 
     Args:
         texts: what each file holds.
         num_classes: class ids must be below it; None for no limit.
+        parse: reads lines of another kind than ``parse_outlines`` does.
     """
+    parse = parse or parse_outlines
     tables, start = [], 0
     ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
     while start < len(texts):
         done = ends[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, done + _CHUNK_BYTES, 'right')))
-        tables.append(_parse_chunk(texts[start:stop], start, num_classes))
+        tables.append((start, parse(Lines(texts[start:stop]), num_classes)))
         start = stop
     if not tables:
-        tables = [_parse_chunk([b''], 0, num_classes)]
+        tables = [(0, parse(Lines([b'']), num_classes))]
     columns = {
-        name: np.concatenate([getattr(table, name) for table in tables])
-        for name in ('files', 'labels', 'bboxes', 'ring_sizes', 'points')
+        name: np.concatenate([getattr(table, name) for _, table in tables])
+        for name in ('labels', 'bboxes', 'ring_sizes', 'points', 'keypoints')
+        if getattr(tables[0][1], name) is not None
     }
+
+    def numbered(skips: str) -> list[tuple[int, int, str]]:
+        return [(first + file, *rest) for first, table in tables for file, *rest in getattr(table, skips)]
+
     return LabelTable(
+        files=np.concatenate([first + table.files for first, table in tables]),
         **columns,
-        skipped=[skip for table in tables for skip in table.skipped],
-        duplicates=[skip for table in tables for skip in table.duplicates],
+        skipped=numbered('skipped'),
+        duplicates=numbered('duplicates'),
     )
 
 
-def _parse_chunk(texts: Sequence[bytes], first_file: int, num_classes: int | None) -> LabelTable:
-    lines = _Lines(texts)
-    lines.drop(~np.logical_and.reduceat(np.isfinite(lines.values), lines.starts), 'a value that is no number')
+def parse_outlines(lines: Lines, num_classes: int | None) -> LabelTable:
+    """Reads boxes and outlines."""
+    lines.drop_non_numbers()
     polygon = (lines.counts >= 7) & (lines.counts % 2 == 1)
     lines.drop(
         ~(polygon | (lines.counts == 5)),
         '{count} values, where a box has 5 and an outline an odd number from 7 on',
     )
-    ids = lines.values[lines.starts]
-    limit = np.inf if num_classes is None else num_classes
-    lines.drop(
-        (ids != np.floor(ids)) | (ids < 0) | (ids >= limit),
-        'class id {id:g}, where a whole number from 0 ' + (f'to {limit - 1} ' if num_classes else '') + 'is expected',
-    )
+    lines.drop_bad_ids(num_classes)
     points, starts = lines.points()
-    outside = _any_by_line((points < -_TOLERANCE) | (points > 1 + _TOLERANCE), starts)
-    lines.drop(outside, f'a coordinate outside [0, 1] by more than {_TOLERANCE:g}')
+    outside = any_by_line((points < -TOLERANCE) | (points > 1 + TOLERANCE), starts)
+    lines.drop(outside, f'a coordinate outside [0, 1] by more than {TOLERANCE:g}')
 
     points, starts = lines.points()
     points = points.clip(0, 1)
@@ -93,25 +102,28 @@ def _parse_chunk(texts: Sequence[bytes], first_file: int, num_classes: int | Non
     centres, half = points[starts[~polygon]], points[starts[~polygon] + 1] / 2
     bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1).clip(0, 1)
     empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
-    repeats = _find_repeats(lines, bboxes) & ~empty
+    repeats = find_repeats(lines, bboxes) & ~empty
     duplicates = lines.describe(repeats, 'the same as an earlier line')
     lines.drop(empty, 'a box of no width or no height', record_only=True)
 
     keep = ~(empty | repeats)
     is_outline_point = np.repeat(polygon & keep, np.diff(starts, append=len(points)))
     return LabelTable(
-        files=lines.files[keep] + first_file,
+        files=lines.files[keep],
         labels=lines.values[lines.starts][keep].astype(np.int64),
         bboxes=bboxes[keep],
         ring_sizes=np.where(polygon, (lines.counts - 1) // 2, 0)[keep],
         points=points[is_outline_point],
-        skipped=[(file + first_file, line, reason) for file, line, reason in sorted(lines.skipped)],
-        duplicates=[(file + first_file, line, reason) for file, line, reason in duplicates],
+        skipped=sorted(lines.skipped),
+        duplicates=duplicates,
     )
 
 
-class _Lines:
+class Lines:
     """The lines of some files that are not blank.
+
+    Args:
+        texts: what each file holds.
 
     Attributes:
         values: ``(T,)`` float64, all their numbers in a row (NaN for what is no number).
@@ -170,6 +182,17 @@ class _Lines:
         self.values = self.values[np.repeat(~mask, self.counts)]
         self.counts, self.files, self.numbers = self.counts[~mask], self.files[~mask], self.numbers[~mask]
 
+    def drop_non_numbers(self) -> None:
+        self.drop(~np.logical_and.reduceat(np.isfinite(self.values), self.starts), 'a value that is no number')
+
+    def drop_bad_ids(self, num_classes: int | None) -> None:
+        """Drops lines whose class id is no whole number from 0 to ``num_classes`` - 1 (without limit where None)."""
+        ids = self.values[self.starts]
+        limit = np.inf if num_classes is None else num_classes
+        expected = f'a whole number from 0 to {num_classes - 1}' if num_classes else 'a whole number from 0'
+        bad = (ids != np.floor(ids)) | (ids < 0) | (ids >= limit)
+        self.drop(bad, f'class id {{id:g}}, where {expected} is expected')
+
 
 def _clean(text: bytes) -> bytes:
     text = text.removeprefix(b'\xef\xbb\xbf')
@@ -187,11 +210,11 @@ def _reduce(ufunc: np.ufunc, points: np.ndarray, starts: np.ndarray) -> np.ndarr
     return ufunc.reduceat(points, starts, axis=0) if len(starts) else np.zeros((0, 2))
 
 
-def _any_by_line(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def any_by_line(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.logical_or.reduceat(mask.any(1), starts) if len(starts) else np.zeros(0, bool)
 
 
-def _find_repeats(lines: _Lines, bboxes: np.ndarray) -> np.ndarray:
+def find_repeats(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
     """``(L,)`` bool: lines whose numbers are the same as those of an earlier line of their file."""
     repeats = np.zeros(len(bboxes), bool)
     starts = lines.starts

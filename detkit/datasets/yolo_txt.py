@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from detkit.datasets.base import DetDataset
-from detkit.datasets.data_yaml import read_data_yaml, split_paths
+from detkit.datasets.base import DetDataset, check_choice
+from detkit.datasets.data_yaml import DataYaml, read_data_yaml, split_paths
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list
 from detkit.datasets.skips import check_skips, note_duplicates
-from detkit.datasets.yolo_labels import LabelTable, parse_labels
+from detkit.datasets.yolo_labels import LabelTable, Lines, parse_labels
+from detkit.datasets.yolo_obb_labels import parse_corners
+from detkit.datasets.yolo_pose_labels import parse_keypoints
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
+from detkit.structures.keypoints import check_shape
+from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
+
+_LABELS = ('outline', 'pose', 'obb')
+
+# The part of its box that a person covers, on average, in COCO. The similarity of keypoints, which COCO defines by an
+# object's own area, is measured with it where only boxes are known.
+_AREA_SHARE = 0.53
 
 
 @DATASETS.register_module()
 class YoloTxtDataset(DetDataset):
-    """Images with one label file each: ``class cx cy w h`` or ``class x1 y1 x2 y2 ...`` a line, divided by the size.
+    """Images with one label file each: a line for each object, with coordinates divided by the image's size.
 
     The labels of ``.../images/train/a.jpg`` are in ``.../labels/train/a.txt`` (the last folder called ``images`` of the
     path counts), or beside the image where there is no such folder. An image without a label file shows no object. A
@@ -33,12 +45,27 @@ class YoloTxtDataset(DetDataset):
         data_yaml: a data yaml instead, which gives the folders and, where ``metainfo`` does not, the class names.
             ``data_root``, if set, takes the place of its ``path``, and the file itself may lie in it.
         split: which part of the data yaml: 'train', 'val' or 'test'.
+        labels: what a line holds. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
+            ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``); 'obb': ``class x1 y1 ... x4 y4``,
+            the corners of a rotated box, some of which may lie outside the image (see ``yolo_obb_labels``).
+        keypoint_shape: of 'pose', (K, D): K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``) by
+            default. What ``metainfo`` says of keypoints (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
+            comes before what the data yaml says (``kpt_names``, ``flip_idx``).
         **kwargs: see ``DetDataset``.
     """
 
     def __init__(
-        self, images: str | Sequence[str] = (), data_yaml: str | None = None, split: str = 'train', **kwargs: Any
+        self,
+        images: str | Sequence[str] = (),
+        data_yaml: str | None = None,
+        split: str = 'train',
+        labels: str = 'outline',
+        keypoint_shape: Sequence[int] | None = None,
+        **kwargs: Any,
     ) -> None:
+        check_choice('labels', labels, _LABELS)
+        self.labels = labels
+        self.keypoint_shape = None if keypoint_shape is None else check_shape(keypoint_shape, 'keypoint_shape')
         self.images = [images] if isinstance(images, str) else list(images)
         self.data_yaml = data_yaml
         self.split = split
@@ -63,7 +90,7 @@ class YoloTxtDataset(DetDataset):
         label_files = find_label_files(image_paths)
         named = [(i, file) for i, file in enumerate(label_files) if file is not None]
         texts = [_read_bytes(file) for _, file in named]
-        table = parse_labels(texts, None if self.single_class else len(classes))
+        table = parse_labels(texts, None if self.single_class else len(classes), self._parser())
         self.skipped += [(named[file][1], line, reason) for file, line, reason in table.skipped]
         self.duplicates = [(named[file][1], line, reason) for file, line, reason in table.duplicates]
         num_entries = len(paths) + len(table.labels) + len(table.skipped)
@@ -72,11 +99,27 @@ class YoloTxtDataset(DetDataset):
         note_duplicates(self.duplicates, source)
 
         flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
+        if self.labels == 'obb':
+            flat = with_rbboxes(flat)
         annotations = flat.split(len(image_paths))
         return [
             Record(path, image_id, shape, own)
             for path, image_id, shape, own in zip(image_paths, _make_ids(image_paths), shapes, annotations, strict=True)
         ]
+
+    def _parser(self) -> Callable[[Lines, int | None], LabelTable] | None:
+        """Of this data set's kind of lines."""
+        if self.labels == 'obb':
+            return parse_corners
+        if self.labels != 'pose':
+            return None
+        if self.keypoint_shape is None:
+            raise DataError(
+                "labels='pose' needs keypoint_shape=(number of keypoints, 2 or 3 values of each), or a data_yaml with "
+                'kpt_shape'
+            )
+        self.describe_keypoints(self.keypoint_shape[0], str(self.data_root or self.data_yaml))
+        return partial(parse_keypoints, keypoint_shape=self.keypoint_shape)
 
     def _find_sources(self) -> tuple[list[Path], Path]:
         """The folders and lists to read, and the folder that the paths in lists start from."""
@@ -96,7 +139,21 @@ class YoloTxtDataset(DetDataset):
                 f'{str(path)!r} names {len(data.classes)} classes ({", ".join(data.classes[:5])}, ...), but metainfo '
                 f'names {len(given)} ({", ".join(given[:5])}, ...). Give them in one of the two places, or alike.'
             )
+        self._take_keypoints(data, path)
         return split_paths(data, self.split, path), data.root
+
+    def _take_keypoints(self, data: DataYaml, path: Path) -> None:
+        if self.labels != 'pose' or data.keypoint_shape is None:
+            return
+        if self.keypoint_shape not in (None, data.keypoint_shape):
+            raise DataError(
+                f'{str(path)!r} says kpt_shape: {list(data.keypoint_shape)}, but keypoint_shape of the data set is '
+                f'{self.keypoint_shape}. Give it in one of the two places, or alike.'
+            )
+        self.keypoint_shape = data.keypoint_shape
+        for name in ('flip_pairs', 'keypoint_names'):
+            if self.metainfo.get(name) is None:
+                self.metainfo[name] = getattr(data, name)
 
     def _list_images(self, sources: Sequence[Path], root: Path) -> list[str]:
         paths: list[str] = []
@@ -171,6 +228,10 @@ def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray)
     images = image_of_file[table.files] if len(table.files) else table.files
     scale_wh = shapes[images][:, ::-1].astype(np.float64)  # (N, 2)
     has_ring = table.ring_sizes > 0
+    areas, keypoints = np.full(len(images), np.nan), None
+    if table.keypoints is not None:
+        keypoints = np.concatenate([table.keypoints[..., :2] * scale_wh[:, None], table.keypoints[..., 2:]], 2)
+        areas = (table.bboxes[:, 2:] - table.bboxes[:, :2]).prod(1) * scale_wh.prod(1) * _AREA_SHARE
     return FlatAnnotations(
         images=images,
         labels=table.labels,
@@ -179,6 +240,17 @@ def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray)
         ring_sizes=table.ring_sizes[has_ring],
         points=table.points * np.repeat(scale_wh, table.ring_sizes, axis=0),
         ignored=np.zeros(len(images), bool),
-        areas=np.full(len(images), np.nan),
+        areas=areas,
         rles={},
+        keypoints=keypoints,
+    )
+
+
+def with_rbboxes(flat: FlatAnnotations) -> FlatAnnotations:
+    """Rotated boxes in place of outlines of four points each; areas are theirs."""
+    rbboxes = corners_to_rbboxes(flat.points.reshape(-1, 4, 2))
+    none = np.zeros(0, np.int64)
+    return replace(
+        flat, ring_owners=none, ring_sizes=none, points=np.zeros((0, 2)), rbboxes=rbboxes,
+        areas=rbboxes[:, 2:4].astype(np.float64).prod(1),
     )

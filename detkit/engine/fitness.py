@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 
+# Accuracies of a classifier, which count alike.
+_ACCURACIES = ('top1', 'top5')
 # Share of average precision at IoU .5 and of the mean over .5 … .95.
 _WEIGHTS = {'mAP50': 0.1, 'mAP': 0.9}
 
 
 def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
-    """``.1 mAP50 + .9 mAP``, summed over boxes and masks, or the metric named ``key``.
+    """How good a validation was, greater is better.
+
+    For detection ``.1 mAP50 + .9 mAP``, summed over boxes, masks and what else has an average precision; for
+    classification the mean of top-1 and top-5 accuracy.
 
     Args:
         metrics: what a validation returned, such as ``{'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, …}``.
-        key: 'fitness' for the sum, or the name of a metric.
+        key: 'fitness' for that, or the name of a metric, such as 'accuracy/top1'.
 
     Returns:
         None when the metrics hold nothing to judge by. COCO's -1 (no object to find) counts as 0.
@@ -19,5 +24,8 @@ def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
     if key != 'fitness':
         return float(metrics[key]) if key in metrics else None
     parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
-             for suffix, weight in _WEIGHTS.items() if name.rsplit('_', 1)[-1] == suffix]
-    return sum(parts) if parts else None
+             for suffix, weight in _WEIGHTS.items() if name.rpartition('/')[2].rsplit('_', 1)[-1] == suffix]
+    if parts:
+        return sum(parts)
+    accuracies = [float(value) for name, value in metrics.items() if name.rsplit('/', 1)[-1] in _ACCURACIES]
+    return sum(accuracies) / len(accuracies) if accuracies else None

@@ -28,7 +28,12 @@ class LossLog:
 
     def add(self, iteration: int, losses: Mapping[str, Tensor], batch_size: int, images: list[str],
             grad_norm: Tensor | None = None) -> None:
-        """Keep a step's losses; ``grad_norm`` is only looked at to see that it is finite."""
+        """Keep a step's losses.
+
+        Args:
+            batch_size: what they are divided by; 1 for losses that are means already.
+            grad_norm: is only looked at to see that it is finite.
+        """
         names = [name for name in losses if 'loss' in name and name != 'loss']
         self.names = names or ['loss']
         values = [losses[name].detach().float() / batch_size for name in self.names]

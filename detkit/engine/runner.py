@@ -33,6 +33,7 @@ from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, c
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
+from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
@@ -291,7 +292,7 @@ class Runner(MMEngineRunner):
         metainfo = getattr(self.train_loop.dataloader.dataset, 'metainfo', None) or {}
         self.classes = tuple(metainfo.get('classes') or self.classes)
         model = unwrap(self.model)
-        model.dataset_meta = {'classes': self.classes}
+        model.dataset_meta = {'classes': self.classes, **keypoint_info(metainfo)}
         checkpoint, source = self._find_checkpoint()
         self.train_loop.freeze_parts(model)
         self._init_model_weights()
@@ -376,7 +377,8 @@ class Runner(MMEngineRunner):
             unwrap(self.model).load_state_dict(checkpoint['state_dict'])
         except RuntimeError as error:
             raise CheckpointError(f'{self._load_from} belongs to another model than the config: {error}') from error
-        unwrap(self.model).dataset_meta = {'classes': tuple(checkpoint['meta']['classes'])}
+        meta = checkpoint['meta']
+        unwrap(self.model).dataset_meta = {'classes': tuple(meta['classes']), **(meta.get('keypoints') or {})}
         self._has_loaded = True
 
     def learning_rates(self) -> list[float]:

@@ -33,7 +33,7 @@ class TrainLoop(BaseLoop):
         val_interval: epochs from one validation to the next; the last epoch is always validated.
         val_begin: first epoch to validate after, counted from 1.
         best_metric: the metric by which weights are the best so far: 'fitness' (.1 mAP50 + .9 mAP over boxes and
-            masks), or the name of any metric that is better when greater.
+            masks; the mean of top-1 and top-5 accuracy), or the name of any metric that is better when greater.
         final_eval: evaluate the best checkpoint when training has ended.
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, see ``detkit.engine.freeze``.
@@ -151,7 +151,8 @@ class TrainLoop(BaseLoop):
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
-        self.losses.add(self._iter, outputs, len(data_batch['inputs']), images,
+        is_mean = getattr(getattr(model, 'head', None), 'loss_is_mean', False)
+        self.losses.add(self._iter, outputs, 1 if is_mean else len(data_batch['inputs']), images,
                         optim_wrapper.grad_norm if watch_norm else None)
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:

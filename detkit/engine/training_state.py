@@ -12,6 +12,7 @@ from detkit import __version__
 from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION
 from detkit.engine.random_state import capture_random_state, restore_random_state
 from detkit.engine.run_folder import config_text
+from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError
 
 
@@ -34,6 +35,7 @@ def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str,
         'torch_version': str(torch.__version__), 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
         'config': config_text(cfg.to_dict()), 'config_file': str(cfg.filename or ''),
         'classes': list(runner.classes), 'task': cfg.get('task'), 'seed': runner.seed,
+        'keypoints': keypoint_info(getattr(unwrap(runner.model), 'dataset_meta', None)),
         'epoch': loop.epoch, 'iter': loop.iter, 'best_fitness': loop.best_fitness, 'best_epoch': loop.best_epoch,
         'metrics': dict(metrics or {}),
     }

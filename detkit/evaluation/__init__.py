@@ -1,5 +1,7 @@
 """Figures of merit; importing this registers the metrics."""
 
+from detkit.evaluation.accuracy_metric import AccuracyMetric
 from detkit.evaluation.coco_metric import CocoMetric
+from detkit.evaluation.dota_metric import DOTAMetric
 
-__all__ = ['CocoMetric']
+__all__ = ['AccuracyMetric', 'CocoMetric', 'DOTAMetric']

@@ -29,6 +29,8 @@ class ImageResult:
         scores: ``(P,)``.
         rles: P compressed RLEs, or None.
         mask_areas: ``(P,)``, of ``rles``.
+        gt_keypoints: ``(N, K, 3)`` x, y, visibility, or None where keypoints are not evaluated.
+        keypoints: ``(P, K, 3)`` x, y, score, or None.
     """
 
     img_id: int | str
@@ -44,6 +46,8 @@ class ImageResult:
     gt_rles: list[dict] | None = None
     rles: list[dict] | None = None
     mask_areas: np.ndarray | None = None
+    gt_keypoints: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
 
 
 def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:
@@ -73,13 +77,15 @@ def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool,
 
     Images are numbered from 1 in the order given, annotations from 1 (pycocotools takes a match with number 0 for
     none); category ids are labels. Areas are those COCO uses: the stated ones of ground truth, a prediction's box area
-    or, for ``iou_type='segm'``, its mask's.
+    or, for ``iou_type='segm'``, its mask's. With ``iou_type='keypoints'`` an object of which none is labelled says so,
+    and is ignored.
     """
     annotations = []
     for number, result in enumerate(results, 1):
         bboxes = result.bboxes if predictions else result.gt_bboxes
         labels = result.labels if predictions else result.gt_labels
         rles = result.rles if predictions else result.gt_rles
+        keypoints = result.keypoints if predictions else result.gt_keypoints
         wh = bboxes[:, 2:] - bboxes[:, :2]
         if not predictions:
             areas = result.gt_areas
@@ -96,6 +102,9 @@ def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool,
                 annotation['score'] = float(result.scores[i])
             if iou_type == 'segm':
                 annotation['segmentation'] = rles[i]
+            if iou_type == 'keypoints':
+                annotation['keypoints'] = keypoints[i].astype(np.float64).ravel().tolist()
+                annotation['num_keypoints'] = int((keypoints[i, :, 2] > 0).sum())
             annotations.append(annotation)
     images = [{'id': number, 'height': result.ori_shape[0], 'width': result.ori_shape[1]}
               for number, result in enumerate(results, 1)]
@@ -109,7 +118,8 @@ def public_image_id(img_id: int | str) -> int | str:
 
 
 def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, scores: np.ndarray,
-                   rles: Sequence[dict] | None, category_ids: Sequence[int]) -> list[dict]:
+                   rles: Sequence[dict] | None, category_ids: Sequence[int],
+                   keypoints: np.ndarray | None = None) -> list[dict]:
     """One image's predictions as COCO's results file lists them.
 
     Args:
@@ -118,6 +128,7 @@ def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, sc
         labels, scores: ``(P,)``.
         rles: P compressed RLEs, or None without masks.
         category_ids: the id to write for each label.
+        keypoints: ``(P, K, 3)`` x, y, score, or None without keypoints.
     """
     entries = []
     for i, (x0, y0, x1, y1) in enumerate(np.asarray(bboxes, np.float64).tolist()):
@@ -126,6 +137,8 @@ def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, sc
                  'score': round(float(scores[i]), 6)}
         if rles is not None:
             entry['segmentation'] = {'size': list(rles[i]['size']), 'counts': rles[i]['counts'].decode('ascii')}
+        if keypoints is not None:
+            entry['keypoints'] = np.round(keypoints[i].astype(np.float64), 3).ravel().tolist()
         entries.append(entry)
     return entries
 
@@ -134,7 +147,7 @@ def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], p
     """Write predictions as COCO's results file: a list of entries, one a detection.
 
     Args:
-        results: per image; ``segmentation`` is written where they hold masks.
+        results: per image; ``segmentation`` and ``keypoints`` are written where they hold such.
         category_ids: the id to write for each label.
         path: the json file; its folder is made.
 
@@ -142,7 +155,7 @@ def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], p
         The number of entries.
     """
     entries = [entry for result in results for entry in result_entries(
-        result.img_id, result.bboxes, result.labels, result.scores, result.rles, category_ids)]
+        result.img_id, result.bboxes, result.labels, result.scores, result.rles, category_ids, result.keypoints)]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(entries))
     return len(entries)

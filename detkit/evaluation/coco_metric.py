@@ -1,4 +1,4 @@
-"""``CocoMetric``: COCO's average precision and recall of boxes and masks."""
+"""``CocoMetric``: COCO's average precision and recall of boxes, masks and keypoints."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from terminaltables import AsciiTable
 
 from detkit.evaluation.coco_format import ImageResult, segmentation_to_rle, to_coco, write_results
 from detkit.registry import METRICS
+from detkit.structures.keypoints import default_sigmas
 from detkit.structures.masks import InstanceMasks
 from detkit.utils.errors import ConfigError, DataError, nearest
 
-_METRICS = ('bbox', 'segm', 'proposal')
+_METRICS = ('bbox', 'segm', 'proposal', 'keypoints')
 _BACKENDS = ('pycocotools', 'faster-coco-eval')
 _AREAS = ('all', 's', 'm', 'l')  # the order of COCOeval's area ranges
+_KEYPOINT_AREAS = ('all', 'm', 'l')
+_KEYPOINT_MAX_DETS = [20]
 
 
 @METRICS.register_module()
@@ -35,13 +38,17 @@ class CocoMetric(BaseMetric):
 
     For ``'bbox'`` and ``'segm'``: ``{m}_mAP``, ``{m}_mAP50``, ``{m}_mAP75``, ``{m}_mAP_s``, ``_m``, ``_l`` (areas up to
     32², 96², above), ``{m}_AR{k}`` for each k of ``max_dets``, ``{m}_AR_s``, ``_m``, ``_l``. For ``'proposal'``, which
-    ignores the classes: ``proposal_AR{k}`` and ``proposal_AR_s``, ``_m``, ``_l``. All are prefixed with ``coco/``.
+    ignores the classes: ``proposal_AR{k}`` and ``proposal_AR_s``, ``_m``, ``_l``. For ``'keypoints'``, whose overlap is
+    the object keypoint similarity with the ``sigmas`` of the data set (COCO's for 17 keypoints and 1 / K for K others
+    where it has none), the best 20 predictions per image and class: ``keypoints_mAP``, ``_mAP50``, ``_mAP75``,
+    ``_mAP_m``, ``_mAP_l``, and ``keypoints_AR``, ``_AR50``, ``_AR75``, ``_AR_m``, ``_AR_l``. All are prefixed with
+    ``coco/``.
 
     After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
     ground truth, on the main process.
 
     Args:
-        metric: one or several of 'bbox', 'segm', 'proposal'.
+        metric: one or several of 'bbox', 'segm', 'proposal', 'keypoints'.
         classwise: make the per-class table.
         backend: 'pycocotools', or 'faster-coco-eval', which gives the same figures sooner and must be installed.
         max_dets: numbers of predictions per image and class, ascending; average precision is taken at the last.
@@ -141,6 +148,8 @@ class CocoMetric(BaseMetric):
                               for segmentation, bbox in zip(segmentations, gt_bboxes, strict=True)]
             masks = _prediction_masks(pred, ori_shape)
             result.rles, result.mask_areas = masks.to_rle(), masks.areas
+        if 'keypoints' in self.metrics:
+            result.gt_keypoints, result.keypoints = _keypoints(gt, pred, path)
         return result
 
     def _class_names(self, results: list[ImageResult]) -> list[str]:
@@ -153,7 +162,7 @@ class CocoMetric(BaseMetric):
     def _run(self, results: list[ImageResult], class_count: int, name: str) -> SimpleNamespace:
         """Evaluate one metric: ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls,
         classes, areas and ``max_dets``."""
-        iou_type = 'segm' if name == 'segm' else 'bbox'
+        iou_type = 'bbox' if name == 'proposal' else name
         with contextlib.redirect_stdout(io.StringIO()):
             sides = []
             for predictions in (False, True):
@@ -163,14 +172,31 @@ class CocoMetric(BaseMetric):
                 sides.append(side)
             evaluation = self.backend.COCOeval(*sides, iou_type)
             evaluation.params.maxDets = list(self.max_dets)
+            if name == 'keypoints':
+                evaluation.params.maxDets = _KEYPOINT_MAX_DETS
+                evaluation.params.kpt_oks_sigmas = self._sigmas(results)
             evaluation.params.useCats = int(name != 'proposal')
             evaluation.evaluate()
             evaluation.accumulate()
         return SimpleNamespace(precision=np.asarray(evaluation.eval['precision']),
                                recall=np.asarray(evaluation.eval['recall']), iou_thrs=evaluation.params.iouThrs)
 
+    def _sigmas(self, results: list[ImageResult]) -> np.ndarray:
+        """``(K,)``, of the data set."""
+        num_keypoints = max(keypoints.shape[1] for r in results for keypoints in (r.gt_keypoints, r.keypoints))
+        sigmas = (self.dataset_meta or {}).get('sigmas') or default_sigmas(num_keypoints)
+        for result in results:
+            for keypoints, what in ((result.gt_keypoints, 'ground truth'), (result.keypoints, 'predictions')):
+                if len(keypoints) and keypoints.shape[1] != len(sigmas):
+                    raise ConfigError(
+                        f"CocoMetric(metric='keypoints'): the data set has sigmas of {len(sigmas)} keypoints, but the "
+                        f"{what} of '{result.img_path}' {keypoints.shape[1]} keypoints")
+        return np.asarray(sigmas, np.float64)
+
     def _figures(self, evaluation: SimpleNamespace, name: str) -> dict[str, float]:
         precision, recall = evaluation.precision, evaluation.recall
+        if name == 'keypoints':
+            return self._keypoint_figures(evaluation)
         figures = {}
         if name != 'proposal':
             figures['mAP'] = _mean(precision[:, :, :, 0, -1])
@@ -180,6 +206,17 @@ class CocoMetric(BaseMetric):
         figures |= {f'AR{count}': _mean(recall[:, :, 0, i]) for i, count in enumerate(self.max_dets)}
         figures |= {f'AR_{area}': _mean(recall[:, :, i, -1]) for i, area in enumerate(_AREAS) if i}
         return {f'{name}_{key}': value for key, value in figures.items()}
+
+    def _keypoint_figures(self, evaluation: SimpleNamespace) -> dict[str, float]:
+        """COCO's ten."""
+        figures = {}
+        for figure, values in (('mAP', evaluation.precision), ('AR', evaluation.recall)):
+            figures[figure] = _mean(values[..., 0, -1])
+            for percent in (50, 75):
+                chosen = np.isclose(evaluation.iou_thrs, percent / 100)
+                figures[f'{figure}{percent}'] = _mean(values[chosen][..., 0, -1])
+            figures |= {f'{figure}_{area}': _mean(values[..., i, -1]) for i, area in enumerate(_KEYPOINT_AREAS) if i}
+        return {f'keypoints_{key}': value for key, value in figures.items()}
 
     def _make_table(self, results: list[ImageResult], classes: list[str],
                     evaluations: dict[str, SimpleNamespace]) -> None:
@@ -201,6 +238,24 @@ class CocoMetric(BaseMetric):
         table = AsciiTable([header, *rows])
         table.justify_columns = {column: 'right' for column in range(1, len(header))}
         self.table = table.table
+
+
+def _keypoints(gt: dict, pred: dict, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ground truth ``(N, K, 3)`` with visibilities and predictions ``(P, K, 3)`` with scores."""
+    if 'keypoints' not in gt and len(gt['labels']):
+        raise DataError(f"CocoMetric(metric='keypoints') needs ground-truth keypoints, but the data set has none for "
+                        f"'{path}'. Evaluate metric='bbox', or use a data set with keypoints.")
+    if 'keypoints' not in pred and len(pred['labels']):
+        raise ConfigError("CocoMetric(metric='keypoints') needs predicted keypoints, but the model predicts boxes "
+                          "alone. Set metric='bbox', or use a pose head.")
+    predicted, scores = (_array(pred[key]) if key in pred else None for key in ('keypoints', 'keypoint_scores'))
+    truth = _array(gt['keypoints']) if 'keypoints' in gt else None
+    if predicted is not None:
+        scores = np.ones(predicted.shape[:2]) if scores is None else scores
+        predicted = np.concatenate([predicted[..., :2], scores[..., None]], 2)
+    count = next((array.shape[1] for array in (truth, predicted) if array is not None), 0)
+    none = np.zeros((0, count, 3))
+    return none if truth is None else truth, none if predicted is None else predicted
 
 
 def _load_backend(name: str) -> SimpleNamespace:

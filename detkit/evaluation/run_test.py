@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from terminaltables import AsciiTable
 
 from detkit.config import load_config
+from detkit.config.signatures import arguments_of
+from detkit.registry import METRICS
 from detkit.utils.errors import ConfigError
 
 # What a data set of training has for the sake of training alone.
@@ -30,7 +32,8 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
         options: changes to the config, as ``--cfg-options``.
         split: the data: 'test' and 'val' are the config's data loaders of that name ('test' falls back to 'val');
             'train' is the training data, without augmentation, as the validation data are prepared.
-        out: where to write the predictions as COCO's results file, or None.
+        out: where to write the predictions as json, or None: COCO's results file, or an entry an image from a
+            classifier.
         show_dir: folder for a picture of each image, ground truth beside predictions, or None.
         score_thr: predictions below it are not drawn. The figures use all of them.
         device: in place of the config's.
@@ -89,9 +92,10 @@ def testing_config(config: Config, checkpoint: str, split: str = 'test', out: st
     if out is not None:
         evaluators = config.test_evaluator
         evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-        writers = [evaluator for evaluator in evaluators if evaluator['type'] == 'CocoMetric']
+        writers = [evaluator for evaluator in evaluators
+                   if 'outfile' in arguments_of(_factory(evaluator['type'])).names]
         if not writers:
-            raise ConfigError('--out needs a CocoMetric in test_evaluator, which writes the file')
+            raise ConfigError('--out needs a metric in test_evaluator that writes a file, such as CocoMetric')
         writers[0]['outfile'] = out
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
                 'val_evaluator'):
@@ -103,6 +107,10 @@ def testing_config(config: Config, checkpoint: str, split: str = 'test', out: st
     return config
 
 
+def _factory(kind: str | type) -> type:
+    return METRICS.get(kind) if isinstance(kind, str) else kind
+
+
 def _default_hook_names(config: Config) -> set[str]:
     from detkit.engine.runner import DEFAULT_HOOKS
 
@@ -110,12 +118,18 @@ def _default_hook_names(config: Config) -> set[str]:
 
 
 def figures_table(figures: dict[str, float]) -> str:
-    """Figures named ``prefix/kind_figure`` as a table, a row for each kind; others follow, one a line."""
+    """Figures named ``prefix/kind_figure`` or ``prefix/figure`` as a table, a row for each kind or prefix.
+
+    Others follow, one a line.
+    """
     rows: dict[str, dict[str, float]] = {}
     others = []
     for name, value in figures.items():
-        kind, found, figure = name.rpartition('/')[2].partition('_')
-        if found:
+        prefix, _, last = name.rpartition('/')
+        kind, found, figure = last.partition('_')
+        if not found:
+            kind, figure = prefix, last
+        if kind:
             rows.setdefault(kind, {})[figure] = value
         else:
             others.append(f'{name} {value:.4f}')

@@ -34,7 +34,8 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
         options: changes to a config file, as ``--cfg-options``.
 
     Returns:
-        The detector in evaluation mode, with ``dataset_meta = {'classes': (...)}`` and ``cfg``.
+        The detector in evaluation mode, with ``cfg`` and ``dataset_meta``: ``classes`` and, of a pose model, what the
+        data said of keypoints.
 
     Raises:
         ConfigError: the config is wrong, or describes another number of classes than the checkpoint.
@@ -61,7 +62,8 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
     model.eval()
     if fuse:
         fuse_conv_bn(model)
-    model.dataset_meta = {'classes': tuple(classes)}
+    keypoints = (content['meta'].get('keypoints') if content else None) or {}
+    model.dataset_meta = {'classes': tuple(classes), **keypoints}
     model.cfg = config
     return model.to(device)
 

@@ -16,8 +16,10 @@ from torch import nn
 from detkit.datasets.collate import collate
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.engine.amp import resolve_amp
+from detkit.inference.classification import class_input_size, class_pipeline
 from detkit.inference.model import init_detector
 from detkit.inference.sources import Source, find_images
+from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
@@ -33,15 +35,17 @@ class Predictor:
         for sample in predictor('photos/'):
             print(sample.img_path, sample.pred_instances.bboxes)
 
-    Images are scaled so that the longer side becomes ``img_size``, and padded no further than the network needs.
+    Images are scaled so that the longer side becomes ``img_size``, and padded no further than the network needs. A
+    classifier gets the middle of the image instead, as its config's test pipeline cuts it, at ``img_size``; its data
+    samples hold ``pred_scores`` and ``pred_label``.
 
     Args:
         config: a config file, a loaded config, or None for the one in the checkpoint.
         checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
         device: where to run; the accelerator if there is one by default.
-        img_size: the longer side; the config's test size by default.
+        img_size: the longer side (a classifier's input); the config's test size by default.
         batch_size: images at a time.
-        score_thr: least score of a prediction.
+        score_thr: least score of a prediction; a classifier always gives its best.
         iou_thr: of two predictions of a class that overlap more, the better one stays.
         classes: names or numbers of the only classes to report; None for all.
         max_det: most predictions an image.
@@ -54,6 +58,7 @@ class Predictor:
         model: a detector as ``init_detector`` returns it.
 
     Attributes:
+        classifies: whether the model tells classes of whole images.
         skipped: ``(path, reason)`` of the images of the latest source that could not be read.
 
     Raises:
@@ -73,9 +78,12 @@ class Predictor:
         self.batch_size = batch_size
         self.device = next(self.model.parameters()).device
         self._dtype = resolve_amp(amp, self.device)
-        self.img_size = img_size or _test_size(getattr(self.model, 'cfg', {}))
+        cfg = getattr(self.model, 'cfg', {})
+        self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
+        self.img_size = img_size or (class_input_size(cfg) if self.classifies else _test_size(cfg))
         if self.img_size < 32:
             raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
+        self.score_thr = score_thr
         wanted: dict[str, Any] = {
             'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_det, 'class_agnostic': agnostic_nms,
             'multi_label': False, 'classes': _label_numbers(classes, self.classes)}
@@ -83,9 +91,10 @@ class Predictor:
             wanted['retina_masks'] = retina_masks
         self.model.head.test_cfg.update(wanted)
         self._pipeline = [TRANSFORMS.build(step) for step in (
-            {'type': 'LoadImage'},
-            {'type': 'LetterBox', 'size': self.img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
-            {'type': 'Render'}, {'type': 'PackInputs'})]
+            class_pipeline(cfg, self.img_size) if self.classifies else (
+                {'type': 'LoadImage'},
+                {'type': 'LetterBox', 'size': self.img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
+                {'type': 'Render'}, {'type': 'PackInputs'}))]
         self.skipped: list[tuple[str, str]] = []
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
@@ -120,7 +129,8 @@ class Predictor:
                 self.skipped += [item for item in prepared if isinstance(item[1], str)]
                 ready = [item for item in prepared if not isinstance(item[1], str)]
                 if ready:
-                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=32))
+                    divisor = 1 if self.classifies else 32  # padding would count in a classifier's mean
+                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=divisor))
                     yield from zip((img for img, _ in ready), samples, strict=True)
 
     @torch.inference_mode()

@@ -7,7 +7,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import torch
+
 from detkit.evaluation.coco_format import result_entries
+from detkit.evaluation.rotated_format import rotated_fields
+from detkit.inference.classification import answer_entry, describe_answer
 from detkit.inference.predictor import Predictor
 from detkit.inference.sources import Source
 from detkit.structures.data_sample import DetDataSample
@@ -25,7 +29,9 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         out_dir: where the pictures and the json go; made if need be.
         pictures: whether to draw.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
-            ``category_name`` besides (``category_id`` counts from 0, as labels do); None writes none.
+            ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
+            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``;
+            None writes none.
 
     Returns:
         The number of images predicted on.
@@ -44,7 +50,9 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         entries += prediction_entries(sample, predictor.classes)
         if pictures:
             name = unique_name(Path(sample.img_path).stem, '.jpg', taken)
-            write_picture(out_dir / name, draw_data_sample(img, sample, 'pred', predictor.classes))
+            picture = draw_data_sample(img, sample, 'pred', predictor.classes, predictor.score_thr,
+                                       keypoint_info=predictor.model.dataset_meta)
+            write_picture(out_dir / name, picture)
         print(f'{sample.img_path}: {describe(sample, predictor.classes)}')
     seconds = time.perf_counter() - start
     for path, reason in predictor.skipped:
@@ -52,23 +60,33 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
     if json_name:
         (out_dir / json_name).write_text(json.dumps(entries))
     skipped = f', {len(predictor.skipped)} could not be read' if predictor.skipped else ''
-    print(f'{count} images{skipped}, {len(entries)} objects, {1000 * seconds / max(count, 1):.0f} ms an image; '
+    found = '' if predictor.classifies else f', {len(entries)} objects'
+    print(f'{count} images{skipped}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; '
           f'results in {out_dir}')
     return count
 
 
 def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[dict]:
     """The json entries of one image."""
+    if 'pred_scores' in sample:
+        return [answer_entry(sample, classes)]
     found = sample.pred_instances
     rles = found.masks.to_rle() if 'masks' in found else None
-    labels = found.labels.tolist()
+    labels, keypoints = found.labels.tolist(), None
+    if 'keypoints' in found:
+        keypoints = torch.cat([found.keypoints, found.keypoint_scores.unsqueeze(-1)], -1).cpu().numpy()
     entries = result_entries(sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles,
-                             range(len(classes)))
+                             range(len(classes)), keypoints)
+    if 'rbboxes' in found:
+        fields = rotated_fields(found.rbboxes.cpu().numpy())
+        entries = [{**entry, **extra} for entry, extra in zip(entries, fields, strict=True)]
     return [{'file_name': sample.img_path, **entry, 'category_name': classes[label]}
             for entry, label in zip(entries, labels, strict=True)]
 
 
 def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
     """Such as '2 person, 1 dog'."""
+    if 'pred_scores' in sample:
+        return describe_answer(sample, classes)
     counts = Counter(sample.pred_instances.labels.tolist())
     return ', '.join(f'{count} {classes[label]}' for label, count in counts.most_common()) or 'nothing found'

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detkit.registry import MODELS
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.rotated_tensors import map_rbboxes
 from detkit.utils.rng import keyed_rng
 
 
@@ -105,13 +106,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
 
 def rescale_gt(gt: GtBatch, old: tuple[int, int], new: tuple[int, int]) -> GtBatch:
-    """Ground truth of a batch that is resized from ``old`` to ``new`` (h, w); masks by nearest neighbour.
-
-    Raises:
-        ValueError: it has rotated boxes, which a resize that changes the aspect, if only by rounding, would skew.
-    """
-    if gt.rbboxes is not None:
-        raise ValueError('multi_scale does not apply to rotated boxes')
+    """Ground truth of a batch that is resized from ``old`` to ``new`` (h, w); masks by nearest neighbour."""
     # Filled on the device: a tensor made from a list would wait for the copy.
     scale_wh = gt.bboxes.new_ones(4)
     scale_wh[0::2].fill_(new[1] / old[1])
@@ -120,6 +115,8 @@ def rescale_gt(gt: GtBatch, old: tuple[int, int], new: tuple[int, int]) -> GtBat
     changed['img_shapes'] = (gt.img_shapes * scale_wh[:2].flip(0)).round().to(gt.img_shapes.dtype)
     if gt.keypoints is not None:
         changed['keypoints'] = torch.cat((gt.keypoints[..., :2] * scale_wh[:2], gt.keypoints[..., 2:]), dim=-1)
+    if gt.rbboxes is not None:
+        changed['rbboxes'] = map_rbboxes(gt.rbboxes, torch.diag(F.pad(scale_wh[:2], (0, 1), value=1.0)))
     if gt.masks is not None:
         masks = gt.masks
         for dim, (before, after) in zip((-2, -1), zip(old, new, strict=True), strict=True):

@@ -107,9 +107,11 @@ class Record:
         img_id: the data set's own id (COCO's integer; the file's stem elsewhere).
         ori_shape: (h, w) of the upright image (EXIF rotation applied), or None where reading it was not needed.
         annotations: in pixels of that upright image.
+        class_label: of the whole image, for classification; None elsewhere.
     """
 
     img_path: str
     img_id: int | str
     ori_shape: tuple[int, int] | None
     annotations: Annotations
+    class_label: int | None = None

@@ -1,6 +1,7 @@
 """``DetDataSample``: everything known of one image, for people, metrics and pictures."""
 
 from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor
 
 
 class DetDataSample(BaseDataElement):
@@ -13,10 +14,18 @@ class DetDataSample(BaseDataElement):
     Attributes:
         gt_instances: ``InstanceData`` of arrays ``labels (N,)``, ``bboxes (N, 4)``, ``ignored (N,)`` bool (crowd,
             difficult), ``areas (N,)`` and, where the data set has them, ``masks`` (a list of COCO segmentations: a list
-            of flat rings, or an RLE).
+            of flat rings, or an RLE), ``keypoints (N, K, 3)`` (x, y, visibility) and ``rbboxes (N, 5)``.
         pred_instances: ``InstanceData`` with ``bboxes (N, 4)``, ``scores (N,)``, ``labels (N,)``, sorted by score,
-            and, from a segmentation head, ``masks`` (``structures.InstanceMasks``).
+            and, from a segmentation head, ``masks`` (``structures.InstanceMasks``), from a pose head
+            ``keypoints (N, K, 2)`` and ``keypoint_scores (N, K)``, from a head of rotated boxes ``rbboxes (N, 5)``,
+            whose hulls inside the image ``bboxes`` are.
+        gt_label: int, the class of the whole image (classification).
+        pred_scores: ``(C,)`` probabilities of the classes (classification).
+        pred_label: int, the most probable class.
     """
 
     gt_instances: InstanceData
     pred_instances: InstanceData
+    gt_label: int
+    pred_scores: Tensor
+    pred_label: int

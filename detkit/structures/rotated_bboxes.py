@@ -1,28 +1,42 @@
-"""Rotated boxes: (cx, cy, w, h, angle).
+"""Rotated boxes: (cx, cy, w, h, angle), in numpy. ``rotated_tensors`` has what networks need of them, in torch.
 
 The angle is in radians, from the x axis to the side w, clockwise on the screen (y points down); w is the long side; the
 angle lies in [-pi/4, 3pi/4). A box of 4 x 2 around (10, 10) whose long side runs from top left to bottom right is
 (10, 10, 4, 2, pi/4); the corner (+w/2, +h/2) of its own frame lies at
 
     (10 + 2 cos(pi/4) - 1 sin(pi/4), 10 + 2 sin(pi/4) + 1 cos(pi/4)) = (10.71, 12.12).
+
+A square may be written with either of two angles, a quarter turn apart; both are valid.
 """
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
-from detkit.structures.polygons import move_points
+from detkit.structures.polygons import Polygons, move_points
 
-__all__ = ['corners_to_rbboxes', 'move_rbboxes', 'normalize_rbboxes', 'rbbox_corners']
+__all__ = [
+    'corners_to_rbboxes', 'enclosing_rbboxes', 'move_rbboxes', 'normalize_rbboxes', 'rbbox_corners', 'rbbox_hulls',
+    'rbboxes_to_xywhr', 'xywhr_to_rbboxes',
+]
+
+# Rectangles whose areas differ by less than this share are taken to be equal, so that rounding does not choose.
+_SAME_AREA = 1e-6
 
 
 def normalize_rbboxes(rbboxes: np.ndarray) -> np.ndarray:
-    """The same rectangles with the long side as w and the angle in [-pi/4, 3pi/4)."""
+    """The same rectangles ``(N, 5)`` with the long side as w and the angle in [-pi/4, 3pi/4)."""
     cx, cy, w, h, angle = rbboxes.T
     swap = h > w
     angle = np.where(swap, angle + np.pi / 2, angle)
     angle = (angle + np.pi / 4) % np.pi - np.pi / 4
-    return np.stack([cx, cy, np.where(swap, h, w), np.where(swap, w, h), angle], 1).astype(rbboxes.dtype)
+    normal = np.stack([cx, cy, np.where(swap, h, w), np.where(swap, w, h), angle], 1).astype(rbboxes.dtype)
+    # Rounding to the array's own type may reach the open end of the range.
+    end = normal[:, 4] >= rbboxes.dtype.type(3 * np.pi / 4)
+    normal[end, 4] = -np.pi / 4
+    return normal
 
 
 def rbbox_corners(rbboxes: np.ndarray) -> np.ndarray:
@@ -34,22 +48,75 @@ def rbbox_corners(rbboxes: np.ndarray) -> np.ndarray:
     return rbboxes[:, None, :2] + np.stack(offsets, 1)
 
 
-def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
-    """``(N, 4, 2)`` corners in order around the box -> ``(N, 5)``.
+def rbbox_hulls(rbboxes: np.ndarray) -> np.ndarray:
+    """``(N, 5)`` -> ``(N, 4)`` xyxy, the upright boxes around them."""
+    corners = rbbox_corners(rbboxes)
+    return np.concatenate([corners.min(1), corners.max(1)], 1)
 
-    For corners that form no exact rectangle: centre and side lengths are means, the angle is that of the longer pair of
-    sides.
+
+def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
+    """``(N, P, 2)`` points -> ``(N, 5)`` float32, the rectangles of least area around them.
+
+    Four corners of a rectangle, in any order, give that rectangle. One of its sides lies along a side of the points'
+    convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points need be tried. Of rectangles
+    of equal area, as two adjacent sides of a quadrilateral often give, the one along the longer side is taken.
     """
-    along = (corners[:, 1] + corners[:, 2] - corners[:, 0] - corners[:, 3]) / 2
-    across = (corners[:, 2] + corners[:, 3] - corners[:, 0] - corners[:, 1]) / 2
-    w, h = np.hypot(*along.T), np.hypot(*across.T)
-    longer = np.where((w >= h)[:, None], along, across)
-    angle = np.arctan2(longer[:, 1], longer[:, 0])
-    rbboxes = np.stack([*corners.mean(1).T, np.maximum(w, h), np.minimum(w, h), angle], 1)
-    return normalize_rbboxes(rbboxes.astype(np.float32))
+    points = corners.astype(np.float64)
+    origin = points.mean(1, keepdims=True)
+    points = points - origin
+    pairs = np.array(list(combinations(range(points.shape[1]), 2)), np.int64).reshape(-1, 2)
+    along = points[:, pairs[:, 1]] - points[:, pairs[:, 0]]  # (N, D, 2)
+    lengths = np.hypot(along[..., 0], along[..., 1])[..., None]
+    along = np.divide(along, lengths, out=np.broadcast_to([1.0, 0.0], along.shape).copy(), where=lengths > 0)
+    across = np.stack([-along[..., 1], along[..., 0]], -1)
+    turned = np.stack([along, across], 2) @ points.transpose(0, 2, 1)[:, None]  # (N, D, 2, P)
+    low, high = turned.min(-1), turned.max(-1)  # (N, D, 2)
+    areas = (high - low).prod(-1)
+    least = areas <= areas.min(1, keepdims=True) * (1 + _SAME_AREA)
+    best = np.where(least, lengths[..., 0], -1).argmax(1)
+    rows = np.arange(len(points))
+    along, across, low, high = along[rows, best], across[rows, best], low[rows, best], high[rows, best]
+    middle = (low + high) / 2
+    centres = origin[:, 0] + middle[:, :1] * along + middle[:, 1:] * across
+    angles = np.arctan2(along[:, 1], along[:, 0])
+    return normalize_rbboxes(np.concatenate([centres, high - low, angles[:, None]], 1)).astype(np.float32)
+
+
+def enclosing_rbboxes(outlines: Polygons, num_objects: int) -> np.ndarray:
+    """``(N, 5)`` float32: the rectangle of least area around each object's ring, zeros for an object without one.
+
+    Args:
+        outlines: at most one ring an object, of few points: all pairs of them are tried.
+        num_objects: N.
+    """
+    rbboxes = np.zeros((num_objects, 5), np.float32)
+    sizes, starts = outlines.ring_sizes, outlines.ring_starts
+    for size in np.unique(sizes):
+        rings = np.flatnonzero(sizes == size)
+        if size > 1:
+            corners = outlines.points[starts[rings, None] + np.arange(size)]
+            rbboxes[outlines.ring_owners[rings]] = corners_to_rbboxes(corners)
+    return rbboxes
 
 
 def move_rbboxes(rbboxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` through a 3x3 matrix; exact for turns, shifts, mirrors and uniform scales."""
+    """``(N, 5)`` through a 3x3 matrix: the rectangles of least area around the moved corners.
+
+    Exact for turns, shifts, mirrors and uniform scales.
+    """
     corners = rbbox_corners(rbboxes.astype(np.float64)).reshape(-1, 2)
     return corners_to_rbboxes(move_points(corners, matrix).reshape(-1, 4, 2))
+
+
+def rbboxes_to_xywhr(rbboxes: np.ndarray) -> np.ndarray:
+    """``(N, 5)`` -> ``(N, 5)`` as ultralytics reports predictions: any side as w, the angle in [0, pi/2)."""
+    cx, cy, w, h, angle = rbboxes.T
+    quarters = np.floor(angle / (np.pi / 2))
+    odd = quarters % 2 == 1
+    angle = np.clip(angle - quarters * (np.pi / 2), 0, None)
+    return np.stack([cx, cy, np.where(odd, h, w), np.where(odd, w, h), angle], 1).astype(rbboxes.dtype)
+
+
+def xywhr_to_rbboxes(xywhr: np.ndarray) -> np.ndarray:
+    """``(N, 5)`` centre, width, height and clockwise angle in radians, of any range -> rotated boxes ``(N, 5)``."""
+    return normalize_rbboxes(np.asarray(xywhr))

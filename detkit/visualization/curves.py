@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from detkit.utils.errors import DataError
 
 _COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')  # told apart by anyone
+_ACCURACIES = ('top1', 'top5')
 _HEADLINE = ('mAP', 'mAP50', 'mAP75')  # of a task's many figures, those worth a curve
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -77,7 +78,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
         axes.spines[['top', 'right']].set_visible(False)
         if len(lines) > 1:
             axes.legend(fontsize=8, framealpha=.6)
-        if title.endswith('precision'):
+        if title.endswith(('precision', 'accuracy')):
             axes.set_ylim(0, max(.05, *(1.08 * y.max() for _, y in lines.values())))
         if title == 'learning rate':
             axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
@@ -96,12 +97,17 @@ def _panels(curves: Curves) -> dict[str, Curves]:
         root = group.split('/')[0]
         if root in ('train', 'val'):
             losses.setdefault(f'{last} loss', {})[root] = x, y
-        elif root in ('metrics', 'coco'):
+        elif root in ('metrics', 'coco', 'dota', 'accuracy'):
+            if last in _ACCURACIES:
+                precisions.setdefault('accuracy', {})[last] = x, y
+                continue
             task, _, figure = last.partition('_')
+            if _headline(task):
+                task, figure = group.rpartition('/')[2], task
             defined = y >= 0  # COCO's -1: no object to measure it by
             if not defined.any():
                 continue
-            if figure in _HEADLINE:
+            if _headline(figure):
                 title = f'{_TASKS.get(task, task)} average precision'
                 precisions.setdefault(title, {})[figure] = x[defined], y[defined]
             elif not figure:
@@ -111,7 +117,12 @@ def _panels(curves: Curves) -> dict[str, Curves]:
     return losses | precisions | others | rates
 
 
-_TASKS = {'bbox': 'box', 'segm': 'mask'}
+_TASKS = {'bbox': 'box', 'segm': 'mask', 'dota': 'rotated box'}
+
+
+def _headline(figure: str) -> bool:
+    """Also of a variant such as 'mAP50-voc07'."""
+    return figure.partition('-')[0] in _HEADLINE
 
 
 def _number(value: object) -> float | None:

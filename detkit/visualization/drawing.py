@@ -1,8 +1,8 @@
-"""Boxes, masks and labels on images."""
+"""Boxes, masks, keypoints and labels on images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -12,17 +12,23 @@ from mmengine.structures import InstanceData
 from detkit.evaluation.coco_format import segmentation_to_rle
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
+from detkit.structures.rotated_bboxes import rbbox_corners
+from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import draw_text, text_alpha
 
 _MASK_ALPHA = .45
 _IGNORED_COLOUR = (150, 150, 150)
+# With more rotated boxes than this, small ones are named once a class.
+_MANY = 20
 
 
 def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
                    scores: np.ndarray | None = None, masks: InstanceMasks | None = None,
-                   ignored: np.ndarray | None = None, zoom: float = 1.) -> np.ndarray:
-    """A copy of an image with its objects drawn: masks below, then boxes, then labels; small objects above large ones.
+                   ignored: np.ndarray | None = None, zoom: float = 1., keypoints: np.ndarray | None = None,
+                   keypoint_info: Mapping[str, Any] | None = None, rbboxes: np.ndarray | None = None) -> np.ndarray:
+    """A copy of an image with its objects: masks below, then boxes, keypoints, labels; small objects above large ones.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -33,6 +39,8 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         masks: of the same N objects and image shape.
         ignored: ``(N,)`` bool, objects drawn in grey (crowds).
         zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
+        keypoints, keypoint_info: ``(N, K, 3)`` and what the data set says of them, see ``draw_skeletons``.
+        rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
@@ -48,29 +56,44 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         for i in order:
             for ring in masks[int(i)].to_polygons(tolerance=.5)[0]:
                 cv2.polylines(img, [_fixed(ring - .5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
-    for i in order:
+    if rbboxes is not None:
+        corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - .5)
+        for i in order:
+            cv2.polylines(img, [corners[i]], True, colours[i], line, cv2.LINE_AA, shift=4)
+    for i in order if rbboxes is None else ():
         corners = _fixed(bboxes[i].reshape(2, 2) - .5)
         cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
+    if keypoints is not None and len(keypoints):
+        draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
     taken: list[tuple[int, int, int, int]] = []
+    named: set[int] = set()
     for i in order:
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
         text = name if scores is None else f'{name} {scores[i]:.2f}'
+        if rbboxes is not None and len(order) > _MANY and labels[i] in named:
+            width, height = bboxes[i, 2:] - bboxes[i, :2]
+            if text_alpha(text, text_size).shape[1] > 2 * max(width, height):
+                continue  # among ships in a harbour it would hide more than it says; the colour does
+        named.add(int(labels[i]))
         _draw_label(img, text, bboxes[i], colours[i], text_size, line, taken)
     return img
 
 
 def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
-                     score_thr: float = 0., zoom: float = 1.) -> np.ndarray:
+                     score_thr: float = 0., zoom: float = 1.,
+                     keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
     """A copy of the original image with a data sample's objects.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, the original image upright.
-        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``.
+        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``; of a classifier, its class.
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        zoom: as for ``draw_instances``.
+        zoom, keypoint_info: as for ``draw_instances``.
     """
+    if 'pred_scores' in sample:
+        return draw_classes(img, sample, which, classes, score_thr, zoom)
     if which == 'pred':
         instances = sample.pred_instances
         instances = instances[instances.scores >= score_thr]
@@ -78,12 +101,15 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         instances = sample.gt_instances
     else:
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
-    scores = instances.get('scores')
-    ignored = instances.get('ignored')
+    scores, ignored, rbboxes = instances.get('scores'), instances.get('ignored'), instances.get('rbboxes')
+    keypoints = _instance_keypoints(instances)
+    # Outlines beside keypoints are no part of the task, and would hide limbs.
+    masks = _instance_masks(instances, img.shape[:2]) if keypoints is None else None
     return draw_instances(
         img, _array(instances.bboxes), _array(instances.labels), classes,
-        None if scores is None else _array(scores), _instance_masks(instances, img.shape[:2]),
-        None if ignored is None else _array(ignored), zoom)
+        None if scores is None else _array(scores), masks,
+        None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info,
+        None if rbboxes is None else _array(rbboxes))
 
 
 def line_width(shape: tuple[int, int]) -> int:
@@ -105,6 +131,16 @@ def _instance_masks(instances: InstanceData, shape: tuple[int, int]) -> Instance
     return InstanceMasks.from_bool(_array(masks))
 
 
+def _instance_keypoints(instances: InstanceData) -> np.ndarray | None:
+    keypoints, scores = instances.get('keypoints'), instances.get('keypoint_scores')
+    if keypoints is None:
+        return None
+    keypoints = _array(keypoints)
+    if keypoints.shape[2] == 3:
+        return keypoints
+    return drawn_keypoints(keypoints, None if scores is None else _array(scores))
+
+
 def masks_from_segmentations(segmentations: Sequence[dict | Sequence], bboxes: np.ndarray,
                              shape: tuple[int, int]) -> InstanceMasks:
     """Ground truth as COCO writes it (rings or RLE) as ``InstanceMasks`` of an image of (h, w)."""
@@ -124,7 +160,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """OpenCV's fixed-point integers with 4 fractional bits, ``(P, 2)`` int32."""
+    """OpenCV's fixed-point integers with 4 fractional bits, ``(..., 2)`` int32."""
     return np.rint(np.asarray(points) * 16).astype(np.int32)
 
 

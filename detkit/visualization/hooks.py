@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
+from detkit.visualization.classification import write_confusion
 from detkit.visualization.curves import plot_curves, read_results
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
@@ -22,9 +23,10 @@ from detkit.visualization.sheets import batch_sheet, prediction_sheet
 class RunPicturesHook(Hook):
     """Writes to the run's folder what a person looks at first.
 
-    ``train_batch0.jpg``, ...: the first training batches as the network gets them, with boxes and masks;
+    ``train_batch0.jpg``, ...: the first training batches as the network gets them, with all that is annotated;
     ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
-    ``results.png``: the curves of ``results.csv``, when training has ended.
+    ``results.png``: the curves of ``results.csv``, when training has ended; of a classifier also
+    ``confusion_matrix.png`` and ``.csv`` of the latest validation.
 
     It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws.
 
@@ -52,8 +54,9 @@ class RunPicturesHook(Hook):
         if runner.iter >= self.train_batches or not is_main_process() or not data_batch or 'gt' not in data_batch:
             return
         names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
-        sheet = batch_sheet(data_batch['inputs'], data_batch['gt'], _classes(runner.train_dataloader.dataset), names,
-                            self.train_images)
+        dataset = runner.train_dataloader.dataset
+        sheet = batch_sheet(data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images,
+                            _metainfo(dataset))
         write_picture(Path(runner.work_dir, f'train_batch{runner.iter}.jpg'), sheet)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -67,12 +70,15 @@ class RunPicturesHook(Hook):
             self._val_samples += readable[:missing]
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        samples = [sample for sample in self._val_samples if 'gt_instances' in sample]
+        samples = [sample for sample in self._val_samples if 'gt_instances' in sample or 'gt_label' in sample]
         self._val_samples = []
         if samples:
-            sheet = prediction_sheet([_read(sample) for sample in samples], samples,
-                                     _classes(runner.val_dataloader.dataset), self.score_thr)
+            dataset = runner.val_dataloader.dataset
+            sheet = prediction_sheet([_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr,
+                                     _metainfo(dataset))
             write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
+        if is_main_process():
+            _write_confusion(getattr(runner, 'val_evaluator', None), runner.val_dataloader.dataset, runner.work_dir)
 
     def after_train(self, runner: Runner) -> None:
         results = Path(runner.work_dir, 'results.csv')
@@ -100,19 +106,30 @@ class SavePicturesHook(Hook):
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                         outputs: Sequence[DetDataSample] | None = None) -> None:
-        classes = _classes(runner.test_dataloader.dataset)
+        dataset = runner.test_dataloader.dataset
+        classes, metainfo = _classes(dataset), _metainfo(dataset)
         for sample in outputs or ():
             if 'skipped' in sample.metainfo:
                 continue
             img = _read(sample)
-            if self.ground_truth and 'gt_instances' in sample:
-                picture = prediction_sheet([img], [sample], classes, self.score_thr)
+            if self.ground_truth and ('gt_instances' in sample or 'gt_label' in sample):
+                picture = prediction_sheet([img], [sample], classes, self.score_thr, metainfo)
             else:
-                picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr)
+                picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr, keypoint_info=metainfo)
             write_picture(self.out_dir / unique_name(Path(sample.img_path).stem, '.jpg', self._names), picture)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
+        if is_main_process():
+            _write_confusion(getattr(runner, 'test_evaluator', None), runner.test_dataloader.dataset, self.out_dir)
+
+
+def _write_confusion(evaluator: object, dataset: object, folder: str | Path) -> None:
+    """Of a metric that has just counted which classes are taken for which."""
+    for metric in getattr(evaluator, 'metrics', ()):
+        confusion = getattr(metric, 'confusion', None)
+        if confusion is not None:
+            write_confusion(confusion, _classes(dataset) or range(len(confusion)), folder)
 
 
 def write_picture(path: Path, img: np.ndarray) -> None:
@@ -140,7 +157,11 @@ def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
 
 
 def _classes(dataset: object) -> Sequence[str] | None:
-    return getattr(dataset, 'metainfo', {}).get('classes')
+    return _metainfo(dataset).get('classes')
+
+
+def _metainfo(dataset: object) -> dict:
+    return getattr(dataset, 'metainfo', {})
 
 
 def _read(sample: DetDataSample) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.masks import InstanceMasks
+from detkit.visualization.classification import verdict, write_lines
 from detkit.visualization.drawing import draw_data_sample, draw_instances, font_size
 from detkit.visualization.text import draw_text, text_alpha
 
@@ -24,8 +26,8 @@ _CAPTION_SIZE = 14
 
 
 def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = None, captions: Sequence[str] = (),
-                max_images: int = 16) -> np.ndarray:
-    """The images a network is about to be trained on, with their boxes and masks.
+                max_images: int = 16, keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+    """The images a network is about to be trained on, with their boxes, masks and keypoints.
 
     Args:
         inputs: ``(B, 3, H, W)`` uint8 RGB.
@@ -33,6 +35,7 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
         classes: names of the labels.
         captions: one line for each image, such as its file's name.
         max_images: how many of the batch to show.
+        keypoint_info: what the data set says of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -48,26 +51,41 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
         img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
         img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         valid = gt.valid[b].cpu().numpy()
-        bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(np.divide(size_wh, (width, height)), 2)
+        scale_wh = np.divide(size_wh, (width, height))
+        bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(scale_wh, 2)
+        keypoints = None
+        if gt.keypoints is not None:
+            keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.)
+        rbboxes = None
+        if gt.rbboxes is not None:
+            rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.]
         masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
-        cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks)
+        cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks,
+                              keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
+        if gt.class_labels is not None:
+            label = int(gt.class_labels[b])
+            cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
         cells.append(_with_caption(cell, captions[b]) if b < len(captions) else cell)
     return grid(cells, columns)
 
 
 def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
-                     classes: Sequence[str] | None = None, score_thr: float = .25) -> np.ndarray:
-    """Ground truth on the left and predictions on the right, image by image.
+                     classes: Sequence[str] | None = None, score_thr: float = .25,
+                     keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Ground truth on the left and predictions on the right, image by image; of a classifier, both in a line above.
 
     Args:
         images: original images ``(H, W, 3)`` uint8 RGB.
         samples: their data samples.
         classes: names of the labels.
         score_thr: predictions below it are left out.
+        keypoint_info: what the data set says of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
     """
+    if all('pred_scores' in sample for sample in samples):
+        return _class_sheet(images, samples, classes)
     pairs = 1 if len(images) == 1 else 2  # side by side on the sheet
     side = _SHEET_SIDE // (2 * pairs) - _GAP
     cells = []
@@ -77,9 +95,21 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
         shape = round(img.shape[0] * scale), round(img.shape[1] * scale)
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
-            cell = draw_data_sample(img, sample, which, classes, score_thr, zoom)
+            cell = draw_data_sample(img, sample, which, classes, score_thr, zoom, keypoint_info)
             cells.append(_with_caption(_fit(cell, side), f'{name}  {title}'.strip()))
     return grid(cells, 2 * pairs)
+
+
+def _class_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
+                 classes: Sequence[str] | None) -> np.ndarray:
+    columns = min(len(images), 4)
+    side = min(_SHEET_SIDE // columns - _GAP, _SMALLEST_CELL)
+    cells = []
+    for img, sample in zip(images, samples, strict=True):
+        text, colour = verdict(sample, classes)
+        cell = _with_caption(_fit(img, side), text, colour)
+        cells.append(_with_caption(cell, Path(sample.metainfo.get('img_path') or '').name))
+    return grid(cells, columns)
 
 
 def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -116,9 +146,9 @@ def _fit(img: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
 
 
-def _with_caption(img: np.ndarray, text: str) -> np.ndarray:
+def _with_caption(img: np.ndarray, text: str, colour: tuple[int, int, int] = (40, 40, 40)) -> np.ndarray:
     """The picture with a line of text above it, cut to its width."""
     height = text_alpha(text, _CAPTION_SIZE).shape[0] + 4
     strip = np.full((height, img.shape[1], 3), _PAPER, np.uint8)
-    draw_text(strip, text, (2, 2), _CAPTION_SIZE, (40, 40, 40))
+    draw_text(strip, text, (2, 2), _CAPTION_SIZE, colour)
     return np.concatenate([strip, img])

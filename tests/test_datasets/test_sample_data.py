@@ -1,6 +1,7 @@
 """Sample data: found, downloaded or drawn, never half there."""
 
 import http.server
+import inspect
 import io
 import os
 import stat
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -241,6 +243,37 @@ def test_unknown_sample_and_unwritable_folder(tmp_path, server):
     (tmp_path / 'file').touch()
     with pytest.raises(DataError, match='cannot be written.*data_root'):
         sample_data.prepare('quick', tmp_path / 'file/set', server.url)
+
+
+def test_an_archive_of_another_task_is_refused(tmp_path, server, said, monkeypatch):
+    sample = replace(sample_data.SAMPLES['quick'], columns=5, drawn='3 images')
+    monkeypatch.setitem(sample_data.SAMPLES, 'boxes', sample)
+    assert sample_data.prepare('boxes', tmp_path / 'first', server.url) == 'downloaded'
+    server.body = make_zip({'coco8-seg/labels/val/2.txt': b'0 0.5 0.5 0.2 0.2\n\n0 0.1 0.1 0.2 0.1 0.2 0.2\n'})
+    assert sample_data.prepare('boxes', tmp_path / 'second', server.url) == 'rendered'
+    assert f'{tmp_path / "second"}, 3 images (no download from' in said()[-1]
+    assert sample_data.prepare('quick', tmp_path / 'third', server.url) == 'downloaded'
+
+
+def test_a_set_without_an_address_is_drawn_at_once(tmp_path, server, said, monkeypatch):
+    sample = replace(sample_data.SAMPLES['quick'], url='', drawn='7 images')
+    monkeypatch.setitem(sample_data.SAMPLES, 'local', sample)
+    monkeypatch.setenv(sample_data.URL_VARIABLE, server.url)
+    assert sample_data.prepare('local', tmp_path / 'set') == 'rendered'
+    assert said() == [f'Sample data local: drawn by detkit into {tmp_path / "set"}, 7 images']
+
+
+@pytest.mark.parametrize(('name', 'values'), [('coco8-seg', None), ('coco8-pose', 56), ('dota8', 9), ('weather', None)])
+def test_known_samples(name, values):
+    sample = sample_data.SAMPLES[name]
+    assert sample.columns == values
+    assert sample.url == '' if name == 'weather' else sample.url.endswith(f'/{name}.zip')
+    numbers = [
+        str(parameter.default)
+        for key, parameter in inspect.signature(sample.render).parameters.items()
+        if key.startswith('num_')
+    ]
+    assert name == 'coco8-seg' or all(f'{number} ' in sample.drawn for number in numbers)
 
 
 def test_interrupted_preparation_leaves_nothing_that_counts(tmp_path, monkeypatch):

@@ -135,10 +135,17 @@ def test_flip_swaps_sides_of_keypoints():
     keypoints = np.array([[[10, 20, 2], [30, 20, 2], [500, 5, 2]]], np.float32)
     annotations = annotations_of([[[5, 5], [50, 5], [50, 50]]], keypoints=keypoints)
     scene = Scene.of_image(np.zeros((100, 100, 3), np.uint8), annotations)
-    results = Render()(RandomFlip(1.0, flip_indices=[1, 0, 2])(results_of(scene)))
+    results = Render()(RandomFlip(1.0)(results_of(scene, flip_pairs=((0, 1),))))
     moved = results['annotations'].keypoints[0]
     assert moved[:2].tolist() == [[70, 20, 2], [90, 20, 2]]
     assert moved[2, 2] == 0  # outside
+    assert (keypoints[0, :2] == [[10, 20, 2], [30, 20, 2]]).all()  # shared with every other sample of this image
+    upside_down = Render()(RandomFlip(1.0, 'vertical')(results_of(scene, flip_pairs=((0, 1),))))
+    assert upside_down['annotations'].keypoints[0, :2].tolist() == [[30, 80, 2], [10, 80, 2]]
+    unpaired = Render()(RandomFlip(1.0)(results_of(scene, flip_pairs=())))
+    assert unpaired['annotations'].keypoints[0, :2].tolist() == [[90, 20, 2], [70, 20, 2]]
+    unknown = results_of(scene, flip_pairs=None)
+    assert RandomFlip(1.0)(unknown) is unknown
 
 
 def test_rbboxes_move_with_the_image():

@@ -1,4 +1,4 @@
-"""The ten YOLOv8 models have exactly the reference's numbers of trainable parameters, and its stated sizes."""
+"""The 25 YOLOv8 models have exactly the reference's numbers of trainable parameters, and its stated sizes."""
 
 import pytest
 from yolov8_models import SIZES, build_yolov8
@@ -14,13 +14,30 @@ COUNTS = {
     ('seg', 'm'): 27_285_952,
     ('seg', 'l'): 45_997_712,
     ('seg', 'x'): 71_827_872,
+    ('pose', 'n'): 3_295_454,
+    ('pose', 's'): 11_626_030,
+    ('pose', 'm'): 26_464_446,
+    ('pose', 'l'): 44_489_180,
+    ('pose', 'x'): 69_491_708,
+    ('obb', 'n'): 3_228_851,
+    ('obb', 's'): 11_452_723,
+    ('obb', 'm'): 26_463_219,
+    ('obb', 'l'): 44_540_339,
+    ('obb', 'x'): 69_555_635,
+    ('cls', 'n'): 2_719_288,
+    ('cls', 's'): 6_361_736,
+    ('cls', 'm'): 17_053_336,
+    ('cls', 'l'): 37_480_744,
+    ('cls', 'x'): 57_422_840,
 }
+NUM_CLASSES = {'pose': 1, 'cls': 1000}  # 80 otherwise; pose has 17 keypoints of 3 values
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('task', ['det', 'seg'])
+@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_parameter_counts(task, size):
-    model = build_yolov8(task, size, device='meta')  # no memory, no initial values: only shapes count
+    # On 'meta' there is no memory and there are no initial values: only shapes count.
+    model = build_yolov8(task, size, NUM_CLASSES.get(task, 80), device='meta')
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == COUNTS[task, size]
     assert all(p.requires_grad for p in model.parameters())
 

@@ -121,8 +121,12 @@ def test_rescale_gt_without_objects():
     assert gt.bboxes.shape == (2, 0, 4)
 
 
-def test_rescale_gt_refuses_rotated_boxes():
+def test_rotated_boxes_are_rescaled():
     gt = make_batch()['gt']
-    gt.rbboxes = torch.zeros(2, 2, 5)
-    with pytest.raises(ValueError, match='rotated'):
-        rescale_gt(gt, (64, 96), (128, 192))
+    gt.rbboxes = torch.tensor([[10., 20., 8., 4., 0.3], [0., 0., 0., 0., 0.]]).expand(2, 2, 5)
+    doubled = rescale_gt(gt, (64, 96), (128, 192)).rbboxes
+    assert torch.allclose(doubled[0, 0], torch.tensor([20., 40., 16., 8., 0.3]))
+    assert not doubled[:, 1, :4].any()
+    stretched = rescale_gt(gt, (64, 96), (64, 192)).rbboxes  # as good as a rectangle can follow
+    assert torch.allclose(stretched[0, 0, :2], torch.tensor([20., 20.]))
+    assert 8 < stretched[0, 0, 2] < 16 and 0 < stretched[0, 0, 4] < 0.3

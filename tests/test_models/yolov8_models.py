@@ -21,11 +21,14 @@ SIZES = {
 
 
 def yolov8_config(task: str, size: str = 'n', num_classes: int = 80) -> dict:
-    """The model's config, ``task`` 'det' or 'seg'."""
+    """The model's config, ``task`` as in the base configs' names."""
     cfg = Config.fromfile(MODEL_CONFIGS / f'yolov8_{task}.py').model
     depth, width, max_channels = SIZES[size]
     cfg.backbone.update(deepen_factor=depth, widen_factor=width, max_channels=max_channels)
-    cfg.neck[1].deepen_factor = depth
+    if task == 'cls':
+        cfg.backbone.max_channels = 1024  # at every size
+    else:
+        cfg.neck[1].deepen_factor = depth
     cfg.head.num_classes = num_classes
     return cfg
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,20 @@ class Canvas:
         self.alpha = np.zeros(self.x.shape, np.float32)
         self.light = (cos * LIGHT[0] + sin * LIGHT[1], -sin * LIGHT[0] + cos * LIGHT[1], LIGHT[2])
 
+    def region(self, points: np.ndarray | Sequence[Sequence[float]], margin: float) -> Canvas:
+        """The part of this canvas around ``points`` (K, 2): what is drawn there is drawn here, at less cost.
+
+        ``margin`` is in object units; a part outside the canvas is empty.
+        """
+        pixels = np.asarray(points, np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        h, w = self.alpha.shape
+        x0, y0 = np.clip(np.floor(pixels.min(0) - margin * self.scale).astype(int), 0, (w, h))
+        x1, y1 = np.clip(np.ceil(pixels.max(0) + margin * self.scale).astype(int), 0, (w, h))
+        part = copy.copy(self)
+        part.x, part.y, part.rgb, part.alpha = (field[y0:y1, x0:x1] for field in (self.x, self.y, self.rgb, self.alpha))
+        part.matrix = self.matrix - [[0, 0, x0], [0, 0, y0]]
+        return part
+
     # masks -------------------------------------------------------------------------------------------------------
     def inside(self, distance: np.ndarray) -> np.ndarray:
         """Coverage of the area where a signed distance in object units is negative."""
@@ -118,14 +133,16 @@ class Canvas:
     # painting ----------------------------------------------------------------------------------------------------
     def paint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Lay ``colour`` over what is drawn; the silhouette grows by ``mask`` (h, w)."""
-        cover = mask * np.float32(opacity)
-        self.rgb += cover[..., None] * (np.asarray(colour, np.float32) - self.rgb)
-        self.alpha += cover * (1 - self.alpha)
+        where, colour = _covered(mask), np.asarray(colour, np.float32)
+        cover, rgb, alpha = mask[where] * np.float32(opacity), self.rgb[where], self.alpha[where]
+        rgb += cover[..., None] * ((colour if colour.ndim == 1 else colour[where]) - rgb)
+        alpha += cover * (1 - alpha)
 
     def tint(self, mask: np.ndarray, colour: Colour, opacity: float = 1.0) -> None:
         """Lay ``colour`` over what is drawn, inside the silhouette alone."""
-        cover = (mask * np.float32(opacity))[..., None]
-        self.rgb += cover * (np.asarray(colour, np.float32) * self.alpha[..., None] - self.rgb)
+        where, colour = _covered(mask), np.asarray(colour, np.float32)
+        cover, rgb = (mask[where] * np.float32(opacity))[..., None], self.rgb[where]
+        rgb += cover * ((colour if colour.ndim == 1 else colour[where]) * self.alpha[where][..., None] - rgb)
 
     def shade(self, factor: np.ndarray | float, mask: np.ndarray | None = None) -> None:
         """Multiply what is drawn by ``factor`` (h, w), where ``mask`` says."""
@@ -162,6 +179,14 @@ class Canvas:
         rgb = cv2.resize(lit, size_wh, interpolation=cv2.INTER_AREA)
         alpha = cv2.resize(self.alpha, size_wh, interpolation=cv2.INTER_AREA)
         return Sprite(rgb, alpha, self.matrix / self.samples)
+
+
+def _covered(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of (h, w) ``mask`` outside of which it is 0."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, count: int = 24) -> np.ndarray:

@@ -4,14 +4,17 @@ A transform is any callable that takes the pipeline's ``dict`` and returns it wi
 matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img']`` and ``results['annotations']``.
 """
 
-from detkit.datasets.transforms.color import HSV
+from detkit.datasets.transforms.color import HSV, ColorJitter
+from detkit.datasets.transforms.cropping import CenterCrop, RandomResizedCrop, ResizeShortSide
+from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
 from detkit.datasets.transforms.loading import LoadImage
 from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
 from detkit.datasets.transforms.packing import PackInputs
+from detkit.datasets.transforms.rand_augment import RandAugment
 from detkit.datasets.transforms.render import Render
 
 __all__ = [
-    'HSV', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs', 'RandomAffine', 'RandomFlip',
-    'Render',
+    'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs',
+    'RandAugment', 'RandomAffine', 'RandomErasing', 'RandomFlip', 'RandomResizedCrop', 'Render', 'ResizeShortSide',
 ]

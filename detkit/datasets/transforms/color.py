@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from detkit.datasets.transforms.photometry import scale_brightness, scale_contrast, scale_saturation
 from detkit.registry import TRANSFORMS
 
-__all__ = ['HSV']
+__all__ = ['HSV', 'ColorJitter']
 
 
 @TRANSFORMS.register_module()
@@ -45,3 +46,41 @@ def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> n
     ).astype(np.uint8)[None]  # (1, 256, 3): one table a channel
     hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB)
+
+
+@TRANSFORMS.register_module()
+class ColorJitter:
+    """Scales brightness, contrast and saturation and shifts the hue, by random amounts in random order.
+
+    Args:
+        brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x], x at most 1.
+        hue: largest shift either way, as a share of the colour circle, at most .5.
+    """
+
+    def __init__(
+        self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0
+    ) -> None:
+        for name, value, most in (
+            ('brightness', brightness, 1), ('contrast', contrast, 1), ('saturation', saturation, 1), ('hue', hue, 0.5)
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(f'ColorJitter({name}={value}): expected a value from 0 to {most}')
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+
+    def __call__(self, results: dict) -> dict:
+        rng, img = results['rng'], results['img']
+        changes = (
+            (self.brightness, lambda img, draw: scale_brightness(img, 1 + draw)),
+            (self.contrast, lambda img, draw: scale_contrast(img, 1 + draw)),
+            (self.saturation, lambda img, draw: scale_saturation(img, 1 + draw)),
+            (self.hue, lambda img, draw: shift_hsv(img, draw, 0, 0)),
+        )
+        draws = rng.uniform(-1, 1, len(changes))
+        for number in rng.permutation(len(changes)):
+            largest, change = changes[number]
+            if largest:
+                img = change(img, largest * draws[number])
+        return {**results, 'img': img}

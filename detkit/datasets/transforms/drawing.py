@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from detkit.structures.polygons import move_points
 from detkit.structures.scene import Tile, scale_matrix, translation_matrix
@@ -38,12 +39,15 @@ class Placement:
         return _is_empty(self.target)
 
 
-def place_tile(tile: Tile, size: tuple[int, int]) -> Placement:
+def place_tile(tile: Tile, size: tuple[int, int], exact: bool = False) -> Placement:
     """Finds where a tile goes on a canvas of ``size`` (h, w), and whether a plain resize can draw it.
 
     A tile whose rows and columns stay such is drawn by ``cv2.resize`` from whole pixels to whole pixels. It is the
     faster way, and exactly the reference's where the tile lands on whole pixels by itself (a letterbox). Elsewhere its
     matrix changes by at most a pixel and a half at the tile's edges, by the same amount for two tiles that share one.
+
+    Args:
+        exact: leave every matrix as it is; nothing is drawn by a plain resize then.
     """
     height, width = size
     if not tile.axis_aligned:
@@ -57,7 +61,7 @@ def place_tile(tile: Tile, size: tuple[int, int]) -> Placement:
     ]
     (target_x, source_x, exact_x), (target_y, source_y, exact_y) = axes
     target, source = (target_x[0], target_y[0], target_x[1], target_y[1]), None
-    if max(abs(scale_x), abs(scale_y)) <= _MAX_SNAPPED_SCALE or (exact_x and exact_y):
+    if not exact and (max(abs(scale_x), abs(scale_y)) <= _MAX_SNAPPED_SCALE or (exact_x and exact_y)):
         source = (source_x[0], source_y[0], source_x[1], source_y[1])
     if source is None or _is_empty(source) or _is_empty(target):
         return Placement(tile.matrix, target)
@@ -94,7 +98,12 @@ def _is_empty(rect: tuple[int, int, int, int]) -> bool:
 
 
 def draw_tile(
-    canvas: np.ndarray, tile: Tile, placement: Placement, prefilter_above: float, mask: np.ndarray | None = None
+    canvas: np.ndarray,
+    tile: Tile,
+    placement: Placement,
+    prefilter_above: float,
+    mask: np.ndarray | None = None,
+    antialias: bool = False,
 ) -> None:
     """Draws a tile into ``canvas`` ``(H, W, 3)``, in place.
 
@@ -104,6 +113,7 @@ def draw_tile(
         placement: of ``place_tile``.
         prefilter_above: shrinking by more than this averages the pixels that fall together, instead of picking some.
         mask: ``(H, W)`` uint8; only where it is not 0 the canvas changes.
+        antialias: whether a tile without ``placement.source`` whose rows stay rows is resampled by Pillow.
     """
     if placement.empty:
         return
@@ -112,6 +122,8 @@ def draw_tile(
     mask = None if mask is None else mask[y0:y1, x0:x1]
     if placement.source is not None:
         drawn = _resized(tile.img, placement, prefilter_above)
+    elif antialias and tile.axis_aligned:
+        drawn = _antialiased(tile.img, placement)
     else:
         drawn = _warped(tile, placement, prefilter_above)
         if not tile.axis_aligned:
@@ -134,6 +146,16 @@ def _resized(img: np.ndarray, placement: Placement, prefilter_above: float) -> n
     if mirrored_x or mirrored_y:
         view = cv2.flip(view, -1 if mirrored_x and mirrored_y else int(mirrored_x))
     return view
+
+
+def _antialiased(img: np.ndarray, placement: Placement) -> np.ndarray:
+    """Resampled with a triangle as wide as the pixels of the result, at its exact place."""
+    (scale_x, _, shift_x), (_, scale_y, shift_y), _ = placement.matrix.tolist()
+    x0, y0, x1, y1 = placement.target
+    left, right = sorted(min(max((x - shift_x) / scale_x, 0.0), float(img.shape[1])) for x in (x0, x1))
+    top, bottom = sorted(min(max((y - shift_y) / scale_y, 0.0), float(img.shape[0])) for y in (y0, y1))
+    image = Image.fromarray(img).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, (left, top, right, bottom))
+    return np.asarray(image)[:: -1 if scale_y < 0 else 1, :: -1 if scale_x < 0 else 1]
 
 
 def _warped(tile: Tile, placement: Placement, prefilter_above: float) -> np.ndarray:

@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from detkit.registry import TRANSFORMS
+from detkit.structures.keypoints import flip_indices
 from detkit.structures.scene import Scene, Tile, scale_matrix, translation_matrix
 
 # The largest change of the depth, which is 1 at the centre, by perspective.
 _MAX_TILT = 0.75
 
-__all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_scene', 'size_pair']
+__all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_scene', 'mirror_tile', 'size_pair']
 
 
 def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -75,9 +76,7 @@ class LetterBox:
         inner = self._inner(scene.size, frame)
         if shape_of_batch is None and self.pad_to == 'divisor':
             # The leftover of a full letterbox, less whole multiples of the divisor.
-            frame = tuple(
-                side + (full - side) % self.size_divisor for side, full in zip(inner, frame, strict=True)
-            )
+            frame = tuple(side + (full - side) % self.size_divisor for side, full in zip(inner, frame, strict=True))
         return {**results, 'scene': letterbox_scene(scene, inner, frame)}
 
     def _inner(self, shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
@@ -165,20 +164,19 @@ class RandomAffine:
 class RandomFlip:
     """Mirrors the sample.
 
+    Either way a left eye becomes a right one: keypoints change places as the data set's ``flip_pairs`` say. Where these
+    are unknown, a sample with keypoints is left as it is.
+
     Args:
         prob: how often.
         direction: 'horizontal' (left and right change places) or 'vertical'.
-        flip_indices: for keypoints that have a side: which keypoint each one becomes, e.g. left eye <-> right eye.
     """
 
-    def __init__(
-        self, prob: float = 0.5, direction: str = 'horizontal', flip_indices: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, prob: float = 0.5, direction: str = 'horizontal') -> None:
         if direction not in ('horizontal', 'vertical'):
             raise ValueError(f"RandomFlip(direction={direction!r}): expected 'horizontal' or 'vertical'")
         self.prob = prob
         self.direction = direction
-        self.flip_indices = None if flip_indices is None else list(flip_indices)
 
     def __call__(self, results: dict) -> dict:
         if results['rng'].random() >= self.prob:
@@ -189,13 +187,16 @@ class RandomFlip:
             matrix = translation_matrix(width, 0) @ scale_matrix(-1, 1)
         else:
             matrix = translation_matrix(0, height) @ scale_matrix(1, -1)
-        scene = scene.moved(matrix)
-        if self.flip_indices is not None:
-            scene = Scene(scene.size, tuple(map(self._swap_sides, scene.tiles)))
-        return {**results, 'scene': scene}
+        tiles = [mirror_tile(tile, matrix, results.get('flip_pairs')) for tile in scene.tiles]
+        return results if None in tiles else {**results, 'scene': Scene(scene.size, tuple(tiles))}
 
-    def _swap_sides(self, tile: Tile) -> Tile:
-        keypoints = tile.annotations.keypoints
-        if keypoints is None:
-            return tile
-        return replace(tile, annotations=replace(tile.annotations, keypoints=keypoints[:, self.flip_indices]))
+
+def mirror_tile(tile: Tile, matrix: np.ndarray, flip_pairs: Sequence[tuple[int, int]] | None) -> Tile | None:
+    """A tile moved by a ``matrix`` that mirrors, its keypoints exchanged by pairs; None where the pairs are unknown."""
+    own = tile.annotations
+    if own.keypoints is not None:
+        if flip_pairs is None:
+            return None
+        indices = flip_indices(flip_pairs, own.keypoints.shape[1])
+        tile = replace(tile, annotations=replace(own, keypoints=own.keypoints[:, indices]))
+    return tile.moved(matrix)

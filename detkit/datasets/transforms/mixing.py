@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from detkit.datasets.transforms.geometry import fit_inside, letterbox_scene, size_pair
+from detkit.datasets.transforms.geometry import fit_inside, letterbox_scene, mirror_tile, size_pair
 from detkit.datasets.transforms.scene_objects import scene_bboxes
 from detkit.registry import TRANSFORMS
 from detkit.structures.bboxes import bbox_overlap_ratios
@@ -97,7 +97,8 @@ class MixUp:
 class CopyPaste:
     """Pastes mirrored copies of the sample's own objects where they hide little (after Ghiasi et al., 2021).
 
-    Objects are known by their outlines; those without one are not copied.
+    Objects are known by their outlines; those without one are not copied, nor are any in a sample whose keypoints have
+    left and right, but not known pairs (see ``RandomFlip``).
 
     Args:
         prob: the share of the objects that fit which are pasted.
@@ -125,5 +126,7 @@ class CopyPaste:
         for number, tile in enumerate(scene.tiles):
             keep = chosen[tile_numbers == number]
             if keep.any():
-                pasted.append(replace(tile.moved(mirror), annotations=tile.annotations.select(keep), pasted=True))
+                copy = replace(tile, annotations=tile.annotations.select(keep), pasted=True)
+                pasted.append(mirror_tile(copy, mirror, results.get('flip_pairs')))
+        pasted = [] if None in pasted else pasted
         return {**results, 'scene': Scene(scene.size, (*scene.tiles, *pasted))}

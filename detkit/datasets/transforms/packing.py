@@ -15,8 +15,9 @@ class PackInputs:
     """Keeps the image as a tensor, the objects, and the meta information of the sample.
 
     The result has ``inputs`` (uint8 ``(3, H, W)``, a view of the rendered image and so with the channels innermost in
-    memory, which is the layout the networks run in), ``annotations``, ``masks`` where they were drawn, ``meta`` and, in
-    test mode, ``gt_raw``, the record's own annotations in pixels of the original image.
+    memory, which is the layout the networks run in), ``annotations``, ``masks`` where they were drawn, ``class_label``
+    where the whole image has one, ``meta`` and, in test mode, ``gt_raw``, the record's own annotations in pixels of the
+    original image.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -37,6 +38,8 @@ class PackInputs:
         }
         if results.get('masks') is not None:
             packed['masks'] = results['masks']
+        if record.class_label is not None:
+            packed['class_label'] = record.class_label
         if results['test_mode']:
             packed['gt_raw'] = record.annotations
         return packed

@@ -22,7 +22,8 @@ class Render:
 
     An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
     moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original
-    pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked.
+    pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked. Changes of colour that transforms
+    before it have drawn (``photometric``, functions of an image) are made on the rendered image.
 
     Args:
         with_masks: draw the objects' masks.
@@ -34,6 +35,8 @@ class Render:
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
         prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
+        antialias: resample tiles whose rows stay rows by Pillow, at their exact place and smoothed as much as they
+            shrink, as torchvision does; a little slower.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Render:
         min_area_ratio: float = 0.1,
         min_outline_area_ratio: float = 0.01,
         prefilter_above: float = 2.0,
+        antialias: bool = False,
     ) -> None:
         self.with_masks = with_masks
         self.mask_stride = mask_stride
@@ -57,16 +61,19 @@ class Render:
         self.min_area_ratio = min_area_ratio
         self.min_outline_area_ratio = min_outline_area_ratio
         self.prefilter_above = prefilter_above
+        self.antialias = antialias
 
     def __call__(self, results: dict) -> dict:
         scene: Scene = results['scene']
-        placements = [place_tile(tile, scene.size) for tile in scene.tiles]
+        placements = [place_tile(tile, scene.size, self.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)
         rendered = {
             'img': self._draw(scene, placements, objects),
             'matrix': matrices[0] if matrices else np.eye(3),
         }
+        for change in results.get('photometric', ()):
+            rendered['img'] = change(rendered['img'])
         objects = objects.select(self._keep(objects))
         rendered['annotations'] = replace(objects.annotations, rles=None)
         if self.with_masks:
@@ -87,7 +94,7 @@ class Render:
                 own = objects.select(objects.tile_numbers == number)
                 bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
                 mask = draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
-            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask)
+            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask, self.antialias)
         if not layers:
             return np.full((*scene.size, 3), self.fill, np.uint8)
         if len(layers) == 1:

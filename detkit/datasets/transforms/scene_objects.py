@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas, bbox_corners
 from detkit.structures.polygons import Polygons, move_points
-from detkit.structures.rotated_bboxes import move_rbboxes
+from detkit.structures.rotated_bboxes import enclosing_rbboxes, rbbox_corners
 from detkit.structures.scene import Scene, Tile
 
 __all__ = ['SceneObjects', 'place_objects', 'scene_bboxes']
@@ -21,8 +21,10 @@ class SceneObjects:
     """All trainable objects of a scene (ignored ones are left out), cut to their tiles and to the frame.
 
     Attributes:
-        annotations: in pixels of the scene; ``bboxes`` surround what is visible; ``polygons`` as drawn, or None.
-        outlines: the ring that each object's box was derived from: its own rings, its bitmap's outline, or its box.
+        annotations: in pixels of the scene; ``bboxes`` and ``rbboxes`` surround what is visible; ``polygons`` as
+            drawn, or None.
+        outlines: the ring that each object's box was derived from: its own rings, its bitmap's outline, its rotated
+            box, or its box.
         visible_ratios: ``(N,)`` area of the box in the frame ÷ area of the box when only cut to its tile.
         has_outline: ``(N,)`` bool, known by more than a box.
         tile_numbers: ``(N,)`` which tile each object belongs to.
@@ -75,7 +77,7 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
         polygons=None if all(part.polygons is None for part in parts) else after,
         rles=annotations.rles,
         keypoints=annotations.keypoints,
-        rbboxes=annotations.rbboxes,
+        rbboxes=None if annotations.rbboxes is None else enclosing_rbboxes(after, num_objects),
     )
     ratios = np.divide(bbox_areas(bboxes), areas, out=np.zeros_like(areas), where=areas > 0)
     has_outline = np.concatenate(flags) if flags else np.zeros(0, bool)
@@ -104,6 +106,10 @@ def scene_bboxes(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _outlines(annotations: Annotations) -> tuple[Polygons, np.ndarray]:
     """What each object's box is derived from, and ``(N,)`` bool whether that is more than its box."""
     num_objects = len(annotations)
+    if annotations.rbboxes is not None:
+        corners = rbbox_corners(annotations.rbboxes).reshape(-1, 2).astype(np.float32)
+        objects = np.arange(num_objects)
+        return Polygons(corners, np.full(num_objects, 4), objects), np.ones(num_objects, bool)
     polygons = annotations.polygons or Polygons()
     has_outline = np.zeros(num_objects, bool)
     has_outline[polygons.ring_owners] = True
@@ -143,18 +149,16 @@ def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
 
 
 def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, int]) -> Annotations:
-    """Keypoints and rotated boxes moved; boxes and polygons follow from the outlines."""
-    keypoints, rbboxes = own.keypoints, own.rbboxes
+    """Keypoints moved; boxes, rotated boxes and polygons follow from the outlines."""
+    keypoints = own.keypoints
     if keypoints is not None:
         points = keypoints[..., :2].reshape(-1, 2)
         moved = move_points(points, matrix).reshape(*keypoints.shape[:2], 2)
         inside = _inside(keypoints[..., :2], tile.clip) & _inside(moved, (0, 0, size[1], size[0]))
         visibility = np.where(inside, keypoints[..., 2] if keypoints.shape[2] > 2 else 1, 0)
         keypoints = np.concatenate([moved, visibility[..., None]], 2).astype(np.float32)
-    if rbboxes is not None:
-        rbboxes = move_rbboxes(rbboxes, matrix)
     return Annotations(
-        own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, rbboxes
+        own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, own.rbboxes
     )
 
 

@@ -53,7 +53,7 @@ class TaskAlignedAssigner:
         Returns:
             ``AssignResult`` with K = ``topk`` (fewer where there are fewer points), scores included.
         """
-        gt_bboxes = gt.bboxes.to(bboxes.dtype)
+        gt_bboxes = self._targets(gt).to(bboxes.dtype)
         inside = self._points_inside(points, gt_bboxes, gt.valid)
         if inside.device.type == 'cpu':
             overlaps, metrics = self._measure_pairs(inside, cls_logits, bboxes, gt_bboxes, gt.labels)
@@ -64,6 +64,14 @@ class TaskAlignedAssigner:
         gt_idx, valid = self._resolve_conflicts(prior_idx, valid, overlaps)
         scores = self._soft_targets(prior_idx, gt_idx, valid, overlaps, metrics)
         return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx, scores)
+
+    def _targets(self, gt: GtBatch) -> Tensor:
+        """The boxes to assign, ``(B, M, 4)``, in the form of the predicted ones."""
+        return gt.bboxes
+
+    def _overlap(self, gt_bboxes: Tensor, bboxes: Tensor) -> Tensor:
+        """At least 0, of boxes ``(..., 4)`` at the same places."""
+        return aligned_iou(gt_bboxes, bboxes, 'ciou').clamp_(min=0)
 
     def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
         """``(B, M, P)`` bool: which points lie inside which boxes, small sides being enlarged."""
@@ -90,7 +98,7 @@ class TaskAlignedAssigner:
         Counting such pairs would make a GPU wait for the CPU, so this is the CPU's way.
         """
         image, box, point = inside.nonzero(as_tuple=True)
-        pair_overlaps = aligned_iou(gt_bboxes[image, box], bboxes[image, point], 'ciou').clamp_(min=0)
+        pair_overlaps = self._overlap(gt_bboxes[image, box], bboxes[image, point])
         logits = cls_logits[image, point, labels[image, box]].to(bboxes.dtype)
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         overlaps[image, box, point] = pair_overlaps
@@ -106,7 +114,7 @@ class TaskAlignedAssigner:
         step = max(1, _DENSE_PAIRS // max(1, max_instances * num_points))
         for start in range(0, batch, step):
             part = slice(start, start + step)
-            pair_overlaps = aligned_iou(gt_bboxes[part].unsqueeze(2), bboxes[part].unsqueeze(1), 'ciou').clamp_(min=0)
+            pair_overlaps = self._overlap(gt_bboxes[part].unsqueeze(2), bboxes[part].unsqueeze(1))
             overlaps[part] = pair_overlaps.mul_(inside[part])  # (b, M, P)
             classes = labels[part].clamp(min=0).unsqueeze(1).expand(-1, num_points, -1)
             logits = cls_logits[part].gather(2, classes).transpose(1, 2).to(bboxes.dtype)  # (b, P, C) -> (b, M, P)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log
+from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -24,6 +25,29 @@ from ..priors import PointPriorGenerator, PointPriors
 # Objects expected in an image of this size before anything is learnt, for the initial class bias.
 _EXPECTED_OBJECTS = 5
 _EXPECTED_SIZE = 640
+
+
+class Slots(NamedTuple):
+    """What a head learns from: the S = M * K slots of an assignment, image by image.
+
+    Attributes:
+        places: ``(B, S)`` int64, each slot's prior in the flattened ``(B, P)``.
+        prior_idx, gt_idx: ``(B, S)`` int64, its prior and its box.
+        valid: ``(B, S)`` bool, False where the slot is empty.
+        scores: ``(B, S)``, its soft class target, 0 where empty.
+        avg_factor: scalar, the sum of the scores, at least 1.
+    """
+
+    places: Tensor
+    prior_idx: Tensor
+    gt_idx: Tensor
+    valid: Tensor
+    scores: Tensor
+    avg_factor: Tensor
+
+    def gather(self, flat: Tensor) -> Tensor:
+        """The slots' rows of predictions: ``(B, P, channels)`` -> ``(B, S, channels)``."""
+        return flat.flatten(0, 1).index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
 
 
 @MODELS.register_module()
@@ -134,11 +158,15 @@ class YOLOv8Head(BaseModule):
             flat = self._flatten(preds)
             priors = self._priors(preds)
             with torch.no_grad():
-                distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
-                bboxes = self.bbox_coder.decode(priors.points, distances, priors.strides)
+                bboxes = self._decode(flat, priors)
             assigned = self.assigner(flat['cls_logits'].detach(), bboxes, priors.points, gt)
             losses = self._losses(flat, priors, assigned, gt)
             return {name: value * gt.batch_size for name, value in losses.items()}
+
+    def _decode(self, flat: dict[str, Tensor], priors: PointPriors) -> Tensor:
+        """Predicted boxes ``(B, P, 4)`` xyxy in pixels of the network's input."""
+        distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
+        return self.bbox_coder.decode(priors.points, distances, priors.strides)
 
     def _losses(
         self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
@@ -157,17 +185,28 @@ class YOLOv8Head(BaseModule):
         loss_cls = self.loss_cls(
             flat['cls_logits'], (places * self.num_classes + labels).flatten(), scores.flatten(), avg_factor)
 
+        slots = Slots(places, prior_idx, gt_idx, assigned.valid.flatten(1), scores, avg_factor)
+        box_losses = self._box_losses(flat, priors, slots, gt)
+        return dict(loss_box=box_losses.pop('loss_box'), loss_cls=loss_cls, **box_losses)
+
+    def _box_losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """``loss_box``, ``loss_dfl``."""
         # Distances are regressed in units of the stride, so boxes are compared in them as well.
-        strides = priors.strides[prior_idx].unsqueeze(-1)  # (B, S, 1)
-        points = priors.points[prior_idx] / strides
-        targets = slot_bboxes(gt, gt_idx).to(points.dtype) / strides
-        bbox_preds = flat['bbox_preds'].flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)
+        strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
+        points = priors.points[slots.prior_idx] / strides
+        targets = slot_bboxes(gt, slots.gt_idx).to(points.dtype) / strides
+        bbox_preds = slots.gather(flat['bbox_preds'])
         bboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds))
-        loss_box = self.loss_bbox(bboxes, targets, scores, avg_factor)
-        loss_dfl = self.loss_dfl(
+        loss_box = self.loss_bbox(bboxes, targets, slots.scores, slots.avg_factor)
+        return dict(loss_box=loss_box, loss_dfl=self._dfl(bbox_preds, points, targets, slots))
+
+    def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots) -> Tensor:
+        """Of predictions ``(B, S, 4 * reg_max)`` against boxes ``(B, S, box)``, both in strides."""
+        return self.loss_dfl(
             bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1), self.bbox_coder.encode(points, targets).flatten(0, 1),
-            scores.flatten(), avg_factor)
-        return dict(loss_box=loss_box, loss_cls=loss_cls, loss_dfl=loss_dfl)
+            slots.scores.flatten(), slots.avg_factor)
 
     @torch.no_grad()
     def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
@@ -180,16 +219,20 @@ class YOLOv8Head(BaseModule):
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
             flat = self._flatten(preds)
             priors = self._priors(preds)
-            distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
-            bboxes = self.bbox_coder.decode(priors.points, distances, priors.strides)
-            nms_cfg = {name: value for name, value in self.test_cfg.items() if name in NMS_KEYS}
-            detections = batched_nms(bboxes, flat['cls_logits'].sigmoid(), **nms_cfg)
+            detections = self._suppress(self._decode(flat, priors), flat['cls_logits'].sigmoid())
             results = []
             for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
                 sample = DetDataSample(metainfo=meta)
                 sample.pred_instances = self._instances(flat, image, found, meta)
                 results.append(sample)
             return results
+
+    def _suppress(self, bboxes: Tensor, scores: Tensor) -> list[Detections]:
+        return batched_nms(bboxes, scores, **self._options(NMS_KEYS))
+
+    def _options(self, names: Sequence[str]) -> dict:
+        """What ``test_cfg`` says of these; tools may have set what another head reads."""
+        return {name: value for name, value in self.test_cfg.items() if name in names}
 
     def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
         """What is reported of one image, all on the CPU."""

@@ -1,8 +1,15 @@
 """Losses. Each takes raw predictions, multiplies by its ``loss_weight`` and returns one number."""
 
 from .binary_cross_entropy_loss import BinaryCrossEntropyLoss
+from .cross_entropy_loss import CrossEntropyLoss
 from .distribution_focal_loss import DistributionFocalLoss
 from .iou_loss import IoULoss, aligned_iou
+from .keypoint_loss import KeypointLoss, KeypointVisibilityLoss
 from .mask_loss import MaskLoss
+from .prob_iou_loss import ProbIoULoss, prob_iou
+from .rotation_loss import RotationLoss
 
-__all__ = ['BinaryCrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'MaskLoss', 'aligned_iou']
+__all__ = [
+    'BinaryCrossEntropyLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
+    'KeypointVisibilityLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss', 'aligned_iou', 'prob_iou',
+]

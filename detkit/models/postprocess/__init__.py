@@ -2,5 +2,6 @@
 
 from .mask_decoding import decode_masks
 from .nms import batched_nms
+from .rotated_nms import batched_rotated_nms, rotated_nms
 
-__all__ = ['batched_nms', 'decode_masks']
+__all__ = ['batched_nms', 'batched_rotated_nms', 'decode_masks', 'rotated_nms']

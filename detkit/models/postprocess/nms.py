@@ -59,7 +59,7 @@ def batched_nms(
     """
     results = []
     for image_bboxes, image_scores in zip(bboxes, scores, strict=True):
-        candidates = _candidates(image_bboxes, image_scores, score_thr, nms_pre, multi_label, classes)
+        candidates = find_candidates(image_bboxes, image_scores, score_thr, nms_pre, multi_label, classes)
         kept = _suppress(candidates, iou_thr, max_per_img, class_agnostic)
         results.append(Detections(*(field[kept] for field in candidates)))
     return results
@@ -69,10 +69,10 @@ def batched_nms(
 NMS_KEYS = tuple(name for name in inspect.signature(batched_nms).parameters if name not in ('bboxes', 'scores'))
 
 
-def _candidates(
+def find_candidates(
     bboxes: Tensor, scores: Tensor, score_thr: float, nms_pre: int, multi_label: bool, classes: Sequence[int] | None
 ) -> Detections:
-    """An image's candidates, best first."""
+    """An image's candidates, best first; arguments as ``batched_nms``, ``bboxes (P, 4)`` or rotated ``(P, 5)``."""
     if multi_label:
         prior_idx, labels = (scores > score_thr).nonzero(as_tuple=True)
         scores = scores[prior_idx, labels]

@@ -1,4 +1,4 @@
-"""Boxes from the network's input back to the original image."""
+"""Boxes and points from the network's input back to the original image."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) 
     Returns:
         ``(N, 4)`` xyxy, the upright boxes around the moved ones.
     """
-    inverse = torch.as_tensor(np.linalg.inv(matrix), device=bboxes.device, dtype=bboxes.dtype)
-    corners = bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
-    corners = corners @ inverse[:2, :2].T + inverse[:2, 2]
-    height, width = ori_shape
-    corners = corners.clamp(min=0).minimum(corners.new_tensor([width, height]))
+    corners = points_to_original(bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2), matrix, ori_shape)
     return torch.cat([corners.amin(1), corners.amax(1)], 1)
+
+
+def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
+    """``(..., 2)`` xy in input pixels -> in original pixels, moved into the image; see ``to_original``."""
+    inverse = torch.as_tensor(np.linalg.inv(matrix), device=points.device, dtype=points.dtype)
+    points = points @ inverse[:2, :2].T + inverse[:2, 2]
+    height, width = ori_shape
+    return points.clamp(min=0).minimum(points.new_tensor([width, height]))

@@ -1,0 +1,41 @@
+"""What image folders share: settings to change, and the transforms of YOLOv8's classifiers.
+
+Each is one of the names below: ``--cfg-options crop_scale='[0.08, 1.0]' erasing_prob=0``. RandAugment and colour jitter
+are alternatives: for the latter set ``randaugment_ops=0 jitter=0.4``.
+"""
+
+img_size = 224
+num_workers = 2
+cache = 'none'
+fraction = 1.0
+max_skipped = 0.01
+
+crop_scale = (0.5, 1.0)  # share of the image's area
+vertical_flip_prob = 0.0
+flip_prob = 0.5
+randaugment_ops = 2
+randaugment_magnitude = 9
+jitter, jitter_hue = 0.0, 0.0  # brightness, contrast and saturation alike
+erasing_prob = 0.4
+
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RandomResizedCrop', size=img_size, scale=crop_scale),
+    dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
+    dict(type='RandomFlip', prob=flip_prob),
+    dict(type='RandAugment', num_ops=randaugment_ops, magnitude=randaugment_magnitude),
+    dict(type='Render', antialias=True),
+    dict(type='ColorJitter', brightness=jitter, contrast=jitter, saturation=jitter, hue=jitter_hue),
+    dict(type='RandomErasing', prob=erasing_prob),
+    dict(type='PackInputs'),
+]
+val_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='ResizeShortSide', size=img_size),
+    dict(type='CenterCrop', size=img_size),
+    dict(type='Render', antialias=True),
+    dict(type='PackInputs'),
+]
+
+val_evaluator = dict(type='AccuracyMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,14 @@
+"""YOLOv8n classification of four kinds of weather, drawn skies for trying things out; no published figure.
+
+No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+    python tools/train.py configs/yolov8/cls_n_weather.py
+"""
+
+_base_ = [
+    '../_base_/models/yolov8_cls.py',
+    '../_base_/datasets/weather_cls.py',
+    '../_base_/schedules/yolov8_cls_weather.py',
+    '../_base_/default_runtime.py',
+]
+
+task = 'cls'

@@ -1,0 +1,12 @@
+"""YOLOv8l with rotated boxes on DOTA version 1. No paper; described at https://docs.ultralytics.com/models/yolov8.
+
+Expected on the test set: 80.7 mAP50 (published there, tested at several scales). Train, see obb_n_dota.py, with
+    python tools/train.py configs/yolov8/obb_l_dota.py --cfg-options data_root=/data/dota
+"""
+
+_base_ = './obb_n_dota.py'
+
+model = dict(
+    backbone=dict(deepen_factor=1.0, widen_factor=1.0, max_channels=512),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=1.0)],
+)

@@ -1,0 +1,14 @@
+"""YOLOv8n with rotated boxes on DOTA8, a few images for trying things out; no published figure.
+
+No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+    python tools/train.py configs/yolov8/obb_n_dota8.py
+"""
+
+_base_ = [
+    '../_base_/models/yolov8_obb.py',
+    '../_base_/datasets/dota8_obb.py',
+    '../_base_/schedules/yolov8_coco8.py',
+    '../_base_/default_runtime.py',
+]
+
+task = 'obb'

@@ -1,0 +1,253 @@
+"""``TorchArchive``: what a file of ``torch.save`` says, read without running anything of it.
+
+Such a file is a zip archive: a pickle that describes objects, and the bytes of each tensor's storage. A pickle is a
+program that may call any function it names. Here every name means an inert stand-in, save for plain containers and
+tensors: a stand-in takes whatever it is given, keeps it, and does nothing. So neither harm nor the project that wrote
+the file is needed to look into it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from detkit.utils.errors import CheckpointError
+
+_DTYPES = {
+    'DoubleStorage': torch.float64,
+    'FloatStorage': torch.float32,
+    'HalfStorage': torch.float16,
+    'BFloat16Storage': torch.bfloat16,
+    'LongStorage': torch.int64,
+    'IntStorage': torch.int32,
+    'ShortStorage': torch.int16,
+    'CharStorage': torch.int8,
+    'ByteStorage': torch.uint8,
+    'BoolStorage': torch.bool,
+}
+
+# What reading a pickle that is damaged, or made to mislead, may raise.
+_UNPICKLING = (
+    pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError,
+    RecursionError, MemoryError,
+)
+
+
+class StandIn:
+    """An object of a class that is not loaded, or what a call of a function that is not called would have given.
+
+    Attributes:
+        path: the class's or function's full name, of the class.
+        args: what it was called with.
+        state: what was to be its state; an object's attributes as a rule.
+        items: what was to be put into it, for containers.
+    """
+
+    __slots__ = ('args', 'items', 'state')
+    path: ClassVar[str] = ''
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> StandIn:
+        self = super().__new__(cls)
+        self.args, self.state, self.items = (args, kwargs), None, []
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``__new__`` has kept the arguments."""
+
+    @property
+    def kind(self) -> str:
+        """The class's own name."""
+        return self.path.rpartition('.')[2]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute that the object would have."""
+        return self.state.get(name, default) if isinstance(self.state, dict) else default
+
+    # What an unpickler calls.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> StandIn:
+        return type(self)(self, *args, **kwargs)
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items.append((key, value))
+
+    def append(self, item: Any) -> None:
+        self.items.append(item)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        self.items.extend(items)
+
+    add = append
+
+
+class StorageRef(NamedTuple):
+    """The bytes of one or more tensors, by their name in the archive."""
+
+    key: str
+    dtype: torch.dtype | None
+    numel: int
+
+
+class TensorRef(NamedTuple):
+    """A tensor whose bytes have not been read yet."""
+
+    storage: StorageRef
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class _RebuildTensor:
+    # Without attributes that a pickle could set, as the next class.
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
+        if not isinstance(storage, StorageRef):
+            raise pickle.UnpicklingError('a tensor without a storage')
+        return TensorRef(storage, offset, tuple(size), tuple(stride))
+
+
+class _RebuildParameter:
+    __slots__ = ()
+
+    def __call__(self, data: Any, *_: Any) -> Any:
+        return data
+
+
+_ALLOWED = {
+    'collections.OrderedDict': OrderedDict,
+    'builtins.set': set,
+    '__builtin__.set': set,
+    'torch.Size': tuple,
+    'torch._utils._rebuild_tensor_v2': _RebuildTensor(),
+    'torch._utils._rebuild_parameter': _RebuildParameter(),
+}
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self._stand_ins: dict[str, type[StandIn]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f'{module}.{name}'
+        if path in _ALLOWED:
+            return _ALLOWED[path]
+        if path not in self._stand_ins:
+            self._stand_ins[path] = type('StandIn', (StandIn,), {'__slots__': (), 'path': path})
+        return self._stand_ins[path]
+
+    def persistent_load(self, pid: Any) -> StorageRef:
+        kind, storage_type, key, _, numel = pid
+        if kind != 'storage' or not isinstance(key, str) or not isinstance(numel, int):
+            raise pickle.UnpicklingError('a storage that is described otherwise than torch.save does')
+        path = getattr(storage_type, 'path', '')
+        module, _, name = path.rpartition('.') if isinstance(path, str) else ('', '', '')
+        return StorageRef(key, _DTYPES.get(name) if module in ('torch', 'torch.cuda') else None, numel)
+
+
+class TorchArchive:
+    """A file of ``torch.save``, open for reading; close it, or use it in a ``with``.
+
+    Attributes:
+        content: what was saved, in which tensors are ``TensorRef`` and objects of unknown classes ``StandIn``.
+
+    Raises:
+        CheckpointError: the file is missing, or no such file, or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise CheckpointError(f'{path} ' + ('is a folder' if self.path.is_dir() else 'does not exist')
+                                  + '; give the path of a .pt file.')
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except zipfile.BadZipFile as error:
+            raise CheckpointError(f'{path} is no file that PyTorch 1.6 or newer saved, or it is truncated '
+                                  f'({self.path.stat().st_size} bytes); give a .pt file, copied whole.') from error
+        except OSError as error:
+            raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from error
+        try:
+            self._root = self._find_root()
+            self.content = self._unpickle()
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def __enter__(self) -> TorchArchive:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._zip.close()
+
+    def _find_root(self) -> str:
+        """The folder in the archive that holds everything."""
+        names = self._zip.namelist()
+        roots = [name.removesuffix('/data.pkl') for name in names if name.endswith('/data.pkl')]
+        if len(roots) != 1:
+            raise CheckpointError(f'{self.path} is a zip archive, but not one of torch.save (it has no data.pkl).')
+        if f'{roots[0]}/constants.pkl' in names:
+            raise CheckpointError(f'{self.path} is an exported TorchScript program, in which names and structure are '
+                                  'lost; give the .pt file that it was exported from.')
+        byteorder = self._bytes(f'{roots[0]}/byteorder') if f'{roots[0]}/byteorder' in names else b'little'
+        if byteorder.decode('ascii', 'replace').strip() != sys.byteorder:
+            raise CheckpointError(f'{self.path} was saved on a machine of another byte order; save it anew on this '
+                                  'kind of machine.')
+        return roots[0]
+
+    def _unpickle(self) -> Any:
+        data = self._bytes(f'{self._root}/data.pkl')
+        try:
+            return _InertUnpickler(io.BytesIO(data)).load()
+        except _UNPICKLING as error:
+            raise self._damaged(str(error) or type(error).__name__) from error
+
+    def read(self, ref: TensorRef) -> Tensor:
+        """The tensor, in memory of its own.
+
+        Raises:
+            CheckpointError: its bytes are missing or do not suffice.
+        """
+        key, dtype, numel = ref.storage
+        if dtype is None:
+            raise self._damaged('a tensor of an unknown data type')
+        name = f'{self._root}/data/{key}'
+        try:
+            if self._zip.getinfo(name).file_size != numel * dtype.itemsize:
+                raise self._damaged(f'{name} has another size than its tensor')
+            if not numel:
+                return torch.empty(ref.size, dtype=dtype)
+            flat = torch.frombuffer(bytearray(self._bytes(name)), dtype=dtype)
+            if prod(ref.size) > numel:
+                raise self._damaged(f'{name} is smaller than its tensor')
+            return flat.as_strided(ref.size, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise self._damaged(str(error).splitlines()[0]) from error
+
+    def _bytes(self, name: str) -> bytes:
+        # torch.save compresses nothing; what is compressed could be larger than memory.
+        if self._zip.getinfo(name).compress_type != zipfile.ZIP_STORED:
+            raise self._damaged(f'{name} is compressed')
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, reason: str) -> CheckpointError:
+        return CheckpointError(f'{self.path} is damaged ({reason}); copy the file again.')

@@ -1,0 +1,279 @@
+"""``convert_ultralytics``: a YOLOv8 ``.pt`` file of ultralytics -> a detkit checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit import __version__
+from detkit.config import load_config
+from detkit.config.top_level import datasets_in
+from detkit.converters.inert_pickle import TorchArchive
+from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
+from detkit.converters.ultralytics_keys import to_detkit, to_ultralytics
+from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
+from detkit.engine.run_folder import config_text
+from detkit.models.layers import scale_blocks, scale_channels
+from detkit.registry import MODELS
+from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
+from detkit.utils.errors import CheckpointError
+
+# deepen_factor, widen_factor, max_channels; classifiers have 1024 as the last in every size.
+SIZES = {
+    'n': (0.33, 0.25, 1024),
+    's': (0.33, 0.50, 1024),
+    'm': (0.67, 0.75, 768),
+    'l': (1.00, 1.00, 512),
+    'x': (1.00, 1.25, 512),
+}
+DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 'imagenet'}
+TASK_NAMES = {'det': 'detection', 'seg': 'segmentation', 'pose': 'pose', 'obb': 'oriented boxes',
+              'cls': 'classification'}
+COCO_KEYPOINT_SHAPE = (17, 3)
+NORM_EPS = 1e-3  # of the batch normalisations, but for those of classifiers
+_STAGE_CHANNELS = (64, 128, 256, 512, 1024)
+_STAGE_BLOCKS = (3, 6, 6, 3)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A model's size: its letter, or None for one of its own, and its factors."""
+
+    letter: str | None
+    deepen_factor: float
+    widen_factor: float
+    max_channels: int
+
+
+def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
+    """Convert a file.
+
+    Nothing in it is run, and the result depends on its content alone.
+
+    Args:
+        source: a ``.pt`` file that ultralytics wrote, of a YOLOv8 of any task and size.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs for YOLOv8 are the models' descriptions.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
+            of another shape are listed.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+    with TorchArchive(source) as archive:
+        found = read_ultralytics(archive)
+        scale = find_scale(found, source)
+        description = describe_model(found, scale, Path(configs))
+        with torch.device('meta'):  # no memory, no initial values: only names and shapes count
+            model = MODELS.build(description.config['model'])
+        names = match_names(found, model.state_dict(), source)
+        state = {ours: _as_float(archive.read(found.tensors[theirs])) for ours, theirs in names.items()}
+    half = {found.tensors[theirs].storage.dtype for theirs in names.values()} & {torch.float16, torch.bfloat16}
+    meta = {
+        'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
+        'config': config_text(description.config), 'config_file': f'configs/yolov8/{description.file.name}',
+        'classes': list(found.classes), 'task': found.task,
+        'keypoints': keypoint_meta(found),
+        'converted_from': {'file': source.name, 'project': 'ultralytics', 'version': found.version,
+                           'entry': found.entry, 'licence': found.licence},
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint({'meta': meta, 'state_dict': state}, target)
+    count = sum(param.numel() for param in model.parameters())
+    return [
+        f'read     {source}: YOLOv8{scale.letter or ""} {TASK_NAMES[found.task]}, {_shorten(found.classes)}, weights '
+        f"'{found.entry}' in {'half' if half else 'single'} precision, by ultralytics {found.version}",
+        *([f'licence  {found.licence} (says the file)'] if found.licence else []),
+        f'wrote    {target}: {count:,} parameters',
+        *_advice(found, scale, description, target),
+    ]
+
+
+def find_scale(found: UltralyticsModel, source: Path) -> Scale:
+    """The factors that give the file's channels and repeats; those of a size that has a letter, if one does.
+
+    Raises:
+        CheckpointError: no factors do.
+    """
+    widths = tuple(_size(found, f'model.{layer}.conv.weight')[0] for layer in (0, 1, 3, 5, 7))
+    repeats = tuple(
+        len({name.split('.')[3] for name in found.tensors if name.startswith(f'model.{layer}.m.')})
+        for layer in (2, 4, 6, 8)
+    )
+    scales = [Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
+              for letter, (deepen, widen, most) in SIZES.items()]
+    widen = widths[0] / _STAGE_CHANNELS[0]
+    pairs = [found.factors] if found.factors else []
+    pairs += [(deepen, widen) for deepen in (*(size[0] for size in SIZES.values()), repeats[1] / _STAGE_BLOCKS[1])]
+    for deepen, widen in pairs:
+        if widen > 0:
+            scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
+    for scale in scales:
+        if (tuple(scale_channels(c, scale.widen_factor, scale.max_channels) for c in _STAGE_CHANNELS) == widths
+                and tuple(scale_blocks(n, scale.deepen_factor) for n in _STAGE_BLOCKS) == repeats):
+            return scale
+    raise CheckpointError(f'{source} is a YOLOv8 with {widths} channels and {repeats} repeats of its stages, which no '
+                          'depth and width factors give.')
+
+
+def _size(found: UltralyticsModel, name: str) -> tuple[int, ...]:
+    return found.tensors[name].size if name in found.tensors and found.tensors[name].size else (0,)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model's config.
+
+    Attributes:
+        config: as the checkpoint holds it, with the file's classes.
+        file: that it comes from.
+        same_model: whether the file describes the very same model.
+        same_classes: whether the file's data have the same class names.
+    """
+
+    config: dict[str, Any]
+    file: Path
+    same_model: bool
+    same_classes: bool
+
+
+def describe_model(found: UltralyticsModel, scale: Scale, configs: Path) -> Description:
+    """The config of the model's task and size, changed where the file's model differs.
+
+    Raises:
+        CheckpointError: it is not in ``configs``.
+    """
+    path = configs / 'yolov8' / f'{found.task}_{scale.letter or "n"}_{DATASETS[found.task]}.py'
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing, which describes the model; give the folder of detkit's configs.")
+    config = load_config(path)
+    if found.img_size and found.img_size != config.get('img_size', found.img_size):
+        config = load_config(path, {'img_size': found.img_size})
+    config = config.to_dict()
+    as_is, classes = copy.deepcopy(config['model']), config.get('classes')
+    if found.task == 'pose':
+        as_is['head'].setdefault('keypoint_shape', COCO_KEYPOINT_SHAPE)  # as the data of the config have
+    _set_model(config['model'], found, scale)
+    config['classes'] = found.classes
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for dataset in datasets_in(config.get(loader)):
+            if 'classes' in (dataset.get('metainfo') or {}):
+                dataset['metainfo']['classes'] = found.classes
+    return Description(config, path, config['model'] == as_is, classes is not None and tuple(classes) == found.classes)
+
+
+def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> None:
+    model['head']['num_classes'] = len(found.classes)
+    model['backbone'].update(deepen_factor=scale.deepen_factor, widen_factor=scale.widen_factor,
+                             max_channels=scale.max_channels)
+    for part in model.get('neck') or ():
+        if 'deepen_factor' in part:
+            part['deepen_factor'] = scale.deepen_factor
+    if found.task == 'pose':
+        model['head']['keypoint_shape'] = found.keypoint_shape
+    if found.task == 'cls':
+        model['batch_norm']['eps'] = found.norm_eps
+    elif found.norm_eps != NORM_EPS:
+        raise CheckpointError(f'The batch normalisations have eps {found.norm_eps:g}, where detectors of YOLOv8 have '
+                              f'{NORM_EPS:g}.')
+
+
+def keypoint_meta(found: UltralyticsModel) -> dict[str, Any]:
+    """What the file says of its keypoints; where it names none and they are a person's 17, they are COCO's."""
+    if found.keypoint_shape is None:
+        return {}
+    count, names = found.keypoint_shape[0], found.keypoint_names
+    if names is None and count == len(COCO_KEYPOINTS) and found.classes == ('person',):
+        names = COCO_KEYPOINTS
+    return fill_metainfo({'keypoint_names': names if names and len(names) == count else None}, count, 'the file')
+
+
+def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Path) -> dict[str, str]:
+    """The file's name of each of detkit's parameters and buffers, in detkit's order.
+
+    Raises:
+        CheckpointError: some are unknown, missing or of another shape; it lists them all.
+    """
+    names, unknown = {}, []
+    for theirs in found.tensors:
+        try:
+            ours = to_detkit(theirs, found.task)
+        except KeyError:
+            unknown.append(theirs)
+            continue
+        if ours is not None and ours not in expected:
+            unknown.append(theirs)
+        elif ours is not None:
+            names[ours] = theirs
+    missing = [to_ultralytics(ours) for ours in expected if ours not in names]
+    other = [f'{theirs} {tuple(found.tensors[theirs].size)} instead of {tuple(expected[ours].shape)}'
+             for ours, theirs in names.items() if tuple(found.tensors[theirs].size) != tuple(expected[ours].shape)]
+    kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
+    problems = [f'{len(listed)} {what}:\n  ' + '\n  '.join(listed) for listed, what in kinds if listed]
+    if problems:
+        raise CheckpointError(f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]} model of its size. Of its '
+                              'parameters are\n' + '\n'.join(problems))
+    return {ours: names[ours] for ours in expected}
+
+
+def _as_float(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _advice(found: UltralyticsModel, scale: Scale, description: Description, target: Path) -> list[str]:
+    """Which config fits, how to predict, and how to go on."""
+    shown, config = _relative(description.file), '-'
+    if description.same_model:
+        config = shown
+        lines = [f'config   {shown}']
+    else:
+        lines = [f"config   {shown} with other {_difference(found, scale)}; write '-' for it, as the checkpoint holds "
+                 'it']
+    lines.append(f'predict  python tools/predict.py {config} {target} photo.jpg')
+    if description.same_model and description.same_classes:
+        lines.append(f'test     python tools/test.py {config} {target}')
+    custom = description.file.with_name(f'{found.task}_n_custom.py')
+    if custom.is_file():
+        data = 'data_root=path/to/folder' if found.task == 'cls' else 'data_yaml=path/to/data.yaml'
+        options = [data, f'load_from={target}', *_scale_options(found, scale)]
+        lines.append(f'train    python tools/train.py {_relative(custom)} --cfg-options {" ".join(options)}')
+    return lines
+
+
+def _difference(found: UltralyticsModel, scale: Scale) -> str:
+    if scale.letter is None:
+        return 'factors'
+    return 'keypoints' if found.task == 'pose' and found.keypoint_shape != COCO_KEYPOINT_SHAPE else 'classes'
+
+
+def _scale_options(found: UltralyticsModel, scale: Scale) -> list[str]:
+    """What makes the smallest size this one."""
+    if scale.letter == 'n':
+        return []
+    deepen = f'{scale.deepen_factor:g}'
+    options = [f'model.backbone.deepen_factor={deepen}', f'model.backbone.widen_factor={scale.widen_factor:g}']
+    if found.task == 'cls':
+        return options
+    return [*options, f'model.backbone.max_channels={scale.max_channels}', f'model.neck.1.deepen_factor={deepen}']
+
+
+def _relative(path: Path) -> str:
+    """As seen from the working directory, where it is inside."""
+    path = path.resolve()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+
+
+def _shorten(names: Sequence[str], count: int = 3) -> str:
+    noun = 'class' if len(names) == 1 else 'classes'
+    return f'{len(names)} {noun} ({", ".join(names[:count])}{", ..." if len(names) > count else ""})'

@@ -1,0 +1,180 @@
+"""Folders of images, one a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.image_files import IMAGE_SUFFIXES, images_below, is_image_name
+from detkit.datasets.skips import check_skips
+from detkit.registry import DATASETS
+from detkit.structures.annotations import Annotations, Record
+from detkit.utils.errors import ConfigError, DataError, nearest
+
+__all__ = ['ImageFolderDataset', 'class_folders']
+
+# How many names an error lists.
+_SHOWN = 5
+
+
+@DATASETS.register_module()
+class ImageFolderDataset(DetDataset):
+    """Whole images of one class each: ``<data_root>/<folder>/<class>/**/*.jpg``.
+
+    The images are ordered by turns, the first of every class, then the second of every class and so on, so that
+    ``fraction`` keeps the classes' balance and the first images show all of them. Nothing is decoded, or read at all,
+    before it is needed, as such sets may have a million images.
+
+    In training every class must have an image. A validation set may lack some, but may have no folder that is none of
+    the classes: labels would silently mean something else.
+
+    Args:
+        folder: of this split, relative to ``data_root``: 'train', 'val', 'test'.
+        class_folder: the folder whose subfolders name the classes, in sorted order, where ``metainfo`` has no
+            ``classes``; default: ``folder`` itself. Give the training folder for the other splits.
+        folders: the subfolders' names in the order of ``metainfo``'s classes, where they are not the classes' own.
+        allow_empty: let a class have no training image.
+        **kwargs: see ``DetDataset``.
+
+    Raises:
+        DataError: no folder or no class, a training class without an image, or a folder that is no class.
+    """
+
+    def __init__(
+        self,
+        folder: str = 'train',
+        class_folder: str | None = None,
+        folders: Sequence[str] | None = None,
+        allow_empty: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.folder = folder
+        self.class_folder = class_folder
+        self.folders = None if folders is None else tuple(folders)
+        self.allow_empty = allow_empty
+        if kwargs.get('single_class'):
+            raise ConfigError('ImageFolderDataset has no use for single_class=True: with one class for all images '
+                              'there is nothing to tell apart')
+        super().__init__(**kwargs)
+
+    def load_records(self) -> Sequence[Record]:
+        root = Path(self.data_root, self.folder)
+        names = self._folder_names()
+        present = class_folders(root)
+        self._check_folders(root, present, names)
+        self.skipped += [(str(path), None, 'lies in no class folder') for path in _loose_images(root)]
+        paths = [_images_in(root, name) for name in names]
+        self._check_empty(root, names, paths)
+        count = sum(map(len, paths))
+        check_skips(self.skipped, count + len(self.skipped), self.max_skipped, str(root))
+        return FolderRecords(str(root), paths)
+
+    def _folder_names(self) -> tuple[str, ...]:
+        """The class folders' names in the order of the labels; sets the class names where none were given."""
+        classes = self.metainfo.get('classes')
+        if not classes:
+            source = Path(self.data_root, self.class_folder or self.folder)
+            classes = self.folders or class_folders(source)
+            if not classes:
+                raise DataError(f'{str(source)!r} has no class folder: images lie in {source}/<class>/')
+            self.metainfo['classes'] = tuple(classes)
+        if len(set(classes)) < len(classes):
+            twice = next(name for number, name in enumerate(classes) if name in classes[:number])
+            raise ConfigError(f'metainfo.classes of ImageFolderDataset names {twice!r} twice')
+        if self.folders is not None and len(self.folders) != len(classes):
+            raise ConfigError(f'ImageFolderDataset: {len(self.folders)} folders for {len(classes)} classes')
+        return self.folders or tuple(classes)
+
+    def _check_folders(self, root: Path, present: Sequence[str], names: Sequence[str]) -> None:
+        known = set(names)
+        strange = [name for name in present if name not in known]
+        if strange:
+            more = f' and {len(strange) - _SHOWN} more' if len(strange) > _SHOWN else ''
+            raise DataError(
+                f'{root} has the folder {", ".join(map(repr, strange[:_SHOWN]))}{more}, which is none of the '
+                f'{len(names)} classes ({_shorten(names)}).{nearest(strange[0], names)} Rename or move it, or correct '
+                'the classes.')
+
+    def _check_empty(self, root: Path, names: Sequence[str], paths: Sequence[Sequence[str]]) -> None:
+        empty = [name for name, own in zip(names, paths, strict=True) if not own]
+        if not empty or self.test_mode or self.allow_empty:
+            return
+        raise DataError(
+            f'{len(empty)} of the {len(names)} classes have no image in {root}: {_shorten(empty)} '
+            f'({", ".join(IMAGE_SUFFIXES)} count). Add images, take the class out, or set allow_empty=True.')
+
+
+def class_folders(folder: str | os.PathLike) -> list[str]:
+    """Names of the subfolders, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith('.'))
+    except OSError as error:
+        raise DataError(f'the image folder {os.fspath(folder)!r} cannot be read: {error.strerror or error}') from error
+
+
+class FolderRecords(Sequence):
+    """Records of images by class, a few bytes each, made when asked for; in turns over the classes.
+
+    Args:
+        root: the folder that the paths start from.
+        paths: for each label the images' paths below ``root``.
+    """
+
+    def __init__(self, root: str, paths: Sequence[Sequence[str]]) -> None:
+        counts = np.array([len(own) for own in paths], np.int64)
+        labels = np.repeat(np.arange(len(paths)), counts)
+        turns = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+        encoded = [os.fsencode(path) for own in paths for path in own]
+        ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
+        # One string and three arrays: processes that are forked share them, where a million objects would be copied.
+        self._text = b''.join(encoded)
+        self._ends, self._starts = ends, np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        self._labels = labels
+        self._order = np.lexsort((labels, turns))
+        self._root = root
+        self._no_objects = Annotations()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> FolderRecords: ...
+
+    def __getitem__(self, index: int | slice) -> Record | FolderRecords:
+        if isinstance(index, slice):
+            part = object.__new__(FolderRecords)
+            part.__dict__.update(self.__dict__, _order=self._order[index])
+            return part
+        place = self._order[index]
+        name = os.fsdecode(self._text[self._starts[place]:self._ends[place]])
+        return Record(os.path.join(self._root, name), Path(name).as_posix(), None, self._no_objects,
+                      class_label=int(self._labels[place]))
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[number] for number in range(len(self)))
+
+
+def _images_in(root: Path, name: str) -> list[str]:
+    """Paths below ``root`` of the images of a class folder, sorted."""
+    return [os.path.relpath(path, root) for path in images_below(root / name)]
+
+
+def _loose_images(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_file() and is_image_name(path.name))
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ', '.join(names[:_SHOWN]) + (f', ... ({len(names) - _SHOWN} more)' if len(names) > _SHOWN else '')

@@ -1,0 +1,103 @@
+"""Crops and resizes of whole images, for classification. They only multiply matrices, as all geometry does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from detkit.datasets.transforms.geometry import size_pair
+from detkit.registry import TRANSFORMS
+from detkit.structures.scene import Scene, scale_matrix, translation_matrix
+
+__all__ = ['CenterCrop', 'RandomResizedCrop', 'ResizeShortSide']
+
+# How often a random crop that would not fit is drawn again before the middle is taken.
+_ATTEMPTS = 10
+
+
+@TRANSFORMS.register_module()
+class ResizeShortSide:
+    """Scales the sample, up or down, until its shorter side has a length; the other follows, rounded down.
+
+    Args:
+        size: the shorter side in pixels.
+    """
+
+    def __init__(self, size: int = 224) -> None:
+        self.size = size
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        height, width = scene.size
+        short, long = self.size, int(self.size * max(height, width) / min(height, width))
+        new = (short, long) if height <= width else (long, short)
+        return {**results, 'scene': scene.moved(scale_matrix(new[1] / width, new[0] / height), new)}
+
+
+@TRANSFORMS.register_module()
+class CenterCrop:
+    """The middle of the sample; where it is smaller than that, it is padded by what ``Render`` fills with.
+
+    Args:
+        size: a side, or (h, w).
+    """
+
+    def __init__(self, size: int | Sequence[int] = 224) -> None:
+        self.size = size_pair(size)
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        # Python's round, halves to even: the same pixel that torchvision starts at.
+        top, left = (round((old - new) / 2) for old, new in zip(scene.size, self.size, strict=True))
+        return {**results, 'scene': scene.moved(translation_matrix(-left, -top), self.size)}
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop:
+    """A random part of the sample, scaled to a size (Inception's augmentation, arXiv:1409.4842).
+
+    What lies outside is not cut off: a rotation or a shear behind this brings it in, where cropped pixels would leave
+    grey.
+
+    Args:
+        size: of the output, a side or (h, w).
+        scale: the part's area as a share of the image's is drawn from this range.
+        ratio: its width / height likewise, evenly on a logarithmic scale.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int] = 224,
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+    ) -> None:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f'RandomResizedCrop(scale={tuple(scale)}): expected 0 < lowest <= highest <= 1')
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f'RandomResizedCrop(ratio={tuple(ratio)}): expected 0 < lowest <= highest')
+        self.size = size_pair(size)
+        self.scale = tuple(scale)
+        self.ratio = tuple(ratio)
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        left, top, width, height = self.draw_rect(results['rng'], scene.size)
+        matrix = scale_matrix(self.size[1] / width, self.size[0] / height) @ translation_matrix(-left, -top)
+        return {**results, 'scene': scene.moved(matrix, self.size)}
+
+    def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, top, width, height) in whole pixels of an image of (h, w)."""
+        old_height, old_width = shape
+        log_ratio = np.log(self.ratio)
+        for _ in range(_ATTEMPTS):
+            area = old_height * old_width * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(*log_ratio))
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < width <= old_width and 0 < height <= old_height:
+                left, top = rng.integers(old_width - width + 1), rng.integers(old_height - height + 1)
+                return int(left), int(top), width, height
+        width = min(old_width, max(round(old_height * self.ratio[1]), 1))
+        height = min(old_height, max(round(old_width / self.ratio[0]), 1))
+        return (old_width - width) // 2, (old_height - height) // 2, width, height

@@ -1,0 +1,99 @@
+"""``RandAugment``: a few operations at random, all of one strength."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from detkit.datasets.transforms import photometry
+from detkit.registry import TRANSFORMS
+from detkit.structures.scene import Scene, translation_matrix
+
+__all__ = ['RandAugment']
+
+_LARGEST = 30
+_GEOMETRIC = ('shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate')
+_PHOTOMETRIC = (
+    'brightness', 'saturation', 'contrast', 'sharpness', 'posterize', 'solarize', 'autocontrast', 'equalize')
+_OPERATIONS = ('identity', *_GEOMETRIC, *_PHOTOMETRIC)
+
+
+@TRANSFORMS.register_module()
+class RandAugment:
+    """Draws ``num_ops`` of fourteen operations, with replacement (arXiv:1909.13719).
+
+    It stands before ``Render``: what it draws of geometry is multiplied into the scene's matrices, so that the image is
+    still sampled once, and what it draws of colour is left to ``Render`` to do on the result, in the order drawn.
+
+    At strength 30: shears by .3, shifts by 150/331 of the size, rotation by 30°, brightness, saturation, contrast and
+    sharpness scaled by 1 ± .9, posterising to 4 bits, solarising all values; lower strengths are proportional. Both
+    signs are equally likely. Auto-contrast and equalising have no strength.
+
+    Args:
+        num_ops: how many operations a sample.
+        magnitude: their strength, 0 … 30.
+        prob: how often anything is done.
+    """
+
+    def __init__(self, num_ops: int = 2, magnitude: float = 9, prob: float = 1.0) -> None:
+        if not 0 <= magnitude <= _LARGEST:
+            raise ValueError(f'RandAugment(magnitude={magnitude}): expected a value from 0 to {_LARGEST}')
+        self.num_ops = num_ops
+        self.magnitude = magnitude
+        self.prob = prob
+
+    def __call__(self, results: dict) -> dict:
+        rng = results['rng']
+        if rng.random() >= self.prob:
+            return results
+        strength = self.magnitude / _LARGEST
+        scene: Scene = results['scene']
+        photometric = list(results.get('photometric', ()))
+        for number in rng.integers(len(_OPERATIONS), size=self.num_ops):
+            name = _OPERATIONS[number]
+            sign = 1.0 if rng.random() < 0.5 else -1.0
+            if name in _GEOMETRIC:
+                scene = scene.moved(about_centre(motion(name, sign * strength, scene.size), scene.size))
+            elif name in _PHOTOMETRIC:
+                photometric.append(photometric_change(name, sign * strength))
+        return {**results, 'scene': scene, 'photometric': tuple(photometric)}
+
+
+def motion(name: str, strength: float, size: tuple[int, int]) -> np.ndarray:
+    """The 3x3 matrix of a geometric operation about the origin; ``strength`` in -1 … 1, ``size`` (h, w)."""
+    if name == 'rotate':
+        radians = math.radians(30 * strength)
+        cos, sin = math.cos(radians), math.sin(radians)
+        return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    if name == 'translate_x':
+        return translation_matrix(150 / 331 * size[1] * strength, 0)
+    if name == 'translate_y':
+        return translation_matrix(0, 150 / 331 * size[0] * strength)
+    matrix = np.eye(3)
+    matrix[(0, 1) if name == 'shear_x' else (1, 0)] = 0.3 * strength
+    return matrix
+
+
+def about_centre(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    x, y = size[1] / 2, size[0] / 2
+    return translation_matrix(x, y) @ matrix @ translation_matrix(-x, -y)
+
+
+def photometric_change(name: str, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A colour operation as a function of an image; ``strength`` in -1 … 1, its sign means less or more."""
+    scaling = {
+        'brightness': photometry.scale_brightness,
+        'saturation': photometry.scale_saturation,
+        'contrast': photometry.scale_contrast,
+        'sharpness': photometry.sharpen,
+    }
+    if name in scaling:
+        return partial(scaling[name], factor=1 + 0.9 * strength)
+    if name == 'posterize':
+        return partial(photometry.posterize, bits=8 - round(4 * abs(strength)))
+    if name == 'solarize':
+        return partial(photometry.solarize, threshold=255 * (1 - abs(strength)))
+    return photometry.autocontrast if name == 'autocontrast' else photometry.equalize

@@ -1,0 +1,165 @@
+"""``DOTAMetric``: average precision of rotated boxes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from terminaltables import AsciiTable
+
+from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.rotated_format import RotatedResult, rotated_entries, write_submission
+from detkit.registry import METRICS
+from detkit.structures.rotated_iou import pairwise_rotated_iou
+from detkit.utils.errors import ConfigError, DataError
+
+_IOU_THRS = np.arange(50, 100, 5) / 100
+
+
+@METRICS.register_module()
+class DOTAMetric(GatheredMetric):
+    """Average precision of rotated boxes by the exact overlap of the rectangles; ``dota/mAP``, ….
+
+    ``mAP``, ``mAP50`` and ``mAP75`` are COCO's: means over the classes (that have objects) of the precision at 101
+    recalls, over the IoUs .50, .55 … .95, at .5 and at .75. ``mAP50-voc07`` is the figure of DOTA's server
+    (arXiv:1711.10398): VOC's matching and 11 recalls, at IoU .5. Difficult objects are neither asked for nor a mistake
+    to find. Figures are fractions; without any object they are -1.
+
+    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
+    ground truth, on the main process.
+
+    Args:
+        classwise: make the per-class table.
+        outfile: where to write the predictions as json, with ``rbbox`` and ``corners``, or None.
+        submission_dir: where to write the files that DOTA's server takes, predictions on tiles merged, or None.
+        merge_iou_thr: see ``merge_tiles``.
+        collect_device: unused but for mmengine's interface; results are gathered as objects.
+        prefix: in place of 'dota'.
+    """
+
+    default_prefix = 'dota'
+
+    def __init__(self, classwise: bool = True, outfile: str | None = None, submission_dir: str | None = None,
+                 merge_iou_thr: float = 0.1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.classwise = classwise
+        self.outfile = outfile
+        self.submission_dir = submission_dir
+        self.merge_iou_thr = merge_iou_thr
+        self.per_class: list[dict[str, Any]] = []
+        self.table = ''
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts."""
+        for sample in data_samples:
+            sample = sample if isinstance(sample, dict) else sample.to_dict()
+            if 'skipped' not in sample:
+                self.results.append(self._image_result(sample))
+
+    def compute_metrics(self, results: list[RotatedResult]) -> dict[str, float]:
+        """The figures without prefix."""
+        self.per_class, self.table = [], ''
+        if not results:
+            print_log('DOTAMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
+            return {}
+        classes = self._class_names(results)
+        if self.outfile:
+            category_ids = (self.dataset_meta or {}).get('category_ids') or range(len(classes))
+            Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.outfile).write_text(json.dumps(rotated_entries(results, category_ids)), encoding='utf-8')
+        if self.submission_dir:
+            write_submission(results, classes, self.submission_dir, self.merge_iou_thr)
+        objects, coco, voc = self._measure(results, len(classes))
+        figures = _figures(coco, voc)
+        if self.classwise:
+            self._make_table(results, classes, objects, coco, voc)
+        return figures
+
+    def _image_result(self, sample: dict) -> RotatedResult:
+        gt, pred, path = sample.get('gt_instances'), sample['pred_instances'], sample.get('img_path') or ''
+        if gt is None:
+            raise DataError(f"DOTAMetric needs ground truth, but the data sample of '{path}' holds none; the data set "
+                            'must run with test_mode=True.')
+        if 'rbboxes' not in gt and len(gt['labels']):
+            raise DataError(f"DOTAMetric needs rotated ground truth, but the data set has none for '{path}'. Use a "
+                            "DotaDataset or a YoloTxtDataset with labels='obb', or evaluate with CocoMetric.")
+        if 'rbboxes' not in pred:
+            raise ConfigError('DOTAMetric needs predicted rotated boxes, but the model predicts upright ones. Use '
+                              'CocoMetric, or a head for rotated boxes.')
+        labels, scores = _array(pred['labels']).astype(np.int64), _array(pred['scores'])
+        order = np.argsort(-scores, kind='stable')
+        gt_labels = _array(gt['labels']).astype(np.int64)
+        return RotatedResult(
+            img_id=sample.get('img_id', path), img_path=path, gt_labels=gt_labels,
+            gt_rbboxes=_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5),
+            gt_ignored=_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
+            rbboxes=_array(pred['rbboxes']).reshape(-1, 5)[order], labels=labels[order], scores=scores[order],
+            bboxes=_array(pred['bboxes']).reshape(-1, 4)[order])
+
+    def _class_names(self, results: list[RotatedResult]) -> list[str]:
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is not None:
+            return list(classes)
+        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
+        return [str(label) for label in range(highest + 1)]
+
+    @staticmethod
+    def _measure(results: list[RotatedResult], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each class the number of objects ``(C,)``, COCO's AP at each IoU ``(C, T)`` and VOC's ``(C,)``."""
+        scores: list[list[np.ndarray]] = [[] for _ in range(class_count)]
+        coco: list[list[np.ndarray]] = [[] for _ in range(class_count)]
+        voc: list[list[np.ndarray]] = [[] for _ in range(class_count)]
+        objects = np.zeros(class_count, np.int64)
+        for result in results:
+            same = result.labels[:, None] == result.gt_labels
+            overlaps = pairwise_rotated_iou(
+                torch.from_numpy(result.rbboxes), torch.from_numpy(result.gt_rbboxes), torch.from_numpy(same)).numpy()
+            objects += np.bincount(result.gt_labels[~result.gt_ignored], minlength=class_count)
+            for label in np.unique(result.labels):
+                rows, columns = np.flatnonzero(result.labels == label), np.flatnonzero(result.gt_labels == label)
+                own, ignored = overlaps[np.ix_(rows, columns)], result.gt_ignored[columns]
+                scores[label].append(result.scores[rows])
+                coco[label].append(match_coco(own, ignored, _IOU_THRS))
+                voc[label].append(match_voc(own, ignored))
+        coco_ap, voc_ap = np.full((class_count, len(_IOU_THRS)), -1.), np.full(class_count, -1.)
+        for label in np.flatnonzero(objects):
+            if not scores[label]:
+                coco_ap[label], voc_ap[label] = 0, 0
+                continue
+            order = np.argsort(-np.concatenate(scores[label]), kind='stable')
+            found = np.concatenate(coco[label], 1)[:, order]
+            coco_ap[label] = [average_precision(row, objects[label]) for row in found]
+            voc_ap[label] = average_precision(np.concatenate(voc[label])[order], objects[label], 'voc07')
+        return objects, coco_ap, voc_ap
+
+    def _make_table(self, results: list[RotatedResult], classes: list[str], objects: np.ndarray, coco: np.ndarray,
+                    voc: np.ndarray) -> None:
+        """Fill ``per_class`` and ``table``."""
+        kept = [np.unique(result.gt_labels[~result.gt_ignored]) for result in results]
+        images = np.bincount(np.concatenate(kept), minlength=len(classes))
+        self.per_class.append({'class': 'all', 'images': len(results), 'objects': int(objects.sum()),
+                               **_figures(coco, voc)})
+        for k in np.flatnonzero(objects):
+            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]),
+                                   **_figures(coco[k:k + 1], voc[k:k + 1])})
+        rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
+        table = AsciiTable([list(self.per_class[0]), *rows])
+        table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
+        self.table = table.table
+
+
+def _figures(coco: np.ndarray, voc: np.ndarray) -> dict[str, float]:
+    """Means over the classes that have objects, of AP ``(C, T)`` and ``(C,)``."""
+    columns = {'mAP': coco, 'mAP50': coco[:, :1], 'mAP75': coco[:, 5:6], 'mAP50-voc07': voc}
+    return {name: float(values[values > -1].mean()) if (values > -1).any() else -1. for name, values in columns.items()}
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)

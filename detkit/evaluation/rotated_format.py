@@ -1,0 +1,128 @@
+"""Predictions of rotated boxes in files: as json, and as DOTA's server takes them, merged from tiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from detkit.evaluation.coco_format import result_entries
+from detkit.models.postprocess.rotated_nms import rotated_nms
+from detkit.structures.rotated_bboxes import rbbox_corners
+
+# <image>__<side of the tile>__<x>___<y>, x and y of the tile's top left corner in the image.
+_TILE_NAME = re.compile(r'(?P<image>.+?)__(?P<size>\d+)__(?P<x>-?\d+)___(?P<y>-?\d+)')
+
+
+@dataclass
+class RotatedResult:
+    """Ground truth and predictions of one image, plain arrays in its original pixels.
+
+    Attributes:
+        img_id: the data set's own.
+        img_path: where it lies, '' where unknown.
+        gt_rbboxes: ``(N, 5)``.
+        gt_labels: ``(N,)``.
+        gt_ignored: ``(N,)`` bool, difficult.
+        rbboxes: ``(P, 5)``, predictions, best first.
+        labels: ``(P,)``.
+        scores: ``(P,)``.
+        bboxes: ``(P, 4)`` xyxy, their hulls.
+    """
+
+    img_id: int | str
+    img_path: str
+    gt_rbboxes: np.ndarray
+    gt_labels: np.ndarray
+    gt_ignored: np.ndarray
+    rbboxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    bboxes: np.ndarray
+
+
+def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
+    """What a json entry says of each rotated box: ``rbbox`` (cx, cy, w, h, angle) and ``corners`` (8 numbers)."""
+    rbboxes = np.asarray(rbboxes, np.float64)
+    corners = np.round(rbbox_corners(rbboxes).reshape(-1, 8), 3).tolist()
+    rounded = np.concatenate([np.round(rbboxes[:, :4], 3), np.round(rbboxes[:, 4:], 6)], 1).tolist()
+    return [{'rbbox': rbbox, 'corners': quad} for rbbox, quad in zip(rounded, corners, strict=True)]
+
+
+def rotated_entries(results: Sequence[RotatedResult], category_ids: Sequence[int]) -> list[dict]:
+    """The predictions of several images as entries of COCO's results file, with ``rbbox`` and ``corners``."""
+    entries = []
+    for result in results:
+        plain = result_entries(result.img_id, result.bboxes, result.labels, result.scores, None, category_ids)
+        fields = rotated_fields(result.rbboxes)
+        entries += [{**entry, **extra} for entry, extra in zip(plain, fields, strict=True)]
+    return entries
+
+
+def tile_origin(name: str) -> tuple[str, int, int]:
+    """The image that a tile was cut from, and where: ``'P0000__1024__824___0'`` -> ``('P0000', 824, 0)``.
+
+    A name of another form is an image of its own, at (0, 0).
+    """
+    match = _TILE_NAME.fullmatch(name)
+    return (match['image'], int(match['x']), int(match['y'])) if match else (name, 0, 0)
+
+
+def merge_tiles(results: Sequence[RotatedResult], iou_thr: float = 0.1) -> dict[str, tuple[np.ndarray, ...]]:
+    """Predictions on tiles put together on the images that they were cut from.
+
+    Args:
+        results: of tiles, whose ``img_id`` names the image and the place, see ``tile_origin``.
+        iou_thr: what lies in several tiles is found several times: of two boxes of a class that overlap more, the
+            better one stays. Images of a single tile are left as they are.
+
+    Returns:
+        of each image ``rbboxes (P, 5)`` float64, ``labels (P,)`` and ``scores (P,)``, best first.
+    """
+    parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    for result in results:
+        image, x, y = tile_origin(str(result.img_id))
+        rbboxes = np.asarray(result.rbboxes, np.float64) + [x, y, 0, 0, 0]
+        parts.setdefault(image, []).append((rbboxes, np.asarray(result.labels), np.asarray(result.scores)))
+    merged = {}
+    for image in sorted(parts):
+        rbboxes, labels, scores = (np.concatenate(column) for column in zip(*parts[image], strict=True))
+        order = np.argsort(-scores, kind='stable')
+        if len(parts[image]) > 1:
+            kept = rotated_nms(torch.from_numpy(rbboxes[order]), torch.from_numpy(labels[order]), iou_thr)
+            order = order[kept.numpy()]
+        merged[image] = rbboxes[order], labels[order], scores[order]
+    return merged
+
+
+def write_submission(
+    results: Sequence[RotatedResult], classes: Sequence[str], folder: str | Path, iou_thr: float = 0.1
+) -> list[Path]:
+    """Writes the files of DOTA's task 1: one a class, ``<image> <score> x1 y1 x2 y2 x3 y3 x4 y4`` a line.
+
+    Args:
+        results: of images or tiles, which are merged first.
+        classes: names of the labels; DOTA writes them with hyphens.
+        folder: made where it is missing.
+        iou_thr: see ``merge_tiles``.
+
+    Returns:
+        the files, one for each class, empty ones too.
+    """
+    lines: list[list[str]] = [[] for _ in classes]
+    for image, (rbboxes, labels, scores) in merge_tiles(results, iou_thr).items():
+        corners = rbbox_corners(rbboxes).reshape(-1, 8)
+        for quad, label, score in zip(corners.tolist(), labels.tolist(), scores.tolist(), strict=True):
+            lines[label].append(f'{image} {score:.6f} ' + ' '.join(f'{value:.2f}' for value in quad))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, own in zip(classes, lines, strict=True):
+        files.append(folder / f'Task1_{name.replace(" ", "-")}.txt')
+        files[-1].write_text(''.join(f'{line}\n' for line in own), encoding='utf-8')
+    return files

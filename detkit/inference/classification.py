@@ -1,0 +1,75 @@
+"""What prediction does differently for classifiers: the test pipeline's crop, and what is said of an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+
+from detkit.evaluation.accuracy_metric import best_classes, class_entry
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ConfigError
+
+_DEFAULT_SIZE = 224
+
+
+def class_input_size(config: Config | dict) -> int:
+    """The side of the crop that the config's test pipeline makes; 224 where it says none."""
+    for step in _test_pipeline(config):
+        if step['type'] == 'CenterCrop':
+            size = step.get('size', _DEFAULT_SIZE)
+            return int(size if isinstance(size, int) else max(size))
+    return _DEFAULT_SIZE
+
+
+def class_pipeline(config: Config | dict, img_size: int) -> list[dict[str, Any]]:
+    """Transforms from an image to a classifier's input.
+
+    Args:
+        config: its test pipeline is taken; the shorter side scaled to the crop's where it has none.
+        img_size: side of the crop; the pipeline's other sizes change by the same factor.
+    """
+    steps = _test_pipeline(config) or [
+        {'type': 'LoadImage'}, {'type': 'ResizeShortSide'}, {'type': 'CenterCrop'},
+        {'type': 'Render', 'antialias': True}, {'type': 'PackInputs'}]
+    factor = img_size / class_input_size(config)
+    return [_resized(step, factor) for step in steps]
+
+
+def _resized(step: dict[str, Any], factor: float) -> dict[str, Any]:
+    if step['type'] not in ('ResizeShortSide', 'CenterCrop', 'LetterBox'):
+        return dict(step)
+    size = step.get('size', _DEFAULT_SIZE)
+    if isinstance(size, int):
+        return {**step, 'size': round(size * factor)}
+    return {**step, 'size': tuple(round(side * factor) for side in size)}
+
+
+def _test_pipeline(config: Config | dict) -> list[dict[str, Any]]:
+    """Of the config's test or validation data; empty where it has neither.
+
+    Raises:
+        ConfigError: its transforms are no configs.
+    """
+    for loader in ('test_dataloader', 'val_dataloader'):
+        dataset = (config.get(loader) or {}).get('dataset') or {}
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        steps = list(dataset.get('pipeline') or ())
+        if any(not isinstance(step, dict) for step in steps):
+            raise ConfigError(f'{loader}.dataset.pipeline must hold configs, not built transforms')
+        if steps:
+            return steps
+    return []
+
+
+def answer_entry(sample: DetDataSample, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The json entry of one image, see ``class_entry``."""
+    labels, scores = best_classes(sample.pred_scores, len(classes))
+    return class_entry(sample.img_path, sample.img_id, labels, scores, classes)
+
+
+def describe_answer(sample: DetDataSample, classes: tuple[str, ...], count: int = 3) -> str:
+    """Such as 'rain 0.93, cloudy 0.05, shine 0.02'."""
+    labels, scores = best_classes(sample.pred_scores, count)
+    return ', '.join(f'{classes[label]} {score:.2f}' for label, score in zip(labels, scores, strict=True))

@@ -1,0 +1,66 @@
+"""``RotatedDistanceCoder``: a rotated box as the distances from a point to its four sides, and an angle."""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+
+from .distance_point_bbox_coder import DistancePointBBoxCoder, _column
+
+
+@TASK_UTILS.register_module()
+class RotatedDistanceCoder(DistancePointBBoxCoder):
+    """``DistancePointBBoxCoder`` in the frame of a rotated box: its sides left, top, right, bottom as turned.
+
+    The point need not lie inside the box's upright hull, nor the box's centre near the point: the difference of
+    opposite distances, turned by the angle, leads from the point to the centre.
+    """
+
+    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.) -> Tensor:
+        """Distances of rotated boxes from points.
+
+        Args:
+            points: ``(..., 2)`` pixels.
+            bboxes: ``(..., 5)`` rotated, pixels.
+            strides: ``(...)`` pixels a unit of distance.
+
+        Returns:
+            ``(..., 4)``, clamped to what ``decode`` can give back.
+        """
+        cos, sin = bboxes[..., 4].cos(), bboxes[..., 4].sin()
+        dx, dy = (bboxes[..., :2] - points).unbind(-1)
+        shift = torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], -1)  # of the centre, in the box's frame
+        half = bboxes[..., 2:4] / 2
+        distances = torch.cat([half - shift, half + shift], -1) / _column(strides)
+        return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
+
+    def decode(
+        self, points: Tensor, distances: Tensor, strides: Tensor | float = 1., angles: Tensor | None = None
+    ) -> Tensor:
+        """Rotated boxes ``(..., 5)`` in pixels; the inverse of ``encode``.
+
+        Args:
+            points, distances, strides: as ``encode`` takes and gives them.
+            angles: ``(...)`` radians, given back as they are; 0 by default. Neither side need be the longer one.
+        """
+        angles = torch.zeros_like(distances[..., 0]) if angles is None else angles
+        distances = distances * _column(strides)
+        low, high = distances[..., :2], distances[..., 2:]
+        shift_x, shift_y = ((high - low) / 2).unbind(-1)
+        cos, sin = angles.cos(), angles.sin()
+        centres = points + torch.stack([shift_x * cos - shift_y * sin, shift_x * sin + shift_y * cos], -1)
+        return torch.cat([centres, low + high, angles.unsqueeze(-1)], -1)
+
+    @staticmethod
+    def angles(angle_logits: Tensor) -> Tensor:
+        """The angles in [-pi/4, 3pi/4) that raw predictions of any shape stand for."""
+        return (angle_logits.sigmoid() - 0.25) * pi
+
+    @staticmethod
+    def angle_logits(angles: Tensor) -> Tensor:
+        """The inverse of ``angles``."""
+        return torch.logit(angles / pi + 0.25)

@@ -1,0 +1,118 @@
+"""``YOLOv8OBBHead``: adds an angle to each box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
+
+from ..postprocess.nms import Detections
+from ..postprocess.rotated_nms import ROTATED_NMS_KEYS, batched_rotated_nms
+from ..priors import PointPriors
+from .yolov8_head import Slots, YOLOv8Head
+
+
+@MODELS.register_module()
+class YOLOv8OBBHead(YOLOv8Head):
+    """``YOLOv8Head`` for rotated boxes: a third branch gives each cell's angle, in whose frame the distances are.
+
+    Args:
+        assigner: config, ``RotatedTaskAlignedAssigner`` by default.
+        bbox_coder: config, ``RotatedDistanceCoder`` by default.
+        loss_bbox: config, ``ProbIoULoss`` by default.
+        loss_angle: config, ``RotationLoss`` by default; of weight 0 it is as in ultralytics before 8.4.
+        test_cfg: arguments of ``batched_rotated_nms``.
+        num_classes, in_channels, strides, reg_max, **kwargs: of ``YOLOv8Head``.
+    """
+
+    TEST_KEYS = ROTATED_NMS_KEYS
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        reg_max: int = 16,
+        assigner: dict | None = None,
+        bbox_coder: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_angle: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            num_classes, in_channels, strides, reg_max,
+            assigner=assigner or dict(type='RotatedTaskAlignedAssigner'),
+            bbox_coder=bbox_coder or dict(type='RotatedDistanceCoder', reg_max=reg_max),
+            loss_bbox=loss_bbox or dict(type='ProbIoULoss', loss_weight=7.5),
+            **kwargs)
+        self.loss_angle = MODELS.build(loss_angle or dict(type='RotationLoss', loss_weight=1.))
+
+    def _build_branches(self) -> None:
+        super()._build_branches()
+        self.angle_branches = self._branches(max(self.in_channels[0] // 4, 1), 1)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """As ``YOLOv8Head``; also ``angle_logits``, a list of ``(B, 1, h_i, w_i)``."""
+        preds = super().forward(feats, padding_mask)
+        preds['angle_logits'] = [branch(feat) for branch, feat in zip(self.angle_branches, feats, strict=True)]
+        return preds
+
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
+        """As ``YOLOv8Head``, of ``gt.rbboxes``; also ``loss_angle``."""
+        if gt.rbboxes is None:
+            if gt.max_instances:
+                raise ValueError(
+                    f'{type(self).__name__} learns rotated boxes, but the batch has none. Use a data set that reads '
+                    "them (YoloTxtDataset with labels='obb', DotaDataset), or a detection head.")
+            gt = replace(gt, rbboxes=gt.bboxes.new_zeros(gt.batch_size, 0, 5))
+        return super().loss(preds, gt)
+
+    def _decode(self, flat: dict[str, Tensor], priors: PointPriors) -> Tensor:
+        """Predicted boxes ``(B, P, 5)`` in pixels of the network's input; neither side need be the longer one."""
+        distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
+        angles = self.bbox_coder.angles(flat['angle_logits']).squeeze(-1)
+        return self.bbox_coder.decode(priors.points, distances, priors.strides, angles)
+
+    def _box_losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """``loss_box``, ``loss_dfl``, ``loss_angle``."""
+        strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
+        points = priors.points[slots.prior_idx] / strides
+        targets = self._slot_rbboxes(gt, slots).to(points.dtype)
+        targets = torch.cat([targets[..., :4] / strides, targets[..., 4:]], -1)
+        bbox_preds, angle_logits = slots.gather(flat['bbox_preds']), slots.gather(flat['angle_logits'])
+        angles = self.bbox_coder.angles(angle_logits).squeeze(-1)
+        rbboxes = self.bbox_coder.decode(points, self.bbox_coder.mean_distances(bbox_preds), angles=angles)
+        return dict(
+            loss_box=self.loss_bbox(rbboxes, targets, slots.scores, slots.avg_factor),
+            loss_dfl=self._dfl(bbox_preds, points, targets, slots),
+            loss_angle=self.loss_angle(angles, targets, slots.scores, slots.avg_factor),
+        )
+
+    @staticmethod
+    def _slot_rbboxes(gt: GtBatch, slots: Slots) -> Tensor:
+        """Ground-truth boxes ``(B, S, 5)`` of the slots; an empty slot gets a unit box, harmless in quotients."""
+        rbboxes = gt.rbboxes.gather(1, slots.gt_idx.unsqueeze(-1).expand(-1, -1, 5))
+        unit = torch.zeros_like(rbboxes)
+        unit[..., 2:4] = 1
+        return torch.where(slots.valid.unsqueeze(-1), rbboxes, unit)
+
+    def _suppress(self, bboxes: Tensor, scores: Tensor) -> list[Detections]:
+        return batched_rotated_nms(bboxes, scores, **self._options(ROTATED_NMS_KEYS))
+
+    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        """``rbboxes (N, 5)``, which may reach beyond the image, and ``bboxes``, what of their hulls is inside."""
+        inverse = torch.as_tensor(meta['matrix'], device=found.bboxes.device, dtype=torch.float64).inverse()
+        rbboxes = map_rbboxes(normalize_rbboxes(found.bboxes), inverse.to(found.bboxes.dtype))
+        height, width = meta['ori_shape']
+        bboxes = rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
+        return InstanceData(rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=found.scores.cpu(),
+                            labels=found.labels.cpu())

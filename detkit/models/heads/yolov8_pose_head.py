@@ -1,0 +1,139 @@
+"""``YOLOv8PoseHead``: adds to each detection the places of its keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.keypoints import check_shape
+
+from ..assigners.assign_result import AssignResult
+from ..postprocess.nms import Detections
+from ..postprocess.rescale import points_to_original
+from ..priors import PointPriors
+from .yolov8_head import Slots, YOLOv8Head, slot_bboxes
+
+
+@MODELS.register_module()
+class YOLOv8PoseHead(YOLOv8Head):
+    """``YOLOv8Head`` with K keypoints a cell: x and y and, where D is 3, a logit of whether the keypoint is labelled.
+
+    A cell's prediction p means the place (2 p + cell - .5) · stride, cell being the cell's centre in cells.
+
+    Args:
+        keypoint_shape: (K, D), D being 2 or 3; wired from the data.
+        loss_keypoint: config of the loss of places.
+        loss_visibility: config of the loss of logits; there is none where D is 2.
+        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        keypoint_shape: Sequence[int] = (17, 3),
+        loss_keypoint: dict | None = None,
+        loss_visibility: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.keypoint_shape = check_shape(keypoint_shape, f'{type(self).__name__}: keypoint_shape')
+        super().__init__(num_classes, in_channels, strides, **kwargs)
+        loss_keypoint = loss_keypoint or dict(type='KeypointLoss', loss_weight=12.)
+        self.loss_keypoint = MODELS.build({'num_keypoints': self.keypoint_shape[0], **loss_keypoint})
+        self.loss_visibility = MODELS.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.))
+
+    def _build_branches(self) -> None:
+        super()._build_branches()
+        num_channels = self.keypoint_shape[0] * self.keypoint_shape[1]
+        self.keypoint_branches = self._branches(max(self.in_channels[0] // 4, num_channels), num_channels)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """As ``YOLOv8Head``; also ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
+        preds = super().forward(feats, padding_mask)
+        preds['keypoint_preds'] = [branch(feat) for branch, feat in zip(self.keypoint_branches, feats, strict=True)]
+        return preds
+
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
+        """``loss_box``, ``loss_pose``, ``loss_kobj`` (where D is 3), ``loss_cls``, ``loss_dfl``; see ``YOLOv8Head``."""
+        num_keypoints = self.keypoint_shape[0]
+        if gt.keypoints is None:
+            if gt.max_instances:
+                raise ValueError(
+                    f'{type(self).__name__} learns keypoints, but the batch has none. Use a data set that reads them '
+                    "(CocoDataset with keypoints=True, YoloTxtDataset with labels='pose'), or a detection head."
+                )
+            gt = replace(gt, keypoints=gt.bboxes.new_zeros(gt.batch_size, 0, num_keypoints, 3))
+        if gt.keypoints.shape[2] != num_keypoints:
+            raise ValueError(
+                f'{type(self).__name__} has {num_keypoints} keypoints, but the data {gt.keypoints.shape[2]}; set '
+                'keypoint_shape of the head to that of the data'
+            )
+        return super().loss(preds, gt)
+
+    def _losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        losses = super()._losses(flat, priors, assigned, gt)
+        order = ('loss_box', 'loss_pose', 'loss_kobj', 'loss_cls', 'loss_dfl')
+        return {name: losses[name] for name in order if name in losses}
+
+    def _box_losses(
+        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
+    ) -> dict[str, Tensor]:
+        """``loss_box``, ``loss_dfl``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
+        losses = super()._box_losses(flat, priors, slots, gt)
+        preds = slots.gather(flat['keypoint_preds'])
+        # Everything in units of the stride, in which the loss is written; it is the same in pixels.
+        strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
+        keypoints, logits = self._decode_keypoints(preds, priors.points[slots.prior_idx] / strides)
+        index = slots.gt_idx[..., None, None].expand(-1, -1, *gt.keypoints.shape[2:])
+        targets = gt.keypoints.gather(1, index).to(keypoints.dtype)  # (B, M, K, 3) -> (B, S, K, 3)
+        visible = targets[..., 2] > 0
+        bboxes = slot_bboxes(gt, slots.gt_idx).to(keypoints.dtype) / strides
+        areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
+        losses['loss_pose'] = self.loss_keypoint(
+            keypoints, targets[..., :2] / strides.unsqueeze(-1), visible, areas, slots.valid)
+        if logits is not None:
+            losses['loss_kobj'] = self.loss_visibility(logits, visible, slots.valid)
+        return losses
+
+    def _decode_keypoints(self, preds: Tensor, points: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Places ``(..., K, 2)`` in strides, and logits ``(..., K)``, None where D is 2.
+
+        Args:
+            preds: ``(..., K * D)``.
+            points: ``(..., 2)`` the cells' centres in strides.
+        """
+        preds = preds.unflatten(-1, self.keypoint_shape)
+        keypoints = 2 * preds[..., :2] + (points - .5).unsqueeze(-2)
+        return keypoints, preds[..., 2] if self.keypoint_shape[1] == 3 else None
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """As ``YOLOv8Head``; also ``keypoints (N, K, 2)`` inside the original images and ``keypoint_scores (N, K)``.
+
+        A keypoint's score is the probability that it is labelled; 1 where D is 2.
+        """
+        with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
+            priors = self._priors(preds)
+            flat = self._flatten(dict(preds=preds['keypoint_preds']))['preds']
+            strides = priors.strides.unsqueeze(-1)  # (P, 1)
+            keypoints, logits = self._decode_keypoints(flat, priors.points / strides)
+            scores = keypoints.new_ones(keypoints.shape[:-1]) if logits is None else logits.sigmoid()
+            decoded = torch.cat([keypoints * strides.unsqueeze(-1), scores.unsqueeze(-1)], -1)  # (B, P, K, 3)
+        return super().predict({**preds, 'keypoints': decoded}, metas)
+
+    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        instances = super()._instances(flat, image, found, meta)
+        keypoints = flat['keypoints'][image, found.prior_idx]
+        instances.keypoints = points_to_original(keypoints[..., :2], meta['matrix'], meta['ori_shape']).cpu()
+        instances.keypoint_scores = keypoints[..., 2].cpu()
+        return instances

@@ -1,0 +1,120 @@
+"""Pictures of whole images' classes: names on the image, sheets, the confusion matrix."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from detkit.evaluation.accuracy_metric import best_classes
+from detkit.structures.data_sample import DetDataSample
+from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.text import draw_text, text_alpha
+
+_MOST_LINES = 5
+_RIGHT, _WRONG = (0, 128, 60), (200, 30, 30)
+_NAMED_CLASSES = 40  # more names than that don't fit beside a matrix
+_NUMBERED_CLASSES = 20  # more numbers than that aren't read
+
+
+def draw_classes(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
+                 score_thr: float = 0., zoom: float = 1.) -> np.ndarray:
+    """A copy of an image with its class written in the top left corner.
+
+    Args:
+        img: ``(H, W, 3)`` uint8 RGB.
+        sample: its ``pred_scores`` or ``gt_label``.
+        which: 'pred': the most probable class with its score, and up to four more that reach ``score_thr``; 'gt': the
+            true class.
+        classes: names of the labels.
+        score_thr: see ``which``.
+        zoom: how much larger the text is, for a picture that will be shrunk.
+    """
+    if which == 'gt':
+        lines = [(sample.gt_label, _name(sample.gt_label, classes))]
+    elif which == 'pred':
+        labels, scores = best_classes(sample.pred_scores, _MOST_LINES)
+        lines = [(int(label), f'{_name(label, classes)} {score:.2f}')
+                 for rank, (label, score) in enumerate(zip(labels, scores, strict=True))
+                 if not rank or (score >= score_thr and score > 0)]
+    else:
+        raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
+    return write_lines(img, lines, zoom)
+
+
+def write_lines(img: np.ndarray, lines: Sequence[tuple[int, str]], zoom: float = 1.) -> np.ndarray:
+    """A copy of an image with lines of text below each other, each on the colour of its class.
+
+    Args:
+        lines: label and text; a line too wide for the image is written smaller.
+    """
+    img = np.ascontiguousarray(img).copy()
+    y = 0
+    for label, text in lines:
+        size = max(9, round(max(11, np.sqrt(img.shape[0] * img.shape[1]) / 22) * zoom))
+        while size > 9 and text_alpha(text, size).shape[1] > img.shape[1]:
+            size -= 1
+        padding = max(1, size // 6)
+        colour = class_colour(label)
+        draw_text(img, text, (0, y), size, text_colour(colour), colour, padding)
+        y += text_alpha(text, size).shape[0] + 2 * padding
+    return img
+
+
+def verdict(sample: DetDataSample, classes: Sequence[str] | None = None) -> tuple[str, tuple[int, int, int]]:
+    """A line such as 'rain .93' or 'shine .51, is rain' and its colour, green where the true class is the first."""
+    labels, scores = best_classes(sample.pred_scores, 1)
+    text = f'{_name(labels[0], classes)} {scores[0]:.2f}'
+    if 'gt_label' not in sample:
+        return text, (40, 40, 40)
+    right = int(labels[0]) == sample.gt_label
+    return (text, _RIGHT) if right else (f'{text}, is {_name(sample.gt_label, classes)}', _WRONG)
+
+
+def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
+    """Write a confusion matrix as a picture; colours are shares of the true class's images.
+
+    Args:
+        confusion: ``(C, C)`` counts, rows the true classes, columns the predicted ones.
+        classes: their names.
+        path: the PNG to write.
+    """
+    count = len(confusion)
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = min(max(4.2, .42 * count + 2.2), 14)
+    figure = Figure(figsize=(side + 1, side), dpi=110, layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
+    if count <= _NAMED_CLASSES:
+        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=8)
+        axes.set_yticks(range(count), classes, fontsize=8)
+    if count <= _NUMBERED_CLASSES:
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            axes.text(column, row, confusion[row, column], ha='center', va='center', fontsize=8,
+                      color='white' if shares[row, column] > .55 else 'black')
+    axes.set_xlabel('predicted')
+    axes.set_ylabel('true')
+    figure.colorbar(image, shrink=.8, label='share of the true class')
+    figure.savefig(path, bbox_inches='tight')
+
+
+def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
+    """``confusion_matrix.png`` and, as numbers, ``confusion_matrix.csv``: a row a true class, a column a predicted one.
+
+    Args:
+        folder: made if need be.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / 'confusion_matrix.csv', 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['true \\ predicted', *classes])
+        writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
+    plot_confusion(confusion, classes, folder / 'confusion_matrix.png')
+
+
+def _name(label: int, classes: Sequence[str] | None) -> str:
+    return classes[label] if classes is not None and label < len(classes) else str(int(label))

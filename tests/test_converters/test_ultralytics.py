@@ -1,0 +1,389 @@
+"""Conversion of ultralytics files: what comes out, what is accepted, what is refused and how."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_models import write_images
+from ultralytics_files import read_recorded, seeded_tensors, write_pt
+
+from detkit.config import load_config
+from detkit.converters.inert_pickle import StorageRef, TensorRef, TorchArchive
+from detkit.converters.ultralytics import (
+    DATASETS,
+    Scale,
+    convert_ultralytics,
+    describe_model,
+    find_scale,
+    match_names,
+)
+from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
+from detkit.converters.ultralytics_keys import YOLOV8_KEYS, to_detkit, to_ultralytics
+from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.finetune import load_weights
+from detkit.inference import Predictor, init_detector
+from detkit.registry import MODELS
+from detkit.utils.errors import CheckpointError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+CLASSES = ('cat', 'dog', 'bird')
+NARROW = 0.125  # width factor of the models that most tests use
+SEED = 5
+
+
+def meta_model(config: Path, num_classes: int, widen_factor: float | None = None) -> torch.nn.Module:
+    """Without memory: names and shapes only."""
+    cfg = load_config(config).model
+    cfg.head.num_classes = num_classes
+    if widen_factor:
+        cfg.backbone.widen_factor = widen_factor
+    with torch.device('meta'):
+        return MODELS.build(cfg)
+
+
+def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+@pytest.fixture(scope='module')
+def layouts() -> dict:
+    return read_recorded()['layouts']
+
+
+@pytest.fixture(scope='module')
+def narrow_shapes() -> dict:
+    return {task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3, NARROW))
+            for task in ('det', 'cls')}
+
+
+@pytest.fixture
+def write_narrow(layouts, narrow_shapes, tmp_path) -> Callable[..., Path]:
+    """Writes a file with a narrow model; ``change`` may change its layout and tensors."""
+
+    def write(name: str = 'in.pt', task: str = 'det', dtype: torch.dtype = torch.float16,
+              change: Callable | None = None, **kwargs) -> Path:
+        layout = copy.deepcopy(layouts[f'{task}_n'])
+        tensors = seeded_tensors(layout, SEED, narrow_shapes[task], dtype)
+        if change:
+            change(layout, tensors)
+        kwargs = {'scale': 't', 'scales': {'t': [0.33, NARROW, 1024]}, 'classes': CLASSES, **kwargs}
+        return write_pt(tmp_path / name, layout, task, tensors, **kwargs)
+
+    return write
+
+
+def convert(source: Path, target: Path | None = None) -> tuple[dict, str]:
+    """The checkpoint and the report."""
+    target = target or source.with_suffix('.pth')
+    lines = convert_ultralytics(source, target, CONFIGS)
+    return load_checkpoint(target), '\n'.join(lines)
+
+
+def same_weights(first: dict, second: dict) -> bool:
+    first, second = first['state_dict'], second['state_dict']
+    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def error_of(source: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        convert_ultralytics(source, source.with_suffix('.pth'), CONFIGS)
+    assert not source.with_suffix('.pth').exists()
+    return str(caught.value)
+
+
+# What comes out.
+
+
+def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path):
+    checkpoint, _ = convert(write_narrow())
+    meta = checkpoint['meta']
+    assert meta['classes'] == list(CLASSES) and meta['task'] == 'det'
+    assert meta['converted_from'] == {'file': 'in.pt', 'project': 'ultralytics', 'version': '8.4.190',
+                                      'entry': 'model', 'licence': 'AGPL-3.0'}
+    assert all(not value.is_floating_point() or value.dtype == torch.float32
+               for value in checkpoint['state_dict'].values())
+    write_images(tmp_path / 'images', 1)
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=.01)
+    assert predictor.classes == CLASSES
+    assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) > 0
+
+    cfg = load_config(CONFIGS / 'yolov8' / 'det_n_coco.py').model
+    cfg.backbone.widen_factor = NARROW
+    report = load_weights(MODELS.build(cfg), checkpoint, ('person', 'dog', *map(str, range(78))))
+    assert report.copied_classes == ['dog'] and not report.unused
+
+
+def test_weights_are_those_of_the_file(write_narrow):
+    source = write_narrow()
+    checkpoint, _ = convert(source)
+    with TorchArchive(source) as archive:
+        found = read_ultralytics(archive)
+        for name, value in checkpoint['state_dict'].items():
+            expected = archive.read(found.tensors[to_ultralytics(name)])
+            assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
+
+
+def test_every_kind_of_file_gives_the_same(write_narrow):
+    expected, _ = convert(write_narrow())
+    # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
+    training = {'model': None, 'epoch': 3, 'best_fitness': np.float64(.5), 'updates': 12, 'scaler': {'scale': 1.},
+                'optimizer': {'state': {0: {'exp_avg': torch.ones(5)}}, 'param_groups': [{'lr': .1}]},
+                'train_args': {'imgsz': 640, 'project': Path('runs')}, 'train_metrics': {'loss': np.float32(1)}}
+    stripped = {'ema': None, 'optimizer': None, 'best_fitness': None, 'epoch': -1, 'train_args': {'imgsz': 640}}
+    for index, kwargs in enumerate((
+            dict(entry='ema', more=training), dict(more=stripped), dict(dtype=torch.float32),
+            dict(dtype=torch.float32, entry='ema', more=training), dict(names=list(CLASSES)),
+            dict(scale=None, scales={}))):
+        checkpoint, _ = convert(write_narrow(f'{index}.pt', **kwargs))
+        assert same_weights(checkpoint, expected), kwargs
+        for key in ('config', 'classes', 'task'):
+            assert checkpoint['meta'][key] == expected['meta'][key], kwargs
+
+
+def test_the_average_is_taken_where_both_are_there(write_narrow):
+    source = write_narrow(entry='ema', more={'model': {'other': torch.zeros(1)}})
+    checkpoint, report = convert(source)
+    assert checkpoint['meta']['converted_from']['entry'] == 'ema' and "weights 'ema' in half precision" in report
+
+
+def test_the_same_file_gives_the_same_bytes(write_narrow, tmp_path):
+    source = write_narrow()
+    (tmp_path / 'elsewhere').mkdir()
+    for target in ('first.pth', 'elsewhere/second.pth', 'first.pth'):
+        convert(source, tmp_path / target)
+    assert (tmp_path / 'first.pth').read_bytes() == (tmp_path / 'elsewhere/second.pth').read_bytes()
+
+
+def test_the_size_that_training_used_is_kept(write_narrow):
+    for size, expected in ((320, 320), ([256, 192], 256), (None, 640), (333, 640)):
+        source = write_narrow(more={'train_args': {'imgsz': size}})
+        convert(source)
+        predictor = Predictor(None, source.with_suffix('.pth'), device='cpu')
+        assert predictor.img_size == expected
+
+
+def test_a_classifier_keeps_its_epsilon(write_narrow):
+    def change(layout, tensors):
+        for row in layout:
+            if row[1].endswith('BatchNorm2d'):
+                row[2]['eps'] = 1e-3
+
+    for name, changed, eps in (('a.pt', None, 1e-5), ('b.pt', change, 1e-3)):
+        source = write_narrow(name, task='cls', change=changed)
+        convert(source)
+        model = init_detector(None, source.with_suffix('.pth'), 'cpu', fuse=False)
+        assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {eps}
+
+
+def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    classes = tuple(load_config(CONFIGS / 'yolov8' / 'det_n_coco.py').classes)
+    layout = copy.deepcopy(layouts['det_n'])
+    set_attribute('model.22', 'nc', 80)(layout, None)
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_n_coco.py', 80))
+    source = write_pt(tmp_path / 'coco.pt', layout, 'det', seeded_tensors(layout, SEED, shapes), classes=classes)
+    checkpoint, report = convert(source)
+    assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
+    assert '3,157,184 parameters' in report
+    assert 'config   configs/yolov8/det_n_coco.py\n' in report
+    assert f'python tools/predict.py configs/yolov8/det_n_coco.py {tmp_path}/coco.pth photo.jpg' in report
+    assert f'python tools/test.py configs/yolov8/det_n_coco.py {tmp_path}/coco.pth' in report
+    own = init_detector(CONFIGS / 'yolov8' / 'det_n_coco.py', tmp_path / 'coco.pth', 'cpu')
+    assert own.dataset_meta['classes'] == classes
+
+    _, report = convert(write_narrow())
+    assert 'with other factors' in report and 'tools/predict.py - ' in report and 'tools/test.py' not in report
+    assert 'model.backbone.widen_factor=0.125' in report and f'load_from={tmp_path / "in.pth"}' in report
+
+
+@pytest.mark.parametrize('size', ['n', 's', 'm', 'l', 'x'])
+@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
+def test_every_size_of_every_task_is_recognised(task, size):
+    config = CONFIGS / 'yolov8' / f'{task}_{size}_{DATASETS[task]}.py'
+    shapes = shapes_of(meta_model(config, 7))
+    tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
+    found = UltralyticsModel(
+        task, tuple('abcdefg'), tensors, None, 1e-5 if task == 'cls' else 1e-3, (17, 3) if task == 'pose' else None,
+        None, None, 'model', '', '')
+    scale = find_scale(found, Path('x.pt'))
+    assert scale.letter == size
+    description = describe_model(found, scale, CONFIGS)
+    assert description.file == config and not description.same_model  # other classes
+    with torch.device('meta'):
+        model = MODELS.build(description.config['model'])
+    assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
+
+
+def test_factors_without_a_letter(narrow_shapes):
+    def scale_of(factors, shapes):
+        tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
+        found = UltralyticsModel('det', CLASSES, tensors, factors, 1e-3, None, None, None, 'model', '', '')
+        return find_scale(found, Path('x.pt'))
+
+    shapes = narrow_shapes['det']
+    assert scale_of((.33, NARROW), shapes) == Scale(None, .33, NARROW, 1024)
+    for factors in (None, (7., 7.)):  # from the weights alone
+        found = scale_of(factors, shapes)
+        assert found.widen_factor == NARROW and found.max_channels == 1024
+    odd = {**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}
+    with pytest.raises(CheckpointError, match=r'\(8, 16, 17, 64, 128\) channels'):
+        scale_of(None, odd)
+    with pytest.raises(CheckpointError, match='channels'):
+        scale_of(None, {})
+
+
+@pytest.mark.parametrize('task', YOLOV8_KEYS)
+def test_names_go_there_and_back(task):
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3))
+    for name in shapes:
+        assert to_ultralytics(to_detkit(name, task)) == name
+    assert to_detkit('model.22.dfl.conv.weight', task) is None
+    with pytest.raises(KeyError):
+        to_detkit('model.23.conv.weight', task)
+
+
+# What is refused.
+
+
+def test_unknown_and_missing_parameters_are_all_listed(write_narrow):
+    def change(layout, tensors):
+        rows = {row[0]: row for row in layout}
+        del rows['model.22.cv2.1.2'][3]['weight'], rows['model.7.bn'][4]['running_var']
+        rows['model.5.conv'][3]['scale'] = [1]
+        layout.append(['model.22.extra', 'torch.nn.modules.conv.Conv2d', {}, {'weight': [1], 'bias': [1]}, {}])
+        for name in ('model.5.conv.scale', 'model.22.extra.weight', 'model.22.extra.bias'):
+            tensors[name] = torch.zeros(1, dtype=torch.float16)
+        tensors['model.0.bn.bias'] = torch.zeros(9, dtype=torch.float16)
+
+    message = error_of(write_narrow(change=change))
+    assert '3 unknown:\n  model.5.conv.scale\n  model.22.extra.weight\n  model.22.extra.bias' in message
+    assert '2 missing:\n  model.7.bn.running_var\n  model.22.cv2.1.2.weight' in message
+    assert '1 of another shape:\n  model.0.bn.bias (9,) instead of (8,)' in message
+
+
+def rename(layer: str, path: str) -> Callable:
+    def change(layout, tensors):
+        for row in layout:
+            if row[0] == layer:
+                row[1] = path
+    return change
+
+
+def set_attribute(name: str, attribute: str, value: object) -> Callable:
+    def change(layout, tensors):
+        for row in layout:
+            if row[0] == name:
+                row[2][attribute] = value
+    return change
+
+
+def cut_to(count: int) -> Callable:
+    def change(layout, tensors):
+        del layout[count:]
+    return change
+
+
+def add_layer(layout, tensors):
+    layout.append(['model.23', 'ultralytics.nn.modules.conv.Conv', {'f': -1}, {}, {}])
+
+
+def fold_normalisation(layout, tensors):
+    layout[:] = [row for row in layout if not row[1].endswith('BatchNorm2d')]
+
+
+@pytest.mark.parametrize(('change', 'expected'), [
+    (rename('model.2', 'ultralytics.nn.modules.block.C3k2'), 'layer 2 is a C3k2, where YOLOv8 has C2f'),
+    (rename('model.2', 'ultralytics.nn.modules.block.C3'), 'layer 2 is a C3, where YOLOv8 has C2f'),
+    (rename('model.22', 'ultralytics.nn.modules.head.v10Detect'), 'layer 22 is a v10Detect, where YOLOv8 has Detect, '),
+    (set_attribute('model.11', 'f', [-1, 5]), r'layer 11 (Concat) takes layer [-1, 5], where YOLOv8 takes [-1, 6]'),
+    (set_attribute('model.22', 'f', [12, 18, 21]), 'layer 22 (Detect) takes layer [12, 18, 21]'),
+    (add_layer, 'has 24 layers, where YOLOv8 has 23'),
+    (cut_to(1), 'not a sequence of layers'),
+    (rename('', 'models.yolo.DetectionModel'), 'a models.yolo.DetectionModel of the YOLOv5 repository'),
+    (rename('', 'thirdparty.Net'), 'a thirdparty.Net, no YOLOv8'),
+    (rename('model.0.act', 'torch.nn.modules.activation.ReLU'), 'model.0 has the activation ReLU'),
+    (set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv8 has 5'),
+    (set_attribute('model.2.m.0', 'add', False), 'model.2.m.0 (Bottleneck) has add False'),
+    (set_attribute('model.12.m.0', 'add', True), 'model.12.m.0 (Bottleneck) has add True'),
+    (set_attribute('model.10', 'mode', 'bilinear'), 'mode bilinear'),
+    (set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
+    (fold_normalisation, 'folded into the convolutions'),
+    (set_attribute('model.22', 'nc', 4), 'names 3 classes, but its head has 4'),
+])
+def test_another_model_is_one_clear_sentence(write_narrow, change, expected):
+    message = error_of(write_narrow(change=change))
+    assert expected in message and 'in.pt' in message and '\n' not in message
+
+
+@pytest.mark.parametrize(('attributes', 'expected'), [
+    ({'stride': torch.tensor([8., 16., 64.])}, 'strides are [8.0, 16.0, 64.0]'),
+    ({'names': {0: 'a', 2: 'b', 3: 'c'}}, 'states no class names'),
+    ({'names': None}, 'states no class names'),
+    ({'names': {0: 'a', 1: 'b'}}, 'names 2 classes, but its head has 3'),
+])
+def test_attributes_of_the_model_are_checked(write_narrow, attributes, expected):
+    assert expected in error_of(write_narrow(attributes=attributes))
+
+
+def test_keypoints_of_a_strange_shape(layouts, tmp_path):
+    layout = copy.deepcopy(layouts['pose_n'])
+    set_attribute('model.22', 'kpt_shape', [5, 4])(layout, None)
+    source = write_pt(tmp_path / 'in.pt', layout, 'pose', seeded_tensors(layout, SEED))
+    assert 'keypoints of shape [5, 4]' in error_of(source)
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_nothing_of_a_file_is_run(write_narrow, tmp_path):
+    expected, _ = convert(write_narrow())
+    evil = Evil(tmp_path / 'victim')
+    checkpoint, _ = convert(write_narrow('evil.pt', more={'train_args': evil}, attributes={'args': evil}))
+    assert same_weights(checkpoint, expected)
+    assert not evil.path.exists()
+    error_of(write_narrow('worse.pt', attributes={'names': evil, 'yaml': evil}))
+    assert not evil.path.exists()
+
+
+@pytest.mark.parametrize(('content', 'expected'), [
+    ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
+    ({'model': {'a.weight': torch.zeros(2)}}, 'a plain state dict'),
+    ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
+    ({}, 'holds no model (its entries are none)'),
+    ([1, 2], 'holds a list alone'),
+    (torch.zeros(2), 'holds a tensor alone'),
+    (torch.nn.Linear(2, 2), 'holds a Linear alone'),
+    ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
+    ({'model': torch.nn.Linear(2, 2)}, 'a torch.nn.modules.linear.Linear, no YOLOv8 model'),
+])
+def test_other_content_is_one_clear_sentence(tmp_path, content, expected):
+    torch.save(content, tmp_path / 'in.pt')
+    message = error_of(tmp_path / 'in.pt')
+    assert expected in message and '\n' not in message
+
+
+def test_layers_nested_without_end(write_narrow, tmp_path):
+    with TorchArchive(write_narrow()) as archive:
+        model = archive.content['model']
+        block = model.get('_modules')['model'].get('_modules')['2']
+        block.get('_modules')['self'] = block
+        with pytest.raises(CheckpointError, match='nested without end'):
+            read_ultralytics(archive)
+
+
+def test_the_file_itself_is_not_overwritten(write_narrow):
+    source = write_narrow()
+    with pytest.raises(CheckpointError, match='give another name'):
+        convert_ultralytics(source, source, CONFIGS)
+    with pytest.raises(CheckpointError, match='is missing'):
+        convert_ultralytics(source, source.with_suffix('.pth'), CONFIGS / 'none')

@@ -1,0 +1,54 @@
+"""A converted file finds what ultralytics 8.4.190 finds with it (tests/parity/record_ultralytics_pt.py says how)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parity.seeded import assert_matches, seeded_tensor
+from parity.shapes import IMG_SHAPE
+from ultralytics_files import read_recorded, seeded_tensors, write_pt
+
+from detkit.converters.ultralytics import convert_ultralytics
+from detkit.inference.model import init_detector
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    return read_recorded()
+
+
+def found_table(task: str, sample) -> torch.Tensor:
+    """In the form that was recorded."""
+    if task == 'cls':
+        return sample.pred_scores
+    found = sample.pred_instances
+    ends = [found.scores.unsqueeze(1), found.labels.unsqueeze(1)]
+    if task == 'obb':
+        rbboxes = found.rbboxes
+        return torch.cat([rbboxes[:, :4], *ends, rbboxes[:, 4:]], 1)
+    keypoints = [found.keypoints.flatten(1)] if task == 'pose' else []
+    return torch.cat([found.bboxes, *ends, *keypoints], 1)
+
+
+@pytest.mark.parametrize('size', ['n', 'm'])
+@pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
+def test_detections_of_a_converted_file_equal_the_reference(recorded, tmp_path, task, size):
+    name, seed = f'{task}_{size}', int(recorded['seed'])
+    layout = recorded['layouts'][name]
+    classes = tuple('abc')
+    source = write_pt(tmp_path / 'in.pt', layout, task, seeded_tensors(layout, seed), scale=size, classes=classes)
+    convert_ultralytics(source, tmp_path / 'out.pth', CONFIGS)
+    model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
+    assert model.dataset_meta['classes'] == classes
+    model.head.test_cfg.update(score_thr=float(recorded['score_thr']), multi_label=False)
+    count = int(recorded['images'])
+    with torch.no_grad():
+        preds = model(seeded_tensor((count, 3, *IMG_SHAPE), 'image', seed))
+    results = model.head.predict(preds, [dict(matrix=np.eye(3), ori_shape=IMG_SHAPE)] * count)
+    for image, result in enumerate(results):
+        table = found_table(task, result)
+        assert len(table) == recorded[f'{name}.detections.{image}.count']
+        assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')

@@ -1,0 +1,138 @@
+"""train.py, test.py and predict.py with a classifier."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from small_models import CONFIGS, write_checkpoint, write_images
+from tool_helpers import run_tool
+
+from detkit.datasets.collate import collate
+from detkit.datasets.transforms.loading import read_image
+from detkit.inference import Predictor
+
+CONFIG = CONFIGS / 'yolov8' / 'cls_n_weather.py'
+CLASSES = ('cloudy', 'rain', 'shine', 'sunrise')
+COLOURS = ((90, 90, 90), (200, 60, 20), (20, 200, 220), (40, 60, 230))
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Flat pictures, a colour a class."""
+    root = tmp_path_factory.mktemp('weather')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 4), ('test', 2)):
+        for name, colour in zip(CLASSES, COLOURS, strict=True):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                img = np.clip(np.array(colour) + rng.integers(-20, 20, (40, 56, 3)), 0, 255).astype(np.uint8)
+                cv2.imwrite(str(root / split / name / f'{name}{i}.png'), img)
+    return root
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'cls.pth', 'cls', CLASSES)
+
+
+def options(root: Path) -> list[str]:
+    return [f'data_root={root}', 'img_size=64', 'num_workers=0', 'batch_size=4']
+
+
+def test_training_learns_and_leaves_what_a_run_leaves(root, tmp_path, monkeypatch, capsys):
+    run = tmp_path / 'run'
+    # Erasing and colour operations are off: colour is all there is to see.
+    code = run_tool(monkeypatch, 'train', CONFIG, '--work-dir', run, '--device', 'cpu', '--no-amp', '--cfg-options',
+                    *options(root), 'max_epochs=20', 'train_cfg.val_interval=20', 'randaugment_ops=0',
+                    'erasing_prob=0')
+    assert code == 0
+    rows = list(csv.DictReader((run / 'results.csv').open()))
+    losses = [float(row['train/cls']) for row in rows]
+    assert 0.9 < losses[0] < 2 and losses[-1] < 0.6 * losses[0]  # not divided by the batch size
+    assert float(rows[-1]['metrics/accuracy/top1']) > 0.5 and rows[-1]['metrics/accuracy/top5'] == '1'
+    names = {path.name for path in run.iterdir()}
+    assert {'best.pth', 'last.pth', 'train_batch0.jpg', 'val_batch0.jpg', 'confusion_matrix.png',
+            'confusion_matrix.csv', 'results.png'} <= names
+    printed = capsys.readouterr().out
+    assert 'top1' in printed and '| sunrise ' in printed and 'ImageClassifier' in printed
+
+    # The checkpoint alone says how images are prepared.
+    code = run_tool(monkeypatch, 'predict', '-', run / 'best.pth', root / 'test', '--out-dir', tmp_path / 'out',
+                    '--device', 'cpu')
+    entries = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
+    right = [Path(entry['file_name']).parent.name == entry['category_name'] for entry in entries]
+    assert code == 0 and len(right) == 8 and np.mean(right) == float(rows[-1]['metrics/accuracy/top1'])
+
+
+def test_test_prints_figures_and_writes_files(root, checkpoint, tmp_path, monkeypatch, capsys):
+    code = run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--out', tmp_path / 'p.json',
+                    '--show-dir', tmp_path / 'pictures', '--cfg-options', *options(root))
+    printed = capsys.readouterr().out
+    assert code == 0 and '8 images of test, 4 classes' in printed
+    assert 'accuracy/top1 0.' in printed and 'accuracy/top5 1.0000' in printed and '| rain ' in printed
+    names = {path.name for path in (tmp_path / 'pictures').iterdir()}
+    assert names == {f'{name}{i}.jpg' for name in CLASSES for i in range(2)} | {
+        'confusion_matrix.png', 'confusion_matrix.csv'}
+    entries = json.loads((tmp_path / 'p.json').read_text())
+    assert len(entries) == 8 and {entry['true_category_name'] for entry in entries} == set(CLASSES)
+    right = np.mean([entry['category_id'] == entry['true_category_id'] for entry in entries])
+    assert f'accuracy/top1 {right:.4f}' in printed
+    assert run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--split', 'train', '--cfg-options',
+                    *options(root)) == 0
+    assert '16 images of train' in capsys.readouterr().out
+
+
+def test_test_refuses_other_classes(root, tmp_path, monkeypatch, capsys):
+    other = write_checkpoint(tmp_path / 'other.pth', 'cls', ('a', *CLASSES[1:]))
+    assert run_tool(monkeypatch, 'test', CONFIG, other, '--device', 'cpu', '--cfg-options', *options(root)) == 2
+    assert "calls class 0 'a'" in capsys.readouterr().err
+
+
+def test_predict_writes_pictures_and_json(checkpoint, tmp_path, monkeypatch, capsys):
+    images = write_images(tmp_path / 'images', 2)
+    out = tmp_path / 'out'
+    code = run_tool(monkeypatch, 'predict', '-', checkpoint, tmp_path / 'images', '--out-dir', out, '--img-size', 64,
+                    '--batch-size', 2, '--device', 'cpu')
+    assert code == 0 and sorted(path.name for path in out.iterdir()) == ['0.jpg', '1.jpg', 'predictions.json']
+    plain, drawn = cv2.imread(str(images[0])), cv2.imread(str(out / '0.jpg'))
+    assert drawn.shape == plain.shape and abs(drawn.astype(int) - plain)[:15, :15].max() > 60
+    entries = json.loads((out / 'predictions.json').read_text())
+    assert [entry['file_name'] for entry in entries] == [str(path) for path in images]
+    for entry in entries:
+        top = entry['top5']
+        assert len(top) == 4 and sum(answer['score'] for answer in top) == pytest.approx(1, abs=1e-5)
+        assert [answer['score'] for answer in top] == sorted((answer['score'] for answer in top), reverse=True)
+        assert {key: entry[key] for key in top[0]} == top[0] and CLASSES[entry['category_id']] == entry['category_name']
+    printed = capsys.readouterr().out
+    assert '2 images, ' in printed and 'objects' not in printed
+    assert f'{images[0]}: {entries[0]["category_name"]} {entries[0]["score"]:.2f}, ' in printed
+
+
+def test_predict_among_some_classes(checkpoint, tmp_path):
+    image, = write_images(tmp_path / 'images', 1)
+    sample, = Predictor(None, checkpoint, img_size=64, classes=['rain', 'shine'], device='cpu').predict(image)
+    assert sample.pred_label in (1, 2) and sample.pred_scores[[0, 3]].tolist() == [0, 0]
+
+
+def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
+    from detkit.config import load_config
+    from detkit.datasets import build_dataloader
+    from detkit.inference import init_detector
+
+    config = load_config(CONFIG, [*options(root), 'img_size=48'])
+    loader = build_dataloader(config.val_dataloader, seed=0)
+    model = init_detector(config, checkpoint, 'cpu')
+    batch = next(iter(loader))
+    expected = model.val_step(batch)
+    for batch_size in (1, 3):
+        predictor = Predictor(model=model, batch_size=batch_size)
+        assert predictor.classifies and predictor.img_size == 48
+        found = predictor.predict([sample.img_path for sample in expected])
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours.pred_scores, theirs.pred_scores, atol=1e-5)
+    img, packed = predictor._prepare(expected[0].img_path, 0)
+    assert (collate([packed])['inputs'][0] == batch['inputs'][0]).all()
+    assert (img == read_image(expected[0].img_path)).all()

@@ -1,0 +1,43 @@
+"""Make a checkpoint of another project's weights.
+
+    python tools/convert.py ultralytics yolov8n-seg.pt yolov8n-seg.pth
+
+Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+
+# For each project: what its files are, and the function that converts one.
+CONVERTERS = {
+    'ultralytics': ('YOLOv8 of any task and size, a .pt file', 'detkit.converters.ultralytics', 'convert_ultralytics'),
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make a checkpoint of another project's weights.")
+    projects = parser.add_subparsers(dest='project', metavar='PROJECT', required=True)
+    for name, (what, _, _) in CONVERTERS.items():
+        project = projects.add_parser(name, help=what, description=f'Convert {what}. Nothing in the file is run.')
+        project.add_argument('source', metavar='IN', help='the file to convert')
+        project.add_argument('target', metavar='OUT', help='the checkpoint to write (.pth)')
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse_args()
+    _, module, function = CONVERTERS[args.project]
+
+    # Only now, so that --help needs no torch.
+    convert = getattr(import_module(module), function)
+    print('\n'.join(convert(args.source, args.target, CONFIGS)))
+
+
+if __name__ == '__main__':
+    from detkit.utils.command_line import run_command
+
+    sys.exit(run_command(main))
