@@ -31,6 +31,8 @@ def load(path, options):
     if task == 'pose':
         folder = 'pose_custom' if dataset == 'custom' else 'pose'
         options = {**options, 'data_root': f'{options["data_root"]}/{folder}'}
+    if task == 'obb':
+        options = {**options, 'data_root': f'{options["data_root"]}/{"dota" if dataset == "dota" else "obb"}'}
     if path.stem.endswith('_custom'):
         options = {**options, 'data_yaml': 'data.yaml'}
     return load_config(path, options)
@@ -57,6 +59,7 @@ def test_config_trains_and_predicts(path, options):
     assert ({'loss_cls'} if cfg.task == 'cls' else {'loss_box', 'loss_cls', 'loss_dfl'}) <= losses.keys()
     assert ('loss_seg' in losses) == (cfg.task == 'seg')
     assert ('loss_pose' in losses) == (cfg.task == 'pose')
+    assert ('loss_angle' in losses) == (cfg.task == 'obb')
     assert all(torch.isfinite(value).all() for value in losses.values())
     after = model.backbone.state_dict()
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
@@ -74,6 +77,7 @@ def test_config_trains_and_predicts(path, options):
         predicted = sample.pred_instances
         assert len(predicted.bboxes) == len(predicted.scores) == len(predicted.labels)
         assert ('masks' in predicted) == (cfg.task == 'seg')
+        assert ('rbboxes' in predicted) == ('rbboxes' in sample.gt_instances) == (cfg.task == 'obb')
         if cfg.task == 'pose':
             assert predicted.keypoints.shape == (len(predicted.bboxes), cfg.model.head.get('keypoint_shape', (17,))[0], 2)
         assert len(sample.gt_instances.bboxes) == 2

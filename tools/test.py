@@ -16,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="data to test on: the config's test data (or validation data, if it has no other), or the "
                              'training data without augmentation (default: test)')
     parser.add_argument('--out', metavar='JSON',
-                        help="write the predictions as json: COCO's results file, or an entry an image from a classifier")
+                        help="write the predictions as json: COCO's results file; of a classifier an entry an image")
     parser.add_argument('--show-dir', metavar='FOLDER',
                         help='write a picture of each image, ground truth beside predictions')
     parser.add_argument('--score-thr', type=float, default=.25,

@@ -72,14 +72,14 @@ def test_test_prints_figures_and_writes_files(root, checkpoint, tmp_path, monkey
                     '--show-dir', tmp_path / 'pictures', '--cfg-options', *options(root))
     printed = capsys.readouterr().out
     assert code == 0 and '8 images of test, 4 classes' in printed
-    assert 'accuracy/top1 0.' in printed and 'accuracy/top5 1.0000' in printed and '| rain ' in printed
+    assert '|   top1 |   top5 |' in printed and '| rain ' in printed
     names = {path.name for path in (tmp_path / 'pictures').iterdir()}
     assert names == {f'{name}{i}.jpg' for name in CLASSES for i in range(2)} | {
         'confusion_matrix.png', 'confusion_matrix.csv'}
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert len(entries) == 8 and {entry['true_category_name'] for entry in entries} == set(CLASSES)
     right = np.mean([entry['category_id'] == entry['true_category_id'] for entry in entries])
-    assert f'accuracy/top1 {right:.4f}' in printed
+    assert f'| accuracy | {right:.4f} | 1.0000 |' in printed
     assert run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--split', 'train', '--cfg-options',
                     *options(root)) == 0
     assert '16 images of train' in capsys.readouterr().out
