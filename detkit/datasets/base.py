@@ -42,7 +42,7 @@ class DetDataset(Dataset):
             ``sigmas``.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
             objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
-        cache: 'none', or 'ram' to decode every image once, at construction, and keep it.
+        cache: 'ram' to decode every image once, at construction, and keep it; None to read images when needed.
         partners: where mosaic, mixup and copy-paste get other images from. 'group': the ``pool_size`` consecutive
             positions of the epoch's order that the sample belongs to, so that a batch decodes each of its images once;
             'dataset': any image, meant for cached ones.
@@ -74,7 +74,7 @@ class DetDataset(Dataset):
         pipeline: Sequence[dict | Callable[[dict], dict]] = (),
         metainfo: dict | None = None,
         test_mode: bool = False,
-        cache: str = 'none',
+        cache: str | None = None,
         partners: str = 'group',
         pool_size: int | None = None,
         max_skipped: float = 0.01,
@@ -85,7 +85,7 @@ class DetDataset(Dataset):
         size_divisor: int = 32,
         sample: str | None = None,
     ) -> None:
-        check_choice('cache', cache, ('none', 'ram'))
+        check_choice('cache', cache, (None, 'ram'))
         check_choice('partners', partners, ('group', 'dataset'))
         if not 0 < fraction <= 1:
             raise ConfigError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
@@ -290,7 +290,7 @@ class DetDataset(Dataset):
         check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         raise ConfigError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}.{nearest(value, choices)}')
 

@@ -57,7 +57,7 @@ def test_no_annotations_at_all(tmp_path):
 
 
 @pytest.mark.parametrize('partners', ['group', 'dataset'])
-@pytest.mark.parametrize('cache', ['none', 'ram'])
+@pytest.mark.parametrize('cache', [None, 'ram'])
 def test_batches_depend_on_their_keys_alone(records, partners, cache):
     """Any number of workers, any earlier batches, any batch around the group, cached or not: the same samples."""
     dataset = ListDataset(records, pipeline=TRAIN, partners=partners, pool_size=2)
@@ -224,7 +224,7 @@ def test_fraction_and_single_class(records):
     'options, match',
     [
         (dict(data_root='/no/such/place'), 'does not exist.*data_root'),
-        (dict(cache='disk'), "cache='disk' is not one of 'none', 'ram'"),
+        (dict(cache='disk'), "cache='disk' is not one of None, 'ram'"),
         (dict(partners='all'), 'partners'),
         (dict(fraction=0), 'fraction=0'),
         (dict(pool_size=0), 'pool_size=0'),

@@ -110,8 +110,16 @@ runner.train()
 """
 
 
-def test_sigkill(tmp_path):
+@pytest.fixture
+def one_thread():
+    """Sums depend on the number of threads, so the two processes of a comparison must have the same."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_sigkill(tmp_path, one_thread):
     work_dir = tmp_path / 'run'
     script = SCRIPT.format(tests=str(Path(__file__).parents[1]), work_dir=str(work_dir))
     with subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True) as process:

@@ -7,7 +7,7 @@ one of the names below: ``--cfg-options mixup_prob=0.1 degrees=5``.
 img_size = 640
 num_workers = 2
 # 'ram' decodes every image once and keeps it; partners 'dataset' then lets a mosaic take any of them.
-cache = 'none'
+cache = None
 partners = 'group'
 fraction = 1.0
 single_class = False
