@@ -14,7 +14,7 @@ from detkit.datasets.class_names import DOTA15
 from detkit.datasets.collate import collate
 from detkit.datasets.dota import parse_dota_labels, read_dota_labels
 from detkit.datasets.dota_tiling import cut_labels, tile_dota, tile_starts
-from detkit.datasets.transforms import LetterBox, Mosaic, PackInputs, RandomAffine, RandomFlip, Render
+from detkit.datasets.transforms import CopyPaste, LetterBox, Mosaic, PackInputs, RandomAffine, RandomFlip, Render
 from detkit.structures import Annotations, Record, Scene
 from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbbox_corners, rbbox_hulls
 from detkit.utils.errors import ConfigError, DataError
@@ -234,6 +234,15 @@ def test_mosaic_keeps_boxes_inside():
     own = results['annotations']
     assert len(own) > 2
     assert (own.rbboxes[:, :2] > 0).all() and (own.rbboxes[:, :2] < 160).all() and (own.rbboxes[:, 2:4] > 0).all()
+
+
+def test_pasted_copies_are_mirrored():
+    results = CopyPaste(1., max_covered=1.)(results_of(boxes_scene()))
+    own = Render(fill=0)(results)['annotations']
+    assert len(own) == 6
+    mirrored = corners_to_rbboxes(rbbox_corners(BOXES) * [-1, 1] + [160, 0])
+    for rbbox in mirrored:
+        assert np.abs(own.rbboxes - rbbox).max(1).min() < 1e-3
 
 
 def test_ignored_objects_are_for_metrics_only():
