@@ -18,7 +18,7 @@ COCO_CATEGORY_IDS: tuple[int, ...] = tuple(
     i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 )
 
-# The object classes of DOTA (https://captain-whu.github.io/DOTA): 15 of version 1, one more in version 1.5, two more in 2.
+# The object classes of DOTA (https://captain-whu.github.io/DOTA): version 1, one more in 1.5, two more in 2.
 DOTA15: tuple[str, ...] = (
     'plane', 'ship', 'storage tank', 'baseball diamond', 'tennis court', 'basketball court', 'ground track field',
     'harbor', 'bridge', 'large vehicle', 'small vehicle', 'helicopter', 'roundabout', 'soccer ball field',

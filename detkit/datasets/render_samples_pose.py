@@ -17,7 +17,7 @@ _STREAMS = {'train': 10, 'val': 11}  # apart from those of the other drawn sets
 
 
 def render_crowds(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.ndarray, list[SeenPerson]]]:
-    """Pictures of two to six people, and who is in them.
+    """Pictures of two to five people, and who is in them.
 
     Args:
         split: 'train' or 'val'.
@@ -27,10 +27,13 @@ def render_crowds(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.nd
     Yields:
         (H, W, 3) uint8 RGB and its people; the same on every call.
     """
+    before = 0
     for i in range(count):
         rng = keyed_rng(seed, _STREAMS[split], i)
         stage = STAGES[i % len(STAGES)](rng, _SHAPES[i // 2 % len(_SHAPES)])
-        yield draw_crowd(rng, stage, int(rng.integers(2, 6)), close=i % 6 == 4)
+        size = int(rng.integers(2, 6))
+        yield draw_crowd(rng, stage, size, close=i % 6 == 4, before=before)
+        before += size
 
 
 def pose_lines(shape: tuple[int, int], people: list[SeenPerson]) -> list[str]:

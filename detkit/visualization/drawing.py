@@ -71,8 +71,7 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
         text = name if scores is None else f'{name} {scores[i]:.2f}'
         if rbboxes is not None and len(order) > _MANY and labels[i] in named:
-            width, height = bboxes[i, 2:] - bboxes[i, :2]
-            if text_alpha(text, text_size).shape[1] > 2 * max(width, height):
+            if 4 * text_alpha(text, text_size).size > np.prod(bboxes[i, 2:] - bboxes[i, :2]):
                 continue  # among ships in a harbour it would hide more than it says; the colour does
         named.add(int(labels[i]))
         _draw_label(img, text, bboxes[i], colours[i], text_size, line, taken)

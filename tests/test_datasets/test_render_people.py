@@ -54,7 +54,7 @@ def test_labels_are_valid(crowds):
     number, facing, seen_values = 0, [], set()
     for image, people in crowds['train'] + crowds['val']:
         h, w = image.shape[:2]
-        assert 2 <= len(people) <= 6
+        assert 2 <= len(people) <= 5
         for line, person in zip(pose_lines((h, w), people), people, strict=True):
             values = np.array(line.split(), float)
             assert len(values) == 5 + 17 * 3 and values[0] == 0
@@ -74,7 +74,7 @@ def test_labels_are_valid(crowds):
             number += 1
             shoulders = person.keypoints[[INDEX['left_shoulder'], INDEX['right_shoulder']]]
             facing.append(np.sign(shoulders[0, 0] - shoulders[1, 0]) if shoulders[:, 2].all() else 0)
-    assert number > 40 and seen_values == {0, 1, 2}
+    assert number > 34 and seen_values == {0, 1, 2}
     assert facing.count(1) > 10 and facing.count(-1) > 4  # people who face the viewer, and who do not
 
 

@@ -170,10 +170,11 @@ def test_overlaps_are_measured_alike_on_any_device():
 def test_slivers_are_assigned_nothing_and_small_boxes_are_enlarged():
     points, _ = priors()
     rbboxes = torch.tensor([[[20., 20., 40., 1.9, .4], [33., 33., 5., 3., .2]]])
-    inside = RotatedTaskAlignedAssigner()._points_inside(points, rbboxes, torch.ones(1, 2, dtype=torch.bool))
+    valid = torch.ones(1, 2, dtype=torch.bool)
+    inside = RotatedTaskAlignedAssigner()._points_inside(points, rbboxes, valid)
     assert not inside[0, 0].any()
     assert inside[0, 1].sum() >= 4
-    as_it_is = RotatedTaskAlignedAssigner(min_side=0)._points_inside(points, rbboxes, torch.ones(1, 2, dtype=torch.bool))
+    as_it_is = RotatedTaskAlignedAssigner(min_side=0)._points_inside(points, rbboxes, valid)
     assert not as_it_is[0, 1].any()
 
 
@@ -226,8 +227,8 @@ def test_upright_boxes_are_suppressed_as_upright_ones():
     scores = torch.from_numpy(rng.uniform(0, 1, (2, 80, 3)))
     centres, sides = (bboxes[..., :2] + bboxes[..., 2:]) / 2, bboxes[..., 2:] - bboxes[..., :2]
     rotated = torch.cat([centres, sides, torch.zeros(2, 80, 1)], -1)
-    for settings in (dict(), dict(multi_label=False), dict(class_agnostic=True), dict(classes=[1]), dict(max_per_img=7)):
-        settings = dict(score_thr=.2, iou_thr=.4, **settings)
+    for extra in (dict(), dict(multi_label=False), dict(class_agnostic=True), dict(classes=[1]), dict(max_per_img=7)):
+        settings = dict(score_thr=.2, iou_thr=.4, **extra)
         expected = batched_nms(bboxes, scores, **settings)
         found = batched_rotated_nms(rotated, scores, overlap='iou', greedy=True, **settings)
         for one, other in zip(found, expected, strict=True):

@@ -83,4 +83,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='DOTAMetric')
-test_evaluator = val_evaluator
+test_evaluator = dict(type='DOTAMetric', submission_dir=None)

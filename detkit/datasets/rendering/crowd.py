@@ -32,13 +32,12 @@ class SeenPerson:
     keypoints: np.ndarray
 
 
-def _facing(rng: np.random.Generator) -> float:
-    """Degrees; most people face the viewer more or less, some show their side or back."""
-    kind = rng.random()
-    if kind < 0.7:
+def _facing(rng: np.random.Generator, number: int) -> float:
+    """Degrees; of ten people eight face the viewer more or less, the others show their back or, at times, a side."""
+    if number % 10 not in (3, 8):
         return rng.normal(0, 18)
-    if kind < 0.9:
-        return 180 + rng.normal(0, 18)
+    if number % 20 != 18:
+        return 180 + rng.normal(0, 15)
     return rng.choice([-1, 1]) * rng.uniform(50, 100)
 
 
@@ -78,7 +77,9 @@ class _Crowd:
         return True
 
 
-def draw_crowd(rng: np.random.Generator, stage: Stage, count: int, close: bool = False) -> tuple[np.ndarray, list]:
+def draw_crowd(
+    rng: np.random.Generator, stage: Stage, count: int, close: bool = False, before: int = 0
+) -> tuple[np.ndarray, list[SeenPerson]]:
     """``count`` people, less where there is no room, on a stage.
 
     Args:
@@ -86,6 +87,7 @@ def draw_crowd(rng: np.random.Generator, stage: Stage, count: int, close: bool =
         stage: the place.
         count: how many.
         close: so near that the picture cuts off the legs of some.
+        before: how many people there were in earlier pictures; some of them in turn show their backs.
 
     Returns:
         (H, W, 3) uint8 RGB, and a :class:`SeenPerson` each.
@@ -96,10 +98,10 @@ def draw_crowd(rng: np.random.Generator, stage: Stage, count: int, close: bool =
     nearest = 0.985 if not close else 1.3
     steps, slots = (np.arange(count) + rng.random(count)) / count, rng.permutation(count)
     least = max(stage.ground, stage.horizon + 0.42 * h * eyes / 1.75)  # nobody is much smaller than that
-    for share, slot in zip(steps, slots, strict=True):
+    for number, (share, slot) in enumerate(zip(steps, slots, strict=True), before):
         feet = least + (nearest * h - least) * share
         height = 1.75 / eyes * (feet - stage.horizon) * rng.uniform(0.9, 1.06)
-        look, facing = int(rng.integers(2**31)), _facing(rng)
+        look, facing = int(rng.integers(2**31)), _facing(rng, number)
         person = draw_person(keyed_rng(look), height, facing)
         x0, _, x1, y1 = person.sprite.bounds()
         for step in range(_TRIES):  # side by side at first, then anywhere
