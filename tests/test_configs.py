@@ -79,7 +79,8 @@ def test_config_trains_and_predicts(path, options):
         assert ('masks' in predicted) == (cfg.task == 'seg')
         assert ('rbboxes' in predicted) == ('rbboxes' in sample.gt_instances) == (cfg.task == 'obb')
         if cfg.task == 'pose':
-            assert predicted.keypoints.shape == (len(predicted.bboxes), cfg.model.head.get('keypoint_shape', (17,))[0], 2)
+            num_keypoints = cfg.model.head.get('keypoint_shape', (17,))[0]
+            assert predicted.keypoints.shape == (len(predicted.bboxes), num_keypoints, 2)
         assert len(sample.gt_instances.bboxes) == 2
 
 

@@ -1,4 +1,4 @@
-"""What two environments agree on to compare pose models: ``shapes.py``'s ground truth, of other classes, with keypoints."""
+"""What two environments agree on to compare pose models: ``shapes.py``'s ground truth, with keypoints."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ are alternatives: for the latter set ``randaugment_ops=0 jitter=0.4``.
 
 img_size = 224
 num_workers = 2
-cache = 'none'
+cache = None
 fraction = 1.0
 max_skipped = 0.01
 
