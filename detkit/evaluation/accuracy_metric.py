@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
+from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.utils.errors import ConfigError, DataError
 
@@ -39,7 +38,7 @@ class _Answer:
 
 
 @METRICS.register_module()
-class AccuracyMetric(BaseMetric):
+class AccuracyMetric(GatheredMetric):
     """Top-k accuracy: the share of images whose class is among the k most probable ones; ``accuracy/top1``, ….
 
     With k classes or fewer, top-k is 1. Images that could not be read are left out.
@@ -73,30 +72,14 @@ class AccuracyMetric(BaseMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the best classes of each image: ``DetDataSample``s as they are or, as mmengine passes them, as dicts."""
-        for sample in data_samples:
-            sample = sample if isinstance(sample, dict) else sample.to_dict()
-            if 'skipped' in sample:
-                continue
-            path = sample.get('img_path') or ''
-            if 'gt_label' not in sample:
-                raise DataError(f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
-                                'none; it takes an ImageFolderDataset with test_mode=True.')
-            labels, scores = best_classes(sample['pred_scores'], max(*self.topk, _LISTED))
-            self.results.append(_Answer(path, str(sample.get('img_id', path)), sample['gt_label'], labels, scores))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The figures, the same on every process; images that a sampler repeated count once."""
-        parts = all_gather_object(self.results)
-        self.results = []
-        figures: list[dict[str, float] | None] = [None]
-        if is_main_process():
-            unique = {(answer.img_path, answer.img_id): answer for part in parts for answer in part}
-            computed = self.compute_metrics([unique[key] for key in sorted(unique)])
-            figures = [{f'{self.prefix}/{name}': value for name, value in computed.items()}]
-        broadcast_object_list(figures)
-        return figures[0]
+    def image_result(self, sample: dict) -> _Answer:
+        """The best classes of an image."""
+        path = sample.get('img_path') or ''
+        if 'gt_label' not in sample:
+            raise DataError(f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
+                            'none; it takes an ImageFolderDataset with test_mode=True.')
+        labels, scores = best_classes(sample['pred_scores'], max(*self.topk, _LISTED))
+        return _Answer(path, str(sample.get('img_id', path)), sample['gt_label'], labels, scores)
 
     def compute_metrics(self, results: list[_Answer]) -> dict[str, float]:
         """The figures without prefix."""

@@ -11,12 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from detkit.evaluation.coco_format import ImageResult, segmentation_to_rle, to_coco, write_results
+from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.keypoints import default_sigmas
 from detkit.structures.masks import InstanceMasks
@@ -30,7 +29,7 @@ _KEYPOINT_MAX_DETS = [20]
 
 
 @METRICS.register_module()
-class CocoMetric(BaseMetric):
+class CocoMetric(GatheredMetric):
     """Average precision and recall as COCO defines them, crowd and area rules included.
 
     Ground truth is taken from the data samples, so any data set will do. Figures are fractions; a figure without any
@@ -80,32 +79,6 @@ class CocoMetric(BaseMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.
-
-        An image that could not be read (``skipped`` in its meta information) counts neither way.
-        """
-        for sample in data_samples:
-            sample = sample if isinstance(sample, dict) else sample.to_dict()
-            if 'skipped' not in sample:
-                self.results.append(self._image_result(sample))
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The figures, the same on every process.
-
-        Images that a sampler repeated to give each process equally many count once. ``size`` is not needed for that,
-        and the order in which processes took the images does not matter.
-        """
-        parts = all_gather_object(self.results)
-        self.results = []
-        figures: list[dict[str, float] | None] = [None]
-        if is_main_process():
-            unique = {(result.img_path, str(result.img_id)): result for part in parts for result in part}
-            computed = self.compute_metrics([unique[key] for key in sorted(unique)])
-            figures = [{f'{self.prefix}/{name}': value for name, value in computed.items()}]
-        broadcast_object_list(figures)
-        return figures[0]
-
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''
@@ -124,7 +97,7 @@ class CocoMetric(BaseMetric):
             self._make_table(results, classes, {k: v for k, v in evaluations.items() if k != 'proposal'})
         return figures
 
-    def _image_result(self, sample: dict) -> ImageResult:
+    def image_result(self, sample: dict) -> ImageResult:
         gt, pred = sample.get('gt_instances'), sample['pred_instances']
         path, ori_shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
         if gt is None:

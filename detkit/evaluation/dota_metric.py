@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +55,6 @@ class DOTAMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts."""
-        for sample in data_samples:
-            sample = sample if isinstance(sample, dict) else sample.to_dict()
-            if 'skipped' not in sample:
-                self.results.append(self._image_result(sample))
-
     def compute_metrics(self, results: list[RotatedResult]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''
@@ -82,7 +74,7 @@ class DOTAMetric(GatheredMetric):
             self._make_table(results, classes, objects, coco, voc)
         return figures
 
-    def _image_result(self, sample: dict) -> RotatedResult:
+    def image_result(self, sample: dict) -> RotatedResult:
         gt, pred, path = sample.get('gt_instances'), sample['pred_instances'], sample.get('img_path') or ''
         if gt is None:
             raise DataError(f"DOTAMetric needs ground truth, but the data sample of '{path}' holds none; the data set "

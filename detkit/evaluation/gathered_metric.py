@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
@@ -9,7 +10,21 @@ from mmengine.evaluator import BaseMetric
 
 
 class GatheredMetric(BaseMetric):
-    """Base of metrics whose ``results`` have ``img_path`` and ``img_id``; a subclass writes the other two methods."""
+    """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.
+
+        An image that could not be read (``skipped`` in its meta information) counts neither way.
+        """
+        for sample in data_samples:
+            sample = sample if isinstance(sample, dict) else sample.to_dict()
+            if 'skipped' not in sample:
+                self.results.append(self.image_result(sample))
+
+    def image_result(self, sample: dict) -> Any:
+        """What is kept of an image, with ``img_path`` and ``img_id``."""
+        raise NotImplementedError
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The figures, the same on every process.
