@@ -234,20 +234,22 @@ def _as_float(tensor: Tensor) -> Tensor:
 def _advice(found: UltralyticsModel, scale: Scale, description: Description, target: Path) -> list[str]:
     """Which config fits, how to predict, and how to go on."""
     shown, config = _relative(description.file), '-'
+    tools = description.file.parents[2] / 'tools'
+    predict, test, train = (_relative(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
     if description.same_model:
         config = shown
         lines = [f'config   {shown}']
     else:
         lines = [f"config   {shown} with other {_difference(found, scale)}; write '-' for it, as the checkpoint holds "
                  'it']
-    lines.append(f'predict  python tools/predict.py {config} {target} photo.jpg')
+    lines.append(f'predict  python {predict} {config} {target} photo.jpg')
     if description.same_model and description.same_classes:
-        lines.append(f'test     python tools/test.py {config} {target}')
+        lines.append(f'test     python {test} {config} {target}')
     custom = description.file.with_name(f'{found.task}_n_custom.py')
     if custom.is_file():
         data = 'data_root=path/to/folder' if found.task == 'cls' else 'data_yaml=path/to/data.yaml'
         options = [data, f'load_from={target}', *_scale_options(found, scale)]
-        lines.append(f'train    python tools/train.py {_relative(custom)} --cfg-options {" ".join(options)}')
+        lines.append(f'train    python {train} {_relative(custom)} --cfg-options {" ".join(options)}')
     return lines
 
 

@@ -197,7 +197,7 @@ def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, 
     assert own.dataset_meta['classes'] == classes
 
     _, report = convert(write_narrow())
-    assert 'with other factors' in report and 'tools/predict.py - ' in report and 'tools/test.py' not in report
+    assert 'with other factors' in report and 'tools/predict.py - ' in report and 'test.py' not in report
     assert 'model.backbone.widen_factor=0.125' in report and f'load_from={tmp_path / "in.pth"}' in report
 
 

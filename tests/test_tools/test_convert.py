@@ -13,6 +13,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_converts_and_what_it_prints_works(source: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # the commands hold wherever they are given
     target = tmp_path / 'made' / 'seg.pth'
     assert run_tool(monkeypatch, 'convert', 'ultralytics', source, target) == 0
     printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -21,7 +22,7 @@ def test_converts_and_what_it_prints_works(source: Path, tmp_path: Path, monkeyp
 
     write_images(tmp_path / 'images', 1)
     program, *arguments = printed['predict'].replace('photo.jpg', str(tmp_path / 'images')).split()[1:]
-    assert program == 'tools/predict.py'
+    assert Path(program).is_file() and Path(program).name == 'predict.py'
     assert run_tool(monkeypatch, 'predict', *arguments, '--out-dir', tmp_path / 'out', '--img-size', 64) == 0
     assert (tmp_path / 'out' / 'predictions.json').is_file()
 
