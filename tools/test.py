@@ -36,7 +36,7 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.evaluation.run_test import test_from_config
+    from detkit.engine.testing import test_from_config
 
     test_from_config(
         args.config, args.checkpoint, options=args.cfg_options, split=args.split, out=args.out,

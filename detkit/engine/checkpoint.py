@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, shorten
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
@@ -93,6 +94,23 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
         raise CheckpointError(f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: '
                               'update detkit.')
     return checkpoint
+
+
+def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Whether every tensor of the checkpoint ``source`` has its place in ``model``, and the other way round.
+
+    Raises:
+        CheckpointError: says in a sentence what does not fit.
+    """
+    target = model.state_dict()
+    missing = [name for name in target if name not in weights]
+    unused = [name for name in weights if name not in target]
+    other = [name for name in target if name in weights and weights[name].shape != target[name].shape]
+    kinds = (missing, 'are missing from it'), (unused, 'have no place in the model'), (other, 'have another shape')
+    problems = [f'{len(names)} tensors {what} ({shorten(names)})' for names, what in kinds if names]
+    if problems:
+        raise CheckpointError(f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
+                              f'config it was trained with, which lies beside it in its run folder.')
 
 
 def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | None, list[str]]:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from detkit import __version__
 from detkit.datasets.loader import build_dataloader
-from detkit.engine.checkpoint import find_resumable, load_checkpoint
+from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
 from detkit.engine.console import Console
 from detkit.engine.environment import environment_text
 from detkit.engine.finetune import load_weights
@@ -34,7 +34,7 @@ from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
 from detkit.structures.keypoints import keypoint_info
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import ConfigError
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
     ema=dict(type='EMAHook'),
@@ -373,10 +373,8 @@ class Runner(MMEngineRunner):
         if self._has_loaded or not self._load_from:
             return
         checkpoint = load_checkpoint(self._load_from)
-        try:
-            unwrap(self.model).load_state_dict(checkpoint['state_dict'])
-        except RuntimeError as error:
-            raise CheckpointError(f'{self._load_from} belongs to another model than the config: {error}') from error
+        check_weights(unwrap(self.model), checkpoint['state_dict'], str(self._load_from))
+        unwrap(self.model).load_state_dict(checkpoint['state_dict'])
         meta = checkpoint['meta']
         unwrap(self.model).dataset_meta = {'classes': tuple(meta['classes']), **(meta.get('keypoints') or {})}
         self._has_loaded = True

@@ -14,10 +14,10 @@ from mmengine.device import get_device
 from torch import nn
 
 from detkit.config import check_config, load_config
-from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.checkpoint import check_weights, load_checkpoint
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import MODELS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, shorten
 
 
 def init_detector(config: str | Path | Config | dict | None, checkpoint: str | Path | None,
@@ -53,7 +53,7 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
         head['num_classes'] = len(classes)
     elif isinstance(head, dict) and head['num_classes'] != len(classes):
         raise ConfigError(f"the config describes {head['num_classes']} classes, but checkpoint {checkpoint} was "
-                          f'trained on {len(classes)} ({_shorten(classes)}); use the config it was trained with, which '
+                          f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
                           f'lies beside it in its run folder')
     model = MODELS.build(model_cfg)
     if content is not None:
@@ -115,24 +115,3 @@ def _as_config(config: str | Path | Config | dict | None, content: dict | None, 
     if 'model' not in config:
         raise ConfigError("the config has no 'model'")
     return config
-
-
-def check_weights(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
-    """Whether every tensor of the checkpoint ``source`` has its place in ``model``, and the other way round.
-
-    Raises:
-        CheckpointError: says in a sentence what does not fit.
-    """
-    target = model.state_dict()
-    missing = [name for name in target if name not in weights]
-    unused = [name for name in weights if name not in target]
-    other = [name for name in target if name in weights and weights[name].shape != target[name].shape]
-    kinds = (missing, 'are missing from it'), (unused, 'have no place in the model'), (other, 'have another shape')
-    problems = [f'{len(names)} tensors {what} ({_shorten(names)})' for names, what in kinds if names]
-    if problems:
-        raise CheckpointError(f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
-                              f'config it was trained with, which lies beside it in its run folder.')
-
-
-def _shorten(names: Sequence[str], count: int = 3) -> str:
-    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')

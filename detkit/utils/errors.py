@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'DetkitError', 'nearest']
+__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'DetkitError', 'nearest', 'shorten']
 
 
 class DetkitError(Exception):
@@ -37,3 +37,9 @@ def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float 
         return ''
     quoted = [repr(choice) for choice in found]
     return f' Did you mean {" or ".join(quoted)}?'
+
+
+def shorten(names: Iterable[object], count: int = 3) -> str:
+    """The first ``count`` names, for an error that may concern hundreds."""
+    names = [str(name) for name in names]
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

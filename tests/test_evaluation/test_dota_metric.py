@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from detkit.engine.fitness import fitness
+from detkit.engine.testing import figures_table
 from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.evaluation.average_precision import (
     FALSE,
@@ -18,7 +19,6 @@ from detkit.evaluation.average_precision import (
     precision_recall,
 )
 from detkit.evaluation.rotated_format import RotatedResult, merge_tiles, tile_origin, write_submission
-from detkit.evaluation.run_test import figures_table
 from detkit.registry import METRICS
 from detkit.structures.rotated_bboxes import rbbox_corners, rbbox_hulls
 from detkit.utils.errors import ConfigError, DataError

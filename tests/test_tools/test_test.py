@@ -6,7 +6,7 @@ from small_models import CONFIGS, write_checkpoint
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80
-from detkit.evaluation.run_test import figures_table, test_from_config
+from detkit.engine.testing import figures_table, test_from_config
 
 test_from_config.__test__ = False  # a function to test, not a test
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'

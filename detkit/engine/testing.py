@@ -47,9 +47,8 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
-    from detkit.engine.checkpoint import load_checkpoint
+    from detkit.engine.checkpoint import check_weights, load_checkpoint
     from detkit.engine.runner import Runner
-    from detkit.inference.model import check_weights
 
     config = load_config(path, options)
     content = load_checkpoint(checkpoint, mmap=True)
