@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import sys
 import zipfile
 from collections import OrderedDict
@@ -160,6 +161,13 @@ class _InertUnpickler(pickle.Unpickler):
         return StorageRef(key, _DTYPES.get(name) if module in ('torch', 'torch.cuda') else None, numel)
 
 
+def _check_memo(data: bytes) -> None:
+    """Refuse places in the unpickler's memory beyond what the pickle can fill: it would allocate all before them."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and argument > len(data):
+            raise pickle.UnpicklingError(f'an object at place {argument} of {len(data)}')
+
+
 class TorchArchive:
     """A file of ``torch.save``, open for reading; close it, or use it in a ``with``.
 
@@ -214,6 +222,7 @@ class TorchArchive:
     def _unpickle(self) -> Any:
         data = self._bytes(f'{self._root}/data.pkl')
         try:
+            _check_memo(data)
             return _InertUnpickler(io.BytesIO(data)).load()
         except _UNPICKLING as error:
             raise self._damaged(str(error) or type(error).__name__) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
@@ -211,7 +212,7 @@ def _classes(model: StandIn, path: Path) -> tuple[str, ...]:
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str | int) for name in names):
-        raise CheckpointError(f"{path} states no class names (its model's 'names' is {names!r}).")
+        raise CheckpointError(f"{path} states no class names (its model's 'names' is {short_repr(names)}).")
     return tuple(map(str, names))
 
 
@@ -229,7 +230,7 @@ def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
     shape = head.get('kpt_shape')
     if not (isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(value, int) for value in shape)
             and shape[0] > 0 and shape[1] in (2, 3)):
-        raise CheckpointError(f'{path} has keypoints of shape {shape!r}; expected their number, and 2 or 3 values '
+        raise CheckpointError(f'{path} has keypoints of shape {short_repr(shape)}; expected their number, and 2 or 3 values '
                               'each.')
     return shape[0], shape[1]
 

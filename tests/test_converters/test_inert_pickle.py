@@ -148,7 +148,8 @@ def test_what_is_no_such_file(tmp_path):
 
 @pytest.mark.parametrize('pickled', [
     b'', b'garbage', pickle.dumps([1, 2])[:-3], b'cposix\nsystem\n', b'\x80\x02}K\x01b.',
-    b'\x80\x02X\x02\x00\x00\x00\xff\xff.', b'\x80\x02(X\x07\x00\x00\x00storagetQ.', b'\x80\x02](e0.'])
+    b'\x80\x02X\x02\x00\x00\x00\xff\xff.', b'\x80\x02(X\x07\x00\x00\x00storagetQ.', b'\x80\x02](e0.',
+    b'\x80\x02]r\xff\xff\xff\x7f.', b']p2147483647\n.'])
 def test_a_damaged_pickle_is_one_sentence(tmp_path, pickled):
     path = write_archive(tmp_path / 'x.pt', pickled)
     with pytest.raises(CheckpointError, match='is damaged'):
