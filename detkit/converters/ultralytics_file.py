@@ -230,8 +230,8 @@ def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
     shape = head.get('kpt_shape')
     if not (isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(value, int) for value in shape)
             and shape[0] > 0 and shape[1] in (2, 3)):
-        raise CheckpointError(f'{path} has keypoints of shape {short_repr(shape)}; expected their number, and 2 or 3 values '
-                              'each.')
+        raise CheckpointError(f'{path} has keypoints of shape {short_repr(shape)}; expected their number, and 2 or 3 '
+                              'values each.')
     return shape[0], shape[1]
 
 
