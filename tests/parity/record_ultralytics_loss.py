@@ -5,7 +5,7 @@ Run in an environment that has ultralytics 8.4.190 (it is no dependency of detki
     cd tests && python -m parity.record_ultralytics_loss
 
 Weights and images are made by ``seeded.py``, the ground truth by ``shapes.py``, all in float64; torch's default type is
-float64 too, without which the reference would put its targets into float32. For models n and s, detection and
+float64 too, without which the reference would put its targets into float32. For models n, s and m, detection and
 segmentation (80 classes) the file holds
 
 - ``<model>.losses``: box, seg (0 for detection), cls, dfl, each times the batch size, of the model in training mode;
@@ -33,8 +33,10 @@ SEED = 21
 MODELS = {
     'det_n': (DetectionModel, 'yolov8n.yaml'),
     'det_s': (DetectionModel, 'yolov8s.yaml'),
+    'det_m': (DetectionModel, 'yolov8m.yaml'),
     'seg_n': (SegmentationModel, 'yolov8n-seg.yaml'),
     'seg_s': (SegmentationModel, 'yolov8s-seg.yaml'),
+    'seg_m': (SegmentationModel, 'yolov8m-seg.yaml'),
 }
 
 
