@@ -5,8 +5,8 @@ Run in an environment that has ultralytics 8.4.190 (it is no dependency of detki
     python tests/parity/record_ultralytics_forward.py
 
 Weights and the input are made by ``seeded.py``, in float64. For models n, s and m, detection and segmentation
-(80 classes), in training mode (normalisation by the batch) and evaluation mode (by the running statistics), the file holds
-a fingerprint of each of: the three feature maps that enter the head (``feats.0`` …), ``boxes`` (B, 64, P) and
+(80 classes), in training mode (normalisation by the batch) and evaluation mode (by the running statistics), the file
+holds a fingerprint of each of: the three feature maps that enter the head (``feats.0`` …), ``boxes`` (B, 64, P) and
 ``scores`` (B, 80, P) with the levels' positions one after another, ``coefficients`` (B, 32, P), ``protos``
 (B, 32, H/4, W/4), and, in evaluation mode, ``decoded`` (B, 4 + 80 [+ 32], P): boxes as centre, width and height in
 pixels, scores, coefficients.
