@@ -47,19 +47,8 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
-    from detkit.engine.checkpoint import check_weights, load_checkpoint
-    from detkit.engine.runner import Runner
-
-    config = load_config(path, options)
-    content = load_checkpoint(checkpoint, mmap=True)
-    trained = content['meta']['classes']
-    classes = config.get('classes')
-    if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
-        _check_classes(trained, classes, checkpoint)
-    runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
-    check_weights(runner.model, content['state_dict'], str(checkpoint))
+    runner = testing_runner(path, checkpoint, options, split, out, device, batch_size, amp, launcher)
     dataset = runner.test_loop.dataloader.dataset
-    _check_classes(trained, dataset.metainfo['classes'], checkpoint)
     runner.console.show(f'{checkpoint} on {len(dataset)} images of {split}, {len(dataset.metainfo["classes"])} classes')
     runner.register_hook(ProgressHook())
     if show_dir is not None:
@@ -77,6 +66,28 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     finally:
         runner.close()
     return figures
+
+
+def testing_runner(path: str, checkpoint: str, options: Sequence[str] | dict | None = None, split: str = 'test',
+                   out: str | None = None, device: str | None = None, batch_size: int | None = None, amp: bool = False,
+                   launcher: str = 'none') -> Any:
+    """A runner whose ``test()`` evaluates a checkpoint, found to fit the model and the data; ``close()`` it afterwards.
+
+    Arguments and errors as ``test_from_config``.
+    """
+    from detkit.engine.checkpoint import check_weights, load_checkpoint
+    from detkit.engine.runner import Runner
+
+    config = load_config(path, options)
+    content = load_checkpoint(checkpoint, mmap=True)
+    trained = content['meta']['classes']
+    classes = config.get('classes')
+    if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
+        _check_classes(trained, classes, checkpoint)
+    runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
+    check_weights(runner.model, content['state_dict'], str(checkpoint))
+    _check_classes(trained, runner.test_loop.dataloader.dataset.metainfo['classes'], checkpoint)
+    return runner
 
 
 def testing_config(config: Config, checkpoint: str, split: str = 'test', out: str | None = None,

@@ -59,6 +59,7 @@ class AccuracyMetric(GatheredMetric):
     """
 
     default_prefix = 'accuracy'
+    kinds = ('label',)
 
     def __init__(self, topk: Sequence[int] = (1, 5), classwise: bool = True, outfile: str | None = None,
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:

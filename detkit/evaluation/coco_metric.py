@@ -79,6 +79,10 @@ class CocoMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(name for name in self.metrics if name != 'proposal') or ('bbox',)
+
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''

@@ -44,6 +44,7 @@ class DOTAMetric(GatheredMetric):
     """
 
     default_prefix = 'dota'
+    kinds = ('rbbox',)
 
     def __init__(self, classwise: bool = True, outfile: str | None = None, submission_dir: str | None = None,
                  merge_iou_thr: float = 0.1, collect_device: str = 'cpu', prefix: str | None = None) -> None:

@@ -10,7 +10,14 @@ from mmengine.evaluator import BaseMetric
 
 
 class GatheredMetric(BaseMetric):
-    """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``."""
+    """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``.
+
+    Attributes:
+        kinds: what the results of ``image_result`` can be matched or compared by: of ``detkit.analysis.matching.KINDS``,
+            or 'label' for classes of whole images.
+    """
+
+    kinds: tuple[str, ...] = ()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from small_models import CONFIGS, write_checkpoint
+from test_tools.tool_helpers import write_yolo_set
+
+from detkit.analysis.bootstrap import class_precisions, mean_precision
+from detkit.analysis.collect import collect
+from detkit.analysis.matching import match
+from detkit.datasets.class_names import COCO80
+from detkit.utils.errors import ConfigError, DataError
+
+CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp('collect')
+    root = write_yolo_set(folder / 'data')
+    options = [f'data_root={root}', 'img_size=64', 'num_workers=0', 'cache=none', 'max_skipped=0.6']
+    return write_checkpoint(folder / 'seg.pth', classes=COCO80), options
+
+
+def test_results_are_what_the_figures_were_made_of(files):
+    checkpoint, options = files
+    collected = collect(CONFIG, checkpoint, options, split='train', device='cpu')
+    assert collected.label == 'seg_n_coco8' and collected.classes == COCO80
+    assert collected.metric.kinds == ('bbox', 'segm')
+    assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
+    for kind in collected.metric.kinds:
+        precisions = class_precisions(match(collected.results, COCO80, kind))[0]
+        assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(collected.figures[f'coco/{kind}_mAP'], abs=1e-9)
+
+
+def test_unreadable_images_are_left_out(files, tmp_path):
+    checkpoint, options = files
+    root = write_yolo_set(tmp_path / 'data')
+    (root / 'images' / 'val' / 'val0.png').write_bytes(b'no picture')
+    collected = collect(CONFIG, checkpoint, [f'data_root={root}', *options[1:]], device='cpu', label='mine')
+    assert collected.label == 'mine'
+    assert [Path(result.img_path).stem for result in collected.results] == ['val1']
+
+
+def test_errors(files, tmp_path):
+    checkpoint, options = files
+    with pytest.raises(ConfigError, match='test_evaluator'):
+        collect(CONFIG, checkpoint, [*options, 'test_evaluator=None', 'val_evaluator=None'], device='cpu')
+    with pytest.raises(DataError):
+        collect(CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], device='cpu')
