@@ -13,8 +13,8 @@ class GatheredMetric(BaseMetric):
     """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``.
 
     Attributes:
-        kinds: what the results of ``image_result`` can be matched or compared by: of ``detkit.analysis.matching.KINDS``,
-            or 'label' for classes of whole images.
+        kinds: what the results of ``image_result`` can be matched by: of ``detkit.analysis.matching.KINDS``, or 'label'
+            for classes of whole images.
     """
 
     kinds: tuple[str, ...] = ()

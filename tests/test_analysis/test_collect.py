@@ -29,7 +29,8 @@ def test_results_are_what_the_figures_were_made_of(files):
     assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
     for kind in collected.metric.kinds:
         precisions = class_precisions(match(collected.results, COCO80, kind))[0]
-        assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(collected.figures[f'coco/{kind}_mAP'], abs=1e-9)
+        expected = collected.figures[f'coco/{kind}_mAP']
+        assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_unreadable_images_are_left_out(files, tmp_path):
