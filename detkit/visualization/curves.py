@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from detkit.utils.errors import DataError
 
-_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')  # told apart by anyone
+COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')  # told apart by anyone
 _ACCURACIES = ('top1', 'top5')
 _HEADLINE = ('mAP', 'mAP50', 'mAP75')  # of a task's many figures, those worth a curve
 
@@ -68,7 +68,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
     figure = Figure(figsize=(3.7 * columns, 2.9 * rows), dpi=110, layout='tight')
     for place, (title, lines) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
-        for colour, (label, (x, y)) in zip(_COLOURS * (len(lines) // len(_COLOURS) + 1), lines.items(), strict=False):
+        for colour, (label, (x, y)) in zip(COLOURS * (len(lines) // len(COLOURS) + 1), lines.items(), strict=False):
             axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker='o' if len(x) < 25 else None, markersize=3)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel('epoch', fontsize=9)

@@ -65,7 +65,7 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
         if gt.class_labels is not None:
             label = int(gt.class_labels[b])
             cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
-        cells.append(_with_caption(cell, captions[b]) if b < len(captions) else cell)
+        cells.append(with_caption(cell, captions[b]) if b < len(captions) else cell)
     return grid(cells, columns)
 
 
@@ -96,7 +96,7 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
             cell = draw_data_sample(img, sample, which, classes, score_thr, zoom, keypoint_info)
-            cells.append(_with_caption(_fit(cell, side), f'{name}  {title}'.strip()))
+            cells.append(with_caption(_fit(cell, side), f'{name}  {title}'.strip()))
     return grid(cells, 2 * pairs)
 
 
@@ -107,8 +107,8 @@ def _class_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
     cells = []
     for img, sample in zip(images, samples, strict=True):
         text, colour = verdict(sample, classes)
-        cell = _with_caption(_fit(img, side), text, colour)
-        cells.append(_with_caption(cell, Path(sample.metainfo.get('img_path') or '').name))
+        cell = with_caption(_fit(img, side), text, colour)
+        cells.append(with_caption(cell, Path(sample.metainfo.get('img_path') or '').name))
     return grid(cells, columns)
 
 
@@ -146,7 +146,7 @@ def _fit(img: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
 
 
-def _with_caption(img: np.ndarray, text: str, colour: tuple[int, int, int] = (40, 40, 40)) -> np.ndarray:
+def with_caption(img: np.ndarray, text: str, colour: tuple[int, int, int] = (40, 40, 40)) -> np.ndarray:
     """The picture with a line of text above it, cut to its width."""
     height = text_alpha(text, _CAPTION_SIZE).shape[0] + 4
     strip = np.full((height, img.shape[1], 3), _PAPER, np.uint8)

@@ -1,0 +1,63 @@
+"""Compare models on the same images: which is better, how certain that is, where they differ.
+
+    python tools/analyze/compare.py \\
+        configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth \\
+        configs/yolov8/seg_s_coco8.py work_dirs/seg_s_coco8/best.pth --out compared.html
+
+The console shows the figures with intervals and a verdict for each pair; the page also holds classes, sizes, pictures
+and the differences of the configs.
+"""
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compare models on the same images, with confidence intervals.')
+    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT',
+                        help='a config file and its checkpoint for each model; the first is what the others are held '
+                             'against')
+    parser.add_argument('--labels', nargs='+', help="what to call the models (default: the configs' names)")
+    parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
+    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
+    parser.add_argument('--replicates', type=int, default=1000, help='draws of the bootstrap (default: 1000)')
+    parser.add_argument('--confidence', type=float, default=.95, help='of the intervals (default: 0.95)')
+    parser.add_argument('--seed', type=int, default=0, help='of the draws (default: 0)')
+    parser.add_argument('--score-thr', type=float, default=.25,
+                        help='predictions below it count neither in the pictures nor in choosing them (default: 0.25)')
+    parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    parser.add_argument('--batch-size', type=int, help="images at a time (default: the configs')")
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
+    args = parser.parse_args(argv)
+    if len(args.models) % 2:
+        parser.error('give a config and a checkpoint for each model, in turn')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+
+    # Only now, so that --help needs no torch.
+    from detkit.analysis.collect import collect
+    from detkit.analysis.compare import compare, unique_labels
+    from detkit.analysis.compare_report import console_tables, write_report
+
+    configs, checkpoints = args.models[::2], args.models[1::2]
+    labels = unique_labels(configs, args.labels)
+    models = []
+    for label, config, checkpoint in zip(labels, configs, checkpoints, strict=True):
+        print(f'{label}: {checkpoint} on the {args.split} images', flush=True)
+        models.append(collect(config, checkpoint, args.cfg_options, args.split, args.device, args.batch_size,
+                              label=label))
+    found = compare(models, args.replicates, args.confidence, args.seed)
+    print(console_tables(found))
+    if args.out:
+        write_report(found, args.out, score_thr=args.score_thr, max_images=args.max_images)
+        print(f'report in {args.out}')
+
+
+if __name__ == '__main__':
+    from detkit.utils.command_line import run_command
+
+    sys.exit(run_command(main))
