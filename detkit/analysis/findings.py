@@ -1,0 +1,174 @@
+"""Files of what a model does on a data set: confusion matrix, curves, kinds of errors with examples."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from detkit.analysis.collect import Collected
+from detkit.analysis.confusion import BACKGROUND, confusion_matrix
+from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, class_curves, mean_curves
+from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
+from detkit.analysis.matching import match
+from detkit.utils.errors import ConfigError, DataError
+from detkit.visualization.classification import write_confusion
+from detkit.visualization.error_examples import error_sheet
+from detkit.visualization.evaluation import plot_against_score, plot_error_costs, plot_precision_recall, save_figure
+from detkit.visualization.hooks import write_picture
+
+_TABLE_ROWS = 50
+
+
+def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
+    """The kind asked for, or else the config's last, which says most (masks rather than boxes).
+
+    Args:
+        model: evaluated.
+        kind: asked for, or None.
+        what: for the error: what needs it.
+
+    Raises:
+        ConfigError: the config's metric does not evaluate it, or the model is a classifier.
+    """
+    if model.metric.kinds == ('label',):
+        raise ConfigError(f'{model.label} is a classifier, which has no {what}')
+    if kind is None:
+        return model.metric.kinds[-1]
+    if kind not in model.metric.kinds:
+        raise ConfigError(f"{model.label} evaluates {', '.join(model.metric.kinds)}, not {kind!r}; choose one of these, "
+                          'or change test_evaluator')
+    return kind
+
+
+def write_confusion_matrix(model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = .25,
+                           iou_thr: float = .5, max_rows: int = 15) -> str:
+    """Writes ``confusion_matrix.png`` and ``.csv``; of detectors with background as a class of its own.
+
+    Classes that are neither in the data nor predicted are left out.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        score_thr, iou_thr: as for ``confusion_matrix``.
+        max_rows: of the table.
+
+    Returns:
+        a table of the most frequent confusions.
+    """
+    if model.metric.kinds == ('label',):
+        counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
+        np.add.at(counts, ([answer.gt_label for answer in model.results],
+                           [int(answer.labels[0]) for answer in model.results]), 1)
+    else:
+        counts = confusion_matrix(model.results, len(model.classes), chosen_kind(model, kind, 'boxes'), score_thr,
+                                  iou_thr, model.metainfo.get('sigmas'))
+        names = np.array([*model.classes, BACKGROUND])
+    kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts, names = counts[np.ix_(kept, kept)], names[kept]
+    write_confusion(counts, names.tolist(), folder)
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    rows = [[names[i], names[j], str(wrong[i, j]), f'{wrong[i, j] / counts[i].sum():.1%}']
+            for i, j in zip(*np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:max_rows], wrong.shape),
+                            strict=True) if wrong[i, j]]
+    return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
+
+
+def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = .5) -> str:
+    """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        iou_thr: least overlap of a match.
+
+    Returns:
+        a table with the best score threshold of every class.
+
+    Raises:
+        DataError: there is no object to find.
+    """
+    kind = chosen_kind(model, kind, 'precision at a recall')
+    curves = class_curves(match(model.results, model.classes, kind, [iou_thr], model.metainfo.get('sigmas')))
+    if not curves:
+        raise DataError(f'{model.label}: the data hold no object, so that there is nothing to recall')
+    folder = Path(folder)
+    save_figure(plot_precision_recall(curves, model.classes, iou_thr), folder / 'pr_curve.png')
+    for what in ('precision', 'recall', 'f1'):
+        save_figure(plot_against_score(curves, model.classes, what), folder / f'{what}_curve.png')
+    _write_curves(curves, model.classes, folder / 'curves.csv')
+    mean = mean_curves(curves)
+    worst = sorted(curves, key=lambda one: one.average_precision)
+    rows = []
+    for one in (mean, *worst[:_TABLE_ROWS]):
+        best = one.best
+        rows.append(['all' if one is mean else model.classes[one.label], str(one.objects),
+                     *(f'{value:.3f}' for value in (one.average_precision, one.f1[best], SCORES[best],
+                                                    one.precision[best], one.recall[best]))])
+    return _table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
+
+
+def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:
+    """All numbers behind the pictures, in long form."""
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['class', 'curve', 'x', 'y'])
+        for one in curves:
+            for name, x, y in (('precision at recall', RECALLS, one.precision_at),
+                               ('precision at score', SCORES, one.precision), ('recall at score', SCORES, one.recall),
+                               ('F1 at score', SCORES, one.f1)):
+                writer.writerows([classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True))
+
+
+def write_errors(model: Collected, folder: str | Path, kind: str | None = None, examples: int = 12) -> str:
+    """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        examples: on a sheet.
+
+    Returns:
+        a table of the kinds.
+
+    Raises:
+        DataError: there is no object to find.
+    """
+    kind = chosen_kind(model, kind, 'kinds of errors')
+    judged = judge(model.results, model.classes, kind, model.metainfo.get('sigmas'))
+    spent = costs(judged, len(model.classes))
+    if spent.precision < 0:
+        raise DataError(f'{model.label}: the data hold no object, so that no error can be told')
+    folder = Path(folder)
+    save_figure(plot_error_costs(spent), folder / 'errors.png')
+    (folder / 'errors.json').write_text(json.dumps({
+        'kind': kind, 'AP50': spent.precision, 'gains': spent.gains, 'numbers': spent.numbers,
+        'false positives': spent.false_positives, 'false negatives': spent.false_negatives}, indent=1))
+    for name in KINDS:
+        sheet = error_sheet(model, judged, name, examples)
+        if sheet is not None:
+            write_picture(folder / f'errors_{name}.jpg', sheet)
+    return _error_table(spent)
+
+
+def _error_table(spent: Costs) -> str:
+    rows = [[name, str(spent.numbers[name]), f'{spent.gains[name]:.3f}', EXPLANATIONS[name]] for name in KINDS]
+    rows += [['all false', '', f'{spent.false_positives:.3f}', 'if no prediction were false'],
+             ['all missed', '', f'{spent.false_negatives:.3f}', 'if every object had been found']]
+    table = AsciiTable([['error', 'number', 'AP50 lost', 'what it is'], *rows])
+    table.justify_columns = {1: 'right', 2: 'right'}
+    return f'AP50 is {spent.precision:.3f}\n{table.table}'
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    table = AsciiTable([header, *rows])
+    texts = 2 if header[1] == 'taken for' else 1
+    table.justify_columns = {column: 'right' for column in range(texts, len(header))}
+    return table.table
