@@ -40,8 +40,8 @@ def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
     if kind is None:
         return model.metric.kinds[-1]
     if kind not in model.metric.kinds:
-        raise ConfigError(f"{model.label} evaluates {', '.join(model.metric.kinds)}, not {kind!r}; choose one of these, "
-                          'or change test_evaluator')
+        raise ConfigError(f"{model.label} evaluates {', '.join(model.metric.kinds)}, not {kind!r}; choose one of "
+                          'these, or change test_evaluator')
     return kind
 
 
