@@ -26,6 +26,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--score-thr', type=float, default=.25,
                         help='predictions below it count neither in the pictures nor in choosing them (default: 0.25)')
     parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
+    parser.add_argument('--latency', action='store_true',
+                        help='also time the networks, in turns on single images, and show accuracy against time')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--batch-size', type=int, help="images at a time (default: the configs')")
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
@@ -39,6 +41,7 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
+    from detkit.analysis.benchmarking import time_networks
     from detkit.analysis.collect import collect
     from detkit.analysis.compare import compare, unique_labels
     from detkit.analysis.compare_report import console_tables, write_report
@@ -51,9 +54,14 @@ def main() -> None:
         models.append(collect(config, checkpoint, args.cfg_options, args.split, args.device, args.batch_size,
                               label=label))
     found = compare(models, args.replicates, args.confidence, args.seed)
-    print(console_tables(found))
+    latencies = None
+    if args.latency:
+        print('timing the networks', flush=True)
+        latencies = time_networks(list(zip(configs, checkpoints, strict=True)), args.cfg_options, args.device,
+                                  confidence=args.confidence, seed=args.seed)
+    print(console_tables(found, latencies))
     if args.out:
-        write_report(found, args.out, score_thr=args.score_thr, max_images=args.max_images)
+        write_report(found, args.out, latencies, score_thr=args.score_thr, max_images=args.max_images)
         print(f'report in {args.out}')
 
 
