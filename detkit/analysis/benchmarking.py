@@ -1,125 +1,196 @@
-"""Timing several things against each other on a machine that does other work too.
-
-Things are timed in turns, in an order drawn anew each round, so that whatever slows the machine down hits all of them
-alike, and a ratio is taken within a round. What would still favour one of them for as long as a process lives (where
-its weights lie in memory) is drawn anew a few times: the rounds fall into blocks, and each block starts with fresh
-copies. Intervals come from the blocks: the median of each is one observation, and Student's t makes an interval of the
-mean of their logarithms. So an interval knows of both kinds of chance, and two copies of one thing have a ratio of 1
-within it.
-"""
+"""``benchmark``: how fast models predict or train, and how much memory that takes, beside each other."""
 
 from __future__ import annotations
 
-import copy
-import gc
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
+from detkit.analysis import prediction_speed, training_speed
 from detkit.analysis.bootstrap import Interval
-from detkit.engine.amp import resolve_amp
-from detkit.inference import Predictor
+from detkit.analysis.compare import unique_labels
+from detkit.analysis.interleaving import Step, interleave, level
+from detkit.analysis.networks import Way
+from detkit.analysis.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
+from detkit.config import load_config
+from detkit.engine.complexity import count_flops, count_parameters
+from detkit.inference import Predictor, init_detector
+from detkit.inference.model import check_device
+from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import ConfigError
-from detkit.utils.rng import keyed_rng
-
-# What is timed: called with the number of the round, it does its work once and says how long its phases took (s).
-Step = Callable[[int], Sequence[float]]
-
-BLOCKS = 10
-_WARMUP = (3, 1)  # rounds before the first block, which also settle caches and clocks, and before each later one
-_ROUNDS_PER_BLOCK = (3, 100)  # fewest, most
 
 
-def interleave(makers: Sequence[Callable[[], Step]], seconds: float = 10., rounds: int | None = None,
-               blocks: int = BLOCKS, seed: int = 0) -> np.ndarray:
-    """Runs several steps in turns.
+@dataclass(frozen=True)
+class Settings:
+    """How to time.
+
+    Attributes:
+        batch_sizes: images at a time, each timed for itself.
+        device: where to run; None for the accelerator if there is one.
+        img_size: side of the images (prediction only; training takes it from the config); None for the configs'.
+        options: changes to all the configs, as ``--cfg-options``.
+        images: files, folders and patterns to predict on; None to draw some.
+        score_thr: least score of a prediction.
+        seconds, rounds, seed: see ``interleave``.
+        memory: whether to look how much is needed, which takes a process a variant.
+    """
+
+    batch_sizes: Sequence[int] = (1,)
+    device: str | None = None
+    img_size: int | None = None
+    options: Sequence[str] | dict | None = None
+    images: Sequence[str] | None = None
+    score_thr: float = .25
+    seconds: float = 10.
+    rounds: int | None = None
+    seed: int = 0
+    memory: bool = True
+
+    def __post_init__(self) -> None:
+        wrong = [size for size in self.batch_sizes if size < 1]
+        if wrong or not self.batch_sizes:
+            raise ConfigError(f'a batch size is {wrong[0] if wrong else "missing"}, but must be at least 1')
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that are timed.
+
+    Attributes:
+        label: what to call it.
+        config, checkpoint: files; without a checkpoint the weights are random.
+        way: how the network is run.
+    """
+
+    label: str
+    config: str
+    checkpoint: str | None = None
+    way: Way = Way()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a variant.
+
+    Attributes:
+        variant: whose.
+        parameters: of the model as it trains.
+        flops: of one image, 2 a multiply-add, None where they cannot be counted.
+        img_size: side of the square that ``flops`` are of, None in training.
+        seconds: of each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``interleave``.
+        memory: of each batch size.
+    """
+
+    variant: Variant
+    parameters: int
+    flops: int | None
+    img_size: int | None
+    seconds: dict[int, np.ndarray] = field(default_factory=dict)
+    memory: dict[int, PeakMemory] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All variants beside each other.
+
+    Attributes:
+        phases: what the last axis of ``seconds`` stands for.
+        main: number of the phase that is the model's own.
+        device: where it ran.
+        settings: how.
+        measured: of each variant, the first being what the others are held against.
+    """
+
+    phases: tuple[str, ...]
+    main: int
+    device: torch.device
+    settings: Settings
+    measured: list[Measured]
+
+
+def choose_variants(configs: Sequence[str], checkpoints: Sequence[str | None] | None = None,
+                    labels: Sequence[str] | None = None, ways: Sequence[Way] = (Way(),)) -> list[Variant]:
+    """Every config in every way.
 
     Args:
-        makers: each gives a fresh copy of what is timed; called at the start of each block.
-        seconds: how long to time each thing, about; there are at least 3 rounds a block all the same.
-        rounds: how many rounds, whatever they take; rounded up to whole blocks.
-        blocks: how often to start with fresh copies.
-        seed: of the orders.
-
-    Returns:
-        Seconds ``(V, K, R, P)`` of V things in K blocks of R rounds and P phases.
+        configs: files; one may come twice.
+        checkpoints: of each config; None, or 'none' for one of them, for random weights.
+        labels: of each config; their names by default.
+        ways: how to run each.
 
     Raises:
-        ConfigError: fewer than 2 rounds or blocks, from which nothing can be said of chance.
+        ConfigError: another number of checkpoints or labels than of configs.
     """
-    if blocks < 2 or (rounds is not None and rounds < 2):
-        raise ConfigError(f'timing needs at least 2 rounds, found {blocks if rounds is None else rounds}')
-    if rounds is not None:
-        blocks = min(blocks, rounds)
-    rng = keyed_rng(seed)
-    per_block = None if rounds is None else -(-rounds // blocks)
-    found: list[list[list[Sequence[float]]]] = [[] for _ in makers]  # V x K x R x P
-    turn = 0
-    collects = gc.isenabled()
-    try:
-        for block in range(blocks):
-            steps: dict[int, Step] = {i: makers[i]() for i in rng.permutation(len(makers))}
-            gc.collect()
-            gc.disable()
-            for _ in range(_WARMUP[block > 0]):
-                began = time.perf_counter()
-                for i in rng.permutation(len(makers)):
-                    steps[i](turn)
-                round_time = time.perf_counter() - began
-            if per_block is None:
-                per_block = int(np.clip(seconds * len(makers) / blocks / round_time, *_ROUNDS_PER_BLOCK))
-            for own in found:
-                own.append([])
-            for _ in range(per_block):
-                for i in rng.permutation(len(makers)):
-                    found[i][block].append(steps[i](turn))
-                turn += 1
-            del steps
-            if collects:
-                gc.enable()
-    finally:
-        if collects:
-            gc.enable()
-    return np.array(found)
+    if checkpoints and len(checkpoints) != len(configs):
+        raise ConfigError(f"{len(checkpoints)} checkpoints for {len(configs)} configs; give one for each, or 'none'")
+    chosen = [None if path == 'none' else path for path in checkpoints or [None] * len(configs)]
+    return [Variant(f'{label} {way.name}'.strip(), str(config), checkpoint, way)
+            for label, config, checkpoint in zip(unique_labels(configs, labels), configs, chosen, strict=True)
+            for way in ways]
 
 
-def level(seconds: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The time of one thing with its interval.
+def benchmark_prediction(variants: Sequence[Variant], settings: Settings,
+                         say: Callable[[str], None] = lambda line: None) -> Benchmark:
+    """Times prediction from files to data samples.
 
     Args:
-        seconds: ``(K, R)``.
-        confidence: how often the interval is to hold what endless timing would give.
+        variants: at least one.
+        settings: how.
+        say: is told what goes on.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: of the models (see ``init_detector``) and the images.
     """
-    return _of_blocks(np.median(np.log(seconds), axis=1), confidence)
+    device = check_device(settings.device)
+    with TemporaryDirectory() as folder:
+        paths = (prediction_speed.readable_images(settings.images) if settings.images is not None
+                 else prediction_speed.draw_images(Path(folder)))
+        predictors, measured = [], []
+        for variant in variants:
+            predictor, found = _predictor(variant, settings, device)
+            predictors.append(predictor)
+            measured.append(found)
+
+        def makers(batch_size: int) -> list[Callable[[], Step]]:
+            return [prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size)
+                    for predictor, variant in zip(predictors, variants, strict=True)]
+
+        _time(makers, measured, settings, say)
+        _weigh(_prediction_memory, (paths,), measured, settings, say)
+    return Benchmark(prediction_speed.PHASES, 2, device, settings, measured)
 
 
-def ratio(seconds: np.ndarray, first: np.ndarray, confidence: float = 0.95) -> Interval:
-    """How many times as long as another thing one takes; arguments as ``level``, timed in the same rounds."""
-    return _of_blocks(np.median(np.log(seconds) - np.log(first), axis=1), confidence)
+def benchmark_training(variants: Sequence[Variant], settings: Settings,
+                       say: Callable[[str], None] = lambda line: None) -> Benchmark:
+    """Times training steps on the configs' training data; arguments as ``benchmark_prediction``.
 
+    Raises:
+        ConfigError, DataError: of the models and their data.
+    """
+    device = check_device(settings.device)
+    configs = [load_config(variant.config, settings.options) for variant in variants]
+    models = [training_speed.training_model(variant.config, config)
+              for variant, config in zip(variants, configs, strict=True)]
+    measured = [Measured(variant, count_parameters(model), None, None)
+                for variant, model in zip(variants, models, strict=True)]
 
-def _of_blocks(logs: np.ndarray, confidence: float) -> Interval:
-    """The mean ``(K,)`` observations' exponential with the interval of Student's t."""
-    half = stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    return Interval(*(float(np.exp(logs.mean() + shift)) for shift in (0., -half, half)))
+    def makers(batch_size: int) -> list[Callable[[], Step]]:
+        return [training_speed.training_maker(model, config, batch_size, device)
+                for model, config in zip(models, configs, strict=True)]
 
-
-def synchronize(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+    _time(makers, measured, settings, say)
+    _weigh(_training_memory, (), measured, settings, say)
+    return Benchmark(training_speed.PHASES, 1, device, settings, measured)
 
 
 def time_networks(models: Sequence[tuple[str | Path, str | Path | None]], options: Sequence[str] | dict | None = None,
-                  device: str | None = None, batch_size: int = 1, img_size: int | None = None, amp: bool | str = False,
-                  seconds: float = 5., rounds: int | None = None, confidence: float = 0.95,
-                  seed: int = 0) -> list[Interval]:
+                  device: str | None = None, batch_size: int = 1, img_size: int | None = None, seconds: float = 5.,
+                  rounds: int | None = None, confidence: float = 0.95, seed: int = 0) -> list[Interval]:
     """Milliseconds an image that networks take, from a normalised image to raw predictions, timed in turns.
 
     Batch normalisation is folded into the convolutions, as prediction does. The input is square noise.
@@ -130,7 +201,6 @@ def time_networks(models: Sequence[tuple[str | Path, str | Path | None]], option
         device: where to run; the accelerator if there is one by default.
         batch_size: images at a time.
         img_size: side of the images; each config's test size by default.
-        amp: True, 'bf16' or 'fp16' for mixed precision.
         seconds, rounds, seed: see ``interleave``.
         confidence: of the intervals.
 
@@ -142,31 +212,65 @@ def time_networks(models: Sequence[tuple[str | Path, str | Path | None]], option
     """
     predictors = [Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
                   for config, checkpoint in models]
-    makers = [network_maker(predictor.model, (batch_size, 3, predictor.img_size, predictor.img_size), amp)
+    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size)
               for predictor in predictors]
     taken = interleave(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
     return [level(own, confidence) for own in taken]
 
 
-def network_maker(model: nn.Module, shape: tuple[int, int, int, int], amp: bool | str = False) -> Callable[[], Step]:
-    """For ``interleave``: the network of a detector on noise ``(B, 3, H, W)``."""
-    device = next(model.parameters()).device
-    dtype = resolve_amp(amp, device)
-    images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    inputs = model.data_preprocessor({'inputs': images}, training=False)['inputs']
+def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tuple[Predictor, Measured]:
+    model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
+    parameters = count_parameters(model)
+    predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
+    size = predictor.img_size
+    return predictor, Measured(variant, parameters, count_flops(model, (size, size)), size)
 
-    def make() -> Step:
-        network, own_inputs = copy.deepcopy(model), inputs.clone()
 
-        @torch.inference_mode()
-        def step(turn: int) -> tuple[float]:
-            synchronize(device)
-            began = time.perf_counter()
-            with nullcontext() if dtype is None else torch.autocast(device.type, dtype):
-                network(own_inputs, mode='tensor')
-            synchronize(device)
-            return (time.perf_counter() - began,)
+def _time(makers: Callable[[int], list[Callable[[], Step]]], measured: list[Measured], settings: Settings,
+          say: Callable[[str], None]) -> None:
+    for batch_size in sorted(set(settings.batch_sizes)):
+        say(f'timing batches of {batch_size}')
+        seconds = interleave(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
+        for own, taken in zip(measured, seconds, strict=True):
+            own.seconds[batch_size] = taken
 
-        return step
 
-    return make
+def _weigh(function: Callable, arguments: tuple, measured: list[Measured], settings: Settings,
+           say: Callable[[str], None]) -> None:
+    if not settings.memory:
+        return
+    for own in measured:
+        say(f'memory of {own.variant.label}')
+        own.memory.update(in_fresh_process(function, own.variant, settings, torch.get_num_threads(), *arguments))
+
+
+def _peaks(makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device,
+           before: float | None) -> dict[int, PeakMemory]:
+    """Peaks grow only, so small batches come first."""
+    found = {}
+    for batch_size in sorted(set(settings.batch_sizes)):
+        step = makers(batch_size)()
+        for turn in range(2):
+            step(turn)
+        found[batch_size] = peak_memory(device, before)
+    return found
+
+
+def _prediction_memory(variant: Variant, settings: Settings, num_threads: int,
+                       paths: Sequence[str]) -> dict[int, PeakMemory]:
+    before = process_peak()
+    torch.set_num_threads(num_threads)
+    device = check_device(settings.device)
+    predictor, _ = _predictor(variant, settings, device)
+    return _peaks(lambda batch_size: prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size),
+                  settings, device, before)
+
+
+def _training_memory(variant: Variant, settings: Settings, num_threads: int) -> dict[int, PeakMemory]:
+    before = process_peak()
+    torch.set_num_threads(num_threads)
+    device = check_device(settings.device)
+    config = load_config(variant.config, settings.options)
+    model: nn.Module = training_speed.training_model(variant.config, config)
+    return _peaks(lambda batch_size: training_speed.training_maker(model, config, batch_size, device), settings, device,
+                  before)

@@ -120,12 +120,12 @@ class Predictor:
                   for start in range(0, len(images), self.batch_size)]
         with ThreadPoolExecutor(min(_READERS, self.batch_size)) as pool:
             # The next batch is decoded while the network works on this one.
-            ahead = pool.map(self._prepare, *zip(*((images[i], i) for i in blocks[0]), strict=True))
+            ahead = pool.map(self.prepare, *zip(*((images[i], i) for i in blocks[0]), strict=True))
             for number in range(len(blocks)):
                 prepared = list(ahead)
                 if number + 1 < len(blocks):
                     following = blocks[number + 1]
-                    ahead = pool.map(self._prepare, [images[i] for i in following], following)
+                    ahead = pool.map(self.prepare, [images[i] for i in following], following)
                 self.skipped += [item for item in prepared if isinstance(item[1], str)]
                 ready = [item for item in prepared if not isinstance(item[1], str)]
                 if ready:
@@ -141,8 +141,13 @@ class Predictor:
         with autocast:
             return self.model(**inputs, mode='predict')
 
-    def _prepare(self, image: str | np.ndarray, number: int) -> tuple[np.ndarray, dict] | tuple[str, str]:
-        """(image, packed sample), or (path, reason) where it cannot be read."""
+    def prepare(self, image: str | np.ndarray, number: int) -> tuple[np.ndarray, dict] | tuple[str, str]:
+        """(image, packed sample for ``collate``), or (path, reason) where it cannot be read.
+
+        Args:
+            image: a path, or a decoded image ``(H, W, 3)`` uint8 RGB.
+            number: what to call an image that has no path.
+        """
         path = image if isinstance(image, str) else f'image{number}'
         try:
             img = read_image(path) if isinstance(image, str) else np.ascontiguousarray(image)

@@ -133,6 +133,6 @@ def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
         found = predictor.predict([sample.img_path for sample in expected])
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours.pred_scores, theirs.pred_scores, atol=1e-5)
-    img, packed = predictor._prepare(expected[0].img_path, 0)
+    img, packed = predictor.prepare(expected[0].img_path, 0)
     assert (collate([packed])['inputs'][0] == batch['inputs'][0]).all()
     assert (img == read_image(expected[0].img_path)).all()
