@@ -1,9 +1,12 @@
 """Heads: from features to predictions, losses and results."""
 
+from .mlp_classify_head import MLPClassifyHead
 from .yolov8_classify_head import YOLOv8ClassifyHead
 from .yolov8_head import YOLOv8Head
 from .yolov8_obb_head import YOLOv8OBBHead
 from .yolov8_pose_head import YOLOv8PoseHead
 from .yolov8_segment_head import YOLOv8SegmentHead
 
-__all__ = ['YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead']
+__all__ = [
+    'MLPClassifyHead', 'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead',
+]
