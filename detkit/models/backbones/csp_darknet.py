@@ -33,6 +33,7 @@ class CSPDarknet(BaseModule):
         in_channels: channels of the image.
         stem_channels: channels of the stem, before the factor.
         stem_kernel_size: kernel of the stem's convolution.
+        stem_padding: of the same; what halves the size when left out. One more gives a map a pixel larger.
         stage_channels: channels of each stage, before the factor.
         stage_blocks: bottlenecks of each stage, before the factor; a stage of 0 is its convolution alone.
         block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added;
@@ -55,6 +56,7 @@ class CSPDarknet(BaseModule):
         in_channels: int = 3,
         stem_channels: int = 64,
         stem_kernel_size: int = 3,
+        stem_padding: int | None = None,
         stage_channels: Sequence[int] = (128, 256, 512, 1024),
         stage_blocks: Sequence[int] = (3, 6, 6, 3),
         block: dict | None = None,
@@ -72,8 +74,9 @@ class CSPDarknet(BaseModule):
         widths = [scale_channels(c, widen_factor, max_channels) for c in (stem_channels, *stage_channels)]
 
         # Half the kernel, less one for an even kernel: 3 -> 1 and 6 -> 2, so that both halve the size.
-        self.stem = ConvModule(
-            in_channels, widths[0], stem_kernel_size, stride=2, padding=(stem_kernel_size - 1) // 2, act=act)
+        if stem_padding is None:
+            stem_padding = (stem_kernel_size - 1) // 2
+        self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=stem_padding, act=act)
         self.stages = nn.ModuleList()
         for index in range(out_indices[-1]):
             before, after = widths[index : index + 2]
