@@ -1,5 +1,6 @@
 """Backbones: images to feature maps, fine to coarse."""
 
 from .csp_darknet import CSPDarknet
+from .resnet import ResNet
 
-__all__ = ['CSPDarknet']
+__all__ = ['CSPDarknet', 'ResNet']
