@@ -3,5 +3,6 @@
 from .last_block import LastBlock
 from .pan import PAN
 from .spp import SPP
+from .yolov3_neck import YOLOv3Neck
 
-__all__ = ['LastBlock', 'PAN', 'SPP']
+__all__ = ['LastBlock', 'PAN', 'SPP', 'YOLOv3Neck']
