@@ -17,8 +17,8 @@ from torch import Tensor
 from detkit.converters.darknet_layout import Layer
 from detkit.utils.errors import CheckpointError
 
-# What Darknet adds to a running variance; its releases had 1e-6 or 1e-5, beside a root of the order of 1.
-DARKNET_EPS = 1e-5
+# What OpenCV adds to a running variance; Darknet itself adds as much to its root, later releases ten times as much.
+DARKNET_EPS = 1e-6
 _NORMALISED = ('bn.bias', 'bn.weight', 'bn.running_mean', 'bn.running_var', 'conv.weight')
 _PLAIN = ('bias', 'weight')
 

@@ -29,5 +29,5 @@ model = dict(
             class_agnostic=False,
         ),
     ),
-    batch_norm=dict(eps=1e-5, momentum=0.03),  # eps as in Darknet, for weights of either
+    batch_norm=dict(eps=1e-6, momentum=0.03),  # eps as in Darknet, so that its weights give the same outputs
 )
