@@ -11,7 +11,9 @@ from detkit.registry import MODELS
 MODEL_CONFIGS = Path(__file__).parents[1] / 'configs' / '_base_' / 'models'
 
 
-def build_family(family: str, num_classes: int = 80, widen_factor: float = 1.0, device: str = 'meta') -> torch.nn.Module:
+def build_family(
+    family: str, num_classes: int = 80, widen_factor: float = 1.0, device: str = 'meta'
+) -> torch.nn.Module:
     """A detector; without memory of its own on ``'meta'``, for ``load_state_dict(..., assign=True)``.
 
     Args:

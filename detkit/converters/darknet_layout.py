@@ -56,8 +56,9 @@ class Layout:
         parts = list(getattr(model, 'neck', None) or ())
         kinds = [type(part) for part in (getattr(model, 'backbone', None), *parts, getattr(model, 'head', None))]
         if kinds != [Darknet, YOLOv3Neck, YOLOv3Head]:
-            raise CheckpointError(f'Darknet has no layers for {", ".join(kind.__name__ for kind in kinds)}; what can be '
-                                  'converted is Darknet with YOLOv3Neck and YOLOv3Head.')
+            found = ', '.join(kind.__name__ for kind in kinds)
+            raise CheckpointError(f'Darknet has no layers for {found}; what can be converted is Darknet with '
+                                  'YOLOv3Neck and YOLOv3Head.')
         outputs = self._backbone(model.backbone, 'backbone.')
         self._levels(parts[0], model.head, [outputs[i] for i in model.backbone.out_indices])
 

@@ -4,10 +4,11 @@ Run in an environment that has OpenCV 4 and numpy (OpenCV 5 no longer has the im
 
     python tests/parity/record_opencv_darknet.py
 
-The models are the ``.cfg`` files in ``darknet/``, which detkit's writer made (test_darknet_parity.py checks that it still
-makes them). Weights and the image come from ``darknet_streams.py``. For each model and level, coarse to fine, the file
-holds samples of the raw output of the last convolution ``(255, h, w)``, and of what the ``yolo`` layer makes of it:
-``(h * w * 3, 85)`` centre, width and height as fractions of the image, objectness, class scores times objectness.
+The models are the ``.cfg`` files in ``darknet/``, which detkit's writer made (test_darknet_parity.py checks that it
+still makes them). Weights and the image come from ``darknet_streams.py``. For each model and level, coarse to fine,
+the file holds samples of the raw output of the last convolution ``(255, h, w)``, and of what the ``yolo`` layer makes
+of it: ``(h * w * 3, 85)`` centre, width and height as fractions of the image, objectness, class scores times
+objectness, 0 up to a threshold.
 """
 
 from __future__ import annotations
