@@ -13,8 +13,9 @@ from detkit.registry import MODELS, TASK_UTILS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
-from ..assigners.assign_result import AssignResult
+from ..assigners import AssignResult
 from ..priors import AnchorPriorGenerator, AnchorPriors
+from .anchor_slots import AnchorSlots
 from .dense_head import DenseHead, widened
 
 # The channels of an anchor: x, y, w, h, then the objectness, then the classes.
@@ -163,9 +164,8 @@ class AnchorHead(DenseHead):
         self, rows: Tensor, priors: AnchorPriors, assigned: AssignResult, gt: GtBatch
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One level's losses of boxes, objectness and classes, for predictions ``(B, P, 5 + C)``."""
-        slots = Slots.of(assigned, rows.shape[1])
-        chosen = rows.flatten(0, 1).index_select(0, slots.places)  # (B, P, 5 + C) -> (S, 5 + C)
-        chosen, obj_logits = widened(chosen), widened(rows[..., _OBJ])
+        slots = AnchorSlots.of(assigned, rows.shape[1]).filled()
+        chosen, obj_logits = slots.look_up(rows.flatten(0, 1), _OBJ)  # (S, 5 + C), (B * P,)
         weight = slots.valid.to(chosen.dtype)
         count = weight.sum().clamp(min=1)
 
@@ -227,43 +227,3 @@ class Gains(NamedTuple):
     box: float
     obj: float
     cls: float
-
-
-class Slots(NamedTuple):
-    """The S slots of a level's assignment, in a row.
-
-    Attributes:
-        places: ``(S,)`` int64, each slot's prior in the flattened ``(B, P)``.
-        prior_idx: ``(S,)`` int64, the prior in its image.
-        gt_places: ``(S,)`` int64, its box in the flattened ``(B, M)``.
-        order: ``(S,)`` int64, by slot number, then by box; unique among the slots of a prior.
-        valid: ``(S,)`` bool, False where the slot is empty.
-    """
-
-    places: Tensor
-    prior_idx: Tensor
-    gt_places: Tensor
-    order: Tensor
-    valid: Tensor
-
-    @classmethod
-    def of(cls, assigned: AssignResult, num_priors: int) -> Slots:
-        """All slots; on a CPU the filled ones alone, which a GPU would have to wait for to be counted."""
-        batch_size, max_instances, num_slots = assigned.valid.shape
-        device = assigned.valid.device
-        image = torch.arange(batch_size, device=device).view(-1, 1, 1)
-        box = torch.arange(max_instances, device=device).view(-1, 1)
-        order = (torch.arange(num_slots, device=device) * max_instances + box).expand_as(assigned.valid)
-        slots = cls(image * num_priors + assigned.prior_idx, assigned.prior_idx,
-                    image * max_instances + assigned.gt_idx, order, assigned.valid)
-        slots = cls(*(field.flatten() for field in slots))
-        if device.type == 'cpu':
-            filled = slots.valid.nonzero().squeeze(1)
-            slots = cls(*(field.index_select(0, filled) for field in slots))
-        return slots
-
-    def last_of_prior(self, num_places: int) -> Tensor:
-        """``(S,)`` bool: whether a slot decides its prior's objectness, being the last of those that name the prior."""
-        order = self.order.where(self.valid, torch.full_like(self.order, -1))
-        last = order.new_full((num_places,), -1).scatter_reduce_(0, self.places, order, 'amax')
-        return (last.index_select(0, self.places) == order) & self.valid
