@@ -18,7 +18,7 @@ def test_means_are_over_images():
     assert log.latest == {'box': 2., 'top1': 1.}
     assert log.means() == pytest.approx({'box': 10 / 8, 'top1': (.5 * 6 + 1 * 2) / 8})
     log.reset()
-    log.add(2, outputs(loss_box=4., top1=.25), 4, [], is_mean=True)
+    log.add(2, outputs(loss_box=4., top1=.25), 4, [], divisor=1)
     log.read()
     assert log.means() == {'box': 4., 'top1': .25}
 

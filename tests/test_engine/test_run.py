@@ -212,6 +212,9 @@ def test_fitness():
     assert fitness(metrics) == pytest.approx(0.9 * 0.5 + 0.1 * 0.7 + 0.9 * 0.4)
     assert fitness({'accuracy': 0.4}) is None
     assert fitness({'accuracy': 0.4}, 'accuracy') == 0.4
+    assert fitness(metrics, 'mAP') == pytest.approx(0.9)
+    assert fitness(metrics, 'mAP50') == pytest.approx(0.7)
+    assert fitness({'accuracy': 0.4}, 'mAP') is None
 
 
 def test_multi_scale_is_keyed_by_iteration(tmp_path):
