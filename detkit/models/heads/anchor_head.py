@@ -96,6 +96,9 @@ class AnchorHead(DenseHead):
             raise ConfigError(f'{title}: {len(obj_level_weights)} obj_level_weights for {num_levels} levels')
         if not 0 <= obj_iou_ratio <= 1:
             raise ConfigError(f'{title}: obj_iou_ratio must be in [0, 1], found {obj_iou_ratio}')
+        for name, value in (('img_size', img_size), ('nominal_batch_size', nominal_batch_size)):
+            if value is not None and value < 1:
+                raise ConfigError(f'{title}: {name} must be at least 1, found {value}')
         self.prior_generator = AnchorPriorGenerator(anchors, self.strides)
         self.assigner = TASK_UTILS.build(assigner)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
