@@ -1,5 +1,6 @@
 """The heads of anchors: their losses written out object by object, what they take, give and refuse."""
 
+from contextlib import nullcontext
 from math import exp, log
 
 import numpy as np
@@ -218,6 +219,17 @@ def test_both_ways_give_the_same_gradients(kind, monkeypatch):
 
 
 @pytest.mark.parametrize('kind', HEADS)
+def test_a_loss_asks_for_no_value(kind, monkeypatch):
+    """Tensors without values stand for a GPU's: whatever waits for one, such as a count, fails with them."""
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # there is none for such tensors
+    head = build(kind, loss_obj=dict(type='BinaryFocalLoss')).to('meta')
+    feats = [feat.to('meta').requires_grad_() for feat in features()]
+    losses = head.loss(head(feats), make_gt([5, 2], SIZE).to('meta'))
+    sum(losses.values()).backward()
+    assert all(feat.grad.shape == feat.shape for feat in feats)
+
+
+@pytest.mark.parametrize('kind', HEADS)
 def test_gradients_of_the_shared_buffer(kind):
     """The look-up's own backward pass equals differences of the losses."""
     # Without the overlap in the objectness' target, which moves with the box but is not differentiated.
@@ -385,6 +397,7 @@ def test_default_anchors_by_number_of_levels(count):
     (dict(anchors=[[(10, 13)], [(3, 4)], [(10, 0)]]), r'shape \(10, 0\)'),
     (dict(obj_level_weights=(1., 2.)), '2 obj_level_weights for 3 levels'),
     (dict(obj_iou_ratio=1.5), 'obj_iou_ratio'),
+    (dict(loss_bbox=dict(type='ProbIoULoss')), 'ProbIoULoss does not give the overlaps.*IoULoss'),
     (dict(nominal_batch_size=0), 'nominal_batch_size'),
     (dict(img_size=-1), 'img_size'),
     (dict(test_cfg=dict(score_th=0.5)), "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),

@@ -103,6 +103,9 @@ class AnchorHead(DenseHead):
         self.assigner = TASK_UTILS.build(assigner)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_bbox = MODELS.build(loss_bbox)
+        if not hasattr(self.loss_bbox, 'from_overlaps'):
+            raise ConfigError(f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the '
+                              'objectness learns; it needs the methods overlaps and from_overlaps, as IoULoss has them')
         self.loss_obj = MODELS.build(loss_obj)
         self.loss_cls = MODELS.build(loss_cls)
         self.obj_level_weights = tuple(obj_level_weights or (1.,) * num_levels)
