@@ -296,7 +296,8 @@ class Runner(MMEngineRunner):
         model.dataset_meta = {'classes': self.classes, **keypoint_info(metainfo)}
         checkpoint, source = self._find_checkpoint()
         self.train_loop.freeze_parts(model)
-        self._init_model_weights()
+        if checkpoint is None:  # else nothing is left of them, and a backbone's need not be there any more
+            self._init_model_weights()
         if checkpoint is None and self._load_from:
             self._start_from(self._load_from)
         if self._distributed and self.world_size > 1:

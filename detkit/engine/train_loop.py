@@ -156,7 +156,7 @@ class TrainLoop(BaseLoop):
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         batch_size = len(data_batch['inputs'])
         self.losses.add(self._iter, outputs, batch_size, images, optim_wrapper.grad_norm if watch_norm else None,
-                        _loss_divisor(model, batch_size))
+                        loss_divisor(model, batch_size))
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
             self.losses.read()
@@ -219,7 +219,7 @@ class TrainLoop(BaseLoop):
         self.losses.load_state_dict(state['losses'])
 
 
-def _loss_divisor(model: nn.Module, batch_size: int) -> float:
+def loss_divisor(model: nn.Module, batch_size: int) -> float:
     """What makes a head's losses means over the images of a batch."""
     head = getattr(model, 'head', None)
     if getattr(head, 'loss_is_mean', False):
