@@ -237,3 +237,19 @@ def test_models_without_a_layout():
 def test_a_cfg_is_written_as_it_was_read():
     net, sections = parse_cfg(TINY.read_text(), TINY)
     assert format_cfg([net, *sections]) == TINY.read_text()
+
+
+def test_layers_counted_backwards_are_the_same():
+    """As the published files have it: beside each other in the pyramid pooling, elsewhere over a distance."""
+    layout = Layout(build_family('yolov3_spp')).sections()
+    _, sections = parse_cfg(cfg_path('yolov3_spp').read_text(), 'x.cfg')
+    relative = {}
+    for index, section in enumerate(sections):
+        key = 'from' if section.kind == 'shortcut' else 'layers'
+        if key in section.options:
+            sources = [int(value) - index for value in section.options[key].split(',')]
+            relative.setdefault(tuple(sources), []).append(index)
+            section.options[key] = ', '.join(map(str, sources))
+    assert len(relative[-3,]) == 23 and relative[-4,] == [81, 90, 102]
+    assert relative[-2,] == [79] and relative[-1, -3, -5, -6] == [83]
+    assert compare_layers(sections, layout, 'x.cfg', 'YOLOv3-SPP') == (114, None)
