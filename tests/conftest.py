@@ -41,5 +41,6 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_data import write_tiny_data
     from tiny_obb import write_tiny_obb
     from tiny_pose import write_tiny_pose
+    from tiny_voc import write_tiny_voc
 
-    return write_tiny_obb(write_tiny_pose(write_tiny_data(tmp_path_factory.mktemp('tiny'))))
+    return write_tiny_voc(write_tiny_obb(write_tiny_pose(write_tiny_data(tmp_path_factory.mktemp('tiny')))))

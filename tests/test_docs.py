@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from detkit.config import load_config
+from detkit.registry import MODELS
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
@@ -38,6 +40,25 @@ def test_the_coco_example_loads(tmp_path):
     assert config.test_dataloader.dataset.data_root == '/data/mine'
 
 
+def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
+    text = (REPO / 'docs/training.md').read_text()
+    code = re.search(r'```python\n# yolov5_r50.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'yolov5_r50.py'
+    path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(path)
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    assert [len(model.backbone.out_channels), model.backbone.frozen_stages] == [3, 1]
+
+
+@pytest.mark.parametrize('config', ['yolov3/det_spp_coco.py', 'yolov5/det_n_coco.py'])
+@pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'What trains'))
+def test_a_way_of_freezing_is_accepted(row, config):
+    option, = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))
+    changed = load_config(REPO / 'configs' / config, [option]).to_dict()
+    assert changed != load_config(REPO / 'configs' / config).to_dict()
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     targets = re.findall(r'\]\(([^)#]+)', page.read_text())
@@ -47,5 +68,22 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_name_files_that_exist(page):
-    named = re.findall(r'(?:^|\s)((?:tools|configs/yolov8)/[\w/]+\.(?:py|sh))', page.read_text())
+    named = re.findall(r'(?:^|\s)((?:tools|configs/yolov\d)/[\w/]+\.(?:py|sh))', page.read_text())
     assert [path for path in named if not (REPO / path).is_file()] == []
+
+
+def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
+    text = (REPO / 'docs/parts.md').read_text()
+    code = re.search(r'```python\n# resnet_yolov8.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'resnet_yolov8.py'
+    path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(path)
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    assert [type(part).__name__ for part in (model.backbone, *model.neck)] == ['ResNet', 'SPP', 'PAN']
+    assert model.head.in_channels == (64, 128, 256)
+
+
+def test_components_that_the_docs_of_parts_name_exist():
+    names = re.findall(r'`([A-Z]\w+)`', (REPO / 'docs/parts.md').read_text().split('```')[0])
+    assert len(names) > 10 and [name for name in names if MODELS.get(name) is None] == []

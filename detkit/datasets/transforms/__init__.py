@@ -5,7 +5,7 @@ matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img
 """
 
 from detkit.datasets.transforms.color import HSV, ColorJitter
-from detkit.datasets.transforms.cropping import CenterCrop, RandomResizedCrop, ResizeShortSide
+from detkit.datasets.transforms.cropping import CenterCrop, RandomResizedCrop, ResizeShortSide, Stretch
 from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
 from detkit.datasets.transforms.loading import LoadImage
@@ -17,4 +17,5 @@ from detkit.datasets.transforms.render import Render
 __all__ = [
     'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs',
     'RandAugment', 'RandomAffine', 'RandomErasing', 'RandomFlip', 'RandomResizedCrop', 'Render', 'ResizeShortSide',
+    'Stretch',
 ]

@@ -1,6 +1,11 @@
 """Coders: boxes as what a network regresses, and back."""
 
+from .anchor_bbox_coder import AnchorBBoxCoder
 from .distance_point_bbox_coder import DistancePointBBoxCoder
 from .rotated_distance_coder import RotatedDistanceCoder
+from .yolov3_bbox_coder import YOLOv3BBoxCoder
+from .yolov5_bbox_coder import YOLOv5BBoxCoder
 
-__all__ = ['DistancePointBBoxCoder', 'RotatedDistanceCoder']
+__all__ = [
+    'AnchorBBoxCoder', 'DistancePointBBoxCoder', 'RotatedDistanceCoder', 'YOLOv3BBoxCoder', 'YOLOv5BBoxCoder',
+]
