@@ -46,6 +46,7 @@ class VOCMetric(GatheredMetric):
     """
 
     default_prefix = 'voc'
+    kinds = ('bbox',)
 
     def __init__(self, iou_thrs: float | Sequence[float] = 0.5, classwise: bool = True, outfile: str | None = None,
                  submission_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
