@@ -7,7 +7,6 @@ easy or hard for both; so a difference can be certain although the two figures' 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,6 @@ import numpy as np
 from detkit.analysis.matching import Matches, average_precisions
 from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
-
-# Draws whose counts are held at once.
-_CHUNK = 100
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,8 @@ class Interval:
 
 
 def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
-    """How often each image comes up in each of so many draws with replacement, ``(R, I)``; the same for a seed.
+    """How often each image comes up in each of so many draws with replacement, ``(R, I)`` int32; the same for a
+    seed.
 
     Raises:
         ConfigError: fewer than 2 images, of which draws say nothing, or no replicate.
@@ -50,18 +47,8 @@ def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
     if replicates < 1:
         raise ConfigError(f'a bootstrap needs at least 1 replicate, found {replicates}')
     rng = keyed_rng(seed)
-    return np.stack([np.bincount(rng.integers(num_images, size=num_images), minlength=num_images)
+    return np.stack([np.bincount(rng.integers(num_images, size=num_images), minlength=num_images).astype(np.int32)
                      for _ in range(replicates)])
-
-
-def replicate(statistic: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> np.ndarray:
-    """``statistic`` of all draws, ``(R, ...)``, some at a time.
-
-    Args:
-        statistic: from counts ``(r, I)`` to values ``(r, ...)``, nan where a draw leaves one undefined.
-        counts: ``(R, I)``.
-    """
-    return np.concatenate([statistic(counts[start:start + _CHUNK]) for start in range(0, len(counts), _CHUNK)])
 
 
 def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> Interval:
@@ -87,6 +74,18 @@ def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.n
     """
     values = np.stack([average_precisions(one, counts) for one in matches.per_class], 1)
     return np.where(values < 0, np.nan, values)
+
+
+def precision_summaries(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
+    """Of ``class_precisions`` the mean over all overlaps and the value at the first, ``(R, C, A, 2)``.
+
+    It takes a fifth of the memory.
+    """
+    found = []
+    for one in matches.per_class:
+        values = average_precisions(one, counts)  # (R, A, T); no overlap is defined unless all are
+        found.append(np.where(values[..., :1] < 0, np.nan, np.stack([values.mean(-1), values[..., 0]], -1)))
+    return np.stack(found, 1)
 
 
 def mean_precision(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:

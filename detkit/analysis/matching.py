@@ -23,7 +23,10 @@ KINDS = ('bbox', 'segm', 'keypoints', 'rbbox')
 MAX_DETS = {'keypoints': 20}
 _DEFAULT_MAX_DETS = 100
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
-_RECALLS = np.linspace(0, 1, 101)
+_IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction
+_WEIGHTS_AT_ONCE = 4_000_000
+# Of pycocotools' 101 recalls, which are no larger than k / 100: rounding puts some behind a recall that equals it.
+_REACHED_AT = np.linspace(0, 1, 101) <= np.arange(101) / 100
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,12 @@ class ClassMatches:
     """One class's D predictions in all I images, best first.
 
     Attributes:
-        images: ``(D,)`` int64, the image of each prediction.
-        places: ``(D,)`` int64, its place among its image's predictions.
+        images: ``(D,)`` int32, the image of each prediction.
+        places: ``(D,)`` int32, its place among its image's predictions.
         scores: ``(D,)`` descending.
         found: ``(A, T, D)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED`` for each range of areas and each overlap.
-        matched: ``(T, D)`` int64, the matched object's place in its image for the range of all areas, -1 for none.
-        objects: ``(A, I)`` int64, objects to find in each image.
+        matched: ``(T, D)`` int32, the matched object's place in its image for the range of all areas, -1 for none.
+        objects: ``(A, I)`` int32, objects to find in each image.
     """
 
     images: np.ndarray
@@ -69,7 +72,8 @@ class Matches:
 
 
 def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Sequence[str], kind: str = 'bbox',
-          iou_thrs: Sequence[float] | None = None, sigmas: Sequence[float] | None = None) -> Matches:
+          iou_thrs: Sequence[float] | None = None, sigmas: Sequence[float] | None = None, by_area: bool = True,
+          max_dets: int | None = None) -> Matches:
     """Matches predictions and objects of the same class as pycocotools does, crowd and area rules included.
 
     Args:
@@ -78,6 +82,8 @@ def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Seq
         kind: the overlap: of boxes, masks, keypoints (object keypoint similarity) or rotated boxes (exact).
         iou_thrs: least overlaps; .50, .55 … .95 when left out.
         sigmas: of the keypoints; COCO's for 17 and 1 / K for K others when left out.
+        by_area: False for the range of all areas alone, which takes a quarter of the time.
+        max_dets: predictions of an image and class that count; COCO's number for the kind when left out.
 
     Raises:
         ConfigError: an unknown kind, or results that hold nothing of it.
@@ -85,21 +91,26 @@ def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Seq
     if kind not in KINDS:
         raise ConfigError(f'the kind of overlap is {kind!r}, but must be one of {", ".join(KINDS)}.'
                           f'{nearest(kind, KINDS)}')
-    evaluation = _evaluate(results, len(classes), kind, iou_thrs, sigmas)
-    params = evaluation.params
-    # evalImgs is ordered by class, then area, then image.
-    cells = np.empty((len(classes), len(params.areaRng), len(results)), object)
-    cells.flat = evaluation.evalImgs
-    # Annotations are numbered from 1 through all images.
-    starts = np.cumsum([1, *(len(result.gt_labels) for result in results)])
-    per_class = tuple(_class_matches(cells[label], label, results, starts, len(params.iouThrs))
-                      for label in range(len(classes)))
+    if kind == 'keypoints' and sigmas is None:
+        sigmas = default_sigmas(max((r.keypoints.shape[1] for r in results if r.keypoints is not None), default=0))
+    parts: list[list[_Part]] = [[] for _ in classes]
+    for start in range(0, max(len(results), 1), _IMAGES_AT_ONCE):
+        chosen = results[start:start + _IMAGES_AT_ONCE]
+        evaluation = _evaluate(chosen, len(classes), kind, iou_thrs, sigmas, by_area, max_dets)
+        params = evaluation.params
+        # evalImgs is ordered by class, then area, then image.
+        cells = np.empty((len(classes), len(params.areaRng), len(chosen)), object)
+        cells.flat = evaluation.evalImgs
+        # Annotations are numbered from 1 through all images.
+        starts = np.cumsum([1, *(len(result.gt_labels) for result in chosen)])
+        for label, own in enumerate(parts):
+            own.append(_class_part(cells[label], label, chosen, starts, start, len(params.iouThrs)))
     areas = tuple(_AREA_NAMES[name] for name in params.areaRngLbl)
-    return Matches(kind, tuple(classes), np.asarray(params.iouThrs), areas, per_class, len(results))
+    return Matches(kind, tuple(classes), np.asarray(params.iouThrs), areas, tuple(map(_joined, parts)), len(results))
 
 
 def _evaluate(results: Sequence, class_count: int, kind: str, iou_thrs: Sequence[float] | None,
-              sigmas: Sequence[float] | None) -> COCOeval:
+              sigmas: Sequence[float] | None, by_area: bool, max_dets: int | None) -> COCOeval:
     iou_type = 'bbox' if kind == 'rbbox' else kind
     if kind == 'rbbox':
         results = [_upright(result) for result in results]
@@ -114,12 +125,14 @@ def _evaluate(results: Sequence, class_count: int, kind: str, iou_thrs: Sequence
             side.createIndex()
             sides.append(side)
         evaluation = (_RotatedEval if kind == 'rbbox' else COCOeval)(*sides, iou_type)
+        params = evaluation.params
         if iou_thrs is not None:
-            evaluation.params.iouThrs = np.asarray(iou_thrs, np.float64)
-        evaluation.params.maxDets = [MAX_DETS.get(kind, _DEFAULT_MAX_DETS)]
+            params.iouThrs = np.asarray(iou_thrs, np.float64)
+        if not by_area:
+            params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+        params.maxDets = [max_dets or MAX_DETS.get(kind, _DEFAULT_MAX_DETS)]
         if kind == 'keypoints':
-            count = max((r.keypoints.shape[1] for r in results), default=0)
-            evaluation.params.kpt_oks_sigmas = np.asarray(default_sigmas(count) if sigmas is None else sigmas)
+            params.kpt_oks_sigmas = np.asarray(sigmas)
         if kind == 'rbbox':
             evaluation.results = results
         evaluation.evaluate()
@@ -165,38 +178,45 @@ def _square(rbboxes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(rbboxes), 2)), np.repeat(sides, 2, 1)], 1)
 
 
-def _class_matches(cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, num_thrs: int) -> ClassMatches:
-    """Joins the images' matches of one class; ``cells (A, I)`` hold pycocotools' dict of an image, or None."""
+# Images, places, scores, found and matched of a class, image by image, and its objects; see ``ClassMatches``.
+_Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _class_part(cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, first: int,
+                num_thrs: int) -> _Part:
+    """One class's matches in the images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
     num_areas, num_images = cells.shape
-    objects = np.zeros((num_areas, num_images), np.int64)
-    images, places, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    objects = np.zeros((num_areas, num_images), np.int32)
+    images, places, scores = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0)]
     found = [np.zeros((num_areas, num_thrs, 0), np.int8)]
-    matched = [np.zeros((num_thrs, 0), np.int64)]
+    matched = [np.zeros((num_thrs, 0), np.int32)]
     for image in range(num_images):
-        if cells[0, image] is None:
-            continue
-        for area in range(num_areas):
-            objects[area, image] = int((np.asarray(cells[area, image]['gtIgnore']) == 0).sum())
         whole = cells[0, image]
+        if whole is None:
+            continue
+        objects[:, image] = [np.count_nonzero(np.asarray(cell['gtIgnore']) == 0) for cell in cells[:, image]]
         count = len(whole['dtIds'])
+        if not count:
+            continue
         own = np.flatnonzero(results[image].labels == label)
         # pycocotools' own order: by score, the earlier first where equal
         own = own[np.argsort(-results[image].scores[own], kind='mergesort')][:count]
-        images.append(np.full(count, image))
-        places.append(own)
+        images.append(np.full(count, first + image, np.int32))
+        places.append(own.astype(np.int32))
         scores.append(np.asarray(whole['dtScores'], np.float64))
-        found.append(np.stack([_outcome(cells[area, image]) for area in range(num_areas)]).reshape(
-            num_areas, num_thrs, count))
-        ids = np.asarray(whole['dtMatches'], np.int64)
-        matched.append(np.where(ids > 0, ids - starts[image], -1).reshape(num_thrs, count))
-    order = np.argsort(-np.concatenate(scores), kind='mergesort')
-    return ClassMatches(np.concatenate(images)[order], np.concatenate(places)[order], np.concatenate(scores)[order],
-                        np.concatenate(found, 2)[..., order], np.concatenate(matched, 1)[:, order], objects)
+        ids = np.stack([cell['dtMatches'] for cell in cells[:, image]])  # (A, T, count)
+        ignored = np.stack([cell['dtIgnore'] for cell in cells[:, image]])
+        found.append(np.where(ignored, IGNORED, np.where(ids > 0, TRUE, FALSE)).astype(np.int8))
+        matched.append(np.where(ids[0] > 0, ids[0] - starts[image], -1).astype(np.int32))
+    return (np.concatenate(images), np.concatenate(places), np.concatenate(scores), np.concatenate(found, 2),
+            np.concatenate(matched, 1), objects)
 
 
-def _outcome(cell: dict) -> np.ndarray:
-    hit = np.asarray(cell['dtMatches']) > 0
-    return np.where(np.asarray(cell['dtIgnore'], bool), IGNORED, np.where(hit, TRUE, FALSE)).astype(np.int8)
+def _joined(parts: Sequence[_Part]) -> ClassMatches:
+    images, places, scores, found, matched, objects = (np.concatenate(column, -1)
+                                                       for column in zip(*parts, strict=True))
+    order = np.argsort(-scores, kind='mergesort')
+    return ClassMatches(images[order], places[order], scores[order], found[..., order], matched[:, order], objects)
 
 
 def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) -> np.ndarray:
@@ -210,32 +230,45 @@ def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) 
         ``(R, A, T)``, -1 where a choice holds no object of the class.
     """
     if counts is None:
-        counts = np.ones((1, matches.objects.shape[1]), np.int64)
+        counts = np.ones((1, matches.objects.shape[1]), np.int32)
+    rows = max(1, _WEIGHTS_AT_ONCE // max(1, len(matches.images)))
+    return np.concatenate([_precisions(matches, counts[start:start + rows]) for start in range(0, len(counts), rows)])
+
+
+def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
     num_areas, num_thrs, _ = matches.found.shape
-    objects = counts @ matches.objects.T  # (R, A)
+    holding = np.flatnonzero(matches.objects[0])  # the range of all areas has what any range has
+    objects = counts[:, holding] @ matches.objects[:, holding].T  # (R, A)
     result = np.where(objects > 0, 0., -1.)[:, :, None].repeat(num_thrs, 2)
-    weights = counts[:, matches.images]  # (R, D)
     for area in range(num_areas):
-        real = objects[:, area] > 0
-        if not real.any():
+        real = np.flatnonzero(objects[:, area])
+        kept = np.flatnonzero((matches.found[area] != IGNORED).any(0))
+        if not len(real) or not len(kept):
             continue
+        weights = counts[real[:, None], matches.images[kept]]  # (R', D')
+        all_seen = np.cumsum(weights, 1, dtype=np.int32)
         for thr in range(num_thrs):
-            found = matches.found[area, thr]
+            found = matches.found[area, thr, kept]
             # Only true positives raise recall, so precision is looked up at them alone.
-            true = np.cumsum(weights * (found == TRUE), 1)
-            seen = true + np.cumsum(weights * (found == FALSE), 1)
             hits = np.flatnonzero(found == TRUE)
-            result[real, area, thr] = _area_under(true[real][:, hits], seen[real][:, hits], objects[real, area])
+            if not len(hits):
+                continue
+            seen, ignored = all_seen[:, hits], np.flatnonzero(found == IGNORED)
+            if len(ignored):  # here, though not at every overlap
+                passed = np.cumsum(weights[:, ignored], 1, dtype=np.int32)
+                before = np.searchsorted(ignored, hits)
+                seen[:, before > 0] -= passed[:, before[before > 0] - 1]
+            true = np.cumsum(weights[:, hits], 1, dtype=np.int32)
+            result[real, area, thr] = _area_under(true, seen, objects[real, area])
     return result
 
 
 def _area_under(true: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Mean of the best precision at 101 recalls or higher ones, ``(R,)``, of counts ``(R, H)`` after each hit."""
-    if not true.shape[1]:
-        return np.zeros(len(true))
     precision = true / np.maximum(seen, 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-    envelope = np.concatenate([envelope, np.zeros((len(envelope), 1))], 1)
-    recall = true / objects[:, None]
-    return np.array([row[np.searchsorted(reached, _RECALLS)].mean()
-                     for row, reached in zip(envelope, recall, strict=True)])
+    # How many of the recalls each hit reaches, in whole numbers, as a quotient that rounds up would reach one too many.
+    percent = 100 * true.astype(np.int64)
+    reached = np.floor((percent + .5) / objects[:, None]).astype(np.int64)
+    reached += np.where(reached * objects[:, None] == percent, _REACHED_AT[reached], 1)
+    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from test_analysis.results import CLASSES, random_results
 
-from detkit.analysis.bootstrap import class_precisions, draw_counts, interval, mean_precision, replicate
+from detkit.analysis.bootstrap import class_precisions, draw_counts, interval, mean_precision, precision_summaries
 from detkit.analysis.matching import match
 from detkit.utils.errors import ConfigError
 
@@ -18,7 +18,7 @@ def test_interval_of_a_mean_has_the_known_width():
     # The mean of n draws of variance s² has standard deviation s / sqrt(n); the 95 % interval spans 3.92 of them.
     values = np.random.default_rng(0).normal(10, 3, 400)
     counts = draw_counts(400, 4000)
-    found = interval(values.mean(), replicate(lambda c: c @ values / 400, counts))
+    found = interval(values.mean(), counts @ values / 400)
     assert found.high - found.low == pytest.approx(3.92 * values.std() / 20, rel=.05)
     assert found.low < values.mean() < found.high
 
@@ -49,7 +49,7 @@ def test_pairing_takes_out_what_both_share():
 def test_of_two_equal_models_no_difference_is_claimed():
     results = match(random_results(num_images=30), CLASSES)
     counts = draw_counts(30, 20)
-    drawn = replicate(lambda c: mean_precision(class_precisions(results, c)[:, :, 0], (1, 2)), counts)
+    drawn = mean_precision(class_precisions(results, counts)[:, :, 0], (1, 2))
     assert drawn.std() > 0
     same = interval(0., drawn - drawn)
     assert (same.low, same.high) == (0., 0.) and not same.excludes_zero
@@ -60,11 +60,18 @@ def test_average_precision_varies_less_with_more_images():
     for num_images in (30, 120):
         matches = match(random_results(num_images=num_images), CLASSES)
         counts = draw_counts(num_images, 200)
-        drawn = replicate(lambda c, m=matches: mean_precision(class_precisions(m, c)[:, :, 0], (1, 2)), counts)
+        drawn = mean_precision(class_precisions(matches, counts)[:, :, 0], (1, 2))
         found = interval(float(mean_precision(class_precisions(matches)[:, :, 0], (1, 2))[0]), drawn)
         assert found.low < found.value < found.high
         widths.append(found.high - found.low)
     assert widths[1] == pytest.approx(widths[0] / 2, rel=.4)
+
+
+def test_summaries_are_means_of_the_precisions():
+    matches, counts = match(random_results(num_images=9), CLASSES), draw_counts(9, 30)
+    found, values = precision_summaries(matches, counts), class_precisions(matches, counts)
+    assert np.isnan(found).any() and (np.isnan(found) == np.isnan(values[..., :2])).all()
+    np.testing.assert_allclose(found, np.stack([values.mean(-1), values[..., 0]], -1))
 
 
 def test_undefined_draws_are_left_out():
