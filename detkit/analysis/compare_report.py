@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -12,16 +12,16 @@ from matplotlib.figure import Figure as Picture
 from terminaltables import AsciiTable
 
 from detkit.analysis.bootstrap import Interval
-from detkit.analysis.compare import Comparison, Figure, image_scores, in_order, verdict
+from detkit.analysis.compare import Comparison, Figure, image_scores, verdict
 from detkit.config.difference import config_differences, shown
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
 from detkit.visualization.html_page import Cell, HtmlPage
 from detkit.visualization.results import draw_result
-from detkit.visualization.sheets import grid, with_caption
 
 KIND_NAMES = {'bbox': 'box', 'segm': 'mask', 'keypoints': 'keypoint', 'rbbox': 'rotated box', 'label': ''}
 _SHOWN_SIDE = 480
+_FEW_IMAGES = 30
 
 
 def figure_name(figure: Figure) -> str:
@@ -30,7 +30,7 @@ def figure_name(figure: Figure) -> str:
 
 def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
     """Every model's figures with their intervals, then every pair's difference with a verdict."""
-    labels = [model.label for model in found.models]
+    labels = found.labels
     header = ['model', *(figure_name(figure) for figure in found.overall), *(['ms/image'] if latencies else [])]
     rows = [[label, *(_with_interval(figure.values[i]) for figure in found.overall),
              *([_with_interval(latencies[i], 1)] if latencies else [])] for i, label in enumerate(labels)]
@@ -52,8 +52,12 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _basis(found: Comparison) -> str:
-    return (f'{found.confidence:.0%} intervals by paired bootstrap: {len(found.models[0].results)} images drawn anew '
-            f'{found.replicates} times. They say what other images might give, not what another training might.')
+    number = len(found.results[0])
+    text = (f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} times. '
+            'They say what other images might give, not what another training might.')
+    if number < _FEW_IMAGES:
+        text += f' Of so few images as {number} intervals come out too narrow.'
+    return text
 
 
 def _with_interval(value: Interval, digits: int = 3) -> str:
@@ -89,7 +93,7 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
         score_thr: predictions below it count neither in the pictures nor in choosing them.
         max_images: how many images to show, those on which the models differ most.
     """
-    labels = [model.label for model in found.models]
+    labels = found.labels
     page = HtmlPage('Comparison of ' + (' and '.join(labels) if len(labels) < 4 else f'{len(labels)} models'),
                     _summary(found))
     page.heading('Figures')
@@ -118,7 +122,7 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
 
 
 def _summary(found: Comparison) -> str:
-    labels, figure = [model.label for model in found.models], found.headline
+    labels, figure = found.labels, found.headline
     best = int(np.nanargmax([value.value for value in figure.values])) if any(
         not np.isnan(value.value) for value in figure.values) else 0
     text = (f'{figure_name(figure)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
@@ -142,7 +146,7 @@ def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interv
 
 
 def _difference_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure]) -> None:
-    labels = [model.label for model in found.models]
+    labels = found.labels
     page.table(['better?', 'than', 'figure', 'difference', 'verdict'],
                [[labels[j], labels[i], figure_name(figure), _difference_cell(figure.differences[i, j]),
                  verdict(figure, (i, j), labels)]
@@ -156,7 +160,7 @@ def _difference_cell(value: Interval) -> Cell:
 
 def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], what: str) -> None:
     """A row a class or size: every model's figure, and the others' differences from the first."""
-    labels = [model.label for model in found.models]
+    labels = found.labels
     for kind in found.kinds:
         chosen = [figure for figure in figures if figure.kind == kind]
         if not chosen:
@@ -172,7 +176,7 @@ def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], w
 
 
 def _interval_chart(found: Comparison) -> Picture:
-    labels = [model.label for model in found.models]
+    labels = found.labels
     figures = found.overall
     picture = Picture(figsize=(1 + 2.6 * len(figures), .9 + .38 * len(labels)), layout='tight')
     for place, figure in enumerate(figures, 1):
@@ -214,30 +218,25 @@ def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
 
 def _images(page: HtmlPage, found: Comparison, score_thr: float, max_images: int) -> None:
     kind, first = found.kinds[-1], found.models[0]
-    scores = np.stack([image_scores(model, first, kind, score_thr) for model in found.models])  # (V, I)
+    scores = image_scores(found, score_thr)  # (V, I)
     spread = scores.max(0) - scores.min(0)
     chosen = [i for i in np.argsort(-spread, kind='stable')[:max_images] if spread[i] > 0]
     page.heading('Images on which they differ most')
     if not chosen:
-        page.text(f'No image: at a score of {score_thr} every model is equally right on each.')
+        page.text(f'None: at a score of {score_thr:g} all are equally right on every image.' if max_images else 'None.')
         return
     what = 'right or wrong' if kind == 'label' else f'F1 of the {KIND_NAMES[kind]} predictions at an overlap of 0.5'
-    page.text(f'By {what}, predictions below a score of {score_thr} left out. Ground truth comes first.')
-    page.pictures(_rows(found, chosen, scores, score_thr), broad=True)
-
-
-def _rows(found: Comparison, chosen: Sequence[int], scores: np.ndarray,
-          score_thr: float) -> Iterator[tuple[np.ndarray, str]]:
-    ordered = [in_order(model, found.models[0]) for model in found.models]
+    page.text(f'By {what}; predictions below a score of {score_thr:g} are left out.')
     for i in chosen:
-        result = ordered[0][i]
-        img = read_image(result.img_path)
-        classes, metainfo = found.models[0].classes, found.models[0].metainfo
-        cells = [with_caption(_fit(draw_result(img, result, 'gt', classes, metainfo)), 'ground truth')]
-        for model, results, own in zip(found.models, ordered, scores[:, i], strict=True):
-            drawn = _fit(draw_result(img, results[i], 'pred', classes, metainfo, score_thr))
-            cells.append(with_caption(drawn, f'{model.label}  {own:.2f}'))
-        yield grid(cells, len(cells)), Path(result.img_path).name
+        truth = found.results[0][i]
+        img = read_image(truth.img_path)
+        page.heading(Path(truth.img_path).name, 3)
+        pictures = [(draw_result(img, truth, 'gt', first.classes, first.metainfo), 'ground truth')]
+        for label, results, own in zip(found.labels, found.results, scores[:, i], strict=True):
+            judged = ('right' if own else 'wrong') if kind == 'label' else f'F1 {own:.2f}'
+            pictures.append((draw_result(img, results[i], 'pred', first.classes, first.metainfo, score_thr),
+                             f'{label}: {judged}'))
+        page.pictures((_fit(picture), caption) for picture, caption in pictures)
 
 
 def _fit(img: np.ndarray) -> np.ndarray:
@@ -252,7 +251,7 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
     for other in found.models[1:]:
         page.heading(f'{first.label} and {other.label}', 3)
         rows = [[key, Cell(shown(one), shown(one), 'wrap'), Cell(shown(two), shown(two), 'wrap')]
-                for key, one, two in config_differences(first.config, other.config) if key != 'load_from']
+                for key, one, two, *_ in config_differences(first.config, other.config) if key != 'load_from']
         if rows:
             page.table(['key', first.label, other.label], rows)
         else:

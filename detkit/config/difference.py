@@ -2,45 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
 from detkit.config.execute import plain
-from detkit.config.origins import dotted
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.show import shortened
 
 ABSENT = object()
+_WIDEST = 72
 
 
 class Difference(NamedTuple):
-    """A key, and its value in the first and in the second config; ``ABSENT`` where one has none."""
+    """A key, and its value in the first and in the second config; ``ABSENT`` where one has none.
+
+    ``path`` is where the first has it, ``other_path`` where the second does: in lists of transforms or hooks the place
+    may differ. ``key`` is the former as text, or the latter where the first has none.
+    """
 
     key: str
     first: Any
     second: Any
+    path: KeyPath = ()
+    other_path: KeyPath = ()
 
 
 def config_differences(first: Config, second: Config) -> list[Difference]:
     """What the second config says otherwise, in the order of the first, then what the second alone has.
 
-    Values are compared as deep as both are dicts, or lists of one length; what is left differs as a whole.
+    Values are compared as deep as both are dicts, or lists of one length. Lists of components (dicts with ``type``) are
+    aligned by their types, so that a transform more shows as this transform. What is left differs as a whole.
     """
-    return [Difference(dotted(path), one, other)
-            for path, one, other in _walk(plain(first.to_dict()), plain(second.to_dict()), ())]
+    return [Difference(dotted(other_path if one is ABSENT else path), one, other, path, other_path)
+            for path, other_path, one, other in _walk(plain(first.to_dict()), plain(second.to_dict()), (), ())]
+
+
+def difference_lines(differences: Sequence[Difference], names: tuple[str, str],
+                     origins: tuple[Origins, Origins] | None = None) -> Iterator[str]:
+    """Three lines a difference: the key, and below it either value behind its config's name.
+
+    Args:
+        differences: what ``config_differences`` found.
+        names: what to call the two configs.
+        origins: where their values were set, which is written behind them; None leaves it out.
+    """
+    name_width = max(map(len, names))
+    for difference in differences:
+        yield difference.key
+        values = (difference.first, difference.second)
+        texts = [f'  {name:<{name_width}}  {shown(value)}' for name, value in zip(names, values, strict=True)]
+        width = min(max(map(len, texts)), _WIDEST)
+        for place, path in enumerate((difference.path, difference.other_path)):
+            known = origins is not None and values[place] is not ABSENT
+            yield f'{texts[place]:<{width}}  # {origins[place].find(path)}' if known else texts[place]
 
 
 def shown(value: Any) -> str:
-    """A value as the table of differences writes it."""
-    return '(absent)' if value is ABSENT else repr(value)
+    """A value as the table of differences writes it; long lists shortened."""
+    return '(absent)' if value is ABSENT else shortened(value)
 
 
-def _walk(first: Any, second: Any, path: tuple) -> Iterator[tuple[tuple, Any, Any]]:
+Side = tuple[KeyPath, KeyPath, Any, Any]
+
+
+def _walk(first: Any, second: Any, path: KeyPath, other_path: KeyPath) -> Iterator[Side]:
     if isinstance(first, dict) and isinstance(second, dict):
         for key in {**first, **second}:
-            yield from _walk(first.get(key, ABSENT), second.get(key, ABSENT), (*path, key))
+            yield from _walk(first.get(key, ABSENT), second.get(key, ABSENT), (*path, key), (*other_path, key))
+    elif _has_components(first) and _has_components(second):
+        yield from _walk_components(first, second, path, other_path)
     elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
         for place, (one, other) in enumerate(zip(first, second, strict=True)):
-            yield from _walk(one, other, (*path, place))
+            yield from _walk(one, other, (*path, place), (*other_path, place))
     elif first is ABSENT or second is ABSENT or first != second:
-        yield path, first, second
+        yield path, other_path, first, second
+
+
+def _walk_components(first: Sequence[dict], second: Sequence[dict], path: KeyPath, other_path: KeyPath
+                     ) -> Iterator[Side]:
+    types = [[str(part['type']) for part in side] for side in (first, second)]
+    for kind, start, stop, other_start, other_stop in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
+        if kind == 'equal':
+            for place, other in zip(range(start, stop), range(other_start, other_stop), strict=True):
+                yield from _walk(first[place], second[other], (*path, place), (*other_path, other))
+            continue
+        for place in range(start, stop):
+            yield (*path, place), (*other_path, other_start), first[place], ABSENT
+        for other in range(other_start, other_stop):
+            yield (*path, stop), (*other_path, other), ABSENT, second[other]
+
+
+def _has_components(value: Any) -> bool:
+    return (isinstance(value, list | tuple) and len(value) > 0
+            and all(isinstance(part, dict) and 'type' in part for part in value))

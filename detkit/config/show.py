@@ -14,14 +14,18 @@ _WIDEST = 72
 def config_lines(config: Config, origins: Origins) -> Iterator[str]:
     """One line a value: ``dotted.key = value  # file:line``; the keys are those that ``--cfg-options`` takes."""
     values = leaves(plain(config.to_dict()))
-    rows = [(f'{dotted(path)} = {_shown(value)}', origins.find(path)) for path, value in values]
+    rows = [(f'{dotted(path)} = {shortened(value)}', origins.find(path)) for path, value in values]
     width = min(max((len(text) for text, _ in rows), default=0), _WIDEST)
     for text, origin in rows:
         yield f'{text:<{width}}  # {origin}'
 
 
-def _shown(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value as Python writes it; of long lists, those in it included, the first two entries and the number."""
+    if isinstance(value, dict):
+        return f'{{{", ".join(f"{key!r}: {shortened(own)}" for key, own in value.items())}}}'
     text = repr(value)
     if isinstance(value, list | tuple) and len(text) > _WIDEST:
-        return f'{text[0]}{value[0]!r}, {value[1]!r}, ... {len(value)} in all{text[-1]}' if len(value) > 2 else text
+        first = f'{text[0]}{shortened(value[0])}, '
+        return f'{first}{shortened(value[1])}, ... {len(value)} in all{text[-1]}' if len(value) > 2 else text
     return text

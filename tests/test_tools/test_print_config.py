@@ -35,3 +35,18 @@ def test_a_mistake_is_one_sentence(repo):
     assert done.returncode == 2 and done.stdout == ''
     assert done.stderr.startswith('error: ') and "Did you mean 'img_size'" in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_two_configs_beside_each_other(repo):
+    configs = 'configs/yolov8/det_n_coco8.py', 'configs/yolov8/seg_n_coco8.py'
+    done = print_config(repo, '--diff', *configs, '--cfg-options', 'img_size=320')
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [f'A: {configs[0]}', f'B: {configs[1]}']
+    place = lines.index('model.head.type')
+    assert "'YOLOv8Head'" in lines[place + 1] and '# configs/' in lines[place + 1]
+    assert "'YOLOv8SegmentHead'" in lines[place + 2] and 'img_size' not in lines
+    same = print_config(repo, '--diff', configs[0], configs[0])
+    assert same.returncode == 0 and same.stdout.endswith('0 values differ\n')
+    neither = print_config(repo)
+    assert neither.returncode == 2 and 'two behind --diff' in neither.stderr
