@@ -273,7 +273,7 @@ class Runner(MMEngineRunner):
             raise ConfigError('the config has no train_cfg, train_dataloader and optim_wrapper, so it cannot train.')
         try:
             with removed_on_mistake(self._new_folder):
-                self._prepare_training()
+                self.prepare_training()
             self.train_loop.run()
             self._final_evaluation()
             self.call_hook('after_run')
@@ -286,7 +286,8 @@ class Runner(MMEngineRunner):
             self.close()
         return unwrap(self.model)
 
-    def _prepare_training(self) -> None:
+    def prepare_training(self) -> None:
+        """Build all that ``train`` needs, and load the weights it starts from."""
         self._train_loop = self.build_train_loop(self._train_loop)
         if self._val_loop is not None:
             self._val_loop = self.build_val_loop(self._val_loop)
