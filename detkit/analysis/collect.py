@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import Hook
 
-from detkit.engine.testing import testing_runner
+from detkit.engine.run_folder import CONFIG_FILE
+from detkit.engine.testing import ProgressHook, testing_runner
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.utils.errors import ConfigError, DataError
 
@@ -24,7 +24,7 @@ class Collected:
         config: as it was loaded.
         checkpoint: the file.
         classes: names of the labels.
-        results: of each image, in the order of the data set: what ``metric.image_result`` makes of it.
+        results: of each image, ordered by path: what ``metric.image_result`` makes of it.
         metric: of the config, after the evaluation; ``metric.kinds`` says what its results can be matched by.
         figures: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
         metainfo: of the data set.
@@ -39,56 +39,85 @@ class Collected:
     figures: dict[str, float]
     metainfo: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def max_dets(self) -> int | None:
+        """Boxes or masks of an image and class that the metric counts; None where it leaves that to COCO's rules."""
+        return (getattr(self.metric, 'max_dets', None) or [None])[-1]
 
-class ResultCollector(Hook):
-    """Keeps what a metric makes of each image that a validation or test sees; ``results`` start anew with each.
 
-    An image that could not be read is left out, as metrics do.
+class Evaluation:
+    """A checkpoint and a data set that fit each other; ``run`` it once, or ``close`` it.
 
     Args:
-        metric: whose ``image_result`` is kept.
+        path, checkpoint, options, split, device, batch_size, amp: as ``test_from_config``.
+        label: what to call the model; ``model_name`` when left out.
+
+    Attributes:
+        label, classes, metric: as in ``Collected``.
+        num_images: of the data set.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: as ``test_from_config``; and for a config whose metrics look at other
+            things than single images.
     """
 
-    def __init__(self, metric: GatheredMetric) -> None:
-        self.metric = metric
-        self.results: list[Any] = []
+    def __init__(self, path: str | Path, checkpoint: str | Path, options: Sequence[str] | dict | None = None,
+                 split: str = 'test', device: str | None = None, batch_size: int | None = None, amp: bool = False,
+                 label: str | None = None) -> None:
+        self.label = label or model_name(path)
+        self._split = split
+        self._checkpoint = str(checkpoint)
+        self._runner = testing_runner(str(path), self._checkpoint, options, split, device=device,
+                                      batch_size=batch_size, amp=amp)
+        metrics = [metric for metric in self._runner.test_loop.evaluator.metrics if getattr(metric, 'kinds', ())]
+        if not metrics:
+            self.close()
+            raise ConfigError(f'{path}: test_evaluator has no metric that looks at single images, such as CocoMetric')
+        dataset = self._runner.test_loop.dataloader.dataset
+        self.metric: GatheredMetric = metrics[0]
+        self.classes = tuple(dataset.metainfo['classes'])
+        self.num_images = len(dataset)
 
-    def _before_epoch(self, runner: Any, mode: str = 'train') -> None:
-        if mode != 'train':
-            self.results = []
+    def run(self) -> Collected:
+        """Evaluates.
 
-    def _after_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
-                    mode: str = 'train') -> None:
-        if mode != 'train':
-            samples = [sample.to_dict() for sample in outputs]
-            self.results += [self.metric.image_result(sample) for sample in samples if 'skipped' not in sample]
+        Raises:
+            DataError: no image can be read, or the model finds nothing in any.
+        """
+        runner, metric = self._runner, self.metric
+        runner.console.show(f'{self.label}: {self._checkpoint} on {self.num_images} images of {self._split}')
+        runner.register_hook(ProgressHook())
+        metric.keep_results = True
+        try:
+            figures = runner.test()
+        finally:
+            self.close()
+        results, metric.kept_results = list(metric.kept_results), ()
+        if not results:
+            raise DataError(f'{self.label}: the {self._split} data hold no image that can be read')
+        if not any(len(result.labels) for result in results):
+            raise DataError(
+                f'{self._checkpoint} finds nothing in any of {len(results)} images, which leaves nothing to analyse. '
+                'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?')
+        metainfo = dict(runner.test_loop.dataloader.dataset.metainfo)
+        return Collected(self.label, runner.cfg, self._checkpoint, self.classes, results, metric, figures, metainfo)
+
+    def close(self) -> None:
+        self._runner.close()
 
 
 def collect(path: str | Path, checkpoint: str | Path, options: Sequence[str] | dict | None = None,
             split: str = 'test', device: str | None = None, batch_size: int | None = None, amp: bool = False,
             label: str | None = None) -> Collected:
-    """Evaluates a checkpoint as ``tools/test.py`` does, and keeps its predictions.
-
-    Args:
-        path, checkpoint, options, split, device, batch_size, amp: as ``test_from_config``.
-        label: what to call the model; the config's name when left out.
+    """Evaluates a checkpoint as ``tools/test.py`` does, and keeps its predictions; arguments as ``Evaluation``.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as ``test_from_config``; and for a config whose metrics look at other
-            things than single images, or data without a readable image.
+        ConfigError, CheckpointError, DataError: as ``Evaluation`` and its ``run``.
     """
-    runner = testing_runner(str(path), str(checkpoint), options, split, device=device, batch_size=batch_size, amp=amp)
-    try:
-        metrics = [metric for metric in runner.test_loop.evaluator.metrics if isinstance(metric, GatheredMetric)]
-        if not metrics:
-            raise ConfigError(f'{path}: test_evaluator has no metric of detkit, such as CocoMetric, to collect from')
-        collector = ResultCollector(metrics[0])
-        runner.register_hook(collector)
-        figures = runner.test()
-        metainfo = dict(runner.test_loop.dataloader.dataset.metainfo)
-    finally:
-        runner.close()
-    if not collector.results:
-        raise DataError(f'{path}: the {split} data hold no image that can be read')
-    return Collected(label or Path(path).stem, runner.cfg, str(checkpoint), tuple(metainfo['classes']),
-                     collector.results, metrics[0], figures, metainfo)
+    return Evaluation(path, checkpoint, options, split, device, batch_size, amp, label).run()
+
+
+def model_name(path: str | Path) -> str:
+    """A config's name; of the config that a run wrote into its folder, the folder's."""
+    path = Path(path)
+    return path.absolute().parent.name if path.name == CONFIG_FILE else path.stem

@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from detkit.analysis.bootstrap import (
-    Interval,
-    class_precisions,
-    draw_counts,
-    interval,
-    mean_precision,
-    replicate,
-)
-from detkit.analysis.collect import Collected
-from detkit.analysis.matching import match
+from detkit.analysis.bootstrap import Interval, draw_counts, interval, mean_precision, precision_summaries
+from detkit.analysis.collect import Collected, Evaluation, model_name
+from detkit.analysis.matching import Matches, match
+from detkit.evaluation.average_precision import FALSE, TRUE
 from detkit.utils.errors import ConfigError, shorten
 
 
@@ -53,6 +48,8 @@ class Comparison:
         overall, per_area, per_class: figures.
         confidence: of every interval.
         replicates: draws behind it.
+        results: of each model, the images in the first model's order.
+        matches: of each model by the last of the kinds; None of classifiers.
     """
 
     models: list[Collected]
@@ -62,11 +59,43 @@ class Comparison:
     per_class: list[Figure]
     confidence: float
     replicates: int
+    results: list[list[Any]]
+    matches: list[Matches] | None
+
+    @property
+    def labels(self) -> list[str]:
+        """What the models are called."""
+        return [model.label for model in self.models]
 
     @property
     def headline(self) -> Figure:
         """The figure that models are ranked by."""
         return self.overall[0]
+
+
+def collect_all(models: Sequence[tuple[str | Path, str | Path]], labels: Sequence[str] | None = None,
+                options: Sequence[str] | dict | None = None, split: str = 'test', device: str | None = None,
+                batch_size: int | None = None) -> list[Collected]:
+    """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
+
+    Args:
+        models: config and checkpoint of each.
+        labels: what to call them; the configs' names when left out.
+        options, split, device, batch_size: as ``collect``, of all.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: as ``Evaluation``, ``unique_labels`` and ``check_tasks``.
+    """
+    labels = unique_labels([config for config, _ in models], labels)
+    evaluations: list[Evaluation] = []
+    try:
+        for label, (config, checkpoint) in zip(labels, models, strict=True):
+            evaluations.append(Evaluation(config, checkpoint, options, split, device, batch_size, label=label))
+        check_tasks(evaluations)
+        return [evaluation.run() for evaluation in evaluations]
+    finally:
+        for evaluation in evaluations:
+            evaluation.close()
 
 
 def compare(models: Sequence[Collected], replicates: int = 1000, confidence: float = 0.95,
@@ -80,29 +109,34 @@ def compare(models: Sequence[Collected], replicates: int = 1000, confidence: flo
         seed: of the draws.
 
     Raises:
-        ConfigError: models of different tasks, classes or images; a confidence outside (0, 1).
+        ConfigError: models of different tasks, classes, images or objects; a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise ConfigError(f'the confidence is {confidence}, but must lie between 0 and 1, such as 0.95')
-    kinds = check_comparable(models)
-    counts = draw_counts(len(models[0].results), replicates, seed)
-    overall, per_area, per_class = [], [], []
+    kinds = check_tasks(models)
+    results = in_order(models)
+    counts = draw_counts(len(results[0]), replicates, seed)
+    overall, per_area, per_class, matches = [], [], [], None
     for kind in kinds:
         if kind == 'label':
-            found = _accuracies(models, counts, confidence)
+            found = _accuracies(models, results, counts, confidence)
         else:
-            found = _precisions(models, kind, counts, confidence)
+            first = models[0]
+            max_dets = first.max_dets if kind in ('bbox', 'segm') else None
+            matches = [match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=max_dets)
+                       for own in results]
+            found = _precisions(matches, counts, confidence)
         overall += found[0]
         per_area += found[1]
         per_class += found[2]
-    return Comparison(list(models), kinds, overall, per_area, per_class, confidence, replicates)
+    return Comparison(list(models), kinds, overall, per_area, per_class, confidence, replicates, results, matches)
 
 
-def check_comparable(models: Sequence[Collected]) -> tuple[str, ...]:
+def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str, ...]:
     """The kinds that all models can be compared by.
 
     Raises:
-        ConfigError: there is none, or the models' classes or images differ; says how.
+        ConfigError: there is none, or the models' classes differ, or how many images they see; says how.
     """
     first = models[0]
     kinds = tuple(kind for kind in first.metric.kinds if all(kind in model.metric.kinds for model in models))
@@ -118,19 +152,44 @@ def check_comparable(models: Sequence[Collected]) -> tuple[str, ...]:
                 f'{first.label} and {other.label} know different classes ({len(first.classes)} and '
                 f'{len(other.classes)}' + (f'; only one has {shorten(differing)}' if differing else ', in other order')
                 + '), so that their figures mean different things.')
-        ours, theirs = ({str(result.img_id) for result in model.results} for model in (first, other))
-        if ours != theirs or len(first.results) != len(other.results):
-            raise ConfigError(
-                f'{first.label} was evaluated on {len(ours)} images and {other.label} on {len(theirs)}, '
-                f'{len(ours & theirs)} of them the same. A comparison needs the same images: give both configs one '
-                'data_root with --cfg-options.')
+        if isinstance(first, Evaluation) and other.num_images != first.num_images:
+            raise ConfigError(_OTHER_IMAGES.format(first.label, first.num_images, other.label, other.num_images))
     return kinds
 
 
-def in_order(model: Collected, first: Collected) -> list:
-    """A model's results in the order of the first model's, as batches may be sorted differently."""
-    by_id = {str(result.img_id): result for result in model.results}
-    return [by_id[str(result.img_id)] for result in first.results]
+_OTHER_IMAGES = ('{} is evaluated on {} images and {} on {}. A comparison needs the same images: give all configs one '
+                 'data_root with --cfg-options.')
+
+
+def in_order(models: Sequence[Collected]) -> list[list[Any]]:
+    """Every model's results in the order of the first model's.
+
+    Raises:
+        ConfigError: the images differ, or their objects.
+    """
+    first, keyed = models[0], []
+    for model in models:
+        # Ids may recur in other folders, and folders may differ between data of one content.
+        by_id = {str(result.img_id): result for result in model.results}
+        by_path = {result.img_path: result for result in model.results}
+        keyed.append(by_id if len(by_id) == len(model.results) else by_path)
+    for model, own in zip(models, keyed, strict=True):
+        if own.keys() != keyed[0].keys():
+            raise ConfigError(_OTHER_IMAGES.format(first.label, len(keyed[0]), model.label, len(own)) +
+                              f' {len(own.keys() & keyed[0].keys())} are the same.')
+        differing = [key for key, result in own.items() if not _same_objects(result, keyed[0][key])]
+        if differing:
+            raise ConfigError(f'{first.label} and {model.label} were measured by different annotations of '
+                              f'{len(differing)} images ({shorten(differing)}), so that their figures mean different '
+                              'things.')
+    return [[own[key] for key in keyed[0]] for own in keyed]
+
+
+def _same_objects(one: Any, other: Any) -> bool:
+    if hasattr(one, 'gt_label'):
+        return one.gt_label == other.gt_label
+    return np.array_equal(np.sort(one.gt_labels), np.sort(other.gt_labels)) \
+        and one.gt_ignored.sum() == other.gt_ignored.sum()
 
 
 def _figure(kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray,
@@ -139,49 +198,46 @@ def _figure(kind: str, name: str, group: str, objects: int, values: np.ndarray, 
     differences = {(i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
                    for i, j in combinations(range(len(values)), 2)}
     intervals = [interval(values[i], drawn[:, i], confidence) for i in range(len(values))]
-    return Figure(kind, name, group, objects, intervals, differences)
+    return Figure(kind, name, group, int(objects), intervals, differences)
 
 
-def _precisions(models: Sequence[Collected], kind: str, counts: np.ndarray,
+_MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
+
+
+def _precisions(all_matches: Sequence[Matches], counts: np.ndarray,
                 confidence: float) -> tuple[list[Figure], list[Figure], list[Figure]]:
-    classes = models[0].classes
-    sigmas = models[0].metainfo.get('sigmas')
-    all_matches = [match(in_order(model, models[0]), classes, kind, sigmas=sigmas) for model in models]
-    # (V, C, A, T) and (V, R, C, A, T)
-    values = np.stack([class_precisions(matches)[0] for matches in all_matches])
-    drawn = np.stack([replicate(lambda c, m=matches: class_precisions(m, c), counts) for matches in all_matches])
+    # (V, C, A, 2) and (R, V, C, A, 2)
+    values = np.stack([precision_summaries(matches)[0] for matches in all_matches])
+    drawn = np.stack([precision_summaries(matches, counts) for matches in all_matches], 1)
     first = all_matches[0]
     objects = np.stack([one.objects.sum(1) for one in first.per_class])  # (C, A)
 
-    def figure(name: str, group: str, number: int, chosen: tuple) -> Figure:
-        own, own_drawn = values[(slice(None), *chosen)], drawn[(slice(None), slice(None), *chosen)]
-        axes = tuple(range(1, own.ndim))
-        return _figure(kind, name, group, int(number), mean_precision(own, axes),
-                       mean_precision(own_drawn, tuple(range(2, own_drawn.ndim))).T, confidence)
+    def figure(name: str, area: int = 0, what: int = _MEAN) -> Figure:
+        own, own_drawn = values[:, :, area, what], drawn[:, :, :, area, what]
+        return _figure(first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn),
+                       confidence)
 
-    every, at_50 = slice(None), slice(0, 1)
-    overall = [figure('mAP', '', objects[:, 0].sum(), (every, 0, every)),
-               figure('mAP50', '', objects[:, 0].sum(), (every, 0, at_50))]
-    per_area = [figure(f'mAP_{area}', '', objects[:, place].sum(), (every, place, every))
-                for place, area in enumerate(first.areas) if place and objects[:, place].sum()]
-    per_class = [figure('mAP', classes[label], objects[label, 0], (slice(label, label + 1), 0, every))
-                 for label in np.flatnonzero(objects[:, 0])]
+    overall = [figure('mAP'), figure('mAP50', what=_AT_50)]
+    per_area = [figure(f'mAP_{name}', area) for area, name in enumerate(first.areas) if area and objects[:, area].any()]
+    per_class = [_figure(first.kind, 'mAP', first.classes[label], objects[label, 0], values[:, label, 0, _MEAN],
+                         drawn[:, :, label, 0, _MEAN], confidence) for label in np.flatnonzero(objects[:, 0])]
     return overall, per_area, per_class
 
 
-def _accuracies(models: Sequence[Collected], counts: np.ndarray,
+def _accuracies(models: Sequence[Collected], results: Sequence[Sequence[Any]], counts: np.ndarray,
                 confidence: float) -> tuple[list[Figure], list[Figure], list[Figure]]:
-    truth = np.array([answer.gt_label for answer in models[0].results])
-    answers = np.stack([[answer.labels[0] for answer in in_order(model, models[0])] for model in models])
-    right = (answers == truth).astype(np.float64)  # (V, I)
+    truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
-    def figure(group: str, chosen: np.ndarray) -> Figure:
+    def figure(k: int, group: str = '', label: int | None = None) -> Figure:
+        chosen = np.ones(len(truth), bool) if label is None else truth == label
+        hits = [[answer.gt_label in answer.labels[:k] for answer in own] for own in results]
+        right = np.array(hits, np.float64)[:, chosen]  # (V, n)
         number = counts[:, chosen].sum(1, keepdims=True)
-        drawn = np.where(number > 0, counts[:, chosen] @ right[:, chosen].T / np.maximum(number, 1), np.nan)
-        return _figure('label', 'top1', group, int(chosen.sum()), right[:, chosen].mean(1), drawn, confidence)
+        drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
+        return _figure('label', f'top{k}', group, chosen.sum(), right.mean(1), drawn, confidence)
 
-    per_class = [figure(models[0].classes[label], truth == label) for label in np.unique(truth)]
-    return [figure('', np.ones(len(truth), bool))], [], per_class
+    ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
+    return [figure(k) for k in ks], [], [figure(1, classes[label], label) for label in np.unique(truth)]
 
 
 def verdict(figure: Figure, pair: tuple[int, int], labels: Sequence[str]) -> str:
@@ -194,24 +250,28 @@ def verdict(figure: Figure, pair: tuple[int, int], labels: Sequence[str]) -> str
     return f'{labels[j] if difference.value > 0 else labels[i]} is better'
 
 
-def image_scores(model: Collected, first: Collected, kind: str, score_thr: float = .25) -> np.ndarray:
-    """How well a model does on each image, ``(I,)``: F1 of its predictions at an overlap of .5, 1 where there is
-    nothing to find and nothing found; of a classifier 1 or 0.
+def image_scores(found: Comparison, score_thr: float = .25) -> np.ndarray:
+    """How well each model does on each image, ``(V, I)``.
+
+    F1 of its predictions by the last of the kinds at an overlap of .5, 1 where there is nothing to find and nothing
+    found; of a classifier 1 or 0.
 
     Args:
-        model, kind: whose results, and what they are matched by.
-        first: whose order the images have.
+        found: of ``compare``.
         score_thr: predictions below it do not count.
     """
-    results = in_order(model, first)
-    if kind == 'label':
-        return np.array([float(answer.labels[0] == answer.gt_label) for answer in results])
-    matches = match(results, model.classes, kind, iou_thrs=[.5], sigmas=model.metainfo.get('sigmas'))
-    true, false, objects = (np.zeros(len(results)) for _ in range(3))
+    if found.matches is None:
+        return np.array([[float(answer.labels[0] == answer.gt_label) for answer in own] for own in found.results])
+    return np.stack([_f1_of_images(matches, score_thr) for matches in found.matches])
+
+
+def _f1_of_images(matches: Matches, score_thr: float) -> np.ndarray:
+    true, false, objects = (np.zeros(matches.num_images) for _ in range(3))
     for one in matches.per_class:
-        shown = one.scores >= score_thr
-        np.add.at(true, one.images[shown], one.found[0, 0, shown] == 1)
-        np.add.at(false, one.images[shown], one.found[0, 0, shown] == 0)
+        sure = one.scores >= score_thr
+        outcome, images = one.found[0, 0, sure], one.images[sure]
+        true += np.bincount(images[outcome == TRUE], minlength=matches.num_images)
+        false += np.bincount(images[outcome == FALSE], minlength=matches.num_images)
         objects += one.objects[0]
     total = objects + true + false
     return np.where(total > 0, 2 * true / np.maximum(total, 1), 1.)
@@ -227,6 +287,6 @@ def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = Non
         if len(given) != len(paths) or len(set(given)) != len(given):
             raise ConfigError(f'{len(given)} labels ({", ".join(given)}) for {len(paths)} models; each needs its own')
         return list(given)
-    stems = [Path(path).stem for path in paths]
+    stems = [model_name(path) for path in paths]
     return [f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem
             for place, stem in enumerate(stems)]

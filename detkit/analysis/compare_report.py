@@ -53,8 +53,8 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _basis(found: Comparison) -> str:
     number = len(found.results[0])
-    text = (f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} times. '
-            'They say what other images might give, not what another training might.')
+    text = (f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} '
+            'times. They say what other images might give, not what another training might.')
     if number < _FEW_IMAGES:
         text += f' Of so few images as {number} intervals come out too narrow.'
     return text
@@ -98,12 +98,13 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
                     _summary(found))
     page.heading('Figures')
     _figures_table(page, found, latencies)
-    page.chart(_interval_chart(found), f'Every figure with its {found.confidence:.0%} interval.')
+    page.charts((_interval_chart(figure, labels), f'{figure_name(figure)} with {found.confidence:.0%} intervals')
+                for figure in found.overall)
     page.text(_basis(found), note=True)
     if len(labels) > 1:
         page.heading('Which is better?')
-        page.text('A difference counts as shown when its interval holds no zero. Intervals of differences are narrower '
-                  'than those of the figures suggest, because both models see the same images in every draw.')
+        page.text('A difference counts as shown when its interval holds no zero. The intervals of two figures may '
+                  'overlap all the same, as both models see the same images in every draw.')
         _difference_table(page, found, found.overall)
     if latencies:
         page.heading('Accuracy against time')
@@ -114,6 +115,9 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
         page.heading('By size of the objects')
         _group_table(page, found, found.per_area, 'size')
     page.heading('By class')
+    if len(labels) > 1:
+        page.text(f'Coloured where the interval holds no zero, as about {1 - found.confidence:.0%} of them would '
+                  'without any real difference.', note=True)
     _group_table(page, found, found.per_class, 'class')
     if len(labels) > 1:
         _images(page, found, score_thr, max_images)
@@ -175,24 +179,18 @@ def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], w
         page.table(columns, rows, caption=f'{KIND_NAMES[kind]} {chosen[0].name.partition("_")[0]}'.strip())
 
 
-def _interval_chart(found: Comparison) -> Picture:
-    labels = found.labels
-    figures = found.overall
-    picture = Picture(figsize=(1 + 2.6 * len(figures), .9 + .38 * len(labels)), layout='tight')
-    for place, figure in enumerate(figures, 1):
-        axes = picture.add_subplot(1, len(figures), place)
-        for i, value in enumerate(figure.values):
-            if np.isnan(value.value):
-                continue
-            colour = COLOURS[i % len(COLOURS)]
-            axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
-            axes.plot([value.value], [i], 'o', color=colour, markersize=6)
-        axes.set_yticks(range(len(labels)), labels if place == 1 else [''] * len(labels))
-        axes.set_ylim(len(labels) - .5, -.5)
-        axes.set_title(figure_name(figure), fontsize=10)
-        axes.tick_params(labelsize=9)
-        axes.grid(axis='x', alpha=.3)
-        axes.spines[['top', 'right']].set_visible(False)
+def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
+    picture = Picture(figsize=(4, .8 + .36 * len(labels)), layout='tight')
+    axes = picture.add_subplot()
+    for i, value in enumerate(figure.values):
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
+        axes.plot([value.value], [i], 'o', color=colour, markersize=6)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - .5, -.5)
+    axes.tick_params(labelsize=9)
+    axes.grid(axis='x', alpha=.3)
+    axes.spines[['top', 'right']].set_visible(False)
     return picture
 
 

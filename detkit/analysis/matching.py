@@ -20,8 +20,7 @@ from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.utils.errors import ConfigError, nearest
 
 KINDS = ('bbox', 'segm', 'keypoints', 'rbbox')
-MAX_DETS = {'keypoints': 20}
-_DEFAULT_MAX_DETS = 100
+_MAX_DETS = {'bbox': 100, 'segm': 100, 'keypoints': 20, 'rbbox': 100_000}  # DOTA limits nothing
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
 _IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction
 _WEIGHTS_AT_ONCE = 4_000_000
@@ -83,7 +82,7 @@ def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Seq
         iou_thrs: least overlaps; .50, .55 … .95 when left out.
         sigmas: of the keypoints; COCO's for 17 and 1 / K for K others when left out.
         by_area: False for the range of all areas alone, which takes a quarter of the time.
-        max_dets: predictions of an image and class that count; COCO's number for the kind when left out.
+        max_dets: predictions of an image and class that count; if left out 100, by keypoints 20, of rotated boxes all.
 
     Raises:
         ConfigError: an unknown kind, or results that hold nothing of it.
@@ -130,7 +129,7 @@ def _evaluate(results: Sequence, class_count: int, kind: str, iou_thrs: Sequence
             params.iouThrs = np.asarray(iou_thrs, np.float64)
         if not by_area:
             params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
-        params.maxDets = [max_dets or MAX_DETS.get(kind, _DEFAULT_MAX_DETS)]
+        params.maxDets = [max_dets or _MAX_DETS[kind]]
         if kind == 'keypoints':
             params.kpt_oks_sigmas = np.asarray(sigmas)
         if kind == 'rbbox':

@@ -16,9 +16,13 @@ class GatheredMetric(BaseMetric):
     Attributes:
         kinds: what the results of ``image_result`` can be matched by: of ``detkit.analysis.matching.KINDS``, or 'label'
             for classes of whole images.
+        keep_results: whether ``kept_results`` is to hold, after an evaluation and on the main process, what it was made
+            of: each image's result, by their paths. Whoever wants them sets it, and clears ``kept_results`` after use.
     """
 
     kinds: tuple[str, ...] = ()
+    keep_results = False
+    kept_results: Sequence[Any] = ()
 
     def class_names(self, results: Sequence[Any]) -> list[str]:
         """The data set's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
@@ -53,7 +57,9 @@ class GatheredMetric(BaseMetric):
         figures: list[dict[str, float] | None] = [None]
         if is_main_process():
             unique = {(result.img_path, str(result.img_id)): result for part in parts for result in part}
-            computed = self.compute_metrics([unique[key] for key in sorted(unique)])
+            results = [unique[key] for key in sorted(unique)]
+            self.kept_results = results if self.keep_results else ()
+            computed = self.compute_metrics(results)
             figures = [{f'{self.prefix}/{name}': value for name, value in computed.items()}]
         broadcast_object_list(figures)
         return figures[0]

@@ -46,9 +46,8 @@ td.wrap { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
 figure { margin: .6rem 0 1.2rem; }
 figure svg, figure img { max-width: 100%; height: auto; display: block; }
 figcaption { color: #55606e; font-size: .88rem; margin-top: .25rem; overflow-wrap: anywhere; }
-.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); }
+.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
 .pictures figure { margin: 0; }
-.pictures.broad { grid-template-columns: 1fr; }
 pre { background: #f4f7fa; padding: .7rem; overflow-x: auto; font-size: .84rem; }
 """
 
@@ -148,24 +147,34 @@ class HtmlPage:
 
     def chart(self, figure: Figure, caption: str) -> None:
         """A matplotlib figure, drawn as lines and text that stay sharp; the caption is also its spoken name."""
+        self._parts.append(self._drawn(figure, caption))
+
+    def charts(self, charts: Iterable[tuple[Figure, str]]) -> None:
+        """Small matplotlib figures with captions, as many beside each other as there is room for.
+
+        Four inches wide ones stay legible on a phone.
+        """
+        drawn = [self._drawn(figure, caption, f'-{number}') for number, (figure, caption) in enumerate(charts)]
+        self._parts.append('<div class=pictures>\n' + '\n'.join(drawn) + '\n</div>')
+
+    def _drawn(self, figure: Figure, caption: str, which: str = '') -> str:
+        name = f'{len(self._parts)}{which}'
         file = io.StringIO()
         # Text stays text; ids are made from the content, so that the same report is the same file.
-        with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': f'{self.title}{len(self._parts)}'}):
+        with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': f'{self.title}{name}'}):
             figure.savefig(file, format='svg', bbox_inches='tight', metadata={'Date': None, 'Creator': None})
         svg = file.getvalue()
         svg = svg[svg.index('<svg'):]
         # Two charts in one page must not share ids, which clip paths are looked up by.
-        prefix = f'c{len(self._parts)}-'
-        svg = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{prefix}', svg)
+        svg = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>c{name}-', svg)
         svg = svg.replace('<svg', f'<svg role="img" aria-label="{escape(caption)}"', 1)
-        self._parts.append(f'<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>')
+        return f'<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>'
 
-    def pictures(self, pictures: Iterable[tuple[np.ndarray, str]], broad: bool = False) -> None:
+    def pictures(self, pictures: Iterable[tuple[np.ndarray, str]]) -> None:
         """Pictures with captions, as many beside each other as there is room for.
 
         Args:
             pictures: ``(h, w, 3)`` uint8 RGB, and a caption each.
-            broad: one a line.
         """
         figures = []
         for img, caption in pictures:
@@ -177,7 +186,7 @@ class HtmlPage:
                            f'alt="{escape(caption)}" src="data:image/jpeg;base64,{source}">'
                            f'<figcaption>{escape(caption)}</figcaption></figure>')
         joined = '\n'.join(figures)
-        self._parts.append(f'<div class="pictures{" broad" if broad else ""}">\n{joined}\n</div>')
+        self._parts.append(f'<div class=pictures>\n{joined}\n</div>')
 
     def save(self, path: str | Path) -> None:
         """Writes the page; its folder is made."""

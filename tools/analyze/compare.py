@@ -42,23 +42,16 @@ def main() -> None:
 
     # Only now, so that --help needs no torch.
     from detkit.analysis.benchmarking import time_networks
-    from detkit.analysis.collect import collect
-    from detkit.analysis.compare import compare, unique_labels
+    from detkit.analysis.compare import collect_all, compare
     from detkit.analysis.compare_report import console_tables, write_report
 
-    configs, checkpoints = args.models[::2], args.models[1::2]
-    labels = unique_labels(configs, args.labels)
-    models = []
-    for label, config, checkpoint in zip(labels, configs, checkpoints, strict=True):
-        print(f'{label}: {checkpoint} on the {args.split} images', flush=True)
-        models.append(collect(config, checkpoint, args.cfg_options, args.split, args.device, args.batch_size,
-                              label=label))
+    pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
+    models = collect_all(pairs, args.labels, args.cfg_options, args.split, args.device, args.batch_size)
     found = compare(models, args.replicates, args.confidence, args.seed)
     latencies = None
     if args.latency:
         print('timing the networks', flush=True)
-        latencies = time_networks(list(zip(configs, checkpoints, strict=True)), args.cfg_options, args.device,
-                                  confidence=args.confidence, seed=args.seed)
+        latencies = time_networks(pairs, args.cfg_options, args.device, confidence=args.confidence, seed=args.seed)
     print(console_tables(found, latencies))
     if args.out:
         write_report(found, args.out, latencies, score_thr=args.score_thr, max_images=args.max_images)
