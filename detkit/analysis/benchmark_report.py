@@ -62,7 +62,8 @@ def _conditions(found: Benchmark) -> str:
     taken = next(iter(found.measured[0].seconds.values()))
     names = (torch.cuda.get_device_name(found.device) if found.device.type == 'cuda' else
              f'{cpu_name()}, {torch.get_num_threads()} threads')
-    return (f'{found.device} ({names}), torch {torch.__version__}; {len(found.measured)} variants in turns, '
+    return (f'{found.device} ({names}), torch {torch.__version__}; '
+            f'{f"{len(found.measured)} variants in turns, " if len(found.measured) > 1 else ""}'
             f'{taken.shape[0]} blocks of {taken.shape[1]} rounds')
 
 
@@ -104,9 +105,8 @@ def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
         rows.append([own.variant.label, *(f'{spread[name]:.2f}' for name in ('p50', 'p90', 'p99')),
                      f'{spread["spread"]:.1%}', f'{batch_size / spread["p50"] * 1e3:.1f}',
                      *_compared(found, own, compared)])
-    name = found.phases[found.main]
-    return _table(f'{name}, batch {batch_size} (ms a batch)',
-                  ['', 'p50', 'p90', 'p99', 'spread', 'images/s', 'time ratio', ''], rows, left=(0, 7))
+    header = ['', 'p50', 'p90', 'p99', 'spread', 'images/s', *(['time ratio', ''] if len(rows) > 1 else [])]
+    return _table(f'{found.phases[found.main]}, batch {batch_size} (ms a batch)', header, rows, left=(0, 7))
 
 
 def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
@@ -117,14 +117,19 @@ def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
         whole = float(np.median(_whole(own, batch_size)))
         last = [f'{math.ceil(medians[0] / medians[1])}'] if trains else [
             f'{batch_size / whole:.1f}',
-            _compared(found, own, ratio(_whole(own, batch_size), _whole(found.measured[0], batch_size), confidence))[0]]
+            *_compared(found, own,
+                       ratio(_whole(own, batch_size), _whole(found.measured[0], batch_size), confidence))[:1]]
         rows.append([own.variant.label, *(f'{value:.2f}' for value in medians),
                      f'{whole / batch_size * 1e3:.2f}', *last])
     header = ['', *found.phases, 'whole', *(['workers needed'] if trains else ['images/s', 'time ratio'])]
+    header = header[:len(rows[0])]
     return _table(f'phases, batch {batch_size} (ms an image, medians)', header, rows)
 
 
 def _compared(found: Benchmark, own: Measured, value: Interval) -> list[str]:
+    """Cells; none where there is nothing to compare with."""
+    if len(found.measured) == 1:
+        return []
     if own is found.measured[0]:
         return ['1', '']
     return [f'{value.value:.3f} ({value.low:.3f} to {value.high:.3f})', verdict(value)]

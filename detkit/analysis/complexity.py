@@ -54,7 +54,7 @@ class ModuleCost:
 
 
 def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int = 20) -> list[ModuleCost]:
-    """Of every module that is run on its own, in the order of the model's definition.
+    """Of every module that is run, or holds some that are, in the order of the model's definition.
 
     Args:
         model: a detector in evaluation mode whose batch normalisation is not folded; it will be.
@@ -65,14 +65,24 @@ def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int 
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     inputs = model.data_preprocessor({'inputs': image}, training=False)['inputs']
-    parameters = {name: (count_parameters(module), sum(p.numel() for p in module.parameters() if p.requires_grad))
-                  for name, module in model.named_modules()}
+    static = {name: (type(module).__name__, name.count('.') + bool(name), count_parameters(module),
+                     sum(param.numel() for param in module.parameters() if param.requires_grad))
+              for name, module in model.named_modules()}
     with torch.no_grad(), _ModuleStack(model) as stack, _Meter(stack.names) as meter:
         model(inputs, mode='tensor')
     taken = _times(fuse_conv_bn(model), inputs, rounds, device)
-    return [ModuleCost(name, type(module).__name__, name.count('.') + bool(name), *parameters[name],
-                       meter.macs[name], meter.output_bytes[name], taken[name])
-            for name, module in model.named_modules() if name in stack.called]
+    used = {holder for name in stack.called for holder in _holders(name)}
+    return [ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.))
+            for name, facts in static.items() if name in used]
+
+
+def _holders(name: str) -> list[str]:
+    """A module and all that it is in: 'a.b' -> ['a.b', 'a', '']."""
+    holders = [name]
+    while name:
+        name = name.rpartition('.')[0]
+        holders.append(name)
+    return holders
 
 
 class _ModuleStack:
@@ -133,7 +143,7 @@ class _Meter(TorchDispatchMode):
         # Views and results written over an input take no memory of their own.
         own = zip(func._schema.returns, out if isinstance(out, tuple) else (out,), strict=False)
         written = sum(_bytes(value) for returned, value in own if returned.alias_info is None)
-        for name in set(self.running):
+        for name in {holder for running in self.running for holder in _holders(running)}:
             self.macs[name] += macs
             self.output_bytes[name] += written
         return out
@@ -155,7 +165,12 @@ def _times(model: nn.Module, inputs: Tensor, rounds: int, device: torch.device) 
             if turn >= _WARMUP:
                 for name, seconds in watches.items():
                     found[name].append(seconds * 1e3)
-    return {name: float(np.median(values)) if values else 0. for name, values in found.items()}
+    medians = {name: float(np.median(values)) for name, values in found.items() if values}
+    # A list of modules is not run itself: it takes what its modules take.
+    for name in sorted(found, key=lambda name: -name.count('.')):
+        if name not in medians:
+            medians[name] = sum(value for other, value in medians.items() if other.rpartition('.')[0] == name and other)
+    return medians
 
 
 @contextmanager

@@ -56,10 +56,10 @@ def interleave(makers: Sequence[Callable[[], Step]], seconds: float = 10., round
     found: list[list[list[Sequence[float]]]] = [[] for _ in makers]  # V x K x R x P
     turn = 0
     collects = gc.isenabled()
+    gc.freeze()  # so that collecting what a block leaves behind is quick
     try:
         for block in range(blocks):
             steps: dict[int, Step] = {i: makers[i]() for i in rng.permutation(len(makers))}
-            gc.collect()
             gc.disable()
             for _ in range(_WARMUP[block > 0]):
                 began = time.perf_counter()
@@ -74,10 +74,10 @@ def interleave(makers: Sequence[Callable[[], Step]], seconds: float = 10., round
                 for i in rng.permutation(len(makers)):
                     found[i][block].append(steps[i](turn))
                 turn += 1
-            del steps
-            if collects:
-                gc.enable()
+            steps.clear()
+            gc.collect()
     finally:
+        gc.unfreeze()
         if collects:
             gc.enable()
     return np.array(found)

@@ -35,7 +35,7 @@ def onnx_maker(model: nn.Module) -> Callable[[], Network]:
     exported: dict[tuple[int, ...], tuple[bytes, list[tuple[str, int | None]]]] = {}
 
     def make() -> Network:
-        sessions: dict[tuple[int, ...], Any] = {}
+        sessions = {shape: _session(content) for shape, (content, _) in exported.items()}
 
         @torch.no_grad()
         def network(data: dict) -> Preds:

@@ -20,6 +20,7 @@ from detkit.utils.errors import DataError
 PHASES = ('load', 'preprocess', 'network', 'postprocess')
 
 _DRAWN = 4
+_MOST_IMAGES = 64
 
 
 def draw_images(folder: Path) -> list[str]:
@@ -33,12 +34,12 @@ def draw_images(folder: Path) -> list[str]:
 
 
 def readable_images(source: Sequence[str]) -> list[str]:
-    """The images of files, folders and patterns.
+    """The first images, 64 at most, of files, folders and patterns.
 
     Raises:
         DataError: there is none, or one that cannot be read.
     """
-    paths = find_images(source)
+    paths = find_images(source)[:_MOST_IMAGES]
     for path in paths:
         try:
             read_image(path)
@@ -65,8 +66,10 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
     make_network = network_maker(predictor.model, way)
     device, all_batches = predictor.device, batches(paths, batch_size)
     divisor = 1 if predictor.classifies else 32
+    settled = not (way.compiled or way.onnx)
 
     def make() -> Step:
+        nonlocal settled
         network, model = make_network(), predictor.model
 
         @torch.inference_mode()
@@ -87,6 +90,10 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
             times.append(time.perf_counter())
             return [end - start for start, end in zip(times, times[1:], strict=False)]
 
+        if not settled:  # these are made anew for each shape of input
+            for turn in range(len(all_batches)):
+                step(turn)
+            settled = True
         return step
 
     return make

@@ -1,0 +1,254 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_models import CONFIGS, make_config, write_checkpoint, write_images
+
+from detkit.analysis import networks, onnx_network, prediction_speed, training_speed
+from detkit.analysis.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json
+from detkit.analysis.benchmarking import (
+    Benchmark,
+    Measured,
+    Settings,
+    Variant,
+    benchmark_prediction,
+    choose_variants,
+    time_networks,
+)
+from detkit.analysis.bootstrap import Interval
+from detkit.analysis.networks import Way, choose_ways, network_maker
+from detkit.analysis.peak_memory import PeakMemory, in_fresh_process, process_peak
+from detkit.config import load_config
+from detkit.inference import Predictor, init_detector
+from detkit.registry import MODELS
+from detkit.utils.errors import ConfigError, DataError, DetkitError
+
+DET = str(CONFIGS / 'yolov8' / 'det_n_coco8.py')
+
+
+def small(**changes) -> Settings:
+    return replace(Settings(device='cpu', img_size=64, rounds=2, memory=False), **changes)
+
+
+# ---- what to time ----------------------------------------------------------------------------------------------------
+
+
+def test_variants_are_configs_in_ways():
+    variants = choose_variants([DET, DET], ['none', 'b.pth'], ways=choose_ways(amp=True, onnx=True))
+    assert [(v.label, v.checkpoint) for v in variants] == [
+        ('det_n_coco8-1', None), ('det_n_coco8-1 amp', None), ('det_n_coco8-1 onnx', None),
+        ('det_n_coco8-2', 'b.pth'), ('det_n_coco8-2 amp', 'b.pth'), ('det_n_coco8-2 onnx', 'b.pth')]
+    assert [way.name for way in choose_ways(True, True)] == ['', 'amp', 'compile', 'amp compile']
+    with pytest.raises(ConfigError, match="1 checkpoints for 2 configs; give one for each, or 'none'"):
+        choose_variants([DET, DET], ['a.pth'])
+    for wrong, said in (((0,), 'is 0'), ((), 'is missing')):
+        with pytest.raises(ConfigError, match=f'a batch size {said}'):
+            Settings(batch_sizes=wrong)
+
+
+# ---- prediction ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('task', ['seg', 'pose', 'obb', 'cls'])
+def test_a_step_predicts_what_prediction_does(task, tmp_path, monkeypatch):
+    paths = [str(path) for path in write_images(tmp_path / 'images', 3)]
+    model = init_detector(None, write_checkpoint(tmp_path / 'model.pth', task), 'cpu')
+    predictor = Predictor(model=model, img_size=64, batch_size=2)
+    expected = predictor.predict(paths)
+    seen = []
+    predict = model.predict
+    monkeypatch.setattr(model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
+    step = prediction_speed.prediction_maker(predictor, Way(), paths, 2)()
+    seconds = step(0), step(1)
+    assert np.shape(seconds) == (2, 4) and np.min(seconds) > 0
+    for ours, theirs in zip(seen, [*expected, expected[0]], strict=True):
+        for name in ('pred_instances', 'pred_scores'):
+            if name in theirs:
+                ours_value, theirs_value = getattr(ours, name), getattr(theirs, name)
+                if name == 'pred_instances':
+                    assert len(ours_value) == len(theirs_value)
+                    ours_value, theirs_value = ours_value.scores, theirs_value.scores
+                torch.testing.assert_close(ours_value, theirs_value, atol=1e-5, rtol=1e-4)
+
+
+def test_batches_begin_again_where_images_run_out():
+    assert prediction_speed.batches(['a', 'b', 'c'], 2) == [['a', 'b'], ['c', 'a']]
+    assert prediction_speed.batches(['a'], 3) == [['a', 'a', 'a']]
+
+
+def test_images_must_be_readable(tmp_path):
+    write_images(tmp_path, 1)
+    (tmp_path / 'broken.png').write_bytes(b'no image')
+    with pytest.raises(DataError, match='broken.png.*leave it out'):
+        prediction_speed.readable_images([str(tmp_path)])
+    with pytest.raises(DataError, match='does not exist'):
+        prediction_speed.readable_images([str(tmp_path / 'nowhere')])
+
+
+def test_drawn_pictures_are_square(tmp_path):
+    paths = prediction_speed.draw_images(tmp_path)
+    assert len(paths) == 4
+    assert {prediction_speed.read_image(path).shape for path in paths} == {(640, 640, 3)}
+
+
+def test_benchmark_of_two_batch_sizes(tmp_path):
+    write_images(tmp_path, 2)
+    said: list[str] = []
+    found = benchmark_prediction(choose_variants([DET, DET]), small(batch_sizes=(2, 1), images=[str(tmp_path)]),
+                                 said.append)
+    assert said == ['timing batches of 1', 'timing batches of 2']
+    for own in found.measured:
+        assert (own.parameters, own.img_size) == (3_157_184, 64) and own.flops == pytest.approx(8.74e9 / 100, rel=.001)
+        assert {size: taken.shape for size, taken in own.seconds.items()} == {1: (2, 1, 4), 2: (2, 1, 4)}
+
+
+def test_networks_are_timed_for_comparisons(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / 'seg.pth')
+    config = tmp_path / 'config.py'
+    config.write_text('\n'.join(f'{key} = {value!r}' for key, value in make_config('seg').items()))
+    found = time_networks([(config, checkpoint), (config, None)], device='cpu', img_size=32, rounds=2)
+    assert len(found) == 2 and all(0 < own.low <= own.value <= own.high for own in found)
+
+
+# ---- ways ------------------------------------------------------------------------------------------------------------
+
+
+def tiny_model() -> tuple[torch.nn.Module, dict]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MODELS.build(make_config('seg')['model']).eval()
+    return model, model.data_preprocessor({'inputs': torch.randint(256, (1, 3, 32, 64), dtype=torch.uint8)})
+
+
+def test_copies_are_fresh_and_equal():
+    model, data = tiny_model()
+    make = network_maker(model, Way())
+    with torch.inference_mode():
+        first, second, own = make()(data), make()(data), model(data['inputs'])
+    torch.testing.assert_close(first, own)
+    torch.testing.assert_close(second, own)
+
+
+def test_onnx_gives_the_same_predictions():
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    model, data = tiny_model()
+    make = network_maker(model, Way(onnx=True))
+    with torch.inference_mode():
+        expected = model(data['inputs'])
+        for _ in range(2):
+            found = make()(data)
+            assert list(found) == list(expected)
+            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_compiled_gives_the_same_predictions():
+    model, data = tiny_model()
+    with torch.inference_mode():
+        found = network_maker(model, Way(compiled=True))()(data)
+        torch.testing.assert_close(found, model(data['inputs']), atol=1e-3, rtol=1e-3)
+
+
+def test_what_is_missing_for_a_way_is_said(monkeypatch):
+    model, _ = tiny_model()
+    monkeypatch.setattr(onnx_network.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match='--onnx needs onnx and onnxruntime: pip install onnx onnxruntime'):
+        network_maker(model, Way(onnx=True))
+    monkeypatch.setattr(networks, 'resolve_amp', lambda amp, device: None)
+    with pytest.raises(ConfigError, match='--amp: cpu has no fast number format'):
+        Way(amp=True).precision(torch.device('cpu'))
+    assert Way().precision(torch.device('cpu')) is not None
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_step_changes_no_weight(tiny_data):
+    options = [f'data_root={tiny_data}', 'img_size=64', 'num_workers=0', 'cache=none']
+    config = load_config(DET, options)
+    model = training_speed.training_model(DET, config)
+    before = {name: param.clone() for name, param in model.named_parameters()}
+    trained = []
+    model.register_forward_hook(lambda module, inputs, output: trained.append(
+        {name: param for name, param in module.named_parameters()}))
+    make = training_speed.training_maker(model, config, 4, torch.device('cpu'))
+    step = make()
+    seconds = [step(turn) for turn in range(3)]
+    assert np.shape(seconds) == (3, 2) and np.min(seconds) > 0
+    assert len(trained) == 3
+    for name, param in trained[-1].items():
+        assert param is not dict(model.named_parameters())[name]  # a copy's
+        torch.testing.assert_close(param, before[name], atol=0, rtol=0)
+    with pytest.raises(ConfigError, match='has no train_cfg'):
+        training_speed.training_model('it', type(config)({**config.to_dict(), 'train_cfg': None}))
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_seen_in_a_process_of_its_own():
+    before = process_peak()
+    if before is None:
+        pytest.skip('this system does not tell how much memory a process held')
+    block = bytearray(64 << 20)
+    assert process_peak() >= len(block) / 2**20
+    assert PeakMemory(100., 60., None).own == 40. and PeakMemory(100., 60., 7.).own == 7.
+    assert PeakMemory(None, None, None).own is None
+    with pytest.raises(DetkitError, match='memory ran out'):
+        in_fresh_process(exec, 'import os; os._exit(9)')
+
+
+# ---- report ----------------------------------------------------------------------------------------------------------
+
+
+def made_up() -> Benchmark:
+    """Two variants, of which the second's network takes 1.5 times as long, and a third that is as fast as the first."""
+    rng = np.random.default_rng(0)
+    measured = []
+    for label, factor in (('one', 1.), ('two', 1.5), ('three', 1.)):
+        taken = np.stack([np.full((10, 4), .002), np.full((10, 4), .001),
+                          .01 * factor * np.exp(rng.normal(0, .01, (10, 4))), np.full((10, 4), .003)], -1)
+        measured.append(Measured(Variant(label, f'{label}.py'), 1234, 2 * 10**9, 64, {1: taken, 8: 4 * taken},
+                                 {1: PeakMemory(500., 400., None), 8: PeakMemory(None, None, None)}))
+    return Benchmark(prediction_speed.PHASES, 2, torch.device('cpu'), Settings(), measured)
+
+
+def test_spread_counts_what_is_far_out():
+    seconds = np.array([[.010, .011, .012, .013], [.010, .011, .012, .1]])
+    found = spread_of(seconds)
+    assert found['p50'] == pytest.approx(11.5) and found['far_out'] == 1 and found['count'] == 8
+    assert found['p50'] < found['p90'] < found['p99'] < 100
+    assert found['spread'] == pytest.approx(1.5 / 11.5)
+
+
+def test_tables_say_who_is_slower():
+    text = console_tables(made_up())
+    table = text.split('network, batch ')[1].split('phases, batch')[0]
+    rows = {line.split('|')[1].strip(): line for line in table.splitlines() if line.startswith('|')}
+    assert rows['one'].split('|')[7].strip() == '1' and 'slower' in rows['two']
+    assert 'no difference shown' in rows['three'] and ' 1.50' in rows['two']
+    assert '100.' in rows['one'] or '99.' in rows['one']  # images/s
+    assert '2.00' in text and '1,234' in text and '100 ' in text and 'Random weights' in text
+    assert [verdict(Interval(1., low, high)) for low, high in ((.9, 1.1), (1.01, 1.1), (.8, .99))] == [
+        'no difference shown', 'slower', 'faster']
+    single = made_up()
+    assert 'ratio' not in console_tables(replace(single, measured=single.measured[:1])).split('95%')[0]
+
+
+def test_files_hold_the_figures(tmp_path):
+    found = made_up()
+    write_json(found, tmp_path / 'b.json')
+    write_csv(found, tmp_path / 'b.csv')
+    content = json.loads((tmp_path / 'b.json').read_text())
+    assert content == json.loads(json.dumps(as_dict(found)))
+    ratio = content['variants'][1]['batches']['8']['phases']['network']['ratio']
+    assert ratio['value'] == pytest.approx(1.5, rel=.01) and ratio['low'] < ratio['value'] < ratio['high'] < 1.52
+    assert content['variants'][0]['batches']['1']['memory_mib']['own'] == 100
+    rows = list(csv.DictReader(Path(tmp_path / 'b.csv').open()))
+    assert [(row['label'], row['batch_size']) for row in rows[:3]] == [('one', '1'), ('one', '8'), ('two', '1')]
+    assert float(rows[2]['network_ratio']) == pytest.approx(1.5, rel=.02) and rows[1]['memory_mib'] == ''
