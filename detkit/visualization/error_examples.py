@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,13 @@ def _example(model: Collected, judged: Judged, prediction: int, number: int) -> 
     ours = [] if prediction < 0 else [int(judged.places[prediction])]
     theirs = [] if number < 0 else [int(judged.gt_places[number])]
     pred, truth = _corners(result, ours, False), _corners(result, theirs, True)
-    window = _window(np.concatenate([pred, truth]).reshape(-1, 2), img.shape[:2])
+    window = window_around(np.concatenate([pred, truth]).reshape(-1, 2), img.shape[:2])
     halves = []
     for which, rows in (('gt', theirs), ('pred', ours)):
         corners = _corners(result, rows, which == 'gt')
         labels = (result.gt_labels if which == 'gt' else result.labels)[rows]
         scores = None if which == 'gt' else result.scores[rows]
-        halves.append(_cut(img, window, corners, labels, scores, model.classes, hasattr(result, 'rbboxes')))
+        halves.append(cut_out(img, window, corners, labels, scores, model.classes, hasattr(result, 'rbboxes')))
     caption = Path(result.img_path).name
     return with_caption(np.concatenate([halves[0], np.full((_SIDE, 2, 3), 255, np.uint8), halves[1]], 1), caption)
 
@@ -80,7 +81,7 @@ def _object_area(result: object, place: int) -> float:
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 
-def _window(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, float]:
+def window_around(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, float]:
     """Left, top and side of a square around the points, as far as possible inside the image of (h, w)."""
     low, high = points.min(0), points.max(0)
     side = float(np.clip((high - low).max() * _AROUND, 32, max(shape)))
@@ -89,8 +90,17 @@ def _window(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, f
     return float(inside[0]), float(inside[1]), side
 
 
-def _cut(img: np.ndarray, window: tuple[float, float, float], corners: np.ndarray, labels: np.ndarray,
-         scores: np.ndarray | None, classes: tuple[str, ...], rotated: bool) -> np.ndarray:
+def cut_out(img: np.ndarray, window: tuple[float, float, float], corners: np.ndarray, labels: np.ndarray,
+            scores: np.ndarray | None, classes: Sequence[str], rotated: bool) -> np.ndarray:
+    """A window of an image, 300 pixels wide and high, with objects.
+
+    Args:
+        img: ``(H, W, 3)`` uint8 RGB.
+        window: of ``window_around``.
+        corners: ``(n, 4, 2)`` of the objects, in pixels of ``img``.
+        labels, scores, classes: as for ``draw_instances``.
+        rotated: draw them as they are turned.
+    """
     left, top, side = window
     scale = _SIDE / side
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
