@@ -25,7 +25,9 @@ body { margin: 0 auto; padding: 1.2rem; max-width: 76rem; background: #fff; colo
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .2rem 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; padding-top: .7rem; border-top: 1px solid #d9dee5; }
 h3 { font-size: 1.02rem; margin: 1.4rem 0 .4rem; }
-p { max-width: 48rem; margin: .4rem 0 .8rem; }
+p, ul { max-width: 48rem; margin: .4rem 0 .8rem; }
+ul { padding-left: 1.2rem; }
+li { overflow-wrap: anywhere; margin: .2rem 0; }
 .note { color: #55606e; }
 .wide { overflow-x: auto; margin: .6rem 0 1.2rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -107,6 +109,11 @@ class HtmlPage:
     def text(self, text: str, note: bool = False) -> None:
         """A paragraph; a note is set paler."""
         self._parts.append(f'<p{" class=note" if note else ""}>{escape(text)}</p>')
+
+    def list(self, lines: Iterable[str]) -> None:
+        """Sentences, each behind a bullet."""
+        items = '\n'.join(f'<li>{escape(line)}</li>' for line in lines)
+        self._parts.append(f'<ul>\n{items}\n</ul>')
 
     def code(self, text: str) -> None:
         """Lines as they are, such as a command."""

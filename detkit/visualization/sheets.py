@@ -42,31 +42,37 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
     """
     count = min(len(inputs), max_images)
     columns = math.ceil(math.sqrt(count))
+    side = min(_SHEET_SIDE / columns - _GAP, max(*inputs.shape[2:], _SMALLEST_CELL))
+    cells = [batch_cell(inputs, gt, b, side, classes, keypoint_info) for b in range(count)]
+    return grid([with_caption(cell, caption) for cell, caption in zip(cells, captions, strict=False)]
+                + cells[len(captions):], columns)
+
+
+def batch_cell(inputs: Tensor, gt: GtBatch, b: int, side: float, classes: Sequence[str] | None = None,
+               keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Image ``b`` of a batch with all that is annotated, its longer side ``side`` pixels; arguments as ``batch_sheet``.
+    """
     height, width = inputs.shape[2:]
-    side = min(_SHEET_SIDE / columns - _GAP, max(height, width, _SMALLEST_CELL))
     scale = side / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    cells = []
-    for b in range(count):
-        img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
-        img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        valid = gt.valid[b].cpu().numpy()
-        scale_wh = np.divide(size_wh, (width, height))
-        bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(scale_wh, 2)
-        keypoints = None
-        if gt.keypoints is not None:
-            keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.)
-        rbboxes = None
-        if gt.rbboxes is not None:
-            rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.]
-        masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
-        cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks,
-                              keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
-        if gt.class_labels is not None:
-            label = int(gt.class_labels[b])
-            cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
-        cells.append(with_caption(cell, captions[b]) if b < len(captions) else cell)
-    return grid(cells, columns)
+    img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
+    img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    valid = gt.valid[b].cpu().numpy()
+    scale_wh = np.divide(size_wh, (width, height))
+    bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(scale_wh, 2)
+    keypoints = None
+    if gt.keypoints is not None:
+        keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.)
+    rbboxes = None
+    if gt.rbboxes is not None:
+        rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.]
+    masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
+    cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks,
+                          keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
+    if gt.class_labels is not None:
+        label = int(gt.class_labels[b])
+        cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
+    return cell
 
 
 def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
@@ -96,7 +102,7 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
             cell = draw_data_sample(img, sample, which, classes, score_thr, zoom, keypoint_info)
-            cells.append(with_caption(_fit(cell, side), f'{name}  {title}'.strip()))
+            cells.append(with_caption(fit(cell, side), f'{name}  {title}'.strip()))
     return grid(cells, 2 * pairs)
 
 
@@ -107,7 +113,7 @@ def _class_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
     cells = []
     for img, sample in zip(images, samples, strict=True):
         text, colour = verdict(sample, classes)
-        cell = with_caption(_fit(img, side), text, colour)
+        cell = with_caption(fit(img, side), text, colour)
         cells.append(with_caption(cell, Path(sample.metainfo.get('img_path') or '').name))
     return grid(cells, columns)
 
@@ -139,7 +145,7 @@ def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int])
     return InstanceMasks.from_bool(np.array(frames, bool).reshape(len(numbers), size_wh[1], size_wh[0]))
 
 
-def _fit(img: np.ndarray, side: int) -> np.ndarray:
+def fit(img: np.ndarray, side: int) -> np.ndarray:
     """Shrunk so that neither side is longer than ``side``."""
     scale = min(1., side / max(img.shape[:2]))
     size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))

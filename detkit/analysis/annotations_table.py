@@ -1,0 +1,188 @@
+"""A config's data sets as flat arrays: images and objects, without a pipeline and without decoding anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from detkit.config.signatures import arguments_of
+from detkit.datasets.image_files import read_image_sizes
+from detkit.datasets.skips import Skip
+from detkit.engine.dataset_tree import leaf_datasets
+from detkit.registry import DATASETS
+from detkit.structures.annotations import Record
+from detkit.utils.errors import ConfigError, DataError
+
+SPLITS = ('train', 'val', 'test')
+
+# What a data set has for the sake of training, and what looking at it needs instead.
+_PLAIN = dict(pipeline=[], cache=None, rect=False, max_skipped=1.0)
+
+
+@dataclass
+class SplitTable:
+    """The N objects and I images of one split.
+
+    Attributes:
+        name: 'train', 'val' or 'test'.
+        records: the I images.
+        shapes: ``(I, 2)`` int64 (h, w); zeros for an image that cannot be read.
+        images: ``(N,)`` int64, the image each object is in, non-decreasing.
+        numbers: ``(N,)`` int64, which object of its image it is.
+        labels: ``(N,)`` int64.
+        bboxes: ``(N, 4)`` float64 xyxy in pixels.
+        ignored: ``(N,)`` bool, crowd or difficult.
+        rbboxes: ``(N, 5)`` rotated boxes or None.
+        keypoints: ``(N, K, 3)`` or None.
+        outlines: ``(N, 4)`` xyxy around each object's outline, zeros for one without, or None where none has any.
+        class_labels: ``(I,)`` int64 of a classifier's images, else None.
+        skipped: what the reader of the files left out: file, place in it, reason.
+        duplicates: likewise, the objects that repeat another one exactly.
+        metainfo: of the data set.
+    """
+
+    name: str
+    records: Sequence[Record]
+    shapes: np.ndarray
+    images: np.ndarray
+    numbers: np.ndarray
+    labels: np.ndarray
+    bboxes: np.ndarray
+    ignored: np.ndarray
+    rbboxes: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    outlines: np.ndarray | None = None
+    class_labels: np.ndarray | None = None
+    skipped: list[Skip] = field(default_factory=list)
+    duplicates: list[Skip] = field(default_factory=list)
+    metainfo: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def per_image(self) -> np.ndarray:
+        """``(I,)`` the number of objects of each image, ignored ones left out."""
+        return np.bincount(self.images[~self.ignored], minlength=len(self.records))
+
+    @property
+    def sizes_wh(self) -> np.ndarray:
+        """``(N, 2)`` float64 width and height in pixels; of rotated boxes their own, the long side first."""
+        return self.bboxes[:, 2:] - self.bboxes[:, :2] if self.rbboxes is None else self.rbboxes[:, 2:4]
+
+    @property
+    def object_shapes(self) -> np.ndarray:
+        """``(N, 2)`` float64 (h, w) of the image each object is in."""
+        return self.shapes[self.images].astype(np.float64)
+
+
+def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list[SplitTable]:
+    """The data sets that a config's loaders of these names read.
+
+    A loader that reads the same as an earlier one, as a test loader often does, is left out. However much the files'
+    readers have to leave out, they go on: what they skip is part of what is looked for.
+
+    Raises:
+        ConfigError: there is no such loader.
+        DataError: a data set cannot be read at all, or the splits name different classes.
+    """
+    tables: list[SplitTable] = []
+    seen: list[Any] = []
+    for name in names:
+        loader = config.get(f'{name}_dataloader')
+        if not loader or not loader.get('dataset'):
+            there = [split for split in SPLITS if config.get(f'{split}_dataloader')]
+            raise ConfigError(f'{config.filename}: the config has no {name}_dataloader; it has one for '
+                              f'{", ".join(there) or "no split"}')
+        dataset = plain_dataset(loader['dataset'])
+        if dataset in seen:
+            continue
+        seen.append(dataset)
+        tables.append(make_table(name, DATASETS.build(dataset)))
+    for table in tables[1:]:
+        _check_classes(tables[0], table)
+    return tables
+
+
+def plain_dataset(cfg: dict) -> dict:
+    """A data set's config with everything off that only training needs, that of wrapped ones included."""
+    if 'dataset' in cfg:
+        return {**cfg, 'dataset': plain_dataset(cfg['dataset'])}
+    if 'datasets' in cfg:
+        return {**cfg, 'datasets': [plain_dataset(part) for part in cfg['datasets']]}
+    kind = cfg['type']
+    taken = arguments_of(DATASETS.get(kind) if isinstance(kind, str) else kind).names
+    return {**cfg, **{key: value for key, value in _PLAIN.items() if key in taken}}
+
+
+def make_table(name: str, dataset: Any) -> SplitTable:
+    """The images and objects of a data set, of all its parts where it is made of several."""
+    leaves = list(leaf_datasets(dataset))
+    records = leaves[0].records if len(leaves) == 1 else [record for leaf in leaves for record in leaf.records]
+    annotations = [record.annotations for record in records]
+    counts = np.array([len(own) for own in annotations], np.int64)
+    images = np.repeat(np.arange(len(records)), counts)
+    classified = [record.class_label for record in records]
+
+    def joined(arrays: list[np.ndarray], shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        return np.concatenate([np.zeros((0, *shape), dtype), *arrays]).astype(dtype, copy=False)
+
+    return SplitTable(
+        name=name,
+        records=records,
+        shapes=_shapes(records),
+        images=images,
+        numbers=np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts),
+        labels=joined([own.labels for own in annotations], (), np.int64),
+        bboxes=joined([own.bboxes for own in annotations], (4,), np.float64),
+        ignored=joined([own.ignored for own in annotations], (), bool),
+        rbboxes=_optional(annotations, 'rbboxes'),
+        keypoints=_optional(annotations, 'keypoints'),
+        outlines=_outlines(annotations),
+        class_labels=np.array(classified, np.int64) if all(label is not None for label in classified) else None,
+        skipped=[skip for leaf in leaves for skip in leaf.skipped],
+        duplicates=[skip for leaf in leaves for skip in getattr(leaf, 'duplicates', ())],
+        metainfo=dict(leaves[0].metainfo),
+    )
+
+
+def _optional(annotations: Sequence[Any], name: str) -> np.ndarray | None:
+    """An array that images without objects may lack; zeros where others lack it, None where all do."""
+    shape = next((getattr(own, name).shape[1:] for own in annotations if getattr(own, name) is not None), None)
+    if shape is None:
+        return None
+    filled = [np.zeros((len(own), *shape)) if getattr(own, name) is None else getattr(own, name)
+              for own in annotations]
+    return np.concatenate(filled).astype(np.float64)
+
+
+def _outlines(annotations: Sequence[Any]) -> np.ndarray | None:
+    if all(own.polygons is None for own in annotations):
+        return None
+    return np.concatenate([np.zeros((len(own), 4)) if own.polygons is None else own.polygons.bboxes(len(own))
+                           for own in annotations]).astype(np.float64)
+
+
+def _shapes(records: Sequence[Record]) -> np.ndarray:
+    shapes = np.zeros((len(records), 2), np.int64)
+    unknown = [place for place, record in enumerate(records) if record.ori_shape is None]
+    for place, record in enumerate(records):
+        if record.ori_shape is not None:
+            shapes[place] = record.ori_shape
+    for place, size in zip(unknown, read_image_sizes([records[place].img_path for place in unknown]), strict=True):
+        if not isinstance(size, OSError):
+            shapes[place] = size
+    return shapes
+
+
+def _check_classes(first: SplitTable, other: SplitTable) -> None:
+    """A label must mean the same in both."""
+    ours, theirs = first.metainfo['classes'], other.metainfo['classes']
+    if ours == theirs:
+        return
+    differing = next((label for label, (one, two) in enumerate(zip(ours, theirs, strict=False)) if one != two), None)
+    where = (f'label {differing} is {ours[differing]!r} in {first.name}, but {theirs[differing]!r} in {other.name}'
+             if differing is not None else f'{first.name} has {len(ours)}, {other.name} {len(theirs)}')
+    raise DataError(f'the splits name different classes: {where}. Give both data sets the same '
+                    'metainfo=dict(classes=...).')

@@ -1,0 +1,169 @@
+"""Images that look the same: perceptual hashes, and groups of those that lie close to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from detkit.utils.errors import ConfigError
+
+_SIDE = 32  # of the picture that is transformed
+_KEPT = 8  # of its lowest frequencies, each way
+_THUMB = 16  # side of the picture that confirms what the hashes suggest
+_BITS = _KEPT * _KEPT
+_FLAT = 2.  # grey levels of spread below which a small picture shows nothing
+
+# Readings of a JPEG at a fraction of its size cost a fraction of the time.
+_REDUCED = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+            (2, cv2.IMREAD_REDUCED_GRAYSCALE_2), (1, cv2.IMREAD_GRAYSCALE))
+_LEAST_SIDE = 128  # that a reduced reading must leave
+_COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
+
+
+@dataclass
+class Looks:
+    """What images look like, coarsely.
+
+    Attributes:
+        hashes: ``(N,)`` uint64.
+        thumbs: ``(N, 16, 16)`` uint8 grey.
+        readable: ``(N,)`` bool; of the others the hash means nothing.
+    """
+
+    hashes: np.ndarray
+    thumbs: np.ndarray
+    readable: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+def perceptual_hash(grey: np.ndarray) -> int:
+    """64 bits of a grey image ``(h, w)`` uint8: which of its lowest 8 x 8 frequencies exceed their median.
+
+    Scaling, compression and slight changes of brightness flip few bits. After Zauner (2010), "Implementation and
+    benchmarking of perceptual image hash functions", section 3.2.1, with the lowest frequency, the mean, left out of
+    the median.
+    """
+    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:_KEPT, :_KEPT].ravel()
+    return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), 'big')
+
+
+def look_at(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_threads: int = 4) -> Looks:
+    """Reads images, grey and small, and hashes them.
+
+    Args:
+        paths: files.
+        shapes: (h, w) of each where it is known, which tells how small it may be read.
+        num_threads: files read at a time.
+    """
+    looks = Looks(np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8),
+                  np.zeros(len(paths), bool))
+
+    def read(place: int) -> None:
+        grey = _read_grey(paths[place], shapes[place])
+        if grey is not None:
+            looks.hashes[place] = perceptual_hash(grey)
+            looks.thumbs[place] = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+            looks.readable[place] = True
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        for _ in pool.map(read, range(len(paths))):
+            pass
+    return looks
+
+
+def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = .9) -> list[np.ndarray]:
+    """Groups of images that look the same.
+
+    Two images do where their hashes differ in few bits and their small pictures correlate; the latter keeps apart
+    pictures of one arrangement, such as a sky above a field, which hashes alone may confuse. A group is what is linked
+    by such pairs.
+
+    Args:
+        looks: of all images.
+        max_distance: bits that may differ, up to 15.
+        min_correlation: of the grey levels of the 16 x 16 pictures. Flat pictures, which have none to speak of, are
+            alike where their means are.
+
+    Returns:
+        indices of each group of two or more, ascending; the groups by their first image.
+    """
+    if not 0 <= max_distance <= 15:
+        raise ConfigError(f'two alike images may differ in 0 to 15 of {_BITS} bits, not {max_distance}')
+    readable = np.flatnonzero(looks.readable)
+    parents = np.arange(len(looks))
+    for first, second in _near_pairs(looks.hashes[readable], max_distance):
+        one, other = readable[first], readable[second]
+        alike = _correlate(looks.thumbs[one], looks.thumbs[other]) >= min_correlation
+        for a, b in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+            root, other_root = sorted((_root(parents, a), _root(parents, b)))
+            parents[other_root] = root
+    roots = np.array([_root(parents, i) for i in readable.tolist()], np.int64)
+    _, group, sizes = np.unique(roots, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind='stable')
+    parts = np.split(readable[order], np.cumsum(sizes)[:-1])
+    return [part for part in parts if len(part) > 1]
+
+
+def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of places whose hashes differ in at most so many bits, in portions; a pair may come more than once.
+
+    Of max_distance + 1 parts of the bits two such hashes share at least one whole, so only hashes that share a part are
+    compared: within the order by this part, each with those behind it until it ends.
+    """
+    edges = np.linspace(0, _BITS, max_distance + 2).astype(np.int64)
+    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        part = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(part, kind='stable')
+        ordered = part[order]
+        alive = np.arange(len(order) - 1)
+        step = 1
+        while len(alive):
+            alive = alive[alive + step < len(order)]
+            alive = alive[ordered[alive] == ordered[alive + step]]
+            one, other = order[alive], order[alive + step]
+            near = hamming_distances(hashes[one], hashes[other]) <= max_distance
+            if near.any():
+                yield one[near], other[near]
+            step += 1
+
+
+def hamming_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """``(N,)`` numbers of bits in which ``(N,)`` uint64 differ from others."""
+    differing = np.bitwise_xor(first, second)
+    return _COUNTS[differing.view(np.uint8).reshape(-1, 8)].sum(1, dtype=np.int64)
+
+
+def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """``(N,)`` correlations of ``(N, h, w)`` grey pictures; of two flat ones 1 where they are equally grey, else 0."""
+    flat = [of.reshape(len(of), -1).astype(np.float32) for of in (first, second)]
+    means = [of.mean(1) for of in flat]
+    flat = [of - mean[:, None] for of, mean in zip(flat, means, strict=True)]
+    spreads = [np.sqrt((of ** 2).mean(1)) for of in flat]
+    correlations = (flat[0] * flat[1]).mean(1) / np.maximum(spreads[0] * spreads[1], 1e-6)
+    both_flat = np.maximum(*spreads) < _FLAT
+    return np.where(both_flat, np.abs(means[0] - means[1]) < _FLAT, correlations)
+
+
+def _root(parents: np.ndarray, place: int) -> int:
+    while parents[place] != place:
+        parents[place] = parents[parents[place]]
+        place = int(parents[place])
+    return place
+
+
+def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:
+    """The image, perhaps smaller, upright; None where it cannot be read."""
+    side = 0 if shape is None else min(shape)
+    flag = next((flag for factor, flag in _REDUCED if side >= factor * _LEAST_SIDE), cv2.IMREAD_GRAYSCALE)
+    try:
+        data = np.fromfile(path, np.uint8)
+        return cv2.imdecode(data, flag) if data.size else None
+    except (OSError, cv2.error):
+        return None
