@@ -16,7 +16,7 @@ from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng
 
-# What objects must have to be matched in a certain way, see ``GatheredMetric.kinds``: as it is called, where it is from.
+# What objects must have to be matched in a certain way, see ``GatheredMetric.kinds``: its name, where it comes from.
 NEEDS = {
     'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
     'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),
@@ -116,8 +116,9 @@ def check_objects(checks: CheckList, split: str, found: Survey, num_classes: int
     """Whether there is something to learn from or to measure with, and labels that the head knows."""
     title = f'{split} objects'
     if num_classes is not None and num_classes != len(found.classes):
-        checks.failed(f'{split} classes', f'the head tells {num_classes} classes, the {split} data {len(found.classes)} '
-                      f'({shorten(found.classes)})', 'leave model.head.num_classes out, so that it follows the data')
+        checks.failed(f'{split} classes', f'the head tells {num_classes} classes, the {split} data '
+                      f'{len(found.classes)} ({shorten(found.classes)})',
+                      'leave model.head.num_classes out, so that it follows the data')
     what = 'average precision is -1 whatever the model does, so best.pth would never be chosen' if split == 'val' \
         else 'there is nothing to learn'
     if not found.total:

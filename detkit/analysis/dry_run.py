@@ -16,8 +16,17 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from detkit.analysis.checklist import CheckList
-from detkit.analysis.data_checks import (NEEDS, Survey, check_images, check_needs, check_objects, check_skipped,
-                                         check_splits, records_of, survey)
+from detkit.analysis.data_checks import (
+    NEEDS,
+    Survey,
+    check_images,
+    check_needs,
+    check_objects,
+    check_skipped,
+    check_splits,
+    records_of,
+    survey,
+)
 from detkit.analysis.interleaving import synchronize
 from detkit.analysis.peak_memory import process_peak
 from detkit.analysis.run_costs import StepCosts, check_disk, check_memory, check_time, check_workers
@@ -121,13 +130,14 @@ class _DryRun:
     def _build(self, loaders: dict[str, DataLoader | None]) -> Runner | None:
         config = Config(self.config.to_dict(), filename=self.config.filename)
         config.work_dir, config.resume, config.launcher = self.folder, False, 'none'
+        config.visualizer = None  # nothing is to be sent anywhere
         for split, loader in loaders.items():
             if loader is not None:
                 config[f'{split}_dataloader'] = loader
         runner = None
         with self.checks.section('model'), _quiet():
             runner = Runner(config)
-            runner.visualizer.backends = []  # building them shows that they are installed; nothing is to be sent
+            runner.visualizer.backends = []  # that they could be built shows that they are installed
             model = runner.model
             trainable = sum(param.numel() for param in model.parameters() if param.requires_grad)
             self.checks.passed('model', f'{type(model).__name__}, {count_parameters(model):,} parameters, '

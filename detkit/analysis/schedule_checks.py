@@ -32,8 +32,8 @@ def check_schedule(checks: CheckList, runner: Any) -> None:
                       f'{steps:,} steps of the optimiser')
     for hook in runner.hooks:
         if isinstance(hook, CloseMosaicHook) and hook.num_epochs >= loop.max_epochs and _has_mosaic(runner):
-            checks.warned('mosaic', f'CloseMosaicHook turns mosaic off for the last {hook.num_epochs} epochs, which are '
-                          f'all {loop.max_epochs}', 'default_hooks.close_mosaic.num_epochs=... below max_epochs')
+            checks.warned('mosaic', f'CloseMosaicHook turns mosaic off for the last {hook.num_epochs} epochs, which '
+                          f'are all {loop.max_epochs}', 'default_hooks.close_mosaic.num_epochs=... below max_epochs')
     if loop.val_begin > loop.max_epochs or loop.val_interval > loop.max_epochs:
         checks.warned('validation', f'of {loop.max_epochs} epochs only the last is validated, as val_begin is '
                       f'{loop.val_begin} and val_interval {loop.val_interval}',
@@ -57,7 +57,7 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
         return [(f'{name} begins after {begin} {unit}, but the run has {total}', f'begin below {total}')]
     problems = []
     if total < end < _ENDLESS:
-        problems.append((f'{name} ends after {end} {unit}, but the run after {total}: the value it is to reach is never '
+        problems.append((f'{name} ends after {end} {unit}, but the run after {total}: what it is to reach is never '
                          'reached', f'end={total}, or as many epochs as it needs'))
     period = getattr(scheduler, 'T_max', None)
     last = min(end, total) - begin
