@@ -46,6 +46,7 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
     scalars=dict(type='ScalarLogHook'),
     console=dict(type='ConsoleHook'),
     checkpoint=dict(type='CheckpointHook'),
+    live_pictures=dict(type='LivePicturesHook'),
 )
 
 

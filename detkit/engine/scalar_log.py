@@ -1,8 +1,9 @@
-"""``ScalarLog``: the programs that a run's figures are sent to beside its own files."""
+"""``ScalarLog``: the programs that a run's figures and pictures are sent to beside its own files."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
@@ -12,7 +13,7 @@ LogTo = str | dict | Sequence[str | dict] | None
 
 
 class ScalarLog:
-    """Stands where mmengine's visualiser does, and hands figures on to the backends that ``log_to`` names.
+    """Stands where mmengine's visualiser does, and hands figures and pictures on to the backends of ``log_to``.
 
     Args:
         log_to: short names ('tensorboard', 'wandb', 'mlflow', …) or configs of visualiser backends, mmengine's among
@@ -48,6 +49,12 @@ class ScalarLog:
         """Figures of ``step``, the number of iterations done; mmengine's ``file_path`` has no meaning here."""
         for backend in self.backends if self._begun else ():
             backend.add_scalars(scalars, step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """A picture ``(H, W, 3)`` uint8 RGB of ``step``, to backends that take pictures."""
+        for backend in self.backends if self._begun else ():
+            if hasattr(backend, 'add_image'):
+                backend.add_image(name, image, step=step)
 
     def close(self) -> None:
         """Let every backend write what waits."""

@@ -1,4 +1,4 @@
-"""Programs that show a run's figures while it trains: TensorBoard, Weights & Biases, MLflow.
+"""Programs that show a run's figures and pictures while it trains: TensorBoard, Weights & Biases, MLflow.
 
 The config's ``log_to`` names them. None of their packages is imported unless it is asked for.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from detkit.registry import VISBACKENDS
@@ -53,6 +54,10 @@ class ScalarBackend:
         """Figures of ``step``, the number of iterations done."""
         raise NotImplementedError
 
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """A picture ``(H, W, 3)`` uint8 RGB."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Write what waits; also called where nothing was begun."""
         raise NotImplementedError
@@ -78,6 +83,9 @@ class TensorBoardBackend(ScalarBackend):
     def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
         for name, value in scalar_dict.items():
             self._writer.add_scalar(name, value, step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        self._writer.add_image(name, image, step, dataformats='HWC')
 
     def close(self) -> None:
         if self._writer is not None:
@@ -108,6 +116,11 @@ class WandbBackend(ScalarBackend):
 
     def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
         self._run.log(dict(scalar_dict), step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(image)}, step=step)
 
     def close(self) -> None:
         if self._run is not None:
@@ -144,6 +157,9 @@ class MLflowBackend(ScalarBackend):
 
     def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
         self._mlflow.log_metrics(dict(scalar_dict), step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        self._mlflow.log_image(image, f'{name}/{step:08d}.jpg')
 
     def close(self) -> None:
         if self._mlflow is not None:

@@ -4,11 +4,14 @@ import importlib.util
 import sys
 from types import ModuleType, SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
+from mmengine.hooks import Hook
 
 from detkit.config import load_config
 from detkit.engine import Runner
-from detkit.registry import VISBACKENDS, backend_names
+from detkit.registry import HOOKS, VISBACKENDS, backend_names
 from detkit.utils.errors import ConfigError
 
 from .dummy import dummy_config
@@ -32,6 +35,38 @@ class NotebookVisBackend:
         self.calls.append(('close',))
 
 
+@VISBACKENDS.register_module(force=True)
+class PictureVisBackend(NotebookVisBackend):
+    """One that takes pictures, too."""
+
+    def add_image(self, name, image, step=0):
+        self.calls.append(('picture', name, image.shape, step))
+
+
+@HOOKS.register_module(force=True)
+class PaintHook(Hook):
+    """Draws as training begins, after each epoch, and when all is over."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 0:
+            self._paint(runner, 'train_batch0.jpg')
+
+    def after_val_epoch(self, runner, metrics=None):
+        self._paint(runner, 'val_batch0.jpg')
+
+    def after_train(self, runner):
+        self._paint(runner, 'results.png')
+
+    def after_run(self, runner):
+        self._paint(runner, 'labels.png')
+
+    @staticmethod
+    def _paint(runner, name):
+        image = np.zeros((6, 8, 3), np.uint8)
+        image[..., 2] = 250  # red, to OpenCV
+        cv2.imwrite(f'{runner.work_dir}/{name}', image)
+
+
 @pytest.fixture
 def packages(monkeypatch):
     """Stand-ins for packages that need not be installed; returns what is called."""
@@ -42,8 +77,10 @@ def packages(monkeypatch):
 
     run = SimpleNamespace(log=note('log'), finish=note('finish'))
     wandb, mlflow = ModuleType('wandb'), ModuleType('mlflow')
+    wandb.Image = lambda image: ('image', image.shape)
     wandb.init = lambda **kwargs: (calls.append(('init', (), kwargs)), run)[1]
-    for name in ('set_tracking_uri', 'set_experiment', 'start_run', 'log_text', 'log_metrics', 'end_run'):
+    for name in ('set_tracking_uri', 'set_experiment', 'start_run', 'log_text', 'log_metrics', 'log_image',
+                 'end_run'):
         setattr(mlflow, name, note(name))
     for module in (wandb, mlflow):
         module.__spec__ = importlib.util.spec_from_loader(module.__name__, loader=None)
@@ -61,6 +98,29 @@ def test_losses_rates_and_metrics_reach_a_backend(tmp_path):
     assert [step for step, _ in steps] == [1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 12]
     names = set().union(*(figures for _, figures in steps))
     assert {'train/cls', 'train/extra', 'lr/pg0', 'lr/pg1', 'lr/pg2', 'coco/bbox_mAP', 'coco/bbox_mAP50'} <= names
+
+
+def paint(tmp_path, log_to, **changes):
+    runner = Runner(dummy_config(tmp_path / 'run', log_to=log_to, custom_hooks=[dict(type='PaintHook')], **changes))
+    runner.train()
+    return runner.visualizer.backends
+
+
+def test_pictures_reach_a_backend_that_takes_them_and_no_other(tmp_path):
+    takes, not_so = paint(tmp_path, ['Picture', 'Notebook'])
+    pictures = [call[1:] for call in takes.calls if call[0] == 'picture']
+    size = (6, 8, 3)
+    assert pictures == [('train_batch0', size, 1), ('val_batch0', size, 6), ('val_batch0', size, 12),
+                        ('results', size, 12), ('labels', size, 12), ('val_batch0', size, 12)]
+    assert not [call for call in not_so.calls if call[0] == 'picture']
+    assert takes.calls[-1] == ('close',)
+
+
+def test_a_resumed_run_does_not_send_old_pictures_again(tmp_path):
+    paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=2))
+    backend, = paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=4), resume=True)
+    names = [call[1] for call in backend.calls if call[0] == 'picture']
+    assert 'train_batch0' not in names and names.count('results') == 1
 
 
 def test_several_backends_with_arguments(tmp_path):
@@ -87,6 +147,18 @@ def test_tensorboard(tmp_path):
     assert [event.step for event in events.Scalars('train/cls')] == list(range(1, 13))
     assert [event.step for event in events.Scalars('coco/bbox_mAP')] == [3, 6, 9, 12]
     assert {'lr/pg0', 'train/extra', 'epoch'} <= set(events.Tags()['scalars'])
+
+
+def test_tensorboard_gets_pictures(tmp_path):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    paint(tmp_path, 'tensorboard')
+    events = EventAccumulator(str(tmp_path / 'run' / 'tensorboard')).Reload()
+    image, = events.Images('train_batch0')
+    decoded = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    assert image.step == 1 and decoded.shape == (6, 8, 3) and decoded[..., 2].min() > 240 > 20 > decoded[..., 0].max()
+    assert [image.step for image in events.Images('results')] == [12]
 
 
 def test_tensorboard_hides_what_a_resumed_run_repeats(tmp_path):
@@ -124,6 +196,14 @@ def test_mlflow(tmp_path, packages):
     assert ('set_tracking_uri', ('sqlite:///x.db',), {}) in packages
     assert [args for name, args, _ in packages if name == 'set_experiment'] == [('detkit',), ('cars',)]
     assert {kwargs['step'] for name, _, kwargs in packages if name == 'log_metrics'} == {6, 10, 12}
+
+
+def test_wandb_and_mlflow_get_pictures(tmp_path, packages):
+    paint(tmp_path, ['wandb', 'mlflow'])
+    sent = [(args[0], kwargs['step']) for name, args, kwargs in packages if name == 'log']
+    assert ({'train_batch0': ('image', (6, 8, 3))}, 1) in sent and ({'labels': ('image', (6, 8, 3))}, 12) in sent
+    assert [args[1] for name, args, _ in packages if name == 'log_image'][:2] == [
+        'train_batch0/00000001.jpg', 'val_batch0/00000006.jpg']
 
 
 @pytest.mark.parametrize('package', ['tensorboard', 'wandb', 'mlflow'])

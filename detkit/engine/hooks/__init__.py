@@ -4,9 +4,10 @@ from .checkpoint_hook import CheckpointHook
 from .close_mosaic_hook import CloseMosaicHook
 from .console_hook import ConsoleHook
 from .ema_hook import EMAHook
+from .live_pictures_hook import LivePicturesHook
 from .scalar_log_hook import ScalarLogHook
 from .skipped_hook import SkippedHook
 from .stop_hooks import EarlyStoppingHook, TimeLimitHook
 
-__all__ = ['CheckpointHook', 'CloseMosaicHook', 'ConsoleHook', 'EMAHook', 'EarlyStoppingHook', 'ScalarLogHook',
-           'SkippedHook', 'TimeLimitHook']
+__all__ = ['CheckpointHook', 'CloseMosaicHook', 'ConsoleHook', 'EMAHook', 'EarlyStoppingHook', 'LivePicturesHook',
+           'ScalarLogHook', 'SkippedHook', 'TimeLimitHook']
