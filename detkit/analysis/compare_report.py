@@ -13,19 +13,19 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.bootstrap import Interval
 from detkit.analysis.compare import Comparison, Figure, image_scores, verdict
+from detkit.analysis.matching import KIND_NAMES
 from detkit.config.difference import config_differences, shown
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
 from detkit.visualization.html_page import Cell, HtmlPage
 from detkit.visualization.results import draw_result
 
-KIND_NAMES = {'bbox': 'box', 'segm': 'mask', 'keypoints': 'keypoint', 'rbbox': 'rotated box', 'label': ''}
 _SHOWN_SIDE = 480
 _FEW_IMAGES = 30
 
 
 def figure_name(figure: Figure) -> str:
-    return f'{KIND_NAMES[figure.kind]} {figure.name}'.strip()
+    return f'{KIND_NAMES.get(figure.kind, "")} {figure.name}'.strip()
 
 
 def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
@@ -176,7 +176,7 @@ def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], w
                          *(_difference_cell(figure.differences[0, j]) for j in range(1, len(labels)))])
         columns = [what, 'images' if kind == 'label' else 'objects', *labels,
                    *(f'{label} - {labels[0]}' for label in labels[1:])]
-        page.table(columns, rows, caption=f'{KIND_NAMES[kind]} {chosen[0].name.partition("_")[0]}'.strip())
+        page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
 
 
 def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:

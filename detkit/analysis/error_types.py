@@ -7,7 +7,7 @@ objects, and each kind is then put right alone, to see how much average precisio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_pr
 FOREGROUND, BACKGROUND = .5, .1
 # In the order in which a prediction is asked.
 FALSE_KINDS = ('classification', 'localisation', 'duplicate', 'both', 'background')
+FIXABLE = ('classification', 'localisation')  # those that a right class or place would make true
 KINDS = (*FALSE_KINDS, 'missed')
 EXPLANATIONS = {
     'classification': 'right place, wrong class',
@@ -55,6 +56,14 @@ class Judged:
     gt_labels: np.ndarray
     missed: np.ndarray
 
+    def above(self, score_thr: float) -> Judged:
+        """The same without the predictions below a score, which leaves the kinds of the others as they are."""
+        kept = self.scores >= score_thr
+        names = ('images', 'places', 'labels', 'scores', 'found', 'kinds', 'objects')
+        columns = {name: getattr(self, name)[kept] for name in names}
+        missed = _missed(columns['found'], columns['kinds'], columns['objects'], len(self.gt_labels))
+        return replace(self, **columns, missed=missed)
+
 
 def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
           sigmas: Sequence[float] | None = None) -> Judged:
@@ -63,7 +72,7 @@ def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
     Args:
         results, classes, kind, sigmas: as for ``match``.
     """
-    per_class = match(results, classes, kind, iou_thrs=[FOREGROUND], sigmas=sigmas).per_class
+    per_class = match(results, classes, kind, [FOREGROUND], sigmas, by_area=False).per_class
     counted = [np.flatnonzero(~result.gt_ignored) for result in results]
     starts = np.cumsum([0, *map(len, counted)])
     gt_images = np.repeat(np.arange(len(results)), list(map(len, counted)))
@@ -88,14 +97,17 @@ def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
         false = joined['found'][rows] == FALSE
         kinds[rows[false]], wanted = _kinds_of(overlaps[false], same[false])
         joined['objects'][rows[false]] = np.where(wanted >= 0, starts[image] + wanted, -1)
-    missed = np.ones(len(gt_labels), bool)
-    covered = (joined['found'] == TRUE) | np.isin(kinds, [FALSE_KINDS.index(name) for name in FIXABLE])
-    missed[joined['objects'][covered]] = False
+    missed = _missed(joined['found'], kinds, joined['objects'], len(gt_labels))
     return Judged(**joined, kinds=kinds, gt_images=gt_images, gt_places=np.concatenate(counted), gt_labels=gt_labels,
                   missed=missed)
 
 
-FIXABLE = ('classification', 'localisation')
+def _missed(found: np.ndarray, kinds: np.ndarray, objects: np.ndarray, number: int) -> np.ndarray:
+    """Of all objects, ``(N,)`` bool."""
+    missed = np.ones(number, bool)
+    covered = (found == TRUE) | np.isin(kinds, [FALSE_KINDS.index(name) for name in FIXABLE])
+    missed[objects[covered]] = False
+    return missed
 
 
 def _kinds_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +138,7 @@ class Costs:
         gains: for each of ``KINDS``, the rise if that kind alone were put right.
         false_positives: the rise if no prediction were false.
         false_negatives: the rise if every object had been found.
-        numbers: how many errors there are of each of ``KINDS``.
+        numbers: how many errors there are of each of ``KINDS``, counted from a score on.
     """
 
     precision: float
@@ -136,13 +148,19 @@ class Costs:
     numbers: dict[str, int]
 
 
-def costs(judged: Judged, class_count: int) -> Costs:
+def costs(judged: Judged, class_count: int, score_thr: float = 0.) -> Costs:
     """Puts each kind of error right in turn and measures the mean average precision anew.
 
     A classification error gets its object's class, a localisation error its object's place; where several predictions
     then have one object the surest stays and the others go. Duplicates, predictions that are wrong in both and those on
     background go. Missed objects are no longer asked for.
+
+    Args:
+        judged: all predictions, as average precision goes by their order and not by a threshold.
+        class_count: C.
+        score_thr: predictions below it don't count among the ``numbers``.
     """
+    numbers = _numbers(judged.above(score_thr))
     objects = np.bincount(judged.gt_labels, minlength=class_count)
     present = np.flatnonzero(objects)
 
@@ -159,7 +177,7 @@ def costs(judged: Judged, class_count: int) -> Costs:
 
     base = mean_ap(judged.labels, judged.found, judged.scores, objects)
     if base < 0:
-        return Costs(-1., dict.fromkeys(KINDS, 0.), 0., 0., _numbers(judged))
+        return Costs(-1., dict.fromkeys(KINDS, 0.), 0., 0., numbers)
     gains = {}
     for number, name in enumerate(FALSE_KINDS):
         wrong = judged.kinds == number
@@ -174,7 +192,7 @@ def costs(judged: Judged, class_count: int) -> Costs:
     found_objects = np.bincount(judged.gt_labels[judged.objects[judged.found == TRUE]], minlength=class_count)
     return Costs(base, gains,
                  mean_ap(judged.labels, without_false, judged.scores, objects) - base,
-                 mean_ap(judged.labels, judged.found, judged.scores, found_objects) - base, _numbers(judged))
+                 mean_ap(judged.labels, judged.found, judged.scores, found_objects) - base, numbers)
 
 
 def _put_right(judged: Judged, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from detkit.analysis.collect import Collected
 from detkit.analysis.confusion import BACKGROUND, confusion_matrix
 from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, class_curves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
-from detkit.analysis.matching import match
+from detkit.analysis.matching import KIND_NAMES, match
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.classification import write_confusion
 from detkit.visualization.error_examples import error_sheet
@@ -79,6 +79,20 @@ def write_confusion_matrix(model: Collected, folder: str | Path, kind: str | Non
     return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
 
 
+def write_run_pictures(model: Collected, folder: str | Path) -> None:
+    """What a run leaves: ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+
+    Nothing where there is neither an object nor a prediction.
+    """
+    is_classifier = model.metric.kinds == ('label',)
+    if is_classifier or any(len(result.gt_labels) + len(result.labels) for result in model.results):
+        write_confusion_matrix(model, folder)
+    if not is_classifier:
+        kind = model.metric.kinds[-1]
+        matches = match(model.results, model.classes, kind, [.5], model.metainfo.get('sigmas'), by_area=False)
+        _draw_curves(class_curves(matches), model.classes, Path(folder), kind, .5, ('f1',))
+
+
 def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = .5) -> str:
     """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
 
@@ -95,13 +109,12 @@ def write_curves(model: Collected, folder: str | Path, kind: str | None = None, 
         DataError: there is no object to find.
     """
     kind = chosen_kind(model, kind, 'precision at a recall')
-    curves = class_curves(match(model.results, model.classes, kind, [iou_thr], model.metainfo.get('sigmas')))
+    matches = match(model.results, model.classes, kind, [iou_thr], model.metainfo.get('sigmas'), by_area=False)
+    curves = class_curves(matches)
     if not curves:
         raise DataError(f'{model.label}: the data hold no object, so that there is nothing to recall')
     folder = Path(folder)
-    save_figure(plot_precision_recall(curves, model.classes, iou_thr), folder / 'pr_curve.png')
-    for what in ('precision', 'recall', 'f1'):
-        save_figure(plot_against_score(curves, model.classes, what), folder / f'{what}_curve.png')
+    _draw_curves(curves, model.classes, folder, kind, iou_thr, ('precision', 'recall', 'f1'))
     _write_curves(curves, model.classes, folder / 'curves.csv')
     mean = mean_curves(curves)
     worst = sorted(curves, key=lambda one: one.average_precision)
@@ -114,25 +127,41 @@ def write_curves(model: Collected, folder: str | Path, kind: str | None = None, 
     return _table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
 
 
+def _draw_curves(curves: Sequence[ClassCurves], classes: Sequence[str], folder: Path, kind: str, iou_thr: float,
+                 against_score: Sequence[str]) -> None:
+    """Pictures of the curves; none where there are no curves."""
+    if not curves:
+        return
+    name, overlap = KIND_NAMES[kind], f'an overlap of {iou_thr:g}'
+    save_figure(plot_precision_recall(curves, classes, f'{name} average precision at {overlap}'),
+                folder / 'pr_curve.png')
+    for what in against_score:
+        title = f'{name} {"F1" if what == "f1" else what} at {overlap}'
+        save_figure(plot_against_score(curves, classes, what, title), folder / f'{what}_curve.png')
+
+
 def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:
-    """All numbers behind the pictures, in long form."""
+    """The numbers behind the pictures in long form; a tenth of those by score, which change little in between."""
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['class', 'curve', 'x', 'y'])
         for one in curves:
             for name, x, y in (('precision at recall', RECALLS, one.precision_at),
-                               ('precision at score', SCORES, one.precision), ('recall at score', SCORES, one.recall),
-                               ('F1 at score', SCORES, one.f1)):
+                               ('precision at score', SCORES[::10], one.precision[::10]),
+                               ('recall at score', SCORES[::10], one.recall[::10]),
+                               ('F1 at score', SCORES[::10], one.f1[::10])):
                 writer.writerows([classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True))
 
 
-def write_errors(model: Collected, folder: str | Path, kind: str | None = None, examples: int = 12) -> str:
+def write_errors(model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = .25,
+                 examples: int = 12) -> str:
     """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
 
     Args:
         model: evaluated.
         folder: made if need be.
         kind: what overlaps, the config's last when None.
+        score_thr: predictions below it are neither counted nor shown; average precision is always that of all.
         examples: on a sheet.
 
     Returns:
@@ -143,26 +172,27 @@ def write_errors(model: Collected, folder: str | Path, kind: str | None = None, 
     """
     kind = chosen_kind(model, kind, 'kinds of errors')
     judged = judge(model.results, model.classes, kind, model.metainfo.get('sigmas'))
-    spent = costs(judged, len(model.classes))
+    spent = costs(judged, len(model.classes), score_thr)
     if spent.precision < 0:
         raise DataError(f'{model.label}: the data hold no object, so that no error can be told')
     folder = Path(folder)
-    save_figure(plot_error_costs(spent), folder / 'errors.png')
+    save_figure(plot_error_costs(spent, score_thr), folder / 'errors.png')
     (folder / 'errors.json').write_text(json.dumps({
-        'kind': kind, 'AP50': spent.precision, 'gains': spent.gains, 'numbers': spent.numbers,
+        'kind': kind, 'score_thr': score_thr, 'AP50': spent.precision, 'gains': spent.gains, 'numbers': spent.numbers,
         'false positives': spent.false_positives, 'false negatives': spent.false_negatives}, indent=1))
+    sure = judged.above(score_thr)
     for name in KINDS:
-        sheet = error_sheet(model, judged, name, examples)
+        sheet = error_sheet(model, sure, name, examples, kind)
         if sheet is not None:
             write_picture(folder / f'errors_{name}.jpg', sheet)
-    return _error_table(spent)
+    return _error_table(spent, score_thr)
 
 
-def _error_table(spent: Costs) -> str:
-    rows = [[name, str(spent.numbers[name]), f'{spent.gains[name]:.3f}', EXPLANATIONS[name]] for name in KINDS]
-    rows += [['all false', '', f'{spent.false_positives:.3f}', 'if no prediction were false'],
-             ['all missed', '', f'{spent.false_negatives:.3f}', 'if every object had been found']]
-    table = AsciiTable([['error', 'number', 'AP50 lost', 'what it is'], *rows])
+def _error_table(spent: Costs, score_thr: float) -> str:
+    rows = [[name, f'{spent.gains[name]:.3f}', f'{spent.numbers[name]:,}', EXPLANATIONS[name]] for name in KINDS]
+    rows += [['all false', f'{spent.false_positives:.3f}', '', 'if no prediction were false'],
+             ['all missed', f'{spent.false_negatives:.3f}', '', 'if every object had been found']]
+    table = AsciiTable([['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], *rows])
     table.justify_columns = {1: 'right', 2: 'right'}
     return f'AP50 is {spent.precision:.3f}\n{table.table}'
 

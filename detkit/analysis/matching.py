@@ -19,7 +19,8 @@ from detkit.structures.keypoints import default_sigmas
 from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.utils.errors import ConfigError, nearest
 
-KINDS = ('bbox', 'segm', 'keypoints', 'rbbox')
+KIND_NAMES = {'bbox': 'box', 'segm': 'mask', 'keypoints': 'keypoint', 'rbbox': 'rotated box'}
+KINDS = tuple(KIND_NAMES)
 _MAX_DETS = {'bbox': 100, 'segm': 100, 'keypoints': 20, 'rbbox': 100_000}  # DOTA limits nothing
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
 _IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction

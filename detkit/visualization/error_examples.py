@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from detkit.datasets.transforms.loading import read_image
+from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.drawing import draw_instances
 from detkit.visualization.sheets import grid, with_caption
+from detkit.visualization.skeletons import drawn_keypoints
 
 if TYPE_CHECKING:
     from detkit.analysis.collect import Collected
@@ -24,7 +26,7 @@ _COLUMNS = 4
 _AROUND = 1.8
 
 
-def error_sheet(model: Collected, judged: Judged, name: str, count: int) -> np.ndarray | None:
+def error_sheet(model: Collected, judged: Judged, name: str, count: int, kind: str = 'bbox') -> np.ndarray | None:
     """The surest predictions of a kind of error, or the largest objects that were missed, or None where there are none.
 
     Each example has the object on its left side and the prediction on its right.
@@ -34,6 +36,7 @@ def error_sheet(model: Collected, judged: Judged, name: str, count: int) -> np.n
         judged: its predictions.
         name: of ``error_types.KINDS``.
         count: how many.
+        kind: by which predictions were judged; masks and keypoints are drawn if it is theirs.
     """
     from detkit.analysis.error_types import FALSE_KINDS  # that one draws nothing
 
@@ -47,25 +50,20 @@ def error_sheet(model: Collected, judged: Judged, name: str, count: int) -> np.n
         chosen = [(d, judged.objects[d]) for d in places]
     if not chosen:
         return None
-    return grid([_example(model, judged, int(d), int(n)) for d, n in chosen], _COLUMNS)
+    return grid([_example(model, judged, int(d), int(n), kind) for d, n in chosen], min(_COLUMNS, len(chosen)))
 
 
-def _example(model: Collected, judged: Judged, prediction: int, number: int) -> np.ndarray:
+def _example(model: Collected, judged: Judged, prediction: int, number: int, kind: str) -> np.ndarray:
     image = int(judged.images[prediction] if prediction >= 0 else judged.gt_images[number])
     result = model.results[image]
     img = read_image(result.img_path)
     ours = [] if prediction < 0 else [int(judged.places[prediction])]
     theirs = [] if number < 0 else [int(judged.gt_places[number])]
-    pred, truth = _corners(result, ours, False), _corners(result, theirs, True)
-    window = window_around(np.concatenate([pred, truth]).reshape(-1, 2), img.shape[:2])
-    halves = []
-    for which, rows in (('gt', theirs), ('pred', ours)):
-        corners = _corners(result, rows, which == 'gt')
-        labels = (result.gt_labels if which == 'gt' else result.labels)[rows]
-        scores = None if which == 'gt' else result.scores[rows]
-        halves.append(cut_out(img, window, corners, labels, scores, model.classes, hasattr(result, 'rbboxes')))
-    caption = Path(result.img_path).name
-    return with_caption(np.concatenate([halves[0], np.full((_SIDE, 2, 3), 255, np.uint8), halves[1]], 1), caption)
+    points = np.concatenate([_corners(result, ours, False), _corners(result, theirs, True)]).reshape(-1, 2)
+    window = _window(points, img.shape[:2])
+    halves = [_cut(model, img, window, result, theirs, True, kind), _cut(model, img, window, result, ours, False, kind)]
+    between = np.full((_SIDE, 2, 3), 255, np.uint8)
+    return with_caption(np.concatenate([halves[0], between, halves[1]], 1), Path(result.img_path).name)
 
 
 def _corners(result: object, rows: list[int], truth: bool) -> np.ndarray:
@@ -81,7 +79,7 @@ def _object_area(result: object, place: int) -> float:
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 
-def window_around(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, float]:
+def _window(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, float]:
     """Left, top and side of a square around the points, as far as possible inside the image of (h, w)."""
     low, high = points.min(0), points.max(0)
     side = float(np.clip((high - low).max() * _AROUND, 32, max(shape)))
@@ -90,31 +88,35 @@ def window_around(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, fl
     return float(inside[0]), float(inside[1]), side
 
 
-def cut_out(img: np.ndarray, window: tuple[float, float, float], corners: np.ndarray, labels: np.ndarray,
-            scores: np.ndarray | None, classes: Sequence[str], rotated: bool) -> np.ndarray:
-    """A window of an image, 300 pixels wide and high, with objects.
-
-    Args:
-        img: ``(H, W, 3)`` uint8 RGB.
-        window: of ``window_around``.
-        corners: ``(n, 4, 2)`` of the objects, in pixels of ``img``.
-        labels, scores, classes: as for ``draw_instances``.
-        rotated: draw them as they are turned.
-    """
+def _cut(model: Collected, img: np.ndarray, window: tuple[float, float, float], result: object, rows: list[int],
+         truth: bool, kind: str) -> np.ndarray:
+    """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
     left, top, side = window
     scale = _SIDE / side
-    matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    cut = cv2.warpAffine(img, matrix, (_SIDE, _SIDE), flags=flags, borderValue=(255, 255, 255))
-    moved = (corners - (left, top)) * scale
-    bboxes = np.concatenate([moved.min(1), moved.max(1)], 1) if len(moved) else np.zeros((0, 4))
-    if not rotated:
-        return draw_instances(cut, bboxes, labels, classes, scores)
-    rbboxes = np.array([_rbbox(quad) for quad in moved]).reshape(-1, 5)
-    return draw_instances(cut, bboxes, labels, classes, scores, rbboxes=rbboxes)
+    # OpenCV counts pixels at their centres.
+    matrix = np.array([[scale, 0, scale * (.5 - left) - .5], [0, scale, scale * (.5 - top) - .5]])
 
+    def warped(source: np.ndarray, flags: int) -> np.ndarray:
+        return cv2.warpAffine(source, matrix, (_SIDE, _SIDE), flags=flags, borderValue=(255, 255, 255))
 
-def _rbbox(quad: np.ndarray) -> np.ndarray:
-    """cx, cy, w, h, angle of a rectangle's corners."""
-    along, across = quad[1] - quad[0], quad[2] - quad[1]
-    return np.array([*quad.mean(0), np.hypot(*along), np.hypot(*across), np.arctan2(along[1], along[0])])
+    def moved(points: np.ndarray) -> np.ndarray:
+        return (points - (left, top)) * scale
+
+    labels = (result.gt_labels if truth else result.labels)[rows]
+    quads = moved(_corners(result, rows, truth))
+    bboxes = np.concatenate([quads.min(1), quads.max(1)], 1) if rows else np.zeros((0, 4))
+    extra = {}
+    if kind == 'rbbox':
+        rbboxes = (result.gt_rbboxes if truth else result.rbboxes)[rows].astype(np.float64)
+        extra['rbboxes'] = np.concatenate([moved(rbboxes[:, :2]), rbboxes[:, 2:4] * scale, rbboxes[:, 4:]], 1)
+    elif kind == 'segm' and rows:
+        rles = result.gt_rles if truth else result.rles
+        bitmaps = [warped(coco_mask.decode(rles[row]), cv2.INTER_NEAREST) == 1 for row in rows]
+        extra['masks'] = InstanceMasks.from_bool(np.stack(bitmaps))
+    elif kind == 'keypoints' and rows:
+        keypoints = (result.gt_keypoints if truth else result.keypoints)[rows]
+        drawn = keypoints if truth else drawn_keypoints(keypoints[..., :2], keypoints[..., 2])
+        extra['keypoints'] = np.concatenate([moved(drawn[..., :2]), drawn[..., 2:]], 2)
+        extra['keypoint_info'] = model.metainfo
+    img = warped(img, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return draw_instances(img, bboxes, labels, model.classes, None if truth else result.scores[rows], **extra)

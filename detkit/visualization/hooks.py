@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.visualization.classification import write_confusion
@@ -25,10 +26,12 @@ class RunPicturesHook(Hook):
 
     ``train_batch0.jpg``, ...: the first training batches as the network gets them, with all that is annotated;
     ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
-    ``results.png``: the curves of ``results.csv``, when training has ended; of a classifier also
-    ``confusion_matrix.png`` and ``.csv`` of the latest validation.
+    when training has ended ``results.png``: the curves of ``results.csv``, ``labels.png``: what the training data hold,
+    and of the last validation, which is the one of the best weights where there is one, ``confusion_matrix.png`` and
+    ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
 
-    It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws.
+    It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws, and of the
+    last validation what the metric keeps.
 
     Args:
         train_batches: how many training batches to draw.
@@ -36,17 +39,20 @@ class RunPicturesHook(Hook):
         val_images: how many validation images to draw.
         score_thr: predictions below it are not drawn.
         curves: whether to write ``results.png``.
+        findings: whether to write what else is drawn when training has ended.
     """
 
     priority = 'VERY_LOW'  # after whatever writes results.csv
 
     def __init__(self, train_batches: int = 3, train_images: int = 16, val_images: int = 8, score_thr: float = .25,
-                 curves: bool = True) -> None:
+                 curves: bool = True, findings: bool = True) -> None:
         self.train_batches = train_batches
         self.train_images = train_images
         self.val_images = val_images
         self.score_thr = score_thr
         self.curves = curves
+        self.findings = findings
+        self._trained = False
         self._val_samples: list[DetDataSample] = []
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
@@ -61,6 +67,10 @@ class RunPicturesHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._val_samples = []
+        metric = _image_metric(runner)
+        if metric is not None:
+            ends = self._trained or (runner.is_training and runner.train_loop.finished)
+            metric.keep_results = self.findings and ends
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                        outputs: Sequence[DetDataSample] | None = None) -> None:
@@ -77,13 +87,39 @@ class RunPicturesHook(Hook):
             sheet = prediction_sheet([_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr,
                                      _metainfo(dataset))
             write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
-        if is_main_process():
-            _write_confusion(getattr(runner, 'val_evaluator', None), runner.val_dataloader.dataset, runner.work_dir)
 
     def after_train(self, runner: Runner) -> None:
+        self._trained = True
         results = Path(runner.work_dir, 'results.csv')
         if self.curves and is_main_process() and results.is_file():
             plot_curves(read_results(results), results.with_suffix('.png'))
+
+    def after_run(self, runner: Runner) -> None:
+        """Draw what is known now that the best weights were validated, too."""
+        if not (self.findings and self._trained and is_main_process()):
+            return
+        # Only now, as training needs none of it.
+        from detkit.analysis.collect import Collected
+        from detkit.analysis.findings import write_run_pictures
+        from detkit.analysis.label_statistics import label_statistics
+        from detkit.visualization.evaluation import save_figure
+        from detkit.visualization.labels import plot_labels
+
+        labels = label_statistics(runner.train_dataloader.dataset)
+        if labels is not None:
+            save_figure(plot_labels(labels), Path(runner.work_dir, 'labels.png'))
+        metric = _image_metric(runner)
+        if metric is not None and metric.kept_results:
+            metainfo = _metainfo(runner.val_dataloader.dataset)
+            results, metric.kept_results = list(metric.kept_results), ()
+            write_run_pictures(Collected('', runner.cfg, '', tuple(metainfo['classes']), results, metric, {}, metainfo),
+                               runner.work_dir)
+
+
+def _image_metric(runner: Runner) -> GatheredMetric | None:
+    """The first metric of the validation that looks at single images."""
+    loop = getattr(runner, 'val_loop', None)
+    return next((metric for metric in loop.evaluator.metrics if getattr(metric, 'kinds', ())), None) if loop else None
 
 
 @HOOKS.register_module()

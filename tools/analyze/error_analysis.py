@@ -14,6 +14,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='FOLDER', default='errors', help='where the files go (default: errors)')
     parser.add_argument('--kind', choices=['bbox', 'segm', 'keypoints', 'rbbox'],
                         help="what overlaps (default: what the config's metric evaluates last)")
+    parser.add_argument('--score-thr', type=float, default=.25,
+                        help='predictions below it are neither counted nor shown (default: 0.25)')
     parser.add_argument('--examples', type=int, default=12, help='pictures of each kind of error (default: 12)')
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
@@ -30,7 +32,7 @@ def main() -> None:
     from detkit.analysis.findings import write_errors
 
     model = collect(args.config, args.checkpoint, args.cfg_options, args.split, args.device, args.batch_size)
-    print(write_errors(model, args.out, args.kind, args.examples))
+    print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
     print(f'errors.png, errors.json and a sheet of examples of each kind in {args.out}')
 
 
