@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from detkit.analysis.annotations_table import SplitTable
 from detkit.analysis.dataset_stats import AlikeImages, DatasetStats
 from detkit.analysis.suspicious_labels import KINDS, Suspicion
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
@@ -17,14 +18,16 @@ from detkit.structures.bboxes import bbox_corners
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.utils.errors import shorten
 from detkit.visualization import dataset_charts
-from detkit.visualization.error_examples import cut_out, window_around
+from detkit.visualization.drawing import draw_instances
 from detkit.visualization.html_page import Cell, HtmlPage
 from detkit.visualization.sheets import fit, grid, with_caption
+from detkit.visualization.windows import Window
 
 _LISTED = 200  # rows of a list on the page
 _SHOWN_CLASSES = 20  # rows of the console's table
 _SHOWN_SKIPS = 5
 _SIDE = 220  # of a picture among those that look the same
+_CUT_SIDE = 300  # of an object cut out of its image
 _MOST_ALIKE = 6  # of a group that are shown
 
 # What a split's list of skipped entries is called.
@@ -59,7 +62,7 @@ def findings(stats: DatasetStats) -> Iterator[str]:
                    f'another exactly, the first {path}:{where}')
     for table, own in zip(stats.tables, stats.suspicious, strict=True):
         for kind, number in Counter(suspicion.kind for suspicion in own).items():
-            yield f'{table.name}: {number} {kind} ({KINDS[kind]})'
+            yield f'{table.name}: {_count(number, "label")} {kind}: {KINDS[kind]}'
     yield from _alike_findings(stats)
 
 
@@ -130,14 +133,13 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
         page.text('Nothing that looks wrong.')
     page.heading('Figures')
     page.table(['', *splits], [[row[0], *(Cell(value, value) for value in row[1:])] for row in _split_rows(stats)])
-    page.text("Small, medium and large as COCO has it: below 32² pixels, up to 96², above." if not stats.classifies
-              else '', note=True)
+    if not stats.classifies:
+        page.text('Small, medium and large as COCO has it: below 32² pixels, up to 96², above.', note=True)
     _charts(page, stats)
-    page.heading('Classes')
-    _page_classes(page, stats)
-    _page_alike(page, stats, max_pictures)
     _page_suspicions(page, stats, max_pictures)
+    _page_alike(page, stats, max_pictures)
     _page_skips(page, stats)
+    _page_classes(page, stats)
     page.save(path)
 
 
@@ -145,7 +147,7 @@ def _charts(page: HtmlPage, stats: DatasetStats) -> None:
     tables, splits = stats.tables, [table.name for table in stats.tables]
     what = 'images' if stats.classifies else 'objects'
     charts = [(dataset_charts.plot_class_counts([stats.class_counts(i)[1] for i in range(len(tables))], splits,
-                                                stats.classes, what), f'{what.capitalize()} of each class')]
+                                                stats.classes, what), _chart_title(what, len(stats.classes)))]
     if any(len(table.labels) for table in tables):
         charts += [(dataset_charts.plot_per_image(tables), 'Objects an image'),
                    (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
@@ -163,11 +165,19 @@ def _charts(page: HtmlPage, stats: DatasetStats) -> None:
     page.charts(charts)
 
 
+def _chart_title(what: str, num_classes: int) -> str:
+    few = num_classes <= dataset_charts.NAMED_CLASSES
+    return f'{what.capitalize()} of {"each class" if few else "the most frequent classes"}'
+
+
 def _page_classes(page: HtmlPage, stats: DatasetStats) -> None:
+    page.heading('Classes')
     for what, names in stats.class_problems().items():
         page.text(f'{what.capitalize()}: {", ".join(names)}.')
     columns, rows = _class_rows(stats)
     page.table(columns, rows)
+    if not stats.classifies:
+        page.text('The median size is the side, in pixels, of a square of the median area.', note=True)
 
 
 def _page_alike(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
@@ -233,11 +243,27 @@ def _suspicion_pictures(stats: DatasetStats, own: Sequence[tuple[int, Suspicion]
         except UnreadableImageError:
             continue  # which is listed as such
         places = [one.place] if one.other is None else [one.place, one.other]
-        rotated = table.rbboxes is not None
-        corners = rbbox_corners(table.rbboxes[places]) if rotated else bbox_corners(table.bboxes[places])
-        window = window_around(corners.reshape(-1, 2), img.shape[:2])
-        picture = cut_out(img, window, corners, table.labels[places], None, stats.classes, rotated)
-        yield picture, f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}'
+        yield (_object_picture(img, table, places, stats.classes),
+               f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}')
+
+
+def _object_picture(img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str]) -> np.ndarray:
+    rotated = table.rbboxes is not None
+    corners = rbbox_corners(table.rbboxes[places]) if rotated else bbox_corners(table.bboxes[places])
+    points = corners.reshape(-1, 2)
+    extra = {}
+    if table.keypoints is not None:
+        keypoints = table.keypoints[places]
+        points = np.concatenate([points, keypoints[keypoints[..., 2] > 0, :2]])
+    window = Window.around(points, img.shape[:2], _CUT_SIDE)
+    if table.keypoints is not None:
+        extra = dict(keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
+                     keypoint_info=table.metainfo)
+    if rotated:
+        extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[places])
+    moved = window.moved(corners)
+    bboxes = np.concatenate([moved.min(1), moved.max(1)], 1)
+    return draw_instances(window.cut(img), bboxes, table.labels[places], classes, **extra)
 
 
 def _alike_picture(stats: DatasetStats, group: AlikeImages) -> np.ndarray:

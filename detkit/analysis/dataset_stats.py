@@ -118,7 +118,7 @@ class DatasetStats:
         counts = self.class_counts(split)[1]
         figures['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
         if (counts > 0).any():
-            figures['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.1f}'
+            figures['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
         figures['left out when read'] = len(table.skipped)
         figures['repeated labels left out'] = len(table.duplicates)
         return figures

@@ -16,7 +16,7 @@ KINDS = {
     'thin': 'one side many times the other',
     'outside': 'reaches beyond the picture',
     'doubled': 'two objects of one class at almost the same place',
-    'two classes': 'objects of two classes at almost the same place',
+    'ambiguous': 'objects of two classes at almost the same place',
     'outline': 'the outline does not fill the box',
     'keypoints': 'a labelled keypoint outside the picture',
 }
@@ -104,7 +104,7 @@ def _collisions(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
             if table.rbboxes is not None and not _same_rectangle(table.rbboxes[[one, other]]):
                 continue
             same = table.labels[one] == table.labels[other]
-            yield Suspicion('doubled' if same else 'two classes', one, other, f'IoU {overlaps[a, b]:.3f}')
+            yield Suspicion('doubled' if same else 'ambiguous', one, other, f'IoU {overlaps[a, b]:.3f}')
 
 
 def _same_rectangle(rbboxes: np.ndarray) -> bool:

@@ -112,7 +112,7 @@ def _data_sample(sample: dict) -> DetDataSample:
         # Arrays rather than tensors: each tensor would cross from the worker in a shared file of its own.
         instances = InstanceData(labels=raw.labels, bboxes=raw.bboxes, ignored=raw.ignored, areas=raw.areas)
         if raw.polygons is not None or raw.rles is not None:
-            instances.masks = _coco_segmentations(raw)
+            instances.masks = coco_segmentations(raw)
         if raw.keypoints is not None:
             instances.keypoints = raw.keypoints
         if raw.rbboxes is not None:
@@ -123,7 +123,7 @@ def _data_sample(sample: dict) -> DetDataSample:
     return data_sample
 
 
-def _coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
+def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
     """Each object's outline as COCO's json has it: a list of flat rings, or an RLE; its box where it has neither."""
     corners = annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].tolist()
     rings: list[list[list[float]]] = [[] for _ in range(len(annotations))]

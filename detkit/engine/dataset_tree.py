@@ -12,3 +12,16 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         yield dataset
     for part in inner:
         yield from leaf_datasets(part)
+
+
+def find_record(dataset: Any, index: int) -> Any:
+    """The record of sample ``index`` of a data set, behind any wrappers."""
+    parts = getattr(dataset, 'datasets', None)
+    if parts is not None:
+        for part in parts:
+            if index < len(part):
+                return find_record(part, index)
+            index -= len(part)
+        raise IndexError(f'{index} samples too many')
+    inner = getattr(dataset, 'dataset', None)
+    return dataset.records[index] if inner is None else find_record(inner, index % len(inner))

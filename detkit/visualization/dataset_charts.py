@@ -13,13 +13,13 @@ from detkit.analysis.annotations_table import SplitTable
 from detkit.visualization.curves import COLOURS
 
 _WIDTH = 4.  # inches, legible on a phone
-_NAMED_CLASSES = 40
+NAMED_CLASSES = 20
 _BINS = 32
 _ASPECTS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16])
 
 
 def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], classes: Sequence[str], what: str) -> Figure:
-    """Bars of how often each class occurs; beyond 40 classes the 40 most frequent.
+    """Bars of how often each class occurs, or the 20 most frequent ones.
 
     Args:
         counts: ``(C,)`` of each split.
@@ -29,7 +29,7 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
     """
     total = np.sum(counts, 0)
     order = np.argsort(-total, kind='stable')
-    order = order[total[order] > 0][:_NAMED_CLASSES]
+    order = order[total[order] > 0][:NAMED_CLASSES]
     figure, axes = _panel(height=1.2 + .2 * max(3, len(order)))
     height = .8 / len(splits)
     for split, (own, name) in enumerate(zip(counts, splits, strict=True)):
@@ -107,15 +107,17 @@ def plot_angles(tables: Sequence[SplitTable]) -> Figure:
 def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
     """Width and height of the images; the larger a dot the more images."""
     figure, axes = _panel()
-    largest = 1
+    sides = [1]
     for split, table in enumerate(tables):
         shapes, counts = np.unique(table.shapes[(table.shapes > 0).all(1)], axis=0, return_counts=True)
         sizes = 12 + 300 * counts / max(1, counts.sum())
         axes.scatter(shapes[:, 1], shapes[:, 0], sizes, color=COLOURS[split], alpha=.55, linewidths=0,
                      label=table.name)
-        largest = max(largest, *shapes.max(0, initial=1).tolist())
-    axes.set_xlim(0, 1.08 * largest)
-    axes.set_ylim(0, 1.08 * largest)
+        sides += shapes.ravel().tolist()
+    low, high = min(sides[1:], default=0), max(sides)
+    margin = .1 * (high - low) + .02 * high  # dots must not lie on the axes, nor a single size in a corner
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(low - margin, high + margin)
     axes.set_xlabel("images' width in pixels")
     axes.set_ylabel('height')
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -178,7 +180,7 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
         weights = np.full(len(own), 1 / max(1, len(own)))
         axes.hist(own, bins, weights=weights, histtype='stepfilled' if not split else 'step', color=COLOURS[split],
                   alpha=.45 if not split else 1., linewidth=1.6, label=table.name)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if axes.get_ylim()[1] > .06 else 1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     _legend(axes, len(tables))
 

@@ -15,6 +15,7 @@ from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.drawing import draw_instances
 from detkit.visualization.sheets import grid, with_caption
 from detkit.visualization.skeletons import drawn_keypoints
+from detkit.visualization.windows import Window
 
 if TYPE_CHECKING:
     from detkit.analysis.collect import Collected
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _SIDE = 300
 _COLUMNS = 4
-# What is shown around: the larger side of all that matters, times this.
-_AROUND = 1.8
 
 
 def error_sheet(model: Collected, judged: Judged, name: str, count: int, kind: str = 'bbox') -> np.ndarray | None:
@@ -60,7 +59,7 @@ def _example(model: Collected, judged: Judged, prediction: int, number: int, kin
     ours = [] if prediction < 0 else [int(judged.places[prediction])]
     theirs = [] if number < 0 else [int(judged.gt_places[number])]
     points = np.concatenate([_corners(result, ours, False), _corners(result, theirs, True)]).reshape(-1, 2)
-    window = _window(points, img.shape[:2])
+    window = Window.around(points, img.shape[:2], _SIDE)
     halves = [_cut(model, img, window, result, theirs, True, kind), _cut(model, img, window, result, ours, False, kind)]
     between = np.full((_SIDE, 2, 3), 255, np.uint8)
     return with_caption(np.concatenate([halves[0], between, halves[1]], 1), Path(result.img_path).name)
@@ -79,44 +78,24 @@ def _object_area(result: object, place: int) -> float:
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 
-def _window(points: np.ndarray, shape: tuple[int, int]) -> tuple[float, float, float]:
-    """Left, top and side of a square around the points, as far as possible inside the image of (h, w)."""
-    low, high = points.min(0), points.max(0)
-    side = float(np.clip((high - low).max() * _AROUND, 32, max(shape)))
-    corner = (low + high - side) / 2
-    inside = np.clip(corner, 0, np.maximum(0, np.array(shape[::-1]) - side))
-    return float(inside[0]), float(inside[1]), side
-
-
-def _cut(model: Collected, img: np.ndarray, window: tuple[float, float, float], result: object, rows: list[int],
-         truth: bool, kind: str) -> np.ndarray:
+def _cut(model: Collected, img: np.ndarray, window: Window, result: object, rows: list[int], truth: bool,
+         kind: str) -> np.ndarray:
     """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
-    left, top, side = window
-    scale = _SIDE / side
-    # OpenCV counts pixels at their centres.
-    matrix = np.array([[scale, 0, scale * (.5 - left) - .5], [0, scale, scale * (.5 - top) - .5]])
-
-    def warped(source: np.ndarray, flags: int) -> np.ndarray:
-        return cv2.warpAffine(source, matrix, (_SIDE, _SIDE), flags=flags, borderValue=(255, 255, 255))
-
-    def moved(points: np.ndarray) -> np.ndarray:
-        return (points - (left, top)) * scale
-
     labels = (result.gt_labels if truth else result.labels)[rows]
-    quads = moved(_corners(result, rows, truth))
+    quads = window.moved(_corners(result, rows, truth))
     bboxes = np.concatenate([quads.min(1), quads.max(1)], 1) if rows else np.zeros((0, 4))
     extra = {}
     if kind == 'rbbox':
         rbboxes = (result.gt_rbboxes if truth else result.rbboxes)[rows].astype(np.float64)
-        extra['rbboxes'] = np.concatenate([moved(rbboxes[:, :2]), rbboxes[:, 2:4] * scale, rbboxes[:, 4:]], 1)
+        extra['rbboxes'] = window.moved_rbboxes(rbboxes)
     elif kind == 'segm' and rows:
         rles = result.gt_rles if truth else result.rles
-        bitmaps = [warped(coco_mask.decode(rles[row]), cv2.INTER_NEAREST) == 1 for row in rows]
+        bitmaps = [window.cut(coco_mask.decode(rles[row]), cv2.INTER_NEAREST) == 1 for row in rows]
         extra['masks'] = InstanceMasks.from_bool(np.stack(bitmaps))
     elif kind == 'keypoints' and rows:
         keypoints = (result.gt_keypoints if truth else result.keypoints)[rows]
         drawn = keypoints if truth else drawn_keypoints(keypoints[..., :2], keypoints[..., 2])
-        extra['keypoints'] = np.concatenate([moved(drawn[..., :2]), drawn[..., 2:]], 2)
+        extra['keypoints'] = np.concatenate([window.moved(drawn[..., :2]), drawn[..., 2:]], 2)
         extra['keypoint_info'] = model.metainfo
-    img = warped(img, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return draw_instances(img, bboxes, labels, model.classes, None if truth else result.scores[rows], **extra)
+    scores = None if truth else result.scores[rows]
+    return draw_instances(window.cut(img), bboxes, labels, model.classes, scores, **extra)

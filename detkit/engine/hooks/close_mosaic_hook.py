@@ -23,10 +23,14 @@ class CloseMosaicHook(Hook):
         self.num_epochs = num_epochs
 
     def before_train(self, runner: Any) -> None:
+        self.close(runner.train_loop.dataloader.dataset, runner.train_loop.max_epochs)
+
+    def close(self, dataset: Any, max_epochs: int) -> None:
+        """Tell the transforms of a data set from which epoch on they are off, in a run of so many."""
         if self.num_epochs <= 0:
             return
-        until = max(runner.train_loop.max_epochs - self.num_epochs, 0)
-        for dataset in leaf_datasets(runner.train_loop.dataloader.dataset):
-            for transform in getattr(dataset, 'transforms', ()):
+        until = max(max_epochs - self.num_epochs, 0)
+        for leaf in leaf_datasets(dataset):
+            for transform in getattr(leaf, 'transforms', ()):
                 if hasattr(transform, 'until_epoch'):
                     transform.until_epoch = until

@@ -1,0 +1,196 @@
+"""Samples of a data loader as a training run sees them, beside the images they were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from detkit.datasets.collate import collate
+from detkit.datasets.loader import build_dataloader
+from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.engine.dataset_tree import find_record
+from detkit.engine.hooks import CloseMosaicHook
+from detkit.registry import HOOKS
+from detkit.structures.annotations import Record
+from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.visualization.records import draw_record
+from detkit.visualization.sheets import batch_cell, fit, grid, with_caption
+
+_SHEET_SIDE = 1920
+_LARGEST_CELL = 640
+_GREY = 114
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A data loader to look into.
+
+    Attributes:
+        dataset: built, with its pipeline.
+        sampler: which makes batches of it.
+        classes: names of the labels.
+        trains: whether epochs differ.
+    """
+
+    dataset: Any
+    sampler: Any
+    classes: tuple[str, ...]
+    trains: bool = True
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        return self.dataset.metainfo
+
+    def batches(self, epoch: int) -> list[list[SampleKey]]:
+        """The batches of an epoch (counted from 0), in their order."""
+        self.sampler.set_epoch(epoch)
+        return list(self.sampler)
+
+    def choose(self, number: int, indices: Sequence[int] = (), class_name: str | None = None, epoch: int = 0
+               ) -> list[int]:
+        """Indices of the images to show: those asked for, or the first ones of the epoch's order.
+
+        Args:
+            number: how many, where ``indices`` does not say.
+            indices: in the data set's own order.
+            class_name: only images that show this class.
+            epoch: whose order.
+
+        Raises:
+            ConfigError: there is no such index or class.
+            DataError: no image shows the class.
+        """
+        for index in indices:
+            if not 0 <= index < len(self.dataset):
+                raise ConfigError(f'there is no image {index}; the data set has {len(self.dataset)}, counted from 0')
+        order = list(indices) or self._order(epoch)
+        if class_name is not None:
+            if class_name not in self.classes:
+                raise ConfigError(f'the data set has no class {class_name!r}.{nearest(class_name, self.classes)}')
+            label = self.classes.index(class_name)
+            order = _showing(order, self.dataset, label, len(indices) or number)
+            if not order:
+                raise DataError(f'no image shows a {class_name!r}')
+        return list(order[:len(indices) or number])
+
+    def _order(self, epoch: int) -> list[int]:
+        """Of the epoch, each image once, however often the data set is repeated."""
+        order = [key.index for batch in self.batches(epoch) for key in batch]
+        paths: dict[str, int] = {}
+        for index in order:
+            paths.setdefault(find_record(self.dataset, index).img_path, index)
+        return list(paths.values())
+
+    def samples(self, indices: Iterable[int], epoch: int) -> dict[int, dict]:
+        """The samples that the pipeline makes of these images in an epoch, each within its own batch.
+
+        Mosaic and its like thus meet the partners that they meet in training.
+        """
+        wanted = set(indices)
+        found: dict[int, dict] = {}
+        for batch in self.batches(epoch):
+            places = [place for place, key in enumerate(batch) if key.index in wanted and key.index not in found]
+            if len(found) == len(wanted):
+                break
+            if places:
+                samples = self.dataset.__getitems__(batch)
+                found.update({batch[place].index: samples[place] for place in places})
+        return found
+
+
+def open_browser(config: Config, split: str = 'train', seed: int | None = None) -> Browser:
+    """The data loader of a split as the config's run would have it.
+
+    Args:
+        config: loaded.
+        split: 'train', 'val' or 'test'.
+        seed: of the run; the config's, or 0, when None.
+
+    Raises:
+        ConfigError: there is no such loader.
+        DataError: from the data set.
+    """
+    loader = config.get(f'{split}_dataloader')
+    if not loader:
+        raise ConfigError(f'{config.filename}: the config has no {split}_dataloader')
+    if seed is None:
+        seed = (config.get('randomness') or {}).get('seed') or 0
+    built = build_dataloader({**loader, 'num_workers': 0}, seed)
+    hook = {'type': 'CloseMosaicHook', **((config.get('default_hooks') or {}).get('close_mosaic') or {})}
+    hook.pop('priority', None)
+    max_epochs = (config.get('train_cfg') or {}).get('max_epochs')
+    hook = HOOKS.build(hook)
+    if split == 'train' and max_epochs and isinstance(hook, CloseMosaicHook):
+        hook.close(built.dataset, max_epochs)
+    return Browser(built.dataset, built.batch_sampler, tuple(built.dataset.metainfo['classes']), split == 'train')
+
+
+def contact_sheets(browser: Browser, indices: Sequence[int], epochs: Sequence[int] = (0,), before: bool = True,
+                   rows: int = 4) -> Iterator[np.ndarray]:
+    """Sheets with a row an image: the original with its annotations, then what each epoch makes of it.
+
+    Two images share a row where there is room for both.
+
+    Args:
+        browser: of ``open_browser``.
+        indices: of the images.
+        epochs: whose augmentation to show, counted from 0.
+        before: whether to show the originals.
+        rows: of a sheet.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB, one sheet at a time.
+    """
+    pictures = len(epochs) + before
+    beside = max(1, 4 // pictures) if len(indices) > 1 else 1
+    side = min(_LARGEST_CELL, _SHEET_SIDE // (pictures * beside))
+    made = {epoch: browser.samples(indices, epoch) for epoch in epochs}
+    for start in range(0, len(indices), rows * beside):
+        cells = []
+        for index in indices[start:start + rows * beside]:
+            record = find_record(browser.dataset, index)
+            name = f'{index} {Path(record.img_path).name}'
+            if before:
+                cells.append(with_caption(_original(record, browser, side), name))
+            for epoch in epochs:
+                sample = made[epoch].get(index)
+                text = f'epoch {epoch + 1}' if browser.trains else 'as the network gets it'
+                text = text if before else f'{name}, {text}'
+                if sample is not None and sample['meta']['img_path'] != record.img_path:
+                    text += f', {Path(sample["meta"]["img_path"]).name} in its place'
+                cells.append(with_caption(_made(sample, browser, side), text))
+        yield grid(cells, min(pictures * beside, len(cells)))
+
+
+def _original(record: Record, browser: Browser, side: int) -> np.ndarray:
+    try:
+        img = read_image(record.img_path)
+    except UnreadableImageError:
+        return with_caption(np.full((side // 2, side, 3), _GREY, np.uint8), 'cannot be read')
+    return draw_record(img, record, side, browser.classes, browser.metainfo)
+
+
+def _made(sample: dict | None, browser: Browser, side: int) -> np.ndarray:
+    if sample is None:  # where drop_last leaves the last batch out
+        return with_caption(np.full((side // 2, side, 3), _GREY, np.uint8), 'not part of this epoch')
+    batch = collate([sample])
+    cell = batch_cell(batch['inputs'], batch['gt'], 0, side, browser.classes, browser.metainfo)
+    return fit(cell, side)
+
+
+def _showing(order: Iterable[int], dataset: Any, label: int, most: int) -> list[int]:
+    """The first indices whose records hold a class."""
+    found = []
+    for index in order:
+        record = find_record(dataset, index)
+        if record.class_label == label or (record.annotations.labels == label).any():
+            found.append(index)
+        if len(found) == most:
+            break
+    return found

@@ -1,0 +1,60 @@
+"""Square windows of images, for showing what is small in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# What is shown around: the larger side of all that matters, times this.
+_AROUND = 1.8
+_LEAST = 32  # pixels of the image
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of an image, shown ``size`` pixels wide and high.
+
+    Attributes:
+        left, top, side: in pixels of the image.
+        size: in pixels of the picture made of it.
+    """
+
+    left: float
+    top: float
+    side: float
+    size: int
+
+    @staticmethod
+    def around(points: np.ndarray, shape: tuple[int, int], size: int) -> Window:
+        """Around the points ``(n, 2)``, as far as possible inside the image of (h, w)."""
+        low, high = points.min(0), points.max(0)
+        side = float(np.clip((high - low).max() * _AROUND, _LEAST, max(shape)))
+        left, top = np.clip((low + high - side) / 2, 0, np.maximum(0, np.array(shape[::-1]) - side)).tolist()
+        return Window(left, top, side, size)
+
+    @property
+    def scale(self) -> float:
+        return self.size / self.side
+
+    def moved(self, points: np.ndarray) -> np.ndarray:
+        """Points ``(..., 2)`` of the image in pixels of the picture."""
+        return (points - (self.left, self.top)) * self.scale
+
+    def moved_rbboxes(self, rbboxes: np.ndarray) -> np.ndarray:
+        """The same of rotated boxes ``(n, 5)``."""
+        return np.concatenate([self.moved(rbboxes[:, :2]), rbboxes[:, 2:4] * self.scale, rbboxes[:, 4:]], 1)
+
+    def cut(self, img: np.ndarray, flags: int | None = None) -> np.ndarray:
+        """The picture, white where the window reaches beyond the image.
+
+        Args:
+            flags: OpenCV's interpolation; what suits photographs when None.
+        """
+        scale = self.scale
+        if flags is None:
+            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        # OpenCV counts pixels at their centres.
+        matrix = np.array([[scale, 0, scale * (.5 - self.left) - .5], [0, scale, scale * (.5 - self.top) - .5]])
+        return cv2.warpAffine(img, matrix, (self.size, self.size), flags=flags, borderValue=(255, 255, 255))
