@@ -56,7 +56,7 @@ def test_training_learns_and_leaves_what_a_run_leaves(root, tmp_path, monkeypatc
     assert float(rows[-1]['metrics/accuracy/top1']) > 0.5 and float(rows[-1]['train/top1']) > 0.5
     names = {path.name for path in run.iterdir()}
     assert {'best.pth', 'last.pth', 'train_batch0.jpg', 'val_batch0.jpg', 'confusion_matrix.png',
-            'confusion_matrix.csv', 'results.png'} <= names
+            'confusion_matrix.csv', 'results.png', 'labels.png'} <= names
     printed = capsys.readouterr().out
     assert 'top1' in printed and '| sunrise ' in printed and 'ImageClassifier' in printed
 

@@ -87,14 +87,14 @@ def test_hooks(tmp_path: Path):
     evaluator = SimpleNamespace(metrics=[SimpleNamespace(), SimpleNamespace(confusion=np.eye(4, dtype=int))])
     run = tmp_path / 'run'
     runner = SimpleNamespace(iter=0, work_dir=str(run), val_dataloader=loader, test_dataloader=loader,
-                             val_evaluator=evaluator, test_evaluator=evaluator,
+                             test_evaluator=evaluator,
                              console=SimpleNamespace(line=lambda text: None))
     run.mkdir()
     hook = HOOKS.build(dict(type='RunPicturesHook'))
     hook.before_val_epoch(runner)
     hook.after_val_iter(runner, 0, None, samples)
     hook.after_val_epoch(runner, {})
-    assert sorted(p.name for p in run.iterdir()) == ['confusion_matrix.csv', 'confusion_matrix.png', 'val_batch0.jpg']
+    assert sorted(p.name for p in run.iterdir()) == ['val_batch0.jpg']
     hook = HOOKS.build(dict(type='SavePicturesHook', out_dir=str(tmp_path / 'shown')))
     hook.after_test_iter(runner, 0, None, samples)
     hook.after_test_epoch(runner, {})

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.evaluation import CocoMetric
 from detkit.registry import HOOKS
+from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
 from detkit.visualization import RunPicturesHook, SavePicturesHook
 from detkit.visualization.hooks import unique_name, write_picture
@@ -20,6 +22,21 @@ def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': [f'class {i}' for i in range(6)]}))
     return SimpleNamespace(iter=iteration, work_dir=str(folder), train_dataloader=loader, val_dataloader=loader,
                            test_dataloader=loader, console=SimpleNamespace(line=lambda text: None))
+
+
+def make_training(folder: Path, samples: list[DetDataSample]) -> tuple[SimpleNamespace, CocoMetric]:
+    """A runner that trains, and the metric of its validation, which has ``samples`` to evaluate."""
+    runner = make_runner(folder)
+    records = [Record(f'{i}.jpg', i, (100, 200), Annotations(np.array([0, 2]), np.array(
+        [[0, 0, 20, 10], [40, 50, 160, 90]], np.float32), np.array([False, i == 0]))) for i in range(3)]
+    dataset = SimpleNamespace(records=records, metainfo=runner.val_dataloader.dataset.metainfo)
+    runner.train_dataloader = SimpleNamespace(dataset=SimpleNamespace(dataset=dataset, metainfo=dataset.metainfo))
+    metric = CocoMetric(classwise=False)
+    metric.dataset_meta = dataset.metainfo
+    metric.process(None, samples)
+    runner.val_loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[SimpleNamespace(), metric]))
+    runner.train_loop, runner.is_training, runner.cfg = SimpleNamespace(finished=False), True, {}
+    return runner, metric
 
 
 def make_train_batch() -> dict:
@@ -53,15 +70,61 @@ def test_first_training_batches(tmp_path: Path):
 def test_random_states_are_left_alone(tmp_path: Path):
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     hook = RunPicturesHook()
-    runner = make_runner(tmp_path)
+    samples = make_val_samples(tmp_path, 2)
+    runner, metric = make_training(tmp_path, samples)
     hook.before_train_iter(runner, 0, make_train_batch())
-    hook.after_val_iter(runner, 0, None, make_val_samples(tmp_path, 2))
+    hook.after_val_iter(runner, 0, None, samples)
     hook.after_val_epoch(runner, {})
     (tmp_path / 'results.csv').write_text('epoch,train/box\n1,2\n2,1\n')
     hook.after_train(runner)
-    assert {'train_batch0.jpg', 'val_batch0.jpg', 'results.png'} <= {path.name for path in tmp_path.iterdir()}
+    hook.before_val_epoch(runner)
+    metric.evaluate(2)
+    hook.after_run(runner)
+    assert {'train_batch0.jpg', 'val_batch0.jpg', 'results.png', 'labels.png', 'pr_curve.png', 'f1_curve.png',
+            'confusion_matrix.png', 'confusion_matrix.csv'} <= {path.name for path in tmp_path.iterdir()}
     assert random.getstate() == states[0] and (np.random.get_state()[1] == states[1]).all()
     assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_only_the_last_validation_is_kept_and_drawn(tmp_path: Path):
+    hook = RunPicturesHook()
+    runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 2))
+    hook.before_val_epoch(runner)
+    metric.evaluate(2)
+    assert not metric.kept_results  # more follow
+    runner.train_loop.finished = True
+    metric.process(None, make_val_samples(tmp_path, 2))
+    hook.before_val_epoch(runner)
+    metric.evaluate(2)
+    assert [Path(result.img_path).name for result in metric.kept_results] == ['0.png', '1.png']
+    hook.after_run(runner)
+    assert not (tmp_path / 'labels.png').exists()  # it failed before the end of training
+    hook.after_train(runner)
+    hook.after_run(runner)
+    assert not metric.kept_results
+    with (tmp_path / 'confusion_matrix.csv').open() as file:
+        assert file.readline().startswith('true \\ predicted,class ')
+    for name in ('labels', 'pr_curve', 'f1_curve', 'confusion_matrix'):
+        assert cv2.imread(str(tmp_path / f'{name}.png')).std() > 5
+
+
+def test_findings_may_be_left_out(tmp_path: Path):
+    hook = RunPicturesHook(findings=False)
+    runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 1))
+    hook.after_train(runner)
+    hook.before_val_epoch(runner)
+    metric.evaluate(1)
+    hook.after_run(runner)
+    assert not metric.kept_results and [path.name for path in tmp_path.iterdir()] == ['0.png']
+
+
+def test_a_run_without_validation_still_draws_its_labels(tmp_path: Path):
+    hook = RunPicturesHook()
+    runner, _ = make_training(tmp_path, [])
+    runner.val_loop = None
+    hook.after_train(runner)
+    hook.after_run(runner)
+    assert [path.name for path in tmp_path.iterdir()] == ['labels.png']
 
 
 def test_validation_samples_are_limited_and_renewed(tmp_path: Path):

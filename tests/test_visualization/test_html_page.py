@@ -55,6 +55,7 @@ def written(tmp_path) -> str:
                                        [Cell('d', 'd'), Cell('+.5 (.1 to .9)', .5, 'good'), 3]], caption='all')
     page.chart(chart(), 'first')
     page.chart(chart(), 'second')
+    page.charts([(chart(), 'left'), (chart(), 'right')])
     page.pictures([(np.full((10, 20, 3), (200, 100, 50), np.uint8), 'x.jpg & y')])
     page.code('python <tool>')
     page.save(tmp_path / 'deep' / 'page.html')

@@ -1,0 +1,177 @@
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from test_analysis.models import answers, model, with_pictures
+from test_analysis.results import CLASSES, random_results, rotated
+
+from detkit.analysis.confusion import confusion_matrix
+from detkit.analysis.error_types import costs, judge
+from detkit.analysis.findings import (
+    chosen_kind,
+    write_confusion_matrix,
+    write_curves,
+    write_errors,
+    write_run_pictures,
+)
+from detkit.utils.errors import ConfigError, DataError
+from detkit.visualization.error_examples import error_sheet
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    with path.open(newline='') as file:
+        return list(csv.reader(file))
+
+
+def seen(path: Path) -> np.ndarray:
+    """A picture that shows something."""
+    img = cv2.imread(str(path))
+    assert min(img.shape[:2]) > 150 and img.std() > 5
+    return img
+
+
+def cells(table: str) -> list[list[str]]:
+    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
+
+
+def with_masks(results):
+    """Masks that fill boxes."""
+    for result in results:
+        for prefix in ('gt_', ''):
+            bboxes = np.clip(np.round(getattr(result, f'{prefix}bboxes')), 0, 300)
+            bitmaps = np.zeros((300, 300, len(bboxes)), np.uint8, order='F')
+            for i, (x0, y0, x1, y1) in enumerate(bboxes.astype(int)):
+                bitmaps[y0:y1, x0:x1, i] = 1
+            setattr(result, f'{prefix}rles', coco_mask.encode(bitmaps) if len(bboxes) else [])
+        result.mask_areas = coco_mask.area(result.rles) if result.rles else np.zeros(0)
+    return results
+
+
+def with_keypoints(results):
+    """A person's keypoints along a diagonal of each box, those that are predicted a pixel off."""
+    at = np.linspace(.1, .9, 17)[:, None]
+    for result in results:
+        for prefix, last in (('gt_', 2.), ('', .9)):
+            bboxes = getattr(result, f'{prefix}bboxes')[:, None]
+            points = bboxes[..., :2] + at * (bboxes[..., 2:] - bboxes[..., :2])
+            setattr(result, f'{prefix}keypoints', np.concatenate([points, np.full((*points.shape[:2], 1), last)], 2))
+    return results
+
+
+def test_confusion_files_are_the_matrix(tmp_path):
+    results = random_results(20)
+    text = write_confusion_matrix(model('a', results), tmp_path)
+    rows = rows_of(tmp_path / 'confusion_matrix.csv')
+    assert rows[0] == ['true \\ predicted', *CLASSES, 'background']
+    expected = confusion_matrix(results, 3)
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == expected.tolist()
+    seen(tmp_path / 'confusion_matrix.png')
+    _, (true, predicted, times, share), *_ = cells(text)
+    names = [*CLASSES, 'background']
+    i, j = names.index(true), names.index(predicted)
+    wrong = expected - np.diag(expected.diagonal())
+    assert int(times) == wrong[i, j] == wrong.max() and share == f'{wrong.max() / expected[i].sum():.1%}'
+
+
+def test_confusion_of_a_classifier_leaves_out_what_does_not_occur(tmp_path):
+    own = model('a', answers(np.arange(30) % 3 > 0), ('label',), classes=(*CLASSES, 'unseen'))
+    assert cells(write_confusion_matrix(own, tmp_path))[1] == ['cat', 'dog', '10', '100.0%']
+    assert rows_of(tmp_path / 'confusion_matrix.csv')[0][1:] == list(CLASSES)
+    right = model('a', answers([True] * 6), ('label',))
+    assert write_confusion_matrix(right, tmp_path) == 'nothing is confused'
+
+
+def test_curves(tmp_path):
+    text = write_curves(model('a', random_results(20)), tmp_path, iou_thr=.75)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'pr_curve.png', 'precision_curve.png', 'recall_curve.png', 'f1_curve.png', 'curves.csv'}
+    for path in tmp_path.glob('*.png'):
+        seen(path)
+    header, every, *classes = cells(text)
+    assert header[:3] == ['class', 'objects', 'AP75'] and every[0] == 'all'
+    values = [float(row[2]) for row in classes]
+    assert values == sorted(values) and float(every[2]) == pytest.approx(np.mean(values), abs=1e-3)
+    rows = rows_of(tmp_path / 'curves.csv')
+    assert rows[0] == ['class', 'curve', 'x', 'y'] and len(rows) == 1 + 3 * 4 * 101
+    cat = [float(y) for name, curve, _, y in rows[1:] if (name, curve) == ('cat', 'precision at recall')]
+    assert np.mean(cat) == pytest.approx(float(next(row for row in classes if row[0] == 'cat')[2]), abs=1e-3)
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm', 'keypoints', 'rbbox'])
+def test_errors_of_every_kind(kind, tmp_path):
+    results = random_results(12, noise=12.)
+    results = {'bbox': list, 'segm': with_masks, 'keypoints': with_keypoints, 'rbbox': rotated}[kind](results)
+    own = model('a', with_pictures(results, tmp_path), ('bbox', kind) if kind in ('segm', 'keypoints') else (kind,))
+    text = write_errors(own, tmp_path / 'out', score_thr=.4, examples=3)
+    content = json.loads((tmp_path / 'out' / 'errors.json').read_text())
+    judged = judge(results, CLASSES, kind)
+    spent = costs(judged, 3, .4)
+    assert content['kind'] == kind and content['numbers'] == spent.numbers and content['gains'] == spent.gains
+    assert f'AP50 is {spent.precision:.3f}' in text
+    assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in spent.numbers.items()}
+    seen(tmp_path / 'out' / 'errors.png')
+    sheets = {path.stem.partition('_')[2] for path in (tmp_path / 'out').glob('*.jpg')}
+    assert sheets == {name for name, number in spent.numbers.items() if number} and len(sheets) >= 3
+    for name in sheets:
+        seen(tmp_path / 'out' / f'errors_{name}.jpg')
+
+
+def test_an_example_shows_object_and_prediction(tmp_path):
+    results = with_pictures(random_results(1), tmp_path)
+    result = replace(
+        results[0], gt_bboxes=np.array([[100., 100, 160, 160]]), gt_labels=np.array([0]), gt_ignored=np.zeros(1, bool),
+        gt_areas=np.array([3600.]), bboxes=np.array([[100., 100, 160, 120]]), labels=np.array([0]),
+        scores=np.array([.9]))
+    own = model('a', [result])
+    sheet = error_sheet(own, judge([result], CLASSES), 'localisation', 5)
+    left, right = sheet[-300:, :300].astype(int), sheet[-300:, 302:].astype(int)
+    # The window is 1.8 times as wide as both: 108 pixels, 300 of the sheet; boxes start at 24 / 108 of it.
+    changed = np.abs(left - right).sum(2) > 60
+    assert changed[230:240, 100:200].any()  # the object's lower edge, (24 + 60) / 108
+    assert changed[118:126, 100:200].any()  # the prediction's, (24 + 20) / 108
+    assert error_sheet(own, judge([result], CLASSES), 'missed', 5) is None
+
+
+def test_what_a_run_leaves(tmp_path):
+    write_run_pictures(model('', random_results(8)), tmp_path / 'det')
+    assert {path.name for path in (tmp_path / 'det').iterdir()} == {
+        'confusion_matrix.png', 'confusion_matrix.csv', 'pr_curve.png', 'f1_curve.png'}
+    write_run_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
+    assert {path.name for path in (tmp_path / 'cls').iterdir()} == {'confusion_matrix.png', 'confusion_matrix.csv'}
+    empty = [replace(result, gt_bboxes=np.zeros((0, 4)), gt_labels=np.zeros(0, int), gt_ignored=np.zeros(0, bool),
+                     gt_areas=np.zeros(0)) for result in random_results(2)[1:]]
+    write_run_pictures(model('', empty), tmp_path / 'none')
+    assert not (tmp_path / 'none').exists()
+
+
+def test_many_classes_are_drawn(tmp_path):
+    results, names = random_results(60), tuple(f'class {i}' for i in range(60))
+    for i, result in enumerate(results):
+        result.gt_labels, result.labels = result.gt_labels + 19 * (i % 4), result.labels + 19 * (i % 4)
+    own = model('a', results, classes=names)
+    write_run_pictures(own, tmp_path)
+    for name in ('confusion_matrix', 'pr_curve', 'f1_curve'):
+        seen(tmp_path / f'{name}.png')
+
+
+def test_errors(tmp_path):
+    own = model('mine', random_results(4), ('bbox', 'segm'))
+    assert chosen_kind(own, None, '') == 'segm' and chosen_kind(own, 'bbox', '') == 'bbox'
+    with pytest.raises(ConfigError, match="mine evaluates bbox, segm, not 'keypoints'"):
+        write_confusion_matrix(own, tmp_path, 'keypoints')
+    classifier = model('mine', answers([True] * 3), ('label',))
+    with pytest.raises(ConfigError, match='mine is a classifier, which has no precision at a recall'):
+        write_curves(classifier, tmp_path)
+    with pytest.raises(ConfigError, match='no kinds of errors'):
+        write_errors(classifier, tmp_path)
+    without = model('mine', [result for result in random_results(4) if not len(result.gt_labels)])
+    for write in (write_curves, write_errors):
+        with pytest.raises(DataError, match='mine: the data hold no object'):
+            write(without, tmp_path)
+    assert not list(tmp_path.iterdir())
