@@ -16,80 +16,19 @@ from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
 
 
-@DATASETS.register_module()
-class CocoDataset(DetDataset):
-    """Images with a COCO json of instances: boxes, outlines, RLE bitmaps, crowds (``ignored``).
-
-    ``metainfo['classes']`` chooses classes by name and gives their order; without it all categories are taken, by
-    ascending id. ``metainfo['category_ids']`` holds the file's id of each label. Entries that break a rule, images that
-    are not there included, are left out alone and listed in ``skipped``.
+class CocoFileDataset(DetDataset):
+    """Base of data sets whose annotations are one json with COCO's lists ``images`` and ``categories``.
 
     Args:
         ann_file: the json, relative to ``data_root``.
         img_prefix: the folder of the images, relative to ``data_root``.
-        keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
-            the file, left and right from the names, where ``metainfo`` does not say.
-        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
-            in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
-            keypoints, and counts them for boxes.
-        only_labelled: leave out images without any object that has a labelled keypoint.
         **kwargs: see ``DetDataset``.
     """
 
-    def __init__(
-        self,
-        ann_file: str,
-        img_prefix: str = '',
-        keypoints: bool = False,
-        unlabelled: str = 'drop',
-        only_labelled: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        check_choice('unlabelled', unlabelled, ('drop', 'keep'))
+    def __init__(self, ann_file: str, img_prefix: str = '', **kwargs: Any) -> None:
         self.ann_file = ann_file
         self.img_prefix = img_prefix
-        self.keypoints = keypoints
-        self.unlabelled = unlabelled
-        self.only_labelled = only_labelled
         super().__init__(**kwargs)
-
-    def load_records(self) -> list[Record]:
-        ann_file = str(Path(self.data_root) / self.ann_file)
-        content = load_json(ann_file)
-        labels_by_category = self._choose_classes(content['categories'], ann_file)
-        images = self._find_images(read_images(content['images'], ann_file), ann_file)
-        listed = {entry.get('id') for entry in content['images']}
-        flat, skipped, self.duplicates = read_annotations(
-            content['annotations'],
-            images.ids,
-            images.shapes,
-            labels_by_category,
-            ann_file,
-            listed - set(images.ids),
-            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
-        )
-        self.skipped += images.skipped + skipped
-        num_entries = len(content['images']) + len(content['annotations'])
-        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        note_duplicates(self.duplicates, ann_file)
-        records = [
-            Record(path, image_id, shape, own)
-            for path, image_id, shape, own in zip(
-                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
-            )
-        ]
-        return self._choose_labelled(records) if self.keypoints else records
-
-    def _choose_labelled(self, records: list[Record]) -> list[Record]:
-        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
-        if self.unlabelled == 'drop' and not self.test_mode:
-            kept = [
-                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
-                for record, own in zip(records, labelled, strict=True)
-            ]
-        else:
-            kept = records
-        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
         """The label of each category id; None for the categories that are not asked for."""
@@ -113,31 +52,6 @@ class CocoDataset(DetDataset):
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
-
-    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
-        """K, the same for all chosen classes; also fills in ``metainfo``."""
-        named = {
-            tuple(map(str, category['keypoints'])): category
-            for category in categories
-            if labels_by_category[category['id']] is not None and category.get('keypoints')
-        }
-        if len(named) != 1:
-            raise DataError(
-                f'{ann_file!r}: the chosen classes name {len(named)} different sets of keypoints, where one is needed. '
-                + (
-                    'Set metainfo=dict(classes=...) to classes that share theirs.'
-                    if named
-                    else 'COCO has them in person_keypoints_*.json; set keypoints=False to do without.'
-                )
-            )
-        ((names, category),) = named.items()
-        if self.metainfo.get('keypoint_names') is None:
-            self.metainfo['keypoint_names'] = names
-        if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
-            pairs = category.get('skeleton') or ()
-            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
-        self.describe_keypoints(len(names), ann_file)
-        return len(names)
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
         """The images that lie in the folder, with their full paths, and their sizes where the file has none."""
@@ -177,3 +91,102 @@ class CocoDataset(DetDataset):
                 found.skipped,
             )
         return found
+
+
+@DATASETS.register_module()
+class CocoDataset(CocoFileDataset):
+    """Images with a COCO json of instances: boxes, outlines, RLE bitmaps, crowds (``ignored``).
+
+    ``metainfo['classes']`` chooses classes by name and gives their order; without it all categories are taken, by
+    ascending id. ``metainfo['category_ids']`` holds the file's id of each label. Entries that break a rule, images that
+    are not there included, are left out alone and listed in ``skipped``.
+
+    Args:
+        ann_file: the json, relative to ``data_root``.
+        img_prefix: the folder of the images, relative to ``data_root``.
+        keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
+            the file, left and right from the names, where ``metainfo`` does not say.
+        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
+            in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
+            keypoints, and counts them for boxes.
+        only_labelled: leave out images without any object that has a labelled keypoint.
+        **kwargs: see ``DetDataset``.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        img_prefix: str = '',
+        keypoints: bool = False,
+        unlabelled: str = 'drop',
+        only_labelled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_choice('unlabelled', unlabelled, ('drop', 'keep'))
+        self.keypoints = keypoints
+        self.unlabelled = unlabelled
+        self.only_labelled = only_labelled
+        super().__init__(ann_file, img_prefix, **kwargs)
+
+    def load_records(self) -> list[Record]:
+        ann_file = str(Path(self.data_root) / self.ann_file)
+        content = load_json(ann_file)
+        labels_by_category = self._choose_classes(content['categories'], ann_file)
+        images = self._find_images(read_images(content['images'], ann_file), ann_file)
+        listed = {entry.get('id') for entry in content['images']}
+        flat, skipped, self.duplicates = read_annotations(
+            content['annotations'],
+            images.ids,
+            images.shapes,
+            labels_by_category,
+            ann_file,
+            listed - set(images.ids),
+            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
+        )
+        self.skipped += images.skipped + skipped
+        num_entries = len(content['images']) + len(content['annotations'])
+        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        note_duplicates(self.duplicates, ann_file)
+        records = [
+            Record(path, image_id, shape, own)
+            for path, image_id, shape, own in zip(
+                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
+            )
+        ]
+        return self._choose_labelled(records) if self.keypoints else records
+
+    def _choose_labelled(self, records: list[Record]) -> list[Record]:
+        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
+        if self.unlabelled == 'drop' and not self.test_mode:
+            kept = [
+                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
+                for record, own in zip(records, labelled, strict=True)
+            ]
+        else:
+            kept = records
+        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
+
+    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
+        """K, the same for all chosen classes; also fills in ``metainfo``."""
+        named = {
+            tuple(map(str, category['keypoints'])): category
+            for category in categories
+            if labels_by_category[category['id']] is not None and category.get('keypoints')
+        }
+        if len(named) != 1:
+            raise DataError(
+                f'{ann_file!r}: the chosen classes name {len(named)} different sets of keypoints, where one is needed. '
+                + (
+                    'Set metainfo=dict(classes=...) to classes that share theirs.'
+                    if named
+                    else 'COCO has them in person_keypoints_*.json; set keypoints=False to do without.'
+                )
+            )
+        ((names, category),) = named.items()
+        if self.metainfo.get('keypoint_names') is None:
+            self.metainfo['keypoint_names'] = names
+        if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
+            pairs = category.get('skeleton') or ()
+            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
+        self.describe_keypoints(len(names), ann_file)
+        return len(names)
