@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.datasets.base import DetDataset, check_choice
+from detkit.datasets.class_names import names_by_id
 from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
@@ -22,12 +23,16 @@ class CocoFileDataset(DetDataset):
     Args:
         ann_file: the json, relative to ``data_root``.
         img_prefix: the folder of the images, relative to ``data_root``.
+        keep_category_ids: labels are the file's category ids (DETR's are COCO's, 0 to 90) rather than 0, 1, 2, ...
+            An id that the file does not use is a class too, named 'N/A'. Where ``metainfo`` names the classes, each
+            must stand at the place of its id; it may name more than the file has.
         **kwargs: see ``DetDataset``.
     """
 
-    def __init__(self, ann_file: str, img_prefix: str = '', **kwargs: Any) -> None:
+    def __init__(self, ann_file: str, img_prefix: str = '', keep_category_ids: bool = False, **kwargs: Any) -> None:
         self.ann_file = ann_file
         self.img_prefix = img_prefix
+        self.keep_category_ids = keep_category_ids
         super().__init__(**kwargs)
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
@@ -41,6 +46,8 @@ class CocoFileDataset(DetDataset):
             raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
         if not ids:
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
+        if self.keep_category_ids and not self.single_class:
+            return self._keep_ids({category['id']: category['name'] for category in categories}, ann_file)
         classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
         for name in classes:
             if name not in ids:
@@ -52,6 +59,22 @@ class CocoFileDataset(DetDataset):
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
+
+    def _keep_ids(self, names: dict[int, str], ann_file: str) -> dict[int, int | None]:
+        """Each category id as its own label."""
+        if not all(isinstance(number, int) and number >= 0 for number in names):
+            raise DataError(f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 on')
+        classes = tuple(self.metainfo.get('classes') or names_by_id(names))
+        for number, name in names.items():
+            found = classes[number] if number < len(classes) else None
+            if found != name:
+                raise DataError(
+                    f'keep_category_ids: {ann_file!r} names category {number} {name!r}, but class {number} of metainfo '
+                    f'is {found!r}. Leave metainfo.classes out, or name each class at the place of its id.'
+                )
+        self.metainfo['classes'] = classes
+        self.metainfo['category_ids'] = tuple(range(len(classes)))
+        return {number: number for number in names}
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
         """The images that lie in the folder, with their full paths, and their sizes where the file has none."""
@@ -110,7 +133,7 @@ class CocoDataset(CocoFileDataset):
             in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
             keypoints, and counts them for boxes.
         only_labelled: leave out images without any object that has a labelled keypoint.
-        **kwargs: see ``DetDataset``.
+        **kwargs: ``keep_category_ids``, see ``CocoFileDataset``, and what ``DetDataset`` takes.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Render:
         overlap_mask: one index map ``(h, w)``, smaller objects on top; else one mask an object, ``(N, h, w)`` bool.
         fill: grey value of what no tile covers.
         min_size: boxes must be wider and higher than so many pixels.
-        max_aspect: the longer side must be less than so many times the shorter.
+        max_aspect: the longer side must be less than so many times the shorter; None: any shape will do.
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
         prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
@@ -46,7 +46,7 @@ class Render:
         overlap_mask: bool = True,
         fill: int = 114,
         min_size: float = 2.0,
-        max_aspect: float = 100.0,
+        max_aspect: float | None = 100.0,
         min_area_ratio: float = 0.1,
         min_outline_area_ratio: float = 0.01,
         prefilter_above: float = 2.0,
@@ -111,7 +111,8 @@ class Render:
         wh = bboxes[:, 2:] - bboxes[:, :2]
         short, long = wh.min(1), wh.max(1)
         least = np.where(objects.has_outline, self.min_outline_area_ratio, self.min_area_ratio)
-        return (short > self.min_size) & (long < self.max_aspect * short) & (objects.visible_ratios > least)
+        keep = (short > self.min_size) & (objects.visible_ratios > least)
+        return keep if self.max_aspect is None else keep & (long < self.max_aspect * short)
 
 
 def _bitmaps(scene: Scene, matrices: list[np.ndarray], objects: SceneObjects) -> list[Bitmap | None]:
