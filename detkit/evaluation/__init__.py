@@ -3,5 +3,6 @@
 from detkit.evaluation.accuracy_metric import AccuracyMetric
 from detkit.evaluation.coco_metric import CocoMetric
 from detkit.evaluation.dota_metric import DOTAMetric
+from detkit.evaluation.panoptic_metric import PanopticMetric
 
-__all__ = ['AccuracyMetric', 'CocoMetric', 'DOTAMetric']
+__all__ = ['AccuracyMetric', 'CocoMetric', 'DOTAMetric', 'PanopticMetric']

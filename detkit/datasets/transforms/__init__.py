@@ -14,9 +14,10 @@ from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
 from detkit.datasets.transforms.packing import PackInputs
 from detkit.datasets.transforms.rand_augment import RandAugment
 from detkit.datasets.transforms.render import Render
+from detkit.datasets.transforms.segments import LoadSegments
 
 __all__ = [
-    'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic',
+    'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'LoadSegments', 'MixUp', 'Mosaic',
     'PackInputs', 'RandAugment', 'RandomAffine', 'RandomChoice', 'RandomCrop', 'RandomErasing', 'RandomFlip',
     'RandomResizedCrop', 'Render', 'ResizeShortSide',
 ]
