@@ -61,14 +61,16 @@ class IoULoss(nn.Module):
     Args:
         mode: the overlap, one of 'iou', 'giou', 'diou', 'ciou'.
         loss_weight: factor of the result.
+        eps: keeps quotients finite for boxes without area, in the unit of the boxes; much smaller than an area.
     """
 
-    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.) -> None:
+    def __init__(self, mode: str = 'ciou', loss_weight: float = 1., eps: float = 1e-7) -> None:
         super().__init__()
         if mode not in IOU_MODES:
             raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')
         self.mode = mode
         self.loss_weight = loss_weight
+        self.eps = eps
 
     def forward(self, bboxes: Tensor, targets: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
         """Weighted sum divided by ``avg_factor``, a scalar.
@@ -78,5 +80,5 @@ class IoULoss(nn.Module):
             weight: ``(S,)``, 0 where a slot holds nothing.
             avg_factor: what the sum is divided by.
         """
-        losses = 1 - aligned_iou(bboxes, targets, self.mode)
+        losses = 1 - aligned_iou(bboxes, targets, self.mode, self.eps)
         return self.loss_weight * (losses * weight).sum() / avg_factor
