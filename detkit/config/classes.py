@@ -79,7 +79,10 @@ def _classes_of(loader: Any) -> list[tuple[str, ...]]:
 
 
 def _from_files(dataset: dict) -> tuple[str, ...] | None:
-    """Class names of a data yaml, a COCO json or an image folder; None where there is none (the data set says so)."""
+    """Class names of a data yaml, a COCO json, VOC's files or an image folder; None where there are none.
+
+    The data set says what is missing.
+    """
     root = Path(dataset.get('data_root') or '')
     if isinstance(dataset.get('data_yaml'), str):
         from detkit.datasets.data_yaml import read_data_yaml
@@ -95,9 +98,22 @@ def _from_files(dataset: dict) -> tuple[str, ...] | None:
         if dataset.get('keep_category_ids'):
             return names_by_id({category['id']: category['name'] for category in categories})
         return tuple(dict.fromkeys(category['name'] for category in categories))
+    if dataset.get('type') == 'VOCDataset':
+        return _from_voc(dataset, root)
     folder = dataset.get('class_folder') or dataset.get('folder')
     if isinstance(folder, str) and (root / folder).is_dir():
         from detkit.datasets.image_folder import class_folders
 
         return tuple(dataset.get('folders') or class_folders(root / folder)) or None
     return None
+
+
+def _from_voc(dataset: dict, root: Path) -> tuple[str, ...] | None:
+    from detkit.datasets.voc_xml import discover_classes, find_split
+
+    splits, annotations = dataset.get('splits'), dataset.get('annotations', 'Annotations')
+    if annotations is None:
+        return None
+    splits = [splits] if isinstance(splits, str) else splits
+    homes = [root] if splits is None else [find_split(root, split)[0] for split in splits]
+    return discover_classes(home / annotations for home in homes) or None

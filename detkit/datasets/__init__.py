@@ -10,10 +10,12 @@ from detkit.datasets.image_folder import ImageFolderDataset
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.samplers import EpochSampler
+from detkit.datasets.voc import VOCDataset
 from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
 from detkit.datasets.yolo_txt import YoloTxtDataset
 
 __all__ = [
     'CocoDataset', 'CocoPanopticDataset', 'ConcatDataset', 'DetDataset', 'DotaDataset', 'EpochSampler',
-    'ImageFolderDataset', 'RepeatDataset', 'SampleKey', 'YoloTxtDataset', 'build_dataloader', 'collate', 'transforms',
+    'ImageFolderDataset', 'RepeatDataset', 'SampleKey', 'VOCDataset', 'YoloTxtDataset', 'build_dataloader', 'collate',
+    'transforms',
 ]

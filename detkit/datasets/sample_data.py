@@ -11,11 +11,11 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from detkit.datasets.download import DownloadError, download, unpack
 from detkit.datasets.render_samples import render_coco8_seg
 from detkit.datasets.render_samples_obb import render_dota8
 from detkit.datasets.render_samples_pose import render_coco8_pose
 from detkit.datasets.render_samples_weather import render_weather
+from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError, nearest
 
 # Environment variable with an address to use instead of the public one; empty: do not use the network.

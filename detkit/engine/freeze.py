@@ -14,7 +14,8 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
     Args:
         model: the model, not wrapped.
         freeze: prefixes of module names, such as ``['backbone', 'neck.0']``; or a number, that many parts of the
-            backbone (the stem is the first, each stage is one more).
+            backbone (the stem is the first, each stage is one more; a backbone that is divided otherwise says in its
+            attribute ``freeze_parts`` which names make up each part).
 
     Returns:
         Their normalisation layers, whose statistics ``hold_statistics`` keeps still.
@@ -24,13 +25,10 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
     """
     if isinstance(freeze, int):
         backbone = getattr(model, 'backbone', nn.Module())
-        parts = []
-        for name, child in backbone.named_children():
-            is_list = isinstance(child, nn.ModuleList)
-            parts += [f'backbone.{name}.{i}' for i in range(len(child))] if is_list else [f'backbone.{name}']
+        parts = getattr(backbone, 'freeze_parts', None) or _parts(backbone)
         if freeze > len(parts):
             raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
-        prefixes = parts[:freeze]
+        prefixes = [f'backbone.{name}' for part in parts[:freeze] for name in part]
     else:
         prefixes = list(freeze)
     modules = dict(model.named_modules())
@@ -42,6 +40,15 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
         modules[prefix].requires_grad_(False)
         frozen += [module for module in modules[prefix].modules() if isinstance(module, _BatchNorm)]
     return frozen
+
+
+def _parts(backbone: nn.Module) -> list[tuple[str, ...]]:
+    """Each child is a part; of a list of stages each one is."""
+    parts: list[tuple[str, ...]] = []
+    for name, child in backbone.named_children():
+        is_list = isinstance(child, nn.ModuleList)
+        parts += [(f'{name}.{i}',) for i in range(len(child))] if is_list else [(name,)]
+    return parts
 
 
 def hold_statistics(layers: Sequence[nn.Module]) -> None:

@@ -1,5 +1,6 @@
-"""Losses on their way from the device to the log: kept where they are, read in blocks."""
+"""Losses, and what else a head says of a batch, on their way from the device to the log: read in blocks."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ class NonFiniteLossError(DetkitError):
 class LossLog:
     """Collects the losses of each step, and reads them from the device only when asked.
 
-    A loss is divided by the images of its batch, as people compare it.
+    A loss is divided by the images of its batch, as people compare it. Figures without 'loss' in their name, such as a
+    classifier's accuracy, are taken as they are. Means are over images, so that a small last batch counts less.
     """
 
     def __init__(self) -> None:
@@ -24,21 +26,25 @@ class LossLog:
         self.sums: list[float] = []
         self.count = 0
         self.latest: dict[str, float] = {}
-        self._waiting: list[tuple[int, list[str], Tensor]] = []
+        self._waiting: list[tuple[int, int, list[str], Tensor]] = []
 
     def add(self, iteration: int, losses: Mapping[str, Tensor], batch_size: int, images: list[str],
-            grad_norm: Tensor | None = None) -> None:
-        """Keep a step's losses.
+            grad_norm: Tensor | None = None, is_mean: bool = False) -> None:
+        """Keep what a step returned.
 
         Args:
-            batch_size: what they are divided by; 1 for losses that are means already.
+            batch_size: images of the batch.
+            images: their names.
             grad_norm: is only looked at to see that it is finite.
+            is_mean: the losses are means over the batch already.
         """
-        names = [name for name in losses if 'loss' in name and name != 'loss']
-        self.names = names or ['loss']
-        values = [losses[name].detach().float() / batch_size for name in self.names]
+        self.names = [name for name in losses if name != 'loss'] or ['loss']
+        values = [losses[name].detach().float() for name in self.names]
+        if not is_mean:
+            values = [value / batch_size if 'loss' in name else value
+                      for name, value in zip(self.names, values, strict=True)]
         values.append(values[0].new_zeros(()) if grad_norm is None else grad_norm.float())
-        self._waiting.append((iteration, images, torch.stack(values)))
+        self._waiting.append((iteration, batch_size, images, torch.stack(values)))
 
     def read(self) -> None:
         """Fetch what waits.
@@ -48,11 +54,11 @@ class LossLog:
         """
         if not self._waiting:
             return
-        rows = torch.stack([values for _, _, values in self._waiting]).tolist()
+        rows = torch.stack([values for *_, values in self._waiting]).tolist()
         waiting, self._waiting = self._waiting, []
-        for (iteration, images, _), row in zip(waiting, rows, strict=True):
+        for (iteration, batch_size, images, _), row in zip(waiting, rows, strict=True):
             bad = [name for name, value in zip([*self.names, 'gradient norm'], row, strict=True)
-                   if value != value or abs(value) == float('inf')]
+                   if not math.isfinite(value) and ('loss' in name or name == 'gradient norm')]
             if bad:
                 raise NonFiniteLossError(
                     f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
@@ -60,8 +66,8 @@ class LossLog:
                     'optim_wrapper.amp=False; last.pth is from before.')
             if len(self.sums) != len(row) - 1:
                 self.sums, self.count = [0.0] * (len(row) - 1), 0
-            self.sums = [total + value for total, value in zip(self.sums, row[:-1], strict=True)]
-            self.count += 1
+            self.sums = [total + value * batch_size for total, value in zip(self.sums, row[:-1], strict=True)]
+            self.count += batch_size
             self.latest = {short_name(name): value for name, value in zip(self.names, row[:-1], strict=True)}
 
     def means(self) -> dict[str, float]:

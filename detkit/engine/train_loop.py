@@ -152,8 +152,8 @@ class TrainLoop(BaseLoop):
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         is_mean = getattr(getattr(model, 'head', None), 'loss_is_mean', False)
-        self.losses.add(self._iter, outputs, 1 if is_mean else len(data_batch['inputs']), images,
-                        optim_wrapper.grad_norm if watch_norm else None)
+        self.losses.add(self._iter, outputs, len(data_batch['inputs']), images,
+                        optim_wrapper.grad_norm if watch_norm else None, is_mean)
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
             self.losses.read()

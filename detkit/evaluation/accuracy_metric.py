@@ -28,11 +28,12 @@ _TABLE_ROWS = 50
 
 @dataclass
 class _Answer:
-    """Of one image: the classes from the most probable one on, with their scores, and the true one."""
+    """Of one image: the classes from the most probable one on, with their scores, and the true one with its own."""
 
     img_path: str
     img_id: str
     gt_label: int
+    gt_score: float
     labels: np.ndarray
     scores: np.ndarray
 
@@ -41,7 +42,8 @@ class _Answer:
 class AccuracyMetric(GatheredMetric):
     """Top-k accuracy: the share of images whose class is among the k most probable ones; ``accuracy/top1``, ….
 
-    With k classes or fewer, top-k is 1. Images that could not be read are left out.
+    With k classes or fewer, top-k is 1. Images that could not be read are left out. On request also
+    ``accuracy/cross_entropy``, the mean of -ln of the true class's probability, to set beside a training loss.
 
     After an evaluation, on the main process: ``confusion``, ``(C, C)`` int64, rows the true classes and columns the
     predicted ones; ``per_class``, a list of dicts, and ``table``, text, with the images, accuracy (recall), precision
@@ -50,6 +52,7 @@ class AccuracyMetric(GatheredMetric):
     Args:
         topk: the ks.
         classwise: make the per-class table.
+        cross_entropy: compute that too.
         outfile: where to write the predictions (json, an entry an image, see ``class_entry``), or None.
         collect_device: unused but for mmengine's interface; results are gathered as objects.
         prefix: in place of 'accuracy'.
@@ -61,13 +64,14 @@ class AccuracyMetric(GatheredMetric):
     default_prefix = 'accuracy'
 
     def __init__(self, topk: Sequence[int] = (1, 5), classwise: bool = True, outfile: str | None = None,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:
+                 collect_device: str = 'cpu', prefix: str | None = None, cross_entropy: bool = False) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.topk = [int(k) for k in topk]
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'AccuracyMetric: topk is {list(topk)}, but must be numbers from 1 on.')
         self.classwise = classwise
         self.outfile = outfile
+        self.cross_entropy = cross_entropy
         self.confusion: np.ndarray | None = None
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
@@ -79,7 +83,9 @@ class AccuracyMetric(GatheredMetric):
             raise DataError(f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
                             'none; it takes an ImageFolderDataset with test_mode=True.')
         labels, scores = best_classes(sample['pred_scores'], max(*self.topk, _LISTED))
-        return _Answer(path, str(sample.get('img_id', path)), sample['gt_label'], labels, scores)
+        gt_label = sample['gt_label']
+        gt_score = float(sample['pred_scores'][gt_label])
+        return _Answer(path, str(sample.get('img_id', path)), gt_label, gt_score, labels, scores)
 
     def compute_metrics(self, results: list[_Answer]) -> dict[str, float]:
         """The figures without prefix."""
@@ -100,8 +106,13 @@ class AccuracyMetric(GatheredMetric):
                        for answer in results]
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
             Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
-        return {f'top{k}': float(np.mean([answer.gt_label in answer.labels[:k] for answer in results]))
-                for k in self.topk}
+        figures = {f'top{k}': float(np.mean([answer.gt_label in answer.labels[:k] for answer in results]))
+                   for k in self.topk}
+        if self.cross_entropy:
+            # Of a probability that float32 rounds to 0 no more is known than that it is below its smallest number.
+            gt_scores = np.maximum([answer.gt_score for answer in results], np.finfo(np.float32).tiny)
+            figures['cross_entropy'] = float(-np.log(gt_scores).mean())
+        return figures
 
     def _class_names(self, least: int) -> list[str]:
         classes = (self.dataset_meta or {}).get('classes')

@@ -1,4 +1,4 @@
-"""Average precision from overlaps, as COCO and as PASCAL VOC 2007 define it: for boxes unknown to pycocotools."""
+"""Average precision from overlaps, as COCO and as PASCAL VOC define it: for what pycocotools does not measure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 FALSE, TRUE, IGNORED = 0, 1, -1
 
 _COCO_RECALLS = np.linspace(0, 1, 101)
-_VOC_RECALLS = np.linspace(0, 1, 11)
+_VOC_RECALLS = np.arange(11) / 10  # exact, so that 3 of 10 objects are a recall of .3
 
 
 def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) -> np.ndarray:
@@ -77,11 +77,12 @@ def precision_recall(found: np.ndarray, num_objects: int) -> tuple[np.ndarray, n
 
 
 def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 'coco') -> float:
-    """The mean, over evenly spread recalls, of the best precision at that recall or a higher one.
+    """The mean, over recalls, of the best precision at that recall or a higher one.
 
     Args:
         found, num_objects: see ``precision_recall``.
-        interpolation: 'coco', 101 recalls, or 'voc07', 11.
+        interpolation: 'coco', at 101 evenly spread recalls; 'voc07', at 11; or 'area', over all recalls, the area under
+            the curve, as VOC measures since 2010.
 
     Returns:
         in [0, 1]; -1 where there is no object to find.
@@ -90,5 +91,7 @@ def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 
         return -1.0
     precision, recall = precision_recall(found, num_objects)
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
+    if interpolation == 'area':
+        return float((np.diff(recall, prepend=0) * envelope[:-1]).sum())
     recalls = {'coco': _COCO_RECALLS, 'voc07': _VOC_RECALLS}[interpolation]
     return float(envelope[np.searchsorted(recall, recalls, side='left')].mean())

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from detkit.evaluation.gathered_metric import as_array
+from detkit.utils.errors import DataError
+
 
 @dataclass
 class ImageResult:
@@ -48,6 +51,32 @@ class ImageResult:
     mask_areas: np.ndarray | None = None
     gt_keypoints: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+
+
+def bbox_result(sample: dict, metric: str) -> ImageResult:
+    """The boxes of an image, without masks and keypoints.
+
+    Args:
+        sample: a ``DetDataSample`` as a dict.
+        metric: the name of the metric that asks.
+
+    Raises:
+        DataError: there is no ground truth.
+    """
+    gt, pred = sample.get('gt_instances'), sample['pred_instances']
+    path, ori_shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
+    if gt is None:
+        raise DataError(f"{metric} needs ground truth, but the data sample of '{path}' holds none; the data set must "
+                        'run with test_mode=True.')
+    gt_bboxes, gt_labels = as_array(gt['bboxes']).reshape(-1, 4), as_array(gt['labels']).astype(np.int64)
+    wh = gt_bboxes[:, 2:] - gt_bboxes[:, :2]
+    return ImageResult(
+        img_id=sample.get('img_id', path), img_path=path, ori_shape=ori_shape,
+        gt_bboxes=gt_bboxes, gt_labels=gt_labels,
+        gt_ignored=as_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
+        gt_areas=as_array(gt['areas']) if 'areas' in gt else wh[:, 0] * wh[:, 1],
+        bboxes=as_array(pred['bboxes']).reshape(-1, 4), labels=as_array(pred['labels']).astype(np.int64),
+        scores=as_array(pred['scores']))
 
 
 def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:

@@ -14,8 +14,8 @@ import numpy as np
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from detkit.evaluation.coco_format import ImageResult, segmentation_to_rle, to_coco, write_results
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.coco_format import ImageResult, bbox_result, segmentation_to_rle, to_coco, write_results
+from detkit.evaluation.gathered_metric import GatheredMetric, as_array
 from detkit.registry import METRICS
 from detkit.structures.keypoints import default_sigmas
 from detkit.structures.masks import InstanceMasks
@@ -85,7 +85,7 @@ class CocoMetric(GatheredMetric):
         if not results:
             print_log('CocoMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
             return {}
-        classes = self._class_names(results)
+        classes = self.class_names(results)
         if self.outfile:
             category_ids = (self.dataset_meta or {}).get('category_ids') or range(1, len(classes) + 1)
             write_results(results, category_ids, self.outfile)
@@ -98,39 +98,20 @@ class CocoMetric(GatheredMetric):
         return figures
 
     def image_result(self, sample: dict) -> ImageResult:
-        gt, pred = sample.get('gt_instances'), sample['pred_instances']
-        path, ori_shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
-        if gt is None:
-            raise DataError(f"CocoMetric needs ground truth, but the data sample of '{path}' holds none; the data "
-                            f'set must run with test_mode=True.')
-        gt_bboxes, gt_labels = _array(gt['bboxes']).reshape(-1, 4), _array(gt['labels']).astype(np.int64)
-        wh = gt_bboxes[:, 2:] - gt_bboxes[:, :2]
-        result = ImageResult(
-            img_id=sample.get('img_id', path), img_path=path, ori_shape=ori_shape,
-            gt_bboxes=gt_bboxes, gt_labels=gt_labels,
-            gt_ignored=_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
-            gt_areas=_array(gt['areas']) if 'areas' in gt else wh[:, 0] * wh[:, 1],
-            bboxes=_array(pred['bboxes']).reshape(-1, 4), labels=_array(pred['labels']).astype(np.int64),
-            scores=_array(pred['scores']))
+        result = bbox_result(sample, 'CocoMetric')
+        gt, pred, path, ori_shape = sample['gt_instances'], sample['pred_instances'], result.img_path, result.ori_shape
         if 'segm' in self.metrics:
-            if 'masks' not in gt and len(gt_labels):
+            if 'masks' not in gt and len(result.gt_labels):
                 raise DataError(f"CocoMetric(metric='segm') needs ground-truth masks, but the data set has none for "
                                 f"'{path}'. Evaluate metric='bbox', or use a data set with polygons.")
             segmentations = gt.get('masks', [])
             result.gt_rles = [segmentation_to_rle(segmentation, bbox, ori_shape)
-                              for segmentation, bbox in zip(segmentations, gt_bboxes, strict=True)]
+                              for segmentation, bbox in zip(segmentations, result.gt_bboxes, strict=True)]
             masks = _prediction_masks(pred, ori_shape)
             result.rles, result.mask_areas = masks.to_rle(), masks.areas
         if 'keypoints' in self.metrics:
             result.gt_keypoints, result.keypoints = _keypoints(gt, pred, path)
         return result
-
-    def _class_names(self, results: list[ImageResult]) -> list[str]:
-        classes = (self.dataset_meta or {}).get('classes')
-        if classes is not None:
-            return list(classes)
-        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
-        return [str(label) for label in range(highest + 1)]
 
     def _run(self, results: list[ImageResult], class_count: int, name: str) -> SimpleNamespace:
         """Evaluate one metric: ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls,
@@ -221,8 +202,8 @@ def _keypoints(gt: dict, pred: dict, path: str) -> tuple[np.ndarray, np.ndarray]
     if 'keypoints' not in pred and len(pred['labels']):
         raise ConfigError("CocoMetric(metric='keypoints') needs predicted keypoints, but the model predicts boxes "
                           "alone. Set metric='bbox', or use a pose head.")
-    predicted, scores = (_array(pred[key]) if key in pred else None for key in ('keypoints', 'keypoint_scores'))
-    truth = _array(gt['keypoints']) if 'keypoints' in gt else None
+    predicted, scores = (as_array(pred[key]) if key in pred else None for key in ('keypoints', 'keypoint_scores'))
+    truth = as_array(gt['keypoints']) if 'keypoints' in gt else None
     if predicted is not None:
         scores = np.ones(predicted.shape[:2]) if scores is None else scores
         predicted = np.concatenate([predicted[..., :2], scores[..., None]], 2)
@@ -247,10 +228,6 @@ def _load_backend(name: str) -> SimpleNamespace:
                       f'{nearest(name, _BACKENDS)}')
 
 
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
-
-
 def _mean(values: np.ndarray) -> float:
     """Of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
     values = values[values > -1]
@@ -264,4 +241,4 @@ def _prediction_masks(pred: dict, ori_shape: tuple[int, int]) -> InstanceMasks:
             raise ConfigError("CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
                               "Set metric='bbox', or use a segmentation head.")
         return InstanceMasks([], [], ori_shape)
-    return masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(_array(masks))
+    return masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(as_array(masks))

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, as_array
 from detkit.evaluation.rotated_format import RotatedResult, rotated_entries, write_submission
 from detkit.registry import METRICS
 from detkit.structures.rotated_iou import pairwise_rotated_iou
@@ -61,7 +61,7 @@ class DOTAMetric(GatheredMetric):
         if not results:
             print_log('DOTAMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
             return {}
-        classes = self._class_names(results)
+        classes = self.class_names(results)
         if self.outfile:
             category_ids = (self.dataset_meta or {}).get('category_ids') or range(len(classes))
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
@@ -85,22 +85,15 @@ class DOTAMetric(GatheredMetric):
         if 'rbboxes' not in pred:
             raise ConfigError('DOTAMetric needs predicted rotated boxes, but the model predicts upright ones. Use '
                               'CocoMetric, or a head for rotated boxes.')
-        labels, scores = _array(pred['labels']).astype(np.int64), _array(pred['scores'])
+        labels, scores = as_array(pred['labels']).astype(np.int64), as_array(pred['scores'])
         order = np.argsort(-scores, kind='stable')
-        gt_labels = _array(gt['labels']).astype(np.int64)
+        gt_labels = as_array(gt['labels']).astype(np.int64)
         return RotatedResult(
             img_id=sample.get('img_id', path), img_path=path, gt_labels=gt_labels,
-            gt_rbboxes=_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5),
-            gt_ignored=_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
-            rbboxes=_array(pred['rbboxes']).reshape(-1, 5)[order], labels=labels[order], scores=scores[order],
-            bboxes=_array(pred['bboxes']).reshape(-1, 4)[order])
-
-    def _class_names(self, results: list[RotatedResult]) -> list[str]:
-        classes = (self.dataset_meta or {}).get('classes')
-        if classes is not None:
-            return list(classes)
-        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
-        return [str(label) for label in range(highest + 1)]
+            gt_rbboxes=as_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5),
+            gt_ignored=as_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
+            rbboxes=as_array(pred['rbboxes']).reshape(-1, 5)[order], labels=labels[order], scores=scores[order],
+            bboxes=as_array(pred['bboxes']).reshape(-1, 4)[order])
 
     @staticmethod
     def _measure(results: list[RotatedResult], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,7 +144,3 @@ def _figures(coco: np.ndarray, voc: np.ndarray) -> dict[str, float]:
     """Means over the classes that have objects, of AP ``(C, T)`` and ``(C,)``."""
     columns = {'mAP': coco, 'mAP50': coco[:, :1], 'mAP75': coco[:, 5:6], 'mAP50-voc07': voc}
     return {name: float(values[values > -1].mean()) if (values > -1).any() else -1. for name, values in columns.items()}
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)

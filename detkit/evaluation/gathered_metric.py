@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 
 
 class GatheredMetric(BaseMetric):
     """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``."""
+
+    def class_names(self, results: Sequence[Any]) -> list[str]:
+        """The data set's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is not None:
+            return list(classes)
+        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
+        return [str(label) for label in range(highest + 1)]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.
@@ -45,3 +54,8 @@ class GatheredMetric(BaseMetric):
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """The figures without prefix, of the images of all processes; runs on the main one."""
         raise NotImplementedError
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Of a tensor, an array or a sequence."""
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)

@@ -14,9 +14,9 @@ _DEFAULT_SIZE = 224
 
 
 def class_input_size(config: Config | dict) -> int:
-    """The side of the crop that the config's test pipeline makes; 224 where it says none."""
-    for step in _test_pipeline(config):
-        if step['type'] == 'CenterCrop':
+    """The side of what the config's test pipeline crops, or stretches images to; 224 where it says none."""
+    for step in reversed(_test_pipeline(config)):
+        if step['type'] in ('CenterCrop', 'Stretch'):
             size = step.get('size', _DEFAULT_SIZE)
             return int(size if isinstance(size, int) else max(size))
     return _DEFAULT_SIZE
@@ -37,7 +37,7 @@ def class_pipeline(config: Config | dict, img_size: int) -> list[dict[str, Any]]
 
 
 def _resized(step: dict[str, Any], factor: float) -> dict[str, Any]:
-    if step['type'] not in ('ResizeShortSide', 'CenterCrop', 'LetterBox'):
+    if step['type'] not in ('ResizeShortSide', 'CenterCrop', 'LetterBox', 'Stretch'):
         return dict(step)
     size = step.get('size', _DEFAULT_SIZE)
     if isinstance(size, int):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ['bbox_areas', 'bbox_corners', 'bbox_overlap_ratios', 'clip_bboxes', 'cxcywh_to_xyxy', 'xyxy_to_cxcywh']
+__all__ = [
+    'bbox_areas', 'bbox_corners', 'bbox_overlap_ratios', 'clip_bboxes', 'cxcywh_to_xyxy', 'pairwise_iou',
+    'xyxy_to_cxcywh',
+]
 
 
 def bbox_areas(bboxes: np.ndarray) -> np.ndarray:
@@ -30,11 +33,22 @@ def bbox_overlap_ratios(bboxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         ``(N, M)`` intersection ÷ area of the second box, 0 where that box is empty.
     """
+    overlaps, areas = _intersections(bboxes, others), bbox_areas(others)[None]
+    return np.divide(overlaps, areas, out=np.zeros_like(overlaps), where=areas > 0)
+
+
+def pairwise_iou(bboxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """``(N, 4)``, ``(M, 4)`` -> ``(N, M)`` intersection ÷ union, 0 where both boxes are empty."""
+    overlaps = _intersections(bboxes, others)
+    unions = bbox_areas(bboxes)[:, None] + bbox_areas(others)[None] - overlaps
+    return np.divide(overlaps, unions, out=np.zeros_like(overlaps), where=unions > 0)
+
+
+def _intersections(bboxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Areas ``(N, M)``."""
     low = np.maximum(bboxes[:, None, :2], others[None, :, :2])
     high = np.minimum(bboxes[:, None, 2:], others[None, :, 2:])
-    overlaps = np.maximum(high - low, 0).prod(2)  # (N, M, 2) -> (N, M)
-    areas = bbox_areas(others)[None]
-    return np.divide(overlaps, areas, out=np.zeros_like(overlaps), where=areas > 0)
+    return np.maximum(high - low, 0).prod(2)  # (N, M, 2) -> (N, M)
 
 
 def xyxy_to_cxcywh(bboxes: np.ndarray) -> np.ndarray:

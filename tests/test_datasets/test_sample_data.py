@@ -18,7 +18,7 @@ from PIL import Image
 
 from detkit.datasets import YoloTxtDataset, sample_data
 from detkit.datasets.class_names import COCO80
-from detkit.datasets.download import DownloadError, download, unpack
+from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError
 
 
@@ -202,7 +202,7 @@ def test_checksum_and_size(tmp_path, server):
 
 
 def test_a_download_that_stalls_is_given_up(tmp_path, server, monkeypatch):
-    monkeypatch.setattr('detkit.datasets.download.STALL_SECONDS', 0.2)
+    monkeypatch.setattr('detkit.utils.download.STALL_SECONDS', 0.2)
     server.stall, server.length = True, len(server.body) + 10
     with pytest.raises(DownloadError, match='nothing came for 0.2 s'):
         download(server.url, tmp_path / 'x.zip', 1_000_000)
@@ -225,7 +225,7 @@ def test_a_name_look_up_that_hangs_is_given_up(tmp_path, monkeypatch):
 
 
 def test_the_limits_keep_a_failing_download_below_ten_seconds():
-    from detkit.datasets.download import FIRST_BYTE_SECONDS, STALL_SECONDS
+    from detkit.utils.download import FIRST_BYTE_SECONDS, STALL_SECONDS
 
     assert STALL_SECONDS <= FIRST_BYTE_SECONDS < 10
 

@@ -58,7 +58,7 @@ def test_outputs_loss_and_gradients_equal_the_reference(recorded, size):
     preds = model(image)
     assert_matches(preds['cls_logits'], recorded[f'{name}.train.logits'], 1e-6)
     losses = model.head.loss(preds, gt_batch(recorded['labels'].tolist()))
-    assert list(losses) == ['loss_cls']
+    assert list(losses) == ['loss_cls', 'top1']
     assert losses['loss_cls'].item() == pytest.approx(recorded[f'{name}.loss'].item(), rel=1e-6)
     losses['loss_cls'].backward()
     gradients = {to_ultralytics(key): parameter.grad for key, parameter in model.named_parameters()}

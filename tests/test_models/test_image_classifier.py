@@ -57,7 +57,7 @@ def test_any_backbone_trains_and_predicts():
     assert model.head.in_channels == (5, 7) and model.head.conv.conv.in_channels == 7
     batch = model.data_preprocessor(collate([packed(1, False), packed(3, False)]), training=True)
     losses = model(**batch, mode='loss')
-    assert list(losses) == ['loss_cls'] and losses['loss_cls'].shape == ()
+    assert list(losses) == ['loss_cls', 'top1'] and losses['loss_cls'].shape == ()
     losses['loss_cls'].backward()
     assert all(torch.isfinite(p.grad).all() for p in model.head.parameters())
     assert torch.isfinite(model.backbone.second.weight.grad).all()

@@ -6,7 +6,7 @@ matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img
 
 from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.color import HSV, ColorJitter
-from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortSide
+from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortSide, Stretch
 from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
 from detkit.datasets.transforms.loading import LoadImage
@@ -17,7 +17,7 @@ from detkit.datasets.transforms.render import Render
 from detkit.datasets.transforms.segments import LoadSegments
 
 __all__ = [
-    'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'LoadSegments', 'MixUp', 'Mosaic',
+    'CenterCrop', 'ColorJitter', 'CopyPaste', 'HSV', 'LetterBox', 'LoadImage', 'LoadSegments', 'MixUp', 'Mosaic',
     'PackInputs', 'RandAugment', 'RandomAffine', 'RandomChoice', 'RandomCrop', 'RandomErasing', 'RandomFlip',
-    'RandomResizedCrop', 'Render', 'ResizeShortSide',
+    'RandomResizedCrop', 'Render', 'ResizeShortSide', 'Stretch',
 ]

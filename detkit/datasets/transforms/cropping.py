@@ -11,7 +11,7 @@ from detkit.datasets.transforms.geometry import size_pair
 from detkit.registry import TRANSFORMS
 from detkit.structures.scene import Scene, scale_matrix, translation_matrix
 
-__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortSide', 'short_side_shape']
+__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortSide', 'Stretch', 'short_side_shape']
 
 # How often a random crop that would not fit is drawn again before the middle is taken.
 _ATTEMPTS = 10
@@ -50,6 +50,23 @@ class ResizeShortSide:
         height, width = scene.size
         new = short_side_shape(scene.size, size, self.max_size)
         return {**results, 'scene': scene.moved(scale_matrix(new[1] / width, new[0] / height), new)}
+
+
+@TRANSFORMS.register_module()
+class Stretch:
+    """Scales the sample to a size, whatever becomes of its aspect.
+
+    Args:
+        size: a side, or (h, w).
+    """
+
+    def __init__(self, size: int | Sequence[int] = 224) -> None:
+        self.size = size_pair(size)
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        (height, width), (old_height, old_width) = self.size, scene.size
+        return {**results, 'scene': scene.moved(scale_matrix(width / old_width, height / old_height), self.size)}
 
 
 @TRANSFORMS.register_module()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from detkit.registry import MODELS
 
-from ..layers import ConvModule, scale_blocks, scale_channels
+from ..layers import ConvModule, build_block, scale_blocks, scale_channels
 
 
 @MODELS.register_module()
@@ -22,6 +22,9 @@ class CSPDarknet(BaseModule):
         index      0            1             2              3              4
 
     The defaults are YOLOv8's (https://github.com/ultralytics/ultralytics, described in its documentation; no paper).
+    YOLOv5's is ``stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=dict(type='C3', shortcut=True)``; the Focus stem
+    of its releases up to 5.0 is that same 6x6 convolution, its weights in another order. There the last stage's block
+    came after the pyramid pooling: ``stage_blocks=(3, 9, 9, 0)`` and ``neck=[SPP, LastBlock, PAN]``.
 
     Args:
         deepen_factor: multiplies every stage's number of bottlenecks.
@@ -30,10 +33,12 @@ class CSPDarknet(BaseModule):
         in_channels: channels of the image.
         stem_channels: channels of the stem, before the factor.
         stem_kernel_size: kernel of the stem's convolution.
+        stem_padding: of the same; what halves the size when left out. One more gives a map a pixel larger.
         stage_channels: channels of each stage, before the factor.
-        stage_blocks: bottlenecks of each stage, before the factor.
+        stage_blocks: bottlenecks of each stage, before the factor; a stage of 0 is its convolution alone.
         block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added;
             ``dict(type='C2f', shortcut=True)`` when left out.
+        act: activation of every convolution, see ``ConvModule``; also handed to the block.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 
@@ -51,9 +56,11 @@ class CSPDarknet(BaseModule):
         in_channels: int = 3,
         stem_channels: int = 64,
         stem_kernel_size: int = 3,
+        stem_padding: int | None = None,
         stage_channels: Sequence[int] = (128, 256, 512, 1024),
         stage_blocks: Sequence[int] = (3, 6, 6, 3),
         block: dict | None = None,
+        act: nn.Module | str | dict | None = 'SiLU',
         out_indices: Sequence[int] = (2, 3, 4),
         init_cfg: dict | list | None = None,
     ) -> None:
@@ -67,13 +74,16 @@ class CSPDarknet(BaseModule):
         widths = [scale_channels(c, widen_factor, max_channels) for c in (stem_channels, *stage_channels)]
 
         # Half the kernel, less one for an even kernel: 3 -> 1 and 6 -> 2, so that both halve the size.
-        self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=(stem_kernel_size - 1) // 2)
+        if stem_padding is None:
+            stem_padding = (stem_kernel_size - 1) // 2
+        self.stem = ConvModule(in_channels, widths[0], stem_kernel_size, stride=2, padding=stem_padding, act=act)
         self.stages = nn.ModuleList()
         for index in range(out_indices[-1]):
             before, after = widths[index : index + 2]
-            num_blocks = scale_blocks(stage_blocks[index], deepen_factor)
-            csp = MODELS.build(dict(in_channels=after, out_channels=after, num_blocks=num_blocks, **block))
-            self.stages.append(nn.Sequential(ConvModule(before, after, 3, stride=2), csp))
+            stage = nn.Sequential(ConvModule(before, after, 3, stride=2, act=act))
+            if stage_blocks[index]:
+                stage.append(build_block(block, after, after, scale_blocks(stage_blocks[index], deepen_factor), act))
+            self.stages.append(stage)
         self.out_indices = tuple(out_indices)
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(2 ** (i + 1) for i in self.out_indices)

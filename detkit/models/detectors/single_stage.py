@@ -10,6 +10,7 @@ from detkit.registry import MODELS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
+from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks
 
 
@@ -22,7 +23,12 @@ class SingleStageDetector(BaseModel):
         neck: config of one part, a list of parts that run in order, or None.
         head: config; ``in_channels`` and ``strides`` are wired, as the necks' are.
         data_preprocessor: config; ``DetDataPreprocessor`` with its defaults when left out.
+        batch_norm: ``dict(eps=…, momentum=…)`` for every batch normalisation of the model; None leaves each as its
+            component makes it. Darknet's networks and YOLOv8's classifiers have other values than YOLOv8's detectors.
         init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ConfigError: ``batch_norm`` has another key, or components do not fit each other.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class SingleStageDetector(BaseModel):
         head: dict,
         neck: dict | list[dict] | None = None,
         data_preprocessor: dict | None = None,
+        batch_norm: dict[str, float] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         # Built here, as mmengine would look for the name among its own components.
@@ -38,6 +45,7 @@ class SingleStageDetector(BaseModel):
         self.backbone, output = build_backbone(backbone)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
+        set_batch_norm(self, batch_norm or {})
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
 

@@ -1,10 +1,14 @@
 """Heads: from features to predictions, losses and results."""
 
 from .detr_head import DETRHead
+from .mlp_classify_head import MLPClassifyHead
 from .yolov8_classify_head import YOLOv8ClassifyHead
 from .yolov8_head import YOLOv8Head
 from .yolov8_obb_head import YOLOv8OBBHead
 from .yolov8_pose_head import YOLOv8PoseHead
 from .yolov8_segment_head import YOLOv8SegmentHead
 
-__all__ = ['DETRHead', 'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead']
+__all__ = [
+    'DETRHead', 'MLPClassifyHead', 'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead',
+    'YOLOv8SegmentHead',
+]

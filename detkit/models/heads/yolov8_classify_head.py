@@ -1,23 +1,19 @@
-"""``YOLOv8ClassifyHead``: one class for the whole image."""
+"""``YOLOv8ClassifyHead``: a convolution, the mean over all positions, a linear layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detkit.registry import MODELS
-from detkit.structures.data_sample import DetDataSample
-from detkit.structures.gt_batch import GtBatch
-from detkit.utils.errors import ConfigError, DataError
 
 from ..layers import ConvModule
+from .classify_head import ClassifyHead
 
 
 @MODELS.register_module()
-class YOLOv8ClassifyHead(BaseModule):
+class YOLOv8ClassifyHead(ClassifyHead):
     """A 1x1 convolution, the mean over all positions, dropout, a linear layer; it reads the coarsest map alone.
 
     ::
@@ -25,20 +21,10 @@ class YOLOv8ClassifyHead(BaseModule):
         feats[-1] ── 1x1 (1280) ── mean ── dropout ── linear ── class logits (C)
 
     Args:
-        num_classes: C.
-        in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
+        num_classes, in_channels, loss_cls, test_cfg, init_cfg: see ``ClassifyHead``.
         hidden_channels: of the convolution.
         dropout: share of the averaged features that training leaves out.
-        loss_cls: config of the loss; ``CrossEntropyLoss`` by default.
-        test_cfg: ``classes``, the labels to choose among, None for all; tools may change it between calls. What
-            concerns detection only is not looked at.
-        init_cfg: mmengine's initialisation config.
-
-    Attributes:
-        loss_is_mean: the losses are means over the batch; those of detection heads are sums over its images.
     """
-
-    loss_is_mean = True
 
     def __init__(
         self,
@@ -50,69 +36,11 @@ class YOLOv8ClassifyHead(BaseModule):
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if in_channels is None:
-            raise ValueError(
-                'YOLOv8ClassifyHead needs in_channels. A detector fills it in from the component before the head; to '
-                'build the head alone, give it.'
-            )
-        self.num_classes = num_classes
-        self.in_channels = tuple(in_channels)
+        super().__init__(num_classes, in_channels, loss_cls, test_cfg, init_cfg)
         self.conv = ConvModule(self.in_channels[-1], hidden_channels, 1)
         self.dropout = nn.Dropout(dropout)
         self.fc_cls = nn.Linear(hidden_channels, num_classes)
-        self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss'))
-        self.test_cfg = dict(test_cfg or {})
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Raw predictions.
-
-        Args:
-            feats: feature maps, fine to coarse; the last is ``(B, in_channels[-1], h, w)``.
-            padding_mask: unused; a part of every head's signature.
-
-        Returns:
-            ``cls_logits (B, C)``.
-        """
         pooled = self.conv(feats[-1]).mean((2, 3))  # (B, hidden, h, w) -> (B, hidden)
         return dict(cls_logits=self.fc_cls(self.dropout(pooled)))
-
-    def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_cls``, the mean over the batch.
-
-        Raises:
-            DataError: the data give no class of the whole image.
-        """
-        if gt.class_labels is None:
-            raise DataError('a classifier needs gt.class_labels, a class of each whole image, which ImageFolderDataset '
-                            'gives; the data set gives objects only')
-        logits = preds['cls_logits']
-        with torch.autocast(logits.device.type, enabled=False):
-            return dict(loss_cls=self.loss_cls(_at_least_float32(logits), gt.class_labels))
-
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Probabilities and the most probable class of each image, on the CPU.
-
-        Where ``test_cfg['classes']`` leaves classes out, their scores are 0; the others' stay as they are.
-        """
-        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            scores = _at_least_float32(preds['cls_logits']).softmax(1).cpu()  # (B, C)
-        chosen = self.test_cfg.get('classes')
-        if chosen is not None:
-            if not len(chosen):
-                raise ConfigError('test_cfg.classes of YOLOv8ClassifyHead leaves no class to choose')
-            left_out = torch.ones(self.num_classes, dtype=torch.bool)
-            left_out[list(chosen)] = False
-            scores[:, left_out] = 0
-        results = []
-        for meta, own in zip(metas, scores, strict=True):
-            sample = DetDataSample(metainfo=meta)
-            sample.pred_scores = own
-            sample.pred_label = int(own.argmax())
-            results.append(sample)
-        return results
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

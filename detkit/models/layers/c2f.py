@@ -27,6 +27,7 @@ class C2f(nn.Module):
         num_blocks: how many bottlenecks.
         shortcut: whether each bottleneck adds its input.
         expansion: channels of a half, and of a bottleneck, as a fraction of ``out_channels``.
+        act: activation of the convolutions, see ``ConvModule``.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class C2f(nn.Module):
         num_blocks: int = 1,
         shortcut: bool = False,
         expansion: float = 0.5,
+        act: nn.Module | str | dict | None = 'SiLU',
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
-        self.in_conv = ConvModule(in_channels, 2 * hidden, 1)
-        self.blocks = nn.ModuleList(Bottleneck(hidden, hidden, shortcut) for _ in range(num_blocks))
-        self.out_conv = ConvModule((2 + num_blocks) * hidden, out_channels, 1)
+        self.in_conv = ConvModule(in_channels, 2 * hidden, 1, act=act)
+        self.blocks = nn.ModuleList(Bottleneck(hidden, hidden, shortcut, act=act) for _ in range(num_blocks))
+        self.out_conv = ConvModule((2 + num_blocks) * hidden, out_channels, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = list(self.in_conv(x).chunk(2, dim=1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .activation import build_activation
+
 # The YOLO family's settings of batch normalisation, of v3 to v8 alike but for a few older weight files.
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
@@ -16,7 +18,8 @@ class ConvModule(nn.Module):
         in_channels, out_channels: channels before and after.
         kernel_size, stride, groups, dilation: of the convolution.
         padding: default keeps the size at stride 1 (``dilation * (kernel_size - 1) // 2``).
-        act: the activation, a module such as ``nn.LeakyReLU(0.1)``, or the name of one of ``torch.nn``; None for none.
+        act: the activation: a name such as ``'SiLU'``, ``dict(type='LeakyReLU', negative_slope=0.1)``, or a module;
+            None for none.
         eps, momentum: of the batch normalisation.
     """
 
@@ -29,7 +32,7 @@ class ConvModule(nn.Module):
         padding: int | None = None,
         groups: int = 1,
         dilation: int = 1,
-        act: nn.Module | str | None = 'SiLU',
+        act: nn.Module | str | dict | None = 'SiLU',
         eps: float = BN_EPS,
         momentum: float = BN_MOMENTUM,
     ) -> None:
@@ -44,10 +47,3 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.bn(self.conv(x)))
-
-
-def build_activation(act: nn.Module | str | None) -> nn.Module:
-    """A module as it is, a class of ``torch.nn`` by name, or the identity for None."""
-    if act is None:
-        return nn.Identity()
-    return getattr(nn, act)() if isinstance(act, str) else act

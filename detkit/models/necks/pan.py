@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detkit.registry import MODELS
 
-from ..layers import ConvModule, scale_blocks, upsample_nearest
+from ..layers import ConvModule, build_block, scale_blocks, upsample_nearest
 
 
 @MODELS.register_module()
@@ -20,12 +20,13 @@ class PAN(BaseModule):
     ::
 
         in[2] ──────┬───────────────────────────────── concat ── block ──► out[2]   coarse
-                    ▼ up 2x                               ▲ conv /2
+                    ▼ [reduce] up 2x                      ▲ conv /2
         in[1] ── concat ── block ──┬──────── concat ── block ─┴──────────► out[1]
-                                   ▼ up 2x      ▲ conv /2
+                                   ▼ [reduce]   ▲ conv /2
         in[0] ───────────────── concat ── block ┴────────────────────────► out[0]   fine
 
-    (Liu et al., https://arxiv.org/abs/1803.01534, with concatenation and the blocks of YOLOv8.)
+    (Liu et al., https://arxiv.org/abs/1803.01534, with concatenation and the blocks of YOLOv8, or with ``reduce=True``
+    and ``block=dict(type='C3')`` of YOLOv5.)
 
     Args:
         in_channels: channels of the incoming maps, fine to coarse; any number of maps from 2.
@@ -35,6 +36,9 @@ class PAN(BaseModule):
         deepen_factor: multiplies ``num_blocks``.
         block: config of the blocks, built with ``in_channels, out_channels, num_blocks`` added; ``dict(type='C2f')``,
             which has no shortcuts, when left out.
+        reduce: whether a 1x1 convolution brings a map to the finer one's ``out_channels`` before it is upsampled; the
+            downward path then continues from its result.
+        act: activation of every convolution, see ``ConvModule``; also handed to the blocks.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -49,6 +53,8 @@ class PAN(BaseModule):
         num_blocks: int = 3,
         deepen_factor: float = 1.0,
         block: dict | None = None,
+        reduce: bool = False,
+        act: nn.Module | str | dict | None = 'SiLU',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -59,22 +65,27 @@ class PAN(BaseModule):
         outs = tuple(in_channels if out_channels is None else out_channels)
         if len(outs) != len(in_channels):
             raise ValueError(f'PAN: {len(outs)} out_channels for {len(in_channels)} maps')
-        block = dict(block or dict(type='C2f'), num_blocks=scale_blocks(num_blocks, deepen_factor))
+        block, num_blocks = block or dict(type='C2f'), scale_blocks(num_blocks, deepen_factor)
 
         def build(before: int, after: int) -> nn.Module:
-            return MODELS.build(dict(in_channels=before, out_channels=after, **block))
+            return build_block(block, before, after, num_blocks, act)
 
-        # The map that starts the upward path is the coarsest as it came in; the others have their out_channels by then.
-        above = (*outs[:-1], in_channels[-1])
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
-        self.up_blocks = nn.ModuleList(build(above[i + 1] + in_channels[i], outs[i]) for i in steps)
-        self.down_convs = nn.ModuleList(ConvModule(outs[i], outs[i], 3, stride=2) for i in steps)
-        self.down_blocks = nn.ModuleList(build(outs[i] + above[i + 1], outs[i + 1]) for i in steps)
+        # What step i brings up: the coarsest map as it came in; the others have their out_channels by then.
+        coarse = (*outs[1:-1], in_channels[-1])
+        self.reduce_convs = nn.ModuleList(ConvModule(coarse[i], outs[i], 1, act=act) for i in steps if reduce)
+        if reduce:
+            coarse = outs[:-1]
+        self.up_blocks = nn.ModuleList(build(coarse[i] + in_channels[i], outs[i]) for i in steps)
+        self.down_convs = nn.ModuleList(ConvModule(outs[i], outs[i], 3, stride=2, act=act) for i in steps)
+        self.down_blocks = nn.ModuleList(build(outs[i] + coarse[i], outs[i + 1]) for i in steps)
         self.out_channels = outs
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         maps = list(feats)
         for i in reversed(range(len(self.up_blocks))):
+            if self.reduce_convs:
+                maps[i + 1] = self.reduce_convs[i](maps[i + 1])
             up = upsample_nearest(maps[i + 1], maps[i].shape[-2:])
             maps[i] = self.up_blocks[i](torch.cat((up, maps[i]), dim=1))
         for i, (conv, block) in enumerate(zip(self.down_convs, self.down_blocks, strict=True)):

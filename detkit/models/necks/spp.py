@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from detkit.registry import MODELS
 
@@ -32,6 +32,7 @@ class SPP(BaseModule):
         in_channels: channels of the incoming maps, fine to coarse.
         kernel_sizes: the pools' sizes, odd and ascending.
         out_channels: channels of the last map returned; those of the last incoming map when left out.
+        act: activation of the convolutions, see ``ConvModule``.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -43,6 +44,7 @@ class SPP(BaseModule):
         in_channels: Sequence[int],
         kernel_sizes: Sequence[int] = (5, 9, 13),
         out_channels: int | None = None,
+        act: nn.Module | str | dict | None = 'SiLU',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -51,8 +53,8 @@ class SPP(BaseModule):
         last = in_channels[-1]
         hidden = last // 2
         out_channels = last if out_channels is None else out_channels
-        self.in_conv = ConvModule(last, hidden, 1)
-        self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1)
+        self.in_conv = ConvModule(last, hidden, 1, act=act)
+        self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1, act=act)
         # A pool of size a followed by one of size b is one of size a + b - 1.
         self.chain = tuple(k - before + 1 for before, k in zip((1, *kernel_sizes), kernel_sizes, strict=False))
         self.out_channels = (*in_channels[:-1], out_channels)

@@ -1,0 +1,35 @@
+"""YOLOv5 detection, size n. Sizes differ in the backbone's and PAN's deepen_factor and the widen_factor.
+
+The anchors (width, height in pixels, fine to coarse) are those of the published models, made for COCO at 640 pixels;
+tools/analyze/optimize_anchors.py finds those of other data.
+"""
+
+model = dict(
+    type='SingleStageDetector',
+    data_preprocessor=dict(type='DetDataPreprocessor'),
+    backbone=dict(
+        type='CSPDarknet',
+        deepen_factor=0.33,
+        widen_factor=0.25,
+        stem_kernel_size=6,
+        stage_blocks=(3, 6, 9, 3),
+        block=dict(type='C3', shortcut=True),
+    ),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33, block=dict(type='C3'), reduce=True)],
+    head=dict(
+        type='YOLOv5Head',
+        anchors=[
+            [(10, 13), (16, 30), (33, 23)],
+            [(30, 61), (62, 45), (59, 119)],
+            [(116, 90), (156, 198), (373, 326)],
+        ],
+        test_cfg=dict(
+            score_thr=0.001,
+            nms_pre=30000,
+            iou_thr=0.6,
+            max_per_img=300,
+            multi_label=True,
+            class_agnostic=False,
+        ),
+    ),
+)

@@ -1,0 +1,14 @@
+"""YOLOv3-SPP on COCO8, eight images for trying things out; no published figure.
+
+Described at https://arxiv.org/abs/1903.08589. Train with
+    python tools/train.py configs/yolov3/det_spp_coco8.py
+"""
+
+_base_ = [
+    '../_base_/models/yolov3_spp.py',
+    '../_base_/datasets/coco8_det.py',
+    '../_base_/schedules/yolov3_coco8.py',
+    '../_base_/default_runtime.py',
+]
+
+task = 'det'

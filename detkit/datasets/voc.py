@@ -1,0 +1,177 @@
+"""Data sets in PASCAL VOC's form: images, an xml each, and lists of the images of each split."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.image_files import is_image_name, read_image_sizes
+from detkit.datasets.skips import check_skips, note_duplicates
+from detkit.datasets.voc_xml import (
+    VocObjects,
+    annotation_files,
+    discover_classes,
+    find_split,
+    read_split,
+    read_voc_xml,
+)
+from detkit.registry import DATASETS
+from detkit.structures.annotations import Annotations, Record
+from detkit.structures.bboxes import clip_bboxes
+from detkit.utils.errors import ConfigError, DataError, nearest
+
+__all__ = ['VOCDataset']
+
+
+@DATASETS.register_module()
+class VOCDataset(DetDataset):
+    """Images with one VOC xml each (https://host.robots.ox.ac.uk/pascal/VOC). Difficult objects are ``ignored``.
+
+    ``metainfo['classes']`` chooses classes by name and gives their order; without it all classes found in the
+    annotation folders are taken, in alphabetical order. Files and objects that break a rule are left out alone and
+    listed in ``skipped``.
+
+    Args:
+        splits: lists of images in ``ImageSets/Main``, each with its folder before it, such as 'VOC2007/trainval', or
+            several of them; the folders lie in ``data_root``. None: every annotation file in ``data_root`` counts.
+        images: the folder of images, beside ``ImageSets``.
+        annotations: the folder of xml files, beside ``ImageSets``; None: there are none (VOC's later test sets).
+        one_based: the files count pixels from 1 and include the last one, as VOC's do: (1, 1, w, h) is the whole image.
+            Otherwise their numbers are taken as they are, (0, 0, w, h) being the whole image.
+        check_size: leave out images that have another size than their xml states, as a turned or exchanged image has.
+        **kwargs: see ``DetDataset``.
+    """
+
+    def __init__(
+        self,
+        splits: str | Sequence[str] | None = None,
+        images: str = 'JPEGImages',
+        annotations: str | None = 'Annotations',
+        one_based: bool = True,
+        check_size: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.splits = (splits,) if isinstance(splits, str) else None if splits is None else tuple(splits)
+        if self.splits == ():
+            raise ConfigError('splits of VOCDataset is empty; name a list of images, such as VOC2007/trainval, or give '
+                              'None to take all')
+        if self.splits is None and annotations is None:
+            raise ConfigError('VOCDataset with splits=None takes its images from the annotation files, but annotations '
+                              'is None; name a list of images in splits')
+        self.images = images
+        self.annotations = annotations
+        self.one_based = one_based
+        self.check_size = check_size
+        super().__init__(**kwargs)
+
+    def load_records(self) -> list[Record]:
+        found = [entry for home, names in self._list_images() for entry in self._find_files(home, names)]
+        if not self.metainfo.get('classes') and self.annotations is not None:
+            homes = [home for home, _ in self._list_images()]
+            self.metainfo['classes'] = discover_classes(home / self.annotations for home in homes)
+        self.duplicates: list[tuple[str, str, str]] = []
+        self._unasked: Counter[str] = Counter()
+        label_of = {name: label for label, name in enumerate(self.metainfo.get('classes') or ())}
+        records, num_entries = [], len(found) + len(self.skipped)
+        sizes = read_image_sizes([path for path, _, _ in found])
+        for (path, xml, objects), shape in zip(found, sizes, strict=True):
+            num_entries += len(objects.names) + len(objects.skipped)
+            self.skipped += [(xml, where, reason) for where, reason in objects.skipped]
+            if isinstance(shape, OSError):
+                self.skipped.append((path, None, f'the image cannot be read: {shape}'))
+            elif self.check_size and objects.size not in (None, shape):
+                (h, w), (stated_h, stated_w) = shape, objects.size
+                self.skipped.append((path, None, f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} '
+                                                 '(check_size=False takes it nevertheless)'))
+            else:
+                stem = os.path.splitext(os.path.basename(path))[0]
+                records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
+        check_skips(self.skipped, num_entries, self.max_skipped, self.data_root)
+        note_duplicates(self.duplicates, self.data_root)
+        self._check_names(records, label_of)
+        return records
+
+    def _list_images(self) -> list[tuple[Path, list[str]]]:
+        """Of each split the folder that holds everything, and the names of its images."""
+        if self.splits is None:
+            folder = Path(self.data_root) / self.annotations
+            names = [path.stem for path in annotation_files(folder)]
+            if not names:
+                raise DataError(f'there is no annotation file (*.xml) in {str(folder)!r}. Correct annotations (below '
+                                f'data_root={self.data_root!r}) in the config of the data set.')
+            return [(Path(self.data_root), names)]
+        homes = [find_split(self.data_root, split) for split in self.splits]
+        return [(home, read_split(path)) for home, path in homes]
+
+    def _find_files(self, home: Path, names: Sequence[str]) -> list[tuple[str, str, VocObjects]]:
+        """Image path, annotation path and objects of each image that has both files."""
+        folder = home / self.images
+        if not folder.is_dir():
+            raise DataError(f'the image folder {str(folder)!r} does not exist. Correct images (relative to '
+                            f'{str(home)!r}) in the config of the data set.')
+        present = {name for name in os.listdir(folder) if is_image_name(name)}
+        by_stem = {os.path.splitext(name)[0]: name for name in sorted(present, reverse=True)}
+        found = []
+        for name in names:
+            xml, objects = '', VocObjects(np.zeros((0, 4)), [], np.zeros(0, bool), np.zeros(0, np.int64))
+            if self.annotations is not None:
+                xml = str(home / self.annotations / f'{name}.xml')
+                try:
+                    objects = read_voc_xml(xml)
+                except DataError as error:
+                    self.skipped.append((xml, None, str(error)))
+                    continue
+            # Some tools name the image in the file alone.
+            image = by_stem.get(name) or (objects.filename if objects.filename in present else None)
+            if image is None:
+                self.skipped.append((str(folder / name), None, 'there is no image of this name'))
+            else:
+                found.append((str(folder / image), xml, objects))
+        return found
+
+    def _annotations(
+        self, objects: VocObjects, shape: tuple[int, int], label_of: dict[str, int], xml: str
+    ) -> Annotations:
+        """The objects of the wanted classes that have an area inside the image."""
+        bboxes = objects.bboxes - ([1, 1, 0, 0] if self.one_based else 0)
+        bboxes = clip_bboxes(bboxes, (0, 0, shape[1], shape[0]))
+        seen: set[tuple] = set()
+        keep, labels = [], []
+        for i, (name, number) in enumerate(zip(objects.names, objects.numbers, strict=True)):
+            label = label_of.get(name, 0 if self.single_class else None)
+            key = (name, *objects.bboxes[i].tolist())
+            if label is None:
+                self._unasked[name] += 1
+            elif not (bboxes[i, 2:] > bboxes[i, :2]).all():
+                self.skipped.append((xml, f'object {number}', 'its box has no area inside the image'))
+            elif key in seen:
+                self.duplicates.append((xml, f'object {number}', 'the same as an earlier object'))
+            else:
+                seen.add(key)
+                keep.append(i)
+                labels.append(label)
+        return Annotations(
+            labels=np.array(labels, np.int64), bboxes=bboxes[keep].astype(np.float32), ignored=objects.difficult[keep])
+
+    def _check_names(self, records: Sequence[Record], label_of: dict[str, int]) -> None:
+        """Says which classes were not asked for.
+
+        Raises:
+            DataError: those were all.
+        """
+        if not self._unasked:
+            return
+        names = ', '.join(f'{name!r} ({count})' for name, count in self._unasked.most_common(8))
+        if not any(len(record.annotations) for record in records):
+            hint = nearest(next(iter(label_of), ''), self._unasked)
+            raise DataError(f"no object in {self.data_root!r} has one of the {len(label_of)} classes of metainfo, but "
+                            f'there are {names}.{hint}')
+        print_log(f'{self._unasked.total()} objects of {self.data_root} are of classes that metainfo does not name and '
+                  f'are left out: {names}', 'current')

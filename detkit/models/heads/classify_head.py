@@ -1,0 +1,105 @@
+"""``ClassifyHead``: what heads that give the whole image one class have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError, DataError
+
+
+class ClassifyHead(BaseModule):
+    """Parent of classification heads: the loss, the training accuracy and the predictions; children add ``forward``.
+
+    Args:
+        num_classes: C.
+        in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
+        loss_cls: config of the loss; ``CrossEntropyLoss`` by default.
+        test_cfg: ``classes``, the labels to choose among, None for all; tools may change it between calls. What
+            concerns detection only is not looked at.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        loss_is_mean: the losses are means over the batch; those of detection heads are sums over its images.
+    """
+
+    loss_is_mean = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        loss_cls: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels is None:
+            raise ValueError(
+                f'{type(self).__name__} needs in_channels. A detector fills it in from the component before the head; '
+                'to build the head alone, give it.'
+            )
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss'))
+        self.test_cfg = dict(test_cfg or {})
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Raw predictions.
+
+        Args:
+            feats: feature maps, fine to coarse; the last is ``(B, in_channels[-1], h, w)``.
+            padding_mask: unused; a part of every head's signature.
+
+        Returns:
+            ``cls_logits (B, C)``.
+        """
+        raise NotImplementedError
+
+    def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
+        """``loss_cls``, the mean over the batch; and for the log ``top1``, the share of the batch that is right.
+
+        Raises:
+            DataError: the data give no class of the whole image.
+        """
+        if gt.class_labels is None:
+            raise DataError('a classifier needs gt.class_labels, a class of each whole image, which ImageFolderDataset '
+                            'gives; the data set gives objects only')
+        logits = preds['cls_logits']
+        with torch.autocast(logits.device.type, enabled=False):
+            loss_cls = self.loss_cls(_at_least_float32(logits), gt.class_labels)
+        right = logits.detach().argmax(1) == gt.class_labels
+        return dict(loss_cls=loss_cls, top1=right.float().mean())
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Probabilities and the most probable class of each image, on the CPU.
+
+        Where ``test_cfg['classes']`` leaves classes out, their scores are 0; the others' stay as they are.
+        """
+        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
+            scores = _at_least_float32(preds['cls_logits']).softmax(1).cpu()  # (B, C)
+        chosen = self.test_cfg.get('classes')
+        if chosen is not None:
+            if not len(chosen):
+                raise ConfigError(f'test_cfg.classes of {type(self).__name__} leaves no class to choose')
+            left_out = torch.ones(self.num_classes, dtype=torch.bool)
+            left_out[list(chosen)] = False
+            scores[:, left_out] = 0
+        results = []
+        for meta, own in zip(metas, scores, strict=True):
+            sample = DetDataSample(metainfo=meta)
+            sample.pred_scores = own
+            sample.pred_label = int(own.argmax())
+            results.append(sample)
+        return results
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

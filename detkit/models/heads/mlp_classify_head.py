@@ -1,0 +1,70 @@
+"""``MLPClassifyHead``: the coarsest feature map, pooled to a few cells, through linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+from detkit.utils.errors import ConfigError
+
+from .classify_head import ClassifyHead
+
+
+@MODELS.register_module()
+class MLPClassifyHead(ClassifyHead):
+    """Average pooling to a grid of cells, then linear layers with ReLU between them; it reads the coarsest map alone.
+
+    ::
+
+        feats[-1] ── pool (s x s) ── flatten (c·s·s) ── linear ── ReLU ── … ── dropout ── linear ── class logits (C)
+
+    One cell and no hidden layer, the default, is global average pooling (Lin et al., https://arxiv.org/abs/1312.4400).
+    A map that has as many cells as ``pool_size`` says passes unchanged, which is plain flattening; any other is pooled
+    to them, as VGG does it (https://arxiv.org/abs/1409.1556), so that images of every size fit the same weights.
+
+    Args:
+        num_classes, in_channels, loss_cls, test_cfg, init_cfg: see ``ClassifyHead``.
+        pool_size: cells of the pooled map, a side or (h, w).
+        hidden_channels: of each hidden layer, in order.
+        dropout: share of its input that the last layer does without in training.
+
+    Raises:
+        ConfigError: a size, a number of channels or a share that makes no sense.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        pool_size: int | Sequence[int] = 1,
+        hidden_channels: Sequence[int] = (),
+        dropout: float = 0.,
+        loss_cls: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(num_classes, in_channels, loss_cls, test_cfg, init_cfg)
+        self.pool_size = (pool_size, pool_size) if isinstance(pool_size, int) else tuple(pool_size)
+        if len(self.pool_size) != 2 or min(self.pool_size) < 1:
+            raise ConfigError(f'MLPClassifyHead: pool_size is {pool_size}; it must be a side or (h, w), from 1 on.')
+        if any(width < 1 for width in hidden_channels):
+            raise ConfigError(f'MLPClassifyHead: hidden_channels {tuple(hidden_channels)} must be 1 or more each.')
+        if not 0 <= dropout < 1:
+            raise ConfigError(f'MLPClassifyHead: dropout is {dropout}; it must be in [0, 1).')
+        widths = (self.in_channels[-1] * self.pool_size[0] * self.pool_size[1], *hidden_channels)
+        self.hidden = nn.Sequential()
+        for before, after in zip(widths, widths[1:], strict=False):
+            self.hidden.append(nn.Linear(before, after))
+            self.hidden.append(nn.ReLU())
+        self.dropout = nn.Dropout(dropout)
+        self.fc_cls = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
+        feat = feats[-1]
+        if tuple(feat.shape[-2:]) != self.pool_size:
+            feat = F.adaptive_avg_pool2d(feat, self.pool_size)  # (B, c, h, w) -> (B, c, s, s)
+        hidden = self.hidden(feat.flatten(1))  # (B, c, s, s) -> (B, c·s·s) -> (B, hidden)
+        return dict(cls_logits=self.fc_cls(self.dropout(hidden)))

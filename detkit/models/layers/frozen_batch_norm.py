@@ -1,0 +1,24 @@
+"""``FrozenBatchNorm2d``: batch normalisation whose statistics and weights never change."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
+
+
+class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):
+    """torchvision's, computed in the format of its input.
+
+    Everything it holds is a buffer under the names of ``nn.BatchNorm2d``, so that weights of either fit and no
+    optimiser finds them. It is one multiplication and addition a channel, for whose gradient nothing of the map is
+    kept; unlike torchvision's it leaves a bfloat16 map of autocast what it is, instead of widening it to float32.
+
+    Shape: ``(B, C, H, W)`` to the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()  # (C,)
+        bias = self.bias - self.running_mean * scale  # (C,)
+        scale, bias = (vector.to(x.dtype).view(1, -1, 1, 1) for vector in (scale, bias))
+        return torch.addcmul(bias, x, scale)

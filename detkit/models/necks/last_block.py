@@ -1,0 +1,49 @@
+"""``LastBlock``: a block on the coarsest feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+from ..layers import build_block, scale_blocks
+
+
+@MODELS.register_module()
+class LastBlock(BaseModule):
+    """A block on the last of the feature maps; the others pass through.
+
+    YOLOv5 up to 5.0 has one behind its pyramid pooling: ``neck=[SPP, LastBlock, PAN]``.
+
+    Args:
+        in_channels: channels of the incoming maps, fine to coarse.
+        num_blocks: bottlenecks of the block, before the depth factor.
+        deepen_factor: multiplies ``num_blocks``.
+        block: config of the block, built with ``in_channels, out_channels, num_blocks`` added; ``dict(type='C3')``,
+            which has no shortcuts, when left out.
+        act: activation handed to the block, see ``ConvModule``.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        out_channels: channels of the maps returned, those of the incoming ones.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_blocks: int = 3,
+        deepen_factor: float = 1.0,
+        block: dict | None = None,
+        act: nn.Module | str | dict | None = 'SiLU',
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        last, num_blocks = in_channels[-1], scale_blocks(num_blocks, deepen_factor)
+        self.block = build_block(block or dict(type='C3'), last, last, num_blocks, act)
+        self.out_channels = tuple(in_channels)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (*feats[:-1], self.block(feats[-1]))
