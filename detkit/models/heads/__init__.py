@@ -1,6 +1,7 @@
 """Heads: from features to predictions, losses and results."""
 
 from .detr_head import DETRHead
+from .detr_segment_head import DETRSegmentHead
 from .mlp_classify_head import MLPClassifyHead
 from .yolov8_classify_head import YOLOv8ClassifyHead
 from .yolov8_head import YOLOv8Head
@@ -9,6 +10,6 @@ from .yolov8_pose_head import YOLOv8PoseHead
 from .yolov8_segment_head import YOLOv8SegmentHead
 
 __all__ = [
-    'DETRHead', 'MLPClassifyHead', 'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead',
-    'YOLOv8SegmentHead',
+    'DETRHead', 'DETRSegmentHead', 'MLPClassifyHead', 'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead',
+    'YOLOv8PoseHead', 'YOLOv8SegmentHead',
 ]

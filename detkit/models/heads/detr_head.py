@@ -25,6 +25,9 @@ from ..postprocess.rescale import to_original
 
 # B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
 
+# The predictions that every decoder layer makes.
+_LAYERED = ('cls_logits', 'bbox_preds')
+
 
 class Encoded(NamedTuple):
     """What the transformer makes of an image's maps.
@@ -199,7 +202,7 @@ class DETRHead(BaseModule):
     def layer_losses(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """As ``loss``, ``(L,)`` each, a number for every decoder layer."""
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            preds = {name: _at_least_float32(value) for name, value in preds.items()}
+            preds = {**preds, **{name: _at_least_float32(preds[name]) for name in _LAYERED}}
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
             assigned = self.assigner(preds['cls_logits'], preds['bbox_preds'], gt.labels, gt_bboxes, gt.valid)
             return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
@@ -251,7 +254,7 @@ class DETRHead(BaseModule):
             metas: for each image ``img_shape``, ``matrix`` and ``ori_shape``, see ``DetDataSample``.
         """
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            final = {name: _at_least_float32(value[-1]) for name, value in preds.items()}
+            final = self._final(preds, metas)
             scores = final['cls_logits'].softmax(-1)[..., :-1]  # (B, Q, C)
             img_shapes = torch.tensor([meta['img_shape'][:2] for meta in metas], device=scores.device).view(-1, 2)
             bboxes = self.bbox_coder.decode(final['bbox_preds'], img_shapes)
@@ -260,16 +263,24 @@ class DETRHead(BaseModule):
                 limit = self.test_cfg.get('max_per_img', 100)
                 found = find_candidates(bboxes[image], scores[image], self.test_cfg.get('score_thr', 0.), limit,
                                         multi_label=False, classes=self.test_cfg.get('classes'))
-                sample = DetDataSample(metainfo=meta)
-                sample.pred_instances = self._instances(final, image, found, meta)
-                results.append(sample)
+                results.append(self._sample(final, image, found, meta))
             return results
+
+    def _final(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> dict[str, Tensor]:
+        """What results are made of: predictions of the last layer, ``(B, Q, ...)`` each."""
+        return {name: _at_least_float32(preds[name][-1]) for name in _LAYERED}
+
+    def _sample(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> DetDataSample:
+        """All that is reported of one image; arguments as ``_instances``."""
+        sample = DetDataSample(metainfo=meta)
+        sample.pred_instances = self._instances(final, image, found, meta)
+        return sample
 
     def _instances(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
         """What is reported of one image, all on the CPU.
 
         Args:
-            final: predictions of the last layer, ``(B, Q, ...)`` each.
+            final: of ``_final``.
             found: what was kept; ``prior_idx`` are queries.
         """
         bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
