@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -185,8 +186,9 @@ class DETRHead(BaseModule):
         return Encoded(projected, memory, decoded, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
-        # A half-precision coordinate would be some pixels coarse.
-        with torch.autocast(encoded.decoded.device.type, enabled=False):
+        # A half-precision coordinate would be some pixels coarse. Tensors without data ('meta') know no autocast.
+        device = encoded.decoded.device.type
+        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
             decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
             return dict(cls_logits=self.fc_cls(decoded), bbox_preds=self.bbox_mlp(decoded).sigmoid())
 
