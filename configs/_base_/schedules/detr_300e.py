@@ -5,6 +5,7 @@ published 8, ``optim_wrapper.accumulate=8`` sums the gradients of 8 batches.
 """
 
 max_epochs = 300
+lr_drop = 200
 
 train_cfg = dict(type='TrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
@@ -19,4 +20,4 @@ optim_wrapper = dict(
     reduction='mean',  # the losses are means over the boxes of all processes
     amp=True,
 )
-param_scheduler = dict(type='MultiStepLR', milestones=[200], gamma=0.1)
+param_scheduler = dict(type='MultiStepLR', milestones=[lr_drop], gamma=0.1)
