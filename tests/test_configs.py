@@ -34,6 +34,8 @@ def load(path, options):
     dataset = rest[-1]
     if path.parent.name == 'detr':
         options = {**options, 'pretrained': None}
+    if 'panoptic' in path.stem:
+        options = {**options, 'data_root': f'{options["data_root"]}/panoptic'}
     if task == 'pose':
         folder = 'pose_custom' if dataset == 'custom' else 'pose'
         options = {**options, 'data_root': f'{options["data_root"]}/{folder}'}
@@ -66,7 +68,9 @@ def test_config_trains_and_predicts(path, options):
     losses = model.train_step(batch, optim_wrapper)
     expected = LOSSES.get(path.parent.name, {'loss_box', 'loss_cls', 'loss_dfl'})
     assert ({'loss_cls'} if cfg.task == 'cls' else expected) <= losses.keys()
-    assert ('loss_seg' in losses) == (cfg.task == 'seg')
+    masks = cfg.task in ('seg', 'panoptic')
+    mask_losses = {'loss_mask', 'loss_dice'} if path.parent.name == 'detr' else {'loss_seg'}
+    assert mask_losses & losses.keys() == (mask_losses if masks else set())
     assert ('loss_pose' in losses) == (cfg.task == 'pose')
     assert ('loss_angle' in losses) == (cfg.task == 'obb')
     assert all(torch.isfinite(value).all() for value in losses.values())
@@ -85,12 +89,13 @@ def test_config_trains_and_predicts(path, options):
             continue
         predicted = sample.pred_instances
         assert len(predicted.bboxes) == len(predicted.scores) == len(predicted.labels)
-        assert ('masks' in predicted) == (cfg.task == 'seg')
+        assert ('masks' in predicted) == masks
+        assert ('pred_panoptic' in sample) == (cfg.task == 'panoptic')
         assert ('rbboxes' in predicted) == ('rbboxes' in sample.gt_instances) == (cfg.task == 'obb')
         if cfg.task == 'pose':
             num_keypoints = cfg.model.head.get('keypoint_shape', (17,))[0]
             assert predicted.keypoints.shape == (len(predicted.bboxes), num_keypoints, 2)
-        assert len(sample.gt_instances.bboxes) == 2
+        assert len(sample.gt_instances.bboxes) == 2 or 'panoptic' in path.stem
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
@@ -98,7 +103,7 @@ def test_config_says_what_it_is(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     task, size, *_ = path.stem.split('_')
-    assert task in ('det', 'seg', 'pose', 'obb', 'cls')
+    assert task in ('det', 'seg', 'panoptic', 'pose', 'obb', 'cls')
     assert f'tools/train.py {path.relative_to(CONFIGS.parent)}' in docstring
     assert 'http' in docstring and ('Expected' in docstring or 'no published figure' in docstring)
     assert size in ('n', 'weather', 'r18', 'r50') or len(text.splitlines()) <= 15

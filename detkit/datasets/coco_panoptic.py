@@ -22,8 +22,9 @@ class CocoPanopticDataset(CocoFileDataset):
 
     An object is a segment: label, box, area, and whether it is a crowd (``ignored``). Its bitmap is a colour of the
     image's PNG, which ``LoadSegments`` reads when the sample is made. Classes are chosen as by ``CocoDataset``;
-    ``metainfo['stuff_labels']`` are the labels of the classes that are no things, from the json's ``isthing``.
-    Pixels of no segment, and segments of classes not asked for, count neither way.
+    ``metainfo['stuff_labels']`` are the labels of the classes that are no things, by the json's ``isthing``;
+    a config may state them, also of classes that the file has not. Pixels of no segment, and segments of classes not
+    asked for, count neither way.
 
     Args:
         ann_file: the json, such as ``annotations/panoptic_train2017.json``.
@@ -40,7 +41,7 @@ class CocoPanopticDataset(CocoFileDataset):
         ann_file = str(Path(self.data_root) / self.ann_file)
         content = load_json(ann_file)
         labels = self._choose_classes(content['categories'], ann_file)
-        self.metainfo['stuff_labels'] = self._stuff_labels(content['categories'], labels, ann_file)
+        self._check_stuff(content['categories'], labels, ann_file)
         images = self._find_images(read_images(content['images'], ann_file), ann_file)
         self.skipped += images.skipped
         folder = Path(self.data_root) / self.seg_prefix
@@ -61,19 +62,20 @@ class CocoPanopticDataset(CocoFileDataset):
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         return records
 
-    def _stuff_labels(
-        self, categories: list[dict], labels: dict[int, int | None], ann_file: str
-    ) -> tuple[int, ...]:
-        for category in categories:
-            if 'isthing' not in category:
-                raise DataError(
-                    f'the category {category["name"]!r} of {ann_file!r} does not say isthing, as panoptic files do. '
-                    'A json of instances is read by CocoDataset.'
-                )
+    def _check_stuff(self, categories: list[dict], labels: dict[int, int | None], ann_file: str) -> None:
         if self.single_class:
-            return ()
-        stuff = (labels[category['id']] for category in categories if not category['isthing'])
-        return tuple(sorted({label for label in stuff if label is not None}))
+            self.metainfo['stuff_labels'] = ()
+            return
+        found = stuff_labels_of(categories, labels, ann_file)
+        stated = self.metainfo.setdefault('stuff_labels', found)
+        wrong = set(found) ^ (set(stated) & {label for label in labels.values() if label is not None})
+        if wrong:
+            label = min(wrong)
+            verb, kind = ('lacks', 'stuff') if label in found else ('has', 'a thing')
+            raise DataError(
+                f'metainfo.stuff_labels {verb} {label} ({self.metainfo["classes"][label]!r}), which is {kind} in '
+                f'{ann_file!r}. Leave stuff_labels out, so that it follows the file.'
+            )
 
     def _entries_by_image(self, content: dict, ann_file: str, files: set[str]) -> dict[int | str, dict]:
         """The usable annotation of each image."""
@@ -133,3 +135,19 @@ class CocoPanopticDataset(CocoFileDataset):
             areas=np.array([segment.get('area') or xywh[i, 2:].prod() for i, segment in enumerate(kept)], np.float32),
         )
         return annotations, np.array([segment['id'] for segment in kept], np.int64)
+
+
+def stuff_labels_of(categories: list[dict], labels: dict[int, int | None], ann_file: str) -> tuple[int, ...]:
+    """The labels of a file's categories that are no things, ascending.
+
+    Raises:
+        DataError: the file does not say which are.
+    """
+    for category in categories:
+        if 'isthing' not in category:
+            raise DataError(
+                f'the category {category["name"]!r} of {ann_file!r} does not say isthing, as panoptic files do. '
+                'A json of instances is read by CocoDataset.'
+            )
+    stuff = (labels.get(category['id']) for category in categories if not category['isthing'])
+    return tuple(sorted({label for label in stuff if label is not None}))

@@ -31,9 +31,8 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         pictures: whether to draw.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
             ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
-            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``;
-            of a head that divides the whole image one entry a segment;
-            None writes none.
+            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``; of a
+            head that divides the whole image one entry a segment; None writes none.
 
     Returns:
         The number of images predicted on.

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
 from detkit.structures.masks import InstanceMasks
@@ -13,7 +15,7 @@ from detkit.structures.masks import InstanceMasks
 __all__ = ['PanopticSegments', 'ids_to_rgb', 'rgb_to_ids']
 
 
-@dataclass(frozen=True)
+@dataclass
 class PanopticSegments:
     """The S segments of one image: each pixel belongs to one of them or to none.
 
@@ -34,10 +36,9 @@ class PanopticSegments:
 
     def __post_init__(self) -> None:
         count = len(self.labels)
-        set_field = object.__setattr__  # the one way into a frozen dataclass
-        set_field(self, 'labels', np.asarray(self.labels, np.int64))
-        set_field(self, 'scores', np.ones(count, np.float32) if self.scores is None else np.asarray(self.scores))
-        set_field(self, 'ignored', np.zeros(count, bool) if self.ignored is None else np.asarray(self.ignored, bool))
+        self.labels = np.asarray(self.labels, np.int64)
+        self.scores = np.asarray(np.ones(count) if self.scores is None else self.scores, np.float32)
+        self.ignored = np.asarray(np.zeros(count) if self.ignored is None else self.ignored, bool)
         if not len(self.scores) == len(self.ignored) == count:
             raise ValueError(f'{count} labels, but {len(self.scores)} scores and {len(self.ignored)} flags')
         if self.index_map.ndim != 2 or self.index_map.min(initial=0) < 0 or self.index_map.max(initial=0) > count:
@@ -65,6 +66,15 @@ class PanopticSegments:
     def masks(self) -> InstanceMasks:
         """One mask a segment."""
         return InstanceMasks.from_bool(self.index_map == np.arange(1, len(self) + 1)[:, None, None])
+
+    def to_instances(self) -> InstanceData:
+        """``bboxes (S, 4)``, ``labels``, ``scores`` and ``masks``, as of objects, each box around its mask."""
+        masks = self.masks
+        sizes = np.array([crop.shape[::-1] for crop in masks.crops], np.int64).reshape(-1, 2)  # (w, h)
+        bboxes = np.concatenate([masks.offsets, masks.offsets + sizes], 1).astype(np.float32)
+        return InstanceData(
+            bboxes=torch.from_numpy(bboxes), labels=torch.from_numpy(self.labels),
+            scores=torch.from_numpy(self.scores), masks=masks)
 
 
 def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:

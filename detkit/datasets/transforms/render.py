@@ -75,11 +75,15 @@ class Render:
         for change in results.get('photometric', ()):
             rendered['img'] = change(rendered['img'])
         objects = objects.select(self._keep(objects))
-        rendered['annotations'] = replace(objects.annotations, rles=None)
         if self.with_masks:
             draw = draw_index_map if self.overlap_mask else draw_instance_masks
             bitmaps = _bitmaps(scene, matrices, objects)
             rendered['masks'] = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
+            if not self.overlap_mask and objects.annotations.rles is not None:
+                # A bitmap's outline may still touch the frame when none of its pixels is left.
+                seen = rendered['masks'].any((1, 2)) | [bitmap is None for bitmap in bitmaps]
+                objects, rendered['masks'] = objects.select(seen), rendered['masks'][seen]
+        rendered['annotations'] = replace(objects.annotations, rles=None)
         return {**results, **rendered}
 
     def _draw(self, scene: Scene, placements: list, objects: SceneObjects) -> np.ndarray:

@@ -23,13 +23,13 @@ class LoadSegments:
     objects are boxes alone, and no PNG is read.
 
     Raises:
-        ConfigError: the data set has no such bitmaps.
+        ConfigError: the image has objects, but the data set no such bitmaps.
         UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
     """
 
     def __call__(self, results: dict) -> dict:
         record: Record = results['record']
-        if 'skip_reason' in results:  # a grey image without objects stands in for this one
+        if not len(record.annotations):  # also of the grey image that stands in for an unreadable one
             return results
         if record.segments is None:
             raise ConfigError(

@@ -112,7 +112,7 @@ class ConsoleHook(Hook):
 
 
 def metrics_text(metrics: dict[str, float]) -> str:
-    """The average precisions among ``metrics``, or whatever else there is, on one line."""
+    """The average precisions and panoptic quality among ``metrics``, or whatever else there is, on one line."""
     shown = {name.rsplit('/', 1)[-1].replace('_', ' '): value for name, value in metrics.items()
-             if name.rpartition('/')[2].rsplit('_', 1)[-1] in ('mAP', 'mAP50')} or dict(list(metrics.items())[:6])
+             if name.rpartition('/')[2].rsplit('_', 1)[-1] in ('mAP', 'mAP50', 'PQ')} or dict(list(metrics.items())[:6])
     return '  '.join(f'{name} {float(value):.3f}' for name, value in shown.items())
