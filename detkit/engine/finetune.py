@@ -35,14 +35,15 @@ def _shorten(names: list[str], count: int = 4) -> str:
     return ', '.join(names[:count]) + (f', … ({len(names) - count} more)' if len(names) > count else '')
 
 
-def class_layers(model: nn.Module, num_classes: int) -> set[str]:
-    """Names of the tensors whose first axis is the class: the last layers of classification branches."""
+def class_layers(model: nn.Module, num_classes: int) -> dict[str, int]:
+    """The tensors whose first axis is the class, the last layers of classification branches, by name, each with the
+    number of rows behind those of the classes: 0, or 1 for 'no object'."""
     return {
-        f'{name}.{kind}'
+        f'{name}.{kind}': len(module.weight) - num_classes
         for name, module in model.named_modules()
         for kind in ('weight', 'bias')
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and 'cls' in name
-        and module.weight.shape[0] == num_classes
+        and 0 <= len(module.weight) - num_classes <= 1
     }
 
 
@@ -51,7 +52,7 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     """Copy a checkpoint's weights into ``model``, whose other tensors must have been initialised.
 
     A tensor of another shape is left as initialised and listed; in the last layers of the classification branches the
-    rows of classes with the same name are copied, the others are left as initialised.
+    rows of classes with the same name (and that of 'no object') are copied, the others are left as initialised.
 
     Args:
         model: the model, not wrapped for distributed training.
@@ -74,17 +75,18 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     new_classes = list(classes or [])
     rename = bool(old_classes and new_classes and old_classes != new_classes)
     pairs = [(new_classes.index(name), i) for i, name in enumerate(old_classes) if rename and name in new_classes]
-    by_class = class_layers(model, len(new_classes)) if rename else set()
+    by_class = class_layers(model, len(new_classes)) if rename else {}
 
     report = LoadReport(unused=[name for name in weights if name not in target])
     with torch.no_grad():
         for name, tensor in target.items():
             value = weights[name]
-            is_class_layer = (name in by_class and value.shape[0] == len(old_classes)
+            is_class_layer = (name in by_class and value.shape[0] == len(old_classes) + by_class[name]
                               and value.shape[1:] == tensor.shape[1:])
             if is_class_layer:
                 for new, old in pairs:
                     tensor[new].copy_(value[old])
+                tensor[len(new_classes):].copy_(value[len(old_classes):])
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
                 if len(pairs) < len(new_classes):
                     report.reinitialised.append(name)

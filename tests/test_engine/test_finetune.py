@@ -27,6 +27,16 @@ def test_classes_of_the_same_name_are_copied():
     assert report.loaded == len(new.state_dict()) - 2
 
 
+def test_the_row_of_no_object_is_copied_too():
+    old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=4)
+    before = new.cls_head.weight.detach().clone()
+    report = load_weights(new, checkpoint_of(old, ['cat', 'kite']), ['dog', 'kite', 'ball'])
+    assert torch.equal(new.cls_head.weight[1], old.cls_head.weight[1])
+    assert torch.equal(new.cls_head.weight[3], old.cls_head.weight[2])
+    assert torch.equal(new.cls_head.weight[[0, 2]], before[[0, 2]])
+    assert report.copied_classes == ['kite'] and report.reinitialised == ['cls_head.weight', 'cls_head.bias']
+
+
 def test_order_of_classes_may_differ():
     old, new = DummyDetector(), DummyDetector()
     report = load_weights(new, checkpoint_of(old, ['kite', 'ball']), ['ball', 'kite'])
