@@ -5,9 +5,9 @@ The published recipe starts from a backbone trained on ImageNet, and needs hundr
 
 _base_ = './detr_300e.py'
 
-max_epochs = 150
+max_epochs = 100
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=25)
+train_cfg = dict(max_epochs=max_epochs, val_interval=20)
 optim_wrapper = dict(
     optimizer=dict(lr=5e-4),
     paramwise_cfg=dict(_delete_=True, decay_all=True),
@@ -16,5 +16,5 @@ param_scheduler = dict(
     _delete_=True, type='WarmupDecay', warmup_epochs=5, decay='cosine', final_factor=0.01, by_epoch=False,
 )
 default_hooks = dict(
-    checkpoint=dict(type='CheckpointHook', interval=25),
+    checkpoint=dict(type='CheckpointHook', interval=20),
 )
