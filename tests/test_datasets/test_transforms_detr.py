@@ -13,6 +13,7 @@ from scene_helpers import annotations_of, results_of, shapes_scene
 from detkit.datasets.collate import collate
 from detkit.datasets.transforms import RandomChoice, RandomCrop, RandomFlip, Render, ResizeShortSide
 from detkit.datasets.transforms.cropping import short_side_shape
+from detkit.engine.hooks.close_mosaic_hook import all_transforms
 from detkit.registry import TRANSFORMS
 from detkit.structures import Annotations, Record, Scene
 from detkit.utils.rng import keyed_rng
@@ -182,3 +183,10 @@ def test_slivers_stay_and_a_batch_is_padded_to_its_largest(recipe):
     assert batch['gt'].labels.tolist() == [[0, 1], [0, 1]]
     assert len(TRANSFORMS.build(dict(type='Render'))(results)['annotations']) == 0
     assert cv2.countNonZero((batch['inputs'][0, 0].numpy() == 7).astype(np.uint8)) == 320 * 20
+
+
+def test_mosaics_inside_a_choice_are_found():
+    mosaic, mixup = (TRANSFORMS.build(dict(type=name)) for name in ('Mosaic', 'MixUp'))
+    flip, inner = RandomFlip(), RandomChoice([[mosaic], []])
+    outer = RandomChoice([[inner, mixup]])
+    assert list(all_transforms([flip, outer])) == [flip, outer, inner, mosaic, mixup]
