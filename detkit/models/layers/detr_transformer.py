@@ -105,7 +105,9 @@ class _Layer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        return self.norm_ffn(x + self.dropout(self.linear2(self.dropout(self.linear1(x).relu()))))
+        # Dropout only leaves out and scales up, so ReLU may follow it, in place: one map less to keep for the gradient.
+        hidden = self.dropout(self.linear1(x)).relu_()
+        return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
 
 
 class EncoderLayer(_Layer):
