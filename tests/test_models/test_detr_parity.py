@@ -40,7 +40,8 @@ def gt_batch() -> GtBatch:
     for image, ((own, relative), (height, width)) in enumerate(zip(truth, IMG_SHAPES, strict=True)):
         centres, halves = relative[:, :2], relative[:, 2:] / 2
         labels[image, :len(own)] = own
-        bboxes[image, :len(own)] = torch.cat([centres - halves, centres + halves], 1) * torch.tensor([width, height] * 2)
+        corners = torch.cat([centres - halves, centres + halves], 1)
+        bboxes[image, :len(own)] = corners * torch.tensor([width, height] * 2)
     valid = labels >= 0
     return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
                    img_shapes=torch.tensor(IMG_SHAPES))
