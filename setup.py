@@ -41,6 +41,7 @@ setup(
     extras_require={
         'test': ['pytest>=7', 'ruff'],
         'docs': ['mkdocs'],
+        'log': ['tensorboard'],
         'export': ['onnx', 'onnxruntime'],
     },
     classifiers=[

@@ -107,23 +107,21 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
     return step
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=int, default=4)
     parser.add_argument('--img-size', type=int, default=640)
     parser.add_argument('--boxes', type=int, default=40, help='an image')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    gt = ground_truth(args.batch_size, args.boxes, args.img_size)
-    preds = raw_predictions(args.batch_size, args.img_size)
-    sides = {'detkit': detkit_side(preds, gt)}
-    if importlib.util.find_spec('ultralytics'):
-        sides['ultralytics'] = ultralytics_side(preds, gt, args.img_size)
+    return parser.parse_args()
+
+
+def compare(sides: dict[str, Callable[[], float]], num_steps: int) -> None:
+    """Times the sides in turns and prints their medians; detkit comes first."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     totals = {}
-    for number in range(args.steps + 2):
+    for number in range(num_steps + 2):
         for name, step in sides.items():
             start = time.perf_counter()
             totals[name] = step()
@@ -133,8 +131,19 @@ def main() -> None:
         print(f'{name:12s} {statistics.median(values) * 1e3:7.1f} ms (min {min(values) * 1e3:.1f}, '
               f'max {max(values) * 1e3:.1f}), loss {totals[name]:.4f}')
     if len(sides) == 2:
-        ratio = statistics.median(seconds['ultralytics']) / statistics.median(seconds['detkit'])
-        print(f'detkit is {ratio:.2f} times as fast as ultralytics')
+        (_, ours), (name, theirs) = seconds.items()
+        print(f'detkit is {statistics.median(theirs) / statistics.median(ours):.2f} times as fast as {name}')
+
+
+def main() -> None:
+    args = parse_arguments(__doc__)
+    torch.set_num_threads(args.threads)
+    gt = ground_truth(args.batch_size, args.boxes, args.img_size)
+    preds = raw_predictions(args.batch_size, args.img_size)
+    sides = {'detkit': detkit_side(preds, gt)}
+    if importlib.util.find_spec('ultralytics'):
+        sides['ultralytics'] = ultralytics_side(preds, gt, args.img_size)
+    compare(sides, args.steps)
 
 
 if __name__ == '__main__':

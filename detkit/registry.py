@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 __all__ = [
     'DATASETS', 'DATA_SAMPLERS', 'FUNCTIONS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS',
     'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS',
-    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS',
+    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS', 'backend_names',
 ]
 
 
@@ -41,3 +41,10 @@ LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS', 'detkit.engine')
 METRICS = _child('metric', 'METRICS', 'detkit.evaluation')
 VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'detkit.visualization')
 VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.visualization')
+
+
+def backend_names() -> dict[str, str]:
+    """What a config's ``log_to`` may call each visualiser backend: ``'tensorboard' -> 'TensorBoardBackend'``."""
+    VISBACKENDS.import_from_location()
+    names = [*mmengine_registry.VISBACKENDS.module_dict, *VISBACKENDS.module_dict]  # ours replace mmengine's
+    return {name.removesuffix('Backend').removesuffix('Vis').lower(): name for name in names}

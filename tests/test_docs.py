@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from detkit.config import load_config
 from detkit.registry import MODELS
@@ -55,6 +56,23 @@ def test_the_detr_examples_load(name, num_classes, tmp_path):
 def test_a_setting_of_detr_is_accepted(option):
     config = REPO / 'configs/detr/det_r50_coco.py'
     assert load_config(config, [option]).to_dict() != load_config(config).to_dict()
+def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
+    text = (REPO / 'docs/training.md').read_text()
+    code = re.search(r'```python\n# yolov5_r50.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'yolov5_r50.py'
+    path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(path)
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    assert [len(model.backbone.out_channels), model.backbone.frozen_stages] == [3, 1]
+
+
+@pytest.mark.parametrize('config', ['yolov3/det_spp_coco.py', 'yolov5/det_n_coco.py'])
+@pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'What trains'))
+def test_a_way_of_freezing_is_accepted(row, config):
+    option, = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))
+    changed = load_config(REPO / 'configs' / config, [option]).to_dict()
+    assert changed != load_config(REPO / 'configs' / config).to_dict()
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

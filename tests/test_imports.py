@@ -19,7 +19,7 @@ def test_import_of_the_package_is_light():
 
 
 @pytest.mark.parametrize('tool', [
-    'train.py', 'test.py', 'predict.py', 'analyze/print_config.py',
+    'train.py', 'test.py', 'predict.py', 'analyze/print_config.py', 'analyze/summarize_runs.py',
 ])
 def test_help_of_a_tool_is_light(repo, tool):
     done = run_python('-X', 'importtime', str(repo / 'tools' / tool), '--help')

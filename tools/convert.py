@@ -1,6 +1,7 @@
 """Make a checkpoint of another project's weights.
 
     python tools/convert.py ultralytics yolov8n-seg.pt yolov8n-seg.pth
+    python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -12,29 +13,38 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
-# For each project: what its files are, and the function that converts one.
+# For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
-    'ultralytics': ('YOLOv8 of any task and size, a .pt file', 'detkit.converters.ultralytics', 'convert_ultralytics'),
+    'ultralytics': (
+        'YOLOv8 of any task and size, a .pt file', 'detkit.converters.ultralytics', 'convert_ultralytics', {}),
+    'darknet': (
+        'YOLOv3, YOLOv3-SPP or YOLOv3-tiny, a .weights file; or a checkpoint of one back to a .weights file',
+        'detkit.converters.darknet', 'convert_darknet',
+        {'cfg': "the .cfg file: checks that it is one of these models, takes its anchors, classes and size",
+         'names': 'the .names file: class names, one a line'}),
 }
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make a checkpoint of another project's weights.")
     projects = parser.add_subparsers(dest='project', metavar='PROJECT', required=True)
-    for name, (what, _, _) in CONVERTERS.items():
+    for name, (what, _, _, options) in CONVERTERS.items():
         project = projects.add_parser(name, help=what, description=f'Convert {what}. Nothing in the file is run.')
         project.add_argument('source', metavar='IN', help='the file to convert')
         project.add_argument('target', metavar='OUT', help='the checkpoint to write (.pth)')
+        for option, meaning in options.items():
+            project.add_argument(f'--{option}', metavar='FILE', help=meaning)
     return parser.parse_args(argv)
 
 
 def main() -> None:
     args = parse_args()
-    _, module, function = CONVERTERS[args.project]
+    _, module, function, options = CONVERTERS[args.project]
 
     # Only now, so that --help needs no torch.
     convert = getattr(import_module(module), function)
-    print('\n'.join(convert(args.source, args.target, CONFIGS)))
+    given = {option: getattr(args, option) for option in options}
+    print('\n'.join(convert(args.source, args.target, CONFIGS, **given)))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ resume = False  # True: the newest intact checkpoint in work_dir; or a checkpoin
 device = None  # the accelerator, if there is one
 launcher = 'none'
 log_level = 'INFO'
+log_to = []  # 'tensorboard', 'wandb', 'mlflow': where figures go beside the run's own files
 
 randomness = dict(seed=0, deterministic=False)
 env_cfg = dict(backend=None, timeout=1800, cudnn_benchmark=False)

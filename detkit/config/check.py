@@ -10,6 +10,7 @@ from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import fits, spelled
+from detkit.registry import backend_names
 from detkit.utils.errors import ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
@@ -33,6 +34,8 @@ def check_config(config: Config | dict, origins: Origins | None = None) -> None:
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if config.get(key) is not None:
             check.dataloader(config[key], (key,))
+    if config.get('log_to') is not None:
+        check.backends(config['log_to'], ('log_to',))
     optim_wrapper = config.get('optim_wrapper') or {}
     if isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get('constructor'), str):
         check.name(optim_wrapper['constructor'], ('optim_wrapper', 'constructor'), CONSTRUCTOR.registry)
@@ -119,6 +122,16 @@ class _Check:
         for key in ('dataset', 'sampler', 'collate_fn'):
             if value.get(key) is not None:
                 self.position(value[key], (*path, key), CHILD_POSITIONS[key])
+
+    def backends(self, value: Any, path: KeyPath) -> None:
+        """Check ``log_to``: short names of visualiser backends, or their configs."""
+        names = backend_names()
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if not isinstance(item, str):
+                self.position(item, path, CHILD_POSITIONS['vis_backends'])
+            elif item.lower() not in names:
+                raise self.fail(path, f'there is no {item!r} to log to, only {", ".join(sorted(names))}.'
+                                      f'{nearest(item, names)}')
 
     def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:
         """The class or function that a ``type`` names; None where ``type`` is no name and no class."""

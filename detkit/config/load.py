@@ -13,6 +13,7 @@ from mmengine.config import Config
 from detkit.config.check import check_config
 from detkit.config.classes import wire_classes
 from detkit.config.execute import Executed, execute
+from detkit.config.image_size import wire_image_size
 from detkit.config.keypoints import wire_keypoints
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import Origins, leaves
@@ -58,6 +59,7 @@ def load_config_with_origins(
     wire_classes(values, origins, need_classes)
     wire_keypoints(values, origins)
     wire_stuff(values, origins)
+    wire_image_size(values, origins)
     return Config(values, filename=str(path)), origins
 
 

@@ -46,6 +46,7 @@ def _names(*names: str) -> frozenset[str]:
 _LOOP = _names('runner', 'dataloader', 'evaluator')
 _TASK_UTIL = Position('TASK_UTILS', wires=True)
 _MODEL = Position('MODELS', wires=True)
+_BACKEND = Position('VISBACKENDS', injected=_names('save_dir'))
 
 TOP_POSITIONS: dict[str, Position] = {
     'model': _MODEL,
@@ -59,7 +60,7 @@ TOP_POSITIONS: dict[str, Position] = {
     'default_hooks': Position('HOOKS', extra=('priority',), holds_dict=True),
     'custom_hooks': Position('HOOKS', extra=('priority',)),
     'visualizer': Position('VISUALIZERS'),
-    'vis_backends': Position('VISBACKENDS'),
+    'vis_backends': _BACKEND,
     'log_processor': Position('LOG_PROCESSORS', 'LogProcessor'),
 }
 
@@ -81,7 +82,7 @@ CHILD_POSITIONS: dict[str, Position] = {
     'transforms': Position('TRANSFORMS'),
     'sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'batch_size', 'drop_last', 'seed')),
     'collate_fn': Position('FUNCTIONS', injected=_names('samples', 'batch', 'data_batch')),
-    'vis_backends': Position('VISBACKENDS'),
+    'vis_backends': _BACKEND,
 }
 
 # What they hold, where that is a plain value.

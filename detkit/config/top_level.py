@@ -13,7 +13,7 @@ TOP_LEVEL_KEYS = (
     'val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks',
     'custom_hooks', 'custom_imports', 'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg',
     'log_processor', 'log_level', 'visualizer', 'vis_backends', 'default_scope', 'randomness', 'work_dir',
-    'experiment_name', 'runner_type', 'device', 'find_unused_parameters',
+    'experiment_name', 'runner_type', 'device', 'find_unused_parameters', 'log_to',
 )
 
 _PIPELINES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detkit import __version__
 from detkit.config import load_config
-from detkit.config.top_level import datasets_in
 from detkit.converters.inert_pickle import TorchArchive
+from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, stage_shapes
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
 from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
 from detkit.converters.ultralytics_keys import to_detkit, to_ultralytics
-from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
-from detkit.engine.run_folder import config_text
-from detkit.models.layers import scale_blocks, scale_channels
 from detkit.registry import MODELS
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
@@ -41,16 +37,6 @@ _STAGE_CHANNELS = (64, 128, 256, 512, 1024)
 _STAGE_BLOCKS = (3, 6, 6, 3)
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A model's size: its letter, or None for one of its own, and its factors."""
-
-    letter: str | None
-    deepen_factor: float
-    widen_factor: float
-    max_channels: int
-
-
 def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
     """Convert a file.
 
@@ -69,8 +55,7 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
             of another shape are listed.
     """
     source, target = Path(source), Path(target)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+    check_paths(source, target)
     with TorchArchive(source) as archive:
         found = read_ultralytics(archive)
         scale = find_scale(found, source)
@@ -78,22 +63,15 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
         with torch.device('meta'):  # no memory, no initial values: only names and shapes count
             model = MODELS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
-        state = {ours: _as_float(archive.read(found.tensors[theirs])) for ours, theirs in names.items()}
-    half = {found.tensors[theirs].storage.dtype for theirs in names.values()} & {torch.float16, torch.bfloat16}
-    meta = {
-        'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
-        'config': config_text(description.config), 'config_file': f'configs/yolov8/{description.file.name}',
-        'classes': list(found.classes), 'task': found.task,
-        'keypoints': keypoint_meta(found),
-        'converted_from': {'file': source.name, 'project': 'ultralytics', 'version': found.version,
-                           'entry': found.entry, 'licence': found.licence},
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint({'meta': meta, 'state_dict': state}, target)
+        state, precision = read_tensors(archive, found.tensors, names)
+    converted_from = {'file': source.name, 'project': 'ultralytics', 'version': found.version,
+                      'entry': found.entry, 'licence': found.licence}
+    save_converted(target, state, description.config, f'configs/yolov8/{description.file.name}', converted_from,
+                   keypoint_meta(found))
     count = sum(param.numel() for param in model.parameters())
     return [
-        f'read     {source}: YOLOv8{scale.letter or ""} {TASK_NAMES[found.task]}, {_shorten(found.classes)}, weights '
-        f"'{found.entry}' in {'half' if half else 'single'} precision, by ultralytics {found.version}",
+        f'read     {source}: YOLOv8{scale.letter or ""} {TASK_NAMES[found.task]}, {shown_classes(found.classes)}, '
+        f"weights '{found.entry}' in {precision} precision, by ultralytics {found.version}",
         *([f'licence  {found.licence} (says the file)'] if found.licence else []),
         f'wrote    {target}: {count:,} parameters',
         *_advice(found, scale, description, target),
@@ -106,29 +84,16 @@ def find_scale(found: UltralyticsModel, source: Path) -> Scale:
     Raises:
         CheckpointError: no factors do.
     """
-    widths = tuple(_size(found, f'model.{layer}.conv.weight')[0] for layer in (0, 1, 3, 5, 7))
-    repeats = tuple(
-        len({name.split('.')[3] for name in found.tensors if name.startswith(f'model.{layer}.m.')})
-        for layer in (2, 4, 6, 8)
-    )
-    scales = [Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
-              for letter, (deepen, widen, most) in SIZES.items()]
-    widen = widths[0] / _STAGE_CHANNELS[0]
-    pairs = [found.factors] if found.factors else []
-    pairs += [(deepen, widen) for deepen in (*(size[0] for size in SIZES.values()), repeats[1] / _STAGE_BLOCKS[1])]
-    for deepen, widen in pairs:
-        if widen > 0:
-            scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
-    for scale in scales:
-        if (tuple(scale_channels(c, scale.widen_factor, scale.max_channels) for c in _STAGE_CHANNELS) == widths
-                and tuple(scale_blocks(n, scale.deepen_factor) for n in _STAGE_BLOCKS) == repeats):
-            return scale
-    raise CheckpointError(f'{source} is a YOLOv8 with {widths} channels and {repeats} repeats of its stages, which no '
-                          'depth and width factors give.')
-
-
-def _size(found: UltralyticsModel, name: str) -> tuple[int, ...]:
-    return found.tensors[name].size if name in found.tensors and found.tensors[name].size else (0,)
+    widths, repeats = stage_shapes(
+        found.tensors, [f'model.{layer}.conv.weight' for layer in (0, 1, 3, 5, 7)],
+        [f'model.{layer}.m' for layer in (2, 4, 6, 8)])
+    known = [Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
+             for letter, (deepen, widen, most) in SIZES.items()]
+    scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, _STAGE_BLOCKS, found.factors)
+    if scale is None:
+        raise CheckpointError(f'{source} is a YOLOv8 with {widths} channels and {repeats} repeats of its stages, which '
+                              'no depth and width factors give.')
+    return scale
 
 
 @dataclass(frozen=True)
@@ -165,16 +130,11 @@ def describe_model(found: UltralyticsModel, scale: Scale, configs: Path) -> Desc
     if found.task == 'pose':
         as_is['head'].setdefault('keypoint_shape', COCO_KEYPOINT_SHAPE)  # as the data of the config have
     _set_model(config['model'], found, scale)
-    config['classes'] = found.classes
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for dataset in datasets_in(config.get(loader)):
-            if 'classes' in (dataset.get('metainfo') or {}):
-                dataset['metainfo']['classes'] = found.classes
+    set_classes(config, found.classes)
     return Description(config, path, config['model'] == as_is, classes is not None and tuple(classes) == found.classes)
 
 
 def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> None:
-    model['head']['num_classes'] = len(found.classes)
     model['backbone'].update(deepen_factor=scale.deepen_factor, widen_factor=scale.widen_factor,
                              max_channels=scale.max_channels)
     for part in model.get('neck') or ():
@@ -205,37 +165,16 @@ def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Pa
     Raises:
         CheckpointError: some are unknown, missing or of another shape; it lists them all.
     """
-    names, unknown = {}, []
-    for theirs in found.tensors:
-        try:
-            ours = to_detkit(theirs, found.task)
-        except KeyError:
-            unknown.append(theirs)
-            continue
-        if ours is not None and ours not in expected:
-            unknown.append(theirs)
-        elif ours is not None:
-            names[ours] = theirs
-    missing = [to_ultralytics(ours) for ours in expected if ours not in names]
-    other = [f'{theirs} {tuple(found.tensors[theirs].size)} instead of {tuple(expected[ours].shape)}'
-             for ours, theirs in names.items() if tuple(found.tensors[theirs].size) != tuple(expected[ours].shape)]
-    kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
-    problems = [f'{len(listed)} {what}:\n  ' + '\n  '.join(listed) for listed, what in kinds if listed]
-    if problems:
-        raise CheckpointError(f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]} model of its size. Of its '
-                              'parameters are\n' + '\n'.join(problems))
-    return {ours: names[ours] for ours in expected}
-
-
-def _as_float(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return match_tensors(
+        found.tensors, expected, lambda name: to_detkit(name, found.task), to_ultralytics,
+        f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]}')
 
 
 def _advice(found: UltralyticsModel, scale: Scale, description: Description, target: Path) -> list[str]:
     """Which config fits, how to predict, and how to go on."""
-    shown, config = _relative(description.file), '-'
+    shown, config = shown_path(description.file), '-'
     tools = description.file.parents[2] / 'tools'
-    predict, test, train = (_relative(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
+    predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
     if description.same_model:
         config = shown
         lines = [f'config   {shown}']
@@ -249,7 +188,7 @@ def _advice(found: UltralyticsModel, scale: Scale, description: Description, tar
     if custom.is_file():
         data = 'data_root=path/to/folder' if found.task == 'cls' else 'data_yaml=path/to/data.yaml'
         options = [data, f'load_from={target}', *_scale_options(found, scale)]
-        lines.append(f'train    python {train} {_relative(custom)} --cfg-options {" ".join(options)}')
+        lines.append(f'train    python {train} {shown_path(custom)} --cfg-options {" ".join(options)}')
     return lines
 
 
@@ -268,14 +207,3 @@ def _scale_options(found: UltralyticsModel, scale: Scale) -> list[str]:
     if found.task == 'cls':
         return options
     return [*options, f'model.backbone.max_channels={scale.max_channels}', f'model.neck.1.deepen_factor={deepen}']
-
-
-def _relative(path: Path) -> str:
-    """As seen from the working directory, where it is inside."""
-    path = path.resolve()
-    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
-
-
-def _shorten(names: Sequence[str], count: int = 3) -> str:
-    noun = 'class' if len(names) == 1 else 'classes'
-    return f'{len(names)} {noun} ({", ".join(names[:count])}{", ..." if len(names) > count else ""})'

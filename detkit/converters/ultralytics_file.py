@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
+from detkit.converters.pickled_model import (
+    check_attributes,
+    check_layers,
+    check_strides,
+    class_names,
+    find_model,
+    layers_of,
+    stated_factors,
+    stated_img_size,
+    tensors_of,
+    text_or_empty,
+)
 from detkit.utils.errors import CheckpointError
+
+_EXPECTED = "ultralytics' own files hold the whole model under 'ema' or 'model'"
 
 # The head's class says the task.
 TASKS = {'Detect': 'det', 'Segment': 'seg', 'Pose': 'pose', 'OBB': 'obb', 'Classify': 'cls'}
@@ -71,84 +84,22 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
         CheckpointError: it is not.
     """
     content, path = archive.content, archive.path
-    entry, model = _find_model(content, path)
-    layers = _layers(model, path)
+    entry, model = find_model(content, path, _EXPECTED)
+    if not model.path.startswith('ultralytics.'):
+        family = ' of the YOLOv5 repository or one of its descendants' if 'models.yolo.' in model.path else ''
+        hint = " (YOLOv5's files: tools/convert.py yolov5)" if family else ''
+        raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 model of ultralytics{hint}.')
+    layers = layers_of(model, path, 'YOLOv8')
     task = _check_structure(layers, model, path)
-    norm_eps = _check_attributes(model, path)
+    norm_eps = check_attributes(model, path, 'YOLOv8', _ATTRIBUTES, _SHORTCUT_LAYERS)
     if task != 'cls':
-        _check_strides(archive, model)
-    classes = _classes(model, path)
+        check_strides(archive, model, 'YOLOv8', _STRIDES)
     head = layers[-1]
-    num_classes = head.get('nc', len(classes))
-    if num_classes != len(classes):
-        raise CheckpointError(f'{path} names {len(classes)} classes, but its head has {num_classes}.')
     return UltralyticsModel(
-        task, classes, dict(_tensors(model)), _factors(model.get('yaml')), norm_eps,
+        task, class_names(model, head, path), dict(tensors_of(model)), stated_factors(model.get('yaml')), norm_eps,
         _keypoint_shape(head, path) if task == 'pose' else None, _keypoint_names(model.get('kpt_names')),
-        _img_size(content.get('train_args')), entry, _text(content.get('version')) or 'an unknown version',
-        _text(content.get('license')))
-
-
-def children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
-    """A module's named parts."""
-    for name, child in _table(module, '_modules'):
-        if isinstance(child, StandIn):
-            yield name, child
-
-
-def walk(module: StandIn, prefix: str = '', depth: int = 0) -> Iterator[tuple[str, StandIn]]:
-    """A module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too."""
-    if depth > 20:
-        raise CheckpointError('The file is damaged: its layers are nested without end.')
-    yield prefix, module
-    for name, child in children(module):
-        yield from walk(child, f'{prefix}.{name}' if prefix else name, depth + 1)
-
-
-def _table(module: StandIn, name: str) -> list[tuple[str, Any]]:
-    table = module.get(name)
-    return [(str(key), value) for key, value in table.items()] if isinstance(table, dict) else []
-
-
-def _tensors(model: StandIn) -> Iterator[tuple[str, TensorRef]]:
-    """As ``torch.nn.Module.state_dict``."""
-    for prefix, module in walk(model):
-        transient = module.get('_non_persistent_buffers_set') or ()
-        for name, value in (*_table(module, '_parameters'), *_table(module, '_buffers')):
-            if isinstance(value, TensorRef) and name not in transient:
-                yield f'{prefix}.{name}' if prefix else name, value
-
-
-def _find_model(content: Any, path: Path) -> tuple[str, StandIn]:
-    expected = "ultralytics' own files hold the whole model under 'ema' or 'model'"
-    if not isinstance(content, dict):
-        held = content.kind if isinstance(content, StandIn) else type(content).__name__
-        held = 'tensor' if isinstance(content, TensorRef) else held
-        raise CheckpointError(f'{path} holds a {held} alone; {expected}.')
-    if isinstance(content.get('meta'), dict) and 'state_dict' in content:
-        raise CheckpointError(f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
-                              f'toolbox on mmengine, no file of ultralytics; {expected}.')
-    entry = 'ema' if content.get('ema') is not None else 'model'
-    model = content.get(entry)
-    if isinstance(model, StandIn):
-        if not model.path.startswith('ultralytics.'):
-            family = ' of the YOLOv5 repository or one of its descendants' if model.path.startswith('models.') else ''
-            raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 model of ultralytics.')
-        return entry, model
-    weights = content if model is None else model
-    if isinstance(weights, dict) and weights and all(isinstance(value, TensorRef) for value in weights.values()):
-        raise CheckpointError(f'{path} is a plain state dict: tensors without the layers, class names and task that '
-                              f'the conversion needs; {expected}.')
-    raise CheckpointError(f'{path} holds no model (its entries are {", ".join(map(str, content)) or "none"}); '
-                          f'{expected}.')
-
-
-def _layers(model: StandIn, path: Path) -> list[StandIn]:
-    sequence = dict(children(model)).get('model')
-    layers = [] if sequence is None else [layer for _, layer in children(sequence)]
-    if not layers:
-        raise CheckpointError(f'{path} holds a {model.kind}, which is not a sequence of layers as YOLOv8 is.')
-    return layers
+        stated_img_size(content.get('train_args')), entry,
+        text_or_empty(content.get('version')) or 'an unknown version', text_or_empty(content.get('license')))
 
 
 def _check_structure(layers: list[StandIn], model: StandIn, path: Path) -> str:
@@ -156,74 +107,8 @@ def _check_structure(layers: list[StandIn], model: StandIn, path: Path) -> str:
     head = layers[-1].kind
     expected = _STAGES if head == 'Classify' else _DETECTOR
     expected = (*expected, (head if head in TASKS else 'Detect', -1 if head == 'Classify' else _HEAD_INPUTS))
-    described = model.get('yaml')
-    name = _text(described.get('yaml_file')) if isinstance(described, dict) else ''
-    what = f'{path} holds a {model.kind}' + (f' made from {name}' if name else '') + ', but no YOLOv8 that detkit has'
-    for number, (layer, (kind, source)) in enumerate(zip(layers, expected, strict=False)):
-        found = layer.get('f', -1)
-        found = list(found) if isinstance(found, list | tuple) else found
-        if layer.kind != kind:
-            known = 'Detect, Segment, Pose, OBB or Classify' if number == len(expected) - 1 else kind
-            raise CheckpointError(f'{what}: layer {number} is a {layer.kind}, where YOLOv8 has {known}.')
-        if found != source:
-            raise CheckpointError(f'{what}: layer {number} ({kind}) takes layer {found}, where YOLOv8 takes {source}.')
-    if len(layers) != len(expected):
-        raise CheckpointError(f'{what}: it has {len(layers)} layers, where YOLOv8 has {len(expected)}.')
+    check_layers(layers, expected, model, path, 'YOLOv8', 'Detect, Segment, Pose, OBB or Classify')
     return TASKS[head]
-
-
-def _check_attributes(model: StandIn, path: Path) -> float:
-    """The batch normalisations' epsilon, if all that shapes do not show is as in YOLOv8."""
-    epsilons = set()
-    for name, module in walk(model):
-        expected = dict(_ATTRIBUTES.get(module.kind, {}))
-        if module.kind == 'Bottleneck':
-            expected['add'] = name.split('.')[1] in _SHORTCUT_LAYERS
-        for attribute, value in expected.items():
-            found = module.get(attribute, value)
-            if found != value:
-                raise CheckpointError(f'{path} is a YOLOv8 changed in a way that detkit does not have: {name} '
-                                      f'({module.kind}) has {attribute} {found}, where YOLOv8 has {value}.')
-        if module.kind == 'Conv':
-            activation = dict(children(module)).get('act')
-            if activation is not None and activation.kind != 'SiLU':
-                raise CheckpointError(f'{path} is a YOLOv8 changed in a way that detkit does not have: {name} has the '
-                                      f'activation {activation.kind}, where YOLOv8 has SiLU.')
-        if module.kind == 'BatchNorm2d':
-            epsilons.add(module.get('eps', 1e-5))
-    if not epsilons:
-        raise CheckpointError(f'{path} was saved after its batch normalisations had been folded into the convolutions '
-                              '(by fuse() or an export); give the file that training wrote.')
-    if len(epsilons) > 1 or not isinstance(epsilon := epsilons.pop(), float):
-        raise CheckpointError(f'{path} is a YOLOv8 changed in a way that detkit does not have: its batch '
-                              'normalisations differ in eps.')
-    return epsilon
-
-
-def _check_strides(archive: TorchArchive, model: StandIn) -> None:
-    stride = model.get('stride')
-    if isinstance(stride, TensorRef) and archive.read(stride).tolist() != _STRIDES:
-        raise CheckpointError(f'{archive.path} is a YOLOv8 changed in a way that detkit does not have: its strides are '
-                              f'{archive.read(stride).tolist()}, where YOLOv8 has {_STRIDES}.')
-
-
-def _classes(model: StandIn, path: Path) -> tuple[str, ...]:
-    names = model.get('names')
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[label] for label in range(len(names))]
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str | int) for name in names):
-        raise CheckpointError(f"{path} states no class names (its model's 'names' is {short_repr(names)}).")
-    return tuple(map(str, names))
-
-
-def _factors(described: Any) -> tuple[float, float] | None:
-    """Depth and width factor, from the description that the model was made from."""
-    if not isinstance(described, dict):
-        return None
-    scales = described.get('scales')
-    scale = scales.get(described.get('scale')) if isinstance(scales, dict) else None
-    pair = scale[:2] if scale else (described.get('depth_multiple'), described.get('width_multiple'))
-    return tuple(map(float, pair)) if all(isinstance(value, int | float) for value in pair) else None
 
 
 def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
@@ -240,13 +125,3 @@ def _keypoint_names(names: Any) -> tuple[str, ...] | None:
     if isinstance(names, dict) and names:
         names = names[min(names)]
     return tuple(map(str, names)) if isinstance(names, list | tuple) else None
-
-
-def _img_size(arguments: Any) -> int | None:
-    size = arguments.get('imgsz') if isinstance(arguments, dict) else None
-    size = max(size) if isinstance(size, list | tuple) and size else size
-    return size if isinstance(size, int) and size > 0 and size % 32 == 0 else None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ''

@@ -1,7 +1,6 @@
-"""Names of parameters: ultralytics' YOLOv8 models of every task <-> detkit's.
+"""Names of parameters: ultralytics' YOLOv8 models of every task <-> detkit's (``key_table`` says what a row is).
 
-Rows are prefixes, ``{}`` standing for a number; what follows a prefix (``conv.weight``, ``bn.running_mean``, …) is the
-same on both sides. A table serves all sizes, as these differ in widths and repeats only.
+A table serves all sizes, as these differ in widths and repeats only.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-Rows = tuple[tuple[str, str], ...]
+from detkit.converters.key_table import Patterns, Rows, compile_rows, rename
 
 
 def _c2f(theirs: str, ours: str) -> Rows:
@@ -66,27 +65,11 @@ YOLOV8_KEYS: dict[str, Rows] = {
 # The fixed weights of DFL's integral, which detkit computes without parameters.
 _DROPPED = re.compile(r'model\.22\.dfl\.')
 
-Patterns = list[tuple[re.Pattern, str]]
-
-
-def _compile(rows) -> Patterns:
-    return [
-        (re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows
-    ]
-
-
-_TO_DETKIT: dict[str, Patterns] = {task: _compile(rows) for task, rows in YOLOV8_KEYS.items()}
+_TO_DETKIT: dict[str, Patterns] = {task: compile_rows(rows) for task, rows in YOLOV8_KEYS.items()}
 # detkit's names differ from task to task, so that one table serves all.
-_TO_ULTRALYTICS: Patterns = _compile(
+_TO_ULTRALYTICS: Patterns = compile_rows(
     dict.fromkeys((ours, theirs) for rows in YOLOV8_KEYS.values() for theirs, ours in rows)
 )
-
-
-def _rename(name: str, rows: Patterns) -> str:
-    for pattern, target in rows:
-        if match := pattern.match(name):
-            return target.format(*match.groups()) + name[match.end() :]
-    raise KeyError(name)
 
 
 def to_detkit(name: str, task: str = 'seg') -> str | None:
@@ -98,12 +81,12 @@ def to_detkit(name: str, task: str = 'seg') -> str | None:
     Raises:
         KeyError: the name is none of a YOLOv8 model of that task.
     """
-    return None if _DROPPED.match(name) else _rename(name, _TO_DETKIT[task])
+    return None if _DROPPED.match(name) else rename(name, _TO_DETKIT[task])
 
 
 def to_ultralytics(name: str) -> str:
     """The inverse of ``to_detkit``, for every task."""
-    return _rename(name, _TO_ULTRALYTICS)
+    return rename(name, _TO_ULTRALYTICS)
 
 
 def convert_state(state: Mapping[str, Tensor], task: str = 'seg') -> dict[str, Tensor]:

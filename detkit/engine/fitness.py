@@ -16,16 +16,18 @@ def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
 
     Args:
         metrics: what a validation returned, such as ``{'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, …}``.
-        key: 'fitness' for that, or the name of a metric, such as 'accuracy/top1'.
+        key: 'fitness' for that, or the name of a metric, such as 'accuracy/top1'; 'mAP' and 'mAP50' stand for the sum
+            of all such figures ('coco/bbox_mAP', 'coco/segm_mAP').
 
     Returns:
         None when the metrics hold nothing to judge by. COCO's -1 (no object to find) counts as 0.
     """
-    if key != 'fitness':
-        return float(metrics[key]) if key in metrics else None
+    if key in metrics:
+        return float(metrics[key])
+    weights = {'fitness': _WEIGHTS}.get(key, {key: 1.0} if key in _WEIGHTS else {})
     parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
-             for suffix, weight in _WEIGHTS.items() if name.rpartition('/')[2].rsplit('_', 1)[-1] == suffix]
-    if parts:
-        return sum(parts)
+             for suffix, weight in weights.items() if name.rpartition('/')[2].rsplit('_', 1)[-1] == suffix]
+    if parts or key != 'fitness':
+        return sum(parts) if parts else None
     accuracies = [float(value) for name, value in metrics.items() if name.rsplit('/', 1)[-1] in _ACCURACIES]
     return sum(accuracies) / len(accuracies) if accuracies else None

@@ -8,12 +8,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from detkit.utils.errors import ConfigError, nearest
 
 
-def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Module]:
+def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[nn.Module]:
     """Stop the gradients of parts of ``model``.
 
     Args:
         model: the model, not wrapped.
-        freeze: prefixes of module names, such as ``['backbone', 'neck.0']``; or a number, that many parts of the
+        freeze: names of modules (or one name), such as ``['backbone', 'neck.0']``; or a number, that many parts of the
             backbone (the stem is the first, each stage is one more; a backbone that is divided otherwise says in its
             attribute ``freeze_parts`` which names make up each part).
 
@@ -30,7 +30,7 @@ def freeze_modules(model: nn.Module, freeze: int | Sequence[str]) -> list[nn.Mod
             raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
         prefixes = [f'backbone.{name}' for part in parts[:freeze] for name in part]
     else:
-        prefixes = list(freeze)
+        prefixes = [freeze] if isinstance(freeze, str) else list(freeze)
     modules = dict(model.named_modules())
     frozen: list[nn.Module] = []
     for prefix in prefixes:

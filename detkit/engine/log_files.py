@@ -1,7 +1,6 @@
 """Where a run's messages go besides the console."""
 
 import logging
-from typing import Any
 
 from detkit.engine.console import Console, ConsoleHandler
 
@@ -39,12 +38,3 @@ class LogFiles:
             self.logger.removeHandler(handler)
             handler.close()
         self.files = []
-
-
-class NoVisualizer:
-    """Takes what mmengine's loops and hooks give a visualiser, and does nothing with it."""
-
-    dataset_meta: dict[str, Any] | None = None
-
-    def add_scalars(self, scalars: dict[str, float], step: int = 0, file_path: str | None = None) -> None:
-        """Scalars are in ``scalars.json``."""

@@ -29,20 +29,19 @@ class LossLog:
         self._waiting: list[tuple[int, int, list[str], Tensor]] = []
 
     def add(self, iteration: int, losses: Mapping[str, Tensor], batch_size: int, images: list[str],
-            grad_norm: Tensor | None = None, is_mean: bool = False) -> None:
+            grad_norm: Tensor | None = None, divisor: float | None = None) -> None:
         """Keep what a step returned.
 
         Args:
             batch_size: images of the batch.
             images: their names.
             grad_norm: is only looked at to see that it is finite.
-            is_mean: the losses are means over the batch already.
+            divisor: what makes the losses means over the images; None for ``batch_size``.
         """
         self.names = [name for name in losses if name != 'loss'] or ['loss']
         values = [losses[name].detach().float() for name in self.names]
-        if not is_mean:
-            values = [value / batch_size if 'loss' in name else value
-                      for name, value in zip(self.names, values, strict=True)]
+        divisor = batch_size if divisor is None else divisor
+        values = [value / divisor if 'loss' in name else value for name, value in zip(self.names, values, strict=True)]
         values.append(values[0].new_zeros(()) if grad_norm is None else grad_norm.float())
         self._waiting.append((iteration, batch_size, images, torch.stack(values)))
 

@@ -26,10 +26,11 @@ from detkit.engine.console import Console
 from detkit.engine.environment import environment_text
 from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
-from detkit.engine.log_files import LogFiles, NoVisualizer
+from detkit.engine.log_files import LogFiles
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, config_text, removed_on_mistake, shown
+from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.schedule import Schedules, WarmupDecay
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
@@ -172,9 +173,9 @@ class Runner(MMEngineRunner):
         return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
-        """mmengine's visualiser where the config has one; else a stand-in, as mmengine's takes long to import."""
+        """mmengine's visualiser where the config has one; else what hands figures on to the config's ``log_to``."""
         if visualizer is None:
-            return NoVisualizer()
+            return ScalarLog(self.cfg.get('log_to') if self._train_loop is not None else None, self._work_dir)
         if isinstance(visualizer, dict):
             visualizer.setdefault('save_dir', self._work_dir)
         visualizer = super().build_visualizer(visualizer)
@@ -295,7 +296,8 @@ class Runner(MMEngineRunner):
         model.dataset_meta = {'classes': self.classes, **keypoint_info(metainfo)}
         checkpoint, source = self._find_checkpoint()
         self.train_loop.freeze_parts(model)
-        self._init_model_weights()
+        if checkpoint is None:  # else nothing is left of them, and a backbone's need not be there any more
+            self._init_model_weights()
         if checkpoint is None and self._load_from:
             self._start_from(self._load_from)
         if self._distributed and self.world_size > 1:
@@ -390,6 +392,7 @@ class Runner(MMEngineRunner):
     def close(self) -> None:
         """Give back what is global: workers, log files and the capture of warnings."""
         self.console.close()
+        self.visualizer.close()
         for loop in (self._train_loop, self._val_loop, self._test_loop):
             if getattr(getattr(loop, 'dataloader', None), '_iterator', None) is not None:
                 # Persistent workers end at once when asked here; left to the garbage collector they take seconds each.

@@ -16,27 +16,40 @@ class WarmupDecay:
     """Linear warm-up, then linear or cosine decay to ``lr * final_factor``.
 
     Nothing is remembered from step to step: a resumed run, or one whose number of epochs grew, is where it should be.
-    During warm-up the weights' rate rises from 0 and the biases' moves from ``warmup_bias_lr`` to the decayed rate, the
-    momentum rises from ``warmup_momentum``, and the number of accumulated batches from 1.
+    During warm-up the weights' rate rises from ``warmup_factor`` of it and the biases' moves from ``warmup_bias_lr`` to
+    the decayed rate, the momentum rises from ``warmup_momentum``, and the number of accumulated batches from 1.
 
     Args:
         warmup_epochs: length of the warm-up; 0 for none.
         warmup_min_iters: at least this many iterations, where ``warmup_epochs`` is not 0.
-        warmup_bias_lr: where the biases' rate starts; None for 0.1 with momentum SGD and 0 with any other optimiser.
-        warmup_momentum: where the momentum starts; optimisers that have none are left alone.
+        warmup_max_iters: at most this many iterations, and one less than ``warmup_epochs`` has, so that these end at
+            the full rate: 1 epoch and 1000 give ``min(1000, iterations - 1)``. None for no limit.
+        warmup_factor: share of the rate at which the weights start.
+        warmup_bias_lr: where the biases' rate starts; None for 0.1 with momentum SGD and 0 with any other optimiser;
+            'weights' starts them as the weights.
+        warmup_momentum: where the momentum starts; optimisers that have none are left alone. None: at its value.
         decay: 'linear', 'cosine' or 'constant'.
         final_factor: share of the rate at the end.
         by_epoch: the rate is constant within an epoch (as the recipes have it), or changes each iteration.
     """
 
-    def __init__(self, warmup_epochs: float = 3.0, warmup_min_iters: int = 0, warmup_bias_lr: float | None = None,
-                 warmup_momentum: float = 0.8, decay: str = 'linear', final_factor: float = 0.01,
+    def __init__(self, warmup_epochs: float = 3.0, warmup_min_iters: int = 0, warmup_max_iters: int | None = None,
+                 warmup_factor: float = 0.0, warmup_bias_lr: float | str | None = None,
+                 warmup_momentum: float | None = 0.8, decay: str = 'linear', final_factor: float = 0.01,
                  by_epoch: bool = True) -> None:
         if decay not in DECAYS:
             raise ConfigError(f'param_scheduler.decay is {decay!r}; it must be one of {", ".join(DECAYS)}.'
                               f'{nearest(decay, DECAYS)}')
+        if isinstance(warmup_bias_lr, str) and warmup_bias_lr != 'weights':
+            raise ConfigError(f"param_scheduler.warmup_bias_lr is {warmup_bias_lr!r}; it must be a number, None or "
+                              "'weights'.")
+        if warmup_max_iters is not None and warmup_max_iters < warmup_min_iters:
+            raise ConfigError(f'param_scheduler: warmup_max_iters {warmup_max_iters} is less than warmup_min_iters '
+                              f'{warmup_min_iters}.')
         self.warmup_epochs = warmup_epochs
         self.warmup_min_iters = warmup_min_iters
+        self.warmup_max_iters = warmup_max_iters
+        self.warmup_factor = warmup_factor
         self.warmup_bias_lr = warmup_bias_lr
         self.warmup_momentum = warmup_momentum
         self.decay = decay
@@ -62,7 +75,8 @@ class WarmupDecay:
     def warmup_iters(self) -> int:
         if self.warmup_epochs <= 0:
             return 0
-        return max(round(self.warmup_epochs * self.epoch_length), self.warmup_min_iters)
+        length = max(round(self.warmup_epochs * self.epoch_length), self.warmup_min_iters)
+        return length if self.warmup_max_iters is None else min(self.warmup_max_iters, length - 1)
 
     def factor(self, iteration: int) -> float:
         """Share of the initial rate at ``iteration``, warm-up apart."""
@@ -81,12 +95,12 @@ class WarmupDecay:
         for group, momentum in zip(self.optim_wrapper.optimizer.param_groups, self._final_momenta, strict=True):
             lr = group['initial_lr'] * factor
             if iteration <= warmup and warmup:
-                start = 0.0
-                if group.get('name', '').endswith('bias'):
+                start = lr * self.warmup_factor
+                if group.get('name', '').endswith('bias') and self.warmup_bias_lr != 'weights':
                     start = self.warmup_bias_lr if self.warmup_bias_lr is not None else 0.1 if momentum else 0.0
                 lr = float(np.interp(iteration, (0, warmup), (start, lr)))
             group['lr'] = lr
-            if momentum:
+            if momentum and self.warmup_momentum is not None:
                 group['momentum'] = float(np.interp(iteration, (0, warmup), (self.warmup_momentum, momentum)))
         final = self.optim_wrapper.accumulate
         self.optim_wrapper.current_accumulate = (

@@ -33,15 +33,17 @@ class TrainLoop(BaseLoop):
         val_interval: epochs from one validation to the next; the last epoch is always validated.
         val_begin: first epoch to validate after, counted from 1.
         best_metric: the metric by which weights are the best so far: 'fitness' (.1 mAP50 + .9 mAP over boxes and
-            masks; the mean of top-1 and top-5 accuracy), or the name of any metric that is better when greater.
+            masks; the mean of top-1 and top-5 accuracy), or the name of any metric that is better when greater; 'mAP'
+            and 'mAP50' stand for the sum of those of boxes, masks and what else has one.
         final_eval: evaluate the best checkpoint when training has ended.
         log_interval: iterations between two readings of the losses.
-        freeze: parts that do not train, see ``detkit.engine.freeze``.
+        freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first
+            ones of the backbone, see ``detkit.engine.freeze``.
     """
 
     def __init__(self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, val_interval: int = 1,
                  val_begin: int = 1, best_metric: str = 'fitness', final_eval: bool = True, log_interval: int = 10,
-                 freeze: int | Sequence[str] = ()) -> None:
+                 freeze: int | str | Sequence[str] = ()) -> None:
         super().__init__(runner, dataloader)
         if len(self.dataloader) == 0:
             raise DataError(f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
@@ -143,17 +145,18 @@ class TrainLoop(BaseLoop):
         runner = self.runner
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         preprocessor = getattr(model, 'data_preprocessor', None)
-        if hasattr(preprocessor, 'iteration'):
-            preprocessor.seed, preprocessor.iteration = runner.seed, self._iter
-        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         optim_wrapper = runner.optim_wrapper
+        if hasattr(preprocessor, 'iteration'):
+            preprocessor.seed, preprocessor.iteration, preprocessor.step = (
+                runner.seed, self._iter, optim_wrapper.num_steps)
+        runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         runner.param_schedulers.apply(self._iter)
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
-        is_mean = getattr(getattr(model, 'head', None), 'loss_is_mean', False)
-        self.losses.add(self._iter, outputs, len(data_batch['inputs']), images,
-                        optim_wrapper.grad_norm if watch_norm else None, is_mean)
+        batch_size = len(data_batch['inputs'])
+        self.losses.add(self._iter, outputs, batch_size, images, optim_wrapper.grad_norm if watch_norm else None,
+                        loss_divisor(model, batch_size))
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
             self.losses.read()
@@ -214,6 +217,14 @@ class TrainLoop(BaseLoop):
         self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
         self.best_metrics = state['best_metrics']
         self.losses.load_state_dict(state['losses'])
+
+
+def loss_divisor(model: nn.Module, batch_size: int) -> float:
+    """What makes a head's losses means over the images of a batch."""
+    head = getattr(model, 'head', None)
+    if getattr(head, 'loss_is_mean', False):
+        return 1
+    return batch_size / getattr(head, 'nominal_batch_size', 1)
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:

@@ -25,13 +25,14 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         zero_padding: set what lies beyond an image's own size (``gt.img_shapes``) to 0 after normalising.
         channels_last: memory layout of the images, and of a detector's weights; faster on CPUs and on GPUs.
         multi_scale: in training, resize each batch by a factor between these two, e.g. ``(0.5, 1.5)``.
-        multi_scale_interval: iterations between two draws of the factor.
+        multi_scale_interval: iterations between two draws of the factor; None draws one for each step of the optimiser,
+            so that batches whose gradients are summed have one size.
         size_divisor: the resized batch's height and width are multiples of it.
         non_blocking: let copies to the device overlap with other work.
 
     Attributes:
-        seed, iteration: what the multi-scale factor is keyed by. The training loop sets them, so that the factor
-            depends neither on the rank nor on where a run was resumed.
+        seed, iteration, step: what the multi-scale factor is keyed by (``step`` counts the optimiser's). The training
+            loop sets them, so that the factor depends neither on the rank nor on where a run was resumed.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         zero_padding: bool = False,
         channels_last: bool = True,
         multi_scale: tuple[float, float] | None = None,
-        multi_scale_interval: int = 1,
+        multi_scale_interval: int | None = 1,
         size_divisor: int = 32,
         non_blocking: bool = True,
     ) -> None:
@@ -60,6 +61,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.size_divisor = size_divisor
         self.seed = 0
         self.iteration = 0
+        self.step = 0
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares what ``collate`` made.
@@ -88,7 +90,8 @@ class DetDataPreprocessor(BaseDataPreprocessor):
 
     def rescale(self, inputs: Tensor, gt: GtBatch | None) -> tuple[Tensor, GtBatch | None]:
         """Resizes a batch by the factor drawn for this iteration, boxes and masks with it."""
-        rng = keyed_rng(self.seed, self.iteration // self.multi_scale_interval)
+        interval = self.multi_scale_interval
+        rng = keyed_rng(self.seed, self.step if interval is None else self.iteration // interval)
         factor = rng.uniform(*self.multi_scale)
         old = inputs.shape[-2:]
         new = tuple(max(round(side * factor / self.size_divisor), 1) * self.size_divisor for side in old)

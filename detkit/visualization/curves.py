@@ -96,12 +96,13 @@ def _panels(curves: Curves) -> dict[str, Curves]:
     for name, (x, y) in curves.items():
         group, _, last = name.rpartition('/')
         root = group.split('/')[0]
-        if root in ('train', 'val'):
+        if last in _ACCURACIES:
+            precisions.setdefault('accuracy', {})[f'{"train" if root == "train" else "val"} {last}'] = x, y
+        elif last == 'cross_entropy':
+            losses.setdefault('cls loss', {})['val'] = x, y
+        elif root in ('train', 'val'):
             losses.setdefault(f'{last} loss', {})[root] = x, y
         elif root in ('metrics', 'coco', 'dota', 'accuracy'):
-            if last in _ACCURACIES:
-                precisions.setdefault('accuracy', {})[last] = x, y
-                continue
             task, _, figure = last.partition('_')
             if _headline(task):
                 task, figure = group.rpartition('/')[2], task

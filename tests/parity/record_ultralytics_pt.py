@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import ultralytics
+from parity.layout import layout
 from parity.seeded import fingerprint, seeded_tensor
 from parity.shapes import IMG_SHAPE, loss_state
 from torch import nn
@@ -37,7 +38,6 @@ KEYPOINT_SHAPE = [5, 2]
 IMAGES = 2
 SCORE_THR = 0.05
 SUFFIXES = {'det': '', 'seg': '-seg', 'pose': '-pose', 'obb': '-obb', 'cls': '-cls'}
-_PLAIN = (bool, int, float, str, type(None))
 
 
 def build(task: str, size: str) -> nn.Module:
@@ -59,21 +59,6 @@ def saved_and_loaded(model: nn.Module, folder: str) -> tuple[dict, nn.Module]:
     wrapper.save(path)
     content = torch.load(path, weights_only=False)
     return content, content['model'].double()
-
-
-def plain(value: object) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, list | tuple) and all(map(plain, value)))
-
-
-def layout(model: nn.Module) -> list[list]:
-    rows = []
-    for name, module in model.named_modules(remove_duplicate=False):
-        attributes = {key: value for key, value in vars(module).items()
-                      if not key.startswith('_') and plain(value) and key not in ('training', 'np', 'type')}
-        shapes = [{key: list(value.shape) for key, value in getattr(module, kind).items() if value is not None}
-                  for kind in ('_parameters', '_buffers')]
-        rows.append([name, f'{type(module).__module__}.{type(module).__qualname__}', attributes, *shapes])
-    return rows
 
 
 def detections(task: str, model: nn.Module) -> list[torch.Tensor]:

@@ -221,3 +221,11 @@ def test_the_same_key_gives_the_same_sample():
     first, again, other = (run(steps, img, position)['img'] for position in (3, 3, 4))
     assert (first == again).all() and (first != other).any()
     assert isinstance(TRANSFORMS.build(steps[2]), RandAugment)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_stretching_fills_the_size(shape):
+    results = run([dict(type='Stretch', size=(60, 44)), dict(type='Render', antialias=True)], photo(shape))
+    assert results['img'].shape == (60, 44, 3)
+    expected = cv2.resize(photo(shape), (44, 60), interpolation=cv2.INTER_AREA)
+    assert np.abs(results['img'].astype(int) - expected).mean() < 4

@@ -31,6 +31,19 @@ def test_console_is_short(tmp_path, capsys):
     assert 'python:' in log and "'DummyDetector'" in log and all(line in log for line in lines)
 
 
+def test_an_epoch_and_its_validation_on_one_line(tmp_path, capsys):
+    hooks = dict(console=dict(type='ConsoleHook', one_line=True))
+    Runner(dummy_config(tmp_path / 'run', default_hooks=hooks)).train()
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [line for line in lines if re.match(r'\d/4 ', line)]
+    assert [bool(re.match(
+        r'./4 train cls \S+ extra \S+  lr \S+  \S+ img/s  ETA [\d:]+  val bbox mAP \S+  bbox mAP50 1\.000', line)
+    ) for line in epochs] == [False, True, False, True]
+    assert epochs[0].split()[-2] == 'ETA' and epochs[1].endswith('  (best)')
+    assert not any(line.lstrip().startswith('val') for line in lines)
+    assert all(line in (tmp_path / 'run' / 'train.log').read_text() for line in epochs)
+
+
 def test_third_party_warnings_go_to_the_log(tmp_path, capsys, recwarn):
     import warnings
 
@@ -199,6 +212,9 @@ def test_fitness():
     assert fitness(metrics) == pytest.approx(0.9 * 0.5 + 0.1 * 0.7 + 0.9 * 0.4)
     assert fitness({'accuracy': 0.4}) is None
     assert fitness({'accuracy': 0.4}, 'accuracy') == 0.4
+    assert fitness(metrics, 'mAP') == pytest.approx(0.9)
+    assert fitness(metrics, 'mAP50') == pytest.approx(0.7)
+    assert fitness({'accuracy': 0.4}, 'mAP') is None
 
 
 def test_multi_scale_is_keyed_by_iteration(tmp_path):

@@ -43,6 +43,30 @@ def test_at_least_so_many_iterations():
     assert started(warmup_min_iters=100, warmup_epochs=0)[0].warmup_iters == 0
 
 
+@pytest.mark.parametrize(('epoch_length', 'warmup'), [(5000, 1000), (1000, 999), (8, 7), (1, 0)])
+def test_warmup_within_the_first_epoch(epoch_length, warmup):
+    """YOLOv3: from a thousandth of the rate over min(1000, iterations - 1), all parameters alike."""
+    schedule, wrapper = started(epoch_length=epoch_length, decay='cosine', warmup_epochs=1, warmup_max_iters=1000,
+                                warmup_factor=1e-3, warmup_bias_lr='weights', warmup_momentum=None)
+    assert schedule.warmup_iters == warmup
+    for iteration in sorted({0, warmup // 2, warmup}):
+        share = iteration / warmup if warmup else 1
+        schedule.apply(iteration)
+        for group in wrapper.optimizer.param_groups:
+            assert group['lr'] == pytest.approx(0.01 * (1e-3 * (1 - share) + share))
+            assert group['momentum'] == 0.937
+    assert wrapper.current_accumulate == 4
+    schedule.apply(10 * epoch_length)
+    assert wrapper.optimizer.param_groups[0]['lr'] == pytest.approx(0.01 * 0.505)
+
+
+def test_warmup_that_contradicts_itself():
+    with pytest.raises(ConfigError, match='warmup_max_iters 50 is less'):
+        WarmupDecay(warmup_min_iters=100, warmup_max_iters=50)
+    with pytest.raises(ConfigError, match="warmup_bias_lr is 'weight'"):
+        WarmupDecay(warmup_bias_lr='weight')
+
+
 @pytest.mark.parametrize(('decay', 'half'), [
     ('linear', 0.505), ('cosine', 0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2), ('constant', 1.0)])
 def test_decay(decay, half):

@@ -124,3 +124,13 @@ def test_fitness_is_the_mean_of_both_accuracies():
     assert fitness(figures) == pytest.approx(.75) and fitness({'accuracy/top1': .6}) == .6
     assert fitness(figures, 'accuracy/top1') == .6 and fitness({'accuracy/top2': .6}) is None
     assert fitness({'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, **figures}) == pytest.approx(.52)
+
+
+def test_cross_entropy():
+    figures = evaluate(SAMPLES, topk=(1,), cross_entropy=True)[1]
+    probabilities = [.5, .25, .5 ** 5, .5 ** 6, .5]
+    assert figures == {'accuracy/top1': pytest.approx(.4), 'accuracy/cross_entropy': pytest.approx(
+        -np.log(probabilities).mean())}
+    impossible = make_sample(0, 5, [0, 1, 2, 3, 4])
+    impossible.pred_scores = torch.tensor([1., 0, 0, 0, 0, 0])
+    assert 80 < evaluate([impossible], cross_entropy=True)[1]['accuracy/cross_entropy'] < 90

@@ -4,18 +4,24 @@ import pytest
 import torch
 from torch import nn
 
+from detkit.converters.focus import focus_to_conv
 from detkit.models.backbones import CSPDarknet
 from detkit.models.layers import (
+    C3,
     BlockDeconv2d,
     Bottleneck,
     C2f,
     ConvModule,
+    build_activation,
+    build_block,
     fuse_conv_bn,
     scale_blocks,
     scale_channels,
     upsample_nearest,
 )
+from detkit.models.necks import PAN, SPP, LastBlock
 from detkit.registry import MODELS
+from detkit.utils.errors import ConfigError
 
 
 @MODELS.register_module(force=True)
@@ -58,6 +64,36 @@ def test_conv_module_activations():
     assert (silu.bn.eps, silu.bn.momentum, silu.conv.bias) == (1e-3, 0.03, None)
 
 
+def test_activations_by_config():
+    leaky = build_activation(dict(type='LeakyReLU', negative_slope=0.2))
+    assert isinstance(leaky, nn.LeakyReLU) and leaky.negative_slope == 0.2
+    assert isinstance(build_activation('Mish'), nn.Mish)
+    assert isinstance(build_activation(None), nn.Identity)
+    assert build_activation(leaky) is leaky
+    with pytest.raises(ConfigError, match="no activation 'LeakyRelu'.* Did you mean 'LeakyReLU'"):
+        build_activation('LeakyRelu')
+
+
+def test_an_activation_reaches_every_convolution():
+    models = [
+        CSPDarknet(0.33, 0.25, act='ReLU'),
+        CSPDarknet(0.33, 0.25, block=dict(type='C3', shortcut=True), act='ReLU'),
+        SPP((8,), act='ReLU'),
+        PAN((8, 8), act='ReLU'),
+        PAN((8, 8), reduce=True, block=dict(type='C3'), act='ReLU'),
+        LastBlock((8, 8), act='ReLU'),
+    ]
+    for model in models:
+        acts = [module.act for module in model.modules() if isinstance(module, ConvModule)]
+        assert acts and all(isinstance(act, nn.ReLU) for act in acts)
+
+
+def test_a_block_gets_only_what_it_takes():
+    assert build_block(dict(type='OneConvBlock'), 4, 6, 2, act='ReLU').num_blocks == 2
+    block = build_block(dict(type='C2f', act='Mish', num_blocks=3), 4, 8, 2, act='ReLU')  # what the config says wins
+    assert len(block.blocks) == 3 and isinstance(block.in_conv.act, nn.Mish)
+
+
 def test_bottleneck_adds_its_input_only_where_it_can():
     block = Bottleneck(4, 4).eval()
     x = torch.rand(1, 4, 5, 5)
@@ -79,6 +115,14 @@ def test_c2f_concatenates_every_bottleneck():
     first = block.blocks[0](y[:, 4:])
     second = block.blocks[1](first)
     torch.testing.assert_close(block(x), block.out_conv(torch.cat((y, first, second), dim=1)))
+
+
+def test_c3_concatenates_both_branches():
+    block = C3(6, 8, num_blocks=2, shortcut=True).eval()
+    x = torch.rand(1, 6, 5, 5)
+    main = block.blocks[1](block.blocks[0](block.main_conv(x)))
+    torch.testing.assert_close(block(x), block.out_conv(torch.cat((main, block.side_conv(x)), dim=1)))
+    assert [conv.conv.kernel_size for conv in (block.blocks[0].conv1, block.blocks[0].conv2)] == [(1, 1), (3, 3)]
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
@@ -137,6 +181,21 @@ def test_backbone_of_another_family():
     assert [stage[1].num_blocks for stage in backbone.stages] == [1, 2, 3, 1]
     assert backbone.stem.conv.padding == (2, 2)
     assert [f.shape[-1] for f in backbone(torch.rand(1, 3, 64, 64))] == [8, 4, 2]
+
+
+def test_a_stage_without_a_block():
+    backbone = CSPDarknet(0.33, 0.25, stage_blocks=(3, 9, 9, 0))
+    assert [len(stage) for stage in backbone.stages] == [2, 2, 2, 1]
+    assert [f.shape[1] for f in backbone(torch.rand(2, 3, 64, 64))] == list(backbone.out_channels)
+
+
+def test_focus_is_a_strided_convolution():
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 16, 12, dtype=torch.float64)
+    weight = torch.randn(8, 12, 3, 3, dtype=torch.float64)
+    parts = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    expected = nn.functional.conv2d(torch.cat(parts, 1), weight, padding=1)
+    torch.testing.assert_close(nn.functional.conv2d(x, focus_to_conv(weight), stride=2, padding=2), expected)
 
 
 def test_backbone_takes_greyscale():

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 from gt_batches import make_gt
 
-from detkit.models.losses import BinaryCrossEntropyLoss, DistributionFocalLoss, IoULoss, MaskLoss, aligned_iou
+from detkit.models.losses import (
+    BinaryCrossEntropyLoss,
+    BinaryFocalLoss,
+    DistributionFocalLoss,
+    IoULoss,
+    MaskLoss,
+    aligned_iou,
+)
 from detkit.models.losses import mask_loss as mask_loss_module
 
 
@@ -43,6 +50,53 @@ def test_binary_cross_entropy_of_recurring_empty_slots():
 def test_label_smoothing_out_of_range():
     with pytest.raises(ValueError, match='label_smoothing'):
         BinaryCrossEntropyLoss(label_smoothing=1.)
+
+
+@pytest.mark.parametrize('loss', [BinaryCrossEntropyLoss(0.5, 0.1), BinaryFocalLoss(label_smoothing=0.1)])
+def test_a_weight_for_each_logit(loss):
+    """What weighs nothing might as well not be there, targets included."""
+    logits, places = draw(4, 3), torch.tensor([0, 4, 8, 9])
+    targets = torch.tensor([1., 1., 0.5, 1.], dtype=torch.float64)
+    weight = torch.tensor([1., 0., 1., 0.], dtype=torch.float64).unsqueeze(1)
+    kept = loss(logits[[0, 2]], torch.tensor([0, 5]), targets[[0, 2]], 2.)
+    torch.testing.assert_close(loss(logits, places, targets, 2., weight), kept)
+    torch.testing.assert_close(loss(logits, places, targets, 2., 3 * weight), 3 * kept)
+
+
+# ---- focal loss
+
+
+@pytest.mark.parametrize('smoothing', [0., 0.1])
+@pytest.mark.parametrize(('gamma', 'alpha'), [(1.5, 0.25), (0., 0.5), (0.5, 0.9)])
+@pytest.mark.parametrize('count', [0, 7])
+def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
+    logits = (draw(2, 10, 3) * 5).requires_grad_()
+    places = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:count]
+    targets = torch.rand(count, dtype=torch.float64)
+    dense = empty(60).index_put((places,), targets) * (1 - smoothing) + smoothing / 2
+    probs = logits.flatten().sigmoid()
+    right = dense * probs + (1 - dense) * (1 - probs)
+    expected = F.binary_cross_entropy_with_logits(logits.flatten(), dense, reduction='none')
+    expected = expected * (1 - right) ** gamma * (dense * alpha + (1 - dense) * (1 - alpha))
+    expected = 2 * expected.sum() / 3
+    # A slot that holds nothing may point anywhere.
+    places, targets = torch.cat([places, torch.tensor([5, 5])]), torch.cat([targets, empty(2)])
+    loss = BinaryFocalLoss(gamma, alpha, 2., smoothing)(logits, places, targets, 3.)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
+
+
+def test_focal_loss_of_certain_logits_has_a_gradient():
+    logits = torch.tensor([200., -200., 200., -200.], requires_grad=True)
+    loss = BinaryFocalLoss(gamma=0.5)(logits, torch.tensor([0, 1]), torch.ones(2), 1.)
+    loss.backward()
+    assert loss.item() == pytest.approx(200 * (0.25 + 0.75)) and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('mistake', [dict(gamma=-1.), dict(alpha=1.5), dict(label_smoothing=1.)])
+def test_focal_loss_out_of_range(mistake):
+    with pytest.raises(ValueError, match=next(iter(mistake))):
+        BinaryFocalLoss(**mistake)
 
 
 # ---- overlaps

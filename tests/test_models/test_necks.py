@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from detkit.models.necks import PAN, SPP
+from detkit.models.necks import PAN, SPP, LastBlock
 
 
 @pytest.mark.parametrize('kernel_sizes', [(5, 9, 13), (3,), (5, 7, 13)])
@@ -61,10 +61,30 @@ def test_pan_of_other_blocks():
         assert block.blocks[0].conv1.conv.out_channels == 2
 
 
-def test_pan_carries_information_both_ways():
+def test_pan_that_reduces():
+    """Each step up and down sees maps of the finer level's width."""
+    pan = PAN((8, 16, 24), out_channels=(8, 16, 32), reduce=True, block=dict(type='C3'))
+    assert [(conv.conv.in_channels, conv.conv.out_channels) for conv in pan.reduce_convs] == [(16, 8), (24, 16)]
+    assert [block.main_conv.conv.in_channels for block in pan.up_blocks] == [8 + 8, 16 + 16]
+    assert [block.main_conv.conv.in_channels for block in pan.down_blocks] == [8 + 8, 16 + 16]
+    feats = tuple(torch.rand(2, c, 16 >> i, 16 >> i) for i, c in enumerate((8, 16, 24)))
+    assert [f.shape[1] for f in pan(feats)] == [8, 16, 32] == list(pan.out_channels)
+
+
+def test_last_block_leaves_finer_maps_alone():
+    neck = LastBlock((4, 8), deepen_factor=0.67).eval()
+    assert len(neck.block.blocks) == 2 and neck.out_channels == (4, 8)
+    fine, coarse = torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)
+    out = neck((fine, coarse))
+    assert out[0] is fine
+    torch.testing.assert_close(out[1], neck.block(coarse))
+
+
+@pytest.mark.parametrize('reduce', [False, True])
+def test_pan_carries_information_both_ways(reduce):
     """Every output depends on every input."""
     torch.manual_seed(0)
-    pan = PAN((8, 8, 8)).eval()
+    pan = PAN((8, 8, 8), reduce=reduce).eval()
     feats = tuple(torch.rand(1, 8, 16 >> i, 16 >> i, requires_grad=True) for i in range(3))
     for out in pan(feats):
         grads = torch.autograd.grad(out.sum(), feats, retain_graph=True)

@@ -1,7 +1,15 @@
-"""The 25 YOLOv8 models have exactly the reference's numbers of trainable parameters, and its stated sizes."""
+"""The models of YOLOv8 and YOLOv5 have exactly the reference's numbers of trainable parameters."""
+
+from pathlib import Path
 
 import pytest
+import torch
 from yolov8_models import SIZES, build_yolov8
+
+from detkit.config import load_config
+from detkit.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 COUNTS = {
     ('det', 'n'): 3_157_184,
@@ -40,6 +48,17 @@ def test_parameter_counts(task, size):
     model = build_yolov8(task, size, NUM_CLASSES.get(task, 80), device='meta')
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == COUNTS[task, size]
     assert all(p.requires_grad for p in model.parameters())
+
+
+YOLOV5_COUNTS = {'n': 1_872_157, 's': 7_235_389, 'm': 21_190_557, 'l': 46_563_709, 'x': 86_749_405}
+
+
+@pytest.mark.parametrize('size', YOLOV5_COUNTS)
+def test_parameter_counts_of_yolov5(size):
+    cfg = load_config(CONFIGS / 'yolov5' / f'det_{size}_coco.py').model
+    with torch.device('meta'):
+        model = MODELS.build(cfg)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == YOLOV5_COUNTS[size]
 
 
 def test_other_class_counts_change_the_class_branches_only():

@@ -82,6 +82,16 @@ class TestMultiScale:
         sizes = [tuple(self.run(i, multi_scale_interval=4)['inputs'].shape[-2:]) for i in range(12)]
         assert all(len(set(sizes[i : i + 4])) == 1 for i in (0, 4, 8))
 
+    def test_a_step_of_the_optimiser_holds_a_size(self):
+        preprocessor = DetDataPreprocessor(multi_scale=(0.5, 1.5), multi_scale_interval=None)
+        sizes = []
+        for preprocessor.step in range(12):
+            of_step = set()
+            for preprocessor.iteration in range(3):
+                of_step.add(tuple(preprocessor(make_batch(), training=True)['inputs'].shape[-2:]))
+            sizes.append(of_step)
+        assert all(len(of_step) == 1 for of_step in sizes) and len(set.union(*sizes)) > 2
+
     def test_leaves_the_global_generator_alone(self):
         before = torch.get_rng_state()
         self.run(1)

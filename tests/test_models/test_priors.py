@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from detkit.models.priors import PointPriorGenerator
+from detkit.models.priors import AnchorPriorGenerator, PointPriorGenerator
 
 
 def test_points_are_cell_centres():
@@ -44,3 +44,16 @@ def test_what_inference_made_serves_training():
 def test_number_of_levels_is_checked():
     with pytest.raises(ValueError, match=r'1 maps for strides \(8, 16\)'):
         PointPriorGenerator((8, 16))([(2, 2)])
+
+
+def test_anchors_stand_on_every_cell():
+    generator = AnchorPriorGenerator([[(10, 13), (16, 30)], [(3, 4), (5.5, 6)]], (8, 16))
+    fine, coarse = generator([(2, 2), (1, 1)])
+    assert fine.points.tolist() == [[x, y] for y in (4, 12) for x in (4, 12) for _ in range(2)]
+    assert fine.sizes_wh.tolist() == [[10, 13], [16, 30]] * 4
+    assert (fine.stride, fine.map_size, fine.shapes_wh.tolist()) == (8, (2, 2), [[10, 13], [16, 30]])
+    assert coarse.points.tolist() == [[8, 8]] * 2 and coarse.sizes_wh.tolist() == [[3, 4], [5.5, 6]]
+    assert generator.num_shapes == 2
+    assert generator([(2, 2), (1, 1)])[0] is fine
+    with pytest.raises(ValueError, match=r'AnchorPriorGenerator: 1 maps for strides \(8, 16\)'):
+        generator([(2, 2)])

@@ -7,6 +7,7 @@ import pytest
 
 from detkit.utils.errors import DataError
 from detkit.visualization import plot_curves, read_results
+from detkit.visualization.curves import _panels
 
 CSV = """epoch, time,train/box,train/seg,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP50,metrics/coco/bbox_mAP_s,lr/weight
 1,3.0,2.5,4.0,,,,0.01
@@ -54,3 +55,15 @@ def test_unknown_columns_do_no_harm(tmp_path: Path):
     many['metrics/accuracy'] = np.arange(3), np.array([.1, .2, .3])
     many['metrics/coco/bbox_mAP'] = np.arange(2), np.array([-1., -1.])
     assert plot_curves(many, tmp_path / 'some.png') == 2
+
+
+def test_training_and_validation_of_a_classifier_share_panels(tmp_path: Path):
+    (tmp_path / 'results.csv').write_text(
+        'epoch,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
+        '1,1.4,.3,.1,.4,1.5\n2,1.1,.5,.1,.6,1.2\n')
+    panels = _panels(read_results(tmp_path / 'results.csv'))
+    assert {title: {label: y.tolist() for label, (_, y) in lines.items()} for title, lines in panels.items()} == {
+        'cls loss': {'train': [1.4, 1.1], 'val': [1.5, 1.2]},
+        'accuracy': {'train top1': [.3, .5], 'val top1': [.4, .6]},
+        'learning rate': {'pg0': [.1, .1]},
+    }

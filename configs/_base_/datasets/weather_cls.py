@@ -40,3 +40,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
+
+val_evaluator = dict(type='AccuracyMetric', topk=(1,), cross_entropy=True)
+test_evaluator = val_evaluator

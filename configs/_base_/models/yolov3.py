@@ -20,6 +20,12 @@ model = dict(
             [(30, 61), (62, 45), (59, 119)],
             [(116, 90), (156, 198), (373, 326)],
         ],
+        assigner=dict(type='ShapeIoUAssigner', iou_thr=0.2),
+        bbox_coder=dict(type='YOLOv3BBoxCoder'),
+        # For focal loss: type='BinaryFocalLoss', gamma=1.5, alpha=0.25.
+        loss_bbox=dict(type='IoULoss', mode='giou', loss_weight=3.54),
+        loss_obj=dict(type='BinaryCrossEntropyLoss', loss_weight=64.3),  # times img_size / 320
+        loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.0, loss_weight=37.4),  # times num_classes / 80
         test_cfg=dict(
             score_thr=0.01,
             nms_pre=30000,
@@ -29,5 +35,5 @@ model = dict(
             class_agnostic=False,
         ),
     ),
-    batch_norm=dict(eps=1e-5, momentum=0.03),  # eps as in Darknet, for weights of either
+    batch_norm=dict(eps=1e-6, momentum=0.03),  # eps as in Darknet, so that its weights give the same outputs
 )

@@ -23,6 +23,12 @@ model = dict(
             [(30, 61), (62, 45), (59, 119)],
             [(116, 90), (156, 198), (373, 326)],
         ],
+        assigner=dict(type='ShapeRatioAssigner', max_ratio=4.0),
+        bbox_coder=dict(type='YOLOv5BBoxCoder'),
+        loss_bbox=dict(type='IoULoss', mode='ciou', loss_weight=0.05),
+        loss_obj=dict(type='BinaryCrossEntropyLoss', loss_weight=1.0),  # times (img_size / 640)²
+        loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.0, loss_weight=0.5),  # times num_classes / 80
+        obj_level_weights=(4.0, 1.0, 0.4),
         test_cfg=dict(
             score_thr=0.001,
             nms_pre=30000,

@@ -15,11 +15,18 @@ from detkit.registry import HOOKS
 
 @HOOKS.register_module()
 class ConsoleHook(Hook):
-    """Says what is trained, on what and where; then shows a bar an epoch, and a line a validation."""
+    """Says what is trained, on what and where; then shows a bar an epoch, and a line a validation.
+
+    Args:
+        one_line: an epoch's validation ends the line of its training, which waits for it, instead of following on a
+            line of its own.
+    """
 
     priority = 'LOW'
 
-    def __init__(self) -> None:
+    def __init__(self, one_line: bool = False) -> None:
+        self.one_line = one_line
+        self._unfinished: tuple[str, str] | None = None  # title and text of a line that waits for the validation
         self._introduced = False
         self._epoch_began = self._epoch_first = 0.0
         self._images = 0
@@ -73,20 +80,31 @@ class ConsoleHook(Hook):
             runner.console.update_bar(batch_idx + 1, self._text(runner, batch_idx + 1))
 
     def after_train_epoch(self, runner: Any) -> None:
-        runner.console.end_bar(self._title(runner), self._text(runner, runner.train_loop.batch))
+        title, text = self._title(runner), self._text(runner, runner.train_loop.batch)
+        if self.one_line:
+            self._unfinished = title, f'train {text}'
+        else:
+            runner.console.end_bar(title, text)
 
     def before_val_epoch(self, runner: Any) -> None:
-        runner.console.start_bar('     val', len(runner.val_loop.dataloader), transient=True)
+        if self._unfinished is None:
+            runner.console.start_bar('     val', len(runner.val_loop.dataloader), transient=True)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        runner.console.update_bar(batch_idx + 1, '')
+        if self._unfinished is None:
+            runner.console.update_bar(batch_idx + 1, '')
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        runner.console.close()
+        if self._unfinished is None:
+            runner.console.close()
 
     def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
-        if metrics:
-            runner.console.line(f'     val {metrics_text(metrics)}{"  (best)" if improved else ""}')
+        val_text = f'val {metrics_text(metrics)}{"  (best)" if improved else ""}' if metrics else ''
+        if self._unfinished is not None:
+            (title, text), self._unfinished = self._unfinished, None
+            runner.console.end_bar(title, f'{text}  {val_text}'.rstrip())
+        elif val_text:
+            runner.console.line(f'     {val_text}')
         if runner.train_loop.stop_reason:
             runner.console.line(f'stopped  {runner.train_loop.stop_reason}')
 
@@ -112,7 +130,7 @@ class ConsoleHook(Hook):
 
 
 def metrics_text(metrics: dict[str, float]) -> str:
-    """The average precisions and panoptic quality among ``metrics``, or whatever else there is, on one line."""
-    shown = {name.rsplit('/', 1)[-1].replace('_', ' '): value for name, value in metrics.items()
-             if name.rpartition('/')[2].rsplit('_', 1)[-1] in ('mAP', 'mAP50', 'PQ')} or dict(list(metrics.items())[:6])
-    return '  '.join(f'{name} {float(value):.3f}' for name, value in shown.items())
+    """The average precisions and panoptic quality among ``metrics``, or the first six of what there is, on one line."""
+    names = [name for name in metrics if name.rsplit('/', 1)[-1].rsplit('_', 1)[-1] in ('mAP', 'mAP50', 'PQ')]
+    names = names or list(metrics)[:6]
+    return '  '.join(f'{name.rsplit("/", 1)[-1].replace("_", " ")} {float(metrics[name]):.3f}' for name in names)

@@ -1,4 +1,4 @@
-"""Figures of a run in files: ``scalars.json`` and ``results.csv``."""
+"""Figures of a run: ``scalars.json``, ``results.csv``, and the programs that ``log_to`` names."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from detkit.registry import HOOKS
 
 @HOOKS.register_module()
 class ScalarLogHook(Hook):
-    """Writes ``scalars.json`` and ``results.csv``.
+    """Writes ``scalars.json`` and ``results.csv``; hands the lines of the first to the run's visualiser, too.
 
     The first has JSON lines, of training every ``interval`` iterations and of each validation. The second has a row an
     epoch: epoch, time (s), mean training losses, learning rate of each parameter group, and the metrics where the epoch
@@ -31,6 +31,8 @@ class ScalarLogHook(Hook):
         self.interval = interval
 
     def before_train(self, runner: Any) -> None:
+        if hasattr(runner.visualizer, 'start'):
+            runner.visualizer.start(runner.cfg, runner.train_loop.iter)
         if runner.resumed and is_main_process():
             loop = runner.train_loop
             _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
@@ -67,8 +69,8 @@ class ScalarLogHook(Hook):
     def _append(self, runner: Any, row: dict[str, Any]) -> None:
         with open(self._json(runner), 'a') as file:
             file.write(json.dumps(row) + '\n')
-        runner.visualizer.add_scalars({key: value for key, value in row.items() if isinstance(value, int | float)},
-                                      step=row['iter'])
+        figures = {key: value for key, value in row.items() if isinstance(value, int | float) and key != 'iter'}
+        runner.visualizer.add_scalars(figures, step=row['iter'])
 
     @staticmethod
     def _json(runner: Any) -> Path:

@@ -7,20 +7,15 @@ from math import log
 from typing import NamedTuple
 
 import torch
-from mmengine.model import BaseModule
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from detkit.registry import MODELS, TASK_UTILS
-from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.utils.errors import ConfigError, nearest
 
 from ..assigners.assign_result import AssignResult
 from ..layers import ConvModule
-from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
-from ..postprocess.rescale import to_original
 from ..priors import PointPriorGenerator, PointPriors
+from .dense_head import DenseHead
 
 # Objects expected in an image of this size before anything is learnt, for the initial class bias.
 _EXPECTED_OBJECTS = 5
@@ -51,7 +46,7 @@ class Slots(NamedTuple):
 
 
 @MODELS.register_module()
-class YOLOv8Head(BaseModule):
+class YOLOv8Head(DenseHead):
     """Decoupled head: for each level one branch for classes and one for the distances to a box's sides.
 
     ::
@@ -70,9 +65,6 @@ class YOLOv8Head(BaseModule):
         init_cfg: mmengine's initialisation config.
     """
 
-    # What test_cfg may hold.
-    TEST_KEYS = NMS_KEYS
-
     def __init__(
         self,
         num_classes: int,
@@ -87,17 +79,7 @@ class YOLOv8Head(BaseModule):
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if in_channels is None or strides is None:
-            raise ValueError(
-                f'{type(self).__name__} needs in_channels and strides. A detector fills them in from the component '
-                'before the head; to build the head alone, give both.'
-            )
-        if len(in_channels) != len(strides):
-            raise ValueError(f'{type(self).__name__}: {len(in_channels)} in_channels but {len(strides)} strides')
-        self.num_classes = num_classes
-        self.in_channels = tuple(in_channels)
-        self.strides = tuple(strides)
+        super().__init__(num_classes, in_channels, strides, test_cfg, init_cfg)
         self.reg_max = reg_max
         self.prior_generator = PointPriorGenerator(self.strides)
         self.assigner = TASK_UTILS.build(assigner or dict(type='TaskAlignedAssigner'))
@@ -105,17 +87,8 @@ class YOLOv8Head(BaseModule):
         self.loss_cls = MODELS.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
         self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
-        self.test_cfg = self._checked_test_cfg(test_cfg or {})
         self._build_branches()
         self._init_biases()
-
-    def _checked_test_cfg(self, test_cfg: dict) -> dict:
-        for name in test_cfg:
-            if name not in self.TEST_KEYS:
-                raise ConfigError(
-                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
-                    f'{nearest(name, self.TEST_KEYS)}')
-        return dict(test_cfg)
 
     def _build_branches(self) -> None:
         finest = self.in_channels[0]
@@ -208,46 +181,9 @@ class YOLOv8Head(BaseModule):
             bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1), self.bbox_coder.encode(points, targets).flatten(0, 1),
             slots.scores.flatten(), slots.avg_factor)
 
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Detections in pixels of the original images, best first.
-
-        Args:
-            preds: of ``forward``.
-            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
-        """
-        with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
-            flat = self._flatten(preds)
-            priors = self._priors(preds)
-            detections = self._suppress(self._decode(flat, priors), flat['cls_logits'].sigmoid())
-            results = []
-            for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
-                sample = DetDataSample(metainfo=meta)
-                sample.pred_instances = self._instances(flat, image, found, meta)
-                results.append(sample)
-            return results
-
-    def _suppress(self, bboxes: Tensor, scores: Tensor) -> list[Detections]:
-        return batched_nms(bboxes, scores, **self._options(NMS_KEYS))
-
-    def _options(self, names: Sequence[str]) -> dict:
-        """What ``test_cfg`` says of these; tools may have set what another head reads."""
-        return {name: value for name, value in self.test_cfg.items() if name in names}
-
-    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        """What is reported of one image, all on the CPU."""
-        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
-        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
-
-    def _flatten(self, preds: dict[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
-        """All levels in a row, ``(B, P, channels)``, in at least float32; what has no levels keeps its shape."""
-        flat = {}
-        for name, value in preds.items():
-            if isinstance(value, list):
-                # (B, C, h, w) -> (B, h * w, C), without a copy in channels_last memory
-                value = torch.cat([level.flatten(2).transpose(1, 2) for level in value], 1)
-            flat[name] = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-        return flat
+    def _candidates(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        flat = self._flatten(preds)
+        return flat, self._decode(flat, self._priors(preds)), flat['cls_logits'].sigmoid()
 
     def _priors(self, preds: dict[str, Tensor | list[Tensor]]) -> PointPriors:
         levels = preds['cls_logits']

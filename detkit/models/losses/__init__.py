@@ -1,6 +1,7 @@
 """Losses. Each takes raw predictions, multiplies by its ``loss_weight`` and returns one number."""
 
 from .binary_cross_entropy_loss import BinaryCrossEntropyLoss
+from .binary_focal_loss import BinaryFocalLoss
 from .cross_entropy_loss import CrossEntropyLoss
 from .distribution_focal_loss import DistributionFocalLoss
 from .iou_loss import IoULoss, aligned_iou
@@ -13,7 +14,7 @@ from .prob_iou_loss import ProbIoULoss, prob_iou
 from .rotation_loss import RotationLoss
 
 __all__ = [
-    'BinaryCrossEntropyLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
-    'KeypointVisibilityLoss', 'MaskDiceLoss', 'MaskFocalLoss', 'L1Loss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss',
+    'BinaryCrossEntropyLoss', 'BinaryFocalLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
+    'KeypointVisibilityLoss', 'L1Loss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss',
     'aligned_iou', 'prob_iou',
 ]

@@ -27,7 +27,10 @@ class BinaryCrossEntropyLoss(nn.Module):
         self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
 
-    def forward(self, cls_logits: Tensor, flat_index: Tensor, targets: Tensor, avg_factor: Tensor | float) -> Tensor:
+    def forward(
+        self, cls_logits: Tensor, flat_index: Tensor, targets: Tensor, avg_factor: Tensor | float,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         """The loss, a scalar.
 
         Args:
@@ -36,9 +39,14 @@ class BinaryCrossEntropyLoss(nn.Module):
                 that recurs are added up, so slots that hold nothing may point anywhere with target 0.
             targets: ``(S,)`` in [0, 1].
             avg_factor: what the sum is divided by.
+            weight: factor of each logit's loss, broadcast against the logits; 1 by default.
         """
         looked_up = cls_logits.flatten().index_select(0, flat_index)
-        loss = F.softplus(cls_logits).sum() - (1 - self.label_smoothing) * (targets * looked_up).sum()
+        loss = F.softplus(cls_logits)
         if self.label_smoothing:
-            loss = loss - self.label_smoothing / 2 * cls_logits.sum()
+            loss = loss - self.label_smoothing / 2 * cls_logits
+        if weight is not None:
+            loss = loss * weight
+            targets = targets * weight.expand_as(cls_logits).flatten().index_select(0, flat_index)
+        loss = loss.sum() - (1 - self.label_smoothing) * (targets * looked_up).sum()
         return self.loss_weight * loss / avg_factor

@@ -80,5 +80,12 @@ class IoULoss(nn.Module):
             weight: ``(S,)``, 0 where a slot holds nothing.
             avg_factor: what the sum is divided by.
         """
-        losses = 1 - aligned_iou(bboxes, targets, self.mode, self.eps)
-        return self.loss_weight * (losses * weight).sum() / avg_factor
+        return self.from_overlaps(self.overlaps(bboxes, targets), weight, avg_factor)
+
+    def overlaps(self, bboxes: Tensor, targets: Tensor) -> Tensor:
+        """``(S,)``, by the loss's mode; for heads that need them for something else, too."""
+        return aligned_iou(bboxes, targets, self.mode, self.eps)
+
+    def from_overlaps(self, overlaps: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
+        """The loss of boxes whose ``overlaps`` are known; arguments as ``forward``."""
+        return self.loss_weight * ((1 - overlaps) * weight).sum() / avg_factor

@@ -55,6 +55,7 @@ class SPP(BaseModule):
         out_channels = last if out_channels is None else out_channels
         self.in_conv = ConvModule(last, hidden, 1, act=act)
         self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1, act=act)
+        self.kernel_sizes = tuple(kernel_sizes)
         # A pool of size a followed by one of size b is one of size a + b - 1.
         self.chain = tuple(k - before + 1 for before, k in zip((1, *kernel_sizes), kernel_sizes, strict=False))
         self.out_channels = (*in_channels[:-1], out_channels)

@@ -1,0 +1,14 @@
+"""YOLOv3 on a data set of your own that a data.yaml describes; no published figure.
+
+Described at https://arxiv.org/abs/1804.02767. Train with
+    python tools/train.py configs/yolov3/det_53_custom.py --cfg-options data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/yolov3.py',
+    '../_base_/datasets/data_yaml_det.py',
+    '../_base_/schedules/yolov3.py',
+    '../_base_/default_runtime.py',
+]
+
+task = 'det'

@@ -1,0 +1,9 @@
+"""Weather by YOLOv5's backbone, global average pooling (https://arxiv.org/abs/1312.4400) and one linear layer.
+
+As cls_weather.py but for the head; no published figure. Train with
+    python tools/train.py configs/yolov5/cls_weather_gap.py
+"""
+
+_base_ = './cls_weather.py'
+
+model = dict(head=dict(pool_size=1, hidden_channels=()))

@@ -1,0 +1,17 @@
+"""YOLOv5n detection on a data set of your own that a data.yaml describes; no published figure.
+
+No paper; described at https://docs.ultralytics.com/models/yolov5. Train with
+    python tools/train.py configs/yolov5/det_n_custom.py --cfg-options data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/yolov5_det.py',
+    '../_base_/datasets/data_yaml_det.py',
+    '../_base_/schedules/yolov5.py',
+    '../_base_/default_runtime.py',
+]
+
+task = 'det'
+
+max_epochs = 100
+train_cfg = dict(max_epochs=max_epochs)

@@ -1,0 +1,220 @@
+"""A model as Darknet sees it: a flat list of layers, in the order of its ``.cfg`` and of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from detkit.converters.darknet_cfg import Section, SectionReader
+from detkit.models.backbones import Darknet
+from detkit.models.backbones.darknet import SameMaxPool
+from detkit.models.heads import YOLOv3Head
+from detkit.models.layers import Bottleneck, ConvModule
+from detkit.models.necks import SPP, YOLOv3Neck
+from detkit.utils.errors import CheckpointError
+
+LEAKY_SLOPE = 0.1
+_ACTIVATIONS = {nn.Identity: 'linear', nn.ReLU: 'relu', nn.SiLU: 'swish', nn.Mish: 'mish'}
+
+# What is compared of each kind of layer, all of it as text; the rest of a .cfg is about training.
+Facts = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        section: as in a ``.cfg``, indices of other layers counted from 0.
+        prefix: of its parameters in detkit's state dict; '' where it has none.
+        groups: in how many equal parts its input channels stand in reverse order, seen from detkit.
+    """
+
+    section: Section
+    prefix: str = ''
+    groups: int = 1
+
+
+class Layout:
+    """The layers of a backbone or a whole detector.
+
+    Args:
+        model: a ``Darknet``, or a detector of ``Darknet``, ``YOLOv3Neck`` and ``YOLOv3Head``.
+
+    Raises:
+        CheckpointError: it has a part that Darknet has no layer for.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers: list[Layer] = []
+        if isinstance(model, Darknet):
+            self._backbone(model, '')
+            return
+        parts = list(getattr(model, 'neck', None) or ())
+        kinds = [type(part) for part in (getattr(model, 'backbone', None), *parts, getattr(model, 'head', None))]
+        if kinds != [Darknet, YOLOv3Neck, YOLOv3Head]:
+            found = ', '.join(kind.__name__ for kind in kinds)
+            raise CheckpointError(f'Darknet has no layers for {found}; what can be converted is Darknet with '
+                                  'YOLOv3Neck and YOLOv3Head.')
+        outputs = self._backbone(model.backbone, 'backbone.')
+        self._levels(parts[0], model.head, [outputs[i] for i in model.backbone.out_indices])
+
+    def _add(self, kind: str, prefix: str = '', groups: int = 1, **options: object) -> int:
+        """Appends a layer; returns its index."""
+        text = {key.rstrip('_'): ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+                for key, value in options.items()}
+        self.layers.append(Layer(Section(kind, text), prefix, groups))
+        return len(self.layers) - 1
+
+    def _conv(self, module: ConvModule, prefix: str, groups: int = 1) -> int:
+        conv = module.conv
+        size, stride = conv.kernel_size[0], conv.stride[0]
+        return self._add('convolutional', prefix, groups, batch_normalize=1, filters=conv.out_channels, size=size,
+                         stride=stride, pad=1, activation=activation_name(module.act))
+
+    def _backbone(self, backbone: Darknet, prefix: str) -> list[int]:
+        """Returns the index of the last layer of the stem and of each stage."""
+        outputs = [self._conv(backbone.stem, f'{prefix}stem')]
+        for number, stage in enumerate(backbone.stages):
+            for place, part in enumerate(stage):
+                name = f'{prefix}stages.{number}.{place}'
+                if isinstance(part, ConvModule):
+                    self._conv(part, name)
+                elif isinstance(part, Bottleneck):
+                    self._conv(part.conv1, f'{name}.conv1')
+                    self._conv(part.conv2, f'{name}.conv2')
+                    self._add('shortcut', from_=len(self.layers) - 3, activation='linear')
+                else:
+                    self._add('maxpool', size=2, stride=1 if isinstance(part, SameMaxPool) else 2)
+            outputs.append(len(self.layers) - 1)
+        return outputs
+
+    def _levels(self, neck: YOLOv3Neck, head: YOLOv3Head, feats: Sequence[int]) -> None:
+        """Level by level, coarse to fine.
+
+        Args:
+            feats: index of the layer that each of the backbone's maps comes from, fine to coarse.
+        """
+        anchors = head.prior_generator.anchors
+        flat = ', '.join(f'{width:g},{height:g}' for level in anchors for width, height in level)
+        for level in reversed(range(len(feats))):
+            for place, part in enumerate(neck.sets[level]):
+                name = f'neck.0.sets.{level}.{place}'
+                if isinstance(part, SPP):
+                    self._spp(part, name)
+                elif isinstance(part, ConvModule):
+                    self._conv(part, name)
+                else:
+                    raise CheckpointError(f'Darknet has no layers for {type(part).__name__} ({name}).')
+            end_of_set = len(self.layers) - 1
+            self._conv(neck.out_convs[level], f'neck.0.out_convs.{level}')
+            conv = head.convs[level]
+            self._add('convolutional', f'head.convs.{level}', filters=conv.out_channels, size=1, stride=1, pad=1,
+                      activation='linear')
+            shapes = len(anchors[level])
+            mask = [level * shapes + i for i in range(shapes)]
+            self._add('yolo', mask=mask, anchors=flat, classes=head.num_classes, num=shapes * len(anchors))
+            if level > 0:
+                self._add('route', layers=[end_of_set])
+                self._conv(neck.up_convs[level - 1], f'neck.0.up_convs.{level - 1}')
+                up = self._add('upsample', stride=2)
+                self._add('route', layers=[up, feats[level - 1]])
+
+    def _spp(self, spp: SPP, prefix: str) -> None:
+        """Pools side by side, concatenated from the largest to the map itself: detkit's order reversed."""
+        parts = [self._conv(spp.in_conv, f'{prefix}.in_conv')]
+        for size in spp.kernel_sizes:
+            if len(parts) > 1:
+                self._add('route', layers=[parts[0]])
+            parts.append(self._add('maxpool', size=size, stride=1))
+        self._add('route', layers=parts[::-1])
+        self._conv(spp.out_conv, f'{prefix}.out_conv', groups=len(parts))
+
+    def sections(self) -> list[Section]:
+        return [layer.section for layer in self.layers]
+
+
+def activation_name(act: nn.Module) -> str:
+    """Darknet's name of an activation.
+
+    Raises:
+        CheckpointError: it has none.
+    """
+    if isinstance(act, nn.LeakyReLU) and act.negative_slope == LEAKY_SLOPE:
+        return 'leaky'
+    if type(act) not in _ACTIVATIONS:
+        raise CheckpointError(f'Darknet has no activation {act}; it has LeakyReLU({LEAKY_SLOPE}) and '
+                              f'{", ".join(kind.__name__ for kind in _ACTIVATIONS)}.')
+    return _ACTIVATIONS[type(act)]
+
+
+def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
+    """What a layer computes, whichever of the many ways a ``.cfg`` has to say it; indices are counted from 0.
+
+    Raises:
+        CheckpointError: an option is no number where there should be one.
+    """
+    read = SectionReader(section, index, source)
+    if section.kind == 'convolutional':
+        size = read.number('size', 1)
+        return dict(
+            batch_normalize=read.number('batch_normalize', 0), filters=read.number('filters', 1), size=size,
+            stride=read.number('stride', 1), padding=size // 2 if read.number('pad', 0) else read.number('padding', 0),
+            groups=read.number('groups', 1), dilation=read.number('dilation', 1),
+            activation=read.text('activation', 'logistic'))
+    if section.kind == 'shortcut':
+        return {'from': read.layers('from'), 'activation': read.text('activation', 'linear')}
+    if section.kind == 'route':
+        return dict(layers=read.layers('layers'), groups=read.number('groups', 1))
+    if section.kind == 'upsample':
+        return dict(stride=read.number('stride', 2), scale=read.floats('scale', '1')[0])
+    if section.kind == 'maxpool':
+        stride = read.number('stride', 1)
+        size = read.number('size', stride)
+        return dict(size=size, stride=stride, padding=read.number('padding', size - 1))
+    if section.kind == 'yolo':
+        return dict(anchors=yolo_anchors(read), classes=read.number('classes', 20),
+                    scale_x_y=read.floats('scale_x_y', '1')[0], new_coords=read.number('new_coords', 0))
+    return {}
+
+
+def yolo_anchors(read: SectionReader) -> tuple[tuple[float, float], ...]:
+    """The shapes (width, height) in pixels that a ``yolo`` layer predicts, its mask applied.
+
+    Raises:
+        CheckpointError: the mask names one that is not there.
+    """
+    values = read.floats('anchors')
+    shapes = tuple(zip(values[::2], values[1::2], strict=False))
+    mask = read.numbers('mask', ','.join(map(str, range(len(shapes)))))
+    if not all(0 <= i < len(shapes) for i in mask):
+        raise CheckpointError(f'{read.where}: mask is {mask}, but there are {len(shapes)} anchors')
+    return tuple(shapes[i] for i in mask)
+
+
+def compare_layers(
+    found: Sequence[Section], expected: Sequence[Section], source: str | Path, model: str
+) -> tuple[int, str | None]:
+    """Whether a file's layers compute what a model's do.
+
+    Returns:
+        how many of the first layers agree; a sentence on the first one that does not, None where all do.
+    """
+    for index, (section, other) in enumerate(zip(found, expected, strict=False)):
+        where = SectionReader(section, index, source).where
+        if section.kind != other.kind:
+            return index, f'{where}: {model} has [{other.kind}] there'
+        facts, wanted = layer_facts(section, index, source), layer_facts(other, index, model)
+        for key, value in facts.items():
+            if value != wanted[key]:
+                return index, f'{where}: {key} is {_shown(value)}, where {model} has {_shown(wanted[key])}'
+    if len(found) != len(expected):
+        return min(len(found), len(expected)), f'{source} has {len(found)} layers, {model} has {len(expected)}'
+    return len(found), None
+
+
+def _shown(value: object) -> str:
+    return ', '.join(map(str, value)) if isinstance(value, tuple) else str(value)

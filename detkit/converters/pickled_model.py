@@ -1,0 +1,196 @@
+"""What files that hold a whole model of PyTorch's ``Module``s say of it, as ``TorchArchive`` reads them: inert.
+
+The YOLO projects pickle the model itself: a sequence of layers, each of which knows whose output it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from reprlib import repr as short_repr
+from typing import Any
+
+from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
+from detkit.utils.errors import CheckpointError
+
+# A layer's class, and the layers that it takes (-1: the one before).
+Layer = tuple[str, int | list[int]]
+
+
+def find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:
+    """The entry that holds the model, and the model: the averaged one, 'ema', where there are two.
+
+    Args:
+        content: of the file.
+        expected: for errors, what the project's own files hold.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not isinstance(content, dict):
+        held = content.kind if isinstance(content, StandIn) else type(content).__name__
+        held = 'tensor' if isinstance(content, TensorRef) else held
+        raise CheckpointError(f'{path} holds a {held} alone; {expected}.')
+    if isinstance(content.get('meta'), dict) and 'state_dict' in content:
+        raise CheckpointError(f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
+                              f'toolbox on mmengine; {expected}.')
+    entry = 'ema' if content.get('ema') is not None else 'model'
+    model = content.get(entry)
+    if isinstance(model, StandIn):
+        return entry, model
+    weights = content if model is None else model
+    if isinstance(weights, dict) and weights and all(isinstance(value, TensorRef) for value in weights.values()):
+        raise CheckpointError(f'{path} is a plain state dict: tensors without the layers, class names and task that '
+                              f'the conversion needs; {expected}.')
+    raise CheckpointError(f'{path} holds no model (its entries are {", ".join(map(str, content)) or "none"}); '
+                          f'{expected}.')
+
+
+def children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
+    """A module's named parts."""
+    for name, child in _table(module, '_modules'):
+        if isinstance(child, StandIn):
+            yield name, child
+
+
+def walk(module: StandIn, prefix: str = '', depth: int = 0) -> Iterator[tuple[str, StandIn]]:
+    """A module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too."""
+    if depth > 20:
+        raise CheckpointError('The file is damaged: its layers are nested without end.')
+    yield prefix, module
+    for name, child in children(module):
+        yield from walk(child, f'{prefix}.{name}' if prefix else name, depth + 1)
+
+
+def tensors_of(model: StandIn) -> Iterator[tuple[str, TensorRef]]:
+    """As ``torch.nn.Module.state_dict``."""
+    for prefix, module in walk(model):
+        transient = module.get('_non_persistent_buffers_set') or ()
+        for name, value in (*_table(module, '_parameters'), *_table(module, '_buffers')):
+            if isinstance(value, TensorRef) and name not in transient:
+                yield f'{prefix}.{name}' if prefix else name, value
+
+
+def _table(module: StandIn, name: str) -> list[tuple[str, Any]]:
+    table = module.get(name)
+    return [(str(key), value) for key, value in table.items()] if isinstance(table, dict) else []
+
+
+def layers_of(model: StandIn, path: Path, family: str) -> list[StandIn]:
+    """The layers that the model runs one after the other."""
+    sequence = dict(children(model)).get('model')
+    layers = [] if sequence is None else [layer for _, layer in children(sequence)]
+    if not layers:
+        raise CheckpointError(f'{path} holds a {model.kind}, which is not a sequence of layers as {family} is.')
+    return layers
+
+
+def check_layers(
+    layers: Sequence[StandIn], expected: Sequence[Layer], model: StandIn, path: Path, family: str, heads: str
+) -> None:
+    """Compare the layers with those of the family, the last of which is the head.
+
+    Args:
+        heads: the names of the heads that are known, for the error.
+
+    Raises:
+        CheckpointError: names the first one that differs.
+    """
+    described = model.get('yaml')
+    name = text_or_empty(described.get('yaml_file')) if isinstance(described, dict) else ''
+    made = f' made from {name}' if name else ''
+    what = f'{path} holds a {model.kind}{made}, but no {family} that detkit has'
+    for number, (layer, (kind, source)) in enumerate(zip(layers, expected, strict=False)):
+        found = layer.get('f', -1)
+        found = list(found) if isinstance(found, list | tuple) else found
+        if layer.kind != kind:
+            known = heads if number == len(expected) - 1 else kind
+            raise CheckpointError(f'{what}: layer {number} is a {layer.kind}, where {family} has {known}.')
+        if found != source:
+            raise CheckpointError(f'{what}: layer {number} ({kind}) takes layer {found}, where {family} takes '
+                                  f'{source}.')
+    if len(layers) != len(expected):
+        raise CheckpointError(f'{what}: it has {len(layers)} layers, where {family} has {len(expected)}.')
+
+
+def check_attributes(
+    model: StandIn, path: Path, family: str, attributes: Mapping[str, Mapping[str, Any]], shortcut_layers: Sequence[str]
+) -> float:
+    """Compare what shapes do not show, though outputs depend on it.
+
+    Args:
+        attributes: of a module, by the name of its class or by its own; one that a version lacks has this value in it.
+        shortcut_layers: numbers of the layers whose bottlenecks add their input.
+
+    Returns:
+        the batch normalisations' epsilon.
+
+    Raises:
+        CheckpointError: names the first one that differs.
+    """
+    changed = f'{path} is a {family} changed in a way that detkit does not have'
+    epsilons = set()
+    for name, module in walk(model):
+        expected = {**attributes.get(module.kind, {}), **attributes.get(name, {})}
+        if module.kind == 'Bottleneck':
+            expected['add'] = name.split('.')[1] in shortcut_layers
+        for attribute, value in expected.items():
+            found = module.get(attribute, value)
+            if found != value:
+                raise CheckpointError(f'{changed}: {name} ({module.kind}) has {attribute} {found}, where '
+                                      f'{family} has {value}.')
+        if module.kind == 'Conv':
+            activation = dict(children(module)).get('act')
+            if activation is not None and activation.kind != 'SiLU':
+                raise CheckpointError(f'{changed}: {name} has the activation {activation.kind}, where {family} has '
+                                      'SiLU.')
+        if module.kind == 'BatchNorm2d':
+            epsilons.add(module.get('eps', 1e-5))
+    if not epsilons:
+        raise CheckpointError(f'{path} was saved after its batch normalisations had been folded into the convolutions '
+                              '(by fuse() or an export); give the file that training wrote.')
+    if len(epsilons) > 1 or not isinstance(epsilon := epsilons.pop(), float):
+        raise CheckpointError(f'{changed}: its batch normalisations differ in eps.')
+    return epsilon
+
+
+def check_strides(archive: TorchArchive, model: StandIn, family: str, expected: list[int]) -> None:
+    """Compare the strides that the model states, if it does."""
+    stride = model.get('stride')
+    if isinstance(stride, TensorRef) and (found := archive.read(stride).tolist()) != expected:
+        raise CheckpointError(f'{archive.path} is a {family} changed in a way that detkit does not have: its strides '
+                              f'are {found}, where {family} has {expected}.')
+
+
+def class_names(model: StandIn, head: StandIn, path: Path) -> tuple[str, ...]:
+    """By label, as many as the head says."""
+    names = model.get('names')
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[label] for label in range(len(names))]
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str | int) for name in names):
+        raise CheckpointError(f"{path} states no class names (its model's 'names' is {short_repr(names)}).")
+    num_classes = head.get('nc', len(names))
+    if num_classes != len(names):
+        raise CheckpointError(f'{path} names {len(names)} classes, but its head has {num_classes}.')
+    return tuple(map(str, names))
+
+
+def stated_factors(described: Any) -> tuple[float, float] | None:
+    """Depth and width factor, from the description that the model was made from."""
+    if not isinstance(described, dict):
+        return None
+    scales = described.get('scales')
+    scale = scales.get(described.get('scale')) if isinstance(scales, dict) else None
+    pair = scale[:2] if scale else (described.get('depth_multiple'), described.get('width_multiple'))
+    return tuple(map(float, pair)) if all(isinstance(value, int | float) for value in pair) else None
+
+
+def stated_img_size(arguments: Any) -> int | None:
+    """From the arguments of training."""
+    size = arguments.get('imgsz') if isinstance(arguments, dict) else None
+    size = max(size) if isinstance(size, list | tuple) and size else size
+    return size if isinstance(size, int) and size > 0 and size % 32 == 0 else None
+
+
+def text_or_empty(value: Any) -> str:
+    return value if isinstance(value, str) else ''

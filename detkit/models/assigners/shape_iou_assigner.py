@@ -1,0 +1,65 @@
+"""``ShapeIoUAssigner``: a box is learnt in its cell by the anchors of a similar shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+from detkit.structures.gt_batch import GtBatch
+
+from ..priors import AnchorPriors
+from .assign_result import AssignResult
+
+
+@TASK_UTILS.register_module()
+class ShapeIoUAssigner:
+    """At each level, the anchors of a box's cell whose IoU with the box, both about one centre, exceeds a threshold.
+
+    So a box may be learnt by several anchors and at several levels, or by none (ultralytics' YOLOv3, no paper).
+
+    Args:
+        iou_thr: the threshold.
+    """
+
+    def __init__(self, iou_thr: float = 0.2) -> None:
+        if not 0 <= iou_thr < 1:
+            raise ValueError(f'ShapeIoUAssigner: iou_thr must be in [0, 1), found {iou_thr}')
+        self.iou_thr = iou_thr
+
+    @torch.no_grad()
+    def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
+        """Assigns one level's anchors; K is their number A in a cell.
+
+        Args:
+            priors: of the level.
+            gt: M boxes an image; M may be 0.
+        """
+        bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
+        sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
+        overlaps = torch.minimum(sizes_wh, priors.shapes_wh).prod(-1)  # (B, M, A)
+        unions = sizes_wh.prod(-1) + priors.shapes_wh.prod(-1) - overlaps
+        valid = (overlaps / unions > self.iou_thr) & gt.valid.unsqueeze(-1)
+        cells = (bboxes[..., :2] + bboxes[..., 2:]) / (2 * priors.stride)  # (B, M, 2)
+        cell_idx = cell_index(cells[..., 0], cells[..., 1], priors.map_size).unsqueeze(-1)  # (B, M, 1)
+        return slots_of(cell_idx, valid)
+
+
+def cell_index(x: Tensor, y: Tensor, map_size: tuple[int, int]) -> Tensor:
+    """Which cell of a map of (h, w) cells a place in cells lies in, row by row; the nearest where it lies outside."""
+    height, width = map_size
+    return y.long().clamp(0, height - 1) * width + x.long().clamp(0, width - 1)
+
+
+def slots_of(cell_idx: Tensor, valid: Tensor) -> AssignResult:
+    """Slots of boxes that keep their own.
+
+    Args:
+        cell_idx: ``(B, M, N)`` int64 cells; each has A slots, one for each of its anchors.
+        valid: ``(B, M, N * A)`` bool.
+    """
+    num_shapes = valid.shape[-1] // cell_idx.shape[-1]
+    shape_idx = torch.arange(num_shapes, device=valid.device)
+    prior_idx = (cell_idx.unsqueeze(-1) * num_shapes + shape_idx).flatten(2)  # (B, M, N, A) -> (B, M, N * A)
+    gt_idx = torch.arange(valid.shape[1], device=valid.device).view(1, -1, 1).expand_as(prior_idx)
+    return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx)

@@ -1,0 +1,65 @@
+"""``ShapeRatioAssigner``: a box is learnt in its cell and the nearest ones by the anchors of a similar shape."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+from detkit.structures.gt_batch import GtBatch
+
+from ..priors import AnchorPriors
+from .assign_result import AssignResult
+from .shape_iou_assigner import cell_index, slots_of
+
+
+@TASK_UTILS.register_module()
+class ShapeRatioAssigner:
+    """At each level, the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
+
+    They learn the box in the cell of its centre and in the cells beyond the borders that the centre is near to, one at
+    each side and one above or below it (YOLOv5, https://doi.org/10.5281/zenodo.3908559).
+
+    Args:
+        max_ratio: sides are at less than this ratio.
+        reach: a border is near when it is less than so many cells away and has a cell behind it; 0 leaves the
+            neighbours out, .5 takes the two nearest ones.
+    """
+
+    def __init__(self, max_ratio: float = 4., reach: float = 0.5) -> None:
+        if max_ratio <= 1:
+            raise ValueError(f'ShapeRatioAssigner: max_ratio must be more than 1, found {max_ratio}')
+        if not 0 <= reach < 1:
+            raise ValueError(f'ShapeRatioAssigner: reach must be in [0, 1), found {reach}')
+        self.max_ratio = max_ratio
+        self.reach = reach
+
+    @torch.no_grad()
+    def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
+        """Assigns one level's A anchors; K is 5 * A: of the centre's cell, left, above, right, below.
+
+        A prior recurs where a centre lies exactly on a border: both neighbours are then near, one of them its own cell.
+
+        Args:
+            priors: of the level.
+            gt: M boxes an image; M may be 0.
+        """
+        bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
+        sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
+        ratios = sizes_wh / priors.shapes_wh  # (B, M, A, 2)
+        fits = torch.maximum(ratios, ratios.reciprocal()).amax(-1) < self.max_ratio
+        fits = fits & gt.valid.unsqueeze(-1)  # (B, M, A)
+
+        height, width = priors.map_size
+        x, y = ((bboxes[..., :2] + bboxes[..., 2:]) / (2 * priors.stride)).unbind(-1)  # (B, M) each
+        near = [torch.ones_like(gt.valid), self._is_near(x), self._is_near(y),
+                self._is_near(width - x), self._is_near(height - y)]
+        reach = self.reach
+        cells = [(x, y), (x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)]
+        cell_idx = torch.stack([cell_index(*cell, priors.map_size) for cell in cells], -1)  # (B, M, 5)
+        valid = torch.stack(near, -1).unsqueeze(-1) & fits.unsqueeze(2)  # (B, M, 5, A)
+        return slots_of(cell_idx, valid.flatten(2))
+
+    def _is_near(self, distance: Tensor) -> Tensor:
+        """Whether the border towards the map's edge is near, given the distance to that edge in cells."""
+        return (distance % 1 < self.reach) & (distance > 1)

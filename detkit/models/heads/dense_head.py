@@ -1,0 +1,131 @@
+"""``DenseHead``: what heads that predict at every cell of their feature maps have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError, nearest
+
+from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
+from ..postprocess.rescale import to_original
+
+
+class DenseHead(BaseModule):
+    """Parent of dense heads: incoming maps, options of prediction, and the way from raw predictions to results.
+
+    A child writes ``forward``, ``loss`` and ``_candidates``.
+
+    Args:
+        num_classes: C.
+        in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
+        test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
+        init_cfg: mmengine's initialisation config.
+    """
+
+    # What test_cfg may hold.
+    TEST_KEYS = NMS_KEYS
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels is None or strides is None:
+            raise ValueError(
+                f'{type(self).__name__} needs in_channels and strides. A detector fills them in from the component '
+                'before the head; to build the head alone, give both.'
+            )
+        if len(in_channels) != len(strides):
+            raise ValueError(f'{type(self).__name__}: {len(in_channels)} in_channels but {len(strides)} strides')
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.strides = tuple(strides)
+        self.test_cfg = self._checked_test_cfg(test_cfg or {})
+
+    def _checked_test_cfg(self, test_cfg: dict) -> dict:
+        for name in test_cfg:
+            if name not in self.TEST_KEYS:
+                raise ConfigError(
+                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
+                    f'{nearest(name, self.TEST_KEYS)}')
+        return dict(test_cfg)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """Raw predictions of ``(B, in_channels[i], h_i, w_i)`` maps; a list has a tensor for each level."""
+        raise NotImplementedError
+
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
+        """``loss_*``, scalars in float32 or finer."""
+        raise NotImplementedError
+
+    def _candidates(
+        self, preds: dict[str, Tensor | list[Tensor]]
+    ) -> tuple[dict[str, Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """What suppression chooses from.
+
+        Returns:
+            what ``_instances`` looks up of the chosen ones; for each image boxes ``(P, 4)`` xyxy in pixels of the
+            network's input, and scores ``(P, C)``.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Detections in pixels of the original images, best first.
+
+        Args:
+            preds: of ``forward``.
+            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        with torch.autocast(_device(preds).type, enabled=False):
+            flat, bboxes, scores = self._candidates(preds)
+            detections = self._suppress(bboxes, scores)
+            results = []
+            for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
+                sample = DetDataSample(metainfo=meta)
+                sample.pred_instances = self._instances(flat, image, found, meta)
+                results.append(sample)
+            return results
+
+    def _suppress(self, bboxes: Sequence[Tensor], scores: Sequence[Tensor]) -> list[Detections]:
+        return batched_nms(bboxes, scores, **self._options(NMS_KEYS))
+
+    def _options(self, names: Sequence[str]) -> dict:
+        """What ``test_cfg`` says of these; tools may have set what another head reads."""
+        return {name: value for name, value in self.test_cfg.items() if name in names}
+
+    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        """What is reported of one image, all on the CPU."""
+        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
+
+    def _flatten(self, preds: dict[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
+        """All levels in a row, ``(B, P, channels)``, in at least float32; what has no levels keeps its shape."""
+        flat = {}
+        for name, value in preds.items():
+            if isinstance(value, list):
+                # (B, C, h, w) -> (B, h * w, C), without a copy in channels_last memory
+                value = torch.cat([level.flatten(2).transpose(1, 2) for level in value], 1)
+            flat[name] = widened(value)
+        return flat
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """In at least float32."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _device(preds: dict[str, Tensor | list[Tensor]]) -> torch.device:
+    value = next(iter(preds.values()))
+    return (value[0] if isinstance(value, list) else value).device

@@ -1,0 +1,63 @@
+"""``PriorGenerator``: what prior generators have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class PriorGenerator:
+    """Makes the priors of a list of feature maps, and keeps them by size, device and type.
+
+    A child writes ``_generate``.
+
+    Args:
+        strides: of the levels, fine to coarse.
+    """
+
+    # Rectangular and multi-scale batches come in many sizes; a size's priors take a few hundred kilobytes.
+    MAX_CACHED = 32
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        self.strides = tuple(strides)
+        self._cache: dict[tuple, Any] = {}
+
+    def __call__(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        device: torch.device | str = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> Any:
+        """The priors for maps of the given sizes, shared between calls: not to be changed in place.
+
+        Args:
+            sizes: (h, w) of each level's map, such as ``feat.shape[-2:]``.
+            device, dtype: of the result. A half-precision type has too few digits for coordinates.
+        """
+        if len(sizes) != len(self.strides):
+            raise ValueError(f'{type(self).__name__}: {len(sizes)} maps for strides {self.strides}')
+        key = (tuple((int(h), int(w)) for h, w in sizes), torch.device(device), dtype)
+        if key not in self._cache:
+            if len(self._cache) >= self.MAX_CACHED:
+                self._cache.pop(next(iter(self._cache)))
+            # Made outside inference mode, as what is made inside it can't be used by a later training step.
+            with torch.inference_mode(False), torch.no_grad():
+                self._cache[key] = self._generate(*key)
+        return self._cache[key]
+
+    def _generate(self, sizes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> Any:
+        raise NotImplementedError
+
+
+def cell_points(
+    size: tuple[int, int], stride: int, offset: float, device: torch.device | str, dtype: torch.dtype
+) -> Tensor:
+    """``(h * w, 2)`` x, y in pixels: the point of each cell, row by row, ``offset`` (.5 the centre) into its cell."""
+    h, w = size
+    x = (torch.arange(w, device=device, dtype=dtype) + offset) * stride
+    y = (torch.arange(h, device=device, dtype=dtype) + offset) * stride
+    grid_y, grid_x = torch.meshgrid(y, x, indexing='ij')
+    return torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2)  # (h, w, 2) -> (h * w, 2)

@@ -1,0 +1,31 @@
+"""Compare training runs: parameters, epochs, time, figures at the best and at the last epoch, gain over the first run.
+
+    python tools/analyze/summarize_runs.py work_dirs/cls_weather*
+    python tools/analyze/summarize_runs.py work_dirs --figures coco/bbox_mAP50 train/box --markdown
+"""
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compare training runs in one table.')
+    parser.add_argument('runs', nargs='+', metavar='FOLDER', help='folders of runs, or folders that hold such')
+    parser.add_argument('--figures', nargs='+', metavar='NAME',
+                        help="columns of results.csv, without 'metrics/' (default: mAP, top-1 accuracy)")
+    parser.add_argument('--markdown', action='store_true', help='print the table for a Markdown file')
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse_args()
+
+    from detkit.visualization.run_table import find_runs, run_table, summarize_run
+
+    print(run_table([summarize_run(folder) for folder in find_runs(args.runs)], args.figures, args.markdown))
+
+
+if __name__ == '__main__':
+    from detkit.utils.command_line import run_command
+
+    sys.exit(run_command(main))
