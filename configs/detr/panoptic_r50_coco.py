@@ -9,3 +9,4 @@ _base_ = [
     '../_base_/schedules/detr_masks_25e.py', '../_base_/default_runtime.py',
 ]
 task = 'panoptic'
+model = dict(head=dict(test_cfg=dict(panoptic_score_thr=0.85, panoptic_min_area=4)))

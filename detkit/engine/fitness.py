@@ -26,8 +26,14 @@ def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
         return float(metrics[key])
     weights = {'fitness': _WEIGHTS}.get(key, {key: 1.0} if key in _WEIGHTS else {})
     parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
-             for suffix, weight in weights.items() if name.rpartition('/')[2].rsplit('_', 1)[-1] == suffix]
+             for suffix, weight in weights.items() if _figure(name) == suffix]
     if parts or key != 'fitness':
         return sum(parts) if parts else None
     accuracies = [float(value) for name, value in metrics.items() if name.rsplit('/', 1)[-1] in _ACCURACIES]
     return sum(accuracies) / len(accuracies) if accuracies else None
+
+
+def _figure(name: str) -> str:
+    """'mAP' of 'coco/bbox_mAP'; but 'things_PQ' is a part of 'PQ', which has it already."""
+    last = name.rpartition('/')[2]
+    return last if last.endswith('PQ') else last.rsplit('_', 1)[-1]

@@ -26,7 +26,7 @@ class PanopticMetric(GatheredMetric):
     """Panoptic quality (Kirillov et al., arXiv:1801.00868), of the data set's classes, crowds and void as COCO counts.
 
     Figures, as fractions: ``PQ``, ``SQ`` (the mean overlap of what was found) and ``RQ`` (how much was found), the
-    means over all classes that occur, and the same of things and of stuff, ``PQ_things`` ... ``RQ_stuff``; -1 where
+    means over all classes that occur, and the same of things and of stuff, ``things_PQ`` ... ``stuff_RQ``; -1 where
     none occurs. All are prefixed with ``panoptic/``.
 
     After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that
@@ -84,10 +84,10 @@ class PanopticMetric(GatheredMetric):
         per_class = panoptic_quality(results, len(classes))
         is_stuff = np.isin(np.arange(len(classes)), meta.get('stuff_labels') or ())
         figures = {}
-        for suffix, group in (('', np.ones_like(is_stuff)), ('_things', ~is_stuff), ('_stuff', is_stuff)):
+        for prefix, group in (('', np.ones_like(is_stuff)), ('things_', ~is_stuff), ('stuff_', is_stuff)):
             chosen = group & (per_class['count'] > 0)
             for name in ('PQ', 'SQ', 'RQ'):
-                figures[name + suffix] = float(per_class[name][chosen].mean()) if chosen.any() else -1.0
+                figures[prefix + name] = float(per_class[name][chosen].mean()) if chosen.any() else -1.0
         if self.classwise:
             self._make_table(classes, is_stuff, per_class)
         return figures

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from mmengine.structures import InstanceData
 
+from detkit.engine.fitness import fitness
+from detkit.engine.hooks.console_hook import metrics_text
 from detkit.evaluation import PanopticMetric
 from detkit.evaluation.panoptic_quality import match_segments, panoptic_quality
 from detkit.structures import DetDataSample, InstanceMasks, PanopticSegments
@@ -40,7 +42,7 @@ def evaluate(pairs, **kwargs):
 def test_a_perfect_division_is_one():
     truth = segments([[1, 1, 2, 2], [3, 3, 3, 3]], [0, 1, 2])
     metric, figures = evaluate([(truth, truth)])
-    assert figures == {f'panoptic/{name}{group}': 1.0 for group in ('', '_things', '_stuff')
+    assert figures == {f'panoptic/{group}{name}': 1.0 for group in ('', 'things_', 'stuff_')
                        for name in ('PQ', 'SQ', 'RQ')}
     assert [row['class'] for row in metric.per_class] == ['cat', 'dog', 'sky']
     assert metric.per_class[2]['kind'] == 'stuff' and '1.000' in metric.table
@@ -54,10 +56,10 @@ def test_figures_by_hand():
     assert (result.labels.tolist(), result.ious.tolist()) == ([0], [0.75])
     assert sorted(result.false_labels.tolist()) == [0, 1, 2] and sorted(result.missed_labels.tolist()) == [1, 2]
     figures = evaluate([(truth, predicted)])[1]
-    assert figures['panoptic/PQ_things'] == pytest.approx((0.75 / 1.5 + 0) / 2)
-    assert figures['panoptic/SQ_things'] == pytest.approx(0.75 / 2)
-    assert figures['panoptic/RQ_things'] == pytest.approx(1 / 1.5 / 2)
-    assert figures['panoptic/PQ_stuff'] == 0
+    assert figures['panoptic/things_PQ'] == pytest.approx((0.75 / 1.5 + 0) / 2)
+    assert figures['panoptic/things_SQ'] == pytest.approx(0.75 / 2)
+    assert figures['panoptic/things_RQ'] == pytest.approx(1 / 1.5 / 2)
+    assert figures['panoptic/stuff_PQ'] == 0
     assert figures['panoptic/PQ'] == pytest.approx(0.5 / 3)
 
 
@@ -82,7 +84,7 @@ def test_nothing_predicted_and_nothing_there():
     truth, nothing = segments([[1, 1]], [1]), segments([[0, 0]], [])
     assert evaluate([(truth, nothing)])[1]['panoptic/PQ'] == 0
     assert evaluate([(nothing, nothing)])[1] == {
-        f'panoptic/{name}{group}': -1.0 for group in ('', '_things', '_stuff') for name in ('PQ', 'SQ', 'RQ')}
+        f'panoptic/{group}{name}': -1.0 for group in ('', 'things_', 'stuff_') for name in ('PQ', 'SQ', 'RQ')}
     assert PanopticMetric().compute_metrics([]) == {}
 
 
@@ -171,6 +173,13 @@ def test_what_is_missing_is_said():
         PanopticMetric().process(None, [boxes])
     with pytest.raises(ValueError, match='pixels'):
         match_segments(truth, segments([[1]], [0]))
+
+
+def test_fitness_counts_the_quality_once():
+    figures = {'panoptic/PQ': 0.4, 'panoptic/things_PQ': 0.5, 'panoptic/stuff_PQ': 0.3, 'panoptic/RQ': 0.9}
+    assert fitness(figures) == pytest.approx(0.4)
+    assert fitness({**figures, 'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7}) == pytest.approx(0.92)
+    assert metrics_text(figures) == 'PQ 0.400  things PQ 0.500  stuff PQ 0.300'
 
 
 def test_segments_as_instances():
