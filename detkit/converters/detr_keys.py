@@ -1,19 +1,14 @@
-"""Names of parameters: DETR's own files and those of the Hugging Face Hub <-> detkit's.
-
-Rows are prefixes, ``{}`` standing for a number; what follows a prefix (``weight``, ``bias``, …) is the same on both
-sides. The backbone's names are torchvision's on all sides but one, see ``_renamed_backbone``.
-"""
+"""Names of parameters: DETR's own files and those of the Hugging Face Hub <-> detkit's (``key_table`` says what a row
+is). The backbone's names are torchvision's on all sides but one, see ``_renamed_backbone``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-Rows = tuple[tuple[str, str], ...]
-Patterns = list[tuple[re.Pattern, str]]
+from detkit.converters.key_table import Patterns, Rows, compile_rows, rename
 
 
 def _attention(theirs: str, ours: str) -> Rows:
@@ -60,6 +55,9 @@ DETR_KEYS: dict[str, Rows] = {
         ('model.backbone.conv_encoder.model', 'backbone'),
         ('model.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
         ('model.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
+        # As releases before 5 called them.
+        ('model.backbone.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
+        ('model.backbone.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
         ('model.input_projection', 'head.input_proj'),
         ('model.query_position_embeddings', 'head.query_embed'),
         *_attention('model.encoder.layers.{}.self_attn', f'{_ENCODER}.self_attn'),
@@ -83,23 +81,10 @@ DETR_KEYS: dict[str, Rows] = {
 _DROPPED = re.compile(r'.*\.num_batches_tracked$')
 
 
-def _compile(rows: Rows) -> Patterns:
-    return [
-        (re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows
-    ]
-
-
-_TO_DETKIT: dict[str, Patterns] = {layout: _compile(rows) for layout, rows in DETR_KEYS.items()}
+_TO_DETKIT: dict[str, Patterns] = {layout: compile_rows(rows) for layout, rows in DETR_KEYS.items()}
 _FROM_DETKIT: dict[str, Patterns] = {
-    layout: _compile(tuple((ours, theirs) for theirs, ours in rows)) for layout, rows in DETR_KEYS.items()
+    layout: compile_rows((ours, theirs) for theirs, ours in rows) for layout, rows in DETR_KEYS.items()
 }
-
-
-def _rename(name: str, rows: Patterns) -> str:
-    for pattern, target in rows:
-        if match := pattern.match(name):
-            return target.format(*match.groups()) + name[match.end() :]
-    raise KeyError(name)
 
 
 def _renamed_backbone(name: str) -> str:
@@ -127,9 +112,8 @@ def layout_of(names: Mapping[str, object]) -> str | None:
 def to_detkit(name: str, layout: str) -> str | None:
     """detkit's name of a parameter or buffer; None for one that detkit has no need of.
 
-    The original's packed projections keep their last part, ``in_proj_weight`` or ``in_proj_bias``.
-
     Args:
+        name: of a tensor of ``unpack``'s result.
         layout: 'original' or 'hugging_face'.
 
     Raises:
@@ -137,12 +121,25 @@ def to_detkit(name: str, layout: str) -> str | None:
     """
     if _DROPPED.match(name):
         return None
-    return _renamed_backbone(_rename(name.removeprefix('detr.'), _TO_DETKIT[layout]))
+    return _renamed_backbone(rename(name.removeprefix('detr.'), _TO_DETKIT[layout]))
 
 
 def from_detkit(name: str, layout: str) -> str:
     """The inverse of ``to_detkit``, without the prefix of models with masks."""
-    return _rename(name, _FROM_DETKIT[layout])
+    return rename(name, _FROM_DETKIT[layout])
+
+
+def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Packed incoming projections of attentions, ``*.in_proj_weight``, as ``*.query_proj.weight`` and so on."""
+    unpacked: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        attention, packed, kind = name.rpartition('.in_proj_')
+        if packed and len(tensor) % 3 == 0:
+            for part, own in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
+                unpacked[f'{attention}.{part}_proj.{kind}'] = own
+        else:
+            unpacked[name] = tensor
+    return unpacked
 
 
 def convert_state(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
@@ -151,15 +148,6 @@ def convert_state(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]
     Raises:
         KeyError: a name is none of a DETR's.
     """
-    renamed: dict[str, Tensor] = {}
-    for theirs, tensor in state.items():
-        ours = to_detkit(theirs, layout)
-        if ours is None:
-            continue
-        attention, packed, kind = ours.rpartition('.in_proj_')
-        if not packed:
-            renamed[ours] = tensor
-            continue
-        for part, own in zip(('query', 'key', 'value'), torch.chunk(tensor, 3), strict=True):
-            renamed[f'{attention}.{part}_proj.{kind}'] = own
+    renamed = {to_detkit(name, layout): tensor for name, tensor in unpack(state).items()}
+    renamed.pop(None, None)
     return renamed
