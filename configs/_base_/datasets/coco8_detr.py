@@ -8,6 +8,7 @@ _base_ = ['./coco_classes.py', './detr_common.py']
 
 data_root = 'data/coco8-seg'
 img_size = 256
+flip_prob = 0.0
 train_images = 'images/train'
 val_images = 'images/train'
 batch_size = 4
@@ -23,7 +24,7 @@ val_pipeline = [
 ]
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='RandomFlip', prob=_base_.flip_prob),
+    dict(type='RandomFlip', prob=flip_prob),
     *val_pipeline[1:2],
     _base_.render,
     dict(type='PackInputs'),

@@ -9,7 +9,7 @@ max_epochs = 100
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=20)
 optim_wrapper = dict(
-    optimizer=dict(lr=5e-4),
+    optimizer=dict(lr=3e-4),
     paramwise_cfg=dict(_delete_=True, decay_all=True),
 )
 param_scheduler = dict(
