@@ -16,7 +16,8 @@ from detkit.utils.errors import ConfigError
 from ..assigners import AssignResult
 from ..priors import AnchorPriorGenerator, AnchorPriors
 from .anchor_slots import AnchorSlots
-from .dense_head import DenseHead, widened
+from .dense_head import DenseHead
+from .shared import widened
 
 # The channels of an anchor: x, y, w, h, then the objectness, then the classes.
 _OBJ = 4

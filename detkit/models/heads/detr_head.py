@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from detkit.registry import MODELS, TASK_UTILS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError
 
 from ..assigners.assign_result import AssignResult
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..layers.mlp import MLP
 from ..postprocess.nms import Detections, find_candidates
 from ..postprocess.rescale import to_original
+from .shared import checked_test_cfg, widened
 
 # B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
 
@@ -146,15 +147,7 @@ class DETRHead(BaseModule):
         self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='L1Loss', loss_weight=5.))
         self.loss_iou = MODELS.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2., eps=1e-12))
-        self.test_cfg = self._checked_test_cfg(test_cfg or {})
-
-    def _checked_test_cfg(self, test_cfg: dict) -> dict:
-        for name in test_cfg:
-            if name not in self.TEST_KEYS:
-                raise ConfigError(
-                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
-                    f'{nearest(name, self.TEST_KEYS)}')
-        return dict(test_cfg)
+        self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Predictions of every decoder layer, the last being the result.
@@ -204,7 +197,7 @@ class DETRHead(BaseModule):
     def layer_losses(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """As ``loss``, ``(L,)`` each, a number for every decoder layer."""
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            preds = {**preds, **{name: _at_least_float32(preds[name]) for name in _LAYERED}}
+            preds = {**preds, **{name: widened(preds[name]) for name in _LAYERED}}
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
             assigned = self.assigner(preds['cls_logits'], preds['bbox_preds'], gt.labels, gt_bboxes, gt.valid)
             return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
@@ -270,7 +263,7 @@ class DETRHead(BaseModule):
 
     def _final(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> dict[str, Tensor]:
         """What results are made of: predictions of the last layer, ``(B, Q, ...)`` each."""
-        return {name: _at_least_float32(preds[name][-1]) for name in _LAYERED}
+        return {name: widened(preds[name][-1]) for name in _LAYERED}
 
     def _sample(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> DetDataSample:
         """All that is reported of one image; arguments as ``_instances``."""
@@ -287,10 +280,6 @@ class DETRHead(BaseModule):
         """
         bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
         return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
-
-
-def _at_least_float32(preds: Tensor) -> Tensor:
-    return preds.float() if preds.dtype in (torch.float16, torch.bfloat16) else preds
 
 
 def _mean_over_ranks(gt: GtBatch) -> Tensor | float:
