@@ -86,3 +86,20 @@ def test_links_lead_somewhere(page):
 def test_commands_name_files_that_exist(page):
     named = re.findall(r'(?:^|\s)((?:tools|configs)/[\w/]+\.(?:py|sh))', page.read_text())
     assert [path for path in named if not (REPO / path).is_file()] == []
+
+
+def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
+    text = (REPO / 'docs/parts.md').read_text()
+    code = re.search(r'```python\n# resnet_yolov8.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'resnet_yolov8.py'
+    path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(path)
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    assert [type(part).__name__ for part in (model.backbone, *model.neck)] == ['ResNet', 'SPP', 'PAN']
+    assert model.head.in_channels == (64, 128, 256)
+
+
+def test_components_that_the_docs_of_parts_name_exist():
+    names = re.findall(r'`([A-Z]\w+)`', (REPO / 'docs/parts.md').read_text().split('```')[0])
+    assert len(names) > 10 and [name for name in names if MODELS.get(name) is None] == []

@@ -1,6 +1,7 @@
 """Make a checkpoint of another project's weights.
 
     python tools/convert.py ultralytics yolov8n-seg.pt yolov8n-seg.pth
+    python tools/convert.py yolov5 yolov5s.pt yolov5s.pth
     python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
     python tools/convert.py detr detr-r50-e632da11.pth detr-r50.pth
 
@@ -18,6 +19,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CONVERTERS = {
     'ultralytics': (
         'YOLOv8 of any task and size, a .pt file', 'detkit.converters.ultralytics', 'convert_ultralytics', {}),
+    'yolov5': (
+        'a YOLOv5 detector of any size, release 5.0 to 7.0, a .pt file', 'detkit.converters.yolov5', 'convert_yolov5',
+        {}),
     'darknet': (
         'YOLOv3, YOLOv3-SPP or YOLOv3-tiny, a .weights file; or a checkpoint of one back to a .weights file',
         'detkit.converters.darknet', 'convert_darknet',

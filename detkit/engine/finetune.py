@@ -35,24 +35,29 @@ def _shorten(names: list[str], count: int = 4) -> str:
     return ', '.join(names[:count]) + (f', … ({len(names) - count} more)' if len(names) > count else '')
 
 
-def class_layers(model: nn.Module, num_classes: int) -> dict[str, int]:
-    """The tensors whose first axis is the class, the last layers of classification branches, by name, each with the
-    number of rows behind those of the classes: 0, or 1 for 'no object'."""
-    return {
-        f'{name}.{kind}': len(module.weight) - num_classes
-        for name, module in model.named_modules()
-        for kind in ('weight', 'bias')
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and 'cls' in name
-        and 0 <= len(module.weight) - num_classes <= 1
-    }
+def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
+    """Names of the tensors whose rows (first axis) belong to classes, and how the rows are arranged.
+
+    They are the last layers of classification branches, a row a class, and what a head names in ``class_rows``: layer
+    name -> (number of groups of rows; rows at the beginning of a group, and at its end, that all classes share).
+    """
+    found = {}
+    for name, module in model.named_modules():
+        if (isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and 'cls' in name
+                and module.weight.shape[0] == num_classes):
+            found[name] = 1, 0, 0
+        layers = getattr(module, 'class_rows', {})
+        found.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in layers.items()})
+    return {f'{name}.{kind}': arrangement for name, arrangement in found.items() for kind in ('weight', 'bias')}
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence[str] | None = None,
                  source: str = 'checkpoint') -> LoadReport:
     """Copy a checkpoint's weights into ``model``, whose other tensors must have been initialised.
 
-    A tensor of another shape is left as initialised and listed; in the last layers of the classification branches the
-    rows of classes with the same name (and that of 'no object') are copied, the others are left as initialised.
+    A tensor of another shape is left as initialised and listed; in the layers that tell classes (``class_layers``) the
+    rows of classes with the same name are copied, and those that all classes share, such as an anchor's box or the one
+    for 'no object'; the others are left as initialised.
 
     Args:
         model: the model, not wrapped for distributed training.
@@ -81,12 +86,7 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     with torch.no_grad():
         for name, tensor in target.items():
             value = weights[name]
-            is_class_layer = (name in by_class and value.shape[0] == len(old_classes) + by_class[name]
-                              and value.shape[1:] == tensor.shape[1:])
-            if is_class_layer:
-                for new, old in pairs:
-                    tensor[new].copy_(value[old])
-                tensor[len(new_classes):].copy_(value[len(old_classes):])
+            if _copy_rows(tensor, value, by_class.get(name), pairs, len(new_classes), len(old_classes)):
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
                 if len(pairs) < len(new_classes):
                     report.reinitialised.append(name)
@@ -96,3 +96,26 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
             else:
                 report.reinitialised.append(name)
     return report
+
+
+def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int, int] | None, pairs: list[tuple[int, int]],
+               new_count: int, old_count: int) -> bool:
+    """Copies the rows of the classes in ``pairs`` (new, old), and those that all classes share.
+
+    Args:
+        arrangement: of the rows, see ``class_layers``; None where they are none of classes.
+
+    Returns:
+        False, and nothing copied, where they are none, or the tensors differ otherwise.
+    """
+    if arrangement is None or value.shape[1:] != target.shape[1:]:
+        return False
+    groups, first, last = arrangement
+    if (len(target), len(value)) != tuple(groups * (first + count + last) for count in (new_count, old_count)):
+        return False
+    target, value = (tensor.view(groups, len(tensor) // groups, *tensor.shape[1:]) for tensor in (target, value))
+    target[:, :first].copy_(value[:, :first])
+    target[:, first + new_count:].copy_(value[:, first + old_count:])
+    for new, old in pairs:
+        target[:, first + new].copy_(value[:, first + old])
+    return True

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from detkit.engine import Runner, load_checkpoint, load_weights
+from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError
 
 from .dummy import DummyDetector, dummy_config
@@ -29,6 +30,7 @@ def test_classes_of_the_same_name_are_copied():
 
 def test_the_row_of_no_object_is_copied_too():
     old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=4)
+    new.class_rows = {'cls_head': (1, 0, 1)}
     before = new.cls_head.weight.detach().clone()
     report = load_weights(new, checkpoint_of(old, ['cat', 'kite']), ['dog', 'kite', 'ball'])
     assert torch.equal(new.cls_head.weight[1], old.cls_head.weight[1])
@@ -81,3 +83,20 @@ def test_meta_is_enough_to_predict(tmp_path):
     assert (meta['classes'], meta['task'], meta['epoch']) == (['ball', 'kite'], 'det', 2)
     (tmp_path / 'again.py').write_text(meta['config'])
     assert Config.fromfile(tmp_path / 'again.py').model.type == 'DummyDetector'
+
+
+@pytest.mark.parametrize('kind', ['YOLOv5Head', 'YOLOv3Head'])
+def test_rows_of_anchors_are_copied_by_class(kind):
+    heads = [MODELS.build(dict(type=kind, num_classes=count, in_channels=(4, 6, 8), strides=(8, 16, 32)))
+             for count in (3, 2)]
+    for seed, head in enumerate(heads):
+        for conv in head.convs:
+            torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(seed))
+    old, new = heads
+    rows = new.convs[1].weight.detach().clone().view(3, 7, 6)
+    report = load_weights(torch.nn.ModuleDict({'head': new}),
+                          checkpoint_of(torch.nn.ModuleDict({'head': old}), ['cat', 'kite', 'ball']), ['dog', 'cat'])
+    rows[:, :5], rows[:, 6] = (old.convs[1].weight.view(3, 8, 6)[:, part] for part in (slice(5), 5))
+    assert torch.equal(new.convs[1].weight.view(3, 7, 6), rows)
+    assert report.copied_classes == ['cat'] and report.loaded == 0
+    assert len(report.reinitialised) == 6

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from detkit.converters.focus import focus_to_conv
 from detkit.models.backbones import CSPDarknet
 from detkit.models.layers import (
     C3,
@@ -187,15 +186,6 @@ def test_a_stage_without_a_block():
     backbone = CSPDarknet(0.33, 0.25, stage_blocks=(3, 9, 9, 0))
     assert [len(stage) for stage in backbone.stages] == [2, 2, 2, 1]
     assert [f.shape[1] for f in backbone(torch.rand(2, 3, 64, 64))] == list(backbone.out_channels)
-
-
-def test_focus_is_a_strided_convolution():
-    torch.manual_seed(0)
-    x = torch.rand(2, 3, 16, 12, dtype=torch.float64)
-    weight = torch.randn(8, 12, 3, 3, dtype=torch.float64)
-    parts = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
-    expected = nn.functional.conv2d(torch.cat(parts, 1), weight, padding=1)
-    torch.testing.assert_close(nn.functional.conv2d(x, focus_to_conv(weight), stride=2, padding=2), expected)
 
 
 def test_backbone_takes_greyscale():

@@ -27,6 +27,16 @@ class ShapeIoUAssigner:
             raise ValueError(f'ShapeIoUAssigner: iou_thr must be in [0, 1), found {iou_thr}')
         self.iou_thr = iou_thr
 
+    @property
+    def min_quality(self) -> float:
+        """An anchor fits a box when their ``shape_quality`` is above this."""
+        return self.iou_thr
+
+    def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
+        """IoU, in [0, 1], of boxes ``(…, 1, 2)`` and anchors ``(A, 2)`` about one centre: ``(…, A)``."""
+        overlaps = torch.minimum(sizes_wh, shapes_wh).prod(-1)
+        return overlaps / (sizes_wh.prod(-1) + shapes_wh.prod(-1) - overlaps)
+
     @torch.no_grad()
     def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
         """Assigns one level's anchors; K is their number A in a cell.
@@ -37,9 +47,8 @@ class ShapeIoUAssigner:
         """
         bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
         sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
-        overlaps = torch.minimum(sizes_wh, priors.shapes_wh).prod(-1)  # (B, M, A)
-        unions = sizes_wh.prod(-1) + priors.shapes_wh.prod(-1) - overlaps
-        valid = (overlaps / unions > self.iou_thr) & gt.valid.unsqueeze(-1)
+        quality = self.shape_quality(sizes_wh, priors.shapes_wh)  # (B, M, A)
+        valid = (quality > self.min_quality) & gt.valid.unsqueeze(-1)
         cells = (bboxes[..., :2] + bboxes[..., 2:]) / (2 * priors.stride)  # (B, M, 2)
         cell_idx = cell_index(cells[..., 0], cells[..., 1], priors.map_size).unsqueeze(-1)  # (B, M, 1)
         return slots_of(cell_idx, valid)

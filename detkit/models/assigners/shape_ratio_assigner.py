@@ -34,6 +34,16 @@ class ShapeRatioAssigner:
         self.max_ratio = max_ratio
         self.reach = reach
 
+    @property
+    def min_quality(self) -> float:
+        """An anchor fits a box when their ``shape_quality`` is above this."""
+        return 1 / self.max_ratio
+
+    def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
+        """Shorter ÷ longer, in [0, 1], of the side that differs most, of boxes ``(…, 1, 2)`` and anchors ``(A, 2)``."""
+        ratios = sizes_wh / shapes_wh  # (…, A, 2)
+        return torch.minimum(ratios, ratios.reciprocal()).amin(-1)
+
     @torch.no_grad()
     def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
         """Assigns one level's A anchors; K is 5 * A: of the centre's cell, left, above, right, below.
@@ -46,8 +56,7 @@ class ShapeRatioAssigner:
         """
         bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
         sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
-        ratios = sizes_wh / priors.shapes_wh  # (B, M, A, 2)
-        fits = torch.maximum(ratios, ratios.reciprocal()).amax(-1) < self.max_ratio
+        fits = self.shape_quality(sizes_wh, priors.shapes_wh) > self.min_quality
         fits = fits & gt.valid.unsqueeze(-1)  # (B, M, A)
 
         height, width = priors.map_size

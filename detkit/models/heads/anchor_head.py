@@ -122,6 +122,11 @@ class AnchorHead(DenseHead):
         """A, anchors in a cell."""
         return self.prior_generator.num_shapes
 
+    @property
+    def class_rows(self) -> dict[str, tuple[int, int, int]]:
+        """For weights of a model of other classes: see ``engine.finetune.class_layers``."""
+        return {f'convs.{level}': (self.num_shapes, _CLASSES, 0) for level in range(len(self.convs))}
+
     def _init_biases(self) -> None:
         """Starts with a few objects an image and all classes alike, so that the first steps are calm."""
         for stride, conv in zip(self.strides, self.convs, strict=True):

@@ -95,9 +95,11 @@ class DETRHead(BaseModule):
         init_cfg: mmengine's initialisation config.
 
     Attributes:
+        class_rows: see ``engine.finetune.class_layers``.
         loss_is_mean: the losses are means over the batch's queries and objects, not sums over its images.
     """
 
+    class_rows = {'fc_cls': (1, 0, 1)}
     loss_is_mean = True
     # What test_cfg may hold.
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')

@@ -1,0 +1,368 @@
+"""Conversion of YOLOv5 files: what comes out, what is accepted, what is refused and how."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parity.yolov5_state import ANCHORS
+from small_models import write_images
+from ultralytics_files import read_recorded as read_ultralytics_recorded
+from ultralytics_files import seeded_tensors as ultralytics_tensors
+from ultralytics_files import write_pt as write_ultralytics
+from yolov5_files import CLASSES, read_recorded, seeded_tensors, write_pt
+
+from detkit.config import load_config
+from detkit.converters.inert_pickle import StorageRef, TensorRef
+from detkit.converters.matching import Scale
+from detkit.converters.ultralytics import convert_ultralytics
+from detkit.converters.yolov5 import SIZES, convert_yolov5, describe_model, find_scale, match_names
+from detkit.converters.yolov5_file import YOLOv5Model
+from detkit.converters.yolov5_keys import YOLOV5_KEYS, to_detkit, to_yolov5
+from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.finetune import load_weights
+from detkit.inference import Predictor, init_detector
+from detkit.models.heads.anchor_head import COCO_ANCHORS
+from detkit.registry import MODELS
+from detkit.utils.errors import CheckpointError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+NARROW = 0.125  # width factor of the models that most tests use
+SEED = 5
+
+
+def found_model(classes: tuple[str, ...], tensors: dict, focus: bool = False, factors=None, eps: float = 1e-3,
+                anchors=COCO_ANCHORS[3]) -> YOLOv5Model:
+    return YOLOv5Model(classes, anchors, focus, tensors, factors, eps, None, 'model', '')
+
+
+def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
+    """Of detkit's model, under the file's names and in its form."""
+    with torch.device('meta'):
+        state = MODELS.build(config).state_dict()
+    shapes = {to_yolov5(name, focus): tuple(value.shape) for name, value in state.items()}
+    if focus:
+        out_channels, in_channels = shapes['model.0.conv.conv.weight'][:2]
+        shapes['model.0.conv.conv.weight'] = out_channels, 4 * in_channels, 3, 3
+    return shapes
+
+
+def model_config(size: str, focus: bool, num_classes: int, widen_factor: float | None = None) -> dict:
+    scale = Scale(size, SIZES[size][0], widen_factor or SIZES[size][1], 1024)
+    found = found_model(tuple(map(str, range(num_classes))), {}, focus)
+    return describe_model(found, scale, CONFIGS).config['model']
+
+
+@pytest.fixture(scope='module')
+def layouts() -> dict:
+    return read_recorded()['layouts']
+
+
+@pytest.fixture(scope='module')
+def narrow_shapes() -> dict[bool, dict]:
+    return {focus: file_shapes(model_config('n', focus, 3, NARROW), focus) for focus in (False, True)}
+
+
+@pytest.fixture
+def write_narrow(layouts, narrow_shapes, tmp_path) -> Callable[..., Path]:
+    """Writes a file with a narrow model; ``change`` may change its layout and tensors."""
+
+    def write(name: str = 'in.pt', release: str = '7', dtype: torch.dtype = torch.float16,
+              change: Callable | None = None, **kwargs) -> Path:
+        layout = copy.deepcopy(layouts[f'{release}_n'])
+        tensors = seeded_tensors(layout, SEED, narrow_shapes[release == '5'], dtype=dtype)
+        if change:
+            change(layout, tensors)
+        return write_pt(tmp_path / name, layout, tensors, **{'size': 't', **kwargs})
+
+    return write
+
+
+def convert(source: Path) -> tuple[dict, str]:
+    """The checkpoint and the report."""
+    lines = convert_yolov5(source, source.with_suffix('.pth'), CONFIGS)
+    return load_checkpoint(source.with_suffix('.pth')), '\n'.join(lines)
+
+
+def same_weights(first: dict, second: dict) -> bool:
+    first, second = first['state_dict'], second['state_dict']
+    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def error_of(source: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        convert_yolov5(source, source.with_suffix('.pth'), CONFIGS)
+    assert not source.with_suffix('.pth').exists()
+    return str(caught.value)
+
+
+# What comes out.
+
+
+@pytest.mark.parametrize('release', ['5', '6', '7'])
+def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path, release):
+    checkpoint, report = convert(write_narrow(release=release))
+    meta = checkpoint['meta']
+    assert meta['classes'] == list(CLASSES) and meta['task'] == 'det'
+    version = 'up to 5.0' if release == '5' else '6.0 or newer'
+    assert meta['converted_from'] == {'file': 'in.pt', 'project': 'yolov5', 'version': version, 'entry': 'model'}
+    assert all(not value.is_floating_point() or value.dtype == torch.float32
+               for value in checkpoint['state_dict'].values())
+    write_images(tmp_path / 'images', 1)
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', score_thr=.001)
+    assert predictor.classes == CLASSES and predictor.img_size == 416
+    assert predictor.model.head.prior_generator.anchors == ANCHORS
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=.001)
+    assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) > 0
+
+    # What is printed for training gives the same model, which takes the weights.
+    train = next(line for line in report.splitlines() if line.startswith('train'))
+    program, config, _, *options = shlex.split(train)[2:]
+    assert Path(program).name == 'train.py' and f'load_from={tmp_path / "in.pth"}' in options
+    cfg = load_config(config, [o for o in options if not o.startswith('data_yaml')], need_classes=False).model
+    cfg.head.num_classes = 5
+    report = load_weights(MODELS.build(cfg), checkpoint, ('dog', *'abcd'))
+    assert report.copied_classes == ['dog'] and not report.unused
+
+
+def test_weights_are_those_of_the_file(write_narrow, layouts, narrow_shapes):
+    checkpoint, _ = convert(write_narrow())
+    tensors = seeded_tensors(layouts['7_n'], SEED, narrow_shapes[False])
+    assert len(checkpoint['state_dict']) == len(tensors)
+    for name, value in checkpoint['state_dict'].items():
+        expected = tensors[to_yolov5(name)]
+        assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
+
+
+def test_every_kind_of_file_gives_the_same(write_narrow):
+    expected, _ = convert(write_narrow())
+    # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
+    training = {'model': {'other': torch.zeros(1)}, 'epoch': 3, 'best_fitness': np.array([.5]), 'updates': 12,
+                'optimizer': {'state': {0: {'momentum_buffer': torch.ones(5)}}, 'param_groups': [{'lr': .1}]},
+                'wandb_id': None, 'git': {'repo': None}}
+
+    def of_repository(layout, tensors):
+        for row in layout:
+            row[1] = row[1].replace('yolov5.models.', 'models.')
+
+    def of_60(layout, tensors):  # one class name for all models
+        layout[0][1] = 'yolov5.models.yolo.Model'
+
+    for index, kwargs in enumerate((
+            dict(entry='ema', more=training), dict(dtype=torch.float32), dict(names=dict(enumerate(CLASSES))),
+            dict(change=of_repository), dict(change=of_60), dict(release='6'))):
+        checkpoint, _ = convert(write_narrow(f'{index}.pt', **kwargs))
+        assert same_weights(checkpoint, expected), kwargs
+        for key in ('config', 'classes', 'task'):
+            assert checkpoint['meta'][key] == expected['meta'][key], kwargs
+
+
+def test_the_same_file_gives_the_same_bytes(write_narrow, tmp_path):
+    source = write_narrow()
+    (tmp_path / 'elsewhere').mkdir()
+    for target in ('first.pth', 'elsewhere/second.pth'):
+        convert_yolov5(source, tmp_path / target, CONFIGS)
+    assert (tmp_path / 'first.pth').read_bytes() == (tmp_path / 'elsewhere/second.pth').read_bytes()
+
+
+def test_the_report_names_the_config_that_fits(layouts, tmp_path, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    classes = tuple(load_config(CONFIGS / 'yolov5' / 'det_n_coco.py').classes)
+    layout = copy.deepcopy(layouts['7_n'])
+    set_attribute('model.24', 'nc', 80)(layout, None)
+    tensors = seeded_tensors(layout, SEED, file_shapes(model_config('n', False, 80), False), 80)
+    source = write_pt(tmp_path / 'coco.pt', layout, tensors, classes=classes, anchors=COCO_ANCHORS[3])
+    _, report = convert(source)
+    assert 'YOLOv5n detection, 80 classes (person, bicycle, car, ...)' in report
+    assert '1,872,157 parameters' in report
+    assert 'config   configs/yolov5/det_n_coco.py\n' in report
+    assert f'python tools/predict.py configs/yolov5/det_n_coco.py {tmp_path}/coco.pth photo.jpg' in report
+    assert f'python tools/test.py configs/yolov5/det_n_coco.py {tmp_path}/coco.pth' in report
+    assert report.endswith(f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth')
+    own = init_detector(CONFIGS / 'yolov5' / 'det_n_coco.py', tmp_path / 'coco.pth', 'cpu')
+    assert own.dataset_meta['classes'] == classes
+
+
+@pytest.mark.parametrize('focus', [False, True])
+@pytest.mark.parametrize('size', SIZES)
+def test_every_size_is_recognised(size, focus):
+    shapes = file_shapes(model_config(size, focus, 7), focus)
+    tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
+    found = found_model(tuple('abcdefg'), tensors, focus)
+    scale = find_scale(found, Path('x.pt'))
+    assert scale.letter == size
+    description = describe_model(found, scale, CONFIGS)
+    assert description.file == CONFIGS / 'yolov5' / f'det_{size}_coco.py'
+    assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
+    assert description.config['model'] == model_config(size, focus, 7)
+    with torch.device('meta'):
+        model = MODELS.build(description.config['model'])
+    assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
+
+
+def test_factors_without_a_letter(narrow_shapes):
+    def scale_of(factors, shapes):
+        tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
+        return find_scale(found_model(CLASSES, tensors, factors=factors), Path('x.pt'))
+
+    shapes = narrow_shapes[False]
+    assert scale_of((.33, NARROW), shapes) == Scale(None, .33, NARROW, 1024)
+    assert scale_of(None, shapes).widen_factor == NARROW  # from the weights alone
+    for odd in ({**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}, {}):
+        with pytest.raises(CheckpointError, match='channels'):
+            scale_of(None, odd)
+
+
+def test_what_differs_is_named_and_kept(write_narrow, layouts):
+    def change_epsilon(layout, tensors):
+        for row in layout:
+            if row[1].endswith('BatchNorm2d'):
+                row[2]['eps'] = 1e-5
+
+    source = write_narrow(change=change_epsilon)
+    _, report = convert(source)
+    assert 'with other factors, anchors, normalisation, classes; write' in report
+    model = init_detector(None, source.with_suffix('.pth'), 'cpu', fuse=False)
+    assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-5}
+
+
+@pytest.mark.parametrize('focus', YOLOV5_KEYS)
+def test_names_go_there_and_back(focus, narrow_shapes):
+    for name in narrow_shapes[focus]:
+        assert to_yolov5(to_detkit(name, focus), focus) == name
+    assert to_detkit('model.24.anchor_grid', focus) is None
+    with pytest.raises(KeyError):
+        to_detkit('model.25.conv.weight', focus)
+
+
+# What is refused.
+
+
+def test_unknown_and_missing_parameters_are_all_listed(write_narrow):
+    def change(layout, tensors):
+        rows = {row[0]: row for row in layout}
+        del rows['model.24.m.1'][3]['weight'], rows['model.7.bn'][4]['running_var']
+        rows['model.5.conv'][3]['scale'] = [1]
+        tensors['model.5.conv.scale'] = torch.zeros(1, dtype=torch.float16)
+        tensors['model.0.bn.bias'] = torch.zeros(9, dtype=torch.float16)
+
+    message = error_of(write_narrow(change=change))
+    assert '1 unknown:\n  model.5.conv.scale' in message
+    assert '2 missing:\n  model.7.bn.running_var\n  model.24.m.1.weight' in message
+    assert '1 of another shape:\n  model.0.bn.bias (9,) instead of (8,)' in message
+
+
+def rename(layer: str, path: str) -> Callable:
+    def change(layout, tensors):
+        for row in layout:
+            if row[0] == layer:
+                row[1] = path
+    return change
+
+
+def set_attribute(name: str, attribute: str, value: object) -> Callable:
+    def change(layout, tensors):
+        for row in layout:
+            if row[0] == name:
+                row[2][attribute] = value
+    return change
+
+
+def add_layer(layout, tensors):
+    layout.append(['model.25', 'yolov5.models.common.Conv', {'f': -1}, {}, {}])
+
+
+def fold_normalisation(layout, tensors):
+    layout[:] = [row for row in layout if not row[1].endswith('BatchNorm2d')]
+
+
+def without_anchors(layout, tensors):
+    for row in layout:
+        row[4].pop('anchors', None)
+
+
+@pytest.mark.parametrize(('release', 'change', 'expected'), [
+    ('7', rename('model.2', 'yolov5.models.common.BottleneckCSP'), 'layer 2 is a BottleneckCSP, where YOLOv5 has C3'),
+    ('7', rename('model.24', 'yolov5.models.yolo.Segment'), 'layer 24 is a Segment, where YOLOv5 has Detect'),
+    ('5', rename('model.8', 'yolov5.models.common.SPPF'), 'layer 8 is a SPPF, where YOLOv5 has SPP'),
+    ('7', rename('', 'models.yolo.SegmentationModel'), 'a segmentation model of YOLOv5'),
+    ('7', rename('', 'models.yolo.ClassificationModel'), 'a classifier of YOLOv5'),
+    ('7', rename('', 'models.common.AutoShape'), 'a models.common.AutoShape, no YOLOv5 model as its training'),
+    ('7', rename('', 'ultralytics.nn.tasks.DetectionModel'), 'tools/convert.py ultralytics'),
+    ('7', set_attribute('model.12', 'f', [-1, 5]), r'layer 12 (Concat) takes layer [-1, 5], where YOLOv5 takes '),
+    ('7', add_layer, 'has 26 layers, where YOLOv5 has 25'),
+    ('7', rename('model.0.act', 'torch.nn.modules.activation.Hardswish'), 'model.0 has the activation Hardswish'),
+    ('7', set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv5 has 5'),
+    ('5', set_attribute('model.8.m.1', 'kernel_size', 7), 'has kernel_size 7, where YOLOv5 has 9'),
+    ('7', set_attribute('model.8.m.0', 'add', False), 'model.8.m.0 (Bottleneck) has add False'),
+    ('5', set_attribute('model.9.m.0', 'add', True), 'model.9.m.0 (Bottleneck) has add True'),
+    ('7', set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
+    ('7', fold_normalisation, 'folded into the convolutions'),
+    ('7', set_attribute('model.24', 'nc', 4), 'names 3 classes, but its head has 4'),
+    ('7', without_anchors, 'anchors of shape None'),
+])
+def test_another_model_is_one_clear_sentence(write_narrow, release, change, expected):
+    message = error_of(write_narrow(release=release, change=change))
+    assert expected in message and 'in.pt' in message and '\n' not in message
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    (dict(attributes={'stride': torch.tensor([8., 16., 64.])}), 'strides are [8.0, 16.0, 64.0]'),
+    (dict(names={0: 'a', 2: 'b', 3: 'c'}), 'states no class names'),
+    (dict(names=['a', 'b']), 'names 2 classes, but its head has 3'),
+    (dict(anchors=ANCHORS[:2]), 'anchors of shape (2, 3, 2)'),
+    (dict(anchors=((((0., 1.)),),) * 3), 'anchors without a size'),
+])
+def test_attributes_of_the_model_are_checked(write_narrow, options, expected):
+    assert expected in error_of(write_narrow(**options))
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_nothing_of_a_file_is_run(write_narrow, tmp_path):
+    expected, _ = convert(write_narrow())
+    evil = Evil(tmp_path / 'victim')
+    checkpoint, _ = convert(write_narrow('evil.pt', more={'optimizer': evil}, attributes={'hyp': evil, 'yaml': evil}))
+    assert same_weights(checkpoint, expected)
+    error_of(write_narrow('worse.pt', attributes={'names': evil}))
+    assert not evil.path.exists()
+
+
+def test_files_of_the_two_projects_are_told_apart(write_narrow, tmp_path):
+    source = write_narrow()
+    with pytest.raises(CheckpointError, match='tools/convert.py yolov5'):
+        convert_ultralytics(source, tmp_path / 'out.pth', CONFIGS)
+    layout = read_ultralytics_recorded()['layouts']['det_n']
+    other = write_ultralytics(tmp_path / 'v8.pt', layout, 'det', ultralytics_tensors(layout, SEED))
+    assert 'tools/convert.py ultralytics' in error_of(other)
+
+
+@pytest.mark.parametrize(('content', 'expected'), [
+    ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
+    ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
+    (torch.zeros(2), 'holds a tensor alone'),
+    ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
+])
+def test_other_content_is_one_clear_sentence(tmp_path, content, expected):
+    torch.save(content, tmp_path / 'in.pt')
+    message = error_of(tmp_path / 'in.pt')
+    assert expected in message and '\n' not in message
+
+
+def test_paths_are_checked(write_narrow):
+    source = write_narrow()
+    with pytest.raises(CheckpointError, match='give another name'):
+        convert_yolov5(source, source, CONFIGS)
+    with pytest.raises(CheckpointError, match='is missing'):
+        convert_yolov5(source, source.with_suffix('.pth'), CONFIGS / 'none')
