@@ -78,10 +78,16 @@ def convert_detr(source: str | Path, target: str | Path, configs: str | Path, co
     source, target, configs = Path(source), Path(target), Path(configs)
     check_paths(source, target)
     found = read_detr(source)
-    found_dilated, why = _find_dilation(found, source)
-    architecture = find_architecture(found, source, found_dilated)
-    file = Path(config) if config else configs / 'detr' / _config_name(architecture)
-    resolved = _load(file)
+    if config is None:
+        dilated, why = _find_dilation(found, source)
+        architecture = find_architecture(found, source, dilated)
+        file = configs / 'detr' / _config_name(architecture)
+        resolved = _load(file)
+    else:
+        file = Path(config)
+        resolved = _load(file)
+        dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{shown_path(file)} says so'
+        architecture = find_architecture(found, source, dilated)
     as_is, own_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
     if config is None:
         _set_model(resolved['model'], architecture)
@@ -89,7 +95,7 @@ def convert_detr(source: str | Path, target: str | Path, configs: str | Path, co
     if len(classes) != architecture.num_classes:
         raise CheckpointError(f'{source} has {architecture.num_classes} classes, but {by} names {len(classes)}.')
     set_classes(resolved, classes)
-    as_is['head']['num_classes'] = len(own_classes)
+    as_is['head']['num_classes'] = len(classes)
     same_model = resolved['model'] == as_is
 
     with torch.device('meta'):  # no memory, no initial values: only names and shapes count
@@ -97,11 +103,13 @@ def convert_detr(source: str | Path, target: str | Path, configs: str | Path, co
     tensors = match_names(found, model, f'{source} does not fit the {architecture.label()}')
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[found.layout]
-    save_converted(target, state, resolved, f'configs/detr/{file.name}', {'file': source.name, 'project': project})
+    inside = file.resolve().is_relative_to(configs.resolve())
+    save_converted(target, state, resolved, f'configs/detr/{file.name}' if inside else file.name,
+                   {'file': source.name, 'project': project})
     return [
         f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
         f'classes  as {by} has them',
-        *([] if config else [f'dilation {"yes" if architecture.dilated else "no"}: {why}']),
+        f'dilation {"yes" if dilated else "no"}: {why}',
         f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
         *_advice(file, configs, target, same_model, classes == own_classes),
     ]

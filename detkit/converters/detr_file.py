@@ -79,8 +79,8 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        raise CheckpointError(f'{path} cannot be read ({str(error).splitlines()[0]}); {_EXPECTED}, copied '
-                              'whole.') from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f'{path} cannot be read ({reason}); {_EXPECTED}, copied whole.') from error
 
 
 def _with_tensors(archive: TorchArchive, content: Any) -> Any:
