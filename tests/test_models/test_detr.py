@@ -73,6 +73,23 @@ def test_a_transformer_on_any_backbone_and_neck(backbone, neck):
     assert next(model.backbone.parameters()).grad.any()
 
 
+@pytest.mark.parametrize(('backbone', 'neck'), [*product(BACKBONES, ('none', 'pan'))])
+def test_masks_on_any_backbone(backbone, neck):
+    """Here every map counts, be they two or three."""
+    torch.manual_seed(0)
+    transformer = dict(type='DETRTransformer', embed_dims=64, num_encoder_layers=1, num_decoder_layers=1,
+                       feedforward_dims=32)
+    model = MODELS.build(dict(
+        type='DETR', backbone=BACKBONES[backbone], neck=NECKS[neck],
+        head=dict(type='DETRSegmentHead', num_classes=5, num_queries=6, transformer=transformer)))
+    gt = make_gt([2, 1])
+    gt.masks = torch.rand(2, 2, 16, 16) > 0.5
+    losses = model(torch.rand(2, 3, 64, 64), gt, mode='loss')
+    assert {'loss_mask', 'loss_dice'} <= losses.keys()
+    backward(losses)
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_the_keys_are_the_same_in_every_mode():
     model = small_detr(layers=3)
     x = torch.rand(1, 3, 64, 64)
