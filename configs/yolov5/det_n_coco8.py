@@ -2,6 +2,8 @@
 
 No paper; described at https://docs.ultralytics.com/models/yolov5. Train with
     python tools/train.py configs/yolov5/det_n_coco8.py
+
+From scratch on the drawn set, 800 iterations of batch 4: box mAP50 of val about 0.86.
 """
 
 _base_ = [
