@@ -25,7 +25,8 @@ class LoadReport:
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.reinitialised:
-            lines.append(f'{len(self.reinitialised)} tensors do not fit and start anew: {_shorten(self.reinitialised)}')
+            lines.append(f'{len(self.reinitialised)} tensors are missing or do not fit, and start anew: '
+                         f'{_shorten(self.reinitialised)}')
         if self.unused:
             lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {_shorten(self.unused)}')
         return lines
@@ -57,7 +58,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
 
     A tensor of another shape is left as initialised and listed; in the layers that tell classes (``class_layers``) the
     rows of classes with the same name are copied, and those that all classes share, such as an anchor's box or the one
-    for 'no object'; the others are left as initialised.
+    for 'no object'; the others are left as initialised. So are parts that a head adds to a simpler one (a mask branch,
+    say), which it names in ``added_parts``, where the checkpoint has nothing of them.
 
     Args:
         model: the model, not wrapped for distributed training.
@@ -70,7 +72,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     """
     weights: dict[str, Tensor] = checkpoint['state_dict']
     target = model.state_dict()
-    missing = [name for name in target if name not in weights]
+    added = _added_parts(model, weights)
+    missing = [name for name in target if name not in weights and not name.startswith(added)]
     if missing:
         raise CheckpointError(
             f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({_shorten(missing)}). '
@@ -85,6 +88,9 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     report = LoadReport(unused=[name for name in weights if name not in target])
     with torch.no_grad():
         for name, tensor in target.items():
+            if name not in weights:
+                report.reinitialised.append(name)
+                continue
             value = weights[name]
             if _copy_rows(tensor, value, by_class.get(name), pairs, len(new_classes), len(old_classes)):
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
@@ -96,6 +102,13 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
             else:
                 report.reinitialised.append(name)
     return report
+
+
+def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:
+    """Prefixes of the parts in ``added_parts`` of which the checkpoint has nothing."""
+    prefixes = [f'{name}.{part}.'.lstrip('.') for name, module in model.named_modules()
+                for part in getattr(module, 'added_parts', ())]
+    return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in weights))
 
 
 def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int, int] | None, pairs: list[tuple[int, int]],

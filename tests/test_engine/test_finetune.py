@@ -62,6 +62,28 @@ def test_missing_tensors_are_an_error_and_others_are_named():
     assert load_weights(DummyDetector(), old, ['ball', 'kite']).unused == ['extra']
 
 
+class Head(torch.nn.Module):
+    added_parts = ('masks',)
+
+    def __init__(self):
+        super().__init__()
+        self.boxes, self.masks = torch.nn.Linear(2, 2), torch.nn.Linear(2, 3)
+
+
+def test_parts_that_a_head_adds_may_be_missing_as_a_whole():
+    model, old = torch.nn.ModuleDict(dict(head=Head())), torch.nn.ModuleDict(dict(head=Head()))
+    checkpoint = checkpoint_of(old, ['a'])
+    del checkpoint['state_dict']['head.masks.bias']
+    with pytest.raises(CheckpointError, match=r'lacks 1 of .*head\.masks\.bias'):
+        load_weights(model, checkpoint, ['a'], 'old.pth')
+    del checkpoint['state_dict']['head.masks.weight']
+    masks = model['head'].masks.weight.clone()
+    report = load_weights(model, checkpoint, ['a'])
+    assert report.reinitialised == ['head.masks.weight', 'head.masks.bias'] and report.loaded == 2
+    assert torch.equal(model['head'].masks.weight, masks)
+    assert torch.equal(model['head'].boxes.weight, old['head'].boxes.weight)
+
+
 def test_a_run_starts_from_a_checkpoint(tmp_path, capsys):
     Runner(dummy_config(tmp_path / 'a')).train()
     best = tmp_path / 'a' / 'best.pth'

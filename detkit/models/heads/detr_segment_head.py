@@ -49,8 +49,12 @@ class DETRSegmentHead(DETRHead):
         loss_mask, loss_dice: configs of the losses.
         **kwargs: of ``DETRHead``. Its ``test_cfg`` also takes ``panoptic_score_thr`` (0.85): least score of a mask that
             becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
+
+    Attributes:
+        added_parts: what a checkpoint of ``DETRHead`` may lack, and then starts anew, see ``load_weights``.
     """
 
+    added_parts = ('mask_attention', 'mask_decoder')
     TEST_KEYS = (*DETRHead.TEST_KEYS, 'panoptic_score_thr', 'panoptic_min_area')
 
     def __init__(
