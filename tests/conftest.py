@@ -40,7 +40,10 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small pictures in every layout that the configs read, see ``tiny_data.py``."""
     from tiny_data import write_tiny_data
     from tiny_obb import write_tiny_obb
+    from tiny_panoptic import write_tiny_panoptic
     from tiny_pose import write_tiny_pose
     from tiny_voc import write_tiny_voc
 
-    return write_tiny_voc(write_tiny_obb(write_tiny_pose(write_tiny_data(tmp_path_factory.mktemp('tiny')))))
+    root = write_tiny_voc(write_tiny_obb(write_tiny_pose(write_tiny_data(tmp_path_factory.mktemp('tiny')))))
+    write_tiny_panoptic(root / 'panoptic')
+    return root

@@ -12,11 +12,19 @@ from detkit.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+# What a detector's step must report, by family.
+LOSSES = {
+    'detr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux'},
+    'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
+    'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
+    'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
+}
 
 
 def by_size(path):
     _, size, *rest = path.stem.split('_')
-    large = size in ('l', 'x') or (path.parent.name == 'yolov3' and size != 'tiny' and rest != ['coco8'])
+    large = {'l', 'x', 'r101', 'dc5'} & {size, *rest} or (
+        path.parent.name == 'yolov3' and size != 'tiny' and rest != ['coco8'])
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
 
@@ -31,6 +39,10 @@ def load(path, options):
         dataset = 'weather' if 'weather' in rest else rest[-1]
         return load_config(path, {**options, 'data_root': f'{options["data_root"]}/{dataset}', 'val_batch_size': 2})
     dataset = rest[-1]
+    if path.parent.name == 'detr':
+        options = {**options, 'pretrained': None}
+    if 'panoptic' in path.stem:
+        options = {**options, 'data_root': f'{options["data_root"]}/panoptic'}
     if task == 'pose':
         folder = 'pose_custom' if dataset == 'custom' else 'pose'
         options = {**options, 'data_root': f'{options["data_root"]}/{folder}'}
@@ -51,7 +63,9 @@ def test_config_trains_and_predicts(path, options):
     model = MODELS.build(cfg.model)
     model.init_weights()
     optim_cfg = resolve_optimizer(cfg.optim_wrapper, batch_size=2, num_iters=100, num_classes=80)
-    constructor = dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg)
+    constructor = dict(
+        type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg', None),
+        optim_wrapper_cfg=optim_cfg)
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(constructor)(model)
     optim_wrapper.current_accumulate = 1
     for hook in filter(None, cfg.default_hooks.values()):
@@ -62,12 +76,10 @@ def test_config_trains_and_predicts(path, options):
     model.train()
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
     losses = model.train_step(batch, optim_wrapper)
-    if cfg.task == 'cls':
-        assert 'loss_cls' in losses
-    else:
-        third = 'loss_dfl' if path.parent.name == 'yolov8' else 'loss_obj'
-        assert {'loss_box', 'loss_cls', third} <= losses.keys()
-    assert ('loss_seg' in losses) == (cfg.task == 'seg')
+    assert ({'loss_cls'} if cfg.task == 'cls' else LOSSES[path.parent.name]) <= losses.keys()
+    masks = cfg.task in ('seg', 'panoptic')
+    mask_losses = {'loss_mask', 'loss_dice'} if path.parent.name == 'detr' else {'loss_seg'}
+    assert mask_losses & losses.keys() == (mask_losses if masks else set())
     assert ('loss_pose' in losses) == (cfg.task == 'pose')
     assert ('loss_angle' in losses) == (cfg.task == 'obb')
     assert all(torch.isfinite(value).all() for value in losses.values())
@@ -86,12 +98,13 @@ def test_config_trains_and_predicts(path, options):
             continue
         predicted = sample.pred_instances
         assert len(predicted.bboxes) == len(predicted.scores) == len(predicted.labels)
-        assert ('masks' in predicted) == (cfg.task == 'seg')
+        assert ('masks' in predicted) == masks
+        assert ('pred_panoptic' in sample) == (cfg.task == 'panoptic')
         assert ('rbboxes' in predicted) == ('rbboxes' in sample.gt_instances) == (cfg.task == 'obb')
         if cfg.task == 'pose':
             num_keypoints = cfg.model.head.get('keypoint_shape', (17,))[0]
             assert predicted.keypoints.shape == (len(predicted.bboxes), num_keypoints, 2)
-        assert len(sample.gt_instances.bboxes) == 2
+        assert len(sample.gt_instances.bboxes) == 2 or 'panoptic' in path.stem
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
@@ -99,10 +112,10 @@ def test_config_says_what_it_is(path):
     text = path.read_text()
     docstring = text.split('"""')[1]
     task, size, *_ = path.stem.split('_')
-    assert task in ('det', 'seg', 'pose', 'obb', 'cls')
+    assert task in ('det', 'seg', 'panoptic', 'pose', 'obb', 'cls')
     assert f'tools/train.py {path.relative_to(CONFIGS.parent)}' in docstring
     assert 'http' in docstring and ('Expected' in docstring or 'no published figure' in docstring)
-    assert size in ('n', 'weather') or len(text.splitlines()) <= 15
+    assert size in ('n', 'weather', 'r18', 'r50') or len(text.splitlines()) <= 15
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))

@@ -40,6 +40,22 @@ def test_the_coco_example_loads(tmp_path):
     assert config.test_dataloader.dataset.data_root == '/data/mine'
 
 
+@pytest.mark.parametrize(('name', 'num_classes'), [('my_detr.py', 2), ('detr_on_csp.py', 91)])
+def test_the_detr_examples_load(name, num_classes, tmp_path):
+    text = (REPO / 'docs/detr.md').read_text()
+    code = re.search(rf'```python\n# {name}\n(.*?)```', text, re.DOTALL).group(1)
+    (tmp_path / name).write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(tmp_path / name)
+    assert config.model.head.num_classes == num_classes and config.model.head.type == 'DETRHead'
+    assert MODELS.build(config.model).head.in_channels[-1] in (512, 2048)
+
+
+@pytest.mark.parametrize('option', [option for row in table_rows((REPO / 'docs/detr.md').read_text(), 'COCO')
+                                    for code in re.findall(r'`([^`]+)`', row) for option in shlex.split(code)
+                                    if '=' in option])
+def test_a_setting_of_detr_is_accepted(option):
+    config = REPO / 'configs/detr/det_r50_coco.py'
+    assert load_config(config, [option]).to_dict() != load_config(config).to_dict()
 def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
     text = (REPO / 'docs/training.md').read_text()
     code = re.search(r'```python\n# yolov5_r50.py\n(.*?)```', text, re.DOTALL).group(1)
@@ -68,7 +84,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_name_files_that_exist(page):
-    named = re.findall(r'(?:^|\s)((?:tools|configs/yolov\d)/[\w/]+\.(?:py|sh))', page.read_text())
+    named = re.findall(r'(?:^|\s)((?:tools|configs)/[\w/]+\.(?:py|sh))', page.read_text())
     assert [path for path in named if not (REPO / path).is_file()] == []
 
 

@@ -3,6 +3,7 @@
     python tools/convert.py ultralytics yolov8n-seg.pt yolov8n-seg.pth
     python tools/convert.py yolov5 yolov5s.pt yolov5s.pth
     python tools/convert.py darknet yolov3-spp.weights yolov3-spp.pth
+    python tools/convert.py detr detr-r50-e632da11.pth detr-r50.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -26,6 +27,12 @@ CONVERTERS = {
         'detkit.converters.darknet', 'convert_darknet',
         {'cfg': "the .cfg file: checks that it is one of these models, takes its anchors, classes and size",
          'names': 'the .names file: class names, one a line'}),
+    'detr': (
+        "DETR on ResNet, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
+        'detkit.converters.detr', 'convert_detr',
+        {'config': 'the config of the very model, such as configs/detr/det_r50_dc5_coco.py, in place of the one that '
+                   'the weights are found to be of',
+         'names': 'class names, one a line, where neither the file nor COCO says them'}),
 }
 
 

@@ -91,9 +91,12 @@ def _from_files(dataset: dict) -> tuple[str, ...] | None:
             if path.is_file():
                 return read_data_yaml(path, root).classes
     if isinstance(dataset.get('ann_file'), str) and (root / dataset['ann_file']).is_file():
+        from detkit.datasets.class_names import names_by_id
         from detkit.datasets.coco_json import load_json
 
         categories = load_json(str(root / dataset['ann_file']))['categories']
+        if dataset.get('keep_category_ids'):
+            return names_by_id({category['id']: category['name'] for category in categories})
         return tuple(dict.fromkeys(category['name'] for category in categories))
     if dataset.get('type') == 'VOCDataset':
         return _from_voc(dataset, root)

@@ -17,6 +17,7 @@ from detkit.config.image_size import wire_image_size
 from detkit.config.keypoints import wire_keypoints
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import Origins, leaves
+from detkit.config.stuff import wire_stuff
 from detkit.config.top_level import TOP_LEVEL_KEYS, check_top_level
 from detkit.utils.errors import ConfigError, nearest
 
@@ -57,6 +58,7 @@ def load_config_with_origins(
     check_config(values, origins)
     wire_classes(values, origins, need_classes)
     wire_keypoints(values, origins)
+    wire_stuff(values, origins)
     wire_image_size(values, origins)
     return Config(values, filename=str(path)), origins
 

@@ -69,6 +69,7 @@ CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS')
 CHILD_POSITIONS: dict[str, Position] = {
     'data_preprocessor': _MODEL,
     'assigner': _TASK_UTIL,
+    'match_costs': _TASK_UTIL,
     'bbox_coder': _TASK_UTIL,
     'prior': _TASK_UTIL,
     'prior_generator': _TASK_UTIL,

@@ -3,6 +3,7 @@
 from detkit.datasets import transforms
 from detkit.datasets.base import DetDataset
 from detkit.datasets.coco import CocoDataset
+from detkit.datasets.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.collate import collate
 from detkit.datasets.dota import DotaDataset
 from detkit.datasets.image_folder import ImageFolderDataset
@@ -14,6 +15,7 @@ from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
 from detkit.datasets.yolo_txt import YoloTxtDataset
 
 __all__ = [
-    'CocoDataset', 'ConcatDataset', 'DetDataset', 'DotaDataset', 'EpochSampler', 'ImageFolderDataset', 'RepeatDataset',
-    'SampleKey', 'VOCDataset', 'YoloTxtDataset', 'build_dataloader', 'collate', 'transforms',
+    'CocoDataset', 'CocoPanopticDataset', 'ConcatDataset', 'DetDataset', 'DotaDataset', 'EpochSampler',
+    'ImageFolderDataset', 'RepeatDataset', 'SampleKey', 'VOCDataset', 'YoloTxtDataset', 'build_dataloader', 'collate',
+    'transforms',
 ]

@@ -1,5 +1,7 @@
 """Names of the classes of the public data sets that the configs use."""
 
+from collections.abc import Mapping
+
 # COCO's 80 object classes in the order of their category ids (https://cocodataset.org).
 COCO80: tuple[str, ...] = (
     'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
@@ -17,6 +19,18 @@ COCO80: tuple[str, ...] = (
 COCO_CATEGORY_IDS: tuple[int, ...] = tuple(
     i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 )
+
+# What a class is called that keeps an unused id in its place.
+UNUSED_CLASS = 'N/A'
+
+
+def names_by_id(names: Mapping[int, str]) -> tuple[str, ...]:
+    """Class names such that a class's label is its category id: ids without a name get ``UNUSED_CLASS``."""
+    return tuple(names.get(number, UNUSED_CLASS) for number in range(max(names) + 1))
+
+
+# COCO's classes as DETR counts them, by category id; what no id has is ``UNUSED_CLASS``.
+COCO91: tuple[str, ...] = names_by_id(dict(zip(COCO_CATEGORY_IDS, COCO80, strict=True)))
 
 # The object classes of DOTA (https://captain-whu.github.io/DOTA): version 1, one more in 1.5, two more in 2.
 DOTA15: tuple[str, ...] = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.datasets.base import DetDataset, check_choice
+from detkit.datasets.class_names import names_by_id
 from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
@@ -16,80 +17,23 @@ from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
 
 
-@DATASETS.register_module()
-class CocoDataset(DetDataset):
-    """Images with a COCO json of instances: boxes, outlines, RLE bitmaps, crowds (``ignored``).
-
-    ``metainfo['classes']`` chooses classes by name and gives their order; without it all categories are taken, by
-    ascending id. ``metainfo['category_ids']`` holds the file's id of each label. Entries that break a rule, images that
-    are not there included, are left out alone and listed in ``skipped``.
+class CocoFileDataset(DetDataset):
+    """Base of data sets whose annotations are one json with COCO's lists ``images`` and ``categories``.
 
     Args:
         ann_file: the json, relative to ``data_root``.
         img_prefix: the folder of the images, relative to ``data_root``.
-        keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
-            the file, left and right from the names, where ``metainfo`` does not say.
-        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
-            in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
-            keypoints, and counts them for boxes.
-        only_labelled: leave out images without any object that has a labelled keypoint.
+        keep_category_ids: labels are the file's category ids (DETR's are COCO's, 0 to 90) rather than 0, 1, 2, ...
+            An id that the file does not use is a class too, named 'N/A'. Where ``metainfo`` names the classes, each
+            must stand at the place of its id; it may name more than the file has.
         **kwargs: see ``DetDataset``.
     """
 
-    def __init__(
-        self,
-        ann_file: str,
-        img_prefix: str = '',
-        keypoints: bool = False,
-        unlabelled: str = 'drop',
-        only_labelled: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        check_choice('unlabelled', unlabelled, ('drop', 'keep'))
+    def __init__(self, ann_file: str, img_prefix: str = '', keep_category_ids: bool = False, **kwargs: Any) -> None:
         self.ann_file = ann_file
         self.img_prefix = img_prefix
-        self.keypoints = keypoints
-        self.unlabelled = unlabelled
-        self.only_labelled = only_labelled
+        self.keep_category_ids = keep_category_ids
         super().__init__(**kwargs)
-
-    def load_records(self) -> list[Record]:
-        ann_file = str(Path(self.data_root) / self.ann_file)
-        content = load_json(ann_file)
-        labels_by_category = self._choose_classes(content['categories'], ann_file)
-        images = self._find_images(read_images(content['images'], ann_file), ann_file)
-        listed = {entry.get('id') for entry in content['images']}
-        flat, skipped, self.duplicates = read_annotations(
-            content['annotations'],
-            images.ids,
-            images.shapes,
-            labels_by_category,
-            ann_file,
-            listed - set(images.ids),
-            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
-        )
-        self.skipped += images.skipped + skipped
-        num_entries = len(content['images']) + len(content['annotations'])
-        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        note_duplicates(self.duplicates, ann_file)
-        records = [
-            Record(path, image_id, shape, own)
-            for path, image_id, shape, own in zip(
-                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
-            )
-        ]
-        return self._choose_labelled(records) if self.keypoints else records
-
-    def _choose_labelled(self, records: list[Record]) -> list[Record]:
-        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
-        if self.unlabelled == 'drop' and not self.test_mode:
-            kept = [
-                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
-                for record, own in zip(records, labelled, strict=True)
-            ]
-        else:
-            kept = records
-        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
         """The label of each category id; None for the categories that are not asked for."""
@@ -102,6 +46,8 @@ class CocoDataset(DetDataset):
             raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
         if not ids:
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
+        if self.keep_category_ids and not self.single_class:
+            return self._keep_ids({category['id']: category['name'] for category in categories}, ann_file)
         classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
         for name in classes:
             if name not in ids:
@@ -114,30 +60,21 @@ class CocoDataset(DetDataset):
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
 
-    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
-        """K, the same for all chosen classes; also fills in ``metainfo``."""
-        named = {
-            tuple(map(str, category['keypoints'])): category
-            for category in categories
-            if labels_by_category[category['id']] is not None and category.get('keypoints')
-        }
-        if len(named) != 1:
-            raise DataError(
-                f'{ann_file!r}: the chosen classes name {len(named)} different sets of keypoints, where one is needed. '
-                + (
-                    'Set metainfo=dict(classes=...) to classes that share theirs.'
-                    if named
-                    else 'COCO has them in person_keypoints_*.json; set keypoints=False to do without.'
+    def _keep_ids(self, names: dict[int, str], ann_file: str) -> dict[int, int | None]:
+        """Each category id as its own label."""
+        if not all(isinstance(number, int) and number >= 0 for number in names):
+            raise DataError(f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 on')
+        classes = tuple(self.metainfo.get('classes') or names_by_id(names))
+        for number, name in names.items():
+            found = classes[number] if number < len(classes) else None
+            if found != name:
+                raise DataError(
+                    f'keep_category_ids: {ann_file!r} names category {number} {name!r}, but class {number} of metainfo '
+                    f'is {found!r}. Leave metainfo.classes out, or name each class at the place of its id.'
                 )
-            )
-        ((names, category),) = named.items()
-        if self.metainfo.get('keypoint_names') is None:
-            self.metainfo['keypoint_names'] = names
-        if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
-            pairs = category.get('skeleton') or ()
-            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
-        self.describe_keypoints(len(names), ann_file)
-        return len(names)
+        self.metainfo['classes'] = classes
+        self.metainfo['category_ids'] = tuple(range(len(classes)))
+        return {number: number for number in names}
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
         """The images that lie in the folder, with their full paths, and their sizes where the file has none."""
@@ -177,3 +114,102 @@ class CocoDataset(DetDataset):
                 found.skipped,
             )
         return found
+
+
+@DATASETS.register_module()
+class CocoDataset(CocoFileDataset):
+    """Images with a COCO json of instances: boxes, outlines, RLE bitmaps, crowds (``ignored``).
+
+    ``metainfo['classes']`` chooses classes by name and gives their order; without it all categories are taken, by
+    ascending id. ``metainfo['category_ids']`` holds the file's id of each label. Entries that break a rule, images that
+    are not there included, are left out alone and listed in ``skipped``.
+
+    Args:
+        ann_file: the json, relative to ``data_root``.
+        img_prefix: the folder of the images, relative to ``data_root``.
+        keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
+            the file, left and right from the names, where ``metainfo`` does not say.
+        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
+            in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
+            keypoints, and counts them for boxes.
+        only_labelled: leave out images without any object that has a labelled keypoint.
+        **kwargs: ``keep_category_ids``, see ``CocoFileDataset``, and what ``DetDataset`` takes.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        img_prefix: str = '',
+        keypoints: bool = False,
+        unlabelled: str = 'drop',
+        only_labelled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_choice('unlabelled', unlabelled, ('drop', 'keep'))
+        self.keypoints = keypoints
+        self.unlabelled = unlabelled
+        self.only_labelled = only_labelled
+        super().__init__(ann_file, img_prefix, **kwargs)
+
+    def load_records(self) -> list[Record]:
+        ann_file = str(Path(self.data_root) / self.ann_file)
+        content = load_json(ann_file)
+        labels_by_category = self._choose_classes(content['categories'], ann_file)
+        images = self._find_images(read_images(content['images'], ann_file), ann_file)
+        listed = {entry.get('id') for entry in content['images']}
+        flat, skipped, self.duplicates = read_annotations(
+            content['annotations'],
+            images.ids,
+            images.shapes,
+            labels_by_category,
+            ann_file,
+            listed - set(images.ids),
+            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
+        )
+        self.skipped += images.skipped + skipped
+        num_entries = len(content['images']) + len(content['annotations'])
+        check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        note_duplicates(self.duplicates, ann_file)
+        records = [
+            Record(path, image_id, shape, own)
+            for path, image_id, shape, own in zip(
+                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
+            )
+        ]
+        return self._choose_labelled(records) if self.keypoints else records
+
+    def _choose_labelled(self, records: list[Record]) -> list[Record]:
+        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
+        if self.unlabelled == 'drop' and not self.test_mode:
+            kept = [
+                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
+                for record, own in zip(records, labelled, strict=True)
+            ]
+        else:
+            kept = records
+        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
+
+    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
+        """K, the same for all chosen classes; also fills in ``metainfo``."""
+        named = {
+            tuple(map(str, category['keypoints'])): category
+            for category in categories
+            if labels_by_category[category['id']] is not None and category.get('keypoints')
+        }
+        if len(named) != 1:
+            raise DataError(
+                f'{ann_file!r}: the chosen classes name {len(named)} different sets of keypoints, where one is needed. '
+                + (
+                    'Set metainfo=dict(classes=...) to classes that share theirs.'
+                    if named
+                    else 'COCO has them in person_keypoints_*.json; set keypoints=False to do without.'
+                )
+            )
+        ((names, category),) = named.items()
+        if self.metainfo.get('keypoint_names') is None:
+            self.metainfo['keypoint_names'] = names
+        if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
+            pairs = category.get('skeleton') or ()
+            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
+        self.describe_keypoints(len(names), ann_file)
+        return len(names)

@@ -116,7 +116,7 @@ def read_annotations(
     keep(lambda entry: entry.get('image_id') in numbers, 'image_id {image_id} is not among the images')
     keep(lambda entry: entry.get('category_id') in labels_by_category, 'category_id {category_id} is not a category')
     keep(lambda entry: labels_by_category[entry['category_id']] is not None, '', report=False)
-    keep(lambda entry: _is_box(entry.get('bbox')), 'bbox {bbox} is not four finite numbers x, y, w, h')
+    keep(lambda entry: is_box(entry.get('bbox')), 'bbox {bbox} is not four finite numbers x, y, w, h')
     keep(lambda entry: entry['bbox'][2] > 0 and entry['bbox'][3] > 0, 'bbox {bbox} has no width or no height')
     keep(
         lambda entry: _touches(entry['bbox'], shapes[numbers[entry['image_id']]]),
@@ -176,7 +176,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and value - value == 0  # which infinity and NaN fail
 
 
-def _is_box(bbox: Any) -> bool:
+def is_box(bbox: Any) -> bool:
     return isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox))
 
 

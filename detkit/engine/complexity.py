@@ -17,7 +17,7 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> int | None:
     Counted on tensors without data, so nothing is computed. None for a model that does not run on those.
     """
     try:
-        shadow = copy.deepcopy(model).to('meta').eval()
+        shadow = copy.deepcopy(model).to('meta').eval().requires_grad_(False)
         inputs = torch.empty(1, 3, *size, device='meta')
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             shadow(inputs, mode='tensor')

@@ -25,7 +25,8 @@ class LoadReport:
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.reinitialised:
-            lines.append(f'{len(self.reinitialised)} tensors do not fit and start anew: {_shorten(self.reinitialised)}')
+            lines.append(f'{len(self.reinitialised)} tensors are missing or do not fit, and start anew: '
+                         f'{_shorten(self.reinitialised)}')
         if self.unused:
             lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {_shorten(self.unused)}')
         return lines
@@ -35,19 +36,19 @@ def _shorten(names: list[str], count: int = 4) -> str:
     return ', '.join(names[:count]) + (f', … ({len(names) - count} more)' if len(names) > count else '')
 
 
-def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int]]:
+def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
     """Names of the tensors whose rows (first axis) belong to classes, and how the rows are arranged.
 
     They are the last layers of classification branches, a row a class, and what a head names in ``class_rows``: layer
-    name -> (number of groups of rows, rows at the beginning of a group that all classes share).
+    name -> (number of groups of rows; rows at the beginning of a group, and at its end, that all classes share).
     """
     found = {}
     for name, module in model.named_modules():
         if (isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and 'cls' in name
                 and module.weight.shape[0] == num_classes):
-            found[name] = 1, 0
+            found[name] = 1, 0, 0
         layers = getattr(module, 'class_rows', {})
-        found.update({f'{name}.{layer}': arrangement for layer, arrangement in layers.items()})
+        found.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in layers.items()})
     return {f'{name}.{kind}': arrangement for name, arrangement in found.items() for kind in ('weight', 'bias')}
 
 
@@ -56,8 +57,9 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     """Copy a checkpoint's weights into ``model``, whose other tensors must have been initialised.
 
     A tensor of another shape is left as initialised and listed; in the layers that tell classes (``class_layers``) the
-    rows of classes with the same name are copied, and those that all classes share, such as an anchor's box; the others
-    are left as initialised.
+    rows of classes with the same name are copied, and those that all classes share, such as an anchor's box or the one
+    for 'no object'; the others are left as initialised. So are parts that a head adds to a simpler one (a mask branch,
+    say), which it names in ``added_parts``, where the checkpoint has nothing of them.
 
     Args:
         model: the model, not wrapped for distributed training.
@@ -70,7 +72,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     """
     weights: dict[str, Tensor] = checkpoint['state_dict']
     target = model.state_dict()
-    missing = [name for name in target if name not in weights]
+    added = _added_parts(model, weights)
+    missing = [name for name in target if name not in weights and not name.startswith(added)]
     if missing:
         raise CheckpointError(
             f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({_shorten(missing)}). '
@@ -85,6 +88,9 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     report = LoadReport(unused=[name for name in weights if name not in target])
     with torch.no_grad():
         for name, tensor in target.items():
+            if name not in weights:
+                report.reinitialised.append(name)
+                continue
             value = weights[name]
             if _copy_rows(tensor, value, by_class.get(name), pairs, len(new_classes), len(old_classes)):
                 report.copied_classes = [new_classes[new] for new, _ in pairs]
@@ -98,7 +104,14 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     return report
 
 
-def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int] | None, pairs: list[tuple[int, int]],
+def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:
+    """Prefixes of the parts in ``added_parts`` of which the checkpoint has nothing."""
+    prefixes = [f'{name}.{part}.'.lstrip('.') for name, module in model.named_modules()
+                for part in getattr(module, 'added_parts', ())]
+    return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in weights))
+
+
+def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int, int] | None, pairs: list[tuple[int, int]],
                new_count: int, old_count: int) -> bool:
     """Copies the rows of the classes in ``pairs`` (new, old), and those that all classes share.
 
@@ -110,11 +123,12 @@ def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int] | Non
     """
     if arrangement is None or value.shape[1:] != target.shape[1:]:
         return False
-    groups, shared = arrangement
-    if (len(target), len(value)) != tuple(groups * (shared + count) for count in (new_count, old_count)):
+    groups, first, last = arrangement
+    if (len(target), len(value)) != tuple(groups * (first + count + last) for count in (new_count, old_count)):
         return False
     target, value = (tensor.view(groups, len(tensor) // groups, *tensor.shape[1:]) for tensor in (target, value))
-    target[:, :shared].copy_(value[:, :shared])
+    target[:, :first].copy_(value[:, :first])
+    target[:, first + new_count:].copy_(value[:, first + old_count:])
     for new, old in pairs:
-        target[:, shared + new].copy_(value[:, shared + old])
+        target[:, first + new].copy_(value[:, first + old])
     return True

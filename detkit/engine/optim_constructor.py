@@ -64,25 +64,31 @@ class GroupOptimConstructor:
     """Builds an optimiser over three groups: weights (decayed), normalisation weights and biases (neither decayed).
 
     Frozen parameters are left out. Where a name starts with a key of ``lr_mult``, the groups are split and its learning
-    rate multiplied: ``paramwise_cfg=dict(lr_mult={'backbone': 0.1})``.
+    rate multiplied: ``paramwise_cfg=dict(lr_mult={'backbone': 0.1})``. With ``decay_all=True`` normalisation weights
+    and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe.
 
     Args:
         optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.
-        paramwise_cfg: ``lr_mult``, or None.
+        paramwise_cfg: ``lr_mult``, ``decay_all``, or None.
+
+    Raises:
+        ConfigError: another key, or a key of ``lr_mult`` that no parameter's name starts with (when called).
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         paramwise_cfg = dict(paramwise_cfg or {})
         self.lr_mult: dict[str, float] = paramwise_cfg.pop('lr_mult', {})
+        self.decay_all: bool = paramwise_cfg.pop('decay_all', False)
         for key in paramwise_cfg:
-            raise ConfigError(f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult.'
-                              f'{nearest(key, ["lr_mult"])}')
+            raise ConfigError(f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult and decay_all.'
+                              f'{nearest(key, ["lr_mult", "decay_all"])}')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = model.module if is_model_wrapper(model) else model
         cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(cfg.pop('optimizer'))
+        self._check_prefixes(model)
         groups = self.param_groups(model, optimizer_cfg.get('lr'))
         if not groups:
             raise ConfigError('every parameter of the model is frozen, so there is nothing to train; '
@@ -96,6 +102,13 @@ class GroupOptimConstructor:
         cfg.setdefault('type', 'SumOptimWrapper')
         return OPTIM_WRAPPERS.build({**cfg, 'optimizer': optimizer})
 
+    def _check_prefixes(self, model: nn.Module) -> None:
+        names = [name for name, _ in model.named_parameters()]
+        for prefix in self.lr_mult:
+            if not any(name.startswith(prefix) for name in names):
+                raise ConfigError(f'optim_wrapper.paramwise_cfg.lr_mult names {prefix!r}, which no parameter of the '
+                                  f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}')
+
     def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
         """Groups named ``weight``, ``norm``, ``bias``, with the prefix of ``lr_mult`` in front where one applies."""
         norms = tuple(value for key, value in vars(nn).items() if 'Norm' in key and isinstance(value, type))
@@ -106,6 +119,7 @@ class GroupOptimConstructor:
                     continue
                 full_name = f'{module_name}.{name}' if module_name else name
                 kind = 'bias' if 'bias' in name else 'norm' if isinstance(module, norms) else 'weight'
+                kind = 'weight' if self.decay_all else kind
                 prefix = max((p for p in self.lr_mult if full_name.startswith(p)), key=len, default='')
                 if (prefix, kind) not in groups:
                     group: dict[str, Any] = {'name': f'{prefix}.{kind}' if prefix else kind, 'params': []}

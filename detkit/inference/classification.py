@@ -7,15 +7,15 @@ from typing import Any
 from mmengine.config import Config
 
 from detkit.evaluation.accuracy_metric import best_classes, class_entry
+from detkit.inference.steps import resized, steps_of
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.errors import ConfigError
 
 _DEFAULT_SIZE = 224
 
 
 def class_input_size(config: Config | dict) -> int:
     """The side of what the config's test pipeline crops, or stretches images to; 224 where it says none."""
-    for step in reversed(_test_pipeline(config)):
+    for step in reversed(steps_of(config)):
         if step['type'] in ('CenterCrop', 'Stretch'):
             size = step.get('size', _DEFAULT_SIZE)
             return int(size if isinstance(size, int) else max(size))
@@ -29,38 +29,11 @@ def class_pipeline(config: Config | dict, img_size: int) -> list[dict[str, Any]]
         config: its test pipeline is taken; the shorter side scaled to the crop's where it has none.
         img_size: side of the crop; the pipeline's other sizes change by the same factor.
     """
-    steps = _test_pipeline(config) or [
+    steps = steps_of(config) or [
         {'type': 'LoadImage'}, {'type': 'ResizeShortSide'}, {'type': 'CenterCrop'},
         {'type': 'Render', 'antialias': True}, {'type': 'PackInputs'}]
     factor = img_size / class_input_size(config)
-    return [_resized(step, factor) for step in steps]
-
-
-def _resized(step: dict[str, Any], factor: float) -> dict[str, Any]:
-    if step['type'] not in ('ResizeShortSide', 'CenterCrop', 'LetterBox', 'Stretch'):
-        return dict(step)
-    size = step.get('size', _DEFAULT_SIZE)
-    if isinstance(size, int):
-        return {**step, 'size': round(size * factor)}
-    return {**step, 'size': tuple(round(side * factor) for side in size)}
-
-
-def _test_pipeline(config: Config | dict) -> list[dict[str, Any]]:
-    """Of the config's test or validation data; empty where it has neither.
-
-    Raises:
-        ConfigError: its transforms are no configs.
-    """
-    for loader in ('test_dataloader', 'val_dataloader'):
-        dataset = (config.get(loader) or {}).get('dataset') or {}
-        while 'dataset' in dataset:
-            dataset = dataset['dataset']
-        steps = list(dataset.get('pipeline') or ())
-        if any(not isinstance(step, dict) for step in steps):
-            raise ConfigError(f'{loader}.dataset.pipeline must hold configs, not built transforms')
-        if steps:
-            return steps
-    return []
+    return [resized(step, factor) for step in steps]
 
 
 def answer_entry(sample: DetDataSample, classes: tuple[str, ...]) -> dict[str, Any]:

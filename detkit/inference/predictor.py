@@ -14,11 +14,13 @@ from mmengine.config import Config
 from torch import nn
 
 from detkit.datasets.collate import collate
+from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.engine.amp import resolve_amp
 from detkit.inference.classification import class_input_size, class_pipeline
 from detkit.inference.model import init_detector
 from detkit.inference.sources import Source, find_images
+from detkit.inference.steps import detector_size, detector_steps
 from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
@@ -35,15 +37,16 @@ class Predictor:
         for sample in predictor('photos/'):
             print(sample.img_path, sample.pred_instances.bboxes)
 
-    Images are scaled so that the longer side becomes ``img_size``, and padded no further than the network needs. A
-    classifier gets the middle of the image instead, as its config's test pipeline cuts it, at ``img_size``; its data
-    samples hold ``pred_scores`` and ``pred_label``.
+    Images are scaled so that the longer side becomes ``img_size``, and padded no further than the network needs; where
+    the config's test pipeline resizes by the shorter side (DETR's), that becomes ``img_size``. A classifier gets the
+    middle of the image instead, as its config's test pipeline cuts it, at ``img_size``; its data samples hold
+    ``pred_scores`` and ``pred_label``.
 
     Args:
         config: a config file, a loaded config, or None for the one in the checkpoint.
         checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
         device: where to run; the accelerator if there is one by default.
-        img_size: the longer side (a classifier's input); the config's test size by default.
+        img_size: the longer side (DETR: the shorter one; a classifier: its input); the config's test size by default.
         batch_size: images at a time.
         score_thr: least score of a prediction; a classifier always gives its best.
         iou_thr: of two predictions of a class that overlap more, the better one stays.
@@ -80,7 +83,7 @@ class Predictor:
         self._dtype = resolve_amp(amp, self.device)
         cfg = getattr(self.model, 'cfg', {})
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
-        self.img_size = img_size or (class_input_size(cfg) if self.classifies else _test_size(cfg))
+        self.img_size = img_size or (class_input_size(cfg) if self.classifies else detector_size(cfg))
         if self.img_size < 32:
             raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
         self.score_thr = score_thr
@@ -91,10 +94,9 @@ class Predictor:
             wanted['retina_masks'] = retina_masks
         self.model.head.test_cfg.update(wanted)
         self._pipeline = [TRANSFORMS.build(step) for step in (
-            class_pipeline(cfg, self.img_size) if self.classifies else (
-                {'type': 'LoadImage'},
-                {'type': 'LetterBox', 'size': self.img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
-                {'type': 'Render'}, {'type': 'PackInputs'}))]
+            class_pipeline(cfg, self.img_size) if self.classifies else detector_steps(cfg, self.img_size))]
+        # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
+        self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
         self.skipped: list[tuple[str, str]] = []
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
@@ -129,8 +131,7 @@ class Predictor:
                 self.skipped += [item for item in prepared if isinstance(item[1], str)]
                 ready = [item for item in prepared if not isinstance(item[1], str)]
                 if ready:
-                    divisor = 1 if self.classifies else 32  # padding would count in a classifier's mean
-                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=divisor))
+                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=self._divisor))
                     yield from zip((img for img, _ in ready), samples, strict=True)
 
     @torch.inference_mode()
@@ -175,16 +176,3 @@ def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -
             raise ConfigError(f'there is no class {entry!r} among the {len(classes)} of the model.'
                               f'{nearest(entry, classes)}')
     return numbers
-
-
-def _test_size(config: Config | dict) -> int:
-    """The side that the config's test or validation pipeline scales to; 640 where it says none."""
-    for loader in ('test_dataloader', 'val_dataloader'):
-        dataset = (config.get(loader) or {}).get('dataset') or {}
-        while 'dataset' in dataset:
-            dataset = dataset['dataset']
-        for step in dataset.get('pipeline') or ():
-            if step.get('type') == 'LetterBox' and 'size' in step:
-                size = step['size']
-                return int(size if isinstance(size, int) else max(size))
-    return 640

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from mmengine.structures import InstanceData
 
 from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
@@ -30,8 +31,8 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         pictures: whether to draw.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
             ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
-            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``;
-            None writes none.
+            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``; of a
+            head that divides the whole image one entry a segment; None writes none.
 
     Returns:
         The number of images predicted on.
@@ -70,7 +71,7 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
     """The json entries of one image."""
     if 'pred_scores' in sample:
         return [answer_entry(sample, classes)]
-    found = sample.pred_instances
+    found = _found(sample)
     rles = found.masks.to_rle() if 'masks' in found else None
     labels, keypoints = found.labels.tolist(), None
     if 'keypoints' in found:
@@ -88,5 +89,10 @@ def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
     """Such as '2 person, 1 dog'."""
     if 'pred_scores' in sample:
         return describe_answer(sample, classes)
-    counts = Counter(sample.pred_instances.labels.tolist())
+    counts = Counter(_found(sample).labels.tolist())
     return ', '.join(f'{count} {classes[label]}' for label, count in counts.most_common()) or 'nothing found'
+
+
+def _found(sample: DetDataSample) -> InstanceData:
+    """The objects of an image; its segments, where it is divided into such."""
+    return sample.pred_panoptic.to_instances() if 'pred_panoptic' in sample else sample.pred_instances

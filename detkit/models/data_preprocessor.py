@@ -85,7 +85,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             inputs.sub_(self.mean)
         inputs.div_(self.std if self.divisor is None else self.divisor)
         if self.zero_padding and gt is not None:
-            inputs.mul_(self._inside(gt.img_shapes, inputs.shape[-2:]))
+            inputs.mul_(inside_images(gt.img_shapes, inputs.shape[-2:])[:, None])
         return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
 
     def rescale(self, inputs: Tensor, gt: GtBatch | None) -> tuple[Tensor, GtBatch | None]:
@@ -100,12 +100,20 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         inputs = F.interpolate(inputs, size=new, mode='bilinear', align_corners=False)
         return inputs, gt if gt is None else rescale_gt(gt, old, new)
 
-    @staticmethod
-    def _inside(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:
-        """1 inside each image and 0 in its padding, ``(B, 1, H, W)`` bool."""
-        rows = torch.arange(size[0], device=img_shapes.device) < img_shapes[:, :1]  # (B, H)
-        columns = torch.arange(size[1], device=img_shapes.device) < img_shapes[:, 1:]  # (B, W)
-        return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+def inside_images(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which pixels of a padded batch belong to its images.
+
+    Args:
+        img_shapes: ``(B, 2)`` (h, w) before padding.
+        size: (H, W) of the batch.
+
+    Returns:
+        ``(B, H, W)`` bool, False in the padding.
+    """
+    rows = torch.arange(size[0], device=img_shapes.device) < img_shapes[:, :1]  # (B, H)
+    columns = torch.arange(size[1], device=img_shapes.device) < img_shapes[:, 1:]  # (B, W)
+    return rows[:, :, None] & columns[:, None, :]
 
 
 def rescale_gt(gt: GtBatch, old: tuple[int, int], new: tuple[int, int]) -> GtBatch:

@@ -9,7 +9,7 @@ import numpy as np
 
 from detkit.structures.polygons import Polygons
 
-__all__ = ['Annotations', 'Polygons', 'Record']
+__all__ = ['Annotations', 'Polygons', 'Record', 'SegmentFile']
 
 
 @dataclass
@@ -98,6 +98,19 @@ class Annotations:
         return Annotations(**joined)
 
 
+@dataclass(frozen=True)
+class SegmentFile:
+    """Where the bitmaps of an image's objects are: a PNG whose colours are ids (see ``structures.panoptic``).
+
+    Attributes:
+        path: of the PNG.
+        ids: ``(N,)`` int64, the id of each object of the record's annotations.
+    """
+
+    path: str
+    ids: np.ndarray
+
+
 @dataclass
 class Record:
     """One image of a data set as its annotation files describe it; nothing of it is decoded yet.
@@ -108,6 +121,7 @@ class Record:
         ori_shape: (h, w) of the upright image (EXIF rotation applied), or None where reading it was not needed.
         annotations: in pixels of that upright image.
         class_label: of the whole image, for classification; None elsewhere.
+        segments: of a panoptic data set, the file that ``LoadSegments`` reads the objects' bitmaps from.
     """
 
     img_path: str
@@ -115,3 +129,4 @@ class Record:
     ori_shape: tuple[int, int] | None
     annotations: Annotations
     class_label: int | None = None
+    segments: SegmentFile | None = None

@@ -3,6 +3,8 @@
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
+from detkit.structures.panoptic import PanopticSegments
+
 
 class DetDataSample(BaseDataElement):
     """One image's meta information, ground truth and predictions, all in pixels of the **original** image.
@@ -19,6 +21,7 @@ class DetDataSample(BaseDataElement):
             and, from a segmentation head, ``masks`` (``structures.InstanceMasks``), from a pose head
             ``keypoints (N, K, 2)`` and ``keypoint_scores (N, K)``, from a head of rotated boxes ``rbboxes (N, 5)``,
             whose hulls inside the image ``bboxes`` are.
+        pred_panoptic: ``PanopticSegments``, from a head that divides the whole image.
         gt_label: int, the class of the whole image (classification).
         pred_scores: ``(C,)`` probabilities of the classes (classification).
         pred_label: int, the most probable class.
@@ -26,6 +29,7 @@ class DetDataSample(BaseDataElement):
 
     gt_instances: InstanceData
     pred_instances: InstanceData
+    pred_panoptic: PanopticSegments
     gt_label: int
     pred_scores: Tensor
     pred_label: int

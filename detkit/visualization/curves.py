@@ -15,6 +15,7 @@ from detkit.utils.errors import DataError
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')  # told apart by anyone
 _ACCURACIES = ('top1', 'top5')
+_QUALITIES = ('PQ', 'SQ', 'RQ')
 _HEADLINE = ('mAP', 'mAP50', 'mAP75')  # of a task's many figures, those worth a curve
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -113,6 +114,9 @@ def _panels(curves: Curves) -> dict[str, Curves]:
                 precisions.setdefault(title, {})[figure] = x[defined], y[defined]
             elif not figure:
                 others.setdefault(last, {})[last] = x[defined], y[defined]
+        elif root == 'panoptic':
+            if last in _QUALITIES and (y >= 0).any():
+                precisions.setdefault('panoptic quality', {})[last] = x[y >= 0], y[y >= 0]
         elif root == 'lr' or name == 'lr':
             rates.setdefault('learning rate', {})[last] = x, y
     return losses | precisions | others | rates

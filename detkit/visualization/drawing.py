@@ -12,9 +12,11 @@ from mmengine.structures import InstanceData
 from detkit.evaluation.coco_format import segmentation_to_rle
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
+from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import draw_text, text_alpha
 
@@ -85,7 +87,8 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, the original image upright.
-        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``; of a classifier, its class.
+        sample: its ``gt_instances`` or ``pred_instances``, in pixels of ``img``; of a classifier, its class; where it
+            has ``pred_panoptic``, segments in place of objects.
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
@@ -93,13 +96,17 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
     """
     if 'pred_scores' in sample:
         return draw_classes(img, sample, which, classes, score_thr, zoom)
+    if which not in ('pred', 'gt'):
+        raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
+    if 'pred_panoptic' in sample:
+        return draw_segments(
+            img, _segments(sample, which, img.shape[:2]), classes, round(font_size(img.shape[:2]) * zoom),
+            max(1, round(line_width(img.shape[:2]) * zoom / 2)))
     if which == 'pred':
         instances = sample.pred_instances
         instances = instances[instances.scores >= score_thr]
-    elif which == 'gt':
-        instances = sample.gt_instances
     else:
-        raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
+        instances = sample.gt_instances
     scores, ignored, rbboxes = instances.get('scores'), instances.get('ignored'), instances.get('rbboxes')
     keypoints = _instance_keypoints(instances)
     # Outlines beside keypoints are no part of the task, and would hide limbs.
@@ -109,6 +116,14 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         None if scores is None else _array(scores), masks,
         None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info,
         None if rbboxes is None else _array(rbboxes))
+
+
+def _segments(sample: DetDataSample, which: str, shape: tuple[int, int]) -> PanopticSegments:
+    if which == 'pred':
+        return sample.pred_panoptic
+    gt = sample.gt_instances
+    rles = [segmentation_to_rle(mask, bbox, shape) for mask, bbox in zip(gt.masks, _array(gt.bboxes), strict=True)]
+    return PanopticSegments.from_rles(rles, _array(gt.labels), shape)
 
 
 def line_width(shape: tuple[int, int]) -> int:

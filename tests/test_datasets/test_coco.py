@@ -10,7 +10,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from detkit.datasets import CocoDataset
-from detkit.datasets.class_names import COCO80, COCO_CATEGORY_IDS
+from detkit.datasets.class_names import COCO80, COCO91, COCO_CATEGORY_IDS
 from detkit.utils.errors import DataError
 
 CONTENT = {
@@ -216,3 +216,28 @@ def test_real_file_against_pycocotools(real_data, name):
                 crowds += 1
                 assert (mask_utils.decode(own.rles[i]) == reference.annToMask(entry)).all()
     assert crowds > 0
+
+
+def test_category_ids_stay_where_asked(make):
+    names = ('N/A', 'N/A', 'cat', *['N/A'] * 6, 'dog')
+    dataset = make(keep_category_ids=True)
+    assert dataset.metainfo == {'classes': names, 'category_ids': tuple(range(10))}
+    assert dataset.records[1].annotations.labels.tolist() == [9, 2]
+    more = make(keep_category_ids=True, metainfo={'classes': (*names, 'bird')})
+    assert more.metainfo['classes'] == (*names, 'bird') and more.metainfo['category_ids'] == tuple(range(11))
+    single = make(keep_category_ids=True, single_class=True)
+    assert single.metainfo['classes'] == ('object',)
+    with pytest.raises(DataError, match="category 9 'dog', but class 9 of metainfo is 'hound'"):
+        make(keep_category_ids=True, metainfo={'classes': (*names[:9], 'hound')})
+    with pytest.raises(DataError, match="category 2 'cat', but class 2 of metainfo is None"):
+        make(keep_category_ids=True, metainfo={'classes': ('cat', 'dog')})
+    with pytest.raises(DataError, match='no whole number'):
+        make(lambda c: [entry.update(id=-1) for entry in c['categories'][:1]], keep_category_ids=True)
+
+
+def test_classes_of_detr_are_those_of_the_config(repo):
+    from mmengine.config import Config
+
+    config = Config.fromfile(repo / 'configs' / '_base_' / 'datasets' / 'coco_classes_91.py')
+    assert config.classes == COCO91 and len(COCO91) == 91
+    assert [i for i, name in enumerate(COCO91) if name != 'N/A'] == list(COCO_CATEGORY_IDS)

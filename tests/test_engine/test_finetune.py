@@ -28,6 +28,17 @@ def test_classes_of_the_same_name_are_copied():
     assert report.loaded == len(new.state_dict()) - 2
 
 
+def test_the_row_of_no_object_is_copied_too():
+    old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=4)
+    new.class_rows = {'cls_head': (1, 0, 1)}
+    before = new.cls_head.weight.detach().clone()
+    report = load_weights(new, checkpoint_of(old, ['cat', 'kite']), ['dog', 'kite', 'ball'])
+    assert torch.equal(new.cls_head.weight[1], old.cls_head.weight[1])
+    assert torch.equal(new.cls_head.weight[3], old.cls_head.weight[2])
+    assert torch.equal(new.cls_head.weight[[0, 2]], before[[0, 2]])
+    assert report.copied_classes == ['kite'] and report.reinitialised == ['cls_head.weight', 'cls_head.bias']
+
+
 def test_order_of_classes_may_differ():
     old, new = DummyDetector(), DummyDetector()
     report = load_weights(new, checkpoint_of(old, ['kite', 'ball']), ['ball', 'kite'])
@@ -49,6 +60,28 @@ def test_missing_tensors_are_an_error_and_others_are_named():
         load_weights(DummyDetector(), old, ['ball', 'kite'], 'old.pth')
     old['state_dict'].update({'backbone.0.weight': weight, 'extra': weight})
     assert load_weights(DummyDetector(), old, ['ball', 'kite']).unused == ['extra']
+
+
+class Head(torch.nn.Module):
+    added_parts = ('masks',)
+
+    def __init__(self):
+        super().__init__()
+        self.boxes, self.masks = torch.nn.Linear(2, 2), torch.nn.Linear(2, 3)
+
+
+def test_parts_that_a_head_adds_may_be_missing_as_a_whole():
+    model, old = torch.nn.ModuleDict(dict(head=Head())), torch.nn.ModuleDict(dict(head=Head()))
+    checkpoint = checkpoint_of(old, ['a'])
+    del checkpoint['state_dict']['head.masks.bias']
+    with pytest.raises(CheckpointError, match=r'lacks 1 of .*head\.masks\.bias'):
+        load_weights(model, checkpoint, ['a'], 'old.pth')
+    del checkpoint['state_dict']['head.masks.weight']
+    masks = model['head'].masks.weight.clone()
+    report = load_weights(model, checkpoint, ['a'])
+    assert report.reinitialised == ['head.masks.weight', 'head.masks.bias'] and report.loaded == 2
+    assert torch.equal(model['head'].masks.weight, masks)
+    assert torch.equal(model['head'].boxes.weight, old['head'].boxes.weight)
 
 
 def test_a_run_starts_from_a_checkpoint(tmp_path, capsys):

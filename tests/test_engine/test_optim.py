@@ -28,6 +28,12 @@ def test_groups():
     groups = constructor(model).optimizer.param_groups
     assert [(g['name'], g['lr']) for g in groups] == [
         ('norm', 0.1), ('bias', 0.1), ('3.weight', pytest.approx(0.01)), ('3.bias', pytest.approx(0.01))]
+    whole = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}, decay_all=True))
+    groups = whole(small_model()).optimizer.param_groups
+    assert [(g['name'], len(g['params']), g['lr'], g['weight_decay']) for g in groups] == [
+        ('weight', 3, 0.1, 0.01), ('3.weight', 2, pytest.approx(0.01), 0.01)]
+    with pytest.raises(ConfigError, match="'backbone', which no parameter"):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(lr_mult={'backbone': 0.1}))(model)
     with pytest.raises(ConfigError, match='lr_mult'):
         GroupOptimConstructor(dict(optimizer=SGD), dict(lr_mul={}))
     with pytest.raises(ConfigError, match='frozen'):

@@ -52,4 +52,4 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
-test_evaluator = val_evaluator
+test_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric', submission_dir=None)]

@@ -4,8 +4,9 @@ A transform is any callable that takes the pipeline's ``dict`` and returns it wi
 matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img']`` and ``results['annotations']``.
 """
 
+from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.color import HSV, ColorJitter
-from detkit.datasets.transforms.cropping import CenterCrop, RandomResizedCrop, ResizeShortSide, Stretch
+from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortSide, Stretch
 from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
 from detkit.datasets.transforms.loading import LoadImage
@@ -13,9 +14,10 @@ from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
 from detkit.datasets.transforms.packing import PackInputs
 from detkit.datasets.transforms.rand_augment import RandAugment
 from detkit.datasets.transforms.render import Render
+from detkit.datasets.transforms.segments import LoadSegments
 
 __all__ = [
-    'HSV', 'CenterCrop', 'ColorJitter', 'CopyPaste', 'LetterBox', 'LoadImage', 'MixUp', 'Mosaic', 'PackInputs',
-    'RandAugment', 'RandomAffine', 'RandomErasing', 'RandomFlip', 'RandomResizedCrop', 'Render', 'ResizeShortSide',
-    'Stretch',
+    'CenterCrop', 'ColorJitter', 'CopyPaste', 'HSV', 'LetterBox', 'LoadImage', 'LoadSegments', 'MixUp', 'Mosaic',
+    'PackInputs', 'RandAugment', 'RandomAffine', 'RandomChoice', 'RandomCrop', 'RandomErasing', 'RandomFlip',
+    'RandomResizedCrop', 'Render', 'ResizeShortSide', 'Stretch',
 ]

@@ -1,4 +1,4 @@
-"""Crops and resizes of whole images, for classification. They only multiply matrices, as all geometry does."""
+"""Crops and resizes of whole images, for classifiers and DETR. They only multiply matrices, as all geometry does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from detkit.datasets.transforms.geometry import size_pair
 from detkit.registry import TRANSFORMS
 from detkit.structures.scene import Scene, scale_matrix, translation_matrix
 
-__all__ = ['CenterCrop', 'RandomResizedCrop', 'ResizeShortSide', 'Stretch']
+__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortSide', 'Stretch', 'short_side_shape']
 
 # How often a random crop that would not fit is drawn again before the middle is taken.
 _ATTEMPTS = 10
+
+
+def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = None) -> tuple[int, int]:
+    """(h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortSide``."""
+    short, long = min(shape), max(shape)
+    if max_size is not None and long / short * size > max_size:
+        size = max(round(max_size * short / long), 1)
+    following = int(size * long / short)
+    return (size, following) if shape[0] <= shape[1] else (following, size)
 
 
 @TRANSFORMS.register_module()
@@ -22,17 +31,24 @@ class ResizeShortSide:
     """Scales the sample, up or down, until its shorter side has a length; the other follows, rounded down.
 
     Args:
-        size: the shorter side in pixels.
+        size: the shorter side in pixels; of several, one is drawn for each sample.
+        max_size: where the longer side would exceed this, the shorter one is instead rounded to what fits. The longer
+            side, which follows from it, may then end a few pixels above (as in DETR); None: no limit.
     """
 
-    def __init__(self, size: int = 224) -> None:
-        self.size = size
+    def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None) -> None:
+        self.sizes = (size,) if isinstance(size, int) else tuple(size)
+        if not self.sizes or min(self.sizes) < 1:
+            raise ValueError(f'ResizeShortSide(size={size}): expected one or several lengths of at least 1')
+        if max_size is not None and max_size < max(self.sizes):
+            raise ValueError(f'ResizeShortSide(max_size={max_size}): expected at least the short side, {size}')
+        self.max_size = max_size
 
     def __call__(self, results: dict) -> dict:
         scene: Scene = results['scene']
+        size = self.sizes[0] if len(self.sizes) == 1 else self.sizes[int(results['rng'].integers(len(self.sizes)))]
         height, width = scene.size
-        short, long = self.size, int(self.size * max(height, width) / min(height, width))
-        new = (short, long) if height <= width else (long, short)
+        new = short_side_shape(scene.size, size, self.max_size)
         return {**results, 'scene': scene.moved(scale_matrix(new[1] / width, new[0] / height), new)}
 
 
@@ -118,3 +134,35 @@ class RandomResizedCrop:
         width = min(old_width, max(round(old_height * self.ratio[1]), 1))
         height = min(old_height, max(round(old_width / self.ratio[0]), 1))
         return (old_width - width) // 2, (old_height - height) // 2, width, height
+
+
+@TRANSFORMS.register_module()
+class RandomCrop:
+    """A random part of the sample at its scale; what lies outside is cut off, objects with it.
+
+    Height and width are drawn apart, evenly between the limits, or the sample's own sides where these are smaller.
+
+    Args:
+        min_size: least height and width in pixels.
+        max_size: greatest height and width.
+    """
+
+    def __init__(self, min_size: int, max_size: int) -> None:
+        if not 0 < min_size <= max_size:
+            raise ValueError(f'RandomCrop(min_size={min_size}, max_size={max_size}): expected 0 < min_size <= max_size')
+        self.min_size = min_size
+        self.max_size = max_size
+
+    def __call__(self, results: dict) -> dict:
+        scene: Scene = results['scene']
+        return {**results, 'scene': scene.cropped(self.draw_rect(results['rng'], scene.size))}
+
+    def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+        """xyxy in whole pixels of an image of (h, w)."""
+        height, width = (
+            int(rng.integers(min(self.min_size, side), min(self.max_size, side), endpoint=True)) for side in shape
+        )
+        top, left = (
+            int(rng.integers(old - new, endpoint=True)) for old, new in zip(shape, (height, width), strict=True)
+        )
+        return left, top, left + width, top + height

@@ -31,7 +31,7 @@ class Render:
         overlap_mask: one index map ``(h, w)``, smaller objects on top; else one mask an object, ``(N, h, w)`` bool.
         fill: grey value of what no tile covers.
         min_size: boxes must be wider and higher than so many pixels.
-        max_aspect: the longer side must be less than so many times the shorter.
+        max_aspect: the longer side must be less than so many times the shorter; None: any shape will do.
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
         prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
@@ -46,7 +46,7 @@ class Render:
         overlap_mask: bool = True,
         fill: int = 114,
         min_size: float = 2.0,
-        max_aspect: float = 100.0,
+        max_aspect: float | None = 100.0,
         min_area_ratio: float = 0.1,
         min_outline_area_ratio: float = 0.01,
         prefilter_above: float = 2.0,
@@ -75,11 +75,15 @@ class Render:
         for change in results.get('photometric', ()):
             rendered['img'] = change(rendered['img'])
         objects = objects.select(self._keep(objects))
-        rendered['annotations'] = replace(objects.annotations, rles=None)
         if self.with_masks:
             draw = draw_index_map if self.overlap_mask else draw_instance_masks
             bitmaps = _bitmaps(scene, matrices, objects)
             rendered['masks'] = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
+            if not self.overlap_mask and objects.annotations.rles is not None:
+                # A bitmap's outline may still touch the frame when none of its pixels is left.
+                seen = rendered['masks'].any((1, 2)) | [bitmap is None for bitmap in bitmaps]
+                objects, rendered['masks'] = objects.select(seen), rendered['masks'][seen]
+        rendered['annotations'] = replace(objects.annotations, rles=None)
         return {**results, **rendered}
 
     def _draw(self, scene: Scene, placements: list, objects: SceneObjects) -> np.ndarray:
@@ -111,7 +115,8 @@ class Render:
         wh = bboxes[:, 2:] - bboxes[:, :2]
         short, long = wh.min(1), wh.max(1)
         least = np.where(objects.has_outline, self.min_outline_area_ratio, self.min_area_ratio)
-        return (short > self.min_size) & (long < self.max_aspect * short) & (objects.visible_ratios > least)
+        keep = (short > self.min_size) & (objects.visible_ratios > least)
+        return keep if self.max_aspect is None else keep & (long < self.max_aspect * short)
 
 
 def _bitmaps(scene: Scene, matrices: list[np.ndarray], objects: SceneObjects) -> list[Bitmap | None]:

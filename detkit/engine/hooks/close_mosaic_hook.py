@@ -1,5 +1,6 @@
 """The last epochs without mosaic."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -31,6 +32,16 @@ class CloseMosaicHook(Hook):
             return
         until = max(max_epochs - self.num_epochs, 0)
         for leaf in leaf_datasets(dataset):
-            for transform in getattr(leaf, 'transforms', ()):
+            for transform in all_transforms(getattr(leaf, 'transforms', ())):
                 if hasattr(transform, 'until_epoch'):
                     transform.until_epoch = until
+
+
+def all_transforms(transforms: Iterable[Any]) -> Iterator[Any]:
+    """The transforms of a pipeline, and those that one of them holds (``RandomChoice``)."""
+    for transform in transforms:
+        if isinstance(transform, list | tuple):
+            yield from all_transforms(transform)
+        else:
+            yield transform
+            yield from all_transforms(getattr(transform, 'transforms', ()))

@@ -130,7 +130,10 @@ class ConsoleHook(Hook):
 
 
 def metrics_text(metrics: dict[str, float]) -> str:
-    """The average precisions among ``metrics``, or the first six of whatever there is, on one line."""
-    names = [name for name in metrics if name.rsplit('/', 1)[-1].rsplit('_', 1)[-1] in ('mAP', 'mAP50')]
+    """The average precisions and panoptic quality among ``metrics``, or the first six of what there is, on one line."""
+    names = [name for name in metrics if name.rsplit('/', 1)[-1].rsplit('_', 1)[-1] in ('mAP', 'mAP50', 'PQ')]
     names = names or list(metrics)[:6]
-    return '  '.join(f'{name.rsplit("/", 1)[-1].replace("_", " ")} {float(metrics[name]):.3f}' for name in names)
+    several = len({name.rpartition('/')[0] for name in names}) > 1  # metrics, whose figures may have the same names
+    words = [name.replace('/', ' ') if several else name.rsplit('/', 1)[-1] for name in names]
+    return '  '.join(f'{word.replace("_", " ")} {float(metrics[name]):.3f}'
+                     for word, name in zip(words, names, strict=True))

@@ -1,6 +1,7 @@
 """Detectors: glue between a backbone, necks and a head."""
 
+from .detr import DETR
 from .image_classifier import ImageClassifier
 from .single_stage import SingleStageDetector
 
-__all__ = ['ImageClassifier', 'SingleStageDetector']
+__all__ = ['DETR', 'ImageClassifier', 'SingleStageDetector']

@@ -68,7 +68,8 @@ class SingleStageDetector(BaseModel):
             mode: ``'tensor'`` gives the head's raw predictions, ``'loss'`` a dict of losses (needs ``gt``),
                 ``'predict'`` one data sample an image, in pixels of the original image (needs ``data_samples``).
         """
-        preds = self.head(self.extract_feat(inputs))
+        padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
+        preds = self.head(self.extract_feat(inputs), padding_mask)
         if mode == 'tensor':
             return preds
         if mode == 'loss':
@@ -76,6 +77,13 @@ class SingleStageDetector(BaseModel):
         if mode == 'predict':
             return self.predict(preds, data_samples)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+
+    def padding_mask(
+        self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
+    ) -> Tensor | None:
+        """``(B, H, W)`` bool, True where an image is padded, for heads that look beyond a pixel's neighbourhood; None
+        for the others. Arguments as ``forward``."""
+        return None
 
     def predict(
         self, preds: dict[str, Tensor | list[Tensor]], data_samples: list[DetDataSample]

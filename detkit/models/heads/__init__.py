@@ -2,6 +2,8 @@
 
 from .anchor_head import AnchorHead
 from .dense_head import DenseHead
+from .detr_head import DETRHead
+from .detr_segment_head import DETRSegmentHead
 from .mlp_classify_head import MLPClassifyHead
 from .yolov3_head import YOLOv3Head
 from .yolov5_head import YOLOv5Head
@@ -12,6 +14,6 @@ from .yolov8_pose_head import YOLOv8PoseHead
 from .yolov8_segment_head import YOLOv8SegmentHead
 
 __all__ = [
-    'AnchorHead', 'DenseHead', 'MLPClassifyHead', 'YOLOv3Head', 'YOLOv5Head', 'YOLOv8ClassifyHead', 'YOLOv8Head',
-    'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead',
+    'AnchorHead', 'DETRHead', 'DETRSegmentHead', 'DenseHead', 'MLPClassifyHead', 'YOLOv3Head', 'YOLOv5Head',
+    'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead',
 ]

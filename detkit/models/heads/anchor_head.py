@@ -16,7 +16,8 @@ from detkit.utils.errors import ConfigError
 from ..assigners import AssignResult
 from ..priors import AnchorPriorGenerator, AnchorPriors
 from .anchor_slots import AnchorSlots
-from .dense_head import DenseHead, widened
+from .dense_head import DenseHead
+from .shared import widened
 
 # The channels of an anchor: x, y, w, h, then the objectness, then the classes.
 _OBJ = 4
@@ -122,9 +123,9 @@ class AnchorHead(DenseHead):
         return self.prior_generator.num_shapes
 
     @property
-    def class_rows(self) -> dict[str, tuple[int, int]]:
+    def class_rows(self) -> dict[str, tuple[int, int, int]]:
         """For weights of a model of other classes: see ``engine.finetune.class_layers``."""
-        return {f'convs.{level}': (self.num_shapes, _CLASSES) for level in range(len(self.convs))}
+        return {f'convs.{level}': (self.num_shapes, _CLASSES, 0) for level in range(len(self.convs))}
 
     def _init_biases(self) -> None:
         """Starts with a few objects an image and all classes alike, so that the first steps are calm."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..assigners import AssignResult
-from .dense_head import widened
+from .shared import widened
 
 
 class AnchorSlots(NamedTuple):

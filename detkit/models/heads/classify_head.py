@@ -13,6 +13,8 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, DataError
 
+from .shared import widened
+
 
 class ClassifyHead(BaseModule):
     """Parent of classification heads: the loss, the training accuracy and the predictions; children add ``forward``.
@@ -73,7 +75,7 @@ class ClassifyHead(BaseModule):
                             'gives; the data set gives objects only')
         logits = preds['cls_logits']
         with torch.autocast(logits.device.type, enabled=False):
-            loss_cls = self.loss_cls(_at_least_float32(logits), gt.class_labels)
+            loss_cls = self.loss_cls(widened(logits), gt.class_labels)
         right = logits.detach().argmax(1) == gt.class_labels
         return dict(loss_cls=loss_cls, top1=right.float().mean())
 
@@ -84,7 +86,7 @@ class ClassifyHead(BaseModule):
         Where ``test_cfg['classes']`` leaves classes out, their scores are 0; the others' stay as they are.
         """
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            scores = _at_least_float32(preds['cls_logits']).softmax(1).cpu()  # (B, C)
+            scores = widened(preds['cls_logits']).softmax(1).cpu()  # (B, C)
         chosen = self.test_cfg.get('classes')
         if chosen is not None:
             if not len(chosen):
@@ -99,7 +101,3 @@ class ClassifyHead(BaseModule):
             sample.pred_label = int(own.argmax())
             results.append(sample)
         return results
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

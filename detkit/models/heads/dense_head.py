@@ -11,10 +11,10 @@ from torch import Tensor
 
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.utils.errors import ConfigError, nearest
 
 from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
 from ..postprocess.rescale import to_original
+from .shared import checked_test_cfg, widened
 
 
 class DenseHead(BaseModule):
@@ -51,15 +51,7 @@ class DenseHead(BaseModule):
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
-        self.test_cfg = self._checked_test_cfg(test_cfg or {})
-
-    def _checked_test_cfg(self, test_cfg: dict) -> dict:
-        for name in test_cfg:
-            if name not in self.TEST_KEYS:
-                raise ConfigError(
-                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
-                    f'{nearest(name, self.TEST_KEYS)}')
-        return dict(test_cfg)
+        self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
         """Raw predictions of ``(B, in_channels[i], h_i, w_i)`` maps; a list has a tensor for each level."""
@@ -119,11 +111,6 @@ class DenseHead(BaseModule):
                 value = torch.cat([level.flatten(2).transpose(1, 2) for level in value], 1)
             flat[name] = widened(value)
         return flat
-
-
-def widened(tensor: Tensor) -> Tensor:
-    """In at least float32."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _device(preds: dict[str, Tensor | list[Tensor]]) -> torch.device:

@@ -6,11 +6,15 @@ from .cross_entropy_loss import CrossEntropyLoss
 from .distribution_focal_loss import DistributionFocalLoss
 from .iou_loss import IoULoss, aligned_iou
 from .keypoint_loss import KeypointLoss, KeypointVisibilityLoss
+from .l1_loss import L1Loss
+from .mask_dice_loss import MaskDiceLoss
+from .mask_focal_loss import MaskFocalLoss
 from .mask_loss import MaskLoss
 from .prob_iou_loss import ProbIoULoss, prob_iou
 from .rotation_loss import RotationLoss
 
 __all__ = [
-    'BinaryCrossEntropyLoss', 'BinaryFocalLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss',
-    'KeypointLoss', 'KeypointVisibilityLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss', 'aligned_iou', 'prob_iou',
+    'BinaryCrossEntropyLoss', 'BinaryFocalLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
+    'KeypointVisibilityLoss', 'L1Loss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss',
+    'aligned_iou', 'prob_iou',
 ]

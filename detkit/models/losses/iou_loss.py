@@ -61,14 +61,16 @@ class IoULoss(nn.Module):
     Args:
         mode: the overlap, one of 'iou', 'giou', 'diou', 'ciou'.
         loss_weight: factor of the result.
+        eps: keeps quotients finite for boxes without area, in the unit of the boxes; much smaller than an area.
     """
 
-    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.) -> None:
+    def __init__(self, mode: str = 'ciou', loss_weight: float = 1., eps: float = 1e-7) -> None:
         super().__init__()
         if mode not in IOU_MODES:
             raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')
         self.mode = mode
         self.loss_weight = loss_weight
+        self.eps = eps
 
     def forward(self, bboxes: Tensor, targets: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
         """Weighted sum divided by ``avg_factor``, a scalar.
@@ -82,7 +84,7 @@ class IoULoss(nn.Module):
 
     def overlaps(self, bboxes: Tensor, targets: Tensor) -> Tensor:
         """``(S,)``, by the loss's mode; for heads that need them for something else, too."""
-        return aligned_iou(bboxes, targets, self.mode)
+        return aligned_iou(bboxes, targets, self.mode, self.eps)
 
     def from_overlaps(self, overlaps: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
         """The loss of boxes whose ``overlaps`` are known; arguments as ``forward``."""

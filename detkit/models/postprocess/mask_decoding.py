@@ -1,8 +1,12 @@
-"""Masks from prototypes and coefficients, in the original image and only inside their boxes."""
+"""Masks in the original image: from prototypes and coefficients only inside their boxes, or from logits whole."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from torch import Tensor
 
 from detkit.structures.masks import InstanceMasks
 
@@ -34,9 +38,7 @@ def decode_masks(
     Raises:
         ValueError: ``matrix`` rotates, shears or mirrors.
     """
-    matrix = np.asarray(matrix, np.float64)
-    if np.abs(matrix[[0, 1], [1, 0]]).max() > 1e-9 or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ValueError(f'masks need a matrix that only scales and shifts, found {matrix.tolist()}')
+    matrix = _checked(matrix)
     proto_h, proto_w = mask_protos.shape[1:]
     ori_h, ori_w = ori_shape
     columns = _Axis(ori_w, matrix[0, 0], matrix[0, 2], proto_w, proto_stride, retina_masks)
@@ -54,6 +56,41 @@ def decode_masks(
         crop = columns.interpolate(logits.T, x0, x1).T > 0
         crops.append(crop if retina_masks else columns.spread(rows.spread(crop, y0, y1).T, x0, x1).T)
     return InstanceMasks(crops, edges[:, :2], ori_shape)
+
+
+def resample_masks(
+    mask_logits: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int], strides: Sequence[float]
+) -> Tensor:
+    """Logits of whole masks at the original image's pixels, bilinearly, on the device where they are.
+
+    Args:
+        mask_logits: ``(N, h, w)``.
+        matrix: ``(3, 3)`` original pixels -> input pixels, which must neither rotate, shear nor mirror.
+        ori_shape: (h, w) of the original image.
+        strides: input pixels a mask pixel, vertically and horizontally.
+
+    Returns:
+        ``(N, *ori_shape)``.
+
+    Raises:
+        ValueError: ``matrix`` rotates, shears or mirrors.
+    """
+    matrix = _checked(matrix)
+    for dim, axis in ((2, 0), (1, 1)):  # columns first, of which there are fewer rows to make
+        length = mask_logits.shape[dim]
+        places = _Axis(ori_shape[1 - axis], matrix[axis, axis], matrix[axis, 2], length, strides[1 - axis], True)
+        low, high, nearness = (
+            torch.from_numpy(values).to(mask_logits.device) for values in (places.low, places.high, places.nearness))
+        nearness = nearness.to(mask_logits.dtype).view(-1, *[1] * (2 - dim))
+        mask_logits = torch.lerp(mask_logits.index_select(dim, low), mask_logits.index_select(dim, high), nearness)
+    return mask_logits
+
+
+def _checked(matrix: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(matrix, np.float64)
+    if np.abs(matrix[[0, 1], [1, 0]]).max() > 1e-9 or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise ValueError(f'masks need a matrix that only scales and shifts, found {matrix.tolist()}')
+    return matrix
 
 
 class _Axis:

@@ -1,0 +1,248 @@
+"""``convert_detr``: a DETR of its authors, or of the Hugging Face Hub -> a detkit checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detkit.config import load_config
+from detkit.converters.detr_file import DETRFile, read_detr
+from detkit.converters.detr_keys import from_detkit, to_detkit
+from detkit.converters.matching import match_tensors
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
+from detkit.registry import MODELS
+from detkit.utils.errors import CheckpointError, ConfigError
+
+PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
+_PANOPTIC_CLASSES = 250  # COCO's ids of things and stuff, as DETR counts them
+# Blocks of each stage, and whether they have three convolutions.
+_DEPTHS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34, ((3, 4, 6, 3), True): 50, ((3, 4, 23, 3), True): 101}
+_HEAD_DIMS = 32  # channels of each head of an attention, in all published models
+
+
+class _Sized(NamedTuple):
+    size: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What tells a DETR from others, by its weights and by what is said beside them."""
+
+    depth: int
+    dilated: bool
+    masks: bool
+    num_classes: int
+    num_queries: int
+    embed_dims: int
+    num_heads: int
+    feedforward_dims: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    num_bbox_layers: int
+    positions: str
+
+    def label(self) -> str:
+        """For people."""
+        parts = f'ResNet-{self.depth}', '-DC5' if self.dilated else '', ' with masks' if self.masks else ''
+        return f'DETR {"".join(parts)}'
+
+
+def convert_detr(source: str | Path, target: str | Path, configs: str | Path, config: str | Path | None = None,
+                 names: str | Path | None = None) -> list[str]:
+    """Converts a file; nothing in it is run.
+
+    Args:
+        source: a ``.pth`` of the authors, with or without masks, or of their training; or ``model.safetensors`` or
+            ``pytorch_model.bin`` of the Hub, whose ``config.json``, lying beside it, is read too.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs for DETR are the models' descriptions.
+        config: the config of the very model, in place of the one that the file is found to be of. Needed for what
+            weights do not tell: a last stage that is dilated (DC5), where neither arguments in the file nor
+            ``config.json`` nor the file's name say so.
+        names: the class names, one a line; needed where neither the file nor COCO says them.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another model; all parameters that are unknown, missing or of
+            another shape are listed.
+    """
+    source, target, configs = Path(source), Path(target), Path(configs)
+    check_paths(source, target)
+    found = read_detr(source)
+    if config is None:
+        dilated, why = _find_dilation(found, source)
+        architecture = find_architecture(found, source, dilated)
+        file = configs / 'detr' / _config_name(architecture)
+        resolved = _load(file)
+    else:
+        file = Path(config)
+        resolved = _load(file)
+        dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{shown_path(file)} says so'
+        architecture = find_architecture(found, source, dilated)
+    as_is, own_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
+    if config is None:
+        _set_model(resolved['model'], architecture)
+    classes, by = _find_classes(found, architecture, own_classes, names)
+    if len(classes) != architecture.num_classes:
+        raise CheckpointError(f'{source} has {architecture.num_classes} classes, but {by} names {len(classes)}.')
+    set_classes(resolved, classes)
+    as_is['head']['num_classes'] = len(classes)
+    same_model = resolved['model'] == as_is
+
+    with torch.device('meta'):  # no memory, no initial values: only names and shapes count
+        model = MODELS.build(copy.deepcopy(resolved['model']))
+    tensors = match_names(found, model, f'{source} does not fit the {architecture.label()}')
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    project = PROJECTS[found.layout]
+    inside = file.resolve().is_relative_to(configs.resolve())
+    save_converted(target, state, resolved, f'configs/detr/{file.name}' if inside else file.name,
+                   {'file': source.name, 'project': project})
+    return [
+        f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
+        f'classes  as {by} has them',
+        f'dilation {"yes" if dilated else "no"}: {why}',
+        f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
+        *_advice(file, configs, target, same_model, classes == own_classes),
+    ]
+
+
+def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architecture:
+    """Reads sizes off the shapes.
+
+    Raises:
+        CheckpointError: the backbone is none of detkit's, or parts of every DETR are missing.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in found.tensors.items():
+        try:
+            tensors[to_detkit(name, found.layout) or ''] = tensor
+        except KeyError:
+            continue  # reported with all others, once the model is known
+    stages = tuple(_count(tensors, rf'backbone\.layer{stage}\.(\d+)\.') for stage in range(1, 5))
+    depth = _DEPTHS.get((stages, 'backbone.layer1.0.conv3.weight' in tensors))
+    if depth is None:
+        raise CheckpointError(f'{source} has a backbone with {stages} blocks in its stages; detkit converts DETR on '
+                              f'ResNet-{", ".join(map(str, _DEPTHS.values()))}.')
+    prefix = 'head.transformer'
+    needed = ('head.fc_cls.weight', 'head.query_embed.weight', f'{prefix}.decoder_layers.0.linear1.weight')
+    for name in needed:
+        if name not in tensors or tensors[name].ndim != 2:
+            raise CheckpointError(f'{source} lacks {from_detkit(name, found.layout)}, which every DETR has; copy the '
+                                  'file again.')
+    logits, queries, feedforward = (len(tensors[name]) for name in needed)
+    embed_dims = tensors['head.fc_cls.weight'].shape[1]
+    learned = 'head.position_encoding.row_embed.weight' in tensors
+    return Architecture(
+        depth, dilated, any(name.startswith('head.mask_decoder.') for name in tensors), logits - 1, queries,
+        embed_dims, found.num_heads or max(embed_dims // _HEAD_DIMS, 1), feedforward,
+        _count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'), _count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
+        _count(tensors, r'head\.bbox_mlp\.layers\.(\d+)\.'),
+        'LearnedPositionEncoding' if learned else 'SinePositionEncoding')
+
+
+def _count(names: Mapping[str, Tensor], pattern: str) -> int:
+    """How many different numbers stand at the pattern's group."""
+    return len({match[1] for name in names if (match := re.match(pattern, name))})
+
+
+def _find_dilation(found: DETRFile, source: Path) -> tuple[bool, str]:
+    """Whether the last stage is dilated, and how that is known."""
+    if found.dilated is not None:
+        return found.dilated, f'{found.said_by} says so'
+    if 'dc5' in source.name.lower():
+        return True, "the file's name has 'dc5'"
+    return False, ("the file's name has no 'dc5', and weights do not tell; else give "
+                   '--config configs/detr/det_r50_dc5_coco.py')
+
+
+def _config_name(architecture: Architecture) -> str:
+    panoptic = architecture.num_classes == _PANOPTIC_CLASSES
+    if architecture.masks:
+        return 'panoptic_r50_coco.py' if panoptic else 'seg_r50_coco.py'
+    if panoptic:
+        return 'det_r50_panoptic.py'
+    if architecture.depth == 101:
+        return 'det_r101_coco.py'
+    return 'det_r50_dc5_coco.py' if architecture.dilated else 'det_r50_coco.py'
+
+
+def _load(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    try:
+        config = load_config(file, need_classes=False).to_dict()
+    except ConfigError as error:
+        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+    head = config.get('model', {}).get('head', {})
+    if not str(head.get('type')).startswith('DETR') or not config.get('classes'):
+        raise CheckpointError(f'{file} describes no DETR with its classes; give one such as '
+                              'configs/detr/det_r50_dc5_coco.py.')
+    return config
+
+
+def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
+    """Changes a config where the file's model differs."""
+    model['backbone'].update(depth=architecture.depth)
+    if architecture.dilated != model['backbone'].get('dilate_last', False):
+        model['backbone'].update(dilate_last=architecture.dilated)
+    head = model['head']
+    head['num_queries'] = architecture.num_queries
+    if architecture.num_bbox_layers != head.get('num_bbox_layers', 3):
+        head['num_bbox_layers'] = architecture.num_bbox_layers
+    if head['position_encoding']['type'] != architecture.positions:
+        head['position_encoding'] = dict(type=architecture.positions)
+    head['transformer'].update(
+        {name: getattr(architecture, name) for name in (
+            'embed_dims', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'feedforward_dims')})
+
+
+def _find_classes(found: DETRFile, architecture: Architecture, own: tuple[str, ...],
+                  names: str | Path | None) -> tuple[tuple[str, ...], str]:
+    """Class names, and who says them."""
+    if names is not None:
+        if not Path(names).is_file():
+            raise CheckpointError(f'{names} does not exist; give a file with the class names, one a line.')
+        lines = Path(names).read_text(encoding='utf-8').splitlines()
+        return tuple(line.strip() for line in lines if line.strip()), str(names)
+    if found.classes is not None:
+        # Some files have names for ids that COCO never used.
+        same = len(found.classes) == len(own) and all(
+            name in ('N/A', theirs) for name, theirs in zip(own, found.classes, strict=True))
+        return own if same else found.classes, str(found.said_by)
+    if architecture.num_classes != len(own):
+        raise CheckpointError(f'The file has {architecture.num_classes} classes without names, and COCO {len(own)}; '
+                              'give the names with --names FILE, one a line.')
+    return own, 'COCO'
+
+
+def match_names(found: DETRFile, model: nn.Module, what: str) -> dict[str, Tensor]:
+    """The file's tensors under detkit's names, in detkit's order; see ``match_tensors``."""
+    sizes = {name: _Sized(tuple(tensor.shape)) for name, tensor in found.tensors.items()}
+    names = match_tensors(sizes, model.state_dict(), lambda name: to_detkit(name, found.layout),
+                          lambda name: from_detkit(name, found.layout), what)
+    return {ours: found.tensors[theirs] for ours, theirs in names.items()}
+
+
+def _advice(file: Path, configs: Path, target: Path, same_model: bool, same_classes: bool) -> Sequence[str]:
+    """Which config fits, how to predict, and how to go on."""
+    shown = shown_path(file)
+    tools = configs.parent / 'tools'
+    predict, test = (shown_path(tools / f'{name}.py') for name in ('predict', 'test'))
+    fits = same_model and same_classes
+    given = shown if fits else '-'
+    lines = [f'config   {shown}' if fits else
+             f"config   {shown} with other {'sizes' if not same_model else 'classes'}; write '-' for it, as the "
+             'checkpoint holds it']
+    lines.append(f'predict  python {predict} {given} {target} photo.jpg')
+    if fits:
+        lines.append(f'test     python {test} {given} {target}')
+    return lines

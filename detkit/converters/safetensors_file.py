@@ -1,0 +1,63 @@
+"""``read_safetensors``: a file of named tensors in the safetensors format (https://github.com/huggingface/safetensors):
+the length of a header, the header in JSON, the tensors' bytes in a row."""
+
+from __future__ import annotations
+
+import json
+import struct
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit.utils.errors import CheckpointError
+
+_DTYPES = {
+    'F64': torch.float64,
+    'F32': torch.float32,
+    'F16': torch.float16,
+    'BF16': torch.bfloat16,
+    'I64': torch.int64,
+    'I32': torch.int32,
+    'I16': torch.int16,
+    'I8': torch.int8,
+    'U8': torch.uint8,
+    'BOOL': torch.bool,
+}
+_LENGTH = struct.Struct('<Q')
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as one does: a length that fits into it, and a brace."""
+    with path.open('rb') as file:
+        start = file.read(_LENGTH.size + 1)
+    return (len(start) == _LENGTH.size + 1 and start.endswith(b'{')
+            and _LENGTH.unpack(start[:-1])[0] <= path.stat().st_size - _LENGTH.size)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Its tensors by name.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    data = bytearray(path.read_bytes())
+    try:
+        length, = _LENGTH.unpack_from(data)
+        begin = _LENGTH.size + length
+        header = json.loads(data[_LENGTH.size : begin].decode('utf-8'))
+        return {name: _tensor(data, begin, entry) for name, entry in header.items() if name != '__metadata__'}
+    except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f'{path} is damaged ({error}); copy the file again.') from error
+
+
+def _tensor(data: bytearray, begin: int, entry: dict[str, Any]) -> Tensor:
+    dtype, shape, (start, end) = _DTYPES[entry['dtype']], entry['shape'], entry['data_offsets']
+    fits = min(shape, default=0) >= 0 and end - start == prod(shape) * dtype.itemsize
+    if not fits or not 0 <= start <= end <= len(data) - begin:
+        raise ValueError('a tensor lies outside of the file')
+    if start == end:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype, count=prod(shape), offset=begin + start).reshape(shape).clone()

@@ -1,0 +1,55 @@
+"""Reading the bitmaps of panoptic data sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.registry import TRANSFORMS
+from detkit.structures.annotations import Record
+from detkit.structures.masks import InstanceMasks
+from detkit.structures.panoptic import rgb_to_ids
+from detkit.structures.scene import Scene
+from detkit.utils.errors import ConfigError
+
+__all__ = ['LoadSegments']
+
+
+@TRANSFORMS.register_module()
+class LoadSegments:
+    """Gives the objects of a panoptic data set their bitmaps, right behind ``LoadImage``.
+
+    From there on they are moved, cut and drawn as any object that is known by an RLE. Without this transform the
+    objects are boxes alone, and no PNG is read.
+
+    Raises:
+        ConfigError: the image has objects, but the data set no such bitmaps.
+        UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
+    """
+
+    def __call__(self, results: dict) -> dict:
+        record: Record = results['record']
+        if not len(record.annotations):  # also of the grey image that stands in for an unreadable one
+            return results
+        if record.segments is None:
+            raise ConfigError(
+                f'LoadSegments: the data set of {record.img_path} has no bitmaps of segments. Use it with '
+                'CocoPanopticDataset, or leave it out of the pipeline.'
+            )
+        annotations = replace(record.annotations, rles=self._rles(record, results['ori_shape']))
+        scene: Scene = results['scene']
+        tiles = tuple(replace(tile, annotations=annotations) for tile in scene.tiles)
+        return {**results, 'record': replace(record, annotations=annotations), 'scene': Scene(scene.size, tiles)}
+
+    @staticmethod
+    def _rles(record: Record, shape: tuple[int, int]) -> list[dict]:
+        path, wanted = record.segments.path, record.segments.ids
+        ids = rgb_to_ids(read_image(path))
+        if ids.shape != tuple(shape):
+            found, stated = 'x'.join(map(str, ids.shape[::-1])), 'x'.join(map(str, shape[::-1]))
+            raise UnreadableImageError(path, f'is {found} pixels, but its image {stated}')
+        masks = InstanceMasks.from_bool(ids == wanted[:, None, None])
+        missing = wanted[masks.areas == 0]
+        if len(missing):
+            raise UnreadableImageError(path, f'has no pixel of the segment {missing[0]} that the json lists')
+        return masks.to_rle()

@@ -1,0 +1,151 @@
+"""``PanopticMetric``: how well an image is divided into segments."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+from terminaltables import AsciiTable
+
+from detkit.evaluation.coco_format import public_image_id, segmentation_to_rle
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.panoptic_quality import PanopticMatches, match_segments, panoptic_quality
+from detkit.registry import METRICS
+from detkit.structures.panoptic import PanopticSegments, ids_to_rgb
+from detkit.utils.errors import ConfigError, DataError
+
+
+@METRICS.register_module()
+class PanopticMetric(GatheredMetric):
+    """Panoptic quality (Kirillov et al., arXiv:1801.00868), of the data set's classes, crowds and void as COCO counts.
+
+    Figures, as fractions: ``PQ``, ``SQ`` (the mean overlap of what was found) and ``RQ`` (how much was found), the
+    means over all classes that occur, and the same of things and of stuff, ``things_PQ`` ... ``stuff_RQ``; -1 where
+    none occurs. All are prefixed with ``panoptic/``.
+
+    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that
+    occurs, on the main process.
+
+    Args:
+        classwise: make the per-class table.
+        outfile: where to write the predictions in COCO's panoptic form, or None: the json, and beside it a folder of
+            its name with a PNG an image. ``panopticapi`` evaluates them, as does COCO's server.
+        collect_device: unused but for mmengine's interface; results are gathered as objects.
+        prefix: in place of 'panoptic'.
+    """
+
+    default_prefix = 'panoptic'
+
+    def __init__(
+        self,
+        classwise: bool = True,
+        outfile: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.classwise = classwise
+        self.outfile = outfile
+        self.per_class: list[dict[str, Any]] = []
+        self.table = ''
+
+    def image_result(self, sample: dict) -> PanopticMatches:
+        path, shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
+        predicted = sample.get('pred_panoptic')
+        if predicted is None:
+            raise ConfigError(
+                'PanopticMetric needs a head that divides the image into segments, such as DETRSegmentHead with '
+                'stuff_labels; this one predicts none.'
+            )
+        truth = ground_truth_segments(sample.get('gt_instances'), shape, path)
+        result = match_segments(truth, predicted)
+        result.img_id, result.img_path = sample.get('img_id', path), path
+        if self.outfile:
+            result.segments_info = self._write_png(predicted, path)
+        return result
+
+    def compute_metrics(self, results: list[PanopticMatches]) -> dict[str, float]:
+        """The figures without prefix."""
+        self.per_class, self.table = [], ''
+        if not results:
+            print_log('PanopticMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
+            return {}
+        meta = self.dataset_meta or {}
+        highest = max((int(result.highest_label) for result in results), default=-1)
+        classes = list(meta.get('classes') or map(str, range(highest + 1)))
+        if self.outfile:
+            self._write_json(results, meta.get('category_ids') or range(1, len(classes) + 1))
+        per_class = panoptic_quality(results, len(classes))
+        is_stuff = np.isin(np.arange(len(classes)), meta.get('stuff_labels') or ())
+        figures = {}
+        for prefix, group in (('', np.ones_like(is_stuff)), ('things_', ~is_stuff), ('stuff_', is_stuff)):
+            chosen = group & (per_class['count'] > 0)
+            for name in ('PQ', 'SQ', 'RQ'):
+                figures[prefix + name] = float(per_class[name][chosen].mean()) if chosen.any() else -1.0
+        if self.classwise:
+            self._make_table(classes, is_stuff, per_class)
+        return figures
+
+    def _make_table(self, classes: Sequence[str], is_stuff: np.ndarray, per_class: dict[str, np.ndarray]) -> None:
+        for label in np.flatnonzero(per_class['count']).tolist():
+            entry = {'class': classes[label], 'kind': 'stuff' if is_stuff[label] else 'thing'}
+            entry |= {name: float(per_class[name][label]) for name in ('PQ', 'SQ', 'RQ')}
+            entry |= {name: int(per_class[name][label]) for name in ('found', 'false', 'missed')}
+            self.per_class.append(entry)
+        if self.per_class:
+            header = list(self.per_class[0])
+            rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in row.values()] for row in self.per_class]
+            table = AsciiTable([header, *rows])
+            table.justify_columns = {column: 'right' for column in range(2, len(header))}
+            self.table = table.table
+
+    def _write_png(self, segments: PanopticSegments, path: str) -> list[dict]:
+        """Writes an image's map, and returns what the json says of it but for the categories' ids."""
+        folder = Path(self.outfile).with_suffix('')
+        folder.mkdir(parents=True, exist_ok=True)
+        done, data = cv2.imencode('.png', ids_to_rgb(segments.index_map)[..., ::-1])
+        if not done:
+            raise OSError(f'{folder}: the segments of {path} cannot be encoded as PNG')
+        (folder / f'{Path(path).stem}.png').write_bytes(data.tobytes())
+        rows = zip(segments.labels.tolist(), segments.areas.tolist(), segments.scores.tolist(), strict=True)
+        return [
+            {'id': number, 'category_id': label, 'area': area, 'score': round(score, 6)}
+            for number, (label, area, score) in enumerate(rows, 1)
+            if area
+        ]
+
+    def _write_json(self, results: list[PanopticMatches], category_ids: Sequence[int]) -> None:
+        entries = [
+            {
+                'image_id': public_image_id(result.img_id),
+                'file_name': f'{Path(result.img_path).stem}.png',
+                'segments_info': [
+                    {**info, 'category_id': int(category_ids[info['category_id']])} for info in result.segments_info
+                ],
+            }
+            for result in results
+        ]
+        Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
+        Path(self.outfile).write_text(json.dumps({'annotations': entries}))
+
+
+def ground_truth_segments(gt: dict | None, shape: tuple[int, int], path: str) -> PanopticSegments:
+    """Of a data sample's ``gt_instances``, for an image of (h, w).
+
+    Raises:
+        DataError: there is no ground truth, or it has no bitmaps.
+    """
+    if gt is None or ('masks' not in gt and len(gt['labels'])):
+        raise DataError(
+            f"PanopticMetric needs the segments of '{path}', but its data sample has "
+            f'{"no ground truth (test_mode=True gives it)" if gt is None else "boxes alone"}. Use CocoPanopticDataset '
+            'with LoadSegments behind LoadImage.'
+        )
+    rles = [segmentation_to_rle(rle, bbox, shape) for rle, bbox in zip(gt.get('masks', ()), gt['bboxes'], strict=True)]
+    return PanopticSegments.from_rles(rles, np.asarray(gt['labels']), shape, ignored=np.asarray(gt['ignored']))

@@ -1,0 +1,69 @@
+"""Costs of giving an object to a query, whose sum ``HungarianAssigner`` makes least."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+from detkit.utils.errors import ConfigError
+
+from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..losses.iou_loss import aligned_iou
+
+# Only for boxes without area: relative to the image, one pixel has an area of about 1e-6.
+_EPS = 1e-12
+
+
+class MatchCost:
+    """What every cost is.
+
+    Args:
+        weight: factor of the cost.
+    """
+
+    def __init__(self, weight: float = 1.) -> None:
+        if weight < 0:
+            raise ConfigError(f'{type(self).__name__}: weight must not be negative, found {weight}')
+        self.weight = weight
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """The cost of every pair of a query and an object of its image.
+
+        Args:
+            cls_logits: ``(..., B, Q, C + 1)``, the last class being 'no object'.
+            bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image.
+            labels: ``(B, M)`` int64, at least 0.
+            gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
+
+        Returns:
+            ``(..., B, Q, M)``.
+        """
+        raise NotImplementedError
+
+
+@TASK_UTILS.register_module()
+class ClassCost(MatchCost):
+    """Minus the probability (softmax) of the object's class."""
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        scores = cls_logits.softmax(-1)
+        places = labels.unsqueeze(-2).expand(*scores.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
+        return -self.weight * scores.gather(-1, places)
+
+
+@TASK_UTILS.register_module()
+class BBoxL1Cost(MatchCost):
+    """Sum of the four coordinates' differences, cxcywh relative to the image."""
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3)).abs().sum(-1)
+
+
+@TASK_UTILS.register_module()
+class GIoUCost(MatchCost):
+    """Minus the generalised IoU (arXiv:1902.09630)."""
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        # (..., B, Q, 1, 4) against (B, 1, M, 4)
+        pairs = cxcywh_to_xyxy(bboxes).unsqueeze(-2), cxcywh_to_xyxy(gt_bboxes).unsqueeze(-3)
+        return -self.weight * aligned_iou(*pairs, 'giou', _EPS)

@@ -1,0 +1,42 @@
+"""``RelativeBBoxCoder``: a box as its centre and size relative to its image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detkit.registry import TASK_UTILS
+
+
+@TASK_UTILS.register_module()
+class RelativeBBoxCoder:
+    """Boxes as (cx, cy, w, h) in units of the image's width and height, without the batch's padding (DETR,
+    arXiv:2005.12872)."""
+
+    def encode(self, bboxes: Tensor, img_shapes: Tensor) -> Tensor:
+        """Boxes relative to their images.
+
+        Args:
+            bboxes: ``(B, M, 4)`` xyxy pixels.
+            img_shapes: ``(B, 2)`` (h, w) in pixels.
+
+        Returns:
+            ``(B, M, 4)`` cxcywh.
+        """
+        low, high = bboxes[..., :2], bboxes[..., 2:]
+        return torch.cat(((low + high) / 2, high - low), dim=-1) / _units(img_shapes, bboxes.dtype)
+
+    def decode(self, bboxes_cxcywh: Tensor, img_shapes: Tensor) -> Tensor:
+        """Boxes ``(..., B, M, 4)`` xyxy in pixels; the inverse of ``encode``."""
+        return cxcywh_to_xyxy(bboxes_cxcywh * _units(img_shapes, bboxes_cxcywh.dtype))
+
+
+def cxcywh_to_xyxy(bboxes_cxcywh: Tensor) -> Tensor:
+    """``(..., 4)`` -> ``(..., 4)``."""
+    centres, halves = bboxes_cxcywh[..., :2], bboxes_cxcywh[..., 2:] / 2
+    return torch.cat((centres - halves, centres + halves), dim=-1)
+
+
+def _units(img_shapes: Tensor, dtype: torch.dtype) -> Tensor:
+    """``(B, 2)`` (h, w) -> ``(B, 1, 4)`` (w, h, w, h)."""
+    return img_shapes.flip(-1).repeat(1, 2).unsqueeze(1).to(dtype)

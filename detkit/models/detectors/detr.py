@@ -1,0 +1,33 @@
+"""``DETR``: a detector whose head must know which pixels are padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+
+from ..data_preprocessor import inside_images
+from .single_stage import SingleStageDetector
+
+
+@MODELS.register_module()
+class DETR(SingleStageDetector):
+    """Backbone, necks if any, and a head that looks at the whole image at once (arXiv:2005.12872).
+
+    Images of a batch differ in size and are padded to the largest; the head gets the mask of the padding.
+    """
+
+    def padding_mask(
+        self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
+    ) -> Tensor | None:
+        """``(B, H, W)`` bool, True in the padding; None where it is known on the CPU that there is none."""
+        img_shapes = None if gt is None else gt.img_shapes
+        if mode == 'predict' and data_samples is not None:
+            img_shapes = torch.tensor([sample.img_shape[:2] for sample in data_samples])
+        size = inputs.shape[-2:]
+        if img_shapes is None or (img_shapes.device.type == 'cpu' and (img_shapes == torch.tensor(size)).all()):
+            return None
+        return ~inside_images(img_shapes.to(inputs.device), size)

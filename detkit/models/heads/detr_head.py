@@ -1,0 +1,293 @@
+"""``DETRHead``: a set of objects from queries, without anchors and without suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from detkit.registry import MODELS, TASK_UTILS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.utils.errors import ConfigError
+
+from ..assigners.assign_result import AssignResult
+from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..layers.mlp import MLP
+from ..postprocess.nms import Detections, find_candidates
+from ..postprocess.rescale import to_original
+from .shared import checked_test_cfg, widened
+
+# B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
+
+# The predictions that every decoder layer makes.
+_LAYERED = ('cls_logits', 'bbox_preds')
+
+
+class Encoded(NamedTuple):
+    """What the transformer makes of an image's maps.
+
+    Attributes:
+        projected: ``(B, C, h, w)``, the coarsest map as it enters the transformer.
+        memory: ``(B, C, h, w)``, the encoder's output.
+        decoded: ``(L, B, Q, C)``, every decoder layer's output.
+        padding_mask: ``(B, h, w)`` bool, True where padded; None without padding.
+    """
+
+    projected: Tensor
+    memory: Tensor
+    decoded: Tensor
+    padding_mask: Tensor | None
+
+
+class Matches(NamedTuple):
+    """The N objects of a batch and the queries that learn them, layer by layer.
+
+    Attributes:
+        objects: ``(N,)`` int64, each object's place in the flattened ``(B, M)``.
+        places: ``(L, N)`` int64, its query's place in the flattened ``(B, Q)``.
+        weight: ``(L, N)``, 1, or 0 for an object that found no query (more objects than queries).
+        avg_factor: the number of objects, averaged over the processes, at least 1.
+    """
+
+    objects: Tensor
+    places: Tensor
+    weight: Tensor
+    avg_factor: Tensor | float
+
+    def gather(self, preds: Tensor, layer: int) -> Tensor:
+        """The matched queries' predictions of a layer: ``(L, B, Q, ...)`` -> ``(N, ...)``."""
+        return preds[layer].flatten(0, 1).index_select(0, self.places[layer])
+
+
+@MODELS.register_module()
+class DETRHead(BaseModule):
+    """Detection as the prediction of a set (DETR, arXiv:2005.12872).
+
+    ::
+
+        feats[-1] ── 1x1 ── encoder ── memory ── decoder ─┬─ linear ── class logits, the last for 'no object'
+                      + positions        queries ──┘      └─ MLP, sigmoid ── boxes
+
+    Each image's objects are matched to queries one to one; a query without an object learns to say so. Every decoder
+    layer is matched and trained alike, by the same linear layer and MLP.
+
+    Args:
+        num_classes: classes of objects, without 'no object'.
+        in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
+        num_queries: Q, the most objects that can be found in an image.
+        transformer: config, ``DETRTransformer`` by default.
+        position_encoding: config, ``SinePositionEncoding`` by default; its ``embed_dims`` is the transformer's.
+        num_bbox_layers: linear layers of the MLP.
+        assigner: config, ``HungarianAssigner`` by default.
+        bbox_coder: config, ``RelativeBBoxCoder`` by default.
+        loss_cls, loss_bbox, loss_iou: configs of the losses: of classes, of boxes cxcywh and of boxes xyxy, both
+            relative to the image.
+        test_cfg: ``score_thr`` (0), ``max_per_img`` (100), ``classes`` (labels to keep, None for all). Tools may change
+            it between calls; what concerns suppression is not looked at.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        class_rows: see ``engine.finetune.class_layers``.
+        loss_is_mean: the losses are means over the batch's queries and objects, not sums over its images.
+    """
+
+    class_rows = {'fc_cls': (1, 0, 1)}
+    loss_is_mean = True
+    # What test_cfg may hold.
+    TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        num_queries: int = 100,
+        transformer: dict | None = None,
+        position_encoding: dict | None = None,
+        num_bbox_layers: int = 3,
+        assigner: dict | None = None,
+        bbox_coder: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_iou: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if in_channels is None:
+            raise ValueError(
+                f'{type(self).__name__} needs in_channels. A detector fills it in from the component before the head; '
+                'to build the head alone, give it.'
+            )
+        if num_classes < 1 or num_queries < 1:
+            raise ConfigError(f'{type(self).__name__}: num_classes and num_queries must be at least 1, found '
+                              f'{num_classes} and {num_queries}')
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.num_queries = num_queries
+        self.transformer = MODELS.build(transformer or dict(type='DETRTransformer'))
+        self.embed_dims = self.transformer.embed_dims
+        position_encoding = dict(position_encoding or dict(type='SinePositionEncoding'))
+        self.position_encoding = MODELS.build({'embed_dims': self.embed_dims, **position_encoding})
+        if self.position_encoding.embed_dims != self.embed_dims:
+            raise ConfigError(f'{type(self).__name__}: position_encoding.embed_dims is '
+                              f'{self.position_encoding.embed_dims}, but the transformer has {self.embed_dims}; leave '
+                              'it out to have it filled in')
+        self.input_proj = nn.Conv2d(self.in_channels[-1], self.embed_dims, 1)
+        self.query_embed = nn.Embedding(num_queries, self.embed_dims)
+        self.fc_cls = nn.Linear(self.embed_dims, num_classes + 1)
+        self.bbox_mlp = MLP(self.embed_dims, self.embed_dims, 4, num_bbox_layers)
+        self.assigner = TASK_UTILS.build(assigner or dict(type='HungarianAssigner'))
+        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='RelativeBBoxCoder'))
+        self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='L1Loss', loss_weight=5.))
+        self.loss_iou = MODELS.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2., eps=1e-12))
+        self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Predictions of every decoder layer, the last being the result.
+
+        Args:
+            feats: feature maps, fine to coarse; the last is ``(B, in_channels[-1], h, w)``.
+            padding_mask: ``(B, H, W)`` bool of the images' pixels, True where padded; None where nothing is.
+
+        Returns:
+            ``cls_logits (L, B, Q, num_classes + 1)``; ``bbox_preds (L, B, Q, 4)``, cxcywh relative to the unpadded
+            image.
+        """
+        return self._predictions(feats, self.encode(feats, padding_mask))
+
+    def encode(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> Encoded:
+        """Runs the transformer; arguments as ``forward``."""
+        if padding_mask is not None:
+            size = feats[-1].shape[-2:]
+            padding_mask = F.interpolate(padding_mask[:, None].float(), size).squeeze(1) > 0  # (B, H, W) -> (B, h, w)
+        projected = self.input_proj(feats[-1])
+        positions = self.position_encoding(projected, padding_mask)
+        memory, decoded = self.transformer(
+            projected.flatten(2).transpose(1, 2),  # (B, C, h, w) -> (B, h * w, C)
+            positions.flatten(2).transpose(1, 2),
+            self.query_embed.weight,
+            None if padding_mask is None else padding_mask.flatten(1),
+        )
+        memory = memory.transpose(1, 2).unflatten(-1, projected.shape[-2:])  # (B, h * w, C) -> (B, C, h, w)
+        return Encoded(projected, memory, decoded, padding_mask)
+
+    def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
+        # A half-precision coordinate would be some pixels coarse. Tensors without data ('meta') know no autocast.
+        device = encoded.decoded.device.type
+        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
+            decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
+            return dict(cls_logits=self.fc_cls(decoded), bbox_preds=self.bbox_mlp(decoded).sigmoid())
+
+    def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
+        """``loss_cls``, ``loss_box`` (L1) and ``loss_giou`` of the last layer, and ``loss_aux``, the sum of all of the
+        layers before, where there are any."""
+        layers = self.layer_losses(preds, gt)
+        losses = {name: values[-1] for name, values in layers.items()}
+        if len(preds['cls_logits']) > 1:
+            losses['loss_aux'] = sum(values[:-1].sum() for values in layers.values() if len(values) > 1)
+        return losses
+
+    def layer_losses(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
+        """As ``loss``, ``(L,)`` each, a number for every decoder layer."""
+        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
+            preds = {**preds, **{name: widened(preds[name]) for name in _LAYERED}}
+            gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
+            assigned = self.assigner(preds['cls_logits'], preds['bbox_preds'], gt.labels, gt_bboxes, gt.valid)
+            return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
+
+    def _matches(self, assigned: AssignResult, gt: GtBatch) -> Matches:
+        """Leaves out what pads the batch; how much that is, the CPU knows."""
+        objects = gt.flat_index
+        layers = len(assigned.prior_idx)
+        # (L, B, M, 1) -> (L, N)
+        queries = assigned.prior_idx.reshape(layers, -1).index_select(1, objects)
+        found = assigned.valid.reshape(layers, -1).index_select(1, objects)
+        images = objects.div(max(gt.max_instances, 1), rounding_mode='floor')
+        return Matches(objects, images * self.num_queries + queries, found.to(torch.float32), _mean_over_ranks(gt))
+
+    def _losses(
+        self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses of a given matching, each of every layer that has it, the last layer last.
+
+        Args:
+            gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
+        """
+        labels = self._query_labels(matches, gt)
+        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.objects)  # (N, 4)
+        losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_box=[], loss_giou=[])
+        for layer, (own_labels, weight) in enumerate(zip(labels, matches.weight, strict=True)):
+            bboxes = matches.gather(preds['bbox_preds'], layer)
+            losses['loss_cls'].append(self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), own_labels))
+            losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
+            losses['loss_giou'].append(
+                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor))
+        return {name: torch.stack(values) for name, values in losses.items()}
+
+    def _query_labels(self, matches: Matches, gt: GtBatch) -> Tensor:
+        """What each query is to say: ``(L, B * Q)``, ``num_classes`` for 'no object'."""
+        layers, num_queries = len(matches.places), gt.batch_size * self.num_queries
+        labels = gt.labels.new_full((layers, num_queries + 1), self.num_classes)
+        # Objects without a query go to an extra place behind the last.
+        places = torch.where(matches.weight > 0, matches.places, num_queries)
+        own = gt.labels.flatten().index_select(0, matches.objects)  # (N,)
+        return labels.scatter_(1, places, own.expand(layers, -1))[:, :-1]
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Detections in pixels of the original images, best first, at most one a query.
+
+        Args:
+            preds: of ``forward``.
+            metas: for each image ``img_shape``, ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
+            final = self._final(preds, metas)
+            scores = final['cls_logits'].softmax(-1)[..., :-1]  # (B, Q, C)
+            img_shapes = torch.tensor([meta['img_shape'][:2] for meta in metas], device=scores.device).view(-1, 2)
+            bboxes = self.bbox_coder.decode(final['bbox_preds'], img_shapes)
+            results = []
+            for image, meta in enumerate(metas):
+                limit = self.test_cfg.get('max_per_img', 100)
+                found = find_candidates(bboxes[image], scores[image], self.test_cfg.get('score_thr', 0.), limit,
+                                        multi_label=False, classes=self.test_cfg.get('classes'))
+                results.append(self._sample(final, image, found, meta))
+            return results
+
+    def _final(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> dict[str, Tensor]:
+        """What results are made of: predictions of the last layer, ``(B, Q, ...)`` each."""
+        return {name: widened(preds[name][-1]) for name in _LAYERED}
+
+    def _sample(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> DetDataSample:
+        """All that is reported of one image; arguments as ``_instances``."""
+        sample = DetDataSample(metainfo=meta)
+        sample.pred_instances = self._instances(final, image, found, meta)
+        return sample
+
+    def _instances(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
+        """What is reported of one image, all on the CPU.
+
+        Args:
+            final: of ``_final``.
+            found: what was kept; ``prior_idx`` are queries.
+        """
+        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
+
+
+def _mean_over_ranks(gt: GtBatch) -> Tensor | float:
+    """The number of objects, averaged over the processes, at least 1."""
+    if get_world_size() == 1:
+        return float(max(gt.num_instances, 1))
+    count = gt.bboxes.new_full((), float(gt.num_instances))  # filled on the device, which waits for nothing
+    all_reduce(count, 'mean')
+    return count.clamp(min=1)

@@ -1,0 +1,180 @@
+"""``DETRSegmentHead``: gives each of DETR's objects a mask, and divides the whole image into segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.registry import MODELS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.masks import InstanceMasks
+from detkit.structures.panoptic import PanopticSegments
+from detkit.utils.errors import ConfigError
+
+from ..layers.attention_maps import AttentionMaps
+from ..layers.mask_decoder import MaskDecoder
+from ..postprocess.mask_decoding import resample_masks
+from ..postprocess.nms import Detections
+from ..postprocess.segment_merging import merge_segments
+from .detr_head import DETRHead, Encoded, Matches
+
+# Objects whose masks are made at a time in prediction, which bounds the memory.
+_CHUNK = 16
+
+
+@MODELS.register_module()
+class DETRSegmentHead(DETRHead):
+    """``DETRHead`` with a mask for each object (arXiv:2005.12872, section 4.4).
+
+    ::
+
+        decoded ─┐
+        memory ──┴─ attention maps ─┬─ mask decoder ── mask logits, as fine as feats[0]
+        projected map, finer feats ─┘
+
+    Masks are made of what ``forward`` returns for the objects that need one: in training those that are matched, in
+    prediction those that are reported. The boxes are learnt along with them, or are frozen (``train_cfg.freeze``): the
+    parts that this class adds are ``mask_attention`` and ``mask_decoder``.
+
+    Args:
+        num_classes: classes of objects and, where the data have any, of stuff.
+        in_channels, strides: of the feature maps, fine to coarse, all of which count; wired from the component before.
+        stuff_labels: labels of which an image has one segment, such as the sky. Given, be it empty, results have
+            ``pred_panoptic`` too; filled in from the data set's ``metainfo`` where that has it. None: boxes and masks.
+        loss_mask, loss_dice: configs of the losses.
+        **kwargs: of ``DETRHead``. Its ``test_cfg`` also takes ``panoptic_score_thr`` (0.85): least score of a mask that
+            becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
+
+    Attributes:
+        added_parts: what a checkpoint of ``DETRHead`` may lack, and then starts anew, see ``load_weights``.
+    """
+
+    added_parts = ('mask_attention', 'mask_decoder')
+    TEST_KEYS = (*DETRHead.TEST_KEYS, 'panoptic_score_thr', 'panoptic_min_area')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        stuff_labels: Sequence[int] | None = None,
+        loss_mask: dict | None = None,
+        loss_dice: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        if strides is None or len(strides) != len(self.in_channels):
+            raise ValueError(
+                f'{type(self).__name__} needs strides, one for each of the {len(self.in_channels)} in_channels. A '
+                'detector fills them in from the component before the head; to build the head alone, give them.'
+            )
+        wrong = [label for label in stuff_labels or () if not 0 <= label < num_classes]
+        if wrong:
+            raise ConfigError(f'{type(self).__name__}: stuff_labels has {wrong[0]}, which is none of the labels '
+                              f'0 ... {num_classes - 1}')
+        self.strides = tuple(strides)
+        self.stuff_labels = None if stuff_labels is None else tuple(stuff_labels)
+        num_heads = self.transformer.num_heads
+        self.mask_attention = AttentionMaps(self.embed_dims, num_heads)
+        self.mask_decoder = MaskDecoder(self.embed_dims, num_heads, self.in_channels[-2::-1])
+        self.loss_mask = MODELS.build(loss_mask or dict(type='MaskFocalLoss'))
+        self.loss_dice = MODELS.build(loss_dice or dict(type='MaskDiceLoss'))
+
+    def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """As ``DETRHead``; also what the last layer's masks are made of: ``mask_maps (B, Q, H, h, w)`` and
+        ``mask_feats``, a list of ``(B, c, h_i, w_i)``, see ``MaskDecoder``."""
+        return super().forward(feats, padding_mask)
+
+    def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor | list[Tensor]]:
+        preds = super()._predictions(feats, encoded)
+        padding_mask = None if encoded.padding_mask is None else encoded.padding_mask.flatten(1)
+        cells = encoded.memory.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h * w, C)
+        maps = self.mask_attention(encoded.decoded[-1], cells, padding_mask)
+        preds['mask_maps'] = maps.unflatten(-1, encoded.memory.shape[-2:])
+        preds['mask_feats'] = self.mask_decoder.shared(encoded.projected, feats[-2::-1])
+        return preds
+
+    def mask_logits(self, preds: dict[str, Tensor | list[Tensor]], places: Tensor) -> Tensor:
+        """``(N, h', w')``, as fine as the finest map: the masks of N queries, ``places (N,)`` in the flattened
+        ``(B, Q)``."""
+        maps, feats = preds['mask_maps'], preds['mask_feats']
+        half = feats[0].dtype in (torch.float16, torch.bfloat16)  # then as forward was run
+        with torch.autocast(maps.device.type, feats[0].dtype if half else None, enabled=half):
+            maps = maps.flatten(0, 1).index_select(0, places)
+            logits = self.mask_decoder(feats, maps, places.div(self.num_queries, rounding_mode='floor'))
+        return logits.float() if half else logits
+
+    def _losses(
+        self, preds: dict[str, Tensor | list[Tensor]], matches: Matches, gt: GtBatch, gt_bboxes: Tensor
+    ) -> dict[str, Tensor]:
+        """As ``DETRHead``; also ``loss_mask`` and ``loss_dice``, of the last layer alone."""
+        if gt.masks is None:
+            raise ValueError(
+                f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
+                '(Render(with_masks=True)), or use DETRHead.'
+            )
+        losses = super()._losses(preds, matches, gt, gt_bboxes)
+        logits = self.mask_logits(preds, matches.places[-1])
+        targets = _object_masks(gt, matches.objects)
+        logits = F.interpolate(logits.unsqueeze(1), targets.shape[-2:], mode='bilinear', align_corners=False)
+        pixels, targets = logits.flatten(1), targets.flatten(1).to(logits.dtype)
+        for name in ('loss_mask', 'loss_dice'):
+            loss = getattr(self, name)(pixels, targets, matches.weight[-1], matches.avg_factor)
+            losses[name] = loss.unsqueeze(0)
+        return losses
+
+    def _final(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> dict:
+        """As ``DETRHead``, what masks are made of, and ``mask_strides``: input pixels a mask pixel."""
+        # The network's input is as large as the largest image, or padded on to what the maps' strides divide.
+        stride, grid = self.strides[0], preds['mask_feats'][-1].shape[-2:]
+        sides = [max(meta['img_shape'][axis] for meta in metas) for axis in (0, 1)]
+        size = [side if -(-side // stride) == cells else cells * stride
+                for side, cells in zip(sides, grid, strict=True)]
+        strides = tuple(side / cells for side, cells in zip(size, grid, strict=True))
+        masks = {name: preds[name] for name in ('mask_maps', 'mask_feats')}
+        return {**super()._final(preds, metas), **masks, 'mask_strides': strides}
+
+    def _instances(self, final: dict, image: int, found: Detections, meta: dict) -> InstanceData:
+        """As ``DETRHead``, and ``masks`` (``InstanceMasks``)."""
+        instances = super()._instances(final, image, found, meta)
+        parts = [InstanceMasks([], [], meta['ori_shape'])]
+        for queries in found.prior_idx.split(_CHUNK):
+            masks = self._original_logits(final, image, queries, meta) > 0  # the probability is above one half
+            parts.append(InstanceMasks.from_bool(masks.cpu().numpy()))
+        instances.masks = InstanceMasks.cat(parts)
+        return instances
+
+    def _sample(self, final: dict, image: int, found: Detections, meta: dict) -> DetDataSample:
+        """As ``DETRHead``, and ``pred_panoptic`` where there are ``stuff_labels``."""
+        sample = super()._sample(final, image, found, meta)
+        if self.stuff_labels is not None:
+            sample.pred_panoptic = self._segments(final, image, meta)
+        return sample
+
+    def _segments(self, final: dict, image: int, meta: dict) -> PanopticSegments:
+        scores, labels = final['cls_logits'][image].softmax(-1).max(-1)  # (Q,)
+        sure = (labels < self.num_classes) & (scores > self.test_cfg.get('panoptic_score_thr', 0.85))
+        queries = sure.nonzero().squeeze(1)
+        parts = [scores.new_zeros(0, *meta['ori_shape'])]
+        parts += [self._original_logits(final, image, part, meta) for part in queries.split(_CHUNK)]
+        return merge_segments(torch.cat(parts), scores[queries], labels[queries], self.stuff_labels,
+                              self.test_cfg.get('panoptic_min_area', 4))
+
+    def _original_logits(self, final: dict, image: int, queries: Tensor, meta: dict) -> Tensor:
+        """``(N, H, W)`` mask logits in pixels of the original image."""
+        logits = self.mask_logits(final, queries + image * self.num_queries)
+        return resample_masks(logits, meta['matrix'], meta['ori_shape'], final['mask_strides'])
+
+
+def _object_masks(gt: GtBatch, objects: Tensor) -> Tensor:
+    """``(N, h, w)`` bool of N objects, which are places in the flattened ``(B, M)``."""
+    if gt.masks.dim() == 4:
+        return gt.masks.flatten(0, 1).index_select(0, objects)
+    images = objects.div(max(gt.max_instances, 1), rounding_mode='floor')
+    numbers = objects.remainder(max(gt.max_instances, 1)) + 1
+    return gt.masks.index_select(0, images) == numbers[:, None, None]

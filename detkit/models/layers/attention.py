@@ -1,0 +1,55 @@
+"""``MultiHeadAttention``: attention of several heads, never holding their maps where the kernel need not."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention with H heads (Vaswani et al., arXiv:1706.03762, section 3.2).
+
+    Args:
+        embed_dims: C, of queries, keys, values and output.
+        num_heads: H, a divisor of C.
+        dropout: share of the attention weights that training leaves out.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.) -> None:
+        super().__init__()
+        if num_heads < 1 or embed_dims % num_heads:
+            raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query_proj = nn.Linear(embed_dims, embed_dims)
+        self.key_proj = nn.Linear(embed_dims, embed_dims)
+        self.value_proj = nn.Linear(embed_dims, embed_dims)
+        self.out_proj = nn.Linear(embed_dims, embed_dims)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Xavier's bounds, those of the incoming projections as of one (3C, C) matrix, as DETR was trained."""
+        for layer in (self.query_proj, self.key_proj, self.value_proj):
+            nn.init.xavier_uniform_(layer.weight, gain=0.5 ** 0.5)
+            nn.init.zeros_(layer.bias)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, key_mask: Tensor | None = None) -> Tensor:
+        """Attends.
+
+        Args:
+            queries: ``(B, Q, C)``.
+            keys, values: ``(B, S, C)``.
+            key_mask: bool, broadcast to ``(B, H, Q, S)``; True where a key takes part, at least one for each query.
+
+        Returns:
+            ``(B, Q, C)``.
+        """
+        heads = [
+            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, Q, C) -> (B, H, Q, C / H)
+            for proj, x in ((self.query_proj, queries), (self.key_proj, keys), (self.value_proj, values))
+        ]
+        dropout = self.dropout if self.training else 0.
+        attended = F.scaled_dot_product_attention(*heads, attn_mask=key_mask, dropout_p=dropout)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))  # (B, H, Q, C / H) -> (B, Q, C)

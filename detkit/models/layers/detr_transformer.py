@@ -1,0 +1,153 @@
+"""``DETRTransformer``: feature map and queries to object vectors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+from .attention import MultiHeadAttention
+
+# B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
+
+
+class Transformed(NamedTuple):
+    """What a transformer gives.
+
+    Attributes:
+        memory: ``(B, S, C)``, the encoder's output.
+        decoded: ``(L, B, Q, C)``, the normalised output of every decoder layer, the last being the result.
+    """
+
+    memory: Tensor
+    decoded: Tensor
+
+
+@MODELS.register_module()
+class DETRTransformer(nn.Module):
+    """The encoder and decoder of DETR (arXiv:2005.12872): normalisation after each sublayer, positions added to queries
+    and keys, but not to values, in every layer, decoder inputs that start at zero.
+
+    ::
+
+        cells ── encoder layers ── memory ─────────────────┐
+        0 ────── decoder layer ─┬─ decoder layer ─┬─ … ────┤
+                              norm              norm     norm ── decoded
+
+    Args:
+        embed_dims: C.
+        num_heads: of every attention, a divisor of C.
+        num_encoder_layers, num_decoder_layers: 0 encoder layers leave the map as it is; at least 1 decoder layer.
+        feedforward_dims: width between the two linear layers that follow the attentions.
+        dropout: share of values that training leaves out, in attentions and after every sublayer.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        feedforward_dims: int = 2048,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if num_encoder_layers < 0 or num_decoder_layers < 1:
+            raise ValueError(f'DETRTransformer needs at least 0 encoder and 1 decoder layers, found '
+                             f'{num_encoder_layers} and {num_decoder_layers}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'DETRTransformer: dropout must be in [0, 1), found {dropout}')
+        self.embed_dims = embed_dims
+        self.num_heads = num_heads
+        layer = (embed_dims, num_heads, feedforward_dims, dropout)
+        self.encoder_layers = nn.ModuleList(EncoderLayer(*layer) for _ in range(num_encoder_layers))
+        self.decoder_layers = nn.ModuleList(DecoderLayer(*layer) for _ in range(num_decoder_layers))
+        self.decoder_norm = nn.LayerNorm(embed_dims)
+
+    def forward(
+        self, cells: Tensor, positions: Tensor, queries: Tensor, padding_mask: Tensor | None = None
+    ) -> Transformed:
+        """Encodes the map and decodes the queries.
+
+        Args:
+            cells: ``(B, S, C)``, the map's cells in a row.
+            positions: ``(B, S, C)`` or ``(1, S, C)``, their places.
+            queries: ``(Q, C)``.
+            padding_mask: ``(B, S)`` bool, True where padded, which no attention looks at; None without padding.
+        """
+        key_mask = None if padding_mask is None else ~padding_mask[:, None, None]  # (B, S) -> (B, 1, 1, S)
+        memory = cells
+        for layer in self.encoder_layers:
+            memory = layer(memory, positions, key_mask)
+        keys = memory + positions
+        queries = queries.expand(len(cells), -1, -1)  # (Q, C) -> (B, Q, C)
+        objects = torch.zeros_like(queries)
+        decoded = []
+        for layer in self.decoder_layers:
+            objects = layer(objects, queries, keys, memory, key_mask)
+            decoded.append(self.decoder_norm(objects))
+        return Transformed(memory, torch.stack(decoded))
+
+
+class _Layer(nn.Module):
+    """What layers of encoder and decoder have in common: dropout, and the two linear layers at the end."""
+
+    def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear1 = nn.Linear(embed_dims, feedforward_dims)
+        self.linear2 = nn.Linear(feedforward_dims, embed_dims)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def feedforward(self, x: Tensor) -> Tensor:
+        # Dropout only leaves out and scales up, so ReLU may follow it, in place: one map less to keep for the gradient.
+        hidden = self.dropout(self.linear1(x)).relu_()
+        return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
+
+
+class EncoderLayer(_Layer):
+    """Cells look at all cells.
+
+    Args:
+        embed_dims, num_heads, feedforward_dims, dropout: as of ``DETRTransformer``.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float) -> None:
+        super().__init__(embed_dims, feedforward_dims, dropout)
+        self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
+        self.norm_self = nn.LayerNorm(embed_dims)
+
+    def forward(self, cells: Tensor, positions: Tensor, key_mask: Tensor | None) -> Tensor:
+        """``(B, S, C) -> (B, S, C)``."""
+        placed = cells + positions
+        cells = self.norm_self(cells + self.dropout(self.self_attn(placed, placed, cells, key_mask)))
+        return self.feedforward(cells)
+
+
+class DecoderLayer(_Layer):
+    """Objects look at each other, then at the memory.
+
+    Args:
+        embed_dims, num_heads, feedforward_dims, dropout: as of ``DETRTransformer``.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float) -> None:
+        super().__init__(embed_dims, feedforward_dims, dropout)
+        self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
+        self.cross_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
+        self.norm_self = nn.LayerNorm(embed_dims)
+        self.norm_cross = nn.LayerNorm(embed_dims)
+
+    def forward(
+        self, objects: Tensor, queries: Tensor, keys: Tensor, memory: Tensor, key_mask: Tensor | None
+    ) -> Tensor:
+        """``objects`` and ``queries (B, Q, C)``, ``keys`` and ``memory (B, S, C)`` -> ``(B, Q, C)``."""
+        placed = objects + queries
+        objects = self.norm_self(objects + self.dropout(self.self_attn(placed, placed, objects)))
+        attended = self.cross_attn(objects + queries, keys, memory, key_mask)
+        return self.feedforward(self.norm_cross(objects + self.dropout(attended)))

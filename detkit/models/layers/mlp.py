@@ -1,0 +1,27 @@
+"""``MLP``: linear layers with ReLU between them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """``(..., in_dims) -> (..., out_dims)``.
+
+    Args:
+        in_dims, hidden_dims, out_dims: widths before, between and after the layers.
+        num_layers: at least 1.
+    """
+
+    def __init__(self, in_dims: int, hidden_dims: int, out_dims: int, num_layers: int) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f'an MLP has at least 1 layer, not {num_layers}')
+        widths = (in_dims, *[hidden_dims] * (num_layers - 1), out_dims)
+        self.layers = nn.ModuleList(
+            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        return self.layers[-1](x)

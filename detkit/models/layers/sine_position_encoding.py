@@ -1,0 +1,70 @@
+"""``SinePositionEncoding``: a feature map's rows and columns as sines and cosines."""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor, nn
+
+from detkit.registry import MODELS
+
+
+@MODELS.register_module()
+class SinePositionEncoding(nn.Module):
+    """Half of the channels for the row, half for the column; of each, sines and cosines by turns, of wavelengths that
+    grow from 2π to temperature * 2π (Vaswani et al., arXiv:1706.03762, section 3.5; in two dimensions as in DETR,
+    arXiv:2005.12872).
+
+    Args:
+        embed_dims: channels, a multiple of 4.
+        temperature: ratio of the longest wavelength to the shortest.
+        normalize: rows and columns run from 0 to ``scale`` over each image's own height and width, without its padding;
+            otherwise they count cells.
+        scale: see ``normalize``.
+        eps: keeps the quotient of ``normalize`` finite.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        temperature: float = 10000.,
+        normalize: bool = True,
+        scale: float = 2 * pi,
+        eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        if embed_dims < 4 or embed_dims % 4:
+            raise ValueError(f'SinePositionEncoding: embed_dims must be a multiple of 4, found {embed_dims}')
+        if temperature <= 0:
+            raise ValueError(f'SinePositionEncoding: temperature must be above 0, found {temperature}')
+        self.embed_dims = embed_dims
+        self.temperature = temperature
+        self.normalize = normalize
+        self.scale = scale
+        self.eps = eps
+
+    def forward(self, feats: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """The encoding of a map.
+
+        Args:
+            feats: ``(B, channels, h, w)``, of which size, type and device count.
+            padding_mask: ``(B, h, w)`` bool, True where padded; None for maps without padding.
+
+        Returns:
+            ``(B, embed_dims, h, w)``, or ``(1, embed_dims, h, w)`` without a mask, in the type of ``feats``.
+        """
+        if padding_mask is None:
+            padding_mask = torch.zeros(1, *feats.shape[-2:], dtype=torch.bool, device=feats.device)
+        dtype = torch.promote_types(feats.dtype, torch.float32)  # half precision cannot tell neighbouring cells apart
+        inside = (~padding_mask).to(dtype)
+        axes = [self._encode(inside.cumsum(dim), dim) for dim in (1, 2)]
+        return torch.cat(axes, dim=-1).permute(0, 3, 1, 2).to(feats.dtype)  # (B, h, w, C) -> (B, C, h, w)
+
+    def _encode(self, places: Tensor, dim: int) -> Tensor:
+        """Places along ``dim``, counted from 1: ``(B, h, w)`` -> ``(B, h, w, embed_dims / 2)``."""
+        if self.normalize:
+            places = places / (places.narrow(dim, places.shape[dim] - 1, 1) + self.eps) * self.scale
+        pairs = torch.arange(self.embed_dims // 4, dtype=places.dtype, device=places.device)
+        angles = places.unsqueeze(-1) / self.temperature ** (pairs * 4 / self.embed_dims)  # (B, h, w, pairs)
+        return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
