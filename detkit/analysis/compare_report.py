@@ -15,6 +15,8 @@ from detkit.analysis.bootstrap import Interval
 from detkit.analysis.compare import Comparison, Figure, image_scores, verdict
 from detkit.analysis.matching import KIND_NAMES
 from detkit.config.difference import config_differences, shown
+from detkit.config.origins import KeyPath
+from detkit.config.top_level import TOP_LEVEL_KEYS
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
 from detkit.visualization.html_page import Cell, HtmlPage
@@ -110,8 +112,8 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
     if latencies:
         page.heading('Accuracy against time')
         page.chart(_pareto_chart(found, latencies),
-                   f'{figure_name(found.headline)} against milliseconds an image with {found.confidence:.0%} intervals. '
-                   'The line joins the models whose values no other beats in both.')
+                   f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
+                   'models whose values no other beats in both.')
     if found.per_area:
         page.heading('By size of the objects')
         _group_table(page, found, found.per_area, 'size')
@@ -254,9 +256,16 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
     page.heading('How the configs differ')
     for other in found.models[1:]:
         page.heading(f'{first.label} and {other.label}', 3)
-        rows = [[key, Cell(shown(one), shown(one), 'wrap'), Cell(shown(two), shown(two), 'wrap')]
-                for key, one, two, *_ in config_differences(first.config, other.config) if key != 'load_from']
+        rows = [[difference.key, *(Cell(shown(value), shown(value), 'wrap')
+                                   for value in (difference.first, difference.second))]
+                for difference in config_differences(first.config, other.config)
+                if _matters(difference.path or difference.other_path)]
         if rows:
             page.table(['key', first.label, other.label], rows)
         else:
             page.text('Not at all.')
+
+
+def _matters(path: KeyPath) -> bool:
+    """Neither where a run was written to, nor a part of a variable, which is repeated where it is used."""
+    return path[0] not in ('work_dir', 'log_to') and (path[0] in TOP_LEVEL_KEYS or len(path) == 1)

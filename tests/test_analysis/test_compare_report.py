@@ -1,4 +1,5 @@
 import re
+from html import unescape
 
 import pytest
 from test_analysis.models import answers, better_and_worse, model, with_pictures
@@ -22,7 +23,8 @@ def page(tmp_path_factory) -> str:
     exact, vague = better_and_worse(12)
     with_pictures(exact.results, folder)
     with_pictures(vague.results, folder)
-    exact.config.lr = .1
+    exact.config.merge_from_dict(dict(lr=.1, work_dir='a', steps=[dict(type='Flip', prob=.5)]))
+    vague.config.merge_from_dict(dict(work_dir='b', steps=[dict(type='Flip', prob=.2)], model=dict(depth=[1, 2])))
     found = compare([exact, vague], replicates=50)
     write_report(found, folder / 'deep' / 'page.html', [Interval(4., 3.8, 4.2), Interval(2., 1.9, 2.1)], max_images=3)
     return (folder / 'deep' / 'page.html').read_text()
@@ -34,7 +36,8 @@ def test_tables(page):
     assert rows(page, 'Which is better?')[0][::3] == ['vague - exact', 'exact is better']
     assert [row[0] for row in rows(page, 'By size of the objects')] == ['small', 'medium', 'large']
     assert [row[0] for row in rows(page, 'By class')] == ['cat', 'dog', 'bird']
-    assert rows(page, 'exact and vague') == [['lr', '0.1', '(absent)']]
+    differences = [['lr', '0.1', '(absent)'], ['model', '(absent)', "{'depth': [1, 2]}"]]
+    assert [[unescape(cell) for cell in row] for row in rows(page, 'exact and vague')] == differences
     assert 'box mAP on 12 images: exact has the highest' in page and 'exact is better' in page
 
 
