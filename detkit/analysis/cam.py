@@ -46,24 +46,27 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return (weights * activations.detach()).sum(0).clamp(min=0)
 
 
-def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> Tensor:
-    """``(N, num_classes)`` of all N places that a network may predict at, for the first image; of a classifier 1.
+def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> tuple[Tensor, Tensor]:
+    """Of all N places that a network may predict at, for the first image; of a classifier 1.
 
-    Where a head tells apart whether there is an object, that is added.
+    Returns:
+        logits ``(N, num_classes)``, to which objectness is added where a head tells it apart, and the probabilities.
 
     Raises:
         ConfigError: the head gives no class logits that are known.
     """
     if 'anchor_preds' in preds:  # four numbers of the box, objectness, classes
         places = torch.cat([_by_place(level[0], 5 + num_classes) for level in preds['anchor_preds']])
-        return places[:, 5:] + places[:, 4:5]
+        classes, objectness = places[:, 5:], places[:, 4:5]
+        return classes + objectness, classes.sigmoid() * objectness.sigmoid()
     logits = preds.get('cls_logits')
     if isinstance(logits, list | tuple):
-        return torch.cat([_by_place(level[0], num_classes) for level in logits])
+        logits = torch.cat([_by_place(level[0], num_classes) for level in logits])
+        return logits, logits.sigmoid()
     if isinstance(logits, Tensor) and logits.dim() == 2:  # a classifier's (B, C)
-        return logits[:1]
+        return logits[:1], logits[:1].softmax(-1)
     if isinstance(logits, Tensor) and logits.dim() == 4:  # a decoder's (L, B, Q, C + 1), of which the last layer counts
-        return logits[-1, 0, :, :num_classes]
+        return logits[-1, 0, :, :num_classes], logits[-1, 0].softmax(-1)[:, :num_classes]
     raise ConfigError(f'Grad-CAM needs class logits from the head, which gives {", ".join(preds)}; use eigencam')
 
 
@@ -72,16 +75,16 @@ def _by_place(values: Tensor, count: int) -> Tensor:
     return values.unflatten(0, (-1, count)).movedim(1, -1).flatten(0, -2)
 
 
-def class_score(logits: Tensor, label: int, score_thr: float) -> Tensor:
+def class_score(logits: Tensor, probabilities: Tensor, label: int, score_thr: float) -> Tensor:
     """What Grad-CAM explains: the summed logits of a class at the places that predict it.
 
     Args:
-        logits: ``(N, C)``.
+        logits, probabilities: ``(N, C)``.
         label: the class.
         score_thr: places with a lower probability do not count, but the best one always does.
     """
-    own = logits[:, label]
-    return own[(own.sigmoid() >= score_thr) | (own == own.max())].sum()
+    own = probabilities[:, label]
+    return logits[(own >= score_thr) | (own == own.max()), label].sum()
 
 
 def normalised(maps: list[Tensor], together: bool) -> list[np.ndarray]:

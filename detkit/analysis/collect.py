@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from detkit.config import load_config
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.engine.testing import ProgressHook, testing_runner
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -67,6 +68,7 @@ class Evaluation:
         self.label = label or model_name(path)
         self._split = split
         self._checkpoint = str(checkpoint)
+        self._config = load_config(str(path), options)  # the runner's has lost what concerns training
         self._runner = testing_runner(str(path), self._checkpoint, options, split, device=device,
                                       batch_size=batch_size, amp=amp)
         metrics = [metric for metric in self._runner.test_loop.evaluator.metrics if getattr(metric, 'kinds', ())]
@@ -100,7 +102,7 @@ class Evaluation:
                 f'{self._checkpoint} finds nothing in any of {len(results)} images, which leaves nothing to analyse. '
                 'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?')
         metainfo = dict(runner.test_loop.dataloader.dataset.metainfo)
-        return Collected(self.label, runner.cfg, self._checkpoint, self.classes, results, metric, figures, metainfo)
+        return Collected(self.label, self._config, self._checkpoint, self.classes, results, metric, figures, metainfo)
 
     def close(self) -> None:
         self._runner.close()

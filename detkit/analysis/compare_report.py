@@ -15,6 +15,8 @@ from detkit.analysis.bootstrap import Interval
 from detkit.analysis.compare import Comparison, Figure, image_scores, verdict
 from detkit.analysis.matching import KIND_NAMES
 from detkit.config.difference import config_differences, shown
+from detkit.config.origins import KeyPath
+from detkit.config.top_level import TOP_LEVEL_KEYS
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
 from detkit.visualization.html_page import Cell, HtmlPage
@@ -22,6 +24,7 @@ from detkit.visualization.results import draw_result
 
 _SHOWN_SIDE = 480
 _FEW_IMAGES = 30
+_MARKERS = 'osD^'  # when colours begin anew
 
 
 def figure_name(figure: Figure) -> str:
@@ -94,7 +97,7 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
         max_images: how many images to show, those on which the models differ most.
     """
     labels = found.labels
-    page = HtmlPage('Comparison of ' + (' and '.join(labels) if len(labels) < 4 else f'{len(labels)} models'),
+    page = HtmlPage('Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'),
                     _summary(found))
     page.heading('Figures')
     _figures_table(page, found, latencies)
@@ -109,8 +112,8 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
     if latencies:
         page.heading('Accuracy against time')
         page.chart(_pareto_chart(found, latencies),
-                   f'{figure_name(found.headline)} against milliseconds an image; the line joins the models that no '
-                   'other beats in both.')
+                   f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
+                   'models whose values no other beats in both.')
     if found.per_area:
         page.heading('By size of the objects')
         _group_table(page, found, found.per_area, 'size')
@@ -123,6 +126,10 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
         _images(page, found, score_thr, max_images)
         _configs(page, found)
     page.save(path)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))
 
 
 def _summary(found: Comparison) -> str:
@@ -151,8 +158,8 @@ def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interv
 
 def _difference_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure]) -> None:
     labels = found.labels
-    page.table(['better?', 'than', 'figure', 'difference', 'verdict'],
-               [[labels[j], labels[i], figure_name(figure), _difference_cell(figure.differences[i, j]),
+    page.table(['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'],
+               [[f'{labels[j]} - {labels[i]}', figure_name(figure), _difference_cell(figure.differences[i, j]),
                  verdict(figure, (i, j), labels)]
                 for figure in figures for i, j in combinations(range(len(labels)), 2)])
 
@@ -197,20 +204,21 @@ def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
 def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
     figure = found.headline
     times, gains = [latency.value for latency in latencies], [value.value for value in figure.values]
-    picture = Picture(figsize=(6.4, 3.8), layout='tight')
+    picture = Picture(figsize=(4.6, 3.4 + .2 * np.ceil(len(times) / 2)), layout='constrained')
     axes = picture.add_subplot()
     front = pareto_front(times, gains)
     axes.plot([times[i] for i in front], [gains[i] for i in front], color='#9aa5b1', linewidth=1.5, zorder=0)
-    for i, model in enumerate(found.models):
-        value, colour = figure.values[i], COLOURS[i % len(COLOURS)]
-        axes.errorbar([times[i]], [value.value], [[value.value - value.low], [value.high - value.value]], fmt='o',
-                      color=colour, capsize=3)
-        axes.annotate(model.label, (times[i], value.value), textcoords='offset points', xytext=(7, 5), fontsize=9)
-    axes.margins(x=.15)
+    for i, (label, time, value) in enumerate(zip(found.labels, latencies, figure.values, strict=True)):
+        axes.errorbar([time.value], [value.value], [[value.value - value.low], [value.high - value.value]],
+                      [[time.value - time.low], [time.high - time.value]], fmt=_MARKERS[i // len(COLOURS) % 4],
+                      color=COLOURS[i % len(COLOURS)], capsize=3, label=label)
+    axes.margins(x=.1)
     axes.set_xlabel('ms/image')
     axes.set_ylabel(figure_name(figure))
+    axes.tick_params(labelsize=9)
     axes.grid(alpha=.3)
     axes.spines[['top', 'right']].set_visible(False)
+    picture.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
     return picture
 
 
@@ -248,9 +256,16 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
     page.heading('How the configs differ')
     for other in found.models[1:]:
         page.heading(f'{first.label} and {other.label}', 3)
-        rows = [[key, Cell(shown(one), shown(one), 'wrap'), Cell(shown(two), shown(two), 'wrap')]
-                for key, one, two, *_ in config_differences(first.config, other.config) if key != 'load_from']
+        rows = [[difference.key, *(Cell(shown(value), shown(value), 'wrap')
+                                   for value in (difference.first, difference.second))]
+                for difference in config_differences(first.config, other.config)
+                if _matters(difference.path or difference.other_path)]
         if rows:
             page.table(['key', first.label, other.label], rows)
         else:
             page.text('Not at all.')
+
+
+def _matters(path: KeyPath) -> bool:
+    """Neither where a run was written to, nor a part of a variable, which is repeated where it is used."""
+    return path[0] not in ('work_dir', 'log_to') and (path[0] in TOP_LEVEL_KEYS or len(path) == 1)

@@ -93,14 +93,18 @@ class _DryRun:
         if 'train' in self.surveys and 'val' in self.surveys:
             check_splits(self.checks, self.surveys['train'], self.surveys['val'])
         runner = self._build(loaders)
-        if runner is None:
-            return
-        try:
-            if all(loader is not None for loader in loaders.values()) and self._prepare(runner):
-                self._exercise(runner, seconds)
-        finally:
-            with _quiet():
-                runner.close()
+        tried = False
+        if runner is not None:
+            try:
+                if all(loader is not None for loader in loaders.values()) and self._prepare(runner):
+                    tried = True
+                    self._exercise(runner, seconds)
+            finally:
+                with _quiet():
+                    runner.close()
+        if not tried:
+            self.checks.warned('steps', 'nothing was trained, validated or written, for what failed is needed for that',
+                               'check again when it is repaired')
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
@@ -253,6 +257,8 @@ class _DryRun:
             metrics = runner.validate()
         finally:
             loop.dataloader = whole
+            if runner.ema and runner.ema.swapped:  # a failed validation left the averages in the model
+                runner.ema.swap()
         synchronize(runner.device)
         self.costs.val_data, self.costs.val_step = few.seconds()
         self._note_peak(runner)

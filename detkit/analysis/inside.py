@@ -55,7 +55,7 @@ def write_activations(predictor: Predictor, source: Source, patterns: Sequence[s
     files = []
     for path, _, batch in _batches(predictor, source):
         with record_activations(predictor.model, names) as maps, torch.no_grad():
-            predictor.model(**predictor.model.data_preprocessor(batch, training=False), mode='tensor')
+            predictor.model(**predictor.model.data_preprocessor(batch, training=False), mode='predict')
         if not any(maps.values()):
             raise ConfigError(f'{", ".join(names)}: no feature maps (channels, height, width) come out there')
         seen = batch['inputs'][0].permute(1, 2, 0).numpy()
@@ -117,15 +117,20 @@ def _explain(predictor: Predictor, batch: dict, name: str, method: str,
              label: int | None) -> tuple[list[tuple[int, np.ndarray]], DetDataSample, int]:
     """Numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
     model: nn.Module = predictor.model
+    raw: list[dict] = []
+    handle = model.head.register_forward_hook(lambda module, arguments, output: raw.append(output))
     with torch.enable_grad(), record_activations(model, [name]) as found:
         inputs = model.data_preprocessor(batch, training=False)
         inputs['inputs'].requires_grad_(True)  # so that there are gradients where every weight is frozen
-        preds = model(**inputs, mode='tensor')
-        logits = class_logits(preds, len(predictor.classes)) if method == 'gradcam' else None
-        with torch.no_grad():
-            sample = model.predict(preds, inputs['data_samples'])[0]
+        try:
+            sample = model(**inputs, mode='predict')[0]
+        finally:
+            handle.remove()
+        logits = probabilities = None
+        if method == 'gradcam':
+            logits, probabilities = class_logits(raw[0], len(predictor.classes))
         if logits is not None and label is None:
-            label = _best_label(sample, logits)
+            label = _best_label(sample, probabilities)
         activations = found[name]
         if not activations:
             raise ConfigError(f'{name} puts out no feature maps (channels, height, width)')
@@ -133,7 +138,8 @@ def _explain(predictor: Predictor, batch: dict, name: str, method: str,
             used = list(enumerate(activations))[-1 if predictor.classifies else 0:]  # a classifier reads the last one
             maps = [eigen_cam(own[0]) for _, own in used]
         else:
-            used, maps = _with_gradients(activations, class_score(logits, label, predictor.score_thr), name)
+            score = class_score(logits, probabilities, label, predictor.score_thr)
+            used, maps = _with_gradients(activations, score, name)
     numbers = [number for number, _ in used]
     return list(zip(numbers, normalised(maps, method == 'gradcam'), strict=True)), sample, label or 0
 
@@ -147,11 +153,11 @@ def _with_gradients(activations: list[Tensor], score: Tensor,
     return used, [grad_cam(own[0], gradients[number][0]) for number, own in used]
 
 
-def _best_label(sample: DetDataSample, logits: Tensor) -> int:
+def _best_label(sample: DetDataSample, probabilities: Tensor) -> int:
     if 'pred_label' in sample:
         return int(sample.pred_label)
     found = sample.pred_instances
-    return int(found.labels[found.scores.argmax()]) if len(found.labels) else int(logits.max(0).values.argmax())
+    return int(found.labels[found.scores.argmax()]) if len(found.labels) else int(probabilities.max(0).values.argmax())
 
 
 def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.ndarray, dict]]:

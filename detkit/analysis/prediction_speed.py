@@ -65,7 +65,6 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
     """
     make_network = network_maker(predictor.model, way)
     device, all_batches = predictor.device, batches(paths, batch_size)
-    divisor = 1 if predictor.classifies else 32
     settled = not (way.compiled or way.onnx)
 
     def make() -> Step:
@@ -78,7 +77,7 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
             images = [read_image(path) for path in all_batches[turn % len(all_batches)]]
             times.append(time.perf_counter())
             samples = [predictor.prepare(image, i)[1] for i, image in enumerate(images)]
-            data = model.data_preprocessor(collate(samples, size_divisor=divisor), training=False)
+            data = model.data_preprocessor(collate(samples), training=False)
             synchronize(device)
             times.append(time.perf_counter())
             with way.precision(device):

@@ -24,9 +24,11 @@ def check_schedule(checks: CheckList, runner: Any) -> None:
         checks.warned('schedule', text, remedy)
     steps = loop.max_iters // runner.optim_wrapper.accumulate
     if steps < _FEW_STEPS:
-        checks.warned('schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, gradients of '
-                      f'{runner.optim_wrapper.accumulate} summed, are {steps} steps of the optimiser: too few to learn '
-                      'much', 'more epochs, a smaller batch_size, or optim_wrapper.accumulate=1')
+        summed = runner.optim_wrapper.accumulate
+        text = f'{loop.max_epochs} epochs of {loop.epoch_length} batches'
+        text += f', the gradients of {summed} summed' if summed > 1 else ''
+        checks.warned('schedule', f'{text}, are {steps} steps of the optimiser: too few to learn much',
+                      'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1))
     elif not problems:
         checks.passed('schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, '
                       f'{steps:,} steps of the optimiser')

@@ -59,6 +59,17 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
     return cfg
 
 
+def build_optim_wrapper(cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
+                        ) -> OptimWrapper:
+    """What a config's ``optim_wrapper`` stands for in a run; arguments as ``resolve_optimizer``, and the model."""
+    cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
+    constructor = cfg.pop('constructor', 'GroupOptimConstructor')
+    paramwise_cfg = cfg.pop('paramwise_cfg', None)
+    built = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(type=constructor, optim_wrapper_cfg=cfg, paramwise_cfg=paramwise_cfg))
+    return built(model)
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupOptimConstructor:
     """Builds an optimiser over three groups: weights (decayed), normalisation weights and biases (neither decayed).

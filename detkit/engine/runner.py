@@ -27,13 +27,13 @@ from detkit.engine.environment import environment_text
 from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
 from detkit.engine.log_files import LogFiles
-from detkit.engine.optim_constructor import resolve_optimizer
+from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, config_text, removed_on_mistake, shown
 from detkit.engine.scalar_log import ScalarLog
-from detkit.engine.schedule import Schedules, WarmupDecay
+from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
-from detkit.registry import HOOKS, LOOPS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, RUNNERS
+from detkit.registry import HOOKS, LOOPS, MODELS, RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import ConfigError
 
@@ -240,27 +240,12 @@ class Runner(MMEngineRunner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         if not isinstance(optim_wrapper, dict):
             return optim_wrapper
-        loop = self.train_loop
-        cfg = resolve_optimizer(dict(optim_wrapper), self.batch_size, loop.max_iters, len(self.classes))
-        constructor = cfg.pop('constructor', 'GroupOptimConstructor')
-        paramwise_cfg = cfg.pop('paramwise_cfg', None)
-        built = OPTIM_WRAPPER_CONSTRUCTORS.build(
-            dict(type=constructor, optim_wrapper_cfg=cfg, paramwise_cfg=paramwise_cfg))
-        return built(unwrap(self.model))
+        return build_optim_wrapper(optim_wrapper, unwrap(self.model), self.batch_size, self.train_loop.max_iters,
+                                   len(self.classes))
 
     def build_param_scheduler(self, scheduler: Any) -> Schedules:
         """Start our schedules, and build mmengine's as it does."""
-        loop, built = self.train_loop, []
-        for cfg in [] if scheduler is None else scheduler if isinstance(scheduler, list | tuple) else [scheduler]:
-            if isinstance(cfg, dict):
-                if issubclass(PARAM_SCHEDULERS.get(cfg['type']), WarmupDecay):
-                    cfg = PARAM_SCHEDULERS.build(cfg)
-                else:
-                    cfg = self._build_param_scheduler(cfg, self.optim_wrapper)[0]
-            if isinstance(cfg, WarmupDecay):
-                cfg.start(self.optim_wrapper, loop.epoch_length, loop.max_epochs)
-            built.append(cfg)
-        return Schedules(built, loop.epoch_length)
+        return build_schedules(scheduler, self.optim_wrapper, self.train_loop.epoch_length, self.train_loop.max_epochs)
 
     # ---- running -----------------------------------------------------------------------------------------------------
 

@@ -133,3 +133,27 @@ class Schedules:
             while self._steps[i] < target:
                 scheduler.step()
                 self._steps[i] += 1
+
+
+def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs: int) -> Schedules:
+    """What a config's ``param_scheduler`` stands for in a run.
+
+    Args:
+        cfg: a scheduler's config, a list of such, or None; schedulers may be built already.
+        optim_wrapper: holds the optimiser.
+        epoch_length: iterations of an epoch.
+        max_epochs: epochs of the whole run, which is also where mmengine's schedulers end that do not say.
+    """
+    built = []
+    for scheduler in [] if cfg is None else cfg if isinstance(cfg, list | tuple) else [cfg]:
+        if isinstance(scheduler, dict):
+            defaults = {}
+            if not issubclass(PARAM_SCHEDULERS.get(scheduler['type']), WarmupDecay):
+                end = max_epochs if scheduler.get('by_epoch', True) else max_epochs * epoch_length
+                scheduler = {'end': end, **scheduler}
+                defaults = dict(optimizer=optim_wrapper, epoch_length=epoch_length)
+            scheduler = PARAM_SCHEDULERS.build(scheduler, default_args=defaults)
+        if isinstance(scheduler, WarmupDecay):
+            scheduler.start(optim_wrapper, epoch_length, max_epochs)
+        built.append(scheduler)
+    return Schedules(built, epoch_length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,15 @@ _HEADLINE = ('mAP', 'mAP50', 'mAP75')  # of a task's many figures, those worth a
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read_results(path: str | Path) -> Curves:
+def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter')) -> Curves:
     """The columns of ``results.csv`` or, from a file of another name, of JSON lines such as ``scalars.json``.
 
+    Args:
+        path: the file.
+        axes: columns of which the first that a row states is x.
+
     Returns:
-        per column name x (epochs; steps where there are none) and y, of the rows that state it. Later rows for the same
+        per column name x and y, of the rows that state it. Later rows for the same
         x replace earlier ones, as after a resumed run. What precedes the last '/' is the group ('train/box').
 
     Raises:
@@ -41,7 +46,7 @@ def read_results(path: str | Path) -> Curves:
             rows = [json.loads(line) for line in file if line.strip()]
     points: dict[str, dict[float, float]] = {}
     for row in rows:
-        x = next((x for x in map(_number, (row.get('epoch'), row.get('step'), row.get('iter'))) if x is not None), None)
+        x = next((x for x in (_number(row.get(axis)) for axis in axes) if x is not None), None)
         if x is None:
             continue
         for name, value in row.items():
@@ -104,12 +109,12 @@ def _panels(curves: Curves) -> dict[str, Curves]:
             losses.setdefault(f'{last} loss', {})[root] = x, y
         elif root in ('metrics', 'coco', 'dota', 'accuracy'):
             task, _, figure = last.partition('_')
-            if _headline(task):
+            if is_headline(task):
                 task, figure = group.rpartition('/')[2], task
             defined = y >= 0  # COCO's -1: no object to measure it by
             if not defined.any():
                 continue
-            if _headline(figure):
+            if is_headline(figure):
                 title = f'{_TASKS.get(task, task)} average precision'
                 precisions.setdefault(title, {})[figure] = x[defined], y[defined]
             elif not figure:
@@ -125,8 +130,8 @@ def _panels(curves: Curves) -> dict[str, Curves]:
 _TASKS = {'bbox': 'box', 'segm': 'mask', 'dota': 'rotated box'}
 
 
-def _headline(figure: str) -> bool:
-    """Also of a variant such as 'mAP50-voc07'."""
+def is_headline(figure: str) -> bool:
+    """Whether a figure is worth a curve; also of a variant such as 'mAP50-voc07'."""
     return figure.partition('-')[0] in _HEADLINE
 
 

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs
+from detkit.utils.errors import ConfigError
 from detkit.visualization.curves import COLOURS
 
 # Of more classes only the lowest curves have a colour and a name.
 _NAMED = len(COLOURS)
 _LOWEST = 5
 _GREY = '#b9c1ca'
+_SUFFIXES = ('.png', '.svg', '.pdf')
 
 
 def plot_precision_recall(curves: Sequence[ClassCurves], classes: Sequence[str], title: str = '') -> Figure:
@@ -60,8 +62,14 @@ def plot_error_costs(spent: Costs, score_thr: float = 0.) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG, SVG or PDF, by the suffix; the folder is made."""
+    """Writes a PNG, SVG or PDF, by the suffix; the folder is made.
+
+    Raises:
+        ConfigError: another suffix.
+    """
     path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"'{path}' cannot be drawn: a picture's name ends in {', '.join(_SUFFIXES)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches='tight')
 

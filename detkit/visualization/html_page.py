@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _JPEG_QUALITY = 85
+_NO_METADATA = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))  # of a chart
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -169,7 +170,7 @@ class HtmlPage:
         file = io.StringIO()
         # Text stays text; ids are made from the content, so that the same report is the same file.
         with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': f'{self.title}{name}'}):
-            figure.savefig(file, format='svg', bbox_inches='tight', metadata={'Date': None, 'Creator': None})
+            figure.savefig(file, format='svg', bbox_inches='tight', metadata=_NO_METADATA)
         svg = file.getvalue()
         svg = svg[svg.index('<svg'):]
         # Two charts in one page must not share ids, which clip paths are looked up by.

@@ -61,21 +61,27 @@ def test_eigen_cam_of_a_map_of_rank_one_is_that_map(sign):
 def test_logits_of_every_kind_of_head():
     classes = 3
     level = torch.arange(2 * 3 * 4.).view(1, 6, 2, 2)  # two anchors
-    assert class_logits({'cls_logits': [level]}, classes)[5].tolist() == [13., 17., 21.]  # anchor 1, place (0, 1)
+    logits, probabilities = class_logits({'cls_logits': [level, level[:, :3]]}, classes)
+    assert logits.shape == (12, 3) and logits[5].tolist() == [13., 17., 21.]  # anchor 1, place (0, 1)
+    assert torch.equal(probabilities, logits.sigmoid())
     anchors = torch.zeros(1, 2 * 8, 2, 2)
-    anchors[0, 8 + 4, 1, 0], anchors[0, 8 + 6, 1, 0] = 10., 1.
-    assert class_logits({'anchor_preds': [anchors]}, classes)[6].tolist() == [10., 11., 10.]
-    assert class_logits({'cls_logits': torch.ones(1, 3)}, classes).shape == (1, 3)
+    anchors[0, 8 + 4, 1, 0], anchors[0, 8 + 6, 1, 0] = -10., 1.
+    logits, probabilities = class_logits({'anchor_preds': [anchors]}, classes)
+    assert logits[6].tolist() == [-10., -9., -10.] and probabilities[6].max() < 1e-4
+    assert probabilities[5].tolist() == [.25] * 3
+    logits, probabilities = class_logits({'cls_logits': torch.ones(2, 3)}, classes)
+    assert logits.shape == (1, 3) and probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
     layers = torch.arange(2 * 5 * 4.).view(2, 1, 5, 4)
-    assert torch.equal(class_logits({'cls_logits': layers}, classes), layers[1, 0, :, :3])
+    logits, probabilities = class_logits({'cls_logits': layers}, classes)
+    assert torch.equal(logits, layers[1, 0, :, :3]) and probabilities[:, 2].tolist() == pytest.approx([.23688] * 5, 1e-3)
     with pytest.raises(ConfigError, match='which gives masks; use eigencam'):
         class_logits({'masks': level}, classes)
 
 
 def test_score_of_a_class():
     logits = torch.tensor([[2., -5.], [3., -4.], [-3., -6.]])
-    assert float(class_score(logits, 0, .5)) == 5.
-    assert float(class_score(logits, 1, .5)) == -4.  # no place predicts it: the best one
+    assert float(class_score(logits, logits.sigmoid(), 0, .5)) == 5.
+    assert float(class_score(logits, logits.sigmoid(), 1, .5)) == -4.  # no place predicts it: the best one
 
 
 def test_maps_by_one_scale_or_each_by_its_own():

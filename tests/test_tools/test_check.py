@@ -46,7 +46,8 @@ def test_nothing_fails(config, folder, tiny_data, tmp_path, monkeypatch):
     found = check(config, tiny_data / folder)
     assert found['failed'] == {}
     assert {'config', 'train data', 'train images', 'val data', 'val objects', 'model', 'optimiser', 'training step',
-            'last epoch', 'validation', 'checkpoint', 'disk', 'end of training', 'memory', 'time'} <= set(found['passed'])
+            'last epoch', 'validation', 'checkpoint', 'disk', 'end of training', 'memory',
+            'time'} <= set(found['passed'])
     assert list(tmp_path.iterdir()) == []  # a dry run leaves nothing behind
 
 
@@ -72,7 +73,8 @@ def test_masks_that_the_data_lack(data):
     found = check('yolov8/seg_n_coco8.py', data)
     assert "task 'seg' needs an outline of every object, but none of the 2 objects" in found['failed']['train masks']
     assert 'CocoMetric needs an outline' in found['failed']['val masks']
-    assert 'polygons' in found['failed']['val masks']
+    assert 'polygons' in found['failed']['val masks'] and 'validation' in found['failed']
+    assert 'checkpoint' in found['passed']  # the averaged weights are not left in the model
 
 
 def test_some_objects_without_outline(data):
@@ -101,6 +103,7 @@ def test_a_missing_folder_of_one_split_does_not_keep_the_other_from_being_checke
     shutil.rmtree(data / 'images/val')
     found = check('yolov8/det_n_coco8.py', data)
     assert 'val' in found['failed']['val data'] and 'train images' in found['passed'] and 'model' in found['passed']
+    assert 'nothing was trained' in found['warned']['steps']
 
 
 def test_classes_that_cannot_be_learnt_and_images_of_both_splits(data):

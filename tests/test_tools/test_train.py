@@ -36,7 +36,8 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     assert code == 0, err
     written = {path.name for path in (tmp_path / 'run').iterdir()}
     assert {'config.py', 'train.log', 'scalars.json', 'results.csv', 'last.pth', 'best.pth', 'train_batch0.jpg',
-            'val_batch0.jpg', 'results.png', 'labels.png', 'confusion_matrix.png', 'pr_curve.png', 'f1_curve.png'} <= written
+            'val_batch0.jpg', 'results.png', 'labels.png', 'confusion_matrix.png', 'pr_curve.png',
+            'f1_curve.png'} <= written
     before_first_epoch = out.split('1/1 ')[0]
     assert len(before_first_epoch.splitlines()) <= 12
     assert 'seed 3' in out

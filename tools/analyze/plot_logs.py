@@ -1,0 +1,58 @@
+"""Draw the curves of training runs beside each other: losses, average precisions, learning rate.
+
+    python tools/analyze/plot_logs.py work_dirs/det_n_coco8 work_dirs/det_s_coco8
+    python tools/analyze/plot_logs.py work_dirs/* --keys 'coco/bbox_mAP*' train/box --smooth 0.8 --x time --out a.svg
+
+A star marks the best value of each metric.
+"""
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Curves of training runs beside each other.')
+    parser.add_argument('runs', nargs='+', metavar='RUN',
+                        help='folders of runs, folders that hold such, or their results.csv or scalars.json')
+    parser.add_argument('--labels', nargs='+', help="what to call them (default: the folders' names)")
+    parser.add_argument('--keys', nargs='+', metavar='NAME',
+                        help='what to draw, * and ? allowed (default: losses, average precisions, accuracies, the '
+                             'first learning rate)')
+    parser.add_argument('--list', action='store_true', help='only print the names there are')
+    parser.add_argument('--smooth', type=float, default=0., metavar='WEIGHT',
+                        help='weight of what was before in a moving average, from 0 to below 1 (default: 0, none)')
+    parser.add_argument('--x', choices=['epoch', 'iter', 'time'], default='epoch',
+                        help="what goes to the right; 'iter' reads scalars.json (default: epoch)")
+    parser.add_argument('--out', metavar='FILE', default='logs.png',
+                        help='PNG, SVG or PDF, by its suffix (default: logs.png)')
+    parser.add_argument('--csv', metavar='FILE', help='also write the values')
+    args = parser.parse_args(argv)
+    if not 0 <= args.smooth < 1:
+        parser.error('--smooth must be at least 0 and less than 1')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+
+    # Only now, so that --help needs nothing else.
+    from detkit.analysis.run_logs import choose_names, find_logs, logs_table, read_run, write_logs
+    from detkit.visualization.evaluation import save_figure
+    from detkit.visualization.run_curves import plot_runs
+
+    runs = [read_run(path, args.x, label) for path, label in find_logs(args.runs, args.labels)]
+    names = choose_names(runs, args.keys)
+    if args.list:
+        print('\n'.join(dict.fromkeys(name for run in runs for name in run.curves)))
+        return
+    print(logs_table(runs, names, args.x))
+    save_figure(plot_runs(runs, names, args.smooth, args.x), args.out)
+    if args.csv:
+        write_logs(runs, names, args.csv, args.smooth, args.x)
+    print(f'curves in {args.out}' + (f', values in {args.csv}' if args.csv else ''))
+
+
+if __name__ == '__main__':
+    from detkit.utils.command_line import run_command
+
+    sys.exit(run_command(main))

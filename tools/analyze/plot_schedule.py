@@ -1,0 +1,54 @@
+"""Draw the learning rate, the momentum and the accumulation of a whole run, without training.
+
+    python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco8.py
+    python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco.py --num-images 118287 --processes 8
+"""
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Learning rate, momentum and accumulation over a whole run.')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files, drawn over each other')
+    parser.add_argument('--labels', nargs='+', help="what to call them (default: the configs' names)")
+    parser.add_argument('--num-images', type=int, metavar='N',
+                        help='images of an epoch, where the training data are not there to be counted')
+    parser.add_argument('--processes', type=int, default=1, metavar='N', help='of a distributed run (default: 1)')
+    parser.add_argument('--log', action='store_true', help='logarithmic learning rate')
+    parser.add_argument('--out', metavar='FILE', default='schedule.png',
+                        help='PNG, SVG or PDF, by its suffix (default: schedule.png)')
+    parser.add_argument('--csv', metavar='FILE', help='also write the values')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
+    args = parser.parse_args(argv)
+    if args.processes < 1 or (args.num_images is not None and args.num_images < 1):
+        parser.error('--processes and --num-images are at least 1')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+
+    # Only now, so that --help needs no torch.
+    from detkit.analysis.compare import unique_labels
+    from detkit.analysis.schedule_plan import plan_schedule, plan_text, write_plans
+    from detkit.config import load_config
+    from detkit.visualization.evaluation import save_figure
+    from detkit.visualization.schedules import plot_schedules
+
+    labels = unique_labels(args.configs, args.labels)
+    plans = []
+    for path, label in zip(args.configs, labels, strict=True):
+        config = load_config(path, args.cfg_options, need_classes=False)
+        plans.append(plan_schedule(config, args.num_images, args.processes, label))
+        print(plan_text(plans[-1]), flush=True)
+    save_figure(plot_schedules(plans, args.log), args.out)
+    if args.csv:
+        write_plans(plans, args.csv)
+    print(f'schedule in {args.out}' + (f', values in {args.csv}' if args.csv else ''))
+
+
+if __name__ == '__main__':
+    from detkit.utils.command_line import run_command
+
+    sys.exit(run_command(main))
