@@ -73,7 +73,8 @@ def test_logits_of_every_kind_of_head():
     assert logits.shape == (1, 3) and probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
     layers = torch.arange(2 * 5 * 4.).view(2, 1, 5, 4)
     logits, probabilities = class_logits({'cls_logits': layers}, classes)
-    assert torch.equal(logits, layers[1, 0, :, :3]) and probabilities[:, 2].tolist() == pytest.approx([.23688] * 5, 1e-3)
+    assert torch.equal(logits, layers[1, 0, :, :3])
+    assert probabilities[:, 2].tolist() == pytest.approx([.23688] * 5, 1e-3)
     with pytest.raises(ConfigError, match='which gives masks; use eigencam'):
         class_logits({'masks': level}, classes)
 
