@@ -26,8 +26,8 @@ def check_schedule(checks: CheckList, runner: Any) -> None:
     if steps < _FEW_STEPS:
         summed = runner.optim_wrapper.accumulate
         text = f'{loop.max_epochs} epochs of {loop.epoch_length} batches'
-        text += f', the gradients of {summed} summed' if summed > 1 else ''
-        checks.warned('schedule', f'{text}, are {steps} steps of the optimiser: too few to learn much',
+        text += f', the gradients of {summed} summed,' if summed > 1 else ''
+        checks.warned('schedule', f'{text} are {steps} steps of the optimiser: too few to learn much',
                       'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1))
     elif not problems:
         checks.passed('schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, '
