@@ -11,7 +11,7 @@ from detkit.config import load_config
 from detkit.registry import MODELS
 
 REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
+PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
 
 
 def table_rows(text: str, title: str) -> list[str]:
@@ -86,6 +86,16 @@ def test_links_lead_somewhere(page):
 def test_commands_name_files_that_exist(page):
     named = re.findall(r'(?:^|\s)((?:tools|configs)/[\w/]+\.(?:py|sh))', page.read_text())
     assert [path for path in named if not (REPO / path).is_file()] == []
+
+
+def test_the_index_of_analysis_names_every_tool():
+    named = set(re.findall(r'`tools/analyze/(\w+\.py)`', (REPO / 'docs/analyze.md').read_text()))
+    assert named == {path.name for path in (REPO / 'tools/analyze').glob('*.py')}
+
+
+def test_every_page_is_in_the_menu():
+    menu = (REPO / 'mkdocs.yml').read_text()
+    assert [page for page in PAGES[1:] if f'- {page.relative_to(REPO / "docs").as_posix()}\n' not in menu] == []
 
 
 def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):

@@ -159,7 +159,7 @@ def _batch(found: Benchmark, own: Measured, size: int, confidence: float) -> dic
     for name, seconds, others in [
             *((name, taken[..., i], first[..., i]) for i, name in enumerate(found.phases)),
             ('whole', taken.sum(-1), first.sum(-1))]:
-        phases[name] = {**spread_of(seconds), 'mean_level': asdict(level(seconds * 1e3, confidence)),
+        phases[name] = {**spread_of(seconds), 'level': asdict(level(seconds * 1e3, confidence)),
                         'ratio': asdict(ratio(seconds, others, confidence))}
     memory = own.memory.get(size)
     return {'blocks': taken.shape[0], 'rounds': taken.shape[1], 'phases': phases,

@@ -38,7 +38,8 @@ class LivePicturesHook(Hook):
         self._send(runner, runner.iter)
 
     def after_run(self, runner: Any) -> None:
-        self._send(runner, runner.iter)
+        if runner.is_training:  # asking a validation for its iteration would build the loop of training
+            self._send(runner, runner.iter)
 
     def _send(self, runner: Any, step: int) -> None:
         for path, state in _pictures(runner):
