@@ -288,5 +288,8 @@ def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = Non
             raise ConfigError(f'{len(given)} labels ({", ".join(given)}) for {len(paths)} models; each needs its own')
         return list(given)
     stems = [model_name(path) for path in paths]
-    return [f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem
-            for place, stem in enumerate(stems)]
+    numbered = [f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem
+                for place, stem in enumerate(stems)]
+    if len(set(numbered)) < len(numbered):  # a config is called what another's number makes of its name
+        return [f'{place}-{stem}' for place, stem in enumerate(stems, 1)]
+    return numbered

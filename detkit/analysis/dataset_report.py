@@ -146,22 +146,24 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
 def _charts(page: HtmlPage, stats: DatasetStats) -> None:
     tables, splits = stats.tables, [table.name for table in stats.tables]
     what = 'images' if stats.classifies else 'objects'
-    charts = [(dataset_charts.plot_class_counts([stats.class_counts(i)[1] for i in range(len(tables))], splits,
-                                                stats.classes, what), _chart_title(what, len(stats.classes)))]
+    charts = []
     if any(len(table.labels) for table in tables):
         charts += [(dataset_charts.plot_per_image(tables), 'Objects an image'),
                    (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
                    (dataset_charts.plot_aspects(tables), 'Shape of the objects')]
         if any(table.rbboxes is not None for table in tables):
             charts.append((dataset_charts.plot_angles(tables), 'Direction of the objects'))
-        names = [table.metainfo.get('keypoint_names') for table in tables if table.keypoints is not None]
-        if names:
-            count = next(table.keypoints.shape[1] for table in tables if table.keypoints is not None)
-            charts.append((dataset_charts.plot_keypoints(tables, names[0] or list(map(str, range(count)))),
-                           'Labelled keypoints'))
         charts += [(dataset_charts.plot_places(table), f"Where the objects' middles are, {table.name}")
                    for table in tables if len(table.labels)]
     charts.append((dataset_charts.plot_image_sizes(tables), 'Size of the images; a larger dot is more images'))
+    # The high ones last.
+    charts.append((dataset_charts.plot_class_counts([stats.class_counts(i)[1] for i in range(len(tables))], splits,
+                                                    stats.classes, what), _chart_title(what, len(stats.classes))))
+    names = [table.metainfo.get('keypoint_names') for table in tables if table.keypoints is not None]
+    if names:
+        count = next(table.keypoints.shape[1] for table in tables if table.keypoints is not None)
+        charts.append((dataset_charts.plot_keypoints(tables, names[0] or list(map(str, range(count)))),
+                       'Labelled keypoints'))
     page.charts(charts)
 
 

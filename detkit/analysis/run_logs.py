@@ -18,7 +18,7 @@ from detkit.visualization.run_table import RESULTS_FILE
 SCALARS_FILE = 'scalars.json'
 AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
 _METRICS = 'metrics/'
-_LOWER_IS_BETTER = ('train/', 'val/', 'lr/', 'grad_norm', 'cross_entropy')
+_FEW_POINTS = 25
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,14 @@ def _is_usual(name: str) -> bool:
     return is_headline(last.rpartition('_')[2]) or last in ('top1', 'top5', 'PQ')
 
 
-def smooth(y: np.ndarray, weight: float) -> np.ndarray:
+def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
     """Exponential moving average: ``weight`` of what was before, from which the start's bias is taken out.
 
-    0 leaves all as it is. As the running mean of Adam (Kingma and Ba, 2015, algorithm 1).
+    As the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which do not scatter, and figures of
+    less than 25 points, such as those of a few validations, stay as they are: the average would only lag behind them.
     """
+    if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
+        return y
     smoothed, mean = np.empty(len(y)), 0.
     for i, value in enumerate(y.tolist()):
         mean = weight * mean + (1 - weight) * value
@@ -140,13 +143,15 @@ def smooth(y: np.ndarray, weight: float) -> np.ndarray:
     return smoothed
 
 
-def lower_is_better(name: str) -> bool:
-    return name.startswith(_LOWER_IS_BETTER) or name.endswith(_LOWER_IS_BETTER)
+def is_metric(name: str) -> bool:
+    """Whether it is found on validation data, so that its best value means something."""
+    return '/' in name and not name.startswith(('train/', 'lr/'))
 
 
 def best_place(name: str, y: np.ndarray) -> int:
-    """Of the first best value."""
-    return int(y.argmin() if lower_is_better(name) else y.argmax())
+    """Of the first best value: the least of losses, the greatest of other metrics."""
+    loss = name.startswith(('train/', 'val/')) or name.endswith('cross_entropy')
+    return int(y.argmin() if loss else y.argmax())
 
 
 def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:
@@ -154,7 +159,7 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
     rows = []
     for name in names:
         for run in runs:
-            if name not in run.curves or name.startswith('lr/'):
+            if name not in run.curves or not (is_metric(name) or name.startswith('train/')):
                 continue
             x, y = run.curves[name]
             best = best_place(name, y)
@@ -177,4 +182,4 @@ def write_logs(runs: Sequence[RunLog], names: Sequence[str], path: str | Path, w
                 if name in run.curves:
                     x, y = run.curves[name]
                     writer.writerows([run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
-                                     for at, value, smoothed in zip(x, y, smooth(y, weight), strict=True))
+                                     for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,7 +224,9 @@ def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple
     rates, momenta = np.zeros((2, len(groups), len(iterations)))
     accumulate = np.ones(len(iterations), np.int64)
     for place, iteration in enumerate(iterations.tolist()):
-        schedules.apply(iteration)
+        with warnings.catch_warnings():  # mmengine's that no step of the optimiser came before theirs
+            warnings.filterwarnings('ignore', message='Detected call of')
+            schedules.apply(iteration)
         accumulate[place] = getattr(wrapper, 'current_accumulate', 1)
         for number, group in enumerate(groups):
             rates[number, place] = group['lr']

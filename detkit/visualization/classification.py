@@ -16,7 +16,8 @@ from detkit.visualization.text import draw_text, text_alpha
 
 _MOST_LINES = 5
 _RIGHT, _WRONG = (0, 128, 60), (200, 30, 30)
-_NAMED_CLASSES = 40  # more names than that don't fit beside a matrix
+_NAMED_CLASSES = 100  # more names than that don't fit beside a matrix
+_LARGE_NAMES = 40  # nor more than that in a large font
 _NUMBERED_CLASSES = 20  # more numbers than that aren't read
 
 
@@ -89,8 +90,9 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
     if count <= _NAMED_CLASSES:
-        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=8)
-        axes.set_yticks(range(count), classes, fontsize=8)
+        size = 8 if count <= _LARGE_NAMES else 6.5
+        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=size)
+        axes.set_yticks(range(count), classes, fontsize=size)
     if count <= _NUMBERED_CLASSES:
         for row, column in zip(*np.nonzero(confusion), strict=True):
             axes.text(column, row, confusion[row, column], ha='center', va='center', fontsize=8,

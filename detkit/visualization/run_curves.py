@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from detkit.analysis.run_logs import AXES, RunLog, best_place, smooth
+from detkit.analysis.run_logs import AXES, RunLog, best_place, is_metric, smooth
 from detkit.visualization.curves import COLOURS
 
 _STYLES = ('-', '--', ':', '-.')
@@ -54,10 +54,11 @@ def _draw(axes: Axes, run: RunLog, name: str, number: int, weight: float) -> obj
     x, y = run.curves[name]
     colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % len(_STYLES)]
     marker = 'o' if len(x) < _FEW_POINTS else None
-    if weight:
+    smoothed = smooth(name, y, weight)
+    if smoothed is not y:
         axes.plot(x, y, color=colour, linewidth=1, alpha=.25)
-    line, = axes.plot(x, smooth(y, weight), color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=3)
-    if not name.startswith(('train/', 'lr')):
+    line, = axes.plot(x, smoothed, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=3)
+    if is_metric(name):
         best = best_place(name, y)
         axes.plot(x[best], y[best], marker='*', color=colour, markersize=9, markeredgecolor='white', zorder=3)
     return line

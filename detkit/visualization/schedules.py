@@ -47,7 +47,7 @@ def plot_schedules(plans: Sequence[SchedulePlan], log_scale: bool = False) -> Fi
     handles, labels = grid[0][0].get_legend_handles_labels()
     if marks:
         handles.append(Line2D([], [], color=_PALE, linewidth=1, linestyle=':'))
-        labels.append(' and '.join(marks))
+        labels.append(', '.join(marks))
     if len(handles) > 1:
         figure.legend(handles, labels, loc='outside lower center', ncols=min(len(handles), 3 * columns), fontsize=9,
                       frameon=False)

@@ -140,6 +140,7 @@ def test_common_kinds():
 
 def test_labels():
     assert unique_labels(['a/n.py', 'b/s.py', 'c/n.py']) == ['n-1', 's', 'n-2']
+    assert unique_labels(['n.py', 'b/n.py', 'n-1.py']) == ['1-n', '2-n', '3-n-1']
     assert unique_labels(['work_dirs/mine/config.py', 'other.py']) == ['mine', 'other']
     assert unique_labels(['a.py', 'b.py'], ['old', 'new']) == ['old', 'new']
     with pytest.raises(ConfigError, match=r'1 labels \(old\) for 2 models'):

@@ -1,0 +1,116 @@
+"""Schedules without training: the values that a run sets."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from detkit.analysis.schedule_plan import detail_end, plan_schedule, plan_text, write_plans
+from detkit.config import load_config
+from detkit.utils.errors import ConfigError, DataError
+from detkit.visualization.schedules import plot_schedules
+
+CONFIG = 'configs/yolov8/det_n_coco.py'
+
+
+def config(repo, *options):
+    return load_config(repo / CONFIG, options, need_classes=False)
+
+
+@pytest.fixture(scope='module')
+def plan(repo):
+    return plan_schedule(config(repo), num_images=16 * 1000)
+
+
+def at(plan, group, iteration, name='lr'):
+    place = np.flatnonzero(plan.iterations == iteration)
+    assert len(place) == 1
+    return getattr(plan.groups[group], name)[place[0]]
+
+
+def test_values_are_those_of_the_recipe(plan):
+    assert (plan.epoch_length, plan.max_iters, plan.warmup) == (1000, 500_000, 3000)
+    assert [group.name for group in plan.groups] == ['weight', 'norm', 'bias']
+    assert sum(group.parameters for group in plan.groups) == 3_157_184
+    assert at(plan, 0, 0) == 0 and at(plan, 2, 0) == .1
+    assert at(plan, 0, 0, 'momentum') == .8 and at(plan, 0, 499_999, 'momentum') == .937
+    for epoch in (3, 200, 499):  # linear, to a hundredth, constant within an epoch
+        expected = .01 * (1 - epoch / 500 * .99)
+        for iteration in (epoch * 1000, epoch * 1000 + 999):
+            # The first iteration behind the warm-up still counts to it, with the full rate.
+            assert at(plan, 0, iteration) == pytest.approx(expected) == at(plan, 2, iteration)
+    assert plan.accumulate[0] == 1 and plan.accumulate[-1] == 4
+    assert plan.close_epoch == 491
+
+
+def test_the_number_of_steps(plan):
+    # One batch a step for 500 iterations of the warm-up, 2 and 3 for 1000 each, then 4.
+    assert plan.steps == pytest.approx(500 + 500 + 1000 / 3 + 497_500 / 4, rel=1e-3)
+
+
+def test_what_an_iteration_is(repo):
+    cfg = config(repo, 'train_dataloader.batch_size=10', 'max_epochs=3', '+train_dataloader.drop_last=True')
+    cut = plan_schedule(cfg, num_images=64, world_size=2)
+    assert (cut.batch_size, cut.epoch_length, cut.max_iters) == (20, 3, 9)
+    assert 'batches of 20 are 3 iterations' in plan_text(cut)
+    assert cut.iterations.tolist() == list(range(9)) and cut.close_epoch == 1
+    assert detail_end(cut) == 0  # all of it is warm-up
+    with pytest.raises(DataError, match='an epoch has no batch'):
+        plan_schedule(config(repo, '+train_dataloader.drop_last=True'), num_images=3)
+
+
+def test_schedulers_of_mmengine(repo):
+    cfg = config(repo, 'max_epochs=10')
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=.1, by_epoch=False, begin=0, end=20),
+        dict(type='MultiStepLR', milestones=[4, 8], gamma=.1)]
+    cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=.001, betas=(.9, .999))
+    cfg.optim_wrapper.paramwise_cfg = dict(lr_mult={'backbone': .1})
+    plan = plan_schedule(cfg, num_images=160)
+    assert plan.warmup == 20 and plan.optimizer == 'AdamW' and len(plan.groups) == 6
+    names = [group.name for group in plan.groups]
+    weight, backbone = names.index('weight'), names.index('backbone.weight')
+    assert at(plan, weight, 0) == pytest.approx(1e-4)
+    for iteration, rate in ((25, 1e-3), (39, 1e-3), (40, 1e-4), (99, 1e-5)):
+        assert at(plan, weight, iteration) == pytest.approx(rate)
+        assert at(plan, backbone, iteration) == pytest.approx(rate / 10)
+    assert at(plan, weight, 50, 'momentum') == .9
+
+
+def test_frozen_parts_have_no_group(repo):
+    plan = plan_schedule(config(repo, "train_cfg.freeze=['backbone','neck']"), num_images=160)
+    assert 0 < sum(group.parameters for group in plan.groups) < 1_000_000
+
+
+def test_the_data_are_counted(repo, tiny_data):
+    cfg = load_config(repo / 'configs/yolov8/det_n_coco8.py', [f'data_root={tiny_data}', 'batch_size=2'])
+    plan = plan_schedule(cfg)
+    assert plan.num_images == 2 * cfg.train_dataloader.dataset.get('times', 1)
+    assert plan.optimizer == 'AdamW' and plan.steps == plan.max_iters
+    with pytest.raises(DataError, match='--num-images'):
+        plan_schedule(config(repo, 'data_root=nowhere'))
+    cfg.train_cfg = None
+    with pytest.raises(ConfigError, match='no train_cfg'):
+        plan_schedule(cfg)
+
+
+def test_picture_and_values(plan, repo, tmp_path):
+    figure = plot_schedules([plan])
+    assert [axes.get_title() for axes in figure.axes][::2] == ['learning rate', 'momentum (Adam: beta 1)',
+                                                               'batches a step']
+    whole, beginning = figure.axes[:2]
+    assert [line.get_label() for line in whole.lines[:2]] == ['weight, norm', 'bias']
+    assert whole.get_ylim()[1] == pytest.approx(1.1 * .01 * (1 - 3 / 500 * .99), rel=1e-3)
+    assert beginning.lines[1].get_ydata()[0] == .1 and beginning.lines[0].get_xdata()[-1] <= 3750
+    other = plan_schedule(config(repo, 'param_scheduler.warmup_epochs=0', "param_scheduler.decay='cosine'"),
+                          num_images=16 * 1000, label='other')
+    assert other.warmup == 0 and detail_end(other) == 0
+    assert at(other, 0, 125_000) == pytest.approx(.01 * (.01 + .99 * (1 + math.cos(math.pi / 4)) / 2))
+    labels = [line.get_label() for line in plot_schedules([plan, other], log_scale=True).axes[0].lines]
+    assert 'det_n_coco: bias' in labels and 'other: weight, norm, bias' in labels
+    write_plans([plan, other], tmp_path / 'values.csv')
+    rows = list(csv.DictReader((tmp_path / 'values.csv').open()))
+    assert len(rows) == 3 * (len(plan.iterations) + len(other.iterations))
+    assert rows[0] == {'config': 'det_n_coco', 'iteration': '0', 'epoch': '0.0000', 'group': 'weight', 'lr': '0',
+                       'momentum': '0.8', 'accumulate': '1'}

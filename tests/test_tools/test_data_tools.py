@@ -1,0 +1,75 @@
+"""browse_dataset.py, dataset_stats.py, plot_logs.py and plot_schedule.py from the command line."""
+
+import csv
+
+import cv2
+import pytest
+from small_models import CONFIGS
+from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
+
+CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    return write_yolo_set(tmp_path_factory.mktemp('set'))
+
+
+@pytest.mark.parametrize('name', ['browse_dataset', 'dataset_stats', 'plot_logs', 'plot_schedule', 'print_config'])
+def test_help_needs_no_torch(name):
+    assert not {'torch', 'mmengine', 'cv2', 'matplotlib'} & modules_loaded_by_help(f'analyze/{name}')
+
+
+def test_browse_dataset(root, tmp_path, monkeypatch, capsys):
+    options = '--cfg-options', f'data_root={root}', 'img_size=64', 'batch_size=2', 'num_workers=0'
+    tool = 'analyze/browse_dataset'
+    assert run_tool(monkeypatch, tool, CONFIG, '--out', tmp_path, '--rows', 1, '--epochs', 1, 100, *options) == 0
+    assert capsys.readouterr().out.endswith(f'train_sheet0.jpg, train_sheet1.jpg, train_sheet2.jpg in {tmp_path}\n')
+    sheet = cv2.imread(str(tmp_path / 'train_sheet0.jpg'))
+    assert sheet.shape[1] > 3 * 600
+    code = run_tool(monkeypatch, tool, CONFIG, '--split', 'val', '--stage', 'before', '--class', 'dog', '--number', 1,
+                    '--out', tmp_path, *options)
+    assert code == 0 and '1 of 2 images in val_sheet0.jpg' in capsys.readouterr().out
+    assert run_tool(monkeypatch, tool, CONFIG, '--indices', 99, *options) == 2
+    assert 'there is no image 99' in capsys.readouterr().err
+
+
+def test_dataset_stats(root, tmp_path, monkeypatch, capsys):
+    page, found = tmp_path / 'data.html', tmp_path / 'found.csv'
+    code = run_tool(monkeypatch, 'analyze/dataset_stats', CONFIG, '--out', page, '--csv', found, '--tiny', 50,
+                    '--cfg-options', f'data_root={root}')
+    printed = capsys.readouterr().out
+    assert code == 0 and '78 classes never seen, in train or val: bicycle, car, ' in printed
+    assert 'train: 6 labels tiny' in printed and printed.endswith(f'report in {page}\n')
+    assert '<title>Data of seg_n_coco8</title>' in page.read_text()
+    assert [row['split'] for row in csv.DictReader(found.open())] == ['train'] * 6 + ['val'] * 4
+    code = run_tool(monkeypatch, 'analyze/dataset_stats', CONFIG, '--cfg-options', f'data_root={tmp_path / "no"}')
+    assert code == 2 and 'does not exist' in capsys.readouterr().err
+
+
+def test_plot_schedule(root, tmp_path, monkeypatch, capsys):
+    out, values = tmp_path / 'schedule.svg', tmp_path / 'values.csv'
+    code = run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--out', out, '--csv', values, '--cfg-options',
+                    f'data_root={root}', 'batch_size=2')
+    printed = capsys.readouterr().out
+    assert code == 0 and 'iterations an epoch; 100 epochs' in printed and '| weight ' in printed
+    assert printed.endswith(f'schedule in {out}, values in {values}\n') and '<svg' in out.read_text()
+    assert run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--num-images', 8, '--out', tmp_path / 'x.txt') == 2
+    assert "name ends in .png, .svg, .pdf" in capsys.readouterr().err
+
+
+def test_plot_logs(tmp_path, monkeypatch, capsys):
+    for name, gain in (('first', 1.), ('second', .5)):
+        (tmp_path / name).mkdir()
+        rows = ''.join(f'{epoch},{epoch * 9},{gain / epoch},{gain * epoch / 50}\n' for epoch in range(1, 41))
+        (tmp_path / name / 'results.csv').write_text('epoch,time,train/box,metrics/coco/bbox_mAP\n' + rows)
+    out, values = tmp_path / 'logs.png', tmp_path / 'logs.csv'
+    code = run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--smooth', .6, '--x', 'time', '--out', out, '--csv',
+                    values)
+    printed = capsys.readouterr().out
+    assert code == 0 and '| coco/bbox_mAP | second |    0.4 |' in printed and printed.endswith(f'values in {values}\n')
+    assert cv2.imread(str(out)).shape[1] > 800 and len(values.read_text().splitlines()) == 161
+    assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--list') == 0
+    assert capsys.readouterr().out == 'train/box\ncoco/bbox_mAP\n'
+    assert run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--keys', 'train/obj') == 2
+    assert 'train/box' in capsys.readouterr().err
