@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from terminaltables import AsciiTable
 
@@ -28,6 +29,7 @@ _SHOWN_CLASSES = 20  # rows of the console's table
 _SHOWN_SKIPS = 5
 _SIDE = 220  # of a picture among those that look the same
 _CUT_SIDE = 300  # of an object cut out of its image
+_OUTLINE_COLOUR = (255, 255, 0)
 _MOST_ALIKE = 6  # of a group that are shown
 
 # What a split's list of skipped entries is called.
@@ -196,7 +198,7 @@ def _page_alike(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
     page.pictures((_alike_picture(stats, group), _alike_caption(stats, group)) for group in groups[:max_pictures])
     rows = [[', '.join(stats.tables[split].name for split in group.splits), len(group.members),
              'yes' if group.identical else 'no', ' / '.join(group.labels),
-             Cell(', '.join(stats.path(*member) for member in group.members[:_MOST_ALIKE]), mark='wrap')]
+             _wrapped(', '.join(stats.path(*member) for member in group.members[:_MOST_ALIKE]))]
             for group in groups[:_LISTED]]
     page.table(['splits', 'images', 'same file', 'different classes', 'paths'], rows, _cut_note(len(groups)))
 
@@ -222,12 +224,16 @@ def _page_suspicions(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> 
 
 
 def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
-    rows = [[table.name, Cell(str(path), mark='wrap'), '' if where is None else str(where), Cell(reason, mark='wrap')]
+    rows = [[table.name, _wrapped(str(path)), '' if where is None else str(where), _wrapped(reason)]
             for table in stats.tables for path, where, reason in [*table.skipped, *table.duplicates]]
     if rows:
         page.heading('Left out when read')
         page.text('Training and evaluation never see these entries of the files.')
         page.table(['split', 'file', 'where', 'why'], rows[:_LISTED], _cut_note(len(rows)))
+
+
+def _wrapped(text: str) -> Cell:
+    return Cell(text, text, 'wrap')
 
 
 def _cut_note(count: int) -> str:
@@ -245,27 +251,34 @@ def _suspicion_pictures(stats: DatasetStats, own: Sequence[tuple[int, Suspicion]
         except UnreadableImageError:
             continue  # which is listed as such
         places = [one.place] if one.other is None else [one.place, one.other]
-        yield (_object_picture(img, table, places, stats.classes),
+        yield (_object_picture(img, table, places, stats.classes, one.kind == 'outline'),
                f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}')
 
 
-def _object_picture(img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str]) -> np.ndarray:
-    rotated = table.rbboxes is not None
-    corners = rbbox_corners(table.rbboxes[places]) if rotated else bbox_corners(table.bboxes[places])
-    points = corners.reshape(-1, 2)
-    extra = {}
+def _object_picture(img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str],
+                    with_outline: bool) -> np.ndarray:
+    corners = bbox_corners(table.bboxes[places]) if table.rbboxes is None else rbbox_corners(table.rbboxes[places])
+    points, rings, extra = [corners.reshape(-1, 2)], [], {}
+    if with_outline:
+        polygons = table.records[table.images[places[0]]].annotations.polygons
+        rings = [ring for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
+                 if owner == table.numbers[places[0]]]
+        points += rings
     if table.keypoints is not None:
         keypoints = table.keypoints[places]
-        points = np.concatenate([points, keypoints[keypoints[..., 2] > 0, :2]])
-    window = Window.around(points, img.shape[:2], _CUT_SIDE)
+        points.append(keypoints[keypoints[..., 2] > 0, :2])
+    window = Window.around(np.concatenate(points), img.shape[:2], _CUT_SIDE)
     if table.keypoints is not None:
         extra = dict(keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
                      keypoint_info=table.metainfo)
-    if rotated:
+    if table.rbboxes is not None:
         extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[places])
     moved = window.moved(corners)
     bboxes = np.concatenate([moved.min(1), moved.max(1)], 1)
-    return draw_instances(window.cut(img), bboxes, table.labels[places], classes, **extra)
+    picture = draw_instances(window.cut(img), bboxes, table.labels[places], classes, **extra)
+    for ring in rings:
+        cv2.polylines(picture, [np.rint(window.moved(ring)).astype(np.int32)], True, _OUTLINE_COLOUR, 2, cv2.LINE_AA)
+    return picture
 
 
 def _alike_picture(stats: DatasetStats, group: AlikeImages) -> np.ndarray:

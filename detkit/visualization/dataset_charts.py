@@ -141,6 +141,7 @@ def plot_places(table: SplitTable) -> Figure:
     bar = figure.colorbar(image, shrink=.8)
     bar.locator = MaxNLocator(4, integer=True)
     bar.update_ticks()
+    bar.ax.tick_params(labelsize=8)
     axes.grid(False)
     return figure
 
@@ -187,8 +188,10 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
 
 
 def _legend(axes: Axes, count: int, same_size: bool = False) -> None:
+    """Above the chart, where it hides nothing."""
     if count > 1:
-        legend = axes.legend(fontsize=8, framealpha=.7)
+        legend = axes.legend(fontsize=8, frameon=False, loc='lower right', bbox_to_anchor=(1, 1), ncols=count,
+                             borderaxespad=.1)
         if same_size:
             for handle in legend.legend_handles:
                 handle.set_sizes([36])

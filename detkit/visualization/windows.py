@@ -28,10 +28,12 @@ class Window:
 
     @staticmethod
     def around(points: np.ndarray, shape: tuple[int, int], size: int) -> Window:
-        """Around the points ``(n, 2)``, as far as possible inside the image of (h, w)."""
+        """Around the points ``(n, 2)``, as far inside the image of (h, w) as the points are."""
         low, high = points.min(0), points.max(0)
-        side = float(np.clip((high - low).max() * _AROUND, _LEAST, max(shape)))
-        left, top = np.clip((low + high - side) / 2, 0, np.maximum(0, np.array(shape[::-1]) - side)).tolist()
+        extent = float((high - low).max())
+        side = max(min(max(extent * _AROUND, _LEAST), max(shape)), extent)
+        first, last = np.minimum(low, 0), np.maximum(high, shape[::-1]) - side
+        left, top = np.clip((low + high - side) / 2, first, np.maximum(first, last)).tolist()
         return Window(left, top, side, size)
 
     @property
