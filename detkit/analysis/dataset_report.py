@@ -325,12 +325,17 @@ def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
 
 
 def _class_table(stats: DatasetStats) -> str:
+    """The most frequent classes of those that occur."""
     columns, rows = _class_rows(stats)
-    order = sorted(range(len(rows)), key=lambda label: -sum(stats.class_counts(split)[1][label]
-                                                            for split in range(len(stats.tables))))
+    counts = np.sum([stats.class_counts(split)[1] for split in range(len(stats.tables))], 0)
+    order = np.argsort(-counts, kind='stable')
+    order = order[counts[order] > 0]
     shown = [[_text(value) for value in rows[label]] for label in order[:_SHOWN_CLASSES]]
     text = _table(columns, shown)
-    return f'{text}\nthe {_SHOWN_CLASSES} most frequent of {len(rows)} classes' if len(rows) > _SHOWN_CLASSES else text
+    if len(order) == len(rows) <= _SHOWN_CLASSES:
+        return text
+    most = f'the {len(shown)} most frequent of ' if len(order) > len(shown) else ''
+    return f'{text}\n{most}{len(order)} classes that occur, of {len(rows)}'
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,14 +18,14 @@ _PALE = '#55606e'
 
 
 def plot_schedules(plans: Sequence[SchedulePlan], log_scale: bool = False) -> Figure:
-    """One row each for the rate, the momentum (where there is one) and the accumulation (where batches are summed).
+    """One row each for the rate, the momentum (where it changes) and the accumulation (where batches are summed).
 
     Args:
         plans: one colour each; of a single one each group has a colour.
         log_scale: of the learning rate.
     """
     rows = [('learning rate', 'lr')]
-    if any(not np.isnan(group.momentum).any() for plan in plans for group in plan.groups):
+    if any(np.ptp(group.momentum) > 0 for plan in plans for group in plan.groups):
         rows.append(('momentum (Adam: beta 1)', 'momentum'))
     if any((plan.accumulate > 1).any() for plan in plans):
         rows.append(('batches a step', 'accumulate'))
