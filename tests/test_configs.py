@@ -115,7 +115,7 @@ def test_config_says_what_it_is(path):
     assert task in ('det', 'seg', 'panoptic', 'pose', 'obb', 'cls')
     assert f'tools/train.py {path.relative_to(CONFIGS.parent)}' in docstring
     assert 'http' in docstring and ('Expected' in docstring or 'no published figure' in docstring)
-    assert size in ('n', 'spp', 'weather', 'r18', 'r50') or len(text.splitlines()) <= 15
+    assert size in ('n', 'weather', 'r18', 'r50') or len(text.splitlines()) <= 15
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
