@@ -5,14 +5,117 @@ visualiser backends, ...) are found too. ``locations`` are imported at the first
 ``import detkit`` cheap.
 """
 
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine import registry as mmengine_registry
-from mmengine.registry import Registry
+from mmengine.utils import ManagerMixin
+
+from detkit.utils.errors import ConfigError, nearest
 
 __all__ = [
+    'Registry', 'WEIGHT_INITIALIZERS', 'refuse_unregistered',
     'DATASETS', 'DATA_SAMPLERS', 'FUNCTIONS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS',
     'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS',
     'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS', 'backend_names',
 ]
+
+
+_REGISTRIES: list['Registry'] = []
+# The packages that a component's name may be prefixed with ("mmengine.EMAHook").
+_SCOPES = ('detkit', 'mmengine')
+
+
+class Registry(mmengine_registry.Registry):
+    """A registry that finds what is registered, and nothing else.
+
+    mmengine's registry imports any dotted name that it is asked for, and the ``registry`` module of any scope. A config
+    may be the text that a stranger's checkpoint holds, so here a name that is not registered is an error, and nothing
+    is imported because of it.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        _REGISTRIES.append(self)
+
+    def get(self, key: str) -> Any:
+        """Return the class or function registered as ``key`` here or in a parent, or None."""
+        if not isinstance(key, str):
+            raise TypeError(f'a {self.name} is looked up by its name, found {key!r}')
+        scope, _, name = key.rpartition('.')
+        registry: mmengine_registry.Registry | None = self
+        while registry is not None:
+            registry.import_from_location()
+            if scope in ('', registry.scope) and name in registry.module_dict:
+                return registry.module_dict[name]
+            registry = registry.parent
+        return None
+
+    def names(self) -> list[str]:
+        """Return the registered names, those of the parents included."""
+        names, registry = [], self
+        while registry is not None:
+            registry.import_from_location()
+            names += [name for name in registry.module_dict if name not in names]
+            registry = registry.parent
+        return names
+
+    def build(self, cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None) -> Any:
+        """Build the component that ``cfg`` describes: ``type`` names it, the other keys are its arguments.
+
+        Args:
+            cfg: the component's config; ``type`` is a registered name, or a class or function.
+            default_args: arguments that ``cfg`` may replace.
+
+        Raises:
+            ConfigError: ``cfg`` has no ``type``, or ``cfg`` or a dict inside it names what is not registered.
+        """
+        if not isinstance(cfg, Mapping):
+            raise ConfigError(f'a {self.name} is built from a dict with a type, found {cfg!r}')
+        arguments = {**(default_args or {}), **cfg}
+        refuse_unregistered(arguments)
+        kind = arguments.pop('type', None)
+        factory = kind if callable(kind) else self.get(kind) if isinstance(kind, str) else None
+        if factory is None:
+            raise ConfigError(f'there is no {self.name} {kind!r}.{nearest(kind, self.names())}')
+        arguments.pop('_scope_', None)
+        if inspect.isclass(factory) and issubclass(factory, ManagerMixin):
+            return factory.get_instance(**arguments)
+        return factory(**arguments)
+
+
+def refuse_unregistered(value: Any, path: str = '') -> None:
+    """Refuse every ``type`` at any depth that is not a registered name, and every foreign ``_scope_``.
+
+    mmengine builds some parts of a config with registries of its own, which import what they are asked for; so a config
+    is searched as a whole before any part of it is built.
+
+    Args:
+        value: a config or a part of it.
+        path: its dotted key, for the error.
+
+    Raises:
+        ConfigError: names the key and what stands there.
+    """
+    if isinstance(value, Mapping):
+        kind = value.get('type')
+        if isinstance(kind, str) and not _is_registered(kind):
+            raise ConfigError(
+                f"{path or 'config'}: there is no component {kind!r} in any registry. A config names registered "
+                'components only; to use a class of your own, register it in a module that custom_imports names')
+        scope = value.get('_scope_')
+        if scope is not None and scope not in _SCOPES:
+            raise ConfigError(f"{path or 'config'}: _scope_ is {scope!r}, but must be one of {', '.join(_SCOPES)}")
+        for key, item in value.items():
+            refuse_unregistered(item, f'{path}.{key}' if path else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            refuse_unregistered(item, f'{path}.{index}' if path else str(index))
+
+
+def _is_registered(name: str) -> bool:
+    return any(registry.get(name) is not None for registry in _REGISTRIES)
 
 
 def _child(name: str, parent: str, *locations: str) -> Registry:
@@ -28,6 +131,8 @@ DATASETS = _child('dataset', 'DATASETS', 'detkit.datasets')
 DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')
 TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets')
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
+
+WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine')

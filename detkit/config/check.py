@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import Registry
 
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import fits, spelled
-from detkit.registry import backend_names
+from detkit.registry import Registry, backend_names
 from detkit.utils.errors import ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
@@ -139,7 +138,7 @@ class _Check:
             return name
         found = registry().get(name) if isinstance(name, str) else None
         if found is None:
-            names = _names(registry())
+            names = registry().names()
             raise self.fail(path, f'there is no {registry().name} {name!r}.{nearest(name, names)} '
                                   f'Registered are: {", ".join(sorted(names))}')
         return found
@@ -153,7 +152,3 @@ class _Check:
                          f'_delete_=True beside it.')
         return text
 
-
-def _names(registry: Registry) -> list[str]:
-    names = list(registry.module_dict)
-    return names + (list(registry.parent.module_dict) if registry.parent is not None else [])

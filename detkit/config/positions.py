@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.registry import WEIGHT_INITIALIZERS, Registry
 
 from detkit import registry as registries
+from detkit.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ class Position:
     holds_dict: bool = False
 
     def registry(self) -> Registry:
-        if self.registry_name == 'WEIGHT_INITIALIZERS':
-            return WEIGHT_INITIALIZERS
         return getattr(registries, self.registry_name)
 
     @property

@@ -30,6 +30,7 @@ def check_top_level(executed: Executed, path: Path) -> None:
         ConfigError: names the file and line of the name.
     """
     values = executed.values
+    refuse_foreign_scope(values.get('default_scope'), f'{executed.origins.find(("default_scope",))}: ')
     known = [*TOP_LEVEL_KEYS, *_PIPELINES]
     for name in values.keys() - set(known) - executed.read:
         # Only a name that nothing reads can be a slip of the pen: a variable in use has its reader.
@@ -46,6 +47,16 @@ def check_top_level(executed: Executed, path: Path) -> None:
                 f'{executed.origins.find((name,))}: {name} is defined, but {loaders[0]} uses another pipeline '
                 f'({executed.origins.find((loaders[0], "dataset", "pipeline"))}); write '
                 f'{loaders[0]} = dict(dataset=dict(pipeline={name})) in {path.name}')
+
+
+def refuse_foreign_scope(scope: Any, where: str = '') -> None:
+    """Refuse a ``default_scope`` of another package: mmengine would import that package's registry.
+
+    Raises:
+        ConfigError: begins with ``where``.
+    """
+    if scope not in (None, 'detkit'):
+        raise ConfigError(f"{where}default_scope is {scope!r}, but must be 'detkit'; leave it out")
 
 
 def pipelines_in(loader: Any) -> list[list]:

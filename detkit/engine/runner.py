@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from detkit import __version__
+from detkit.config.top_level import refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
 from detkit.engine.console import Console
@@ -33,7 +34,7 @@ from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, c
 from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
-from detkit.registry import HOOKS, LOOPS, MODELS, RUNNERS
+from detkit.registry import HOOKS, LOOPS, MODELS, RUNNERS, refuse_unregistered
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import ConfigError
 
@@ -70,6 +71,8 @@ class Runner(MMEngineRunner):
 
     def __init__(self, cfg: Config | dict) -> None:
         self.cfg = cfg = cfg if isinstance(cfg, Config) else Config(cfg)
+        refuse_unregistered(cfg.to_dict())
+        refuse_foreign_scope(cfg.get('default_scope'))
         self._check_groups(cfg)
         self._train_dataloader, self._train_loop = cfg.get('train_dataloader'), cfg.get('train_cfg')
         self._val_dataloader, self._val_loop = cfg.get('val_dataloader'), cfg.get('val_cfg')
@@ -95,8 +98,7 @@ class Runner(MMEngineRunner):
             choose_run_folder(cfg.get('work_dir'), self._name, self._resume) if trains
             else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute())
         self._log_dir = self._work_dir
-        self.default_scope = DefaultScope.get_instance(
-            self._experiment_name, scope_name=cfg.get('default_scope') or 'detkit')
+        self.default_scope = DefaultScope.get_instance(self._experiment_name, scope_name='detkit')
         self._new_folder = Path(self._work_dir) if trains and not self._resume else None
         with removed_on_mistake(self._new_folder):
             self._begin(cfg, trains)

@@ -1,0 +1,125 @@
+"""A config that names what is in no registry is refused, and nothing is imported or run because of it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from small_models import make_config
+
+from detkit import registry
+from detkit.config import check_config, load_config
+from detkit.engine import save_checkpoint
+from detkit.engine.runner import Runner
+from detkit.inference import Predictor
+from detkit.registry import MODELS, refuse_unregistered
+from detkit.utils.errors import ConfigError, DetkitError
+
+MARK = 'hostile_module_was_imported'
+
+# Each writes a file when it is imported or called; a module that a scope's lookup would import is among them.
+NAMES = ('os.system', 'hostile', 'hostile.run', 'hostile.registry.run', 'mmengine.hostile.run', 'builtins.exec',
+         'os:system', ' os.system', 'detkit.models.heads.yolov8_head.YOLOv8Head', 'subprocess.Popen', '')
+
+
+@pytest.fixture
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with modules that leave a mark, and the path of that mark."""
+    mark = tmp_path / MARK
+    code = f'open({str(mark)!r}, "w").close()\ndef run(*args, **kwargs): open({str(mark)!r}, "w").close()\n'
+    (tmp_path / 'hostile').mkdir()
+    for name in ('__init__', 'registry', 'utils'):
+        (tmp_path / 'hostile' / f'{name}.py').write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield mark
+    for name in [name for name in sys.modules if name.split('.')[0] == 'hostile']:
+        del sys.modules[name]
+
+
+def component(name: str, mark: Path) -> dict:
+    return {'type': name, 'command': f'touch {mark}', 'args': f'touch {mark}'}
+
+
+def places(name: str, mark: Path) -> list[dict]:
+    """Configs with a hostile component at every depth that something would build."""
+    found = [{**make_config(), 'model': component(name, mark)}]
+    for path in (['backbone'], ['neck', 0], ['neck', 1], ['head'], ['head', 'assigner'], ['head', 'loss_bbox'],
+                 ['head', 'bbox_coder'], ['data_preprocessor'], ['backbone', 'act'], ['backbone', 'init_cfg'],
+                 ['head', 'init_cfg'], ['init_cfg']):
+        config = make_config()
+        node = config['model']
+        for part in path[:-1]:
+            node = node[part]
+        node[path[-1]] = component(name, mark)
+        found.append(config)
+    pipeline = [component(name, mark)]
+    found.append({**make_config(), 'test_dataloader': {'dataset': {'type': 'YOLODataset', 'pipeline': pipeline}}})
+    return found
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_checkpoint_config_runs_nothing(name: str, trap: Path, tmp_path: Path):
+    for config in places(name, trap):
+        path = tmp_path / 'hostile.pth'
+        save_checkpoint({
+            'meta': {'format': 'detkit', 'format_version': 1, 'classes': list(config['classes']), 'task': 'seg',
+                     'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items())},
+            'state_dict': {'x': torch.zeros(1)}}, path)
+        with pytest.raises(DetkitError):
+            Predictor(None, path)
+        with pytest.raises(ConfigError):
+            check_config(config)
+        with pytest.raises(ConfigError):
+            MODELS.build(config['model'] if 'test_dataloader' not in config else component(name, trap))
+    assert not trap.exists() and 'hostile' not in sys.modules
+
+
+@pytest.mark.parametrize('key', ['custom_hooks', 'visualizer', 'val_evaluator', 'param_scheduler', 'log_processor',
+                                 'train_cfg', 'optim_wrapper', 'train_dataloader', 'anything_else'])
+@pytest.mark.parametrize('name', NAMES[:4])
+def test_a_runner_builds_nothing_of_it(key: str, name: str, trap: Path, tmp_path: Path):
+    hostile = component(name, trap)
+    value = {'custom_hooks': [hostile], 'train_dataloader': {'dataset': {'dataset': hostile}},
+             'optim_wrapper': {'optimizer': hostile}}.get(key, hostile)
+    with pytest.raises(ConfigError, match='there is no component'):
+        Runner(Config({**make_config(), 'work_dir': str(tmp_path / 'run'), key: value}))
+    assert not trap.exists() and not (tmp_path / 'run').exists()
+
+
+REGISTRIES = [name for name in dir(registry) if isinstance(getattr(registry, name), registry.Registry)]
+
+
+@pytest.mark.parametrize('name', REGISTRIES)
+def test_no_registry_imports_a_name(name: str, trap: Path):
+    found = getattr(registry, name)
+    for hostile in NAMES:
+        assert found.get(hostile) is None
+        with pytest.raises(ConfigError):
+            found.build({'type': hostile})
+    with pytest.raises(ConfigError, match='_scope_'):
+        found.build({'type': found.names()[0] if found.names() else 'x', '_scope_': 'hostile'})
+    assert not trap.exists() and 'hostile' not in sys.modules
+
+
+def test_a_foreign_scope_is_refused(trap: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="_scope_ is 'hostile'"):
+        refuse_unregistered({'model': {'type': 'SingleStageDetector', '_scope_': 'hostile'}})
+    path = tmp_path / 'config.py'
+    path.write_text("default_scope = 'hostile'\n")
+    with pytest.raises(ConfigError, match='default_scope'):
+        load_config(path)
+    with pytest.raises(ConfigError, match='default_scope'):
+        Runner(Config({**make_config(), 'work_dir': str(tmp_path / 'run'), 'default_scope': 'hostile'}))
+    assert not trap.exists()
+
+
+def test_a_config_file_reaches_own_code_by_custom_imports_alone(trap: Path, tmp_path: Path):
+    path = tmp_path / 'config.py'
+    path.write_text("model = dict(type='hostile.run')\n")
+    with pytest.raises(ConfigError, match=r"model.type: there is no .*'hostile.run'"):
+        load_config(path)
+    assert not trap.exists()
+    path.write_text("custom_imports = dict(imports=['hostile'])\n")
+    load_config(path)
+    assert trap.exists()
