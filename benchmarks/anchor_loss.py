@@ -25,8 +25,10 @@ from detkit.structures.gt_batch import GtBatch
 def raw_predictions(batch_size: int, size: int) -> list[torch.Tensor]:
     """What a network in training might give, ``(B, 3, 5 + C, h, w)`` a level: an objectness around -5."""
     generator = torch.Generator().manual_seed(1)
-    levels = [torch.randn(batch_size, 3, 5 + NUM_CLASSES, size // stride, size // stride, generator=generator)
-              for stride in STRIDES]
+    levels = [
+        torch.randn(batch_size, 3, 5 + NUM_CLASSES, size // stride, size // stride, generator=generator)
+        for stride in STRIDES
+    ]
     for level in levels:
         level[:, :, 4] -= 5
     return levels
@@ -50,15 +52,30 @@ def yolov5_side(levels: list[torch.Tensor], gt: GtBatch, size: int) -> Callable[
     from yolov5 import models
     from yolov5.models.yolo import DetectionModel
     from yolov5.utils.loss import ComputeLoss
+
     model = DetectionModel(str(Path(models.__file__).parent / 'yolov5n.yaml'), ch=3, nc=NUM_CLASSES)
-    model.hyp = dict(box=0.05, obj=(size / 640) ** 2, cls=0.5 * NUM_CLASSES / 80, obj_pw=1., cls_pw=1., anchor_t=4.,
-                     fl_gamma=0., label_smoothing=0.)
+    model.hyp = dict(
+        box=0.05,
+        obj=(size / 640) ** 2,
+        cls=0.5 * NUM_CLASSES / 80,
+        obj_pw=1.0,
+        cls_pw=1.0,
+        anchor_t=4.0,
+        fl_gamma=0.0,
+        label_smoothing=0.0,
+    )
     criterion = ComputeLoss(model)
     levels = [level.permute(0, 1, 3, 4, 2).contiguous().requires_grad_() for level in levels]
     bboxes = gt.bboxes.flatten(0, 1) / size
-    targets = torch.cat([
-        torch.arange(gt.batch_size).repeat_interleave(gt.max_instances).unsqueeze(1), gt.labels.view(-1, 1),
-        (bboxes[:, :2] + bboxes[:, 2:]) / 2, bboxes[:, 2:] - bboxes[:, :2]], 1)
+    targets = torch.cat(
+        [
+            torch.arange(gt.batch_size).repeat_interleave(gt.max_instances).unsqueeze(1),
+            gt.labels.view(-1, 1),
+            (bboxes[:, :2] + bboxes[:, 2:]) / 2,
+            bboxes[:, 2:] - bboxes[:, :2],
+        ],
+        1,
+    )
 
     def step() -> float:
         for level in levels:

@@ -7,7 +7,7 @@ Peers, on the same images, with the same augmentations, from file to collated ba
 
 - ``chain``: written out below as most pipelines have it, a canvas of twice the size on which four resized images are
   pasted, a warp of the canvas, polygons moved one by one, colours channel by channel, masks drawn large and shrunk;
-- ``ultralytics``, where it is installed: its own data set.
+- ``ultralytics``, where it is installed: its own dataset.
 
 Each decodes one image a sample (``decode``; ultralytics keeps recent images for its mosaics, the chain's other three
 are given to it for nothing) or none (``cached``). The ways take turns, and the ratio is that of their medians.
@@ -38,11 +38,18 @@ from detkit.structures.annotations import Record
 
 def detkit_way(args: argparse.Namespace, cached: bool) -> Callable[[int], None]:
     dataset = YoloTxtDataset(
-        images=args.images, data_root=args.data, metainfo=dict(classes=COCO80), cache='ram' if cached else 'none',
+        images=args.images,
+        data_root=args.data,
+        metainfo=dict(classes=COCO80),
+        cache='ram' if cached else 'none',
         pipeline=[
-            dict(type='LoadImage'), dict(type='Mosaic', size=args.img_size),
-            dict(type='RandomAffine', size=args.img_size), dict(type='RandomFlip'),
-            dict(type='Render', with_masks=True), dict(type='HSV'), dict(type='PackInputs'),
+            dict(type='LoadImageFromFile'),
+            dict(type='Mosaic', size=args.img_size),
+            dict(type='RandomAffine', size=args.img_size),
+            dict(type='RandomFlip'),
+            dict(type='Render', with_masks=True),
+            dict(type='HSV'),
+            dict(type='PackInputs'),
         ],
     )
 
@@ -118,8 +125,14 @@ def ultralytics_way(args: argparse.Namespace, cached: bool) -> Callable[[int], N
 
     settings = get_cfg(overrides=dict(imgsz=args.img_size, task='segment', mode='train'))
     dataset = YOLODataset(
-        img_path=str(Path(args.data) / args.images), imgsz=args.img_size, batch_size=args.batch_size, augment=True,
-        hyp=settings, rect=False, cache='ram' if cached else False, task='segment',
+        img_path=str(Path(args.data) / args.images),
+        imgsz=args.img_size,
+        batch_size=args.batch_size,
+        augment=True,
+        hyp=settings,
+        rect=False,
+        cache='ram' if cached else False,
+        task='segment',
         data=dict(names=dict(enumerate(COCO80)), channels=3, nc=len(COCO80)),
     )
 

@@ -39,19 +39,28 @@ def synthetic_batch(shapes: list[tuple[int, int]]) -> dict[str, torch.Tensor]:
     images = rng.integers(0, 256, (len(shapes), 3, *size), dtype=np.uint8)
     for image, (height, width) in zip(images, shapes, strict=True):
         image[:, height:] = image[:, :, width:] = 114
-    centres = rng.uniform(.2, .8, (len(shapes), OBJECTS_PER_IMAGE, 2))
-    sides = rng.uniform(.04, .36, (len(shapes), OBJECTS_PER_IMAGE, 2))
+    centres = rng.uniform(0.2, 0.8, (len(shapes), OBJECTS_PER_IMAGE, 2))
+    sides = rng.uniform(0.04, 0.36, (len(shapes), OBJECTS_PER_IMAGE, 2))
     labels = rng.integers(0, NUM_CLASSES, (len(shapes), OBJECTS_PER_IMAGE))
     bboxes_cxcywh = np.concatenate([centres, sides], -1).astype(np.float32)
-    return dict(images=torch.from_numpy(images), bboxes_cxcywh=torch.from_numpy(bboxes_cxcywh),
-                labels=torch.from_numpy(labels))
+    return dict(
+        images=torch.from_numpy(images), bboxes_cxcywh=torch.from_numpy(bboxes_cxcywh), labels=torch.from_numpy(labels)
+    )
 
 
 def transformers_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[], float]]:
     """The model, and a function that does one training step of it."""
     from transformers import DetrConfig, DetrForObjectDetection
-    config = DetrConfig(use_timm_backbone=True, backbone='resnet50', use_pretrained_backbone=False,
-                        num_labels=NUM_CLASSES, auxiliary_loss=True, attention_dropout=.1, activation_dropout=.1)
+
+    config = DetrConfig(
+        use_timm_backbone=True,
+        backbone='resnet50',
+        use_pretrained_backbone=False,
+        num_labels=NUM_CLASSES,
+        auxiliary_loss=True,
+        attention_dropout=0.1,
+        activation_dropout=0.1,
+    )
     model = DetrForObjectDetection(config).to(args.device).train()
     for name, param in model.named_parameters():  # as published, whatever the version does by itself
         if 'backbone' in name and not any(f'layer{stage}.' in name for stage in (2, 3, 4)):
@@ -59,8 +68,10 @@ def transformers_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callab
     params = [param for param in model.parameters() if param.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=1e-4, weight_decay=1e-4)
     data = synthetic_batch(args.shapes)
-    targets = [dict(class_labels=labels.to(args.device), boxes=bboxes.to(args.device))
-               for labels, bboxes in zip(data['labels'], data['bboxes_cxcywh'], strict=True)]
+    targets = [
+        dict(class_labels=labels.to(args.device), boxes=bboxes.to(args.device))
+        for labels, bboxes in zip(data['labels'], data['bboxes_cxcywh'], strict=True)
+    ]
     mask = torch.zeros(data['images'][:, 0].shape, dtype=torch.long)
     for own, (height, width) in zip(mask, args.shapes, strict=True):
         own[:height, :width] = 1
@@ -72,7 +83,7 @@ def transformers_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callab
         with torch.autocast(args.device, torch.bfloat16, enabled=args.amp):
             loss = model(images, pixel_mask=own, labels=targets).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(params, .1)
+        torch.nn.utils.clip_grad_norm_(params, 0.1)
         optimizer.step()
         optimizer.zero_grad()
         return float(loss.detach())
@@ -86,17 +97,25 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     from detkit.models.coders import RelativeBBoxCoder
     from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
+
     cfg = load_config(ROOT / 'configs/detr/det_r50_coco.py', dict(pretrained=None))
     model = MODELS.build(cfg.model).to(args.device).train()
     optim_cfg = {**cfg.optim_wrapper, 'amp': 'bf16' if args.amp else False}
-    optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(dict(
-        type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg'),
-        optim_wrapper_cfg=optim_cfg))(model)
+    optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(
+            type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg'), optim_wrapper_cfg=optim_cfg
+        )
+    )(model)
     data = synthetic_batch(args.shapes)
     img_shapes = torch.tensor(args.shapes)
     valid = torch.ones(data['labels'].shape, dtype=torch.bool)
-    gt = GtBatch(labels=data['labels'], bboxes=RelativeBBoxCoder().decode(data['bboxes_cxcywh'], img_shapes),
-                 valid=valid, flat_index=torch.arange(valid.numel()), img_shapes=img_shapes)
+    gt = GtBatch(
+        labels=data['labels'],
+        bboxes=RelativeBBoxCoder().decode(data['bboxes_cxcywh'], img_shapes),
+        valid=valid,
+        flat_index=torch.arange(valid.numel()),
+        img_shapes=img_shapes,
+    )
     batch = dict(inputs=data['images'], gt=gt, data_samples=None)
 
     def step() -> float:
@@ -147,15 +166,20 @@ def main() -> None:
         return
     results = {}
     for side in ('detkit', 'transformers'):
-        child = subprocess.run([sys.executable, __file__, *sys.argv[1:], '--side', side], stdout=subprocess.PIPE,
-                               check=True, text=True)
+        child = subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:], '--side', side], stdout=subprocess.PIPE, check=True, text=True
+        )
         own = results[side] = json.loads(child.stdout.splitlines()[-1])
-        print(f'{side:12s} peak {own["peak"]:6.0f} MiB, {own["added"]:6.0f} of them added by the steps, '
-              f'{own["seconds"]:.2f} s a step ({own["trained"]:,} trainable parameters, first loss {own["loss"]:.2f})',
-              flush=True)
+        print(
+            f'{side:12s} peak {own["peak"]:6.0f} MiB, {own["added"]:6.0f} of them added by the steps, '
+            f'{own["seconds"]:.2f} s a step ({own["trained"]:,} trainable parameters, first loss {own["loss"]:.2f})',
+            flush=True,
+        )
     ratios = {key: results['detkit'][key] / results['transformers'][key] for key in ('peak', 'added', 'seconds')}
-    print(f'detkit takes {ratios["peak"]:.2f} of the peak memory, {ratios["added"]:.2f} of what the steps add, and '
-          f'{ratios["seconds"]:.2f} of the time of transformers')
+    print(
+        f'detkit takes {ratios["peak"]:.2f} of the peak memory, {ratios["added"]:.2f} of what the steps add, and '
+        f'{ratios["seconds"]:.2f} of the time of transformers'
+    )
 
 
 if __name__ == '__main__':

@@ -38,34 +38,43 @@ def ground_truth(batch_size: int, boxes: int, size: int) -> GtBatch:
         for number, (x0, y0, x1, y1) in enumerate(image, 1):
             index_map[y0:y1, x0:x1] = number
     return GtBatch(
-        labels=torch.randint(0, NUM_CLASSES, (batch_size, boxes), generator=generator), bboxes=bboxes,
-        valid=torch.ones(batch_size, boxes, dtype=torch.bool), flat_index=torch.arange(batch_size * boxes),
-        img_shapes=torch.full((batch_size, 2), size), masks=masks)
+        labels=torch.randint(0, NUM_CLASSES, (batch_size, boxes), generator=generator),
+        bboxes=bboxes,
+        valid=torch.ones(batch_size, boxes, dtype=torch.bool),
+        flat_index=torch.arange(batch_size * boxes),
+        img_shapes=torch.full((batch_size, 2), size),
+        masks=masks,
+    )
 
 
 def raw_predictions(batch_size: int, size: int) -> dict[str, list[torch.Tensor] | torch.Tensor]:
     """What a network in training might give: distances around 2 strides, class logits around -5."""
     generator = torch.Generator().manual_seed(1)
 
-    def random(channels: int, stride: float, shift: float = 0.) -> torch.Tensor:
+    def random(channels: int, stride: float, shift: float = 0.0) -> torch.Tensor:
         shape = (batch_size, channels, int(size / stride), int(size / stride))
         return (torch.randn(shape, generator=generator) + shift).to(memory_format=torch.channels_last)
 
-    favour_near = torch.arange(16.).sub(2).abs().neg().repeat(4).view(1, -1, 1, 1)
+    favour_near = torch.arange(16.0).sub(2).abs().neg().repeat(4).view(1, -1, 1, 1)
     return dict(
-        cls_logits=[random(NUM_CLASSES, stride, -5.) for stride in STRIDES],
+        cls_logits=[random(NUM_CLASSES, stride, -5.0) for stride in STRIDES],
         bbox_preds=[random(64, stride) + favour_near for stride in STRIDES],
-        mask_coeffs=[random(32, stride) / 4 for stride in STRIDES], mask_protos=random(32, STRIDES[0] / 2))
+        mask_coeffs=[random(32, stride) / 4 for stride in STRIDES],
+        mask_protos=random(32, STRIDES[0] / 2),
+    )
 
 
 def leaves(preds: dict) -> dict:
-    return {name: [level.detach().requires_grad_() for level in value] if isinstance(value, list)
-            else value.detach().requires_grad_() for name, value in preds.items()}
+    return {
+        name: [level.detach().requires_grad_() for level in value]
+        if isinstance(value, list)
+        else value.detach().requires_grad_()
+        for name, value in preds.items()
+    }
 
 
 def detkit_side(preds: dict, gt: GtBatch) -> Callable[[], float]:
-    head = MODELS.build(dict(
-        type='YOLOv8SegmentHead', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
+    head = MODELS.build(dict(type='YOLOv8SegmentHead', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
     preds = leaves(preds)
 
     def step() -> float:
@@ -79,6 +88,7 @@ def detkit_side(preds: dict, gt: GtBatch) -> Callable[[], float]:
 def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]:
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import SegmentationModel
+
     model = SegmentationModel('yolov8n-seg.yaml', ch=3, nc=NUM_CLASSES, verbose=False)
     model.args = get_cfg()
     criterion = model.init_criterion()
@@ -88,16 +98,22 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
         return torch.cat([level.flatten(2) for level in levels], 2).requires_grad_()
 
     theirs = dict(
-        boxes=joined(preds['bbox_preds']), scores=joined(preds['cls_logits']),
+        boxes=joined(preds['bbox_preds']),
+        scores=joined(preds['cls_logits']),
         mask_coefficient=joined(preds['mask_coeffs']),
         proto=preds['mask_protos'].contiguous().requires_grad_(),
-        feats=[torch.zeros(batch_size, channels, *level.shape[-2:])
-               for channels, level in zip(CHANNELS, preds['cls_logits'], strict=True)])
+        feats=[
+            torch.zeros(batch_size, channels, *level.shape[-2:])
+            for channels, level in zip(CHANNELS, preds['cls_logits'], strict=True)
+        ],
+    )
     bboxes = gt.bboxes.flatten(0, 1) / size
     batch = dict(
         batch_idx=torch.arange(batch_size).repeat_interleave(gt.max_instances).float(),
-        cls=gt.labels.view(-1, 1).float(), masks=gt.masks.float(),
-        bboxes=torch.cat([(bboxes[:, :2] + bboxes[:, 2:]) / 2, bboxes[:, 2:] - bboxes[:, :2]], 1))
+        cls=gt.labels.view(-1, 1).float(),
+        masks=gt.masks.float(),
+        bboxes=torch.cat([(bboxes[:, :2] + bboxes[:, 2:]) / 2, bboxes[:, 2:] - bboxes[:, :2]], 1),
+    )
 
     def step() -> float:
         total = criterion(dict(theirs), batch)[0].sum()
@@ -128,8 +144,10 @@ def compare(sides: dict[str, Callable[[], float]], num_steps: int) -> None:
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     for name, values in seconds.items():
-        print(f'{name:12s} {statistics.median(values) * 1e3:7.1f} ms (min {min(values) * 1e3:.1f}, '
-              f'max {max(values) * 1e3:.1f}), loss {totals[name]:.4f}')
+        print(
+            f'{name:12s} {statistics.median(values) * 1e3:7.1f} ms (min {min(values) * 1e3:.1f}, '
+            f'max {max(values) * 1e3:.1f}), loss {totals[name]:.4f}'
+        )
     if len(sides) == 2:
         (_, ours), (name, theirs) = seconds.items()
         print(f'detkit is {statistics.median(theirs) / statistics.median(ours):.2f} times as fast as {name}')

@@ -39,19 +39,42 @@ print('torch threads:', torch.get_num_threads())
 
 def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
     options = {
-        'data_root': data, 'batch_size': args.batch_size, 'num_workers': args.workers, 'img_size': args.img_size,
-        'repeat_times': 1, 'max_epochs': epochs, 'train_cfg.val_interval': epochs,
+        'data_root': data,
+        'batch_size': args.batch_size,
+        'num_workers': args.workers,
+        'img_size': args.img_size,
+        'repeat_times': 1,
+        'max_epochs': epochs,
+        'train_cfg.val_interval': epochs,
     }
     config = ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py'
-    return [sys.executable, str(ROOT / 'tools/train.py'), str(config), '--work-dir', str(out),
-            '--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+    return [
+        sys.executable,
+        str(ROOT / 'tools/train.py'),
+        str(config),
+        '--work-dir',
+        str(out),
+        '--cfg-options',
+        *(f'{key}={value}' for key, value in options.items()),
+    ]
 
 
 def ultralytics_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
     suffix = '-seg' if args.task == 'seg' else ''
     threads = 'shipped' if args.as_shipped else str(args.threads)
-    return [sys.executable, '-c', PEER, str(data / 'data.yaml'), str(epochs), str(args.img_size), str(args.batch_size),
-            str(args.workers), threads, str(out), f'yolov8{args.size}{suffix}.yaml']
+    return [
+        sys.executable,
+        '-c',
+        PEER,
+        str(data / 'data.yaml'),
+        str(epochs),
+        str(args.img_size),
+        str(args.batch_size),
+        str(args.workers),
+        threads,
+        str(out),
+        f'yolov8{args.size}{suffix}.yaml',
+    ]
 
 
 def timed(name: str, command: list[str], args: argparse.Namespace, log: Path) -> float:
@@ -83,6 +106,7 @@ def main() -> None:
 
     from detkit.datasets.class_names import COCO80
     from detkit.datasets.render_samples import render_coco8_seg
+
     commands = {'detkit': detkit_command, 'ultralytics': ultralytics_command}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, 'data')
@@ -100,11 +124,15 @@ def main() -> None:
     for name in commands:
         job, start = statistics.median(whole[name]), statistics.median(single[name])
         per_image[name] = (job - start) / (args.epochs - 1) / args.images
-        print(f'{name:12s} whole job {job:.1f} s (spread {max(whole[name]) - min(whole[name]):.1f}), '
-              f'of one epoch {start:.1f} s; {per_image[name]:.3f} s/image in further epochs')
+        print(
+            f'{name:12s} whole job {job:.1f} s (spread {max(whole[name]) - min(whole[name]):.1f}), '
+            f'of one epoch {start:.1f} s; {per_image[name]:.3f} s/image in further epochs'
+        )
     whole_ratio = statistics.median(whole['ultralytics']) / statistics.median(whole['detkit'])
-    print(f"detkit is {whole_ratio:.2f} times as fast as ultralytics over the whole job, "
-          f"{per_image['ultralytics'] / per_image['detkit']:.2f} times per image")
+    print(
+        f'detkit is {whole_ratio:.2f} times as fast as ultralytics over the whole job, '
+        f'{per_image["ultralytics"] / per_image["detkit"]:.2f} times per image'
+    )
 
 
 if __name__ == '__main__':

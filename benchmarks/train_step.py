@@ -32,8 +32,8 @@ def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
     """Random pixels with rectangular objects: images (B, 3, H, W) uint8, xyxy boxes in pixels, overlap index masks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, 3, img_size, img_size), dtype=np.uint8)
-    centres = rng.uniform(.2, .8, (batch_size, OBJECTS_PER_IMAGE, 2))
-    halves = rng.uniform(.02, .18, (batch_size, OBJECTS_PER_IMAGE, 2))
+    centres = rng.uniform(0.2, 0.8, (batch_size, OBJECTS_PER_IMAGE, 2))
+    halves = rng.uniform(0.02, 0.18, (batch_size, OBJECTS_PER_IMAGE, 2))
     order = np.argsort(-halves.prod(-1), axis=1)  # large objects first, so that small ones end on top
     centres, halves = (np.take_along_axis(a, order[..., None], 1) for a in (centres, halves))
     bboxes = np.concatenate([centres - halves, centres + halves], -1) * img_size
@@ -51,6 +51,7 @@ def ultralytics_step(args: argparse.Namespace):
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
     from ultralytics.utils.torch_utils import ModelEMA, select_device
+
     if args.as_shipped:
         select_device('cpu')  # its trainer's first act, which also sets the number of threads
     else:
@@ -66,13 +67,15 @@ def ultralytics_step(args: argparse.Namespace):
     images = torch.from_numpy(data['images'])
     batch = dict(
         batch_idx=torch.arange(args.batch_size).repeat_interleave(OBJECTS_PER_IMAGE).float(),
-        cls=torch.from_numpy(data['labels']).reshape(-1, 1).float(), bboxes=torch.from_numpy(bboxes).float(),
-        masks=torch.from_numpy(data['masks']).float())
+        cls=torch.from_numpy(data['labels']).reshape(-1, 1).float(),
+        bboxes=torch.from_numpy(bboxes).float(),
+        masks=torch.from_numpy(data['masks']).float(),
+    )
 
     def step() -> float:
         loss, _ = model(dict(batch, img=images.float() / 255))
         loss.sum().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
         optimizer.zero_grad()
         ema.update(model)
@@ -89,21 +92,26 @@ def detkit_step(args: argparse.Namespace):
     from detkit.engine.ema import ModelEMA
     from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
+
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
-    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py',
-                      [f'optim_wrapper.amp={args.amp}'])
+    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py', [f'optim_wrapper.amp={args.amp}'])
     model = MODELS.build(cfg.model).train()
     optim_cfg = dict(cfg.optim_wrapper)
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg))(model)
+        dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg)
+    )(model)
     ema = ModelEMA(model)
     data = synthetic_batch(args.batch_size, args.img_size)
     valid = torch.ones(args.batch_size, OBJECTS_PER_IMAGE, dtype=torch.bool)
     gt = GtBatch(
-        labels=torch.from_numpy(data['labels']), bboxes=torch.from_numpy(data['bboxes']), valid=valid,
-        flat_index=torch.arange(valid.numel()), masks=torch.from_numpy(data['masks']) if args.task == 'seg' else None,
-        img_shapes=torch.full((args.batch_size, 2), args.img_size))
+        labels=torch.from_numpy(data['labels']),
+        bboxes=torch.from_numpy(data['bboxes']),
+        valid=valid,
+        flat_index=torch.arange(valid.numel()),
+        masks=torch.from_numpy(data['masks']) if args.task == 'seg' else None,
+        img_shapes=torch.full((args.batch_size, 2), args.img_size),
+    )
     batch = dict(inputs=torch.from_numpy(data['images']), gt=gt, data_samples=None)
 
     def step() -> float:
@@ -145,7 +153,7 @@ def main() -> None:
         command = [sys.executable, __file__, *sys.argv[1:], '--side', name]
         sides[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    peaks = dict.fromkeys(sides, 0.)
+    peaks = dict.fromkeys(sides, 0.0)
     try:
         for name, process in sides.items():
             while (line := process.stdout.readline()) and line.strip() != 'ready':
@@ -163,11 +171,15 @@ def main() -> None:
         for process in sides.values():
             process.kill()
     for name, values in seconds.items():
-        print(f'{name:12s} {statistics.median(values) / args.batch_size:.4f} s/image '
-              f'(min {min(values) / args.batch_size:.4f}, max {max(values) / args.batch_size:.4f}), '
-              f'peak memory {peaks[name]:.0f} MiB')
-    print(f"detkit is {statistics.median(seconds['ultralytics']) / statistics.median(seconds['detkit']):.2f} "
-          'times as fast as ultralytics')
+        print(
+            f'{name:12s} {statistics.median(values) / args.batch_size:.4f} s/image '
+            f'(min {min(values) / args.batch_size:.4f}, max {max(values) / args.batch_size:.4f}), '
+            f'peak memory {peaks[name]:.0f} MiB'
+        )
+    print(
+        f'detkit is {statistics.median(seconds["ultralytics"]) / statistics.median(seconds["detkit"]):.2f} '
+        'times as fast as ultralytics'
+    )
 
 
 if __name__ == '__main__':

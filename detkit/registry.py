@@ -15,10 +15,27 @@ from mmengine.utils import ManagerMixin
 from detkit.utils.errors import ConfigError, nearest
 
 __all__ = [
-    'Registry', 'WEIGHT_INITIALIZERS', 'refuse_unregistered',
-    'DATASETS', 'DATA_SAMPLERS', 'FUNCTIONS', 'HOOKS', 'LOG_PROCESSORS', 'LOOPS', 'METRICS', 'MODELS',
-    'OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS', 'RUNNERS', 'TASK_UTILS',
-    'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS', 'backend_names',
+    'Registry',
+    'WEIGHT_INITIALIZERS',
+    'refuse_unregistered',
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'FUNCTIONS',
+    'HOOKS',
+    'LOG_PROCESSORS',
+    'LOOPS',
+    'METRICS',
+    'MODELS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'RUNNERS',
+    'TASK_UTILS',
+    'TRANSFORMS',
+    'VISBACKENDS',
+    'VISUALIZERS',
+    'backend_names',
 ]
 
 
@@ -102,11 +119,12 @@ def refuse_unregistered(value: Any, path: str = '') -> None:
         kind = value.get('type')
         if isinstance(kind, str) and not _is_registered(kind):
             raise ConfigError(
-                f"{path or 'config'}: there is no component {kind!r} in any registry. A config names registered "
-                'components only; to use a class of your own, register it in a module that custom_imports names')
+                f'{path or "config"}: there is no component {kind!r} in any registry. A config names registered '
+                'components only; to use a class of your own, register it in a module that custom_imports names'
+            )
         scope = value.get('_scope_')
         if scope is not None and scope not in _SCOPES:
-            raise ConfigError(f"{path or 'config'}: _scope_ is {scope!r}, but must be one of {', '.join(_SCOPES)}")
+            raise ConfigError(f'{path or "config"}: _scope_ is {scope!r}, but must be one of {", ".join(_SCOPES)}')
         for key, item in value.items():
             refuse_unregistered(item, f'{path}.{key}' if path else str(key))
     elif isinstance(value, list | tuple):
@@ -149,7 +167,7 @@ VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.visualization')
 
 
 def backend_names() -> dict[str, str]:
-    """What a config's ``log_to`` may call each visualiser backend: ``'tensorboard' -> 'TensorBoardBackend'``."""
+    """Return the short names that a config's ``log_to`` accepts: ``{'tensorboard': 'TensorBoardBackend'}``."""
     VISBACKENDS.import_from_location()
     names = [*mmengine_registry.VISBACKENDS.module_dict, *VISBACKENDS.module_dict]  # ours replace mmengine's
     return {name.removesuffix('Backend').removesuffix('Vis').lower(): name for name in names}

@@ -16,19 +16,42 @@ from detkit.registry import MODELS
 _KINDS = {torch.float32: 'F32', torch.float16: 'F16', torch.int64: 'I64'}
 
 
-def small_detr(num_classes: int = 91, masks: bool = False, positions: str = 'SinePositionEncoding', depth: int = 18,
-               dilated: bool = False, num_heads: int = 1) -> nn.Module:
+def small_detr(
+    num_classes: int = 91,
+    masks: bool = False,
+    positions: str = 'SinePositionEncoding',
+    depth: int = 18,
+    dilated: bool = False,
+    num_heads: int = 1,
+) -> nn.Module:
     """Random weights; normalisation frozen, as in published models."""
     torch.manual_seed(0)
-    model = MODELS.build(dict(
-        type='DETR',
-        backbone=dict(type='ResNet', depth=depth, out_indices=(1, 2, 3, 4) if masks else (4,), norm='frozen',
-                      dilate_last=dilated),
-        head=dict(
-            type='DETRSegmentHead' if masks else 'DETRHead', num_classes=num_classes, num_queries=7,
-            position_encoding=dict(type=positions),
-            transformer=dict(type='DETRTransformer', embed_dims=32 if not masks else 64, num_heads=num_heads,
-                             num_encoder_layers=1, num_decoder_layers=2, feedforward_dims=40))))
+    model = MODELS.build(
+        dict(
+            type='DETR',
+            backbone=dict(
+                type='ResNet',
+                depth=depth,
+                out_indices=(1, 2, 3, 4) if masks else (4,),
+                norm='frozen',
+                dilate_last=dilated,
+            ),
+            head=dict(
+                type='DETRSegmentHead' if masks else 'DETRHead',
+                num_classes=num_classes,
+                num_queries=7,
+                position_encoding=dict(type=positions),
+                transformer=dict(
+                    type='DETRTransformer',
+                    embed_dims=32 if not masks else 64,
+                    num_heads=num_heads,
+                    num_encoder_layers=1,
+                    num_decoder_layers=2,
+                    feedforward_dims=40,
+                ),
+            ),
+        )
+    )
     for name, buffer in model.named_buffers():
         if name.endswith(('running_mean', 'running_var', 'bn1.weight', 'bn1.bias')):
             buffer.uniform_(0.5, 1.5)
@@ -46,8 +69,9 @@ def published_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
             theirs = f'detr.{theirs}'
         attention, found, rest = theirs.rpartition('.query_proj.')
         if layout == 'original' and found:
-            parts = [model.state_dict()[ours.replace('.query_proj.', f'.{part}_proj.')]
-                     for part in ('query', 'key', 'value')]
+            parts = [
+                model.state_dict()[ours.replace('.query_proj.', f'.{part}_proj.')] for part in ('query', 'key', 'value')
+            ]
             state[f'{attention}.in_proj_{rest}'] = torch.cat(parts)
         elif layout != 'original' or not any(f'.{part}_proj.' in theirs for part in ('key', 'value')):
             state[theirs] = value
@@ -67,8 +91,11 @@ def write_safetensors(path: Path, state: dict[str, Tensor]) -> Path:
     header, parts, offset = {'__metadata__': {'format': 'pt'}}, [], 0
     for name, value in state.items():
         parts.append(value.contiguous().numpy().tobytes())
-        header[name] = {'dtype': _KINDS[value.dtype], 'shape': list(value.shape),
-                        'data_offsets': [offset, offset + len(parts[-1])]}
+        header[name] = {
+            'dtype': _KINDS[value.dtype],
+            'shape': list(value.shape),
+            'data_offsets': [offset, offset + len(parts[-1])],
+        }
         offset += len(parts[-1])
     text = json.dumps(header).encode()
     text += b' ' * (-len(text) % 8)

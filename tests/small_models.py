@@ -32,12 +32,21 @@ def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = C
         if task == 'cls':
             torch.nn.init.normal_(model.head.fc_cls.weight)
         for branch in getattr(model.head, 'cls_branches', ()):
-            torch.nn.init.normal_(branch[-1].weight, std=2.)
+            torch.nn.init.normal_(branch[-1].weight, std=2.0)
             torch.nn.init.zeros_(branch[-1].bias)
-    save_checkpoint({
-        'meta': {'format': 'detkit', 'format_version': 1, 'classes': list(classes), 'task': task,
-                 'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items())},
-        'state_dict': model.state_dict()}, path)
+    save_checkpoint(
+        {
+            'meta': {
+                'format': 'detkit',
+                'format_version': 1,
+                'classes': list(classes),
+                'task': task,
+                'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items()),
+            },
+            'state_dict': model.state_dict(),
+        },
+        path,
+    )
     return path
 
 

@@ -24,7 +24,8 @@ LOSSES = {
 def by_size(path):
     _, size, *rest = path.stem.split('_')
     large = {'l', 'x', 'r101', 'dc5'} & {size, *rest} or (
-        path.parent.name == 'yolov3' and size != 'tiny' and rest != ['coco8'])
+        path.parent.name == 'yolov3' and size != 'tiny' and rest != ['coco8']
+    )
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
 
@@ -64,8 +65,10 @@ def test_config_trains_and_predicts(path, options):
     model.init_weights()
     optim_cfg = resolve_optimizer(cfg.optim_wrapper, batch_size=2, num_iters=100, num_classes=80)
     constructor = dict(
-        type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg', None),
-        optim_wrapper_cfg=optim_cfg)
+        type=optim_cfg.pop('constructor'),
+        paramwise_cfg=optim_cfg.pop('paramwise_cfg', None),
+        optim_wrapper_cfg=optim_cfg,
+    )
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(constructor)(model)
     optim_wrapper.current_accumulate = 1
     for hook in filter(None, cfg.default_hooks.values()):

@@ -15,8 +15,14 @@ def project(tmp_path, repo, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     text = (repo / 'docs' / 'add_a_component.md').read_text()
     files = dict(re.findall(r'```python\n# (\S+\.py)\n(.*?)```', text, re.DOTALL))
-    assert {'my_config.py', 'my_parts/__init__.py', 'my_parts/backbone.py', 'my_parts/neck.py', 'my_parts/loss.py',
-            'my_parts/hook.py'} == files.keys()
+    assert {
+        'my_config.py',
+        'my_parts/__init__.py',
+        'my_parts/backbone.py',
+        'my_parts/neck.py',
+        'my_parts/loss.py',
+        'my_parts/hook.py',
+    } == files.keys()
     folder = tmp_path / 'my_project'
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -26,13 +32,17 @@ def project(tmp_path, repo, monkeypatch):
 
 def test_the_example_of_the_docs_trains(project, repo, tiny_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, repeat_times=2, max_epochs=1,
-                   device='cpu')
+    options = dict(
+        data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, repeat_times=2, max_epochs=1, device='cpu'
+    )
     runner = train_from_config(str(project / 'my_config.py'), options)
 
     model = runner.model
     assert [type(part).__name__ for part in (model.backbone, model.neck[0], model.head.loss_cls)] == [
-        'PlainBackbone', 'TopDownSum', 'SoftFocalLoss']
+        'PlainBackbone',
+        'TopDownSum',
+        'SoftFocalLoss',
+    ]
     assert model.head.in_channels == (48, 48, 48) and model.head.strides == (8, 16, 32)
     assert runner.train_loop.iter == 2
     log = (tmp_path / 'work_dirs' / 'my_config' / 'train.log').read_text()
@@ -41,5 +51,8 @@ def test_the_example_of_the_docs_trains(project, repo, tiny_data, tmp_path, monk
     # In another process, the config in the run's folder finds the package too.
     done = subprocess.run(
         [sys.executable, str(repo / 'tools/analyze/print_config.py'), 'work_dirs/my_config/config.py'],
-        cwd=tmp_path, capture_output=True, text=True)
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "'PlainBackbone'" in done.stdout, done.stderr

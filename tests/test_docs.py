@@ -19,8 +19,12 @@ def table_rows(text: str, title: str) -> list[str]:
     return [line for line in section.splitlines() if line.startswith('|') and '`' in line]
 
 
-SETTINGS = [option for row in table_rows((REPO / 'docs/get_started.md').read_text(), 'Common settings')
-            for code in re.findall(r'`([^`]+)`', row) for option in shlex.split(code)]
+SETTINGS = [
+    option
+    for row in table_rows((REPO / 'docs/get_started.md').read_text(), 'Common settings')
+    for code in re.findall(r'`([^`]+)`', row)
+    for option in shlex.split(code)
+]
 
 
 @pytest.mark.parametrize('option', SETTINGS)
@@ -50,12 +54,21 @@ def test_the_detr_examples_load(name, num_classes, tmp_path):
     assert MODELS.build(config.model).head.in_channels[-1] in (512, 2048)
 
 
-@pytest.mark.parametrize('option', [option for row in table_rows((REPO / 'docs/detr.md').read_text(), 'COCO')
-                                    for code in re.findall(r'`([^`]+)`', row) for option in shlex.split(code)
-                                    if '=' in option])
+@pytest.mark.parametrize(
+    'option',
+    [
+        option
+        for row in table_rows((REPO / 'docs/detr.md').read_text(), 'COCO')
+        for code in re.findall(r'`([^`]+)`', row)
+        for option in shlex.split(code)
+        if '=' in option
+    ],
+)
 def test_a_setting_of_detr_is_accepted(option):
     config = REPO / 'configs/detr/det_r50_coco.py'
     assert load_config(config, [option]).to_dict() != load_config(config).to_dict()
+
+
 def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
     text = (REPO / 'docs/training.md').read_text()
     code = re.search(r'```python\n# yolov5_r50.py\n(.*?)```', text, re.DOTALL).group(1)
@@ -70,7 +83,7 @@ def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
 @pytest.mark.parametrize('config', ['yolov3/det_spp_coco.py', 'yolov5/det_n_coco.py'])
 @pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'What trains'))
 def test_a_way_of_freezing_is_accepted(row, config):
-    option, = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))
+    (option,) = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))
     changed = load_config(REPO / 'configs' / config, [option]).to_dict()
     assert changed != load_config(REPO / 'configs' / config).to_dict()
 

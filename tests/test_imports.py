@@ -18,9 +18,16 @@ def test_import_of_the_package_is_light():
     assert done.stdout.strip() == '[]', done.stderr
 
 
-@pytest.mark.parametrize('tool', [
-    'train.py', 'test.py', 'predict.py', 'analyze/print_config.py', 'analyze/summarize_runs.py',
-])
+@pytest.mark.parametrize(
+    'tool',
+    [
+        'train.py',
+        'test.py',
+        'predict.py',
+        'analyze/print_config.py',
+        'analyze/summarize_runs.py',
+    ],
+)
 def test_help_of_a_tool_is_light(repo, tool):
     done = run_python('-X', 'importtime', str(repo / 'tools' / tool), '--help')
     imported = {line.split('|')[-1].strip() for line in done.stderr.splitlines()}

@@ -29,13 +29,21 @@ def write_tiny_data(root: Path, count: int = 2) -> Path:
             for label, (category, _) in enumerate(CATEGORIES):
                 x, y = rng.integers(2, 30, 2)
                 w, h = rng.integers(16, 30, 2)
-                image[y:y + h, x:x + w] = 230 if label else 20
+                image[y : y + h, x : x + w] = 230 if label else 20
                 ring = np.array([x, y, x + w, y, x + w, y + h, x, y + h], float)
                 lines.append(' '.join([str((0, 16)[label]), *(f'{v / SIZE:.6f}' for v in ring)]))
                 if split in annotations:
-                    annotations[split].append(dict(
-                        id=len(annotations[split]) + 1, image_id=number + 1, category_id=category, iscrowd=0,
-                        bbox=[int(x), int(y), int(w), int(h)], area=int(w * h), segmentation=[ring.tolist()]))
+                    annotations[split].append(
+                        dict(
+                            id=len(annotations[split]) + 1,
+                            image_id=number + 1,
+                            category_id=category,
+                            iscrowd=0,
+                            bbox=[int(x), int(y), int(w), int(h)],
+                            area=int(w * h),
+                            segmentation=[ring.tolist()],
+                        )
+                    )
             name = f'{number:012d}'
             (root / 'labels' / split / f'{name}.txt').write_text('\n'.join(lines) + '\n')
             for folder in (root / 'images' / split, *([root / split] if split in annotations else [])):
@@ -62,8 +70,11 @@ def _write_image_folders(root: Path) -> None:
     image = root / 'images' / 'train' / f'{0:012d}.jpg'
     weather = ('cloudy', 'rain', 'shine', 'sunrise')
     synsets = [f'n{number:08d}' for number in range(1000)]
-    for name, splits, classes in (('weather', ('train', 'test'), weather), ('imagenet', ('train', 'val'), synsets),
-                                  ('custom', ('train', 'val'), ('cat', 'dog'))):
+    for name, splits, classes in (
+        ('weather', ('train', 'test'), weather),
+        ('imagenet', ('train', 'val'), synsets),
+        ('custom', ('train', 'val'), ('cat', 'dog')),
+    ):
         for split in splits:
             for label in classes:
                 folder = root / name / split / label

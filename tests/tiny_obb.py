@@ -24,7 +24,7 @@ def write_tiny_obb(root: Path, count: int = 2) -> Path:
             image = rng.integers(90, 150, (SIZE, SIZE, 3), np.uint8)
             yolo_lines, dota_lines = [], ['imagesource:GoogleEarth', 'gsd:0.15']
             for label, (name, centre) in enumerate(zip(NAMES, ((26, 30), (56, 44)), strict=True)):
-                box = (centre, (26. + number, 14.), float(rng.integers(0, 180)))
+                box = (centre, (26.0 + number, 14.0), float(rng.integers(0, 180)))
                 corners = cv2.boxPoints(box)
                 cv2.fillPoly(image, [np.round(corners).astype(np.int32)], (230 if label else 20,) * 3)
                 yolo_lines.append(' '.join([str(2 * label), *(f'{value / SIZE:.6f}' for value in corners.ravel())]))
@@ -35,5 +35,6 @@ def write_tiny_obb(root: Path, count: int = 2) -> Path:
             for folder in (yolo[0], dota[0]):
                 cv2.imwrite(str(folder / f'{stem}.jpg'), image)
     (root / 'obb' / 'data.yaml').write_text(
-        'train: images/train\nval: images/val\nnames: [plane, ship, storage tank]\n')
+        'train: images/train\nval: images/val\nnames: [plane, ship, storage tank]\n'
+    )
     return root

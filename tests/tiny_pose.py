@@ -20,8 +20,9 @@ def write_tiny_pose(root: Path, count: int = 2) -> Path:
     from detkit.structures.keypoints import COCO_KEYPOINTS, COCO_SKELETON
 
     rng = np.random.default_rng(0)
-    category = dict(id=1, name='person', keypoints=list(COCO_KEYPOINTS),
-                    skeleton=[[i + 1, j + 1] for i, j in COCO_SKELETON])
+    category = dict(
+        id=1, name='person', keypoints=list(COCO_KEYPOINTS), skeleton=[[i + 1, j + 1] for i, j in COCO_SKELETON]
+    )
     for split in ('train', 'val'):
         images, annotations = [], []
         for number in range(count):
@@ -32,25 +33,36 @@ def write_tiny_pose(root: Path, count: int = 2) -> Path:
             for grey in (20, 230):
                 x, y = rng.integers(2, 30, 2)
                 w, h = rng.integers(16, 30, 2)
-                image[y:y + h, x:x + w] = grey
+                image[y : y + h, x : x + w] = grey
                 points = np.concatenate([rng.uniform(0, 1, (17, 2)) * (w, h) + (x, y), rng.integers(0, 3, (17, 1))], 1)
                 points[points[:, 2] == 0] = 0
                 objects.append((np.array([x, y, w, h]), points))
-                annotations.append(dict(
-                    id=len(annotations) + 1, image_id=number, category_id=1, iscrowd=0, area=int(w * h) // 2,
-                    bbox=[int(x), int(y), int(w), int(h)], keypoints=points.round(2).ravel().tolist(),
-                    num_keypoints=int((points[:, 2] > 0).sum()), segmentation=[]))
+                annotations.append(
+                    dict(
+                        id=len(annotations) + 1,
+                        image_id=number,
+                        category_id=1,
+                        iscrowd=0,
+                        area=int(w * h) // 2,
+                        bbox=[int(x), int(y), int(w), int(h)],
+                        keypoints=points.round(2).ravel().tolist(),
+                        num_keypoints=int((points[:, 2] > 0).sum()),
+                        segmentation=[],
+                    )
+                )
             _write(root / 'pose' / 'images' / split, name, image, [yolo_line(0, *entry) for entry in objects])
             _write(root / 'pose' / f'{split}2017', name, image)
-            lines = [yolo_line(label, bbox, points[:CUSTOM_SHAPE[0], :2])
-                     for label, (bbox, points) in enumerate(objects)]
+            lines = [
+                yolo_line(label, bbox, points[: CUSTOM_SHAPE[0], :2]) for label, (bbox, points) in enumerate(objects)
+            ]
             _write(root / 'pose_custom' / 'images' / split, name, image, lines)
         content = dict(images=images, annotations=annotations, categories=[category])
         (root / 'pose' / 'annotations').mkdir(exist_ok=True)
         (root / 'pose' / 'annotations' / f'person_keypoints_{split}2017.json').write_text(json.dumps(content))
     (root / 'pose_custom' / 'data.yaml').write_text(
         f'train: images/train\nval: images/val\nnames: [cat, dog]\nkpt_shape: {list(CUSTOM_SHAPE)}\n'
-        f'flip_idx: {CUSTOM_FLIP}\n')
+        f'flip_idx: {CUSTOM_FLIP}\n'
+    )
     return root
 
 

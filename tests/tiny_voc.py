@@ -1,4 +1,4 @@
-"""A data set in PASCAL VOC's layout, small."""
+"""A dataset in PASCAL VOC's layout, small."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ SIZE = 64
 
 def object_xml(name: str, box: tuple, difficult: int | str | None = 0, more: str = '') -> str:
     """``box``: xmin, ymin, xmax, ymax, as they are to be written."""
-    keys = ('xmin', 'ymin', 'xmax', 'ymax')[:len(box)]
+    keys = ('xmin', 'ymin', 'xmax', 'ymax')[: len(box)]
     corners = ''.join(f'<{key}>{value}</{key}>' for key, value in zip(keys, box, strict=True))
     hard = '' if difficult is None else f'<difficult>{difficult}</difficult>'
     return f'<object><name>{name}</name><pose>Left</pose>{hard}<bndbox>{corners}</bndbox>{more}</object>'
 
 
-def write_voc(home: Path, objects: dict[str, list[str]], splits: dict[str, list[str]] | None = None,
-              size_wh: tuple[int, int] = (SIZE, SIZE), stated: str | None = None) -> Path:
+def write_voc(
+    home: Path,
+    objects: dict[str, list[str]],
+    splits: dict[str, list[str]] | None = None,
+    size_wh: tuple[int, int] = (SIZE, SIZE),
+    stated: str | None = None,
+) -> Path:
     """Write ``JPEGImages``, ``Annotations`` and ``ImageSets`` into ``home``; returns ``home``.
 
     Args:
@@ -33,8 +38,10 @@ def write_voc(home: Path, objects: dict[str, list[str]], splits: dict[str, list[
     size = f'<size><width>{width}</width><height>{height}</height><depth>3</depth></size>'
     for name, entries in objects.items():
         cv2.imwrite(str(home / 'JPEGImages' / f'{name}.jpg'), np.full((height, width, 3), 120, np.uint8))
-        text = (f'<annotation><folder>{home.name}</folder><filename>{name}.jpg</filename>'
-                f'{size if stated is None else stated}<segmented>0</segmented>{"".join(entries)}</annotation>')
+        text = (
+            f'<annotation><folder>{home.name}</folder><filename>{name}.jpg</filename>'
+            f'{size if stated is None else stated}<segmented>0</segmented>{"".join(entries)}</annotation>'
+        )
         (home / 'Annotations' / f'{name}.xml').write_text(text)
     for name, lines in (splits or {}).items():
         (home / 'ImageSets' / 'Main' / f'{name}.txt').write_text('\n'.join(lines) + '\n')

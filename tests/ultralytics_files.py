@@ -33,8 +33,13 @@ def read_recorded() -> dict[str, Any]:
 
 def tensor_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """Names and shapes of parameters and buffers, but for DFL's fixed weights."""
-    return {f'{name}.{key}': tuple(shape) for name, _, _, *groups in layout for group in groups
-            for key, shape in group.items() if '.dfl.' not in name}
+    return {
+        f'{name}.{key}': tuple(shape)
+        for name, _, _, *groups in layout
+        for group in groups
+        for key, shape in group.items()
+        if '.dfl.' not in name
+    }
 
 
 @contextmanager
@@ -65,9 +70,16 @@ def build_model(layout: Layout, classes: dict[str, type], tensors: dict[str, Ten
     modules: dict[str, Any] = {}
     for name, path, plain, parameters, buffers in layout:
         module = modules[name] = classes[path].__new__(classes[path])
-        module.__dict__.update({
-            'training': True, '_parameters': {}, '_buffers': {}, '_modules': {}, '_non_persistent_buffers_set': set(),
-            **plain})
+        module.__dict__.update(
+            {
+                'training': True,
+                '_parameters': {},
+                '_buffers': {},
+                '_modules': {},
+                '_non_persistent_buffers_set': set(),
+                **plain,
+            }
+        )
         for key in parameters:
             value = tensors[f'{name}.{key}']
             module.__dict__['_parameters'][key] = nn.Parameter(value, requires_grad=value.is_floating_point())
@@ -80,9 +92,20 @@ def build_model(layout: Layout, classes: dict[str, type], tensors: dict[str, Ten
     return modules['']
 
 
-def write_pt(path: Path, layout: Layout, task: str, tensors: dict[str, Tensor], *, scale: str | None = 'n',
-             scales: dict | None = None, classes: tuple[str, ...] = CLASSES, entry: str = 'model',
-             names: Any = None, more: dict | None = None, attributes: dict | None = None) -> Path:
+def write_pt(
+    path: Path,
+    layout: Layout,
+    task: str,
+    tensors: dict[str, Tensor],
+    *,
+    scale: str | None = 'n',
+    scales: dict | None = None,
+    classes: tuple[str, ...] = CLASSES,
+    entry: str = 'model',
+    names: Any = None,
+    more: dict | None = None,
+    attributes: dict | None = None,
+) -> Path:
     """Write a file.
 
     Args:
@@ -101,19 +124,32 @@ def write_pt(path: Path, layout: Layout, task: str, tensors: dict[str, Tensor], 
     tensors['model.22.dfl.conv.weight'] = torch.arange(16, dtype=kind).view(1, 16, 1, 1)
     described = {'nc': len(classes), 'scales': scales or SCALES, 'scale': scale, 'yaml_file': f'yolov8{scale}.yaml'}
     state = {
-        'yaml': described, 'names': dict(enumerate(classes)) if names is None else names,
-        'stride': torch.tensor([1.] if task == 'cls' else [8., 16., 32.]), 'task': TASK_NAMES[task],
-        'args': {'task': TASK_NAMES[task], 'imgsz': 640}, **(attributes or {})}
+        'yaml': described,
+        'names': dict(enumerate(classes)) if names is None else names,
+        'stride': torch.tensor([1.0] if task == 'cls' else [8.0, 16.0, 32.0]),
+        'task': TASK_NAMES[task],
+        'args': {'task': TASK_NAMES[task], 'imgsz': 640},
+        **(attributes or {}),
+    }
     with made_up_classes({row[1] for row in layout}) as made:
         model = build_model(layout, made, tensors, state)
-        content = {'ema': None, 'model': None, 'version': '8.4.190', 'date': '2026-01-01T00:00:00',
-                   'license': 'AGPL-3.0', 'docs': 'https://docs.ultralytics.com', **(more or {}), entry: model}
+        content = {
+            'ema': None,
+            'model': None,
+            'version': '8.4.190',
+            'date': '2026-01-01T00:00:00',
+            'license': 'AGPL-3.0',
+            'docs': 'https://docs.ultralytics.com',
+            **(more or {}),
+            entry: model,
+        }
         torch.save(content, path)
     return path
 
 
-def seeded_tensors(layout: Layout, seed: int, shapes: dict[str, tuple[int, ...]] | None = None,
-                   dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
+def seeded_tensors(
+    layout: Layout, seed: int, shapes: dict[str, tuple[int, ...]] | None = None, dtype: torch.dtype = torch.float16
+) -> dict[str, Tensor]:
     """Weights by name, as ``loss_state``, in half precision or another."""
     state = loss_state(shapes or tensor_shapes(layout), seed)
     return {key: value.half().to(dtype) if value.is_floating_point() else value for key, value in state.items()}

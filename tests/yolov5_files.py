@@ -26,20 +26,40 @@ def read_recorded() -> dict[str, Any]:
 
 def tensor_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """Names and shapes of parameters and buffers, but for the anchors."""
-    return {f'{name}.{key}': tuple(shape) for name, _, _, *groups in layout for group in groups
-            for key, shape in group.items() if 'anchor' not in key}
+    return {
+        f'{name}.{key}': tuple(shape)
+        for name, _, _, *groups in layout
+        for group in groups
+        for key, shape in group.items()
+        if 'anchor' not in key
+    }
 
 
-def seeded_tensors(layout: Layout, seed: int, shapes: dict[str, tuple[int, ...]] | None = None,
-                   num_classes: int = len(CLASSES), dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
+def seeded_tensors(
+    layout: Layout,
+    seed: int,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+    num_classes: int = len(CLASSES),
+    dtype: torch.dtype = torch.float16,
+) -> dict[str, Tensor]:
     """Weights by name, as ``yolov5_state``, in half precision or another."""
     state = yolov5_state(shapes or tensor_shapes(layout), seed, num_classes)
     return {key: value.half().to(dtype) if value.is_floating_point() else value for key, value in state.items()}
 
 
-def write_pt(path: Path, layout: Layout, tensors: dict[str, Tensor], *, size: str = 'n',
-             classes: tuple[str, ...] = CLASSES, anchors: Any = ANCHORS, entry: str = 'model', names: Any = None,
-             more: dict | None = None, attributes: dict | None = None) -> Path:
+def write_pt(
+    path: Path,
+    layout: Layout,
+    tensors: dict[str, Tensor],
+    *,
+    size: str = 'n',
+    classes: tuple[str, ...] = CLASSES,
+    anchors: Any = ANCHORS,
+    entry: str = 'model',
+    names: Any = None,
+    more: dict | None = None,
+    attributes: dict | None = None,
+) -> Path:
     """Write a file.
 
     Args:
@@ -55,18 +75,33 @@ def write_pt(path: Path, layout: Layout, tensors: dict[str, Tensor], *, size: st
     """
     dtype = next(iter(tensors.values())).dtype
     shapes_wh = torch.tensor(anchors, dtype=torch.float64)
-    in_strides = shapes_wh / torch.tensor(STRIDES[:len(shapes_wh)], dtype=torch.float64).view(-1, 1, 1)
-    tensors = {**tensors, 'model.24.anchors': in_strides.to(dtype),
-               'model.24.anchor_grid': shapes_wh.view(len(anchors), 1, -1, 1, 1, 2).to(dtype)}
+    in_strides = shapes_wh / torch.tensor(STRIDES[: len(shapes_wh)], dtype=torch.float64).view(-1, 1, 1)
+    tensors = {
+        **tensors,
+        'model.24.anchors': in_strides.to(dtype),
+        'model.24.anchor_grid': shapes_wh.view(len(anchors), 1, -1, 1, 1, 2).to(dtype),
+    }
     deepen, widen = FACTORS.get(size, (None, None))
     state = {
         'yaml': {'nc': len(classes), 'depth_multiple': deepen, 'width_multiple': widen},
-        'names': list(classes) if names is None else names, 'stride': torch.tensor(STRIDES, dtype=torch.float32),
-        'hyp': {'box': .05}, **(attributes or {})}
+        'names': list(classes) if names is None else names,
+        'stride': torch.tensor(STRIDES, dtype=torch.float32),
+        'hyp': {'box': 0.05},
+        **(attributes or {}),
+    }
     with made_up_classes({row[1] for row in layout}) as made:
         model = build_model(layout, made, tensors, state)
-        content = {'epoch': -1, 'best_fitness': None, 'ema': None, 'model': None, 'updates': None, 'optimizer': None,
-                   'opt': {'imgsz': 416, 'project': Path('runs')}, 'date': '2024-01-01T00:00:00', **(more or {}),
-                   entry: model}
+        content = {
+            'epoch': -1,
+            'best_fitness': None,
+            'ema': None,
+            'model': None,
+            'updates': None,
+            'optimizer': None,
+            'opt': {'imgsz': 416, 'project': Path('runs')},
+            'date': '2024-01-01T00:00:00',
+            **(more or {}),
+            entry: model,
+        }
         torch.save(content, path)
     return path

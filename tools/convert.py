@@ -18,21 +18,36 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 # For each project: what its files are, the function that converts one, and what else that function takes.
 CONVERTERS = {
     'ultralytics': (
-        'YOLOv8 of any task and size, a .pt file', 'detkit.converters.ultralytics', 'convert_ultralytics', {}),
+        'YOLOv8 of any task and size, a .pt file',
+        'detkit.converters.ultralytics',
+        'convert_ultralytics',
+        {},
+    ),
     'yolov5': (
-        'a YOLOv5 detector of any size, release 5.0 to 7.0, a .pt file', 'detkit.converters.yolov5', 'convert_yolov5',
-        {}),
+        'a YOLOv5 detector of any size, release 5.0 to 7.0, a .pt file',
+        'detkit.converters.yolov5',
+        'convert_yolov5',
+        {},
+    ),
     'darknet': (
         'YOLOv3, YOLOv3-SPP or YOLOv3-tiny, a .weights file; or a checkpoint of one back to a .weights file',
-        'detkit.converters.darknet', 'convert_darknet',
-        {'cfg': "the .cfg file: checks that it is one of these models, takes its anchors, classes and size",
-         'names': 'the .names file: class names, one a line'}),
+        'detkit.converters.darknet',
+        'convert_darknet',
+        {
+            'cfg': 'the .cfg file: checks that it is one of these models, takes its anchors, classes and size',
+            'names': 'the .names file: class names, one a line',
+        },
+    ),
     'detr': (
         "DETR on ResNet, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
-        'detkit.converters.detr', 'convert_detr',
-        {'config': 'the config of the very model, such as configs/detr/det_r50_dc5_coco.py, in place of the one that '
-                   'the weights are found to be of',
-         'names': 'class names, one a line, where neither the file nor COCO says them'}),
+        'detkit.converters.detr',
+        'convert_detr',
+        {
+            'config': 'the config of the same model, such as configs/detr/det_r50_dc5_coco.py, instead of the one that '
+            'the weights are found to be of',
+            'names': 'class names, one a line, where neither the file nor COCO says them',
+        },
+    ),
 }
 
 

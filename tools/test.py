@@ -1,7 +1,7 @@
 """Evaluate a trained model: average precision of boxes and masks or accuracy, over all and class by class.
 
-    python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
-    python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
+python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
+python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
 """
 
 import argparse
@@ -12,22 +12,39 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a trained model.')
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test',
-                        help="data to test on: the config's test data (or validation data, if it has no other), or the "
-                             'training data without augmentation (default: test)')
-    parser.add_argument('--out', metavar='JSON',
-                        help="write the predictions as json: COCO's results file; of a classifier an entry an image")
-    parser.add_argument('--show-dir', metavar='FOLDER',
-                        help='write a picture of each image, ground truth beside predictions')
-    parser.add_argument('--score-thr', type=float, default=.25,
-                        help='least score of a prediction in the pictures (default: 0.25)')
+    parser.add_argument(
+        '--split',
+        choices=['test', 'val', 'train'],
+        default='test',
+        help="data to test on: the config's test data (or validation data, if it has no other), or the "
+        'training data without augmentation (default: test)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='JSON',
+        help="write the predictions as json: COCO's results file; of a classifier an entry an image",
+    )
+    parser.add_argument(
+        '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.25, help='least score of a prediction in the pictures (default: 0.25)'
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different figures')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace values of the config, e.g. data_root=/data/coco8-seg')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how several processes were started')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='replace values of the config, e.g. data_root=/data/coco8-seg',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started',
+    )
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -39,9 +56,18 @@ def main() -> None:
     from detkit.engine.testing import test_from_config
 
     test_from_config(
-        args.config, args.checkpoint, options=args.cfg_options, split=args.split, out=args.out,
-        show_dir=args.show_dir, score_thr=args.score_thr, device=args.device, batch_size=args.batch_size, amp=args.amp,
-        launcher=args.launcher)
+        args.config,
+        args.checkpoint,
+        options=args.cfg_options,
+        split=args.split,
+        out=args.out,
+        show_dir=args.show_dir,
+        score_thr=args.score_thr,
+        device=args.device,
+        batch_size=args.batch_size,
+        amp=args.amp,
+        launcher=args.launcher,
+    )
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Train a detector from a config file.
 
-    python tools/train.py configs/yolov8/seg_n_coco8.py
-    python tools/train.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg batch_size=8
+python tools/train.py configs/yolov8/seg_n_coco8.py
+python tools/train.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg batch_size=8
 """
 
 import argparse
@@ -12,18 +12,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a detector from a config file.')
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('--work-dir', help='folder for everything the run writes (default: work_dirs/<config name>)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH',
-                        help='go on with a stopped run: from this checkpoint, or without PATH from the newest intact '
-                             'one in the run folder')
-    parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=None,
-                        help='mixed precision on or off (default: as the config says)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='go on with a stopped run: from this checkpoint, or without PATH from the newest intact '
+        'one in the run folder',
+    )
+    parser.add_argument(
+        '--amp',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='mixed precision on or off (default: as the config says)',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--seed', type=int, help='seed of everything random (default: as the config says)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE',
-                        help='replace values of the config; a variable of any of its files (data_root=...) reaches all '
-                             'that is built from it; +KEY=VALUE adds a key')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how several processes were started (see tools/dist_train.sh)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='replace values of the config; a variable of any of its files (data_root=...) reaches all '
+        'that is built from it; +KEY=VALUE adds a key',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started (see tools/dist_train.sh)',
+    )
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -35,8 +52,15 @@ def main() -> None:
     from detkit.engine import train_from_config
 
     train_from_config(
-        args.config, options=args.cfg_options, work_dir=args.work_dir, resume=args.resume, amp=args.amp,
-        device=args.device, seed=args.seed, launcher=args.launcher)
+        args.config,
+        options=args.cfg_options,
+        work_dir=args.work_dir,
+        resume=args.resume,
+        amp=args.amp,
+        device=args.device,
+        seed=args.seed,
+        launcher=args.launcher,
+    )
 
 
 if __name__ == '__main__':

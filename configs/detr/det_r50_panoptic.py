@@ -5,7 +5,9 @@ Paper: https://arxiv.org/abs/2005.12872, section 4.4; no published figure for th
 """
 
 _base_ = [
-    '../_base_/models/detr_r50.py', '../_base_/datasets/coco_panoptic_det.py', '../_base_/schedules/detr_300e.py',
+    '../_base_/models/detr_r50.py',
+    '../_base_/datasets/coco_panoptic_det.py',
+    '../_base_/schedules/detr_300e.py',
     '../_base_/default_runtime.py',
 ]
 task = 'det'

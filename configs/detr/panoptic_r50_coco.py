@@ -5,8 +5,10 @@ Expected on val2017: 43.4 PQ (its table 5). Train the boxes (det_r50_panoptic.py
 """
 
 _base_ = [
-    '../_base_/models/detr_r50_seg.py', '../_base_/datasets/coco_panoptic.py',
-    '../_base_/schedules/detr_masks_25e.py', '../_base_/default_runtime.py',
+    '../_base_/models/detr_r50_seg.py',
+    '../_base_/datasets/coco_panoptic.py',
+    '../_base_/schedules/detr_masks_25e.py',
+    '../_base_/default_runtime.py',
 ]
 task = 'panoptic'
 model = dict(head=dict(test_cfg=dict(panoptic_score_thr=0.85, panoptic_min_area=4)))

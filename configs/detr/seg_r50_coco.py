@@ -6,7 +6,9 @@ boxes (det_r50_coco.py), then the masks with
 """
 
 _base_ = [
-    '../_base_/models/detr_r50_seg.py', '../_base_/datasets/coco_detr_seg.py', '../_base_/schedules/detr_masks_25e.py',
+    '../_base_/models/detr_r50_seg.py',
+    '../_base_/datasets/coco_detr_seg.py',
+    '../_base_/schedules/detr_masks_25e.py',
     '../_base_/default_runtime.py',
 ]
 task = 'seg'

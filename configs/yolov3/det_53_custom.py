@@ -1,4 +1,4 @@
-"""YOLOv3 on a data set of your own that a data.yaml describes; no published figure.
+"""YOLOv3 on a dataset of your own that a data.yaml describes; no published figure.
 
 Described at https://arxiv.org/abs/1804.02767. Train with
     python tools/train.py configs/yolov3/det_53_custom.py --cfg-options data_yaml=path/to/data.yaml

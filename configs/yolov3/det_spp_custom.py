@@ -1,4 +1,4 @@
-"""YOLOv3-SPP on a data set of your own that a data.yaml describes; no published figure.
+"""YOLOv3-SPP on a dataset of your own that a data.yaml describes; no published figure.
 
 Described at https://arxiv.org/abs/1903.08589. Train with
     python tools/train.py configs/yolov3/det_spp_custom.py --cfg-options data_yaml=path/to/data.yaml

@@ -1,4 +1,4 @@
-"""YOLOv3-tiny on a data set of your own that a data.yaml describes; no published figure.
+"""YOLOv3-tiny on a dataset of your own that a data.yaml describes; no published figure.
 
 Described at https://pjreddie.com/darknet/yolo. Train with
     python tools/train.py configs/yolov3/det_tiny_custom.py --cfg-options data_yaml=path/to/data.yaml

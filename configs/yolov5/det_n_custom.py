@@ -1,4 +1,4 @@
-"""YOLOv5n detection on a data set of your own that a data.yaml describes; no published figure.
+"""YOLOv5n detection on a dataset of your own that a data.yaml describes; no published figure.
 
 No paper; described at https://docs.ultralytics.com/models/yolov5. Train with
     python tools/train.py configs/yolov5/det_n_custom.py --cfg-options data_yaml=path/to/data.yaml

@@ -1,4 +1,4 @@
-"""YOLOv8n with rotated boxes on a data set of your own that a data.yaml describes; no published figure.
+"""YOLOv8n with rotated boxes on a dataset of your own that a data.yaml describes; no published figure.
 
 No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
     python tools/train.py configs/yolov8/obb_n_custom.py --cfg-options data_yaml=path/to/data.yaml

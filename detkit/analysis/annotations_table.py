@@ -1,4 +1,4 @@
-"""A config's data sets as flat arrays: images and objects, without a pipeline and without decoding anything."""
+"""A config's datasets as flat arrays: images and objects, without a pipeline and without decoding anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 SPLITS = ('train', 'val', 'test')
 
-# What a data set has for the sake of training, and what looking at it needs instead.
+# What a dataset has for the sake of training, and what looking at it needs instead.
 _PLAIN = dict(pipeline=[], cache=None, rect=False, max_skipped=1.0)
 
 
@@ -42,7 +42,7 @@ class SplitTable:
         class_labels: ``(I,)`` int64 of a classifier's images, else None.
         skipped: what the reader of the files left out: file, place in it, reason.
         duplicates: likewise, the objects that repeat another one exactly.
-        metainfo: of the data set.
+        metainfo: of the dataset.
     """
 
     name: str
@@ -78,14 +78,14 @@ class SplitTable:
 
 
 def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list[SplitTable]:
-    """The data sets that a config's loaders of these names read.
+    """The datasets that a config's loaders of these names read.
 
     A loader that reads the same as an earlier one, as a test loader often does, is left out. However much the files'
     readers have to leave out, they go on: what they skip is part of what is looked for.
 
     Raises:
         ConfigError: there is no such loader.
-        DataError: a data set cannot be read at all, or the splits name different classes.
+        DataError: a dataset cannot be read at all, or the splits name different classes.
     """
     tables: list[SplitTable] = []
     seen: list[Any] = []
@@ -93,8 +93,10 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
         loader = config.get(f'{name}_dataloader')
         if not loader or not loader.get('dataset'):
             there = [split for split in SPLITS if config.get(f'{split}_dataloader')]
-            raise ConfigError(f'{config.filename}: the config has no {name}_dataloader; it has one for '
-                              f'{", ".join(there) or "no split"}')
+            raise ConfigError(
+                f'{config.filename}: the config has no {name}_dataloader; it has one for '
+                f'{", ".join(there) or "no split"}'
+            )
         dataset = plain_dataset(loader['dataset'])
         if dataset in seen:
             continue
@@ -106,7 +108,7 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
 
 
 def plain_dataset(cfg: dict) -> dict:
-    """A data set's config with everything off that only training needs, that of wrapped ones included."""
+    """A dataset's config with everything off that only training needs, that of wrapped ones included."""
     if 'dataset' in cfg:
         return {**cfg, 'dataset': plain_dataset(cfg['dataset'])}
     if 'datasets' in cfg:
@@ -117,7 +119,7 @@ def plain_dataset(cfg: dict) -> dict:
 
 
 def make_table(name: str, dataset: Any) -> SplitTable:
-    """The images and objects of a data set, of all its parts where it is made of several."""
+    """The images and objects of a dataset, of all its parts where it is made of several."""
     leaves = list(leaf_datasets(dataset))
     records = leaves[0].records if len(leaves) == 1 else [record for leaf in leaves for record in leaf.records]
     annotations = [record.annotations for record in records]
@@ -152,16 +154,16 @@ def _optional(annotations: Sequence[Any], name: str) -> np.ndarray | None:
     shape = next((getattr(own, name).shape[1:] for own in annotations if getattr(own, name) is not None), None)
     if shape is None:
         return None
-    filled = [np.zeros((len(own), *shape)) if getattr(own, name) is None else getattr(own, name)
-              for own in annotations]
+    filled = [np.zeros((len(own), *shape)) if getattr(own, name) is None else getattr(own, name) for own in annotations]
     return np.concatenate(filled).astype(np.float64)
 
 
 def _outlines(annotations: Sequence[Any]) -> np.ndarray | None:
     if all(own.polygons is None for own in annotations):
         return None
-    return np.concatenate([np.zeros((len(own), 4)) if own.polygons is None else own.polygons.bboxes(len(own))
-                           for own in annotations]).astype(np.float64)
+    return np.concatenate(
+        [np.zeros((len(own), 4)) if own.polygons is None else own.polygons.bboxes(len(own)) for own in annotations]
+    ).astype(np.float64)
 
 
 def _shapes(records: Sequence[Record]) -> np.ndarray:
@@ -182,7 +184,11 @@ def _check_classes(first: SplitTable, other: SplitTable) -> None:
     if ours == theirs:
         return
     differing = next((label for label, (one, two) in enumerate(zip(ours, theirs, strict=False)) if one != two), None)
-    where = (f'label {differing} is {ours[differing]!r} in {first.name}, but {theirs[differing]!r} in {other.name}'
-             if differing is not None else f'{first.name} has {len(ours)}, {other.name} {len(theirs)}')
-    raise DataError(f'the splits name different classes: {where}. Give both data sets the same '
-                    'metainfo=dict(classes=...).')
+    where = (
+        f'label {differing} is {ours[differing]!r} in {first.name}, but {theirs[differing]!r} in {other.name}'
+        if differing is not None
+        else f'{first.name} has {len(ours)}, {other.name} {len(theirs)}'
+    )
+    raise DataError(
+        f'the splits name different classes: {where}. Give both datasets the same metainfo=dict(classes=...).'
+    )

@@ -45,8 +45,8 @@ class Settings:
     img_size: int | None = None
     options: Sequence[str] | dict | None = None
     images: Sequence[str] | None = None
-    score_thr: float = .25
-    seconds: float = 10.
+    score_thr: float = 0.25
+    seconds: float = 10.0
     rounds: int | None = None
     seed: int = 0
     memory: bool = True
@@ -113,8 +113,12 @@ class Benchmark:
     measured: list[Measured]
 
 
-def choose_variants(configs: Sequence[str], checkpoints: Sequence[str | None] | None = None,
-                    labels: Sequence[str] | None = None, ways: Sequence[Way] = (Way(),)) -> list[Variant]:
+def choose_variants(
+    configs: Sequence[str],
+    checkpoints: Sequence[str | None] | None = None,
+    labels: Sequence[str] | None = None,
+    ways: Sequence[Way] = (Way(),),
+) -> list[Variant]:
     """Every config in every way.
 
     Args:
@@ -129,13 +133,16 @@ def choose_variants(configs: Sequence[str], checkpoints: Sequence[str | None] | 
     if checkpoints and len(checkpoints) != len(configs):
         raise ConfigError(f"{len(checkpoints)} checkpoints for {len(configs)} configs; give one for each, or 'none'")
     chosen = [None if path == 'none' else path for path in checkpoints or [None] * len(configs)]
-    return [Variant(f'{label} {way.name}'.strip(), str(config), checkpoint, way)
-            for label, config, checkpoint in zip(unique_labels(configs, labels), configs, chosen, strict=True)
-            for way in ways]
+    return [
+        Variant(f'{label} {way.name}'.strip(), str(config), checkpoint, way)
+        for label, config, checkpoint in zip(unique_labels(configs, labels), configs, chosen, strict=True)
+        for way in ways
+    ]
 
 
-def benchmark_prediction(variants: Sequence[Variant], settings: Settings,
-                         say: Callable[[str], None] = lambda line: None) -> Benchmark:
+def benchmark_prediction(
+    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> Benchmark:
     """Times prediction from files to data samples.
 
     Args:
@@ -148,8 +155,11 @@ def benchmark_prediction(variants: Sequence[Variant], settings: Settings,
     """
     device = check_device(settings.device)
     with TemporaryDirectory() as folder:
-        paths = (prediction_speed.readable_images(settings.images) if settings.images is not None
-                 else prediction_speed.draw_images(Path(folder)))
+        paths = (
+            prediction_speed.readable_images(settings.images)
+            if settings.images is not None
+            else prediction_speed.draw_images(Path(folder))
+        )
         predictors, measured = [], []
         for variant in variants:
             predictor, found = _predictor(variant, settings, device)
@@ -157,16 +167,19 @@ def benchmark_prediction(variants: Sequence[Variant], settings: Settings,
             measured.append(found)
 
         def makers(batch_size: int) -> list[Callable[[], Step]]:
-            return [prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size)
-                    for predictor, variant in zip(predictors, variants, strict=True)]
+            return [
+                prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size)
+                for predictor, variant in zip(predictors, variants, strict=True)
+            ]
 
         _time(makers, measured, settings, say)
         _weigh(_prediction_memory, (paths,), measured, settings, say)
     return Benchmark(prediction_speed.PHASES, 2, device, settings, measured)
 
 
-def benchmark_training(variants: Sequence[Variant], settings: Settings,
-                       say: Callable[[str], None] = lambda line: None) -> Benchmark:
+def benchmark_training(
+    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> Benchmark:
     """Times training steps on the configs' training data; arguments as ``benchmark_prediction``.
 
     Raises:
@@ -174,23 +187,35 @@ def benchmark_training(variants: Sequence[Variant], settings: Settings,
     """
     device = check_device(settings.device)
     configs = [load_config(variant.config, settings.options) for variant in variants]
-    models = [training_speed.training_model(variant.config, config)
-              for variant, config in zip(variants, configs, strict=True)]
-    measured = [Measured(variant, count_parameters(model), None, None)
-                for variant, model in zip(variants, models, strict=True)]
+    models = [
+        training_speed.training_model(variant.config, config) for variant, config in zip(variants, configs, strict=True)
+    ]
+    measured = [
+        Measured(variant, count_parameters(model), None, None) for variant, model in zip(variants, models, strict=True)
+    ]
 
     def makers(batch_size: int) -> list[Callable[[], Step]]:
-        return [training_speed.training_maker(model, config, batch_size, device)
-                for model, config in zip(models, configs, strict=True)]
+        return [
+            training_speed.training_maker(model, config, batch_size, device)
+            for model, config in zip(models, configs, strict=True)
+        ]
 
     _time(makers, measured, settings, say)
     _weigh(_training_memory, (), measured, settings, say)
     return Benchmark(training_speed.PHASES, 1, device, settings, measured)
 
 
-def time_networks(models: Sequence[tuple[str | Path, str | Path | None]], options: Sequence[str] | dict | None = None,
-                  device: str | None = None, batch_size: int = 1, img_size: int | None = None, seconds: float = 5.,
-                  rounds: int | None = None, confidence: float = 0.95, seed: int = 0) -> list[Interval]:
+def time_networks(
+    models: Sequence[tuple[str | Path, str | Path | None]],
+    options: Sequence[str] | dict | None = None,
+    device: str | None = None,
+    batch_size: int = 1,
+    img_size: int | None = None,
+    seconds: float = 5.0,
+    rounds: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
     """Milliseconds an image that networks take, from a normalised image to raw predictions, timed in turns.
 
     Batch normalisation is folded into the convolutions, as prediction does. The input is square noise.
@@ -210,10 +235,11 @@ def time_networks(models: Sequence[tuple[str | Path, str | Path | None]], option
     Raises:
         ConfigError, CheckpointError: see ``init_detector``.
     """
-    predictors = [Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
-                  for config, checkpoint in models]
-    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size)
-              for predictor in predictors]
+    predictors = [
+        Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
+        for config, checkpoint in models
+    ]
+    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size) for predictor in predictors]
     taken = interleave(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
     return [level(own, confidence) for own in taken]
 
@@ -226,8 +252,12 @@ def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tu
     return predictor, Measured(variant, parameters, count_flops(model, (size, size)), size)
 
 
-def _time(makers: Callable[[int], list[Callable[[], Step]]], measured: list[Measured], settings: Settings,
-          say: Callable[[str], None]) -> None:
+def _time(
+    makers: Callable[[int], list[Callable[[], Step]]],
+    measured: list[Measured],
+    settings: Settings,
+    say: Callable[[str], None],
+) -> None:
     for batch_size in sorted(set(settings.batch_sizes)):
         say(f'timing batches of {batch_size}')
         seconds = interleave(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
@@ -235,8 +265,9 @@ def _time(makers: Callable[[int], list[Callable[[], Step]]], measured: list[Meas
             own.seconds[batch_size] = taken
 
 
-def _weigh(function: Callable, arguments: tuple, measured: list[Measured], settings: Settings,
-           say: Callable[[str], None]) -> None:
+def _weigh(
+    function: Callable, arguments: tuple, measured: list[Measured], settings: Settings, say: Callable[[str], None]
+) -> None:
     if not settings.memory:
         return
     for own in measured:
@@ -244,8 +275,9 @@ def _weigh(function: Callable, arguments: tuple, measured: list[Measured], setti
         own.memory.update(in_fresh_process(function, own.variant, settings, torch.get_num_threads(), *arguments))
 
 
-def _peaks(makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device,
-           before: float | None) -> dict[int, PeakMemory]:
+def _peaks(
+    makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device, before: float | None
+) -> dict[int, PeakMemory]:
     """Peaks grow only, so small batches come first."""
     found = {}
     for batch_size in sorted(set(settings.batch_sizes)):
@@ -256,14 +288,19 @@ def _peaks(makers: Callable[[int], Callable[[], Step]], settings: Settings, devi
     return found
 
 
-def _prediction_memory(variant: Variant, settings: Settings, num_threads: int,
-                       paths: Sequence[str]) -> dict[int, PeakMemory]:
+def _prediction_memory(
+    variant: Variant, settings: Settings, num_threads: int, paths: Sequence[str]
+) -> dict[int, PeakMemory]:
     before = process_peak()
     torch.set_num_threads(num_threads)
     device = check_device(settings.device)
     predictor, _ = _predictor(variant, settings, device)
-    return _peaks(lambda batch_size: prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size),
-                  settings, device, before)
+    return _peaks(
+        lambda batch_size: prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size),
+        settings,
+        device,
+        before,
+    )
 
 
 def _training_memory(variant: Variant, settings: Settings, num_threads: int) -> dict[int, PeakMemory]:
@@ -272,5 +309,6 @@ def _training_memory(variant: Variant, settings: Settings, num_threads: int) -> 
     device = check_device(settings.device)
     config = load_config(variant.config, settings.options)
     model: nn.Module = training_speed.training_model(variant.config, config)
-    return _peaks(lambda batch_size: training_speed.training_maker(model, config, batch_size, device), settings, device,
-                  before)
+    return _peaks(
+        lambda batch_size: training_speed.training_maker(model, config, batch_size, device), settings, device, before
+    )

@@ -47,8 +47,12 @@ def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
     if replicates < 1:
         raise ConfigError(f'a bootstrap needs at least 1 replicate, found {replicates}')
     rng = keyed_rng(seed)
-    return np.stack([np.bincount(rng.integers(num_images, size=num_images), minlength=num_images).astype(np.int32)
-                     for _ in range(replicates)])
+    return np.stack(
+        [
+            np.bincount(rng.integers(num_images, size=num_images), minlength=num_images).astype(np.int32)
+            for _ in range(replicates)
+        ]
+    )
 
 
 def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> Interval:

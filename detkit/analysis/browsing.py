@@ -52,13 +52,14 @@ class Browser:
         self.sampler.set_epoch(epoch)
         return list(self.sampler)
 
-    def choose(self, number: int, indices: Sequence[int] = (), class_name: str | None = None, epoch: int = 0
-               ) -> list[int]:
+    def choose(
+        self, number: int, indices: Sequence[int] = (), class_name: str | None = None, epoch: int = 0
+    ) -> list[int]:
         """Indices of the images to show: those asked for, or the first ones of the epoch's order.
 
         Args:
             number: how many, where ``indices`` does not say.
-            indices: in the data set's own order.
+            indices: in the dataset's own order.
             class_name: only images that show this class.
             epoch: whose order.
 
@@ -68,19 +69,19 @@ class Browser:
         """
         for index in indices:
             if not 0 <= index < len(self.dataset):
-                raise ConfigError(f'there is no image {index}; the data set has {len(self.dataset)}, counted from 0')
+                raise ConfigError(f'there is no image {index}; the dataset has {len(self.dataset)}, counted from 0')
         order = list(indices) or self._order(epoch)
         if class_name is not None:
             if class_name not in self.classes:
-                raise ConfigError(f'the data set has no class {class_name!r}.{nearest(class_name, self.classes)}')
+                raise ConfigError(f'the dataset has no class {class_name!r}.{nearest(class_name, self.classes)}')
             label = self.classes.index(class_name)
             order = _showing(order, self.dataset, label, len(indices) or number)
             if not order:
                 raise DataError(f'no image shows a {class_name!r}')
-        return list(order[:len(indices) or number])
+        return list(order[: len(indices) or number])
 
     def _order(self, epoch: int) -> list[int]:
-        """Of the epoch, each image once, however often the data set is repeated."""
+        """Of the epoch, each image once, however often the dataset is repeated."""
         order = [key.index for batch in self.batches(epoch) for key in batch]
         paths: dict[str, int] = {}
         for index in order:
@@ -114,7 +115,7 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
 
     Raises:
         ConfigError: there is no such loader.
-        DataError: from the data set.
+        DataError: from the dataset.
     """
     loader = config.get(f'{split}_dataloader')
     if not loader:
@@ -131,8 +132,9 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
     return Browser(built.dataset, built.batch_sampler, tuple(built.dataset.metainfo['classes']), split == 'train')
 
 
-def contact_sheets(browser: Browser, indices: Sequence[int], epochs: Sequence[int] = (0,), before: bool = True,
-                   rows: int = 4) -> Iterator[np.ndarray]:
+def contact_sheets(
+    browser: Browser, indices: Sequence[int], epochs: Sequence[int] = (0,), before: bool = True, rows: int = 4
+) -> Iterator[np.ndarray]:
     """Sheets with a row an image: the original with its annotations, then what each epoch makes of it.
 
     Two images share a row where there is room for both.
@@ -153,7 +155,7 @@ def contact_sheets(browser: Browser, indices: Sequence[int], epochs: Sequence[in
     made = {epoch: browser.samples(indices, epoch) for epoch in epochs}
     for start in range(0, len(indices), rows * beside):
         cells = []
-        for index in indices[start:start + rows * beside]:
+        for index in indices[start : start + rows * beside]:
             record = find_record(browser.dataset, index)
             name = f'{index} {Path(record.img_path).name}'
             if before:

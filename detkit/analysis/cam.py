@@ -96,4 +96,4 @@ def normalised(maps: list[Tensor], together: bool) -> list[np.ndarray]:
     """
     highest = max(float(cam.max()) for cam in maps)
     scales = [highest if together else float(cam.max()) for cam in maps]
-    return [(cam / (scale or 1.)).cpu().numpy() for cam, scale in zip(maps, scales, strict=True)]
+    return [(cam / (scale or 1.0)).cpu().numpy() for cam, scale in zip(maps, scales, strict=True)]

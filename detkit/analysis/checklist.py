@@ -100,15 +100,22 @@ class CheckList:
 
 def _out_of_memory(error: Exception) -> tuple[str, str] | None:
     if isinstance(error, MemoryError) or 'out of memory' in str(error).lower():
-        return (f'memory ran out: {str(error).splitlines()[0] if str(error) else type(error).__name__}',
-                'a smaller batch_size or img_size, or mixed precision (optim_wrapper.amp=True)')
+        return (
+            f'memory ran out: {str(error).splitlines()[0] if str(error) else type(error).__name__}',
+            'a smaller batch_size or img_size, or mixed precision (optim_wrapper.amp=True)',
+        )
     return None
 
 
 def _place(error: Exception) -> str:
     """Where an error came from: the innermost line of detkit or of a user's own code, or else the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)
-           or 'site-packages' not in frame.filename and '/lib/python' not in frame.filename.replace('\\', '/')]
+    own = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(_PACKAGE)
+        or 'site-packages' not in frame.filename
+        and '/lib/python' not in frame.filename.replace('\\', '/')
+    ]
     chosen = (own or list(frames))[-1:]
     return ''.join(f' ({frame.filename}, line {frame.lineno}, in {frame.name})' for frame in chosen)

@@ -1,4 +1,4 @@
-"""``collect``: a checkpoint's predictions on a data set, kept in memory together with the ground truth."""
+"""``collect``: a checkpoint's predictions on a dataset, kept in memory together with the ground truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Collected:
-    """What a model says of every image of a data set, beside the truth.
+    """What a model says of every image of a dataset, beside the truth.
 
     Attributes:
         label: what to call the model, e.g. its config's name.
@@ -28,7 +28,7 @@ class Collected:
         results: of each image, ordered by path: what ``metric.image_result`` makes of it.
         metric: of the config, after the evaluation; ``metric.kinds`` says what its results can be matched by.
         figures: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
-        metainfo: of the data set.
+        metainfo: of the dataset.
     """
 
     label: str
@@ -47,7 +47,7 @@ class Collected:
 
 
 class Evaluation:
-    """A checkpoint and a data set that fit each other; ``run`` it once, or ``close`` it.
+    """A checkpoint and a dataset that fit each other; ``run`` it once, or ``close`` it.
 
     Args:
         path, checkpoint, options, split, device, batch_size, amp: as ``test_from_config``.
@@ -55,22 +55,31 @@ class Evaluation:
 
     Attributes:
         label, classes, metric: as in ``Collected``.
-        num_images: of the data set.
+        num_images: of the dataset.
 
     Raises:
         ConfigError, CheckpointError, DataError: as ``test_from_config``; and for a config whose metrics look at other
             things than single images.
     """
 
-    def __init__(self, path: str | Path, checkpoint: str | Path, options: Sequence[str] | dict | None = None,
-                 split: str = 'test', device: str | None = None, batch_size: int | None = None, amp: bool = False,
-                 label: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        checkpoint: str | Path,
+        options: Sequence[str] | dict | None = None,
+        split: str = 'test',
+        device: str | None = None,
+        batch_size: int | None = None,
+        amp: bool = False,
+        label: str | None = None,
+    ) -> None:
         self.label = label or model_name(path)
         self._split = split
         self._checkpoint = str(checkpoint)
         self._config = load_config(str(path), options)  # the runner's has lost what concerns training
-        self._runner = testing_runner(str(path), self._checkpoint, options, split, device=device,
-                                      batch_size=batch_size, amp=amp)
+        self._runner = testing_runner(
+            str(path), self._checkpoint, options, split, device=device, batch_size=batch_size, amp=amp
+        )
         metrics = [metric for metric in self._runner.test_loop.evaluator.metrics if getattr(metric, 'kinds', ())]
         if not metrics:
             self.close()
@@ -100,7 +109,8 @@ class Evaluation:
         if not any(len(result.labels) for result in results):
             raise DataError(
                 f'{self._checkpoint} finds nothing in any of {len(results)} images, which leaves nothing to analyse. '
-                'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?')
+                'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?'
+            )
         metainfo = dict(runner.test_loop.dataloader.dataset.metainfo)
         return Collected(self.label, self._config, self._checkpoint, self.classes, results, metric, figures, metainfo)
 
@@ -108,9 +118,16 @@ class Evaluation:
         self._runner.close()
 
 
-def collect(path: str | Path, checkpoint: str | Path, options: Sequence[str] | dict | None = None,
-            split: str = 'test', device: str | None = None, batch_size: int | None = None, amp: bool = False,
-            label: str | None = None) -> Collected:
+def collect(
+    path: str | Path,
+    checkpoint: str | Path,
+    options: Sequence[str] | dict | None = None,
+    split: str = 'test',
+    device: str | None = None,
+    batch_size: int | None = None,
+    amp: bool = False,
+    label: str | None = None,
+) -> Collected:
     """Evaluates a checkpoint as ``tools/test.py`` does, and keeps its predictions; arguments as ``Evaluation``.
 
     Raises:

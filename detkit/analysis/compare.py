@@ -73,9 +73,14 @@ class Comparison:
         return self.overall[0]
 
 
-def collect_all(models: Sequence[tuple[str | Path, str | Path]], labels: Sequence[str] | None = None,
-                options: Sequence[str] | dict | None = None, split: str = 'test', device: str | None = None,
-                batch_size: int | None = None) -> list[Collected]:
+def collect_all(
+    models: Sequence[tuple[str | Path, str | Path]],
+    labels: Sequence[str] | None = None,
+    options: Sequence[str] | dict | None = None,
+    split: str = 'test',
+    device: str | None = None,
+    batch_size: int | None = None,
+) -> list[Collected]:
     """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
 
     Args:
@@ -98,8 +103,7 @@ def collect_all(models: Sequence[tuple[str | Path, str | Path]], labels: Sequenc
             evaluation.close()
 
 
-def compare(models: Sequence[Collected], replicates: int = 1000, confidence: float = 0.95,
-            seed: int = 0) -> Comparison:
+def compare(models: Sequence[Collected], replicates: int = 1000, confidence: float = 0.95, seed: int = 0) -> Comparison:
     """Compares models that were evaluated on the same images.
 
     Args:
@@ -123,8 +127,10 @@ def compare(models: Sequence[Collected], replicates: int = 1000, confidence: flo
         else:
             first = models[0]
             max_dets = first.max_dets if kind in ('bbox', 'segm') else None
-            matches = [match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=max_dets)
-                       for own in results]
+            matches = [
+                match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=max_dets)
+                for own in results
+            ]
             found = _precisions(matches, counts, confidence)
         overall += found[0]
         per_area += found[1]
@@ -141,24 +147,31 @@ def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str
     first = models[0]
     kinds = tuple(kind for kind in first.metric.kinds if all(kind in model.metric.kinds for model in models))
     if not kinds:
-        said = '; '.join(f"{model.label}: {', '.join(model.metric.kinds)}" for model in models)
-        raise ConfigError(f'the models do different tasks, which have no figure in common ({said}). '
-                          'Compare models whose configs evaluate the same.')
+        said = '; '.join(f'{model.label}: {", ".join(model.metric.kinds)}' for model in models)
+        raise ConfigError(
+            f'the models do different tasks, which have no figure in common ({said}). '
+            'Compare models whose configs evaluate the same.'
+        )
     for other in models[1:]:
         if other.classes != first.classes:
-            differing = [name for name in (*first.classes, *other.classes)
-                         if (name in first.classes) != (name in other.classes)]
+            differing = [
+                name for name in (*first.classes, *other.classes) if (name in first.classes) != (name in other.classes)
+            ]
             raise ConfigError(
                 f'{first.label} and {other.label} know different classes ({len(first.classes)} and '
-                f'{len(other.classes)}' + (f'; only one has {shorten(differing)}' if differing else ', in other order')
-                + '), so that their figures mean different things.')
+                f'{len(other.classes)}'
+                + (f'; only one has {shorten(differing)}' if differing else ', in other order')
+                + '), so that their figures mean different things.'
+            )
         if isinstance(first, Evaluation) and other.num_images != first.num_images:
             raise ConfigError(_OTHER_IMAGES.format(first.label, first.num_images, other.label, other.num_images))
     return kinds
 
 
-_OTHER_IMAGES = ('{} is evaluated on {} images and {} on {}. A comparison needs the same images: give all configs one '
-                 'data_root with --cfg-options.')
+_OTHER_IMAGES = (
+    '{} is evaluated on {} images and {} on {}. A comparison needs the same images: give all configs one '
+    'data_root with --cfg-options.'
+)
 
 
 def in_order(models: Sequence[Collected]) -> list[list[Any]]:
@@ -175,28 +188,37 @@ def in_order(models: Sequence[Collected]) -> list[list[Any]]:
         keyed.append(by_id if len(by_id) == len(model.results) else by_path)
     for model, own in zip(models, keyed, strict=True):
         if own.keys() != keyed[0].keys():
-            raise ConfigError(_OTHER_IMAGES.format(first.label, len(keyed[0]), model.label, len(own)) +
-                              f' {len(own.keys() & keyed[0].keys())} are the same.')
+            raise ConfigError(
+                _OTHER_IMAGES.format(first.label, len(keyed[0]), model.label, len(own))
+                + f' {len(own.keys() & keyed[0].keys())} are the same.'
+            )
         differing = [key for key, result in own.items() if not _same_objects(result, keyed[0][key])]
         if differing:
-            raise ConfigError(f'{first.label} and {model.label} were measured by different annotations of '
-                              f'{len(differing)} images ({shorten(differing)}), so that their figures mean different '
-                              'things.')
+            raise ConfigError(
+                f'{first.label} and {model.label} were measured by different annotations of '
+                f'{len(differing)} images ({shorten(differing)}), so that their figures mean different '
+                'things.'
+            )
     return [[own[key] for key in keyed[0]] for own in keyed]
 
 
 def _same_objects(one: Any, other: Any) -> bool:
     if hasattr(one, 'gt_label'):
         return one.gt_label == other.gt_label
-    return np.array_equal(np.sort(one.gt_labels), np.sort(other.gt_labels)) \
+    return (
+        np.array_equal(np.sort(one.gt_labels), np.sort(other.gt_labels))
         and one.gt_ignored.sum() == other.gt_ignored.sum()
+    )
 
 
-def _figure(kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray,
-            confidence: float) -> Figure:
+def _figure(
+    kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray, confidence: float
+) -> Figure:
     """Of values ``(V,)`` and draws ``(R, V)`` of V models."""
-    differences = {(i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
-                   for i, j in combinations(range(len(values)), 2)}
+    differences = {
+        (i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
+        for i, j in combinations(range(len(values)), 2)
+    }
     intervals = [interval(values[i], drawn[:, i], confidence) for i in range(len(values))]
     return Figure(kind, name, group, int(objects), intervals, differences)
 
@@ -204,8 +226,9 @@ def _figure(kind: str, name: str, group: str, objects: int, values: np.ndarray, 
 _MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
 
 
-def _precisions(all_matches: Sequence[Matches], counts: np.ndarray,
-                confidence: float) -> tuple[list[Figure], list[Figure], list[Figure]]:
+def _precisions(
+    all_matches: Sequence[Matches], counts: np.ndarray, confidence: float
+) -> tuple[list[Figure], list[Figure], list[Figure]]:
     # (V, C, A, 2) and (R, V, C, A, 2)
     values = np.stack([precision_summaries(matches)[0] for matches in all_matches])
     drawn = np.stack([precision_summaries(matches, counts) for matches in all_matches], 1)
@@ -214,18 +237,30 @@ def _precisions(all_matches: Sequence[Matches], counts: np.ndarray,
 
     def figure(name: str, area: int = 0, what: int = _MEAN) -> Figure:
         own, own_drawn = values[:, :, area, what], drawn[:, :, :, area, what]
-        return _figure(first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn),
-                       confidence)
+        return _figure(
+            first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn), confidence
+        )
 
     overall = [figure('mAP'), figure('mAP50', what=_AT_50)]
     per_area = [figure(f'mAP_{name}', area) for area, name in enumerate(first.areas) if area and objects[:, area].any()]
-    per_class = [_figure(first.kind, 'mAP', first.classes[label], objects[label, 0], values[:, label, 0, _MEAN],
-                         drawn[:, :, label, 0, _MEAN], confidence) for label in np.flatnonzero(objects[:, 0])]
+    per_class = [
+        _figure(
+            first.kind,
+            'mAP',
+            first.classes[label],
+            objects[label, 0],
+            values[:, label, 0, _MEAN],
+            drawn[:, :, label, 0, _MEAN],
+            confidence,
+        )
+        for label in np.flatnonzero(objects[:, 0])
+    ]
     return overall, per_area, per_class
 
 
-def _accuracies(models: Sequence[Collected], results: Sequence[Sequence[Any]], counts: np.ndarray,
-                confidence: float) -> tuple[list[Figure], list[Figure], list[Figure]]:
+def _accuracies(
+    models: Sequence[Collected], results: Sequence[Sequence[Any]], counts: np.ndarray, confidence: float
+) -> tuple[list[Figure], list[Figure], list[Figure]]:
     truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
     def figure(k: int, group: str = '', label: int | None = None) -> Figure:
@@ -250,7 +285,7 @@ def verdict(figure: Figure, pair: tuple[int, int], labels: Sequence[str]) -> str
     return f'{labels[j] if difference.value > 0 else labels[i]} is better'
 
 
-def image_scores(found: Comparison, score_thr: float = .25) -> np.ndarray:
+def image_scores(found: Comparison, score_thr: float = 0.25) -> np.ndarray:
     """How well each model does on each image, ``(V, I)``.
 
     F1 of its predictions by the last of the kinds at an overlap of .5, 1 where there is nothing to find and nothing
@@ -274,7 +309,7 @@ def _f1_of_images(matches: Matches, score_thr: float) -> np.ndarray:
         false += np.bincount(images[outcome == FALSE], minlength=matches.num_images)
         objects += one.objects[0]
     total = objects + true + false
-    return np.where(total > 0, 2 * true / np.maximum(total, 1), 1.)
+    return np.where(total > 0, 2 * true / np.maximum(total, 1), 1.0)
 
 
 def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = None) -> list[str]:
@@ -288,8 +323,9 @@ def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = Non
             raise ConfigError(f'{len(given)} labels ({", ".join(given)}) for {len(paths)} models; each needs its own')
         return list(given)
     stems = [model_name(path) for path in paths]
-    numbered = [f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem
-                for place, stem in enumerate(stems)]
+    numbered = [
+        f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem for place, stem in enumerate(stems)
+    ]
     if len(set(numbered)) < len(numbered):  # a config is called what another's number makes of its name
         return [f'{place}-{stem}' for place, stem in enumerate(stems, 1)]
     return numbered

@@ -35,13 +35,26 @@ def console_tables(found: Comparison, latencies: Sequence[Interval] | None = Non
     """Every model's figures with their intervals, then every pair's difference with a verdict."""
     labels = found.labels
     header = ['model', *(figure_name(figure) for figure in found.overall), *(['ms/image'] if latencies else [])]
-    rows = [[label, *(_with_interval(figure.values[i]) for figure in found.overall),
-             *([_with_interval(latencies[i], 1)] if latencies else [])] for i, label in enumerate(labels)]
+    rows = [
+        [
+            label,
+            *(_with_interval(figure.values[i]) for figure in found.overall),
+            *([_with_interval(latencies[i], 1)] if latencies else []),
+        ]
+        for i, label in enumerate(labels)
+    ]
     parts = [_table(header, rows)]
     if len(labels) > 1:
-        rows = [[f'{labels[j]} - {labels[i]}', figure_name(figure), _difference(figure.differences[i, j]),
-                 verdict(figure, (i, j), labels)]
-                for figure in found.overall for i, j in combinations(range(len(labels)), 2)]
+        rows = [
+            [
+                f'{labels[j]} - {labels[i]}',
+                figure_name(figure),
+                _difference(figure.differences[i, j]),
+                verdict(figure, (i, j), labels),
+            ]
+            for figure in found.overall
+            for i, j in combinations(range(len(labels)), 2)
+        ]
         parts.append(_table(['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'], rows))
     parts.append(_basis(found))
     return '\n'.join(parts)
@@ -56,8 +69,10 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _basis(found: Comparison) -> str:
     number = len(found.results[0])
-    text = (f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} '
-            'times. They say what other images might give, not what another training might.')
+    text = (
+        f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} '
+        'times. They say what other images might give, not what another training might.'
+    )
     if number < _FEW_IMAGES:
         text += f' Of so few images as {number} intervals come out too narrow.'
     return text
@@ -79,14 +94,21 @@ def _difference(value: Interval) -> str:
 
 def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
     """Places of what nothing else beats: no other is as cheap and better, or as good and cheaper; by rising cost."""
-    front = [i for i, (cost, gain) in enumerate(zip(costs, gains, strict=True))
-             if not any((c <= cost and g > gain) or (c < cost and g >= gain)
-                        for c, g in zip(costs, gains, strict=True))]
+    front = [
+        i
+        for i, (cost, gain) in enumerate(zip(costs, gains, strict=True))
+        if not any((c <= cost and g > gain) or (c < cost and g >= gain) for c, g in zip(costs, gains, strict=True))
+    ]
     return sorted(front, key=lambda i: costs[i])
 
 
-def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interval] | None = None,
-                 score_thr: float = .25, max_images: int = 12) -> None:
+def write_report(
+    found: Comparison,
+    path: str | Path,
+    latencies: Sequence[Interval] | None = None,
+    score_thr: float = 0.25,
+    max_images: int = 12,
+) -> None:
     """Writes everything found as one HTML page.
 
     Args:
@@ -97,30 +119,40 @@ def write_report(found: Comparison, path: str | Path, latencies: Sequence[Interv
         max_images: how many images to show, those on which the models differ most.
     """
     labels = found.labels
-    page = HtmlPage('Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'),
-                    _summary(found))
+    page = HtmlPage(
+        'Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'), _summary(found)
+    )
     page.heading('Figures')
     _figures_table(page, found, latencies)
-    page.charts((_interval_chart(figure, labels), f'{figure_name(figure)} with {found.confidence:.0%} intervals')
-                for figure in found.overall)
+    page.charts(
+        (_interval_chart(figure, labels), f'{figure_name(figure)} with {found.confidence:.0%} intervals')
+        for figure in found.overall
+    )
     page.text(_basis(found), note=True)
     if len(labels) > 1:
         page.heading('Which is better?')
-        page.text('A difference counts as shown when its interval holds no zero. The intervals of two figures may '
-                  'overlap all the same, as both models see the same images in every draw.')
+        page.text(
+            'A difference counts as shown when its interval holds no zero. The intervals of two figures may '
+            'overlap all the same, as both models see the same images in every draw.'
+        )
         _difference_table(page, found, found.overall)
     if latencies:
         page.heading('Accuracy against time')
-        page.chart(_pareto_chart(found, latencies),
-                   f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
-                   'models whose values no other beats in both.')
+        page.chart(
+            _pareto_chart(found, latencies),
+            f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
+            'models whose values no other beats in both.',
+        )
     if found.per_area:
         page.heading('By size of the objects')
         _group_table(page, found, found.per_area, 'size')
     page.heading('By class')
     if len(labels) > 1:
-        page.text(f'Coloured where the interval holds no zero, as about {1 - found.confidence:.0%} of them would '
-                  'without any real difference.', note=True)
+        page.text(
+            f'Coloured where the interval holds no zero, as about {1 - found.confidence:.0%} of them would '
+            'without any real difference.',
+            note=True,
+        )
     _group_table(page, found, found.per_class, 'class')
     if len(labels) > 1:
         _images(page, found, score_thr, max_images)
@@ -134,10 +166,15 @@ def _listed(names: Sequence[str]) -> str:
 
 def _summary(found: Comparison) -> str:
     labels, figure = found.labels, found.headline
-    best = int(np.nanargmax([value.value for value in figure.values])) if any(
-        not np.isnan(value.value) for value in figure.values) else 0
-    text = (f'{figure_name(figure)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
-            f'{_with_interval(figure.values[best])}.')
+    best = (
+        int(np.nanargmax([value.value for value in figure.values]))
+        if any(not np.isnan(value.value) for value in figure.values)
+        else 0
+    )
+    text = (
+        f'{figure_name(figure)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
+        f'{_with_interval(figure.values[best])}.'
+    )
     for other in range(len(labels)):
         if other != best:
             pair = (min(best, other), max(best, other))
@@ -146,8 +183,12 @@ def _summary(found: Comparison) -> str:
 
 
 def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interval] | None) -> None:
-    columns = ['model', *(figure_name(figure) for figure in found.overall), *(['ms/image'] if latencies else []),
-               'checkpoint']
+    columns = [
+        'model',
+        *(figure_name(figure) for figure in found.overall),
+        *(['ms/image'] if latencies else []),
+        'checkpoint',
+    ]
     rows = []
     for i, model in enumerate(found.models):
         cells = [Cell(_with_interval(figure.values[i]), figure.values[i].value) for figure in found.overall]
@@ -158,10 +199,19 @@ def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interv
 
 def _difference_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure]) -> None:
     labels = found.labels
-    page.table(['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'],
-               [[f'{labels[j]} - {labels[i]}', figure_name(figure), _difference_cell(figure.differences[i, j]),
-                 verdict(figure, (i, j), labels)]
-                for figure in figures for i, j in combinations(range(len(labels)), 2)])
+    page.table(
+        ['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'],
+        [
+            [
+                f'{labels[j]} - {labels[i]}',
+                figure_name(figure),
+                _difference_cell(figure.differences[i, j]),
+                verdict(figure, (i, j), labels),
+            ]
+            for figure in figures
+            for i, j in combinations(range(len(labels)), 2)
+        ],
+    )
 
 
 def _difference_cell(value: Interval) -> Cell:
@@ -179,24 +229,34 @@ def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], w
         rows = []
         for figure in chosen:
             name = figure.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[figure.name.rpartition('_')[2]]
-            rows.append([name, figure.objects, *(value.value for value in figure.values),
-                         *(_difference_cell(figure.differences[0, j]) for j in range(1, len(labels)))])
-        columns = [what, 'images' if kind == 'label' else 'objects', *labels,
-                   *(f'{label} - {labels[0]}' for label in labels[1:])]
+            rows.append(
+                [
+                    name,
+                    figure.objects,
+                    *(value.value for value in figure.values),
+                    *(_difference_cell(figure.differences[0, j]) for j in range(1, len(labels))),
+                ]
+            )
+        columns = [
+            what,
+            'images' if kind == 'label' else 'objects',
+            *labels,
+            *(f'{label} - {labels[0]}' for label in labels[1:]),
+        ]
         page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
 
 
 def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
-    picture = Picture(figsize=(4, .8 + .36 * len(labels)), layout='tight')
+    picture = Picture(figsize=(4, 0.8 + 0.36 * len(labels)), layout='tight')
     axes = picture.add_subplot()
     for i, value in enumerate(figure.values):
         colour = COLOURS[i % len(COLOURS)]
         axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
         axes.plot([value.value], [i], 'o', color=colour, markersize=6)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - .5, -.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(labelsize=9)
-    axes.grid(axis='x', alpha=.3)
+    axes.grid(axis='x', alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     return picture
 
@@ -204,19 +264,26 @@ def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
 def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
     figure = found.headline
     times, gains = [latency.value for latency in latencies], [value.value for value in figure.values]
-    picture = Picture(figsize=(4.6, 3.4 + .2 * np.ceil(len(times) / 2)), layout='constrained')
+    picture = Picture(figsize=(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2)), layout='constrained')
     axes = picture.add_subplot()
     front = pareto_front(times, gains)
     axes.plot([times[i] for i in front], [gains[i] for i in front], color='#9aa5b1', linewidth=1.5, zorder=0)
     for i, (label, time, value) in enumerate(zip(found.labels, latencies, figure.values, strict=True)):
-        axes.errorbar([time.value], [value.value], [[value.value - value.low], [value.high - value.value]],
-                      [[time.value - time.low], [time.high - time.value]], fmt=_MARKERS[i // len(COLOURS) % 4],
-                      color=COLOURS[i % len(COLOURS)], capsize=3, label=label)
-    axes.margins(x=.1)
+        axes.errorbar(
+            [time.value],
+            [value.value],
+            [[value.value - value.low], [value.high - value.value]],
+            [[time.value - time.low], [time.high - time.value]],
+            fmt=_MARKERS[i // len(COLOURS) % 4],
+            color=COLOURS[i % len(COLOURS)],
+            capsize=3,
+            label=label,
+        )
+    axes.margins(x=0.1)
     axes.set_xlabel('ms/image')
     axes.set_ylabel(figure_name(figure))
     axes.tick_params(labelsize=9)
-    axes.grid(alpha=.3)
+    axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     picture.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
     return picture
@@ -240,8 +307,9 @@ def _images(page: HtmlPage, found: Comparison, score_thr: float, max_images: int
         pictures = [(draw_result(img, truth, 'gt', first.classes, first.metainfo), 'ground truth')]
         for label, results, own in zip(found.labels, found.results, scores[:, i], strict=True):
             judged = ('right' if own else 'wrong') if kind == 'label' else f'F1 {own:.2f}'
-            pictures.append((draw_result(img, results[i], 'pred', first.classes, first.metainfo, score_thr),
-                             f'{label}: {judged}'))
+            pictures.append(
+                (draw_result(img, results[i], 'pred', first.classes, first.metainfo, score_thr), f'{label}: {judged}')
+            )
         page.pictures((_fit(picture), caption) for picture, caption in pictures)
 
 
@@ -256,10 +324,14 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
     page.heading('How the configs differ')
     for other in found.models[1:]:
         page.heading(f'{first.label} and {other.label}', 3)
-        rows = [[difference.key, *(Cell(shown(value), shown(value), 'wrap')
-                                   for value in (difference.first, difference.second))]
-                for difference in config_differences(first.config, other.config)
-                if _matters(difference.path or difference.other_path)]
+        rows = [
+            [
+                difference.key,
+                *(Cell(shown(value), shown(value), 'wrap') for value in (difference.first, difference.second)),
+            ]
+            for difference in config_differences(first.config, other.config)
+            if _matters(difference.path or difference.other_path)
+        ]
         if rows:
             page.table(['key', first.label, other.label], rows)
         else:

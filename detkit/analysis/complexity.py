@@ -65,15 +65,24 @@ def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int 
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, height, width, dtype=torch.uint8)
     inputs = model.data_preprocessor({'inputs': image}, training=False)['inputs']
-    static = {name: (type(module).__name__, name.count('.') + bool(name), count_parameters(module),
-                     sum(param.numel() for param in module.parameters() if param.requires_grad))
-              for name, module in model.named_modules()}
+    static = {
+        name: (
+            type(module).__name__,
+            name.count('.') + bool(name),
+            count_parameters(module),
+            sum(param.numel() for param in module.parameters() if param.requires_grad),
+        )
+        for name, module in model.named_modules()
+    }
     with torch.no_grad(), _ModuleStack(model) as stack, _Meter(stack.names) as meter:
         model(inputs, mode='tensor')
     taken = _times(fuse_conv_bn(model), inputs, rounds, device)
     used = {holder for name in stack.called for holder in _holders(name)}
-    return [ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.))
-            for name, facts in static.items() if name in used]
+    return [
+        ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.0))
+        for name, facts in static.items()
+        if name in used
+    ]
 
 
 def _holders(name: str) -> list[str]:
@@ -101,8 +110,10 @@ class _ModuleStack:
 
     def __enter__(self) -> _ModuleStack:
         for name, module in self.model.named_modules():
-            self._handles += [module.register_forward_pre_hook(self._enter(name)),
-                              module.register_forward_hook(self._leave)]
+            self._handles += [
+                module.register_forward_pre_hook(self._enter(name)),
+                module.register_forward_hook(self._leave),
+            ]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -113,6 +124,7 @@ class _ModuleStack:
         def enter(module: nn.Module, inputs: tuple) -> None:
             self.names.append(name)
             self.called.add(name)
+
         return enter
 
     def _leave(self, module: nn.Module, inputs: tuple, output: Any) -> None:
@@ -187,10 +199,14 @@ def _stopwatches(model: nn.Module, device: torch.device) -> Iterator[Counter[str
         def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
             synchronize(device)
             watches[name] += time.perf_counter() - began.pop()
+
         return hook
 
-    handles = [handle for name, module in model.named_modules() for handle in (
-        module.register_forward_pre_hook(start), module.register_forward_hook(stop(name)))]
+    handles = [
+        handle
+        for name, module in model.named_modules()
+        for handle in (module.register_forward_pre_hook(start), module.register_forward_hook(stop(name)))
+    ]
     try:
         yield watches
     finally:
@@ -213,8 +229,12 @@ def select(costs: list[ModuleCost], depth: int | None = 2, under: str = '') -> l
     if under not in names:
         raise ConfigError(f'the network has no module {under!r} that is run.{nearest(under, names)}')
     top = costs[names.index(under)]
-    return [cost for cost in costs if (cost is top or not under or cost.name.startswith(under + '.'))
-            and (depth is None or cost.depth - top.depth <= depth)]
+    return [
+        cost
+        for cost in costs
+        if (cost is top or not under or cost.name.startswith(under + '.'))
+        and (depth is None or cost.depth - top.depth <= depth)
+    ]
 
 
 def costs_table(costs: list[ModuleCost]) -> str:
@@ -222,9 +242,18 @@ def costs_table(costs: list[ModuleCost]) -> str:
     first, rows = costs[0], []
     for cost in costs:
         own = cost.name.rpartition('.')[2] if cost is not first else cost.name or 'network'
-        rows.append(['  ' * (cost.depth - first.depth) + own, cost.kind, f'{cost.parameters:,}',
-                     f'{cost.macs / 1e6:,.1f}', _share(cost.macs, first.macs), f'{cost.output_bytes / 2**20:.1f}',
-                     f'{cost.ms:.2f}', _share(cost.ms, first.ms)])
+        rows.append(
+            [
+                '  ' * (cost.depth - first.depth) + own,
+                cost.kind,
+                f'{cost.parameters:,}',
+                f'{cost.macs / 1e6:,.1f}',
+                _share(cost.macs, first.macs),
+                f'{cost.output_bytes / 2**20:.1f}',
+                f'{cost.ms:.2f}',
+                _share(cost.ms, first.ms),
+            ]
+        )
     table = AsciiTable([['module', 'class', 'parameters', 'MMACs', '', 'MiB out', 'ms', ''], *rows])
     table.justify_columns = {column: 'right' for column in range(2, 8)}
     return table.table

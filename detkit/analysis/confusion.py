@@ -11,8 +11,14 @@ from detkit.analysis.overlaps import overlaps_of
 BACKGROUND = 'background'
 
 
-def confusion_matrix(results: Sequence, class_count: int, kind: str = 'bbox', score_thr: float = .25,
-                     iou_thr: float = .5, sigmas: Sequence[float] | None = None) -> np.ndarray:
+def confusion_matrix(
+    results: Sequence,
+    class_count: int,
+    kind: str = 'bbox',
+    score_thr: float = 0.25,
+    iou_thr: float = 0.5,
+    sigmas: Sequence[float] | None = None,
+) -> np.ndarray:
     """Counts of objects by true and predicted class.
 
     Predictions and objects are paired whatever their classes, those that overlap most first, each once. A prediction

@@ -60,10 +60,11 @@ def class_curves(matches: Matches, threshold: int = 0) -> list[ClassCurves]:
         # How many predictions reach each score; scores descend.
         number = np.searchsorted(-scores, -SCORES, side='right')
         right = np.append(0, true)[number]
-        precision = np.where(number > 0, right / np.maximum(number, 1), 1.)
+        precision = np.where(number > 0, right / np.maximum(number, 1), 1.0)
         f1 = 2 * right / (number + objects)
-        found.append(ClassCurves(label, objects, float(precision_at.mean()), precision_at, precision,
-                                 right / objects, f1))
+        found.append(
+            ClassCurves(label, objects, float(precision_at.mean()), precision_at, precision, right / objects, f1)
+        )
     return found
 
 
@@ -79,5 +80,12 @@ def mean_curves(curves: list[ClassCurves]) -> ClassCurves:
     def mean(name: str) -> np.ndarray:
         return np.mean([getattr(one, name) for one in curves], 0)
 
-    return ClassCurves(-1, sum(one.objects for one in curves), float(mean('average_precision')), mean('precision_at'),
-                       mean('precision'), mean('recall'), mean('f1'))
+    return ClassCurves(
+        -1,
+        sum(one.objects for one in curves),
+        float(mean('average_precision')),
+        mean('precision_at'),
+        mean('precision'),
+        mean('recall'),
+        mean('f1'),
+    )

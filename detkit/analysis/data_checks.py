@@ -1,4 +1,4 @@
-"""What a data set holds, as far as training and evaluation depend on it."""
+"""What a dataset holds, as far as training and evaluation depend on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detkit.analysis.checklist import CheckList
-from detkit.datasets.transforms.loading import LoadImage, UnreadableImageError
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
 from detkit.engine.dataset_tree import leaf_datasets
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import shorten
@@ -30,7 +30,7 @@ _SHOWN = 3
 
 @dataclass
 class Survey:
-    """Of all images of a data set.
+    """Of all images of a dataset.
 
     Attributes:
         classes: names of the labels.
@@ -54,12 +54,12 @@ class Survey:
 
 
 def records_of(dataset: Any) -> list[Record]:
-    """Of all data sets that this one is made of; none where it keeps none."""
+    """Of all datasets that this one is made of; none where it keeps none."""
     return [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
 
 
 def survey(dataset: Any) -> Survey:
-    """Looks at every annotation of a data set, at no image."""
+    """Looks at every annotation of a dataset, at no image."""
     classes = tuple(dataset.metainfo['classes'])
     found = Survey(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
     labels = [np.zeros(0, np.int64)]
@@ -84,8 +84,12 @@ def _lacking(objects: Annotations, counted: np.ndarray) -> dict[str, int]:
     if objects.rles is not None:
         outlined |= [rle is not None for rle in objects.rles]
     everyone = int(counted.sum())
-    return {'segm': int((counted & ~outlined).sum()), 'keypoints': everyone * (objects.keypoints is None),
-            'rbbox': everyone * (objects.rbboxes is None), 'label': everyone}
+    return {
+        'segm': int((counted & ~outlined).sum()),
+        'keypoints': everyone * (objects.keypoints is None),
+        'rbbox': everyone * (objects.rbboxes is None),
+        'label': everyone,
+    }
 
 
 def check_needs(checks: CheckList, split: str, found: Survey, needs: Sequence[str], who: str) -> None:
@@ -101,12 +105,18 @@ def check_needs(checks: CheckList, split: str, found: Survey, needs: Sequence[st
             continue
         (what, source), lacking = NEEDS[need], found.num_without[need]
         if lacking == found.total:
-            checks.failed(f'{split} {_NAMES[need]}', f'{who} needs {what} of every object, but none of the '
-                          f'{found.total:,} objects of {split} has one', f'use data with {source}; or a config and '
-                          'metric of the task that the data are made for')
+            checks.failed(
+                f'{split} {_NAMES[need]}',
+                f'{who} needs {what} of every object, but none of the {found.total:,} objects of {split} has one',
+                f'use data with {source}; or a config and metric of the task that the data are made for',
+            )
         elif lacking:
-            checks.warned(f'{split} {_NAMES[need]}', f'{lacking:,} of {found.total:,} objects of {split} lack {what}, '
-                          f'which {who} needs; only their boxes are known', 'complete or remove them')
+            checks.warned(
+                f'{split} {_NAMES[need]}',
+                f'{lacking:,} of {found.total:,} objects of {split} lack {what}, '
+                f'which {who} needs; only their boxes are known',
+                'complete or remove them',
+            )
 
 
 _NAMES = {'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rotated boxes', 'label': 'classes'}
@@ -116,14 +126,22 @@ def check_objects(checks: CheckList, split: str, found: Survey, num_classes: int
     """Whether there is something to learn from or to measure with, and labels that the head knows."""
     title = f'{split} objects'
     if num_classes is not None and num_classes != len(found.classes):
-        checks.failed(f'{split} classes', f'the head tells {num_classes} classes, the {split} data '
-                      f'{len(found.classes)} ({shorten(found.classes)})',
-                      'leave model.head.num_classes out, so that it follows the data')
-    what = 'average precision is -1 whatever the model does, so best.pth would never be chosen' if split == 'val' \
+        checks.failed(
+            f'{split} classes',
+            f'the head tells {num_classes} classes, the {split} data {len(found.classes)} ({shorten(found.classes)})',
+            'leave model.head.num_classes out, so that it follows the data',
+        )
+    what = (
+        'average precision is -1 whatever the model does, so best.pth would never be chosen'
+        if split == 'val'
         else 'there is nothing to learn'
+    )
     if not found.total:
-        checks.failed(title, f'the {len(found.paths):,} images of {split} have no object: {what}',
-                      'are the annotation file, the labels folder and the class names those of these images?')
+        checks.failed(
+            title,
+            f'the {len(found.paths):,} images of {split} have no object: {what}',
+            'are the annotation file, the labels folder and the class names those of these images?',
+        )
         return
     present = int((found.num_objects > 0).sum())
     text = f'{found.total:,} objects of {present} of {len(found.classes)} classes; {found.empty:,} images have none'
@@ -138,31 +156,45 @@ def check_skipped(checks: CheckList, split: str, found: Survey) -> None:
     if found.skipped:
         path, where, reason = found.skipped[0]
         place = path if where is None else f'{path}:{where}'
-        checks.warned(f'{split} labels', f'{len(found.skipped):,} images or objects are left out; the first, {place}, '
-                      f'{reason}', 'a run lists all of them in skipped.csv')
+        checks.warned(
+            f'{split} labels',
+            f'{len(found.skipped):,} images or objects are left out; the first, {place}, {reason}',
+            'a run lists all of them in skipped.csv',
+        )
 
 
 def check_splits(checks: CheckList, train: Survey, val: Survey) -> None:
     """Whether the two sets fit together."""
     if train.classes != val.classes:
-        number = next((i for i, (a, b) in enumerate(zip(train.classes, val.classes, strict=False)) if a != b),
-                      min(len(train.classes), len(val.classes)))
-        checks.failed('classes', f'train and val name their classes differently from number {number} on: '
-                      f'{shorten(train.classes[number:]) or "nothing"} against '
-                      f'{shorten(val.classes[number:]) or "nothing"}',
-                      'give both data sets the same metainfo=dict(classes=...)')
+        number = next(
+            (i for i, (a, b) in enumerate(zip(train.classes, val.classes, strict=False)) if a != b),
+            min(len(train.classes), len(val.classes)),
+        )
+        checks.failed(
+            'classes',
+            f'train and val name their classes differently from number {number} on: '
+            f'{shorten(train.classes[number:]) or "nothing"} against '
+            f'{shorten(val.classes[number:]) or "nothing"}',
+            'give both datasets the same metainfo=dict(classes=...)',
+        )
         return
     if train.total and val.total:
         unseen = [val.classes[i] for i in np.flatnonzero((val.num_objects > 0) & (train.num_objects == 0))]
         if unseen:
-            checks.warned('classes', f'val has objects of {len(unseen)} classes that train has none of: '
-                          f'{shorten(unseen, 5)}', 'they cannot be learnt, and lower the mean average precision')
+            checks.warned(
+                'classes',
+                f'val has objects of {len(unseen)} classes that train has none of: {shorten(unseen, 5)}',
+                'they cannot be learnt, and lower the mean average precision',
+            )
         else:
             checks.passed('classes', f'every class that val measures ({int((val.num_objects > 0).sum())}) is in train')
     both = train.paths & val.paths
     if both:
-        checks.warned('splits', f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as '
-                      f'{min(both)}', 'figures of val then say nothing of new images')
+        checks.warned(
+            'splits',
+            f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as {min(both)}',
+            'figures of val then say nothing of new images',
+        )
 
 
 def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: int = 0) -> None:
@@ -181,19 +213,20 @@ def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: 
     if not errors:
         checks.passed(title, text)
         return
-    limit = min(getattr(leaf, 'max_skipped', .01) for leaf in leaf_datasets(dataset))
+    limit = min(getattr(leaf, 'max_skipped', 0.01) for leaf in leaf_datasets(dataset))
     named = '\n'.join(str(error) for error in errors[:_SHOWN])
     text = f'{len(errors)} of a sample of {len(chosen):,} images cannot be read:\n{named}'
     if len(errors) > max(1, limit * len(chosen)) and split == 'train':
-        checks.failed(title, text, f'repair or remove them: more than max_skipped={limit:g} of the images would end '
-                      'the run')
+        checks.failed(
+            title, text, f'repair or remove them: more than max_skipped={limit:g} of the images would end the run'
+        )
     else:
         checks.warned(title, text, 'repair or remove them; a run leaves them out and lists them in skipped.csv')
 
 
 def _read_error(record: Record) -> UnreadableImageError | None:
     try:
-        LoadImage()({'record': record, 'images': {}})
+        LoadImageFromFile()({'record': record, 'images': {}})
     except UnreadableImageError as error:
         return error
     return None

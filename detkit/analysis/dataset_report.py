@@ -51,8 +51,10 @@ def findings(stats: DatasetStats) -> Iterator[str]:
         yield f'{number} {what}: {shorten(names, 8)}'
     for table, unreadable in zip(stats.tables, stats.unreadable, strict=False):
         if len(unreadable):
-            yield (f'{table.name}: {_count(len(unreadable), "image")} cannot be read, such as '
-                   f'{table.records[int(unreadable[0])].img_path}')
+            yield (
+                f'{table.name}: {_count(len(unreadable), "image")} cannot be read, such as '
+                f'{table.records[int(unreadable[0])].img_path}'
+            )
     for table in stats.tables:
         if table.skipped:
             path, where, reason = table.skipped[0]
@@ -60,8 +62,10 @@ def findings(stats: DatasetStats) -> Iterator[str]:
             yield f'{table.name}: {len(table.skipped)} {_LEFT_OUT}, the first {place}: {reason}'
         if table.duplicates:
             path, where, _ = table.duplicates[0]
-            yield (f'{table.name}: {_count(len(table.duplicates), "label")} that {_verb(len(table.duplicates))} '
-                   f'another exactly, the first {path}:{where}')
+            yield (
+                f'{table.name}: {_count(len(table.duplicates), "label")} that {_verb(len(table.duplicates))} '
+                f'another exactly, the first {path}:{where}'
+            )
     for table, own in zip(stats.tables, stats.suspicious, strict=True):
         for kind, number in Counter(suspicion.kind for suspicion in own).items():
             yield f'{table.name}: {_count(number, "label")} {kind}: {KINDS[kind]}'
@@ -76,13 +80,17 @@ def _alike_findings(stats: DatasetStats) -> Iterator[str]:
         images = sum(len(group.members) for group in groups)
         first = groups[0]
         where = 'across splits' if across else 'within a split'
-        yield (f'{_count(images, "image")} in {_count(len(groups), "group")} {where} look the same, such as '
-               f'{" and ".join(stats.path(*member) for member in first.members[:2])}'
-               + ('; evaluation is flattered by them' if across else ''))
+        yield (
+            f'{_count(images, "image")} in {_count(len(groups), "group")} {where} look the same, such as '
+            f'{" and ".join(stats.path(*member) for member in first.members[:2])}'
+            + ('; evaluation is flattered by them' if across else '')
+        )
     conflicts = [group for group in stats.alike or () if group.labels]
     if conflicts:
-        yield (f'{_count(len(conflicts), "group")} of images that look the same have different classes, such as '
-               f'{" and ".join(conflicts[0].labels)}')
+        yield (
+            f'{_count(len(conflicts), "group")} of images that look the same have different classes, such as '
+            f'{" and ".join(conflicts[0].labels)}'
+        )
 
 
 def write_suspicions(stats: DatasetStats, path: str | Path) -> int:
@@ -112,8 +120,14 @@ def _suspicion_rows(stats: DatasetStats, split: int) -> Iterator[list]:
     table = stats.tables[split]
     for one in stats.suspicious[split]:
         names = [stats.classes[table.labels[place]] for place in (one.place, one.other) if place is not None]
-        yield [table.name, stats.path(split, table.images[one.place]), int(table.numbers[one.place]),
-               ' / '.join(dict.fromkeys(names)), one.kind, one.detail]
+        yield [
+            table.name,
+            stats.path(split, table.images[one.place]),
+            int(table.numbers[one.place]),
+            ' / '.join(dict.fromkeys(names)),
+            one.kind,
+            one.detail,
+        ]
 
 
 def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) -> None:
@@ -150,22 +164,34 @@ def _charts(page: HtmlPage, stats: DatasetStats) -> None:
     what = 'images' if stats.classifies else 'objects'
     charts = []
     if any(len(table.labels) for table in tables):
-        charts += [(dataset_charts.plot_per_image(tables), 'Objects an image'),
-                   (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
-                   (dataset_charts.plot_aspects(tables), 'Shape of the objects')]
+        charts += [
+            (dataset_charts.plot_per_image(tables), 'Objects an image'),
+            (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
+            (dataset_charts.plot_aspects(tables), 'Shape of the objects'),
+        ]
         if any(table.rbboxes is not None for table in tables):
             charts.append((dataset_charts.plot_angles(tables), 'Direction of the objects'))
-        charts += [(dataset_charts.plot_places(table), f"Where the objects' middles are, {table.name}")
-                   for table in tables if len(table.labels)]
+        charts += [
+            (dataset_charts.plot_places(table), f"Where the objects' middles are, {table.name}")
+            for table in tables
+            if len(table.labels)
+        ]
     charts.append((dataset_charts.plot_image_sizes(tables), 'Size of the images; a larger dot is more images'))
     # The high ones last.
-    charts.append((dataset_charts.plot_class_counts([stats.class_counts(i)[1] for i in range(len(tables))], splits,
-                                                    stats.classes, what), _chart_title(what, len(stats.classes))))
+    charts.append(
+        (
+            dataset_charts.plot_class_counts(
+                [stats.class_counts(i)[1] for i in range(len(tables))], splits, stats.classes, what
+            ),
+            _chart_title(what, len(stats.classes)),
+        )
+    )
     names = [table.metainfo.get('keypoint_names') for table in tables if table.keypoints is not None]
     if names:
         count = next(table.keypoints.shape[1] for table in tables if table.keypoints is not None)
-        charts.append((dataset_charts.plot_keypoints(tables, names[0] or list(map(str, range(count)))),
-                       'Labelled keypoints'))
+        charts.append(
+            (dataset_charts.plot_keypoints(tables, names[0] or list(map(str, range(count)))), 'Labelled keypoints')
+        )
     page.charts(charts)
 
 
@@ -191,15 +217,23 @@ def _page_alike(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
     if not stats.alike:
         page.text('None.')
         return
-    page.text('Found by perceptual hashes: copies, also scaled, compressed, a little brighter or cropped. Those in '
-              'more than one split make evaluation look better than it is.')
+    page.text(
+        'Found by perceptual hashes: copies, also scaled, compressed, a little brighter or cropped. Those in '
+        'more than one split make evaluation look better than it is.'
+    )
     # What spoils an evaluation comes first.
     groups = sorted(stats.alike, key=lambda group: (len(group.splits) == 1, not group.labels, -len(group.members)))
     page.pictures((_alike_picture(stats, group), _alike_caption(stats, group)) for group in groups[:max_pictures])
-    rows = [[', '.join(stats.tables[split].name for split in group.splits), len(group.members),
-             'yes' if group.identical else 'no', ' / '.join(group.labels),
-             _wrapped(', '.join(stats.path(*member) for member in group.members[:_MOST_ALIKE]))]
-            for group in groups[:_LISTED]]
+    rows = [
+        [
+            ', '.join(stats.tables[split].name for split in group.splits),
+            len(group.members),
+            'yes' if group.identical else 'no',
+            ' / '.join(group.labels),
+            _wrapped(', '.join(stats.path(*member) for member in group.members[:_MOST_ALIKE])),
+        ]
+        for group in groups[:_LISTED]
+    ]
     page.table(['splits', 'images', 'same file', 'different classes', 'paths'], rows, _cut_note(len(groups)))
 
 
@@ -211,21 +245,28 @@ def _page_suspicions(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> 
         page.text('None.')
         return
     for kind, meaning in KINDS.items():
-        own = [(split, one) for split, suspicions in enumerate(stats.suspicious) for one in suspicions
-               if one.kind == kind]
+        own = [
+            (split, one) for split, suspicions in enumerate(stats.suspicious) for one in suspicions if one.kind == kind
+        ]
         if not own:
             continue
         page.heading(f'{kind}: {_count(len(own), "label")}', 3)
         page.text(f'{meaning[0].upper()}{meaning[1:]}.')
         page.pictures(_suspicion_pictures(stats, own, max_pictures))
-    rows = [[row[0], Cell(Path(row[1]).name, row[1]), row[2], row[3], row[4], row[5]]
-            for split in range(len(stats.tables)) for row in _suspicion_rows(stats, split)]
+    rows = [
+        [row[0], Cell(Path(row[1]).name, row[1]), row[2], row[3], row[4], row[5]]
+        for split in range(len(stats.tables))
+        for row in _suspicion_rows(stats, split)
+    ]
     page.table(['split', 'image', 'object', 'class', 'kind', 'detail'], rows[:_LISTED], _cut_note(len(rows)))
 
 
 def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
-    rows = [[table.name, _wrapped(str(path)), '' if where is None else str(where), _wrapped(reason)]
-            for table in stats.tables for path, where, reason in [*table.skipped, *table.duplicates]]
+    rows = [
+        [table.name, _wrapped(str(path)), '' if where is None else str(where), _wrapped(reason)]
+        for table in stats.tables
+        for path, where, reason in [*table.skipped, *table.duplicates]
+    ]
     if rows:
         page.heading('Left out when read')
         page.text('Training and evaluation never see these entries of the files.')
@@ -240,8 +281,9 @@ def _cut_note(count: int) -> str:
     return f'The first {_LISTED} of {count:,}' if count > _LISTED else ''
 
 
-def _suspicion_pictures(stats: DatasetStats, own: Sequence[tuple[int, Suspicion]], most: int
-                        ) -> Iterator[tuple[np.ndarray, str]]:
+def _suspicion_pictures(
+    stats: DatasetStats, own: Sequence[tuple[int, Suspicion]], most: int
+) -> Iterator[tuple[np.ndarray, str]]:
     """Cut out of their images, each with what it collides with."""
     for split, one in own[:most]:
         table = stats.tables[split]
@@ -251,26 +293,34 @@ def _suspicion_pictures(stats: DatasetStats, own: Sequence[tuple[int, Suspicion]
         except UnreadableImageError:
             continue  # which is listed as such
         places = [one.place] if one.other is None else [one.place, one.other]
-        yield (_object_picture(img, table, places, stats.classes, one.kind == 'outline'),
-               f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}')
+        yield (
+            _object_picture(img, table, places, stats.classes, one.kind == 'outline'),
+            f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}',
+        )
 
 
-def _object_picture(img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str],
-                    with_outline: bool) -> np.ndarray:
+def _object_picture(
+    img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str], with_outline: bool
+) -> np.ndarray:
     corners = bbox_corners(table.bboxes[places]) if table.rbboxes is None else rbbox_corners(table.rbboxes[places])
     points, rings, extra = [corners.reshape(-1, 2)], [], {}
     if with_outline:
         polygons = table.records[table.images[places[0]]].annotations.polygons
-        rings = [ring for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
-                 if owner == table.numbers[places[0]]]
+        rings = [
+            ring
+            for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
+            if owner == table.numbers[places[0]]
+        ]
         points += rings
     if table.keypoints is not None:
         keypoints = table.keypoints[places]
         points.append(keypoints[keypoints[..., 2] > 0, :2])
     window = Window.around(np.concatenate(points), img.shape[:2], _CUT_SIDE)
     if table.keypoints is not None:
-        extra = dict(keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
-                     keypoint_info=table.metainfo)
+        extra = dict(
+            keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
+            keypoint_info=table.metainfo,
+        )
     if table.rbboxes is not None:
         extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[places])
     moved = window.moved(corners)

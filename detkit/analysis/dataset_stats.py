@@ -1,4 +1,4 @@
-"""Figures of a config's data sets: classes, sizes, numbers of objects, images that recur, labels to look at."""
+"""Figures of a config's datasets: classes, sizes, numbers of objects, images that recur, labels to look at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detkit.analysis.perceptual_hash import find_alike, look_at
 from detkit.analysis.suspicious_labels import Limits, Suspicion, find_suspicious
 
 # COCO's: of small, medium and large objects, in square pixels.
-_SMALL, _MEDIUM = 32 ** 2, 96 ** 2
+_SMALL, _MEDIUM = 32**2, 96**2
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,11 @@ class DatasetStats:
             problems[f'never seen, in train or {" or ".join(by_name)}'] = ~train & ~held_out
             problems[f'only in {names}, never in train'] = ~train & held_out
             problems[f'only in train, never in {names}'] = train & ~held_out
-        return {what: [self.classes[label] for label in np.flatnonzero(which)]
-                for what, which in problems.items() if which.any()}
+        return {
+            what: [self.classes[label] for label in np.flatnonzero(which)]
+            for what, which in problems.items()
+            if which.any()
+        }
 
     def split_figures(self, split: int) -> dict[str, float | int | str]:
         """A split's figures, by what a person calls them."""
@@ -102,7 +105,8 @@ class DatasetStats:
             figures['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
             sides = np.sqrt(shapes.prod(1))
             figures['smallest, largest'] = ', '.join(
-                f'{shapes[place][1]} x {shapes[place][0]}' for place in (sides.argmin(), sides.argmax()))
+                f'{shapes[place][1]} x {shapes[place][0]}' for place in (sides.argmin(), sides.argmax())
+            )
         if table.class_labels is None:
             per_image = table.per_image
             areas = table.sizes_wh.prod(1)[~table.ignored]
@@ -112,8 +116,10 @@ class DatasetStats:
             figures['objects an image, mean'] = float(per_image.mean())
             figures['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
             if len(areas):
-                shares = [float(which.mean()) for which in
-                          (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)]
+                shares = [
+                    float(which.mean())
+                    for which in (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)
+                ]
                 figures['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
         counts = self.class_counts(split)[1]
         figures['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
@@ -127,9 +133,14 @@ class DatasetStats:
         return self.tables[split].records[image].img_path
 
 
-def dataset_stats(config: Config, splits: Sequence[str] = ('train', 'val'), limits: Limits | None = None,
-                  look_for_alike: bool = True, max_distance: int = 6) -> DatasetStats:
-    """Goes through the data sets of a config. Images are read only to find those that look the same.
+def dataset_stats(
+    config: Config,
+    splits: Sequence[str] = ('train', 'val'),
+    limits: Limits | None = None,
+    look_for_alike: bool = True,
+    max_distance: int = 6,
+) -> DatasetStats:
+    """Goes through the datasets of a config. Images are read only to find those that look the same.
 
     Args:
         config: loaded.
@@ -161,13 +172,16 @@ def _look_for_alike(stats: DatasetStats, max_distance: int) -> None:
         same = len({_digest(paths[place]) for place in group}) == 1
         labels = ()
         if stats.classifies:
-            labels = tuple(dict.fromkeys(stats.classes[stats.tables[split].class_labels[image]]
-                                         for split, image in own))
+            labels = tuple(
+                dict.fromkeys(stats.classes[stats.tables[split].class_labels[image]] for split, image in own)
+            )
         stats.alike.append(AlikeImages(own, same, labels if len(labels) > 1 else ()))
     starts = np.cumsum([0, *(len(table.records) for table in stats.tables)])
     unreadable = np.flatnonzero(~looks.readable)
-    stats.unreadable = [unreadable[(unreadable >= start) & (unreadable < stop)] - start
-                        for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+    stats.unreadable = [
+        unreadable[(unreadable >= start) & (unreadable < stop)] - start
+        for start, stop in zip(starts[:-1], starts[1:], strict=True)
+    ]
 
 
 def _digest(path: str) -> str:

@@ -46,8 +46,14 @@ _FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones
 _VAL_BATCHES = 2  # the first of which is not timed
 
 
-def dry_run(path: str | Path, options: Sequence[str] | dict | None = None, device: str | None = None,
-            sample: int = 200, seconds: float = 10., show: Callable[[str], Any] | None = None) -> CheckList:
+def dry_run(
+    path: str | Path,
+    options: Sequence[str] | dict | None = None,
+    device: str | None = None,
+    sample: int = 200,
+    seconds: float = 10.0,
+    show: Callable[[str], Any] | None = None,
+) -> CheckList:
     """Builds what a config describes, trains and validates a little, and looks for what would go wrong later.
 
     Everything is written into a temporary folder, which is removed. Batches are made in this process.
@@ -56,7 +62,7 @@ def dry_run(path: str | Path, options: Sequence[str] | dict | None = None, devic
         path: the config file.
         options: changes to the config, as ``--cfg-options``.
         device: in place of the config's.
-        sample: how many images of each data set to decode; 0 for none.
+        sample: how many images of each dataset to decode; 0 for none.
         seconds: how long to time training steps, about.
         show: is given each line of the list as soon as it is known; None prints them.
 
@@ -83,8 +89,11 @@ class _DryRun:
     def __init__(self, config: Config, folder: str, checks: CheckList) -> None:
         self.config, self.folder, self.checks = config, folder, checks
         self.work_dir = Path(config.get('work_dir') or Path('work_dirs') / Path(config.filename).stem)
-        self.workers = {split: config[f'{split}_dataloader'].get('num_workers', 0) for split in ('train', 'val')
-                        if config.get(f'{split}_dataloader')}
+        self.workers = {
+            split: config[f'{split}_dataloader'].get('num_workers', 0)
+            for split in ('train', 'val')
+            if config.get(f'{split}_dataloader')
+        }
         self.surveys: dict[str, Survey] = {}
         self.costs = StepCosts()
 
@@ -103,13 +112,16 @@ class _DryRun:
                 with _quiet():
                     runner.close()
         if not tried:
-            self.checks.warned('steps', 'nothing was trained, validated or written, for what failed is needed for that',
-                               'check again when it is repaired')
+            self.checks.warned(
+                'steps',
+                'nothing was trained, validated or written, for what failed is needed for that',
+                'check again when it is repaired',
+            )
 
     # ---- data --------------------------------------------------------------------------------------------------------
 
     def _load(self, split: str, sample: int) -> DataLoader | None:
-        """Builds a data set and looks at its annotations and images."""
+        """Builds a dataset and looks at its annotations and images."""
         loader = None
         with self.checks.section(f'{split} data'), _quiet():
             settings = {**self.config[f'{split}_dataloader'], 'num_workers': 0}
@@ -144,8 +156,11 @@ class _DryRun:
             runner.visualizer.backends = []  # that they could be built shows that they are installed
             model = runner.model
             trainable = sum(param.numel() for param in model.parameters() if param.requires_grad)
-            self.checks.passed('model', f'{type(model).__name__}, {count_parameters(model):,} parameters, '
-                               f'{trainable:,} trainable, on {runner.device}')
+            self.checks.passed(
+                'model',
+                f'{type(model).__name__}, {count_parameters(model):,} parameters, '
+                f'{trainable:,} trainable, on {runner.device}',
+            )
         return runner
 
     def _prepare(self, runner: Runner) -> bool:
@@ -155,8 +170,11 @@ class _DryRun:
             runner.call_hook('before_train')
             wrapper = runner.optim_wrapper
             start = f'; starts from {self.config.load_from}' if self.config.get('load_from') else ''
-            self.checks.passed('optimiser', f'{type(wrapper.optimizer).__name__}, batch {runner.batch_size} x '
-                               f'{wrapper.accumulate} accumulated{start}')
+            self.checks.passed(
+                'optimiser',
+                f'{type(wrapper.optimizer).__name__}, batch {runner.batch_size} x '
+                f'{wrapper.accumulate} accumulated{start}',
+            )
             check_schedule(self.checks, runner)
             self._check_metrics(runner)
             return True
@@ -164,8 +182,11 @@ class _DryRun:
 
     def _check_metrics(self, runner: Runner) -> None:
         if runner.val_loop is None:
-            self.checks.warned('validation', 'the config has no val_dataloader, val_cfg and val_evaluator',
-                               'with them the best weights are kept, and overfitting is seen')
+            self.checks.warned(
+                'validation',
+                'the config has no val_dataloader, val_cfg and val_evaluator',
+                'with them the best weights are kept, and overfitting is seen',
+            )
             return
         for metric in runner.val_loop.evaluator.metrics:
             kinds = getattr(metric, 'kinds', ())
@@ -173,9 +194,12 @@ class _DryRun:
                 check_needs(self.checks, 'val', self.surveys['val'], kinds, type(metric).__name__)
             wanted = _TASK_NEEDS.get(self.config.get('task'))
             if wanted and kinds and wanted not in kinds:
-                self.checks.warned('val metric', f'{type(metric).__name__} measures {", ".join(kinds)}, but not what '
-                                   f'task {self.config.task!r} is about: {NEEDS[wanted][0]}',
-                                   f"val_evaluator.metric with '{wanted}', or the metric of the task")
+                self.checks.warned(
+                    'val metric',
+                    f'{type(metric).__name__} measures {", ".join(kinds)}, but not what '
+                    f'task {self.config.task!r} is about: {NEEDS[wanted][0]}',
+                    f"val_evaluator.metric with '{wanted}', or the metric of the task",
+                )
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -184,8 +208,9 @@ class _DryRun:
         with self.checks.section('training step'), _quiet():
             self._train(runner, seconds)
             losses = ', '.join(f'{name} {value:.4g}' for name, value in runner.train_loop.losses.latest.items())
-            self.checks.passed('training step', f'{self.costs.count} steps of {_size(self.costs.shape)}; at last '
-                               f'{losses}')
+            self.checks.passed(
+                'training step', f'{self.costs.count} steps of {_size(self.costs.shape)}; at last {losses}'
+            )
             trained = True
         if trained:
             with self.checks.section('last epoch'), _quiet():
@@ -265,15 +290,26 @@ class _DryRun:
         key = runner.train_loop.best_metric
         value = fitness(metrics, key)
         if value is None and key != 'fitness':
-            self.checks.failed('validation', f'train_cfg.best_metric is {key!r}, which is none of the figures '
-                               f'{", ".join(metrics)}', f"one of them, or 'fitness'.{nearest(key, metrics)}")
+            self.checks.failed(
+                'validation',
+                f'train_cfg.best_metric is {key!r}, which is none of the figures {", ".join(metrics)}',
+                f"one of them, or 'fitness'.{nearest(key, metrics)}",
+            )
         elif value is None:
-            self.checks.warned('validation', f'none of the figures ({", ".join(metrics) or "there are none"}) tells '
-                               'which weights are the best, so best.pth is never written', 'train_cfg.best_metric=...')
+            self.checks.warned(
+                'validation',
+                f'none of the figures ({", ".join(metrics) or "there are none"}) tells '
+                'which weights are the best, so best.pth is never written',
+                'train_cfg.best_metric=...',
+            )
         else:
             names = [name for name in metrics if not name.endswith(('_s', '_m', '_l'))]
-            self.checks.passed('validation', f'{few.num_images} images; figures {", ".join(names[:4])}, ...'
-                               if len(names) > 4 else f'{few.num_images} images; figures {", ".join(names)}')
+            self.checks.passed(
+                'validation',
+                f'{few.num_images} images; figures {", ".join(names[:4])}, ...'
+                if len(names) > 4
+                else f'{few.num_images} images; figures {", ".join(names)}',
+            )
         runner.call_hook('after_fit_epoch', metrics=metrics, improved=False)
 
     def _save_and_load(self, runner: Runner) -> None:

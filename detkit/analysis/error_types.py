@@ -15,7 +15,7 @@ from detkit.analysis.matching import match
 from detkit.analysis.overlaps import overlaps_of
 from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision
 
-FOREGROUND, BACKGROUND = .5, .1
+FOREGROUND, BACKGROUND = 0.5, 0.1
 # In the order in which a prediction is asked.
 FALSE_KINDS = ('classification', 'localisation', 'duplicate', 'both', 'background')
 FIXABLE = ('classification', 'localisation')  # those that a right class or place would make true
@@ -65,8 +65,9 @@ class Judged:
         return replace(self, **columns, missed=missed)
 
 
-def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
-          sigmas: Sequence[float] | None = None) -> Judged:
+def judge(
+    results: Sequence, classes: Sequence[str], kind: str = 'bbox', sigmas: Sequence[float] | None = None
+) -> Judged:
     """Finds each prediction's kind of error.
 
     Args:
@@ -83,8 +84,14 @@ def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
         for d in np.flatnonzero(matches.found[0, 0] == TRUE):
             image = matches.images[d]
             matched[d] = starts[image] + np.searchsorted(counted[image], matches.matched[0, d])
-        own = (matches.images, matches.places, np.full(len(matches.images), label), matches.scores,
-               matches.found[0, 0], matched)
+        own = (
+            matches.images,
+            matches.places,
+            np.full(len(matches.images), label),
+            matches.scores,
+            matches.found[0, 0],
+            matched,
+        )
         for column, values in zip(columns.values(), own, strict=True):
             column.append(values)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
@@ -98,8 +105,14 @@ def judge(results: Sequence, classes: Sequence[str], kind: str = 'bbox',
         kinds[rows[false]], wanted = _kinds_of(overlaps[false], same[false])
         joined['objects'][rows[false]] = np.where(wanted >= 0, starts[image] + wanted, -1)
     missed = _missed(joined['found'], kinds, joined['objects'], len(gt_labels))
-    return Judged(**joined, kinds=kinds, gt_images=gt_images, gt_places=np.concatenate(counted), gt_labels=gt_labels,
-                  missed=missed)
+    return Judged(
+        **joined,
+        kinds=kinds,
+        gt_images=gt_images,
+        gt_places=np.concatenate(counted),
+        gt_labels=gt_labels,
+        missed=missed,
+    )
 
 
 def _missed(found: np.ndarray, kinds: np.ndarray, objects: np.ndarray, number: int) -> np.ndarray:
@@ -114,12 +127,13 @@ def _kinds_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
     """Of false predictions ``(F, N)``: the kind of each, and the object it should have had (-1 for none)."""
     if not overlaps.shape[1]:
         return np.full(len(overlaps), FALSE_KINDS.index('background')), np.full(len(overlaps), -1)
-    own, other = np.where(same, overlaps, -1.), np.where(same, -1., overlaps)
+    own, other = np.where(same, overlaps, -1.0), np.where(same, -1.0, overlaps)
     best_own, best_other = own.max(1), other.max(1)
     kinds = np.select(
         [best_own >= FOREGROUND, best_own >= BACKGROUND, best_other >= FOREGROUND, best_other >= BACKGROUND],
         [FALSE_KINDS.index(name) for name in ('duplicate', 'localisation', 'classification', 'both')],
-        FALSE_KINDS.index('background'))
+        FALSE_KINDS.index('background'),
+    )
     # A wrong class in the right place says more than a poor overlap with a neighbour of the right one.
     kinds[(best_other >= FOREGROUND) & (best_own < FOREGROUND)] = FALSE_KINDS.index('classification')
     wanted = np.full(len(overlaps), -1)
@@ -148,7 +162,7 @@ class Costs:
     numbers: dict[str, int]
 
 
-def costs(judged: Judged, class_count: int, score_thr: float = 0.) -> Costs:
+def costs(judged: Judged, class_count: int, score_thr: float = 0.0) -> Costs:
     """Puts each kind of error right in turn and measures the mean average precision anew.
 
     A classification error gets its object's class, a localisation error its object's place; where several predictions
@@ -168,16 +182,16 @@ def costs(judged: Judged, class_count: int, score_thr: float = 0.) -> Costs:
         values = []
         for label in present:
             if not number[label]:  # all were missed, so that nothing is left to find
-                values.append(1.)
+                values.append(1.0)
                 continue
             own = np.flatnonzero(labels == label)
             order = own[np.argsort(-scores[own], kind='stable')]
             values.append(average_precision(found[order], int(number[label])))
-        return float(np.mean(values)) if values else -1.
+        return float(np.mean(values)) if values else -1.0
 
     base = mean_ap(judged.labels, judged.found, judged.scores, objects)
     if base < 0:
-        return Costs(-1., dict.fromkeys(KINDS, 0.), 0., 0., numbers)
+        return Costs(-1.0, dict.fromkeys(KINDS, 0.0), 0.0, 0.0, numbers)
     gains = {}
     for number, name in enumerate(FALSE_KINDS):
         wrong = judged.kinds == number
@@ -190,9 +204,13 @@ def costs(judged: Judged, class_count: int, score_thr: float = 0.) -> Costs:
     gains['missed'] = mean_ap(judged.labels, judged.found, judged.scores, left) - base
     without_false = np.where(judged.found == FALSE, IGNORED, judged.found)
     found_objects = np.bincount(judged.gt_labels[judged.objects[judged.found == TRUE]], minlength=class_count)
-    return Costs(base, gains,
-                 mean_ap(judged.labels, without_false, judged.scores, objects) - base,
-                 mean_ap(judged.labels, judged.found, judged.scores, found_objects) - base, numbers)
+    return Costs(
+        base,
+        gains,
+        mean_ap(judged.labels, without_false, judged.scores, objects) - base,
+        mean_ap(judged.labels, judged.found, judged.scores, found_objects) - base,
+        numbers,
+    )
 
 
 def _put_right(judged: Judged, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Files of what a model does on a data set: confusion matrix, curves, kinds of errors with examples."""
+"""Files of what a model does on a dataset: confusion matrix, curves, kinds of errors with examples."""
 
 from __future__ import annotations
 
@@ -40,13 +40,21 @@ def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
     if kind is None:
         return model.metric.kinds[-1]
     if kind not in model.metric.kinds:
-        raise ConfigError(f"{model.label} evaluates {', '.join(model.metric.kinds)}, not {kind!r}; choose one of "
-                          'these, or change test_evaluator')
+        raise ConfigError(
+            f'{model.label} evaluates {", ".join(model.metric.kinds)}, not {kind!r}; choose one of '
+            'these, or change test_evaluator'
+        )
     return kind
 
 
-def write_confusion_matrix(model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = .25,
-                           iou_thr: float = .5, max_rows: int = 15) -> str:
+def write_confusion_matrix(
+    model: Collected,
+    folder: str | Path,
+    kind: str | None = None,
+    score_thr: float = 0.25,
+    iou_thr: float = 0.5,
+    max_rows: int = 15,
+) -> str:
     """Writes ``confusion_matrix.png`` and ``.csv``; of detectors with background as a class of its own.
 
     Classes that are neither in the data nor predicted are left out.
@@ -63,19 +71,32 @@ def write_confusion_matrix(model: Collected, folder: str | Path, kind: str | Non
     """
     if model.metric.kinds == ('label',):
         counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
-        np.add.at(counts, ([answer.gt_label for answer in model.results],
-                           [int(answer.labels[0]) for answer in model.results]), 1)
+        np.add.at(
+            counts,
+            ([answer.gt_label for answer in model.results], [int(answer.labels[0]) for answer in model.results]),
+            1,
+        )
     else:
-        counts = confusion_matrix(model.results, len(model.classes), chosen_kind(model, kind, 'boxes'), score_thr,
-                                  iou_thr, model.metainfo.get('sigmas'))
+        counts = confusion_matrix(
+            model.results,
+            len(model.classes),
+            chosen_kind(model, kind, 'boxes'),
+            score_thr,
+            iou_thr,
+            model.metainfo.get('sigmas'),
+        )
         names = np.array([*model.classes, BACKGROUND])
     kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
     counts, names = counts[np.ix_(kept, kept)], names[kept]
     write_confusion(counts, names.tolist(), folder)
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
-    rows = [[names[i], names[j], str(wrong[i, j]), f'{wrong[i, j] / counts[i].sum():.1%}']
-            for i, j in zip(*np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:max_rows], wrong.shape),
-                            strict=True) if wrong[i, j]]
+    rows = [
+        [names[i], names[j], str(wrong[i, j]), f'{wrong[i, j] / counts[i].sum():.1%}']
+        for i, j in zip(
+            *np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:max_rows], wrong.shape), strict=True
+        )
+        if wrong[i, j]
+    ]
     return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
 
 
@@ -89,11 +110,11 @@ def write_run_pictures(model: Collected, folder: str | Path) -> None:
         write_confusion_matrix(model, folder)
     if not is_classifier:
         kind = model.metric.kinds[-1]
-        matches = match(model.results, model.classes, kind, [.5], model.metainfo.get('sigmas'), by_area=False)
-        _draw_curves(class_curves(matches), model.classes, Path(folder), kind, .5, ('f1',))
+        matches = match(model.results, model.classes, kind, [0.5], model.metainfo.get('sigmas'), by_area=False)
+        _draw_curves(class_curves(matches), model.classes, Path(folder), kind, 0.5, ('f1',))
 
 
-def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = .5) -> str:
+def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
     """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
 
     Args:
@@ -121,20 +142,40 @@ def write_curves(model: Collected, folder: str | Path, kind: str | None = None, 
     rows = []
     for one in (mean, *worst[:_TABLE_ROWS]):
         best = one.best
-        rows.append(['all' if one is mean else model.classes[one.label], str(one.objects),
-                     *(f'{value:.3f}' for value in (one.average_precision, one.f1[best], SCORES[best],
-                                                    one.precision[best], one.recall[best]))])
+        rows.append(
+            [
+                'all' if one is mean else model.classes[one.label],
+                str(one.objects),
+                *(
+                    f'{value:.3f}'
+                    for value in (
+                        one.average_precision,
+                        one.f1[best],
+                        SCORES[best],
+                        one.precision[best],
+                        one.recall[best],
+                    )
+                ),
+            ]
+        )
     return _table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
 
 
-def _draw_curves(curves: Sequence[ClassCurves], classes: Sequence[str], folder: Path, kind: str, iou_thr: float,
-                 against_score: Sequence[str]) -> None:
+def _draw_curves(
+    curves: Sequence[ClassCurves],
+    classes: Sequence[str],
+    folder: Path,
+    kind: str,
+    iou_thr: float,
+    against_score: Sequence[str],
+) -> None:
     """Pictures of the curves; none where there are no curves."""
     if not curves:
         return
     name, overlap = KIND_NAMES[kind], f'an overlap of {iou_thr:g}'
-    save_figure(plot_precision_recall(curves, classes, f'{name} average precision at {overlap}'),
-                folder / 'pr_curve.png')
+    save_figure(
+        plot_precision_recall(curves, classes, f'{name} average precision at {overlap}'), folder / 'pr_curve.png'
+    )
     for what in against_score:
         title = f'{name} {"F1" if what == "f1" else what} at {overlap}'
         save_figure(plot_against_score(curves, classes, what, title), folder / f'{what}_curve.png')
@@ -146,15 +187,18 @@ def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: P
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['class', 'curve', 'x', 'y'])
         for one in curves:
-            for name, x, y in (('precision at recall', RECALLS, one.precision_at),
-                               ('precision at score', SCORES[::10], one.precision[::10]),
-                               ('recall at score', SCORES[::10], one.recall[::10]),
-                               ('F1 at score', SCORES[::10], one.f1[::10])):
+            for name, x, y in (
+                ('precision at recall', RECALLS, one.precision_at),
+                ('precision at score', SCORES[::10], one.precision[::10]),
+                ('recall at score', SCORES[::10], one.recall[::10]),
+                ('F1 at score', SCORES[::10], one.f1[::10]),
+            ):
                 writer.writerows([classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True))
 
 
-def write_errors(model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = .25,
-                 examples: int = 12) -> str:
+def write_errors(
+    model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
+) -> str:
     """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
 
     Args:
@@ -177,9 +221,20 @@ def write_errors(model: Collected, folder: str | Path, kind: str | None = None, 
         raise DataError(f'{model.label}: the data hold no object, so that no error can be told')
     folder = Path(folder)
     save_figure(plot_error_costs(spent, score_thr), folder / 'errors.png')
-    (folder / 'errors.json').write_text(json.dumps({
-        'kind': kind, 'score_thr': score_thr, 'AP50': spent.precision, 'gains': spent.gains, 'numbers': spent.numbers,
-        'false positives': spent.false_positives, 'false negatives': spent.false_negatives}, indent=1))
+    (folder / 'errors.json').write_text(
+        json.dumps(
+            {
+                'kind': kind,
+                'score_thr': score_thr,
+                'AP50': spent.precision,
+                'gains': spent.gains,
+                'numbers': spent.numbers,
+                'false positives': spent.false_positives,
+                'false negatives': spent.false_negatives,
+            },
+            indent=1,
+        )
+    )
     sure = judged.above(score_thr)
     for name in KINDS:
         sheet = error_sheet(model, sure, name, examples, kind)
@@ -190,8 +245,10 @@ def write_errors(model: Collected, folder: str | Path, kind: str | None = None, 
 
 def _error_table(spent: Costs, score_thr: float) -> str:
     rows = [[name, f'{spent.gains[name]:.3f}', f'{spent.numbers[name]:,}', EXPLANATIONS[name]] for name in KINDS]
-    rows += [['all false', f'{spent.false_positives:.3f}', '', 'if no prediction were false'],
-             ['all missed', f'{spent.false_negatives:.3f}', '', 'if every object had been found']]
+    rows += [
+        ['all false', f'{spent.false_positives:.3f}', '', 'if no prediction were false'],
+        ['all missed', f'{spent.false_negatives:.3f}', '', 'if every object had been found'],
+    ]
     table = AsciiTable([['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], *rows])
     table.justify_columns = {1: 'right', 2: 'right'}
     return f'AP50 is {spent.precision:.3f}\n{table.table}'

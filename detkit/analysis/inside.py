@@ -32,8 +32,9 @@ def default_module(model: nn.Module) -> str:
     return 'neck' if getattr(model, 'neck', None) is not None else 'backbone'
 
 
-def write_activations(predictor: Predictor, source: Source, patterns: Sequence[str], folder: str | Path,
-                      max_channels: int = 64) -> list[Path]:
+def write_activations(
+    predictor: Predictor, source: Source, patterns: Sequence[str], folder: str | Path, max_channels: int = 64
+) -> list[Path]:
     """A sheet for each image, module, and map that the module puts out.
 
     Args:
@@ -62,15 +63,23 @@ def write_activations(predictor: Predictor, source: Source, patterns: Sequence[s
         for name, own in maps.items():
             for number, activations in enumerate(own):
                 title = name + (f'[{number}]' if len(own) > 1 else '')
-                sheet = channel_sheet(activations[0].float().cpu().numpy(), f'{Path(path).name}  {title}', seen,
-                                      max_channels)
+                sheet = channel_sheet(
+                    activations[0].float().cpu().numpy(), f'{Path(path).name}  {title}', seen, max_channels
+                )
                 files.append(Path(folder) / unique_name(f'{Path(path).stem}_{title}', '.png', taken))
                 write_picture(files[-1], sheet)
     return files
 
 
-def write_cams(predictor: Predictor, source: Source, method: str, folder: str | Path, module: str | None = None,
-               class_name: str | None = None, note: Note = print) -> list[Path]:
+def write_cams(
+    predictor: Predictor,
+    source: Source,
+    method: str,
+    folder: str | Path,
+    module: str | None = None,
+    class_name: str | None = None,
+    note: Note = print,
+) -> list[Path]:
     """A sheet for each image: its predictions, then a map of heat for each feature map that ``module`` puts out.
 
     Args:
@@ -93,8 +102,9 @@ def write_cams(predictor: Predictor, source: Source, method: str, folder: str | 
     module = module or default_module(model)
     name, *others = choose_modules(model, [module])
     if others:
-        raise ConfigError(f'{module!r} fits {1 + len(others)} modules ({name}, {others[0]}, ...), but a map is made of '
-                          'one')
+        raise ConfigError(
+            f'{module!r} fits {1 + len(others)} modules ({name}, {others[0]}, ...), but a map is made of one'
+        )
     wanted = None if class_name is None else _label(class_name, predictor.classes)
     taken: set[str] = set()
     files = []
@@ -102,8 +112,19 @@ def write_cams(predictor: Predictor, source: Source, method: str, folder: str | 
         maps, sample, label = _explain(predictor, batch, name, method, wanted)
         shape, matrix = batch['inputs'].shape[2:], batch['data_samples'][0].metainfo['matrix']
         what = predictor.classes[label] if method == 'gradcam' else 'all classes'
-        cells = [_captioned(draw_data_sample(img, sample, 'pred', predictor.classes, predictor.score_thr,
-                                             keypoint_info=getattr(model, 'dataset_meta', None)), Path(path).name)]
+        cells = [
+            _captioned(
+                draw_data_sample(
+                    img,
+                    sample,
+                    'pred',
+                    predictor.classes,
+                    predictor.score_thr,
+                    keypoint_info=getattr(model, 'dataset_meta', None),
+                ),
+                Path(path).name,
+            )
+        ]
         for number, heat in maps:
             drawn = heat_over(img, np.clip(onto_image(heat, shape, matrix, img.shape[:2]), 0, 1))
             cells.append(_captioned(drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}'))
@@ -113,8 +134,9 @@ def write_cams(predictor: Predictor, source: Source, method: str, folder: str | 
     return files
 
 
-def _explain(predictor: Predictor, batch: dict, name: str, method: str,
-             label: int | None) -> tuple[list[tuple[int, np.ndarray]], DetDataSample, int]:
+def _explain(
+    predictor: Predictor, batch: dict, name: str, method: str, label: int | None
+) -> tuple[list[tuple[int, np.ndarray]], DetDataSample, int]:
     """Numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
     model: nn.Module = predictor.model
     raw: list[dict] = []
@@ -135,7 +157,7 @@ def _explain(predictor: Predictor, batch: dict, name: str, method: str,
         if not activations:
             raise ConfigError(f'{name} puts out no feature maps (channels, height, width)')
         if method == 'eigencam':
-            used = list(enumerate(activations))[-1 if predictor.classifies else 0:]  # a classifier reads the last one
+            used = list(enumerate(activations))[-1 if predictor.classifies else 0 :]  # a classifier reads the last one
             maps = [eigen_cam(own[0]) for _, own in used]
         else:
             score = class_score(logits, probabilities, label, predictor.score_thr)
@@ -144,8 +166,9 @@ def _explain(predictor: Predictor, batch: dict, name: str, method: str,
     return list(zip(numbers, normalised(maps, method == 'gradcam'), strict=True)), sample, label or 0
 
 
-def _with_gradients(activations: list[Tensor], score: Tensor,
-                    name: str) -> tuple[list[tuple[int, Tensor]], list[Tensor]]:
+def _with_gradients(
+    activations: list[Tensor], score: Tensor, name: str
+) -> tuple[list[tuple[int, Tensor]], list[Tensor]]:
     gradients = torch.autograd.grad(score, activations, allow_unused=True)
     used = [(number, own) for number, own in enumerate(activations) if gradients[number] is not None]
     if not used:

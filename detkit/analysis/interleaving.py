@@ -30,8 +30,13 @@ _WARMUP = (3, 1)  # rounds before the first block, which also settle caches and 
 _ROUNDS_PER_BLOCK = (3, 100)  # fewest, most
 
 
-def interleave(makers: Sequence[Callable[[], Step]], seconds: float = 10., rounds: int | None = None,
-               blocks: int = BLOCKS, seed: int = 0) -> np.ndarray:
+def interleave(
+    makers: Sequence[Callable[[], Step]],
+    seconds: float = 10.0,
+    rounds: int | None = None,
+    blocks: int = BLOCKS,
+    seed: int = 0,
+) -> np.ndarray:
     """Runs several steps in turns.
 
     Args:
@@ -101,7 +106,7 @@ def ratio(seconds: np.ndarray, first: np.ndarray, confidence: float = 0.95) -> I
 def _of_blocks(logs: np.ndarray, confidence: float) -> Interval:
     """The mean ``(K,)`` observations' exponential with the interval of Student's t."""
     half = stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
-    return Interval(*(float(np.exp(logs.mean() + shift)) for shift in (0., -half, half)))
+    return Interval(*(float(np.exp(logs.mean() + shift)) for shift in (0.0, -half, half)))
 
 
 def synchronize(device: torch.device) -> None:

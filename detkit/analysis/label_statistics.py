@@ -1,4 +1,4 @@
-"""What a data set's annotations hold: how many of each class, how large, where, how many an image."""
+"""What a dataset's annotations hold: how many of each class, how large, where, how many an image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabelStatistics:
 
 
 def label_statistics(dataset: Any) -> LabelStatistics | None:
-    """Counts what all the parts of a data set hold, each once however often it is repeated; reads no image.
+    """Counts what all the parts of a dataset hold, each once however often it is repeated; reads no image.
 
     None for data that keep no records.
     """
@@ -49,5 +49,8 @@ def label_statistics(dataset: Any) -> LabelStatistics | None:
     x0, y0, x1, y1 = np.concatenate(bboxes).T
     classes = tuple(dataset.metainfo['classes'])
     return LabelStatistics(
-        classes, np.bincount(np.concatenate(labels), minlength=len(classes)), np.array(per_image, np.int64),
-        np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1))
+        classes,
+        np.bincount(np.concatenate(labels), minlength=len(classes)),
+        np.array(per_image, np.int64),
+        np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1),
+    )

@@ -71,9 +71,15 @@ class Matches:
     num_images: int
 
 
-def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Sequence[str], kind: str = 'bbox',
-          iou_thrs: Sequence[float] | None = None, sigmas: Sequence[float] | None = None, by_area: bool = True,
-          max_dets: int | None = None) -> Matches:
+def match(
+    results: Sequence[ImageResult] | Sequence[RotatedResult],
+    classes: Sequence[str],
+    kind: str = 'bbox',
+    iou_thrs: Sequence[float] | None = None,
+    sigmas: Sequence[float] | None = None,
+    by_area: bool = True,
+    max_dets: int | None = None,
+) -> Matches:
     """Matches predictions and objects of the same class as pycocotools does, crowd and area rules included.
 
     Args:
@@ -89,13 +95,14 @@ def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Seq
         ConfigError: an unknown kind, or results that hold nothing of it.
     """
     if kind not in KINDS:
-        raise ConfigError(f'the kind of overlap is {kind!r}, but must be one of {", ".join(KINDS)}.'
-                          f'{nearest(kind, KINDS)}')
+        raise ConfigError(
+            f'the kind of overlap is {kind!r}, but must be one of {", ".join(KINDS)}.{nearest(kind, KINDS)}'
+        )
     if kind == 'keypoints' and sigmas is None:
         sigmas = default_sigmas(max((r.keypoints.shape[1] for r in results if r.keypoints is not None), default=0))
     parts: list[list[_Part]] = [[] for _ in classes]
     for start in range(0, max(len(results), 1), _IMAGES_AT_ONCE):
-        chosen = results[start:start + _IMAGES_AT_ONCE]
+        chosen = results[start : start + _IMAGES_AT_ONCE]
         evaluation = _evaluate(chosen, len(classes), kind, iou_thrs, sigmas, by_area, max_dets)
         params = evaluation.params
         # evalImgs is ordered by class, then area, then image.
@@ -109,13 +116,21 @@ def match(results: Sequence[ImageResult] | Sequence[RotatedResult], classes: Seq
     return Matches(kind, tuple(classes), np.asarray(params.iouThrs), areas, tuple(map(_joined, parts)), len(results))
 
 
-def _evaluate(results: Sequence, class_count: int, kind: str, iou_thrs: Sequence[float] | None,
-              sigmas: Sequence[float] | None, by_area: bool, max_dets: int | None) -> COCOeval:
+def _evaluate(
+    results: Sequence,
+    class_count: int,
+    kind: str,
+    iou_thrs: Sequence[float] | None,
+    sigmas: Sequence[float] | None,
+    by_area: bool,
+    max_dets: int | None,
+) -> COCOeval:
     iou_type = 'bbox' if kind == 'rbbox' else kind
     if kind == 'rbbox':
         results = [_upright(result) for result in results]
-    elif any({'segm': result.rles, 'keypoints': result.keypoints, 'bbox': result.bboxes}[kind] is None
-             for result in results):
+    elif any(
+        {'segm': result.rles, 'keypoints': result.keypoints, 'bbox': result.bboxes}[kind] is None for result in results
+    ):
         raise ConfigError(f"the results hold no '{kind}'; evaluate the model with a metric of that kind")
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
@@ -150,7 +165,7 @@ class _RotatedEval(COCOeval):
         columns = np.flatnonzero(result.gt_labels == catId)
         if not len(rows) or not len(columns):
             return []
-        rows = rows[np.argsort(-result.scores[rows], kind='mergesort')][:self.params.maxDets[-1]]
+        rows = rows[np.argsort(-result.scores[rows], kind='mergesort')][: self.params.maxDets[-1]]
         ours, theirs = torch.from_numpy(result.rbboxes[rows]), torch.from_numpy(result.gt_rbboxes[columns])
         return pairwise_rotated_iou(ours, theirs, torch.ones(len(rows), len(columns), dtype=torch.bool)).numpy()
 
@@ -167,9 +182,19 @@ def _upright(result: RotatedResult) -> _Upright:
     none = np.zeros((len(result.gt_labels), 4))
     wh = result.gt_rbboxes[:, 2:4]
     return _Upright(
-        img_id=result.img_id, img_path=result.img_path, ori_shape=(0, 0), gt_bboxes=none, gt_labels=result.gt_labels,
-        gt_ignored=result.gt_ignored, gt_areas=wh[:, 0] * wh[:, 1], bboxes=_square(result.rbboxes),
-        labels=result.labels, scores=result.scores, rbboxes=result.rbboxes, gt_rbboxes=result.gt_rbboxes)
+        img_id=result.img_id,
+        img_path=result.img_path,
+        ori_shape=(0, 0),
+        gt_bboxes=none,
+        gt_labels=result.gt_labels,
+        gt_ignored=result.gt_ignored,
+        gt_areas=wh[:, 0] * wh[:, 1],
+        bboxes=_square(result.rbboxes),
+        labels=result.labels,
+        scores=result.scores,
+        rbboxes=result.rbboxes,
+        gt_rbboxes=result.gt_rbboxes,
+    )
 
 
 def _square(rbboxes: np.ndarray) -> np.ndarray:
@@ -182,8 +207,9 @@ def _square(rbboxes: np.ndarray) -> np.ndarray:
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _class_part(cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, first: int,
-                num_thrs: int) -> _Part:
+def _class_part(
+    cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, first: int, num_thrs: int
+) -> _Part:
     """One class's matches in the images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
     num_areas, num_images = cells.shape
     objects = np.zeros((num_areas, num_images), np.int32)
@@ -208,13 +234,20 @@ def _class_part(cells: np.ndarray, label: int, results: Sequence, starts: np.nda
         ignored = np.stack([cell['dtIgnore'] for cell in cells[:, image]])
         found.append(np.where(ignored, IGNORED, np.where(ids > 0, TRUE, FALSE)).astype(np.int8))
         matched.append(np.where(ids[0] > 0, ids[0] - starts[image], -1).astype(np.int32))
-    return (np.concatenate(images), np.concatenate(places), np.concatenate(scores), np.concatenate(found, 2),
-            np.concatenate(matched, 1), objects)
+    return (
+        np.concatenate(images),
+        np.concatenate(places),
+        np.concatenate(scores),
+        np.concatenate(found, 2),
+        np.concatenate(matched, 1),
+        objects,
+    )
 
 
 def _joined(parts: Sequence[_Part]) -> ClassMatches:
-    images, places, scores, found, matched, objects = (np.concatenate(column, -1)
-                                                       for column in zip(*parts, strict=True))
+    images, places, scores, found, matched, objects = (
+        np.concatenate(column, -1) for column in zip(*parts, strict=True)
+    )
     order = np.argsort(-scores, kind='mergesort')
     return ClassMatches(images[order], places[order], scores[order], found[..., order], matched[:, order], objects)
 
@@ -232,14 +265,14 @@ def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) 
     if counts is None:
         counts = np.ones((1, matches.objects.shape[1]), np.int32)
     rows = max(1, _WEIGHTS_AT_ONCE // max(1, len(matches.images)))
-    return np.concatenate([_precisions(matches, counts[start:start + rows]) for start in range(0, len(counts), rows)])
+    return np.concatenate([_precisions(matches, counts[start : start + rows]) for start in range(0, len(counts), rows)])
 
 
 def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
     num_areas, num_thrs, _ = matches.found.shape
     holding = np.flatnonzero(matches.objects[0])  # the range of all areas has what any range has
     objects = counts[:, holding] @ matches.objects[:, holding].T  # (R, A)
-    result = np.where(objects > 0, 0., -1.)[:, :, None].repeat(num_thrs, 2)
+    result = np.where(objects > 0, 0.0, -1.0)[:, :, None].repeat(num_thrs, 2)
     for area in range(num_areas):
         real = np.flatnonzero(objects[:, area])
         kept = np.flatnonzero((matches.found[area] != IGNORED).any(0))
@@ -269,6 +302,6 @@ def _area_under(true: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.n
     envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     # How many of the recalls each hit reaches, in whole numbers, as a quotient that rounds up would reach one too many.
     percent = 100 * true.astype(np.int64)
-    reached = np.floor((percent + .5) / objects[:, None]).astype(np.int64)
+    reached = np.floor((percent + 0.5) / objects[:, None]).astype(np.int64)
     reached += np.where(reached * objects[:, None] == percent, _REACHED_AT[reached], 1)
     return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101

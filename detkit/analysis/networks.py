@@ -32,8 +32,9 @@ class Way:
     @property
     def name(self) -> str:
         """Such as 'amp compile'; empty for a network as it is."""
-        return ' '.join(name for name, used in (('amp', self.amp), ('compile', self.compiled), ('onnx', self.onnx))
-                        if used)
+        return ' '.join(
+            name for name, used in (('amp', self.amp), ('compile', self.compiled), ('onnx', self.onnx)) if used
+        )
 
     def precision(self, device: torch.device) -> AbstractContextManager:
         """The context to run in.
@@ -51,8 +52,11 @@ class Way:
 
 def choose_ways(amp: bool = False, compiled: bool = False, onnx: bool = False) -> list[Way]:
     """As it is, and each of the others that is asked for; mixed precision and compiling also together."""
-    return [Way(use_amp, use_compile) for use_compile in (False, True)[:1 + compiled]
-            for use_amp in (False, True)[:1 + amp]] + [Way(onnx=True)] * onnx
+    return [
+        Way(use_amp, use_compile)
+        for use_compile in (False, True)[: 1 + compiled]
+        for use_amp in (False, True)[: 1 + amp]
+    ] + [Way(onnx=True)] * onnx
 
 
 def network_maker(model: nn.Module, way: Way) -> Callable[[], Network]:

@@ -34,8 +34,9 @@ def overlaps_of(result: ImageResult | RotatedResult, kind: str, sigmas: Sequence
     crowd = result.gt_ignored.astype(int).tolist()
     if kind == 'segm':
         return np.asarray(coco_mask.iou(result.rles, result.gt_rles, crowd), np.float64).reshape(shape)
-    ours, theirs = (np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], 1).astype(np.float64)
-                    for b in (result.bboxes, result.gt_bboxes))
+    ours, theirs = (
+        np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], 1).astype(np.float64) for b in (result.bboxes, result.gt_bboxes)
+    )
     return np.asarray(coco_mask.iou(ours, theirs, crowd), np.float64).reshape(shape)
 
 
@@ -45,6 +46,6 @@ def _keypoint_similarity(result: ImageResult, sigmas: Sequence[float] | None) ->
     variances = (2 * np.asarray(default_sigmas(count) if sigmas is None else sigmas)) ** 2
     offsets = result.keypoints[:, None, :, :2] - result.gt_keypoints[None, :, :, :2]  # (D, N, K, 2)
     areas = result.gt_areas[None, :, None] + np.spacing(1)
-    similarity = np.exp(-(offsets ** 2).sum(-1) / (2 * areas * variances))
+    similarity = np.exp(-(offsets**2).sum(-1) / (2 * areas * variances))
     visible = result.gt_keypoints[:, :, 2] > 0
     return (similarity * visible).sum(-1) / np.maximum(visible.sum(-1), 1)

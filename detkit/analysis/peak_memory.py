@@ -69,5 +69,7 @@ def in_fresh_process(function: Callable, *arguments: Any) -> Any:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
-            raise DetkitError('the process that measures memory was killed, probably because memory ran out; choose a '
-                              'smaller --batch-size, or leave memory out with --no-memory') from error
+            raise DetkitError(
+                'the process that measures memory was killed, probably because memory ran out; choose a '
+                'smaller --batch-size, or leave memory out with --no-memory'
+            ) from error

@@ -15,11 +15,15 @@ _SIDE = 32  # of the picture that is transformed
 _KEPT = 8  # of its lowest frequencies, each way
 _THUMB = 16  # side of the picture that confirms what the hashes suggest
 _BITS = _KEPT * _KEPT
-_FLAT = 2.  # grey levels of spread below which a small picture shows nothing
+_FLAT = 2.0  # grey levels of spread below which a small picture shows nothing
 
 # Readings of a JPEG at a fraction of its size cost a fraction of the time.
-_REDUCED = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-            (2, cv2.IMREAD_REDUCED_GRAYSCALE_2), (1, cv2.IMREAD_GRAYSCALE))
+_REDUCED = (
+    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+    (1, cv2.IMREAD_GRAYSCALE),
+)
 _LEAST_SIDE = 128  # that a reduced reading must leave
 _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
@@ -62,8 +66,9 @@ def look_at(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_
         shapes: (h, w) of each where it is known, which tells how small it may be read.
         num_threads: files read at a time.
     """
-    looks = Looks(np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8),
-                  np.zeros(len(paths), bool))
+    looks = Looks(
+        np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8), np.zeros(len(paths), bool)
+    )
 
     def read(place: int) -> None:
         grey = _read_grey(paths[place], shapes[place])
@@ -78,7 +83,7 @@ def look_at(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_
     return looks
 
 
-def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = .9) -> list[np.ndarray]:
+def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = 0.9) -> list[np.ndarray]:
     """Groups of images that look the same.
 
     Two images do where their hashes differ in few bits and their small pictures correlate; the latter keeps apart
@@ -145,7 +150,7 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     flat = [of.reshape(len(of), -1).astype(np.float32) for of in (first, second)]
     means = [of.mean(1) for of in flat]
     flat = [of - mean[:, None] for of, mean in zip(flat, means, strict=True)]
-    spreads = [np.sqrt((of ** 2).mean(1)) for of in flat]
+    spreads = [np.sqrt((of**2).mean(1)) for of in flat]
     correlations = (flat[0] * flat[1]).mean(1) / np.maximum(spreads[0] * spreads[1], 1e-6)
     both_flat = np.maximum(*spreads) < _FLAT
     return np.where(both_flat, np.abs(means[0] - means[1]) < _FLAT, correlations)

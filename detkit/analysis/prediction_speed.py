@@ -25,8 +25,9 @@ _MOST_IMAGES = 64
 
 def draw_images(folder: Path) -> list[str]:
     """Pictures of 640 x 640 to predict on, where there are no others; their paths."""
-    squares = (scene.image for scene in render_scenes('train', 2 * _DRAWN)
-               if scene.image.shape[0] == scene.image.shape[1])
+    squares = (
+        scene.image for scene in render_scenes('train', 2 * _DRAWN) if scene.image.shape[0] == scene.image.shape[1]
+    )
     paths = [folder / f'{i}.jpg' for i in range(_DRAWN)]
     for path, image in zip(paths, squares, strict=False):
         write_jpeg(path, image)
@@ -44,7 +45,7 @@ def readable_images(source: Sequence[str]) -> list[str]:
         try:
             read_image(path)
         except UnreadableImageError as error:
-            raise DataError(f"{error.path}: {error.reason}; leave it out of the images to time on") from error
+            raise DataError(f'{error.path}: {error.reason}; leave it out of the images to time on') from error
     return paths
 
 
@@ -101,8 +102,9 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
 def noise_maker(model: nn.Module, img_size: int, batch_size: int) -> Callable[[], Step]:
     """For ``interleave``: a step runs the network alone on square noise."""
     make_network, device = network_maker(model, Way()), next(model.parameters()).device
-    images = torch.randint(256, (batch_size, 3, img_size, img_size), dtype=torch.uint8,
-                           generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        256, (batch_size, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     data = model.data_preprocessor({'inputs': images}, training=False)
 
     def make() -> Step:

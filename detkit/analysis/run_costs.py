@@ -15,7 +15,7 @@ from detkit.analysis.checklist import CheckList
 from detkit.engine.console import duration_text
 from detkit.engine.hooks import CheckpointHook, TimeLimitHook
 
-_NEARLY_FULL = .9  # share of an accelerator's memory
+_NEARLY_FULL = 0.9  # share of an accelerator's memory
 
 
 @dataclass
@@ -32,8 +32,8 @@ class StepCosts:
 
     data: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
-    val_data: float = 0.
-    val_step: float = 0.
+    val_data: float = 0.0
+    val_step: float = 0.0
     shape: tuple[int, ...] = ()
     memory_before: float | None = None
     process_peak: float | None = None
@@ -54,27 +54,38 @@ def check_time(checks: CheckList, runner: Any, costs: StepCosts, workers: dict[s
     loop = runner.train_loop
     data, step = float(np.median(costs.data)), float(np.median(costs.step))
     epoch = loop.epoch_length * _together(data, step, workers['train'])
-    validation = validations = 0.
+    validation = validations = 0.0
     if runner.val_loop is not None:
         validation = len(runner.val_loop.dataloader) * _together(costs.val_data, costs.val_step, workers['val'])
-        validations = sum(number % loop.val_interval == 0 or number == loop.max_epochs
-                          for number in range(min(loop.val_begin, loop.max_epochs), loop.max_epochs + 1))
+        validations = sum(
+            number % loop.val_interval == 0 or number == loop.max_epochs
+            for number in range(min(loop.val_begin, loop.max_epochs), loop.max_epochs + 1)
+        )
     total = loop.max_epochs * epoch + validations * validation
-    text = (f'a batch takes {data * 1e3:,.0f} ms to make in one process and {step * 1e3:,.0f} ms to train on: an epoch '
-            f'about {_duration(epoch)}')
+    text = (
+        f'a batch takes {data * 1e3:,.0f} ms to make in one process and {step * 1e3:,.0f} ms to train on: an epoch '
+        f'about {_duration(epoch)}'
+    )
     if validation:
         text += f', a validation {_duration(validation)} and its figures'
     checks.passed('time', f'{text};\nthe run of {loop.max_epochs} epochs about {_duration(total)}')
     ready = data / max(_useful(workers['train']), 1)
     if workers['train'] and ready > 1.2 * step:
-        checks.warned('data loading', f'{workers["train"]} workers make a batch in {ready * 1e3:,.0f} ms, but it is '
-                      f'trained on in {step * 1e3:,.0f} ms: the network waits', 'more num_workers, where there are '
-                      "processors for them, or cache='ram' of the data set")
+        checks.warned(
+            'data loading',
+            f'{workers["train"]} workers make a batch in {ready * 1e3:,.0f} ms, but it is '
+            f'trained on in {step * 1e3:,.0f} ms: the network waits',
+            "more num_workers, where there are processors for them, or cache='ram' of the dataset",
+        )
     for hook in runner.hooks:
         if isinstance(hook, TimeLimitHook) and hook.hours and hook.hours * 3600 < total:
-            checks.warned('time limit', f'TimeLimitHook ends the run after {hook.hours:g} h, about epoch '
-                          f'{int(hook.hours * 3600 / total * loop.max_epochs)} of {loop.max_epochs}: the learning rate '
-                          'does not come to its end', 'fewer epochs, or more hours')
+            checks.warned(
+                'time limit',
+                f'TimeLimitHook ends the run after {hook.hours:g} h, about epoch '
+                f'{int(hook.hours * 3600 / total * loop.max_epochs)} of {loop.max_epochs}: the learning rate '
+                'does not come to its end',
+                'fewer epochs, or more hours',
+            )
 
 
 def _together(data: float, step: float, workers: int) -> float:
@@ -98,8 +109,11 @@ def check_workers(checks: CheckList, workers: dict[str, int]) -> None:
     """Whether there are processors for the workers."""
     for split, count in workers.items():
         if count > _processors():
-            checks.warned('workers', f'{split}_dataloader.num_workers is {count}, but this process may use '
-                          f'{_processors()} processors', f'num_workers={_processors()} or less')
+            checks.warned(
+                'workers',
+                f'{split}_dataloader.num_workers is {count}, but this process may use {_processors()} processors',
+                f'num_workers={_processors()} or less',
+            )
 
 
 def check_memory(checks: CheckList, runner: Any, costs: StepCosts) -> None:
@@ -108,13 +122,17 @@ def check_memory(checks: CheckList, runner: Any, costs: StepCosts) -> None:
         total = torch.cuda.get_device_properties(runner.device).total_memory / 2**20
         text = f'{costs.device_peak:,.0f} of {total:,.0f} MiB of {runner.device}'
         if costs.device_peak > _NEARLY_FULL * total:
-            checks.warned('memory', text + ': batches with more objects may need more than there is',
-                          'a smaller batch_size')
+            checks.warned(
+                'memory', text + ': batches with more objects may need more than there is', 'a smaller batch_size'
+            )
         else:
             checks.passed('memory', text)
     elif costs.process_peak is not None and costs.memory_before is not None:
-        checks.passed('memory', f'{costs.process_peak:,.0f} MiB, of which training takes '
-                      f'{costs.process_peak - costs.memory_before:,.0f}; each worker comes on top')
+        checks.passed(
+            'memory',
+            f'{costs.process_peak:,.0f} MiB, of which training takes '
+            f'{costs.process_peak - costs.memory_before:,.0f}; each worker comes on top',
+        )
 
 
 def check_disk(checks: CheckList, runner: Any, work_dir: Path, size: int) -> None:
@@ -133,8 +151,10 @@ def check_disk(checks: CheckList, runner: Any, work_dir: Path, size: int) -> Non
     count = kept + 3  # last.pth, best.pth, and the one that is being written
     home = next(folder for folder in (work_dir.absolute(), *work_dir.absolute().parents) if folder.exists())
     free = shutil.disk_usage(home).free
-    text = (f'{count} checkpoints of {size / 1e6:,.1f} MB need {count * size / 1e9:,.2f} GB of {free / 1e9:,.1f} GB '
-            f'free at {home}')
+    text = (
+        f'{count} checkpoints of {size / 1e6:,.1f} MB need {count * size / 1e9:,.2f} GB of {free / 1e9:,.1f} GB '
+        f'free at {home}'
+    )
     remedy = 'another --work-dir' + (', or a greater save_period of CheckpointHook' if kept else '')
     if count * size > free:
         checks.failed('disk', text, remedy)

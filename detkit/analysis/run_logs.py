@@ -59,8 +59,10 @@ def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) ->
     scale = 1 / 60 if axis == 'time' else 1
     curves = {name.removeprefix(_METRICS): (x * scale, y) for name, (x, y) in found.items() if name not in AXES}
     if not curves:
-        raise DataError(f"'{file}' has no figure by {AXES[axis]}"
-                        + (f'; {SCALARS_FILE} has' if axis == 'iter' and file.suffix == '.csv' else ''))
+        raise DataError(
+            f"'{file}' has no figure by {AXES[axis]}"
+            + (f'; {SCALARS_FILE} has' if axis == 'iter' and file.suffix == '.csv' else '')
+        )
     return RunLog(label or file.parent.resolve().name, file, curves)
 
 
@@ -87,8 +89,9 @@ def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) 
             found.append(path)
     if labels:
         if len(labels) != len(found):
-            raise ConfigError(f'{len(labels)} labels ({", ".join(labels)}) for {len(found)} runs '
-                              f'({", ".join(map(str, found))})')
+            raise ConfigError(
+                f'{len(labels)} labels ({", ".join(labels)}) for {len(found)} runs ({", ".join(map(str, found))})'
+            )
         return list(zip(found, labels, strict=True))
     folders = [(path if path.is_dir() else path.parent).resolve() for path in found]
     depth = 1
@@ -136,7 +139,7 @@ def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
     """
     if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
         return y
-    smoothed, mean = np.empty(len(y)), 0.
+    smoothed, mean = np.empty(len(y)), 0.0
     for i, value in enumerate(y.tolist()):
         mean = weight * mean + (1 - weight) * value
         smoothed[i] = mean / (1 - weight ** (i + 1))
@@ -170,8 +173,9 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
     return table.table
 
 
-def write_logs(runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.,
-               axis: str = 'epoch') -> None:
+def write_logs(
+    runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.0, axis: str = 'epoch'
+) -> None:
     """A CSV file: run, figure, x, value, smoothed value."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='', encoding='utf-8') as file:
@@ -181,5 +185,7 @@ def write_logs(runs: Sequence[RunLog], names: Sequence[str], path: str | Path, w
             for name in names:
                 if name in run.curves:
                     x, y = run.curves[name]
-                    writer.writerows([run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
-                                     for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True))
+                    writer.writerows(
+                        [run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
+                        for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True)
+                    )

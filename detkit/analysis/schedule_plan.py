@@ -89,8 +89,9 @@ class SchedulePlan:
         return round(float((lengths / self.accumulate).sum()))
 
 
-def plan_schedule(config: Config, num_images: int | None = None, world_size: int = 1, label: str | None = None
-                  ) -> SchedulePlan:
+def plan_schedule(
+    config: Config, num_images: int | None = None, world_size: int = 1, label: str | None = None
+) -> SchedulePlan:
     """Goes through a run's schedule with the parts that the run would use.
 
     The model is built, for its groups of parameters, but never run.
@@ -128,9 +129,19 @@ def plan_schedule(config: Config, num_images: int | None = None, world_size: int
     warmup = _warmup(schedules, epoch_length, epoch_length * max_epochs)
     iterations = _iterations(epoch_length, max_epochs, warmup)
     accumulate, groups = _follow(schedules, wrapper, iterations)
-    return SchedulePlan(label or Path(config.filename).stem, type(wrapper.optimizer).__name__, num_images, batch_size,
-                        epoch_length, max_epochs, warmup, iterations, accumulate, groups,
-                        _close_epoch(config, max_epochs))
+    return SchedulePlan(
+        label or Path(config.filename).stem,
+        type(wrapper.optimizer).__name__,
+        num_images,
+        batch_size,
+        epoch_length,
+        max_epochs,
+        warmup,
+        iterations,
+        accumulate,
+        groups,
+        _close_epoch(config, max_epochs),
+    )
 
 
 def plan_text(plan: SchedulePlan) -> str:
@@ -142,17 +153,28 @@ def plan_text(plan: SchedulePlan) -> str:
         f'iterations an epoch; {plan.max_epochs:,} epochs, {plan.max_iters:,} iterations',
         f'{plan.optimizer}, about {plan.steps:,} steps; a step sums the gradients of {final} '
         f'batch{"es" if final > 1 else ""}, {final * plan.batch_size} images',
-        f'warm-up {plan.warmup:,} iterations{epochs}' if plan.warmup else 'no warm-up']
+        f'warm-up {plan.warmup:,} iterations{epochs}' if plan.warmup else 'no warm-up',
+    ]
     if plan.close_epoch is not None:
         lines.append(f'mosaic and mixup are off from epoch {plan.close_epoch} on')
     rows = []
     for group in plan.groups:
         highest = int(group.lr.argmax())
-        rows.append([group.name, f'{group.parameters:,}', f'{group.lr[0]:.4g}', f'{group.lr[highest]:.4g}',
-                     f'{plan.epochs[highest]:.1f}', f'{group.lr[-1]:.4g}', _span(group.momentum),
-                     f'{group.weight_decay:.4g}'])
-    table = AsciiTable([['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum',
-                         'weight decay'], *rows])
+        rows.append(
+            [
+                group.name,
+                f'{group.parameters:,}',
+                f'{group.lr[0]:.4g}',
+                f'{group.lr[highest]:.4g}',
+                f'{plan.epochs[highest]:.1f}',
+                f'{group.lr[-1]:.4g}',
+                _span(group.momentum),
+                f'{group.weight_decay:.4g}',
+            ]
+        )
+    table = AsciiTable(
+        [['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum', 'weight decay'], *rows]
+    )
     table.justify_columns = {column: 'right' for column in range(1, 8)}
     return '\n'.join([*lines, table.table])
 
@@ -166,17 +188,30 @@ def write_plans(plans: Sequence[SchedulePlan], path: str | Path) -> None:
         for plan in plans:
             for group in plan.groups:
                 writer.writerows(
-                    [plan.label, iteration, f'{epoch:.4f}', group.name, f'{lr:.6g}',
-                     '' if np.isnan(momentum) else f'{momentum:.6g}', accumulate]
+                    [
+                        plan.label,
+                        iteration,
+                        f'{epoch:.4f}',
+                        group.name,
+                        f'{lr:.6g}',
+                        '' if np.isnan(momentum) else f'{momentum:.6g}',
+                        accumulate,
+                    ]
                     for iteration, epoch, lr, momentum, accumulate in zip(
-                        plan.iterations.tolist(), plan.epochs.tolist(), group.lr.tolist(), group.momentum.tolist(),
-                        plan.accumulate.tolist(), strict=True))
+                        plan.iterations.tolist(),
+                        plan.epochs.tolist(),
+                        group.lr.tolist(),
+                        group.momentum.tolist(),
+                        plan.accumulate.tolist(),
+                        strict=True,
+                    )
+                )
 
 
 def detail_end(plan: SchedulePlan) -> int:
     """The iteration until which the beginning is shown larger; 0 where it is not worth it."""
     end = round(plan.warmup * _DETAIL)
-    return end if 0 < end < .6 * plan.max_iters else 0
+    return end if 0 < end < 0.6 * plan.max_iters else 0
 
 
 def _training_data(cfg: dict) -> Any:
@@ -187,14 +222,21 @@ def _training_data(cfg: dict) -> Any:
 
 
 def _epoch_length(loader: dict, num_images: int, batch_size: int, world_size: int) -> int:
-    sampler = {'type': 'EpochSampler', 'batch_size': batch_size, 'drop_last': loader.get('drop_last', False),
-               **(loader.get('sampler') or {}), 'dataset': range(num_images)}
+    sampler = {
+        'type': 'EpochSampler',
+        'batch_size': batch_size,
+        'drop_last': loader.get('drop_last', False),
+        **(loader.get('sampler') or {}),
+        'dataset': range(num_images),
+    }
     if world_size > 1:
         sampler.update(rank=0, world_size=world_size)
     length = len(DATA_SAMPLERS.build(sampler))
     if not length:
-        raise DataError(f'an epoch has no batch: {num_images} training images are less than one batch of {batch_size}, '
-                        'and train_dataloader.drop_last leaves the rest out')
+        raise DataError(
+            f'an epoch has no batch: {num_images} training images are less than one batch of {batch_size}, '
+            'and train_dataloader.drop_last leaves the rest out'
+        )
     return length
 
 
@@ -232,9 +274,15 @@ def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple
             rates[number, place] = group['lr']
             momenta[number, place] = group.get('momentum', (group.get('betas') or (np.nan,))[0])
     return accumulate, tuple(
-        GroupPlan(group.get('name', f'group {number}'), sum(param.numel() for param in group['params']),
-                  float(group.get('weight_decay', 0)), rates[number], momenta[number])
-        for number, group in enumerate(groups))
+        GroupPlan(
+            group.get('name', f'group {number}'),
+            sum(param.numel() for param in group['params']),
+            float(group.get('weight_decay', 0)),
+            rates[number],
+            momenta[number],
+        )
+        for number, group in enumerate(groups)
+    )
 
 
 def _close_epoch(config: Config, max_epochs: int) -> int | None:
@@ -250,7 +298,8 @@ def _turned_off(dataset: dict) -> bool:
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
     steps = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict) and step.get('prob', 1) > 0]
     return any(map(_turned_off, inner)) or any(
-        'until_epoch' in arguments_of(TRANSFORMS.get(step['type'])).names for step in steps)
+        'until_epoch' in arguments_of(TRANSFORMS.get(step['type'])).names for step in steps
+    )
 
 
 def _span(values: np.ndarray) -> str:

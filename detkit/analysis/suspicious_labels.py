@@ -34,11 +34,11 @@ class Limits:
         outline: overlap of the box with the box around the outline, below which they are at odds.
     """
 
-    tiny: float = 4.
-    thin: float = 20.
-    outside: float = 2.
-    doubled: float = .9
-    outline: float = .5
+    tiny: float = 4.0
+    thin: float = 20.0
+    outside: float = 2.0
+    doubled: float = 0.9
+    outline: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,13 @@ class Suspicion:
 def find_suspicious(table: SplitTable, limits: Limits | None = None) -> list[Suspicion]:
     """All suspicious labels of a split, by kind and then by object. Ignored objects (crowds) are not looked at."""
     limits = limits or Limits()
-    found = [*_sizes(table, limits), *_outside(table, limits), *_collisions(table, limits), *_outlines(table, limits),
-             *_keypoints(table)]
+    found = [
+        *_sizes(table, limits),
+        *_outside(table, limits),
+        *_collisions(table, limits),
+        *_outlines(table, limits),
+        *_keypoints(table),
+    ]
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(found, key=lambda one: (order[one.kind], one.place))
 
@@ -111,7 +116,7 @@ def _same_rectangle(rbboxes: np.ndarray) -> bool:
     """Whether every corner of the one has a corner of the other nearby: within a tenth of the short side."""
     first, second = rbbox_corners(rbboxes)
     gaps = np.linalg.norm(first[:, None] - second[None], axis=2).min(1)
-    return bool(gaps.max() <= .1 * max(1., rbboxes[:, 2:4].min()))
+    return bool(gaps.max() <= 0.1 * max(1.0, rbboxes[:, 2:4].min()))
 
 
 def _outlines(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:

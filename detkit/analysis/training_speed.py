@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from detkit.analysis.interleaving import Step, synchronize
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.ema import ModelEMA
-from detkit.engine.freeze import freeze_modules, hold_statistics
+from detkit.engine.freeze import freeze_batch_norm, freeze_modules
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError, DataError
@@ -50,8 +50,10 @@ def training_maker(model: nn.Module, config: Config, batch_size: int, device: to
     settings = {**config.train_dataloader, 'batch_size': batch_size, 'num_workers': 0}
     loader = build_dataloader(settings, _SEED, device.type)
     if not len(loader):
-        raise DataError(f'an epoch has no batch: {len(loader.dataset)} training images are less than one batch of '
-                        f'{batch_size}, and train_dataloader.drop_last leaves the rest out')
+        raise DataError(
+            f'an epoch has no batch: {len(loader.dataset)} training images are less than one batch of '
+            f'{batch_size}, and train_dataloader.drop_last leaves the rest out'
+        )
     model = model.to(device)
 
     def make() -> Step:
@@ -83,17 +85,18 @@ def _trainer(model: nn.Module, config: Config, batch_size: int, epoch_length: in
     freeze = config.train_cfg.get('freeze') or ()
     held = freeze_modules(model, freeze) if freeze else []
     model.train()
-    hold_statistics(held)
+    freeze_batch_norm(held)
     classes = config.get('classes') or ()
     num_iters = epoch_length * config.train_cfg.get('max_epochs', 1)
     options = resolve_optimizer(dict(config.optim_wrapper), batch_size, num_iters, len(classes))
     constructor = options.pop('constructor', 'GroupOptimConstructor')
     paramwise_cfg = options.pop('paramwise_cfg', None)
     wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type=constructor, optim_wrapper_cfg=options, paramwise_cfg=paramwise_cfg))(model)
+        dict(type=constructor, optim_wrapper_cfg=options, paramwise_cfg=paramwise_cfg)
+    )(model)
     wrapper.current_accumulate = 1
     for group in wrapper.optimizer.param_groups:
-        group['lr'] = 0.
+        group['lr'] = 0.0
     hooks = config.get('default_hooks') or {}
     average = ModelEMA(model) if hooks.get('ema', True) is not None else None
 

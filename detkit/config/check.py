@@ -58,12 +58,16 @@ class _Check:
                 self.position(item, (*path, key), position)
         elif isinstance(value, dict):
             if 'type' not in value and position.default_type is None:
-                raise self.fail(path, f'a {position.registry().name} needs a type; found the keys '
-                                      f'{", ".join(map(str, value)) or "(none)"}')
+                raise self.fail(
+                    path,
+                    f'a {position.registry().name} needs a type; found the keys '
+                    f'{", ".join(map(str, value)) or "(none)"}',
+                )
             self.component(value, path, position)
         elif isinstance(value, str | int | float):
-            raise self.fail(path, f'{value!r} stands where a {position.registry().name} is expected, which is a '
-                                  'dict with a type')
+            raise self.fail(
+                path, f'{value!r} stands where a {position.registry().name} is expected, which is a dict with a type'
+            )
 
     def component(self, value: dict, path: KeyPath, position: Position) -> None:
         factory = self.name(value.get('type', position.default_type), (*path, 'type'), position.registry)
@@ -78,11 +82,17 @@ class _Check:
                 if key not in arguments.names:
                     raise self.fail((*path, key), self._unknown_argument(key, title, accepted, path))
         wired = WIRED if position.wires else frozenset()
-        missing = [name for name in arguments.names
-                   if name in arguments.required and name not in value and name not in position.injected | wired]
+        missing = [
+            name
+            for name in arguments.names
+            if name in arguments.required and name not in value and name not in position.injected | wired
+        ]
         if missing:
-            raise self.fail(path, f'{title} needs the argument {missing[0]!r}, which has no default; given are '
-                                  f'{", ".join(map(repr, given)) or "none"}')
+            raise self.fail(
+                path,
+                f'{title} needs the argument {missing[0]!r}, which has no default; given are '
+                f'{", ".join(map(repr, given)) or "none"}',
+            )
         for key in given:
             expected = arguments.types.get(key)
             if expected is not None and not fits(value[key], expected):
@@ -111,13 +121,17 @@ class _Check:
     def dataloader(self, value: dict, path: KeyPath) -> None:
         for key in value:
             if key not in DATALOADER_KEYS:
-                raise self.fail((*path, key), f'a data loader has no argument {key!r}; accepted are '
-                                              f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}')
+                raise self.fail(
+                    (*path, key),
+                    f'a data loader has no argument {key!r}; accepted are '
+                    f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}',
+                )
             if not fits(value[key], DATALOADER_KEYS[key]):
-                raise self.fail((*path, key), f'a data loader takes {key} as {spelled(DATALOADER_KEYS[key])}; found '
-                                              f'{value[key]!r}')
+                raise self.fail(
+                    (*path, key), f'a data loader takes {key} as {spelled(DATALOADER_KEYS[key])}; found {value[key]!r}'
+                )
         if 'dataset' not in value:
-            raise self.fail(path, 'a data loader needs the argument \'dataset\'')
+            raise self.fail(path, "a data loader needs the argument 'dataset'")
         for key in ('dataset', 'sampler', 'collate_fn'):
             if value.get(key) is not None:
                 self.position(value[key], (*path, key), CHILD_POSITIONS[key])
@@ -129,8 +143,9 @@ class _Check:
             if not isinstance(item, str):
                 self.position(item, path, CHILD_POSITIONS['vis_backends'])
             elif item.lower() not in names:
-                raise self.fail(path, f'there is no {item!r} to log to, only {", ".join(sorted(names))}.'
-                                      f'{nearest(item, names)}')
+                raise self.fail(
+                    path, f'there is no {item!r} to log to, only {", ".join(sorted(names))}.{nearest(item, names)}'
+                )
 
     def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:
         """The class or function that a ``type`` names; None where ``type`` is no name and no class."""
@@ -139,8 +154,11 @@ class _Check:
         found = registry().get(name) if isinstance(name, str) else None
         if found is None:
             names = registry().names()
-            raise self.fail(path, f'there is no {registry().name} {name!r}.{nearest(name, names)} '
-                                  f'Registered are: {", ".join(sorted(names))}')
+            raise self.fail(
+                path,
+                f'there is no {registry().name} {name!r}.{nearest(name, names)} '
+                f'Registered are: {", ".join(sorted(names))}',
+            )
         return found
 
     def _unknown_argument(self, key: str, title: str, accepted: list[str], path: KeyPath) -> str:
@@ -148,7 +166,8 @@ class _Check:
         if self.origins:
             of_type, of_key = self.origins.find((*path, 'type')), self.origins.find((*path, key))
             if of_type.file and of_key.file and of_type.file != of_key.file:
-                text += (f' The type is set in {of_type}; to drop what other files set for the former type, write '
-                         f'_delete_=True beside it.')
+                text += (
+                    f' The type is set in {of_type}; to drop what other files set for the former type, write '
+                    f'_delete_=True beside it.'
+                )
         return text
-

@@ -15,11 +15,14 @@ def wire_classes(values: dict[str, Any], origins: Origins, need_classes: bool = 
     """Fill ``model.head.num_classes`` from the class names of the data, and compare all counts.
 
     Raises:
-        ConfigError: head and data, or two data sets, differ in their class count; or no data set says its classes
+        ConfigError: head and data, or two datasets, differ in their class count; or no dataset says its classes
             (unless ``need_classes`` is False).
     """
-    found = [(key, names) for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-             for names in _classes_of(values.get(key))]
+    found = [
+        (key, names)
+        for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        for names in _classes_of(values.get(key))
+    ]
     if not found and values.get('classes'):
         found = [('classes', tuple(values['classes']))]
     model = values.get('model')
@@ -33,8 +36,10 @@ def wire_classes(values: dict[str, Any], origins: Origins, need_classes: bool = 
     source, names = found[0]
     for other, other_names in found[1:]:
         if len(other_names) != len(names):
-            raise ConfigError(f'{origins.find((other,))}: {other} has {len(other_names)} classes, but {source} '
-                              f'({origins.find((source,))}) has {len(names)}')
+            raise ConfigError(
+                f'{origins.find((other,))}: {other} has {len(other_names)} classes, but {source} '
+                f'({origins.find((source,))}) has {len(names)}'
+            )
     if not counts_classes:
         return
     if given is None:
@@ -43,7 +48,8 @@ def wire_classes(values: dict[str, Any], origins: Origins, need_classes: bool = 
     elif given != len(names):
         raise ConfigError(
             f'{origins.find(_PATH)}: {dotted(_PATH)} is {given}, but {source} ({origins.find((source,))}) names '
-            f'{len(names)} classes; leave num_classes out, so that it follows the data')
+            f'{len(names)} classes; leave num_classes out, so that it follows the data'
+        )
 
 
 def _takes_num_classes(head: dict) -> bool:
@@ -59,14 +65,19 @@ def _unknown_classes(loader: dict, where: Origin) -> ConfigError:
         for key in ('data_yaml', 'ann_file', 'class_folder', 'folder'):
             if isinstance(dataset.get(key), str):
                 root = dataset.get('data_root') or ''
-                return ConfigError(f'{where}: there is no {key} {dataset[key]!r}' + (f' in {root!r}' if root else '')
-                                   + f', from which the class names would be read; set {key} to the file')
-    return ConfigError(f'{where}: train_dataloader.dataset does not say its classes, so {dotted(_PATH)} is unknown; '
-                       f'give it metainfo=dict(classes=[...])')
+                return ConfigError(
+                    f'{where}: there is no {key} {dataset[key]!r}'
+                    + (f' in {root!r}' if root else '')
+                    + f', from which the class names would be read; set {key} to the file'
+                )
+    return ConfigError(
+        f'{where}: train_dataloader.dataset does not say its classes, so {dotted(_PATH)} is unknown; '
+        f'give it metainfo=dict(classes=[...])'
+    )
 
 
 def _classes_of(loader: Any) -> list[tuple[str, ...]]:
-    """The class names of a loader's data sets, as far as the config or a file that it names gives them."""
+    """The class names of a loader's datasets, as far as the config or a file that it names gives them."""
     found = []
     for dataset in datasets_in(loader):
         if dataset.get('single_class'):
@@ -81,7 +92,7 @@ def _classes_of(loader: Any) -> list[tuple[str, ...]]:
 def _from_files(dataset: dict) -> tuple[str, ...] | None:
     """Class names of a data yaml, a COCO json, VOC's files or an image folder; None where there are none.
 
-    The data set says what is missing.
+    The dataset says what is missing.
     """
     root = Path(dataset.get('data_root') or '')
     if isinstance(dataset.get('data_yaml'), str):

@@ -36,12 +36,15 @@ def config_differences(first: Config, second: Config) -> list[Difference]:
     Values are compared as deep as both are dicts, or lists of one length. Lists of components (dicts with ``type``) are
     aligned by their types, so that a transform more shows as this transform. What is left differs as a whole.
     """
-    return [Difference(dotted(other_path if one is ABSENT else path), one, other, path, other_path)
-            for path, other_path, one, other in _walk(plain(first.to_dict()), plain(second.to_dict()), (), ())]
+    return [
+        Difference(dotted(other_path if one is ABSENT else path), one, other, path, other_path)
+        for path, other_path, one, other in _walk(plain(first.to_dict()), plain(second.to_dict()), (), ())
+    ]
 
 
-def difference_lines(differences: Sequence[Difference], names: tuple[str, str],
-                     origins: tuple[Origins, Origins] | None = None) -> Iterator[str]:
+def difference_lines(
+    differences: Sequence[Difference], names: tuple[str, str], origins: tuple[Origins, Origins] | None = None
+) -> Iterator[str]:
     """Three lines a difference: the key, and below it either value behind its config's name.
 
     Args:
@@ -81,8 +84,9 @@ def _walk(first: Any, second: Any, path: KeyPath, other_path: KeyPath) -> Iterat
         yield path, other_path, first, second
 
 
-def _walk_components(first: Sequence[dict], second: Sequence[dict], path: KeyPath, other_path: KeyPath
-                     ) -> Iterator[Side]:
+def _walk_components(
+    first: Sequence[dict], second: Sequence[dict], path: KeyPath, other_path: KeyPath
+) -> Iterator[Side]:
     types = [[str(part['type']) for part in side] for side in (first, second)]
     for kind, start, stop, other_start, other_stop in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
         if kind == 'equal':
@@ -96,5 +100,8 @@ def _walk_components(first: Sequence[dict], second: Sequence[dict], path: KeyPat
 
 
 def _has_components(value: Any) -> bool:
-    return (isinstance(value, list | tuple) and len(value) > 0
-            and all(isinstance(part, dict) and 'type' in part for part in value))
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(part, dict) and 'type' in part for part in value)
+    )

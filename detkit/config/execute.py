@@ -108,8 +108,10 @@ def _refuse_conflicts(one: Executed, other: Executed, a: dict, b: dict, path: Pa
         if isinstance(a[key], dict) and isinstance(b[key], dict):
             _refuse_conflicts(one, other, a[key], b[key], path, here)
         elif a[key] != b[key]:
-            raise ConfigError(f'{Origin(path)}: two bases set {dotted(here)!r}, to different values: '
-                              f'{one.origins.find(here)} and {other.origins.find(here)}')
+            raise ConfigError(
+                f'{Origin(path)}: two bases set {dotted(here)!r}, to different values: '
+                f'{one.origins.find(here)} and {other.origins.find(here)}'
+            )
 
 
 def _base_names(path: Path, tree: ast.Module) -> list[str]:
@@ -122,7 +124,8 @@ def _base_names(path: Path, tree: ast.Module) -> list[str]:
             names = [names] if isinstance(names, str) else names
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise ConfigError(
-                    f'{Origin(path, statement.lineno)}: _base_ must be a path, or a list of paths, in quotes')
+                    f'{Origin(path, statement.lineno)}: _base_ must be a path, or a list of paths, in quotes'
+                )
             return list(names)
     return []
 
@@ -132,8 +135,12 @@ def _run(path: Path, tree: ast.Module, bases: dict[str, Any], variables: dict[st
     tree = ast.fix_missing_locations(_Rewrite(variables).visit(tree))
     base_view = ConfigDict(bases)
     before = copy.deepcopy(base_view)
-    namespace = {'__file__': str(path), '__name__': path.stem, '_base_': base_view,
-                 '_option_': lambda name: copy.deepcopy(variables[name])}
+    namespace = {
+        '__file__': str(path),
+        '__name__': path.stem,
+        '_base_': base_view,
+        '_option_': lambda name: copy.deepcopy(variables[name]),
+    }
     own_helpers = set(namespace)
     try:
         exec(compile(tree, str(path), 'exec'), namespace)
@@ -141,9 +148,13 @@ def _run(path: Path, tree: ast.Module, bases: dict[str, Any], variables: dict[st
         raise ConfigError(f'{Origin(path, _failing_line(error, path))}: {_explain(error, namespace)}') from error
     if base_view != before:
         raise ConfigError(
-            f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead')
-    return {name: plain(value) for name, value in namespace.items()
-            if name not in own_helpers and not name.startswith('_') and not _is_code(value)}
+            f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
+        )
+    return {
+        name: plain(value)
+        for name, value in namespace.items()
+        if name not in own_helpers and not name.startswith('_') and not _is_code(value)
+    }
 
 
 def _is_code(value: Any) -> bool:
@@ -190,7 +201,8 @@ def _merge(base: dict, own: dict, origins: Origins, own_origins: Origins, path: 
             if base[key] is not None:
                 raise ConfigError(
                     f'{own_origins.find(here)}: {dotted(here)} is a dict, but {origins.find(here)} sets it to a '
-                    f'{type(base[key]).__name__}; write {DELETE_KEY}=True in the dict to replace it')
+                    f'{type(base[key]).__name__}; write {DELETE_KEY}=True in the dict to replace it'
+                )
         base[key] = _without_delete_keys(value)
         origins.copy_below(here, own_origins)
 
@@ -250,8 +262,12 @@ class _Rewrite(ast.NodeTransformer):
 
     def _and_options(self, node: ast.stmt, targets: list[ast.expr]) -> list[ast.stmt] | ast.stmt:
         self.generic_visit(node)
-        names = {part.id for target in targets for part in ast.walk(target)
-                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        names = {
+            part.id
+            for target in targets
+            for part in ast.walk(target)
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+        }
         settings = [ast.parse(f'{name} = _option_({name!r})').body[0] for name in sorted(names & self.variables.keys())]
         for setting in settings:
             for part in ast.walk(setting):

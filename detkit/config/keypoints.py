@@ -18,13 +18,16 @@ def wire_keypoints(values: dict[str, Any], origins: Origins) -> None:
     Nothing is done for a head that has no keypoints, nor where neither config nor files say what the data have.
 
     Raises:
-        ConfigError: head and data, or two data sets, differ.
+        ConfigError: head and data, or two datasets, differ.
     """
     head = (values.get('model') or {}).get('head')
     if not isinstance(head, dict) or not _has_keypoints(head.get('type')):
         return
-    datasets = [(loader, dataset) for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
-                for dataset in datasets_in(values.get(loader))]
+    datasets = [
+        (loader, dataset)
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        for dataset in datasets_in(values.get(loader))
+    ]
     shapes = [(loader, shape) for loader, dataset in datasets if (shape := _shape_of(dataset))]
     for loader, shape in shapes:
         given = head.get('keypoint_shape')
@@ -34,7 +37,8 @@ def wire_keypoints(values: dict[str, Any], origins: Origins) -> None:
         elif tuple(given) != shape:
             raise ConfigError(
                 f'{origins.find(_SHAPE)}: {dotted(_SHAPE)} is {tuple(given)}, but {loader} ({origins.find((loader,))}) '
-                f'has {shape[0]} keypoints of {shape[1]} values; leave keypoint_shape out, so that it follows the data')
+                f'has {shape[0]} keypoints of {shape[1]} values; leave keypoint_shape out, so that it follows the data'
+            )
     loss = head.get('loss_keypoint')
     for loader, dataset in datasets:
         sigmas = (dataset.get('metainfo') or {}).get('sigmas')
@@ -51,7 +55,7 @@ def _has_keypoints(kind: Any) -> bool:
 
 
 def _shape_of(dataset: dict) -> tuple[int, int] | None:
-    """(K, values of each) of a data set, as far as the config or a file that it names says so."""
+    """(K, values of each) of a dataset, as far as the config or a file that it names says so."""
     if dataset.get('keypoint_shape'):
         return tuple(dataset['keypoint_shape'])
     root = Path(dataset.get('data_root') or '')
@@ -67,7 +71,10 @@ def _shape_of(dataset: dict) -> tuple[int, int] | None:
 
             categories = load_json(str(root / dataset['ann_file']))['categories']
             classes = (dataset.get('metainfo') or {}).get('classes')
-            counts = {len(category['keypoints']) for category in categories
-                      if category.get('keypoints') and (not classes or category.get('name') in classes)}
+            counts = {
+                len(category['keypoints'])
+                for category in categories
+                if category.get('keypoints') and (not classes or category.get('name') in classes)
+            }
             return (counts.pop(), 3) if len(counts) == 1 else None
     return None

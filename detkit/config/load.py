@@ -74,7 +74,8 @@ def _execute_with_variables(path: Path, options: list[Option]) -> Executed:
         if without[name] != variables[name] and same == {k: v for k, v in executed.values.items() if k != name}:
             raise ConfigError(
                 f'--cfg-options: {name} is a variable of {path}, but nothing there is built from it; '
-                f'give the key that uses the value')
+                f'give the key that uses the value'
+            )
     if variables:
         _mark_changed(executed, execute(path, {}).values)
     return executed
@@ -95,7 +96,8 @@ def _refuse_options_without_effect(option: Option, executed: Executed, path: Pat
         return
     raise ConfigError(
         f'--cfg-options: {root} is a variable that {path} has already used when {option.key} would be set; give '
-        f'{root} as a whole, or the key that it was used for')
+        f'{root} as a whole, or the key that it was used for'
+    )
 
 
 def _import_custom(values: dict[str, Any], origins: Origins) -> None:
@@ -109,8 +111,10 @@ def _import_custom(values: dict[str, Any], origins: Origins) -> None:
     where = origins.find(('custom_imports',))
     unknown = [key for key in custom if key not in ('imports', 'allow_failed_imports', 'folder')]
     if unknown:
-        raise ConfigError(f'{where}: custom_imports has no key {unknown[0]!r}; it takes imports (a list of modules), '
-                          f'allow_failed_imports and folder.{nearest(unknown[0], ["imports", "folder"])}')
+        raise ConfigError(
+            f'{where}: custom_imports has no key {unknown[0]!r}; it takes imports (a list of modules), '
+            f'allow_failed_imports and folder.{nearest(unknown[0], ["imports", "folder"])}'
+        )
     folder = custom.get('folder') or (where.file.parent if where.file else Path.cwd())
     custom['folder'] = str(folder)
     if str(folder) not in sys.path:
@@ -122,5 +126,7 @@ def _import_custom(values: dict[str, Any], origins: Origins) -> None:
         except ImportError as error:
             if custom.get('allow_failed_imports', False):
                 continue
-            raise ConfigError(f'{where}: custom_imports cannot import {module!r}: {error} '
-                              f'(looked in {os.path.relpath(folder)} and the installed packages)') from error
+            raise ConfigError(
+                f'{where}: custom_imports cannot import {module!r}: {error} '
+                f'(looked in {os.path.relpath(folder)} and the installed packages)'
+            ) from error

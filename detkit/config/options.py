@@ -43,7 +43,7 @@ def _split(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition('=')
     key = key.strip()
     if not equals or not key.strip('+. '):
-        raise ConfigError(f"--cfg-options: {text!r} is no key=value; write for example data_root=data/coco8-seg")
+        raise ConfigError(f'--cfg-options: {text!r} is no key=value; write for example data_root=data/coco8-seg')
     return key, parse_value(value)
 
 
@@ -98,7 +98,7 @@ def set_option(values: dict[str, Any], option: Option, origins: Origins, source:
     for depth, part in enumerate(path[:-1]):
         if option.adds and isinstance(node, dict) and node.get(part) is None:
             node[part] = {}
-        node = _step(node, part, path[:depth + 1], option, source)
+        node = _step(node, part, path[: depth + 1], option, source)
     if not (option.adds and isinstance(node, dict)):
         _step(node, path[-1], path, option, source)
     last = path[-1] if isinstance(node, list) or path[-1] in node else str(path[-1])
@@ -115,7 +115,8 @@ def _step(node: Any, part: str | int, path: KeyPath, option: Option, source: str
         there, keys = dotted(path[:-1]) or 'the config', [str(key) for key in node]
         raise ConfigError(
             f'--cfg-options: {source} has no key {dotted(path)!r}; {there} has {", ".join(keys) or "no keys"}.'
-            f'{nearest(part, keys)} To add a key, write +{option.key}={option.value}')
+            f'{nearest(part, keys)} To add a key, write +{option.key}={option.value}'
+        )
     if isinstance(node, list | tuple):
         if isinstance(part, int) and part < len(node):
             if isinstance(node, tuple):
@@ -123,6 +124,8 @@ def _step(node: Any, part: str | int, path: KeyPath, option: Option, source: str
             return node[part]
         raise ConfigError(
             f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is a list, '
-            f'accepted are 0 to {len(node) - 1}')
+            f'accepted are 0 to {len(node) - 1}'
+        )
     raise ConfigError(
-        f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is {node!r}, which has no keys')
+        f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is {node!r}, which has no keys'
+    )

@@ -73,7 +73,7 @@ class Origins:
         return COMMAND_LINE
 
     def _forget(self, path: KeyPath) -> None:
-        self._entries = {p: origin for p, origin in self._entries.items() if p[:len(path)] != path}
+        self._entries = {p: origin for p, origin in self._entries.items() if p[: len(path)] != path}
 
 
 def places_in(tree: ast.Module) -> tuple[dict[KeyPath, int], dict[KeyPath, KeyPath]]:
@@ -131,8 +131,11 @@ def _items(node: ast.expr) -> list[tuple[str | int, ast.expr]]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
         return [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None]
     if isinstance(node, ast.Dict):
-        return [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
-                if isinstance(key, ast.Constant)]
+        return [
+            (key.value, value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if isinstance(key, ast.Constant)
+        ]
     if isinstance(node, ast.List | ast.Tuple) and not any(isinstance(item, ast.Starred) for item in node.elts):
         return list(enumerate(node.elts))
     return []

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-
 from detkit import registry as registries
 from detkit.registry import Registry
 
@@ -53,7 +52,7 @@ TOP_POSITIONS: dict[str, Position] = {
     'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP, ('by_epoch',)),
     'val_cfg': Position('LOOPS', 'ValLoop', _LOOP),
     'test_cfg': Position('LOOPS', 'TestLoop', _LOOP),
-    'optim_wrapper': Position('OPTIM_WRAPPERS', 'SumOptimWrapper', extra=('constructor', 'paramwise_cfg')),
+    'optim_wrapper': Position('OPTIM_WRAPPERS', 'AccumulatingOptimWrapper', extra=('constructor', 'paramwise_cfg')),
     'param_scheduler': Position('PARAM_SCHEDULERS', None, _names('optimizer'), ('convert_to_iter_based',)),
     'default_hooks': Position('HOOKS', extra=('priority',), holds_dict=True),
     'custom_hooks': Position('HOOKS', extra=('priority',)),
@@ -85,7 +84,14 @@ CHILD_POSITIONS: dict[str, Position] = {
 
 # What they hold, where that is a plain value.
 DATALOADER_KEYS = {
-    'dataset': Any, 'batch_size': int, 'num_workers': int, 'sampler': Any, 'collate_fn': Any,
-    'persistent_workers': bool | None, 'pin_memory': bool | None, 'drop_last': bool, 'prefetch_factor': int | None,
+    'dataset': Any,
+    'batch_size': int,
+    'num_workers': int,
+    'sampler': Any,
+    'collate_fn': Any,
+    'persistent_workers': bool | None,
+    'pin_memory': bool | None,
+    'drop_last': bool,
+    'prefetch_factor': int | None,
     'timeout': float,
 }

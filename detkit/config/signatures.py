@@ -43,7 +43,7 @@ def _of_class(factory: type) -> Arguments:
     names: list[str] = []
     required: set[str] = set()
     given: set[str] = set()  # what a class already passes to its parents
-    positional = 0           # how many leading arguments of the next parent it passes by position
+    positional = 0  # how many leading arguments of the next parent it passes by position
     for cls in inspect.getmro(factory):
         init = vars(cls).get('__init__')
         if cls is object or init is None:
@@ -96,8 +96,14 @@ def _super_call(init: Callable) -> ast.Call | None:
     except (OSError, TypeError, SyntaxError):
         return None
     for node in ast.walk(tree):
-        if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == '__init__'
-                and isinstance(node.func.value, ast.Call) and isinstance(node.func.value.func, ast.Name)
-                and node.func.value.func.id == 'super' and any(keyword.arg is None for keyword in node.keywords)):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == '__init__'
+            and isinstance(node.func.value, ast.Call)
+            and isinstance(node.func.value.func, ast.Name)
+            and node.func.value.func.id == 'super'
+            and any(keyword.arg is None for keyword in node.keywords)
+        ):
             return node
     return None

@@ -17,7 +17,7 @@ def wire_stuff(values: dict[str, Any], origins: Origins) -> None:
     Nothing is done for a head that has none, nor where neither config nor files say what the data have.
 
     Raises:
-        ConfigError: head and data, or two data sets, differ.
+        ConfigError: head and data, or two datasets, differ.
     """
     head = (values.get('model') or {}).get('head')
     if not isinstance(head, dict) or not _takes_labels(head.get('type')):
@@ -35,7 +35,8 @@ def wire_stuff(values: dict[str, Any], origins: Origins) -> None:
                 raise ConfigError(
                     f'{origins.find(_LABELS)}: {dotted(_LABELS)} has {len(given)} labels, but other ones are stuff in '
                     f'{loader} ({origins.find((loader,))}), of which there are {len(labels)}; leave stuff_labels out, '
-                    'so that it follows the data')
+                    'so that it follows the data'
+                )
 
 
 def _takes_labels(kind: Any) -> bool:
@@ -46,7 +47,7 @@ def _takes_labels(kind: Any) -> bool:
 
 
 def _stuff_labels(dataset: dict) -> tuple[int, ...] | None:
-    """Of a data set, as far as the config or the json that it names says so; None for one without ``isthing``."""
+    """Of a dataset, as far as the config or the json that it names says so; None for one without ``isthing``."""
     metainfo = dataset.get('metainfo') or {}
     if metainfo.get('stuff_labels') is not None:
         return tuple(metainfo['stuff_labels'])
@@ -59,6 +60,9 @@ def _stuff_labels(dataset: dict) -> tuple[int, ...] | None:
     categories = load_json(str(path))['categories']
     names = metainfo.get('classes') or [entry['name'] for entry in sorted(categories, key=lambda entry: entry['id'])]
     keeps_ids = dataset.get('keep_category_ids')
-    labels = {entry['id']: entry['id'] if keeps_ids else list(names).index(entry['name'])
-              for entry in categories if keeps_ids or entry['name'] in names}
+    labels = {
+        entry['id']: entry['id'] if keeps_ids else list(names).index(entry['name'])
+        for entry in categories
+        if keeps_ids or entry['name'] in names
+    }
     return stuff_labels_of(categories, labels, str(path))

@@ -8,12 +8,40 @@ from detkit.utils.errors import ConfigError, nearest
 
 # What the runner reads. Any other top-level name is a variable for the files' own use.
 TOP_LEVEL_KEYS = (
-    'task', 'classes', 'model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg',
+    'task',
+    'classes',
+    'model',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'train_cfg',
+    'val_cfg',
     'test_cfg',
-    'val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks',
-    'custom_hooks', 'custom_imports', 'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg',
-    'log_processor', 'log_level', 'visualizer', 'vis_backends', 'default_scope', 'randomness', 'work_dir',
-    'experiment_name', 'runner_type', 'device', 'find_unused_parameters', 'log_to',
+    'val_evaluator',
+    'test_evaluator',
+    'optim_wrapper',
+    'param_scheduler',
+    'auto_scale_lr',
+    'default_hooks',
+    'custom_hooks',
+    'custom_imports',
+    'data_preprocessor',
+    'load_from',
+    'resume',
+    'launcher',
+    'env_cfg',
+    'log_processor',
+    'log_level',
+    'visualizer',
+    'vis_backends',
+    'default_scope',
+    'randomness',
+    'work_dir',
+    'experiment_name',
+    'runner_type',
+    'device',
+    'find_unused_parameters',
+    'log_to',
 )
 
 _PIPELINES = {
@@ -36,8 +64,10 @@ def check_top_level(executed: Executed, path: Path) -> None:
         # Only a name that nothing reads can be a slip of the pen: a variable in use has its reader.
         hint = nearest(name, [*known, *executed.read & executed.assigned], cutoff=0.8)
         if hint:
-            raise ConfigError(f'{executed.origins.find((name,))}: {name} is no key that the runner knows, and no file '
-                              f'of this config reads it.{hint}')
+            raise ConfigError(
+                f'{executed.origins.find((name,))}: {name} is no key that the runner knows, and no file '
+                f'of this config reads it.{hint}'
+            )
     for name, loaders in _PIPELINES.items():
         if name not in values:
             continue
@@ -46,7 +76,8 @@ def check_top_level(executed: Executed, path: Path) -> None:
             raise ConfigError(
                 f'{executed.origins.find((name,))}: {name} is defined, but {loaders[0]} uses another pipeline '
                 f'({executed.origins.find((loaders[0], "dataset", "pipeline"))}); write '
-                f'{loaders[0]} = dict(dataset=dict(pipeline={name})) in {path.name}')
+                f'{loaders[0]} = dict(dataset=dict(pipeline={name})) in {path.name}'
+            )
 
 
 def refuse_foreign_scope(scope: Any, where: str = '') -> None:
@@ -60,7 +91,7 @@ def refuse_foreign_scope(scope: Any, where: str = '') -> None:
 
 
 def pipelines_in(loader: Any) -> list[list]:
-    """The pipelines of all data sets of a data loader, wrapped ones included."""
+    """The pipelines of all datasets of a data loader, wrapped ones included."""
     if isinstance(loader, list | tuple):
         return [pipeline for item in loader for pipeline in pipelines_in(item)]
     if not isinstance(loader, dict):
@@ -70,7 +101,7 @@ def pipelines_in(loader: Any) -> list[list]:
 
 
 def datasets_in(loader: Any) -> list[dict]:
-    """The configs of all data sets of a data loader that wrap no other one."""
+    """The configs of all datasets of a data loader that wrap no other one."""
     if isinstance(loader, list | tuple):
         return [dataset for item in loader for dataset in datasets_in(item)]
     if not isinstance(loader, dict):

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_PLAIN = {int: int, str: str, bool: bool, float: int | float, Path: str | Path, dict: Mapping, list: list | tuple,
-          tuple: list | tuple}
+_PLAIN = {
+    int: int,
+    str: str,
+    bool: bool,
+    float: int | float,
+    Path: str | Path,
+    dict: Mapping,
+    list: list | tuple,
+    tuple: list | tuple,
+}
 
 
 def fits(value: Any, annotation: Any) -> bool:

@@ -53,8 +53,13 @@ class Family:
             return MODELS.build(copy.deepcopy(self.config['model']))
 
 
-def convert_darknet(source: str | Path, target: str | Path, configs: str | Path, cfg: str | Path | None = None,
-                    names: str | Path | None = None) -> list[str]:
+def convert_darknet(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    cfg: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
     """Converts a file, in the direction that its content says.
 
     Args:
@@ -77,8 +82,10 @@ def convert_darknet(source: str | Path, target: str | Path, configs: str | Path,
     check_paths(source, target)
     if zipfile.is_zipfile(source):
         if cfg or names:
-            raise CheckpointError(f'{source} is a checkpoint of detkit, which holds what a .cfg and a .names file say; '
-                                  'they are written beside the .weights file.')
+            raise CheckpointError(
+                f'{source} is a checkpoint of detkit, which holds what a .cfg and a .names file say; '
+                'they are written beside the .weights file.'
+            )
         return export_darknet(source, target)
     return import_darknet(source, target, Path(configs), cfg and Path(cfg), names and Path(names))
 
@@ -98,9 +105,11 @@ def import_darknet(
         save_converted(target, state, None, '', origin)
         train = shown_path(configs.parent / 'tools' / 'train.py')
         config = shown_path(configs / 'yolov3' / 'det_spp_coco.py')
-        return [f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',
-                f'wrote    {target}',
-                f'train    python {train} {config} --cfg-options model.backbone.weights={target}']
+        return [
+            f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',
+            f'wrote    {target}',
+            f'train    python {train} {config} --cfg-options model.backbone.weights={target}',
+        ]
 
     classes = _read_names(names) if names else None
     family = _of_cfg(cfg, configs) if cfg else _of_count(len(values), source, configs)
@@ -138,13 +147,17 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     values = to_stream(layout.layers, model.state_dict(), eps)
     size = model.cfg.get('img_size', 416)
     net = Section('net', dict(width=str(size), height=str(size), channels=str(model.backbone.stem.conv.in_channels)))
-    texts = {target.with_suffix('.cfg'): format_cfg([net, *layout.sections()]),
-             target.with_suffix('.names'): ''.join(f'{name}\n' for name in model.dataset_meta['classes'])}
+    texts = {
+        target.with_suffix('.cfg'): format_cfg([net, *layout.sections()]),
+        target.with_suffix('.names'): ''.join(f'{name}\n' for name in model.dataset_meta['classes']),
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         if path.exists() and (path == target or path.read_text(encoding='utf-8') != text):
-            raise CheckpointError(f'{path} is in the way: another file stands where one is to be written beside '
-                                  f'{target}. Give another name.')
+            raise CheckpointError(
+                f'{path} is in the way: another file stands where one is to be written beside '
+                f'{target}. Give another name.'
+            )
     temporary = target.with_name(f'.{target.name}.tmp')
     with open(temporary, 'wb') as file:
         file.write(Header().to_bytes())
@@ -152,9 +165,11 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     os.replace(temporary, target)
     for path, text in texts.items():
         path.write_text(text, encoding='utf-8')
-    return [f'read     {source}: {shown_classes(model.dataset_meta["classes"])}',
-            f'wrote    {target}: {len(values):,} numbers',
-            *(f'wrote    {path}' for path in texts)]
+    return [
+        f'read     {source}: {shown_classes(model.dataset_meta["classes"])}',
+        f'wrote    {target}: {len(values):,} numbers',
+        *(f'wrote    {path}' for path in texts),
+    ]
 
 
 def _of_cfg(path: Path, configs: Path) -> Family:
@@ -206,10 +221,14 @@ def _of_count(count: int, source: Path, configs: Path) -> Family:
     if len(found) == 1:
         return found[0]
     if found:
-        raise CheckpointError(f'{source} holds {count:,} numbers, as many as several models have '
-                              f'({", ".join(family.name for family in found)}): give its .cfg file (--cfg).')
-    raise CheckpointError(f'{source} holds {count:,} numbers, which no model has, whatever its classes (with 80: '
-                          f'{", ".join(published)}). The file is truncated, or of another model.')
+        raise CheckpointError(
+            f'{source} holds {count:,} numbers, as many as several models have '
+            f'({", ".join(family.name for family in found)}): give its .cfg file (--cfg).'
+        )
+    raise CheckpointError(
+        f'{source} holds {count:,} numbers, which no model has, whatever its classes (with 80: '
+        f'{", ".join(published)}). The file is truncated, or of another model.'
+    )
 
 
 def _family(name: str, configs: Path, num_classes: int, anchors: Anchors | None = None, img_size: int = 0) -> Family:

@@ -41,8 +41,10 @@ def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
         elif sections and equals and key:
             sections[-1].options[key] = value
         else:
-            raise CheckpointError(f'{source}, line {number}: {raw.strip()!r} is neither a [section] nor key=value; is '
-                                  'this the .cfg of a Darknet model?')
+            raise CheckpointError(
+                f'{source}, line {number}: {raw.strip()!r} is neither a [section] nor key=value; is '
+                'this the .cfg of a Darknet model?'
+            )
     if not sections or sections[0].kind not in ('net', 'network'):
         raise CheckpointError(f'{source} does not begin with [net]; it is no .cfg of a Darknet model.')
     return sections[0], sections[1:]
@@ -50,8 +52,10 @@ def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
 
 def format_cfg(sections: Sequence[Section]) -> str:
     """The text of a ``.cfg`` file."""
-    blocks = ('\n'.join((f'[{section.kind}]', *(f'{key}={value}' for key, value in section.options.items())))
-              for section in sections)
+    blocks = (
+        '\n'.join((f'[{section.kind}]', *(f'{key}={value}' for key, value in section.options.items())))
+        for section in sections
+    )
     return '\n\n'.join(blocks) + '\n'
 
 

@@ -57,23 +57,35 @@ class Layout:
         kinds = [type(part) for part in (getattr(model, 'backbone', None), *parts, getattr(model, 'head', None))]
         if kinds != [Darknet, YOLOv3Neck, YOLOv3Head]:
             found = ', '.join(kind.__name__ for kind in kinds)
-            raise CheckpointError(f'Darknet has no layers for {found}; what can be converted is Darknet with '
-                                  'YOLOv3Neck and YOLOv3Head.')
+            raise CheckpointError(
+                f'Darknet has no layers for {found}; what can be converted is Darknet with YOLOv3Neck and YOLOv3Head.'
+            )
         outputs = self._backbone(model.backbone, 'backbone.')
         self._levels(parts[0], model.head, [outputs[i] for i in model.backbone.out_indices])
 
     def _add(self, kind: str, prefix: str = '', groups: int = 1, **options: object) -> int:
         """Appends a layer; returns its index."""
-        text = {key.rstrip('_'): ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-                for key, value in options.items()}
+        text = {
+            key.rstrip('_'): ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            for key, value in options.items()
+        }
         self.layers.append(Layer(Section(kind, text), prefix, groups))
         return len(self.layers) - 1
 
     def _conv(self, module: ConvModule, prefix: str, groups: int = 1) -> int:
         conv = module.conv
         size, stride = conv.kernel_size[0], conv.stride[0]
-        return self._add('convolutional', prefix, groups, batch_normalize=1, filters=conv.out_channels, size=size,
-                         stride=stride, pad=1, activation=activation_name(module.act))
+        return self._add(
+            'convolutional',
+            prefix,
+            groups,
+            batch_normalize=1,
+            filters=conv.out_channels,
+            size=size,
+            stride=stride,
+            pad=1,
+            activation=activation_name(module.act),
+        )
 
     def _backbone(self, backbone: Darknet, prefix: str) -> list[int]:
         """Returns the index of the last layer of the stem and of each stage."""
@@ -112,8 +124,15 @@ class Layout:
             end_of_set = len(self.layers) - 1
             self._conv(neck.out_convs[level], f'neck.0.out_convs.{level}')
             conv = head.convs[level]
-            self._add('convolutional', f'head.convs.{level}', filters=conv.out_channels, size=1, stride=1, pad=1,
-                      activation='linear')
+            self._add(
+                'convolutional',
+                f'head.convs.{level}',
+                filters=conv.out_channels,
+                size=1,
+                stride=1,
+                pad=1,
+                activation='linear',
+            )
             shapes = len(anchors[level])
             mask = [level * shapes + i for i in range(shapes)]
             self._add('yolo', mask=mask, anchors=flat, classes=head.num_classes, num=shapes * len(anchors))
@@ -146,8 +165,10 @@ def activation_name(act: nn.Module) -> str:
     if isinstance(act, nn.LeakyReLU) and act.negative_slope == LEAKY_SLOPE:
         return 'leaky'
     if type(act) not in _ACTIVATIONS:
-        raise CheckpointError(f'Darknet has no activation {act}; it has LeakyReLU({LEAKY_SLOPE}) and '
-                              f'{", ".join(kind.__name__ for kind in _ACTIVATIONS)}.')
+        raise CheckpointError(
+            f'Darknet has no activation {act}; it has LeakyReLU({LEAKY_SLOPE}) and '
+            f'{", ".join(kind.__name__ for kind in _ACTIVATIONS)}.'
+        )
     return _ACTIVATIONS[type(act)]
 
 
@@ -161,10 +182,15 @@ def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
     if section.kind == 'convolutional':
         size = read.number('size', 1)
         return dict(
-            batch_normalize=read.number('batch_normalize', 0), filters=read.number('filters', 1), size=size,
-            stride=read.number('stride', 1), padding=size // 2 if read.number('pad', 0) else read.number('padding', 0),
-            groups=read.number('groups', 1), dilation=read.number('dilation', 1),
-            activation=read.text('activation', 'logistic'))
+            batch_normalize=read.number('batch_normalize', 0),
+            filters=read.number('filters', 1),
+            size=size,
+            stride=read.number('stride', 1),
+            padding=size // 2 if read.number('pad', 0) else read.number('padding', 0),
+            groups=read.number('groups', 1),
+            dilation=read.number('dilation', 1),
+            activation=read.text('activation', 'logistic'),
+        )
     if section.kind == 'shortcut':
         return {'from': read.layers('from'), 'activation': read.text('activation', 'linear')}
     if section.kind == 'route':
@@ -176,8 +202,12 @@ def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
         size = read.number('size', stride)
         return dict(size=size, stride=stride, padding=read.number('padding', size - 1))
     if section.kind == 'yolo':
-        return dict(anchors=yolo_anchors(read), classes=read.number('classes', 20),
-                    scale_x_y=read.floats('scale_x_y', '1')[0], new_coords=read.number('new_coords', 0))
+        return dict(
+            anchors=yolo_anchors(read),
+            classes=read.number('classes', 20),
+            scale_x_y=read.floats('scale_x_y', '1')[0],
+            new_coords=read.number('new_coords', 0),
+        )
     return {}
 
 

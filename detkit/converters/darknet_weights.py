@@ -55,14 +55,18 @@ def read_stream(path: str | Path) -> tuple[Header, np.ndarray]:
     with open(path, 'rb') as file:
         version = file.read(12)
         if len(version) < 12 or version[:2] == b'PK':
-            raise CheckpointError(f'{path} is no Darknet .weights file ({size} bytes, '
-                                  f'{"a zip archive" if version[:2] == b"PK" else "no header"}).')
+            raise CheckpointError(
+                f'{path} is no Darknet .weights file ({size} bytes, '
+                f'{"a zip archive" if version[:2] == b"PK" else "no header"}).'
+            )
         header = Header(*np.frombuffer(version, '<i4').tolist())
         width = 8 if header.wide else 4
         count, rest = divmod(size - 12 - width, 4)
         if not 0 <= header.major < 1000 or not 0 <= header.minor < 1000 or count <= 0 or rest:
-            raise CheckpointError(f'{path} is no Darknet .weights file, or a truncated one: {size} bytes are not a '
-                                  f'header of {12 + width} and whole numbers of 4.')
+            raise CheckpointError(
+                f'{path} is no Darknet .weights file, or a truncated one: {size} bytes are not a '
+                f'header of {12 + width} and whole numbers of 4.'
+            )
         seen = int(np.frombuffer(file.read(width), f'<i{width}')[0])
         values = np.fromfile(file, '<f4')
     return Header(header.major, header.minor, header.revision, seen), values
@@ -77,7 +81,8 @@ def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[La
     names = set(names)
     return [
         (layer, f'{layer.prefix}.{name}')
-        for layer in layers if layer.prefix
+        for layer in layers
+        if layer.prefix
         for name in (_NORMALISED if f'{layer.prefix}.bn.weight' in names else _PLAIN)
     ]
 
@@ -87,8 +92,9 @@ def count_numbers(layers: Iterable[Layer], state: Mapping[str, Tensor]) -> int:
     return sum(state[name].numel() for _, name in tensor_names(layers, state))
 
 
-def from_stream(values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str, Tensor], source: str | Path,
-                model: str) -> dict[str, Tensor]:
+def from_stream(
+    values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str, Tensor], source: str | Path, model: str
+) -> dict[str, Tensor]:
     """A state dict from a stream.
 
     Args:
@@ -103,18 +109,25 @@ def from_stream(values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str
     layers = list(layers)
     expected = count_numbers(layers, shapes)
     if len(values) != expected:
-        raise CheckpointError(f'{source} holds {len(values):,} numbers, {model} takes {expected:,}: it is of another '
-                              f'model, or {"truncated" if len(values) < expected else "has something behind its end"}.')
-    state = {name: torch.zeros_like(tensor, device='cpu') for name, tensor in shapes.items()
-             if name.endswith('num_batches_tracked')}
+        raise CheckpointError(
+            f'{source} holds {len(values):,} numbers, {model} takes {expected:,}: it is of another '
+            f'model, or {"truncated" if len(values) < expected else "has something behind its end"}.'
+        )
+    state = {
+        name: torch.zeros_like(tensor, device='cpu')
+        for name, tensor in shapes.items()
+        if name.endswith('num_batches_tracked')
+    }
     start = 0
     for layer, name in tensor_names(layers, shapes):
         shape = shapes[name].shape
         tensor = torch.tensor(values[start : start + shape.numel()]).view(shape)
         start += shape.numel()
         if not torch.isfinite(tensor).all() or (name.endswith('running_var') and (tensor < 0).any()):
-            raise CheckpointError(f'{source} is damaged or of another model: what would be {name} of {model} has '
-                                  f'{"negative variances" if torch.isfinite(tensor).all() else "infinite numbers"}.')
+            raise CheckpointError(
+                f'{source} is damaged or of another model: what would be {name} of {model} has '
+                f'{"negative variances" if torch.isfinite(tensor).all() else "infinite numbers"}.'
+            )
         state[name] = reverse_groups(tensor, layer.groups)
     return {name: state[name] for name in shapes}
 

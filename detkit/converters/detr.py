@@ -54,8 +54,13 @@ class Architecture:
         return f'DETR {"".join(parts)}'
 
 
-def convert_detr(source: str | Path, target: str | Path, configs: str | Path, config: str | Path | None = None,
-                 names: str | Path | None = None) -> list[str]:
+def convert_detr(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
     """Converts a file; nothing in it is run.
 
     Args:
@@ -104,8 +109,13 @@ def convert_detr(source: str | Path, target: str | Path, configs: str | Path, co
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[found.layout]
     inside = file.resolve().is_relative_to(configs.resolve())
-    save_converted(target, state, resolved, f'configs/detr/{file.name}' if inside else file.name,
-                   {'file': source.name, 'project': project})
+    save_converted(
+        target,
+        state,
+        resolved,
+        f'configs/detr/{file.name}' if inside else file.name,
+        {'file': source.name, 'project': project},
+    )
     return [
         f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
         f'classes  as {by} has them',
@@ -130,23 +140,34 @@ def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architect
     stages = tuple(_count(tensors, rf'backbone\.layer{stage}\.(\d+)\.') for stage in range(1, 5))
     depth = _DEPTHS.get((stages, 'backbone.layer1.0.conv3.weight' in tensors))
     if depth is None:
-        raise CheckpointError(f'{source} has a backbone with {stages} blocks in its stages; detkit converts DETR on '
-                              f'ResNet-{", ".join(map(str, _DEPTHS.values()))}.')
+        raise CheckpointError(
+            f'{source} has a backbone with {stages} blocks in its stages; detkit converts DETR on '
+            f'ResNet-{", ".join(map(str, _DEPTHS.values()))}.'
+        )
     prefix = 'head.transformer'
     needed = ('head.fc_cls.weight', 'head.query_embed.weight', f'{prefix}.decoder_layers.0.linear1.weight')
     for name in needed:
         if name not in tensors or tensors[name].ndim != 2:
-            raise CheckpointError(f'{source} lacks {from_detkit(name, found.layout)}, which every DETR has; copy the '
-                                  'file again.')
+            raise CheckpointError(
+                f'{source} lacks {from_detkit(name, found.layout)}, which every DETR has; copy the file again.'
+            )
     logits, queries, feedforward = (len(tensors[name]) for name in needed)
     embed_dims = tensors['head.fc_cls.weight'].shape[1]
     learned = 'head.position_encoding.row_embed.weight' in tensors
     return Architecture(
-        depth, dilated, any(name.startswith('head.mask_decoder.') for name in tensors), logits - 1, queries,
-        embed_dims, found.num_heads or max(embed_dims // _HEAD_DIMS, 1), feedforward,
-        _count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'), _count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
+        depth,
+        dilated,
+        any(name.startswith('head.mask_decoder.') for name in tensors),
+        logits - 1,
+        queries,
+        embed_dims,
+        found.num_heads or max(embed_dims // _HEAD_DIMS, 1),
+        feedforward,
+        _count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'),
+        _count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
         _count(tensors, r'head\.bbox_mlp\.layers\.(\d+)\.'),
-        'LearnedPositionEncoding' if learned else 'SinePositionEncoding')
+        'LearnedPositionEncoding' if learned else 'SinePositionEncoding',
+    )
 
 
 def _count(names: Mapping[str, Tensor], pattern: str) -> int:
@@ -160,8 +181,9 @@ def _find_dilation(found: DETRFile, source: Path) -> tuple[bool, str]:
         return found.dilated, f'{found.said_by} says so'
     if 'dc5' in source.name.lower():
         return True, "the file's name has 'dc5'"
-    return False, ("the file's name has no 'dc5', and weights do not tell; else give "
-                   '--config configs/detr/det_r50_dc5_coco.py')
+    return False, (
+        "the file's name has no 'dc5', and weights do not tell; else give --config configs/detr/det_r50_dc5_coco.py"
+    )
 
 
 def _config_name(architecture: Architecture) -> str:
@@ -184,8 +206,9 @@ def _load(file: Path) -> dict[str, Any]:
         raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
     head = config.get('model', {}).get('head', {})
     if not str(head.get('type')).startswith('DETR') or not config.get('classes'):
-        raise CheckpointError(f'{file} describes no DETR with its classes; give one such as '
-                              'configs/detr/det_r50_dc5_coco.py.')
+        raise CheckpointError(
+            f'{file} describes no DETR with its classes; give one such as configs/detr/det_r50_dc5_coco.py.'
+        )
     return config
 
 
@@ -201,12 +224,16 @@ def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
     if head['position_encoding']['type'] != architecture.positions:
         head['position_encoding'] = dict(type=architecture.positions)
     head['transformer'].update(
-        {name: getattr(architecture, name) for name in (
-            'embed_dims', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'feedforward_dims')})
+        {
+            name: getattr(architecture, name)
+            for name in ('embed_dims', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'feedforward_dims')
+        }
+    )
 
 
-def _find_classes(found: DETRFile, architecture: Architecture, own: tuple[str, ...],
-                  names: str | Path | None) -> tuple[tuple[str, ...], str]:
+def _find_classes(
+    found: DETRFile, architecture: Architecture, own: tuple[str, ...], names: str | Path | None
+) -> tuple[tuple[str, ...], str]:
     """Class names, and who says them."""
     if names is not None:
         if not Path(names).is_file():
@@ -216,19 +243,27 @@ def _find_classes(found: DETRFile, architecture: Architecture, own: tuple[str, .
     if found.classes is not None:
         # Some files have names for ids that COCO never used.
         same = len(found.classes) == len(own) and all(
-            name in ('N/A', theirs) for name, theirs in zip(own, found.classes, strict=True))
+            name in ('N/A', theirs) for name, theirs in zip(own, found.classes, strict=True)
+        )
         return own if same else found.classes, str(found.said_by)
     if architecture.num_classes != len(own):
-        raise CheckpointError(f'The file has {architecture.num_classes} classes without names, and COCO {len(own)}; '
-                              'give the names with --names FILE, one a line.')
+        raise CheckpointError(
+            f'The file has {architecture.num_classes} classes without names, and COCO {len(own)}; '
+            'give the names with --names FILE, one a line.'
+        )
     return own, 'COCO'
 
 
 def match_names(found: DETRFile, model: nn.Module, what: str) -> dict[str, Tensor]:
     """The file's tensors under detkit's names, in detkit's order; see ``match_tensors``."""
     sizes = {name: _Sized(tuple(tensor.shape)) for name, tensor in found.tensors.items()}
-    names = match_tensors(sizes, model.state_dict(), lambda name: to_detkit(name, found.layout),
-                          lambda name: from_detkit(name, found.layout), what)
+    names = match_tensors(
+        sizes,
+        model.state_dict(),
+        lambda name: to_detkit(name, found.layout),
+        lambda name: from_detkit(name, found.layout),
+        what,
+    )
     return {ours: found.tensors[theirs] for ours, theirs in names.items()}
 
 
@@ -239,9 +274,12 @@ def _advice(file: Path, configs: Path, target: Path, same_model: bool, same_clas
     predict, test = (shown_path(tools / f'{name}.py') for name in ('predict', 'test'))
     fits = same_model and same_classes
     given = shown if fits else '-'
-    lines = [f'config   {shown}' if fits else
-             f"config   {shown} with other {'sizes' if not same_model else 'classes'}; write '-' for it, as the "
-             'checkpoint holds it']
+    lines = [
+        f'config   {shown}'
+        if fits
+        else f"config   {shown} with other {'sizes' if not same_model else 'classes'}; write '-' for it, as the "
+        'checkpoint holds it'
+    ]
     lines.append(f'predict  python {predict} {given} {target} photo.jpg')
     if fits:
         lines.append(f'test     python {test} {given} {target}')

@@ -18,8 +18,10 @@ from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError
 
-_EXPECTED = ("give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face "
-             'Hub with its config.json beside it')
+_EXPECTED = (
+    'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
+    'Hub with its config.json beside it'
+)
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,19 @@ def read_detr(path: Path) -> DETRFile:
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds no weights by name; {_EXPECTED}.')
     if isinstance(content.get('meta'), Mapping) and 'state_dict' in content:
-        raise CheckpointError(f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
-                              f'toolbox on mmengine; {_EXPECTED}.')
+        raise CheckpointError(
+            f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
+            f'toolbox on mmengine; {_EXPECTED}.'
+        )
     weights = next((content[key] for key in ('model', 'state_dict') if isinstance(content.get(key), Mapping)), content)
     tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
     layout = layout_of(tensors)
     if layout is None:
         some = ', '.join(sorted(tensors)[:3]) or 'none'
-        raise CheckpointError(f'{path} is no DETR: it has no layer for classes under a name of DETR (its tensors are '
-                              f'{some}, ...); {_EXPECTED}.')
+        raise CheckpointError(
+            f'{path} is no DETR: it has no layer for classes under a name of DETR (its tensors are '
+            f'{some}, ...); {_EXPECTED}.'
+        )
     known = _beside(path) if layout == 'hugging_face' else _arguments(content.get('args'), path)
     return DETRFile(layout, unpack(tensors), **known)
 
@@ -116,12 +122,18 @@ def _beside(path: Path) -> dict[str, Any]:
         names = values.get('id2label') or {}
         classes = tuple(str(names[str(label)]) for label in range(len(names))) or None
     except (UnicodeDecodeError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to '
-                              'have the weights converted without what it says.') from error
+        raise CheckpointError(
+            f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to '
+            'have the weights converted without what it says.'
+        ) from error
     if classes is not None and all(name == f'LABEL_{label}' for label, name in enumerate(classes)):
         classes = None  # what stands there when nobody named them
-    return dict(dilated=_bool(values.get('dilation')), num_heads=_positive(values.get('encoder_attention_heads')),
-                classes=classes, said_by=file.name)
+    return dict(
+        dilated=_bool(values.get('dilation')),
+        num_heads=_positive(values.get('encoder_attention_heads')),
+        classes=classes,
+        said_by=file.name,
+    )
 
 
 def _bool(value: Any) -> bool | None:

@@ -40,8 +40,16 @@ _DTYPES = {
 
 # What reading a pickle that is damaged, or made to mislead, may raise.
 _UNPICKLING = (
-    pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError,
-    RecursionError, MemoryError,
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
 )
 
 
@@ -181,13 +189,18 @@ class TorchArchive:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise CheckpointError(f'{path} ' + ('is a folder' if self.path.is_dir() else 'does not exist')
-                                  + '; give the path of a .pt file.')
+            raise CheckpointError(
+                f'{path} '
+                + ('is a folder' if self.path.is_dir() else 'does not exist')
+                + '; give the path of a .pt file.'
+            )
         try:
             self._zip = zipfile.ZipFile(self.path)
         except zipfile.BadZipFile as error:
-            raise CheckpointError(f'{path} is no file that PyTorch 1.6 or newer saved, or it is truncated '
-                                  f'({self.path.stat().st_size} bytes); give a .pt file, copied whole.') from error
+            raise CheckpointError(
+                f'{path} is no file that PyTorch 1.6 or newer saved, or it is truncated '
+                f'({self.path.stat().st_size} bytes); give a .pt file, copied whole.'
+            ) from error
         except OSError as error:
             raise CheckpointError(f'{path} cannot be read: {error.strerror}.') from error
         try:
@@ -200,8 +213,9 @@ class TorchArchive:
     def __enter__(self) -> TorchArchive:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._zip.close()
 
     def _find_root(self) -> str:
@@ -211,12 +225,15 @@ class TorchArchive:
         if len(roots) != 1:
             raise CheckpointError(f'{self.path} is a zip archive, but not one of torch.save (it has no data.pkl).')
         if f'{roots[0]}/constants.pkl' in names:
-            raise CheckpointError(f'{self.path} is an exported TorchScript program, in which names and structure are '
-                                  'lost; give the .pt file that it was exported from.')
+            raise CheckpointError(
+                f'{self.path} is an exported TorchScript program, in which names and structure are '
+                'lost; give the .pt file that it was exported from.'
+            )
         byteorder = self._bytes(f'{roots[0]}/byteorder') if f'{roots[0]}/byteorder' in names else b'little'
         if byteorder.decode('ascii', 'replace').strip() != sys.byteorder:
-            raise CheckpointError(f'{self.path} was saved on a machine of another byte order; save it anew on this '
-                                  'kind of machine.')
+            raise CheckpointError(
+                f'{self.path} was saved on a machine of another byte order; save it anew on this kind of machine.'
+            )
         return roots[0]
 
     def _unpickle(self) -> Any:

@@ -15,9 +15,7 @@ Patterns = list[tuple[re.Pattern, str]]
 
 def compile_rows(rows: Iterable[tuple[str, str]]) -> Patterns:
     """For ``rename``, from the first name of each row to the second."""
-    return [
-        (re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows
-    ]
+    return [(re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows]
 
 
 def rename(name: str, patterns: Patterns) -> str:

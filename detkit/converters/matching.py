@@ -28,8 +28,10 @@ def stage_shapes(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Channels after each of ``convs``, weights by name (0 where there is none), and repeats in each of ``blocks``."""
     widths = tuple(tensors[name].size[0] if name in tensors and tensors[name].size else 0 for name in convs)
-    repeats = tuple(len({name[len(block) + 1:].split('.')[0] for name in tensors if name.startswith(f'{block}.')})
-                    for block in blocks)
+    repeats = tuple(
+        len({name[len(block) + 1 :].split('.')[0] for name in tensors if name.startswith(f'{block}.')})
+        for block in blocks
+    )
     return widths, repeats
 
 
@@ -58,8 +60,10 @@ def fit_scale(
         if widen > 0:
             scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
     for scale in scales:
-        if (tuple(scale_channels(c, scale.widen_factor, scale.max_channels) for c in stage_channels) == widths
-                and tuple(scale_blocks(n, scale.deepen_factor) for n in stage_blocks) == repeats):
+        if (
+            tuple(scale_channels(c, scale.widen_factor, scale.max_channels) for c in stage_channels) == widths
+            and tuple(scale_blocks(n, scale.deepen_factor) for n in stage_blocks) == repeats
+        ):
             return scale
     return None
 
@@ -85,6 +89,7 @@ def match_tensors(
     Raises:
         CheckpointError: some are unknown, missing or of another shape; it lists them all.
     """
+
     def shape(name: str) -> tuple[int, ...]:
         return tuple(tensors[name].size) if shape_of is None else shape_of(name)
 
@@ -100,8 +105,11 @@ def match_tensors(
         elif ours is not None:
             names[ours] = theirs
     missing = [to_theirs(ours) for ours in expected if ours not in names]
-    other = [f'{theirs} {tuple(tensors[theirs].size)} instead of {tuple(expected[ours].shape)}'
-             for ours, theirs in names.items() if shape(theirs) != tuple(expected[ours].shape)]
+    other = [
+        f'{theirs} {tuple(tensors[theirs].size)} instead of {tuple(expected[ours].shape)}'
+        for ours, theirs in names.items()
+        if shape(theirs) != tuple(expected[ours].shape)
+    ]
     kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
     problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
     if problems:

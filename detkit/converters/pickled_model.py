@@ -32,18 +32,23 @@ def find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:
         held = 'tensor' if isinstance(content, TensorRef) else held
         raise CheckpointError(f'{path} holds a {held} alone; {expected}.')
     if isinstance(content.get('meta'), dict) and 'state_dict' in content:
-        raise CheckpointError(f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
-                              f'toolbox on mmengine; {expected}.')
+        raise CheckpointError(
+            f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
+            f'toolbox on mmengine; {expected}.'
+        )
     entry = 'ema' if content.get('ema') is not None else 'model'
     model = content.get(entry)
     if isinstance(model, StandIn):
         return entry, model
     weights = content if model is None else model
     if isinstance(weights, dict) and weights and all(isinstance(value, TensorRef) for value in weights.values()):
-        raise CheckpointError(f'{path} is a plain state dict: tensors without the layers, class names and task that '
-                              f'the conversion needs; {expected}.')
-    raise CheckpointError(f'{path} holds no model (its entries are {", ".join(map(str, content)) or "none"}); '
-                          f'{expected}.')
+        raise CheckpointError(
+            f'{path} is a plain state dict: tensors without the layers, class names and task that '
+            f'the conversion needs; {expected}.'
+        )
+    raise CheckpointError(
+        f'{path} holds no model (its entries are {", ".join(map(str, content)) or "none"}); {expected}.'
+    )
 
 
 def children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
@@ -107,8 +112,9 @@ def check_layers(
             known = heads if number == len(expected) - 1 else kind
             raise CheckpointError(f'{what}: layer {number} is a {layer.kind}, where {family} has {known}.')
         if found != source:
-            raise CheckpointError(f'{what}: layer {number} ({kind}) takes layer {found}, where {family} takes '
-                                  f'{source}.')
+            raise CheckpointError(
+                f'{what}: layer {number} ({kind}) takes layer {found}, where {family} takes {source}.'
+            )
     if len(layers) != len(expected):
         raise CheckpointError(f'{what}: it has {len(layers)} layers, where {family} has {len(expected)}.')
 
@@ -137,18 +143,22 @@ def check_attributes(
         for attribute, value in expected.items():
             found = module.get(attribute, value)
             if found != value:
-                raise CheckpointError(f'{changed}: {name} ({module.kind}) has {attribute} {found}, where '
-                                      f'{family} has {value}.')
+                raise CheckpointError(
+                    f'{changed}: {name} ({module.kind}) has {attribute} {found}, where {family} has {value}.'
+                )
         if module.kind == 'Conv':
             activation = dict(children(module)).get('act')
             if activation is not None and activation.kind != 'SiLU':
-                raise CheckpointError(f'{changed}: {name} has the activation {activation.kind}, where {family} has '
-                                      'SiLU.')
+                raise CheckpointError(
+                    f'{changed}: {name} has the activation {activation.kind}, where {family} has SiLU.'
+                )
         if module.kind == 'BatchNorm2d':
             epsilons.add(module.get('eps', 1e-5))
     if not epsilons:
-        raise CheckpointError(f'{path} was saved after its batch normalisations had been folded into the convolutions '
-                              '(by fuse() or an export); give the file that training wrote.')
+        raise CheckpointError(
+            f'{path} was saved after its batch normalisations had been folded into the convolutions '
+            '(by fuse() or an export); give the file that training wrote.'
+        )
     if len(epsilons) > 1 or not isinstance(epsilon := epsilons.pop(), float):
         raise CheckpointError(f'{changed}: its batch normalisations differ in eps.')
     return epsilon
@@ -158,8 +168,10 @@ def check_strides(archive: TorchArchive, model: StandIn, family: str, expected: 
     """Compare the strides that the model states, if it does."""
     stride = model.get('stride')
     if isinstance(stride, TensorRef) and (found := archive.read(stride).tolist()) != expected:
-        raise CheckpointError(f'{archive.path} is a {family} changed in a way that detkit does not have: its strides '
-                              f'are {found}, where {family} has {expected}.')
+        raise CheckpointError(
+            f'{archive.path} is a {family} changed in a way that detkit does not have: its strides '
+            f'are {found}, where {family} has {expected}.'
+        )
 
 
 def class_names(model: StandIn, head: StandIn, path: Path) -> tuple[str, ...]:

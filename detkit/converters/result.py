@@ -28,7 +28,7 @@ def check_paths(source: Path, target: Path) -> None:
 
 
 def set_classes(config: dict[str, Any], classes: Sequence[str]) -> None:
-    """Puts other class names into a resolved config: its list, its model's head, and its data sets."""
+    """Puts other class names into a resolved config: its list, its model's head, and its datasets."""
     config['classes'] = tuple(classes)
     config['model']['head']['num_classes'] = len(classes)
     for loader in _LOADERS:
@@ -56,10 +56,15 @@ def save_converted(
         keypoints: what the file says of its keypoints.
     """
     meta = {
-        'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
-        'config': config_text(config) if config else None, 'config_file': config_file,
-        'classes': list(config['classes']) if config else [], 'task': config['task'] if config else None,
-        'keypoints': keypoints or {}, 'converted_from': converted_from,
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'detkit_version': __version__,
+        'config': config_text(config) if config else None,
+        'config_file': config_file,
+        'classes': list(config['classes']) if config else [],
+        'task': config['task'] if config else None,
+        'keypoints': keypoints or {},
+        'converted_from': converted_from,
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({'meta': meta, 'state_dict': state}, target)

@@ -33,8 +33,11 @@ def is_safetensors(path: Path) -> bool:
     """Whether a file begins as one does: a length that fits into it, and a brace."""
     with path.open('rb') as file:
         start = file.read(_LENGTH.size + 1)
-    return (len(start) == _LENGTH.size + 1 and start.endswith(b'{')
-            and _LENGTH.unpack(start[:-1])[0] <= path.stat().st_size - _LENGTH.size)
+    return (
+        len(start) == _LENGTH.size + 1
+        and start.endswith(b'{')
+        and _LENGTH.unpack(start[:-1])[0] <= path.stat().st_size - _LENGTH.size
+    )
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -45,7 +48,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """
     data = bytearray(path.read_bytes())
     try:
-        length, = _LENGTH.unpack_from(data)
+        (length,) = _LENGTH.unpack_from(data)
         begin = _LENGTH.size + length
         header = json.loads(data[_LENGTH.size : begin].decode('utf-8'))
         return {name: _tensor(data, begin, entry) for name, entry in header.items() if name != '__metadata__'}

@@ -29,8 +29,13 @@ SIZES = {
     'x': (1.00, 1.25, 512),
 }
 DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 'imagenet'}
-TASK_NAMES = {'det': 'detection', 'seg': 'segmentation', 'pose': 'pose', 'obb': 'oriented boxes',
-              'cls': 'classification'}
+TASK_NAMES = {
+    'det': 'detection',
+    'seg': 'segmentation',
+    'pose': 'pose',
+    'obb': 'oriented boxes',
+    'cls': 'classification',
+}
 COCO_KEYPOINT_SHAPE = (17, 3)
 NORM_EPS = 1e-3  # of the batch normalisations, but for those of classifiers
 _STAGE_CHANNELS = (64, 128, 256, 512, 1024)
@@ -64,10 +69,21 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
             model = MODELS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
         state, precision = read_tensors(archive, found.tensors, names)
-    converted_from = {'file': source.name, 'project': 'ultralytics', 'version': found.version,
-                      'entry': found.entry, 'licence': found.licence}
-    save_converted(target, state, description.config, f'configs/yolov8/{description.file.name}', converted_from,
-                   keypoint_meta(found))
+    converted_from = {
+        'file': source.name,
+        'project': 'ultralytics',
+        'version': found.version,
+        'entry': found.entry,
+        'licence': found.licence,
+    }
+    save_converted(
+        target,
+        state,
+        description.config,
+        f'configs/yolov8/{description.file.name}',
+        converted_from,
+        keypoint_meta(found),
+    )
     count = sum(param.numel() for param in model.parameters())
     return [
         f'read     {source}: YOLOv8{scale.letter or ""} {TASK_NAMES[found.task]}, {shown_classes(found.classes)}, '
@@ -85,14 +101,20 @@ def find_scale(found: UltralyticsModel, source: Path) -> Scale:
         CheckpointError: no factors do.
     """
     widths, repeats = stage_shapes(
-        found.tensors, [f'model.{layer}.conv.weight' for layer in (0, 1, 3, 5, 7)],
-        [f'model.{layer}.m' for layer in (2, 4, 6, 8)])
-    known = [Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
-             for letter, (deepen, widen, most) in SIZES.items()]
+        found.tensors,
+        [f'model.{layer}.conv.weight' for layer in (0, 1, 3, 5, 7)],
+        [f'model.{layer}.m' for layer in (2, 4, 6, 8)],
+    )
+    known = [
+        Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
+        for letter, (deepen, widen, most) in SIZES.items()
+    ]
     scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, _STAGE_BLOCKS, found.factors)
     if scale is None:
-        raise CheckpointError(f'{source} is a YOLOv8 with {widths} channels and {repeats} repeats of its stages, which '
-                              'no depth and width factors give.')
+        raise CheckpointError(
+            f'{source} is a YOLOv8 with {widths} channels and {repeats} repeats of its stages, which '
+            'no depth and width factors give.'
+        )
     return scale
 
 
@@ -135,8 +157,9 @@ def describe_model(found: UltralyticsModel, scale: Scale, configs: Path) -> Desc
 
 
 def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> None:
-    model['backbone'].update(deepen_factor=scale.deepen_factor, widen_factor=scale.widen_factor,
-                             max_channels=scale.max_channels)
+    model['backbone'].update(
+        deepen_factor=scale.deepen_factor, widen_factor=scale.widen_factor, max_channels=scale.max_channels
+    )
     for part in model.get('neck') or ():
         if 'deepen_factor' in part:
             part['deepen_factor'] = scale.deepen_factor
@@ -145,8 +168,9 @@ def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> 
     if found.task == 'cls':
         model['batch_norm']['eps'] = found.norm_eps
     elif found.norm_eps != NORM_EPS:
-        raise CheckpointError(f'The batch normalisations have eps {found.norm_eps:g}, where detectors of YOLOv8 have '
-                              f'{NORM_EPS:g}.')
+        raise CheckpointError(
+            f'The batch normalisations have eps {found.norm_eps:g}, where detectors of YOLOv8 have {NORM_EPS:g}.'
+        )
 
 
 def keypoint_meta(found: UltralyticsModel) -> dict[str, Any]:
@@ -166,8 +190,12 @@ def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Pa
         CheckpointError: some are unknown, missing or of another shape; it lists them all.
     """
     return match_tensors(
-        found.tensors, expected, lambda name: to_detkit(name, found.task), to_ultralytics,
-        f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]}')
+        found.tensors,
+        expected,
+        lambda name: to_detkit(name, found.task),
+        to_ultralytics,
+        f'{source} does not fit the YOLOv8 {TASK_NAMES[found.task]}',
+    )
 
 
 def _advice(found: UltralyticsModel, scale: Scale, description: Description, target: Path) -> list[str]:
@@ -179,8 +207,9 @@ def _advice(found: UltralyticsModel, scale: Scale, description: Description, tar
         config = shown
         lines = [f'config   {shown}']
     else:
-        lines = [f"config   {shown} with other {_difference(found, scale)}; write '-' for it, as the checkpoint holds "
-                 'it']
+        lines = [
+            f"config   {shown} with other {_difference(found, scale)}; write '-' for it, as the checkpoint holds it"
+        ]
     lines.append(f'predict  python {predict} {config} {target} photo.jpg')
     if description.same_model and description.same_classes:
         lines.append(f'test     python {test} {config} {target}')

@@ -96,10 +96,18 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
         check_strides(archive, model, 'YOLOv8', _STRIDES)
     head = layers[-1]
     return UltralyticsModel(
-        task, class_names(model, head, path), dict(tensors_of(model)), stated_factors(model.get('yaml')), norm_eps,
-        _keypoint_shape(head, path) if task == 'pose' else None, _keypoint_names(model.get('kpt_names')),
-        stated_img_size(content.get('train_args')), entry,
-        text_or_empty(content.get('version')) or 'an unknown version', text_or_empty(content.get('license')))
+        task,
+        class_names(model, head, path),
+        dict(tensors_of(model)),
+        stated_factors(model.get('yaml')),
+        norm_eps,
+        _keypoint_shape(head, path) if task == 'pose' else None,
+        _keypoint_names(model.get('kpt_names')),
+        stated_img_size(content.get('train_args')),
+        entry,
+        text_or_empty(content.get('version')) or 'an unknown version',
+        text_or_empty(content.get('license')),
+    )
 
 
 def _check_structure(layers: list[StandIn], model: StandIn, path: Path) -> str:
@@ -113,10 +121,16 @@ def _check_structure(layers: list[StandIn], model: StandIn, path: Path) -> str:
 
 def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
     shape = head.get('kpt_shape')
-    if not (isinstance(shape, list | tuple) and len(shape) == 2 and all(isinstance(value, int) for value in shape)
-            and shape[0] > 0 and shape[1] in (2, 3)):
-        raise CheckpointError(f'{path} has keypoints of shape {short_repr(shape)}; expected their number, and 2 or 3 '
-                              'values each.')
+    if not (
+        isinstance(shape, list | tuple)
+        and len(shape) == 2
+        and all(isinstance(value, int) for value in shape)
+        and shape[0] > 0
+        and shape[1] in (2, 3)
+    ):
+        raise CheckpointError(
+            f'{path} has keypoints of shape {short_repr(shape)}; expected their number, and 2 or 3 values each.'
+        )
     return shape[0], shape[1]
 
 

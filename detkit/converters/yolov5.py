@@ -84,7 +84,7 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
     save_converted(target, state, description.config, f'configs/yolov5/{description.file.name}', converted_from)
     count = sum(param.numel() for param in model.parameters())
     return [
-        f"read     {source}: YOLOv5{scale.letter or ''} detection, {shown_classes(found.classes)}, weights "
+        f'read     {source}: YOLOv5{scale.letter or ""} detection, {shown_classes(found.classes)}, weights '
         f"'{found.entry}' in {precision} precision, by YOLOv5 {found.version}",
         f'wrote    {target}: {count:,} parameters',
         *_advice(description, target),
@@ -112,13 +112,16 @@ def find_scale(found: YOLOv5Model, source: Path) -> Scale:
     stem = 'model.0.conv.conv.weight' if found.focus else 'model.0.conv.weight'
     blocks = [f'model.{layer}.m' for layer in (2, 4, 6, 9 if found.focus else 8)]
     widths, repeats = stage_shapes(
-        found.tensors, [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))], blocks)
+        found.tensors, [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))], blocks
+    )
     known = [Scale(letter, deepen, widen, _MAX_CHANNELS) for letter, (deepen, widen) in SIZES.items()]
     stage_blocks = (*_FOCUS_STAGE_BLOCKS[:-1], _FOCUS_LAST_BLOCKS) if found.focus else _STAGE_BLOCKS
     scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, stage_blocks, found.factors)
     if scale is None:
-        raise CheckpointError(f'{source} is a YOLOv5 with {widths} channels and {repeats} repeats of its stages, which '
-                              'no depth and width factors give.')
+        raise CheckpointError(
+            f'{source} is a YOLOv5 with {widths} channels and {repeats} repeats of its stages, which '
+            'no depth and width factors give.'
+        )
     return scale
 
 
@@ -146,16 +149,17 @@ def describe_model(found: YOLOv5Model, scale: Scale, configs: Path) -> Descripti
         'classes': len(classes) != len(found.classes),
     }
     differences = tuple(name for name, differs in named.items() if differs)
-    return Description(
-        config, path, model_changes(found, scale, published), differences, classes == found.classes)
+    return Description(config, path, model_changes(found, scale, published), differences, classes == found.classes)
 
 
 def model_changes(found: YOLOv5Model, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
     """What makes the model of a config the file's, by dotted key; nothing that is so already."""
     deepen = scale.deepen_factor
     wanted: dict[str, Any] = {
-        'backbone.deepen_factor': deepen, 'backbone.widen_factor': scale.widen_factor,
-        'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors]}
+        'backbone.deepen_factor': deepen,
+        'backbone.widen_factor': scale.widen_factor,
+        'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors],
+    }
     if scale.max_channels != _MAX_CHANNELS:
         wanted['backbone.max_channels'] = scale.max_channels
     if found.focus:
@@ -200,6 +204,7 @@ def match_names(found: YOLOv5Model, expected: dict[str, Tensor], source: Path) -
     Raises:
         CheckpointError: some are unknown, missing or of another shape; it lists them all.
     """
+
     def shape_of(name: str) -> tuple[int, ...]:
         size = tuple(found.tensors[name].size)
         if found.focus and to_detkit(name, True) == _STEM_WEIGHT and len(size) == 4:
@@ -207,8 +212,13 @@ def match_names(found: YOLOv5Model, expected: dict[str, Tensor], source: Path) -
         return size
 
     return match_tensors(
-        found.tensors, expected, lambda name: to_detkit(name, found.focus), lambda name: to_yolov5(name, found.focus),
-        f'{source} does not fit the YOLOv5 detection', shape_of)
+        found.tensors,
+        expected,
+        lambda name: to_detkit(name, found.focus),
+        lambda name: to_yolov5(name, found.focus),
+        f'{source} does not fit the YOLOv5 detection',
+        shape_of,
+    )
 
 
 def _advice(description: Description, target: Path) -> list[str]:
@@ -217,8 +227,10 @@ def _advice(description: Description, target: Path) -> list[str]:
     tools = description.file.parents[2] / 'tools'
     predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
     if description.differences:
-        lines = [f"config   {shown} with other {', '.join(description.differences)}; write '-' for it, as the "
-                 'checkpoint holds it']
+        lines = [
+            f"config   {shown} with other {', '.join(description.differences)}; write '-' for it, as the "
+            'checkpoint holds it'
+        ]
     else:
         config = shown
         lines = [f'config   {shown}']

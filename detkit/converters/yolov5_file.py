@@ -91,16 +91,25 @@ def read_yolov5(archive: TorchArchive) -> YOLOv5Model:
     tensors = dict(tensors_of(model))
     version = text_or_empty(content.get('yolov5pip_version')) or ('up to 5.0' if focus else '6.0 or newer')
     return YOLOv5Model(
-        class_names(model, layers[-1], path), _anchors(archive, tensors), focus, tensors,
-        stated_factors(model.get('yaml')), norm_eps, stated_img_size(content.get('opt')), entry, version)
+        class_names(model, layers[-1], path),
+        _anchors(archive, tensors),
+        focus,
+        tensors,
+        stated_factors(model.get('yaml')),
+        norm_eps,
+        stated_img_size(content.get('opt')),
+        entry,
+        version,
+    )
 
 
 def _check_kind(model: StandIn, path: Path) -> None:
     """Whether the model is of the project (its modules are ``models.…``, or ``yolov5.models.…`` of its package)."""
     project = model.path.startswith(('models.', 'yolov5.models.'))
     if project and model.kind in _OTHER_TASKS:
-        raise CheckpointError(f'{path} holds {_OTHER_TASKS[model.kind]} of YOLOv5 ({model.path}); detkit converts its '
-                              'detectors.')
+        raise CheckpointError(
+            f'{path} holds {_OTHER_TASKS[model.kind]} of YOLOv5 ({model.path}); detkit converts its detectors.'
+        )
     if not project or model.kind not in ('Model', 'DetectionModel'):
         hint = ' (tools/convert.py ultralytics)' if model.path.startswith('ultralytics.') else ''
         raise CheckpointError(f'{path} holds a {model.path}, no YOLOv5 model as its training writes it{hint}.')
@@ -111,11 +120,14 @@ def _anchors(archive: TorchArchive, tensors: dict[str, TensorRef]) -> tuple[tupl
     ref = tensors.get('model.24.anchors')
     if ref is None or len(ref.size) != 3 or ref.size[0] != len(_STRIDES) or ref.size[2] != 2 or not ref.size[1]:
         shape = None if ref is None else tuple(ref.size)
-        raise CheckpointError(f'{archive.path} has anchors of shape {shape}; expected width and height of some anchors '
-                              f'at each of {len(_STRIDES)} levels.')
+        raise CheckpointError(
+            f'{archive.path} has anchors of shape {shape}; expected width and height of some anchors '
+            f'at each of {len(_STRIDES)} levels.'
+        )
     shapes_wh = archive.read(ref).double()  # in units of the stride, a power of 2: exact in half precision, too
     if not (shapes_wh.isfinite() & (shapes_wh > 0)).all():
         raise CheckpointError(f'{archive.path} has anchors without a size: {shapes_wh.tolist()}.')
     return tuple(
         tuple(tuple(value * stride for value in shape) for shape in level)
-        for level, stride in zip(shapes_wh.tolist(), _STRIDES, strict=True))
+        for level, stride in zip(shapes_wh.tolist(), _STRIDES, strict=True)
+    )

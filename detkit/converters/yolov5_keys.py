@@ -43,10 +43,12 @@ def _detector(pan: str) -> Rows:
 # By whether the model begins with a Focus layer, as releases up to 5.0 do.
 YOLOV5_KEYS: dict[bool, Rows] = {
     False: (
-        ('model.0', 'backbone.stem'), *_c3('model.8', 'backbone.stages.3.1'), *_spp('model.9'),
-        *_detector('neck.1')),
-    True: (
-        ('model.0.conv', 'backbone.stem'), *_spp('model.8'), *_c3('model.9', 'neck.1.block'), *_detector('neck.2')),
+        ('model.0', 'backbone.stem'),
+        *_c3('model.8', 'backbone.stages.3.1'),
+        *_spp('model.9'),
+        *_detector('neck.1'),
+    ),
+    True: (('model.0.conv', 'backbone.stem'), *_spp('model.8'), *_c3('model.9', 'neck.1.block'), *_detector('neck.2')),
 }
 
 # The anchors, which detkit's config holds.

@@ -15,7 +15,18 @@ from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
 from detkit.datasets.yolo_txt import YoloTxtDataset
 
 __all__ = [
-    'CocoDataset', 'CocoPanopticDataset', 'ConcatDataset', 'DetDataset', 'DotaDataset', 'EpochSampler',
-    'ImageFolderDataset', 'RepeatDataset', 'SampleKey', 'VOCDataset', 'YoloTxtDataset', 'build_dataloader', 'collate',
+    'CocoDataset',
+    'CocoPanopticDataset',
+    'ConcatDataset',
+    'DetDataset',
+    'DotaDataset',
+    'EpochSampler',
+    'ImageFolderDataset',
+    'RepeatDataset',
+    'SampleKey',
+    'VOCDataset',
+    'YoloTxtDataset',
+    'build_dataloader',
+    'collate',
     'transforms',
 ]

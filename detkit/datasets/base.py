@@ -28,7 +28,7 @@ Skip = tuple[str, object, str]  # path, where in it (a line or an object; None: 
 
 
 class DetDataset(Dataset):
-    """Base of all data sets. A subclass reads one annotation format in ``load_records``.
+    """Base of all datasets. A subclass reads one annotation format in ``load_records``.
 
     Args:
         data_root: the folder that relative paths start from.
@@ -49,13 +49,13 @@ class DetDataset(Dataset):
         pool_size: the group's size, a divisor of the batch size; None: the batch itself.
         max_skipped: the share of images, and of objects, that may be skipped as invalid when the annotations are read
             (one always may).
-        fraction: the share of the images to use, the first ones in the data set's order.
+        fraction: the share of the images to use, the first ones in the dataset's order.
         single_class: treat all objects as one class, named 'object'.
         rect: rectangular batches: images sorted by aspect ratio (``order``), each batch padded no further than its
             own images need.
         pad: of a rectangular batch, in units of ``size_divisor``, added before rounding up.
         size_divisor: sides of rectangular batches are multiples of it.
-        sample: name of a sample data set that is fetched, or drawn, when ``data_root`` is missing.
+        sample: name of a sample dataset that is fetched, or drawn, when ``data_root`` is missing.
 
     Attributes:
         records: the images, as a sequence.
@@ -142,7 +142,7 @@ class DetDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, key: SampleKey | int) -> dict:
-        """One sample. A plain index i stands for position i of the data set's own order, with its group around it."""
+        """One sample. A plain index i stands for position i of the dataset's own order, with its group around it."""
         if isinstance(key, SampleKey):
             return self.__getitems__([key])[0]
         index = range(len(self))[int(key)]

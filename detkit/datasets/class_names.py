@@ -1,4 +1,4 @@
-"""Names of the classes of the public data sets that the configs use."""
+"""Names of the classes of the public datasets that the configs use."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,7 @@ COCO80: tuple[str, ...] = (
 )  # fmt: skip
 
 # The ids that COCO's annotation files and its evaluation server use for them; ten of 1 ... 90 were never given out.
-COCO_CATEGORY_IDS: tuple[int, ...] = tuple(
-    i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-)
+COCO_CATEGORY_IDS: tuple[int, ...] = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
 # What a class is called that keeps an unused id in its place.
 UNUSED_CLASS = 'N/A'

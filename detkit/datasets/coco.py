@@ -1,4 +1,4 @@
-"""Data sets in COCO's json form."""
+"""Datasets in COCO's json form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detkit.utils.errors import DataError, nearest
 
 
 class CocoFileDataset(DetDataset):
-    """Base of data sets whose annotations are one json with COCO's lists ``images`` and ``categories``.
+    """Base of datasets whose annotations are one json with COCO's lists ``images`` and ``categories``.
 
     Args:
         ann_file: the json, relative to ``data_root``.
@@ -82,7 +82,7 @@ class CocoFileDataset(DetDataset):
         if not folder.is_dir():
             raise DataError(
                 f'the image folder {str(folder)!r} does not exist. Correct img_prefix (relative to '
-                f'data_root={self.data_root!r}) in the config of the data set.'
+                f'data_root={self.data_root!r}) in the config of the dataset.'
             )
         if not images.ids:
             raise DataError(f'the annotation file {ann_file!r} lists no images')

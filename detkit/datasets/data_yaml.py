@@ -1,4 +1,4 @@
-"""The ``data.yaml`` that describes a YOLO data set: where its parts lie and how its classes are called."""
+"""The ``data.yaml`` that describes a YOLO dataset: where its parts lie and how its classes are called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets in DOTA's form: images, and text files with a quadrilateral a line."""
+"""Datasets in DOTA's form: images, and text files with a quadrilateral a line."""
 
 from __future__ import annotations
 
@@ -70,14 +70,17 @@ class DotaDataset(DetDataset):
     def load_records(self) -> list[Record]:
         classes = self.metainfo.get('classes')
         if not classes:
-            raise DataError(f'the classes of {self.data_root!r} are not known: set metainfo=dict(classes=[...]) in the '
-                            'config of the data set')
+            raise DataError(
+                f'the classes of {self.data_root!r} are not known: set metainfo=dict(classes=[...]) in the '
+                'config of the dataset'
+            )
         label_of = {class_key(name): label for label, name in enumerate(classes)}
         try:
             paths = list_images(Path(self.data_root) / self.images)
         except DataError as error:
-            raise DataError(f'{error}. Correct images (relative to data_root={self.data_root!r}) in the config of the '
-                            'data set.') from error
+            raise DataError(
+                f'{error}. Correct images (relative to data_root={self.data_root!r}) in the config of the dataset.'
+            ) from error
         label_files = self._find_labels(paths)
         records, duplicates, num_entries = [], [], len(paths)
         for path, shape, file in zip(paths, read_image_sizes(paths), label_files, strict=True):
@@ -106,8 +109,9 @@ class DotaDataset(DetDataset):
         if not any(found):
             raise DataError(
                 f'no label file was found in {str(folder)!r} for any of the {len(paths)} images. Correct labels '
-                f'(relative to data_root={self.data_root!r}) in the config of the data set, or set it to None where '
-                'there are none.')
+                f'(relative to data_root={self.data_root!r}) in the config of the dataset, or set it to None where '
+                'there are none.'
+            )
         return found
 
     def _annotations(
@@ -166,7 +170,7 @@ def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
         problem = None
         try:
             quad = [float(value) for value in values[:8]]
-            hard = float(values[9]) if len(values) == 10 else 0.
+            hard = float(values[9]) if len(values) == 10 else 0.0
         except ValueError:
             problem = 'a value that is no number'
         else:
@@ -191,5 +195,10 @@ def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
     skipped += [(numbers[i], 'four corners without an area') for i in np.flatnonzero(flat)]
     keep = np.flatnonzero(~flat)
     return DotaLabels(
-        corners[keep], [names[i] for i in keep], np.array(difficult, bool)[keep], np.array(numbers, np.int64)[keep],
-        sorted(skipped), duplicates)
+        corners[keep],
+        [names[i] for i in keep],
+        np.array(difficult, bool)[keep],
+        np.array(numbers, np.int64)[keep],
+        sorted(skipped),
+        duplicates,
+    )

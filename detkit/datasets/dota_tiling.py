@@ -138,8 +138,9 @@ def tile_dota(
     label_folder = source / labels
     if (target / images).is_dir() and any((target / images).iterdir()):
         raise DataError(f'{str(target / images)!r} holds files already; choose another folder, or empty it')
-    job = _Job(target, images, labels, sizes, [round(side * overlap) for side in sizes], min_visible, keep_empty,
-               image_format)
+    job = _Job(
+        target, images, labels, sizes, [round(side * overlap) for side in sizes], min_visible, keep_empty, image_format
+    )
     try:
         (target / images).mkdir(parents=True, exist_ok=True)
         if label_folder.is_dir():

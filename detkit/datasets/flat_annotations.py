@@ -1,4 +1,4 @@
-"""The objects of a whole data set as flat arrays, and their division among the images."""
+"""The objects of a whole dataset as flat arrays, and their division among the images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FlatAnnotations:
     rbboxes: np.ndarray | None = None
 
     def split(self, num_images: int) -> list[Annotations]:
-        """One ``Annotations`` for each image. Outlines and RLEs are None everywhere if the data set has none."""
+        """One ``Annotations`` for each image. Outlines and RLEs are None everywhere if the dataset has none."""
         bboxes, points = self.bboxes.astype(np.float32), self.points.astype(np.float32)
         areas = self._fill_areas().astype(np.float32)
         keypoints = None if self.keypoints is None else self.keypoints.astype(np.float32)

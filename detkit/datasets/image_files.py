@@ -1,4 +1,4 @@
-"""Finding the images of a data set and reading their sizes without decoding them."""
+"""Finding the images of a dataset and reading their sizes without decoding them."""
 
 from __future__ import annotations
 

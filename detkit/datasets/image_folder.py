@@ -58,8 +58,10 @@ class ImageFolderDataset(DetDataset):
         self.folders = None if folders is None else tuple(folders)
         self.allow_empty = allow_empty
         if kwargs.get('single_class'):
-            raise ConfigError('ImageFolderDataset has no use for single_class=True: with one class for all images '
-                              'there is nothing to tell apart')
+            raise ConfigError(
+                'ImageFolderDataset has no use for single_class=True: with one class for all images '
+                'there is nothing to tell apart'
+            )
         super().__init__(**kwargs)
 
     def load_records(self) -> Sequence[Record]:
@@ -98,7 +100,8 @@ class ImageFolderDataset(DetDataset):
             raise DataError(
                 f'{root} has the folder {", ".join(map(repr, strange[:_SHOWN]))}{more}, which is none of the '
                 f'{len(names)} classes ({_shorten(names)}).{nearest(strange[0], names)} Rename or move it, or correct '
-                'the classes.')
+                'the classes.'
+            )
 
     def _check_empty(self, root: Path, names: Sequence[str], paths: Sequence[Sequence[str]]) -> None:
         empty = [name for name, own in zip(names, paths, strict=True) if not own]
@@ -106,7 +109,8 @@ class ImageFolderDataset(DetDataset):
             return
         raise DataError(
             f'{len(empty)} of the {len(names)} classes have no image in {root}: {_shorten(empty)} '
-            f'({", ".join(IMAGE_SUFFIXES)} count). Add images, take the class out, or set allow_empty=True.')
+            f'({", ".join(IMAGE_SUFFIXES)} count). Add images, take the class out, or set allow_empty=True.'
+        )
 
 
 def class_folders(folder: str | os.PathLike) -> list[str]:
@@ -159,9 +163,14 @@ class FolderRecords(Sequence):
             part.__dict__.update(self.__dict__, _order=self._order[index])
             return part
         place = self._order[index]
-        name = os.fsdecode(self._text[self._starts[place]:self._ends[place]])
-        return Record(os.path.join(self._root, name), Path(name).as_posix(), None, self._no_objects,
-                      class_label=int(self._labels[place]))
+        name = os.fsdecode(self._text[self._starts[place] : self._ends[place]])
+        return Record(
+            os.path.join(self._root, name),
+            Path(name).as_posix(),
+            None,
+            self._no_objects,
+            class_label=int(self._labels[place]),
+        )
 
     def __iter__(self) -> Iterator[Record]:
         return (self[number] for number in range(len(self)))

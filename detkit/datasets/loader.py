@@ -39,7 +39,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> DataLoad
 
     Raises:
         ConfigError: a key is unknown, ``dataset`` is missing, or its ``pool_size`` does not divide ``batch_size``.
-        DataError: from the data set.
+        DataError: from the dataset.
     """
     cfg = dict(cfg)
     dataset = cfg.pop('dataset', None)

@@ -1,4 +1,4 @@
-"""The sample data set that detkit draws itself where no real one can be had."""
+"""The sample dataset that detkit draws itself where no real one can be had."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def label_lines(scene: RenderedScene) -> list[str]:
 
 
 def render_coco8_seg(root: str | Path, num_train: int = 4, num_val: int = 4, seed: int = 0) -> None:
-    """Write a drawn data set with the layout of COCO8-seg.
+    """Write a drawn dataset with the layout of COCO8-seg.
 
     Makes ``images/{train,val}/*.jpg``, long side 640 pixels, and ``labels/{train,val}/*.txt``, one polygon a line with
     COCO category indices 0-79. Nothing is random: the same arguments give the same files.

@@ -45,7 +45,7 @@ def obb_lines(shape: tuple[int, int], objects: list[SeenObject]) -> list[str]:
 
 
 def render_dota8(root: str | Path, num_train: int = 32, num_val: int = 8, seed: int = 0) -> None:
-    """Write a drawn data set with the layout of DOTA8, but more pictures: 32 to train on, 8 to validate on.
+    """Write a drawn dataset with the layout of DOTA8, but more pictures: 32 to train on, 8 to validate on.
 
     Makes ``images/{train,val}/*.jpg``, 640 x 640 pixels, and ``labels/{train,val}/*.txt``, an object a line with DOTA
     v1's class indices 0-14, of which ten occur. Nothing is random: the same arguments give the same files.

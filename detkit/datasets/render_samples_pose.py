@@ -51,7 +51,7 @@ def pose_lines(shape: tuple[int, int], people: list[SeenPerson]) -> list[str]:
 
 
 def render_coco8_pose(root: str | Path, num_train: int = 48, num_val: int = 8, seed: int = 0) -> None:
-    """Write a drawn data set with the layout of COCO8-pose, but more pictures: 48 to train on, 8 to validate on.
+    """Write a drawn dataset with the layout of COCO8-pose, but more pictures: 48 to train on, 8 to validate on.
 
     Eight do not teach a network that starts from nothing where hands and feet are. Makes ``images/{train,val}/*.jpg``,
     long side 560 or 640 pixels, and ``labels/{train,val}/*.txt``, a person a line with COCO's 17 keypoints. Nothing is

@@ -1,4 +1,4 @@
-"""Small sample data sets that a config can rely on: used if present, else downloaded, else drawn."""
+"""Small sample datasets that a config can rely on: used if present, else downloaded, else drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ URL_VARIABLE = 'DETKIT_SAMPLE_URL'
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample data set.
+    """A sample dataset.
 
     Attributes:
         url: the archive's public address; empty where there is none, and the set is always drawn.
@@ -100,7 +100,7 @@ def prepare(name: str, root: str | Path, url: str | None = None) -> str:
         DataError: there is no such sample, or ``root`` cannot be written to.
     """
     if name not in SAMPLES:
-        raise DataError(f'there is no sample data set {name!r}, only {", ".join(SAMPLES)}.{nearest(name, SAMPLES)}')
+        raise DataError(f'there is no sample dataset {name!r}, only {", ".join(SAMPLES)}.{nearest(name, SAMPLES)}')
     sample, root = SAMPLES[name], Path(root)
     if url is None:  # the environment's is meant for a set that can be downloaded
         url = os.environ.get(URL_VARIABLE, sample.url) if sample.url else ''
@@ -114,7 +114,7 @@ def prepare(name: str, root: str | Path, url: str | None = None) -> str:
             return _announce(name, root, *_make(sample, root, url))
     except OSError as error:
         raise DataError(
-            f'the sample data set {name} cannot be written to {str(root)!r}: {error}. Set data_root to a copy of it.'
+            f'the sample dataset {name} cannot be written to {str(root)!r}: {error}. Set data_root to a copy of it.'
         ) from error
 
 

@@ -15,7 +15,7 @@ class SampleKey(NamedTuple):
         epoch: counted from 0; transforms that stop at some epoch read it.
         position: the place in the epoch's order over all ranks. With seed and epoch it keys the random draws, so an
             image that occurs twice in an epoch is augmented differently each time.
-        index: which record of the data set.
+        index: which record of the dataset.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""The order in which a data set is read."""
+"""The order in which a dataset is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detkit.utils.rng import keyed_rng
 class EpochSampler:
     """A batch sampler whose batches depend on (seed, epoch, position) alone.
 
-    The epoch's order is one permutation of the data set, keyed by (seed, epoch); ``position`` counts along it. Blocks
+    The epoch's order is one permutation of the dataset, keyed by (seed, epoch); ``position`` counts along it. Blocks
     of ``batch_size`` consecutive positions go to the processes in turn, so that a step of W processes reads W *
     ``batch_size`` consecutive positions, and no block is ever divided. Nothing is kept from epoch to epoch: an epoch
     can be entered at any batch, and no image of the skipped ones is read.
@@ -25,7 +25,7 @@ class EpochSampler:
         dataset: what is sampled; with an ``order`` (a permutation of its indices, see rectangular batches) it is read
             in that order.
         batch_size: images of one batch of one process.
-        shuffle: draw a new order for each epoch, instead of the data set's own.
+        shuffle: draw a new order for each epoch, instead of the dataset's own.
         seed: the run's seed.
         drop_last: leave out a last batch that is smaller than the others.
         round_up: where there are several processes, go on from the order's start until each has the same number of
@@ -58,7 +58,7 @@ class EpochSampler:
         self.epoch = 0
         self._skipped_batches = 0
         if shuffle and getattr(dataset, 'order', None) is not None:
-            raise ValueError('the data set has an order of its own (rectangular batches): set shuffle=False')
+            raise ValueError('the dataset has an order of its own (rectangular batches): set shuffle=False')
 
     def set_epoch(self, epoch: int) -> None:
         """Names the epoch whose order the next iteration gives."""
@@ -69,7 +69,7 @@ class EpochSampler:
         self._skipped_batches = num_batches
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """``(N,)`` int64: the indices of the data set in the order of the positions."""
+        """``(N,)`` int64: the indices of the dataset in the order of the positions."""
         if self.shuffle:
             return keyed_rng(self.seed, epoch).permutation(len(self.dataset))
         order = getattr(self.dataset, 'order', None)

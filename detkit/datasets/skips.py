@@ -17,9 +17,9 @@ _SHOWN = 5
 
 
 def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
-    """Refuses a data set of which too much had to be left out.
+    """Refuses a dataset of which too much had to be left out.
 
-    A single bad entry never stops a run, however small the data set.
+    A single bad entry never stops a run, however small the dataset.
 
     Args:
         skipped: (file, line or entry, reason) of what was left out.
@@ -40,7 +40,7 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
         f'{len(skipped)} of {num_entries} images and objects in {source} cannot be used, which is more than '
         f'max_skipped={max_skipped:g} of them. They are in {", ".join(worst)}{more}. The first ones:\n  '
         + '\n  '.join(places)
-        + '\nCorrect the files, or set max_skipped in the config of the data set to the share you accept.'
+        + '\nCorrect the files, or set max_skipped in the config of the dataset to the share you accept.'
     )
 
 

@@ -1,4 +1,4 @@
-"""Data sets in PASCAL VOC's form: images, an xml each, and lists of the images of each split."""
+"""Datasets in PASCAL VOC's form: images, an xml each, and lists of the images of each split."""
 
 from __future__ import annotations
 
@@ -60,11 +60,15 @@ class VOCDataset(DetDataset):
     ) -> None:
         self.splits = (splits,) if isinstance(splits, str) else None if splits is None else tuple(splits)
         if self.splits == ():
-            raise ConfigError('splits of VOCDataset is empty; name a list of images, such as VOC2007/trainval, or give '
-                              'None to take all')
+            raise ConfigError(
+                'splits of VOCDataset is empty; name a list of images, such as VOC2007/trainval, or give '
+                'None to take all'
+            )
         if self.splits is None and annotations is None:
-            raise ConfigError('VOCDataset with splits=None takes its images from the annotation files, but annotations '
-                              'is None; name a list of images in splits')
+            raise ConfigError(
+                'VOCDataset with splits=None takes its images from the annotation files, but annotations '
+                'is None; name a list of images in splits'
+            )
         self.images = images
         self.annotations = annotations
         self.one_based = one_based
@@ -88,8 +92,14 @@ class VOCDataset(DetDataset):
                 self.skipped.append((path, None, f'the image cannot be read: {shape}'))
             elif self.check_size and objects.size not in (None, shape):
                 (h, w), (stated_h, stated_w) = shape, objects.size
-                self.skipped.append((path, None, f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} '
-                                                 '(check_size=False takes it nevertheless)'))
+                self.skipped.append(
+                    (
+                        path,
+                        None,
+                        f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} '
+                        '(check_size=False takes it nevertheless)',
+                    )
+                )
             else:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
@@ -104,8 +114,10 @@ class VOCDataset(DetDataset):
             folder = Path(self.data_root) / self.annotations
             names = [path.stem for path in annotation_files(folder)]
             if not names:
-                raise DataError(f'there is no annotation file (*.xml) in {str(folder)!r}. Correct annotations (below '
-                                f'data_root={self.data_root!r}) in the config of the data set.')
+                raise DataError(
+                    f'there is no annotation file (*.xml) in {str(folder)!r}. Correct annotations (below '
+                    f'data_root={self.data_root!r}) in the config of the dataset.'
+                )
             return [(Path(self.data_root), names)]
         homes = [find_split(self.data_root, split) for split in self.splits]
         return [(home, read_split(path)) for home, path in homes]
@@ -114,8 +126,10 @@ class VOCDataset(DetDataset):
         """Image path, annotation path and objects of each image that has both files."""
         folder = home / self.images
         if not folder.is_dir():
-            raise DataError(f'the image folder {str(folder)!r} does not exist. Correct images (relative to '
-                            f'{str(home)!r}) in the config of the data set.')
+            raise DataError(
+                f'the image folder {str(folder)!r} does not exist. Correct images (relative to '
+                f'{str(home)!r}) in the config of the dataset.'
+            )
         present = {name for name in os.listdir(folder) if is_image_name(name)}
         by_stem = {os.path.splitext(name)[0]: name for name in sorted(present, reverse=True)}
         found = []
@@ -158,7 +172,8 @@ class VOCDataset(DetDataset):
                 keep.append(i)
                 labels.append(label)
         return Annotations(
-            labels=np.array(labels, np.int64), bboxes=bboxes[keep].astype(np.float32), ignored=objects.difficult[keep])
+            labels=np.array(labels, np.int64), bboxes=bboxes[keep].astype(np.float32), ignored=objects.difficult[keep]
+        )
 
     def _check_names(self, records: Sequence[Record], label_of: dict[str, int]) -> None:
         """Says which classes were not asked for.
@@ -171,7 +186,12 @@ class VOCDataset(DetDataset):
         names = ', '.join(f'{name!r} ({count})' for name, count in self._unasked.most_common(8))
         if not any(len(record.annotations) for record in records):
             hint = nearest(next(iter(label_of), ''), self._unasked)
-            raise DataError(f"no object in {self.data_root!r} has one of the {len(label_of)} classes of metainfo, but "
-                            f'there are {names}.{hint}')
-        print_log(f'{self._unasked.total()} objects of {self.data_root} are of classes that metainfo does not name and '
-                  f'are left out: {names}', 'current')
+            raise DataError(
+                f'no object in {self.data_root!r} has one of the {len(label_of)} classes of metainfo, but '
+                f'there are {names}.{hint}'
+            )
+        print_log(
+            f'{self._unasked.total()} objects of {self.data_root} are of classes that metainfo does not name and '
+            f'are left out: {names}',
+            'current',
+        )

@@ -74,8 +74,14 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
             continue
         skipped.append((f'object {number}', problem))
     return VocObjects(
-        np.array(bboxes, np.float64).reshape(-1, 4), names, np.array(difficult, bool), np.array(numbers, np.int64),
-        _stated_size(root), (root.findtext('filename') or '').strip(), skipped)
+        np.array(bboxes, np.float64).reshape(-1, 4),
+        names,
+        np.array(difficult, bool),
+        np.array(numbers, np.int64),
+        _stated_size(root),
+        (root.findtext('filename') or '').strip(),
+        skipped,
+    )
 
 
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -111,8 +117,10 @@ def read_split(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         there = sorted(file.stem for file in path.parent.glob('*.txt'))
         hint = f'; there are {", ".join(there[:8])}{", ..." if len(there) > 8 else ""}' if there else ''
-        raise DataError(f'the list of images {str(path)!r} cannot be read ({error}){hint}. Correct splits in the '
-                        "config of the data set, such as 'VOC2007/trainval'.") from error
+        raise DataError(
+            f'the list of images {str(path)!r} cannot be read ({error}){hint}. Correct splits in the '
+            "config of the dataset, such as 'VOC2007/trainval'."
+        ) from error
     names = [words[0] for words in lines if words and (len(words) == 1 or words[1] != '-1')]
     if not names:
         raise DataError(f'the list {str(path)!r} names no image')
@@ -127,7 +135,7 @@ def annotation_files(folder: Path) -> list[Path]:
 def discover_classes(folders: Iterable[Path]) -> tuple[str, ...]:
     """All class names in the annotation files of these folders, in alphabetical order.
 
-    Files that cannot be read are left out: the data set reports those that it uses.
+    Files that cannot be read are left out: the dataset reports those that it uses.
     """
     names: set[str] = set()
     for folder in dict.fromkeys(folders):

@@ -1,4 +1,4 @@
-"""Data sets made of other data sets."""
+"""Datasets made of other datasets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def _build(dataset: Any) -> Any:
 
 @DATASETS.register_module()
 class RepeatDataset:
-    """A data set that is gone through several times in one epoch.
+    """A dataset that is gone through several times in one epoch.
 
     A repeated image keeps its own position in the epoch, so each repeat is augmented differently.
 
     Args:
-        dataset: a data set or its config.
+        dataset: a dataset or its config.
         times: how often.
         at_least: more often than that, where an epoch would have fewer samples than this.
     """
@@ -67,12 +67,12 @@ class RepeatDataset:
 
 @DATASETS.register_module()
 class ConcatDataset:
-    """Several data sets of the same classes, one after the other.
+    """Several datasets of the same classes, one after the other.
 
-    In a batch the samples of one data set stand together, and the partners of a mosaic come from the image's own.
+    In a batch the samples of one dataset stand together, and the partners of a mosaic come from the image's own.
 
     Args:
-        datasets: data sets or their configs.
+        datasets: datasets or their configs.
 
     Raises:
         DataError: their classes differ.
@@ -87,7 +87,7 @@ class ConcatDataset:
         for number, other in enumerate(classes):
             if other != classes[0]:
                 raise DataError(
-                    f'the data sets to be joined have different classes: number 0 has {_shorten(classes[0])}, '
+                    f'the datasets to be joined have different classes: number 0 has {_shorten(classes[0])}, '
                     f'number {number} has {_shorten(other)}. Give all of them the same metainfo=dict(classes=...).'
                 )
 

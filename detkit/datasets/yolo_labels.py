@@ -14,7 +14,7 @@ import numpy as np
 
 # How far beyond [0, 1] a coordinate may lie and be clipped; what is farther out is no rounding error.
 TOLERANCE = 0.01
-# Bytes of text taken apart at a time, which bounds the memory that a large data set needs.
+# Bytes of text taken apart at a time, which bounds the memory that a large dataset needs.
 _CHUNK_BYTES = 8 << 20
 
 

@@ -77,7 +77,7 @@ class YoloTxtDataset(DetDataset):
         if not classes:
             raise DataError(
                 f'the classes of {self.data_root or self.data_yaml!r} have no names: set '
-                'metainfo=dict(classes=[...]) in the config of the data set, or data_yaml to a file with names'
+                'metainfo=dict(classes=[...]) in the config of the dataset, or data_yaml to a file with names'
             )
         paths = self._list_images(sources, root)
         sizes = read_image_sizes(paths)
@@ -108,7 +108,7 @@ class YoloTxtDataset(DetDataset):
         ]
 
     def _parser(self) -> Callable[[Lines, int | None], LabelTable] | None:
-        """Of this data set's kind of lines."""
+        """Of this dataset's kind of lines."""
         if self.labels == 'obb':
             return parse_corners
         if self.labels != 'pose':
@@ -147,7 +147,7 @@ class YoloTxtDataset(DetDataset):
             return
         if self.keypoint_shape not in (None, data.keypoint_shape):
             raise DataError(
-                f'{str(path)!r} says kpt_shape: {list(data.keypoint_shape)}, but keypoint_shape of the data set is '
+                f'{str(path)!r} says kpt_shape: {list(data.keypoint_shape)}, but keypoint_shape of the dataset is '
                 f'{self.keypoint_shape}. Give it in one of the two places, or alike.'
             )
         self.keypoint_shape = data.keypoint_shape
@@ -165,7 +165,7 @@ class YoloTxtDataset(DetDataset):
                 paths += list_images(source)
             except DataError as error:
                 key = f'images (relative to data_root={self.data_root!r})' if self.data_yaml is None else 'data_yaml'
-                raise DataError(f'{error}. Correct {key} in the config of the data set.') from error
+                raise DataError(f'{error}. Correct {key} in the config of the dataset.') from error
         return list(dict.fromkeys(paths))
 
 
@@ -251,6 +251,10 @@ def with_rbboxes(flat: FlatAnnotations) -> FlatAnnotations:
     rbboxes = corners_to_rbboxes(flat.points.reshape(-1, 4, 2))
     none = np.zeros(0, np.int64)
     return replace(
-        flat, ring_owners=none, ring_sizes=none, points=np.zeros((0, 2)), rbboxes=rbboxes,
+        flat,
+        ring_owners=none,
+        ring_sizes=none,
+        points=np.zeros((0, 2)),
+        rbboxes=rbboxes,
         areas=rbboxes[:, 2:4].astype(np.float64).prod(1),
     )

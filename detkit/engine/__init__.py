@@ -6,5 +6,16 @@ from .finetune import load_weights
 from .runner import Runner
 from .train import train_from_config
 
-__all__ = ['Runner', 'eval_loops', 'hooks', 'load_checkpoint', 'load_weights', 'optim_constructor', 'optim_wrapper',
-           'save_checkpoint', 'schedule', 'train_from_config', 'train_loop']
+__all__ = [
+    'Runner',
+    'eval_loops',
+    'hooks',
+    'load_checkpoint',
+    'load_weights',
+    'optim_constructor',
+    'optim_wrapper',
+    'save_checkpoint',
+    'schedule',
+    'train_from_config',
+    'train_loop',
+]

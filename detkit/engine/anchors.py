@@ -20,7 +20,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 Anchors = list[list[tuple[float, float]]]
 
-# What a data set does not need when only its annotations are read.
+# What a dataset does not need when only its annotations are read.
 _READING_IMAGES = ('pipeline', 'cache')
 # Objects with both sides below it are noise rather than something to fit anchors to.
 _MIN_SIDE = 2
@@ -58,10 +58,13 @@ class AnchorReport:
     def lines(self) -> list[str]:
         """For people."""
         rows = [['', 'best possible recall', 'anchors an object', 'quality', 'objects best at each level']]
-        for name, fit, at_level in (('before', self.fit_before, self.at_level_before),
-                                    ('after', self.fit_after, self.at_level_after)):
-            rows.append([name, f'{fit.recall:.4f}', f'{fit.per_object:.2f}', f'{fit.quality:.3f}',
-                         ' '.join(map(str, at_level))])
+        for name, fit, at_level in (
+            ('before', self.fit_before, self.at_level_before),
+            ('after', self.fit_after, self.at_level_after),
+        ):
+            rows.append(
+                [name, f'{fit.recall:.4f}', f'{fit.per_object:.2f}', f'{fit.quality:.3f}', ' '.join(map(str, at_level))]
+            )
         table = AsciiTable(rows)
         table.justify_columns = dict.fromkeys((1, 2, 3), 'right')
         small = f' ({self.num_small} smaller than {_MIN_SIDE} pixels left out)' if self.num_small else ''
@@ -99,8 +102,9 @@ def optimize_anchors(
         DataError: there is no object.
     """
     if steps < 0 or (per_level is not None and per_level < 1):
-        raise ConfigError(f'{steps} steps of evolution and {per_level} anchors a level were asked for; give at least 0 '
-                          'and 1.')
+        raise ConfigError(
+            f'{steps} steps of evolution and {per_level} anchors a level were asked for; give at least 0 and 1.'
+        )
     config = load_config(path, options)
     size = _image_size(config, img_size)
     with torch.device('meta'):
@@ -108,8 +112,10 @@ def optimize_anchors(
     if not hasattr(head, 'prior_generator') or not hasattr(head.prior_generator, 'anchors'):
         raise ConfigError(f'{path}: its head, {type(head).__name__}, has no anchors.')
     if not hasattr(head.assigner, 'shape_quality'):
-        raise ConfigError(f'{path}: its assigner, {type(head.assigner).__name__}, has no shape_quality, which tells '
-                          'how well an anchor fits a box.')
+        raise ConfigError(
+            f'{path}: its assigner, {type(head.assigner).__name__}, has no shape_quality, which tells '
+            'how well an anchor fits a box.'
+        )
     records = _records(config)
     sizes_wh = object_sizes(records, size)
     kept = (sizes_wh >= _MIN_SIDE).any(1)
@@ -158,7 +164,7 @@ def _records(config: Config) -> list[Record]:
 
 
 def _without_images(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The config of a data set, and of those inside, without what reads images."""
+    """The config of a dataset, and of those inside, without what reads images."""
     dataset = {key: value for key, value in dataset.items() if key not in _READING_IMAGES}
     if 'dataset' in dataset:
         dataset['dataset'] = _without_images(dataset['dataset'])

@@ -65,12 +65,15 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         kind = 'is a folder' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'Checkpoint {path} {kind}; give the path of a .pth file such as '
-                              'work_dirs/<run>/best.pth.')
+        raise CheckpointError(
+            f'Checkpoint {path} {kind}; give the path of a .pth file such as work_dirs/<run>/best.pth.'
+        )
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f'Checkpoint {path} is truncated or is no checkpoint at all '
-                              f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '
-                              'or copy the file again.')
+        raise CheckpointError(
+            f'Checkpoint {path} is truncated or is no checkpoint at all '
+            f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '
+            'or copy the file again.'
+        )
     try:
         if not mmap:
             with zipfile.ZipFile(path) as archive:
@@ -79,20 +82,31 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
                 raise zipfile.BadZipFile(f'{damaged} has a wrong check sum')
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f'Checkpoint {path} is foreign: it holds more than tensors and plain types, and is not '
-                              'loaded, because that could run code. Weights of other projects must be converted to '
-                              'detkit first.') from error
+        raise CheckpointError(
+            f'Checkpoint {path} is foreign: it holds more than tensors and plain types, and is not '
+            'loaded, because that could run code. Weights of other projects must be converted to '
+            'detkit first.'
+        ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f'Checkpoint {path} cannot be read ({error}). It is damaged: take another one, such as '
-                              'best.pth of the same folder.') from error
-    if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict)
-            and checkpoint['meta'].get('format') == FORMAT and 'state_dict' in checkpoint):
-        raise CheckpointError(f'Checkpoint {path} was not written by detkit (its meta data is missing). '
-                              'Weights of other projects must be converted to detkit first.')
+        raise CheckpointError(
+            f'Checkpoint {path} cannot be read ({error}). It is damaged: take another one, such as '
+            'best.pth of the same folder.'
+        ) from error
+    if not (
+        isinstance(checkpoint, dict)
+        and isinstance(checkpoint.get('meta'), dict)
+        and checkpoint['meta'].get('format') == FORMAT
+        and 'state_dict' in checkpoint
+    ):
+        raise CheckpointError(
+            f'Checkpoint {path} was not written by detkit (its meta data is missing). '
+            'Weights of other projects must be converted to detkit first.'
+        )
     version = checkpoint['meta'].get('format_version', 0)
     if version > FORMAT_VERSION:
-        raise CheckpointError(f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: '
-                              'update detkit.')
+        raise CheckpointError(
+            f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: update detkit.'
+        )
     return checkpoint
 
 
@@ -109,8 +123,10 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
     kinds = (missing, 'are missing from it'), (unused, 'have no place in the model'), (other, 'have another shape')
     problems = [f'{len(names)} tensors {what} ({shorten(names)})' for names, what in kinds if names]
     if problems:
-        raise CheckpointError(f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
-                              f'config it was trained with, which lies beside it in its run folder.')
+        raise CheckpointError(
+            f"checkpoint {source} does not fit the config's model: {'; '.join(problems)}. Use the "
+            f'config it was trained with, which lies beside it in its run folder.'
+        )
 
 
 def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | None, list[str]]:

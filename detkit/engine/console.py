@@ -76,8 +76,13 @@ class _Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.progress = Progress(
-            TextColumn('{task.description}'), BarColumn(bar_width=16), MofNCompleteColumn(),
-            TextColumn('{task.fields[text]}'), auto_refresh=False, transient=transient)
+            TextColumn('{task.description}'),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn('{task.fields[text]}'),
+            auto_refresh=False,
+            transient=transient,
+        )
         self.progress.start()
         self.task = self.progress.add_task(title, total=total, completed=done, text='')
         self._drawn = 0.0

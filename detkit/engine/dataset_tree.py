@@ -1,11 +1,11 @@
-"""Looking into data sets that wrap others."""
+"""Looking into datasets that wrap others."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def leaf_datasets(dataset: Any) -> Iterator[Any]:
-    """The data sets that hold records, behind any wrappers."""
+    """The datasets that hold records, behind any wrappers."""
     inner = [getattr(dataset, 'dataset', None), *(getattr(dataset, 'datasets', None) or [])]
     inner = [part for part in inner if part is not None]
     if not inner:
@@ -15,7 +15,7 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
 
 
 def find_record(dataset: Any, index: int) -> Any:
-    """The record of sample ``index`` of a data set, behind any wrappers."""
+    """The record of sample ``index`` of a dataset, behind any wrappers."""
     parts = getattr(dataset, 'datasets', None)
     if parts is not None:
         for part in parts:

@@ -29,8 +29,10 @@ class ModelEMA:
         self.num_updates = 0
         self.swapped = False
         saved = model.state_dict()
-        tensors = {**dict(model.named_parameters(remove_duplicate=False)),
-                   **dict(model.named_buffers(remove_duplicate=False))}
+        tensors = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
         # A tensor that a model uses under several names is averaged once; _alias gives each name its first one.
         first: dict[int, str] = {}
         self._alias = {name: first.setdefault(id(tensors[name]), name) for name in saved}

@@ -35,13 +35,19 @@ def device_text(device: torch.device, amp_dtype: torch.dtype | None) -> str:
 def environment_text() -> str:
     """Versions and settings, a line each."""
     lines = {
-        'system': platform.platform(), 'python': sys.version.replace('\n', ' '), 'processor': cpu_name(),
-        'threads': f'{torch.get_num_threads()} of {os.cpu_count()} cores', 'torch': torch.__version__,
-        'numpy': np.__version__, 'opencv': cv2.__version__, 'command': ' '.join(sys.argv),
+        'system': platform.platform(),
+        'python': sys.version.replace('\n', ' '),
+        'processor': cpu_name(),
+        'threads': f'{torch.get_num_threads()} of {os.cpu_count()} cores',
+        'torch': torch.__version__,
+        'numpy': np.__version__,
+        'opencv': cv2.__version__,
+        'command': ' '.join(sys.argv),
     }
     if torch.cuda.is_available():
         lines['cuda'] = f'{torch.version.cuda}, ' + ', '.join(
-            torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+            torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())
+        )
     variables = {key: value for key, value in os.environ.items() if key.startswith(('OMP_', 'MKL_', 'CUDA_', 'NCCL_'))}
     lines.update(variables)
     return '\n'.join(f'  {key}: {value}' for key, value in lines.items()) + '\n' + torch.__config__.show()

@@ -37,11 +37,12 @@ class ValLoop(_Precision, MMEngineValLoop):
         runner: the runner.
         dataloader: of the validation data, or its config.
         evaluator: the metrics, or their configs.
-        amp: False for float32, or as in ``SumOptimWrapper``.
+        amp: False for float32, or as in ``AccumulatingOptimWrapper``.
     """
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list,
-                 amp: bool | str = False) -> None:
+    def __init__(
+        self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
+    ) -> None:
         super().__init__(runner, dataloader, evaluator)
         self.amp = amp
 
@@ -50,7 +51,8 @@ class ValLoop(_Precision, MMEngineValLoop):
 class TestLoop(_Precision, MMEngineTestLoop):
     """Runs the model over the test data and computes its metrics; arguments as ``ValLoop``."""
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list,
-                 amp: bool | str = False) -> None:
+    def __init__(
+        self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
+    ) -> None:
         super().__init__(runner, dataloader, evaluator)
         self.amp = amp

@@ -25,8 +25,10 @@ class LoadReport:
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.reinitialised:
-            lines.append(f'{len(self.reinitialised)} tensors are missing or do not fit, and start anew: '
-                         f'{_shorten(self.reinitialised)}')
+            lines.append(
+                f'{len(self.reinitialised)} tensors are missing or do not fit, and start anew: '
+                f'{_shorten(self.reinitialised)}'
+            )
         if self.unused:
             lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {_shorten(self.unused)}')
         return lines
@@ -44,16 +46,21 @@ def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int
     """
     found = {}
     for name, module in model.named_modules():
-        if (isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None and 'cls' in name
-                and module.weight.shape[0] == num_classes):
+        if (
+            isinstance(module, nn.Conv2d | nn.Linear)
+            and module.bias is not None
+            and 'cls' in name
+            and module.weight.shape[0] == num_classes
+        ):
             found[name] = 1, 0, 0
         layers = getattr(module, 'class_rows', {})
         found.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in layers.items()})
     return {f'{name}.{kind}': arrangement for name, arrangement in found.items() for kind in ('weight', 'bias')}
 
 
-def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence[str] | None = None,
-                 source: str = 'checkpoint') -> LoadReport:
+def load_weights(
+    model: nn.Module, checkpoint: dict[str, Any], classes: Sequence[str] | None = None, source: str = 'checkpoint'
+) -> LoadReport:
     """Copy a checkpoint's weights into ``model``, whose other tensors must have been initialised.
 
     A tensor of another shape is left as initialised and listed; in the layers that tell classes (``class_layers``) the
@@ -77,7 +84,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
     if missing:
         raise CheckpointError(
             f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({_shorten(missing)}). '
-            'It belongs to another architecture, size or task: use a checkpoint of the same model config.')
+            'It belongs to another architecture, size or task: use a checkpoint of the same model config.'
+        )
 
     old_classes = list(checkpoint['meta'].get('classes') or [])
     new_classes = list(classes or [])
@@ -106,13 +114,22 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], classes: Sequence
 
 def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:
     """Prefixes of the parts in ``added_parts`` of which the checkpoint has nothing."""
-    prefixes = [f'{name}.{part}.'.lstrip('.') for name, module in model.named_modules()
-                for part in getattr(module, 'added_parts', ())]
+    prefixes = [
+        f'{name}.{part}.'.lstrip('.')
+        for name, module in model.named_modules()
+        for part in getattr(module, 'added_parts', ())
+    ]
     return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in weights))
 
 
-def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int, int] | None, pairs: list[tuple[int, int]],
-               new_count: int, old_count: int) -> bool:
+def _copy_rows(
+    target: Tensor,
+    value: Tensor,
+    arrangement: tuple[int, int, int] | None,
+    pairs: list[tuple[int, int]],
+    new_count: int,
+    old_count: int,
+) -> bool:
     """Copies the rows of the classes in ``pairs`` (new, old), and those that all classes share.
 
     Args:
@@ -128,7 +145,7 @@ def _copy_rows(target: Tensor, value: Tensor, arrangement: tuple[int, int, int] 
         return False
     target, value = (tensor.view(groups, len(tensor) // groups, *tensor.shape[1:]) for tensor in (target, value))
     target[:, :first].copy_(value[:, :first])
-    target[:, first + new_count:].copy_(value[:, first + old_count:])
+    target[:, first + new_count :].copy_(value[:, first + old_count :])
     for new, old in pairs:
         target[:, first + new].copy_(value[:, first + old])
     return True

@@ -25,8 +25,12 @@ def fitness(metrics: Mapping[str, float], key: str = 'fitness') -> float | None:
     if key in metrics:
         return float(metrics[key])
     weights = {'fitness': _WEIGHTS}.get(key, {key: 1.0} if key in _WEIGHTS else {})
-    parts = [weight * max(float(value), 0.0) for name, value in metrics.items()
-             for suffix, weight in weights.items() if _figure(name) == suffix]
+    parts = [
+        weight * max(float(value), 0.0)
+        for name, value in metrics.items()
+        for suffix, weight in weights.items()
+        if _figure(name) == suffix
+    ]
     if parts or key != 'fitness':
         return sum(parts) if parts else None
     accuracies = [float(value) for name, value in metrics.items() if name.rsplit('/', 1)[-1] in _ACCURACIES]

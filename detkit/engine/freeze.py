@@ -18,7 +18,7 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
             attribute ``freeze_parts`` which names make up each part).
 
     Returns:
-        Their normalisation layers, whose statistics ``hold_statistics`` keeps still.
+        Their normalisation layers, whose statistics ``freeze_batch_norm`` keeps still.
 
     Raises:
         ConfigError: a prefix names no module, or the backbone has fewer parts.
@@ -35,8 +35,9 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
     frozen: list[nn.Module] = []
     for prefix in prefixes:
         if prefix not in modules:
-            raise ConfigError(f'train_cfg.freeze names {prefix!r}, which is no module of the model.'
-                              f'{nearest(prefix, modules)}')
+            raise ConfigError(
+                f'train_cfg.freeze names {prefix!r}, which is no module of the model.{nearest(prefix, modules)}'
+            )
         modules[prefix].requires_grad_(False)
         frozen += [module for module in modules[prefix].modules() if isinstance(module, _BatchNorm)]
     return frozen
@@ -51,7 +52,7 @@ def _parts(backbone: nn.Module) -> list[tuple[str, ...]]:
     return parts
 
 
-def hold_statistics(layers: Sequence[nn.Module]) -> None:
+def freeze_batch_norm(layers: Sequence[nn.Module]) -> None:
     """Put normalisation layers into evaluation mode; to be called after each ``model.train()``."""
     for layer in layers:
         layer.eval()

@@ -28,8 +28,15 @@ class LossLog:
         self.latest: dict[str, float] = {}
         self._waiting: list[tuple[int, int, list[str], Tensor]] = []
 
-    def add(self, iteration: int, losses: Mapping[str, Tensor], batch_size: int, images: list[str],
-            grad_norm: Tensor | None = None, divisor: float | None = None) -> None:
+    def add(
+        self,
+        iteration: int,
+        losses: Mapping[str, Tensor],
+        batch_size: int,
+        images: list[str],
+        grad_norm: Tensor | None = None,
+        divisor: float | None = None,
+    ) -> None:
         """Keep what a step returned.
 
         Args:
@@ -56,13 +63,17 @@ class LossLog:
         rows = torch.stack([values for *_, values in self._waiting]).tolist()
         waiting, self._waiting = self._waiting, []
         for (iteration, batch_size, images, _), row in zip(waiting, rows, strict=True):
-            bad = [name for name, value in zip([*self.names, 'gradient norm'], row, strict=True)
-                   if not math.isfinite(value) and ('loss' in name or name == 'gradient norm')]
+            bad = [
+                name
+                for name, value in zip([*self.names, 'gradient norm'], row, strict=True)
+                if not math.isfinite(value) and ('loss' in name or name == 'gradient norm')
+            ]
             if bad:
                 raise NonFiniteLossError(
                     f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
                     f'{", ".join(images) or "unknown"}. Look at their labels, lower the learning rate, or train with '
-                    'optim_wrapper.amp=False; last.pth is from before.')
+                    'optim_wrapper.amp=False; last.pth is from before.'
+                )
             if len(self.sums) != len(row) - 1:
                 self.sums, self.count = [0.0] * (len(row) - 1), 0
             self.sums = [total + value * batch_size for total, value in zip(self.sums, row[:-1], strict=True)]

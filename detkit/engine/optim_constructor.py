@@ -59,14 +59,14 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
     return cfg
 
 
-def build_optim_wrapper(cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
-                        ) -> OptimWrapper:
+def build_optim_wrapper(
+    cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
+) -> OptimWrapper:
     """What a config's ``optim_wrapper`` stands for in a run; arguments as ``resolve_optimizer``, and the model."""
     cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
     constructor = cfg.pop('constructor', 'GroupOptimConstructor')
     paramwise_cfg = cfg.pop('paramwise_cfg', None)
-    built = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type=constructor, optim_wrapper_cfg=cfg, paramwise_cfg=paramwise_cfg))
+    built = OPTIM_WRAPPER_CONSTRUCTORS.build(dict(type=constructor, optim_wrapper_cfg=cfg, paramwise_cfg=paramwise_cfg))
     return built(model)
 
 
@@ -92,8 +92,10 @@ class GroupOptimConstructor:
         self.lr_mult: dict[str, float] = paramwise_cfg.pop('lr_mult', {})
         self.decay_all: bool = paramwise_cfg.pop('decay_all', False)
         for key in paramwise_cfg:
-            raise ConfigError(f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult and decay_all.'
-                              f'{nearest(key, ["lr_mult", "decay_all"])}')
+            raise ConfigError(
+                f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult and decay_all.'
+                f'{nearest(key, ["lr_mult", "decay_all"])}'
+            )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = model.module if is_model_wrapper(model) else model
@@ -102,23 +104,26 @@ class GroupOptimConstructor:
         self._check_prefixes(model)
         groups = self.param_groups(model, optimizer_cfg.get('lr'))
         if not groups:
-            raise ConfigError('every parameter of the model is frozen, so there is nothing to train; '
-                              'shorten train_cfg.freeze.')
+            raise ConfigError(
+                'every parameter of the model is frozen, so there is nothing to train; shorten train_cfg.freeze.'
+            )
         optimizer_class = OPTIMIZERS.get(optimizer_cfg['type'])
         if optimizer_class in _FUSED and 'fused' not in optimizer_cfg and _fused_works(groups):
             optimizer_cfg['fused'] = True
         optimizer = OPTIMIZERS.build({**optimizer_cfg, 'params': groups})
         for group in optimizer.param_groups:
             group.setdefault('initial_lr', group['lr'])
-        cfg.setdefault('type', 'SumOptimWrapper')
+        cfg.setdefault('type', 'AccumulatingOptimWrapper')
         return OPTIM_WRAPPERS.build({**cfg, 'optimizer': optimizer})
 
     def _check_prefixes(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters()]
         for prefix in self.lr_mult:
             if not any(name.startswith(prefix) for name in names):
-                raise ConfigError(f'optim_wrapper.paramwise_cfg.lr_mult names {prefix!r}, which no parameter of the '
-                                  f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}')
+                raise ConfigError(
+                    f'optim_wrapper.paramwise_cfg.lr_mult names {prefix!r}, which no parameter of the '
+                    f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}'
+                )
 
     def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
         """Groups named ``weight``, ``norm``, ``bias``, with the prefix of ``lr_mult`` in front where one applies."""

@@ -15,7 +15,7 @@ from detkit.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
-class SumOptimWrapper(OptimWrapper):
+class AccumulatingOptimWrapper(OptimWrapper):
     """Sums the gradients of ``accumulate`` batches, clips their norm, and steps; nothing waits for the device.
 
     Losses here are sums over a batch (each detector loss is × batch size), so gradients are summed over accumulated
@@ -38,8 +38,15 @@ class SumOptimWrapper(OptimWrapper):
         grad_norm: norm before clipping at the last step, on the device.
     """
 
-    def __init__(self, optimizer: Optimizer, nominal_batch_size: int | None = None, accumulate: int | None = None,
-                 amp: bool | str = True, clip_grad_norm: float | None = 10.0, reduction: str = 'sum') -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        nominal_batch_size: int | None = None,
+        accumulate: int | None = None,
+        amp: bool | str = True,
+        clip_grad_norm: float | None = 10.0,
+        reduction: str = 'sum',
+    ) -> None:
         super().__init__(optimizer)
         if reduction not in ('sum', 'mean'):
             raise ValueError(f"reduction must be 'sum' or 'mean', not {reduction!r}")
@@ -105,8 +112,9 @@ class SumOptimWrapper(OptimWrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a run's state; hyper-parameters stay as configured, as the schedule sets them anyway."""
         saved = state_dict['optimizer']
-        self.optimizer.load_state_dict({'state': saved['state'],
-                                        'param_groups': self.optimizer.state_dict()['param_groups']})
+        self.optimizer.load_state_dict(
+            {'state': saved['state'], 'param_groups': self.optimizer.state_dict()['param_groups']}
+        )
         # Fused kernels walk a weight and its state side by side in memory, so both need the same layout.
         for param, state in self.optimizer.state.items():
             for key, value in state.items():

@@ -39,7 +39,7 @@ def folder_number(base: Path, folder: Path) -> int:
     """1 for ``base`` itself, n for ``base-n``, 0 for any other folder."""
     if folder == base:
         return 1
-    suffix = folder.name[len(base.name) + 1:]
+    suffix = folder.name[len(base.name) + 1 :]
     return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdigit() else 0
 
 
@@ -62,8 +62,10 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         CheckpointError: the checkpoint to resume does not exist.
     """
     if isinstance(resume, str) and not Path(resume).is_file():
-        raise CheckpointError(f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
-                              'work_dirs/<run>/last.pth, or --resume alone for the newest one of the run folder.')
+        raise CheckpointError(
+            f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
+            'work_dirs/<run>/last.pth, or --resume alone for the newest one of the run folder.'
+        )
     answer: list[str] = ['']
     if is_main_process():
         base = Path(work_dir or Path('work_dirs') / name).absolute()

@@ -95,8 +95,10 @@ class Runner(MMEngineRunner):
         self._experiment_name = f'{self._name}_{self._timestamp}_{time.time_ns()}'
         trains = self._train_loop is not None
         self._work_dir = str(
-            choose_run_folder(cfg.get('work_dir'), self._name, self._resume) if trains
-            else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute())
+            choose_run_folder(cfg.get('work_dir'), self._name, self._resume)
+            if trains
+            else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute()
+        )
         self._log_dir = self._work_dir
         self.default_scope = DefaultScope.get_instance(self._experiment_name, scope_name='detkit')
         self._new_folder = Path(self._work_dir) if trains and not self._resume else None
@@ -124,8 +126,11 @@ class Runner(MMEngineRunner):
 
     @staticmethod
     def _check_groups(cfg: Config) -> None:
-        for keys in (('train_dataloader', 'train_cfg', 'optim_wrapper'), ('val_dataloader', 'val_cfg', 'val_evaluator'),
-                     ('test_dataloader', 'test_cfg', 'test_evaluator')):
+        for keys in (
+            ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+            ('val_dataloader', 'val_cfg', 'val_evaluator'),
+            ('test_dataloader', 'test_cfg', 'test_evaluator'),
+        ):
             missing = [key for key in keys if cfg.get(key) is None]
             if 0 < len(missing) < len(keys):
                 given = ', '.join(key for key in keys if key not in missing)
@@ -199,8 +204,9 @@ class Runner(MMEngineRunner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         return model if isinstance(model, nn.Module) else MODELS.build(model)
 
-    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
-                         diff_rank_seed: bool = False) -> DataLoader:
+    def build_dataloader(
+        self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
         if isinstance(dataloader, DataLoader):
             return dataloader
         return build_dataloader(dict(dataloader), seed=self.seed, device_type=self.device.type)
@@ -224,9 +230,10 @@ class Runner(MMEngineRunner):
         """``DEFAULT_HOOKS``, changed or extended by name; None takes one out."""
         for hook in {**DEFAULT_HOOKS, **(hooks or {})}.values():
             if hook is not None:
-                self.register_hook(HOOKS.build({k: v for k, v in hook.items() if k != 'priority'})
-                                   if isinstance(hook, dict) else hook,
-                                   priority=hook.get('priority') if isinstance(hook, dict) else None)
+                self.register_hook(
+                    HOOKS.build({k: v for k, v in hook.items() if k != 'priority'}) if isinstance(hook, dict) else hook,
+                    priority=hook.get('priority') if isinstance(hook, dict) else None,
+                )
 
     @property
     def is_training(self) -> bool:
@@ -242,8 +249,9 @@ class Runner(MMEngineRunner):
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         if not isinstance(optim_wrapper, dict):
             return optim_wrapper
-        return build_optim_wrapper(optim_wrapper, unwrap(self.model), self.batch_size, self.train_loop.max_iters,
-                                   len(self.classes))
+        return build_optim_wrapper(
+            optim_wrapper, unwrap(self.model), self.batch_size, self.train_loop.max_iters, len(self.classes)
+        )
 
     def build_param_scheduler(self, scheduler: Any) -> Schedules:
         """Start our schedules, and build mmengine's as it does."""
@@ -267,8 +275,9 @@ class Runner(MMEngineRunner):
             self.call_hook('after_run')
         except KeyboardInterrupt:
             self.console.close()
-            self.console.line(f'stopped  by hand; --resume goes on from the newest checkpoint in '
-                              f'{shown(self._work_dir)}')
+            self.console.line(
+                f'stopped  by hand; --resume goes on from the newest checkpoint in {shown(self._work_dir)}'
+            )
             raise
         finally:
             self.close()
@@ -330,8 +339,11 @@ class Runner(MMEngineRunner):
         known = inspect.signature(DistributedDataParallel.__init__).parameters
         buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'
         return MMDistributedDataParallel(
-            model, device_ids=[self.device.index] if self.device.type == 'cuda' else None,
-            find_unused_parameters=bool(self.cfg.get('find_unused_parameters', False)), **{buffers: False})
+            model,
+            device_ids=[self.device.index] if self.device.type == 'cuda' else None,
+            find_unused_parameters=bool(self.cfg.get('find_unused_parameters', False)),
+            **{buffers: False},
+        )
 
     def validate(self) -> dict[str, float]:
         """Validate the current (averaged) weights, leaving no trace in the random states."""
@@ -374,7 +386,7 @@ class Runner(MMEngineRunner):
         """Of each parameter group, at this iteration."""
         return [group['lr'] for group in self.optim_wrapper.optimizer.param_groups]
 
-    def agree(self, value: Any) -> Any:
+    def broadcast_from_main(self, value: Any) -> Any:
         """The main process's ``value``, on every process."""
         return all_gather_object(value)[0]
 

@@ -33,19 +33,31 @@ class WarmupDecay:
         by_epoch: the rate is constant within an epoch (as the recipes have it), or changes each iteration.
     """
 
-    def __init__(self, warmup_epochs: float = 3.0, warmup_min_iters: int = 0, warmup_max_iters: int | None = None,
-                 warmup_factor: float = 0.0, warmup_bias_lr: float | str | None = None,
-                 warmup_momentum: float | None = 0.8, decay: str = 'linear', final_factor: float = 0.01,
-                 by_epoch: bool = True) -> None:
+    def __init__(
+        self,
+        warmup_epochs: float = 3.0,
+        warmup_min_iters: int = 0,
+        warmup_max_iters: int | None = None,
+        warmup_factor: float = 0.0,
+        warmup_bias_lr: float | str | None = None,
+        warmup_momentum: float | None = 0.8,
+        decay: str = 'linear',
+        final_factor: float = 0.01,
+        by_epoch: bool = True,
+    ) -> None:
         if decay not in DECAYS:
-            raise ConfigError(f'param_scheduler.decay is {decay!r}; it must be one of {", ".join(DECAYS)}.'
-                              f'{nearest(decay, DECAYS)}')
+            raise ConfigError(
+                f'param_scheduler.decay is {decay!r}; it must be one of {", ".join(DECAYS)}.{nearest(decay, DECAYS)}'
+            )
         if isinstance(warmup_bias_lr, str) and warmup_bias_lr != 'weights':
-            raise ConfigError(f"param_scheduler.warmup_bias_lr is {warmup_bias_lr!r}; it must be a number, None or "
-                              "'weights'.")
+            raise ConfigError(
+                f"param_scheduler.warmup_bias_lr is {warmup_bias_lr!r}; it must be a number, None or 'weights'."
+            )
         if warmup_max_iters is not None and warmup_max_iters < warmup_min_iters:
-            raise ConfigError(f'param_scheduler: warmup_max_iters {warmup_max_iters} is less than warmup_min_iters '
-                              f'{warmup_min_iters}.')
+            raise ConfigError(
+                f'param_scheduler: warmup_max_iters {warmup_max_iters} is less than warmup_min_iters '
+                f'{warmup_min_iters}.'
+            )
         self.warmup_epochs = warmup_epochs
         self.warmup_min_iters = warmup_min_iters
         self.warmup_max_iters = warmup_max_iters
@@ -104,7 +116,8 @@ class WarmupDecay:
                 group['momentum'] = float(np.interp(iteration, (0, warmup), (self.warmup_momentum, momentum)))
         final = self.optim_wrapper.accumulate
         self.optim_wrapper.current_accumulate = (
-            max(1, round(float(np.interp(iteration, (0, warmup), (1, final))))) if iteration < warmup else final)
+            max(1, round(float(np.interp(iteration, (0, warmup), (1, final))))) if iteration < warmup else final
+        )
 
 
 class Schedules:
@@ -148,10 +161,14 @@ def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs:
     for scheduler in [] if cfg is None else cfg if isinstance(cfg, list | tuple) else [cfg]:
         if isinstance(scheduler, dict):
             defaults = {}
-            if not issubclass(PARAM_SCHEDULERS.get(scheduler['type']), WarmupDecay):
+            kind = PARAM_SCHEDULERS.get(scheduler['type'])
+            if not issubclass(kind, WarmupDecay):
                 end = max_epochs if scheduler.get('by_epoch', True) else max_epochs * epoch_length
                 scheduler = {'end': end, **scheduler}
-                defaults = dict(optimizer=optim_wrapper, epoch_length=epoch_length)
+                defaults = dict(optimizer=optim_wrapper)
+                if scheduler.pop('convert_to_iter_based', False):
+                    scheduler['type'] = kind.build_iter_from_epoch
+                    defaults['epoch_length'] = epoch_length
             scheduler = PARAM_SCHEDULERS.build(scheduler, default_args=defaults)
         if isinstance(scheduler, WarmupDecay):
             scheduler.start(optim_wrapper, epoch_length, max_epochs)

@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` does, for use from Python too: the figures of a checkpoint on a data set."""
+"""What ``tools/test.py`` does, for use from Python too: the figures of a checkpoint on a dataset."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ from detkit.config.signatures import arguments_of
 from detkit.registry import METRICS
 from detkit.utils.errors import ConfigError
 
-# What a data set of training has for the sake of training alone.
+# What a dataset of training has for the sake of training alone.
 _TRAINING_ONLY = ('pipeline', 'test_mode', 'cache', 'partners', 'pool_size', 'fraction')
 
 
-def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict | None = None, split: str = 'test',
-                     out: str | None = None, show_dir: str | None = None, score_thr: float = .25,
-                     device: str | None = None, batch_size: int | None = None, amp: bool = False,
-                     launcher: str = 'none') -> dict[str, float]:
+def test_from_config(
+    path: str,
+    checkpoint: str,
+    options: Sequence[str] | dict | None = None,
+    split: str = 'test',
+    out: str | None = None,
+    show_dir: str | None = None,
+    score_thr: float = 0.25,
+    device: str | None = None,
+    batch_size: int | None = None,
+    amp: bool = False,
+    launcher: str = 'none',
+) -> dict[str, float]:
     """Evaluate a checkpoint and show its figures on the console.
 
     Args:
@@ -68,9 +77,17 @@ def test_from_config(path: str, checkpoint: str, options: Sequence[str] | dict |
     return figures
 
 
-def testing_runner(path: str, checkpoint: str, options: Sequence[str] | dict | None = None, split: str = 'test',
-                   out: str | None = None, device: str | None = None, batch_size: int | None = None, amp: bool = False,
-                   launcher: str = 'none') -> Any:
+def testing_runner(
+    path: str,
+    checkpoint: str,
+    options: Sequence[str] | dict | None = None,
+    split: str = 'test',
+    out: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    amp: bool = False,
+    launcher: str = 'none',
+) -> Any:
     """A runner whose ``test()`` evaluates a checkpoint, found to fit the model and the data; ``close()`` it afterwards.
 
     Arguments and errors as ``test_from_config``.
@@ -90,9 +107,16 @@ def testing_runner(path: str, checkpoint: str, options: Sequence[str] | dict | N
     return runner
 
 
-def testing_config(config: Config, checkpoint: str, split: str = 'test', out: str | None = None,
-                   device: str | None = None, batch_size: int | None = None, amp: bool = False,
-                   launcher: str = 'none') -> Config:
+def testing_config(
+    config: Config,
+    checkpoint: str,
+    split: str = 'test',
+    out: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    amp: bool = False,
+    launcher: str = 'none',
+) -> Config:
     """The config with all that concerns training taken out; arguments as ``test_from_config``."""
     config = Config(config.to_dict(), filename=config.filename)
     config.test_dataloader, config.test_evaluator = _split(config, split)
@@ -102,13 +126,21 @@ def testing_config(config: Config, checkpoint: str, split: str = 'test', out: st
     if out is not None:
         evaluators = config.test_evaluator
         evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-        writers = [evaluator for evaluator in evaluators
-                   if 'outfile' in arguments_of(_factory(evaluator['type'])).names]
+        writers = [
+            evaluator for evaluator in evaluators if 'outfile' in arguments_of(_factory(evaluator['type'])).names
+        ]
         if not writers:
             raise ConfigError('--out needs a metric in test_evaluator that writes a file, such as CocoMetric')
         writers[0]['outfile'] = out
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader', 'val_cfg',
-                'val_evaluator'):
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
         config[key] = None
     config.default_hooks = dict.fromkeys(_default_hook_names(config))
     config.load_from, config.resume, config.launcher = checkpoint, False, launcher
@@ -154,7 +186,7 @@ class ProgressHook(Hook):
     """A progress bar of a test, and its speed at the end."""
 
     def __init__(self) -> None:
-        self._began = 0.
+        self._began = 0.0
         self._images = 0
 
     def before_test_epoch(self, runner: Any) -> None:
@@ -188,13 +220,16 @@ def _split(config: Config, split: str) -> tuple[Config, Any]:
         while dataset and 'dataset' in dataset:
             dataset = dataset['dataset']
         if not dataset or 'datasets' in dataset:
-            raise ConfigError('train_dataloader.dataset is no single data set; choose one of its parts with '
-                              '--cfg-options test_dataloader.dataset=...')
+            raise ConfigError(
+                'train_dataloader.dataset is no single dataset; choose one of its parts with '
+                '--cfg-options test_dataloader.dataset=...'
+            )
         held_out_dataset = loader['dataset']
         while 'dataset' in held_out_dataset:
             held_out_dataset = held_out_dataset['dataset']
-        prepared = {key: held_out_dataset[key] for key in ('pipeline', 'rect', 'pad', 'size_divisor')
-                    if key in held_out_dataset}
+        prepared = {
+            key: held_out_dataset[key] for key in ('pipeline', 'rect', 'pad', 'size_divisor') if key in held_out_dataset
+        }
         kept = {key: value for key, value in dataset.items() if key not in _TRAINING_ONLY}
         loader['dataset'] = {**kept, **prepared, 'test_mode': True}
     return loader, evaluator

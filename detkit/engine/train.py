@@ -8,9 +8,16 @@ from detkit.config import load_config
 from detkit.engine.runner import Runner
 
 
-def train_from_config(path: str, options: Any = None, work_dir: str | None = None, resume: str | bool | None = None,
-                      amp: bool | str | None = None, device: str | None = None, seed: int | None = None,
-                      launcher: str = 'none') -> Runner:
+def train_from_config(
+    path: str,
+    options: Any = None,
+    work_dir: str | None = None,
+    resume: str | bool | None = None,
+    amp: bool | str | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    launcher: str = 'none',
+) -> Runner:
     """Train what a config file describes.
 
     Args:

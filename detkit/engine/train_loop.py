@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit.engine.fitness import fitness
-from detkit.engine.freeze import freeze_modules, hold_statistics
+from detkit.engine.freeze import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
 from detkit.registry import LOOPS
@@ -41,13 +41,24 @@ class TrainLoop(BaseLoop):
             ones of the backbone, see ``detkit.engine.freeze``.
     """
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, val_interval: int = 1,
-                 val_begin: int = 1, best_metric: str = 'fitness', final_eval: bool = True, log_interval: int = 10,
-                 freeze: int | str | Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_epochs: int,
+        val_interval: int = 1,
+        val_begin: int = 1,
+        best_metric: str = 'fitness',
+        final_eval: bool = True,
+        log_interval: int = 10,
+        freeze: int | str | Sequence[str] = (),
+    ) -> None:
         super().__init__(runner, dataloader)
         if len(self.dataloader) == 0:
-            raise DataError(f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
-                            'batch, and train_dataloader.drop_last leaves the rest out.')
+            raise DataError(
+                f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
+                'batch, and train_dataloader.drop_last leaves the rest out.'
+            )
         self.max_epochs = int(max_epochs)
         self.val_interval = val_interval
         self.val_begin = val_begin
@@ -129,7 +140,7 @@ class TrainLoop(BaseLoop):
             self.losses.reset()
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        hold_statistics(self._held_layers)
+        freeze_batch_norm(self._held_layers)
         with preserved_random_state():
             sampler = self.dataloader.batch_sampler
             sampler.set_epoch(self._epoch)
@@ -148,15 +159,24 @@ class TrainLoop(BaseLoop):
         optim_wrapper = runner.optim_wrapper
         if hasattr(preprocessor, 'iteration'):
             preprocessor.seed, preprocessor.iteration, preprocessor.step = (
-                runner.seed, self._iter, optim_wrapper.num_steps)
+                runner.seed,
+                self._iter,
+                optim_wrapper.num_steps,
+            )
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         runner.param_schedulers.apply(self._iter)
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         batch_size = len(data_batch['inputs'])
-        self.losses.add(self._iter, outputs, batch_size, images, optim_wrapper.grad_norm if watch_norm else None,
-                        loss_divisor(model, batch_size))
+        self.losses.add(
+            self._iter,
+            outputs,
+            batch_size,
+            images,
+            optim_wrapper.grad_norm if watch_norm else None,
+            loss_divisor(model, batch_size),
+        )
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
             self.losses.read()
@@ -184,8 +204,10 @@ class TrainLoop(BaseLoop):
     def _judge(self, metrics: dict[str, float]) -> bool:
         value = fitness(metrics, self.best_metric)
         if value is None and self.best_metric != 'fitness':
-            raise ConfigError(f'train_cfg.best_metric is {self.best_metric!r}, which is none of the metrics '
-                              f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}')
+            raise ConfigError(
+                f'train_cfg.best_metric is {self.best_metric!r}, which is none of the metrics '
+                f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}'
+            )
         if value is None or (self.best_fitness is not None and value <= self.best_fitness):
             return False
         self.best_fitness, self.best_epoch, self.best_metrics = value, self._epoch, _plain(metrics)
@@ -193,9 +215,15 @@ class TrainLoop(BaseLoop):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            'epoch': self._epoch, 'iter': self._iter, 'batch': self._batch, 'epoch_length': self.epoch_length,
-            'elapsed': self.elapsed, 'best_fitness': self.best_fitness, 'best_epoch': self.best_epoch,
-            'best_metrics': self.best_metrics, 'losses': self.losses.state_dict(),
+            'epoch': self._epoch,
+            'iter': self._iter,
+            'batch': self._batch,
+            'epoch_length': self.epoch_length,
+            'elapsed': self.elapsed,
+            'best_fitness': self.best_fitness,
+            'best_epoch': self.best_epoch,
+            'best_metrics': self.best_metrics,
+            'losses': self.losses.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -209,7 +237,8 @@ class TrainLoop(BaseLoop):
                 raise CheckpointError(
                     f'the checkpoint lies within an epoch of {state["epoch_length"]} iterations, but an epoch has '
                     f'{self.epoch_length} now: resume with the same data, batch size and number of processes, or start '
-                    'a new run from it with load_from.')
+                    'a new run from it with load_from.'
+                )
             # Schedules count iterations; whole epochs keep their meaning.
             state = {**state, 'iter': state['epoch'] * self.epoch_length}
         self._epoch, self._iter, self._batch = state['epoch'], state['iter'], state['batch']
@@ -229,5 +258,6 @@ def loss_divisor(model: nn.Module, batch_size: int) -> float:
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:
     """The numbers among ``metrics``, as python floats."""
-    return {key: float(value) for key, value in metrics.items()
-            if isinstance(value, int | float) or hasattr(value, 'item')}
+    return {
+        key: float(value) for key, value in metrics.items() if isinstance(value, int | float) or hasattr(value, 'item')
+    }

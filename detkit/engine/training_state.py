@@ -28,15 +28,24 @@ def sync_buffers(model: nn.Module) -> None:
 
 
 def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:
-    """What a checkpoint says about itself; enough to rebuild the model without a data set."""
+    """What a checkpoint says about itself; enough to rebuild the model without a dataset."""
     cfg, loop = runner.cfg, runner.train_loop
     return {
-        'format': FORMAT, 'format_version': FORMAT_VERSION, 'detkit_version': __version__,
-        'torch_version': str(torch.__version__), 'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-        'config': config_text(cfg.to_dict()), 'config_file': str(cfg.filename or ''),
-        'classes': list(runner.classes), 'task': cfg.get('task'), 'seed': runner.seed,
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'detkit_version': __version__,
+        'torch_version': str(torch.__version__),
+        'time': time.strftime('%Y-%m-%d %H:%M:%S'),
+        'config': config_text(cfg.to_dict()),
+        'config_file': str(cfg.filename or ''),
+        'classes': list(runner.classes),
+        'task': cfg.get('task'),
+        'seed': runner.seed,
         'keypoints': keypoint_info(getattr(unwrap(runner.model), 'dataset_meta', None)),
-        'epoch': loop.epoch, 'iter': loop.iter, 'best_fitness': loop.best_fitness, 'best_epoch': loop.best_epoch,
+        'epoch': loop.epoch,
+        'iter': loop.iter,
+        'best_fitness': loop.best_fitness,
+        'best_epoch': loop.best_epoch,
         'metrics': dict(metrics or {}),
     }
 
@@ -48,8 +57,9 @@ def capture_training_state(runner: Any, metrics: dict[str, float] | None = None)
     loop = runner.train_loop.state_dict()
     own = {
         'random': capture_random_state(),
-        'gradients': {name: param.grad.detach().cpu() for name, param in model.named_parameters()
-                      if param.grad is not None},
+        'gradients': {
+            name: param.grad.detach().cpu() for name, param in model.named_parameters() if param.grad is not None
+        },
     }
     ranks = all_gather_object(own)
     return {
@@ -84,12 +94,16 @@ def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str)
         CheckpointError: it holds weights only, or belongs to another model, optimiser or class list.
     """
     if 'loop' not in checkpoint:
-        raise CheckpointError(f'{source} holds weights only, so training cannot go on from it. Resume from last.pth, '
-                              'or start a new run from these weights with load_from.')
+        raise CheckpointError(
+            f'{source} holds weights only, so training cannot go on from it. Resume from last.pth, '
+            'or start a new run from these weights with load_from.'
+        )
     model = unwrap(runner.model)
     if list(checkpoint['meta']['classes']) != list(runner.classes):
-        raise CheckpointError(f'{source} was trained for other classes; resume with the same data, or start a new run '
-                              'from it with load_from.')
+        raise CheckpointError(
+            f'{source} was trained for other classes; resume with the same data, or start a new run '
+            'from it with load_from.'
+        )
     try:
         model.load_state_dict(checkpoint['model'])
     except RuntimeError as error:
@@ -97,8 +111,10 @@ def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str)
     notes = []
     optimizer, saved = runner.optim_wrapper, checkpoint['optimizer']
     if saved['type'] != type(optimizer.optimizer).__name__:
-        raise CheckpointError(f'{source} was trained with {saved["type"]}, this run uses '
-                              f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.')
+        raise CheckpointError(
+            f'{source} was trained with {saved["type"]}, this run uses '
+            f'{type(optimizer.optimizer).__name__}: start a new run from it with load_from.'
+        )
     try:
         optimizer.load_state_dict(saved)
     except ValueError as error:
@@ -120,8 +136,10 @@ def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str)
             param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
     else:
         optimizer.pending = 0
-        notes.append(f'{len(checkpoint["ranks"])} processes wrote {source} and {get_world_size()} resume it: random '
-                     'states and unfinished gradients start anew')
+        notes.append(
+            f'{len(checkpoint["ranks"])} processes wrote {source} and {get_world_size()} resume it: random '
+            'states and unfinished gradients start anew'
+        )
     return notes
 
 

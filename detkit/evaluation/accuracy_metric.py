@@ -64,8 +64,15 @@ class AccuracyMetric(GatheredMetric):
     default_prefix = 'accuracy'
     kinds = ('label',)
 
-    def __init__(self, topk: Sequence[int] = (1, 5), classwise: bool = True, outfile: str | None = None,
-                 collect_device: str = 'cpu', prefix: str | None = None, cross_entropy: bool = False) -> None:
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5),
+        classwise: bool = True,
+        outfile: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        cross_entropy: bool = False,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.topk = [int(k) for k in topk]
         if not self.topk or min(self.topk) < 1:
@@ -81,8 +88,10 @@ class AccuracyMetric(GatheredMetric):
         """The best classes of an image."""
         path = sample.get('img_path') or ''
         if 'gt_label' not in sample:
-            raise DataError(f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
-                            'none; it takes an ImageFolderDataset with test_mode=True.')
+            raise DataError(
+                f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
+                'none; it takes an ImageFolderDataset with test_mode=True.'
+            )
         labels, scores = best_classes(sample['pred_scores'], max(*self.topk, _LISTED))
         gt_label = sample['gt_label']
         gt_score = float(sample['pred_scores'][gt_label])
@@ -98,17 +107,24 @@ class AccuracyMetric(GatheredMetric):
         first = np.array([answer.labels[0] for answer in results])
         classes = self._class_names(int(max(truth.max(), first.max())) + 1)
         self.confusion = np.bincount(truth * len(classes) + first, minlength=len(classes) ** 2).reshape(
-            len(classes), -1)
+            len(classes), -1
+        )
         if self.classwise:
             self._make_table(classes)
         if self.outfile:
-            entries = [{**class_entry(answer.img_path, answer.img_id, answer.labels, answer.scores, classes),
-                        'true_category_id': answer.gt_label, 'true_category_name': classes[answer.gt_label]}
-                       for answer in results]
+            entries = [
+                {
+                    **class_entry(answer.img_path, answer.img_id, answer.labels, answer.scores, classes),
+                    'true_category_id': answer.gt_label,
+                    'true_category_name': classes[answer.gt_label],
+                }
+                for answer in results
+            ]
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
             Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
-        figures = {f'top{k}': float(np.mean([answer.gt_label in answer.labels[:k] for answer in results]))
-                   for k in self.topk}
+        figures = {
+            f'top{k}': float(np.mean([answer.gt_label in answer.labels[:k] for answer in results])) for k in self.topk
+        }
         if self.cross_entropy:
             # Of a probability that float32 rounds to 0 no more is known than that it is below its smallest number.
             gt_scores = np.maximum([answer.gt_score for answer in results], np.finfo(np.float32).tiny)
@@ -129,10 +145,16 @@ class AccuracyMetric(GatheredMetric):
                 self.per_class.append(entry)
                 continue
             recall = float(right[k] / images[k])
-            precision = float(right[k] / answers[k]) if answers[k] else 0.
-            self.per_class.append({
-                'class': name, 'images': int(images[k]), 'top1': recall, 'precision': precision,
-                'F1': 2 * precision * recall / (precision + recall) if right[k] else 0.})
+            precision = float(right[k] / answers[k]) if answers[k] else 0.0
+            self.per_class.append(
+                {
+                    'class': name,
+                    'images': int(images[k]),
+                    'top1': recall,
+                    'precision': precision,
+                    'F1': 2 * precision * recall / (precision + recall) if right[k] else 0.0,
+                }
+            )
         columns = ['class', 'images', 'top1', 'precision', 'F1']
         whole, *shown = self.per_class
         if len(shown) > _TABLE_ROWS:
@@ -149,16 +171,19 @@ def best_classes(scores: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarr
     return labels[:count].numpy(), values[:count].numpy()
 
 
-def class_entry(img_path: str, img_id: str, labels: Sequence[int], scores: Sequence[float],
-                classes: Sequence[str]) -> dict[str, Any]:
+def class_entry(
+    img_path: str, img_id: str, labels: Sequence[int], scores: Sequence[float], classes: Sequence[str]
+) -> dict[str, Any]:
     """What the json files say of one image: its most probable class, and the five most probable ones in ``top5``.
 
     Args:
         labels, scores: the most probable classes, best first.
         classes: names of the labels.
     """
-    ranked = [{'category_id': int(label), 'category_name': classes[int(label)], 'score': round(float(score), 6)}
-              for label, score in zip(labels[:_LISTED], scores[:_LISTED], strict=True)]
+    ranked = [
+        {'category_id': int(label), 'category_name': classes[int(label)], 'score': round(float(score), 6)}
+        for label, score in zip(labels[:_LISTED], scores[:_LISTED], strict=True)
+    ]
     return {'file_name': img_path, 'image_id': img_id, **ranked[0], 'top5': ranked}
 
 

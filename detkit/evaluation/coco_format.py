@@ -19,7 +19,7 @@ class ImageResult:
     """Ground truth and predictions of one image, plain arrays in its original pixels.
 
     Attributes:
-        img_id: the data set's own.
+        img_id: the dataset's own.
         img_path: where it lies, '' where unknown.
         ori_shape: (h, w).
         gt_bboxes: ``(N, 4)`` xyxy.
@@ -66,17 +66,24 @@ def bbox_result(sample: dict, metric: str) -> ImageResult:
     gt, pred = sample.get('gt_instances'), sample['pred_instances']
     path, ori_shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
     if gt is None:
-        raise DataError(f"{metric} needs ground truth, but the data sample of '{path}' holds none; the data set must "
-                        'run with test_mode=True.')
+        raise DataError(
+            f"{metric} needs ground truth, but the data sample of '{path}' holds none; the dataset must "
+            'run with test_mode=True.'
+        )
     gt_bboxes, gt_labels = as_array(gt['bboxes']).reshape(-1, 4), as_array(gt['labels']).astype(np.int64)
     wh = gt_bboxes[:, 2:] - gt_bboxes[:, :2]
     return ImageResult(
-        img_id=sample.get('img_id', path), img_path=path, ori_shape=ori_shape,
-        gt_bboxes=gt_bboxes, gt_labels=gt_labels,
+        img_id=sample.get('img_id', path),
+        img_path=path,
+        ori_shape=ori_shape,
+        gt_bboxes=gt_bboxes,
+        gt_labels=gt_labels,
         gt_ignored=as_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
         gt_areas=as_array(gt['areas']) if 'areas' in gt else wh[:, 0] * wh[:, 1],
-        bboxes=as_array(pred['bboxes']).reshape(-1, 4), labels=as_array(pred['labels']).astype(np.int64),
-        scores=as_array(pred['scores']))
+        bboxes=as_array(pred['bboxes']).reshape(-1, 4),
+        labels=as_array(pred['labels']).astype(np.int64),
+        scores=as_array(pred['scores']),
+    )
 
 
 def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:
@@ -102,7 +109,7 @@ def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_sha
 
 
 def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool, iou_type: str) -> dict:
-    """A COCO data set of the ground truth or of the predictions, for ``pycocotools``.
+    """A COCO dataset of the ground truth or of the predictions, for ``pycocotools``.
 
     Images are numbered from 1 in the order given, annotations from 1 (pycocotools takes a match with number 0 for
     none); category ids are labels. Areas are those COCO uses: the stated ones of ground truth, a prediction's box area
@@ -125,8 +132,14 @@ def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool,
         bboxes_xywh = np.concatenate([bboxes[:, :2], wh], 1).astype(np.float64).tolist()
         rows = zip(bboxes_xywh, labels.tolist(), np.asarray(areas, np.float64).tolist(), strict=True)
         for i, (bbox, label, area) in enumerate(rows):
-            annotation = {'id': len(annotations) + 1, 'image_id': number, 'category_id': label, 'bbox': bbox,
-                          'area': area, 'iscrowd': 0 if predictions else int(result.gt_ignored[i])}
+            annotation = {
+                'id': len(annotations) + 1,
+                'image_id': number,
+                'category_id': label,
+                'bbox': bbox,
+                'area': area,
+                'iscrowd': 0 if predictions else int(result.gt_ignored[i]),
+            }
             if predictions:
                 annotation['score'] = float(result.scores[i])
             if iou_type == 'segm':
@@ -135,24 +148,36 @@ def to_coco(results: Sequence[ImageResult], class_count: int, predictions: bool,
                 annotation['keypoints'] = keypoints[i].astype(np.float64).ravel().tolist()
                 annotation['num_keypoints'] = int((keypoints[i, :, 2] > 0).sum())
             annotations.append(annotation)
-    images = [{'id': number, 'height': result.ori_shape[0], 'width': result.ori_shape[1]}
-              for number, result in enumerate(results, 1)]
-    return {'info': {}, 'images': images, 'annotations': annotations,
-            'categories': [{'id': label, 'name': str(label)} for label in range(class_count)]}
+    images = [
+        {'id': number, 'height': result.ori_shape[0], 'width': result.ori_shape[1]}
+        for number, result in enumerate(results, 1)
+    ]
+    return {
+        'info': {},
+        'images': images,
+        'annotations': annotations,
+        'categories': [{'id': label, 'name': str(label)} for label in range(class_count)],
+    }
 
 
 def public_image_id(img_id: int | str) -> int | str:
-    """The id for a results file: an integer where the data set's id is one or, as COCO's file names, made of digits."""
+    """The id for a results file: an integer where the dataset's id is one or, as COCO's file names, made of digits."""
     return int(img_id) if str(img_id).isdigit() else img_id
 
 
-def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, scores: np.ndarray,
-                   rles: Sequence[dict] | None, category_ids: Sequence[int],
-                   keypoints: np.ndarray | None = None) -> list[dict]:
+def result_entries(
+    img_id: int | str,
+    bboxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    rles: Sequence[dict] | None,
+    category_ids: Sequence[int],
+    keypoints: np.ndarray | None = None,
+) -> list[dict]:
     """One image's predictions as COCO's results file lists them.
 
     Args:
-        img_id: the data set's.
+        img_id: the dataset's.
         bboxes: ``(P, 4)`` xyxy in pixels of the original image.
         labels, scores: ``(P,)``.
         rles: P compressed RLEs, or None without masks.
@@ -161,9 +186,12 @@ def result_entries(img_id: int | str, bboxes: np.ndarray, labels: np.ndarray, sc
     """
     entries = []
     for i, (x0, y0, x1, y1) in enumerate(np.asarray(bboxes, np.float64).tolist()):
-        entry = {'image_id': public_image_id(img_id), 'category_id': int(category_ids[int(labels[i])]),
-                 'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
-                 'score': round(float(scores[i]), 6)}
+        entry = {
+            'image_id': public_image_id(img_id),
+            'category_id': int(category_ids[int(labels[i])]),
+            'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
+            'score': round(float(scores[i]), 6),
+        }
         if rles is not None:
             entry['segmentation'] = {'size': list(rles[i]['size']), 'counts': rles[i]['counts'].decode('ascii')}
         if keypoints is not None:
@@ -183,8 +211,13 @@ def write_results(results: Sequence[ImageResult], category_ids: Sequence[int], p
     Returns:
         The number of entries.
     """
-    entries = [entry for result in results for entry in result_entries(
-        result.img_id, result.bboxes, result.labels, result.scores, result.rles, category_ids, result.keypoints)]
+    entries = [
+        entry
+        for result in results
+        for entry in result_entries(
+            result.img_id, result.bboxes, result.labels, result.scores, result.rles, category_ids, result.keypoints
+        )
+    ]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(entries))
     return len(entries)

@@ -32,13 +32,13 @@ _KEYPOINT_MAX_DETS = [20]
 class CocoMetric(GatheredMetric):
     """Average precision and recall as COCO defines them, crowd and area rules included.
 
-    Ground truth is taken from the data samples, so any data set will do. Figures are fractions; a figure without any
+    Ground truth is taken from the data samples, so any dataset will do. Figures are fractions; a figure without any
     object to compute it from (no small object, say) is -1, as in pycocotools.
 
     For ``'bbox'`` and ``'segm'``: ``{m}_mAP``, ``{m}_mAP50``, ``{m}_mAP75``, ``{m}_mAP_s``, ``_m``, ``_l`` (areas up to
     32², 96², above), ``{m}_AR{k}`` for each k of ``max_dets``, ``{m}_AR_s``, ``_m``, ``_l``. For ``'proposal'``, which
     ignores the classes: ``proposal_AR{k}`` and ``proposal_AR_s``, ``_m``, ``_l``. For ``'keypoints'``, whose overlap is
-    the object keypoint similarity with the ``sigmas`` of the data set (COCO's for 17 keypoints and 1 / K for K others
+    the object keypoint similarity with the ``sigmas`` of the dataset (COCO's for 17 keypoints and 1 / K for K others
     where it has none), the best 20 predictions per image and class: ``keypoints_mAP``, ``_mAP50``, ``_mAP75``,
     ``_mAP_m``, ``_mAP_l``, and ``keypoints_AR``, ``_AR50``, ``_AR75``, ``_AR_m``, ``_AR_l``. All are prefixed with
     ``coco/``.
@@ -61,15 +61,24 @@ class CocoMetric(GatheredMetric):
 
     default_prefix = 'coco'
 
-    def __init__(self, metric: str | Sequence[str] = 'bbox', classwise: bool = True, backend: str = 'pycocotools',
-                 max_dets: Sequence[int] = (1, 10, 100), outfile: str | None = None, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = True,
+        backend: str = 'pycocotools',
+        max_dets: Sequence[int] = (1, 10, 100),
+        outfile: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
             if name not in _METRICS:
-                raise ConfigError(f"CocoMetric: metric is {name!r}, but must be of {', '.join(map(repr, _METRICS))}."
-                                  f'{nearest(name, _METRICS)}')
+                raise ConfigError(
+                    f'CocoMetric: metric is {name!r}, but must be of {", ".join(map(repr, _METRICS))}.'
+                    f'{nearest(name, _METRICS)}'
+                )
         self.max_dets = [int(count) for count in max_dets]
         if not self.max_dets or self.max_dets != sorted(set(self.max_dets)) or self.max_dets[0] < 1:
             raise ConfigError(f'CocoMetric: max_dets is {list(max_dets)}, but must be positive and ascending.')
@@ -106,11 +115,15 @@ class CocoMetric(GatheredMetric):
         gt, pred, path, ori_shape = sample['gt_instances'], sample['pred_instances'], result.img_path, result.ori_shape
         if 'segm' in self.metrics:
             if 'masks' not in gt and len(result.gt_labels):
-                raise DataError(f"CocoMetric(metric='segm') needs ground-truth masks, but the data set has none for "
-                                f"'{path}'. Evaluate metric='bbox', or use a data set with polygons.")
+                raise DataError(
+                    f"CocoMetric(metric='segm') needs ground-truth masks, but the dataset has none for "
+                    f"'{path}'. Evaluate metric='bbox', or use a dataset with polygons."
+                )
             segmentations = gt.get('masks', [])
-            result.gt_rles = [segmentation_to_rle(segmentation, bbox, ori_shape)
-                              for segmentation, bbox in zip(segmentations, result.gt_bboxes, strict=True)]
+            result.gt_rles = [
+                segmentation_to_rle(segmentation, bbox, ori_shape)
+                for segmentation, bbox in zip(segmentations, result.gt_bboxes, strict=True)
+            ]
             masks = _prediction_masks(pred, ori_shape)
             result.rles, result.mask_areas = masks.to_rle(), masks.areas
         if 'keypoints' in self.metrics:
@@ -136,19 +149,23 @@ class CocoMetric(GatheredMetric):
             evaluation.params.useCats = int(name != 'proposal')
             evaluation.evaluate()
             evaluation.accumulate()
-        return SimpleNamespace(precision=np.asarray(evaluation.eval['precision']),
-                               recall=np.asarray(evaluation.eval['recall']), iou_thrs=evaluation.params.iouThrs)
+        return SimpleNamespace(
+            precision=np.asarray(evaluation.eval['precision']),
+            recall=np.asarray(evaluation.eval['recall']),
+            iou_thrs=evaluation.params.iouThrs,
+        )
 
     def _sigmas(self, results: list[ImageResult]) -> np.ndarray:
-        """``(K,)``, of the data set."""
+        """``(K,)``, of the dataset."""
         num_keypoints = max(keypoints.shape[1] for r in results for keypoints in (r.gt_keypoints, r.keypoints))
         sigmas = (self.dataset_meta or {}).get('sigmas') or default_sigmas(num_keypoints)
         for result in results:
             for keypoints, what in ((result.gt_keypoints, 'ground truth'), (result.keypoints, 'predictions')):
                 if len(keypoints) and keypoints.shape[1] != len(sigmas):
                     raise ConfigError(
-                        f"CocoMetric(metric='keypoints'): the data set has sigmas of {len(sigmas)} keypoints, but the "
-                        f"{what} of '{result.img_path}' {keypoints.shape[1]} keypoints")
+                        f"CocoMetric(metric='keypoints'): the dataset has sigmas of {len(sigmas)} keypoints, but the "
+                        f"{what} of '{result.img_path}' {keypoints.shape[1]} keypoints"
+                    )
         return np.asarray(sigmas, np.float64)
 
     def _figures(self, evaluation: SimpleNamespace, name: str) -> dict[str, float]:
@@ -176,20 +193,24 @@ class CocoMetric(GatheredMetric):
             figures |= {f'{figure}_{area}': _mean(values[..., i, -1]) for i, area in enumerate(_KEYPOINT_AREAS) if i}
         return {f'keypoints_{key}': value for key, value in figures.items()}
 
-    def _make_table(self, results: list[ImageResult], classes: list[str],
-                    evaluations: dict[str, SimpleNamespace]) -> None:
+    def _make_table(
+        self, results: list[ImageResult], classes: list[str], evaluations: dict[str, SimpleNamespace]
+    ) -> None:
         """Fill ``per_class`` and ``table``."""
         kept = [result.gt_labels[~result.gt_ignored] for result in results]
         objects = np.bincount(np.concatenate(kept), minlength=len(classes))
         images = np.bincount(np.concatenate([np.unique(labels) for labels in kept]), minlength=len(classes))
         chosen = {'all': slice(None)} | {classes[k]: slice(k, k + 1) for k in np.flatnonzero(objects)}
         for row, (name, columns) in enumerate(chosen.items()):
-            entry = {'class': name, 'images': len(results) if row == 0 else int(images[columns][0]),
-                     'objects': int(objects.sum()) if row == 0 else int(objects[columns][0])}
+            entry = {
+                'class': name,
+                'images': len(results) if row == 0 else int(images[columns][0]),
+                'objects': int(objects.sum()) if row == 0 else int(objects[columns][0]),
+            }
             for metric, evaluation in evaluations.items():
                 precision = evaluation.precision[:, :, columns, 0, -1]
                 entry[f'{metric}_mAP'] = _mean(precision)
-                entry[f'{metric}_mAP50'] = _mean(precision[np.isclose(evaluation.iou_thrs, .5)])
+                entry[f'{metric}_mAP50'] = _mean(precision[np.isclose(evaluation.iou_thrs, 0.5)])
             self.per_class.append(entry)
         header = [key.replace('_', ' ') for key in self.per_class[0]]
         rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
@@ -201,11 +222,15 @@ class CocoMetric(GatheredMetric):
 def _keypoints(gt: dict, pred: dict, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Ground truth ``(N, K, 3)`` with visibilities and predictions ``(P, K, 3)`` with scores."""
     if 'keypoints' not in gt and len(gt['labels']):
-        raise DataError(f"CocoMetric(metric='keypoints') needs ground-truth keypoints, but the data set has none for "
-                        f"'{path}'. Evaluate metric='bbox', or use a data set with keypoints.")
+        raise DataError(
+            f"CocoMetric(metric='keypoints') needs ground-truth keypoints, but the dataset has none for "
+            f"'{path}'. Evaluate metric='bbox', or use a dataset with keypoints."
+        )
     if 'keypoints' not in pred and len(pred['labels']):
-        raise ConfigError("CocoMetric(metric='keypoints') needs predicted keypoints, but the model predicts boxes "
-                          "alone. Set metric='bbox', or use a pose head.")
+        raise ConfigError(
+            "CocoMetric(metric='keypoints') needs predicted keypoints, but the model predicts boxes "
+            "alone. Set metric='bbox', or use a pose head."
+        )
     predicted, scores = (as_array(pred[key]) if key in pred else None for key in ('keypoints', 'keypoint_scores'))
     truth = as_array(gt['keypoints']) if 'keypoints' in gt else None
     if predicted is not None:
@@ -219,30 +244,37 @@ def _keypoints(gt: dict, pred: dict, path: str) -> tuple[np.ndarray, np.ndarray]
 def _load_backend(name: str) -> SimpleNamespace:
     """``COCO`` and ``COCOeval`` of the chosen package."""
     if name == 'pycocotools':
-        return SimpleNamespace(COCO=importlib.import_module('pycocotools.coco').COCO,
-                               COCOeval=importlib.import_module('pycocotools.cocoeval').COCOeval)
+        return SimpleNamespace(
+            COCO=importlib.import_module('pycocotools.coco').COCO,
+            COCOeval=importlib.import_module('pycocotools.cocoeval').COCOeval,
+        )
     if name == 'faster-coco-eval':
         try:
             package = importlib.import_module('faster_coco_eval')
         except ImportError as error:
-            raise ConfigError("CocoMetric: backend is 'faster-coco-eval', which is not installed. Install it with "
-                              "'pip install faster-coco-eval', or set backend='pycocotools'.") from error
+            raise ConfigError(
+                "CocoMetric: backend is 'faster-coco-eval', which is not installed. Install it with "
+                "'pip install faster-coco-eval', or set backend='pycocotools'."
+            ) from error
         return SimpleNamespace(COCO=package.COCO, COCOeval=package.COCOeval_faster)
-    raise ConfigError(f"CocoMetric: backend is {name!r}, but must be of {', '.join(map(repr, _BACKENDS))}."
-                      f'{nearest(name, _BACKENDS)}')
+    raise ConfigError(
+        f'CocoMetric: backend is {name!r}, but must be of {", ".join(map(repr, _BACKENDS))}.{nearest(name, _BACKENDS)}'
+    )
 
 
 def _mean(values: np.ndarray) -> float:
     """Of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
     values = values[values > -1]
-    return float(values.mean()) if values.size else -1.
+    return float(values.mean()) if values.size else -1.0
 
 
 def _prediction_masks(pred: dict, ori_shape: tuple[int, int]) -> InstanceMasks:
     masks = pred.get('masks')
     if masks is None:
         if len(pred['labels']):
-            raise ConfigError("CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
-                              "Set metric='bbox', or use a segmentation head.")
+            raise ConfigError(
+                "CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
+                "Set metric='bbox', or use a segmentation head."
+            )
         return InstanceMasks([], [], ori_shape)
     return masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(as_array(masks))

@@ -46,8 +46,15 @@ class DOTAMetric(GatheredMetric):
     default_prefix = 'dota'
     kinds = ('rbbox',)
 
-    def __init__(self, classwise: bool = True, outfile: str | None = None, submission_dir: str | None = None,
-                 merge_iou_thr: float = 0.1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        classwise: bool = True,
+        outfile: str | None = None,
+        submission_dir: str | None = None,
+        merge_iou_thr: float = 0.1,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.classwise = classwise
         self.outfile = outfile
@@ -78,23 +85,34 @@ class DOTAMetric(GatheredMetric):
     def image_result(self, sample: dict) -> RotatedResult:
         gt, pred, path = sample.get('gt_instances'), sample['pred_instances'], sample.get('img_path') or ''
         if gt is None:
-            raise DataError(f"DOTAMetric needs ground truth, but the data sample of '{path}' holds none; the data set "
-                            'must run with test_mode=True.')
+            raise DataError(
+                f"DOTAMetric needs ground truth, but the data sample of '{path}' holds none; the dataset "
+                'must run with test_mode=True.'
+            )
         if 'rbboxes' not in gt and len(gt['labels']):
-            raise DataError(f"DOTAMetric needs rotated ground truth, but the data set has none for '{path}'. Use a "
-                            "DotaDataset or a YoloTxtDataset with labels='obb', or evaluate with CocoMetric.")
+            raise DataError(
+                f"DOTAMetric needs rotated ground truth, but the dataset has none for '{path}'. Use a "
+                "DotaDataset or a YoloTxtDataset with labels='obb', or evaluate with CocoMetric."
+            )
         if 'rbboxes' not in pred:
-            raise ConfigError('DOTAMetric needs predicted rotated boxes, but the model predicts upright ones. Use '
-                              'CocoMetric, or a head for rotated boxes.')
+            raise ConfigError(
+                'DOTAMetric needs predicted rotated boxes, but the model predicts upright ones. Use '
+                'CocoMetric, or a head for rotated boxes.'
+            )
         labels, scores = as_array(pred['labels']).astype(np.int64), as_array(pred['scores'])
         order = np.argsort(-scores, kind='stable')
         gt_labels = as_array(gt['labels']).astype(np.int64)
         return RotatedResult(
-            img_id=sample.get('img_id', path), img_path=path, gt_labels=gt_labels,
+            img_id=sample.get('img_id', path),
+            img_path=path,
+            gt_labels=gt_labels,
             gt_rbboxes=as_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5),
             gt_ignored=as_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
-            rbboxes=as_array(pred['rbboxes']).reshape(-1, 5)[order], labels=labels[order], scores=scores[order],
-            bboxes=as_array(pred['bboxes']).reshape(-1, 4)[order])
+            rbboxes=as_array(pred['rbboxes']).reshape(-1, 5)[order],
+            labels=labels[order],
+            scores=scores[order],
+            bboxes=as_array(pred['bboxes']).reshape(-1, 4)[order],
+        )
 
     @staticmethod
     def _measure(results: list[RotatedResult], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,7 +124,8 @@ class DOTAMetric(GatheredMetric):
         for result in results:
             same = result.labels[:, None] == result.gt_labels
             overlaps = pairwise_rotated_iou(
-                torch.from_numpy(result.rbboxes), torch.from_numpy(result.gt_rbboxes), torch.from_numpy(same)).numpy()
+                torch.from_numpy(result.rbboxes), torch.from_numpy(result.gt_rbboxes), torch.from_numpy(same)
+            ).numpy()
             objects += np.bincount(result.gt_labels[~result.gt_ignored], minlength=class_count)
             for label in np.unique(result.labels):
                 rows, columns = np.flatnonzero(result.labels == label), np.flatnonzero(result.gt_labels == label)
@@ -114,7 +133,7 @@ class DOTAMetric(GatheredMetric):
                 scores[label].append(result.scores[rows])
                 coco[label].append(match_coco(own, ignored, _IOU_THRS))
                 voc[label].append(match_voc(own, ignored))
-        coco_ap, voc_ap = np.full((class_count, len(_IOU_THRS)), -1.), np.full(class_count, -1.)
+        coco_ap, voc_ap = np.full((class_count, len(_IOU_THRS)), -1.0), np.full(class_count, -1.0)
         for label in np.flatnonzero(objects):
             if not scores[label]:
                 coco_ap[label], voc_ap[label] = 0, 0
@@ -125,16 +144,24 @@ class DOTAMetric(GatheredMetric):
             voc_ap[label] = average_precision(np.concatenate(voc[label])[order], objects[label], 'voc07')
         return objects, coco_ap, voc_ap
 
-    def _make_table(self, results: list[RotatedResult], classes: list[str], objects: np.ndarray, coco: np.ndarray,
-                    voc: np.ndarray) -> None:
+    def _make_table(
+        self, results: list[RotatedResult], classes: list[str], objects: np.ndarray, coco: np.ndarray, voc: np.ndarray
+    ) -> None:
         """Fill ``per_class`` and ``table``."""
         kept = [np.unique(result.gt_labels[~result.gt_ignored]) for result in results]
         images = np.bincount(np.concatenate(kept), minlength=len(classes))
-        self.per_class.append({'class': 'all', 'images': len(results), 'objects': int(objects.sum()),
-                               **_figures(coco, voc)})
+        self.per_class.append(
+            {'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **_figures(coco, voc)}
+        )
         for k in np.flatnonzero(objects):
-            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]),
-                                   **_figures(coco[k:k + 1], voc[k:k + 1])})
+            self.per_class.append(
+                {
+                    'class': classes[k],
+                    'images': int(images[k]),
+                    'objects': int(objects[k]),
+                    **_figures(coco[k : k + 1], voc[k : k + 1]),
+                }
+            )
         rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
         table = AsciiTable([list(self.per_class[0]), *rows])
         table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
@@ -144,4 +171,6 @@ class DOTAMetric(GatheredMetric):
 def _figures(coco: np.ndarray, voc: np.ndarray) -> dict[str, float]:
     """Means over the classes that have objects, of AP ``(C, T)`` and ``(C,)``."""
     columns = {'mAP': coco, 'mAP50': coco[:, :1], 'mAP75': coco[:, 5:6], 'mAP50-voc07': voc}
-    return {name: float(values[values > -1].mean()) if (values > -1).any() else -1. for name, values in columns.items()}
+    return {
+        name: float(values[values > -1].mean()) if (values > -1).any() else -1.0 for name, values in columns.items()
+    }

@@ -25,7 +25,7 @@ class GatheredMetric(BaseMetric):
     kept_results: Sequence[Any] = ()
 
     def class_names(self, results: Sequence[Any]) -> list[str]:
-        """The data set's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
+        """The dataset's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
         classes = (self.dataset_meta or {}).get('classes')
         if classes is not None:
             return list(classes)

@@ -23,7 +23,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 @METRICS.register_module()
 class PanopticMetric(GatheredMetric):
-    """Panoptic quality (Kirillov et al., arXiv:1801.00868), of the data set's classes, crowds and void as COCO counts.
+    """Panoptic quality (Kirillov et al., arXiv:1801.00868), of the dataset's classes, crowds and void as COCO counts.
 
     Figures, as fractions: ``PQ``, ``SQ`` (the mean overlap of what was found) and ``RQ`` (how much was found), the
     means over all classes that occur, and the same of things and of stuff, ``things_PQ`` ... ``stuff_RQ``; -1 where
@@ -145,7 +145,7 @@ def ground_truth_segments(gt: dict | None, shape: tuple[int, int], path: str) ->
         raise DataError(
             f"PanopticMetric needs the segments of '{path}', but its data sample has "
             f'{"no ground truth (test_mode=True gives it)" if gt is None else "boxes alone"}. Use CocoPanopticDataset '
-            'with LoadSegments behind LoadImage.'
+            'with LoadSegments behind LoadImageFromFile.'
         )
     rles = [segmentation_to_rle(rle, bbox, shape) for rle, bbox in zip(gt.get('masks', ()), gt['bboxes'], strict=True)]
     return PanopticSegments.from_rles(rles, np.asarray(gt['labels']), shape, ignored=np.asarray(gt['ignored']))

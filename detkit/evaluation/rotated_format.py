@@ -24,7 +24,7 @@ class RotatedResult:
     """Ground truth and predictions of one image, plain arrays in its original pixels.
 
     Attributes:
-        img_id: the data set's own.
+        img_id: the dataset's own.
         img_path: where it lies, '' where unknown.
         gt_rbboxes: ``(N, 5)``.
         gt_labels: ``(N,)``.

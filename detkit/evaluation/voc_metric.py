@@ -48,8 +48,15 @@ class VOCMetric(GatheredMetric):
     default_prefix = 'voc'
     kinds = ('bbox',)
 
-    def __init__(self, iou_thrs: float | Sequence[float] = 0.5, classwise: bool = True, outfile: str | None = None,
-                 submission_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        iou_thrs: float | Sequence[float] = 0.5,
+        classwise: bool = True,
+        outfile: str | None = None,
+        submission_dir: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, int | float) else list(iou_thrs)
         if not self.iou_thrs or not all(0 < thr <= 1 for thr in self.iou_thrs):
@@ -77,8 +84,9 @@ class VOCMetric(GatheredMetric):
             write_submission(results, classes, self.submission_dir)
         objects = sum(np.bincount(r.gt_labels[~r.gt_ignored], minlength=len(classes)) for r in results)
         precisions = self._measure(results, objects)
-        figures = {name: float(values[objects > 0].mean()) if objects.any() else -1.
-                   for name, values in precisions.items()}
+        figures = {
+            name: float(values[objects > 0].mean()) if objects.any() else -1.0 for name, values in precisions.items()
+        }
         if self.classwise:
             self._make_table(results, classes, objects, precisions, figures)
         return figures
@@ -94,12 +102,15 @@ class VOCMetric(GatheredMetric):
             for label in np.unique(result.labels):
                 rows, columns = order[result.labels[order] == label], result.gt_labels == label
                 overlaps = pairwise_iou(
-                    result.bboxes[rows].astype(np.float64), result.gt_bboxes[columns].astype(np.float64))
-                found[label].append(np.stack(
-                    [match_voc(overlaps, result.gt_ignored[columns], bound) for bound in bounds]))
+                    result.bboxes[rows].astype(np.float64), result.gt_bboxes[columns].astype(np.float64)
+                )
+                found[label].append(
+                    np.stack([match_voc(overlaps, result.gt_ignored[columns], bound) for bound in bounds])
+                )
                 scores[label].append(result.scores[rows])
-        figures = {f'mAP{100 * thr:.3g}{ending}': np.full(len(objects), -1.)
-                   for thr in self.iou_thrs for ending in _CURVES}
+        figures = {
+            f'mAP{100 * thr:.3g}{ending}': np.full(len(objects), -1.0) for thr in self.iou_thrs for ending in _CURVES
+        }
         for label in np.flatnonzero(objects):
             order = np.argsort(-np.concatenate(scores[label] or [np.zeros(0)]), kind='stable')
             table = np.concatenate(found[label] or [np.zeros((len(bounds), 0), np.int8)], 1)[:, order]  # (T, D)
@@ -108,16 +119,22 @@ class VOCMetric(GatheredMetric):
                 figure[label] = value
         return figures
 
-    def _make_table(self, results: Sequence[ImageResult], classes: Sequence[str], objects: np.ndarray,
-                    precisions: dict[str, np.ndarray], figures: dict[str, float]) -> None:
+    def _make_table(
+        self,
+        results: Sequence[ImageResult],
+        classes: Sequence[str],
+        objects: np.ndarray,
+        precisions: dict[str, np.ndarray],
+        figures: dict[str, float],
+    ) -> None:
         """Fill ``per_class`` and ``table``."""
-        images = np.bincount(np.concatenate([np.unique(r.gt_labels[~r.gt_ignored]) for r in results]),
-                             minlength=len(classes))
+        images = np.bincount(
+            np.concatenate([np.unique(r.gt_labels[~r.gt_ignored]) for r in results]), minlength=len(classes)
+        )
         self.per_class.append({'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **figures})
         for k in np.flatnonzero(objects):
             own = {name: float(values[k]) for name, values in precisions.items()}
-            self.per_class.append(
-                {'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
+            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
         rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
         table = AsciiTable([list(self.per_class[0]), *rows])
         table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}

@@ -1,4 +1,4 @@
-"""Prediction on images: ``Predictor`` and what it is made of. It needs a checkpoint, but no data set."""
+"""Prediction on images: ``Predictor`` and what it is made of. It needs a checkpoint, but no dataset."""
 
 from detkit.inference.model import init_detector
 from detkit.inference.predictor import Predictor

@@ -30,8 +30,12 @@ def class_pipeline(config: Config | dict, img_size: int) -> list[dict[str, Any]]
         img_size: side of the crop; the pipeline's other sizes change by the same factor.
     """
     steps = steps_of(config) or [
-        {'type': 'LoadImage'}, {'type': 'ResizeShortSide'}, {'type': 'CenterCrop'},
-        {'type': 'Render', 'antialias': True}, {'type': 'PackInputs'}]
+        {'type': 'LoadImageFromFile'},
+        {'type': 'ResizeShortestEdge'},
+        {'type': 'CenterCrop'},
+        {'type': 'Render', 'antialias': True},
+        {'type': 'PackInputs'},
+    ]
     factor = img_size / class_input_size(config)
     return [resized(step, factor) for step in steps]
 

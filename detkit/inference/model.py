@@ -20,9 +20,13 @@ from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 
 
-def init_detector(config: str | Path | Config | dict | None, checkpoint: str | Path | None,
-                  device: str | torch.device | None = None, fuse: bool = True,
-                  options: Sequence[str] | dict | None = None) -> nn.Module:
+def init_detector(
+    config: str | Path | Config | dict | None,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None = None,
+    fuse: bool = True,
+    options: Sequence[str] | dict | None = None,
+) -> nn.Module:
     """Build a detector and load its weights.
 
     Args:
@@ -52,9 +56,11 @@ def init_detector(config: str | Path | Config | dict | None, checkpoint: str | P
     if isinstance(head, dict) and head.get('num_classes') is None:
         head['num_classes'] = len(classes)
     elif isinstance(head, dict) and head['num_classes'] != len(classes):
-        raise ConfigError(f"the config describes {head['num_classes']} classes, but checkpoint {checkpoint} was "
-                          f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
-                          f'lies beside it in its run folder')
+        raise ConfigError(
+            f'the config describes {head["num_classes"]} classes, but checkpoint {checkpoint} was '
+            f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
+            f'lies beside it in its run folder'
+        )
     model = MODELS.build(model_cfg)
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
@@ -99,8 +105,12 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
     return Config(values)
 
 
-def _as_config(config: str | Path | Config | dict | None, content: dict | None, checkpoint: str | Path | None,
-               options: Sequence[str] | dict | None) -> Config:
+def _as_config(
+    config: str | Path | Config | dict | None,
+    content: dict | None,
+    checkpoint: str | Path | None,
+    options: Sequence[str] | dict | None,
+) -> Config:
     if isinstance(config, str | Path):
         config = load_config(config, options, need_classes=False)
     elif options:

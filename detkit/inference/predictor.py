@@ -68,12 +68,25 @@ class Predictor:
         ConfigError, CheckpointError: see ``init_detector``; or a class of ``classes`` is unknown.
     """
 
-    def __init__(self, config: str | Path | Config | dict | None = None, checkpoint: str | Path | None = None, *,
-                 device: str | torch.device | None = None, img_size: int | None = None, batch_size: int = 1,
-                 score_thr: float = .25, iou_thr: float = .7, classes: Sequence[str | int] | None = None,
-                 max_det: int = 300, agnostic_nms: bool = False, retina_masks: bool | None = None,
-                 amp: bool | str = False, fuse: bool = True, options: Sequence[str] | dict | None = None,
-                 model: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        config: str | Path | Config | dict | None = None,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str | torch.device | None = None,
+        img_size: int | None = None,
+        batch_size: int = 1,
+        score_thr: float = 0.25,
+        iou_thr: float = 0.7,
+        classes: Sequence[str | int] | None = None,
+        max_det: int = 300,
+        agnostic_nms: bool = False,
+        retina_masks: bool | None = None,
+        amp: bool | str = False,
+        fuse: bool = True,
+        options: Sequence[str] | dict | None = None,
+        model: nn.Module | None = None,
+    ) -> None:
         self.model = init_detector(config, checkpoint, device, fuse, options) if model is None else model
         self.classes: tuple[str, ...] = tuple(self.model.dataset_meta['classes'])
         if batch_size < 1:
@@ -88,13 +101,20 @@ class Predictor:
             raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
         self.score_thr = score_thr
         wanted: dict[str, Any] = {
-            'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_det, 'class_agnostic': agnostic_nms,
-            'multi_label': False, 'classes': _label_numbers(classes, self.classes)}
+            'score_thr': score_thr,
+            'iou_thr': iou_thr,
+            'max_per_img': max_det,
+            'class_agnostic': agnostic_nms,
+            'multi_label': False,
+            'classes': _label_numbers(classes, self.classes),
+        }
         if retina_masks is not None and getattr(self.model, 'cfg', {}).get('task') == 'seg':
             wanted['retina_masks'] = retina_masks
         self.model.head.test_cfg.update(wanted)
-        self._pipeline = [TRANSFORMS.build(step) for step in (
-            class_pipeline(cfg, self.img_size) if self.classifies else detector_steps(cfg, self.img_size))]
+        self._pipeline = [
+            TRANSFORMS.build(step)
+            for step in (class_pipeline(cfg, self.img_size) if self.classifies else detector_steps(cfg, self.img_size))
+        ]
         # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
         self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
         self.skipped: list[tuple[str, str]] = []
@@ -118,8 +138,9 @@ class Predictor:
         return self._stream(images)
 
     def _stream(self, images: list[str | np.ndarray]) -> Iterator[tuple[np.ndarray, DetDataSample]]:
-        blocks = [range(start, min(start + self.batch_size, len(images)))
-                  for start in range(0, len(images), self.batch_size)]
+        blocks = [
+            range(start, min(start + self.batch_size, len(images))) for start in range(0, len(images), self.batch_size)
+        ]
         with ThreadPoolExecutor(min(_READERS, self.batch_size)) as pool:
             # The next batch is decoded while the network works on this one.
             ahead = pool.map(self.prepare, *zip(*((images[i], i) for i in blocks[0]), strict=True))
@@ -155,8 +176,13 @@ class Predictor:
         except UnreadableImageError as error:
             return error.path, error.reason
         results: dict[str, Any] = {
-            'record': Record(path, Path(path).stem, img.shape[:2], Annotations()), 'images': {path: img}, 'epoch': 0,
-            'test_mode': False, 'rng': None, 'partners': None}
+            'record': Record(path, Path(path).stem, img.shape[:2], Annotations()),
+            'images': {path: img},
+            'epoch': 0,
+            'test_mode': False,
+            'rng': None,
+            'partners': None,
+        }
         for transform in self._pipeline:
             results = transform(results)
         return img, results
@@ -173,6 +199,7 @@ def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -
         elif str(entry).isdigit() and int(entry) < len(classes):
             numbers.append(int(entry))
         else:
-            raise ConfigError(f'there is no class {entry!r} among the {len(classes)} of the model.'
-                              f'{nearest(entry, classes)}')
+            raise ConfigError(
+                f'there is no class {entry!r} among the {len(classes)} of the model.{nearest(entry, classes)}'
+            )
     return numbers

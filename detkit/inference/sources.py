@@ -49,8 +49,10 @@ def _find_paths(path: str) -> list[str | np.ndarray]:
         found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
         images = [name for name in found if name.lower().endswith(IMAGE_SUFFIXES)]
         if not images:
-            raise DataError(f"no image fits the pattern '{path}' ({len(found)} other files do); "
-                            f"known are {', '.join(IMAGE_SUFFIXES)}")
+            raise DataError(
+                f"no image fits the pattern '{path}' ({len(found)} other files do); "
+                f'known are {", ".join(IMAGE_SUFFIXES)}'
+            )
         return images
     folder = Path(path).parent
     beside = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

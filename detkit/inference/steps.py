@@ -10,7 +10,7 @@ from mmengine.config import Config
 from detkit.utils.errors import ConfigError
 
 # Transforms whose size scales with the size of the input, and that size where a config leaves it out.
-_SIZES = {'ResizeShortSide': 224, 'CenterCrop': 224, 'Stretch': 224, 'LetterBox': 640}
+_SIZES = {'ResizeShortestEdge': 224, 'CenterCrop': 224, 'Stretch': 224, 'LetterBox': 640}
 # Transforms that read what an image without annotations has not.
 _OF_LABELS = ('LoadSegments',)
 
@@ -49,7 +49,7 @@ def detector_size(config: Config | dict) -> int:
     """What ``img_size`` is of a detector's test pipeline: the longer side of its letterbox or, where it resizes by the
     shorter side, that; 640 where it does neither."""
     for step in steps_of(config):
-        if step['type'] in ('LetterBox', 'ResizeShortSide'):
+        if step['type'] in ('LetterBox', 'ResizeShortestEdge'):
             size = step.get('size', _SIZES[step['type']])
             return int(size if isinstance(size, int) else max(size))
     return _SIZES['LetterBox']
@@ -61,10 +61,12 @@ def detector_steps(config: Config | dict, img_size: int) -> list[dict[str, Any]]
     A test pipeline that letterboxes gives way to one that pads no further than the network needs.
     """
     steps = steps_of(config)
-    if any(step['type'] == 'ResizeShortSide' for step in steps):
+    if any(step['type'] == 'ResizeShortestEdge' for step in steps):
         factor = img_size / detector_size(config)
         return [resized(step, factor) for step in steps if step['type'] not in _OF_LABELS]
     return [
-        {'type': 'LoadImage'},
+        {'type': 'LoadImageFromFile'},
         {'type': 'LetterBox', 'size': img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
-        {'type': 'Render'}, {'type': 'PackInputs'}]
+        {'type': 'Render'},
+        {'type': 'PackInputs'},
+    ]

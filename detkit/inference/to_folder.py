@@ -20,8 +20,13 @@ from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.hooks import unique_name, write_picture
 
 
-def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path, pictures: bool = True,
-                      json_name: str | None = 'predictions.json') -> int:
+def predict_to_folder(
+    predictor: Predictor,
+    source: Source,
+    out_dir: str | Path,
+    pictures: bool = True,
+    json_name: str | None = 'predictions.json',
+) -> int:
     """Predict on all images of ``source``, saying on the console what was found in each.
 
     Args:
@@ -51,8 +56,9 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         entries += prediction_entries(sample, predictor.classes)
         if pictures:
             name = unique_name(Path(sample.img_path).stem, '.jpg', taken)
-            picture = draw_data_sample(img, sample, 'pred', predictor.classes, predictor.score_thr,
-                                       keypoint_info=predictor.model.dataset_meta)
+            picture = draw_data_sample(
+                img, sample, 'pred', predictor.classes, predictor.score_thr, keypoint_info=predictor.model.dataset_meta
+            )
             write_picture(out_dir / name, picture)
         print(f'{sample.img_path}: {describe(sample, predictor.classes)}')
     seconds = time.perf_counter() - start
@@ -62,8 +68,7 @@ def predict_to_folder(predictor: Predictor, source: Source, out_dir: str | Path,
         (out_dir / json_name).write_text(json.dumps(entries))
     skipped = f', {len(predictor.skipped)} could not be read' if predictor.skipped else ''
     found = '' if predictor.classifies else f', {len(entries)} objects'
-    print(f'{count} images{skipped}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; '
-          f'results in {out_dir}')
+    print(f'{count} images{skipped}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
     return count
 
 
@@ -76,13 +81,16 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
     labels, keypoints = found.labels.tolist(), None
     if 'keypoints' in found:
         keypoints = torch.cat([found.keypoints, found.keypoint_scores.unsqueeze(-1)], -1).cpu().numpy()
-    entries = result_entries(sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles,
-                             range(len(classes)), keypoints)
+    entries = result_entries(
+        sample.img_id, found.bboxes.cpu().numpy(), labels, found.scores.tolist(), rles, range(len(classes)), keypoints
+    )
     if 'rbboxes' in found:
         fields = rotated_fields(found.rbboxes.cpu().numpy())
         entries = [{**entry, **extra} for entry, extra in zip(entries, fields, strict=True)]
-    return [{'file_name': sample.img_path, **entry, 'category_name': classes[label]}
-            for entry, label in zip(entries, labels, strict=True)]
+    return [
+        {'file_name': sample.img_path, **entry, 'category_name': classes[label]}
+        for entry, label in zip(entries, labels, strict=True)
+    ]
 
 
 def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:

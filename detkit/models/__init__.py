@@ -4,6 +4,15 @@ from . import assigners, backbones, coders, detectors, heads, layers, losses, ne
 from .data_preprocessor import DetDataPreprocessor
 
 __all__ = [
-    'DetDataPreprocessor', 'assigners', 'backbones', 'coders', 'detectors', 'heads', 'layers', 'losses', 'necks',
-    'postprocess', 'priors',
+    'DetDataPreprocessor',
+    'assigners',
+    'backbones',
+    'coders',
+    'detectors',
+    'heads',
+    'layers',
+    'losses',
+    'necks',
+    'postprocess',
+    'priors',
 ]

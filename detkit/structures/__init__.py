@@ -8,5 +8,14 @@ from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.polygons import Polygons
 from detkit.structures.scene import Scene, Tile
 
-__all__ = ['Annotations', 'DetDataSample', 'GtBatch', 'InstanceMasks', 'PanopticSegments', 'Polygons', 'Record',
-           'Scene', 'Tile']
+__all__ = [
+    'Annotations',
+    'DetDataSample',
+    'GtBatch',
+    'InstanceMasks',
+    'PanopticSegments',
+    'Polygons',
+    'Record',
+    'Scene',
+    'Tile',
+]

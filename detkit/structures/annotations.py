@@ -1,4 +1,4 @@
-"""What a data set says of one image: ``Annotations``, all numpy, and the ``Record`` that holds them."""
+"""What a dataset says of one image: ``Annotations``, all numpy, and the ``Record`` that holds them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Annotations:
         labels: ``(N,)`` int64, 0 ... num_classes - 1.
         bboxes: ``(N, 4)`` float32 xyxy in pixels of the (upright) image.
         ignored: ``(N,)`` bool, crowd or difficult: never trained on, read by metrics.
-        areas: ``(N,)`` float32, the area the data set states in square pixels (where it states none, the outline's,
+        areas: ``(N,)`` float32, the area the dataset states in square pixels (where it states none, the outline's,
             or the box's for an object without one); of the original image, for metrics only.
-        polygons: outlines, or None where the data set has none at all.
+        polygons: outlines, or None where the dataset has none at all.
         rles: for objects given as a bitmap: a list of N entries, each None or a COCO RLE dict at the original
-            image's size; None where the data set has none at all.
+            image's size; None where the dataset has none at all.
         keypoints: ``(N, K, 3)`` float32 x, y, visibility (0 unlabelled, 1 hidden, 2 visible).
         rbboxes: ``(N, 5)`` float32 (cx, cy, w, h, angle), see ``structures.rotated_bboxes``.
     """
@@ -113,15 +113,15 @@ class SegmentFile:
 
 @dataclass
 class Record:
-    """One image of a data set as its annotation files describe it; nothing of it is decoded yet.
+    """One image of a dataset as its annotation files describe it; nothing of it is decoded yet.
 
     Attributes:
         img_path: where the image lies.
-        img_id: the data set's own id (COCO's integer; the file's stem elsewhere).
+        img_id: the dataset's own id (COCO's integer; the file's stem elsewhere).
         ori_shape: (h, w) of the upright image (EXIF rotation applied), or None where reading it was not needed.
         annotations: in pixels of that upright image.
         class_label: of the whole image, for classification; None elsewhere.
-        segments: of a panoptic data set, the file that ``LoadSegments`` reads the objects' bitmaps from.
+        segments: of a panoptic dataset, the file that ``LoadSegments`` reads the objects' bitmaps from.
     """
 
     img_path: str

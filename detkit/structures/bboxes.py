@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    'bbox_areas', 'bbox_corners', 'bbox_overlap_ratios', 'clip_bboxes', 'cxcywh_to_xyxy', 'pairwise_iou',
+    'bbox_areas',
+    'bbox_corners',
+    'bbox_overlap_ratios',
+    'clip_bboxes',
+    'cxcywh_to_xyxy',
+    'pairwise_iou',
     'xyxy_to_cxcywh',
 ]
 

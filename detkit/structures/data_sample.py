@@ -15,7 +15,7 @@ class DetDataSample(BaseDataElement):
 
     Attributes:
         gt_instances: ``InstanceData`` of arrays ``labels (N,)``, ``bboxes (N, 4)``, ``ignored (N,)`` bool (crowd,
-            difficult), ``areas (N,)`` and, where the data set has them, ``masks`` (a list of COCO segmentations: a list
+            difficult), ``areas (N,)`` and, where the dataset has them, ``masks`` (a list of COCO segmentations: a list
             of flat rings, or an RLE), ``keypoints (N, K, 3)`` (x, y, visibility) and ``rbboxes (N, 5)``.
         pred_instances: ``InstanceData`` with ``bboxes (N, 4)``, ``scores (N,)``, ``labels (N,)``, sorted by score,
             and, from a segmentation head, ``masks`` (``structures.InstanceMasks``), from a pose head

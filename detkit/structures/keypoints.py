@@ -1,4 +1,4 @@
-"""What a data set says of its keypoints as a whole: names, left-right pairs, skeleton, and how exact each one is."""
+"""What a dataset says of its keypoints as a whole: names, left-right pairs, skeleton, and how exact each one is."""
 
 from __future__ import annotations
 
@@ -8,23 +8,78 @@ from typing import Any
 from detkit.utils.errors import ConfigError
 
 __all__ = [
-    'COCO_FLIP_PAIRS', 'COCO_KEYPOINTS', 'COCO_SIGMAS', 'COCO_SKELETON', 'check_shape', 'default_sigmas',
-    'default_skeleton', 'fill_metainfo', 'flip_indices', 'keypoint_info', 'pairs_by_name',
+    'COCO_FLIP_PAIRS',
+    'COCO_KEYPOINTS',
+    'COCO_SIGMAS',
+    'COCO_SKELETON',
+    'check_shape',
+    'default_sigmas',
+    'default_skeleton',
+    'fill_metainfo',
+    'flip_indices',
+    'keypoint_info',
+    'pairs_by_name',
 ]
 
 # The 17 keypoints of COCO's persons; sigmas from https://cocodataset.org/#keypoints-eval.
 COCO_KEYPOINTS = (
-    'nose', 'left_eye', 'right_eye', 'left_ear', 'right_ear', 'left_shoulder', 'right_shoulder', 'left_elbow',
-    'right_elbow', 'left_wrist', 'right_wrist', 'left_hip', 'right_hip', 'left_knee', 'right_knee', 'left_ankle',
+    'nose',
+    'left_eye',
+    'right_eye',
+    'left_ear',
+    'right_ear',
+    'left_shoulder',
+    'right_shoulder',
+    'left_elbow',
+    'right_elbow',
+    'left_wrist',
+    'right_wrist',
+    'left_hip',
+    'right_hip',
+    'left_knee',
+    'right_knee',
+    'left_ankle',
     'right_ankle',
 )
 COCO_FLIP_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
 COCO_SKELETON = (
-    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10),
-    (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+    (15, 13),
+    (13, 11),
+    (16, 14),
+    (14, 12),
+    (11, 12),
+    (5, 11),
+    (6, 12),
+    (5, 6),
+    (5, 7),
+    (6, 8),
+    (7, 9),
+    (8, 10),
+    (1, 2),
+    (0, 1),
+    (0, 2),
+    (1, 3),
+    (2, 4),
+    (3, 5),
+    (4, 6),
 )
 COCO_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089,
+    0.026,
+    0.025,
+    0.025,
+    0.035,
+    0.035,
+    0.079,
+    0.079,
+    0.072,
+    0.072,
+    0.062,
+    0.062,
+    0.107,
+    0.107,
+    0.087,
+    0.087,
+    0.089,
     0.089,
 )
 
@@ -79,13 +134,13 @@ def flip_indices(flip_pairs: Sequence[Sequence[int]], num_keypoints: int) -> lis
 
 
 def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) -> dict[str, Any]:
-    """``keypoint_names``, ``flip_pairs``, ``skeleton`` and ``sigmas`` of a data set, given ones checked.
+    """``keypoint_names``, ``flip_pairs``, ``skeleton`` and ``sigmas`` of a dataset, given ones checked.
 
     Keypoints without names are called by their numbers. Pairs follow from the names; without names they are unknown
     (None), as a wrong guess would teach a model to take left for right.
 
     Raises:
-        ConfigError: what is given does not fit K keypoints; ``source`` names the data set.
+        ConfigError: what is given does not fit K keypoints; ``source`` names the dataset.
     """
     names, pairs = metainfo.get('keypoint_names'), metainfo.get('flip_pairs')
     if pairs is None and names is not None:
@@ -110,7 +165,7 @@ def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) 
 
 
 def keypoint_info(metainfo: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a data set's ``metainfo`` says of keypoints; empty where it has none."""
+    """What a dataset's ``metainfo`` says of keypoints; empty where it has none."""
     return {key: metainfo[key] for key in _KEYS if key in metainfo} if metainfo else {}
 
 

@@ -58,8 +58,11 @@ class InstanceMasks:
         shapes = {part.img_shape for part in parts}
         if len(shapes) != 1:
             raise ValueError(f'masks of images of different shapes cannot be joined: {sorted(shapes)}')
-        return InstanceMasks([crop for part in parts for crop in part.crops],
-                             np.concatenate([part.offsets for part in parts]), shapes.pop())
+        return InstanceMasks(
+            [crop for part in parts for crop in part.crops],
+            np.concatenate([part.offsets for part in parts]),
+            shapes.pop(),
+        )
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -87,7 +90,7 @@ class InstanceMasks:
         """``(N, H, W)`` bool, the full frames."""
         frames = np.zeros((len(self), *self.img_shape), bool)
         for frame, crop, (x, y) in zip(frames, self.crops, self.offsets, strict=True):
-            frame[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
+            frame[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return frames
 
     def to_rle(self) -> list[dict]:
@@ -105,7 +108,7 @@ class InstanceMasks:
             first = stop
         return rles
 
-    def to_polygons(self, tolerance: float = 0.) -> list[list[np.ndarray]]:
+    def to_polygons(self, tolerance: float = 0.0) -> list[list[np.ndarray]]:
         """Outlines in continuous coordinates: per mask a list of ``(P, 2)`` float32 rings, one for each connected part.
 
         Holes are not kept. Rings run along the pixels' edges, so that filling them gives the mask back.
@@ -138,7 +141,7 @@ class InstanceMasks:
         starts = np.cumsum(footprints) - footprints
         flat = np.zeros(footprints.sum() + 1, bool)  # one column of one mask after the other
         for crop, start, (h, w) in zip(self.crops[first:stop], starts, sizes, strict=True):
-            flat[start:start + w * (h + 1)].reshape(w, h + 1)[:, :h] = crop.T
+            flat[start : start + w * (h + 1)].reshape(w, h + 1)[:, :h] = crop.T
         # Positions where background and mask change: begin and end of a run in turn. The last element of ``flat`` is
         # background, hence position 0 is compared with it.
         changes = np.flatnonzero(flat != np.roll(flat, 1)) if flat.any() else np.zeros(0, np.int64)

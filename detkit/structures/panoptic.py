@@ -73,8 +73,11 @@ class PanopticSegments:
         sizes = np.array([crop.shape[::-1] for crop in masks.crops], np.int64).reshape(-1, 2)  # (w, h)
         bboxes = np.concatenate([masks.offsets, masks.offsets + sizes], 1).astype(np.float32)
         return InstanceData(
-            bboxes=torch.from_numpy(bboxes), labels=torch.from_numpy(self.labels),
-            scores=torch.from_numpy(self.scores), masks=masks)
+            bboxes=torch.from_numpy(bboxes),
+            labels=torch.from_numpy(self.labels),
+            scores=torch.from_numpy(self.scores),
+            masks=masks,
+        )
 
 
 def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:

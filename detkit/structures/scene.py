@@ -51,9 +51,7 @@ class Tile:
         return not (xy or yx or tilt_x or tilt_y)
 
     def moved(self, matrix: np.ndarray) -> Tile:
-        return Tile(
-            self.img, self.annotations, matrix @ self.matrix, self.clip, self.pasted, self.layer, self.weight
-        )
+        return Tile(self.img, self.annotations, matrix @ self.matrix, self.clip, self.pasted, self.layer, self.weight)
 
     def clipped(self, rect: tuple[float, float, float, float]) -> Tile:
         """Cut to ``rect``, given in pixels of the scene.

@@ -8,6 +8,16 @@ from detkit.visualization.segments import draw_segments
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
 
 __all__ = [
-    'MLflowBackend', 'RunPicturesHook', 'SavePicturesHook', 'TensorBoardBackend', 'WandbBackend', 'batch_sheet',
-    'draw_data_sample', 'draw_instances', 'draw_segments', 'plot_curves', 'prediction_sheet', 'read_results',
+    'MLflowBackend',
+    'RunPicturesHook',
+    'SavePicturesHook',
+    'TensorBoardBackend',
+    'WandbBackend',
+    'batch_sheet',
+    'draw_data_sample',
+    'draw_instances',
+    'draw_segments',
+    'plot_curves',
+    'prediction_sheet',
+    'read_results',
 ]

@@ -21,8 +21,14 @@ _LARGE_NAMES = 40  # nor more than that in a large font
 _NUMBERED_CLASSES = 20  # more numbers than that aren't read
 
 
-def draw_classes(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
-                 score_thr: float = 0., zoom: float = 1.) -> np.ndarray:
+def draw_classes(
+    img: np.ndarray,
+    sample: DetDataSample,
+    which: str = 'pred',
+    classes: Sequence[str] | None = None,
+    score_thr: float = 0.0,
+    zoom: float = 1.0,
+) -> np.ndarray:
     """A copy of an image with its class written in the top left corner.
 
     Args:
@@ -38,15 +44,17 @@ def draw_classes(img: np.ndarray, sample: DetDataSample, which: str = 'pred', cl
         lines = [(sample.gt_label, _name(sample.gt_label, classes))]
     elif which == 'pred':
         labels, scores = best_classes(sample.pred_scores, _MOST_LINES)
-        lines = [(int(label), f'{_name(label, classes)} {score:.2f}')
-                 for rank, (label, score) in enumerate(zip(labels, scores, strict=True))
-                 if not rank or (score >= score_thr and score > 0)]
+        lines = [
+            (int(label), f'{_name(label, classes)} {score:.2f}')
+            for rank, (label, score) in enumerate(zip(labels, scores, strict=True))
+            if not rank or (score >= score_thr and score > 0)
+        ]
     else:
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
     return write_lines(img, lines, zoom)
 
 
-def write_lines(img: np.ndarray, lines: Sequence[tuple[int, str]], zoom: float = 1.) -> np.ndarray:
+def write_lines(img: np.ndarray, lines: Sequence[tuple[int, str]], zoom: float = 1.0) -> np.ndarray:
     """A copy of an image with lines of text below each other, each on the colour of its class.
 
     Args:
@@ -85,7 +93,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
     """
     count = len(confusion)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = min(max(4.2, .42 * count + 2.2), 14)
+    side = min(max(4.2, 0.42 * count + 2.2), 14)
     figure = Figure(figsize=(side + 1, side), dpi=110, layout='constrained')
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
@@ -95,11 +103,18 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
         axes.set_yticks(range(count), classes, fontsize=size)
     if count <= _NUMBERED_CLASSES:
         for row, column in zip(*np.nonzero(confusion), strict=True):
-            axes.text(column, row, confusion[row, column], ha='center', va='center', fontsize=8,
-                      color='white' if shares[row, column] > .55 else 'black')
+            axes.text(
+                column,
+                row,
+                confusion[row, column],
+                ha='center',
+                va='center',
+                fontsize=8,
+                color='white' if shares[row, column] > 0.55 else 'black',
+            )
     axes.set_xlabel('predicted')
     axes.set_ylabel('true')
-    figure.colorbar(image, shrink=.8, label='share of the true class')
+    figure.colorbar(image, shrink=0.8, label='share of the true class')
     figure.savefig(path, bbox_inches='tight')
 
 

@@ -80,12 +80,12 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
         axes.set_xlabel('epoch', fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.tick_params(labelsize=8)
-        axes.grid(alpha=.3)
+        axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
         if len(lines) > 1:
-            axes.legend(fontsize=8, framealpha=.6)
+            axes.legend(fontsize=8, framealpha=0.6)
         if title.endswith(('precision', 'accuracy')):
-            axes.set_ylim(0, max(.05, *(1.08 * y.max() for _, y in lines.values())))
+            axes.set_ylim(0, max(0.05, *(1.08 * y.max() for _, y in lines.values())))
         if title == 'learning rate':
             axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
     figure.savefig(path)

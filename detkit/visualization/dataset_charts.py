@@ -1,4 +1,4 @@
-"""Charts of data sets, their splits beside each other: classes, objects an image, sizes, shapes, places."""
+"""Charts of datasets, their splits beside each other: classes, objects an image, sizes, shapes, places."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
     total = np.sum(counts, 0)
     order = np.argsort(-total, kind='stable')
     order = order[total[order] > 0][:NAMED_CLASSES]
-    figure, axes = _panel(height=1.2 + .2 * max(3, len(order)))
-    height = .8 / len(splits)
+    figure, axes = _panel(height=1.2 + 0.2 * max(3, len(order)))
+    height = 0.8 / len(splits)
     for split, (own, name) in enumerate(zip(counts, splits, strict=True)):
         places = np.arange(len(order)) + (split - (len(splits) - 1) / 2) * height
         axes.barh(places, own[order], height, color=COLOURS[split], label=name)
     axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=8)
-    axes.set_ylim(len(order) - .4, -.6)
+    axes.set_ylim(len(order) - 0.4, -0.6)
     if len(order) and total.max() > 50 * max(1, total[order].min()):
         axes.set_xscale('log')
         what += ' (logarithmic)'
@@ -52,7 +52,7 @@ def plot_per_image(tables: Sequence[SplitTable]) -> Figure:
     figure, axes = _panel()
     most = max(int(table.per_image.max(initial=0)) for table in tables)
     width = -(-(most + 1) // _BINS)  # whole numbers, so that no bar holds more of them than its neighbours
-    bins = np.arange(0, most + width + 1, width) - .5
+    bins = np.arange(0, most + width + 1, width) - 0.5
     _histograms(axes, [table.per_image for table in tables], bins, tables)
     axes.set_xlabel('objects an image')
     axes.set_ylabel('share of the images')
@@ -96,8 +96,9 @@ def plot_aspects(tables: Sequence[SplitTable]) -> Figure:
 def plot_angles(tables: Sequence[SplitTable]) -> Figure:
     """Directions of the long sides of rotated boxes."""
     figure, axes = _panel()
-    angles = [np.degrees(table.rbboxes[~table.ignored, 4]) if table.rbboxes is not None else np.zeros(0)
-              for table in tables]
+    angles = [
+        np.degrees(table.rbboxes[~table.ignored, 4]) if table.rbboxes is not None else np.zeros(0) for table in tables
+    ]
     _histograms(axes, angles, np.linspace(-45, 135, _BINS + 1), tables)
     axes.set_xticks([-45, 0, 45, 90, 135])
     axes.set_xlabel('angle of the long side, degrees clockwise')
@@ -112,11 +113,12 @@ def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
     for split, table in enumerate(tables):
         shapes, counts = np.unique(table.shapes[(table.shapes > 0).all(1)], axis=0, return_counts=True)
         sizes = 12 + 300 * counts / max(1, counts.sum())
-        axes.scatter(shapes[:, 1], shapes[:, 0], sizes, color=COLOURS[split], alpha=.55, linewidths=0,
-                     label=table.name)
+        axes.scatter(
+            shapes[:, 1], shapes[:, 0], sizes, color=COLOURS[split], alpha=0.55, linewidths=0, label=table.name
+        )
         sides += shapes.ravel().tolist()
     low, high = min(sides[1:], default=0), max(sides)
-    margin = .1 * (high - low) + .02 * high  # dots must not lie on the axes, nor a single size in a corner
+    margin = 0.1 * (high - low) + 0.02 * high  # dots must not lie on the axes, nor a single size in a corner
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xlabel("images' width in pixels")
@@ -136,9 +138,9 @@ def plot_places(table: SplitTable) -> Figure:
     fields = int(np.clip(np.sqrt(len(centres)), 8, 40))
     counts, _, _ = np.histogram2d(centres[:, 1], centres[:, 0], fields, ((0, 1), (0, 1)))
     image = axes.imshow(counts, cmap='Blues', vmin=0, extent=(0, 1, 1, 0), interpolation='nearest', aspect='auto')
-    axes.set_xticks([0, .5, 1], ['left', 'middle', 'right'])
-    axes.set_yticks([0, .5, 1], ['top', 'middle', 'bottom'])
-    bar = figure.colorbar(image, shrink=.8)
+    axes.set_xticks([0, 0.5, 1], ['left', 'middle', 'right'])
+    axes.set_yticks([0, 0.5, 1], ['top', 'middle', 'bottom'])
+    bar = figure.colorbar(image, shrink=0.8)
     bar.locator = MaxNLocator(4, integer=True)
     bar.update_ticks()
     bar.ax.tick_params(labelsize=8)
@@ -148,15 +150,18 @@ def plot_places(table: SplitTable) -> Figure:
 
 def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure:
     """How many of the objects have each keypoint labelled."""
-    figure, axes = _panel(height=1.2 + .2 * len(names))
-    height = .8 / len(tables)
+    figure, axes = _panel(height=1.2 + 0.2 * len(names))
+    height = 0.8 / len(tables)
     for split, table in enumerate(tables):
-        labelled = np.zeros(len(names)) if table.keypoints is None or not len(table.keypoints) else (
-            table.keypoints[~table.ignored, :, 2] > 0).mean(0)
+        labelled = (
+            np.zeros(len(names))
+            if table.keypoints is None or not len(table.keypoints)
+            else (table.keypoints[~table.ignored, :, 2] > 0).mean(0)
+        )
         places = np.arange(len(names)) + (split - (len(tables) - 1) / 2) * height
         axes.barh(places, labelled, height, color=COLOURS[split], label=table.name)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_ylim(len(names) - .4, -.6)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel('share of the objects that have it labelled')
@@ -167,7 +172,7 @@ def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure
 def _panel(height: float = 2.4) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height), dpi=110, layout='constrained')
     axes = figure.add_subplot()
-    axes.grid(alpha=.3)
+    axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
     axes.xaxis.label.set_size(9)
@@ -180,9 +185,17 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
     """Outlines over each other, the first one filled; each sums up to 1."""
     for split, (own, table) in enumerate(zip(values, tables, strict=True)):
         weights = np.full(len(own), 1 / max(1, len(own)))
-        axes.hist(own, bins, weights=weights, histtype='stepfilled' if not split else 'step', color=COLOURS[split],
-                  alpha=.45 if not split else 1., linewidth=1.6, label=table.name)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if axes.get_ylim()[1] > .06 else 1))
+        axes.hist(
+            own,
+            bins,
+            weights=weights,
+            histtype='stepfilled' if not split else 'step',
+            color=COLOURS[split],
+            alpha=0.45 if not split else 1.0,
+            linewidth=1.6,
+            label=table.name,
+        )
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if axes.get_ylim()[1] > 0.06 else 1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     _legend(axes, len(tables))
 
@@ -190,8 +203,9 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
 def _legend(axes: Axes, count: int, same_size: bool = False) -> None:
     """Above the chart, where it hides nothing."""
     if count > 1:
-        legend = axes.legend(fontsize=8, frameon=False, loc='lower right', bbox_to_anchor=(1, 1), ncols=count,
-                             borderaxespad=.1)
+        legend = axes.legend(
+            fontsize=8, frameon=False, loc='lower right', bbox_to_anchor=(1, 1), ncols=count, borderaxespad=0.1
+        )
         if same_size:
             for handle in legend.legend_handles:
                 handle.set_sizes([36])

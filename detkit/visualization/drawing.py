@@ -20,16 +20,25 @@ from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import draw_text, text_alpha
 
-_MASK_ALPHA = .45
+_MASK_ALPHA = 0.45
 _IGNORED_COLOUR = (150, 150, 150)
 # With more rotated boxes than this, small ones are named once a class.
 _MANY = 20
 
 
-def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None,
-                   scores: np.ndarray | None = None, masks: InstanceMasks | None = None,
-                   ignored: np.ndarray | None = None, zoom: float = 1., keypoints: np.ndarray | None = None,
-                   keypoint_info: Mapping[str, Any] | None = None, rbboxes: np.ndarray | None = None) -> np.ndarray:
+def draw_instances(
+    img: np.ndarray,
+    bboxes: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str] | None = None,
+    scores: np.ndarray | None = None,
+    masks: InstanceMasks | None = None,
+    ignored: np.ndarray | None = None,
+    zoom: float = 1.0,
+    keypoints: np.ndarray | None = None,
+    keypoint_info: Mapping[str, Any] | None = None,
+    rbboxes: np.ndarray | None = None,
+) -> np.ndarray:
     """A copy of an image with its objects: masks below, then boxes, keypoints, labels; small objects above large ones.
 
     Args:
@@ -41,7 +50,7 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         masks: of the same N objects and image shape.
         ignored: ``(N,)`` bool, objects drawn in grey (crowds).
         zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
-        keypoints, keypoint_info: ``(N, K, 3)`` and what the data set says of them, see ``draw_skeletons``.
+        keypoints, keypoint_info: ``(N, K, 3)`` and what the dataset says of them, see ``draw_skeletons``.
         rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
     """
     img = np.ascontiguousarray(img).copy()
@@ -56,14 +65,14 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
         for i in order:
             _blend(img, plain, masks.crops[i], masks.offsets[i], colours[i])
         for i in order:
-            for ring in masks[int(i)].to_polygons(tolerance=.5)[0]:
-                cv2.polylines(img, [_fixed(ring - .5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
+            for ring in masks[int(i)].to_polygons(tolerance=0.5)[0]:
+                cv2.polylines(img, [_fixed(ring - 0.5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
     if rbboxes is not None:
-        corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - .5)
+        corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - 0.5)
         for i in order:
             cv2.polylines(img, [corners[i]], True, colours[i], line, cv2.LINE_AA, shift=4)
     for i in order if rbboxes is None else ():
-        corners = _fixed(bboxes[i].reshape(2, 2) - .5)
+        corners = _fixed(bboxes[i].reshape(2, 2) - 0.5)
         cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
     if keypoints is not None and len(keypoints):
         draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
@@ -80,9 +89,15 @@ def draw_instances(img: np.ndarray, bboxes: np.ndarray, labels: np.ndarray, clas
     return img
 
 
-def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred', classes: Sequence[str] | None = None,
-                     score_thr: float = 0., zoom: float = 1.,
-                     keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+def draw_data_sample(
+    img: np.ndarray,
+    sample: DetDataSample,
+    which: str = 'pred',
+    classes: Sequence[str] | None = None,
+    score_thr: float = 0.0,
+    zoom: float = 1.0,
+    keypoint_info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """A copy of the original image with a data sample's objects.
 
     Args:
@@ -100,8 +115,12 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
     if 'pred_panoptic' in sample:
         return draw_segments(
-            img, _segments(sample, which, img.shape[:2]), classes, round(font_size(img.shape[:2]) * zoom),
-            max(1, round(line_width(img.shape[:2]) * zoom / 2)))
+            img,
+            _segments(sample, which, img.shape[:2]),
+            classes,
+            round(font_size(img.shape[:2]) * zoom),
+            max(1, round(line_width(img.shape[:2]) * zoom / 2)),
+        )
     if which == 'pred':
         instances = sample.pred_instances
         instances = instances[instances.scores >= score_thr]
@@ -112,10 +131,18 @@ def draw_data_sample(img: np.ndarray, sample: DetDataSample, which: str = 'pred'
     # Outlines beside keypoints are no part of the task, and would hide limbs.
     masks = _instance_masks(instances, img.shape[:2]) if keypoints is None else None
     return draw_instances(
-        img, _array(instances.bboxes), _array(instances.labels), classes,
-        None if scores is None else _array(scores), masks,
-        None if ignored is None else _array(ignored), zoom, keypoints, keypoint_info,
-        None if rbboxes is None else _array(rbboxes))
+        img,
+        _array(instances.bboxes),
+        _array(instances.labels),
+        classes,
+        None if scores is None else _array(scores),
+        masks,
+        None if ignored is None else _array(ignored),
+        zoom,
+        keypoints,
+        keypoint_info,
+        None if rbboxes is None else _array(rbboxes),
+    )
 
 
 def _segments(sample: DetDataSample, which: str, shape: tuple[int, int]) -> PanopticSegments:
@@ -155,8 +182,9 @@ def _instance_keypoints(instances: InstanceData) -> np.ndarray | None:
     return drawn_keypoints(keypoints, None if scores is None else _array(scores))
 
 
-def masks_from_segmentations(segmentations: Sequence[dict | Sequence], bboxes: np.ndarray,
-                             shape: tuple[int, int]) -> InstanceMasks:
+def masks_from_segmentations(
+    segmentations: Sequence[dict | Sequence], bboxes: np.ndarray, shape: tuple[int, int]
+) -> InstanceMasks:
     """Ground truth as COCO writes it (rings or RLE) as ``InstanceMasks`` of an image of (h, w)."""
     from pycocotools import mask as coco_mask
 
@@ -178,28 +206,44 @@ def _fixed(points: np.ndarray) -> np.ndarray:
     return np.rint(np.asarray(points) * 16).astype(np.int32)
 
 
-def _blend(img: np.ndarray, plain: np.ndarray, crop: np.ndarray, offset: np.ndarray,
-           colour: tuple[int, int, int]) -> None:
+def _blend(
+    img: np.ndarray, plain: np.ndarray, crop: np.ndarray, offset: np.ndarray, colour: tuple[int, int, int]
+) -> None:
     """Tint a mask of the untouched image ``plain`` into ``img``, so that the upper of two masks hides the lower."""
-    place = np.s_[offset[1]:offset[1] + crop.shape[0], offset[0]:offset[0] + crop.shape[1]]
+    place = np.s_[offset[1] : offset[1] + crop.shape[0], offset[0] : offset[0] + crop.shape[1]]
     tinted = plain[place][crop] * (1 - _MASK_ALPHA) + np.asarray(colour, np.float32) * _MASK_ALPHA
     img[place][crop] = np.rint(tinted).astype(np.uint8)
 
 
-def _draw_label(img: np.ndarray, text: str, bbox: np.ndarray, colour: tuple[int, int, int], size: int, line: int,
-                taken: list[tuple[int, int, int, int]]) -> None:
+def _draw_label(
+    img: np.ndarray,
+    text: str,
+    bbox: np.ndarray,
+    colour: tuple[int, int, int],
+    size: int,
+    line: int,
+    taken: list[tuple[int, int, int, int]],
+) -> None:
     """Write ``text`` at the box where no label of ``taken`` lies yet, if there is such a place, and note the place."""
     padding = max(1, size // 8)
     height, width = (side + 2 * padding for side in text_alpha(text, size).shape)
     left, top, right, bottom = (round(float(value)) for value in bbox)
     half = (line + 1) // 2
     left = min(left - half, img.shape[1] - width)
-    candidates = [(left, top - height), (left, top), (left, bottom), (right - width, top - height),
-                  (right - width, bottom - height)]
+    candidates = [
+        (left, top - height),
+        (left, top),
+        (left, bottom),
+        (right - width, top - height),
+        (right - width, bottom - height),
+    ]
     candidates = [(max(x, 0), y) for x, y in candidates]
     inside = [(x, y) for x, y in candidates if y >= 0 and y + height <= img.shape[0]]
-    free = [(x, y) for x, y in inside
-            if not any(x < x1 and x + width > x0 and y < y1 and y + height > y0 for x0, y0, x1, y1 in taken)]
+    free = [
+        (x, y)
+        for x, y in inside
+        if not any(x < x1 and x + width > x0 and y < y1 and y + height > y0 for x0, y0, x1, y1 in taken)
+    ]
     fallback = (candidates[0][0], min(max(top, 0), max(img.shape[0] - height, 0)))
     x, y = (free or inside or [fallback])[0]
     taken.append((x, y, x + width, y + height))

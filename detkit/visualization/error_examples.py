@@ -78,8 +78,9 @@ def _object_area(result: object, place: int) -> float:
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 
-def _cut(model: Collected, img: np.ndarray, window: Window, result: object, rows: list[int], truth: bool,
-         kind: str) -> np.ndarray:
+def _cut(
+    model: Collected, img: np.ndarray, window: Window, result: object, rows: list[int], truth: bool, kind: str
+) -> np.ndarray:
     """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
     labels = (result.gt_labels if truth else result.labels)[rows]
     quads = window.moved(_corners(result, rows, truth))

@@ -10,8 +10,8 @@ import numpy as np
 
 from detkit.visualization.sheets import grid, with_caption
 
-_ALPHA = .75  # of the hottest place
-_GREY = .8  # how bright the image below the heat remains
+_ALPHA = 0.75  # of the hottest place
+_GREY = 0.8  # how bright the image below the heat remains
 _CELL = 160  # of a channel, at least
 _SHEET_SIDE = 1920
 
@@ -29,12 +29,13 @@ def heat_over(img: np.ndarray, heat: np.ndarray) -> np.ndarray:
         heat: ``(H, W)`` from 0 to 1.
     """
     grey = cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * _GREY
-    alpha = _ALPHA * np.clip(heat, 0, 1)[..., None] ** .5
+    alpha = _ALPHA * np.clip(heat, 0, 1)[..., None] ** 0.5
     return (grey * (1 - alpha) + coloured(heat, 'turbo') * alpha).round().astype(np.uint8)
 
 
-def onto_image(heat: np.ndarray, input_shape: tuple[int, int], matrix: np.ndarray,
-               ori_shape: tuple[int, int]) -> np.ndarray:
+def onto_image(
+    heat: np.ndarray, input_shape: tuple[int, int], matrix: np.ndarray, ori_shape: tuple[int, int]
+) -> np.ndarray:
     """A feature map in pixels of the original image.
 
     Args:
@@ -47,22 +48,24 @@ def onto_image(heat: np.ndarray, input_shape: tuple[int, int], matrix: np.ndarra
         ``(h, w)`` float32; 0 where the network did not look.
     """
     height, width = heat.shape
-    to_input = np.diag([input_shape[1] / width, input_shape[0] / height, 1.])
+    to_input = np.diag([input_shape[1] / width, input_shape[0] / height, 1.0])
     moved = np.linalg.inv(matrix) @ to_input
-    half = np.array([[1, 0, .5], [0, 1, .5], [0, 0, 1.]])  # OpenCV counts from centres of pixels
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from centres of pixels
     moved = np.linalg.inv(half) @ moved @ half
     size_wh = ori_shape[1], ori_shape[0]
-    drawn = cv2.warpAffine(heat.astype(np.float32), moved[:2], size_wh, flags=cv2.INTER_LINEAR,
-                           borderMode=cv2.BORDER_REPLICATE)
-    corners = np.array([[0, 0, 1], [input_shape[1], input_shape[0], 1.]]).T
+    drawn = cv2.warpAffine(
+        heat.astype(np.float32), moved[:2], size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    corners = np.array([[0, 0, 1], [input_shape[1], input_shape[0], 1.0]]).T
     (x0, x1), (y0, y1), _ = np.linalg.inv(matrix) @ corners
     inside = np.zeros(ori_shape, np.float32)
-    inside[max(round(y0), 0):max(round(y1), 0), max(round(x0), 0):max(round(x1), 0)] = 1
+    inside[max(round(y0), 0) : max(round(y1), 0), max(round(x0), 0) : max(round(x1), 0)] = 1
     return drawn * inside
 
 
-def channel_sheet(activations: np.ndarray, title: str, img: np.ndarray | None = None,
-                  max_channels: int = 64) -> np.ndarray:
+def channel_sheet(
+    activations: np.ndarray, title: str, img: np.ndarray | None = None, max_channels: int = 64
+) -> np.ndarray:
     """The channels of a feature map, those that vary most, in their order; each in its own range, dark to bright.
 
     Args:
@@ -77,8 +80,11 @@ def channel_sheet(activations: np.ndarray, title: str, img: np.ndarray | None = 
     if img is not None:
         side_wh = cells[0].shape[1], _cell_size(activations.shape[1:])[1]
         strength = np.abs(activations).mean(0)
-        cells = [with_caption(cv2.resize(img, side_wh, interpolation=cv2.INTER_AREA), 'input'),
-                 _cell(strength, f'mean |x|: … {strength.max():.3g}', 'inferno'), *cells]
+        cells = [
+            with_caption(cv2.resize(img, side_wh, interpolation=cv2.INTER_AREA), 'input'),
+            _cell(strength, f'mean |x|: … {strength.max():.3g}', 'inferno'),
+            *cells,
+        ]
     columns = min(math.ceil(math.sqrt(len(cells))), max(1, _SHEET_SIDE // cells[0].shape[1]))
     shown = f'{len(chosen)} of {len(spread)} channels' if len(chosen) < len(spread) else f'{len(spread)} channels'
     return with_caption(grid(cells, columns), f'{title}: {shown} of {activations.shape[2]} x {activations.shape[1]}')
@@ -86,7 +92,7 @@ def channel_sheet(activations: np.ndarray, title: str, img: np.ndarray | None = 
 
 def _cell(values: np.ndarray, caption: str, colours: str = 'viridis') -> np.ndarray:
     low, high = float(values.min()), float(values.max())
-    drawn = coloured((values - low) / ((high - low) or 1.), colours)
+    drawn = coloured((values - low) / ((high - low) or 1.0), colours)
     return with_caption(cv2.resize(drawn, _cell_size(values.shape), interpolation=cv2.INTER_NEAREST), caption)
 
 

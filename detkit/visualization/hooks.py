@@ -44,8 +44,15 @@ class RunPicturesHook(Hook):
 
     priority = 'VERY_LOW'  # after whatever writes results.csv
 
-    def __init__(self, train_batches: int = 3, train_images: int = 16, val_images: int = 8, score_thr: float = .25,
-                 curves: bool = True, findings: bool = True) -> None:
+    def __init__(
+        self,
+        train_batches: int = 3,
+        train_images: int = 16,
+        val_images: int = 8,
+        score_thr: float = 0.25,
+        curves: bool = True,
+        findings: bool = True,
+    ) -> None:
         self.train_batches = train_batches
         self.train_images = train_images
         self.val_images = val_images
@@ -61,8 +68,9 @@ class RunPicturesHook(Hook):
             return
         names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
         dataset = runner.train_dataloader.dataset
-        sheet = batch_sheet(data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images,
-                            _metainfo(dataset))
+        sheet = batch_sheet(
+            data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, _metainfo(dataset)
+        )
         write_picture(Path(runner.work_dir, f'train_batch{runner.iter}.jpg'), sheet)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -72,8 +80,13 @@ class RunPicturesHook(Hook):
             ends = self._trained or (runner.is_training and runner.train_loop.finished)
             metric.keep_results = self.findings and ends
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                       outputs: Sequence[DetDataSample] | None = None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
         missing = self.val_images - len(self._val_samples)
         if missing > 0 and is_main_process():
             readable = [sample for sample in outputs or () if 'skipped' not in sample.metainfo]
@@ -84,8 +97,9 @@ class RunPicturesHook(Hook):
         self._val_samples = []
         if samples:
             dataset = runner.val_dataloader.dataset
-            sheet = prediction_sheet([_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr,
-                                     _metainfo(dataset))
+            sheet = prediction_sheet(
+                [_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr, _metainfo(dataset)
+            )
             write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
 
     def after_train(self, runner: Runner) -> None:
@@ -112,8 +126,10 @@ class RunPicturesHook(Hook):
         if metric is not None and metric.kept_results:
             metainfo = _metainfo(runner.val_dataloader.dataset)
             results, metric.kept_results = list(metric.kept_results), ()
-            write_run_pictures(Collected('', runner.cfg, '', tuple(metainfo['classes']), results, metric, {}, metainfo),
-                               runner.work_dir)
+            write_run_pictures(
+                Collected('', runner.cfg, '', tuple(metainfo['classes']), results, metric, {}, metainfo),
+                runner.work_dir,
+            )
 
 
 def _image_metric(runner: Runner) -> GatheredMetric | None:
@@ -134,14 +150,19 @@ class SavePicturesHook(Hook):
 
     priority = 'LOW'
 
-    def __init__(self, out_dir: str, score_thr: float = .25, ground_truth: bool = True) -> None:
+    def __init__(self, out_dir: str, score_thr: float = 0.25, ground_truth: bool = True) -> None:
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
         self.ground_truth = ground_truth
         self._names: set[str] = set()
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                        outputs: Sequence[DetDataSample] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
         dataset = runner.test_dataloader.dataset
         classes, metainfo = _classes(dataset), _metainfo(dataset)
         for sample in outputs or ():
@@ -201,6 +222,6 @@ def _metainfo(dataset: object) -> dict:
 
 
 def _read(sample: DetDataSample) -> np.ndarray:
-    from detkit.datasets.transforms.loading import read_image  # a picture of a data set needs the data set's reader
+    from detkit.datasets.transforms.loading import read_image  # a picture of a dataset needs the dataset's reader
 
     return read_image(sample.img_path)

@@ -120,8 +120,13 @@ class HtmlPage:
         """Lines as they are, such as a command."""
         self._parts.append(f'<pre>{escape(text)}</pre>')
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell | str | float | int | None]],
-              caption: str = '', digits: int = 3) -> None:
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Cell | str | float | int | None]],
+        caption: str = '',
+        digits: int = 3,
+    ) -> None:
         """A table whose columns sort when their names are clicked.
 
         Args:
@@ -138,8 +143,10 @@ class HtmlPage:
             if len(row) != len(columns):
                 raise ValueError(f'a row of {len(row)} cells in a table of {len(columns)} columns')
         is_text = [any(isinstance(row[i].value, str) for row in rows) for i in range(len(columns))]
-        head = ''.join(f'<th{" class=text" if text else ""} scope=col><button>{escape(name)}</button></th>'
-                       for name, text in zip(columns, is_text, strict=True))
+        head = ''.join(
+            f'<th{" class=text" if text else ""} scope=col><button>{escape(name)}</button></th>'
+            for name, text in zip(columns, is_text, strict=True)
+        )
         body = []
         for row in rows:
             cells = []
@@ -150,8 +157,9 @@ class HtmlPage:
             body.append(f'<tr>{"".join(cells)}</tr>')
         title = f'<caption>{escape(caption)}</caption>' if caption else ''
         lines = '\n'.join(body)
-        self._parts.append(f'<div class=wide><table>{title}<thead><tr>{head}</tr></thead>\n'
-                           f'<tbody>\n{lines}\n</tbody></table></div>')
+        self._parts.append(
+            f'<div class=wide><table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>'
+        )
 
     def chart(self, figure: Figure, caption: str) -> None:
         """A matplotlib figure, drawn as lines and text that stay sharp; the caption is also its spoken name."""
@@ -172,7 +180,7 @@ class HtmlPage:
         with rc_context({'svg.fonttype': 'none', 'svg.hashsalt': f'{self.title}{name}'}):
             figure.savefig(file, format='svg', bbox_inches='tight', metadata=_NO_METADATA)
         svg = file.getvalue()
-        svg = svg[svg.index('<svg'):]
+        svg = svg[svg.index('<svg') :]
         # Two charts in one page must not share ids, which clip paths are looked up by.
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>c{name}-', svg)
         svg = svg.replace('<svg', f'<svg role="img" aria-label="{escape(caption)}"', 1)
@@ -190,9 +198,11 @@ class HtmlPage:
             if not kept:
                 raise ValueError(f'a picture of shape {img.shape} cannot be written as JPEG')
             source = base64.b64encode(data.tobytes()).decode('ascii')
-            figures.append(f'<figure><img loading=lazy width={img.shape[1]} height={img.shape[0]} '
-                           f'alt="{escape(caption)}" src="data:image/jpeg;base64,{source}">'
-                           f'<figcaption>{escape(caption)}</figcaption></figure>')
+            figures.append(
+                f'<figure><img loading=lazy width={img.shape[1]} height={img.shape[0]} '
+                f'alt="{escape(caption)}" src="data:image/jpeg;base64,{source}">'
+                f'<figcaption>{escape(caption)}</figcaption></figure>'
+            )
         joined = '\n'.join(figures)
         self._parts.append(f'<div class=pictures>\n{joined}\n</div>')
 
@@ -205,7 +215,9 @@ class HtmlPage:
             '<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n'
             '<meta name=viewport content="width=device-width, initial-scale=1">\n'
             f'<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n'
-            f'<script>{_SCRIPT}</script>\n</body>\n</html>\n', encoding='utf-8')
+            f'<script>{_SCRIPT}</script>\n</body>\n</html>\n',
+            encoding='utf-8',
+        )
 
 
 def _as_cell(value: Cell | str | float | int | None, digits: int) -> Cell:

@@ -1,4 +1,4 @@
-"""Drawing what a data set's files say of an image, before any transform."""
+"""Drawing what a dataset's files say of an image, before any transform."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from detkit.visualization.classification import write_lines
 from detkit.visualization.drawing import draw_instances, masks_from_segmentations
 
 
-def draw_record(img: np.ndarray, record: Record, side: int, classes: Sequence[str] | None = None,
-                keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+def draw_record(
+    img: np.ndarray,
+    record: Record,
+    side: int,
+    classes: Sequence[str] | None = None,
+    keypoint_info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """The image, its longer side ``side`` pixels, with all of its annotations; ignored objects in grey.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, of the record.
         classes: names of the labels.
-        keypoint_info: what the data set says of its keypoints, see ``draw_skeletons``.
+        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
     """
     height, width = img.shape[:2]
     scale = side / max(height, width)
@@ -32,12 +37,21 @@ def draw_record(img: np.ndarray, record: Record, side: int, classes: Sequence[st
     scale_wh = np.divide(size_wh, (width, height))
     small = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     own = record.annotations
-    keypoints = None if own.keypoints is None else own.keypoints * np.append(scale_wh, 1.)
+    keypoints = None if own.keypoints is None else own.keypoints * np.append(scale_wh, 1.0)
     rbboxes = None if own.rbboxes is None else move_rbboxes(own.rbboxes, scale_matrix(*scale_wh))
     # Outlines beside keypoints would hide limbs.
     masks = _masks(own, (height, width), size_wh) if keypoints is None else None
-    drawn = draw_instances(small, own.bboxes * np.tile(scale_wh, 2), own.labels, classes, masks=masks,
-                           ignored=own.ignored, keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
+    drawn = draw_instances(
+        small,
+        own.bboxes * np.tile(scale_wh, 2),
+        own.labels,
+        classes,
+        masks=masks,
+        ignored=own.ignored,
+        keypoints=keypoints,
+        keypoint_info=keypoint_info,
+        rbboxes=rbboxes,
+    )
     if record.class_label is None:
         return drawn
     name = str(record.class_label) if classes is None else classes[record.class_label]
@@ -48,6 +62,8 @@ def _masks(annotations: Annotations, shape: tuple[int, int], size_wh: tuple[int,
     if not len(annotations) or (annotations.polygons is None and annotations.rles is None):
         return None
     masks = masks_from_segmentations(coco_segmentations(annotations), annotations.bboxes, shape)
-    frames = [cv2.resize(mask.to_bool()[0].astype(np.uint8) * 255, size_wh, interpolation=cv2.INTER_LINEAR) > 127
-              for mask in masks]
+    frames = [
+        cv2.resize(mask.to_bool()[0].astype(np.uint8) * 255, size_wh, interpolation=cv2.INTER_LINEAR) > 127
+        for mask in masks
+    ]
     return InstanceMasks.from_bool(np.array(frames))

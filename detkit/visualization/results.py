@@ -15,8 +15,14 @@ from detkit.visualization.drawing import draw_instances, masks_from_segmentation
 from detkit.visualization.skeletons import drawn_keypoints
 
 
-def draw_result(img: np.ndarray, result: Any, which: str, classes: Sequence[str],
-                metainfo: Mapping[str, Any] | None = None, score_thr: float = 0.) -> np.ndarray:
+def draw_result(
+    img: np.ndarray,
+    result: Any,
+    which: str,
+    classes: Sequence[str],
+    metainfo: Mapping[str, Any] | None = None,
+    score_thr: float = 0.0,
+) -> np.ndarray:
     """A copy of the original image with the objects, or the class, of a metric's result.
 
     Args:
@@ -24,7 +30,7 @@ def draw_result(img: np.ndarray, result: Any, which: str, classes: Sequence[str]
         result: ``ImageResult``, ``RotatedResult`` or what ``AccuracyMetric`` keeps.
         which: 'gt' or 'pred'.
         classes: names of the labels.
-        metainfo: what the data set says of its keypoints.
+        metainfo: what the dataset says of its keypoints.
         score_thr: predictions below it are left out.
     """
     if which not in ('gt', 'pred'):
@@ -49,5 +55,6 @@ def draw_result(img: np.ndarray, result: Any, which: str, classes: Sequence[str]
     if keypoints is not None:
         keypoints = keypoints[kept]
         keypoints = keypoints if truth else drawn_keypoints(keypoints[..., :2], keypoints[..., 2])
-    return draw_instances(img, bboxes, labels, classes, scores, masks, ignored, keypoints=keypoints,
-                          keypoint_info=metainfo)
+    return draw_instances(
+        img, bboxes, labels, classes, scores, masks, ignored, keypoints=keypoints, keypoint_info=metainfo
+    )

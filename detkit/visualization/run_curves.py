@@ -17,7 +17,7 @@ _COLUMNS = 3
 _FEW_POINTS = 25
 
 
-def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0., axis: str = 'epoch') -> Figure:
+def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0, axis: str = 'epoch') -> Figure:
     """Curves of runs beside each other.
 
     Args:
@@ -28,7 +28,7 @@ def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0., 
     """
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(max(4.2 * columns, 5.5), 2.9 * rows + .6), dpi=110, layout='constrained')
+    figure = Figure(figsize=(max(4.2 * columns, 5.5), 2.9 * rows + 0.6), dpi=110, layout='constrained')
     lines = {}
     for place, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, place + 1)
@@ -40,13 +40,19 @@ def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0., 
             axes.set_xlabel(AXES[axis], fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis != 'time'))
         axes.tick_params(labelsize=8)
-        axes.grid(alpha=.3)
+        axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
         if name.startswith('lr'):
             axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
     handles = [lines[number] for number in sorted(lines)]
-    figure.legend(handles, [runs[number].label for number in sorted(lines)], loc='outside lower center',
-                  ncols=min(len(handles), 2 * columns), fontsize=9, frameon=False)
+    figure.legend(
+        handles,
+        [runs[number].label for number in sorted(lines)],
+        loc='outside lower center',
+        ncols=min(len(handles), 2 * columns),
+        fontsize=9,
+        frameon=False,
+    )
     return figure
 
 
@@ -56,8 +62,8 @@ def _draw(axes: Axes, run: RunLog, name: str, number: int, weight: float) -> obj
     marker = 'o' if len(x) < _FEW_POINTS else None
     smoothed = smooth(name, y, weight)
     if smoothed is not y:
-        axes.plot(x, y, color=colour, linewidth=1, alpha=.25)
-    line, = axes.plot(x, smoothed, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=3)
+        axes.plot(x, y, color=colour, linewidth=1, alpha=0.25)
+    (line,) = axes.plot(x, smoothed, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=3)
     if is_metric(name):
         best = best_place(name, y)
         axes.plot(x[best], y[best], marker='*', color=colour, markersize=9, markeredgecolor='white', zorder=3)

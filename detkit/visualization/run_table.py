@@ -66,8 +66,10 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
         below = sorted(file.parent for file in path.glob(f'*/{RESULTS_FILE}'))
         own = [path] if (path / RESULTS_FILE).is_file() else below
         if not own:
-            raise DataError(f"'{path}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "
-                            'at least one epoch is complete.')
+            raise DataError(
+                f"'{path}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "
+                'at least one epoch is complete.'
+            )
         folders += own
     return folders
 
@@ -86,8 +88,11 @@ def summarize_run(folder: str | Path) -> RunSummary:
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"'{folder}' has {RESULTS_FILE} but no {CONFIG_FILE}; the model is known from that.")
     config = load_config(folder / CONFIG_FILE, need_classes=False)
-    figures = {name.removeprefix(_METRICS): {int(epoch): float(value) for epoch, value in zip(*points, strict=True)}
-               for name, points in columns.items() if name.startswith((_TRAIN, _METRICS))}
+    figures = {
+        name.removeprefix(_METRICS): {int(epoch): float(value) for epoch, value in zip(*points, strict=True)}
+        for name, points in columns.items()
+        if name.startswith((_TRAIN, _METRICS))
+    }
     epochs, times = columns['time']
     return RunSummary(
         name=folder.name,

@@ -35,8 +35,9 @@ class ScalarBackend:
 
     def __init__(self, save_dir: str) -> None:
         if importlib.util.find_spec(self.PACKAGE) is None:
-            raise ConfigError(f'log_to asks for {self.PACKAGE}, which is not installed: pip install {self.PACKAGE}, or '
-                              'leave it out.')
+            raise ConfigError(
+                f'log_to asks for {self.PACKAGE}, which is not installed: pip install {self.PACKAGE}, or leave it out.'
+            )
         self.folder = Path(save_dir)
         self.first_step = 0
 

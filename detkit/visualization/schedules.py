@@ -31,26 +31,33 @@ def plot_schedules(plans: Sequence[SchedulePlan], log_scale: bool = False) -> Fi
         rows.append(('batches a step', 'accumulate'))
     end = max(detail_end(plan) for plan in plans)
     columns = 2 if end else 1
-    figure = Figure(figsize=(6.2 * columns, 1. + 2.5 * len(rows)), dpi=110, layout='constrained')
+    figure = Figure(figsize=(6.2 * columns, 1.0 + 2.5 * len(rows)), dpi=110, layout='constrained')
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for (title, name), panels in zip(rows, grid, strict=True):
         for axes, detail in zip(panels, (False, True), strict=False):
             for number, plan in enumerate(plans):
                 _draw(axes, plan, name, number if len(plans) > 1 else None, end if detail else None)
-            _finish(axes, f'{title} at the beginning' if detail else title, 'iteration' if detail else 'epoch',
-                    log_scale and name == 'lr')
+            _finish(
+                axes,
+                f'{title} at the beginning' if detail else title,
+                'iteration' if detail else 'epoch',
+                log_scale and name == 'lr',
+            )
             if name == 'lr' and end and not detail and not log_scale:
                 # What the beginning's own panel shows must not press the rest flat.
-                axes.set_ylim(top=1.1 * max(group.lr[plan.iterations >= plan.warmup].max()
-                                            for plan in plans for group in plan.groups))
+                axes.set_ylim(
+                    top=1.1
+                    * max(group.lr[plan.iterations >= plan.warmup].max() for plan in plans for group in plan.groups)
+                )
     marks = _mark(grid, plans, end)
     handles, labels = grid[0][0].get_legend_handles_labels()
     if marks:
         handles.append(Line2D([], [], color=_PALE, linewidth=1, linestyle=':'))
         labels.append(', '.join(marks))
     if len(handles) > 1:
-        figure.legend(handles, labels, loc='outside lower center', ncols=min(len(handles), 3 * columns), fontsize=9,
-                      frameon=False)
+        figure.legend(
+            handles, labels, loc='outside lower center', ncols=min(len(handles), 3 * columns), fontsize=9, frameon=False
+        )
     return figure
 
 
@@ -63,8 +70,14 @@ def _draw(axes: Axes, plan: SchedulePlan, name: str, number: int | None, end: in
     for place, (names, values) in enumerate(_curves(plan, name)):
         colour = place if number is None else number
         label = names if number is None else f'{plan.label}: {names}'
-        axes.plot(x, values[shown], color=COLOURS[colour % len(COLOURS)], linewidth=1.6,
-                  linestyle=_STYLES[place % len(_STYLES)], label=label)
+        axes.plot(
+            x,
+            values[shown],
+            color=COLOURS[colour % len(COLOURS)],
+            linewidth=1.6,
+            linestyle=_STYLES[place % len(_STYLES)],
+            label=label,
+        )
 
 
 def _curves(plan: SchedulePlan, name: str) -> list[tuple[str, np.ndarray]]:
@@ -81,7 +94,7 @@ def _finish(axes: Axes, title: str, x: str, log_scale: bool) -> None:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x, fontsize=9)
     axes.tick_params(labelsize=8)
-    axes.grid(alpha=.3)
+    axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if log_scale:

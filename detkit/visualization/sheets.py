@@ -25,8 +25,14 @@ _PAPER = 255
 _CAPTION_SIZE = 14
 
 
-def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = None, captions: Sequence[str] = (),
-                max_images: int = 16, keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+def batch_sheet(
+    inputs: Tensor,
+    gt: GtBatch,
+    classes: Sequence[str] | None = None,
+    captions: Sequence[str] = (),
+    max_images: int = 16,
+    keypoint_info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """The images a network is about to be trained on, with their boxes, masks and keypoints.
 
     Args:
@@ -35,7 +41,7 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
         classes: names of the labels.
         captions: one line for each image, such as its file's name.
         max_images: how many of the batch to show.
-        keypoint_info: what the data set says of its keypoints, see ``draw_skeletons``.
+        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -44,14 +50,21 @@ def batch_sheet(inputs: Tensor, gt: GtBatch, classes: Sequence[str] | None = Non
     columns = math.ceil(math.sqrt(count))
     side = min(_SHEET_SIDE / columns - _GAP, max(*inputs.shape[2:], _SMALLEST_CELL))
     cells = [batch_cell(inputs, gt, b, side, classes, keypoint_info) for b in range(count)]
-    return grid([with_caption(cell, caption) for cell, caption in zip(cells, captions, strict=False)]
-                + cells[len(captions):], columns)
+    return grid(
+        [with_caption(cell, caption) for cell, caption in zip(cells, captions, strict=False)] + cells[len(captions) :],
+        columns,
+    )
 
 
-def batch_cell(inputs: Tensor, gt: GtBatch, b: int, side: float, classes: Sequence[str] | None = None,
-               keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Image ``b`` of a batch with all that is annotated, its longer side ``side`` pixels; arguments as ``batch_sheet``.
-    """
+def batch_cell(
+    inputs: Tensor,
+    gt: GtBatch,
+    b: int,
+    side: float,
+    classes: Sequence[str] | None = None,
+    keypoint_info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Image ``b`` of a batch with its annotations, longer side ``side`` pixels; arguments as ``batch_sheet``."""
     height, width = inputs.shape[2:]
     scale = side / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
@@ -62,22 +75,34 @@ def batch_cell(inputs: Tensor, gt: GtBatch, b: int, side: float, classes: Sequen
     bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(scale_wh, 2)
     keypoints = None
     if gt.keypoints is not None:
-        keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.)
+        keypoints = gt.keypoints[b].cpu().numpy()[valid] * np.append(scale_wh, 1.0)
     rbboxes = None
     if gt.rbboxes is not None:
-        rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.]
+        rbboxes = gt.rbboxes[b].cpu().numpy()[valid] * [*scale_wh, scale_wh.mean(), scale_wh.mean(), 1.0]
     masks = None if gt.masks is None else _batch_masks(gt.masks[b].cpu().numpy(), valid, size_wh)
-    cell = draw_instances(img, bboxes, gt.labels[b].cpu().numpy()[valid], classes, masks=masks,
-                          keypoints=keypoints, keypoint_info=keypoint_info, rbboxes=rbboxes)
+    cell = draw_instances(
+        img,
+        bboxes,
+        gt.labels[b].cpu().numpy()[valid],
+        classes,
+        masks=masks,
+        keypoints=keypoints,
+        keypoint_info=keypoint_info,
+        rbboxes=rbboxes,
+    )
     if gt.class_labels is not None:
         label = int(gt.class_labels[b])
         cell = write_lines(cell, [(label, classes[label] if classes is not None else str(label))])
     return cell
 
 
-def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
-                     classes: Sequence[str] | None = None, score_thr: float = .25,
-                     keypoint_info: Mapping[str, Any] | None = None) -> np.ndarray:
+def prediction_sheet(
+    images: Sequence[np.ndarray],
+    samples: Sequence[DetDataSample],
+    classes: Sequence[str] | None = None,
+    score_thr: float = 0.25,
+    keypoint_info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """Ground truth on the left and predictions on the right, image by image; of a classifier, both in a line above.
 
     Args:
@@ -85,7 +110,7 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
         samples: their data samples.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        keypoint_info: what the data set says of its keypoints, see ``draw_skeletons``.
+        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -97,7 +122,7 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
     cells = []
     for img, sample in zip(images, samples, strict=True):
         name = Path(sample.metainfo.get('img_path') or '').name
-        scale = min(1., side / max(img.shape[:2]))
+        scale = min(1.0, side / max(img.shape[:2]))
         shape = round(img.shape[0] * scale), round(img.shape[1] * scale)
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
@@ -106,8 +131,9 @@ def prediction_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSamp
     return grid(cells, 2 * pairs)
 
 
-def _class_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
-                 classes: Sequence[str] | None) -> np.ndarray:
+def _class_sheet(
+    images: Sequence[np.ndarray], samples: Sequence[DetDataSample], classes: Sequence[str] | None
+) -> np.ndarray:
     columns = min(len(images), 4)
     side = min(_SHEET_SIDE // columns - _GAP, _SMALLEST_CELL)
     cells = []
@@ -120,16 +146,17 @@ def _class_sheet(images: Sequence[np.ndarray], samples: Sequence[DetDataSample],
 
 def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Pictures row by row on white, each row as high and each column as wide as its largest."""
-    rows = [cells[start:start + columns] for start in range(0, len(cells), columns)]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) for row in rows]
     widths = [max(row[column].shape[1] for row in rows if column < len(row)) for column in range(len(rows[0]))]
-    sheet = np.full((sum(heights) + _GAP * (len(heights) - 1), sum(widths) + _GAP * (len(widths) - 1), 3), _PAPER,
-                    np.uint8)
+    sheet = np.full(
+        (sum(heights) + _GAP * (len(heights) - 1), sum(widths) + _GAP * (len(widths) - 1), 3), _PAPER, np.uint8
+    )
     y = 0
     for row, height in zip(rows, heights, strict=True):
         x = 0
         for cell, width in zip(row, widths, strict=False):
-            sheet[y:y + cell.shape[0], x:x + cell.shape[1]] = cell
+            sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
             x += width + _GAP
         y += height + _GAP
     return sheet
@@ -147,7 +174,7 @@ def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int])
 
 def fit(img: np.ndarray, side: int) -> np.ndarray:
     """Shrunk so that neither side is longer than ``side``."""
-    scale = min(1., side / max(img.shape[:2]))
+    scale = min(1.0, side / max(img.shape[:2]))
     size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
     return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
 

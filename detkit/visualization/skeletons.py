@@ -43,7 +43,7 @@ def draw_skeletons(
         img: ``(H, W, 3)`` uint8 RGB, changed in place.
         keypoints: ``(N, K, 3)`` x, y in pixels of ``img`` and visibility: 0 is not drawn, 1 (hidden) drawn hollow.
         bboxes: ``(N, 4)``, whose sizes limit the strokes'.
-        info: what a data set's ``metainfo`` says of ``skeleton`` and ``flip_pairs`` (by which sides are coloured);
+        info: what a dataset's ``metainfo`` says of ``skeleton`` and ``flip_pairs`` (by which sides are coloured);
             by default COCO's for 17 keypoints and nothing for others.
         line: width of a stroke.
     """

@@ -31,14 +31,21 @@ def text_alpha(text: str, size: int) -> np.ndarray:
     alpha = np.zeros((ascent + descent, width), np.float32)
     drawn = np.array(mask, np.float32).reshape(mask.size[1], mask.size[0]) / 255
     left, top = max(left, 0), max(top, 0)
-    drawn = drawn[:alpha.shape[0] - top, :width - left]
-    alpha[top:top + drawn.shape[0], left:left + drawn.shape[1]] = drawn
+    drawn = drawn[: alpha.shape[0] - top, : width - left]
+    alpha[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
     alpha.setflags(write=False)
     return alpha
 
 
-def draw_text(img: np.ndarray, text: str, xy: tuple[int, int], size: int, colour: tuple[int, int, int],
-              background: tuple[int, int, int] | None = None, padding: int = 0) -> None:
+def draw_text(
+    img: np.ndarray,
+    text: str,
+    xy: tuple[int, int],
+    size: int,
+    colour: tuple[int, int, int],
+    background: tuple[int, int, int] | None = None,
+    padding: int = 0,
+) -> None:
     """Draw one line into ``img (H, W, 3)``, in place; what lies outside is cut off.
 
     Args:
@@ -54,6 +61,6 @@ def draw_text(img: np.ndarray, text: str, xy: tuple[int, int], size: int, colour
     if x0 >= x1 or y0 >= y1:
         return
     region = img[y0:y1, x0:x1]
-    cover = alpha[y0 - y:y1 - y, x0 - x:x1 - x, None]
+    cover = alpha[y0 - y : y1 - y, x0 - x : x1 - x, None]
     under = region if background is None else np.asarray(background, np.float32)
     region[:] = np.rint(under * (1 - cover) + np.asarray(colour, np.float32) * cover)

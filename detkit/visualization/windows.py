@@ -58,5 +58,5 @@ class Window:
         if flags is None:
             flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         # OpenCV counts pixels at their centres.
-        matrix = np.array([[scale, 0, scale * (.5 - self.left) - .5], [0, scale, scale * (.5 - self.top) - .5]])
+        matrix = np.array([[scale, 0, scale * (0.5 - self.left) - 0.5], [0, scale, scale * (0.5 - self.top) - 0.5]])
         return cv2.warpAffine(img, matrix, (self.size, self.size), flags=flags, borderValue=(255, 255, 255))

@@ -50,9 +50,17 @@ def published_name(name: str) -> str:
 
 def build(depth: int, dilation: bool, positions: str, encoder_layers: int, decoder_layers: int) -> torch.nn.Module:
     config = DetrConfig(
-        use_timm_backbone=True, backbone=f'resnet{depth}', use_pretrained_backbone=False, dilation=dilation,
-        num_labels=NUM_CLASSES, position_embedding_type=positions, encoder_layers=encoder_layers,
-        decoder_layers=decoder_layers, dropout=0., attn_implementation='eager')
+        use_timm_backbone=True,
+        backbone=f'resnet{depth}',
+        use_pretrained_backbone=False,
+        dilation=dilation,
+        num_labels=NUM_CLASSES,
+        position_embedding_type=positions,
+        encoder_layers=encoder_layers,
+        decoder_layers=decoder_layers,
+        dropout=0.0,
+        attn_implementation='eager',
+    )
     model = DetrForObjectDetection(config).double().eval()
     shapes = {published_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
     state = detr_state(shapes, SEED)
@@ -70,8 +78,12 @@ def pixel_mask() -> torch.Tensor:
 def record_outputs(name: str, model: torch.nn.Module, recorded: dict) -> None:
     targets = [dict(class_labels=labels, boxes=bboxes) for labels, bboxes in objects()]
     raw: list[torch.Tensor] = []
-    hooks = [layer.register_forward_hook(lambda module, args, output: raw.append(
-        output[0] if isinstance(output, tuple) else output)) for layer in model.model.decoder.layers]
+    hooks = [
+        layer.register_forward_hook(
+            lambda module, args, output: raw.append(output[0] if isinstance(output, tuple) else output)
+        )
+        for layer in model.model.decoder.layers
+    ]
     with torch.set_grad_enabled(name == 'r50'):
         output = model(images(SEED), pixel_mask=pixel_mask())
         decoded = model.model.decoder.layernorm(torch.stack(raw))
@@ -89,23 +101,24 @@ def record_outputs(name: str, model: torch.nn.Module, recorded: dict) -> None:
     config = model.config
     config.auxiliary_loss = True
     loss, parts, _ = model.loss_function(
-        cls_logits[-1], targets, cls_logits.device, bbox_preds[-1], config, cls_logits, bbox_preds)
+        cls_logits[-1], targets, cls_logits.device, bbox_preds[-1], config, cls_logits, bbox_preds
+    )
     matcher = HungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
     for index, layer in enumerate(layers):
         for image, (queries, found) in enumerate(matcher(layer, targets)):
             recorded[f'queries.{index}.{image}'] = queries[found.argsort()].numpy()
-    weights = dict(ce=1., bbox=config.bbox_loss_coefficient, giou=config.giou_loss_coefficient)
+    weights = dict(ce=1.0, bbox=config.bbox_loss_coefficient, giou=config.giou_loss_coefficient)
     suffixes = [*(f'_{index}' for index in range(len(layers) - 1)), '']
-    recorded['losses'] = np.array([
-        [parts[f'loss_{key}{suffix}'].item() * weight for key, weight in weights.items()]
-        for suffix in suffixes])
+    recorded['losses'] = np.array(
+        [[parts[f'loss_{key}{suffix}'].item() * weight for key, weight in weights.items()] for suffix in suffixes]
+    )
     assert np.isclose(recorded['losses'].sum(), loss.item(), rtol=1e-12), 'the parts do not add up to the loss'
     print(recorded['losses'])
     loss.backward()
     for key, parameter in model.named_parameters():
         if parameter.grad is not None:
             recorded[f'grad.{published_name(key)}'] = fingerprint(parameter.grad).astype(np.float32)
-    tables = DetrImageProcessor().post_process_object_detection(output, 0., target_sizes=torch.tensor(IMG_SHAPES))
+    tables = DetrImageProcessor().post_process_object_detection(output, 0.0, target_sizes=torch.tensor(IMG_SHAPES))
     for image, (table, (height, width)) in enumerate(zip(tables, IMG_SHAPES, strict=True)):
         bboxes = table['boxes'].clamp(min=0).minimum(torch.tensor([width, height] * 2))
         rows = torch.cat([bboxes, table['scores'].unsqueeze(1), table['labels'].unsqueeze(1)], 1)

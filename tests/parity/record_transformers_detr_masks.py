@@ -49,9 +49,16 @@ def main() -> None:
     torch.set_default_dtype(torch.float64)
     depth, encoder_layers, decoder_layers = MASK_MODEL
     config = DetrConfig(
-        use_timm_backbone=True, backbone=f'resnet{depth}', use_pretrained_backbone=False, num_labels=NUM_CLASSES,
-        encoder_layers=encoder_layers, decoder_layers=decoder_layers, dropout=0., auxiliary_loss=False,
-        attn_implementation='eager')
+        use_timm_backbone=True,
+        backbone=f'resnet{depth}',
+        use_pretrained_backbone=False,
+        num_labels=NUM_CLASSES,
+        encoder_layers=encoder_layers,
+        decoder_layers=decoder_layers,
+        dropout=0.0,
+        auxiliary_loss=False,
+        attn_implementation='eager',
+    )
     model = DetrForSegmentation(config).double().eval()
     shapes = {published_mask_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
     state = detr_state(shapes, SEED)

@@ -71,8 +71,14 @@ def main() -> None:
             ('batch', dict(rect=True, batch_size=len(SHAPES))),
         ):
             dataset = YOLODataset(
-                img_path=str(images), imgsz=SIZE, augment=False, pad=0.5, stride=32, task='detect',
-                data={'names': {0: 'thing'}, 'channels': 3}, **options
+                img_path=str(images),
+                imgsz=SIZE,
+                augment=False,
+                pad=0.5,
+                stride=32,
+                task='detect',
+                data={'names': {0: 'thing'}, 'channels': 3},
+                **options,
             )
             for sample in dataset:
                 shape = tuple(int(side) for side in Path(sample['im_file']).stem.split('x'))

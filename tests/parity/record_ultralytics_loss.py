@@ -73,7 +73,7 @@ def record_model(name: str, model: torch.nn.Module, recorded: dict) -> None:
     losses, items = model.init_criterion()(model(batch['img']), batch)
     losses.sum().backward()
     batch_size = len(batch['img'])
-    values = [float(items.get(f'{key}_loss', 0.)) * batch_size for key in ('box', 'seg', 'cls', 'dfl')]
+    values = [float(items.get(f'{key}_loss', 0.0)) * batch_size for key in ('box', 'seg', 'cls', 'dfl')]
     assert np.isclose(sum(values), losses.sum().item(), rtol=1e-12), 'the parts do not add up to the loss'
     recorded[f'{name}.losses'] = np.array(values)
     for key, parameter in model.named_parameters():

@@ -46,7 +46,7 @@ def reference_batch() -> dict[str, torch.Tensor]:
         img=seeded_tensor((len(truth), 3, *IMG_SHAPE), 'image', SEED),
         batch_idx=torch.from_numpy(np.repeat(np.arange(len(truth)), [len(labels) for labels, _ in truth])).double(),
         cls=torch.from_numpy(np.concatenate([labels for labels, _ in truth])).double().unsqueeze(1),
-        bboxes=rbboxes / torch.tensor([width, height, width, height, 1.]),
+        bboxes=rbboxes / torch.tensor([width, height, width, height, 1.0]),
     )
 
 
@@ -60,7 +60,8 @@ def record_model(name: str, model: torch.nn.Module, recorded: dict) -> None:
     recorded[f'{name}.decoded'] = fingerprint(decoded)
     # The reference gives up after a time limit, which is lifted here.
     tables = non_max_suppression(
-        decoded, 0.01, 0.7, multi_label=True, max_det=300, nc=80, max_time_img=1e3, rotated=True)
+        decoded, 0.01, 0.7, multi_label=True, max_det=300, nc=80, max_time_img=1e3, rotated=True
+    )
     for image, table in enumerate(tables):
         recorded[f'{name}.detections.{image}'] = fingerprint(table)
         recorded[f'{name}.detections.{image}.count'] = len(table)

@@ -65,8 +65,7 @@ def record_model(name: str, recorded: dict) -> None:
     for key, tensor in tensors.items():
         recorded[f'{name}.eval.{key}'] = fingerprint(tensor)
     # The reference gives up after a time limit, which is lifted here.
-    tables = non_max_suppression(
-        decoded, 0.001, 0.7, multi_label=True, max_det=300, nc=num_classes, max_time_img=1e3)
+    tables = non_max_suppression(decoded, 0.001, 0.7, multi_label=True, max_det=300, nc=num_classes, max_time_img=1e3)
     for image, table in enumerate(tables):
         keypoints = table[:, 6:].reshape(len(table), *keypoint_shape).clone()
         ops.scale_coords(IMG_SHAPE, keypoints, IMG_SHAPE)

@@ -43,8 +43,13 @@ SUFFIXES = {'det': '', 'seg': '-seg', 'pose': '-pose', 'obb': '-obb', 'cls': '-c
 def build(task: str, size: str) -> nn.Module:
     from ultralytics.nn import tasks
 
-    cls = {'det': tasks.DetectionModel, 'seg': tasks.SegmentationModel, 'pose': tasks.PoseModel,
-           'obb': tasks.OBBModel, 'cls': tasks.ClassificationModel}[task]
+    cls = {
+        'det': tasks.DetectionModel,
+        'seg': tasks.SegmentationModel,
+        'pose': tasks.PoseModel,
+        'obb': tasks.OBBModel,
+        'cls': tasks.ClassificationModel,
+    }[task]
     more = {'data_kpt_shape': KEYPOINT_SHAPE} if task == 'pose' else {}
     model = cls(f'yolov8{size}{SUFFIXES[task]}.yaml', ch=3, nc=NUM_CLASSES, verbose=False, **more)
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items() if '.dfl.' not in key}
@@ -70,8 +75,9 @@ def detections(task: str, model: nn.Module) -> list[torch.Tensor]:
         return list(output)
     output = output[0] if isinstance(output, tuple) else output
     # The reference gives up after a time limit, which is lifted here.
-    tables = non_max_suppression(output, SCORE_THR, 0.7, max_det=300, nc=NUM_CLASSES, max_time_img=1e3,
-                                 rotated=task == 'obb')
+    tables = non_max_suppression(
+        output, SCORE_THR, 0.7, max_det=300, nc=NUM_CLASSES, max_time_img=1e3, rotated=task == 'obb'
+    )
     return [canonical(task, table) for table in tables]
 
 
@@ -101,16 +107,27 @@ def trained_entries() -> dict[str, str]:
                     path = Path(folder) / 'data' / split / name / f'{number}.png'
                     cv2.imwrite(str(path), rng.integers(0, 256, (32, 32, 3), np.uint8))
         trained = YOLO('yolov8n-cls.yaml').train(
-            data=f'{folder}/data', epochs=1, imgsz=32, batch=2, workers=0, device='cpu', project=folder, plots=False,
-            save_period=1)
+            data=f'{folder}/data',
+            epochs=1,
+            imgsz=32,
+            batch=2,
+            workers=0,
+            device='cpu',
+            project=folder,
+            plots=False,
+            save_period=1,
+        )
         content = torch.load(trained.save_dir / 'weights' / 'epoch0.pt', weights_only=False)
         return {key: type(value).__name__ for key, value in content.items()}
 
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)
-    recorded, layouts, files = {
-        'version': ultralytics.__version__, 'seed': SEED, 'images': IMAGES, 'score_thr': SCORE_THR}, {}, {}
+    recorded, layouts, files = (
+        {'version': ultralytics.__version__, 'seed': SEED, 'images': IMAGES, 'score_thr': SCORE_THR},
+        {},
+        {},
+    )
     with tempfile.TemporaryDirectory() as folder:
         for task in SUFFIXES:
             for size in ('n', 'm'):

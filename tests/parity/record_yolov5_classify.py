@@ -44,8 +44,13 @@ def main() -> None:
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes, SEED))
     image = seeded_tensor(SHAPE, 'image', SEED)
-    recorded = {'version': __version__, 'seed': SEED, 'shape': SHAPE, 'labels': LABELS,
-                'parameters': sum(param.numel() for param in model.parameters())}
+    recorded = {
+        'version': __version__,
+        'seed': SEED,
+        'shape': SHAPE,
+        'labels': LABELS,
+        'parameters': sum(param.numel() for param in model.parameters()),
+    }
     with torch.no_grad():
         recorded['eval.logits'] = fingerprint(model.eval()(image))
     logits = model.train()(image)

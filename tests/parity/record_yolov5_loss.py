@@ -39,10 +39,18 @@ SEED = 31
 IMG_SIZE = 512
 
 
-def hyp(num_classes: int, fl_gamma: float = 0., label_smoothing: float = 0.) -> dict[str, float]:
+def hyp(num_classes: int, fl_gamma: float = 0.0, label_smoothing: float = 0.0) -> dict[str, float]:
     """The weights of its default recipe, scaled as its training scales them to three levels, classes and image."""
-    return dict(box=0.05, cls=0.5 * num_classes / 80, obj=1. * (IMG_SIZE / 640) ** 2, cls_pw=1., obj_pw=1., anchor_t=4.,
-                fl_gamma=fl_gamma, label_smoothing=label_smoothing)
+    return dict(
+        box=0.05,
+        cls=0.5 * num_classes / 80,
+        obj=1.0 * (IMG_SIZE / 640) ** 2,
+        cls_pw=1.0,
+        obj_pw=1.0,
+        anchor_t=4.0,
+        fl_gamma=fl_gamma,
+        label_smoothing=label_smoothing,
+    )
 
 
 def build(size: str, num_classes: int = 80, **options: float) -> torch.nn.Module:
@@ -84,8 +92,10 @@ def record_model(size: str, recorded: dict) -> None:
         recorded[f'{size}.eval.levels.{i}'] = fingerprint(level)
     for kind, multi_label in (('detections', True), ('best', False)):
         # One at a time, as the reference gives up after a time limit, but never during the first image.
-        tables = [non_max_suppression(output.clone().unsqueeze(0), 0.001, 0.6, multi_label=multi_label, max_det=300)[0]
-                  for output in decoded]
+        tables = [
+            non_max_suppression(output.clone().unsqueeze(0), 0.001, 0.6, multi_label=multi_label, max_det=300)[0]
+            for output in decoded
+        ]
         for image, table in enumerate(tables):
             table[:, :4] = table[:, :4].clamp(min=0).minimum(torch.tensor(IMG_SHAPE[::-1] * 2))
             recorded[f'{size}.{kind}.{image}'] = fingerprint(table)

@@ -55,11 +55,20 @@ def build(size: str, release: str) -> nn.Module:
 
 def saved_and_loaded(model: nn.Module, folder: str) -> tuple[dict, dict, nn.Module]:
     """What is in a file as training writes it, what after stripping, and the latter's model in float64."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=.01, momentum=.9)
-    torch.save({
-        'epoch': 3, 'best_fitness': np.array([.5]), 'model': deepcopy(model).half(), 'ema': deepcopy(model).half(),
-        'updates': 12, 'optimizer': optimizer.state_dict(), 'opt': {'imgsz': 416, 'project': Path('runs')},
-        'date': datetime(2024, 1, 1).isoformat()}, f'{folder}/last.pt')
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    torch.save(
+        {
+            'epoch': 3,
+            'best_fitness': np.array([0.5]),
+            'model': deepcopy(model).half(),
+            'ema': deepcopy(model).half(),
+            'updates': 12,
+            'optimizer': optimizer.state_dict(),
+            'opt': {'imgsz': 416, 'project': Path('runs')},
+            'date': datetime(2024, 1, 1).isoformat(),
+        },
+        f'{folder}/last.pt',
+    )
     load = torch.load
     torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, 'weights_only': False})  # as torch did before 2.6
     content = torch.load(f'{folder}/last.pt')
@@ -75,8 +84,10 @@ def detections(model: nn.Module) -> list[torch.Tensor]:
     with torch.no_grad():
         output = model.eval()(images)[0]
     # One image at a time, as the reference leaves out further ones after a time limit.
-    tables = [non_max_suppression(output[[image]], SCORE_THR, IOU_THR, multi_label=True, max_det=300)[0]
-              for image in range(IMAGES)]
+    tables = [
+        non_max_suppression(output[[image]], SCORE_THR, IOU_THR, multi_label=True, max_det=300)[0]
+        for image in range(IMAGES)
+    ]
     return [torch.cat([table[:, :4].clamp(min=0).minimum(size), table[:, 4:]], 1) for table in tables]
 
 
@@ -96,8 +107,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             content, stripped, model = saved_and_loaded(build(size, release), folder)
         texts['layouts'][name] = layout(model)
-        texts['files'][release] = [{key: type(value).__name__ for key, value in entries.items()}
-                                   for entries in (content, stripped)]
+        texts['files'][release] = [
+            {key: type(value).__name__ for key, value in entries.items()} for entries in (content, stripped)
+        ]
         for image, table in enumerate(detections(model)):
             recorded[f'{name}.detections.{image}'] = fingerprint(table)
             recorded[f'{name}.detections.{image}.count'] = len(table)

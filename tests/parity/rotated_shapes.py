@@ -45,6 +45,4 @@ def rotated_ground_truth() -> list[tuple[np.ndarray, np.ndarray]]:
 def rotated_state(shapes: dict[str, tuple[int, ...]], size: str, seed: int) -> dict[str, Tensor]:
     """``loss_state`` of model size 'n' or 'm', the head's last weights scaled."""
     state = loss_state(shapes, seed)
-    return {
-        name: value * _HEAD_GAINS[size] if _LAST_WEIGHTS.match(name) else value for name, value in state.items()
-    }
+    return {name: value * _HEAD_GAINS[size] if _LAST_WEIGHTS.match(name) else value for name, value in state.items()}

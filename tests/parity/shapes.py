@@ -46,7 +46,7 @@ def ground_truth() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         index_map = np.zeros((height, width), np.uint8)
         for number, (_, cx, cy, half_w, half_h, ellipse) in enumerate(table, 1):
             across, down = np.abs(x - cx) / half_w, np.abs(y - cy) / half_h
-            index_map[across ** 2 + down ** 2 <= 1 if ellipse else np.maximum(across, down) <= 1] = number
+            index_map[across**2 + down**2 <= 1 if ellipse else np.maximum(across, down) <= 1] = number
         bboxes = np.concatenate([centres - halves, centres + halves], 1)
         images.append((table[:, 0].astype(np.int64), bboxes, index_map))
     return images
@@ -61,9 +61,7 @@ def loss_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tenso
     return state
 
 
-def mask_inputs(
-    input_shape: tuple[int, int], ori_shape: tuple[int, int], seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def mask_inputs(input_shape: tuple[int, int], ori_shape: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random prototypes ``(32, h, w)``, coefficients ``(8, 32)``, boxes ``(8, 4)`` in original pixels, all float32."""
     protos = seeded_tensor((32, input_shape[0] // 4, input_shape[1] // 4), 'protos', seed) - 0.5
     coeffs = seeded_tensor((8, 32), 'coeffs', seed) - 0.5

@@ -15,10 +15,24 @@ from test_analysis.results import CLASSES, random_results
 from detkit.analysis.collect import Collected
 
 
-def model(label: str, results: Sequence[Any], kinds: tuple[str, ...] = ('bbox',), classes: tuple[str, ...] = CLASSES,
-          config: dict | None = None, **metric: Any) -> Collected:
-    return Collected(label, Config(config or {}), f'{label}.pth', classes, list(results),
-                     SimpleNamespace(kinds=kinds, **metric), {}, {})
+def model(
+    label: str,
+    results: Sequence[Any],
+    kinds: tuple[str, ...] = ('bbox',),
+    classes: tuple[str, ...] = CLASSES,
+    config: dict | None = None,
+    **metric: Any,
+) -> Collected:
+    return Collected(
+        label,
+        Config(config or {}),
+        f'{label}.pth',
+        classes,
+        list(results),
+        SimpleNamespace(kinds=kinds, **metric),
+        {},
+        {},
+    )
 
 
 def answers(right: Sequence[bool], classes: int = 3) -> list[SimpleNamespace]:
@@ -27,8 +41,11 @@ def answers(right: Sequence[bool], classes: int = 3) -> list[SimpleNamespace]:
     for i, hit in enumerate(right):
         label = i % classes
         order = (np.arange(classes) + label + (not hit)) % classes
-        results.append(SimpleNamespace(img_path=f'{i}.jpg', img_id=str(i), gt_label=label, labels=order,
-                                       scores=np.linspace(.9, .1, classes)))
+        results.append(
+            SimpleNamespace(
+                img_path=f'{i}.jpg', img_id=str(i), gt_label=label, labels=order, scores=np.linspace(0.9, 0.1, classes)
+            )
+        )
     return results
 
 
@@ -37,7 +54,7 @@ def with_pictures(results: Sequence[Any], folder: Path) -> list[Any]:
     for result in results:
         img = np.full((300, 300, 3), 120, np.uint8)
         for x0, y0, x1, y1 in np.round(getattr(result, 'gt_bboxes', np.zeros((0, 4)))).astype(int):
-            img[max(y0, 0):y1, max(x0, 0):x1] = 220
+            img[max(y0, 0) : y1, max(x0, 0) : x1] = 220
         result.img_path = str(folder / f'{result.img_id}.png')
         cv2.imwrite(result.img_path, img)
     return list(results)
@@ -45,4 +62,7 @@ def with_pictures(results: Sequence[Any], folder: Path) -> list[Any]:
 
 def better_and_worse(num_images: int = 40) -> tuple[Collected, Collected]:
     """The second finds objects less exactly; the objects are the same."""
-    return (model('exact', random_results(num_images, noise=1.5)), model('vague', random_results(num_images, noise=9.)))
+    return (
+        model('exact', random_results(num_images, noise=1.5)),
+        model('vague', random_results(num_images, noise=9.0)),
+    )

@@ -40,8 +40,13 @@ def small(**changes) -> Settings:
 def test_variants_are_configs_in_ways():
     variants = choose_variants([DET, DET], ['none', 'b.pth'], ways=choose_ways(amp=True, onnx=True))
     assert [(v.label, v.checkpoint) for v in variants] == [
-        ('det_n_coco8-1', None), ('det_n_coco8-1 amp', None), ('det_n_coco8-1 onnx', None),
-        ('det_n_coco8-2', 'b.pth'), ('det_n_coco8-2 amp', 'b.pth'), ('det_n_coco8-2 onnx', 'b.pth')]
+        ('det_n_coco8-1', None),
+        ('det_n_coco8-1 amp', None),
+        ('det_n_coco8-1 onnx', None),
+        ('det_n_coco8-2', 'b.pth'),
+        ('det_n_coco8-2 amp', 'b.pth'),
+        ('det_n_coco8-2 onnx', 'b.pth'),
+    ]
     assert [way.name for way in choose_ways(True, True)] == ['', 'amp', 'compile', 'amp compile']
     with pytest.raises(ConfigError, match="1 checkpoints for 2 configs; give one for each, or 'none'"):
         choose_variants([DET, DET], ['a.pth'])
@@ -98,11 +103,12 @@ def test_drawn_pictures_are_square(tmp_path):
 def test_benchmark_of_two_batch_sizes(tmp_path):
     write_images(tmp_path, 2)
     said: list[str] = []
-    found = benchmark_prediction(choose_variants([DET, DET]), small(batch_sizes=(2, 1), images=[str(tmp_path)]),
-                                 said.append)
+    found = benchmark_prediction(
+        choose_variants([DET, DET]), small(batch_sizes=(2, 1), images=[str(tmp_path)]), said.append
+    )
     assert said == ['timing batches of 1', 'timing batches of 2']
     for own in found.measured:
-        assert (own.parameters, own.img_size) == (3_157_184, 64) and own.flops == pytest.approx(8.74e9 / 100, rel=.001)
+        assert (own.parameters, own.img_size) == (3_157_184, 64) and own.flops == pytest.approx(8.74e9 / 100, rel=0.001)
         assert {size: taken.shape for size, taken in own.seconds.items()} == {1: (2, 1, 4), 2: (2, 1, 4)}
 
 
@@ -174,8 +180,9 @@ def test_a_training_step_changes_no_weight(tiny_data):
     model = training_speed.training_model(DET, config)
     before = {name: param.clone() for name, param in model.named_parameters()}
     trained = []
-    model.register_forward_hook(lambda module, inputs, output: trained.append(
-        {name: param for name, param in module.named_parameters()}))
+    model.register_forward_hook(
+        lambda module, inputs, output: trained.append({name: param for name, param in module.named_parameters()})
+    )
     make = training_speed.training_maker(model, config, 4, torch.device('cpu'))
     step = make()
     seconds = [step(turn) for turn in range(3)]
@@ -197,7 +204,7 @@ def test_memory_is_seen_in_a_process_of_its_own():
         pytest.skip('this system does not tell how much memory a process held')
     block = bytearray(64 << 20)
     assert process_peak() >= len(block) / 2**20
-    assert PeakMemory(100., 60., None).own == 40. and PeakMemory(100., 60., 7.).own == 7.
+    assert PeakMemory(100.0, 60.0, None).own == 40.0 and PeakMemory(100.0, 60.0, 7.0).own == 7.0
     assert PeakMemory(None, None, None).own is None
     with pytest.raises(DetkitError, match='memory ran out'):
         in_fresh_process(exec, 'import os; os._exit(9)')
@@ -210,16 +217,31 @@ def made_up() -> Benchmark:
     """Two variants, of which the second's network takes 1.5 times as long, and a third that is as fast as the first."""
     rng = np.random.default_rng(0)
     measured = []
-    for label, factor in (('one', 1.), ('two', 1.5), ('three', 1.)):
-        taken = np.stack([np.full((10, 4), .002), np.full((10, 4), .001),
-                          .01 * factor * np.exp(rng.normal(0, .01, (10, 4))), np.full((10, 4), .003)], -1)
-        measured.append(Measured(Variant(label, f'{label}.py'), 1234, 2 * 10**9, 64, {1: taken, 8: 4 * taken},
-                                 {1: PeakMemory(500., 400., None), 8: PeakMemory(None, None, None)}))
+    for label, factor in (('one', 1.0), ('two', 1.5), ('three', 1.0)):
+        taken = np.stack(
+            [
+                np.full((10, 4), 0.002),
+                np.full((10, 4), 0.001),
+                0.01 * factor * np.exp(rng.normal(0, 0.01, (10, 4))),
+                np.full((10, 4), 0.003),
+            ],
+            -1,
+        )
+        measured.append(
+            Measured(
+                Variant(label, f'{label}.py'),
+                1234,
+                2 * 10**9,
+                64,
+                {1: taken, 8: 4 * taken},
+                {1: PeakMemory(500.0, 400.0, None), 8: PeakMemory(None, None, None)},
+            )
+        )
     return Benchmark(prediction_speed.PHASES, 2, torch.device('cpu'), Settings(), measured)
 
 
 def test_spread_counts_what_is_far_out():
-    seconds = np.array([[.010, .011, .012, .013], [.010, .011, .012, .1]])
+    seconds = np.array([[0.010, 0.011, 0.012, 0.013], [0.010, 0.011, 0.012, 0.1]])
     found = spread_of(seconds)
     assert found['p50'] == pytest.approx(11.5) and found['far_out'] == 1 and found['count'] == 8
     assert found['p50'] < found['p90'] < found['p99'] < 100
@@ -234,8 +256,11 @@ def test_tables_say_who_is_slower():
     assert 'no difference shown' in rows['three'] and ' 1.50' in rows['two']
     assert '100.' in rows['one'] or '99.' in rows['one']  # images/s
     assert '2.00' in text and '1,234' in text and '100 ' in text and 'Random weights' in text
-    assert [verdict(Interval(1., low, high)) for low, high in ((.9, 1.1), (1.01, 1.1), (.8, .99))] == [
-        'no difference shown', 'slower', 'faster']
+    assert [verdict(Interval(1.0, low, high)) for low, high in ((0.9, 1.1), (1.01, 1.1), (0.8, 0.99))] == [
+        'no difference shown',
+        'slower',
+        'faster',
+    ]
     single = made_up()
     assert 'ratio' not in console_tables(replace(single, measured=single.measured[:1])).split('95%')[0]
 
@@ -247,8 +272,8 @@ def test_files_hold_the_figures(tmp_path):
     content = json.loads((tmp_path / 'b.json').read_text())
     assert content == json.loads(json.dumps(as_dict(found)))
     ratio = content['variants'][1]['batches']['8']['phases']['network']['ratio']
-    assert ratio['value'] == pytest.approx(1.5, rel=.01) and ratio['low'] < ratio['value'] < ratio['high'] < 1.52
+    assert ratio['value'] == pytest.approx(1.5, rel=0.01) and ratio['low'] < ratio['value'] < ratio['high'] < 1.52
     assert content['variants'][0]['batches']['1']['memory_mib']['own'] == 100
     rows = list(csv.DictReader(Path(tmp_path / 'b.csv').open()))
     assert [(row['label'], row['batch_size']) for row in rows[:3]] == [('one', '1'), ('one', '8'), ('two', '1')]
-    assert float(rows[2]['network_ratio']) == pytest.approx(1.5, rel=.02) and rows[1]['memory_mib'] == ''
+    assert float(rows[2]['network_ratio']) == pytest.approx(1.5, rel=0.02) and rows[1]['memory_mib'] == ''

@@ -19,7 +19,7 @@ def test_interval_of_a_mean_has_the_known_width():
     values = np.random.default_rng(0).normal(10, 3, 400)
     counts = draw_counts(400, 4000)
     found = interval(values.mean(), counts @ values / 400)
-    assert found.high - found.low == pytest.approx(3.92 * values.std() / 20, rel=.05)
+    assert found.high - found.low == pytest.approx(3.92 * values.std() / 20, rel=0.05)
     assert found.low < values.mean() < found.high
 
 
@@ -28,22 +28,22 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     counts = draw_counts(100, 400)
     hits = 0
     for _ in range(300):
-        right = rng.random(100) < .7
-        found = interval(right.mean(), counts @ right / 100, confidence=.9)
-        hits += found.low <= .7 <= found.high
+        right = rng.random(100) < 0.7
+        found = interval(right.mean(), counts @ right / 100, confidence=0.9)
+        hits += found.low <= 0.7 <= found.high
     # Binomial with n = 300, p = .9: standard deviation .017.
-    assert .83 < hits / 300 < .96
+    assert 0.83 < hits / 300 < 0.96
 
 
 def test_pairing_takes_out_what_both_share():
     rng = np.random.default_rng(2)
     hard = rng.normal(0, 5, 200)
-    ours, theirs = hard + .3 + rng.normal(0, .5, 200), hard + rng.normal(0, .5, 200)
+    ours, theirs = hard + 0.3 + rng.normal(0, 0.5, 200), hard + rng.normal(0, 0.5, 200)
     counts = draw_counts(200, 2000)
     ours_drawn, theirs_drawn = counts @ ours / 200, counts @ theirs / 200
     difference = interval((ours - theirs).mean(), ours_drawn - theirs_drawn)
     assert difference.excludes_zero
-    assert difference.high - difference.low < (interval(0., ours_drawn).high - interval(0., ours_drawn).low) / 4
+    assert difference.high - difference.low < (interval(0.0, ours_drawn).high - interval(0.0, ours_drawn).low) / 4
 
 
 def test_of_two_equal_models_no_difference_is_claimed():
@@ -51,8 +51,8 @@ def test_of_two_equal_models_no_difference_is_claimed():
     counts = draw_counts(30, 20)
     drawn = mean_precision(class_precisions(results, counts)[:, :, 0], (1, 2))
     assert drawn.std() > 0
-    same = interval(0., drawn - drawn)
-    assert (same.low, same.high) == (0., 0.) and not same.excludes_zero
+    same = interval(0.0, drawn - drawn)
+    assert (same.low, same.high) == (0.0, 0.0) and not same.excludes_zero
 
 
 def test_average_precision_varies_less_with_more_images():
@@ -64,7 +64,7 @@ def test_average_precision_varies_less_with_more_images():
         found = interval(float(mean_precision(class_precisions(matches)[:, :, 0], (1, 2))[0]), drawn)
         assert found.low < found.value < found.high
         widths.append(found.high - found.low)
-    assert widths[1] == pytest.approx(widths[0] / 2, rel=.4)
+    assert widths[1] == pytest.approx(widths[0] / 2, rel=0.4)
 
 
 def test_summaries_are_means_of_the_precisions():
@@ -75,9 +75,9 @@ def test_summaries_are_means_of_the_precisions():
 
 
 def test_undefined_draws_are_left_out():
-    found = interval(.5, np.array([.4, .6, np.nan]))
-    assert .4 <= found.low <= found.high <= .6
-    assert np.isnan(interval(.5, np.array([np.nan])).low)
+    found = interval(0.5, np.array([0.4, 0.6, np.nan]))
+    assert 0.4 <= found.low <= found.high <= 0.6
+    assert np.isnan(interval(0.5, np.array([np.nan])).low)
 
 
 def test_errors():

@@ -1,4 +1,4 @@
-"""Sheets of a data set show what training is given."""
+"""Sheets of a dataset show what training is given."""
 
 import cv2
 import numpy as np
@@ -35,8 +35,10 @@ def root(tmp_path_factory):
 
 
 def config(repo, root, *options):
-    return load_config(repo / 'configs/yolov8/seg_n_coco8.py',
-                       [f'data_root={root}', 'img_size=64', 'num_workers=0', 'batch_size=4', *options])
+    return load_config(
+        repo / 'configs/yolov8/seg_n_coco8.py',
+        [f'data_root={root}', 'img_size=64', 'num_workers=0', 'batch_size=4', *options],
+    )
 
 
 def test_samples_are_those_of_training(repo, root):
@@ -57,12 +59,13 @@ def test_samples_are_those_of_training(repo, root):
 
 
 def test_mosaic_ends_where_training_ends_it(repo, root):
-    cfg = config(repo, root, 'max_epochs=6', 'translate=0.', 'scale=0.', 'flip_prob=0.', 'hue=0', 'saturation=0',
-                 'value=0')
+    cfg = config(
+        repo, root, 'max_epochs=6', 'translate=0.', 'scale=0.', 'flip_prob=0.', 'hue=0', 'saturation=0', 'value=0'
+    )
     assert cfg.default_hooks.close_mosaic.num_epochs == 10
     cfg.default_hooks.close_mosaic.num_epochs = 2
     browser = open_browser(cfg)
-    index, = browser.choose(1)
+    (index,) = browser.choose(1)
     plain = browser.samples([index], 4)[index]['inputs']
     assert torch.equal(plain, browser.samples([index], 5)[index]['inputs'])
     assert not torch.equal(plain, browser.samples([index], 3)[index]['inputs'])
@@ -79,7 +82,7 @@ def test_images_by_number_and_class(repo, root):
         browser.choose(2, class_name='dgo')
     with pytest.raises(DataError, match="no image shows a 'zebra'"):
         browser.choose(2, class_name='zebra')
-    with pytest.raises(ConfigError, match='no image 7; the data set has 2'):
+    with pytest.raises(ConfigError, match='no image 7; the dataset has 2'):
         browser.choose(2, [7])
     with pytest.raises(ConfigError, match='no test_dataloader'):
         cfg = config(repo, root)
@@ -93,7 +96,7 @@ def test_sheets_are_the_same_each_time(repo, root):
     first, second = contact_sheets(browser, indices, (0, 1), rows=2)
     again, _ = contact_sheets(open_browser(config(repo, root)), indices, (0, 1), rows=2)
     assert (first == again).all() and first.shape == second.shape and (first != second).any()
-    alone, = contact_sheets(browser, indices[:1], (0,), before=False)
+    (alone,) = contact_sheets(browser, indices[:1], (0,), before=False)
     sample = browser.samples(indices[:1], 0)[indices[0]]
     batch = collate([sample])
     cell = batch_cell(batch['inputs'], batch['gt'], 0, 640, browser.classes)
@@ -105,5 +108,5 @@ def test_an_image_that_cannot_be_read_is_told(repo, root, tmp_path):
     path = next((broken / 'images' / 'val').iterdir())
     path.write_bytes(path.read_bytes()[:-60])
     browser = open_browser(config(repo, broken), 'val')
-    sheet, = contact_sheets(browser, [0, 1])
-    assert sheet.dtype == np.uint8 and (sheet == 114).all(2).mean() > .1
+    (sheet,) = contact_sheets(browser, [0, 1])
+    assert sheet.dtype == np.uint8 and (sheet == 114).all(2).mean() > 0.1

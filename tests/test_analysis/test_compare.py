@@ -29,7 +29,8 @@ def test_figures_are_the_metrics(found):
     assert [figure.group for figure in found.per_class] == list(found.models[0].classes)
     assert sum(figure.objects for figure in found.per_class) == found.headline.objects
     assert found.headline.values[0].value == pytest.approx(
-        np.mean([figure.values[0].value for figure in found.per_class]))
+        np.mean([figure.values[0].value for figure in found.per_class])
+    )
 
 
 def test_the_better_model_is_named(found):
@@ -63,22 +64,26 @@ def test_rotated_boxes_and_a_single_model():
 
 def test_classifiers():
     half, most = np.arange(90) % 2 == 0, np.arange(90) % 10 != 0
-    found = compare([model('half', answers(half), ('label',), topk=[1, 5]),
-                     model('most', answers(most), ('label',), topk=[1, 5])], replicates=300)
+    found = compare(
+        [model('half', answers(half), ('label',), topk=[1, 5]), model('most', answers(most), ('label',), topk=[1, 5])],
+        replicates=300,
+    )
     assert [figure.name for figure in found.overall] == ['top1']  # of 3 classes top5 is 1
-    assert [value.value for value in found.headline.values] == pytest.approx([.5, .9])
+    assert [value.value for value in found.headline.values] == pytest.approx([0.5, 0.9])
     # The standard error of a share p of n images is sqrt(p (1 - p) / n).
     width = found.headline.values[0].high - found.headline.values[0].low
-    assert width == pytest.approx(2 * 1.96 * np.sqrt(.25 / 90), rel=.2)
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 90), rel=0.2)
     assert verdict(found.headline, (0, 1), found.labels) == 'most is better'
     assert [figure.objects for figure in found.per_class] == [30, 30, 30]
     np.testing.assert_array_equal(image_scores(found), [half, most])
 
 
 def test_classifiers_of_many_classes():
-    found = compare([model('one', answers(np.arange(40) % 2 == 0, 8), ('label',), classes=tuple('abcdefgh'),
-                           topk=[1, 5])], replicates=20)
-    assert [(figure.name, figure.values[0].value) for figure in found.overall] == [('top1', .5), ('top5', .5)]
+    found = compare(
+        [model('one', answers(np.arange(40) % 2 == 0, 8), ('label',), classes=tuple('abcdefgh'), topk=[1, 5])],
+        replicates=20,
+    )
+    assert [(figure.name, figure.values[0].value) for figure in found.overall] == [('top1', 0.5), ('top5', 0.5)]
 
 
 def test_f1_of_images():
@@ -87,20 +92,21 @@ def test_f1_of_images():
         result.gt_ignored[:] = False
     results[0].bboxes, results[0].labels, results[0].scores = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
     results[2].bboxes, results[2].labels = results[2].gt_bboxes.copy(), results[2].gt_labels.copy()
-    results[2].scores = np.full(len(results[2].labels), .9)
-    results[2].scores[0] = .1  # one object of n is found too unsurely: F1 2 (n - 1) / (2 n - 1)
+    results[2].scores = np.full(len(results[2].labels), 0.9)
+    results[2].scores[0] = 0.1  # one object of n is found too unsurely: F1 2 (n - 1) / (2 n - 1)
     number = len(results[2].labels)
     found = compare([model('one', results)], replicates=5)
     assert image_scores(found)[0] == pytest.approx([1, 0, 2 * (number - 1) / (2 * number - 1)])
-    assert image_scores(found, score_thr=.05)[0, 2] == 1
+    assert image_scores(found, score_thr=0.05)[0, 2] == 1
 
 
 def test_the_metrics_own_number_of_predictions_counts():
     results = random_results(10)
     assert model('a', results, max_dets=[1, 10]).max_dets == 10
     assert model('b', results).max_dets is None
-    few, all_of_them = (compare([model('a', results, max_dets=dets)], replicates=2).headline.values[0].value
-                        for dets in ([1], [1, 100]))
+    few, all_of_them = (
+        compare([model('a', results, max_dets=dets)], replicates=2).headline.values[0].value for dets in ([1], [1, 100])
+    )
     assert few < all_of_them
 
 
@@ -132,8 +138,10 @@ def test_ids_that_recur_in_other_folders():
 
 
 def test_common_kinds():
-    both, one = (SimpleNamespace(label=label, classes=('a',), metric=SimpleNamespace(kinds=kinds))
-                 for label, kinds in (('seg', ('bbox', 'segm')), ('det', ('bbox',))))
+    both, one = (
+        SimpleNamespace(label=label, classes=('a',), metric=SimpleNamespace(kinds=kinds))
+        for label, kinds in (('seg', ('bbox', 'segm')), ('det', ('bbox',)))
+    )
     assert check_tasks([both, both]) == ('bbox', 'segm')
     assert check_tasks([both, one]) == check_tasks([one, both]) == ('bbox',)
 
@@ -150,14 +158,14 @@ def test_labels():
 
 
 def test_console(found):
-    text = console_tables(found, [Interval(3.2, 3.1, 3.3), Interval(2., 1.9, 2.1)])
+    text = console_tables(found, [Interval(3.2, 3.1, 3.3), Interval(2.0, 1.9, 2.1)])
     assert '| vague - exact ' in text and 'exact is better' in text and '3.2 (3.1 to 3.3)' in text
     assert '40 images drawn anew 200 times' in text and 'too narrow' not in text
-    alone = console_tables(compare([model('a', random_results(8))], replicates=5, confidence=.9))
+    alone = console_tables(compare([model('a', random_results(8))], replicates=5, confidence=0.9))
     assert 'difference' not in alone and '90% intervals' in alone and 'so few images as 8' in alone
 
 
 def test_pareto_front():
-    assert pareto_front([1, 2, 3, 4], [.1, .5, .4, .6]) == [0, 1, 3]
-    assert pareto_front([2, 1, 1], [.5, .5, .4]) == [1]
-    assert pareto_front([1, 1], [.5, .5]) == [0, 1]
+    assert pareto_front([1, 2, 3, 4], [0.1, 0.5, 0.4, 0.6]) == [0, 1, 3]
+    assert pareto_front([2, 1, 1], [0.5, 0.5, 0.4]) == [1]
+    assert pareto_front([1, 1], [0.5, 0.5]) == [0, 1]

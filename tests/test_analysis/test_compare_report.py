@@ -12,8 +12,8 @@ from detkit.analysis.compare_report import write_report
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading."""
-    part = page[page.index(f'>{heading}</h'):]
-    body = part[part.index('<tbody>'):part.index('</tbody>')]
+    part = page[page.index(f'>{heading}</h') :]
+    body = part[part.index('<tbody>') : part.index('</tbody>')]
     return [re.findall(r'<td[^>]*>(.*?)</td>', line) for line in body.splitlines() if line.startswith('<tr')]
 
 
@@ -23,10 +23,10 @@ def page(tmp_path_factory) -> str:
     exact, vague = better_and_worse(12)
     with_pictures(exact.results, folder)
     with_pictures(vague.results, folder)
-    exact.config.merge_from_dict(dict(lr=.1, work_dir='a', steps=[dict(type='Flip', prob=.5)]))
-    vague.config.merge_from_dict(dict(work_dir='b', steps=[dict(type='Flip', prob=.2)], model=dict(depth=[1, 2])))
+    exact.config.merge_from_dict(dict(lr=0.1, work_dir='a', steps=[dict(type='Flip', prob=0.5)]))
+    vague.config.merge_from_dict(dict(work_dir='b', steps=[dict(type='Flip', prob=0.2)], model=dict(depth=[1, 2])))
     found = compare([exact, vague], replicates=50)
-    write_report(found, folder / 'deep' / 'page.html', [Interval(4., 3.8, 4.2), Interval(2., 1.9, 2.1)], max_images=3)
+    write_report(found, folder / 'deep' / 'page.html', [Interval(4.0, 3.8, 4.2), Interval(2.0, 1.9, 2.1)], max_images=3)
     return (folder / 'deep' / 'page.html').read_text()
 
 
@@ -42,11 +42,13 @@ def test_tables(page):
 
 
 def test_pictures_show_the_truth_and_every_model(page):
-    part = page[page.index('Images on which they differ most'):page.index('How the configs differ')]
+    part = page[page.index('Images on which they differ most') : page.index('How the configs differ')]
     assert part.count('<h3>') == 3 and part.count('<img') == 9
     assert part.count('ground truth</figcaption>') == 3
-    spreads = [abs(float(one) - float(other)) for one, other in re.findall(
-        r'exact: F1 ([\d.]+)</figcaption>.*?vague: F1 ([\d.]+)</figcaption>', part, re.S)]
+    spreads = [
+        abs(float(one) - float(other))
+        for one, other in re.findall(r'exact: F1 ([\d.]+)</figcaption>.*?vague: F1 ([\d.]+)</figcaption>', part, re.S)
+    ]
     assert len(spreads) == 3 and spreads == sorted(spreads, reverse=True) and spreads[-1] > 0
 
 

@@ -43,7 +43,12 @@ def test_of_a_network_made_by_hand():
     assert costs['rest'].ms == pytest.approx(costs['rest.0'].ms + costs['rest.1'].ms)
     assert costs[''].ms > costs['first'].ms > 0
     assert [(cost.depth, cost.kind) for cost in costs.values()] == [
-        (0, 'Handmade'), (1, 'Conv2d'), (1, 'ModuleList'), (2, 'Conv2d'), (2, 'Identity')]
+        (0, 'Handmade'),
+        (1, 'Conv2d'),
+        (1, 'ModuleList'),
+        (2, 'Conv2d'),
+        (2, 'Identity'),
+    ]
 
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
@@ -52,8 +57,11 @@ def test_multiply_adds_are_those_of_torch_counter(task):
     model = MODELS.build(config['model']).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, 64, 96), mode='tensor')
-    expected = {name.partition('.')[2]: sum(flops.values()) for name, flops in counter.get_flop_counts().items()
-                if name != 'Global'}
+    expected = {
+        name.partition('.')[2]: sum(flops.values())
+        for name, flops in counter.get_flop_counts().items()
+        if name != 'Global'
+    }
     total = counter.get_total_flops()
     found = {cost.name: 2 * cost.macs for cost in module_costs(model, (64, 96), rounds=1)}
     assert found[''] == total > 0
@@ -65,7 +73,7 @@ def test_multiply_adds_are_those_of_torch_counter(task):
 def test_totals_are_the_known_ones(name, gflops):
     """Of the convolutions alone; published figures (8.9 for det_n) count normalisation too."""
     config = make_config(name[:3], tuple(map(str, range(80))))
-    assert count_flops(MODELS.build(config['model']), (640, 640)) / 1e9 == pytest.approx(gflops, abs=.006)
+    assert count_flops(MODELS.build(config['model']), (640, 640)) / 1e9 == pytest.approx(gflops, abs=0.006)
 
 
 def test_modules_are_chosen_shown_and_written(tmp_path):

@@ -12,17 +12,28 @@ from detkit.evaluation.coco_format import ImageResult
 def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> ImageResult:
     gt = np.array(gt, float).reshape(-1, 4)
     return ImageResult(
-        img_id=1, img_path='1.jpg', ori_shape=(400, 400), gt_bboxes=gt, gt_labels=np.array(gt_labels, int),
+        img_id=1,
+        img_path='1.jpg',
+        ori_shape=(400, 400),
+        gt_bboxes=gt,
+        gt_labels=np.array(gt_labels, int),
         gt_ignored=np.zeros(len(gt), bool) if ignored is None else np.array(ignored),
-        gt_areas=(gt[:, 2:] - gt[:, :2]).prod(1), bboxes=np.array(bboxes, float).reshape(-1, 4),
-        labels=np.array(labels, int), scores=np.array(scores, float))
+        gt_areas=(gt[:, 2:] - gt[:, :2]).prod(1),
+        bboxes=np.array(bboxes, float).reshape(-1, 4),
+        labels=np.array(labels, int),
+        scores=np.array(scores, float),
+    )
 
 
 def test_confusion_by_hand():
     result = one_image(
-        [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 80, 10]], [0, 1, 2, 2],
+        [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 80, 10]],
+        [0, 1, 2, 2],
         [[0, 0, 10, 10], [20, 0, 30, 9], [100, 0, 110, 10], [40, 0, 50, 10], [60, 0, 70, 10]],
-        [0, 2, 1, 2, 0], [.9, .8, .7, .1, .6], ignored=[False, False, False, True])
+        [0, 2, 1, 2, 0],
+        [0.9, 0.8, 0.7, 0.1, 0.6],
+        ignored=[False, False, False, True],
+    )
     expected = np.zeros((4, 4), int)
     expected[0, 0] = 1  # right
     expected[1, 2] = 1  # another class
@@ -33,8 +44,8 @@ def test_confusion_by_hand():
 
 
 def test_the_largest_overlaps_are_paired_first():
-    np.testing.assert_array_equal(pair_up(np.array([[.6, .9], [.7, .8]]), .5), [[0, 1], [1, 0]])
-    assert pair_up(np.zeros((0, 3)), .5).shape == (0, 2)
+    np.testing.assert_array_equal(pair_up(np.array([[0.6, 0.9], [0.7, 0.8]]), 0.5), [[0, 1], [1, 0]])
+    assert pair_up(np.zeros((0, 3)), 0.5).shape == (0, 2)
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'rbbox'])
@@ -51,17 +62,22 @@ def test_rows_and_columns_add_up(kind):
 
 def test_curves_by_hand():
     # Two objects; the surest prediction is right, the next wrong, the last right.
-    result = one_image([[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0],
-                       [[0, 0, 10, 10], [100, 0, 110, 10], [20, 0, 30, 10]], [0, 0, 0], [.9, .6, .3])
-    curve, = class_curves(match([result], CLASSES, iou_thrs=[.5]))
+    result = one_image(
+        [[0, 0, 10, 10], [20, 0, 30, 10]],
+        [0, 0],
+        [[0, 0, 10, 10], [100, 0, 110, 10], [20, 0, 30, 10]],
+        [0, 0, 0],
+        [0.9, 0.6, 0.3],
+    )
+    (curve,) = class_curves(match([result], CLASSES, iou_thrs=[0.5]))
     assert curve.objects == 2 and curve.label == 0
-    at = {score: np.searchsorted(SCORES, score - 1e-9) for score in (.1, .5, .7, .95)}
-    assert curve.precision[list(at.values())] == pytest.approx([2 / 3, .5, 1, 1])
-    assert curve.recall[list(at.values())] == pytest.approx([1, .5, .5, 0])
-    assert curve.f1[list(at.values())] == pytest.approx([.8, .5, 2 / 3, 0])
-    assert SCORES[curve.best] == pytest.approx(.3)
-    assert curve.precision_at[RECALLS <= .5] == pytest.approx(1)
-    assert curve.precision_at[RECALLS > .5] == pytest.approx(2 / 3)
+    at = {score: np.searchsorted(SCORES, score - 1e-9) for score in (0.1, 0.5, 0.7, 0.95)}
+    assert curve.precision[list(at.values())] == pytest.approx([2 / 3, 0.5, 1, 1])
+    assert curve.recall[list(at.values())] == pytest.approx([1, 0.5, 0.5, 0])
+    assert curve.f1[list(at.values())] == pytest.approx([0.8, 0.5, 2 / 3, 0])
+    assert SCORES[curve.best] == pytest.approx(0.3)
+    assert curve.precision_at[RECALLS <= 0.5] == pytest.approx(1)
+    assert curve.precision_at[RECALLS > 0.5] == pytest.approx(2 / 3)
 
 
 def test_average_precision_is_cocos():
@@ -73,8 +89,8 @@ def test_average_precision_is_cocos():
 
 
 def test_no_prediction_and_no_object():
-    curve, = class_curves(match([one_image([[0, 0, 10, 10]], [1], [], [], [])], CLASSES))
+    (curve,) = class_curves(match([one_image([[0, 0, 10, 10]], [1], [], [], [])], CLASSES))
     assert curve.average_precision == 0 and not curve.recall.any() and not curve.f1.any()
-    assert class_curves(match([one_image([], [], [[0, 0, 10, 10]], [1], [.5])], CLASSES)) == []
+    assert class_curves(match([one_image([], [], [[0, 0, 10, 10]], [1], [0.5])], CLASSES)) == []
     with pytest.raises(ValueError, match='no curves'):
         mean_curves([])

@@ -1,4 +1,4 @@
-"""Figures of data sets, and what is found wrong in them."""
+"""Figures of datasets, and what is found wrong in them."""
 
 import csv
 import shutil
@@ -24,18 +24,30 @@ def write_image(path, seed, shape=(60, 90)):
 
 
 def loader(images, **options):
-    return dict(batch_size=2, dataset=dict(
-        type='YoloTxtDataset', images=images, metainfo=dict(classes=CLASSES), pipeline=[dict(type='LoadImage')],
-        **options))
+    return dict(
+        batch_size=2,
+        dataset=dict(
+            type='YoloTxtDataset',
+            images=images,
+            metainfo=dict(classes=CLASSES),
+            pipeline=[dict(type='LoadImageFromFile')],
+            **options,
+        ),
+    )
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     """Cats, dogs and a bird to train on; a dog and a fish to validate with. A picture is in both."""
     root = tmp_path_factory.mktemp('data')
-    labels = {'train/0': '0 .5 .5 .4 .4\n1 .3 .3 .2 .2\n', 'train/1': '0 .5 .5 .4 .4\n0 .5 .5 .4 .41\n',
-              'train/2': '2 .5 .5 .01 .3\n9 .5 .5 .1 .1\n2 .5 .5 .01 .3\n', 'train/3': '',
-              'val/0': '1 .5 .5 .4 .4\n3 .2 .2 .2 .2\n', 'val/1': '1 .5 .5 .3 .3\n'}
+    labels = {
+        'train/0': '0 .5 .5 .4 .4\n1 .3 .3 .2 .2\n',
+        'train/1': '0 .5 .5 .4 .4\n0 .5 .5 .4 .41\n',
+        'train/2': '2 .5 .5 .01 .3\n9 .5 .5 .1 .1\n2 .5 .5 .01 .3\n',
+        'train/3': '',
+        'val/0': '1 .5 .5 .4 .4\n3 .2 .2 .2 .2\n',
+        'val/1': '1 .5 .5 .3 .3\n',
+    }
     for seed, (name, text) in enumerate(labels.items()):
         write_image(root / 'images' / f'{name}.png', seed)
         path = root / 'labels' / f'{name}.txt'
@@ -48,8 +60,14 @@ def root(tmp_path_factory):
 
 
 def config(root, **keys):
-    return named(root, dict(train_dataloader=loader('images/train', data_root=str(root)),
-                            val_dataloader=loader('images/val', data_root=str(root)), **keys))
+    return named(
+        root,
+        dict(
+            train_dataloader=loader('images/train', data_root=str(root)),
+            val_dataloader=loader('images/val', data_root=str(root)),
+            **keys,
+        ),
+    )
 
 
 def named(folder, values):
@@ -77,19 +95,25 @@ def test_counts(stats):
 
 
 def test_classes_that_one_split_lacks(stats):
-    assert stats.class_problems() == {'only in val, never in train': ['fish'],
-                                      'only in train, never in val': ['cat', 'bird']}
+    assert stats.class_problems() == {
+        'only in val, never in train': ['fish'],
+        'only in train, never in val': ['cat', 'bird'],
+    }
 
 
 def test_suspicious_labels(stats):
     assert [(one.kind, int(stats.tables[0].images[one.place])) for one in stats.suspicious[0]] == [
-        ('tiny', 2), ('doubled', 1)]
+        ('tiny', 2),
+        ('doubled', 1),
+    ]
     assert stats.suspicious[1] == []
 
 
 def test_images_that_recur(stats):
     assert [(group.members, group.identical) for group in stats.alike] == [
-        (((0, 1), (1, 1)), False), (((0, 3), (0, 4)), True)]
+        (((0, 1), (1, 1)), False),
+        (((0, 3), (0, 4)), True),
+    ]
     assert [group.splits for group in stats.alike] == [(0, 1), (0,)]
 
 
@@ -123,7 +147,7 @@ def test_a_loader_of_the_same_data_is_left_out(root):
 def test_data_sets_made_of_others_count_once(root):
     part = loader('images/val', data_root=str(root))['dataset']
     whole = dict(type='RepeatDataset', times=3, dataset=dict(type='ConcatDataset', datasets=[part, part]))
-    table, = load_splits(named(root, dict(train_dataloader=dict(dataset=whole))), ['train'])
+    (table,) = load_splits(named(root, dict(train_dataloader=dict(dataset=whole))), ['train'])
     assert len(table.records) == 4 and table.labels.tolist() == [1, 3, 1] * 2
     assert table.images.tolist() == [0, 0, 1, 2, 2, 3] and table.numbers.tolist() == [0, 1, 0, 0, 1, 0]
 
@@ -142,12 +166,15 @@ def test_a_classifier(tmp_path):
         write_image(tmp_path / f'{name}.png', seed)
     shutil.copy(tmp_path / 'train/a/0.png', tmp_path / 'val/b/2.png')
     (tmp_path / 'val/b/3.png').write_bytes(b'no picture')
-    parts = {f'{split}_dataloader': dict(dataset=dict(
-        type='ImageFolderDataset', data_root=str(tmp_path), folder=split, class_folder='train'))
-        for split in ('train', 'val')}
+    parts = {
+        f'{split}_dataloader': dict(
+            dataset=dict(type='ImageFolderDataset', data_root=str(tmp_path), folder=split, class_folder='train')
+        )
+        for split in ('train', 'val')
+    }
     stats = dataset_stats(named(tmp_path, parts))
     assert stats.classifies and stats.class_counts(0)[1].tolist() == [1, 2]
-    group, = stats.alike
+    (group,) = stats.alike
     assert group.identical and group.labels == ('a', 'b')
     lines = list(findings(stats))
     assert any('different classes, such as a and b' in line for line in lines)
@@ -157,8 +184,9 @@ def test_a_classifier(tmp_path):
     assert 'Suspicious' not in (tmp_path / 'page.html').read_text()
 
 
-@pytest.mark.parametrize(('name', 'data'), [
-    ('obb_n_custom', 'obb'), ('pose_n_custom', 'pose_custom'), ('seg_n_coco', '')])
+@pytest.mark.parametrize(
+    ('name', 'data'), [('obb_n_custom', 'obb'), ('pose_n_custom', 'pose_custom'), ('seg_n_coco', '')]
+)
 def test_other_tasks(repo, tiny_data, tmp_path, name, data):
     option = f'data_yaml={tiny_data / data / "data.yaml"}' if data else f'data_root={tiny_data}'
     cfg = load_config(repo / f'configs/yolov8/{name}.py', [option], need_classes=False)

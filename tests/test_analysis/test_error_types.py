@@ -16,9 +16,17 @@ LABELS = np.array([0, 0, 1, 1])
 
 def result(bboxes, labels, scores) -> ImageResult:
     return ImageResult(
-        img_id=1, img_path='1.jpg', ori_shape=(400, 400), gt_bboxes=OBJECTS, gt_labels=LABELS,
-        gt_ignored=np.zeros(4, bool), gt_areas=np.full(4, 1e4), bboxes=np.array(bboxes, float).reshape(-1, 4),
-        labels=np.array(labels, int), scores=np.array(scores, float))
+        img_id=1,
+        img_path='1.jpg',
+        ori_shape=(400, 400),
+        gt_bboxes=OBJECTS,
+        gt_labels=LABELS,
+        gt_ignored=np.zeros(4, bool),
+        gt_areas=np.full(4, 1e4),
+        bboxes=np.array(bboxes, float).reshape(-1, 4),
+        labels=np.array(labels, int),
+        scores=np.array(scores, float),
+    )
 
 
 def perfect_but(place: int, bbox=None, label=None) -> ImageResult:
@@ -28,7 +36,7 @@ def perfect_but(place: int, bbox=None, label=None) -> ImageResult:
         bboxes[place] = bbox
     if label is not None:
         labels[place] = label
-    return result(bboxes, labels, [.9, .8, .7, .6])
+    return result(bboxes, labels, [0.9, 0.8, 0.7, 0.6])
 
 
 def only(kind: str, found) -> None:
@@ -41,7 +49,7 @@ def only(kind: str, found) -> None:
 
 
 def test_nothing_wrong():
-    spent = costs(judge([result(OBJECTS, LABELS, [.9, .8, .7, .6])], CLASSES), 3)
+    spent = costs(judge([result(OBJECTS, LABELS, [0.9, 0.8, 0.7, 0.6])], CLASSES), 3)
     assert spent.precision == 1 and not any(spent.gains.values()) and not any(spent.numbers.values())
 
 
@@ -54,19 +62,19 @@ def test_localisation():
 
 
 def test_missed():
-    only('missed', result(OBJECTS[:3], LABELS[:3], [.9, .8, .7]))
+    only('missed', result(OBJECTS[:3], LABELS[:3], [0.9, 0.8, 0.7]))
 
 
 def test_duplicate():
-    only('duplicate', result(OBJECTS[[0, 0, 1, 2, 3]], LABELS[[0, 0, 1, 2, 3]], [.9, .85, .8, .7, .6]))
+    only('duplicate', result(OBJECTS[[0, 0, 1, 2, 3]], LABELS[[0, 0, 1, 2, 3]], [0.9, 0.85, 0.8, 0.7, 0.6]))
 
 
 def test_background():
-    only('background', result([*OBJECTS, [120, 120, 180, 180]], [*LABELS, 0], [.5, .5, .5, .5, .9]))
+    only('background', result([*OBJECTS, [120, 120, 180, 180]], [*LABELS, 0], [0.5, 0.5, 0.5, 0.5, 0.9]))
 
 
 def test_both():
-    found = result([*OBJECTS, [0, 60, 100, 160]], [*LABELS, 1], [.5, .5, .5, .5, .9])
+    found = result([*OBJECTS, [0, 60, 100, 160]], [*LABELS, 1], [0.5, 0.5, 0.5, 0.5, 0.9])
     only('both', found)
 
 
@@ -78,20 +86,21 @@ def test_localisation_of_the_object_leaves_it_not_missed():
 
 def test_the_surest_of_several_that_are_put_right_stays():
     # Three say class 2 at an object of class 0 that none has: put right, one finds it, the others go.
-    found = result([OBJECTS[0], OBJECTS[0] + 1, OBJECTS[0] + 2, *OBJECTS[1:]], [2, 2, 2, 0, 1, 1],
-                   [.9, .8, .7, .6, .5, .4])
+    found = result(
+        [OBJECTS[0], OBJECTS[0] + 1, OBJECTS[0] + 2, *OBJECTS[1:]], [2, 2, 2, 0, 1, 1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    )
     spent = costs(judge([found], CLASSES), 3)
     assert spent.numbers['classification'] == 3
     assert spent.precision + spent.gains['classification'] == pytest.approx(1)
 
 
 def test_false_positives_and_negatives_together_are_all_that_is_lacking():
-    found = result([OBJECTS[0], [120, 120, 180, 180]], [0, 0], [.5, .9])
+    found = result([OBJECTS[0], [120, 120, 180, 180]], [0, 0], [0.5, 0.9])
     spent = costs(judge([found], CLASSES), 3)
     # Class 0: one of two found behind a false one; class 1: none found.
-    assert spent.precision == pytest.approx((51 / 101 * .5) / 2)
+    assert spent.precision == pytest.approx((51 / 101 * 0.5) / 2)
     assert spent.false_positives == pytest.approx(51 / 101 / 2 - spent.precision)
-    assert spent.false_negatives == pytest.approx((.5 + 1) / 2 - spent.precision)
+    assert spent.false_negatives == pytest.approx((0.5 + 1) / 2 - spent.precision)
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'rbbox'])
@@ -102,7 +111,7 @@ def test_random_results_are_judged_whole(kind):
     assert len(judged.images) == sum(len(result.labels) for result in results)
     assert ((judged.kinds >= 0) == (judged.found == 0)).all()
     spent = costs(judged, 3)
-    at_50 = class_precisions(match(results, CLASSES, kind, iou_thrs=[.5]))[0, :, 0]
+    at_50 = class_precisions(match(results, CLASSES, kind, iou_thrs=[0.5]))[0, :, 0]
     assert spent.precision == pytest.approx(float(mean_precision(at_50, (0, 1))))
     assert set(spent.gains) == set(KINDS) and all(gain >= -1e-9 for gain in spent.gains.values())
     assert sum(number > 0 for number in spent.numbers.values()) >= 4
@@ -115,7 +124,7 @@ def test_overlaps_of_keypoints_are_pycocotools():
 
     from detkit.evaluation.coco_format import to_coco
 
-    found = result(OBJECTS[:2] + 3, [0, 0], [.9, .8])
+    found = result(OBJECTS[:2] + 3, [0, 0], [0.9, 0.8])
     found.gt_keypoints = np.concatenate([rng.uniform(0, 300, (4, 17, 2)), rng.integers(0, 3, (4, 17, 1))], 2)
     near = found.gt_keypoints[:2, :, :2] + rng.normal(0, 9, (2, 17, 2))
     found.keypoints = np.concatenate([near, np.ones((2, 17, 1))], 2)
@@ -132,6 +141,24 @@ def test_overlaps_of_keypoints_are_pycocotools():
 
 
 def test_no_image_has_anything():
-    spent = costs(judge([ImageResult(1, '', (9, 9), np.zeros((0, 4)), np.zeros(0, int), np.zeros(0, bool), np.zeros(0),
-                                     np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))], CLASSES), 3)
+    spent = costs(
+        judge(
+            [
+                ImageResult(
+                    1,
+                    '',
+                    (9, 9),
+                    np.zeros((0, 4)),
+                    np.zeros(0, int),
+                    np.zeros(0, bool),
+                    np.zeros(0),
+                    np.zeros((0, 4)),
+                    np.zeros(0, int),
+                    np.zeros(0),
+                )
+            ],
+            CLASSES,
+        ),
+        3,
+    )
     assert spent.precision == -1 and not any(spent.numbers.values())

@@ -55,9 +55,9 @@ def with_masks(results):
 
 def with_keypoints(results):
     """A person's keypoints along a diagonal of each box, those that are predicted a pixel off."""
-    at = np.linspace(.1, .9, 17)[:, None]
+    at = np.linspace(0.1, 0.9, 17)[:, None]
     for result in results:
-        for prefix, last in (('gt_', 2.), ('', .9)):
+        for prefix, last in (('gt_', 2.0), ('', 0.9)):
             bboxes = getattr(result, f'{prefix}bboxes')[:, None]
             points = bboxes[..., :2] + at * (bboxes[..., 2:] - bboxes[..., :2])
             setattr(result, f'{prefix}keypoints', np.concatenate([points, np.full((*points.shape[:2], 1), last)], 2))
@@ -88,9 +88,14 @@ def test_confusion_of_a_classifier_leaves_out_what_does_not_occur(tmp_path):
 
 
 def test_curves(tmp_path):
-    text = write_curves(model('a', random_results(20)), tmp_path, iou_thr=.75)
+    text = write_curves(model('a', random_results(20)), tmp_path, iou_thr=0.75)
     assert {path.name for path in tmp_path.iterdir()} == {
-        'pr_curve.png', 'precision_curve.png', 'recall_curve.png', 'f1_curve.png', 'curves.csv'}
+        'pr_curve.png',
+        'precision_curve.png',
+        'recall_curve.png',
+        'f1_curve.png',
+        'curves.csv',
+    }
     for path in tmp_path.glob('*.png'):
         seen(path)
     header, every, *classes = cells(text)
@@ -105,13 +110,13 @@ def test_curves(tmp_path):
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm', 'keypoints', 'rbbox'])
 def test_errors_of_every_kind(kind, tmp_path):
-    results = random_results(12, noise=12.)
+    results = random_results(12, noise=12.0)
     results = {'bbox': list, 'segm': with_masks, 'keypoints': with_keypoints, 'rbbox': rotated}[kind](results)
     own = model('a', with_pictures(results, tmp_path), ('bbox', kind) if kind in ('segm', 'keypoints') else (kind,))
-    text = write_errors(own, tmp_path / 'out', score_thr=.4, examples=3)
+    text = write_errors(own, tmp_path / 'out', score_thr=0.4, examples=3)
     content = json.loads((tmp_path / 'out' / 'errors.json').read_text())
     judged = judge(results, CLASSES, kind)
-    spent = costs(judged, 3, .4)
+    spent = costs(judged, 3, 0.4)
     assert content['kind'] == kind and content['numbers'] == spent.numbers and content['gains'] == spent.gains
     assert f'AP50 is {spent.precision:.3f}' in text
     assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in spent.numbers.items()}
@@ -125,9 +130,15 @@ def test_errors_of_every_kind(kind, tmp_path):
 def test_an_example_shows_object_and_prediction(tmp_path):
     results = with_pictures(random_results(1), tmp_path)
     result = replace(
-        results[0], gt_bboxes=np.array([[100., 100, 160, 160]]), gt_labels=np.array([0]), gt_ignored=np.zeros(1, bool),
-        gt_areas=np.array([3600.]), bboxes=np.array([[100., 100, 160, 120]]), labels=np.array([0]),
-        scores=np.array([.9]))
+        results[0],
+        gt_bboxes=np.array([[100.0, 100, 160, 160]]),
+        gt_labels=np.array([0]),
+        gt_ignored=np.zeros(1, bool),
+        gt_areas=np.array([3600.0]),
+        bboxes=np.array([[100.0, 100, 160, 120]]),
+        labels=np.array([0]),
+        scores=np.array([0.9]),
+    )
     own = model('a', [result])
     sheet = error_sheet(own, judge([result], CLASSES), 'localisation', 5)
     left, right = sheet[-300:, :300].astype(int), sheet[-300:, 302:].astype(int)
@@ -141,11 +152,23 @@ def test_an_example_shows_object_and_prediction(tmp_path):
 def test_what_a_run_leaves(tmp_path):
     write_run_pictures(model('', random_results(8)), tmp_path / 'det')
     assert {path.name for path in (tmp_path / 'det').iterdir()} == {
-        'confusion_matrix.png', 'confusion_matrix.csv', 'pr_curve.png', 'f1_curve.png'}
+        'confusion_matrix.png',
+        'confusion_matrix.csv',
+        'pr_curve.png',
+        'f1_curve.png',
+    }
     write_run_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
     assert {path.name for path in (tmp_path / 'cls').iterdir()} == {'confusion_matrix.png', 'confusion_matrix.csv'}
-    empty = [replace(result, gt_bboxes=np.zeros((0, 4)), gt_labels=np.zeros(0, int), gt_ignored=np.zeros(0, bool),
-                     gt_areas=np.zeros(0)) for result in random_results(2)[1:]]
+    empty = [
+        replace(
+            result,
+            gt_bboxes=np.zeros((0, 4)),
+            gt_labels=np.zeros(0, int),
+            gt_ignored=np.zeros(0, bool),
+            gt_areas=np.zeros(0),
+        )
+        for result in random_results(2)[1:]
+    ]
     write_run_pictures(model('', empty), tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
 

@@ -26,19 +26,19 @@ def test_what_follows_in_place_leaves_recorded_activations_alone_and_gradients_r
     inputs = torch.randn(1, 3, 8, 8)
     with record_activations(model, ['0']) as found:
         out = model(inputs)
-    kept, = found['0']
+    (kept,) = found['0']
     assert torch.equal(kept, model[0](inputs)) and kept.min() < 0 == out.min()
-    gradient, = torch.autograd.grad(out.sum(), kept)
+    (gradient,) = torch.autograd.grad(out.sum(), kept)
     assert torch.equal(gradient, (kept > 0).float())
     model(inputs)
     assert found['0'][0] is kept  # the hook is gone
 
 
 def test_grad_cam_by_hand():
-    activations = torch.tensor([[[1., 0.], [0., 2.]], [[3., 3.], [0., 0.]]])
-    gradients = torch.stack([torch.full((2, 2), 2.), torch.tensor([[-1., 0.], [0., -1.]])])
+    activations = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[3.0, 3.0], [0.0, 0.0]]])
+    gradients = torch.stack([torch.full((2, 2), 2.0), torch.tensor([[-1.0, 0.0], [0.0, -1.0]])])
     # weights 2 and -1/2
-    assert grad_cam(activations, gradients).tolist() == [[.5, 0.], [0., 4.]]
+    assert grad_cam(activations, gradients).tolist() == [[0.5, 0.0], [0.0, 4.0]]
 
 
 def test_grad_cam_of_global_average_pooling_is_the_class_activation_map():
@@ -46,65 +46,65 @@ def test_grad_cam_of_global_average_pooling_is_the_class_activation_map():
     torch.manual_seed(0)
     activations, weight = torch.randn(5, 3, 4, requires_grad=True), torch.randn(5)
     score = (activations.mean((1, 2)) * weight).sum()
-    gradients, = torch.autograd.grad(score, activations)
+    (gradients,) = torch.autograd.grad(score, activations)
     expected = torch.einsum('c,chw->hw', weight, activations.detach()).clamp(min=0) / 12
     assert torch.allclose(grad_cam(activations, gradients), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize('sign', [1, -1])
 def test_eigen_cam_of_a_map_of_rank_one_is_that_map(sign):
-    place = torch.tensor([[0., 1., 0.], [3., 0., 2.]])
-    activations = sign * torch.tensor([1., -2., 2.])[:, None, None] * place
+    place = torch.tensor([[0.0, 1.0, 0.0], [3.0, 0.0, 2.0]])
+    activations = sign * torch.tensor([1.0, -2.0, 2.0])[:, None, None] * place
     assert torch.allclose(eigen_cam(activations), 3 * place, atol=1e-5)
 
 
 def test_logits_of_every_kind_of_head():
     classes = 3
-    level = torch.arange(2 * 3 * 4.).view(1, 6, 2, 2)  # two anchors
+    level = torch.arange(2 * 3 * 4.0).view(1, 6, 2, 2)  # two anchors
     logits, probabilities = class_logits({'cls_logits': [level, level[:, :3]]}, classes)
-    assert logits.shape == (12, 3) and logits[5].tolist() == [13., 17., 21.]  # anchor 1, place (0, 1)
+    assert logits.shape == (12, 3) and logits[5].tolist() == [13.0, 17.0, 21.0]  # anchor 1, place (0, 1)
     assert torch.equal(probabilities, logits.sigmoid())
     anchors = torch.zeros(1, 2 * 8, 2, 2)
-    anchors[0, 8 + 4, 1, 0], anchors[0, 8 + 6, 1, 0] = -10., 1.
+    anchors[0, 8 + 4, 1, 0], anchors[0, 8 + 6, 1, 0] = -10.0, 1.0
     logits, probabilities = class_logits({'anchor_preds': [anchors]}, classes)
-    assert logits[6].tolist() == [-10., -9., -10.] and probabilities[6].max() < 1e-4
-    assert probabilities[5].tolist() == [.25] * 3
+    assert logits[6].tolist() == [-10.0, -9.0, -10.0] and probabilities[6].max() < 1e-4
+    assert probabilities[5].tolist() == [0.25] * 3
     logits, probabilities = class_logits({'cls_logits': torch.ones(2, 3)}, classes)
     assert logits.shape == (1, 3) and probabilities[0].tolist() == pytest.approx([1 / 3] * 3)
-    layers = torch.arange(2 * 5 * 4.).view(2, 1, 5, 4)
+    layers = torch.arange(2 * 5 * 4.0).view(2, 1, 5, 4)
     logits, probabilities = class_logits({'cls_logits': layers}, classes)
     assert torch.equal(logits, layers[1, 0, :, :3])
-    assert probabilities[:, 2].tolist() == pytest.approx([.23688] * 5, 1e-3)
+    assert probabilities[:, 2].tolist() == pytest.approx([0.23688] * 5, 1e-3)
     with pytest.raises(ConfigError, match='which gives masks; use eigencam'):
         class_logits({'masks': level}, classes)
 
 
 def test_score_of_a_class():
-    logits = torch.tensor([[2., -5.], [3., -4.], [-3., -6.]])
-    assert float(class_score(logits, logits.sigmoid(), 0, .5)) == 5.
-    assert float(class_score(logits, logits.sigmoid(), 1, .5)) == -4.  # no place predicts it: the best one
+    logits = torch.tensor([[2.0, -5.0], [3.0, -4.0], [-3.0, -6.0]])
+    assert float(class_score(logits, logits.sigmoid(), 0, 0.5)) == 5.0
+    assert float(class_score(logits, logits.sigmoid(), 1, 0.5)) == -4.0  # no place predicts it: the best one
 
 
 def test_maps_by_one_scale_or_each_by_its_own():
-    maps = [torch.tensor([[4., 2.]]), torch.tensor([[1.]]), torch.zeros(1, 1)]
-    assert [cam.tolist() for cam in normalised(maps, together=True)] == [[[1., .5]], [[.25]], [[0.]]]
-    assert [cam.max() for cam in normalised(maps, together=False)] == [1., 1., 0.]
+    maps = [torch.tensor([[4.0, 2.0]]), torch.tensor([[1.0]]), torch.zeros(1, 1)]
+    assert [cam.tolist() for cam in normalised(maps, together=True)] == [[[1.0, 0.5]], [[0.25]], [[0.0]]]
+    assert [cam.max() for cam in normalised(maps, together=False)] == [1.0, 1.0, 0.0]
 
 
 def test_heat_lies_where_the_object_was():
     """An image of 40 x 80, halved and padded to 64 x 64; heat in the cell that covers (24 ... 32, 8 ... 16) of that."""
-    matrix = np.array([[.5, 0, 12], [0, .5, 4], [0, 0, 1]])
+    matrix = np.array([[0.5, 0, 12], [0, 0.5, 4], [0, 0, 1]])
     heat = np.zeros((8, 8), np.float32)
     heat[1, 3] = 1
     drawn = onto_image(heat, (64, 64), matrix, (40, 80))
     assert drawn.shape == (40, 80)
     y, x = np.unravel_index(drawn.argmax(), drawn.shape)
-    assert abs(x + .5 - (28 - 12) * 2) <= 1 and abs(y + .5 - (12 - 4) * 2) <= 1
+    assert abs(x + 0.5 - (28 - 12) * 2) <= 1 and abs(y + 0.5 - (12 - 4) * 2) <= 1
     assert drawn[:, 60:].max() == 0
 
 
 def test_what_the_network_did_not_see_is_cold():
-    matrix = np.array([[1., 0, -20], [0, 1, 0], [0, 0, 1]])  # columns 20 to 60 of 80
+    matrix = np.array([[1.0, 0, -20], [0, 1, 0], [0, 0, 1]])  # columns 20 to 60 of 80
     drawn = onto_image(np.ones((4, 4)), (40, 40), matrix, (40, 80))
     assert drawn[:, 20:60].min() == 1 and drawn[:, :20].max() == drawn[:, 60:].max() == 0
 

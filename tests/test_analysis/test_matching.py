@@ -34,8 +34,11 @@ def test_counts_stand_for_repeated_images():
     counts = np.random.default_rng(5).integers(0, 4, (3, len(results)))
     weighted = class_precisions(match(results, CLASSES), counts)
     for row, values in zip(counts, weighted, strict=True):
-        repeated = [replace(copy.deepcopy(result), img_id=f'{result.img_id}-{i}')
-                    for result, count in zip(results, row, strict=True) for i in range(count)]
+        repeated = [
+            replace(copy.deepcopy(result), img_id=f'{result.img_id}-{i}')
+            for result, count in zip(results, row, strict=True)
+            for i in range(count)
+        ]
         # Equal scores in different images are the one thing whose order matters.
         expected = class_precisions(match(repeated, CLASSES))[0]
         np.testing.assert_allclose(values, expected, atol=0.02)
@@ -66,14 +69,17 @@ def test_places_name_the_predictions_and_the_objects_they_match():
     results = random_results(seed=1)
     for label, matches in enumerate(match(results, CLASSES).per_class):
         assert len(matches.images)
-        for image, place, score, matched in zip(matches.images, matches.places, matches.scores, matches.matched[0],
-                                                strict=True):
+        for image, place, score, matched in zip(
+            matches.images, matches.places, matches.scores, matches.matched[0], strict=True
+        ):
             assert results[image].labels[place] == label
             assert results[image].scores[place] == score
             if matched >= 0:
                 assert results[image].gt_labels[matched] == label
-                assert _iou(results[image].bboxes[place], results[image].gt_bboxes[matched]) >= .5 - 1e-9 \
+                assert (
+                    _iou(results[image].bboxes[place], results[image].gt_bboxes[matched]) >= 0.5 - 1e-9
                     or results[image].gt_ignored[matched]
+                )
 
 
 def test_no_objects_and_no_predictions():

@@ -16,9 +16,14 @@ def picture(seed, shape=(240, 320)):
 
 def changed(img):
     """Ways in which a copy may differ."""
-    darker = np.clip(img * .8, 0, 255).astype(np.uint8)
-    return {'half': (cv2.resize(img, None, fx=.5, fy=.5, interpolation=cv2.INTER_AREA), 90), 'coarse': (img, 30),
-            'darker': (darker, 90), 'cropped': (img[3:, 3:], 90), 'twice': (cv2.resize(img, None, fx=2, fy=2), 90)}
+    darker = np.clip(img * 0.8, 0, 255).astype(np.uint8)
+    return {
+        'half': (cv2.resize(img, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), 90),
+        'coarse': (img, 30),
+        'darker': (darker, 90),
+        'cropped': (img[3:, 3:], 90),
+        'twice': (cv2.resize(img, None, fx=2, fy=2), 90),
+    }
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +42,7 @@ def test_copies_are_found_and_others_are_not(folder):
     shapes = [None if path.endswith('9.jpg') else cv2.imread(path).shape[:2] for path in paths]
     looks = look_at(paths, shapes)
     assert looks.readable.tolist() == [not path.endswith('9.jpg') for path in paths]
-    group, = find_alike(looks)
+    (group,) = find_alike(looks)
     assert [path for path in paths if '/2' in path] == [paths[i] for i in group]
     # Sizes only choose how small a picture is read.
     blind = look_at(paths, [None] * len(paths))
@@ -46,15 +51,18 @@ def test_copies_are_found_and_others_are_not(folder):
 
 def test_close_hashes_are_all_found():
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2 ** 63, 300, dtype=np.uint64)
+    hashes = rng.integers(0, 2**63, 300, dtype=np.uint64)
     for place in range(100, 200):  # copies with a few bits turned
         bits = rng.choice(64, rng.integers(0, 9), replace=False)
         hashes[place] = hashes[place - 100] ^ np.uint64(sum(1 << int(bit) for bit in bits))
     first, second = np.triu_indices(len(hashes), 1)
     distances = hamming_distances(hashes[first], hashes[second])
     for most in (0, 3, 6, 15):
-        found = {(min(a, b), max(a, b)) for one, other in _near_pairs(hashes, most)
-                 for a, b in zip(one.tolist(), other.tolist(), strict=True)}
+        found = {
+            (min(a, b), max(a, b))
+            for one, other in _near_pairs(hashes, most)
+            for a, b in zip(one.tolist(), other.tolist(), strict=True)
+        }
         near = distances <= most
         assert found == set(zip(first[near].tolist(), second[near].tolist(), strict=True)) and found
 
@@ -62,7 +70,7 @@ def test_close_hashes_are_all_found():
 def test_hashes_alone_do_not_make_pictures_alike():
     rng = np.random.default_rng(0)
     thumbs = rng.integers(0, 256, (4, 16, 16)).astype(np.uint8)
-    thumbs[1] = np.clip(thumbs[0] * .9 + 5, 0, 255)
+    thumbs[1] = np.clip(thumbs[0] * 0.9 + 5, 0, 255)
     looks = Looks(np.zeros(4, np.uint64), thumbs, np.array([True, True, True, False]))
     assert [group.tolist() for group in find_alike(looks)] == [[0, 1]]
     # Flat pictures have no hash to speak of: their grey tells.

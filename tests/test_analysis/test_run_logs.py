@@ -20,27 +20,27 @@ from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.run_curves import plot_runs
 
 
-def write_run(folder, epochs, offset=0.):
+def write_run(folder, epochs, offset=0.0):
     folder.mkdir(parents=True)
     lines = ['epoch,time,train/box,lr/pg0,lr/pg1,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP_s,metrics/coco/bbox_AR1']
-    lines += [f'{e},{60 * e},{3 / e + offset},.01,.02,{.1 * e if e % 2 else ""},.05,.3' for e in range(1, epochs + 1)]
+    lines += [f'{e},{60 * e},{3 / e + offset},.01,.02,{0.1 * e if e % 2 else ""},.05,.3' for e in range(1, epochs + 1)]
     (folder / 'results.csv').write_text('\n'.join(lines) + '\n')
-    rows = [{'epoch': 1 + i // 10, 'iter': i, 'time': 6. * i, 'train/box': 9. - i, 'grad_norm': 1.} for i in (5, 10)]
+    rows = [{'epoch': 1 + i // 10, 'iter': i, 'time': 6.0 * i, 'train/box': 9.0 - i, 'grad_norm': 1.0} for i in (5, 10)]
     (folder / 'scalars.json').write_text(''.join(json.dumps(row) + '\n' for row in rows))
     return folder
 
 
 @pytest.fixture
 def runs(tmp_path):
-    return [write_run(tmp_path / 'a' / 'run', 4), write_run(tmp_path / 'b' / 'run', 30, 1.)]
+    return [write_run(tmp_path / 'a' / 'run', 4), write_run(tmp_path / 'b' / 'run', 30, 1.0)]
 
 
 def test_reading(runs):
     run = read_run(runs[0])
     assert run.label == 'run' and 'epoch' not in run.curves and 'time' not in run.curves
     x, y = run.curves['coco/bbox_mAP']
-    np.testing.assert_allclose((x, y), ([1, 3], [.1, .3]))
-    np.testing.assert_allclose(read_run(runs[0], 'time').curves['coco/bbox_mAP'], ([1, 3], [.1, .3]))  # minutes
+    np.testing.assert_allclose((x, y), ([1, 3], [0.1, 0.3]))
+    np.testing.assert_allclose(read_run(runs[0], 'time').curves['coco/bbox_mAP'], ([1, 3], [0.1, 0.3]))  # minutes
     by_iter = read_run(runs[0], 'iter')
     assert by_iter.path.name == 'scalars.json'
     np.testing.assert_array_equal(by_iter.curves['train/box'], ([5, 10], [4, -1]))
@@ -71,18 +71,18 @@ def test_choosing(runs):
 
 
 def test_smoothing():
-    y = np.full(30, 3.)
-    np.testing.assert_allclose(smooth('train/box', y, .9), y)  # not drawn to 0 at the start
+    y = np.full(30, 3.0)
+    np.testing.assert_allclose(smooth('train/box', y, 0.9), y)  # not drawn to 0 at the start
     y = np.random.default_rng(0).normal(size=3000)
-    assert smooth('train/box', y, .9)[100:].std() == pytest.approx(np.sqrt(.1 / 1.9), rel=.1)  # of AR(1) noise
-    np.testing.assert_allclose(smooth('train/box', np.arange(30.), .5)[:2], [0, 1 / 1.5])
+    assert smooth('train/box', y, 0.9)[100:].std() == pytest.approx(np.sqrt(0.1 / 1.9), rel=0.1)  # of AR(1) noise
+    np.testing.assert_allclose(smooth('train/box', np.arange(30.0), 0.5)[:2], [0, 1 / 1.5])
     for name, few in (('lr/pg0', y), ('train/box', y[:20])):
-        assert smooth(name, few, .9) is few
+        assert smooth(name, few, 0.9) is few
     assert smooth('train/box', y, 0) is y
 
 
 def test_which_value_is_best(runs):
-    y = np.array([.2, .1, .4, .4])
+    y = np.array([0.2, 0.1, 0.4, 0.4])
     assert best_place('coco/bbox_mAP', y) == 2 and best_place('train/box', y) == 1
     assert best_place('accuracy/cross_entropy', y) == 1
     assert is_metric('coco/bbox_mAP') and not is_metric('grad_norm') and not is_metric('train/box')
@@ -92,13 +92,13 @@ def test_picture_table_and_file(runs, tmp_path):
     logs = [read_run(path, label=label) for path, label in find_logs(runs)]
     names = choose_names(logs)
     table = logs_table(logs, names)
-    row, = (line for line in table.splitlines() if 'bbox_mAP' in line and 'b/run' in line)
+    (row,) = (line for line in table.splitlines() if 'bbox_mAP' in line and 'b/run' in line)
     assert row.split('|')[3:7] == ['  2.9 ', '       29 ', '  2.9 ', '       29 '] and 'lr/pg0' not in table
-    figure = plot_runs(logs, names, .5)
+    figure = plot_runs(logs, names, 0.5)
     assert [axes.get_title() for axes in figure.axes] == names
     # Of the loss the long run is smoothed, above its pale values; the metrics have a star each.
     assert [len(axes.lines) for axes in figure.axes] == [3, 2, 4]
-    write_logs(logs, names, tmp_path / 'out' / 'logs.csv', .5)
+    write_logs(logs, names, tmp_path / 'out' / 'logs.csv', 0.5)
     rows = list(csv.DictReader((tmp_path / 'out' / 'logs.csv').open()))
     assert len(rows) == 34 * 2 + 2 + 15
     assert rows[0] == {'run': 'a/run', 'figure': 'train/box', 'epoch': '1', 'value': '3', 'smoothed': '3'}

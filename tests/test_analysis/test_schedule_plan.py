@@ -33,10 +33,10 @@ def test_values_are_those_of_the_recipe(plan):
     assert (plan.epoch_length, plan.max_iters, plan.warmup) == (1000, 500_000, 3000)
     assert [group.name for group in plan.groups] == ['weight', 'norm', 'bias']
     assert sum(group.parameters for group in plan.groups) == 3_157_184
-    assert at(plan, 0, 0) == 0 and at(plan, 2, 0) == .1
-    assert at(plan, 0, 0, 'momentum') == .8 and at(plan, 0, 499_999, 'momentum') == .937
+    assert at(plan, 0, 0) == 0 and at(plan, 2, 0) == 0.1
+    assert at(plan, 0, 0, 'momentum') == 0.8 and at(plan, 0, 499_999, 'momentum') == 0.937
     for epoch in (3, 200, 499):  # linear, to a hundredth, constant within an epoch
-        expected = .01 * (1 - epoch / 500 * .99)
+        expected = 0.01 * (1 - epoch / 500 * 0.99)
         for iteration in (epoch * 1000, epoch * 1000 + 999):
             # The first iteration behind the warm-up still counts to it, with the full rate.
             assert at(plan, 0, iteration) == pytest.approx(expected) == at(plan, 2, iteration)
@@ -63,10 +63,11 @@ def test_what_an_iteration_is(repo):
 def test_schedulers_of_mmengine(repo):
     cfg = config(repo, 'max_epochs=10')
     cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=.1, by_epoch=False, begin=0, end=20),
-        dict(type='MultiStepLR', milestones=[4, 8], gamma=.1)]
-    cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=.001, betas=(.9, .999))
-    cfg.optim_wrapper.paramwise_cfg = dict(lr_mult={'backbone': .1})
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
+        dict(type='MultiStepLR', milestones=[4, 8], gamma=0.1),
+    ]
+    cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=0.001, betas=(0.9, 0.999))
+    cfg.optim_wrapper.paramwise_cfg = dict(lr_mult={'backbone': 0.1})
     plan = plan_schedule(cfg, num_images=160)
     assert plan.warmup == 20 and plan.optimizer == 'AdamW' and len(plan.groups) == 6
     names = [group.name for group in plan.groups]
@@ -75,7 +76,7 @@ def test_schedulers_of_mmengine(repo):
     for iteration, rate in ((25, 1e-3), (39, 1e-3), (40, 1e-4), (99, 1e-5)):
         assert at(plan, weight, iteration) == pytest.approx(rate)
         assert at(plan, backbone, iteration) == pytest.approx(rate / 10)
-    assert at(plan, weight, 50, 'momentum') == .9
+    assert at(plan, weight, 50, 'momentum') == 0.9
 
 
 def test_frozen_parts_have_no_group(repo):
@@ -97,20 +98,33 @@ def test_the_data_are_counted(repo, tiny_data):
 
 def test_picture_and_values(plan, repo, tmp_path):
     figure = plot_schedules([plan])
-    assert [axes.get_title() for axes in figure.axes][::2] == ['learning rate', 'momentum (Adam: beta 1)',
-                                                               'batches a step']
+    assert [axes.get_title() for axes in figure.axes][::2] == [
+        'learning rate',
+        'momentum (Adam: beta 1)',
+        'batches a step',
+    ]
     whole, beginning = figure.axes[:2]
     assert [line.get_label() for line in whole.lines[:2]] == ['weight, norm', 'bias']
-    assert whole.get_ylim()[1] == pytest.approx(1.1 * .01 * (1 - 3 / 500 * .99), rel=1e-3)
-    assert beginning.lines[1].get_ydata()[0] == .1 and beginning.lines[0].get_xdata()[-1] <= 3750
-    other = plan_schedule(config(repo, 'param_scheduler.warmup_epochs=0', "param_scheduler.decay='cosine'"),
-                          num_images=16 * 1000, label='other')
+    assert whole.get_ylim()[1] == pytest.approx(1.1 * 0.01 * (1 - 3 / 500 * 0.99), rel=1e-3)
+    assert beginning.lines[1].get_ydata()[0] == 0.1 and beginning.lines[0].get_xdata()[-1] <= 3750
+    other = plan_schedule(
+        config(repo, 'param_scheduler.warmup_epochs=0', "param_scheduler.decay='cosine'"),
+        num_images=16 * 1000,
+        label='other',
+    )
     assert other.warmup == 0 and detail_end(other) == 0
-    assert at(other, 0, 125_000) == pytest.approx(.01 * (.01 + .99 * (1 + math.cos(math.pi / 4)) / 2))
+    assert at(other, 0, 125_000) == pytest.approx(0.01 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
     labels = [line.get_label() for line in plot_schedules([plan, other], log_scale=True).axes[0].lines]
     assert 'det_n_coco: bias' in labels and 'other: weight, norm, bias' in labels
     write_plans([plan, other], tmp_path / 'values.csv')
     rows = list(csv.DictReader((tmp_path / 'values.csv').open()))
     assert len(rows) == 3 * (len(plan.iterations) + len(other.iterations))
-    assert rows[0] == {'config': 'det_n_coco', 'iteration': '0', 'epoch': '0.0000', 'group': 'weight', 'lr': '0',
-                       'momentum': '0.8', 'accumulate': '1'}
+    assert rows[0] == {
+        'config': 'det_n_coco',
+        'iteration': '0',
+        'epoch': '0.0000',
+        'group': 'weight',
+        'lr': '0',
+        'momentum': '0.8',
+        'accumulate': '1',
+    }

@@ -14,10 +14,17 @@ def table(bboxes, labels=None, images=None, **arrays):
     images = np.zeros(count, np.int64) if images is None else np.array(images)
     num_images = int(images.max(initial=0)) + 1
     return SplitTable(
-        'train', [Record(f'{i}.jpg', i, (100, 200), None) for i in range(num_images)],
-        np.tile([100, 200], (num_images, 1)), images, np.arange(count),
-        np.zeros(count, np.int64) if labels is None else np.array(labels), bboxes,
-        arrays.pop('ignored', np.zeros(count, bool)), metainfo={'classes': ('cat', 'dog')}, **arrays)
+        'train',
+        [Record(f'{i}.jpg', i, (100, 200), None) for i in range(num_images)],
+        np.tile([100, 200], (num_images, 1)),
+        images,
+        np.arange(count),
+        np.zeros(count, np.int64) if labels is None else np.array(labels),
+        bboxes,
+        arrays.pop('ignored', np.zeros(count, bool)),
+        metainfo={'classes': ('cat', 'dog')},
+        **arrays,
+    )
 
 
 def found(split, **limits):
@@ -27,9 +34,17 @@ def found(split, **limits):
 GOOD = [10, 10, 60, 50]
 
 
-@pytest.mark.parametrize(('kind', 'bbox'), [
-    ('tiny', [10, 10, 13, 40]), ('tiny', [10, 10, 12, 12]), ('thin', [10, 10, 150, 15]),
-    ('outside', [150, 10, 203, 40]), ('outside', [-5, 10, 40, 40]), ('outside', [10, 80, 40, 120])])
+@pytest.mark.parametrize(
+    ('kind', 'bbox'),
+    [
+        ('tiny', [10, 10, 13, 40]),
+        ('tiny', [10, 10, 12, 12]),
+        ('thin', [10, 10, 150, 15]),
+        ('outside', [150, 10, 203, 40]),
+        ('outside', [-5, 10, 40, 40]),
+        ('outside', [10, 80, 40, 120]),
+    ],
+)
 def test_one_box(kind, bbox):
     assert found(table([GOOD, bbox])) == [(kind, 1, None)]
     assert kind in KINDS
@@ -47,7 +62,7 @@ def test_two_objects_at_one_place():
     assert found(table([GOOD, near], labels=[0, 1])) == [('ambiguous', 0, 1)]
     assert found(table([GOOD, near], images=[0, 1])) == []
     assert found(table([GOOD, near], ignored=np.array([False, True]))) == []
-    assert found(table([GOOD, near]), doubled=.99) == []
+    assert found(table([GOOD, near]), doubled=0.99) == []
 
 
 def test_rotated_boxes_are_compared_as_they_are_turned():
@@ -70,7 +85,7 @@ def test_keypoints_outside():
     keypoints = np.array([[[20, 20, 2], [30, 30, 1]], [[20, 20, 2], [250, 30, 1]], [[20, 20, 2], [250, 30, 0]]])
     split = table([GOOD, GOOD, GOOD], images=[0, 1, 2], keypoints=keypoints)
     split.metainfo['keypoint_names'] = ('nose', 'tail')
-    one, = find_suspicious(split)
+    (one,) = find_suspicious(split)
     assert (one.kind, one.place, one.detail) == ('keypoints', 1, 'tail')
 
 

@@ -13,17 +13,27 @@ from detkit.config.value_types import fits
 from detkit.utils.errors import ConfigError
 
 
-@pytest.mark.parametrize('old, new, sentence', [
-    ("'ToyBackbone'", "'ToyBackbon'",
-     r"toy.py:6: model.backbone.type: there is no model 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: "),
-    ("'ToyAssigner'", "'ToyLoss'", r"model.head.assigner.type: there is no task util 'ToyLoss'"),
-    ('depth=50', 'depth=50, widht=2', r"toy.py:6: model.backbone.widht: ToyBackbone has no argument 'widht'; accepted "
-                                      r"are depth, width, init_cfg, frozen. Did you mean 'width'"),
-    ('depth=50', 'width=2', r"toy.py:6: model.backbone: ToyBackbone needs the argument 'depth'"),
-    ('depth=50', 'depth=50, in_channels=3', "ToyBackbone has no argument 'in_channels'"),
-    ("dict(type='ToyMetric')", 'dict(kind=3)', r'val_evaluator: a metric needs a type; found the keys kind'),
-    ("dict(type='ToyMetric')", "[dict(type='ToyMetric', knd=1)]", "val_evaluator.0.knd: ToyMetric has no argument"),
-])
+@pytest.mark.parametrize(
+    'old, new, sentence',
+    [
+        (
+            "'ToyBackbone'",
+            "'ToyBackbon'",
+            r"toy.py:6: model.backbone.type: there is no model 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: ",  # noqa: E501
+        ),
+        ("'ToyAssigner'", "'ToyLoss'", r"model.head.assigner.type: there is no task util 'ToyLoss'"),
+        (
+            'depth=50',
+            'depth=50, widht=2',
+            r"toy.py:6: model.backbone.widht: ToyBackbone has no argument 'widht'; accepted "
+            r"are depth, width, init_cfg, frozen. Did you mean 'width'",
+        ),
+        ('depth=50', 'width=2', r"toy.py:6: model.backbone: ToyBackbone needs the argument 'depth'"),
+        ('depth=50', 'depth=50, in_channels=3', "ToyBackbone has no argument 'in_channels'"),
+        ("dict(type='ToyMetric')", 'dict(kind=3)', r'val_evaluator: a metric needs a type; found the keys kind'),
+        ("dict(type='ToyMetric')", "[dict(type='ToyMetric', knd=1)]", 'val_evaluator.0.knd: ToyMetric has no argument'),
+    ],
+)
 def test_wrong_components(toy, old, new, sentence):
     toy.write_text(toy.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=sentence):
@@ -49,21 +59,29 @@ def test_a_class_may_be_given_itself(toy):
     assert load_config(toy).model.head.assigner.type is dict
 
 
-@pytest.mark.parametrize('line, sentence', [
-    ("optim_wrapper = dict(optimizer='SGD')", "optim_wrapper.optimizer: 'SGD' stands where"),
-    ("optim_wrapper = dict(optimizer=dict(type='SGD'), constructor='X')", "no optim wrapper constructor 'X'"),
-    ("train_dataloader = dict(sampler=3)", 'train_dataloader.sampler: 3 stands where a data sampler is expected'),
-    ("train_dataloader = dict(collate_fn=dict(type='collate', pad=3))", "collate has no argument 'pad'"),
-    ("train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[dict(type='ToyDataset')]))",
-     "train_dataloader.dataset.datasets.0: ToyDataset needs the argument 'data_root'"),
-    ("train_cfg = dict(max_epoch=3)", "TrainLoop has no argument 'max_epoch'.*'max_epochs'"),
-    ("default_hooks = dict(ema=dict(type='EMAHook', decai=3))", "default_hooks.ema.decai: EMAHook has no argument"),
-    ("custom_hooks = [dict(type='EMAHok')]", "custom_hooks.0.type: there is no hook 'EMAHok'. Did you mean 'EMAHook'"),
-    ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
-    ("train_cfg = dict(max_epochs=1, val_interval=True)", "TrainLoop takes val_interval as int; found True"),
-    ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
-    ("model = 'yolov8'", "model: 'yolov8' stands where a model is expected"),
-])
+@pytest.mark.parametrize(
+    'line, sentence',
+    [
+        ("optim_wrapper = dict(optimizer='SGD')", "optim_wrapper.optimizer: 'SGD' stands where"),
+        ("optim_wrapper = dict(optimizer=dict(type='SGD'), constructor='X')", "no optim wrapper constructor 'X'"),
+        ('train_dataloader = dict(sampler=3)', 'train_dataloader.sampler: 3 stands where a data sampler is expected'),
+        ("train_dataloader = dict(collate_fn=dict(type='collate', pad=3))", "collate has no argument 'pad'"),
+        (
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[dict(type='ToyDataset')]))",  # noqa: E501
+            "train_dataloader.dataset.datasets.0: ToyDataset needs the argument 'data_root'",
+        ),
+        ('train_cfg = dict(max_epoch=3)', "TrainLoop has no argument 'max_epoch'.*'max_epochs'"),
+        ("default_hooks = dict(ema=dict(type='EMAHook', decai=3))", 'default_hooks.ema.decai: EMAHook has no argument'),
+        (
+            "custom_hooks = [dict(type='EMAHok')]",
+            "custom_hooks.0.type: there is no hook 'EMAHok'. Did you mean 'EMAHook'",
+        ),
+        ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
+        ('train_cfg = dict(max_epochs=1, val_interval=True)', 'TrainLoop takes val_interval as int; found True'),
+        ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
+        ("model = 'yolov8'", "model: 'yolov8' stands where a model is expected"),
+    ],
+)
 def test_wrong_runner_parts(toy, line, sentence):
     toy.write_text(toy.read_text() + line)
     with pytest.raises(ConfigError, match=sentence):
@@ -71,14 +89,20 @@ def test_wrong_runner_parts(toy, line, sentence):
 
 
 def test_runner_parts(toy):
-    toy.write_text(toy.read_text() + """
+    toy.write_text(
+        toy.read_text()
+        + """
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1, momentm=0.9))
-""")
+"""
+    )
     with pytest.raises(ConfigError, match=r"optim_wrapper.optimizer.momentm: SGD has no argument.*'momentum'"):
         load_config(toy)
-    toy.write_text(toy.read_text().replace('momentm', 'momentum') + """
+    toy.write_text(
+        toy.read_text().replace('momentm', 'momentum')
+        + """
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoc=True)]
-""")
+"""
+    )
     with pytest.raises(ConfigError, match=r"param_scheduler.0.by_epoc: LinearLR has no argument.*'by_epoch'"):
         load_config(toy)
 
@@ -124,34 +148,40 @@ class Module(torch.nn.Module):
         super().__init__(**kwargs)
 
 
-@pytest.mark.parametrize('annotation, right, wrong', [
-    (int, [0, -3], [True, 1.5, '1', None]),
-    (float, [1, 0.5], [False, '0.5', None]),
-    (bool, [True], [0, 'true']),
-    (Path, ['a/b', Path('a')], [3]),
-    (int | None, [None, 2], ['2', 2.5]),
-    (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), (1, 'b'), 1]),
-    (Sequence[float], [[], (1, 0.5)], ['ab', [None]]),
-    (int | Sequence[int], [3, [3, 4]], ['abc', ['a']]),
-    (dict[str, int], [{'a': 1}], [[1], 'a']),
-    (Literal['sum', 'mean'], ['sum'], ['max']),
-    (torch.nn.Module, [dict(type='SiLU'), 'SiLU', None], []),
-])
+@pytest.mark.parametrize(
+    'annotation, right, wrong',
+    [
+        (int, [0, -3], [True, 1.5, '1', None]),
+        (float, [1, 0.5], [False, '0.5', None]),
+        (bool, [True], [0, 'true']),
+        (Path, ['a/b', Path('a')], [3]),
+        (int | None, [None, 2], ['2', 2.5]),
+        (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), (1, 'b'), 1]),
+        (Sequence[float], [[], (1, 0.5)], ['ab', [None]]),
+        (int | Sequence[int], [3, [3, 4]], ['abc', ['a']]),
+        (dict[str, int], [{'a': 1}], [[1], 'a']),
+        (Literal['sum', 'mean'], ['sum'], ['max']),
+        (torch.nn.Module, [dict(type='SiLU'), 'SiLU', None], []),
+    ],
+)
 def test_values_fit_their_annotations(annotation, right, wrong):
     assert [fits(value, annotation) for value in right] == [True] * len(right)
     assert [fits(value, annotation) for value in wrong] == [False] * len(wrong)
 
 
-@pytest.mark.parametrize('factory, names, required, any_name', [
-    (Grandparent, ('alpha', 'beta'), {'alpha'}, False),
-    (Parent, ('gamma', 'beta'), {'gamma'}, False),
-    (ByPosition, ('beta',), set(), False),
-    (Mixed, ('delta', 'gamma', 'beta'), {'gamma'}, False),
-    (Swallows, ('a',), {'a'}, False),
-    (Opaque, (), set(), True),
-    (Module, ('a',), {'a'}, False),
-    ((lambda samples, size=1: None), ('samples', 'size'), {'samples'}, False),
-])
+@pytest.mark.parametrize(
+    'factory, names, required, any_name',
+    [
+        (Grandparent, ('alpha', 'beta'), {'alpha'}, False),
+        (Parent, ('gamma', 'beta'), {'gamma'}, False),
+        (ByPosition, ('beta',), set(), False),
+        (Mixed, ('delta', 'gamma', 'beta'), {'gamma'}, False),
+        (Swallows, ('a',), {'a'}, False),
+        (Opaque, (), set(), True),
+        (Module, ('a',), {'a'}, False),
+        ((lambda samples, size=1: None), ('samples', 'size'), {'samples'}, False),
+    ],
+)
 def test_signatures(factory, names, required, any_name):
     arguments = arguments_of(factory)
     assert (arguments.names, arguments.required, arguments.any_name) == (names, required, any_name)

@@ -14,24 +14,33 @@ def test_values_are_compared_key_by_key_and_place_by_place():
     first = dict(lr=0.1, model=dict(width=1, depth=2), sizes=[1, 2], names=('a', 'b'), old=3)
     second = dict(lr=0.1, model=dict(width=4, depth=2), sizes=[1, 5], names=('a',), new=dict(x=1))
     assert found(first, second) == [
-        ('model.width', 1, 4), ('sizes.1', 2, 5), ('names', ('a', 'b'), ('a',)), ('old', 3, ABSENT),
-        ('new', ABSENT, {'x': 1})]
+        ('model.width', 1, 4),
+        ('sizes.1', 2, 5),
+        ('names', ('a', 'b'), ('a',)),
+        ('old', 3, ABSENT),
+        ('new', ABSENT, {'x': 1}),
+    ]
     assert found(first, first) == []
 
 
 def test_a_transform_more_is_one_difference():
-    load, flip, pack = dict(type='Load'), dict(type='Flip', prob=.5), dict(type='Pack')
+    load, flip, pack = dict(type='Load'), dict(type='Flip', prob=0.5), dict(type='Pack')
     crop = dict(type='Crop', size=3)
-    assert found(dict(pipeline=[load, flip, pack]), dict(pipeline=[load, crop, {**flip, 'prob': .1}, pack])) == [
-        ('pipeline.1', ABSENT, crop), ('pipeline.1.prob', .5, .1)]
+    assert found(dict(pipeline=[load, flip, pack]), dict(pipeline=[load, crop, {**flip, 'prob': 0.1}, pack])) == [
+        ('pipeline.1', ABSENT, crop),
+        ('pipeline.1.prob', 0.5, 0.1),
+    ]
     assert found(dict(pipeline=[load, crop, pack]), dict(pipeline=[load, pack])) == [('pipeline.1', crop, ABSENT)]
     assert found(dict(pipeline=[load, crop]), dict(pipeline=[load, flip])) == [
-        ('pipeline.1', crop, ABSENT), ('pipeline.1', ABSENT, flip)]
+        ('pipeline.1', crop, ABSENT),
+        ('pipeline.1', ABSENT, flip),
+    ]
 
 
 def test_lines_name_the_places(repo):
-    configs = [load_config_with_origins(repo / f'configs/yolov8/det_{size}_coco8.py', need_classes=False)
-               for size in 'ns']
+    configs = [
+        load_config_with_origins(repo / f'configs/yolov8/det_{size}_coco8.py', need_classes=False) for size in 'ns'
+    ]
     (first, origins), (second, other_origins) = configs
     lines = list(difference_lines(config_differences(first, second), ('A', 'B'), (origins, other_origins)))
     place = lines.index('model.backbone.widen_factor')
@@ -41,7 +50,9 @@ def test_lines_name_the_places(repo):
 
 def test_a_long_list_is_shortened():
     classes = tuple(f'class {number}' for number in range(80))
-    config = Config(dict(dataset=dict(metainfo=dict(classes=classes), lr=.5)))
+    config = Config(dict(dataset=dict(metainfo=dict(classes=classes), lr=0.5)))
     text = '\n'.join(difference_lines(config_differences(Config(dict()), config), ('first', 'second')))
-    assert text == ("dataset\n  first   (absent)\n  second  {'metainfo': {'classes': ('class 0', 'class 1', ... 80 in "
-                    "all)}, 'lr': 0.5}")
+    assert text == (
+        "dataset\n  first   (absent)\n  second  {'metainfo': {'classes': ('class 0', 'class 1', ... 80 in "
+        "all)}, 'lr': 0.5}"
+    )

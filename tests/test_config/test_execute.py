@@ -15,28 +15,36 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def test_child_merges_into_base_key_by_key(tmp_path):
-    main = write(tmp_path, base='a = dict(x=1, y=dict(z=2), w=[1])',
-                 main="_base_ = 'base.py'\na = dict(y=dict(u=3), w=[4, 5])")
+    main = write(
+        tmp_path, base='a = dict(x=1, y=dict(z=2), w=[1])', main="_base_ = 'base.py'\na = dict(y=dict(u=3), w=[4, 5])"
+    )
     assert execute(main, {}).values == {'a': {'x': 1, 'y': {'z': 2, 'u': 3}, 'w': [4, 5]}}
 
 
 def test_bases_side_by_side_share_a_dict(tmp_path):
-    main = write(tmp_path, base='a = dict(x=1, both=0)', other='a = dict(y=2, both=0)',
-                 main="_base_ = ['base.py', 'other.py']")
+    main = write(
+        tmp_path, base='a = dict(x=1, both=0)', other='a = dict(y=2, both=0)', main="_base_ = ['base.py', 'other.py']"
+    )
     executed = execute(main, {})
     assert executed.values == {'a': {'x': 1, 'both': 0, 'y': 2}}
     assert [executed.origins.find(('a', key)).file.name for key in 'xy'] == ['base.py', 'other.py']
 
 
 def test_delete_replaces_a_dict(tmp_path):
-    main = write(tmp_path, base='a = dict(x=1, y=dict(z=2))',
-                 main="_base_ = ['base.py']\na = dict(y=dict(_delete_=True, u=3))\nb = dict(_delete_=True, v=1)")
+    main = write(
+        tmp_path,
+        base='a = dict(x=1, y=dict(z=2))',
+        main="_base_ = ['base.py']\na = dict(y=dict(_delete_=True, u=3))\nb = dict(_delete_=True, v=1)",
+    )
     assert execute(main, {}).values == {'a': {'x': 1, 'y': {'u': 3}}, 'b': {'v': 1}}
 
 
 def test_base_values_are_readable_and_unchanged(tmp_path):
-    main = write(tmp_path, base='size = 640\nnames = dict(a=1)',
-                 main="_base_ = 'base.py'\ndouble = _base_.size * 2\nold = {{_base_.names}}\nthird = _base_.names.a")
+    main = write(
+        tmp_path,
+        base='size = 640\nnames = dict(a=1)',
+        main="_base_ = 'base.py'\ndouble = _base_.size * 2\nold = {{_base_.names}}\nthird = _base_.names.a",
+    )
     values = execute(main, {}).values
     assert values == {'size': 640, 'names': {'a': 1}, 'double': 1280, 'old': {'a': 1}, 'third': 1}
     assert type(values['old']) is dict
@@ -52,42 +60,63 @@ def test_base_of_a_base_in_another_folder(tmp_path):
 
 
 def test_helpers_modules_and_private_names_are_no_values(tmp_path):
-    main = write(tmp_path, main='import math\nfrom pathlib import Path\n_hidden = 2\n'
-                                'def twice(x):\n    y = x\n    return y * 2\na = twice(_hidden)')
+    main = write(
+        tmp_path,
+        main='import math\nfrom pathlib import Path\n_hidden = 2\n'
+        'def twice(x):\n    y = x\n    return y * 2\na = twice(_hidden)',
+    )
     assert execute(main, {}).values == {'a': 4}
 
 
-@pytest.mark.parametrize('text, expected', [
-    ("root = 'x'\nann = root + '/a'", {'root': 'y', 'ann': 'y/a'}),
-    ("root: str = 'x'\nann = root + '/a'", {'root': 'y', 'ann': 'y/a'}),
-    ("root, n = 'x', 2\nann = root + '/a'", {'root': 'y', 'n': 2, 'ann': 'y/a'}),
-    ("root = 'x'\nroot += '/sub'\nann = root", {'root': 'y', 'ann': 'y'}),
-    ("if True:\n    root = 'x'\n    ann = root", {'root': 'y', 'ann': 'y'}),
-    ("def f():\n    root = 'inner'\n    return root\nroot = 'x'\nann = f()", {'root': 'y', 'ann': 'inner'}),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ("root = 'x'\nann = root + '/a'", {'root': 'y', 'ann': 'y/a'}),
+        ("root: str = 'x'\nann = root + '/a'", {'root': 'y', 'ann': 'y/a'}),
+        ("root, n = 'x', 2\nann = root + '/a'", {'root': 'y', 'n': 2, 'ann': 'y/a'}),
+        ("root = 'x'\nroot += '/sub'\nann = root", {'root': 'y', 'ann': 'y'}),
+        ("if True:\n    root = 'x'\n    ann = root", {'root': 'y', 'ann': 'y'}),
+        ("def f():\n    root = 'inner'\n    return root\nroot = 'x'\nann = f()", {'root': 'y', 'ann': 'inner'}),
+    ],
+)
 def test_a_variable_reaches_what_is_built_from_it(tmp_path, text, expected):
     assert execute(write(tmp_path, main=text), {'root': 'y'}).values == expected
 
 
 def test_a_variable_reaches_the_bases(tmp_path):
-    main = write(tmp_path, base="root = 'x'\ndata = dict(path=root + '/images')",
-                 main="_base_ = 'base.py'\nval = _base_.root + '/val'")
+    main = write(
+        tmp_path,
+        base="root = 'x'\ndata = dict(path=root + '/images')",
+        main="_base_ = 'base.py'\nval = _base_.root + '/val'",
+    )
     assert execute(main, {'root': 'y'}).values == {'root': 'y', 'data': {'path': 'y/images'}, 'val': 'y/val'}
 
 
-@pytest.mark.parametrize('files, sentence', [
-    ({'main': "_base_ = 'bass.py'", 'base': 'a = 1'}, "no config file .*bass.py .*Did you mean 'base.py'"),
-    ({'main': "_base_ = 'base.py'", 'base': "_base_ = 'main.py'"}, 'is its own base'),
-    ({'main': 'a = 1\nb = (2'}, r'main.py:2: this is no valid Python'),
-    ({'main': 'a = 1\nb = undefined'}, r"main.py:2: NameError: name 'undefined' is not defined"),
-    ({'main': "_base_ = 'base.py'\n\nb = _base_.siz", 'base': 'size = 1'}, r"main.py:3: AttributeError.*'size'"),
-    ({'main': "_base_ = 'base.py'\n_base_.names.append(3)", 'base': 'names = [1]'}, 'changes _base_ in place'),
-    ({'main': "_base_ = 'base.py'\na = dict(x=1)", 'base': 'a = [1]'}, 'main.py:2: a is a dict, .*base.py:1.*_delete_'),
-    ({'main': "_base_ = ['base.py', 'other.py']", 'base': 'a = 1', 'other': 'a = 2'}, "two bases set 'a'"),
-    ({'main': "_base_ = ['base.py', 'other.py']", 'base': 'a = dict(x=dict(y=1))', 'other': 'a = dict(x=dict(y=2))'},
-     r"two bases set 'a.x.y', to different values: .*base.py:1 and .*other.py:1"),
-    ({'main': '_base_ = 3'}, '_base_ must be a path'),
-])
+@pytest.mark.parametrize(
+    'files, sentence',
+    [
+        ({'main': "_base_ = 'bass.py'", 'base': 'a = 1'}, "no config file .*bass.py .*Did you mean 'base.py'"),
+        ({'main': "_base_ = 'base.py'", 'base': "_base_ = 'main.py'"}, 'is its own base'),
+        ({'main': 'a = 1\nb = (2'}, r'main.py:2: this is no valid Python'),
+        ({'main': 'a = 1\nb = undefined'}, r"main.py:2: NameError: name 'undefined' is not defined"),
+        ({'main': "_base_ = 'base.py'\n\nb = _base_.siz", 'base': 'size = 1'}, r"main.py:3: AttributeError.*'size'"),
+        ({'main': "_base_ = 'base.py'\n_base_.names.append(3)", 'base': 'names = [1]'}, 'changes _base_ in place'),
+        (
+            {'main': "_base_ = 'base.py'\na = dict(x=1)", 'base': 'a = [1]'},
+            'main.py:2: a is a dict, .*base.py:1.*_delete_',
+        ),
+        ({'main': "_base_ = ['base.py', 'other.py']", 'base': 'a = 1', 'other': 'a = 2'}, "two bases set 'a'"),
+        (
+            {
+                'main': "_base_ = ['base.py', 'other.py']",
+                'base': 'a = dict(x=dict(y=1))',
+                'other': 'a = dict(x=dict(y=2))',
+            },
+            r"two bases set 'a.x.y', to different values: .*base.py:1 and .*other.py:1",
+        ),
+        ({'main': '_base_ = 3'}, '_base_ must be a path'),
+    ],
+)
 def test_mistakes_name_file_and_line(tmp_path, files, sentence):
     with pytest.raises(ConfigError, match=sentence):
         execute(write(tmp_path, **files), {})
@@ -103,6 +132,11 @@ def test_origins_name_file_and_line(tmp_path):
     own = "_base_ = 'base.py'\n\na = dict(y=3)\nc = [*_base_.pipe]\nd = dict(q=_base_.pipe)"
     main = write(tmp_path, base=base, main=own)
     origins = execute(main, {}).origins
-    places = {('a', 'x'): ('base.py', 2), ('a', 'y'): ('main.py', 3), ('b', 'p', 1, 'k'): ('base.py', 6),
-              ('c', 0, 'k'): ('main.py', 4), ('d', 'q', 0, 'k'): ('base.py', 5)}
+    places = {
+        ('a', 'x'): ('base.py', 2),
+        ('a', 'y'): ('main.py', 3),
+        ('b', 'p', 1, 'k'): ('base.py', 6),
+        ('c', 0, 'k'): ('main.py', 4),
+        ('d', 'q', 0, 'k'): ('base.py', 5),
+    }
     assert {path: (origins.find(path).file.name, origins.find(path).line) for path in places} == places

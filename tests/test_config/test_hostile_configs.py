@@ -19,8 +19,19 @@ from detkit.utils.errors import ConfigError, DetkitError
 MARK = 'hostile_module_was_imported'
 
 # Each writes a file when it is imported or called; a module that a scope's lookup would import is among them.
-NAMES = ('os.system', 'hostile', 'hostile.run', 'hostile.registry.run', 'mmengine.hostile.run', 'builtins.exec',
-         'os:system', ' os.system', 'detkit.models.heads.yolov8_head.YOLOv8Head', 'subprocess.Popen', '')
+NAMES = (
+    'os.system',
+    'hostile',
+    'hostile.run',
+    'hostile.registry.run',
+    'mmengine.hostile.run',
+    'builtins.exec',
+    'os:system',
+    ' os.system',
+    'detkit.models.heads.yolov8_head.YOLOv8Head',
+    'subprocess.Popen',
+    '',
+)
 
 
 @pytest.fixture
@@ -44,9 +55,20 @@ def component(name: str, mark: Path) -> dict:
 def places(name: str, mark: Path) -> list[dict]:
     """Configs with a hostile component at every depth that something would build."""
     found = [{**make_config(), 'model': component(name, mark)}]
-    for path in (['backbone'], ['neck', 0], ['neck', 1], ['head'], ['head', 'assigner'], ['head', 'loss_bbox'],
-                 ['head', 'bbox_coder'], ['data_preprocessor'], ['backbone', 'act'], ['backbone', 'init_cfg'],
-                 ['head', 'init_cfg'], ['init_cfg']):
+    for path in (
+        ['backbone'],
+        ['neck', 0],
+        ['neck', 1],
+        ['head'],
+        ['head', 'assigner'],
+        ['head', 'loss_bbox'],
+        ['head', 'bbox_coder'],
+        ['data_preprocessor'],
+        ['backbone', 'act'],
+        ['backbone', 'init_cfg'],
+        ['head', 'init_cfg'],
+        ['init_cfg'],
+    ):
         config = make_config()
         node = config['model']
         for part in path[:-1]:
@@ -62,10 +84,19 @@ def places(name: str, mark: Path) -> list[dict]:
 def test_a_checkpoint_config_runs_nothing(name: str, trap: Path, tmp_path: Path):
     for config in places(name, trap):
         path = tmp_path / 'hostile.pth'
-        save_checkpoint({
-            'meta': {'format': 'detkit', 'format_version': 1, 'classes': list(config['classes']), 'task': 'seg',
-                     'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items())},
-            'state_dict': {'x': torch.zeros(1)}}, path)
+        save_checkpoint(
+            {
+                'meta': {
+                    'format': 'detkit',
+                    'format_version': 1,
+                    'classes': list(config['classes']),
+                    'task': 'seg',
+                    'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items()),
+                },
+                'state_dict': {'x': torch.zeros(1)},
+            },
+            path,
+        )
         with pytest.raises(DetkitError):
             Predictor(None, path)
         with pytest.raises(ConfigError):
@@ -75,13 +106,28 @@ def test_a_checkpoint_config_runs_nothing(name: str, trap: Path, tmp_path: Path)
     assert not trap.exists() and 'hostile' not in sys.modules
 
 
-@pytest.mark.parametrize('key', ['custom_hooks', 'visualizer', 'val_evaluator', 'param_scheduler', 'log_processor',
-                                 'train_cfg', 'optim_wrapper', 'train_dataloader', 'anything_else'])
+@pytest.mark.parametrize(
+    'key',
+    [
+        'custom_hooks',
+        'visualizer',
+        'val_evaluator',
+        'param_scheduler',
+        'log_processor',
+        'train_cfg',
+        'optim_wrapper',
+        'train_dataloader',
+        'anything_else',
+    ],
+)
 @pytest.mark.parametrize('name', NAMES[:4])
 def test_a_runner_builds_nothing_of_it(key: str, name: str, trap: Path, tmp_path: Path):
     hostile = component(name, trap)
-    value = {'custom_hooks': [hostile], 'train_dataloader': {'dataset': {'dataset': hostile}},
-             'optim_wrapper': {'optimizer': hostile}}.get(key, hostile)
+    value = {
+        'custom_hooks': [hostile],
+        'train_dataloader': {'dataset': {'dataset': hostile}},
+        'optim_wrapper': {'optimizer': hostile},
+    }.get(key, hostile)
     with pytest.raises(ConfigError, match='there is no component'):
         Runner(Config({**make_config(), 'work_dir': str(tmp_path / 'run'), key: value}))
     assert not trap.exists() and not (tmp_path / 'run').exists()

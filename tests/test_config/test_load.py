@@ -10,12 +10,32 @@ from detkit.config.show import config_lines
 from detkit.utils.errors import ConfigError
 
 
-@pytest.mark.parametrize('text, value', [
-    ('1', 1), ('1e-3', 0.001), ('true', True), ('False', False), ('none', None), ('None', None), ('abc', 'abc'),
-    ("'1'", '1'), ('data/coco8', 'data/coco8'), ('[1,2]', [1, 2]), ('(1,2)', (1, 2)), ('1,2', [1, 2]),
-    ('[cat,dog]', ['cat', 'dog']), ('cat,dog', ['cat', 'dog']), ('[(a,1),b]', [('a', 1), 'b']), ('[]', []), ('', ''),
-    ("{'type': 'A'}", {'type': 'A'}), ('[true,none]', [True, None]), ("'a,b'", 'a,b'), ('007', '007'),
-])
+@pytest.mark.parametrize(
+    'text, value',
+    [
+        ('1', 1),
+        ('1e-3', 0.001),
+        ('true', True),
+        ('False', False),
+        ('none', None),
+        ('None', None),
+        ('abc', 'abc'),
+        ("'1'", '1'),
+        ('data/coco8', 'data/coco8'),
+        ('[1,2]', [1, 2]),
+        ('(1,2)', (1, 2)),
+        ('1,2', [1, 2]),
+        ('[cat,dog]', ['cat', 'dog']),
+        ('cat,dog', ['cat', 'dog']),
+        ('[(a,1),b]', [('a', 1), 'b']),
+        ('[]', []),
+        ('', ''),
+        ("{'type': 'A'}", {'type': 'A'}),
+        ('[true,none]', [True, None]),
+        ("'a,b'", 'a,b'),
+        ('007', '007'),
+    ],
+)
 def test_option_values(text, value):
     parsed = parse_value(text)
     assert parsed == value and type(parsed) is type(value)
@@ -47,18 +67,24 @@ def test_a_pipeline_variable_is_replaced_as_a_whole(toy):
     assert config.train_dataloader.dataset.pipeline[0].prob == 0.1
 
 
-@pytest.mark.parametrize('option, sentence', [
-    ('model.backbone.dpth=3', r"no key 'model.backbone.dpth'; model.backbone has type, depth. Did you mean 'depth'"),
-    ('modl.backbone=3', r"no key 'modl'.*Did you mean 'model'"),
-    ('data_rot=x', "Did you mean 'data_root'"),
-    ('model.backbone.depth.x=3', 'model.backbone.depth is 50, which has no keys'),
-    ('train_dataloader.dataset.pipeline.3.prob=1', 'pipeline is a list, accepted are 0 to 0'),
-    ('lr', "'lr' is no key=value"),
-    ('=3', "'=3' is no key=value"),
-    ('train_pipeline.0.prob=1', 'train_pipeline is a variable that .* has already used'),
-    ('lr=0.5', 'lr is a variable .* nothing there is built from it'),
-    ('+model.backbone.dpth=3', "command line: model.backbone.dpth: ToyBackbone has no argument 'dpth'"),
-])
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        (
+            'model.backbone.dpth=3',
+            r"no key 'model.backbone.dpth'; model.backbone has type, depth. Did you mean 'depth'",
+        ),
+        ('modl.backbone=3', r"no key 'modl'.*Did you mean 'model'"),
+        ('data_rot=x', "Did you mean 'data_root'"),
+        ('model.backbone.depth.x=3', 'model.backbone.depth is 50, which has no keys'),
+        ('train_dataloader.dataset.pipeline.3.prob=1', 'pipeline is a list, accepted are 0 to 0'),
+        ('lr', "'lr' is no key=value"),
+        ('=3', "'=3' is no key=value"),
+        ('train_pipeline.0.prob=1', 'train_pipeline is a variable that .* has already used'),
+        ('lr=0.5', 'lr is a variable .* nothing there is built from it'),
+        ('+model.backbone.dpth=3', "command line: model.backbone.dpth: ToyBackbone has no argument 'dpth'"),
+    ],
+)
 def test_wrong_options(toy, option, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config(toy, [option])
@@ -88,10 +114,15 @@ def test_the_class_count_follows_a_coco_json(toy):
     base.write_text(base.read_text().replace("metainfo=dict(classes=('cat', 'dog')),", "ann_file='a.json',"))
     (toy.parent / 'train').mkdir()
     (toy.parent / 'train' / 'a.json').write_text(
-        '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]}')
+        '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 7, "name": "b"}]}'
+    )
     assert load_config(toy, {'data_root': str(toy.parent)}).model.head.num_classes == 2
-    assert load_config(toy, {'data_root': str(toy.parent), '+train_dataloader.dataset.single_class': True}
-                       ).model.head.num_classes == 1
+    assert (
+        load_config(
+            toy, {'data_root': str(toy.parent), '+train_dataloader.dataset.single_class': True}
+        ).model.head.num_classes
+        == 1
+    )
 
 
 def test_a_head_may_count_no_classes(toy):
@@ -105,21 +136,31 @@ def test_a_head_may_count_no_classes(toy):
 def test_class_counts_that_differ(toy):
     with pytest.raises(ConfigError, match=r'model.head.num_classes is 3, but train_dataloader .*base.py.* 2 classes'):
         load_config(toy, ['+model.head.num_classes=3'])
-    toy.write_text(toy.read_text() + "val_dataloader = dict(dataset=dict(type='ToyDataset', data_root='x', "
-                                     "metainfo=dict(classes=('cat',))))")
+    toy.write_text(
+        toy.read_text() + "val_dataloader = dict(dataset=dict(type='ToyDataset', data_root='x', "
+        "metainfo=dict(classes=('cat',))))"
+    )
     with pytest.raises(ConfigError, match='val_dataloader has 1 classes, but train_dataloader'):
         load_config(toy)
 
 
-@pytest.mark.parametrize('line, sentence', [
-    ("train_dataloder = dict(batch_size=2)", r"toy.py:\d+: train_dataloder is no key .* mean 'train_dataloader'"),
-    ("train_pipline = []", "Did you mean 'train_pipeline'"),
-    ("train_pipeline = [dict(type='ToyFlip', prob=1.0)]",
-     r'toy.py:\d+: train_pipeline is defined, but train_dataloader uses another pipeline .*base.py'),
-    ("train_dataloader = dict(batchsize=2)", r"a data loader has no argument 'batchsize'.*Did you mean 'batch_size'"),
-    ("custom_imports = dict(imports=['no_such_package_here'])", "cannot import 'no_such_package_here'"),
-    ("custom_imports = dict(import_='x')", "custom_imports has no key 'import_'"),
-])
+@pytest.mark.parametrize(
+    'line, sentence',
+    [
+        ('train_dataloder = dict(batch_size=2)', r"toy.py:\d+: train_dataloder is no key .* mean 'train_dataloader'"),
+        ('train_pipline = []', "Did you mean 'train_pipeline'"),
+        (
+            "train_pipeline = [dict(type='ToyFlip', prob=1.0)]",
+            r'toy.py:\d+: train_pipeline is defined, but train_dataloader uses another pipeline .*base.py',
+        ),
+        (
+            'train_dataloader = dict(batchsize=2)',
+            r"a data loader has no argument 'batchsize'.*Did you mean 'batch_size'",
+        ),
+        ("custom_imports = dict(imports=['no_such_package_here'])", "cannot import 'no_such_package_here'"),
+        ("custom_imports = dict(import_='x')", "custom_imports has no key 'import_'"),
+    ],
+)
 def test_wrong_top_level(toy, line, sentence):
     toy.write_text(f'{toy.read_text()}\n{line}\n')
     with pytest.raises(ConfigError, match=sentence):
@@ -140,10 +181,12 @@ def test_a_missing_file(tmp_path):
 def test_custom_imports_lie_beside_the_config(toy, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     (toy.parent / 'toy_extras_for_load.py').write_text(
-        "from detkit.registry import MODELS\n\n\n@MODELS.register_module(force=True)\nclass ToyExtra:\n"
-        '    def __init__(self, depth):\n        pass\n')
-    toy.write_text(toy.read_text().replace('ToyBackbone', 'ToyExtra')
-                   + "custom_imports = dict(imports=['toy_extras_for_load'])\n")
+        'from detkit.registry import MODELS\n\n\n@MODELS.register_module(force=True)\nclass ToyExtra:\n'
+        '    def __init__(self, depth):\n        pass\n'
+    )
+    toy.write_text(
+        toy.read_text().replace('ToyBackbone', 'ToyExtra') + "custom_imports = dict(imports=['toy_extras_for_load'])\n"
+    )
     config = load_config(toy)
     assert config.custom_imports.folder == str(toy.parent.resolve())
 

@@ -46,8 +46,9 @@ def test_outputs_equal_opencv_s(recorded, family, tmp_path):
         level, anchors = levels[-1 - number], priors[-1 - number]  # Darknet's order is coarse to fine
         assert_near(level, recorded[f'{family}.{number}.raw'], f'{family}.{number}.raw')
         rows = level.permute(0, 2, 3, 1).reshape(-1, 85)
-        x0, y0, x1, y1 = head.bbox_coder.decode(
-            anchors.points, anchors.sizes_wh, rows[:, :4], anchors.stride).unbind(-1)
+        x0, y0, x1, y1 = head.bbox_coder.decode(anchors.points, anchors.sizes_wh, rows[:, :4], anchors.stride).unbind(
+            -1
+        )
         bboxes = torch.stack(((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height), 1)
         obj = rows[:, 4:5].sigmoid()
         scores = obj * rows[:, 5:].sigmoid()

@@ -42,10 +42,17 @@ def edit(path: Path, target: Path, *changes: tuple[str, str]) -> Path:
 
 def small_cfg(target: Path, classes: int = 2) -> Path:
     """The tiny model with other classes, anchors and image size, written as people write it."""
-    return edit(TINY, target, ('classes=80', f'classes = {classes}'), ('filters=255', f'filters = {3 * (5 + classes)}'),
-                ('10,14, 23,27', ' 11,15,  24,28'), ('width=608', 'width=320'),
-                ('height=608', '# a comment\nheight=320'), ('layers=13', 'layers = -4'),
-                ('layers=19,8', 'layers = -1, 8'))
+    return edit(
+        TINY,
+        target,
+        ('classes=80', f'classes = {classes}'),
+        ('filters=255', f'filters = {3 * (5 + classes)}'),
+        ('10,14, 23,27', ' 11,15,  24,28'),
+        ('width=608', 'width=320'),
+        ('height=608', '# a comment\nheight=320'),
+        ('layers=13', 'layers = -4'),
+        ('layers=19,8', 'layers = -1, 8'),
+    )
 
 
 def test_a_file_is_recognised_by_its_size(tiny, tmp_path):
@@ -90,8 +97,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     assert any("with other classes or anchors; write '-' for it" in line for line in printed)
     model = init_detector(None, target, device='cpu')
     assert model.dataset_meta['classes'] == ('bolt', 'nut') and model.cfg.img_size == 320
-    assert model.head.prior_generator.anchors == (
-        ((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))
+    assert model.head.prior_generator.anchors == (((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))
 
     convert_darknet(weights, tmp_path / 'other.pth', CONFIGS)  # the number of classes follows from the size
     assert load_checkpoint(tmp_path / 'other.pth')['meta']['classes'] == ['class 0', 'class 1']
@@ -105,24 +111,34 @@ def test_a_layout_is_its_own_cfg(family):
     layout = Layout(build_family(family))
     _, sections = parse_cfg(cfg_path(family).read_text(), family)
     assert compare_layers(sections, layout.sections(), family, 'the model') == (len(sections), None)
-    assert len(layout.layers) == len(read_layers(cfg_path(family))) == {'yolov3': 107, 'yolov3_spp': 114,
-                                                                        'yolov3_tiny': 24}[family]
+    assert (
+        len(layout.layers)
+        == len(read_layers(cfg_path(family)))
+        == {'yolov3': 107, 'yolov3_spp': 114, 'yolov3_tiny': 24}[family]
+    )
 
 
-@pytest.mark.parametrize('family, change, message', [
-    ('yolov3_tiny', ('activation=leaky', 'activation=mish'), r'line 6 \(\[conv\w+\], layer 0\): activation is mish'),
-    ('yolov3_tiny', ('stride=1\n\n[conv', 'stride=2\n\n[conv'), 'stride is 2, where YOLOv3-tiny has 1'),
-    ('yolov3_tiny', ('filters=255', 'filters=256'), 'filters is 256, where YOLOv3-tiny has 255'),
-    ('yolov3_tiny', ('layers=19,8', 'layers=-1,6'), 'layers is 19, 6, where YOLOv3-tiny has 19, 8'),
-    ('yolov3_tiny', ('num=6', 'num=6\nscale_x_y=1.05'), 'scale_x_y is 1.05'),
-    ('yolov3_tiny', ('mask=0,1,2', 'mask=0,1,6'), 'but there are 6 anchors'),
-    ('yolov3_tiny', ('mask=0,1,2', 'mask=zero'), "mask is 'zero', where numbers are expected"),
-    ('yolov3_tiny', ('[maxpool]', '[avgpool]'), r'\[avgpool\].* YOLOv3-tiny has \[maxpool\] there'),
-    ('yolov3_tiny', ('[yolo]', '[region]'), r'has no \[yolo\] layer'),
-    ('yolov3_tiny', ('[net]', '[nets]'), r'does not begin with \[net\]'),
-    ('yolov3_tiny', ('stride=2', 'stride'), "'stride' is neither a .section. nor key=value"),
-    ('yolov3_spp', ('size=13', 'size=15'), 'size is 15, where YOLOv3-SPP has 13'),
-])
+@pytest.mark.parametrize(
+    'family, change, message',
+    [
+        (
+            'yolov3_tiny',
+            ('activation=leaky', 'activation=mish'),
+            r'line 6 \(\[conv\w+\], layer 0\): activation is mish',
+        ),
+        ('yolov3_tiny', ('stride=1\n\n[conv', 'stride=2\n\n[conv'), 'stride is 2, where YOLOv3-tiny has 1'),
+        ('yolov3_tiny', ('filters=255', 'filters=256'), 'filters is 256, where YOLOv3-tiny has 255'),
+        ('yolov3_tiny', ('layers=19,8', 'layers=-1,6'), 'layers is 19, 6, where YOLOv3-tiny has 19, 8'),
+        ('yolov3_tiny', ('num=6', 'num=6\nscale_x_y=1.05'), 'scale_x_y is 1.05'),
+        ('yolov3_tiny', ('mask=0,1,2', 'mask=0,1,6'), 'but there are 6 anchors'),
+        ('yolov3_tiny', ('mask=0,1,2', 'mask=zero'), "mask is 'zero', where numbers are expected"),
+        ('yolov3_tiny', ('[maxpool]', '[avgpool]'), r'\[avgpool\].* YOLOv3-tiny has \[maxpool\] there'),
+        ('yolov3_tiny', ('[yolo]', '[region]'), r'has no \[yolo\] layer'),
+        ('yolov3_tiny', ('[net]', '[nets]'), r'does not begin with \[net\]'),
+        ('yolov3_tiny', ('stride=2', 'stride'), "'stride' is neither a .section. nor key=value"),
+        ('yolov3_spp', ('size=13', 'size=15'), 'size is 15, where YOLOv3-SPP has 13'),
+    ],
+)
 def test_another_model_is_told_where_it_departs(family, change, message, tiny, tmp_path):
     cfg = edit(cfg_path(family), tmp_path / 'other.cfg', change)
     with pytest.raises(CheckpointError, match=message):
@@ -130,10 +146,13 @@ def test_another_model_is_told_where_it_departs(family, change, message, tiny, t
     assert not (tmp_path / 'out.pth').exists()
 
 
-@pytest.mark.parametrize('numbers, message', [
-    (TINY_NUMBERS - 1, '8,858,733 numbers, which no model has'),
-    (TINY_NUMBERS + 1, 'YOLOv3-SPP 63,052,381'),
-])
+@pytest.mark.parametrize(
+    'numbers, message',
+    [
+        (TINY_NUMBERS - 1, '8,858,733 numbers, which no model has'),
+        (TINY_NUMBERS + 1, 'YOLOv3-SPP 63,052,381'),
+    ],
+)
 def test_every_number_must_be_used(tmp_path, numbers, message):
     path = tmp_path / 'x.weights'
     write_weights(path, np.zeros(numbers, '<f4'))
@@ -143,12 +162,15 @@ def test_every_number_must_be_used(tmp_path, numbers, message):
         convert_darknet(path, tmp_path / 'x.pth', CONFIGS, TINY)
 
 
-@pytest.mark.parametrize('content, message', [
-    (b'', 'no header'),
-    (b'PK\x03\x04' + bytes(60), 'a zip archive'),
-    (bytes(21), 'a truncated one: 21 bytes'),
-    (np.full(60, 7_000_000, '<i4').tobytes(), 'no Darknet .weights file'),
-])
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'', 'no header'),
+        (b'PK\x03\x04' + bytes(60), 'a zip archive'),
+        (bytes(21), 'a truncated one: 21 bytes'),
+        (np.full(60, 7_000_000, '<i4').tobytes(), 'no Darknet .weights file'),
+    ],
+)
 def test_files_that_are_none(tmp_path, content, message):
     path = tmp_path / 'x.weights'
     path.write_bytes(content)
@@ -167,7 +189,7 @@ def test_missing_files_are_named(tiny, tmp_path):
         convert_darknet(tiny, tmp_path / 'x.pth', tmp_path)
 
 
-@pytest.mark.parametrize('value, message', [(np.nan, 'infinite numbers'), (-1., 'negative variances')])
+@pytest.mark.parametrize('value, message', [(np.nan, 'infinite numbers'), (-1.0, 'negative variances')])
 def test_a_stream_of_nonsense_is_refused(value, message):
     model = build_family('yolov3_tiny')
     values = seeded_stream(TINY)
@@ -190,9 +212,14 @@ def test_the_backbone_alone_is_a_start(tmp_path):
     target.unlink()
 
 
-@pytest.mark.parametrize('header, size', [
-    (Header(0, 1, 0, 7), 16), (Header(0, 2, 5, 2**40), 20), (Header(1, 0, 0, 3), 20),
-])
+@pytest.mark.parametrize(
+    'header, size',
+    [
+        (Header(0, 1, 0, 7), 16),
+        (Header(0, 2, 5, 2**40), 20),
+        (Header(1, 0, 0, 3), 20),
+    ],
+)
 def test_headers(header, size, tmp_path):
     path = tmp_path / 'x.weights'
     path.write_bytes(header.to_bytes() + np.arange(3, dtype='<f4').tobytes())

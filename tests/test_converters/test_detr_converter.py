@@ -80,7 +80,7 @@ def test_every_layout_gives_the_same_checkpoint(model, layout, tmp_path):
 def test_the_checkpoint_predicts_and_starts_training(model, tmp_path):
     checkpoint, _ = convert(write_original(tmp_path / 'in.pth', model))
     write_images(tmp_path / 'images', 1)
-    predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', img_size=64, score_thr=0.)
+    predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', img_size=64, score_thr=0.0)
     assert predictor.classes == COCO
     assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) == 7
 
@@ -103,14 +103,17 @@ def test_the_converted_model_gives_the_same_outputs(tmp_path):
 
 
 def test_half_precision_becomes_single(model, tmp_path):
-    state = {name: value.half() if value.is_floating_point() else value
-             for name, value in published_state(model, 'hugging_face').items()}
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in published_state(model, 'hugging_face').items()
+    }
     checkpoint, _ = convert(write_safetensors(tmp_path / 'in.safetensors', state))
     assert {value.dtype for value in checkpoint['state_dict'].values()} == {torch.float32}
 
 
-@pytest.mark.parametrize(('num_classes', 'task', 'config'), [
-    (91, 'seg', 'seg_r50_coco.py'), (250, 'panoptic', 'panoptic_r50_coco.py')])
+@pytest.mark.parametrize(
+    ('num_classes', 'task', 'config'), [(91, 'seg', 'seg_r50_coco.py'), (250, 'panoptic', 'panoptic_r50_coco.py')]
+)
 @pytest.mark.parametrize('layout', ['original', 'hugging_face'])
 def test_models_with_masks(num_classes, task, config, layout, tmp_path):
     model = small_detr(num_classes, masks=True, num_heads=8)
@@ -122,8 +125,8 @@ def test_models_with_masks(num_classes, task, config, layout, tmp_path):
     assert_weights(checkpoint, model)
     assert checkpoint['meta']['task'] == task and config in report and 'DETR ResNet-18 with masks' in report
     write_images(tmp_path / 'images', 1)
-    predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', img_size=64, score_thr=0.)
-    result, = predictor.predict(str(tmp_path / 'images'))
+    predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', img_size=64, score_thr=0.0)
+    (result,) = predictor.predict(str(tmp_path / 'images'))
     assert len(result.pred_instances.masks) == 7
     assert ('pred_panoptic' in result) == (task == 'panoptic')
 
@@ -181,7 +184,8 @@ def test_dilation_by_a_config(tmp_path):
     transformer = 'embed_dims=32, num_heads=1, num_encoder_layers=1, num_decoder_layers=2, feedforward_dims=40'
     config = tmp_path / 'mine.py'
     config.write_text(
-        f'_base_ = {str(DC5)!r}\nmodel = dict(head=dict(num_queries=7, transformer=dict({transformer})))\n')
+        f'_base_ = {str(DC5)!r}\nmodel = dict(head=dict(num_queries=7, transformer=dict({transformer})))\n'
+    )
     checkpoint, report = convert(write_original(tmp_path / 'in.pth', small_detr(depth=50)), config=config)
     assert f'dilation yes: {config} says so' in report and "'dilate_last': True" in checkpoint['meta']['config']
     assert f'config   {config}\n' in report and checkpoint['meta']['config_file'] == 'mine.py'
@@ -225,8 +229,10 @@ def test_classes_by_a_file_of_names(tmp_path):
 # The published sizes, without their weights.
 
 
-@pytest.mark.parametrize('config', ['det_r50_coco', 'det_r101_coco', 'det_r50_dc5_coco', 'seg_r50_coco',
-                                    'panoptic_r50_coco', 'det_r50_panoptic'])
+@pytest.mark.parametrize(
+    'config',
+    ['det_r50_coco', 'det_r101_coco', 'det_r50_dc5_coco', 'seg_r50_coco', 'panoptic_r50_coco', 'det_r50_panoptic'],
+)
 def test_names_of_published_models_are_one_to_one(config):
     cfg = load_config(CONFIGS / 'detr' / f'{config}.py').model
     with torch.device('meta'):
@@ -240,36 +246,57 @@ def test_names_of_published_models_are_one_to_one(config):
 
 
 def test_names_as_the_authors_wrote_them():
-    assert {theirs: to_detkit(theirs, 'original') for theirs in (
-        'backbone.0.body.layer4.2.bn3.running_var', 'transformer.decoder.layers.5.multihead_attn.out_proj.weight',
-        'transformer.decoder.layers.0.norm3.bias', 'transformer.encoder.layers.0.norm2.bias', 'class_embed.bias',
-        'bbox_embed.layers.2.weight', 'detr.query_embed.weight', 'mask_head.lay5.weight', 'mask_head.gn1.bias',
-        'mask_head.adapter3.weight', 'bbox_attention.k_linear.bias')} == {
+    assert {
+        theirs: to_detkit(theirs, 'original')
+        for theirs in (
+            'backbone.0.body.layer4.2.bn3.running_var',
+            'transformer.decoder.layers.5.multihead_attn.out_proj.weight',
+            'transformer.decoder.layers.0.norm3.bias',
+            'transformer.encoder.layers.0.norm2.bias',
+            'class_embed.bias',
+            'bbox_embed.layers.2.weight',
+            'detr.query_embed.weight',
+            'mask_head.lay5.weight',
+            'mask_head.gn1.bias',
+            'mask_head.adapter3.weight',
+            'bbox_attention.k_linear.bias',
+        )
+    } == {
         'backbone.0.body.layer4.2.bn3.running_var': 'backbone.layer4.2.bn3.running_var',
-        'transformer.decoder.layers.5.multihead_attn.out_proj.weight':
-            'head.transformer.decoder_layers.5.cross_attn.out_proj.weight',
+        'transformer.decoder.layers.5.multihead_attn.out_proj.weight': 'head.transformer.decoder_layers.5.cross_attn.out_proj.weight',  # noqa: E501
         'transformer.decoder.layers.0.norm3.bias': 'head.transformer.decoder_layers.0.norm_ffn.bias',
         'transformer.encoder.layers.0.norm2.bias': 'head.transformer.encoder_layers.0.norm_ffn.bias',
-        'class_embed.bias': 'head.fc_cls.bias', 'bbox_embed.layers.2.weight': 'head.bbox_mlp.layers.2.weight',
+        'class_embed.bias': 'head.fc_cls.bias',
+        'bbox_embed.layers.2.weight': 'head.bbox_mlp.layers.2.weight',
         'detr.query_embed.weight': 'head.query_embed.weight',
         'mask_head.lay5.weight': 'head.mask_decoder.convs.4.weight',
         'mask_head.gn1.bias': 'head.mask_decoder.norms.0.bias',
         'mask_head.adapter3.weight': 'head.mask_decoder.laterals.2.weight',
-        'bbox_attention.k_linear.bias': 'head.mask_attention.key_proj.bias'}
+        'bbox_attention.k_linear.bias': 'head.mask_attention.key_proj.bias',
+    }
 
 
 def test_names_of_the_hubs_own_resnet():
     """As its revisions ``no_timm`` have them."""
     prefix = 'model.backbone.conv_encoder.model'
-    assert [to_detkit(f'{prefix}.{name}', 'hugging_face') for name in (
-        'embedder.embedder.convolution.weight', 'embedder.embedder.normalization.bias',
-        'encoder.stages.2.layers.5.layer.1.convolution.weight',
-        'encoder.stages.0.layers.0.layer.2.normalization.running_mean',
-        'encoder.stages.3.layers.0.shortcut.convolution.weight',
-        'encoder.stages.3.layers.0.shortcut.normalization.weight')] == [
-        'backbone.conv1.weight', 'backbone.bn1.bias', 'backbone.layer3.5.conv2.weight',
-        'backbone.layer1.0.bn3.running_mean', 'backbone.layer4.0.downsample.0.weight',
-        'backbone.layer4.0.downsample.1.weight']
+    assert [
+        to_detkit(f'{prefix}.{name}', 'hugging_face')
+        for name in (
+            'embedder.embedder.convolution.weight',
+            'embedder.embedder.normalization.bias',
+            'encoder.stages.2.layers.5.layer.1.convolution.weight',
+            'encoder.stages.0.layers.0.layer.2.normalization.running_mean',
+            'encoder.stages.3.layers.0.shortcut.convolution.weight',
+            'encoder.stages.3.layers.0.shortcut.normalization.weight',
+        )
+    ] == [
+        'backbone.conv1.weight',
+        'backbone.bn1.bias',
+        'backbone.layer3.5.conv2.weight',
+        'backbone.layer1.0.bn3.running_mean',
+        'backbone.layer4.0.downsample.0.weight',
+        'backbone.layer4.0.downsample.1.weight',
+    ]
 
 
 # What is refused.
@@ -282,9 +309,12 @@ def test_everything_that_does_not_fit_is_listed(model, tmp_path):
     state['query_embed.weight'] = torch.zeros(7, 31)
     torch.save({'model': state}, tmp_path / 'in.pth')
     message = error_of(tmp_path / 'in.pth')
-    for part in ('does not fit the DETR ResNet-18 model', '1 unknown:\n  transformer.encoder.layers.0.strange.weight',
-                 '1 missing:\n  input_proj.bias',
-                 '1 of another shape:\n  query_embed.weight (7, 31) instead of (7, 32)'):
+    for part in (
+        'does not fit the DETR ResNet-18 model',
+        '1 unknown:\n  transformer.encoder.layers.0.strange.weight',
+        '1 missing:\n  input_proj.bias',
+        '1 of another shape:\n  query_embed.weight (7, 31) instead of (7, 32)',
+    ):
         assert part in message
 
 
@@ -311,8 +341,11 @@ def test_other_files_are_refused(model, tmp_path):
 
 
 def test_a_truncated_file_is_refused(model, tmp_path):
-    for source in (write_original(tmp_path / 'zipped.pth', model), write_hub(tmp_path / 'hub', model),
-                   write_original(tmp_path / 'legacy.pth', model, zipped=False)):
+    for source in (
+        write_original(tmp_path / 'zipped.pth', model),
+        write_hub(tmp_path / 'hub', model),
+        write_original(tmp_path / 'legacy.pth', model, zipped=False),
+    ):
         source.write_bytes(source.read_bytes()[:-2000])
         assert str(source) in error_of(source)
 
@@ -324,8 +357,9 @@ def test_nothing_in_a_file_is_run(model, tmp_path):
 
     for zipped in (True, False):
         source = tmp_path / f'{zipped}.pth'
-        torch.save({'model': published_state(model, 'original'), 'args': Bomb()}, source,
-                   _use_new_zipfile_serialization=zipped)
+        torch.save(
+            {'model': published_state(model, 'original'), 'args': Bomb()}, source, _use_new_zipfile_serialization=zipped
+        )
         if zipped:
             convert(source)
             (tmp_path / 'out.pth').unlink()
@@ -337,8 +371,10 @@ def test_nothing_in_a_file_is_run(model, tmp_path):
 def test_another_backbone_is_refused(model, tmp_path):
     state = {name: value for name, value in published_state(model, 'original').items() if '.layer3.1.' not in name}
     torch.save({'model': state}, tmp_path / 'in.pth')
-    assert ('has a backbone with (2, 2, 1, 2) blocks in its stages; detkit converts DETR on ResNet-18, 34, 50, 101.'
-            in error_of(tmp_path / 'in.pth'))
+    assert (
+        'has a backbone with (2, 2, 1, 2) blocks in its stages; detkit converts DETR on ResNet-18, 34, 50, 101.'
+        in error_of(tmp_path / 'in.pth')
+    )
 
 
 def test_a_damaged_config_beside_the_weights(model, tmp_path):
@@ -364,20 +400,31 @@ def test_the_file_itself_is_not_overwritten(model, tmp_path):
 
 
 def test_safetensors_are_read(tmp_path):
-    state = {'a': torch.arange(6.).view(2, 3), 'b': torch.tensor(3), 'none': torch.zeros(0, 4),
-             'c': torch.ones(2).half()}
+    state = {
+        'a': torch.arange(6.0).view(2, 3),
+        'b': torch.tensor(3),
+        'none': torch.zeros(0, 4),
+        'c': torch.ones(2).half(),
+    }
     path = write_safetensors(tmp_path / 'x', state)
     found = read_safetensors(path)
     assert is_safetensors(path) and list(found) == list(state)
     assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
 
 
-@pytest.mark.parametrize(('old', 'new'), [
-    (b'"data_offsets": [0, 24]', b'"data_offsets": [0, 99]'), (b'"data_offsets": [0, 24]', b'"data_offsets": [4, 24]'),
-    (b'"shape": [2, 3]', b'"shape": [-2,3]'), (b'"dtype": "F32"', b'"dtype": "F99"'), (b'{"dtype', b'["dtype'),
-    (b'"data_offsets": [0, 24]', b'"data_offsets": [-8,24]'[:23])])
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        (b'"data_offsets": [0, 24]', b'"data_offsets": [0, 99]'),
+        (b'"data_offsets": [0, 24]', b'"data_offsets": [4, 24]'),
+        (b'"shape": [2, 3]', b'"shape": [-2,3]'),
+        (b'"dtype": "F32"', b'"dtype": "F99"'),
+        (b'{"dtype', b'["dtype'),
+        (b'"data_offsets": [0, 24]', b'"data_offsets": [-8,24]'[:23]),
+    ],
+)
 def test_damaged_safetensors_are_refused(old, new, tmp_path):
-    path = write_safetensors(tmp_path / 'x', {'a': torch.arange(6.).view(2, 3)})
+    path = write_safetensors(tmp_path / 'x', {'a': torch.arange(6.0).view(2, 3)})
     data = path.read_bytes()
     assert old in data
     path.write_bytes(data.replace(old, new))

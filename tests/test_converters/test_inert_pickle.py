@@ -40,9 +40,14 @@ def victim(tmp_path):
 
 def test_nothing_is_called(tmp_path, victim):
     command = f'touch {victim}'
-    calls = [Call(os.system, command), Call(builtins.exec, f'open({str(victim)!r}, "w")'),
-             Call(builtins.eval, f'open({str(victim)!r}, "w")'), Call(builtins.open, str(victim), 'w'),
-             Call(builtins.__import__, 'os'), Call(Path(victim).touch)]
+    calls = [
+        Call(os.system, command),
+        Call(builtins.exec, f'open({str(victim)!r}, "w")'),
+        Call(builtins.eval, f'open({str(victim)!r}, "w")'),
+        Call(builtins.open, str(victim), 'w'),
+        Call(builtins.__import__, 'os'),
+        Call(Path(victim).touch),
+    ]
     for index, call in enumerate(calls):
         path = tmp_path / f'{index}.pt'
         torch.save({'model': call, 'nested': [{'x': (call,)}]}, path)
@@ -100,13 +105,31 @@ def test_containers_of_unknown_classes_keep_their_items(tmp_path):
         assert archive.content.items == [('a', 1)] and archive.content.get('note') == 'x'
 
 
-@pytest.mark.parametrize('dtype', [
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
-    torch.uint8, torch.bool])
+@pytest.mark.parametrize(
+    'dtype',
+    [
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+    ],
+)
 def test_tensors_round_trip(tmp_path, dtype):
     whole = torch.arange(24).reshape(2, 3, 4).to(dtype)
-    tensors = {'whole': whole, 'part': whole[:, 1:, ::2], 'turned': whole.permute(2, 0, 1), 'scalar': whole[1, 2, 3],
-               'empty': whole[:0], 'parameter': torch.nn.Parameter(whole, requires_grad=False)}
+    tensors = {
+        'whole': whole,
+        'part': whole[:, 1:, ::2],
+        'turned': whole.permute(2, 0, 1),
+        'scalar': whole[1, 2, 3],
+        'empty': whole[:0],
+        'parameter': torch.nn.Parameter(whole, requires_grad=False),
+    }
     torch.save(tensors, tmp_path / 'x.pt')
     with TorchArchive(tmp_path / 'x.pt') as archive:
         for name, expected in tensors.items():
@@ -118,8 +141,15 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path):
     torch.save({'x': torch.zeros(4)}, tmp_path / 'x.pt')
     with TorchArchive(tmp_path / 'x.pt') as archive:
         ref = archive.content['x']
-        for wrong in (dict(size=(5,)), dict(offset=1), dict(size=(4, 4), stride=(0, 0)), dict(size=(10**12,)),
-                      dict(stride=(-1,)), dict(offset=-1), dict(size=('a',))):
+        for wrong in (
+            dict(size=(5,)),
+            dict(offset=1),
+            dict(size=(4, 4), stride=(0, 0)),
+            dict(size=(10**12,)),
+            dict(stride=(-1,)),
+            dict(offset=-1),
+            dict(size=('a',)),
+        ):
             with pytest.raises(CheckpointError, match='is damaged'):
                 archive.read(TensorRef(*ref)._replace(**wrong))
         with pytest.raises(CheckpointError, match='is damaged'):
@@ -139,17 +169,33 @@ def test_what_is_no_such_file(tmp_path):
         archive.writestr('a.txt', 'x')
     scripted = write_archive(tmp_path / 'scripted.pt', b'N.', **{'constants.pkl': b'N.', 'code/a.py': b''})
     for path, expected in (
-            (tmp_path / 'none.pt', 'does not exist'), (tmp_path, 'is a folder'), (text, r'truncated \(7 bytes\)'),
-            (cut, r'truncated \(2000 bytes\)'), (other, 'no data.pkl'), (scripted, 'TorchScript')):
+        (tmp_path / 'none.pt', 'does not exist'),
+        (tmp_path, 'is a folder'),
+        (text, r'truncated \(7 bytes\)'),
+        (cut, r'truncated \(2000 bytes\)'),
+        (other, 'no data.pkl'),
+        (scripted, 'TorchScript'),
+    ):
         with pytest.raises(CheckpointError, match=expected) as caught:
             TorchArchive(path)
         assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize('pickled', [
-    b'', b'garbage', pickle.dumps([1, 2])[:-3], b'cposix\nsystem\n', b'\x80\x02}K\x01b.',
-    b'\x80\x02X\x02\x00\x00\x00\xff\xff.', b'\x80\x02(X\x07\x00\x00\x00storagetQ.', b'\x80\x02](e0.',
-    b'\x80\x02]r\xff\xff\xff\x7f.', b']p2147483647\n.'])
+@pytest.mark.parametrize(
+    'pickled',
+    [
+        b'',
+        b'garbage',
+        pickle.dumps([1, 2])[:-3],
+        b'cposix\nsystem\n',
+        b'\x80\x02}K\x01b.',
+        b'\x80\x02X\x02\x00\x00\x00\xff\xff.',
+        b'\x80\x02(X\x07\x00\x00\x00storagetQ.',
+        b'\x80\x02](e0.',
+        b'\x80\x02]r\xff\xff\xff\x7f.',
+        b']p2147483647\n.',
+    ],
+)
 def test_a_damaged_pickle_is_one_sentence(tmp_path, pickled):
     path = write_archive(tmp_path / 'x.pt', pickled)
     with pytest.raises(CheckpointError, match='is damaged'):

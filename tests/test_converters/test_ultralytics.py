@@ -57,16 +57,23 @@ def layouts() -> dict:
 
 @pytest.fixture(scope='module')
 def narrow_shapes() -> dict:
-    return {task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3, NARROW))
-            for task in ('det', 'cls')}
+    return {
+        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3, NARROW))
+        for task in ('det', 'cls')
+    }
 
 
 @pytest.fixture
 def write_narrow(layouts, narrow_shapes, tmp_path) -> Callable[..., Path]:
     """Writes a file with a narrow model; ``change`` may change its layout and tensors."""
 
-    def write(name: str = 'in.pt', task: str = 'det', dtype: torch.dtype = torch.float16,
-              change: Callable | None = None, **kwargs) -> Path:
+    def write(
+        name: str = 'in.pt',
+        task: str = 'det',
+        dtype: torch.dtype = torch.float16,
+        change: Callable | None = None,
+        **kwargs,
+    ) -> Path:
         layout = copy.deepcopy(layouts[f'{task}_n'])
         tensors = seeded_tensors(layout, SEED, narrow_shapes[task], dtype)
         if change:
@@ -103,12 +110,18 @@ def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path):
     checkpoint, _ = convert(write_narrow())
     meta = checkpoint['meta']
     assert meta['classes'] == list(CLASSES) and meta['task'] == 'det'
-    assert meta['converted_from'] == {'file': 'in.pt', 'project': 'ultralytics', 'version': '8.4.190',
-                                      'entry': 'model', 'licence': 'AGPL-3.0'}
-    assert all(not value.is_floating_point() or value.dtype == torch.float32
-               for value in checkpoint['state_dict'].values())
+    assert meta['converted_from'] == {
+        'file': 'in.pt',
+        'project': 'ultralytics',
+        'version': '8.4.190',
+        'entry': 'model',
+        'licence': 'AGPL-3.0',
+    }
+    assert all(
+        not value.is_floating_point() or value.dtype == torch.float32 for value in checkpoint['state_dict'].values()
+    )
     write_images(tmp_path / 'images', 1)
-    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=.01)
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=0.01)
     assert predictor.classes == CLASSES
     assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) > 0
 
@@ -131,14 +144,27 @@ def test_weights_are_those_of_the_file(write_narrow):
 def test_every_kind_of_file_gives_the_same(write_narrow):
     expected, _ = convert(write_narrow())
     # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
-    training = {'model': None, 'epoch': 3, 'best_fitness': np.float64(.5), 'updates': 12, 'scaler': {'scale': 1.},
-                'optimizer': {'state': {0: {'exp_avg': torch.ones(5)}}, 'param_groups': [{'lr': .1}]},
-                'train_args': {'imgsz': 640, 'project': Path('runs')}, 'train_metrics': {'loss': np.float32(1)}}
+    training = {
+        'model': None,
+        'epoch': 3,
+        'best_fitness': np.float64(0.5),
+        'updates': 12,
+        'scaler': {'scale': 1.0},
+        'optimizer': {'state': {0: {'exp_avg': torch.ones(5)}}, 'param_groups': [{'lr': 0.1}]},
+        'train_args': {'imgsz': 640, 'project': Path('runs')},
+        'train_metrics': {'loss': np.float32(1)},
+    }
     stripped = {'ema': None, 'optimizer': None, 'best_fitness': None, 'epoch': -1, 'train_args': {'imgsz': 640}}
-    for index, kwargs in enumerate((
-            dict(entry='ema', more=training), dict(more=stripped), dict(dtype=torch.float32),
-            dict(dtype=torch.float32, entry='ema', more=training), dict(names=list(CLASSES)),
-            dict(scale=None, scales={}))):
+    for index, kwargs in enumerate(
+        (
+            dict(entry='ema', more=training),
+            dict(more=stripped),
+            dict(dtype=torch.float32),
+            dict(dtype=torch.float32, entry='ema', more=training),
+            dict(names=list(CLASSES)),
+            dict(scale=None, scales={}),
+        )
+    ):
         checkpoint, _ = convert(write_narrow(f'{index}.pt', **kwargs))
         assert same_weights(checkpoint, expected), kwargs
         for key in ('config', 'classes', 'task'):
@@ -208,8 +234,18 @@ def test_every_size_of_every_task_is_recognised(task, size):
     shapes = shapes_of(meta_model(config, 7))
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = UltralyticsModel(
-        task, tuple('abcdefg'), tensors, None, 1e-5 if task == 'cls' else 1e-3, (17, 3) if task == 'pose' else None,
-        None, None, 'model', '', '')
+        task,
+        tuple('abcdefg'),
+        tensors,
+        None,
+        1e-5 if task == 'cls' else 1e-3,
+        (17, 3) if task == 'pose' else None,
+        None,
+        None,
+        'model',
+        '',
+        '',
+    )
     scale = find_scale(found, Path('x.pt'))
     assert scale.letter == size
     description = describe_model(found, scale, CONFIGS)
@@ -226,8 +262,8 @@ def test_factors_without_a_letter(narrow_shapes):
         return find_scale(found, Path('x.pt'))
 
     shapes = narrow_shapes['det']
-    assert scale_of((.33, NARROW), shapes) == Scale(None, .33, NARROW, 1024)
-    for factors in (None, (7., 7.)):  # from the weights alone
+    assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
+    for factors in (None, (7.0, 7.0)):  # from the weights alone
         found = scale_of(factors, shapes)
         assert found.widen_factor == NARROW and found.max_channels == 1024
     odd = {**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}
@@ -271,6 +307,7 @@ def rename(layer: str, path: str) -> Callable:
         for row in layout:
             if row[0] == layer:
                 row[1] = path
+
     return change
 
 
@@ -279,12 +316,14 @@ def set_attribute(name: str, attribute: str, value: object) -> Callable:
         for row in layout:
             if row[0] == name:
                 row[2][attribute] = value
+
     return change
 
 
 def cut_to(count: int) -> Callable:
     def change(layout, tensors):
         del layout[count:]
+
     return change
 
 
@@ -296,36 +335,45 @@ def fold_normalisation(layout, tensors):
     layout[:] = [row for row in layout if not row[1].endswith('BatchNorm2d')]
 
 
-@pytest.mark.parametrize(('change', 'expected'), [
-    (rename('model.2', 'ultralytics.nn.modules.block.C3k2'), 'layer 2 is a C3k2, where YOLOv8 has C2f'),
-    (rename('model.2', 'ultralytics.nn.modules.block.C3'), 'layer 2 is a C3, where YOLOv8 has C2f'),
-    (rename('model.22', 'ultralytics.nn.modules.head.v10Detect'), 'layer 22 is a v10Detect, where YOLOv8 has Detect, '),
-    (set_attribute('model.11', 'f', [-1, 5]), r'layer 11 (Concat) takes layer [-1, 5], where YOLOv8 takes [-1, 6]'),
-    (set_attribute('model.22', 'f', [12, 18, 21]), 'layer 22 (Detect) takes layer [12, 18, 21]'),
-    (add_layer, 'has 24 layers, where YOLOv8 has 23'),
-    (cut_to(1), 'not a sequence of layers'),
-    (rename('', 'models.yolo.DetectionModel'), 'a models.yolo.DetectionModel of the YOLOv5 repository'),
-    (rename('', 'thirdparty.Net'), 'a thirdparty.Net, no YOLOv8'),
-    (rename('model.0.act', 'torch.nn.modules.activation.ReLU'), 'model.0 has the activation ReLU'),
-    (set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv8 has 5'),
-    (set_attribute('model.2.m.0', 'add', False), 'model.2.m.0 (Bottleneck) has add False'),
-    (set_attribute('model.12.m.0', 'add', True), 'model.12.m.0 (Bottleneck) has add True'),
-    (set_attribute('model.10', 'mode', 'bilinear'), 'mode bilinear'),
-    (set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
-    (fold_normalisation, 'folded into the convolutions'),
-    (set_attribute('model.22', 'nc', 4), 'names 3 classes, but its head has 4'),
-])
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        (rename('model.2', 'ultralytics.nn.modules.block.C3k2'), 'layer 2 is a C3k2, where YOLOv8 has C2f'),
+        (rename('model.2', 'ultralytics.nn.modules.block.C3'), 'layer 2 is a C3, where YOLOv8 has C2f'),
+        (
+            rename('model.22', 'ultralytics.nn.modules.head.v10Detect'),
+            'layer 22 is a v10Detect, where YOLOv8 has Detect, ',
+        ),
+        (set_attribute('model.11', 'f', [-1, 5]), r'layer 11 (Concat) takes layer [-1, 5], where YOLOv8 takes [-1, 6]'),
+        (set_attribute('model.22', 'f', [12, 18, 21]), 'layer 22 (Detect) takes layer [12, 18, 21]'),
+        (add_layer, 'has 24 layers, where YOLOv8 has 23'),
+        (cut_to(1), 'not a sequence of layers'),
+        (rename('', 'models.yolo.DetectionModel'), 'a models.yolo.DetectionModel of the YOLOv5 repository'),
+        (rename('', 'thirdparty.Net'), 'a thirdparty.Net, no YOLOv8'),
+        (rename('model.0.act', 'torch.nn.modules.activation.ReLU'), 'model.0 has the activation ReLU'),
+        (set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv8 has 5'),
+        (set_attribute('model.2.m.0', 'add', False), 'model.2.m.0 (Bottleneck) has add False'),
+        (set_attribute('model.12.m.0', 'add', True), 'model.12.m.0 (Bottleneck) has add True'),
+        (set_attribute('model.10', 'mode', 'bilinear'), 'mode bilinear'),
+        (set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
+        (fold_normalisation, 'folded into the convolutions'),
+        (set_attribute('model.22', 'nc', 4), 'names 3 classes, but its head has 4'),
+    ],
+)
 def test_another_model_is_one_clear_sentence(write_narrow, change, expected):
     message = error_of(write_narrow(change=change))
     assert expected in message and 'in.pt' in message and '\n' not in message
 
 
-@pytest.mark.parametrize(('attributes', 'expected'), [
-    ({'stride': torch.tensor([8., 16., 64.])}, 'strides are [8.0, 16.0, 64.0]'),
-    ({'names': {0: 'a', 2: 'b', 3: 'c'}}, 'states no class names'),
-    ({'names': None}, 'states no class names'),
-    ({'names': {0: 'a', 1: 'b'}}, 'names 2 classes, but its head has 3'),
-])
+@pytest.mark.parametrize(
+    ('attributes', 'expected'),
+    [
+        ({'stride': torch.tensor([8.0, 16.0, 64.0])}, 'strides are [8.0, 16.0, 64.0]'),
+        ({'names': {0: 'a', 2: 'b', 3: 'c'}}, 'states no class names'),
+        ({'names': None}, 'states no class names'),
+        ({'names': {0: 'a', 1: 'b'}}, 'names 2 classes, but its head has 3'),
+    ],
+)
 def test_attributes_of_the_model_are_checked(write_narrow, attributes, expected):
     assert expected in error_of(write_narrow(attributes=attributes))
 
@@ -355,17 +403,20 @@ def test_nothing_of_a_file_is_run(write_narrow, tmp_path):
     assert not evil.path.exists()
 
 
-@pytest.mark.parametrize(('content', 'expected'), [
-    ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
-    ({'model': {'a.weight': torch.zeros(2)}}, 'a plain state dict'),
-    ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
-    ({}, 'holds no model (its entries are none)'),
-    ([1, 2], 'holds a list alone'),
-    (torch.zeros(2), 'holds a tensor alone'),
-    (torch.nn.Linear(2, 2), 'holds a Linear alone'),
-    ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
-    ({'model': torch.nn.Linear(2, 2)}, 'a torch.nn.modules.linear.Linear, no YOLOv8 model'),
-])
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
+        ({'model': {'a.weight': torch.zeros(2)}}, 'a plain state dict'),
+        ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
+        ({}, 'holds no model (its entries are none)'),
+        ([1, 2], 'holds a list alone'),
+        (torch.zeros(2), 'holds a tensor alone'),
+        (torch.nn.Linear(2, 2), 'holds a Linear alone'),
+        ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
+        ({'model': torch.nn.Linear(2, 2)}, 'a torch.nn.modules.linear.Linear, no YOLOv8 model'),
+    ],
+)
 def test_other_content_is_one_clear_sentence(tmp_path, content, expected):
     torch.save(content, tmp_path / 'in.pt')
     message = error_of(tmp_path / 'in.pt')

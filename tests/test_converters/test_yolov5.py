@@ -36,8 +36,14 @@ NARROW = 0.125  # width factor of the models that most tests use
 SEED = 5
 
 
-def found_model(classes: tuple[str, ...], tensors: dict, focus: bool = False, factors=None, eps: float = 1e-3,
-                anchors=COCO_ANCHORS[3]) -> YOLOv5Model:
+def found_model(
+    classes: tuple[str, ...],
+    tensors: dict,
+    focus: bool = False,
+    factors=None,
+    eps: float = 1e-3,
+    anchors=COCO_ANCHORS[3],
+) -> YOLOv5Model:
     return YOLOv5Model(classes, anchors, focus, tensors, factors, eps, None, 'model', '')
 
 
@@ -72,8 +78,13 @@ def narrow_shapes() -> dict[bool, dict]:
 def write_narrow(layouts, narrow_shapes, tmp_path) -> Callable[..., Path]:
     """Writes a file with a narrow model; ``change`` may change its layout and tensors."""
 
-    def write(name: str = 'in.pt', release: str = '7', dtype: torch.dtype = torch.float16,
-              change: Callable | None = None, **kwargs) -> Path:
+    def write(
+        name: str = 'in.pt',
+        release: str = '7',
+        dtype: torch.dtype = torch.float16,
+        change: Callable | None = None,
+        **kwargs,
+    ) -> Path:
         layout = copy.deepcopy(layouts[f'{release}_n'])
         tensors = seeded_tensors(layout, SEED, narrow_shapes[release == '5'], dtype=dtype)
         if change:
@@ -111,13 +122,14 @@ def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path, rel
     assert meta['classes'] == list(CLASSES) and meta['task'] == 'det'
     version = 'up to 5.0' if release == '5' else '6.0 or newer'
     assert meta['converted_from'] == {'file': 'in.pt', 'project': 'yolov5', 'version': version, 'entry': 'model'}
-    assert all(not value.is_floating_point() or value.dtype == torch.float32
-               for value in checkpoint['state_dict'].values())
+    assert all(
+        not value.is_floating_point() or value.dtype == torch.float32 for value in checkpoint['state_dict'].values()
+    )
     write_images(tmp_path / 'images', 1)
-    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', score_thr=.001)
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', score_thr=0.001)
     assert predictor.classes == CLASSES and predictor.img_size == 416
     assert predictor.model.head.prior_generator.anchors == ANCHORS
-    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=.001)
+    predictor = Predictor(None, tmp_path / 'in.pth', device='cpu', img_size=64, score_thr=0.001)
     assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) > 0
 
     # What is printed for training gives the same model, which takes the weights.
@@ -142,9 +154,15 @@ def test_weights_are_those_of_the_file(write_narrow, layouts, narrow_shapes):
 def test_every_kind_of_file_gives_the_same(write_narrow):
     expected, _ = convert(write_narrow())
     # As training writes it: averaged weights beside the optimiser's state, whose tensors are no weights.
-    training = {'model': {'other': torch.zeros(1)}, 'epoch': 3, 'best_fitness': np.array([.5]), 'updates': 12,
-                'optimizer': {'state': {0: {'momentum_buffer': torch.ones(5)}}, 'param_groups': [{'lr': .1}]},
-                'wandb_id': None, 'git': {'repo': None}}
+    training = {
+        'model': {'other': torch.zeros(1)},
+        'epoch': 3,
+        'best_fitness': np.array([0.5]),
+        'updates': 12,
+        'optimizer': {'state': {0: {'momentum_buffer': torch.ones(5)}}, 'param_groups': [{'lr': 0.1}]},
+        'wandb_id': None,
+        'git': {'repo': None},
+    }
 
     def of_repository(layout, tensors):
         for row in layout:
@@ -153,9 +171,16 @@ def test_every_kind_of_file_gives_the_same(write_narrow):
     def of_60(layout, tensors):  # one class name for all models
         layout[0][1] = 'yolov5.models.yolo.Model'
 
-    for index, kwargs in enumerate((
-            dict(entry='ema', more=training), dict(dtype=torch.float32), dict(names=dict(enumerate(CLASSES))),
-            dict(change=of_repository), dict(change=of_60), dict(release='6'))):
+    for index, kwargs in enumerate(
+        (
+            dict(entry='ema', more=training),
+            dict(dtype=torch.float32),
+            dict(names=dict(enumerate(CLASSES))),
+            dict(change=of_repository),
+            dict(change=of_60),
+            dict(release='6'),
+        )
+    ):
         checkpoint, _ = convert(write_narrow(f'{index}.pt', **kwargs))
         assert same_weights(checkpoint, expected), kwargs
         for key in ('config', 'classes', 'task'):
@@ -211,7 +236,7 @@ def test_factors_without_a_letter(narrow_shapes):
         return find_scale(found_model(CLASSES, tensors, factors=factors), Path('x.pt'))
 
     shapes = narrow_shapes[False]
-    assert scale_of((.33, NARROW), shapes) == Scale(None, .33, NARROW, 1024)
+    assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
     assert scale_of(None, shapes).widen_factor == NARROW  # from the weights alone
     for odd in ({**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}, {}):
         with pytest.raises(CheckpointError, match='channels'):
@@ -262,6 +287,7 @@ def rename(layer: str, path: str) -> Callable:
         for row in layout:
             if row[0] == layer:
                 row[1] = path
+
     return change
 
 
@@ -270,6 +296,7 @@ def set_attribute(name: str, attribute: str, value: object) -> Callable:
         for row in layout:
             if row[0] == name:
                 row[2][attribute] = value
+
     return change
 
 
@@ -286,38 +313,52 @@ def without_anchors(layout, tensors):
         row[4].pop('anchors', None)
 
 
-@pytest.mark.parametrize(('release', 'change', 'expected'), [
-    ('7', rename('model.2', 'yolov5.models.common.BottleneckCSP'), 'layer 2 is a BottleneckCSP, where YOLOv5 has C3'),
-    ('7', rename('model.24', 'yolov5.models.yolo.Segment'), 'layer 24 is a Segment, where YOLOv5 has Detect'),
-    ('5', rename('model.8', 'yolov5.models.common.SPPF'), 'layer 8 is a SPPF, where YOLOv5 has SPP'),
-    ('7', rename('', 'models.yolo.SegmentationModel'), 'a segmentation model of YOLOv5'),
-    ('7', rename('', 'models.yolo.ClassificationModel'), 'a classifier of YOLOv5'),
-    ('7', rename('', 'models.common.AutoShape'), 'a models.common.AutoShape, no YOLOv5 model as its training'),
-    ('7', rename('', 'ultralytics.nn.tasks.DetectionModel'), 'tools/convert.py ultralytics'),
-    ('7', set_attribute('model.12', 'f', [-1, 5]), r'layer 12 (Concat) takes layer [-1, 5], where YOLOv5 takes '),
-    ('7', add_layer, 'has 26 layers, where YOLOv5 has 25'),
-    ('7', rename('model.0.act', 'torch.nn.modules.activation.Hardswish'), 'model.0 has the activation Hardswish'),
-    ('7', set_attribute('model.9.m', 'kernel_size', 3), 'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv5 has 5'),
-    ('5', set_attribute('model.8.m.1', 'kernel_size', 7), 'has kernel_size 7, where YOLOv5 has 9'),
-    ('7', set_attribute('model.8.m.0', 'add', False), 'model.8.m.0 (Bottleneck) has add False'),
-    ('5', set_attribute('model.9.m.0', 'add', True), 'model.9.m.0 (Bottleneck) has add True'),
-    ('7', set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
-    ('7', fold_normalisation, 'folded into the convolutions'),
-    ('7', set_attribute('model.24', 'nc', 4), 'names 3 classes, but its head has 4'),
-    ('7', without_anchors, 'anchors of shape None'),
-])
+@pytest.mark.parametrize(
+    ('release', 'change', 'expected'),
+    [
+        (
+            '7',
+            rename('model.2', 'yolov5.models.common.BottleneckCSP'),
+            'layer 2 is a BottleneckCSP, where YOLOv5 has C3',
+        ),
+        ('7', rename('model.24', 'yolov5.models.yolo.Segment'), 'layer 24 is a Segment, where YOLOv5 has Detect'),
+        ('5', rename('model.8', 'yolov5.models.common.SPPF'), 'layer 8 is a SPPF, where YOLOv5 has SPP'),
+        ('7', rename('', 'models.yolo.SegmentationModel'), 'a segmentation model of YOLOv5'),
+        ('7', rename('', 'models.yolo.ClassificationModel'), 'a classifier of YOLOv5'),
+        ('7', rename('', 'models.common.AutoShape'), 'a models.common.AutoShape, no YOLOv5 model as its training'),
+        ('7', rename('', 'ultralytics.nn.tasks.DetectionModel'), 'tools/convert.py ultralytics'),
+        ('7', set_attribute('model.12', 'f', [-1, 5]), r'layer 12 (Concat) takes layer [-1, 5], where YOLOv5 takes '),
+        ('7', add_layer, 'has 26 layers, where YOLOv5 has 25'),
+        ('7', rename('model.0.act', 'torch.nn.modules.activation.Hardswish'), 'model.0 has the activation Hardswish'),
+        (
+            '7',
+            set_attribute('model.9.m', 'kernel_size', 3),
+            'model.9.m (MaxPool2d) has kernel_size 3, where YOLOv5 has 5',
+        ),
+        ('5', set_attribute('model.8.m.1', 'kernel_size', 7), 'has kernel_size 7, where YOLOv5 has 9'),
+        ('7', set_attribute('model.8.m.0', 'add', False), 'model.8.m.0 (Bottleneck) has add False'),
+        ('5', set_attribute('model.9.m.0', 'add', True), 'model.9.m.0 (Bottleneck) has add True'),
+        ('7', set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
+        ('7', fold_normalisation, 'folded into the convolutions'),
+        ('7', set_attribute('model.24', 'nc', 4), 'names 3 classes, but its head has 4'),
+        ('7', without_anchors, 'anchors of shape None'),
+    ],
+)
 def test_another_model_is_one_clear_sentence(write_narrow, release, change, expected):
     message = error_of(write_narrow(release=release, change=change))
     assert expected in message and 'in.pt' in message and '\n' not in message
 
 
-@pytest.mark.parametrize(('options', 'expected'), [
-    (dict(attributes={'stride': torch.tensor([8., 16., 64.])}), 'strides are [8.0, 16.0, 64.0]'),
-    (dict(names={0: 'a', 2: 'b', 3: 'c'}), 'states no class names'),
-    (dict(names=['a', 'b']), 'names 2 classes, but its head has 3'),
-    (dict(anchors=ANCHORS[:2]), 'anchors of shape (2, 3, 2)'),
-    (dict(anchors=((((0., 1.)),),) * 3), 'anchors without a size'),
-])
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        (dict(attributes={'stride': torch.tensor([8.0, 16.0, 64.0])}), 'strides are [8.0, 16.0, 64.0]'),
+        (dict(names={0: 'a', 2: 'b', 3: 'c'}), 'states no class names'),
+        (dict(names=['a', 'b']), 'names 2 classes, but its head has 3'),
+        (dict(anchors=ANCHORS[:2]), 'anchors of shape (2, 3, 2)'),
+        (dict(anchors=((((0.0, 1.0)),),) * 3), 'anchors without a size'),
+    ],
+)
 def test_attributes_of_the_model_are_checked(write_narrow, options, expected):
     assert expected in error_of(write_narrow(**options))
 
@@ -348,12 +389,15 @@ def test_files_of_the_two_projects_are_told_apart(write_narrow, tmp_path):
     assert 'tools/convert.py ultralytics' in error_of(other)
 
 
-@pytest.mark.parametrize(('content', 'expected'), [
-    ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
-    ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
-    (torch.zeros(2), 'holds a tensor alone'),
-    ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
-])
+@pytest.mark.parametrize(
+    ('content', 'expected'),
+    [
+        ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
+        ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
+        (torch.zeros(2), 'holds a tensor alone'),
+        ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
+    ],
+)
 def test_other_content_is_one_clear_sentence(tmp_path, content, expected):
     torch.save(content, tmp_path / 'in.pt')
     message = error_of(tmp_path / 'in.pt')

@@ -23,8 +23,11 @@ def recorded():
 
 
 # Releases 6 and 7 have the same layers, so that one of their larger models is enough.
-CASES = [pytest.param(release, size, marks=[pytest.mark.slow] if (release, size) == ('6', 'm') else [])
-         for release in '567' for size in FACTORS]
+CASES = [
+    pytest.param(release, size, marks=[pytest.mark.slow] if (release, size) == ('6', 'm') else [])
+    for release in '567'
+    for size in FACTORS
+]
 
 
 @pytest.mark.parametrize(('release', 'size'), CASES)

@@ -1,4 +1,4 @@
-"""Small data sets written to a temporary folder."""
+"""Small datasets written to a temporary folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pictures whose objects can be found again in the pixels, and a data set of them."""
+"""Pictures whose objects can be found again in the pixels, and a dataset of them."""
 
 import cv2
 import numpy as np
@@ -48,7 +48,7 @@ def results_of(scene: Scene, seed: int = 0, position: int = 0, **options) -> dic
 
 
 class ListDataset(DetDataset):
-    """A data set of records made elsewhere."""
+    """A dataset of records made elsewhere."""
 
     def __init__(self, given, **options):
         self.given = given

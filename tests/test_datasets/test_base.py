@@ -15,7 +15,7 @@ from detkit.structures import Annotations, Record
 from detkit.utils.errors import DataError, DetkitError
 
 TRAIN = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Mosaic', size=64),
     dict(type='CopyPaste', prob=0.5),
     dict(type='RandomAffine', size=64, degrees=10),
@@ -25,7 +25,7 @@ TRAIN = [
     dict(type='HSV'),
     dict(type='PackInputs'),
 ]
-VAL = [dict(type='LoadImage'), dict(type='LetterBox', size=64), dict(type='Render'), dict(type='PackInputs')]
+VAL = [dict(type='LoadImageFromFile'), dict(type='LetterBox', size=64), dict(type='Render'), dict(type='PackInputs')]
 
 
 @pytest.fixture
@@ -38,8 +38,13 @@ def keys_of(positions, epoch=0, seed=7, size=6):
 
 
 def same(first, second):
-    tensors = [(first['inputs'], second['inputs']), *((first['gt'].__dict__[k], second['gt'].__dict__[k]) for k in (
-        'labels', 'bboxes', 'valid', 'flat_index', 'masks'))]
+    tensors = [
+        (first['inputs'], second['inputs']),
+        *(
+            (first['gt'].__dict__[k], second['gt'].__dict__[k])
+            for k in ('labels', 'bboxes', 'valid', 'flat_index', 'masks')
+        ),
+    ]
     return all(torch.equal(a, b) for a, b in tensors)
 
 
@@ -115,7 +120,7 @@ def test_partners_come_from_the_group(records):
         seen.append([partner['record'].img_id for partner in results['partners'](20)])
         return results
 
-    pipeline = [dict(type='LoadImage'), spy]
+    pipeline = [dict(type='LoadImageFromFile'), spy]
     dataset = ListDataset(records, pipeline=pipeline, pool_size=3)
     dataset.__getitems__([SampleKey(0, 0, p, p) for p in range(6)])
     assert [set(own) for own in seen] == [{0, 1, 2}] * 3 + [{3, 4, 5}] * 3
@@ -130,7 +135,7 @@ def test_partners_come_from_the_group(records):
 def test_partners_have_gone_through_what_stands_before(records):
     stages = []
     pipeline = [
-        dict(type='LoadImage'),
+        dict(type='LoadImageFromFile'),
         dict(type='LetterBox', size=32),
         lambda results: stages.append(results['partners'](1)[0]['scene'].size) or results,
     ]

@@ -22,12 +22,22 @@ CONTENT = {
     'categories': [{'id': 9, 'name': 'dog'}, {'id': 2, 'name': 'cat'}],
     'annotations': [
         {
-            'id': 1, 'image_id': 3, 'category_id': 9, 'bbox': [2, 1, 4, 5], 'area': 11.5, 'iscrowd': 0,
+            'id': 1,
+            'image_id': 3,
+            'category_id': 9,
+            'bbox': [2, 1, 4, 5],
+            'area': 11.5,
+            'iscrowd': 0,
             'segmentation': [[2, 1, 6, 1, 6, 6], [2, 3, 4, 3, 4, 6, 2, 6]],
         },
         {'id': 2, 'image_id': 7, 'category_id': 2, 'bbox': [0, 0, 5, 5]},
         {
-            'id': 3, 'image_id': 3, 'category_id': 2, 'bbox': [0, 0, 2, 10], 'area': 20, 'iscrowd': 1,
+            'id': 3,
+            'image_id': 3,
+            'category_id': 2,
+            'bbox': [0, 0, 2, 10],
+            'area': 20,
+            'iscrowd': 1,
             'segmentation': {'size': [10, 20], 'counts': [0, 20, 180]},
         },
     ],
@@ -194,8 +204,13 @@ def test_missing_file_and_folder(make, tmp_path):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize('name', ['coco128/annotations/instances_train2017.json:coco128/train2017',
-                                  'coco-pose-mini/annotations/instances_val2017.json:coco-pose-mini/val2017'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'coco128/annotations/instances_train2017.json:coco128/train2017',
+        'coco-pose-mini/annotations/instances_val2017.json:coco-pose-mini/val2017',
+    ],
+)
 def test_real_file_against_pycocotools(real_data, name):
     ann_file, images = name.split(':')
     dataset = CocoDataset(ann_file, images, data_root=str(real_data))

@@ -11,9 +11,17 @@ from detkit.datasets import CocoPanopticDataset, collate
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb, rgb_to_ids
 from detkit.utils.errors import ConfigError, DataError
 
-LOAD = [dict(type='LoadImage'), dict(type='LoadSegments')]
-RENDER = dict(type='Render', with_masks=True, mask_stride=1, overlap_mask=False, min_size=0, max_aspect=None,
-              min_area_ratio=0, min_outline_area_ratio=0)
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadSegments')]
+RENDER = dict(
+    type='Render',
+    with_masks=True,
+    mask_stride=1,
+    overlap_mask=False,
+    min_size=0,
+    max_aspect=None,
+    min_area_ratio=0,
+    min_outline_area_ratio=0,
+)
 
 
 @pytest.fixture
@@ -22,8 +30,9 @@ def root(tmp_path):
 
 
 def dataset(root, pipeline=(), **kwargs):
-    return CocoPanopticDataset('annotations/panoptic_val2017.json', 'val2017', data_root=str(root), pipeline=pipeline,
-                               **kwargs)
+    return CocoPanopticDataset(
+        'annotations/panoptic_val2017.json', 'val2017', data_root=str(root), pipeline=pipeline, **kwargs
+    )
 
 
 def edit(root, change):
@@ -80,11 +89,13 @@ def test_bitmaps_follow_the_image(root):
     assert sample['annotations'].labels.tolist() == [2, 3, 0, 0, 1]
     flipped = dataset(root, [*LOAD, dict(type='RandomFlip', prob=1.0), RENDER, dict(type='PackInputs')])[1]
     np.testing.assert_array_equal(flipped['masks'], sample['masks'][:, :, ::-1])
-    wide = dataset(root, [*LOAD, dict(type='ResizeShortSide', size=2 * SHAPE[0]), RENDER, dict(type='PackInputs')])[1]
+    wide = dataset(root, [*LOAD, dict(type='ResizeShortestEdge', size=2 * SHAPE[0]), RENDER, dict(type='PackInputs')])[
+        1
+    ]
     np.testing.assert_array_equal(wide['masks'], sample['masks'].repeat(2, 1).repeat(2, 2))
     cut = dataset(root, [*LOAD, dict(type='CenterCrop', size=(16, 16)), RENDER, dict(type='PackInputs')])[1]
     top, left = (SHAPE[0] - 16) // 2, (SHAPE[1] - 16) // 2
-    window = sample['masks'][:, top:top + 16, left:left + 16]
+    window = sample['masks'][:, top : top + 16, left : left + 16]
     np.testing.assert_array_equal(cut['masks'], window[window.any((1, 2))])
     assert len(cut['annotations']) == len(cut['masks']) < 5
     assert np.array_equal(collate([sample])['gt'].masks[0].numpy(), sample['masks'])
@@ -92,6 +103,7 @@ def test_bitmaps_follow_the_image(root):
 
 def test_a_segment_out_of_sight_is_dropped_though_its_hull_is_not(root):
     """A ring of grass around the middle: cut to the middle, its rows' hull still covers everything."""
+
     def add_ring(content):
         path = root / 'annotations' / 'panoptic_val2017' / f'{1:012d}.png'
         ids = np.zeros(SHAPE, np.int64)
@@ -101,7 +113,8 @@ def test_a_segment_out_of_sight_is_dropped_though_its_hull_is_not(root):
         box = [0, 0, SHAPE[1], SHAPE[0]]
         content['annotations'][0]['segments_info'] = [
             dict(id=193, category_id=193, bbox=box, area=1, iscrowd=0),
-            dict(id=18, category_id=18, bbox=box, area=1, iscrowd=0)]
+            dict(id=18, category_id=18, bbox=box, area=1, iscrowd=0),
+        ]
 
     edit(root, add_ring)
     cut = dataset(root, [*LOAD, dict(type='CenterCrop', size=(16, 16)), RENDER, dict(type='PackInputs')])[0]
@@ -120,7 +133,7 @@ def test_ground_truth_of_a_test_has_the_bitmaps(root):
 def test_without_its_transform_no_png_is_read(root):
     for path in (root / 'annotations' / 'panoptic_val2017').iterdir():
         path.write_bytes(b'')
-    sample = dataset(root, [dict(type='LoadImage'), dict(type='Render'), dict(type='PackInputs')])[0]
+    sample = dataset(root, [dict(type='LoadImageFromFile'), dict(type='Render'), dict(type='PackInputs')])[0]
     assert len(sample['annotations']) == 5
 
 
@@ -134,12 +147,15 @@ def test_a_broken_png_is_a_skip(root):
     assert 'is 8x8 pixels, but its image 64x48' in data[0]['meta']['skipped']
 
 
-@pytest.mark.parametrize('change, reason', [
-    (dict(id=0), 'its id is no colour'),
-    (dict(category_id=5), 'unknown category 5'),
-    (dict(bbox=[3, 3, 0, 4]), 'is empty or no box'),
-    (dict(bbox=[3, 3, float('nan'), 4]), 'is empty or no box'),
-])
+@pytest.mark.parametrize(
+    'change, reason',
+    [
+        (dict(id=0), 'its id is no colour'),
+        (dict(category_id=5), 'unknown category 5'),
+        (dict(bbox=[3, 3, 0, 4]), 'is empty or no box'),
+        (dict(bbox=[3, 3, float('nan'), 4]), 'is empty or no box'),
+    ],
+)
 def test_a_bad_segment_is_left_out_alone(root, change, reason):
     edit(root, lambda content: content['annotations'][0]['segments_info'][0].update(change))
     data = dataset(root)
@@ -148,12 +164,15 @@ def test_a_bad_segment_is_left_out_alone(root, change, reason):
     assert 'of image 1' in where and reason in found
 
 
-@pytest.mark.parametrize('change, reason', [
-    (dict(file_name='9.png'), "its PNG '9.png' does not exist"),
-    (dict(image_id=9), 'of an image that the file does not list'),
-    (dict(image_id=2), 'its image has an earlier annotation'),
-    (dict(segments_info=None), 'no list segments_info'),
-])
+@pytest.mark.parametrize(
+    'change, reason',
+    [
+        (dict(file_name='9.png'), "its PNG '9.png' does not exist"),
+        (dict(image_id=9), 'of an image that the file does not list'),
+        (dict(image_id=2), 'its image has an earlier annotation'),
+        (dict(segments_info=None), 'no list segments_info'),
+    ],
+)
 def test_a_bad_annotation_takes_its_image_out(root, change, reason):
     edit(root, lambda content: content['annotations'].reverse() or content['annotations'][1].update(change))
     data = dataset(root, max_skipped=1.0)

@@ -15,15 +15,39 @@ NAMES = ['nose', 'left_eye', 'right_eye']
 LABELLED = [5, 3, 2, 6, 2, 1, 0, 0, 0]
 CONTENT = {
     'images': [{'id': i, 'file_name': f'{name}.png', 'height': 10, 'width': 20} for i, name in enumerate('abc')],
-    'categories': [{'id': 1, 'name': 'person', 'keypoints': NAMES, 'skeleton': [[1, 2], [1, 3]]},
-                   {'id': 2, 'name': 'chair'}],
+    'categories': [
+        {'id': 1, 'name': 'person', 'keypoints': NAMES, 'skeleton': [[1, 2], [1, 3]]},
+        {'id': 2, 'name': 'chair'},
+    ],
     'annotations': [
-        {'id': 1, 'image_id': 0, 'category_id': 1, 'bbox': [2, 1, 4, 5], 'area': 11.5, 'keypoints': LABELLED,
-         'num_keypoints': 2, 'iscrowd': 0},
-        {'id': 2, 'image_id': 0, 'category_id': 1, 'bbox': [0, 0, 5, 5], 'keypoints': [0] * 9, 'num_keypoints': 0,
-         'iscrowd': 0},
-        {'id': 3, 'image_id': 0, 'category_id': 1, 'bbox': [0, 0, 9, 9], 'keypoints': [0] * 9, 'num_keypoints': 0,
-         'iscrowd': 1},
+        {
+            'id': 1,
+            'image_id': 0,
+            'category_id': 1,
+            'bbox': [2, 1, 4, 5],
+            'area': 11.5,
+            'keypoints': LABELLED,
+            'num_keypoints': 2,
+            'iscrowd': 0,
+        },
+        {
+            'id': 2,
+            'image_id': 0,
+            'category_id': 1,
+            'bbox': [0, 0, 5, 5],
+            'keypoints': [0] * 9,
+            'num_keypoints': 0,
+            'iscrowd': 0,
+        },
+        {
+            'id': 3,
+            'image_id': 0,
+            'category_id': 1,
+            'bbox': [0, 0, 9, 9],
+            'keypoints': [0] * 9,
+            'num_keypoints': 0,
+            'iscrowd': 1,
+        },
         {'id': 4, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 5, 5]},
     ],
 }
@@ -87,7 +111,7 @@ def test_objects_without_labelled_keypoints(make):
 )
 def test_malformed_keypoints_are_left_out_alone(make, keypoints, reason):
     data = make(lambda content: content['annotations'][1].update(keypoints=keypoints), unlabelled='keep')
-    (path, where, why), = data.skipped
+    ((path, where, why),) = data.skipped
     assert path.endswith('keypoints.json') and where == 'annotation 2 of image 0' and reason in why
     assert [len(record.annotations) for record in data.records] == [2, 1, 0]
 
@@ -125,5 +149,7 @@ def test_real_keypoints(real_data):
     assert sorted(counts) == sorted(entry['num_keypoints'] for entry in entries)
     labelled = CocoDataset(ann_file, only_labelled=True, **options)
     assert len(labelled) == len({entry['image_id'] for entry in entries if entry['num_keypoints']})
-    assert all((record.annotations.keypoints[..., 2] > 0).any(1)[~record.annotations.ignored].all()
-               for record in labelled.records)
+    assert all(
+        (record.annotations.keypoints[..., 2] > 0).any(1)[~record.annotations.ignored].all()
+        for record in labelled.records
+    )

@@ -14,8 +14,12 @@ from detkit.datasets import ImageFolderDataset, SampleKey, collate
 from detkit.utils.errors import ConfigError, DataError
 
 PIPELINE = [
-    dict(type='LoadImage'), dict(type='ResizeShortSide', size=16), dict(type='CenterCrop', size=16),
-    dict(type='Render'), dict(type='PackInputs')]
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeShortestEdge', size=16),
+    dict(type='CenterCrop', size=16),
+    dict(type='Render'),
+    dict(type='PackInputs'),
+]
 
 
 def write_image(path: Path, value: int = 128, shape: tuple[int, int] = (20, 30)) -> None:
@@ -42,8 +46,14 @@ def listed(dataset: ImageFolderDataset) -> list[tuple[str, int]]:
 def test_classes_are_the_folders_in_order_and_images_take_turns(root):
     dataset = ImageFolderDataset(data_root=str(root), pipeline=PIPELINE)
     assert dataset.metainfo['classes'] == ('a bird', 'cat', 'dog') and dataset.skipped == []
-    assert listed(dataset) == [('a bird/0.png', 0), ('cat/0.png', 1), ('dog/0.png', 2),
-                               ('a bird/1.JPG', 0), ('cat/2.png', 1), ('cat/deep/1.png', 1)]
+    assert listed(dataset) == [
+        ('a bird/0.png', 0),
+        ('cat/0.png', 1),
+        ('dog/0.png', 2),
+        ('a bird/1.JPG', 0),
+        ('cat/2.png', 1),
+        ('cat/deep/1.png', 1),
+    ]
     assert [record.img_path for record in dataset.records][0] == str(root / 'train' / 'a bird' / '0.png')
     half = ImageFolderDataset(data_root=str(root), pipeline=PIPELINE, fraction=0.5)
     assert listed(half) == listed(dataset)[:3]  # one of each class
@@ -53,7 +63,8 @@ def test_classes_of_a_list_give_the_labels(root):
     dataset = ImageFolderDataset(data_root=str(root), metainfo=dict(classes=['dog', 'cat', 'a bird']))
     assert dict(listed(dataset))['dog/0.png'] == 0 and dict(listed(dataset))['a bird/0.png'] == 2
     renamed = ImageFolderDataset(
-        data_root=str(root), metainfo=dict(classes=['Hund', 'Katze', 'Vogel']), folders=['dog', 'cat', 'a bird'])
+        data_root=str(root), metainfo=dict(classes=['Hund', 'Katze', 'Vogel']), folders=['dog', 'cat', 'a bird']
+    )
     assert renamed.metainfo['classes'] == ('Hund', 'Katze', 'Vogel') and listed(renamed) == listed(dataset)
 
 
@@ -65,26 +76,34 @@ def test_other_splits_take_the_training_classes(root):
 
 def test_a_class_without_an_image(root):
     (root / 'train' / 'ant').mkdir()
-    with pytest.raises(DataError, match="1 of the 4 classes have no image in .*train: ant .*allow_empty=True"):
+    with pytest.raises(DataError, match='1 of the 4 classes have no image in .*train: ant .*allow_empty=True'):
         ImageFolderDataset(data_root=str(root))
     dataset = ImageFolderDataset(data_root=str(root), allow_empty=True)
     assert dataset.metainfo['classes'][1] == 'ant' and 1 not in dict(listed(dataset)).values()
     with pytest.raises(DataError, match='2 of the 5 classes have no image .*: ant, ape '):  # no folder at all
-        ImageFolderDataset(data_root=str(root), allow_empty=False,
-                           metainfo=dict(classes=['a bird', 'ant', 'ape', 'cat', 'dog']))
+        ImageFolderDataset(
+            data_root=str(root), allow_empty=False, metainfo=dict(classes=['a bird', 'ant', 'ape', 'cat', 'dog'])
+        )
 
 
-@pytest.mark.parametrize('options, error, sentence', [
-    (dict(folder='tran'), DataError, "image folder '.*tran' cannot be read: No such file"),
-    (dict(metainfo=dict(classes=['a bird', 'cat'])), DataError, "has the folder 'dog', which is none of the 2 classes"),
-    (dict(metainfo=dict(classes=['a bird', 'catt', 'dog'])), DataError, "folder 'cat', .* Did you mean 'catt'"),
-    (dict(metainfo=dict(classes=['cat', 'dog', 'cat'])), ConfigError, "names 'cat' twice"),
-    (dict(folders=['cat']), DataError, "has the folder 'a bird', 'dog', which is none of the 1 classes"),
-    (dict(folders=['x'], metainfo=dict(classes=['cat', 'dog'])), ConfigError, '1 folders for 2 classes'),
-    (dict(single_class=True), ConfigError, 'nothing to tell apart'),
-    (dict(rect=True), DataError, 'image size'),
-    (dict(folder='train/cat/deep'), DataError, 'no class folder'),
-])
+@pytest.mark.parametrize(
+    'options, error, sentence',
+    [
+        (dict(folder='tran'), DataError, "image folder '.*tran' cannot be read: No such file"),
+        (
+            dict(metainfo=dict(classes=['a bird', 'cat'])),
+            DataError,
+            "has the folder 'dog', which is none of the 2 classes",
+        ),
+        (dict(metainfo=dict(classes=['a bird', 'catt', 'dog'])), DataError, "folder 'cat', .* Did you mean 'catt'"),
+        (dict(metainfo=dict(classes=['cat', 'dog', 'cat'])), ConfigError, "names 'cat' twice"),
+        (dict(folders=['cat']), DataError, "has the folder 'a bird', 'dog', which is none of the 1 classes"),
+        (dict(folders=['x'], metainfo=dict(classes=['cat', 'dog'])), ConfigError, '1 folders for 2 classes'),
+        (dict(single_class=True), ConfigError, 'nothing to tell apart'),
+        (dict(rect=True), DataError, 'image size'),
+        (dict(folder='train/cat/deep'), DataError, 'no class folder'),
+    ],
+)
 def test_mistakes(root, options, error, sentence):
     with pytest.raises(error, match=sentence):
         ImageFolderDataset(data_root=str(root), **options)

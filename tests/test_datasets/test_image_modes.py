@@ -37,8 +37,11 @@ MODES = {
     'grey_transparent.png': (transparent(RGB.convert('LA')), GREY, 0),
     'grey16.png': (Image.fromarray(sixteen_bits(GREY)), GREY, 0),
     'grey16.tif': (Image.fromarray(sixteen_bits(GREY)), GREY, 0),
-    'bilevel.png': (GREY.point(lambda value: 255 * (value > 128)).convert('1'),
-                    GREY.point(lambda value: 255 * (value > 128)), 0),
+    'bilevel.png': (
+        GREY.point(lambda value: 255 * (value > 128)).convert('1'),
+        GREY.point(lambda value: 255 * (value > 128)),
+        0,
+    ),
     'rgba.png': (transparent(RGB.copy()), RGB, 0),
     'rgba.webp': (transparent(RGB.copy()), RGB, 0),
     'rgb16.png': (sixteen_bits(RGB), RGB, 0),
@@ -78,7 +81,12 @@ def test_a_mode_that_cannot_be_shown_is_refused(tmp_path):
 def test_a_folder_of_mixed_modes_gives_samples(tmp_path):
     for number, (name, (content, _, _)) in enumerate(MODES.items()):
         write(tmp_path / 'train' / ('even', 'odd')[number % 2] / name, content)
-    pipeline = [dict(type='LoadImage'), dict(type='CenterCrop', size=32), dict(type='Render'), dict(type='PackInputs')]
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='CenterCrop', size=32),
+        dict(type='Render'),
+        dict(type='PackInputs'),
+    ]
     dataset = ImageFolderDataset(data_root=str(tmp_path), pipeline=pipeline)
     samples = dataset.__getitems__(range(len(MODES)))
     assert len(samples) == len(MODES) and 'skipped' not in samples[0]

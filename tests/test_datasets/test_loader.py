@@ -38,9 +38,12 @@ def loader_of(dataset, seed=0, **options):
 def yolo(tmp_path):
     root = str(write_yolo(tmp_path, LABELS, size_wh=(60, 40)))
     return {
-        'type': 'YoloTxtDataset', 'data_root': root, 'images': 'images/train', 'metainfo': {'classes': ('a', 'b')},
+        'type': 'YoloTxtDataset',
+        'data_root': root,
+        'images': 'images/train',
+        'metainfo': {'classes': ('a', 'b')},
         'pipeline': [
-            {'type': 'LoadImage'},
+            {'type': 'LoadImageFromFile'},
             {'type': 'Mosaic', 'size': 32},
             {'type': 'RandomAffine', 'size': 32},
             {'type': 'Render', 'with_masks': True},

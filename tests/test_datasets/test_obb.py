@@ -30,6 +30,7 @@ def load(root, **options) -> YoloTxtDataset:
 
 # -- YOLO's label files ---------------------------------------------------------------------------------------------
 
+
 def test_yolo_records(tmp_path):
     dataset = load(write_yolo(tmp_path, {'none': None, 'empty': '', 'one': f'1 {UPRIGHT}\n0 {TURNED}\n2 {OUT}\n'}))
     assert dataset.skipped == []
@@ -38,26 +39,29 @@ def test_yolo_records(tmp_path):
     own = dataset.records[2].annotations
     assert own.labels.tolist() == [1, 0, 2] and own.polygons is None and not own.ignored.any()
     assert own.rbboxes[0] == pytest.approx([6, 4, 8, 4, 0], abs=1e-4)
-    assert own.rbboxes[1] == pytest.approx([11, 5, 4 * 2 ** .5, 2 * 2 ** .5, np.pi / 4], abs=1e-4)
+    assert own.rbboxes[1] == pytest.approx([11, 5, 4 * 2**0.5, 2 * 2**0.5, np.pi / 4], abs=1e-4)
     assert own.areas == pytest.approx([32, 16, 32], rel=1e-4)
     # What lies outside stays part of the rotated box; the upright one ends with the image.
     assert own.rbboxes[2] == pytest.approx([20, 7, 8, 4, 0], abs=1e-4)
     assert own.bboxes[2] == pytest.approx([16, 5, 20, 9], abs=1e-4)
 
 
-@pytest.mark.parametrize(('line', 'reason'), [
-    ('1 0.5 0.5 0.2 0.4', '5 values, where a class and four corners have 9'),
-    ('1 .1 .2 .5 .2 .5 .6', '7 values'),
-    ('1 .1 .2 .5 .2 .5 .6 .1 .6 .3 .3', '11 values'),
-    ('1 .1 .2 .5 .2 .5 .6 .1 x', 'no number'),
-    ('3 .1 .2 .5 .2 .5 .6 .1 .6', 'class id 3'),
-    ('1 .1 .2 .2 .3 .3 .4 .4 .5', 'without an area'),
-    ('1 1.1 .2 1.5 .2 1.5 .6 1.1 .6', 'outside the image'),
-    ('1 100 200 500 200 500 600 100 600', 'outside the image'),
-])
+@pytest.mark.parametrize(
+    ('line', 'reason'),
+    [
+        ('1 0.5 0.5 0.2 0.4', '5 values, where a class and four corners have 9'),
+        ('1 .1 .2 .5 .2 .5 .6', '7 values'),
+        ('1 .1 .2 .5 .2 .5 .6 .1 .6 .3 .3', '11 values'),
+        ('1 .1 .2 .5 .2 .5 .6 .1 x', 'no number'),
+        ('3 .1 .2 .5 .2 .5 .6 .1 .6', 'class id 3'),
+        ('1 .1 .2 .2 .3 .3 .4 .4 .5', 'without an area'),
+        ('1 1.1 .2 1.5 .2 1.5 .6 1.1 .6', 'outside the image'),
+        ('1 100 200 500 200 500 600 100 600', 'outside the image'),
+    ],
+)
 def test_a_line_that_is_no_quadrilateral_is_a_recorded_skip(tmp_path, line, reason):
-    dataset = load(write_yolo(tmp_path, {'one': f'0 {UPRIGHT}\n{line}\n1 {TURNED}\n'}), max_skipped=.5)
-    (file, number, found), = dataset.skipped
+    dataset = load(write_yolo(tmp_path, {'one': f'0 {UPRIGHT}\n{line}\n1 {TURNED}\n'}), max_skipped=0.5)
+    ((file, number, found),) = dataset.skipped
     assert os.path.basename(file) == 'one.txt' and number == 2 and reason in found
     assert dataset.records[0].annotations.labels.tolist() == [0, 1]
 
@@ -80,28 +84,37 @@ def test_every_object_of_dota8_survives(real_data, split):
     root = real_data / 'dota8'
     if not root.is_dir():
         pytest.skip('no dota8')
-    dataset = YoloTxtDataset(images=f'images/{split}', data_root=str(root), labels='obb',
-                             metainfo={'classes': DOTA15}, pipeline=[
-                                 dict(type='LoadImage'), dict(type='LetterBox', size=640), dict(type='Render'),
-                                 dict(type='PackInputs')], test_mode=True)
+    dataset = YoloTxtDataset(
+        images=f'images/{split}',
+        data_root=str(root),
+        labels='obb',
+        metainfo={'classes': DOTA15},
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LetterBox', size=640),
+            dict(type='Render'),
+            dict(type='PackInputs'),
+        ],
+        test_mode=True,
+    )
     assert dataset.skipped == []
     outside = 0
     for record, sample in zip(dataset.records, (dataset[i] for i in range(len(dataset))), strict=True):
         text = Path(record.img_path.replace('images', 'labels')).with_suffix('.txt').read_text()
         quads = np.array([[float(v) for v in line.split()[1:]] for line in text.splitlines()]).reshape(-1, 4, 2) * 1024
         assert len(record.annotations) == len(quads)
-        assert record.annotations.rbboxes == pytest.approx(corners_to_rbboxes(quads), abs=.05)
+        assert record.annotations.rbboxes == pytest.approx(corners_to_rbboxes(quads), abs=0.05)
         beyond = ((quads < 0) | (quads > 1024)).any((1, 2))
         outside += int(beyond.sum())
         # In the rendered sample they are cut to the image; an object goes when next to nothing of it is left.
         seen = np.prod(record.annotations.bboxes[:, 2:] - record.annotations.bboxes[:, :2], 1)
         assert len(sample['annotations']) >= (seen > 40).sum()
-        assert np.abs(rbbox_hulls(sample['annotations'].rbboxes).clip(0, 640)
-                      - sample['annotations'].bboxes).max() < 40
+        assert np.abs(rbbox_hulls(sample['annotations'].rbboxes).clip(0, 640) - sample['annotations'].bboxes).max() < 40
     assert outside == (16 if split == 'train' else 1)
 
 
 # -- DOTA's label files ---------------------------------------------------------------------------------------------
+
 
 def dota_line(x: float, y: float, name: str, difficult: object = 0) -> str:
     return f'{x} {y} {x + 8} {y} {x + 8} {y + 4} {x} {y + 4} {name} {difficult}'
@@ -117,8 +130,17 @@ def write_dota(root: Path, labels: dict[str, str | None], size_wh: tuple[int, in
 
 
 def test_dota_records(tmp_path):
-    text = '\n'.join(['imagesource:GoogleEarth', 'gsd:0.146343590398', dota_line(1, 2, 'plane'),
-                      dota_line(5, 9, 'storage-tank', 1), '', dota_line(36, 9, 'ship', 2), dota_line(9, 9, 'helipad')])
+    text = '\n'.join(
+        [
+            'imagesource:GoogleEarth',
+            'gsd:0.146343590398',
+            dota_line(1, 2, 'plane'),
+            dota_line(5, 9, 'storage-tank', 1),
+            '',
+            dota_line(36, 9, 'ship', 2),
+            dota_line(9, 9, 'helipad'),
+        ]
+    )
     root = write_dota(tmp_path / 'd', {'P1': text, 'P2': '', 'P3': None})
     dataset = DotaDataset(data_root=str(root), metainfo={'classes': ('ship', 'plane', 'storage tank')})
     assert dataset.skipped == [] and [record.img_id for record in dataset.records] == ['P1', 'P2', 'P3']
@@ -132,20 +154,23 @@ def test_dota_records(tmp_path):
     assert one.records[0].annotations.labels.tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(('line', 'reason'), [
-    ('1 2 9 2 9 6 1 6', '8 values'),
-    ('1 2 9 2 9 6 1 6 plane 0 0', '11 values'),
-    ('1 2 9 2 9 6 1 x plane 0', 'no number'),
-    ('1 2 9 2 9 6 1 nan plane 0', 'finite'),
-    ('1 2 9 2 9 6 1 6 plane 7', 'difficult'),
-    ('1 2 9 2 9 6 1 6 airplane 0', "'airplane', which DOTA does not have"),
-    ('1 2 2 3 3 4 4 5 plane 0', 'without an area'),
-    (dota_line(100, 100, 'plane'), 'outside the image'),
-])
+@pytest.mark.parametrize(
+    ('line', 'reason'),
+    [
+        ('1 2 9 2 9 6 1 6', '8 values'),
+        ('1 2 9 2 9 6 1 6 plane 0 0', '11 values'),
+        ('1 2 9 2 9 6 1 x plane 0', 'no number'),
+        ('1 2 9 2 9 6 1 nan plane 0', 'finite'),
+        ('1 2 9 2 9 6 1 6 plane 7', 'difficult'),
+        ('1 2 9 2 9 6 1 6 airplane 0', "'airplane', which DOTA does not have"),
+        ('1 2 2 3 3 4 4 5 plane 0', 'without an area'),
+        (dota_line(100, 100, 'plane'), 'outside the image'),
+    ],
+)
 def test_dota_lines_that_break_a_rule_are_recorded_skips(tmp_path, line, reason):
     root = write_dota(tmp_path / 'd', {'P1': f'gsd:1\n{line}\n{dota_line(1, 2, "ship")}\n'})
-    dataset = DotaDataset(data_root=str(root), metainfo={'classes': DOTA15}, max_skipped=.5)
-    (file, number, found), = dataset.skipped
+    dataset = DotaDataset(data_root=str(root), metainfo={'classes': DOTA15}, max_skipped=0.5)
+    ((file, number, found),) = dataset.skipped
     assert os.path.basename(file) == 'P1.txt' and number == 2 and reason in found
     assert dataset.records[0].annotations.labels.tolist() == [1]
 
@@ -168,14 +193,13 @@ def test_dota_folders_that_are_missing(tmp_path):
 
 # -- the pipeline ---------------------------------------------------------------------------------------------------
 
-BOXES = np.array([[40, 40, 44, 16, .5], [110, 30, 30, 20, 2.], [90, 90, 50, 12, -.4]], np.float32)
+BOXES = np.array([[40, 40, 44, 16, 0.5], [110, 30, 30, 20, 2.0], [90, 90, 50, 12, -0.4]], np.float32)
 
 
 def boxes_scene(height: int = 120, width: int = 160) -> Scene:
     """Green rectangles on black."""
     corners = rbbox_corners(BOXES)
-    return Scene.of_image(paint(height, width, corners), Annotations(
-        np.arange(3), rbbox_hulls(BOXES), rbboxes=BOXES))
+    return Scene.of_image(paint(height, width, corners), Annotations(np.arange(3), rbbox_hulls(BOXES), rbboxes=BOXES))
 
 
 def painted_rectangles(img: np.ndarray) -> list[np.ndarray]:
@@ -191,9 +215,16 @@ def painted_rectangles(img: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize('transforms', [
-    [], [LetterBox(320)], [RandomFlip(1.), RandomFlip(1., 'vertical')], [RandomAffine(size=200, degrees=180, scale=.2)],
-], ids=['none', 'letterbox', 'flips', 'affine'])
+@pytest.mark.parametrize(
+    'transforms',
+    [
+        [],
+        [LetterBox(320)],
+        [RandomFlip(1.0), RandomFlip(1.0, 'vertical')],
+        [RandomAffine(size=200, degrees=180, scale=0.2)],
+    ],
+    ids=['none', 'letterbox', 'flips', 'affine'],
+)
 def test_boxes_follow_the_pixels(transforms):
     for seed in range(3):
         results = results_of(boxes_scene(), seed)
@@ -206,21 +237,22 @@ def test_boxes_follow_the_pixels(transforms):
             nearest = min(painted, key=lambda other: np.linalg.norm(other[:2] - rbbox[:2]))
             scale = max(results['img'].shape[:2]) / 160
             assert np.abs(nearest[:4] - rbbox[:4]).max() < 2.5 * scale
-            assert abs(np.sin(nearest[4] - rbbox[4])) < .12
+            assert abs(np.sin(nearest[4] - rbbox[4])) < 0.12
         assert np.allclose(rbbox_hulls(own.rbboxes).clip(0, max(results['img'].shape)), own.bboxes, atol=25)
 
 
 def test_what_a_crop_leaves_is_enclosed_anew():
-    box = np.array([[50, 50, 40, 20, 0.]], np.float32)
-    scene = Scene.of_image(np.zeros((100, 100, 3), np.uint8), Annotations(
-        np.zeros(1, np.int64), rbbox_hulls(box), rbboxes=box)).cropped((0, 0, 60, 100))
+    box = np.array([[50, 50, 40, 20, 0.0]], np.float32)
+    scene = Scene.of_image(
+        np.zeros((100, 100, 3), np.uint8), Annotations(np.zeros(1, np.int64), rbbox_hulls(box), rbboxes=box)
+    ).cropped((0, 0, 60, 100))
     own = Render()(results_of(scene))['annotations']
     assert own.rbboxes[0] == pytest.approx([45, 50, 30, 20, 0], abs=1e-4)
     assert own.bboxes[0] == pytest.approx([30, 40, 60, 60], abs=1e-4)
 
 
 def test_shear_encloses_the_moved_corners():
-    matrix = np.array([[1, .3, 0], [0, 1, 0], [0, 0, 1.]])
+    matrix = np.array([[1, 0.3, 0], [0, 1, 0], [0, 0, 1.0]])
     own = Render()(results_of(boxes_scene().moved(matrix, (120, 220))))['annotations']
     moved = rbbox_corners(BOXES) @ matrix[:2, :2].T
     assert own.rbboxes == pytest.approx(corners_to_rbboxes(moved), abs=1e-3)
@@ -237,7 +269,7 @@ def test_mosaic_keeps_boxes_inside():
 
 
 def test_pasted_copies_are_mirrored():
-    results = CopyPaste(1., max_covered=1.)(results_of(boxes_scene()))
+    results = CopyPaste(1.0, max_covered=1.0)(results_of(boxes_scene()))
     own = Render(fill=0)(results)['annotations']
     assert len(own) == 6
     mirrored = corners_to_rbboxes(rbbox_corners(BOXES) * [-1, 1] + [160, 0])
@@ -248,8 +280,12 @@ def test_pasted_copies_are_mirrored():
 def test_ignored_objects_are_for_metrics_only():
     annotations = Annotations(np.arange(3), rbbox_hulls(BOXES), np.array([False, True, False]), rbboxes=BOXES)
     record = Record('x.png', 'x', (120, 160), annotations)
-    results = results_of(Scene.of_image(np.zeros((120, 160, 3), np.uint8), annotations), record=record,
-                         ori_shape=(120, 160), test_mode=True)
+    results = results_of(
+        Scene.of_image(np.zeros((120, 160, 3), np.uint8), annotations),
+        record=record,
+        ori_shape=(120, 160),
+        test_mode=True,
+    )
     results['test_mode'] = True
     packed = PackInputs()(Render()(results))
     batch = collate([packed])
@@ -263,8 +299,9 @@ def test_a_batch_of_images_without_objects():
     packed = []
     for annotations in (empty, Annotations()):
         record = Record('x.png', 'x', (8, 8), annotations)
-        results = results_of(Scene.of_image(np.zeros((8, 8, 3), np.uint8), annotations), record=record,
-                             ori_shape=(8, 8))
+        results = results_of(
+            Scene.of_image(np.zeros((8, 8, 3), np.uint8), annotations), record=record, ori_shape=(8, 8)
+        )
         packed.append(PackInputs()(Render()(results)))
     assert collate(packed)['gt'].rbboxes.shape == (2, 0, 5)
 
@@ -277,6 +314,7 @@ def test_outlines_are_as_before():
 
 # -- tiles ----------------------------------------------------------------------------------------------------------
 
+
 def test_tiles_cover_the_image():
     assert tile_starts(100, 128, 20) == [0] and tile_starts(128, 128, 20) == [0]
     assert tile_starts(300, 128, 28) == [0, 100, 172]
@@ -287,19 +325,31 @@ def test_tiles_cover_the_image():
 
 
 def test_objects_that_a_tile_cuts():
-    labels = parse_dota_labels('\n'.join([
-        dota_line(10, 10, 'plane'), dota_line(95, 10, 'ship', 1), dota_line(97, 20, 'storage-tank'),
-        dota_line(93, 30, 'harbor'), dota_line(200, 200, 'ship')]))
-    lines, cut = cut_labels(labels, (0, 0, 100, 100), .7)
-    assert [line.split()[8:] for line in lines] == [['plane', '0'], ['ship', '1'], ['storage-tank', '2'],
-                                                    ['harbor', '0']]
+    labels = parse_dota_labels(
+        '\n'.join(
+            [
+                dota_line(10, 10, 'plane'),
+                dota_line(95, 10, 'ship', 1),
+                dota_line(97, 20, 'storage-tank'),
+                dota_line(93, 30, 'harbor'),
+                dota_line(200, 200, 'ship'),
+            ]
+        )
+    )
+    lines, cut = cut_labels(labels, (0, 0, 100, 100), 0.7)
+    assert [line.split()[8:] for line in lines] == [
+        ['plane', '0'],
+        ['ship', '1'],
+        ['storage-tank', '2'],
+        ['harbor', '0'],
+    ]
     assert cut == 1 and lines[3].split()[:8] == '93.0 30.0 101.0 30.0 101.0 34.0 93.0 34.0'.split()
 
 
 def test_tiles_of_a_folder(tmp_path):
     root = write_dota(tmp_path / 'big', {'P1': dota_line(100, 70, 'ship'), 'P2': 'nonsense\n'}, (150, 90))
     (root / 'images' / 'P3.png').write_bytes(b'no image')
-    report = tile_dota(root, tmp_path / 'tiles', size=64, overlap=.25)
+    report = tile_dota(root, tmp_path / 'tiles', size=64, overlap=0.25)
     assert (report.images, report.tiles, report.cut) == (2, 12, 0)
     assert len(report.skipped) == 2
     dataset = DotaDataset(data_root=str(tmp_path / 'tiles'), metainfo={'classes': DOTA15})
@@ -310,12 +360,12 @@ def test_tiles_of_a_folder(tmp_path):
     assert places == {'P1__64__48___26', 'P1__64__86___26'}
     with pytest.raises(DataError, match='holds files already'):
         tile_dota(root, tmp_path / 'tiles', size=64)
-    few = tile_dota(root, tmp_path / 'few', size=[64, 90], overlap=.25, keep_empty=False, image_format='png')
+    few = tile_dota(root, tmp_path / 'few', size=[64, 90], overlap=0.25, keep_empty=False, image_format='png')
     assert few.tiles == 3 and any((tmp_path / 'few/images').glob('P1__90__60___0.png'))
     assert read_dota_labels(next((tmp_path / 'few/labelTxt').iterdir())).skipped == []
 
 
-@pytest.mark.parametrize('wrong', [dict(size=8), dict(overlap=1.), dict(image_format='gif'), dict(size=[])])
+@pytest.mark.parametrize('wrong', [dict(size=8), dict(overlap=1.0), dict(image_format='gif'), dict(size=[])])
 def test_tiles_that_cannot_be(tmp_path, wrong):
     with pytest.raises(ConfigError):
         tile_dota(tmp_path, tmp_path / 'tiles', **wrong)

@@ -238,7 +238,7 @@ def test_environment_names_the_address(tmp_path, server, monkeypatch):
 
 
 def test_unknown_sample_and_unwritable_folder(tmp_path, server):
-    with pytest.raises(DataError, match="no sample data set 'coco8-sag'.*Did you mean 'coco8-seg'"):
+    with pytest.raises(DataError, match="no sample dataset 'coco8-sag'.*Did you mean 'coco8-seg'"):
         sample_data.prepare('coco8-sag', tmp_path)
     (tmp_path / 'file').touch()
     with pytest.raises(DataError, match='cannot be written.*data_root'):

@@ -33,7 +33,7 @@ def run(steps: list[dict], img: np.ndarray, position: int = 0) -> dict:
     return results
 
 
-VAL = [dict(type='ResizeShortSide', size=64), dict(type='CenterCrop', size=64)]
+VAL = [dict(type='ResizeShortestEdge', size=64), dict(type='CenterCrop', size=64)]
 SHAPES = [(480, 640), (333, 517), (97, 64), (64, 64), (50, 71), (1080, 401)]
 
 
@@ -55,11 +55,11 @@ def test_test_transform_equals_pillow(shape):
     whole = np.asarray(Image.fromarray(img).resize(scaled[::-1], Image.Resampling.BILINEAR))
     top, left = (round((side - 64) / 2) for side in scaled)
     ours = run([*VAL, dict(type='Render', antialias=True)], img)
-    assert np.abs(ours['img'].astype(int) - whole[top:top + 64, left:left + 64]).max() <= 1
+    assert np.abs(ours['img'].astype(int) - whole[top : top + 64, left : left + 64]).max() <= 1
     expected = np.array([[scaled[1] / width, 0, -left], [0, scaled[0] / height, -top], [0, 0, 1]])
     np.testing.assert_allclose(ours['matrix'], expected, atol=1e-9)
     coarse = run([*VAL, dict(type='Render')], img)['img']  # OpenCV's filter, a little off
-    assert np.abs(coarse.astype(int) - whole[top:top + 64, left:left + 64]).mean() < 12
+    assert np.abs(coarse.astype(int) - whole[top : top + 64, left : left + 64]).mean() < 12
 
 
 def test_antialiased_mirror_and_padding():
@@ -101,12 +101,16 @@ def test_random_crop_is_drawn_as_cropped_and_resized():
 # name -> (ours, Pillow's, largest difference)
 PIL_CHANGES = {
     'bright': (partial(photometry.scale_brightness, factor=1.4), lambda i: ImageEnhance.Brightness(i).enhance(1.4), 1),
-    'dark': (partial(photometry.scale_brightness, factor=.3), lambda img: ImageEnhance.Brightness(img).enhance(.3), 1),
+    'dark': (
+        partial(photometry.scale_brightness, factor=0.3),
+        lambda img: ImageEnhance.Brightness(img).enhance(0.3),
+        1,
+    ),
     'contrast': (partial(photometry.scale_contrast, factor=1.6), lambda i: ImageEnhance.Contrast(i).enhance(1.6), 2),
-    'pale': (partial(photometry.scale_saturation, factor=.4), lambda img: ImageEnhance.Color(img).enhance(.4), 2),
+    'pale': (partial(photometry.scale_saturation, factor=0.4), lambda img: ImageEnhance.Color(img).enhance(0.4), 2),
     'vivid': (partial(photometry.scale_saturation, factor=1.7), lambda img: ImageEnhance.Color(img).enhance(1.7), 2),
     'sharp': (partial(photometry.sharpen, factor=1.8), lambda img: ImageEnhance.Sharpness(img).enhance(1.8), 2),
-    'smooth': (partial(photometry.sharpen, factor=.1), lambda img: ImageEnhance.Sharpness(img).enhance(.1), 2),
+    'smooth': (partial(photometry.sharpen, factor=0.1), lambda img: ImageEnhance.Sharpness(img).enhance(0.1), 2),
     'posterize': (partial(photometry.posterize, bits=3), lambda img: ImageOps.posterize(img, 3), 0),
     'posterize none': (partial(photometry.posterize, bits=8), lambda img: img, 0),
     'solarize': (partial(photometry.solarize, threshold=100), lambda img: ImageOps.solarize(img, 100), 0),
@@ -118,8 +122,12 @@ PIL_CHANGES = {
 @pytest.mark.parametrize('name', PIL_CHANGES)
 @pytest.mark.parametrize('kind', ['photo', 'dull', 'flat', 'tiny'])
 def test_changes_of_colour_equal_pillow(name, kind):
-    img = {'photo': photo((60, 80)), 'dull': photo((60, 80)) // 3 + 50, 'flat': np.full((9, 9, 3), 77, np.uint8),
-           'tiny': photo((3, 4))}[kind]
+    img = {
+        'photo': photo((60, 80)),
+        'dull': photo((60, 80)) // 3 + 50,
+        'flat': np.full((9, 9, 3), 77, np.uint8),
+        'tiny': photo((3, 4)),
+    }[kind]
     before = img.copy()
     ours, theirs, tolerance = PIL_CHANGES[name]
     expected = np.asarray(theirs(Image.fromarray(img)))
@@ -154,10 +162,16 @@ def test_render_applies_what_was_drawn_in_order():
     assert (TRANSFORMS.build(dict(type='Render'))(results)['img'] == 50).all() and (img == 100).all()
 
 
-@pytest.mark.parametrize('name, corner', [
-    ('rotate', (50 - 40 * np.cos(np.pi / 6) + 30 * 0.5, 40 - 40 * 0.5 - 30 * np.cos(np.pi / 6))),
-    ('shear_x', (10 - 9, 10)), ('shear_y', (10, 10 - 12)),
-    ('translate_x', (10 + 100 * 150 / 331, 10)), ('translate_y', (10, 10 + 80 * 150 / 331))])
+@pytest.mark.parametrize(
+    'name, corner',
+    [
+        ('rotate', (50 - 40 * np.cos(np.pi / 6) + 30 * 0.5, 40 - 40 * 0.5 - 30 * np.cos(np.pi / 6))),
+        ('shear_x', (10 - 9, 10)),
+        ('shear_y', (10, 10 - 12)),
+        ('translate_x', (10 + 100 * 150 / 331, 10)),
+        ('translate_y', (10, 10 + 80 * 150 / 331)),
+    ],
+)
 def test_motions_at_full_strength(name, corner):
     """Where the point (10, 10) of an image 100 wide and 80 high goes."""
     matrix = about_centre(motion(name, 1.0, (80, 100)), (80, 100))
@@ -205,10 +219,17 @@ def test_erasing():
     assert (img == 200).all()
 
 
-@pytest.mark.parametrize('step', [
-    dict(type='RandomResizedCrop', scale=(0.0, 1.0)), dict(type='RandomResizedCrop', ratio=(2.0, 1.0)),
-    dict(type='RandAugment', magnitude=31), dict(type='ColorJitter', hue=0.6), dict(type='ColorJitter', contrast=-1),
-    dict(type='RandomErasing', scale=(0.5, 0.2))])
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='RandomResizedCrop', scale=(0.0, 1.0)),
+        dict(type='RandomResizedCrop', ratio=(2.0, 1.0)),
+        dict(type='RandAugment', magnitude=31),
+        dict(type='ColorJitter', hue=0.6),
+        dict(type='ColorJitter', contrast=-1),
+        dict(type='RandomErasing', scale=(0.5, 0.2)),
+    ],
+)
 def test_values_that_make_no_sense(step):
     with pytest.raises(ValueError, match='expected'):
         TRANSFORMS.build(step)
@@ -216,8 +237,14 @@ def test_values_that_make_no_sense(step):
 
 def test_the_same_key_gives_the_same_sample():
     img = photo((120, 160))
-    steps = [dict(type='RandomResizedCrop', size=64), dict(type='RandomFlip'), dict(type='RandAugment'),
-             dict(type='Render'), dict(type='ColorJitter'), dict(type='RandomErasing')]
+    steps = [
+        dict(type='RandomResizedCrop', size=64),
+        dict(type='RandomFlip'),
+        dict(type='RandAugment'),
+        dict(type='Render'),
+        dict(type='ColorJitter'),
+        dict(type='RandomErasing'),
+    ]
     first, again, other = (run(steps, img, position)['img'] for position in (3, 3, 4))
     assert (first == again).all() and (first != other).any()
     assert isinstance(TRANSFORMS.build(steps[2]), RandAugment)

@@ -11,7 +11,7 @@ from PIL import Image
 from scene_helpers import annotations_of, results_of, shapes_scene
 
 from detkit.datasets.collate import collate
-from detkit.datasets.transforms import RandomChoice, RandomCrop, RandomFlip, Render, ResizeShortSide
+from detkit.datasets.transforms import RandomChoice, RandomCrop, RandomFlip, Render, ResizeShortestEdge
 from detkit.datasets.transforms.cropping import short_side_shape
 from detkit.engine.hooks.close_mosaic_hook import all_transforms
 from detkit.registry import TRANSFORMS
@@ -43,13 +43,13 @@ def test_validation_size(shape):
 def test_validation_image_equals_pillow(shape):
     img = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     results = results_of(Scene.of_image(img, Annotations()))
-    ours = Render(antialias=True)(ResizeShortSide(72, 120)(results))['img']
+    ours = Render(antialias=True)(ResizeShortestEdge(72, 120)(results))['img']
     height, width = short_side_shape(shape, 72, 120)
     assert (ours == np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling.BILINEAR))).all()
 
 
 def test_one_of_several_sizes_is_drawn():
-    resize = ResizeShortSide([48, 64, 80], max_size=110)
+    resize = ResizeShortestEdge([48, 64, 80], max_size=110)
     shapes = Counter(resize(results_of(shapes_scene(), position=i))['scene'].size for i in range(300))
     assert set(shapes) == {(48, 64), (64, 85), (80, 106)} and min(shapes.values()) > 70
     assert len({resize(results_of(shapes_scene(), position=7))['scene'].size for _ in range(3)}) == 1
@@ -76,7 +76,8 @@ def test_crop_is_what_a_slice_gives(position):
     x0, y0, x1, y1 = RandomCrop(50, 90).draw_rect(keyed_rng(0, 0, position), scene.size)
     keep_all = dict(min_size=0, max_aspect=None, min_area_ratio=0, min_outline_area_ratio=0)
     cropped = Render(with_masks=True, mask_stride=1, overlap_mask=False, **keep_all)(
-        RandomCrop(50, 90)(results_of(scene, position=position)))
+        RandomCrop(50, 90)(results_of(scene, position=position))
+    )
     assert (cropped['img'] == whole['img'][y0:y1, x0:x1]).all()
     labels = cropped['annotations'].labels
     assert set(labels) == {label for label in range(3) if whole['masks'][label, y0:y1, x0:x1].any()}
@@ -102,17 +103,20 @@ def _marked(results, name):
     return {**results, 'way': results['way'] + name}
 
 
-@pytest.mark.parametrize(('build', 'message'), [
-    (lambda: RandomChoice([]), 'at least one'),
-    (lambda: RandomChoice([[], []], prob=[0.5]), '2 probabilities'),
-    (lambda: RandomChoice([[], []], prob=[0.5, 0.6]), 'sum up to 1'),
-    (lambda: RandomChoice([[], []], prob=[1.5, -0.5]), 'sum up to 1'),
-    (lambda: ResizeShortSide([]), 'at least 1'),
-    (lambda: ResizeShortSide(0), 'at least 1'),
-    (lambda: ResizeShortSide([480, 800], max_size=600), 'at least the short side'),
-    (lambda: RandomCrop(0, 10), '0 < min_size'),
-    (lambda: RandomCrop(20, 10), 'min_size <= max_size'),
-])
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: RandomChoice([]), 'at least one'),
+        (lambda: RandomChoice([[], []], prob=[0.5]), '2 probabilities'),
+        (lambda: RandomChoice([[], []], prob=[0.5, 0.6]), 'sum up to 1'),
+        (lambda: RandomChoice([[], []], prob=[1.5, -0.5]), 'sum up to 1'),
+        (lambda: ResizeShortestEdge([]), 'at least 1'),
+        (lambda: ResizeShortestEdge(0), 'at least 1'),
+        (lambda: ResizeShortestEdge([480, 800], max_size=600), 'at least the short side'),
+        (lambda: RandomCrop(0, 10), '0 < min_size'),
+        (lambda: RandomCrop(20, 10), 'min_size <= max_size'),
+    ],
+)
 def test_mistakes_are_told(build, message):
     with pytest.raises(ValueError, match=message):
         build()
@@ -163,7 +167,7 @@ def test_recipe_keeps_boxes_on_what_is_drawn(recipe, position):
     for x0, y0, x1, y1 in results['annotations'].bboxes:
         x0, y0, x1, y1 = (int(round(float(v))) for v in (x0, y0, x1, y1))
         edge = 3
-        grown = green[max(y0 - edge, 0):y1 + edge, max(x0 - edge, 0):x1 + edge]
+        grown = green[max(y0 - edge, 0) : y1 + edge, max(x0 - edge, 0) : x1 + edge]
         # Paint ends within a few pixels of each side: nothing else stands so near.
         rows, columns = np.flatnonzero(grown.any(1)), np.flatnonzero(grown.any(0))
         assert abs(len(rows) - (y1 - y0)) <= 2 * edge and abs(columns[-1] + 1 - columns[0] - (x1 - x0)) <= 2 * edge

@@ -80,8 +80,13 @@ def test_enlarged_images_are_drawn_at_their_exact_place(position):
 
 def test_strong_perspective_turns_nothing_inside_out():
     for position in range(10):
-        scene = Mosaic(320)(results_of(shapes_scene(240, 320), position=position, partners=lambda count: [
-            {'scene': shapes_scene(240, 320)}] * count))
+        scene = Mosaic(320)(
+            results_of(
+                shapes_scene(240, 320),
+                position=position,
+                partners=lambda count: [{'scene': shapes_scene(240, 320)}] * count,
+            )
+        )
         scene = RandomAffine(320, perspective=0.1)(scene)['scene']
         for tile in scene.tiles:
             x0, y0, x1, y1 = tile.clip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.datasets.transforms import LoadImage
+from detkit.datasets.transforms import LoadImageFromFile
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures import Annotations, Record
 
@@ -85,13 +85,13 @@ def test_a_size_that_the_annotations_contradict(tmp_path, picture):
     Image.fromarray(picture).save(path)
     results = {'record': Record(path, 0, (64, 48), Annotations()), 'images': {}}
     with pytest.raises(UnreadableImageError, match='is 64x48 pixels, but its annotations say 48x64'):
-        LoadImage()(results)
+        LoadImageFromFile()(results)
 
 
 def test_decoded_images_are_shared(tmp_path, picture):
     path = str(tmp_path / 'a.png')
     Image.fromarray(picture).save(path)
     results = {'record': Record(path, 0, None, Annotations()), 'images': {}}
-    first = LoadImage()(results)
-    assert first['scene'].tiles[0].img is LoadImage()(results)['scene'].tiles[0].img
+    first = LoadImageFromFile()(results)
+    assert first['scene'].tiles[0].img is LoadImageFromFile()(results)['scene'].tiles[0].img
     assert first['ori_shape'] == (48, 64)

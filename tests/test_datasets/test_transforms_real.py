@@ -10,7 +10,7 @@ from detkit.datasets.sample_key import SampleKey
 
 def pipeline(**affine):
     return [
-        dict(type='LoadImage'),
+        dict(type='LoadImageFromFile'),
         dict(type='Mosaic', size=320),
         dict(type='CopyPaste', prob=0.3),
         dict(type='RandomAffine', size=320, **affine),

@@ -60,7 +60,11 @@ def test_several_splits_and_years(tmp_path):
     root = write_tiny_voc(tmp_path) / 'voc'
     dataset = VOCDataset(splits=['VOC2007/trainval', 'VOC2012/trainval'], data_root=str(root))
     assert [record.img_id for record in dataset.records] == [
-        '2007_trainval0', '2007_trainval1', '2012_trainval0', '2012_trainval1']
+        '2007_trainval0',
+        '2007_trainval1',
+        '2012_trainval0',
+        '2012_trainval1',
+    ]
     assert len(VOCDataset(splits='VOC2007/test', data_root=str(root))) == 2
 
 
@@ -97,19 +101,22 @@ def test_the_image_may_be_named_in_the_file_alone(tmp_path):
     assert dataset.records[0].img_path.endswith('a.jpg') and dataset.records[0].img_id == 'a'
 
 
-@pytest.mark.parametrize(('entry', 'reason'), [
-    (object_xml('', (1, 1, 5, 5)), 'no <name>'),
-    (object_xml('cat', (1, 1, 5)), 'does not hold the numbers xmin'),
-    (object_xml('cat', (1, 1, 'five', 5)), 'does not hold the numbers xmin'),
-    (object_xml('cat', (1, 1, 'nan', 5)), 'does not hold the numbers xmin'),
-    (object_xml('cat', (1, 1, 5, 5), 'maybe'), "<difficult> is 'maybe'"),
-    (object_xml('cat', (9, 1, 5, 5)), 'no area inside the image'),
-    (object_xml('cat', (25, 1, 30, 5)), 'no area inside the image'),
-])
+@pytest.mark.parametrize(
+    ('entry', 'reason'),
+    [
+        (object_xml('', (1, 1, 5, 5)), 'no <name>'),
+        (object_xml('cat', (1, 1, 5)), 'does not hold the numbers xmin'),
+        (object_xml('cat', (1, 1, 'five', 5)), 'does not hold the numbers xmin'),
+        (object_xml('cat', (1, 1, 'nan', 5)), 'does not hold the numbers xmin'),
+        (object_xml('cat', (1, 1, 5, 5), 'maybe'), "<difficult> is 'maybe'"),
+        (object_xml('cat', (9, 1, 5, 5)), 'no area inside the image'),
+        (object_xml('cat', (25, 1, 30, 5)), 'no area inside the image'),
+    ],
+)
 def test_an_object_that_breaks_a_rule_is_left_out_alone(tmp_path, entry, reason):
     dataset, annotations = annotations_of(write_one(tmp_path, entry, DOG), metainfo=dict(classes=('cat', 'dog')))
     assert annotations.labels.tolist() == [1]
-    (path, where, found), = dataset.skipped
+    ((path, where, found),) = dataset.skipped
     assert path.endswith('a.xml') and where == 'object 1' and reason in found
 
 
@@ -120,15 +127,22 @@ def test_boxes_end_at_the_border_and_repeats_are_left_out(tmp_path):
     assert dataset.skipped == [] and [where for _, where, _ in dataset.duplicates] == ['object 3']
 
 
-@pytest.mark.parametrize(('spoil', 'reason'), [
-    (lambda root: (root / 'Annotations' / 'b.xml').unlink(), 'cannot be read'),
-    (lambda root: (root / 'Annotations' / 'b.xml').write_text('<annotation><object>'), 'cannot be read'),
-    (lambda root: (root / 'Annotations' / 'b.xml').write_text('<html/>'), 'its root is <html>'),
-    (lambda root: (root / 'JPEGImages' / 'b.jpg').unlink(), 'no image of this name'),
-    (lambda root: (root / 'JPEGImages' / 'b.jpg').write_bytes(b'no'), 'the image cannot be read'),
-    (lambda root: write_voc(root, {'b': [CAT]}, size_wh=(10, 20), stated='<size><width>20</width><height>10</height>'
-                                                                         '</size>'), 'states 20x10'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'reason'),
+    [
+        (lambda root: (root / 'Annotations' / 'b.xml').unlink(), 'cannot be read'),
+        (lambda root: (root / 'Annotations' / 'b.xml').write_text('<annotation><object>'), 'cannot be read'),
+        (lambda root: (root / 'Annotations' / 'b.xml').write_text('<html/>'), 'its root is <html>'),
+        (lambda root: (root / 'JPEGImages' / 'b.jpg').unlink(), 'no image of this name'),
+        (lambda root: (root / 'JPEGImages' / 'b.jpg').write_bytes(b'no'), 'the image cannot be read'),
+        (
+            lambda root: write_voc(
+                root, {'b': [CAT]}, size_wh=(10, 20), stated='<size><width>20</width><height>10</height></size>'
+            ),
+            'states 20x10',
+        ),
+    ],
+)
 def test_an_image_that_cannot_be_used_is_left_out_alone(tmp_path, spoil, reason):
     write_voc(tmp_path, {'a': [CAT], 'b': [DOG]}, {'train': ['a', 'b']}, (20, 10))
     spoil(tmp_path)
@@ -157,7 +171,7 @@ def test_mistakes_in_the_config_name_the_remedy(tmp_path):
     root = write_one(tmp_path, CAT)
     with pytest.raises(DataError, match="'val.txt' cannot be read|val.txt.*there are train.*VOC2007/trainval"):
         annotations_of(root, splits='val')
-    with pytest.raises(DataError, match="image folder .*pictures.* does not exist"):
+    with pytest.raises(DataError, match='image folder .*pictures.* does not exist'):
         annotations_of(root, images='pictures')
     with pytest.raises(DataError, match='no annotation file'):
         VOCDataset(data_root=str(root), annotations='labels')
@@ -170,15 +184,17 @@ def test_a_config_finds_the_classes_in_the_files(tmp_path):
     root = write_tiny_voc(tmp_path) / 'voc'
     assert discover_classes([root / 'VOC2007' / 'Annotations', root / 'none']) == ('dog', 'person')
     config = tmp_path / 'config.py'
-    config.write_text(f'''
+    config.write_text(f"""
 _base_ = [{str(CONFIGS / '_base_/models/yolov8_det.py')!r}, {str(CONFIGS / '_base_/datasets/voc_det.py')!r},
           {str(CONFIGS / '_base_/schedules/yolov8_500e.py')!r}, {str(CONFIGS / '_base_/default_runtime.py')!r}]
 task = 'det'
-''')
+""")
     options = dict(data_root=str(root), num_workers=0, batch_size=2, img_size=64)
     assert load_config(config, options).model.head.num_classes == 20
-    config.write_text(config.read_text() + 'train_dataloader = dict(dataset=dict(metainfo=None))\n'
-                      'val_dataloader = dict(dataset=dict(metainfo=None))\ntest_dataloader = val_dataloader\n')
+    config.write_text(
+        config.read_text() + 'train_dataloader = dict(dataset=dict(metainfo=None))\n'
+        'val_dataloader = dict(dataset=dict(metainfo=None))\ntest_dataloader = val_dataloader\n'
+    )
     cfg = load_config(config, options)
     assert cfg.model.head.num_classes == 2
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))

@@ -1,4 +1,4 @@
-"""Repeated and joined data sets."""
+"""Repeated and joined datasets."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from detkit.utils.errors import DataError
 
 
 class Keys:
-    """A data set whose samples are their keys."""
+    """A dataset whose samples are their keys."""
 
     metainfo = {'classes': ('a',)}
     order = None
@@ -67,9 +67,12 @@ def test_concat_needs_equal_classes():
 
 def test_wrapped_configs_give_samples(tmp_path):
     root = str(write_yolo(tmp_path, {'one': '0 0.5 0.5 0.8 0.8', 'two': ''}))
-    steps = ['LoadImage', 'LetterBox', 'Render', 'PackInputs']
+    steps = ['LoadImageFromFile', 'LetterBox', 'Render', 'PackInputs']
     config = {
-        'type': 'YoloTxtDataset', 'data_root': root, 'images': 'images/train', 'metainfo': {'classes': ('a',)},
+        'type': 'YoloTxtDataset',
+        'data_root': root,
+        'images': 'images/train',
+        'metainfo': {'classes': ('a',)},
         'pipeline': [{'type': name, 'size': 32} if name == 'LetterBox' else {'type': name} for name in steps],
     }
     dataset = RepeatDataset({'type': 'ConcatDataset', 'datasets': [config, config]}, times=2)

@@ -12,7 +12,12 @@ from detkit.datasets.yolo_pose_labels import parse_keypoints
 from detkit.utils.errors import ConfigError, DataError
 
 BOX = '0.5 0.5 0.4 0.4'
-PIPELINE = [dict(type='LoadImage'), dict(type='RandomFlip', prob=1.0), dict(type='Render'), dict(type='PackInputs')]
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomFlip', prob=1.0),
+    dict(type='Render'),
+    dict(type='PackInputs'),
+]
 
 
 def parse(texts, shape=(2, 3), num_classes=2):
@@ -73,8 +78,14 @@ def test_tolerance_repeats_and_chunks(monkeypatch):
 def test_data_set_and_its_report(tmp_path):
     good = f'1 {BOX} .4 .6 2 .5 .7 1 0 0 0'
     root = write_yolo(tmp_path, {'a': good, 'b': f'{good}\n0 {BOX} .4 .6 2', 'c': '', 'd': None})
-    data = YoloTxtDataset('images/train', labels='pose', keypoint_shape=(3, 3), data_root=str(root), max_skipped=1,
-                          metainfo=dict(classes=('cat', 'dog'), keypoint_names=('l_eye', 'r_eye', 'nose')))
+    data = YoloTxtDataset(
+        'images/train',
+        labels='pose',
+        keypoint_shape=(3, 3),
+        data_root=str(root),
+        max_skipped=1,
+        metainfo=dict(classes=('cat', 'dog'), keypoint_names=('l_eye', 'r_eye', 'nose')),
+    )
     path, line, reason = data.skipped[0]
     assert path.endswith('b.txt') and line == 2
     assert reason == '8 values, where a box with 3 keypoints of 3 values each has 14'
@@ -98,8 +109,11 @@ def test_data_yaml(tmp_path):
     assert given.metainfo['flip_pairs'] == ()
     with pytest.raises(DataError, match=r'says kpt_shape: \[3, 2\], but keypoint_shape .* is \(3, 3\)'):
         YoloTxtDataset(data_yaml='data.yaml', labels='pose', keypoint_shape=(3, 3), data_root=str(root))
-    for extra, reason in [('flip_idx: [1, 2, 0]', 'flip_idx'), ('flip_idx: [1, 0]', 'flip_idx'),
-                          ('kpt_names: [a, b]', 'should list 3 names')]:
+    for extra, reason in [
+        ('flip_idx: [1, 2, 0]', 'flip_idx'),
+        ('flip_idx: [1, 0]', 'flip_idx'),
+        ('kpt_names: [a, b]', 'should list 3 names'),
+    ]:
         (root / 'data.yaml').write_text(yaml + extra)
         with pytest.raises(DataError, match=reason):
             YoloTxtDataset(data_yaml='data.yaml', labels='pose', data_root=str(root))
@@ -120,8 +134,14 @@ def test_wrong_arguments(tmp_path):
 @pytest.mark.parametrize(('pairs', 'flips'), [(((0, 1),), True), ((), True), (None, False)])
 def test_images_are_mirrored_where_pairs_are_known(tmp_path, pairs, flips):
     root = write_yolo(tmp_path, {'a': '0 .2 .5 .4 .4 .1 .5 2 .4 .5 1', 'b': ''})
-    data = YoloTxtDataset('images/train', labels='pose', keypoint_shape=(2, 3), data_root=str(root), pipeline=PIPELINE,
-                          metainfo=dict(classes=('cat',), flip_pairs=pairs))
+    data = YoloTxtDataset(
+        'images/train',
+        labels='pose',
+        keypoint_shape=(2, 3),
+        data_root=str(root),
+        pipeline=PIPELINE,
+        metainfo=dict(classes=('cat',), flip_pairs=pairs),
+    )
     for _ in range(2):  # nothing that samples share is changed
         gt = collate([data[0], data[1]])['gt']
         assert gt.keypoints.shape == (2, 1, 2, 3) and not gt.keypoints[1].any()
@@ -134,9 +154,14 @@ def test_outside_the_frame_is_invisible(tmp_path):
     """As in the reference: visibility 0 beyond the frame, the border itself inside."""
     root = write_yolo(tmp_path, {'a': f'0 {BOX} .5 .5 2 1 .5 2 .1 .1 1'})
     shift = dict(type='RandomAffine', translate=0, scale=0)
-    data = YoloTxtDataset('images/train', labels='pose', keypoint_shape=(3, 3), data_root=str(root),
-                          pipeline=[dict(type='LoadImage'), shift, dict(type='Render')],
-                          metainfo=dict(classes=('cat',)))
+    data = YoloTxtDataset(
+        'images/train',
+        labels='pose',
+        keypoint_shape=(3, 3),
+        data_root=str(root),
+        pipeline=[dict(type='LoadImageFromFile'), shift, dict(type='Render')],
+        metainfo=dict(classes=('cat',)),
+    )
     assert data[0]['annotations'].keypoints[0, :, 2].tolist() == [2, 2, 1]
     data.transforms[1].draw_matrix = lambda *_: np.array([[1, 0, 2], [0, 1, 0], [0, 0, 1.0]])
     moved = data[0]['annotations'].keypoints[0]
@@ -145,10 +170,20 @@ def test_outside_the_frame_is_invisible(tmp_path):
 
 def test_ground_truth_of_a_test(tmp_path):
     root = write_yolo(tmp_path, {'a': f'0 {BOX} .5 .5 2'})
-    data = YoloTxtDataset('images/train', labels='pose', keypoint_shape=(1, 3), data_root=str(root), test_mode=True,
-                          metainfo=dict(classes=('cat',)), pipeline=[
-                              dict(type='LoadImage'), dict(type='LetterBox', size=64), dict(type='Render'),
-                              dict(type='PackInputs')])
+    data = YoloTxtDataset(
+        'images/train',
+        labels='pose',
+        keypoint_shape=(1, 3),
+        data_root=str(root),
+        test_mode=True,
+        metainfo=dict(classes=('cat',)),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LetterBox', size=64),
+            dict(type='Render'),
+            dict(type='PackInputs'),
+        ],
+    )
     batch = collate([data[0]])
     np.testing.assert_allclose(batch['gt'].keypoints[0, 0], [[32, 32, 2]])
     np.testing.assert_allclose(batch['data_samples'][0].gt_instances.keypoints, [[[10, 5, 2]]])

@@ -216,7 +216,7 @@ class TestDataYaml:
 
 
 def as_coco(dataset, folder) -> dict:
-    """The COCO json that says the same as a YOLO data set."""
+    """The COCO json that says the same as a YOLO dataset."""
     images, annotations = [], []
     for number, record in enumerate(dataset.records):
         name = os.path.relpath(record.img_path, folder)
@@ -229,10 +229,16 @@ def as_coco(dataset, folder) -> dict:
                 for start, size, owner in zip(starts, own.polygons.ring_sizes, own.polygons.ring_owners, strict=True)
                 if owner == i
             ]
-            annotations.append({
-                'id': len(annotations), 'image_id': number, 'category_id': 10 * int(own.labels[i]),
-                'bbox': [x0, y0, x1 - x0, y1 - y0], 'segmentation': rings, 'iscrowd': 0,
-            })
+            annotations.append(
+                {
+                    'id': len(annotations),
+                    'image_id': number,
+                    'category_id': 10 * int(own.labels[i]),
+                    'bbox': [x0, y0, x1 - x0, y1 - y0],
+                    'segmentation': rings,
+                    'iscrowd': 0,
+                }
+            )
     categories = [{'id': 10 * label, 'name': name} for label, name in enumerate(dataset.metainfo['classes'])]
     return {'images': images, 'annotations': annotations, 'categories': categories}
 

@@ -46,8 +46,13 @@ class DummyDataset:
 @FUNCTIONS.register_module()
 def dummy_collate(samples: list[dict]) -> dict:
     elements = [BaseDataElement(metainfo={'img_path': s['img_path'], 'label': s['label']}) for s in samples]
-    return {'inputs': torch.stack([s['img'] for s in samples]), 'gt': torch.tensor([s['label'] for s in samples]),
-            'data_samples': elements, 'skipped': [], 'keys': [s['key'] for s in samples]}
+    return {
+        'inputs': torch.stack([s['img'] for s in samples]),
+        'gt': torch.tensor([s['label'] for s in samples]),
+        'data_samples': elements,
+        'skipped': [],
+        'keys': [s['key'] for s in samples],
+    }
 
 
 @MODELS.register_module()
@@ -55,8 +60,11 @@ class DummyPreprocessor(BaseDataPreprocessor):
     seed = iteration = -1
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        return {'inputs': data['inputs'].to(self.device), 'gt': data['gt'].to(self.device),
-                'data_samples': data['data_samples']}
+        return {
+            'inputs': data['inputs'].to(self.device),
+            'gt': data['gt'].to(self.device),
+            'data_samples': data['data_samples'],
+        }
 
 
 @MODELS.register_module()
@@ -69,8 +77,9 @@ class DummyDetector(BaseModel):
         self.dropout = nn.Dropout(dropout)
         self.cls_head = nn.Conv2d(width, num_classes, 1)
 
-    def forward(self, inputs: Tensor, gt: Tensor | None = None, data_samples: list | None = None,
-                mode: str = 'tensor') -> Any:
+    def forward(
+        self, inputs: Tensor, gt: Tensor | None = None, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
         logits = self.cls_head(self.dropout(self.backbone(inputs))).mean((2, 3))
         if mode == 'tensor':
             return logits
@@ -103,16 +112,26 @@ class DummyMetric(BaseMetric):
 def dummy_config(work_dir: Any, **changes: Any) -> dict[str, Any]:
     """A config of 3 iterations an epoch; ``changes`` are merged in by top-level key, dicts one level deep."""
     cfg: dict[str, Any] = dict(
-        work_dir=str(work_dir), device='cpu', task='det',
+        work_dir=str(work_dir),
+        device='cpu',
+        task='det',
         model=dict(type='DummyDetector'),
-        train_dataloader=dict(dataset=dict(type='DummyDataset'), batch_size=4, num_workers=0,
-                              collate_fn=dict(type='dummy_collate')),
-        val_dataloader=dict(dataset=dict(type='DummyDataset', size=6), batch_size=4, num_workers=0,
-                            sampler=dict(type='EpochSampler', shuffle=False), collate_fn=dict(type='dummy_collate')),
-        val_evaluator=dict(type='DummyMetric'), val_cfg=dict(),
+        train_dataloader=dict(
+            dataset=dict(type='DummyDataset'), batch_size=4, num_workers=0, collate_fn=dict(type='dummy_collate')
+        ),
+        val_dataloader=dict(
+            dataset=dict(type='DummyDataset', size=6),
+            batch_size=4,
+            num_workers=0,
+            sampler=dict(type='EpochSampler', shuffle=False),
+            collate_fn=dict(type='dummy_collate'),
+        ),
+        val_evaluator=dict(type='DummyMetric'),
+        val_cfg=dict(),
         train_cfg=dict(max_epochs=4, val_interval=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4),
-                           accumulate=2, amp=False),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4), accumulate=2, amp=False
+        ),
         param_scheduler=dict(type='WarmupDecay', warmup_epochs=1),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval_iters=1)),
         randomness=dict(seed=3),

@@ -26,8 +26,18 @@ def test_round_trip(tmp_path):
     assert os.listdir(tmp_path) == ['a.pth']
 
 
-@pytest.mark.parametrize('value', [np.float64(1), np.zeros(2), object(), {1, 2}, [np.int64(1)], {'a': [{'b': len}]},
-                                   torch.nn.Parameter(torch.zeros(1))])
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.float64(1),
+        np.zeros(2),
+        object(),
+        {1, 2},
+        [np.int64(1)],
+        {'a': [{'b': len}]},
+        torch.nn.Parameter(torch.zeros(1)),
+    ],
+)
 def test_only_plain_things_are_saved(tmp_path, value):
     with pytest.raises(TypeError, match=r"checkpoint\['thing'\].*plain types"):
         save_checkpoint(a_checkpoint(thing=value), tmp_path / 'a.pth')
@@ -53,7 +63,7 @@ def test_truncated(tmp_path, keep):
     path = tmp_path / 'cut.pth'
     save_checkpoint(a_checkpoint(), path)
     data = path.read_bytes()
-    path.write_bytes(data[:int(keep * len(data)) if isinstance(keep, float) else keep])
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
     with pytest.raises(CheckpointError, match=r'cut\.pth is truncated.*best\.pth'):
         load_checkpoint(path)
 
@@ -63,7 +73,7 @@ def test_damaged_inside(tmp_path):
     save_checkpoint(a_checkpoint(), path)
     data = bytearray(path.read_bytes())
     where = data.find(torch.arange(1000.0).numpy().tobytes()[:400]) + 2000
-    data[where:where + 50] = bytes(50)
+    data[where : where + 50] = bytes(50)
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match='damaged'):
         load_checkpoint(path)

@@ -9,15 +9,20 @@ from detkit.engine import Runner
 from detkit.engine.schedule import Schedules
 from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
 
-SMALL = {'model.head.transformer.embed_dims': 32, 'model.head.transformer.num_heads': 2,
-         'model.head.transformer.feedforward_dims': 64}
+SMALL = {
+    'model.head.transformer.embed_dims': 32,
+    'model.head.transformer.num_heads': 2,
+    'model.head.transformer.feedforward_dims': 64,
+}
 
 
 def optim_wrapper_of(cfg, model):
     optim_cfg = dict(cfg.optim_wrapper)
-    return OPTIM_WRAPPER_CONSTRUCTORS.build(dict(
-        type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg'),
-        optim_wrapper_cfg=optim_cfg))(model)
+    return OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(
+            type=optim_cfg.pop('constructor'), paramwise_cfg=optim_cfg.pop('paramwise_cfg'), optim_wrapper_cfg=optim_cfg
+        )
+    )(model)
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +36,9 @@ def test_two_groups_that_all_decay(published):
     wrapper = optim_wrapper_of(cfg, model)
     groups = wrapper.optimizer.param_groups
     assert [(g['name'], g['lr'], g['weight_decay']) for g in groups] == [
-        ('weight', 1e-4, 1e-4), ('backbone.weight', pytest.approx(1e-5), 1e-4)]
+        ('weight', 1e-4, 1e-4),
+        ('backbone.weight', pytest.approx(1e-5), 1e-4),
+    ]
     trained = [p for p in model.parameters() if p.requires_grad]
     assert sum(len(g['params']) for g in groups) == len(trained)
     inside = {id(p) for p in model.backbone.parameters()}
@@ -60,8 +67,10 @@ def test_the_published_classes_reach_the_head(published):
 
 @pytest.fixture
 def coco8(repo, tiny_data):
-    return lambda **options: load_config(repo / 'configs/detr/det_r18_coco8.py', {
-        'data_root': str(tiny_data), 'img_size': 64, 'num_workers': 0, 'batch_size': 2, **options})
+    return lambda **options: load_config(
+        repo / 'configs/detr/det_r18_coco8.py',
+        {'data_root': str(tiny_data), 'img_size': 64, 'num_workers': 0, 'batch_size': 2, **options},
+    )
 
 
 def test_small_config_learns(coco8):
@@ -87,7 +96,11 @@ def test_small_config_runs_through(coco8, tmp_path):
 def test_small_config_learns_its_images_by_heart(repo, tmp_path, monkeypatch):
     """A fraction of the config's work: 128 pixels, 60 epochs."""
     monkeypatch.chdir(tmp_path)
-    runner = Runner(load_config(repo / 'configs/detr/det_r18_coco8.py', {
-        'img_size': 128, 'max_epochs': 60, 'num_workers': 0, 'work_dir': str(tmp_path / 'run')}))
+    runner = Runner(
+        load_config(
+            repo / 'configs/detr/det_r18_coco8.py',
+            {'img_size': 128, 'max_epochs': 60, 'num_workers': 0, 'work_dir': str(tmp_path / 'run')},
+        )
+    )
     runner.train()
     assert runner.train_loop.best_metrics['coco/bbox_mAP50'] > 0.9

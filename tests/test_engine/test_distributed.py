@@ -25,10 +25,24 @@ def folder(tmp_path_factory) -> Path:
     script = str(Path(__file__).with_name('distributed_script.py'))
     processes = []
     for rank in range(2):
-        environ = {**os.environ, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2', 'OMP_NUM_THREADS': '1',
-                   'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
-        processes.append(subprocess.Popen([sys.executable, script, str(folder)], env=environ, text=True,
-                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        environ = {
+            **os.environ,
+            'RANK': str(rank),
+            'LOCAL_RANK': str(rank),
+            'WORLD_SIZE': '2',
+            'OMP_NUM_THREADS': '1',
+            'MASTER_ADDR': '127.0.0.1',
+            'MASTER_PORT': str(port),
+        }
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, script, str(folder)],
+                env=environ,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output
@@ -57,8 +71,11 @@ def test_processes_share_out_the_batches_of_one(folder, tmp_path):
 
 
 def test_gradients_are_those_of_one_process(folder, tmp_path):
-    alone = Runner(dummy_config(tmp_path / 'run', model=dict(dropout=0.0),
-                                train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone'])))
+    alone = Runner(
+        dummy_config(
+            tmp_path / 'run', model=dict(dropout=0.0), train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone'])
+        )
+    )
     alone.train()
     a, b = (load_checkpoint(where / 'last.pth')['model'] for where in (tmp_path / 'run', folder / 'plain'))
     for name, tensor in a.items():
@@ -88,6 +105,9 @@ def test_only_the_first_process_speaks(folder):
 
 
 def test_another_number_of_processes_says_what_starts_anew(folder, tmp_path, capsys):
-    Runner(dummy_config(tmp_path / 'run', resume=str(folder / 'straight' / 'last.pth'),
-                        train_cfg=dict(max_epochs=5, val_interval=2))).train()
+    Runner(
+        dummy_config(
+            tmp_path / 'run', resume=str(folder / 'straight' / 'last.pth'), train_cfg=dict(max_epochs=5, val_interval=2)
+        )
+    ).train()
     assert '2 processes wrote' in capsys.readouterr().out

@@ -88,8 +88,14 @@ def test_a_run_starts_from_a_checkpoint(tmp_path, capsys):
     Runner(dummy_config(tmp_path / 'a')).train()
     best = tmp_path / 'a' / 'best.pth'
     zero = dict(optimizer=dict(type='SGD', lr=0.0, momentum=0.9), amp=False)
-    runner = Runner(dummy_config(tmp_path / 'b', load_from=str(best), optim_wrapper=zero,
-                                 param_scheduler=dict(type='WarmupDecay', warmup_epochs=0)))
+    runner = Runner(
+        dummy_config(
+            tmp_path / 'b',
+            load_from=str(best),
+            optim_wrapper=zero,
+            param_scheduler=dict(type='WarmupDecay', warmup_epochs=0),
+        )
+    )
     runner.train()
     last = load_checkpoint(tmp_path / 'b' / 'last.pth')
     assert torch.equal(last['state_dict']['cls_head.weight'], load_checkpoint(best)['state_dict']['cls_head.weight'])
@@ -109,15 +115,19 @@ def test_meta_is_enough_to_predict(tmp_path):
 
 @pytest.mark.parametrize('kind', ['YOLOv5Head', 'YOLOv3Head'])
 def test_rows_of_anchors_are_copied_by_class(kind):
-    heads = [MODELS.build(dict(type=kind, num_classes=count, in_channels=(4, 6, 8), strides=(8, 16, 32)))
-             for count in (3, 2)]
+    heads = [
+        MODELS.build(dict(type=kind, num_classes=count, in_channels=(4, 6, 8), strides=(8, 16, 32))) for count in (3, 2)
+    ]
     for seed, head in enumerate(heads):
         for conv in head.convs:
             torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(seed))
     old, new = heads
     rows = new.convs[1].weight.detach().clone().view(3, 7, 6)
-    report = load_weights(torch.nn.ModuleDict({'head': new}),
-                          checkpoint_of(torch.nn.ModuleDict({'head': old}), ['cat', 'kite', 'ball']), ['dog', 'cat'])
+    report = load_weights(
+        torch.nn.ModuleDict({'head': new}),
+        checkpoint_of(torch.nn.ModuleDict({'head': old}), ['cat', 'kite', 'ball']),
+        ['dog', 'cat'],
+    )
     rows[:, :5], rows[:, 6] = (old.convs[1].weight.view(3, 8, 6)[:, part] for part in (slice(5), 5))
     assert torch.equal(new.convs[1].weight.view(3, 7, 6), rows)
     assert report.copied_classes == ['cat'] and report.loaded == 0

@@ -22,16 +22,25 @@ def test_groups():
     model = small_model()
     groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False))(model).optimizer.param_groups
     assert [(g['name'], len(g['params']), g['weight_decay']) for g in groups] == [
-        ('weight', 2, 0.01), ('norm', 1, 0), ('bias', 2, 0)]
+        ('weight', 2, 0.01),
+        ('norm', 1, 0),
+        ('bias', 2, 0),
+    ]
     model[0].weight.requires_grad_(False)
     constructor = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}))
     groups = constructor(model).optimizer.param_groups
     assert [(g['name'], g['lr']) for g in groups] == [
-        ('norm', 0.1), ('bias', 0.1), ('3.weight', pytest.approx(0.01)), ('3.bias', pytest.approx(0.01))]
+        ('norm', 0.1),
+        ('bias', 0.1),
+        ('3.weight', pytest.approx(0.01)),
+        ('3.bias', pytest.approx(0.01)),
+    ]
     whole = GroupOptimConstructor(dict(optimizer=SGD, amp=False), dict(lr_mult={'3': 0.1}, decay_all=True))
     groups = whole(small_model()).optimizer.param_groups
     assert [(g['name'], len(g['params']), g['lr'], g['weight_decay']) for g in groups] == [
-        ('weight', 3, 0.1, 0.01), ('3.weight', 2, pytest.approx(0.01), 0.01)]
+        ('weight', 3, 0.1, 0.01),
+        ('3.weight', 2, pytest.approx(0.01), 0.01),
+    ]
     with pytest.raises(ConfigError, match="'backbone', which no parameter"):
         GroupOptimConstructor(dict(optimizer=SGD), dict(lr_mult={'backbone': 0.1}))(model)
     with pytest.raises(ConfigError, match='lr_mult'):
@@ -47,7 +56,8 @@ def test_accumulated_step_equals_one_of_the_whole_batch(optimizer):
     for parts in ([images], images.split(2)):
         model = small_model().eval()  # batch statistics would differ
         wrapper = GroupOptimConstructor(
-            dict(optimizer=dict(optimizer), accumulate=len(parts), amp=False, clip_grad_norm=1.0))(model)
+            dict(optimizer=dict(optimizer), accumulate=len(parts), amp=False, clip_grad_norm=1.0)
+        )(model)
         for _ in range(2):
             for i, part in enumerate(parts):
                 with wrapper.optim_context(model):

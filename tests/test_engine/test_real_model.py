@@ -29,12 +29,24 @@ def data_root(tmp_path_factory):
 
 
 def train(repo, data_root, work_dir, stop_after: int | None = None, num_workers: int = 0, **options) -> dict:
-    cfg = load_config(repo / 'configs' / 'yolov8' / 'seg_n_coco8.py', {
-        'data_root': str(data_root), 'img_size': 64, 'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1,
-        'default_hooks.checkpoint.interval_iters': 1,
-        'train_dataloader.num_workers': num_workers, 'val_dataloader.num_workers': 0, 'device': 'cpu',
-        'work_dir': str(work_dir), 'optim_wrapper.accumulate': 3, 'param_scheduler.warmup_epochs': 0,
-        'optim_wrapper.amp': 'bf16', **options})
+    cfg = load_config(
+        repo / 'configs' / 'yolov8' / 'seg_n_coco8.py',
+        {
+            'data_root': str(data_root),
+            'img_size': 64,
+            'train_cfg.max_epochs': 2,
+            'train_cfg.val_interval': 1,
+            'default_hooks.checkpoint.interval_iters': 1,
+            'train_dataloader.num_workers': num_workers,
+            'val_dataloader.num_workers': 0,
+            'device': 'cpu',
+            'work_dir': str(work_dir),
+            'optim_wrapper.accumulate': 3,
+            'param_scheduler.warmup_epochs': 0,
+            'optim_wrapper.amp': 'bf16',
+            **options,
+        },
+    )
     cfg.default_hooks.pictures.curves = False
     runner = Runner(cfg)
     call_hook = runner.call_hook

@@ -73,8 +73,9 @@ def test_workers_do_not_matter(straight, tmp_path, num_workers):
     assert_same_end(straight, train(tmp_path / 'b', resume=True, **workers))
 
 
-@pytest.mark.parametrize('optimizer', [
-    dict(type='AdamW', lr=1e-2, weight_decay=1e-2), dict(type='SGD', lr=0.05, momentum=0.9, fused=False)])
+@pytest.mark.parametrize(
+    'optimizer', [dict(type='AdamW', lr=1e-2, weight_decay=1e-2), dict(type='SGD', lr=0.05, momentum=0.9, fused=False)]
+)
 def test_resume_of_other_optimisers(tmp_path, optimizer):
     changes = dict(optim_wrapper=dict(optimizer=optimizer, accumulate=3))
     straight = train(tmp_path / 'a', **changes)

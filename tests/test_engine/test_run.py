@@ -36,9 +36,14 @@ def test_an_epoch_and_its_validation_on_one_line(tmp_path, capsys):
     Runner(dummy_config(tmp_path / 'run', default_hooks=hooks)).train()
     lines = capsys.readouterr().out.splitlines()
     epochs = [line for line in lines if re.match(r'\d/4 ', line)]
-    assert [bool(re.match(
-        r'./4 train cls \S+ extra \S+  lr \S+  \S+ img/s  ETA [\d:]+  val bbox mAP \S+  bbox mAP50 1\.000', line)
-    ) for line in epochs] == [False, True, False, True]
+    assert [
+        bool(
+            re.match(
+                r'./4 train cls \S+ extra \S+  lr \S+  \S+ img/s  ETA [\d:]+  val bbox mAP \S+  bbox mAP50 1\.000', line
+            )
+        )
+        for line in epochs
+    ] == [False, True, False, True]
     assert epochs[0].split()[-2] == 'ETA' and epochs[1].endswith('  (best)')
     assert not any(line.lstrip().startswith('val') for line in lines)
     assert all(line in (tmp_path / 'run' / 'train.log').read_text() for line in epochs)
@@ -102,8 +107,10 @@ def test_config_text_reads_back():
 
 
 def test_early_stopping(tmp_path, capsys):
-    stop = dict(default_hooks=dict(early_stopping=dict(type='EarlyStoppingHook', patience=2)),
-                train_cfg=dict(max_epochs=20, val_interval=1))
+    stop = dict(
+        default_hooks=dict(early_stopping=dict(type='EarlyStoppingHook', patience=2)),
+        train_cfg=dict(max_epochs=20, val_interval=1),
+    )
     runner = Runner(dummy_config(tmp_path / 'run', **stop))
     runner.train()
     assert runner.epoch == runner.train_loop.best_epoch + 2 < 20
@@ -135,8 +142,15 @@ class SetLimit(Hook):
 
 
 def test_freeze(tmp_path):
-    runner = Runner(dummy_config(tmp_path / 'run', train_cfg=dict(max_epochs=1, freeze=['backbone']), val_cfg=None,
-                                 val_dataloader=None, val_evaluator=None))
+    runner = Runner(
+        dummy_config(
+            tmp_path / 'run',
+            train_cfg=dict(max_epochs=1, freeze=['backbone']),
+            val_cfg=None,
+            val_dataloader=None,
+            val_evaluator=None,
+        )
+    )
     before = {name: tensor.clone() for name, tensor in runner.model.state_dict().items()}
     runner.model.init_weights = lambda: None
     model = runner.train()
@@ -207,8 +221,14 @@ def test_skipped_data_is_listed(tmp_path, capsys, num_bad, fails):
 
 
 def test_fitness():
-    metrics = {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7, 'coco/bbox_mAP_s': 0.9, 'coco/segm_mAP': 0.4,
-               'coco/segm_mAP50': -1.0, 'coco/bbox_mAP75': 0.3}
+    metrics = {
+        'coco/bbox_mAP': 0.5,
+        'coco/bbox_mAP50': 0.7,
+        'coco/bbox_mAP_s': 0.9,
+        'coco/segm_mAP': 0.4,
+        'coco/segm_mAP50': -1.0,
+        'coco/bbox_mAP75': 0.3,
+    }
     assert fitness(metrics) == pytest.approx(0.9 * 0.5 + 0.1 * 0.7 + 0.9 * 0.4)
     assert fitness({'accuracy': 0.4}) is None
     assert fitness({'accuracy': 0.4}, 'accuracy') == 0.4
@@ -282,8 +302,15 @@ def test_bars_and_lines_on_a_terminal(capsys):
 def test_testing_makes_no_folder(tmp_path):
     Runner(dummy_config(tmp_path / 'a')).train()
     cfg = dummy_config(tmp_path / 'b', load_from=str(tmp_path / 'a' / 'best.pth'))
-    cfg.update(test_dataloader=cfg['val_dataloader'], test_evaluator=cfg['val_evaluator'], test_cfg=dict(),
-               train_cfg=None, train_dataloader=None, optim_wrapper=None, param_scheduler=None)
+    cfg.update(
+        test_dataloader=cfg['val_dataloader'],
+        test_evaluator=cfg['val_evaluator'],
+        test_cfg=dict(),
+        train_cfg=None,
+        train_dataloader=None,
+        optim_wrapper=None,
+        param_scheduler=None,
+    )
     metrics = Runner(cfg).test()
     assert metrics['coco/count'] == 6
     assert not Path(tmp_path / 'b').exists()

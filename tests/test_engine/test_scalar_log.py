@@ -79,8 +79,7 @@ def packages(monkeypatch):
     wandb, mlflow = ModuleType('wandb'), ModuleType('mlflow')
     wandb.Image = lambda image: ('image', image.shape)
     wandb.init = lambda **kwargs: (calls.append(('init', (), kwargs)), run)[1]
-    for name in ('set_tracking_uri', 'set_experiment', 'start_run', 'log_text', 'log_metrics', 'log_image',
-                 'end_run'):
+    for name in ('set_tracking_uri', 'set_experiment', 'start_run', 'log_text', 'log_metrics', 'log_image', 'end_run'):
         setattr(mlflow, name, note(name))
     for module in (wandb, mlflow):
         module.__spec__ = importlib.util.spec_from_loader(module.__name__, loader=None)
@@ -91,7 +90,7 @@ def packages(monkeypatch):
 def test_losses_rates_and_metrics_reach_a_backend(tmp_path):
     runner = Runner(dummy_config(tmp_path / 'run', log_to='Notebook', train_cfg=dict(log_interval=1)))
     runner.train()
-    backend, = runner.visualizer.backends
+    (backend,) = runner.visualizer.backends
     assert backend.save_dir == str(tmp_path / 'run')
     assert backend.calls[0] == ('config', 'DummyDetector') and backend.calls[-1] == ('close',)
     steps = [call for call in backend.calls if isinstance(call[0], int)]
@@ -110,15 +109,21 @@ def test_pictures_reach_a_backend_that_takes_them_and_no_other(tmp_path):
     takes, not_so = paint(tmp_path, ['Picture', 'Notebook'])
     pictures = [call[1:] for call in takes.calls if call[0] == 'picture']
     size = (6, 8, 3)
-    assert pictures == [('train_batch0', size, 1), ('val_batch0', size, 6), ('val_batch0', size, 12),
-                        ('results', size, 12), ('labels', size, 12), ('val_batch0', size, 12)]
+    assert pictures == [
+        ('train_batch0', size, 1),
+        ('val_batch0', size, 6),
+        ('val_batch0', size, 12),
+        ('results', size, 12),
+        ('labels', size, 12),
+        ('val_batch0', size, 12),
+    ]
     assert not [call for call in not_so.calls if call[0] == 'picture']
     assert takes.calls[-1] == ('close',)
 
 
 def test_a_resumed_run_does_not_send_old_pictures_again(tmp_path):
     paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=2))
-    backend, = paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=4), resume=True)
+    (backend,) = paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=4), resume=True)
     names = [call[1] for call in backend.calls if call[0] == 'picture']
     assert 'train_batch0' not in names and names.count('results') == 1
 
@@ -131,7 +136,10 @@ def test_several_backends_with_arguments(tmp_path):
 def test_detkits_backends_come_before_mmengines():
     names = backend_names()
     assert (names['tensorboard'], names['wandb'], names['mlflow']) == (
-        'TensorBoardBackend', 'WandbBackend', 'MLflowBackend')
+        'TensorBoardBackend',
+        'WandbBackend',
+        'MLflowBackend',
+    )
     assert names['clearml'] == 'ClearMLVisBackend'
 
 
@@ -155,7 +163,7 @@ def test_tensorboard_gets_pictures(tmp_path):
 
     paint(tmp_path, 'tensorboard')
     events = EventAccumulator(str(tmp_path / 'run' / 'tensorboard')).Reload()
-    image, = events.Images('train_batch0')
+    (image,) = events.Images('train_batch0')
     decoded = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     assert image.step == 1 and decoded.shape == (6, 8, 3) and decoded[..., 2].min() > 240 > 20 > decoded[..., 0].max()
     assert [image.step for image in events.Images('results')] == [12]
@@ -166,7 +174,7 @@ def test_tensorboard_hides_what_a_resumed_run_repeats(tmp_path):
     from mmengine.config import Config
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for first_step, value in ((0, 1.), (2, 7.)):
+    for first_step, value in ((0, 1.0), (2, 7.0)):
         backend = VISBACKENDS.build(dict(type='TensorBoardBackend', save_dir=str(tmp_path)))
         backend.first_step = first_step
         backend.add_config(Config())
@@ -174,7 +182,7 @@ def test_tensorboard_hides_what_a_resumed_run_repeats(tmp_path):
             backend.add_scalars({'train/box': value}, step=step)
         backend.close()
     events = EventAccumulator(str(tmp_path / 'tensorboard')).Reload().Scalars('train/box')
-    assert [(event.step, event.value) for event in events] == [(1, 1.), (2, 1.), (3, 7.), (4, 7.)]
+    assert [(event.step, event.value) for event in events] == [(1, 1.0), (2, 1.0), (3, 7.0), (4, 7.0)]
 
 
 def test_wandb(tmp_path, packages):
@@ -203,7 +211,9 @@ def test_wandb_and_mlflow_get_pictures(tmp_path, packages):
     sent = [(args[0], kwargs['step']) for name, args, kwargs in packages if name == 'log']
     assert ({'train_batch0': ('image', (6, 8, 3))}, 1) in sent and ({'labels': ('image', (6, 8, 3))}, 12) in sent
     assert [args[1] for name, args, _ in packages if name == 'log_image'][:2] == [
-        'train_batch0/00000001.jpg', 'val_batch0/00000006.jpg']
+        'train_batch0/00000001.jpg',
+        'val_batch0/00000006.jpg',
+    ]
 
 
 @pytest.mark.parametrize('package', ['tensorboard', 'wandb', 'mlflow'])

@@ -46,8 +46,15 @@ def test_at_least_so_many_iterations():
 @pytest.mark.parametrize(('epoch_length', 'warmup'), [(5000, 1000), (1000, 999), (8, 7), (1, 0)])
 def test_warmup_within_the_first_epoch(epoch_length, warmup):
     """YOLOv3: from a thousandth of the rate over min(1000, iterations - 1), all parameters alike."""
-    schedule, wrapper = started(epoch_length=epoch_length, decay='cosine', warmup_epochs=1, warmup_max_iters=1000,
-                                warmup_factor=1e-3, warmup_bias_lr='weights', warmup_momentum=None)
+    schedule, wrapper = started(
+        epoch_length=epoch_length,
+        decay='cosine',
+        warmup_epochs=1,
+        warmup_max_iters=1000,
+        warmup_factor=1e-3,
+        warmup_bias_lr='weights',
+        warmup_momentum=None,
+    )
     assert schedule.warmup_iters == warmup
     for iteration in sorted({0, warmup // 2, warmup}):
         share = iteration / warmup if warmup else 1
@@ -67,8 +74,9 @@ def test_warmup_that_contradicts_itself():
         WarmupDecay(warmup_bias_lr='weight')
 
 
-@pytest.mark.parametrize(('decay', 'half'), [
-    ('linear', 0.505), ('cosine', 0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2), ('constant', 1.0)])
+@pytest.mark.parametrize(
+    ('decay', 'half'), [('linear', 0.505), ('cosine', 0.01 + 0.99 * (1 + math.cos(math.pi / 2)) / 2), ('constant', 1.0)]
+)
 def test_decay(decay, half):
     schedule = started(decay=decay)[0]
     assert schedule.factor(100) == schedule.factor(109) == pytest.approx(half)

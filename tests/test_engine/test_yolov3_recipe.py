@@ -25,14 +25,30 @@ class NotingHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         model = runner.model
-        self.steps.append({
-            **self.step, 'size': model.size, 'lr': runner.learning_rates()[0],
-            'accumulate': runner.optim_wrapper.current_accumulate})
+        self.steps.append(
+            {
+                **self.step,
+                'size': model.size,
+                'lr': runner.learning_rates()[0],
+                'accumulate': runner.optim_wrapper.current_accumulate,
+            }
+        )
 
 
 def make_runner(tiny_data, work_dir, config, **options):
-    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, repeat_times=4, max_epochs=2,
-                   work_dir=str(work_dir), device='cpu') | options
+    options = (
+        dict(
+            data_root=str(tiny_data),
+            img_size=64,
+            num_workers=0,
+            batch_size=2,
+            repeat_times=4,
+            max_epochs=2,
+            work_dir=str(work_dir),
+            device='cpu',
+        )
+        | options
+    )
     cfg = load_config(config, options)
     cfg.custom_hooks = [dict(type='NotingHook')]
     cfg.default_hooks.pictures = None
@@ -52,14 +68,19 @@ def recipe(repo, tmp_path):
 def run(runner) -> list[dict]:
     model = runner.model
     model.backbone.register_forward_pre_hook(
-        lambda module, args: setattr(model, 'size', tuple(args[0].shape[-2:])) if module.training else None)
+        lambda module, args: setattr(model, 'size', tuple(args[0].shape[-2:])) if module.training else None
+    )
     runner.train()
     return next(hook for hook in runner.hooks if isinstance(hook, NotingHook)).steps
 
 
 def test_sizes_change_with_the_steps_of_the_optimiser(tiny_data, tmp_path, recipe):
-    options = {'img_size': 96, 'optim_wrapper.nominal_batch_size': 4, '+train_cfg.val_begin': 2,
-               '+train_cfg.final_eval': False}
+    options = {
+        'img_size': 96,
+        'optim_wrapper.nominal_batch_size': 4,
+        '+train_cfg.val_begin': 2,
+        '+train_cfg.final_eval': False,
+    }
     steps = run(make_runner(tiny_data, tmp_path / 'run', recipe, **options))
     by_step: dict[int, set] = {}
     for entry in steps:
@@ -67,7 +88,7 @@ def test_sizes_change_with_the_steps_of_the_optimiser(tiny_data, tmp_path, recip
     assert all(len(sizes) == 1 for sizes in by_step.values())
     assert len(set.union(*by_step.values())) > 1 and len(by_step) < len(steps)
     assert all(side in (64, 96, 128) for entry in steps for side in entry['size'])
-    first = steps[:len(steps) // 2]
+    first = steps[: len(steps) // 2]
     assert first[0]['lr'] == pytest.approx(0.01 * 1e-3) and first[-1]['lr'] == pytest.approx(0.01)
     assert (first[0]['accumulate'], first[-1]['accumulate']) == (1, 2)
 
@@ -101,8 +122,9 @@ def test_the_best_weights_are_those_of_the_best_mean_precision(tiny_data, tmp_pa
     assert (tmp_path / 'run' / 'best.pth').exists()
 
 
-@pytest.mark.parametrize(('head', 'divisor'), [
-    (dict(), 4), (dict(nominal_batch_size=64), 4 / 64), (dict(loss_is_mean=True), 1), (None, 4)])
+@pytest.mark.parametrize(
+    ('head', 'divisor'), [(dict(), 4), (dict(nominal_batch_size=64), 4 / 64), (dict(loss_is_mean=True), 1), (None, 4)]
+)
 def test_losses_are_shown_as_means_over_images(head, divisor):
     model = SimpleNamespace() if head is None else SimpleNamespace(head=SimpleNamespace(**head))
     assert loss_divisor(model, 4) == divisor
@@ -114,8 +136,12 @@ class Killed(BaseException):
 
 def test_a_run_killed_between_two_steps_goes_on_with_the_same_sizes(tiny_data, tmp_path, recipe):
     """And needs the weights that its backbone started from no more."""
-    options = {'default_hooks.checkpoint.interval_iters': 1, 'optim_wrapper.nominal_batch_size': 4,
-               '+train_cfg.val_begin': 2, '+train_cfg.final_eval': False}
+    options = {
+        'default_hooks.checkpoint.interval_iters': 1,
+        'optim_wrapper.nominal_batch_size': 4,
+        '+train_cfg.val_begin': 2,
+        '+train_cfg.final_eval': False,
+    }
     straight = run(make_runner(tiny_data, tmp_path / 'straight', recipe, **options))
 
     runner = make_runner(tiny_data, tmp_path / 'killed', recipe, **options)

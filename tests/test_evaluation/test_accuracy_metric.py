@@ -20,7 +20,7 @@ def make_sample(number: int, gt_label: int, ranked: list[int], **meta) -> DetDat
     sample = DetDataSample(metainfo=dict(img_path=f'{number:03d}.jpg', img_id=f'x/{number:03d}.jpg', **meta))
     sample.gt_label = gt_label
     sample.pred_scores = torch.zeros(len(ranked))
-    sample.pred_scores[ranked] = .5 ** torch.arange(1, len(ranked) + 1)
+    sample.pred_scores[ranked] = 0.5 ** torch.arange(1, len(ranked) + 1)
     sample.pred_label = ranked[0]
     return sample
 
@@ -44,14 +44,17 @@ def evaluate(samples: list[DetDataSample], **options):
 
 def test_figures_and_confusion():
     metric, figures = evaluate(SAMPLES, topk=(1, 2, 5))
-    assert figures == {'accuracy/top1': pytest.approx(.4), 'accuracy/top2': pytest.approx(.6),
-                       'accuracy/top5': pytest.approx(.8)}
+    assert figures == {
+        'accuracy/top1': pytest.approx(0.4),
+        'accuracy/top2': pytest.approx(0.6),
+        'accuracy/top5': pytest.approx(0.8),
+    }
     expected = np.zeros((6, 6), int)
     expected[0, 0] = expected[0, 1] = expected[1, 5] = expected[2, 0] = expected[2, 2] = 1
     assert (metric.confusion == expected).all() and metric.confusion.dtype == np.int64
     assert [entry['class'] for entry in metric.per_class] == ['all', 'ant', 'bee', 'cat']
     ant = metric.per_class[1]
-    assert (ant['images'], ant['top1'], ant['precision'], ant['F1']) == (2, .5, .5, .5)
+    assert (ant['images'], ant['top1'], ant['precision'], ant['F1']) == (2, 0.5, 0.5, 0.5)
     bee = metric.per_class[2]
     assert (bee['top1'], bee['precision'], bee['F1']) == (0, 0, 0)
     assert '| all ' in metric.table and '| ant ' in metric.table and 'fly' not in metric.table
@@ -67,7 +70,7 @@ def test_few_classes():
     few = [make_sample(0, 0, [0, 1]), make_sample(1, 0, [1, 0])]
     metric = METRICS.build(dict(type='AccuracyMetric', classwise=False))
     metric.process(None, few)  # without class names, and as objects
-    assert metric.evaluate(2) == {'accuracy/top1': .5, 'accuracy/top5': 1.0}
+    assert metric.evaluate(2) == {'accuracy/top1': 0.5, 'accuracy/top5': 1.0}
     assert metric.table == '' and metric.confusion.tolist() == [[1, 1], [0, 0]]
 
 
@@ -88,7 +91,7 @@ def test_a_table_of_many_classes_shows_the_worst():
     metric.dataset_meta = {'classes': [f'c{i:02d}' for i in range(80)]}
     for i in range(80):
         scores = torch.zeros(80)
-        scores[i if i % 20 else 79 - i] = 1.
+        scores[i if i % 20 else 79 - i] = 1.0
         sample = make_sample(i, i, list(range(80)))
         sample.pred_scores = scores
         samples.append(sample)
@@ -104,8 +107,14 @@ def test_outfile(tmp_path: Path):
     entries = json.loads(path.read_text())
     assert len(entries) == 5
     assert {key: value for key, value in entries[2].items() if key != 'top5'} == {
-        'file_name': '002.jpg', 'image_id': 'x/002.jpg', 'category_id': 5, 'category_name': 'fly', 'score': .5,
-        'true_category_id': 1, 'true_category_name': 'bee'}
+        'file_name': '002.jpg',
+        'image_id': 'x/002.jpg',
+        'category_id': 5,
+        'category_name': 'fly',
+        'score': 0.5,
+        'true_category_id': 1,
+        'true_category_name': 'bee',
+    }
     assert [c['category_name'] for c in entries[2]['top5']] == ['fly', 'elk', 'dog', 'cat', 'bee']
 
 
@@ -120,17 +129,19 @@ def test_mistakes():
 
 
 def test_fitness_is_the_mean_of_both_accuracies():
-    figures = {'accuracy/top1': .6, 'accuracy/top5': .9}
-    assert fitness(figures) == pytest.approx(.75) and fitness({'accuracy/top1': .6}) == .6
-    assert fitness(figures, 'accuracy/top1') == .6 and fitness({'accuracy/top2': .6}) is None
-    assert fitness({'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, **figures}) == pytest.approx(.52)
+    figures = {'accuracy/top1': 0.6, 'accuracy/top5': 0.9}
+    assert fitness(figures) == pytest.approx(0.75) and fitness({'accuracy/top1': 0.6}) == 0.6
+    assert fitness(figures, 'accuracy/top1') == 0.6 and fitness({'accuracy/top2': 0.6}) is None
+    assert fitness({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7, **figures}) == pytest.approx(0.52)
 
 
 def test_cross_entropy():
     figures = evaluate(SAMPLES, topk=(1,), cross_entropy=True)[1]
-    probabilities = [.5, .25, .5 ** 5, .5 ** 6, .5]
-    assert figures == {'accuracy/top1': pytest.approx(.4), 'accuracy/cross_entropy': pytest.approx(
-        -np.log(probabilities).mean())}
+    probabilities = [0.5, 0.25, 0.5**5, 0.5**6, 0.5]
+    assert figures == {
+        'accuracy/top1': pytest.approx(0.4),
+        'accuracy/cross_entropy': pytest.approx(-np.log(probabilities).mean()),
+    }
     impossible = make_sample(0, 5, [0, 1, 2, 3, 4])
-    impossible.pred_scores = torch.tensor([1., 0, 0, 0, 0, 0])
+    impossible.pred_scores = torch.tensor([1.0, 0, 0, 0, 0, 0])
     assert 80 < evaluate([impossible], cross_entropy=True)[1]['accuracy/cross_entropy'] < 90

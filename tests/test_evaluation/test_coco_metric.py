@@ -24,9 +24,13 @@ CLASSES = ('cat', 'dog', 'bird')
 
 
 def make_data(rng: np.random.Generator, images: int = 8) -> tuple[dict, dict[int, dict]]:
-    """A COCO data set with crowds, rings and RLEs, and predictions near its objects, image by image."""
-    dataset = {'info': {}, 'images': [], 'annotations': [],
-               'categories': [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)]}
+    """A COCO dataset with crowds, rings and RLEs, and predictions near its objects, image by image."""
+    dataset = {
+        'info': {},
+        'images': [],
+        'annotations': [],
+        'categories': [{'id': i + 1, 'name': name} for i, name in enumerate(CLASSES)],
+    }
     predictions = {}
     for img_id in range(10, 10 + images):
         height, width = (int(v) for v in rng.integers(150, 250, 2))
@@ -37,14 +41,22 @@ def make_data(rng: np.random.Generator, images: int = 8) -> tuple[dict, dict[int
             x0, y0 = (int(v) for v in rng.integers(0, (width - wh[0], height - wh[1])))
             x1, y1 = x0 + int(wh[0]), y0 + int(wh[1])
             ring = [x0, y0, x1, y0, x1, y1, (x0 + x1) / 2, y1 - 2, x0, y1]
-            label, crowd = int(rng.integers(1, 4)), int(rng.random() < .15)
+            label, crowd = int(rng.integers(1, 4)), int(rng.random() < 0.15)
             segmentation = [ring]
             if crowd:
                 rle = coco_mask.merge(coco_mask.frPyObjects([ring], height, width))
                 segmentation = {'size': [height, width], 'counts': rle['counts'].decode()}
-            dataset['annotations'].append({
-                'id': len(dataset['annotations']) + 1, 'image_id': img_id, 'category_id': label, 'iscrowd': crowd,
-                'bbox': [x0, y0, x1 - x0, y1 - y0], 'area': (x1 - x0) * (y1 - y0) * .9, 'segmentation': segmentation})
+            dataset['annotations'].append(
+                {
+                    'id': len(dataset['annotations']) + 1,
+                    'image_id': img_id,
+                    'category_id': label,
+                    'iscrowd': crowd,
+                    'bbox': [x0, y0, x1 - x0, y1 - y0],
+                    'area': (x1 - x0) * (y1 - y0) * 0.9,
+                    'segmentation': segmentation,
+                }
+            )
             for _ in range(int(rng.integers(0, 3))):
                 shift = rng.normal(0, 6, 4)
                 bbox = np.array([x0, y0, x1, y1]) + shift
@@ -57,13 +69,15 @@ def make_data(rng: np.random.Generator, images: int = 8) -> tuple[dict, dict[int
                 frame[::3, left::5] = False
                 frames.append(frame)
                 bboxes.append(bbox)
-                labels.append(label - 1 if rng.random() < .8 else int(rng.integers(0, 3)))
+                labels.append(label - 1 if rng.random() < 0.8 else int(rng.integers(0, 3)))
                 scores.append(float(np.float32(rng.random())))
         order = np.argsort(scores)[::-1]
         predictions[img_id] = {
             'bboxes': np.array(bboxes, np.float32).reshape(-1, 4)[order],
-            'labels': np.array(labels, np.int64)[order], 'scores': np.array(scores, np.float32)[order],
-            'masks': np.array(frames, bool).reshape(-1, height, width)[order]}
+            'labels': np.array(labels, np.int64)[order],
+            'scores': np.array(scores, np.float32)[order],
+            'masks': np.array(frames, bool).reshape(-1, height, width)[order],
+        }
     return dataset, predictions
 
 
@@ -80,8 +94,12 @@ def as_samples(dataset: dict, predictions: dict[int, dict], label_of: dict[int, 
         gt.areas = torch.tensor([a['area'] for a in annotations], dtype=torch.float64)
         gt.masks = [a['segmentation'] for a in annotations]
         found = predictions[image['id']]
-        pred = InstanceData(bboxes=torch.from_numpy(found['bboxes']), scores=torch.from_numpy(found['scores']),
-                            labels=torch.from_numpy(found['labels']), masks=InstanceMasks.from_bool(found['masks']))
+        pred = InstanceData(
+            bboxes=torch.from_numpy(found['bboxes']),
+            scores=torch.from_numpy(found['scores']),
+            labels=torch.from_numpy(found['labels']),
+            masks=InstanceMasks.from_bool(found['masks']),
+        )
         meta = {'img_id': image['id'], 'img_path': image['file_name'], 'ori_shape': (image['height'], image['width'])}
         samples.append(DetDataSample(metainfo=meta, gt_instances=gt, pred_instances=pred))
     return samples
@@ -90,7 +108,7 @@ def as_samples(dataset: dict, predictions: dict[int, dict], label_of: dict[int, 
 def run(metric: CocoMetric, samples: list[DetDataSample], classes=CLASSES) -> dict[str, float]:
     metric.dataset_meta = {'classes': classes}
     for start in range(0, len(samples), 3):
-        metric.process(None, [sample.to_dict() for sample in samples[start:start + 3]])
+        metric.process(None, [sample.to_dict() for sample in samples[start : start + 3]])
     return metric.evaluate(len(samples))
 
 
@@ -100,8 +118,11 @@ def direct(dataset: dict, predictions: dict[int, dict], iou_type: str, category_
     for img_id, found in predictions.items():
         rles = coco_mask.encode(np.asfortranarray(found['masks'].transpose(1, 2, 0).astype(np.uint8)))
         for i, (x0, y0, x1, y1) in enumerate(found['bboxes'].astype(np.float64)):
-            result = {'image_id': img_id, 'category_id': category_of(int(found['labels'][i])),
-                      'score': float(found['scores'][i])}
+            result = {
+                'image_id': img_id,
+                'category_id': category_of(int(found['labels'][i])),
+                'score': float(found['scores'][i]),
+            }
             result |= {'segmentation': rles[i]} if iou_type == 'segm' else {'bbox': [x0, y0, x1 - x0, y1 - y0]}
             results.append(result)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -127,12 +148,12 @@ def test_equals_pycocotools(capsys):
     for name in ('bbox', 'segm'):
         ours = [figures[f'coco/{name}_{key}'] for key in ORDER]
         np.testing.assert_allclose(ours, direct(dataset, predictions, name), atol=1e-12)
-        assert 0.05 < figures[f'coco/{name}_mAP'] < .95  # the comparison is of real figures
+        assert 0.05 < figures[f'coco/{name}_mAP'] < 0.95  # the comparison is of real figures
 
 
 @pytest.mark.realdata
 def test_equals_pycocotools_on_coco128(real_data: Path):
-    path, = (real_data / 'coco128' / 'annotations').glob('*.json')
+    (path,) = (real_data / 'coco128' / 'annotations').glob('*.json')
     dataset = json.loads(path.read_text())
     rng = np.random.default_rng(0)
     ids = [category['id'] for category in dataset['categories']]
@@ -143,33 +164,36 @@ def test_equals_pycocotools_on_coco128(real_data: Path):
     for image in dataset['images']:
         found = {'bboxes': [], 'labels': [], 'masks': []}
         for annotation in truth.loadAnns(truth.getAnnIds(image['id'])):
-            if rng.random() < .2:
+            if rng.random() < 0.2:
                 continue
             x, y, w, h = annotation['bbox']
-            found['bboxes'].append(np.array([x, y, x + w, y + h]) + rng.normal(0, .04, 4) * (w, h, w, h))
+            found['bboxes'].append(np.array([x, y, x + w, y + h]) + rng.normal(0, 0.04, 4) * (w, h, w, h))
             label = label_of[annotation['category_id']]
-            found['labels'].append(label if rng.random() < .9 else int(rng.integers(0, 80)))
+            found['labels'].append(label if rng.random() < 0.9 else int(rng.integers(0, 80)))
             found['masks'].append(np.roll(truth.annToMask(annotation).astype(bool), rng.integers(-5, 6, 2), (0, 1)))
         count = len(found['labels'])
         predictions[image['id']] = {
             'bboxes': np.array(found['bboxes'], np.float32).reshape(-1, 4),
             'labels': np.array(found['labels'], np.int64),
             'scores': np.sort(rng.random(count).astype(np.float32))[::-1].copy(),
-            'masks': np.array(found['masks'], bool).reshape(count, image['height'], image['width'])}
+            'masks': np.array(found['masks'], bool).reshape(count, image['height'], image['width']),
+        }
     metric = CocoMetric(metric=['bbox', 'segm'])
     figures = run(metric, as_samples(dataset, predictions, label_of), [c['name'] for c in dataset['categories']])
     for name in ('bbox', 'segm'):
         ours = [figures[f'coco/{name}_{key}'] for key in ORDER]
         np.testing.assert_allclose(ours, direct(dataset, predictions, name, lambda label: ids[label]), atol=1e-12)
-        assert .3 < figures[f'coco/{name}_mAP50'] < .9
+        assert 0.3 < figures[f'coco/{name}_mAP50'] < 0.9
     assert metric.per_class[0]['objects'] == sum(not a['iscrowd'] for a in dataset['annotations'])
 
 
 @pytest.mark.skipif(importlib.util.find_spec('faster_coco_eval') is None, reason='faster-coco-eval is not installed')
 def test_backends_agree():
     samples = as_samples(*make_data(np.random.default_rng(1)))
-    ours, theirs = (run(CocoMetric(metric=['bbox', 'segm', 'proposal'], backend=backend), samples)
-                    for backend in ('pycocotools', 'faster-coco-eval'))
+    ours, theirs = (
+        run(CocoMetric(metric=['bbox', 'segm', 'proposal'], backend=backend), samples)
+        for backend in ('pycocotools', 'faster-coco-eval')
+    )
     assert theirs == pytest.approx(ours, abs=1e-9)
 
 
@@ -191,10 +215,11 @@ def test_perfect_predictions_and_table():
             'bboxes': np.concatenate([bboxes_xywh[:, :2], bboxes_xywh[:, :2] + bboxes_xywh[:, 2:]], 1),
             'labels': np.array([a['category_id'] - 1 for a in annotations], np.int64),
             'scores': np.ones(len(annotations), np.float32),
-            'masks': np.array([coco_mask.decode(rle) for rle in rles], bool).reshape(-1, *shape)}
+            'masks': np.array([coco_mask.decode(rle) for rle in rles], bool).reshape(-1, *shape),
+        }
     metric = CocoMetric(metric=['bbox', 'segm', 'proposal'])
     figures = run(metric, as_samples(dataset, predictions))
-    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == figures['coco/proposal_AR100'] == 1.
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == figures['coco/proposal_AR100'] == 1.0
     assert [entry['class'] for entry in metric.per_class] == ['all', 'cat', 'dog']  # birds have no object
     assert sum(entry['objects'] for entry in metric.per_class[1:]) == len(dataset['annotations'])
     assert metric.table.count('1.000') == 12 and 'segm mAP50' in metric.table
@@ -204,7 +229,7 @@ def test_no_predictions():
     dataset, predictions = make_data(np.random.default_rng(3))
     empty = {img_id: {key: value[:0] for key, value in found.items()} for img_id, found in predictions.items()}
     figures = run(CocoMetric(metric=['bbox', 'segm', 'proposal']), as_samples(dataset, empty))
-    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP50'] == figures['coco/proposal_AR100'] == 0.
+    assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP50'] == figures['coco/proposal_AR100'] == 0.0
 
 
 def test_as_many_predictions_as_a_head_gives():
@@ -224,7 +249,7 @@ def test_no_ground_truth():
     dataset, predictions = make_data(np.random.default_rng(3))
     metric = CocoMetric(metric=['bbox', 'segm'])
     figures = run(metric, as_samples(dataset | {'annotations': []}, predictions))
-    assert set(figures.values()) == {-1.}
+    assert set(figures.values()) == {-1.0}
     assert [entry['class'] for entry in metric.per_class] == ['all']
 
 
@@ -274,7 +299,7 @@ def test_results_file(tmp_path: Path):
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        assert evaluation.stats[0] == pytest.approx(figures[f'coco/{name}_mAP'], abs=.02)  # boxes are rounded
+        assert evaluation.stats[0] == pytest.approx(figures[f'coco/{name}_mAP'], abs=0.02)  # boxes are rounded
 
 
 def test_segm_of_a_box_model_is_an_error():
@@ -293,10 +318,14 @@ def test_missing_ground_truth_is_an_error():
         run(CocoMetric(), samples)
 
 
-@pytest.mark.parametrize(('arguments', 'text'), [
-    ({'metric': 'segmm'}, "Did you mean 'segm'"), ({'backend': 'pycoco'}, "Did you mean 'pycocotools'"),
-    ({'max_dets': (100, 10)}, 'ascending'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        ({'metric': 'segmm'}, "Did you mean 'segm'"),
+        ({'backend': 'pycoco'}, "Did you mean 'pycocotools'"),
+        ({'max_dets': (100, 10)}, 'ascending'),
+    ],
+)
 def test_wrong_arguments(arguments, text):
     with pytest.raises(ConfigError, match=text):
         CocoMetric(**arguments)

@@ -31,14 +31,23 @@ def sample_of(number: int, gt, pred, ignored=None) -> dict:
     gt_rbboxes = np.array([box for _, box in gt], np.float32).reshape(-1, 5)
     rbboxes = torch.from_numpy(np.array([box for _, _, box in pred], np.float32).reshape(-1, 5))
     return dict(
-        img_path=f'/data/{number}.png', img_id=f'P{number}', ori_shape=(200, 200),
+        img_path=f'/data/{number}.png',
+        img_id=f'P{number}',
+        ori_shape=(200, 200),
         gt_instances=dict(
-            labels=np.array([label for label, _ in gt], np.int64), rbboxes=gt_rbboxes, bboxes=rbbox_hulls(gt_rbboxes),
-            areas=gt_rbboxes[:, 2:4].prod(1), ignored=np.zeros(len(gt), bool) if ignored is None else ignored),
+            labels=np.array([label for label, _ in gt], np.int64),
+            rbboxes=gt_rbboxes,
+            bboxes=rbbox_hulls(gt_rbboxes),
+            areas=gt_rbboxes[:, 2:4].prod(1),
+            ignored=np.zeros(len(gt), bool) if ignored is None else ignored,
+        ),
         pred_instances=dict(
-            labels=torch.tensor([label for label, _, _ in pred], dtype=torch.int64), rbboxes=rbboxes,
+            labels=torch.tensor([label for label, _, _ in pred], dtype=torch.int64),
+            rbboxes=rbboxes,
             bboxes=torch.from_numpy(rbbox_hulls(rbboxes.numpy())),
-            scores=torch.tensor([score for _, score, _ in pred], dtype=torch.float32)))
+            scores=torch.tensor([score for _, score, _ in pred], dtype=torch.float32),
+        ),
+    )
 
 
 def evaluate(samples, metric=None, **options):
@@ -52,45 +61,58 @@ def random_samples(angles: bool, seed: int = 0, count: int = 12) -> list[dict]:
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(count):
-        gt = [(int(rng.integers(3)), [*rng.uniform(20, 180, 2), *rng.uniform(15, 60, 2),
-                                      rng.uniform(-3, 3) if angles else 0.]) for _ in range(rng.integers(0, 8))]
-        pred = [(label if rng.random() < .9 else int(rng.integers(3)), float(rng.random()),
-                 np.array(box) + rng.normal(size=5) * [3, 3, 3, 3, .05 if angles else 0])
-                for label, box in gt for _ in range(rng.integers(0, 3))]
-        pred += [(int(rng.integers(3)), float(rng.random()) * .6, [*rng.uniform(20, 180, 2), 30, 20, 0.])
-                 for _ in range(rng.integers(0, 3))]
-        samples.append(sample_of(number, gt, pred, rng.random(len(gt)) < .2))
+        gt = [
+            (
+                int(rng.integers(3)),
+                [*rng.uniform(20, 180, 2), *rng.uniform(15, 60, 2), rng.uniform(-3, 3) if angles else 0.0],
+            )
+            for _ in range(rng.integers(0, 8))
+        ]
+        pred = [
+            (
+                label if rng.random() < 0.9 else int(rng.integers(3)),
+                float(rng.random()),
+                np.array(box) + rng.normal(size=5) * [3, 3, 3, 3, 0.05 if angles else 0],
+            )
+            for label, box in gt
+            for _ in range(rng.integers(0, 3))
+        ]
+        pred += [
+            (int(rng.integers(3)), float(rng.random()) * 0.6, [*rng.uniform(20, 180, 2), 30, 20, 0.0])
+            for _ in range(rng.integers(0, 3))
+        ]
+        samples.append(sample_of(number, gt, pred, rng.random(len(gt)) < 0.2))
     return samples
 
 
 def test_images_without_objects():
-    figures, metric = evaluate([sample_of(0, [], []), sample_of(1, [], [(0, .9, [50, 50, 20, 10, .3])])])
+    figures, metric = evaluate([sample_of(0, [], []), sample_of(1, [], [(0, 0.9, [50, 50, 20, 10, 0.3])])])
     assert figures == {'dota/mAP': -1, 'dota/mAP50': -1, 'dota/mAP75': -1, 'dota/mAP50-voc07': -1}
     assert metric.per_class[0]['objects'] == 0 and len(metric.per_class) == 1
     assert evaluate([])[0] == {}
 
 
 def test_objects_that_nothing_finds():
-    figures, _ = evaluate([sample_of(0, [(1, [50, 50, 20, 10, .3])], [])])
-    assert set(figures.values()) == {0.}
+    figures, _ = evaluate([sample_of(0, [(1, [50, 50, 20, 10, 0.3])], [])])
+    assert set(figures.values()) == {0.0}
 
 
 def test_what_is_found_exactly():
-    box, other = [50, 50, 40, 10, .3], [120, 90, 60, 20, 2.]
-    same = [50, 50, 10, 40, .3 + np.pi / 2]  # the same rectangle, written another way
-    figures, metric = evaluate([sample_of(0, [(0, box), (2, other)], [(0, .9, same), (2, .8, other)])])
+    box, other = [50, 50, 40, 10, 0.3], [120, 90, 60, 20, 2.0]
+    same = [50, 50, 10, 40, 0.3 + np.pi / 2]  # the same rectangle, written another way
+    figures, metric = evaluate([sample_of(0, [(0, box), (2, other)], [(0, 0.9, same), (2, 0.8, other)])])
     assert all(value == pytest.approx(1) for value in figures.values())
     assert [entry['class'] for entry in metric.per_class] == ['all', 'plane', 'ship']
     assert '| ship ' in metric.table and 'mAP50-voc07' in metric.table
-    crossed = [50, 50, 40, 10, .3 + np.pi / 2]
-    assert evaluate([sample_of(0, [(0, box)], [(0, .9, crossed)])])[0]['dota/mAP50'] == 0
-    assert evaluate([sample_of(0, [(0, box)], [(1, .9, box)])])[0]['dota/mAP50'] == 0
+    crossed = [50, 50, 40, 10, 0.3 + np.pi / 2]
+    assert evaluate([sample_of(0, [(0, box)], [(0, 0.9, crossed)])])[0]['dota/mAP50'] == 0
+    assert evaluate([sample_of(0, [(0, box)], [(1, 0.9, box)])])[0]['dota/mAP50'] == 0
 
 
 def test_difficult_objects_neither_help_nor_harm():
-    box, hard = [50, 50, 40, 10, .3], [120, 90, 60, 20, 2.]
+    box, hard = [50, 50, 40, 10, 0.3], [120, 90, 60, 20, 2.0]
     gt, ignored = [(0, box), (0, hard)], np.array([False, True])
-    for pred in ([(0, .9, box)], [(0, .9, hard), (0, .8, box), (0, .7, hard)]):
+    for pred in ([(0, 0.9, box)], [(0, 0.9, hard), (0, 0.8, box), (0, 0.7, hard)]):
         figures, metric = evaluate([sample_of(0, gt, pred, ignored)])
         assert all(value == pytest.approx(1) for value in figures.values())
         assert metric.per_class[0]['objects'] == 1
@@ -104,7 +126,7 @@ def test_upright_boxes_are_measured_as_by_pycocotools():
     theirs, _ = evaluate(samples, CocoMetric(max_dets=(1, 10, 1000)))
     for name in ('mAP', 'mAP50', 'mAP75'):
         assert ours[f'dota/{name}'] == pytest.approx(theirs[f'coco/bbox_{name}'], abs=1e-6)
-    assert .1 < ours['dota/mAP'] < .9
+    assert 0.1 < ours['dota/mAP'] < 0.9
 
 
 def test_order_and_repetition_of_images_do_not_matter():
@@ -116,23 +138,24 @@ def test_order_and_repetition_of_images_do_not_matter():
 
 
 def test_voc_counts_the_second_find_of_an_object_as_false():
-    overlaps = np.array([[.9, .6], [.8, .7], [.1, .2], [.0, .55]])
+    overlaps = np.array([[0.9, 0.6], [0.8, 0.7], [0.1, 0.2], [0.0, 0.55]])
     assert match_voc(overlaps, np.array([False, False])).tolist() == [TRUE, FALSE, FALSE, TRUE]
     # COCO gives the second the object that is still free.
-    assert match_coco(overlaps, np.array([False, False]), np.array([.5, .75])).tolist() == [
-        [TRUE, TRUE, FALSE, FALSE], [TRUE, FALSE, FALSE, FALSE]]
+    assert match_coco(overlaps, np.array([False, False]), np.array([0.5, 0.75])).tolist() == [
+        [TRUE, TRUE, FALSE, FALSE],
+        [TRUE, FALSE, FALSE, FALSE],
+    ]
     assert match_voc(overlaps, np.array([True, False])).tolist() == [IGNORED, IGNORED, FALSE, TRUE]
-    assert match_coco(overlaps, np.array([True, False]), np.array([.5])).tolist() == [
-        [TRUE, IGNORED, FALSE, FALSE]]
-    assert match_voc(np.array([[.5]]), np.array([False])).tolist() == [FALSE]  # more than a half is asked for
-    assert match_coco(np.array([[.5]]), np.array([False]), np.array([.5])).tolist() == [[TRUE]]
-    assert match_coco(np.zeros((2, 0)), np.zeros(0, bool), np.array([.5])).tolist() == [[FALSE, FALSE]]
+    assert match_coco(overlaps, np.array([True, False]), np.array([0.5])).tolist() == [[TRUE, IGNORED, FALSE, FALSE]]
+    assert match_voc(np.array([[0.5]]), np.array([False])).tolist() == [FALSE]  # more than a half is asked for
+    assert match_coco(np.array([[0.5]]), np.array([False]), np.array([0.5])).tolist() == [[TRUE]]
+    assert match_coco(np.zeros((2, 0)), np.zeros(0, bool), np.array([0.5])).tolist() == [[FALSE, FALSE]]
 
 
 def test_interpolations():
     found = np.array([TRUE, FALSE, TRUE, IGNORED, FALSE])
     precision, recall = precision_recall(found, 4)
-    assert precision == pytest.approx([1, .5, 2 / 3, .5]) and recall == pytest.approx([.25, .25, .5, .5])
+    assert precision == pytest.approx([1, 0.5, 2 / 3, 0.5]) and recall == pytest.approx([0.25, 0.25, 0.5, 0.5])
     # 3 of 11 recalls up to .25 at precision 1, then .3, .4, .5 at 2/3.
     assert average_precision(found, 4, 'voc07') == pytest.approx((3 + 3 * 2 / 3) / 11)
     assert average_precision(found, 4) == pytest.approx((26 + 25 * 2 / 3) / 101)
@@ -140,7 +163,7 @@ def test_interpolations():
 
 
 def test_models_and_data_of_upright_boxes_are_refused():
-    sample = sample_of(0, [(0, [50, 50, 40, 10, .3])], [(0, .9, [50, 50, 40, 10, .3])])
+    sample = sample_of(0, [(0, [50, 50, 40, 10, 0.3])], [(0, 0.9, [50, 50, 40, 10, 0.3])])
     upright = {**sample, 'pred_instances': {k: v for k, v in sample['pred_instances'].items() if k != 'rbboxes'}}
     with pytest.raises(ConfigError, match='CocoMetric'):
         evaluate([upright])
@@ -153,10 +176,10 @@ def test_models_and_data_of_upright_boxes_are_refused():
 
 
 def test_predictions_as_json(tmp_path):
-    box = [50, 60, 40, 10, .3]
-    evaluate([sample_of(7, [], [(1, .4, [9, 9, 9, 9, 0]), (2, .9, box)])], outfile=str(tmp_path / 'a' / 'p.json'))
+    box = [50, 60, 40, 10, 0.3]
+    evaluate([sample_of(7, [], [(1, 0.4, [9, 9, 9, 9, 0]), (2, 0.9, box)])], outfile=str(tmp_path / 'a' / 'p.json'))
     first, second = json.loads((tmp_path / 'a' / 'p.json').read_text())
-    assert first['image_id'] == 'P7' and first['category_id'] == 2 and first['score'] == pytest.approx(.9)
+    assert first['image_id'] == 'P7' and first['category_id'] == 2 and first['score'] == pytest.approx(0.9)
     assert first['rbbox'] == pytest.approx(box) and second['category_id'] == 1
     corners = rbbox_corners(np.array([box]))[0]
     assert np.reshape(first['corners'], (4, 2)) == pytest.approx(corners, abs=1e-2)
@@ -165,12 +188,21 @@ def test_predictions_as_json(tmp_path):
 
 # -- DOTA's server --------------------------------------------------------------------------------------------------
 
+
 def result(name: str, *found) -> RotatedResult:
     rbboxes = np.array([box for _, _, box in found], np.float32).reshape(-1, 5)
     none = np.zeros(0)
-    return RotatedResult(name, '', np.zeros((0, 5)), none, none, rbboxes,
-                         np.array([label for label, _, _ in found], np.int64), np.array([s for _, s, _ in found]),
-                         rbbox_hulls(rbboxes))
+    return RotatedResult(
+        name,
+        '',
+        np.zeros((0, 5)),
+        none,
+        none,
+        rbboxes,
+        np.array([label for label, _, _ in found], np.int64),
+        np.array([s for _, s, _ in found]),
+        rbbox_hulls(rbboxes),
+    )
 
 
 def test_names_of_tiles():
@@ -181,22 +213,27 @@ def test_names_of_tiles():
 
 
 def test_tiles_are_merged():
-    box = [90, 40, 30, 10, .4]
-    moved = [10.5, 40, 30, 10, .4]
-    merged = merge_tiles([
-        result('P1__100__80___0', (0, .9, moved), (1, .8, moved)), result('P1__100__0___0', (0, .7, box)),
-        result('P2', (0, .5, box), (0, .4, box)), result('P3__100__0___0')])
+    box = [90, 40, 30, 10, 0.4]
+    moved = [10.5, 40, 30, 10, 0.4]
+    merged = merge_tiles(
+        [
+            result('P1__100__80___0', (0, 0.9, moved), (1, 0.8, moved)),
+            result('P1__100__0___0', (0, 0.7, box)),
+            result('P2', (0, 0.5, box), (0, 0.4, box)),
+            result('P3__100__0___0'),
+        ]
+    )
     assert list(merged) == ['P1', 'P2', 'P3']
     rbboxes, labels, scores = merged['P1']
-    assert labels.tolist() == [0, 1] and scores.tolist() == [.9, .8]  # the plane was found in both tiles
-    assert rbboxes[0] == pytest.approx([90.5, 40, 30, 10, .4], abs=1e-4)
+    assert labels.tolist() == [0, 1] and scores.tolist() == [0.9, 0.8]  # the plane was found in both tiles
+    assert rbboxes[0] == pytest.approx([90.5, 40, 30, 10, 0.4], abs=1e-4)
     assert len(merged['P2'][0]) == 2  # one image, already suppressed
     assert len(merged['P3'][0]) == 0
 
 
 def test_submission_files(tmp_path):
     box = [10, 40, 30, 10, 0]
-    files = write_submission([result('P1__100__80___20', (0, .9, box), (2, .25, box))], CLASSES, tmp_path / 'task1')
+    files = write_submission([result('P1__100__80___20', (0, 0.9, box), (2, 0.25, box))], CLASSES, tmp_path / 'task1')
     assert [file.name for file in files] == ['Task1_plane.txt', 'Task1_storage-tank.txt', 'Task1_ship.txt']
     assert files[0].read_text() == 'P1 0.900000 75.00 55.00 105.00 55.00 105.00 65.00 75.00 65.00\n'
     assert files[1].read_text() == '' and files[2].read_text().startswith('P1 0.250000 ')
@@ -204,15 +241,16 @@ def test_submission_files(tmp_path):
 
 def test_submission_by_the_metric(tmp_path):
     metric = METRICS.build(dict(type='DOTAMetric', submission_dir=str(tmp_path / 's')))
-    evaluate([sample_of(0, [], [(0, .9, [10, 40, 30, 10, 0])])], metric)
+    evaluate([sample_of(0, [], [(0, 0.9, [10, 40, 30, 10, 0])])], metric)
     assert (tmp_path / 's' / 'Task1_plane.txt').read_text().startswith('P0 0.9')
 
 
 # -- what a run makes of the figures --------------------------------------------------------------------------------
 
+
 def test_figures_in_a_run():
-    figures = {'dota/mAP': .4, 'dota/mAP50': .6, 'dota/mAP75': .3, 'dota/mAP50-voc07': .7}
-    assert fitness(figures) == pytest.approx(.9 * .4 + .1 * .6)
+    figures = {'dota/mAP': 0.4, 'dota/mAP50': 0.6, 'dota/mAP75': 0.3, 'dota/mAP50-voc07': 0.7}
+    assert fitness(figures) == pytest.approx(0.9 * 0.4 + 0.1 * 0.6)
     text = figures_table(figures)
     row = next(line for line in text.splitlines() if 'dota' in line)
     assert [cell.strip() for cell in row.split('|')[1:-1]] == ['dota', '0.4000', '0.6000', '0.3000', '0.7000']

@@ -33,17 +33,26 @@ def make_data(num_keypoints: int, images: int = 12) -> tuple[dict, list[DetDataS
         for _ in range(int(rng.integers(0, 6)) if img_id > 1 else 0):
             wh = rng.uniform(20, 180, 2).astype(np.float32)
             corner = rng.uniform(0, [400 - wh[0], 300 - wh[1]]).astype(np.float32)
-            points = np.concatenate([corner + rng.random((num_keypoints, 2)) * wh,
-                                     rng.integers(0, 3, (num_keypoints, 1))], 1).astype(np.float32)
+            points = np.concatenate(
+                [corner + rng.random((num_keypoints, 2)) * wh, rng.integers(0, 3, (num_keypoints, 1))], 1
+            ).astype(np.float32)
             points[:, 2] *= rng.random() > 0.25
             points[points[:, 2] == 0] = 0
             label, crowd, area = int(rng.integers(0, 2)), bool(rng.random() < 0.1), float(np.float32(wh.prod() * 0.6))
             for key, value in zip(truth, ([*corner, *(corner + wh)], label, crowd, area, points), strict=True):
                 truth[key].append(value)
-            content['annotations'].append({
-                'id': len(content['annotations']) + 1, 'image_id': img_id, 'category_id': label + 1,
-                'iscrowd': int(crowd), 'bbox': [float(v) for v in (*corner, *wh)], 'area': area,
-                'keypoints': points.astype(float).ravel().tolist(), 'num_keypoints': int((points[:, 2] > 0).sum())})
+            content['annotations'].append(
+                {
+                    'id': len(content['annotations']) + 1,
+                    'image_id': img_id,
+                    'category_id': label + 1,
+                    'iscrowd': int(crowd),
+                    'bbox': [float(v) for v in (*corner, *wh)],
+                    'area': area,
+                    'keypoints': points.astype(float).ravel().tolist(),
+                    'num_keypoints': int((points[:, 2] > 0).sum()),
+                }
+            )
             for _ in range(int(rng.integers(0, 3))):
                 near = points[:, :2] + rng.normal(0, rng.uniform(1, 12), (num_keypoints, 2))
                 found['bboxes'].append([*corner, *(corner + wh)])
@@ -54,9 +63,12 @@ def make_data(num_keypoints: int, images: int = 12) -> tuple[dict, list[DetDataS
         count, hits = len(truth['labels']), len(found['labels'])
         sample = DetDataSample(metainfo=dict(img_id=img_id, img_path=f'{img_id}.jpg', ori_shape=(300, 400)))
         sample.gt_instances = InstanceData(
-            bboxes=np.array(truth['bboxes'], np.float32).reshape(-1, 4), labels=np.array(truth['labels'], np.int64),
-            ignored=np.array(truth['ignored'], bool), areas=np.array(truth['areas'], np.float32),
-            keypoints=np.array(truth['keypoints'], np.float32).reshape(count, num_keypoints, 3))
+            bboxes=np.array(truth['bboxes'], np.float32).reshape(-1, 4),
+            labels=np.array(truth['labels'], np.int64),
+            ignored=np.array(truth['ignored'], bool),
+            areas=np.array(truth['areas'], np.float32),
+            keypoints=np.array(truth['keypoints'], np.float32).reshape(count, num_keypoints, 3),
+        )
         order = np.argsort(-np.array(found['scores'], float))
         places, certainties = (np.array(found[key]) for key in ('keypoints', 'keypoint_scores'))
         sample.pred_instances = InstanceData(
@@ -64,7 +76,8 @@ def make_data(num_keypoints: int, images: int = 12) -> tuple[dict, list[DetDataS
             labels=torch.tensor(found['labels'], dtype=torch.int64)[order],
             scores=torch.tensor(found['scores'], dtype=torch.float32)[order],
             keypoints=torch.tensor(places).float().reshape(hits, num_keypoints, 2)[order],
-            keypoint_scores=torch.tensor(certainties).float().reshape(hits, num_keypoints)[order])
+            keypoint_scores=torch.tensor(certainties).float().reshape(hits, num_keypoints)[order],
+        )
         samples.append(sample)
     return content, samples
 
@@ -109,9 +122,12 @@ def test_perfect_predictions_and_unlabelled_objects():
         truth = sample.gt_instances
         keep = ~truth.ignored & (truth.keypoints[..., 2] > 0).any(1)
         sample.pred_instances = InstanceData(
-            bboxes=torch.tensor(truth.bboxes[keep]), labels=torch.tensor(truth.labels[keep]),
-            scores=torch.ones(int(keep.sum())), keypoints=torch.tensor(truth.keypoints[keep][..., :2]),
-            keypoint_scores=torch.ones(int(keep.sum()), 17))
+            bboxes=torch.tensor(truth.bboxes[keep]),
+            labels=torch.tensor(truth.labels[keep]),
+            scores=torch.ones(int(keep.sum())),
+            keypoints=torch.tensor(truth.keypoints[keep][..., :2]),
+            keypoint_scores=torch.ones(int(keep.sum()), 17),
+        )
     figures, _ = evaluate(samples)
     assert figures['coco/keypoints_mAP'] == pytest.approx(1) and figures['coco/keypoints_AR'] == pytest.approx(1)
     assert fitness(figures) == pytest.approx(1)

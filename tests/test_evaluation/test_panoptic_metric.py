@@ -23,11 +23,13 @@ def segments(rows, labels, ignored=None):
 
 
 def sample(truth, predicted, number=1):
-    data_sample = DetDataSample(metainfo=dict(img_path=f'{number}.jpg', img_id=number,
-                                              ori_shape=truth.index_map.shape))
+    data_sample = DetDataSample(metainfo=dict(img_path=f'{number}.jpg', img_id=number, ori_shape=truth.index_map.shape))
     data_sample.gt_instances = InstanceData(
-        labels=truth.labels, bboxes=truth.to_instances().bboxes.numpy(), ignored=truth.ignored,
-        masks=truth.masks.to_rle())
+        labels=truth.labels,
+        bboxes=truth.to_instances().bboxes.numpy(),
+        ignored=truth.ignored,
+        masks=truth.masks.to_rle(),
+    )
     data_sample.pred_panoptic = predicted
     return data_sample
 
@@ -42,8 +44,9 @@ def evaluate(pairs, **kwargs):
 def test_a_perfect_division_is_one():
     truth = segments([[1, 1, 2, 2], [3, 3, 3, 3]], [0, 1, 2])
     metric, figures = evaluate([(truth, truth)])
-    assert figures == {f'panoptic/{group}{name}': 1.0 for group in ('', 'things_', 'stuff_')
-                       for name in ('PQ', 'SQ', 'RQ')}
+    assert figures == {
+        f'panoptic/{group}{name}': 1.0 for group in ('', 'things_', 'stuff_') for name in ('PQ', 'SQ', 'RQ')
+    }
     assert [row['class'] for row in metric.per_class] == ['cat', 'dog', 'sky']
     assert metric.per_class[2]['kind'] == 'stuff' and '1.000' in metric.table
 
@@ -84,7 +87,8 @@ def test_nothing_predicted_and_nothing_there():
     truth, nothing = segments([[1, 1]], [1]), segments([[0, 0]], [])
     assert evaluate([(truth, nothing)])[1]['panoptic/PQ'] == 0
     assert evaluate([(nothing, nothing)])[1] == {
-        f'panoptic/{group}{name}': -1.0 for group in ('', 'things_', 'stuff_') for name in ('PQ', 'SQ', 'RQ')}
+        f'panoptic/{group}{name}': -1.0 for group in ('', 'things_', 'stuff_') for name in ('PQ', 'SQ', 'RQ')
+    }
     assert PanopticMetric().compute_metrics([]) == {}
 
 
@@ -141,8 +145,11 @@ def test_random_divisions_equal_a_slow_count():
 
 def test_classes_are_averaged_over_images():
     cat = segments([[1, 1, 1, 1]], [0])
-    results = [match_segments(cat, cat), match_segments(cat, segments([[1, 1, 1, 0]], [0])),
-               match_segments(cat, segments([[0, 0, 0, 1]], [0]))]
+    results = [
+        match_segments(cat, cat),
+        match_segments(cat, segments([[1, 1, 1, 0]], [0])),
+        match_segments(cat, segments([[0, 0, 0, 1]], [0])),
+    ]
     figures = panoptic_quality(results, 2)
     assert figures['found'].tolist() == [2, 0] and figures['false'].tolist() == [1, 0]
     assert figures['SQ'].tolist() == [0.875, 0] and figures['RQ'][0] == 2 / 3
@@ -156,7 +163,10 @@ def test_files_for_other_tools(tmp_path):
     (entry,) = json.loads((tmp_path / 'out' / 'panoptic.json').read_text())['annotations']
     assert (entry['image_id'], entry['file_name']) == (1, '1.png')
     assert [(info['id'], info['category_id'], info['area']) for info in entry['segments_info']] == [
-        (1, 17, 2), (2, 187, 2), (3, 18, 3)]
+        (1, 17, 2),
+        (2, 187, 2),
+        (3, 18, 3),
+    ]
     png = cv2.imread(str(tmp_path / 'out' / 'panoptic' / '1.png'))[..., ::-1]
     np.testing.assert_array_equal(rgb_to_ids(png), truth.index_map)
 

@@ -1,4 +1,4 @@
-"""Prediction with a head that divides images into segments, from the config of a panoptic data set."""
+"""Prediction with a head that divides images into segments, from the config of a panoptic dataset."""
 
 import json
 

@@ -27,9 +27,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def same(first, second, tolerance: float = 1e-3) -> bool:
     a, b = first.pred_instances, second.pred_instances
-    return (len(a) == len(b) > 0 and torch.equal(a.labels, b.labels)
-            and torch.allclose(a.bboxes, b.bboxes, atol=tolerance * 100) and
-            torch.allclose(a.scores, b.scores, atol=tolerance))
+    return (
+        len(a) == len(b) > 0
+        and torch.equal(a.labels, b.labels)
+        and torch.allclose(a.bboxes, b.bboxes, atol=tolerance * 100)
+        and torch.allclose(a.scores, b.scores, atol=tolerance)
+    )
 
 
 def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
@@ -38,7 +41,7 @@ def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
     for sample in samples:
         found = sample.pred_instances
         assert 0 < len(found) <= 20 and sample.ori_shape == (60, 90) and sample.img_shape == (96, 128)
-        assert found.scores.min() >= .25 and (found.scores.diff() <= 0).all()
+        assert found.scores.min() >= 0.25 and (found.scores.diff() <= 0).all()
         assert found.bboxes.min() >= 0 and found.bboxes[:, [0, 2]].max() <= 90 and found.bboxes[:, [1, 3]].max() <= 60
         assert isinstance(found.masks, InstanceMasks) and found.masks.img_shape == (60, 90)
 
@@ -54,7 +57,7 @@ def test_arrays_and_files_agree(checkpoint: Path, images: Path):
     predictor = Predictor(None, checkpoint, img_size=64, max_det=5)
     img = cv2.cvtColor(cv2.imread(str(images / '0.png')), cv2.COLOR_BGR2RGB)
     from_array, from_file = predictor.predict([img, images / '0.png'])
-    assert same(from_array, from_file, 0.) and from_array.img_path == 'image0'
+    assert same(from_array, from_file, 0.0) and from_array.img_path == 'image0'
 
 
 def test_stream_gives_the_image_too(checkpoint: Path, images: Path):
@@ -75,13 +78,13 @@ def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path)
 
 def test_thresholds(checkpoint: Path, images: Path):
     def count(**settings) -> int:
-        sample, = Predictor(None, checkpoint, img_size=64, **settings).predict(images / '0.png')
+        (sample,) = Predictor(None, checkpoint, img_size=64, **settings).predict(images / '0.png')
         return len(sample.pred_instances)
 
-    everything = count(score_thr=.05)
-    assert everything > count(score_thr=.6) and everything > count(score_thr=.05, iou_thr=.3)
-    assert count(max_det=2) == 2 and count(score_thr=1.) == 0
-    assert everything >= count(score_thr=.05, agnostic_nms=True)
+    everything = count(score_thr=0.05)
+    assert everything > count(score_thr=0.6) and everything > count(score_thr=0.05, iou_thr=0.3)
+    assert count(max_det=2) == 2 and count(score_thr=1.0) == 0
+    assert everything >= count(score_thr=0.05, agnostic_nms=True)
 
 
 def test_class_filter(checkpoint: Path, images: Path):
@@ -97,9 +100,11 @@ def test_class_filter(checkpoint: Path, images: Path):
 
 
 def test_coarse_masks_differ_from_fine_ones(checkpoint: Path, tmp_path: Path):
-    image, = write_images(tmp_path, 1, (240, 320))
-    fine, coarse = (Predictor(None, checkpoint, img_size=64, retina_masks=retina).predict(image)[0].pred_instances
-                    for retina in (True, False))
+    (image,) = write_images(tmp_path, 1, (240, 320))
+    fine, coarse = (
+        Predictor(None, checkpoint, img_size=64, retina_masks=retina).predict(image)[0].pred_instances
+        for retina in (True, False)
+    )
     assert torch.equal(fine.bboxes, coarse.bboxes)
     assert (fine.masks.to_bool() != coarse.masks.to_bool()).any()
 
@@ -135,7 +140,7 @@ def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):
 
 
 def test_test_size_of_the_config(checkpoint: Path):
-    pipeline = [{'type': 'LoadImage'}, {'type': 'LetterBox', 'size': 96}]
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'LetterBox', 'size': 96}]
     config = {**make_config(), 'val_dataloader': {'dataset': {'dataset': {'pipeline': pipeline}}}}
     assert Predictor(config, checkpoint).img_size == 96 and Predictor(None, checkpoint).img_size == 640
 
@@ -155,7 +160,7 @@ def test_checkpoint_of_another_model(checkpoint: Path, tmp_path: Path):
     with pytest.raises(CheckpointError, match='have no place in the model'):
         Predictor(make_config('det'), checkpoint)
     config = make_config()
-    config['model']['backbone']['widen_factor'] = .5
+    config['model']['backbone']['widen_factor'] = 0.5
     with pytest.raises(CheckpointError, match='have another shape'):
         Predictor(config, checkpoint)
 
@@ -177,9 +182,14 @@ def test_config_text_is_never_run(checkpoint: Path, tmp_path: Path, text: str):
         Predictor(None, tmp_path / 'odd.pth')
 
 
-@pytest.mark.parametrize(('settings', 'text'), [
-    ({'device': 'cud'}, "device 'cud'"), ({'batch_size': 0}, 'at least 1'), ({'img_size': 8}, 'at least 32'),
-])
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        ({'device': 'cud'}, "device 'cud'"),
+        ({'batch_size': 0}, 'at least 1'),
+        ({'img_size': 8}, 'at least 32'),
+    ],
+)
 def test_wrong_settings(checkpoint: Path, settings: dict, text: str):
     with pytest.raises(ConfigError, match=text):
         Predictor(None, checkpoint, **settings)
@@ -197,6 +207,6 @@ def test_input_is_letterboxed(checkpoint: Path):
     predictor.model.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     predictor.predict(np.full((30, 60, 3), (255, 0, 0), np.uint8))
     assert seen[0].shape == (1, 3, 32, 64)
-    assert torch.equal(seen[0][0, :, 16, 32], torch.tensor([1., 0., 0.]))
+    assert torch.equal(seen[0][0, :, 16, 32], torch.tensor([1.0, 0.0, 0.0]))
     predictor.predict(np.full((20, 60, 3), (255, 0, 0), np.uint8))
     assert torch.allclose(seen[1][0, :, 0, 0], torch.tensor(114 / 255))

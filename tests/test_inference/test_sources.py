@@ -32,19 +32,31 @@ def test_arrays():
     assert find_images(img) == [img] and len(find_images([img, img])) == 2
 
 
-@pytest.mark.parametrize('img', [
-    np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.float32), np.zeros((3, 4, 5), np.uint8),
-    np.zeros((0, 5, 3), np.uint8),
-])
+@pytest.mark.parametrize(
+    'img',
+    [
+        np.zeros((4, 5), np.uint8),
+        np.zeros((4, 5, 3), np.float32),
+        np.zeros((3, 4, 5), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
+    ],
+)
 def test_arrays_that_are_no_image(img):
     with pytest.raises(DataError, match=r'\(H, W, 3\) uint8 RGB'):
         find_images(img)
 
 
-@pytest.mark.parametrize(('source', 'text'), [
-    ('b.jgp', r"does not exist\. Did you mean 'b\.jpg'"), ('notes.txt', 'is no image'), ('*.gif', 'no image fits'),
-    ('nowhere/x.jpg', 'does not exist'), ('empty', 'holds no image'), ('*.txt', '1 other files'),
-])
+@pytest.mark.parametrize(
+    ('source', 'text'),
+    [
+        ('b.jgp', r"does not exist\. Did you mean 'b\.jpg'"),
+        ('notes.txt', 'is no image'),
+        ('*.gif', 'no image fits'),
+        ('nowhere/x.jpg', 'does not exist'),
+        ('empty', 'holds no image'),
+        ('*.txt', '1 other files'),
+    ],
+)
 def test_sources_without_an_image(folder: Path, source: str, text: str):
     (folder / 'empty').mkdir()
     with pytest.raises(DataError, match=text):

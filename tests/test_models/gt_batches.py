@@ -21,5 +21,10 @@ def make_gt(counts: list[int], size: int = 64, num_classes: int = 5, seed: int =
         for number, (x0, y0, x1, y1) in enumerate((bboxes[image, :count] / mask_stride).round().int().tolist(), 1):
             masks[image, y0:y1, x0:x1] = number
     return GtBatch(
-        labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-        img_shapes=torch.full((batch_size, 2), size), masks=masks)
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.full((batch_size, 2), size),
+        masks=masks,
+    )

@@ -27,12 +27,14 @@ def build(kind: str, **kwargs) -> torch.nn.Module:
 
 def features(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(batch_size, channels, height // stride, width // stride, generator=generator)
-            for channels, stride in zip(CHANNELS, STRIDES, strict=True)]
+    return [
+        torch.randn(batch_size, channels, height // stride, width // stride, generator=generator)
+        for channels, stride in zip(CHANNELS, STRIDES, strict=True)
+    ]
 
 
 def metas(batch_size: int = 2) -> list[dict]:
-    return [dict(matrix=np.diag([0.5, 0.5, 1.]), ori_shape=(SIZE * 2, SIZE * 2), img_id=i) for i in range(batch_size)]
+    return [dict(matrix=np.diag([0.5, 0.5, 1.0]), ori_shape=(SIZE * 2, SIZE * 2), img_id=i) for i in range(batch_size)]
 
 
 def truth(bboxes: list[list[float]], labels: list[int], size: int) -> GtBatch:
@@ -41,16 +43,27 @@ def truth(bboxes: list[list[float]], labels: list[int], size: int) -> GtBatch:
     return GtBatch(
         labels=torch.tensor([labels]).long().view(1, count),
         bboxes=torch.tensor(bboxes, dtype=torch.float64).view(1, count, 4),
-        valid=torch.ones(1, count, dtype=torch.bool), flat_index=torch.arange(count),
-        img_shapes=torch.tensor([[size, size]]))
+        valid=torch.ones(1, count, dtype=torch.bool),
+        flat_index=torch.arange(count),
+        img_shapes=torch.tensor([[size, size]]),
+    )
 
 
 # ---- YOLOv3's losses by hand: one level of 2 x 2 cells of 32 pixels, one anchor of 32 x 32, two classes
 
 
 def one_level(**kwargs) -> torch.nn.Module:
-    return MODELS.build(dict(type='YOLOv3Head', num_classes=2, in_channels=(1,), strides=(32,),
-                             anchors=[[(32, 32)]], img_size=64, **kwargs))
+    return MODELS.build(
+        dict(
+            type='YOLOv3Head',
+            num_classes=2,
+            in_channels=(1,),
+            strides=(32,),
+            anchors=[[(32, 32)]],
+            img_size=64,
+            **kwargs,
+        )
+    )
 
 
 def one_level_preds(first: list[float]) -> dict[str, list[torch.Tensor]]:
@@ -104,8 +117,9 @@ def test_several_objects_in_one_cell_by_hand():
 
 def test_label_smoothing_and_focal_loss_by_hand():
     head = one_level(
-        loss_obj=dict(type='BinaryFocalLoss', gamma=2., alpha=0.25, loss_weight=64.3),
-        loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.1, loss_weight=37.4))
+        loss_obj=dict(type='BinaryFocalLoss', gamma=2.0, alpha=0.25, loss_weight=64.3),
+        loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.1, loss_weight=37.4),
+    )
     losses = head.loss(one_level_preds([0, 0, 0, 0, log(3), log(4), 0]), truth([[0, 0, 32, 32]], [0], 64))
     # Right with 3 in 4: a quarter of alpha 1/16; the others, wrong by 1 in 4, 3/4 of 1/16.
     assert losses['loss_obj'].item() == pytest.approx(OBJ * (0.25 + 3 * 0.75) / 16 * log(4 / 3) / 4)
@@ -115,12 +129,13 @@ def test_label_smoothing_and_focal_loss_by_hand():
 
 def test_a_share_of_the_objectness_does_not_depend_on_the_overlap():
     losses = one_level(obj_iou_ratio=0.4).loss(
-        one_level_preds([0, 0, 0, 0, log(3), log(4), 0]), truth([[0, 8, 32, 24]], [1], 64))
+        one_level_preds([0, 0, 0, 0, log(3), log(4), 0]), truth([[0, 8, 32, 24]], [1], 64)
+    )
     assert losses['loss_obj'].item() == pytest.approx(OBJ * (0.8 * log(4 / 3) + 0.2 * log(4) + 3 * QUIET) / 4)
 
 
 def test_sizes_that_explode_are_limited():
-    preds = one_level_preds([0, 0, 90., 800., 0, 0, 0])
+    preds = one_level_preds([0, 0, 90.0, 800.0, 0, 0, 0])
     losses = one_level().loss(preds, truth([[0, 0, 32, 32]], [0], 64))
     sum(losses.values()).backward()
     assert all(value.isfinite() for value in losses.values()) and preds['anchor_preds'][0].grad.isfinite().all()
@@ -152,6 +167,7 @@ def matches(kind: str, bbox: list[float], shape: tuple[int, int], stride: int) -
 
 def by_the_rule(kind: str, levels: list[torch.Tensor], gt: GtBatch) -> list[float]:
     """Losses of boxes, objectness and classes before gains, batch size and levels' weights: of each level a triple."""
+
     def cross_entropy(logit: float, target: float) -> float:
         return log(1 + exp(-abs(logit))) + max(logit, 0) - target * logit
 
@@ -159,9 +175,13 @@ def by_the_rule(kind: str, levels: list[torch.Tensor], gt: GtBatch) -> list[floa
     for level, shapes, stride in zip(levels, ANCHORS, STRIDES, strict=True):
         table = level.unflatten(1, (3, 10)).permute(0, 1, 3, 4, 2)  # (B, A, h, w, 10)
         boxes, classes, objectness = [], [], {}
-        found = [(slot, box, image, a, x, y)
-                 for image in range(len(level)) for box in range(int(gt.valid[image].sum())) for a in range(3)
-                 for slot, x, y in matches(kind, gt.bboxes[image, box].tolist(), shapes[a], stride)]
+        found = [
+            (slot, box, image, a, x, y)
+            for image in range(len(level))
+            for box in range(int(gt.valid[image].sum()))
+            for a in range(3)
+            for slot, x, y in matches(kind, gt.bboxes[image, box].tolist(), shapes[a], stride)
+        ]
         for _, box, image, a, x, y in sorted(found):
             row, (w, h) = table[image, a, y, x], shapes[a]
             sigmoids = row.sigmoid().tolist()
@@ -172,14 +192,20 @@ def by_the_rule(kind: str, levels: list[torch.Tensor], gt: GtBatch) -> list[floa
                 cx, cy = 2 * sigmoids[0] - 0.5 + x, 2 * sigmoids[1] - 0.5 + y
                 w, h = w * (2 * sigmoids[2]) ** 2 / stride, h * (2 * sigmoids[3]) ** 2 / stride
             bbox = torch.tensor([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dtype=torch.float64)
-            overlap = aligned_iou(bbox, gt.bboxes[image, box].double() / stride,
-                                  'giou' if kind == 'YOLOv3Head' else 'ciou').item()
+            overlap = aligned_iou(
+                bbox, gt.bboxes[image, box].double() / stride, 'giou' if kind == 'YOLOv3Head' else 'ciou'
+            ).item()
             boxes.append(1 - overlap)
             objectness[image, a, y, x] = max(overlap, 0)
-            classes += [cross_entropy(logit, float(label == gt.labels[image, box]))
-                        for label, logit in enumerate(row[5:].tolist())]
-        loss_obj = [cross_entropy(logit.item(), objectness.get(place, 0.))
-                    for place in np.ndindex(*table.shape[:4]) for logit in [table[place][4]]]
+            classes += [
+                cross_entropy(logit, float(label == gt.labels[image, box]))
+                for label, logit in enumerate(row[5:].tolist())
+            ]
+        loss_obj = [
+            cross_entropy(logit.item(), objectness.get(place, 0.0))
+            for place in np.ndindex(*table.shape[:4])
+            for logit in [table[place][4]]
+        ]
         losses.append((np.mean(boxes or [0]), np.mean(loss_obj), np.mean(classes or [0])))
     return losses
 
@@ -233,7 +259,7 @@ def test_a_loss_asks_for_no_value(kind, monkeypatch):
 def test_gradients_of_the_shared_buffer(kind):
     """The look-up's own backward pass equals differences of the losses."""
     # Without the overlap in the objectness' target, which moves with the box but is not differentiated.
-    head, gt = build(kind, num_classes=2, obj_iou_ratio=0.).double(), make_gt([6, 2], SIZE, num_classes=2)
+    head, gt = build(kind, num_classes=2, obj_iou_ratio=0.0).double(), make_gt([6, 2], SIZE, num_classes=2)
     levels = [level.detach().requires_grad_() for level in head([feat.double() for feat in features()])['anchor_preds']]
 
     def losses(*levels):
@@ -295,9 +321,11 @@ def test_gains_follow_size_batch_and_levels():
 
 
 def test_weights_are_those_of_three_levels():
-    three, one = (build('YOLOv5Head', in_channels=CHANNELS[:count], strides=STRIDES[:count], anchors=ANCHORS[:count])
-                  for count in (3, 1))
-    assert three.obj_level_weights == (4., 1., .4) and one.obj_level_weights == (4.,)
+    three, one = (
+        build('YOLOv5Head', in_channels=CHANNELS[:count], strides=STRIDES[:count], anchors=ANCHORS[:count])
+        for count in (3, 1)
+    )
+    assert three.obj_level_weights == (4.0, 1.0, 0.4) and one.obj_level_weights == (4.0,)
     assert build('YOLOv5Head', obj_level_weights=(1, 2, 3)).obj_level_weights == (1, 2, 3)
     feats, gt = features(), make_gt([5, 2], SIZE)
     single = one.loss(one(feats[:1]), gt)
@@ -321,7 +349,7 @@ def test_shapes_of_raw_predictions(size, training):
 @pytest.mark.parametrize('kind', HEADS)
 def test_predictions_are_decoded_cell_by_cell(kind, multi_label):
     """Without suppression every place and class above the threshold comes back."""
-    options = dict(score_thr=0.02, iou_thr=1., max_per_img=10000, multi_label=multi_label)
+    options = dict(score_thr=0.02, iou_thr=1.0, max_per_img=10000, multi_label=multi_label)
     head = build(kind, test_cfg=options).double().eval()
     preds = head([3 * feat.double() for feat in features()])
     expected = []
@@ -333,16 +361,20 @@ def test_predictions_are_decoded_cell_by_cell(kind, multi_label):
             if kind == 'YOLOv3Head':
                 cx, cy, w, h = tx + x, ty + y, exp(row[2]), exp(row[3])
             else:
-                cx, cy, w, h = 2 * tx - .5 + x, 2 * ty - .5 + y, 4 * tw ** 2, 4 * th ** 2
+                cx, cy, w, h = 2 * tx - 0.5 + x, 2 * ty - 0.5 + y, 4 * tw**2, 4 * th**2
             cx, cy, w, h = cx * stride, cy * stride, w * shapes[a][0], h * shapes[a][1]
             bbox = np.clip(2 * np.array([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]), 0, 2 * SIZE)
             for label, score in enumerate(classes):
                 if score * objectness > 0.02 and (multi_label or score == max(classes)):
                     expected.append((image, score * objectness, label, *bbox))
     assert len(expected) > 20
-    found = [(image, score, label, *bbox) for image, result in enumerate(head.predict(preds, metas()))
-             for score, label, bbox in zip(*(getattr(result.pred_instances, key).tolist()
-                                             for key in ('scores', 'labels', 'bboxes')), strict=True)]
+    found = [
+        (image, score, label, *bbox)
+        for image, result in enumerate(head.predict(preds, metas()))
+        for score, label, bbox in zip(
+            *(getattr(result.pred_instances, key).tolist() for key in ('scores', 'labels', 'bboxes')), strict=True
+        )
+    ]
     np.testing.assert_allclose(sorted(found), sorted(expected), rtol=1e-9)
 
 
@@ -361,7 +393,7 @@ def test_without_options_the_defaults_of_suppression_hold():
 
 
 def test_knobs_may_be_turned_between_calls():
-    head = build('YOLOv3Head', test_cfg=dict(score_thr=0.)).eval()
+    head = build('YOLOv3Head', test_cfg=dict(score_thr=0.0)).eval()
     preds = head(features(1))
     full = head.predict(preds, metas(1))[0].pred_instances
     head.test_cfg.update(classes=[2], max_per_img=5, retina_masks=True)
@@ -388,20 +420,23 @@ def test_default_anchors_by_number_of_levels(count):
     assert head.prior_generator.anchors[0][0] == {2: (10, 14), 3: (10, 13), 4: (19, 27)}[count]
 
 
-@pytest.mark.parametrize(('changed', 'message'), [
-    (dict(in_channels=(8,), strides=(8,)), 'no default anchors for 1 levels'),
-    (dict(anchors=ANCHORS[:2]), 'anchors has 2 levels, but there are 3'),
-    (dict(anchors=[[(10, 13)], [(3, 4), (5, 6)], [(1, 2)]]), '1, 2, 1 shapes'),
-    (dict(anchors=[[], [], []]), '0, 0, 0 shapes'),
-    (dict(anchors=[[(10, 13)], [(3, 4)], [10, 13]]), 'shape 10'),
-    (dict(anchors=[[(10, 13)], [(3, 4)], [(10, 0)]]), r'shape \(10, 0\)'),
-    (dict(obj_level_weights=(1., 2.)), '2 obj_level_weights for 3 levels'),
-    (dict(obj_iou_ratio=1.5), 'obj_iou_ratio'),
-    (dict(loss_bbox=dict(type='ProbIoULoss')), 'ProbIoULoss does not give the overlaps.*IoULoss'),
-    (dict(nominal_batch_size=0), 'nominal_batch_size'),
-    (dict(img_size=-1), 'img_size'),
-    (dict(test_cfg=dict(score_th=0.5)), "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),
-])
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        (dict(in_channels=(8,), strides=(8,)), 'no default anchors for 1 levels'),
+        (dict(anchors=ANCHORS[:2]), 'anchors has 2 levels, but there are 3'),
+        (dict(anchors=[[(10, 13)], [(3, 4), (5, 6)], [(1, 2)]]), '1, 2, 1 shapes'),
+        (dict(anchors=[[], [], []]), '0, 0, 0 shapes'),
+        (dict(anchors=[[(10, 13)], [(3, 4)], [10, 13]]), 'shape 10'),
+        (dict(anchors=[[(10, 13)], [(3, 4)], [(10, 0)]]), r'shape \(10, 0\)'),
+        (dict(obj_level_weights=(1.0, 2.0)), '2 obj_level_weights for 3 levels'),
+        (dict(obj_iou_ratio=1.5), 'obj_iou_ratio'),
+        (dict(loss_bbox=dict(type='ProbIoULoss')), 'ProbIoULoss does not give the overlaps.*IoULoss'),
+        (dict(nominal_batch_size=0), 'nominal_batch_size'),
+        (dict(img_size=-1), 'img_size'),
+        (dict(test_cfg=dict(score_th=0.5)), "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),
+    ],
+)
 def test_mistakes_are_named(changed, message):
     with pytest.raises(ConfigError, match=message):
         build('YOLOv5Head', **changed)

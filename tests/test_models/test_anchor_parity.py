@@ -52,11 +52,16 @@ def gt_batch(num_classes: int = 80) -> GtBatch:
     labels = torch.full((batch_size, most), -1)
     bboxes = torch.zeros(batch_size, most, 4, dtype=torch.float64)
     for image, (image_labels, image_bboxes) in enumerate(truth):
-        labels[image, :len(image_labels)] = torch.from_numpy(image_labels % num_classes)
-        bboxes[image, :len(image_labels)] = torch.from_numpy(image_bboxes)
+        labels[image, : len(image_labels)] = torch.from_numpy(image_labels % num_classes)
+        bboxes[image, : len(image_labels)] = torch.from_numpy(image_bboxes)
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor([IMG_SHAPE] * batch_size))
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([IMG_SHAPE] * batch_size),
+    )
 
 
 def by_anchor(level: torch.Tensor) -> torch.Tensor:
@@ -110,12 +115,21 @@ def test_losses_and_gradients_equal_the_reference(recorded, size):
         assert_matches(gradient, recorded[prefix + key], 1e-6, key)
 
 
-@pytest.mark.parametrize(('variant', 'num_classes', 'head'), [
-    ('focal', 80, dict(loss_obj=dict(type='BinaryFocalLoss', loss_weight=1.),
-                       loss_cls=dict(type='BinaryFocalLoss', loss_weight=0.5))),
-    ('smooth', 80, dict(loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.1, loss_weight=0.5))),
-    ('single', 1, {}),
-])
+@pytest.mark.parametrize(
+    ('variant', 'num_classes', 'head'),
+    [
+        (
+            'focal',
+            80,
+            dict(
+                loss_obj=dict(type='BinaryFocalLoss', loss_weight=1.0),
+                loss_cls=dict(type='BinaryFocalLoss', loss_weight=0.5),
+            ),
+        ),
+        ('smooth', 80, dict(loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=0.1, loss_weight=0.5))),
+        ('single', 1, {}),
+    ],
+)
 def test_variants_of_the_losses_equal_the_reference(recorded, variant, num_classes, head):
     model = seeded_model(recorded, 'n', num_classes, head).train()
     with torch.no_grad():

@@ -7,8 +7,8 @@ import torch
 from detkit.models.priors.anchor_search import AnchorSearch, split_by_level
 from detkit.registry import TASK_UTILS
 
-RATIO = TASK_UTILS.build(dict(type='ShapeRatioAssigner', max_ratio=4.))
-IOU = TASK_UTILS.build(dict(type='ShapeIoUAssigner', iou_thr=0.2))
+RATIO = TASK_UTILS.build(dict(type='YOLOv5AnchorAssigner', max_ratio=4.0))
+IOU = TASK_UTILS.build(dict(type='YOLOv3AnchorAssigner', iou_thr=0.2))
 
 
 def search_of(sizes_wh, assigner=RATIO, seed: int = 0) -> AnchorSearch:
@@ -19,15 +19,15 @@ def clusters(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Centres, and objects about them."""
     centres = np.array([(10, 20), (60, 50), (200, 90), (300, 400)], float)
     rng = np.random.default_rng(seed)
-    return centres, centres[rng.integers(4, size=count)] * np.exp(rng.normal(0, .05, (count, 2)))
+    return centres, centres[rng.integers(4, size=count)] * np.exp(rng.normal(0, 0.05, (count, 2)))
 
 
 def test_qualities_by_hand():
-    sizes, shapes = torch.tensor([[[8., 6.]]]), torch.tensor([[4., 6.], [8., 24.], [80., 6.]])
-    assert RATIO.shape_quality(sizes, shapes).tolist() == [[.5, .25, pytest.approx(.1)]]
-    assert IOU.shape_quality(sizes, shapes).tolist() == [[.5, .25, pytest.approx(.1)]]
-    sizes = torch.tensor([[[8., 12.]]])
-    assert RATIO.shape_quality(sizes, shapes[:1]).item() == .5 and IOU.shape_quality(sizes, shapes[:1]).item() == .25
+    sizes, shapes = torch.tensor([[[8.0, 6.0]]]), torch.tensor([[4.0, 6.0], [8.0, 24.0], [80.0, 6.0]])
+    assert RATIO.shape_quality(sizes, shapes).tolist() == [[0.5, 0.25, pytest.approx(0.1)]]
+    assert IOU.shape_quality(sizes, shapes).tolist() == [[0.5, 0.25, pytest.approx(0.1)]]
+    sizes = torch.tensor([[[8.0, 12.0]]])
+    assert RATIO.shape_quality(sizes, shapes[:1]).item() == 0.5 and IOU.shape_quality(sizes, shapes[:1]).item() == 0.25
 
 
 def test_fit_by_hand():
@@ -35,9 +35,9 @@ def test_fit_by_hand():
     search = search_of([(10, 10), (40, 40), (39, 39), (20, 20)])
     fit = search.measure(np.array([(10, 10), (16, 20)]))
     assert fit.recall == 1 and fit.per_object == pytest.approx(7 / 4)
-    assert fit.quality == pytest.approx((1 + .4 + 16 / 39 + .8) / 4)
+    assert fit.quality == pytest.approx((1 + 0.4 + 16 / 39 + 0.8) / 4)
     fit = search.measure(np.array([(10, 10)]))
-    assert fit.recall == 3 / 4 and fit.quality == pytest.approx((1 + 10 / 39 + .5) / 4)
+    assert fit.recall == 3 / 4 and fit.quality == pytest.approx((1 + 10 / 39 + 0.5) / 4)
     assert search.best_places(np.array([(10, 10), (30, 30), (500, 500)])).tolist() == [1, 3, 0]
     assert search.best_places(np.array([(10, 10)])).tolist() == [3]
 
@@ -47,8 +47,8 @@ def test_kmeans_finds_the_clusters(assigner):
     centres, sizes = clusters()
     search = search_of(sizes, assigner)
     found = search.kmeans(4)
-    np.testing.assert_allclose(found[found.prod(1).argsort()], centres, rtol=.03)
-    assert search.measure(found).quality > .85
+    np.testing.assert_allclose(found[found.prod(1).argsort()], centres, rtol=0.03)
+    assert search.measure(found).quality > 0.85
 
 
 def test_evolution_never_does_worse_and_usually_better():
@@ -57,12 +57,12 @@ def test_evolution_never_does_worse_and_usually_better():
     start = np.array([(16, 16), (40, 90), (200, 200), (500, 200)], float)
     assert np.array_equal(search.evolve(start, 0), start)
     evolved = search.evolve(start, 200)
-    assert search.measure(evolved).quality > search.measure(start).quality + .05
+    assert search.measure(evolved).quality > search.measure(start).quality + 0.05
 
 
 def test_the_seed_decides():
     _, sizes = clusters()
-    first, again, other = (search_of(sizes, seed=seed).evolve(np.full((4, 2), 50.), 30) for seed in (1, 1, 2))
+    first, again, other = (search_of(sizes, seed=seed).evolve(np.full((4, 2), 50.0), 30) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 

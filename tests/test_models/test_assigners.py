@@ -22,7 +22,12 @@ def predictions(batch_size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Ten
 
 
 def by_the_rule(
-    logits: torch.Tensor, bboxes: torch.Tensor, points: torch.Tensor, gt: GtBatch, image: int, topk: int,
+    logits: torch.Tensor,
+    bboxes: torch.Tensor,
+    points: torch.Tensor,
+    gt: GtBatch,
+    image: int,
+    topk: int,
     min_side: float,
 ) -> dict[int, tuple[int, float]]:
     """For one image: point -> (box, soft target)."""
@@ -35,14 +40,14 @@ def by_the_rule(
             if abs(x - (x0 + x1) / 2) < half_w and abs(y - (y0 + y1) / 2) < half_h:
                 overlap = aligned_iou(gt.bboxes[image, box].double(), bboxes[image, point], 'ciou').clamp(min=0).item()
                 score = logits[image, point, gt.labels[image, box]].sigmoid().item()
-                overlaps[box, point], metrics[box, point] = overlap, score ** 0.5 * overlap ** 6
+                overlaps[box, point], metrics[box, point] = overlap, score**0.5 * overlap**6
         mine = sorted((metrics[key], key[1]) for key in metrics if key[0] == box)[-topk:]
         for _, point in mine:
             chosen.setdefault(point, []).append(box)
     owner = {}
     for point, boxes in chosen.items():
         rivals = range(count) if len(boxes) > 1 else boxes
-        owner[point] = max(rivals, key=lambda box: overlaps.get((box, point), 0.))
+        owner[point] = max(rivals, key=lambda box: overlaps.get((box, point), 0.0))
     result = {}
     for point, box in owner.items():
         own = [p for p, b in owner.items() if b == box]
@@ -53,8 +58,12 @@ def by_the_rule(
 
 def as_dict(result: AssignResult, image: int) -> dict[int, tuple[int, float]]:
     slots = result.valid[image]
-    found = zip(result.prior_idx[image][slots].tolist(), result.gt_idx[image][slots].tolist(),
-                result.scores[image][slots].tolist(), strict=True)
+    found = zip(
+        result.prior_idx[image][slots].tolist(),
+        result.gt_idx[image][slots].tolist(),
+        result.scores[image][slots].tolist(),
+        strict=True,
+    )
     table = {point: (box, score) for point, box, score in found}
     assert len(table) == slots.sum(), 'a point was given away twice'
     return table
@@ -64,8 +73,13 @@ def as_dict(result: AssignResult, image: int) -> dict[int, tuple[int, float]]:
 def test_images_without_objects(counts):
     gt = make_gt(counts)
     result = TaskAlignedAssigner()(*predictions(2), gt)
-    assert result.prior_idx.shape == result.valid.shape == result.gt_idx.shape == result.scores.shape == (
-        2, max(counts), 10)
+    assert (
+        result.prior_idx.shape
+        == result.valid.shape
+        == result.gt_idx.shape
+        == result.scores.shape
+        == (2, max(counts), 10)
+    )
     assert not result.valid[0].any() and not result.scores[0].any() and not result.prior_idx[0].any()
     assert result.valid[1].any() == (counts[1] > 0)
 
@@ -76,7 +90,7 @@ def test_equals_the_rule(seed):
     gt = make_gt([6, 0, 3], seed=seed)
     result = TaskAlignedAssigner(topk=4)(logits, bboxes, points, gt)
     for image in range(3):
-        found, expected = as_dict(result, image), by_the_rule(logits, bboxes, points, gt, image, 4, 16.)
+        found, expected = as_dict(result, image), by_the_rule(logits, bboxes, points, gt, image, 4, 16.0)
         # Of candidates of metric 0 it is open which ones are taken; they weigh nothing in the soft target.
         assert {p: b for p, (b, score) in found.items() if score} == {p: b for p, (b, s) in expected.items() if s}
         for point, (_, score) in expected.items():
@@ -84,7 +98,7 @@ def test_equals_the_rule(seed):
                 assert found[point][1] == pytest.approx(score, rel=1e-9)
 
 
-@pytest.mark.parametrize('pairs_at_a_time', [1, 10 ** 6])
+@pytest.mark.parametrize('pairs_at_a_time', [1, 10**6])
 @pytest.mark.parametrize('seed', range(4))
 def test_the_way_of_a_gpu_gives_the_same(seed, pairs_at_a_time, monkeypatch):
     monkeypatch.setattr(task_aligned_assigner, '_DENSE_PAIRS', pairs_at_a_time)
@@ -96,11 +110,16 @@ def test_the_way_of_a_gpu_gives_the_same(seed, pairs_at_a_time, monkeypatch):
 
 
 def one_box(bbox: list[float]) -> GtBatch:
-    return GtBatch(labels=torch.tensor([[0]]), bboxes=torch.tensor([[bbox]]), valid=torch.tensor([[True]]),
-                   flat_index=torch.tensor([0]), img_shapes=torch.tensor([[SIZE, SIZE]]))
+    return GtBatch(
+        labels=torch.tensor([[0]]),
+        bboxes=torch.tensor([[bbox]]),
+        valid=torch.tensor([[True]]),
+        flat_index=torch.tensor([0]),
+        img_shapes=torch.tensor([[SIZE, SIZE]]),
+    )
 
 
-@pytest.mark.parametrize(('min_side', 'expected'), [(16., {0, 1, 8, 9, 64}), (0., {64})])
+@pytest.mark.parametrize(('min_side', 'expected'), [(16.0, {0, 1, 8, 9, 64}), (0.0, {64})])
 def test_a_small_box_takes_the_points_around_it(min_side, expected):
     logits, _, points = predictions(1)
     bboxes = torch.cat([points - 2, points + 2], 1).unsqueeze(0)
@@ -111,17 +130,20 @@ def test_a_small_box_takes_the_points_around_it(min_side, expected):
 
 
 def test_a_third_box_may_win_a_contested_point():
-    points = torch.tensor([[10., 10.], [30., 30.]], dtype=torch.float64)
+    points = torch.tensor([[10.0, 10.0], [30.0, 30.0]], dtype=torch.float64)
     logits = torch.zeros(1, 2, 3, dtype=torch.float64)
-    logits[..., 2] = -60.  # the third box's class is not seen at all, its overlap is the best
-    bboxes = torch.tensor([[[0., 0., 40., 40.], [0., 0., 38., 38.]]], dtype=torch.float64)
+    logits[..., 2] = -60.0  # the third box's class is not seen at all, its overlap is the best
+    bboxes = torch.tensor([[[0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 38.0, 38.0]]], dtype=torch.float64)
     gt = GtBatch(
-        labels=torch.tensor([[0, 1, 2]]), valid=torch.ones(1, 3, dtype=torch.bool), flat_index=torch.arange(3),
-        bboxes=torch.tensor([[[0., 0., 28., 40.], [0., 0., 40., 28.], [0., 0., 39., 40.]]]),
-        img_shapes=torch.tensor([[64, 64]]))
+        labels=torch.tensor([[0, 1, 2]]),
+        valid=torch.ones(1, 3, dtype=torch.bool),
+        flat_index=torch.arange(3),
+        bboxes=torch.tensor([[[0.0, 0.0, 28.0, 40.0], [0.0, 0.0, 40.0, 28.0], [0.0, 0.0, 39.0, 40.0]]]),
+        img_shapes=torch.tensor([[64, 64]]),
+    )
     # Its own only choice is the second point, as the first one's class score is made lower still.
-    logits[0, 0, 2] = -100.
-    result = TaskAlignedAssigner(topk=1, alpha=1., beta=1.)(logits, bboxes, points, gt)
+    logits[0, 0, 2] = -100.0
+    result = TaskAlignedAssigner(topk=1, alpha=1.0, beta=1.0)(logits, bboxes, points, gt)
     assert as_dict(result, 0).keys() == {0, 1}
     assert [box for box, _ in as_dict(result, 0).values()] == [2, 2]
     assert result.valid.sum() == 2, 'the third box has two positives with one slot of its own'

@@ -30,9 +30,14 @@ def seeded_model(size: str, seed: int) -> torch.nn.Module:
 
 def gt_batch(labels: list[int]) -> GtBatch:
     count = len(labels)
-    return GtBatch(labels=torch.zeros(count, 0, dtype=torch.int64), bboxes=torch.zeros(count, 0, 4),
-                   valid=torch.zeros(count, 0, dtype=torch.bool), flat_index=torch.zeros(0, dtype=torch.int64),
-                   img_shapes=torch.tensor([[64, 96]] * count), class_labels=torch.tensor(labels))
+    return GtBatch(
+        labels=torch.zeros(count, 0, dtype=torch.int64),
+        bboxes=torch.zeros(count, 0, 4),
+        valid=torch.zeros(count, 0, dtype=torch.bool),
+        flat_index=torch.zeros(0, dtype=torch.int64),
+        img_shapes=torch.tensor([[64, 96]] * count),
+        class_labels=torch.tensor(labels),
+    )
 
 
 @pytest.mark.parametrize('size', SIZES)

@@ -13,8 +13,14 @@ from detkit.structures.gt_batch import GtBatch
 BACKBONES = {
     'darknet': dict(type='Darknet', widen_factor=0.0625),
     'darknet_tiny': dict(type='Darknet', depth='tiny', widen_factor=0.125),
-    'csp_v5': dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625, stem_kernel_size=6,
-                   stage_blocks=(3, 6, 9, 3), block=dict(type='C3', shortcut=True)),
+    'csp_v5': dict(
+        type='CSPDarknet',
+        deepen_factor=0.1,
+        widen_factor=0.0625,
+        stem_kernel_size=6,
+        stage_blocks=(3, 6, 9, 3),
+        block=dict(type='C3', shortcut=True),
+    ),
     'csp_v8': dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625),
     'resnet': dict(type='ResNet', depth=18),
 }
@@ -25,8 +31,10 @@ NECKS = {
     'spp_pan': [dict(type='SPP'), dict(type='PAN', deepen_factor=0.1, block=dict(type='C3'), reduce=True)],
     'yolov3': dict(type='YOLOv3Neck', spp=dict(type='SPP')),
 }
-ANCHORS = {2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
-           3: [[(8, 8), (16, 12)], [(24, 30), (40, 20)], [(40, 50), (60, 60)]]}
+ANCHORS = {
+    2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
+    3: [[(8, 8), (16, 12)], [(24, 30), (40, 20)], [(40, 50), (60, 60)]],
+}
 HEADS = {
     'yolov3': dict(type='YOLOv3Head'),
     'yolov5': dict(type='YOLOv5Head'),
@@ -40,20 +48,32 @@ SIZE = 64
 
 def ground_truth(mask_stride: int) -> GtBatch:
     """Two images with one object each, with all that any head may ask for."""
-    bboxes = torch.tensor([[[8., 8., 48., 40.]], [[20., 12., 60., 60.]]])
+    bboxes = torch.tensor([[[8.0, 8.0, 48.0, 40.0]], [[20.0, 12.0, 60.0, 60.0]]])
     x0, y0, x1, y1 = bboxes.unbind(-1)
     masks = torch.zeros(2, SIZE // mask_stride, SIZE // mask_stride, dtype=torch.uint8)
     masks[:, 2:5, 3:6] = 1
-    keypoints = torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, torch.full_like(x0, 2.)), -1).unsqueeze(2).repeat(1, 1, 3, 1)
+    keypoints = (
+        torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, torch.full_like(x0, 2.0)), -1).unsqueeze(2).repeat(1, 1, 3, 1)
+    )
     return GtBatch(
-        labels=torch.tensor([[0], [2]]), bboxes=bboxes, valid=torch.ones(2, 1, dtype=torch.bool),
-        flat_index=torch.arange(2), img_shapes=torch.full((2, 2), SIZE), masks=masks, keypoints=keypoints,
-        rbboxes=torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, torch.full_like(x0, 0.2)), -1))
+        labels=torch.tensor([[0], [2]]),
+        bboxes=bboxes,
+        valid=torch.ones(2, 1, dtype=torch.bool),
+        flat_index=torch.arange(2),
+        img_shapes=torch.full((2, 2), SIZE),
+        masks=masks,
+        keypoints=keypoints,
+        rbboxes=torch.stack(((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, torch.full_like(x0, 0.2)), -1),
+    )
 
 
 def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
-    cfg = dict(type='SingleStageDetector', backbone=BACKBONES[backbone], neck=NECKS[neck],
-               head=dict(HEADS[head], num_classes=3))
+    cfg = dict(
+        type='SingleStageDetector',
+        backbone=BACKBONES[backbone],
+        neck=NECKS[neck],
+        head=dict(HEADS[head], num_classes=3),
+    )
     if head in ('yolov3', 'yolov5'):
         cfg['head']['anchors'] = ANCHORS[2 if backbone == 'darknet_tiny' else 3]
     return MODELS.build(cfg)

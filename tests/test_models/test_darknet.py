@@ -38,7 +38,8 @@ def test_backbone_returns_what_its_attributes_say(depth, out_indices):
     backbone = Darknet(depth, widen_factor=0.125, out_indices=out_indices).eval()
     feats = backbone(torch.rand(2, 3, 64, 96))
     assert [f.shape for f in feats] == [
-        (2, c, 64 // s, 96 // s) for c, s in zip(backbone.out_channels, backbone.out_strides, strict=True)]
+        (2, c, 64 // s, 96 // s) for c, s in zip(backbone.out_channels, backbone.out_strides, strict=True)
+    ]
     assert backbone.out_indices == (out_indices or ((3, 4, 5) if depth == 53 else (4, 5)))
     assert len(backbone.stages) == backbone.out_indices[-1]
 
@@ -51,8 +52,8 @@ def test_residual_blocks_are_those_of_the_paper():
 
 
 def test_pooling_that_keeps_the_size():
-    x = torch.tensor([[1., 5., 2.], [4., -3., -6.], [-1., -2., -7.]]).view(1, 1, 3, 3)
-    expected = torch.tensor([[5., 5., 2.], [4., -2., -6.], [-1., -2., -7.]]).view(1, 1, 3, 3)
+    x = torch.tensor([[1.0, 5.0, 2.0], [4.0, -3.0, -6.0], [-1.0, -2.0, -7.0]]).view(1, 1, 3, 3)
+    expected = torch.tensor([[5.0, 5.0, 2.0], [4.0, -2.0, -6.0], [-1.0, -2.0, -7.0]]).view(1, 1, 3, 3)
     assert torch.equal(SameMaxPool()(x), expected)
 
 
@@ -85,13 +86,16 @@ def test_starts_from_weights_of_a_file(tmp_path):
         Darknet('tiny', weights='missing.pth').init_weights()
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (dict(depth=19), "depth is 19; it must be one of 53, 'tiny'"),
-    (dict(out_indices=()), 'out_indices'),
-    (dict(out_indices=(4, 3)), 'out_indices'),
-    (dict(depth='tiny', out_indices=(6,)), 'out_indices'),
-    (dict(act='LeakyRelu'), "Did you mean 'LeakyReLU'"),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(depth=19), "depth is 19; it must be one of 53, 'tiny'"),
+        (dict(out_indices=()), 'out_indices'),
+        (dict(out_indices=(4, 3)), 'out_indices'),
+        (dict(depth='tiny', out_indices=(6,)), 'out_indices'),
+        (dict(act='LeakyRelu'), "Did you mean 'LeakyReLU'"),
+    ],
+)
 def test_backbone_rejects(arguments, message):
     with pytest.raises(ConfigError, match=message):
         Darknet(**arguments)
@@ -129,13 +133,16 @@ def test_neck_carries_information_upwards_only():
         assert [g is not None and bool(g.any()) for g in grads] == [i >= level for i in range(3)]
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (dict(in_strides=(8, 32)), r'\(8, 32\)'),
-    (dict(out_channels=(8,)), '2 maps come in, but there are 1 out_channels'),
-    (dict(num_convs=(5, 5, 5)), '3 num_convs'),
-    (dict(num_convs=4), 'odd'),
-    (dict(num_convs=3, spp=dict(type='SPP')), 'num_convs=5 has one'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (dict(in_strides=(8, 32)), r'\(8, 32\)'),
+        (dict(out_channels=(8,)), '2 maps come in, but there are 1 out_channels'),
+        (dict(num_convs=(5, 5, 5)), '3 num_convs'),
+        (dict(num_convs=4), 'odd'),
+        (dict(num_convs=3, spp=dict(type='SPP')), 'num_convs=5 has one'),
+    ],
+)
 def test_neck_rejects(arguments, message):
     with pytest.raises(ConfigError, match=message):
         YOLOv3Neck((8, 16), **arguments)

@@ -142,8 +142,11 @@ def test_predictions_are_in_original_pixels():
     nn.init.constant_(model.head.cls_branches[0][-1].bias, 3.0)
     matrix = np.array([[0.5, 0, 4], [0, 0.5, 8], [0, 0, 1]])  # 100 x 96 picture, halved, padded to 64 x 64
     meta = dict(img_path='a.jpg', img_id=1, ori_shape=(96, 100), img_shape=(64, 64), matrix=matrix)
-    data = dict(inputs=torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8), gt=None,
-                data_samples=[DetDataSample(metainfo=meta)])
+    data = dict(
+        inputs=torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8),
+        gt=None,
+        data_samples=[DetDataSample(metainfo=meta)],
+    )
     with torch.no_grad():
         (result,) = model.val_step(data)
     bboxes = result.pred_instances.bboxes

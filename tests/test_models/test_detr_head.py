@@ -77,11 +77,17 @@ def test_a_transformer_on_any_backbone_and_neck(backbone, neck):
 def test_masks_on_any_backbone(backbone, neck):
     """Here every map counts, be they two or three."""
     torch.manual_seed(0)
-    transformer = dict(type='DETRTransformer', embed_dims=64, num_encoder_layers=1, num_decoder_layers=1,
-                       feedforward_dims=32)
-    model = MODELS.build(dict(
-        type='DETR', backbone=BACKBONES[backbone], neck=NECKS[neck],
-        head=dict(type='DETRSegmentHead', num_classes=5, num_queries=6, transformer=transformer)))
+    transformer = dict(
+        type='DETRTransformer', embed_dims=64, num_encoder_layers=1, num_decoder_layers=1, feedforward_dims=32
+    )
+    model = MODELS.build(
+        dict(
+            type='DETR',
+            backbone=BACKBONES[backbone],
+            neck=NECKS[neck],
+            head=dict(type='DETRSegmentHead', num_classes=5, num_queries=6, transformer=transformer),
+        )
+    )
     gt = make_gt([2, 1])
     gt.masks = torch.rand(2, 2, 16, 16) > 0.5
     losses = model(torch.rand(2, 3, 64, 64), gt, mode='loss')
@@ -165,8 +171,13 @@ def test_an_image_without_objects_beside_others():
     assert [value.shape for value in layers.values()] == [(2,)] * 3
     without = {name: value[:, [0, 2]] for name, value in preds.items()}
     gt = make_gt([2, 0, 3])
-    fewer = GtBatch(labels=gt.labels[[0, 2]], bboxes=gt.bboxes[[0, 2]], valid=gt.valid[[0, 2]],
-                    flat_index=gt.valid[[0, 2]].flatten().nonzero().squeeze(1), img_shapes=gt.img_shapes[[0, 2]])
+    fewer = GtBatch(
+        labels=gt.labels[[0, 2]],
+        bboxes=gt.bboxes[[0, 2]],
+        valid=gt.valid[[0, 2]],
+        flat_index=gt.valid[[0, 2]].flatten().nonzero().squeeze(1),
+        img_shapes=gt.img_shapes[[0, 2]],
+    )
     expected = head.layer_losses(without, fewer)
     for name in ('loss_box', 'loss_giou'):
         torch.testing.assert_close(layers[name], expected[name])
@@ -179,14 +190,19 @@ def test_more_objects_than_queries():
     preds = head([make_feats(2, 2, 2)])
     losses = head.loss(preds, gt)
     backward(losses)
-    assigned = head.assigner(preds['cls_logits'].detach(), preds['bbox_preds'].detach(), gt.labels,
-                             head.bbox_coder.encode(gt.bboxes, gt.img_shapes), gt.valid)
+    assigned = head.assigner(
+        preds['cls_logits'].detach(),
+        preds['bbox_preds'].detach(),
+        gt.labels,
+        head.bbox_coder.encode(gt.bboxes, gt.img_shapes),
+        gt.valid,
+    )
     matches = head._matches(assigned, gt)
     assert matches.weight.sum(1).tolist() == [5, 5] and matches.avg_factor == 9
     labels = head._query_labels(matches, gt)
     assert labels.shape == (2, 6) and (labels == 5).sum(1).tolist() == [1, 1]
     # The four that found no query add nothing.
-    bboxes, expected = matches.gather(preds['bbox_preds'], 1), 0.
+    bboxes, expected = matches.gather(preds['bbox_preds'], 1), 0.0
     targets = head.bbox_coder.encode(gt.bboxes, gt.img_shapes).flatten(0, 1)[gt.flat_index]
     for bbox, target, weight in zip(bboxes, targets, matches.weight[1], strict=True):
         expected += 5 * weight * (bbox - target).abs().sum() / 9
@@ -196,8 +212,7 @@ def test_more_objects_than_queries():
 def test_queries_learn_the_classes_of_their_objects():
     head = build_head(num_queries=4)
     gt = make_gt([2, 1])
-    assigned = head.assigner(
-        torch.rand(2, 2, 4, 6), torch.rand(2, 2, 4, 4), gt.labels, torch.rand(2, 2, 4), gt.valid)
+    assigned = head.assigner(torch.rand(2, 2, 4, 6), torch.rand(2, 2, 4, 4), gt.labels, torch.rand(2, 2, 4), gt.valid)
     labels = head._query_labels(head._matches(assigned, gt), gt).view(2, 2, 4)
     for layer, image in product(range(2), range(2)):
         expected = [5] * 4
@@ -266,7 +281,7 @@ def test_an_image_smaller_than_the_stride(shape):
     torch.manual_seed(0)
     model = small_detr(BACKBONES['resnet'])
     small = make_gt([1], size=8)
-    small.bboxes, small.img_shapes = torch.tensor([[[0., 0., shape[1], shape[0] / 2]]]), torch.tensor([shape])
+    small.bboxes, small.img_shapes = torch.tensor([[[0.0, 0.0, shape[1], shape[0] / 2]]]), torch.tensor([shape])
     model.eval()  # the statistics of a single cell are none
     backward(model(torch.rand(1, 3, *shape), small, mode='loss'))
 
@@ -276,8 +291,9 @@ def test_an_image_smaller_than_the_stride(shape):
     gt.bboxes[0, 0] = small.bboxes[0, 0]
     inputs = torch.rand(2, 3, 64, 64)
     backward(model(inputs, gt, mode='loss'))
-    samples = [DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, matrix=np.eye(3)))
-               for size in (shape, (64, 64))]
+    samples = [
+        DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, matrix=np.eye(3))) for size in (shape, (64, 64))
+    ]
     for result in model(inputs, data_samples=samples, mode='predict'):
         found = result.pred_instances
         assert len(found) == 10 and torch.isfinite(found.scores).all()
@@ -290,19 +306,22 @@ def test_an_image_smaller_than_the_stride(shape):
 def known_preds(probabilities: list[list[float]], bboxes: list[list[float]]) -> dict:
     """Of one image, of a layer that counts behind one that does not."""
     cls_logits, bbox_preds = torch.tensor(probabilities).log()[None, None], torch.tensor(bboxes)[None, None]
-    return dict(cls_logits=torch.cat([cls_logits.flip(2), cls_logits]),
-                bbox_preds=torch.cat([bbox_preds.flip(2), bbox_preds]))
+    return dict(
+        cls_logits=torch.cat([cls_logits.flip(2), cls_logits]), bbox_preds=torch.cat([bbox_preds.flip(2), bbox_preds])
+    )
 
 
 PREDS = known_preds(
-    [[.1, .2, .7], [.15, .8, .05], [.6, .3, .1]], [[.5, .5, .2, .2], [.25, .5, .5, .5], [.9, .9, .4, .2]])
+    [[0.1, 0.2, 0.7], [0.15, 0.8, 0.05], [0.6, 0.3, 0.1]],
+    [[0.5, 0.5, 0.2, 0.2], [0.25, 0.5, 0.5, 0.5], [0.9, 0.9, 0.4, 0.2]],
+)
 # A picture of 100 x 200, doubled, in a batch that is larger.
-META = dict(img_shape=(200, 400), ori_shape=(100, 200), matrix=np.diag([2., 2., 1.]), img_id=3)
+META = dict(img_shape=(200, 400), ori_shape=(100, 200), matrix=np.diag([2.0, 2.0, 1.0]), img_id=3)
 
 
 def predict(**test_cfg):
     head = build_head(num_classes=2, num_queries=3, test_cfg=test_cfg)
-    result, = head.predict(PREDS, [META])
+    (result,) = head.predict(PREDS, [META])
     assert result.img_id == 3
     return result.pred_instances
 
@@ -310,21 +329,22 @@ def predict(**test_cfg):
 def test_results_are_in_pixels_of_the_original_image():
     found = predict()
     assert found.labels.tolist() == [1, 0, 1]
-    torch.testing.assert_close(found.scores, torch.tensor([.8, .6, .2]))
-    torch.testing.assert_close(found.bboxes, torch.tensor([
-        [0., 25., 100., 75.], [140., 80., 200., 100.], [80., 40., 120., 60.]]))
+    torch.testing.assert_close(found.scores, torch.tensor([0.8, 0.6, 0.2]))
+    torch.testing.assert_close(
+        found.bboxes, torch.tensor([[0.0, 25.0, 100.0, 75.0], [140.0, 80.0, 200.0, 100.0], [80.0, 40.0, 120.0, 60.0]])
+    )
 
 
 def test_results_as_test_cfg_asks_for():
-    assert predict(score_thr=.5).labels.tolist() == [1, 0]
+    assert predict(score_thr=0.5).labels.tolist() == [1, 0]
     assert predict(max_per_img=1).labels.tolist() == [1]
     assert predict(classes=[0]).labels.tolist() == [0]
-    assert len(predict(score_thr=.9)) == 0
+    assert len(predict(score_thr=0.9)) == 0
 
 
 def test_tools_may_set_what_concerns_other_heads():
     head = build_head(num_classes=2, num_queries=3)
-    head.test_cfg.update(score_thr=.5, iou_thr=.7, multi_label=False, class_agnostic=True, classes=None)
+    head.test_cfg.update(score_thr=0.5, iou_thr=0.7, multi_label=False, class_agnostic=True, classes=None)
     assert len(head.predict(PREDS, [META])[0].pred_instances) == 2
 
 
@@ -336,13 +356,19 @@ def test_no_images_give_no_results():
 # Mistakes.
 
 
-@pytest.mark.parametrize(('arguments', 'error', 'message'), [
-    (dict(in_channels=None), ValueError, 'DETRHead needs in_channels. A detector fills it in'),
-    (dict(num_queries=0), ConfigError, 'num_classes and num_queries must be at least 1, found 5 and 0'),
-    (dict(test_cfg=dict(score_th=.1)), ConfigError, "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),
-    (dict(position_encoding=dict(type='SinePositionEncoding', embed_dims=64)), ConfigError,
-     'position_encoding.embed_dims is 64, but the transformer has 32; leave it out'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        (dict(in_channels=None), ValueError, 'DETRHead needs in_channels. A detector fills it in'),
+        (dict(num_queries=0), ConfigError, 'num_classes and num_queries must be at least 1, found 5 and 0'),
+        (dict(test_cfg=dict(score_th=0.1)), ConfigError, "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),
+        (
+            dict(position_encoding=dict(type='SinePositionEncoding', embed_dims=64)),
+            ConfigError,
+            'position_encoding.embed_dims is 64, but the transformer has 32; leave it out',
+        ),
+    ],
+)
 def test_mistakes_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
         build_head(**arguments)

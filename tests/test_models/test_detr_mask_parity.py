@@ -32,14 +32,21 @@ def published_name(name: str) -> str:
 @pytest.fixture(scope='module')
 def model(recorded):
     depth, encoder_layers, decoder_layers = MASK_MODEL
-    transformer = dict(type='DETRTransformer', num_encoder_layers=encoder_layers, num_decoder_layers=decoder_layers,
-                       dropout=0.)
-    detr = MODELS.build(dict(
-        type='DETR',
-        backbone=dict(type='ResNet', depth=depth, out_indices=(1, 2, 3, 4), frozen_stages=-1, norm='frozen'),
-        head=dict(type='DETRSegmentHead', num_classes=NUM_CLASSES, transformer=transformer))).double()
-    shapes = {published_name(name): tuple(value.shape) for name, value in detr.state_dict().items()
-              if not name.endswith('num_batches_tracked')}
+    transformer = dict(
+        type='DETRTransformer', num_encoder_layers=encoder_layers, num_decoder_layers=decoder_layers, dropout=0.0
+    )
+    detr = MODELS.build(
+        dict(
+            type='DETR',
+            backbone=dict(type='ResNet', depth=depth, out_indices=(1, 2, 3, 4), frozen_stages=-1, norm='frozen'),
+            head=dict(type='DETRSegmentHead', num_classes=NUM_CLASSES, transformer=transformer),
+        )
+    ).double()
+    shapes = {
+        published_name(name): tuple(value.shape)
+        for name, value in detr.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
     detr.load_state_dict(convert_state(detr_state(shapes, int(recorded['seed'])), 'hugging_face'))
     return detr.train()
 
@@ -50,14 +57,21 @@ def gt_batch() -> GtBatch:
     bboxes = torch.zeros(*labels.shape, 4, dtype=torch.float64)
     masks = torch.zeros(*labels.shape, *IMG_SHAPE, dtype=torch.bool)
     for image, ((own_labels, cxcywh), own_masks, (height, width)) in enumerate(
-            zip(truth, object_masks(), IMG_SHAPES, strict=True)):
-        labels[image, :counts[image]] = own_labels
+        zip(truth, object_masks(), IMG_SHAPES, strict=True)
+    ):
+        labels[image, : counts[image]] = own_labels
         xyxy = torch.cat([cxcywh[:, :2] - cxcywh[:, 2:] / 2, cxcywh[:, :2] + cxcywh[:, 2:] / 2], 1)
-        bboxes[image, :counts[image]] = xyxy * torch.tensor([width, height] * 2)
-        masks[image, :counts[image], :height, :width] = own_masks
+        bboxes[image, : counts[image]] = xyxy * torch.tensor([width, height] * 2)
+        masks[image, : counts[image], :height, :width] = own_masks
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor(IMG_SHAPES), masks=masks)
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor(IMG_SHAPES),
+        masks=masks,
+    )
 
 
 def test_masks_of_all_queries_equal_the_reference(recorded, model):
@@ -75,8 +89,11 @@ def test_losses_and_gradients_equal_the_reference(recorded, model):
     found = [losses[name].item() for name in ('loss_mask', 'loss_dice')]
     np.testing.assert_allclose(found, recorded['losses'], rtol=1e-6)
     sum(value for name, value in losses.items() if name != 'loss_aux').backward()
-    gradients = {published_name(name): parameter.grad for name, parameter in model.named_parameters()
-                 if parameter.grad is not None}
+    gradients = {
+        published_name(name): parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
     assert set(gradients) == {key.removeprefix('grad.') for key in recorded if key.startswith('grad.')}
     for name, gradient in gradients.items():
         expected = recorded[f'grad.{name}']

@@ -39,12 +39,17 @@ def gt_batch() -> GtBatch:
     bboxes = torch.zeros(len(truth), most, 4, dtype=torch.float64)
     for image, ((own, relative), (height, width)) in enumerate(zip(truth, IMG_SHAPES, strict=True)):
         centres, halves = relative[:, :2], relative[:, 2:] / 2
-        labels[image, :len(own)] = own
+        labels[image, : len(own)] = own
         corners = torch.cat([centres - halves, centres + halves], 1)
-        bboxes[image, :len(own)] = corners * torch.tensor([width, height] * 2)
+        bboxes[image, : len(own)] = corners * torch.tensor([width, height] * 2)
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor(IMG_SHAPES))
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor(IMG_SHAPES),
+    )
 
 
 def assert_outputs(preds: dict, recorded: dict, name: str) -> None:
@@ -88,8 +93,12 @@ def test_matching_of_every_layer_equals_the_reference(recorded, trained):
     model, preds = trained
     gt = gt_batch()
     assigned = model.head.assigner(
-        preds['cls_logits'], preds['bbox_preds'], gt.labels, model.head.bbox_coder.encode(gt.bboxes, gt.img_shapes),
-        gt.valid)
+        preds['cls_logits'],
+        preds['bbox_preds'],
+        gt.labels,
+        model.head.bbox_coder.encode(gt.bboxes, gt.img_shapes),
+        gt.valid,
+    )
     assert torch.equal(assigned.valid, gt.valid.unsqueeze(-1).expand(len(preds['cls_logits']), -1, -1, -1))
     for layer, own in enumerate(assigned.prior_idx.squeeze(-1)):
         for image, count in enumerate(gt.valid.sum(1).tolist()):

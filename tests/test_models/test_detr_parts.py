@@ -38,8 +38,12 @@ def masked(batch: int, height: int, width: int, sizes: list[tuple[int, int]]) ->
 def test_attention_equals_pytorchs():
     ours, theirs = MultiHeadAttention(24, 4).double(), nn.MultiheadAttention(24, 4, batch_first=True).double()
     nn.init.normal_(theirs.in_proj_bias)
-    parts = zip((ours.query_proj, ours.key_proj, ours.value_proj), theirs.in_proj_weight.chunk(3),
-                theirs.in_proj_bias.chunk(3), strict=True)
+    parts = zip(
+        (ours.query_proj, ours.key_proj, ours.value_proj),
+        theirs.in_proj_weight.chunk(3),
+        theirs.in_proj_bias.chunk(3),
+        strict=True,
+    )
     for part, weight, bias in parts:
         part.load_state_dict(dict(weight=weight, bias=bias))
     ours.out_proj.load_state_dict(theirs.out_proj.state_dict())
@@ -82,8 +86,9 @@ def test_transformer_gives_every_decoder_layer_normalised():
     state = {name: value for name, value in model.state_dict().items() if not name.startswith('decoder_layers.2')}
     shorter.load_state_dict(state)
     # The norm of an output is not what the next layer gets.
-    torch.testing.assert_close(shorter(rand(2, 6, 16), rand(1, 6, 16, seed=1), rand(5, 16, seed=2)).decoded,
-                               found.decoded[:2])
+    torch.testing.assert_close(
+        shorter(rand(2, 6, 16), rand(1, 6, 16, seed=1), rand(5, 16, seed=2)).decoded, found.decoded[:2]
+    )
 
 
 def test_attention_ignores_padding():
@@ -91,7 +96,7 @@ def test_attention_ignores_padding():
     model = DETRTransformer(16, 2, 2, 2, 24).double().eval()
     cells, positions, queries = rand(2, 6, 16), rand(2, 6, 16, seed=1), rand(5, 16, seed=2)
     expected = model(cells, positions, queries)
-    more = torch.full((2, 3, 16), 7., dtype=torch.float64)
+    more = torch.full((2, 3, 16), 7.0, dtype=torch.float64)
     padding = torch.tensor([[False] * 6 + [True] * 3] * 2)
     found = model(torch.cat([cells, more], 1), torch.cat([positions, more], 1), queries, padding)
     torch.testing.assert_close(found.decoded, expected.decoded)
@@ -104,11 +109,14 @@ def test_a_transformer_without_encoder_hands_the_map_on():
     assert model(cells, cells, rand(3, 16).float()).memory is cells
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(num_decoder_layers=0), 'at least 0 encoder and 1 decoder layers, found 6 and 0'),
-    (dict(dropout=1.), r'dropout must be in \[0, 1\), found 1'),
-    (dict(embed_dims=20), 'embed_dims 20 is no multiple of num_heads 8'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(num_decoder_layers=0), 'at least 0 encoder and 1 decoder layers, found 6 and 0'),
+        (dict(dropout=1.0), r'dropout must be in \[0, 1\), found 1'),
+        (dict(embed_dims=20), 'embed_dims 20 is no multiple of num_heads 8'),
+    ],
+)
 def test_transformer_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         DETRTransformer(**arguments)
@@ -128,14 +136,22 @@ def test_mlp_has_relu_between_its_layers():
 
 
 def test_sine_positions_by_hand():
-    encoding = SinePositionEncoding(embed_dims=8, temperature=100., eps=0.)
+    encoding = SinePositionEncoding(embed_dims=8, temperature=100.0, eps=0.0)
     found = encoding(torch.zeros(1, 3, 2, 4, dtype=torch.float64))
     assert found.shape == (1, 8, 2, 4)
     row, column = 1 / 2 * 2 * pi, 3 / 4 * 2 * pi  # the first of two rows, the third of four columns
-    expected = [sin(row), cos(row), sin(row / 10), cos(row / 10),
-                sin(column), cos(column), sin(column / 10), cos(column / 10)]
+    expected = [
+        sin(row),
+        cos(row),
+        sin(row / 10),
+        cos(row / 10),
+        sin(column),
+        cos(column),
+        sin(column / 10),
+        cos(column / 10),
+    ]
     torch.testing.assert_close(found[0, :, 0, 2], torch.tensor(expected, dtype=torch.float64))
-    counted = SinePositionEncoding(8, 100., normalize=False)(torch.zeros(1, 3, 2, 4, dtype=torch.float64))
+    counted = SinePositionEncoding(8, 100.0, normalize=False)(torch.zeros(1, 3, 2, 4, dtype=torch.float64))
     torch.testing.assert_close(counted[0, 4, 0], torch.tensor([sin(k) for k in (1, 2, 3, 4)], dtype=torch.float64))
 
 
@@ -165,11 +181,14 @@ def test_learned_positions_are_a_column_and_a_row():
         encoding(torch.zeros(1, 1, 3, 6))
 
 
-@pytest.mark.parametrize(('encoding', 'arguments', 'message'), [
-    (SinePositionEncoding, dict(embed_dims=6), 'multiple of 4, found 6'),
-    (SinePositionEncoding, dict(temperature=0.), 'temperature must be above 0'),
-    (LearnedPositionEncoding, dict(embed_dims=5), 'must be even, found 5'),
-])
+@pytest.mark.parametrize(
+    ('encoding', 'arguments', 'message'),
+    [
+        (SinePositionEncoding, dict(embed_dims=6), 'multiple of 4, found 6'),
+        (SinePositionEncoding, dict(temperature=0.0), 'temperature must be above 0'),
+        (LearnedPositionEncoding, dict(embed_dims=5), 'must be even, found 5'),
+    ],
+)
 def test_positions_refuse(encoding, arguments, message):
     with pytest.raises(ValueError, match=message):
         encoding(**arguments)
@@ -183,25 +202,28 @@ def build_cost(kind: str, weight: float):
 
 
 def test_costs_by_hand():
-    cls_logits = torch.tensor([[[0., 1., 2.], [3., 0., 0.]]], dtype=torch.float64)  # (B 1, Q 2, C + 1 3)
-    bboxes = torch.tensor([[[.25, .25, .5, .5], [.5, .5, .2, .2]]], dtype=torch.float64)
-    labels, gt_bboxes = torch.tensor([[1]]), torch.tensor([[[.5, .25, .5, .5]]], dtype=torch.float64)
+    cls_logits = torch.tensor([[[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]]], dtype=torch.float64)  # (B 1, Q 2, C + 1 3)
+    bboxes = torch.tensor([[[0.25, 0.25, 0.5, 0.5], [0.5, 0.5, 0.2, 0.2]]], dtype=torch.float64)
+    labels, gt_bboxes = torch.tensor([[1]]), torch.tensor([[[0.5, 0.25, 0.5, 0.5]]], dtype=torch.float64)
     arguments = (cls_logits, bboxes, labels, gt_bboxes)
     scores = cls_logits.softmax(-1)[..., 1]
-    torch.testing.assert_close(build_cost('ClassCost', 2.)(*arguments), -2 * scores.unsqueeze(-1))
-    torch.testing.assert_close(build_cost('BBoxL1Cost', 5.)(*arguments),
-                               torch.tensor([[[1.25], [5 * (.25 + .3 + .3)]]], dtype=torch.float64))
+    torch.testing.assert_close(build_cost('ClassCost', 2.0)(*arguments), -2 * scores.unsqueeze(-1))
+    torch.testing.assert_close(
+        build_cost('BBoxL1Cost', 5.0)(*arguments),
+        torch.tensor([[[1.25], [5 * (0.25 + 0.3 + 0.3)]]], dtype=torch.float64),
+    )
     # The first shares half of either, its hull is the union; the second shares .2 x .1, its hull is .5 x .6.
-    expected = [-1 / 3, -(.02 / .27 - (.3 - .27) / .3)]
-    torch.testing.assert_close(build_cost('GIoUCost', 1.)(*arguments).flatten(),
-                               torch.tensor(expected, dtype=torch.float64))
+    expected = [-1 / 3, -(0.02 / 0.27 - (0.3 - 0.27) / 0.3)]
+    torch.testing.assert_close(
+        build_cost('GIoUCost', 1.0)(*arguments).flatten(), torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 def test_costs_of_several_layers_and_padded_objects():
     cls_logits, bboxes = rand(3, 2, 4, 6), rand(3, 2, 4, 4, seed=1)
     labels, gt_bboxes = torch.tensor([[0, 4, 2], [1, 0, 0]]), rand(2, 3, 4, seed=2)
     for kind in ('ClassCost', 'BBoxL1Cost', 'GIoUCost'):
-        cost = build_cost(kind, 1.)
+        cost = build_cost(kind, 1.0)
         found = cost(cls_logits, bboxes, labels, gt_bboxes)
         assert found.shape == (3, 2, 4, 3)
         torch.testing.assert_close(found[1, 1:], cost(cls_logits[1, 1:], bboxes[1, 1:], labels[1:], gt_bboxes[1:]))
@@ -212,8 +234,13 @@ def assign(assigner, counts, num_queries, layers=1, seed=0):
     batch, most = len(counts), max(counts)
     valid = torch.arange(most) < torch.tensor(counts).unsqueeze(1)
     labels = torch.where(valid, torch.arange(most) % 3, torch.tensor(-1))
-    arguments = (rand(layers, batch, num_queries, 4, seed=seed), rand(layers, batch, num_queries, 4, seed=seed + 1),
-                 labels, rand(batch, most, 4, seed=seed + 2) * valid.unsqueeze(-1), valid)
+    arguments = (
+        rand(layers, batch, num_queries, 4, seed=seed),
+        rand(layers, batch, num_queries, 4, seed=seed + 1),
+        labels,
+        rand(batch, most, 4, seed=seed + 2) * valid.unsqueeze(-1),
+        valid,
+    )
     costs = sum(cost(*arguments[:2], labels.clamp(min=0), arguments[3]) for cost in assigner.match_costs)
     return assigner(*arguments), costs, arguments
 
@@ -228,8 +255,10 @@ def test_matching_has_the_least_total_cost(seed):
     for layer in range(2):
         for image, count in enumerate(counts):
             own = assigned.prior_idx[layer, image, :count, 0].tolist()
-            least = min(permutations(range(queries), count),
-                        key=lambda order: sum(costs[layer, image, q, k].item() for k, q in enumerate(order)))
+            least = min(
+                permutations(range(queries), count),
+                key=lambda order: sum(costs[layer, image, q, k].item() for k, q in enumerate(order)),
+            )
             assert own == list(least)
     assert not assigned.prior_idx[~assigned.valid].any()
 
@@ -260,13 +289,13 @@ def test_matching_survives_numbers_that_are_none():
 
 
 def test_matching_takes_the_costs_it_is_given():
-    costs = [dict(type='BBoxL1Cost', weight=1.)]
+    costs = [dict(type='BBoxL1Cost', weight=1.0)]
     assigned, _, (_, bboxes, _, gt_bboxes, _) = assign(HungarianAssigner(costs), (1,), 6)
     nearest = (bboxes[0, 0] - gt_bboxes[0]).abs().sum(-1).argmin()
     assert assigned.prior_idx.item() == nearest
 
 
-@pytest.mark.parametrize('costs', [[], [dict(type='ClassCost', weight=0.)]])
+@pytest.mark.parametrize('costs', [[], [dict(type='ClassCost', weight=0.0)]])
 def test_matching_needs_a_cost(costs):
     with pytest.raises(ConfigError, match='needs at least one cost'):
         HungarianAssigner(costs)
@@ -274,7 +303,7 @@ def test_matching_needs_a_cost(costs):
 
 def test_a_negative_weight_is_refused():
     with pytest.raises(ConfigError, match='GIoUCost: weight must not be negative, found -2'):
-        build_cost('GIoUCost', -2.)
+        build_cost('GIoUCost', -2.0)
 
 
 # Coder and losses.
@@ -283,9 +312,9 @@ def test_a_negative_weight_is_refused():
 def test_relative_boxes_go_there_and_back():
     coder = TASK_UTILS.build(dict(type='RelativeBBoxCoder'))
     img_shapes = torch.tensor([[50, 100], [80, 40]])
-    bboxes = torch.tensor([[[10., 5., 30., 25.]], [[0., 0., 40., 80.]]])
+    bboxes = torch.tensor([[[10.0, 5.0, 30.0, 25.0]], [[0.0, 0.0, 40.0, 80.0]]])
     encoded = coder.encode(bboxes, img_shapes)
-    torch.testing.assert_close(encoded, torch.tensor([[[.2, .3, .2, .4]], [[.5, .5, 1., 1.]]]))
+    torch.testing.assert_close(encoded, torch.tensor([[[0.2, 0.3, 0.2, 0.4]], [[0.5, 0.5, 1.0, 1.0]]]))
     torch.testing.assert_close(coder.decode(encoded, img_shapes), bboxes)
     layers = coder.decode(encoded.expand(3, -1, -1, -1), img_shapes)  # with a leading axis too
     torch.testing.assert_close(layers, bboxes.expand(3, -1, -1, -1))
@@ -293,27 +322,30 @@ def test_relative_boxes_go_there_and_back():
 
 def test_the_last_class_counts_less():
     logits, labels = rand(6, 4), torch.tensor([0, 3, 3, 1, 3, 2])
-    weight = torch.tensor([1., 1., 1., .1], dtype=torch.float64)
-    found = CrossEntropyLoss(2., last_class_weight=.1)(logits, labels)
+    weight = torch.tensor([1.0, 1.0, 1.0, 0.1], dtype=torch.float64)
+    found = CrossEntropyLoss(2.0, last_class_weight=0.1)(logits, labels)
     each = F.cross_entropy(logits, labels, reduction='none')
     torch.testing.assert_close(found, 2 * (each * weight[labels]).sum() / weight[labels].sum())
     torch.testing.assert_close(CrossEntropyLoss()(logits, labels), each.mean())
     with pytest.raises(ValueError, match='last_class_weight must be above 0'):
-        CrossEntropyLoss(last_class_weight=0.)
+        CrossEntropyLoss(last_class_weight=0.0)
 
 
 def test_l1_loss_by_hand():
-    bboxes = torch.tensor([[1., 2., 3., 4.], [0., 0., 0., 0.]])
-    targets = torch.tensor([[2., 0., 3., 5.], [9., 9., 9., 9.]])
-    assert L1Loss(5.)(bboxes, targets, torch.tensor([1., 0.]), 2.).item() == pytest.approx(5 * (1 + 2 + 0 + 1) / 2)
-    assert L1Loss()(bboxes[:0], targets[:0], bboxes[:0, 0], 1.).item() == 0
+    bboxes = torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
+    targets = torch.tensor([[2.0, 0.0, 3.0, 5.0], [9.0, 9.0, 9.0, 9.0]])
+    assert L1Loss(5.0)(bboxes, targets, torch.tensor([1.0, 0.0]), 2.0).item() == pytest.approx(5 * (1 + 2 + 0 + 1) / 2)
+    assert L1Loss()(bboxes[:0], targets[:0], bboxes[:0, 0], 1.0).item() == 0
 
 
 def test_iou_loss_of_small_units_needs_a_small_eps():
-    bboxes, targets = torch.tensor([[.1, .1, .102, .102]]).double(), torch.tensor([[.1, .1, .102, .103]]).double()
+    bboxes, targets = (
+        torch.tensor([[0.1, 0.1, 0.102, 0.102]]).double(),
+        torch.tensor([[0.1, 0.1, 0.102, 0.103]]).double(),
+    )
     one = torch.ones(1).double()
     exact = 1 - 2 / 3
-    assert IoULoss('giou', eps=1e-12)(bboxes, targets, one, 1.).item() == pytest.approx(exact, abs=1e-6)
-    assert abs(IoULoss('giou')(bboxes, targets, one, 1.).item() - exact) > 1e-3
-    same = torch.tensor([[.5, .5, .5, .5]])
-    assert torch.isfinite(IoULoss('giou', eps=1e-12)(same, same, torch.ones(1), 1.))
+    assert IoULoss('giou', eps=1e-12)(bboxes, targets, one, 1.0).item() == pytest.approx(exact, abs=1e-6)
+    assert abs(IoULoss('giou')(bboxes, targets, one, 1.0).item() - exact) > 1e-3
+    same = torch.tensor([[0.5, 0.5, 0.5, 0.5]])
+    assert torch.isfinite(IoULoss('giou', eps=1e-12)(same, same, torch.ones(1), 1.0))

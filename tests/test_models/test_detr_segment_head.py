@@ -20,11 +20,23 @@ SIZE = (96, 128)
 
 def build(backbone=None, **head):
     torch.manual_seed(0)
-    transformer = dict(type='DETRTransformer', embed_dims=64, num_heads=8, num_encoder_layers=1, num_decoder_layers=2,
-                       feedforward_dims=48, dropout=0.)
+    transformer = dict(
+        type='DETRTransformer',
+        embed_dims=64,
+        num_heads=8,
+        num_encoder_layers=1,
+        num_decoder_layers=2,
+        feedforward_dims=48,
+        dropout=0.0,
+    )
     backbone = backbone or dict(type='ResNet', depth=18, out_indices=(1, 2, 3, 4), norm='frozen')
-    return MODELS.build(dict(type='DETR', backbone=backbone, head=dict(
-        type='DETRSegmentHead', num_classes=4, num_queries=6, transformer=transformer, **head)))
+    return MODELS.build(
+        dict(
+            type='DETR',
+            backbone=backbone,
+            head=dict(type='DETRSegmentHead', num_classes=4, num_queries=6, transformer=transformer, **head),
+        )
+    )
 
 
 def gt_batch(counts=(2, 0), index_map=False, img_shapes=(SIZE, (70, 100))):
@@ -37,12 +49,18 @@ def gt_batch(counts=(2, 0), index_map=False, img_shapes=(SIZE, (70, 100))):
             labels[image, number] = number % 4
             x, y = 8 + 12 * number, 6 + 7 * number
             bboxes[image, number] = torch.tensor([x, y, x + 10, y + 30])
-            masks[image, number, y:y + 30, x:x + 10] = True
+            masks[image, number, y : y + 30, x : x + 10] = True
     valid = labels >= 0
     if index_map:
         masks = (masks * torch.arange(1, most + 1)[:, None, None]).sum(1).to(torch.uint8)
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor(img_shapes), masks=masks)
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor(img_shapes),
+        masks=masks,
+    )
 
 
 def images(count=2):
@@ -50,8 +68,12 @@ def images(count=2):
 
 
 def metas(img_shapes=(SIZE, (70, 100))):
-    return [DetDataSample(metainfo=dict(img_shape=shape, ori_shape=(2 * shape[0], 2 * shape[1]),
-                                        matrix=np.diag([0.5, 0.5, 1.0]))) for shape in img_shapes]
+    return [
+        DetDataSample(
+            metainfo=dict(img_shape=shape, ori_shape=(2 * shape[0], 2 * shape[1]), matrix=np.diag([0.5, 0.5, 1.0]))
+        )
+        for shape in img_shapes
+    ]
 
 
 def test_attention_maps_share_one_softmax_and_leave_padding_out():
@@ -176,10 +198,14 @@ def test_few_results_need_few_masks():
     assert (result.pred_panoptic.index_map == 0).all()
 
 
-@pytest.mark.parametrize('backbone', [
-    dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
-    dict(type='Darknet', depth='tiny'),
-], ids=lambda cfg: cfg['type'])
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
+        dict(type='Darknet', depth='tiny'),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
 def test_other_backbones(backbone):
     model = build(backbone).train()
     losses = model(images(), gt_batch(), mode='loss')
@@ -189,7 +215,7 @@ def test_other_backbones(backbone):
 def test_arguments_are_checked():
     with pytest.raises(ConfigError, match='stuff_labels has 4'):
         build(stuff_labels=(1, 4))
-    with pytest.raises(ConfigError, match="panoptic_score_thr"):
+    with pytest.raises(ConfigError, match='panoptic_score_thr'):
         build(test_cfg=dict(panoptic_score=0.5))
     with pytest.raises(ValueError, match='needs strides'):
         MODELS.build(dict(type='DETRSegmentHead', num_classes=2, in_channels=(8, 16)))

@@ -23,12 +23,14 @@ def build(kind: str, **kwargs) -> torch.nn.Module:
 
 def features(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(batch_size, channels, height // stride, width // stride, generator=generator)
-            for channels, stride in zip(CHANNELS, STRIDES, strict=True)]
+    return [
+        torch.randn(batch_size, channels, height // stride, width // stride, generator=generator)
+        for channels, stride in zip(CHANNELS, STRIDES, strict=True)
+    ]
 
 
 def metas(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[dict]:
-    matrix, ori_shape = np.diag([0.5, 0.5, 1.]), (height * 2, width * 2)
+    matrix, ori_shape = np.diag([0.5, 0.5, 1.0]), (height * 2, width * 2)
     return [dict(matrix=matrix, ori_shape=ori_shape, img_id=number) for number in range(batch_size)]
 
 
@@ -55,8 +57,9 @@ def test_an_image_without_objects_changes_only_the_class_loss_of_others(kind):
     gt = make_gt([4, 0], SIZE)
     alone = GtBatch(gt.labels[:1], gt.bboxes[:1], gt.valid[:1], gt.flat_index, gt.img_shapes[:1], gt.masks[:1])
     preds = head(features())
-    single = {name: [level[:1] for level in value] if isinstance(value, list) else value[:1]
-              for name, value in preds.items()}
+    single = {
+        name: [level[:1] for level in value] if isinstance(value, list) else value[:1] for name, value in preds.items()
+    }
     both, one = head.loss(preds, gt), head.loss(single, alone)
     for name in both:
         # Losses are multiplied by the batch size; the averages are taken over positives.
@@ -66,9 +69,12 @@ def test_an_image_without_objects_changes_only_the_class_loss_of_others(kind):
 def test_losses_do_not_depend_on_the_memory_layout():
     head = build('YOLOv8SegmentHead').double()
     preds, gt = head([feat.double() for feat in features()]), make_gt([5, 2], SIZE)
-    turned = {name: [level.contiguous(memory_format=torch.channels_last) for level in value]
-              if isinstance(value, list) else value.contiguous(memory_format=torch.channels_last)
-              for name, value in preds.items()}
+    turned = {
+        name: [level.contiguous(memory_format=torch.channels_last) for level in value]
+        if isinstance(value, list)
+        else value.contiguous(memory_format=torch.channels_last)
+        for name, value in preds.items()
+    }
     expected = head.loss(preds, gt)
     for name, value in head.loss(turned, gt).items():
         torch.testing.assert_close(value, expected[name])
@@ -90,8 +96,9 @@ def test_losses_are_float32_under_autocast():
 
 def test_label_smoothing_is_a_key():
     gt, feats = make_gt([5, 2], SIZE), features()
-    plain, smooth = (build('YOLOv8Head', loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=eps))
-                     for eps in (0., 0.1))
+    plain, smooth = (
+        build('YOLOv8Head', loss_cls=dict(type='BinaryCrossEntropyLoss', label_smoothing=eps)) for eps in (0.0, 0.1)
+    )
     assert smooth.loss(smooth(feats), gt)['loss_cls'] > plain.loss(plain(feats), gt)['loss_cls']
 
 
@@ -106,14 +113,14 @@ def test_masks_are_needed():
 
 @pytest.mark.parametrize('kind', HEADS)
 def test_predictions_lie_in_the_original_image(kind):
-    head = build(kind, test_cfg=dict(score_thr=0., max_per_img=20)).eval()
+    head = build(kind, test_cfg=dict(score_thr=0.0, max_per_img=20)).eval()
     results = head.predict(head(features(2, 64, 96)), metas(2, 64, 96))
     assert len(results) == 2
     for number, result in enumerate(results):
         found = result.pred_instances
         assert result.img_id == number and len(found) == 20
         assert found.bboxes.shape == (20, 4) and (found.scores.diff() <= 0).all() and found.labels.dtype == torch.int64
-        assert (found.bboxes >= 0).all() and (found.bboxes <= torch.tensor([192., 128., 192., 128.])).all()
+        assert (found.bboxes >= 0).all() and (found.bboxes <= torch.tensor([192.0, 128.0, 192.0, 128.0])).all()
         assert ((found.bboxes[:, 2:] - found.bboxes[:, :2]) > 0).all()
         assert ('masks' in found) == (kind == 'YOLOv8SegmentHead')
         if kind == 'YOLOv8SegmentHead':
@@ -133,7 +140,7 @@ def test_nothing_found(kind):
 
 
 def test_knobs_may_be_turned_between_calls():
-    head = build('YOLOv8Head', test_cfg=dict(score_thr=0.)).eval()
+    head = build('YOLOv8Head', test_cfg=dict(score_thr=0.0)).eval()
     preds = head(features(1))
     full = head.predict(preds, metas(1))[0].pred_instances
     head.test_cfg.update(classes=[2], max_per_img=5)
@@ -159,8 +166,10 @@ def test_initial_class_scores_are_rare():
         assert branch[-1].bias.tolist() == pytest.approx([log(5 / 5 / (640 / stride) ** 2)] * 5)
 
 
-@pytest.mark.parametrize(('kind', 'key', 'hint'), [
-    ('YOLOv8Head', 'score_th', 'score_thr'), ('YOLOv8SegmentHead', 'retina_mask', 'retina_masks')])
+@pytest.mark.parametrize(
+    ('kind', 'key', 'hint'),
+    [('YOLOv8Head', 'score_th', 'score_thr'), ('YOLOv8SegmentHead', 'retina_mask', 'retina_masks')],
+)
 def test_a_mistyped_knob(kind, key, hint):
     with pytest.raises(ConfigError, match=f"{kind}.test_cfg has no '{key}'.*Did you mean '{hint}'"):
         build(kind, test_cfg={key: 0.5})

@@ -34,21 +34,30 @@ class TwoMaps(nn.Module):
 
 def gt_batch(labels: list[int] | None, count: int = 2) -> GtBatch:
     count = count if labels is None else len(labels)
-    return GtBatch(labels=torch.zeros(count, 0, dtype=torch.int64), bboxes=torch.zeros(count, 0, 4),
-                   valid=torch.zeros(count, 0, dtype=torch.bool), flat_index=torch.zeros(0, dtype=torch.int64),
-                   img_shapes=torch.tensor([[32, 32]] * count),
-                   class_labels=None if labels is None else torch.tensor(labels))
+    return GtBatch(
+        labels=torch.zeros(count, 0, dtype=torch.int64),
+        bboxes=torch.zeros(count, 0, 4),
+        valid=torch.zeros(count, 0, dtype=torch.bool),
+        flat_index=torch.zeros(0, dtype=torch.int64),
+        img_shapes=torch.tensor([[32, 32]] * count),
+        class_labels=None if labels is None else torch.tensor(labels),
+    )
 
 
 def classifier(**options) -> nn.Module:
-    return MODELS.build(dict(type='ImageClassifier', backbone=TwoMaps(),
-                             head=dict(type='YOLOv8ClassifyHead', num_classes=4), **options))
+    return MODELS.build(
+        dict(type='ImageClassifier', backbone=TwoMaps(), head=dict(type='YOLOv8ClassifyHead', num_classes=4), **options)
+    )
 
 
 def packed(label: int, test_mode: bool = True) -> dict:
     meta = dict(img_path=f'{label}.png', img_id=str(label), ori_shape=(32, 32), img_shape=(32, 32), matrix=np.eye(3))
-    sample = dict(inputs=torch.full((3, 32, 32), 40 * label, dtype=torch.uint8), annotations=Annotations(), meta=meta,
-                  class_label=label)
+    sample = dict(
+        inputs=torch.full((3, 32, 32), 40 * label, dtype=torch.uint8),
+        annotations=Annotations(),
+        meta=meta,
+        class_label=label,
+    )
     return {**sample, 'gt_raw': Annotations()} if test_mode else sample
 
 
@@ -73,9 +82,14 @@ def test_every_size_of_backbone_gives_logits_with_a_neck_too():
     model = build_yolov8('cls', 'n', 3)
     assert [tuple(feat.shape) for feat in model.extract_feat(torch.zeros(1, 3, 64, 96))] == [(1, 256, 2, 3)]
     assert model(torch.zeros(2, 3, 64, 96))['cls_logits'].shape == (2, 3)
-    with_neck = MODELS.build(dict(
-        type='ImageClassifier', backbone=dict(type='CSPDarknet', widen_factor=0.25, deepen_factor=0.33),
-        neck=dict(type='SPP'), head=dict(type='YOLOv8ClassifyHead', num_classes=3)))
+    with_neck = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(type='CSPDarknet', widen_factor=0.25, deepen_factor=0.33),
+            neck=dict(type='SPP'),
+            head=dict(type='YOLOv8ClassifyHead', num_classes=3),
+        )
+    )
     assert with_neck(torch.zeros(1, 3, 64, 64))['cls_logits'].shape == (1, 3)
 
 
@@ -88,19 +102,19 @@ def test_batch_normalisation_is_the_reference_s():
 
 
 def test_loss_is_the_mean_and_smooths_labels():
-    logits = torch.tensor([[2., 0., -1., .5], [0., 0., 3., 1.]], dtype=torch.float64, requires_grad=True)
+    logits = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 0.0, 3.0, 1.0]], dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 3])
     by_hand = -logits.detach().log_softmax(1)
     plain = MODELS.build(dict(type='CrossEntropyLoss'))(logits, labels)
     assert plain.item() == pytest.approx((by_hand[0, 0] + by_hand[1, 3]).item() / 2)
-    smooth = MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=.2, loss_weight=3.))(logits, labels)
-    expected = .8 * (by_hand[0, 0] + by_hand[1, 3]) / 2 + .2 * by_hand.mean(1).mean()
+    smooth = MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=0.2, loss_weight=3.0))(logits, labels)
+    expected = 0.8 * (by_hand[0, 0] + by_hand[1, 3]) / 2 + 0.2 * by_hand.mean(1).mean()
     assert smooth.item() == pytest.approx(3 * expected.item())
     empty = MODELS.build(dict(type='CrossEntropyLoss'))(logits[:0], labels[:0])
     empty.backward()
     assert empty.item() == 0 and (logits.grad == 0).all()
     with pytest.raises(ValueError, match='label_smoothing'):
-        MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=1.))
+        MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=1.0))
 
 
 def test_loss_does_not_grow_with_the_batch():
@@ -113,17 +127,20 @@ def test_loss_does_not_grow_with_the_batch():
 
 def test_loss_and_scores_in_bf16_are_computed_in_float32():
     head = classifier().head.eval()
-    preds = dict(cls_logits=torch.tensor([[3., 1., 0., 0.]], dtype=torch.bfloat16))
+    preds = dict(cls_logits=torch.tensor([[3.0, 1.0, 0.0, 0.0]], dtype=torch.bfloat16))
     with torch.autocast('cpu', torch.bfloat16):
         loss = head.loss(preds, gt_batch([0]))['loss_cls']
-        result, = head.predict(preds, [{}])
+        (result,) = head.predict(preds, [{}])
     assert loss.dtype == result.pred_scores.dtype == torch.float32
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2) + 2 * math.exp(-3)), rel=1e-5)
 
 
 def test_dropout_acts_in_training_only():
-    model = MODELS.build(dict(type='ImageClassifier', backbone=TwoMaps(),
-                              head=dict(type='YOLOv8ClassifyHead', num_classes=4, dropout=.5)))
+    model = MODELS.build(
+        dict(
+            type='ImageClassifier', backbone=TwoMaps(), head=dict(type='YOLOv8ClassifyHead', num_classes=4, dropout=0.5)
+        )
+    )
     feats = (torch.zeros(2, 5, 4, 4), torch.rand(2, 7, 4, 4))
     model.eval()
     assert torch.equal(*(model.head(feats)['cls_logits'] for _ in range(2)))
@@ -133,10 +150,10 @@ def test_dropout_acts_in_training_only():
 
 def test_classes_left_out_score_nothing():
     head = classifier().head
-    preds = dict(cls_logits=torch.tensor([[3., 2., 1., 0.]]))
+    preds = dict(cls_logits=torch.tensor([[3.0, 2.0, 1.0, 0.0]]))
     all_scores = head.predict(preds, [{}])[0].pred_scores
-    head.test_cfg.update(classes=[1, 3], score_thr=.25, max_per_img=300)
-    result, = head.predict(preds, [{}])
+    head.test_cfg.update(classes=[1, 3], score_thr=0.25, max_per_img=300)
+    (result,) = head.predict(preds, [{}])
     assert result.pred_label == 1 and result.pred_scores.tolist() == [0, all_scores[1], 0, all_scores[3]]
     head.test_cfg['classes'] = []
     with pytest.raises(ConfigError, match='no class to choose'):
@@ -155,8 +172,8 @@ def test_fused_model_gives_the_same():
     model = build_yolov8('cls', 'n', 3).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-.3, .3)
-            module.running_var.uniform_(.5, 2)
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 2)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         before = model(image)['cls_logits']
@@ -166,8 +183,9 @@ def test_fused_model_gives_the_same():
 
 def test_fine_tuning_copies_classes_by_name():
     old, new = (build_yolov8('cls', 'n', count) for count in (3, 2))
-    report = load_weights(new, {'meta': {'classes': ['cat', 'dog', 'ant']}, 'state_dict': old.state_dict()},
-                          ['bee', 'cat'])
+    report = load_weights(
+        new, {'meta': {'classes': ['cat', 'dog', 'ant']}, 'state_dict': old.state_dict()}, ['bee', 'cat']
+    )
     assert report.copied_classes == ['cat'] and set(report.reinitialised) == {'head.fc_cls.weight', 'head.fc_cls.bias'}
     assert torch.equal(new.head.fc_cls.weight[1], old.head.fc_cls.weight[0])
 

@@ -38,13 +38,19 @@ def gt_batch(overlap: bool = True) -> GtBatch:
     bboxes = torch.zeros(batch_size, most, 4, dtype=torch.float64)
     masks = torch.stack([torch.from_numpy(index_map) for _, _, index_map in truth])
     for image, (image_labels, image_bboxes, _) in enumerate(truth):
-        labels[image, :counts[image]] = torch.from_numpy(image_labels)
-        bboxes[image, :counts[image]] = torch.from_numpy(image_bboxes)
+        labels[image, : counts[image]] = torch.from_numpy(image_labels)
+        bboxes[image, : counts[image]] = torch.from_numpy(image_bboxes)
     if not overlap:
         masks = masks.unsqueeze(1) == torch.arange(1, most + 1).view(1, -1, 1, 1)  # (B, h, w) -> (B, M, h, w)
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor([IMG_SHAPE] * batch_size), masks=masks)
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([IMG_SHAPE] * batch_size),
+        masks=masks,
+    )
 
 
 @pytest.mark.parametrize('size', ['n', 's', 'm'])
@@ -95,11 +101,10 @@ def test_masks_equal_the_reference(recorded, case):
     input_shape, ori_shape = MASK_CASES[case]
     protos, coeffs, bboxes = mask_inputs(input_shape, ori_shape, int(recorded['seed']))
     scale = min(input_shape[0] / ori_shape[0], input_shape[1] / ori_shape[1])
-    matrix = np.diag([scale, scale, 1.])
+    matrix = np.diag([scale, scale, 1.0])
     matrix[:2, 2] = [(input_shape[1 - axis] - ori_shape[1 - axis] * scale) / 2 for axis in (0, 1)]
-    masks = decode_masks(
-        coeffs.numpy(), protos.numpy(), bboxes.numpy(), matrix, ori_shape, MASK_STRIDE).to_bool()
-    expected = np.unpackbits(recorded[f'masks.{case}'])[:masks.size].reshape(masks.shape).astype(bool)
+    masks = decode_masks(coeffs.numpy(), protos.numpy(), bboxes.numpy(), matrix, ori_shape, MASK_STRIDE).to_bool()
+    expected = np.unpackbits(recorded[f'masks.{case}'])[: masks.size].reshape(masks.shape).astype(bool)
     # A logit within rounding of 0 may fall on either side.
     assert (masks != expected).mean() < 1e-4
     assert expected.any(axis=(1, 2)).all()

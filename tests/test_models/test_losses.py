@@ -10,7 +10,7 @@ from detkit.models.losses import (
     BinaryFocalLoss,
     DistributionFocalLoss,
     IoULoss,
-    MaskLoss,
+    ProtoMaskLoss,
     aligned_iou,
 )
 from detkit.models.losses import mask_loss as mask_loss_module
@@ -27,47 +27,47 @@ def empty(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 # ---- binary cross entropy
 
 
-@pytest.mark.parametrize('smoothing', [0., 0.1])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
 @pytest.mark.parametrize('count', [0, 7])
 def test_binary_cross_entropy_equals_the_dense_form(count, smoothing):
     logits = (draw(2, 10, 3) * 5).requires_grad_()
     places = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:count]
     targets = torch.rand(count, dtype=torch.float64)
     dense = empty(60).index_put((places,), targets) * (1 - smoothing) + smoothing / 2
-    expected = 0.5 * F.binary_cross_entropy_with_logits(logits.flatten(), dense, reduction='sum') / 3.
-    loss = BinaryCrossEntropyLoss(0.5, smoothing)(logits, places, targets, 3.)
+    expected = 0.5 * F.binary_cross_entropy_with_logits(logits.flatten(), dense, reduction='sum') / 3.0
+    loss = BinaryCrossEntropyLoss(0.5, smoothing)(logits, places, targets, 3.0)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
 
 
 def test_binary_cross_entropy_of_recurring_empty_slots():
     logits = draw(4, 3)
-    once = BinaryCrossEntropyLoss()(logits, torch.tensor([5]), torch.tensor([1.]), 1.)
-    slots = BinaryCrossEntropyLoss()(logits, torch.tensor([5, 0, 0, 5]), torch.tensor([1., 0., 0., 0.]), 1.)
+    once = BinaryCrossEntropyLoss()(logits, torch.tensor([5]), torch.tensor([1.0]), 1.0)
+    slots = BinaryCrossEntropyLoss()(logits, torch.tensor([5, 0, 0, 5]), torch.tensor([1.0, 0.0, 0.0, 0.0]), 1.0)
     torch.testing.assert_close(once, slots)
 
 
 def test_label_smoothing_out_of_range():
     with pytest.raises(ValueError, match='label_smoothing'):
-        BinaryCrossEntropyLoss(label_smoothing=1.)
+        BinaryCrossEntropyLoss(label_smoothing=1.0)
 
 
 @pytest.mark.parametrize('loss', [BinaryCrossEntropyLoss(0.5, 0.1), BinaryFocalLoss(label_smoothing=0.1)])
 def test_a_weight_for_each_logit(loss):
     """What weighs nothing might as well not be there, targets included."""
     logits, places = draw(4, 3), torch.tensor([0, 4, 8, 9])
-    targets = torch.tensor([1., 1., 0.5, 1.], dtype=torch.float64)
-    weight = torch.tensor([1., 0., 1., 0.], dtype=torch.float64).unsqueeze(1)
-    kept = loss(logits[[0, 2]], torch.tensor([0, 5]), targets[[0, 2]], 2.)
-    torch.testing.assert_close(loss(logits, places, targets, 2., weight), kept)
-    torch.testing.assert_close(loss(logits, places, targets, 2., 3 * weight), 3 * kept)
+    targets = torch.tensor([1.0, 1.0, 0.5, 1.0], dtype=torch.float64)
+    weight = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64).unsqueeze(1)
+    kept = loss(logits[[0, 2]], torch.tensor([0, 5]), targets[[0, 2]], 2.0)
+    torch.testing.assert_close(loss(logits, places, targets, 2.0, weight), kept)
+    torch.testing.assert_close(loss(logits, places, targets, 2.0, 3 * weight), 3 * kept)
 
 
 # ---- focal loss
 
 
-@pytest.mark.parametrize('smoothing', [0., 0.1])
-@pytest.mark.parametrize(('gamma', 'alpha'), [(1.5, 0.25), (0., 0.5), (0.5, 0.9)])
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+@pytest.mark.parametrize(('gamma', 'alpha'), [(1.5, 0.25), (0.0, 0.5), (0.5, 0.9)])
 @pytest.mark.parametrize('count', [0, 7])
 def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
     logits = (draw(2, 10, 3) * 5).requires_grad_()
@@ -81,19 +81,19 @@ def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
     expected = 2 * expected.sum() / 3
     # A slot that holds nothing may point anywhere.
     places, targets = torch.cat([places, torch.tensor([5, 5])]), torch.cat([targets, empty(2)])
-    loss = BinaryFocalLoss(gamma, alpha, 2., smoothing)(logits, places, targets, 3.)
+    loss = BinaryFocalLoss(gamma, alpha, 2.0, smoothing)(logits, places, targets, 3.0)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
 
 
 def test_focal_loss_of_certain_logits_has_a_gradient():
-    logits = torch.tensor([200., -200., 200., -200.], requires_grad=True)
-    loss = BinaryFocalLoss(gamma=0.5)(logits, torch.tensor([0, 1]), torch.ones(2), 1.)
+    logits = torch.tensor([200.0, -200.0, 200.0, -200.0], requires_grad=True)
+    loss = BinaryFocalLoss(gamma=0.5)(logits, torch.tensor([0, 1]), torch.ones(2), 1.0)
     loss.backward()
     assert loss.item() == pytest.approx(200 * (0.25 + 0.75)) and logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('mistake', [dict(gamma=-1.), dict(alpha=1.5), dict(label_smoothing=1.)])
+@pytest.mark.parametrize('mistake', [dict(gamma=-1.0), dict(alpha=1.5), dict(label_smoothing=1.0)])
 def test_focal_loss_out_of_range(mistake):
     with pytest.raises(ValueError, match=next(iter(mistake))):
         BinaryFocalLoss(**mistake)
@@ -105,28 +105,28 @@ def test_focal_loss_out_of_range(mistake):
 @pytest.mark.parametrize('mode', ['iou', 'giou', 'diou', 'ciou'])
 def test_iou_loss_of_nothing(mode):
     bboxes = empty(0, 4).requires_grad_()
-    loss = IoULoss(mode)(bboxes, empty(0, 4), empty(0), 1.)
+    loss = IoULoss(mode)(bboxes, empty(0, 4), empty(0), 1.0)
     loss.backward()
     assert loss == 0 and bboxes.grad.shape == (0, 4)
 
 
 def test_overlaps_of_known_boxes():
-    a, b = torch.tensor([0., 0., 2., 2.]), torch.tensor([1., 1., 3., 3.])
+    a, b = torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 3.0, 3.0])
     assert aligned_iou(a, b).item() == pytest.approx(1 / 7)
     assert aligned_iou(a, b, 'giou').item() == pytest.approx(1 / 7 - 2 / 9)
     assert aligned_iou(a, b, 'diou').item() == pytest.approx(1 / 7 - 2 / 18)
     assert aligned_iou(a, b, 'ciou').item() == pytest.approx(1 / 7 - 2 / 18)  # of the same shape
-    wide = torch.tensor([0., 0., 4., 1.])
-    aspect = 4 / torch.pi ** 2 * (torch.atan(torch.tensor(4.)) - torch.atan(torch.tensor(1.))).item() ** 2
+    wide = torch.tensor([0.0, 0.0, 4.0, 1.0])
+    aspect = 4 / torch.pi**2 * (torch.atan(torch.tensor(4.0)) - torch.atan(torch.tensor(1.0))).item() ** 2
     iou = 2 / 6
     diou = iou - (1 + 0.25) / (16 + 4)
     assert aligned_iou(a, wide, 'diou').item() == pytest.approx(diou)
-    assert aligned_iou(a, wide, 'ciou').item() == pytest.approx(diou - aspect ** 2 / (aspect - iou + 1))
+    assert aligned_iou(a, wide, 'ciou').item() == pytest.approx(diou - aspect**2 / (aspect - iou + 1))
 
 
 def test_overlaps_of_equal_apart_and_flat_boxes():
-    a = torch.tensor([[0., 0., 4., 2.], [0., 0., 1., 1.], [3., 3., 3., 3.]], requires_grad=True)
-    b = torch.tensor([[0., 0., 4., 2.], [9., 9., 10., 10.], [3., 3., 3., 3.]])
+    a = torch.tensor([[0.0, 0.0, 4.0, 2.0], [0.0, 0.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0]], requires_grad=True)
+    b = torch.tensor([[0.0, 0.0, 4.0, 2.0], [9.0, 9.0, 10.0, 10.0], [3.0, 3.0, 3.0, 3.0]])
     for mode in ('iou', 'giou', 'diou', 'ciou'):
         overlap = aligned_iou(a, b, mode)
         assert overlap[0].item() == pytest.approx(1, abs=1e-5)
@@ -140,9 +140,9 @@ def test_overlaps_broadcast():
 
 
 def test_iou_loss_weighs_and_averages():
-    bboxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 2.]])
-    targets = torch.tensor([[1., 1., 3., 3.], [5., 5., 6., 6.]])
-    loss = IoULoss('iou', loss_weight=7.5)(bboxes, targets, torch.tensor([0.5, 0.]), 2.)
+    bboxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]])
+    targets = torch.tensor([[1.0, 1.0, 3.0, 3.0], [5.0, 5.0, 6.0, 6.0]])
+    loss = IoULoss('iou', loss_weight=7.5)(bboxes, targets, torch.tensor([0.5, 0.0]), 2.0)
     assert loss.item() == pytest.approx(7.5 * (6 / 7) * 0.5 / 2)
 
 
@@ -158,7 +158,7 @@ def test_unknown_overlap():
 
 def test_distribution_focal_loss_of_nothing():
     logits = empty(0, 4, 16).requires_grad_()
-    loss = DistributionFocalLoss()(logits, empty(0, 4), empty(0), 1.)
+    loss = DistributionFocalLoss()(logits, empty(0, 4), empty(0), 1.0)
     loss.backward()
     assert loss == 0 and logits.grad.shape == (0, 4, 16)
 
@@ -166,7 +166,7 @@ def test_distribution_focal_loss_of_nothing():
 def test_distribution_focal_loss_is_cross_entropy_with_two_bins():
     logits, weight = draw(6, 4, 16), torch.rand(6, dtype=torch.float64)
     targets = torch.rand(6, 4, dtype=torch.float64) * 14.99
-    targets[0] = torch.tensor([0., 3., 14.99, 7.5])
+    targets[0] = torch.tensor([0.0, 3.0, 14.99, 7.5])
     shares = empty(6, 4, 16)
     for index in range(24):
         row, side = divmod(index, 4)
@@ -174,7 +174,7 @@ def test_distribution_focal_loss_is_cross_entropy_with_two_bins():
         shares[row, side, below + 1] = targets[row, side] - below
         shares[row, side, below] = 1 - shares[row, side, below + 1]
     expected = -(shares * logits.log_softmax(-1)).sum(-1).mean(-1)
-    loss = DistributionFocalLoss(1.5)(logits, targets, weight, 4.)
+    loss = DistributionFocalLoss(1.5)(logits, targets, weight, 4.0)
     torch.testing.assert_close(loss, 1.5 * (expected * weight).sum() / 4)
 
 
@@ -191,8 +191,11 @@ def mask_inputs(counts: list[int], slots: int = 3) -> dict[str, torch.Tensor]:
     return dict(
         mask_coeffs=draw(len(counts), count, 8).requires_grad_(),
         mask_protos=draw(len(counts), 8, 16, 16).requires_grad_(),
-        bboxes=gt.bboxes.double().gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4)) / 4, masks=gt.masks,
-        gt_idx=gt_idx, valid=valid)
+        bboxes=gt.bboxes.double().gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4)) / 4,
+        masks=gt.masks,
+        gt_idx=gt_idx,
+        valid=valid,
+    )
 
 
 def dense_mask_loss(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -215,10 +218,9 @@ def test_mask_loss_equals_the_dense_form(counts, groups, monkeypatch):
     monkeypatch.setattr(mask_loss_module, '_CHUNK', 5)
     inputs = mask_inputs(counts)
     variables = [inputs['mask_coeffs'], inputs['mask_protos']]
-    loss, expected = MaskLoss(7.5)(**inputs), 7.5 * dense_mask_loss(inputs)
+    loss, expected = ProtoMaskLoss(7.5)(**inputs), 7.5 * dense_mask_loss(inputs)
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(loss * 2, variables), torch.autograd.grad(expected * 2, variables))
+    torch.testing.assert_close(torch.autograd.grad(loss * 2, variables), torch.autograd.grad(expected * 2, variables))
 
 
 @pytest.mark.parametrize('groups', ['_groups_by_box', '_groups_by_chunk'])
@@ -227,17 +229,17 @@ def test_mask_loss_with_a_bitmap_for_each_box(groups, monkeypatch):
     inputs = mask_inputs([4, 2])
     expected = dense_mask_loss(inputs)
     inputs['masks'] = inputs['masks'].unsqueeze(1) == torch.arange(1, 5).view(1, -1, 1, 1)
-    torch.testing.assert_close(MaskLoss()(**inputs), expected)
+    torch.testing.assert_close(ProtoMaskLoss()(**inputs), expected)
 
 
 def test_mask_loss_of_a_box_between_pixels():
     inputs = mask_inputs([1])
-    inputs['bboxes'][:] = torch.tensor([3.2, 3.2, 3.8, 9.])  # contains no pixel's coordinate
-    assert MaskLoss()(**inputs) == 0
+    inputs['bboxes'][:] = torch.tensor([3.2, 3.2, 3.8, 9.0])  # contains no pixel's coordinate
+    assert ProtoMaskLoss()(**inputs) == 0
 
 
 def test_masks_of_another_size():
     inputs = mask_inputs([1])
     inputs['masks'] = inputs['masks'][:, ::2, ::2]
     with pytest.raises(ValueError, match=r'\(8, 8\).*\(16, 16\)'):
-        MaskLoss()(**inputs)
+        ProtoMaskLoss()(**inputs)

@@ -24,14 +24,20 @@ def feats(side: int | tuple[int, int], count: int = 2) -> tuple[torch.Tensor, to
     height, width = (side, side) if isinstance(side, int) else side
     generator = torch.Generator().manual_seed(0)
     return torch.full((count, 4, 2 * height, 2 * width), torch.nan), torch.randn(
-        count, 6, height, width, generator=generator)
+        count, 6, height, width, generator=generator
+    )
 
 
 def classes(*labels: int) -> GtBatch:
     count = len(labels)
-    return GtBatch(labels=torch.zeros(count, 0, dtype=torch.int64), bboxes=torch.zeros(count, 0, 4),
-                   valid=torch.zeros(count, 0, dtype=torch.bool), flat_index=torch.zeros(0, dtype=torch.int64),
-                   img_shapes=torch.full((count, 2), 32), class_labels=torch.tensor(labels))
+    return GtBatch(
+        labels=torch.zeros(count, 0, dtype=torch.int64),
+        bboxes=torch.zeros(count, 0, 4),
+        valid=torch.zeros(count, 0, dtype=torch.bool),
+        flat_index=torch.zeros(0, dtype=torch.int64),
+        img_shapes=torch.full((count, 2), 32),
+        class_labels=torch.tensor(labels),
+    )
 
 
 def weather_model(**options):
@@ -78,19 +84,20 @@ def test_by_default_it_is_the_mean_over_all_positions():
 
 
 def test_loss_and_share_of_right_answers():
-    mlp = head(pool_size=2, hidden_channels=(5,), loss_cls=dict(type='CrossEntropyLoss', label_smoothing=.1))
-    logits = torch.tensor([[3., 0, 0], [0, 2, 1], [0, 1, 2], [0, 0, 5]], requires_grad=True)
+    mlp = head(pool_size=2, hidden_channels=(5,), loss_cls=dict(type='CrossEntropyLoss', label_smoothing=0.1))
+    logits = torch.tensor([[3.0, 0, 0], [0, 2, 1], [0, 1, 2], [0, 0, 5]], requires_grad=True)
     losses = mlp.loss(dict(cls_logits=logits), classes(0, 1, 1, 0))
-    assert list(losses) == ['loss_cls', 'top1'] and losses['top1'] == .5 and not losses['top1'].requires_grad
+    assert list(losses) == ['loss_cls', 'top1'] and losses['top1'] == 0.5 and not losses['top1'].requires_grad
     assert losses['loss_cls'].item() == pytest.approx(
-        F.cross_entropy(logits, torch.tensor([0, 1, 1, 0]), label_smoothing=.1).item())
+        F.cross_entropy(logits, torch.tensor([0, 1, 1, 0]), label_smoothing=0.1).item()
+    )
     losses = mlp.loss(mlp(feats(2)), classes(0, 2))
     losses['loss_cls'].backward()
     assert all(param.grad is not None and param.grad.isfinite().all() for param in mlp.parameters())
 
 
 def test_the_last_layer_s_input_is_dropped_in_training_alone():
-    mlp = head(hidden_channels=(64,), dropout=.5)
+    mlp = head(hidden_channels=(64,), dropout=0.5)
     maps = feats(1, 1)
     mlp.eval()
     assert torch.equal(*(mlp(maps)['cls_logits'] for _ in range(2)))
@@ -98,12 +105,15 @@ def test_the_last_layer_s_input_is_dropped_in_training_alone():
     assert not torch.equal(*(mlp(maps)['cls_logits'] for _ in range(2)))
 
 
-@pytest.mark.parametrize(('options', 'text'), [
-    (dict(pool_size=0), 'pool_size is 0'),
-    (dict(pool_size=(2, 2, 2)), r'pool_size is \(2, 2, 2\)'),
-    (dict(hidden_channels=(5, 0)), r'hidden_channels \(5, 0\)'),
-    (dict(dropout=1.), 'dropout is 1.0'),
-])
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        (dict(pool_size=0), 'pool_size is 0'),
+        (dict(pool_size=(2, 2, 2)), r'pool_size is \(2, 2, 2\)'),
+        (dict(hidden_channels=(5, 0)), r'hidden_channels \(5, 0\)'),
+        (dict(dropout=1.0), 'dropout is 1.0'),
+    ],
+)
 def test_mistakes(options, text):
     with pytest.raises(ConfigError, match=text):
         head(**options)

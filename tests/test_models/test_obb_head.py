@@ -21,22 +21,34 @@ def head(**kwargs) -> YOLOv8OBBHead:
 
 def feats(batch: int = 2, size: int = 64) -> list[torch.Tensor]:
     torch.manual_seed(1)
-    return [torch.randn(batch, channels, size // stride, size // stride)
-            for channels, stride in zip(CHANNELS, STRIDES, strict=True)]
+    return [
+        torch.randn(batch, channels, size // stride, size // stride)
+        for channels, stride in zip(CHANNELS, STRIDES, strict=True)
+    ]
 
 
 def gt_of(rbboxes: torch.Tensor | None, labels: torch.Tensor) -> GtBatch:
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=torch.zeros(*labels.shape, 4), valid=valid, rbboxes=rbboxes,
-                   flat_index=valid.flatten().nonzero().squeeze(1), img_shapes=torch.tensor([[64, 64]] * len(labels)))
+    return GtBatch(
+        labels=labels,
+        bboxes=torch.zeros(*labels.shape, 4),
+        valid=valid,
+        rbboxes=rbboxes,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([[64, 64]] * len(labels)),
+    )
 
 
-@pytest.mark.parametrize('gt', [
-    gt_of(torch.zeros(2, 0, 5), torch.zeros(2, 0, dtype=torch.int64)),
-    gt_of(None, torch.zeros(2, 0, dtype=torch.int64)),
-    gt_of(torch.zeros(2, 3, 5), torch.full((2, 3), -1)),
-    gt_of(torch.tensor([[[20., 20., 30., 1., .3]]]).expand(2, 1, 5), torch.zeros(2, 1, dtype=torch.int64)),
-], ids=['none', 'no rotated boxes', 'padding', 'a sliver'])
+@pytest.mark.parametrize(
+    'gt',
+    [
+        gt_of(torch.zeros(2, 0, 5), torch.zeros(2, 0, dtype=torch.int64)),
+        gt_of(None, torch.zeros(2, 0, dtype=torch.int64)),
+        gt_of(torch.zeros(2, 3, 5), torch.full((2, 3), -1)),
+        gt_of(torch.tensor([[[20.0, 20.0, 30.0, 1.0, 0.3]]]).expand(2, 1, 5), torch.zeros(2, 1, dtype=torch.int64)),
+    ],
+    ids=['none', 'no rotated boxes', 'padding', 'a sliver'],
+)
 def test_images_without_objects_teach_the_classes_alone(gt):
     model = head()
     losses = model.loss(model(feats()), gt)
@@ -51,7 +63,7 @@ def test_images_without_objects_teach_the_classes_alone(gt):
 def test_learns_a_turned_box():
     model = head()
     images = feats()
-    wanted = torch.tensor([32., 30., 44., 16., 2.1])
+    wanted = torch.tensor([32.0, 30.0, 44.0, 16.0, 2.1])
     gt = gt_of(wanted.expand(2, 1, 5), torch.ones(2, 1, dtype=torch.int64))
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(120):
@@ -63,19 +75,24 @@ def test_learns_a_turned_box():
     samples = model.predict(model(images), [dict(matrix=np.eye(3), ori_shape=(64, 64))] * 2)
     for sample in samples:
         found = sample.pred_instances
-        assert found.labels[0] == 1 and found.scores[0] > .5
-        assert prob_iou(found.rbboxes[0], wanted) > .8
+        assert found.labels[0] == 1 and found.scores[0] > 0.5
+        assert prob_iou(found.rbboxes[0], wanted) > 0.8
         assert (found.scores.diff() <= 0).all()
 
 
 def test_results_are_in_original_pixels():
-    model = head(test_cfg=dict(score_thr=0., iou_thr=.999, max_per_img=20)).eval()
+    model = head(test_cfg=dict(score_thr=0.0, iou_thr=0.999, max_per_img=20)).eval()
     preds = model(feats(1))
-    plain, = model.predict(preds, [dict(matrix=np.eye(3), ori_shape=(64, 64))])
-    scaled, = model.predict(preds, [dict(matrix=np.array([[.5, 0, 3], [0, .5, 7], [0, 0, 1]]), ori_shape=(90, 110))])
+    (plain,) = model.predict(preds, [dict(matrix=np.eye(3), ori_shape=(64, 64))])
+    (scaled,) = model.predict(
+        preds, [dict(matrix=np.array([[0.5, 0, 3], [0, 0.5, 7], [0, 0, 1]]), ori_shape=(90, 110))]
+    )
     assert len(plain.pred_instances) == 20
-    assert torch.allclose(scaled.pred_instances.rbboxes[:, :2],
-                          (plain.pred_instances.rbboxes[:, :2] - torch.tensor([3., 7.])) * 2, atol=1e-3)
+    assert torch.allclose(
+        scaled.pred_instances.rbboxes[:, :2],
+        (plain.pred_instances.rbboxes[:, :2] - torch.tensor([3.0, 7.0])) * 2,
+        atol=1e-3,
+    )
     assert torch.allclose(scaled.pred_instances.rbboxes[:, 2:4], plain.pred_instances.rbboxes[:, 2:4] * 2, atol=1e-3)
     for sample, (height, width) in ((plain, (64, 64)), (scaled, (90, 110))):
         found = sample.pred_instances
@@ -93,16 +110,16 @@ def test_a_batch_without_rotated_boxes_is_refused():
 
 
 def test_a_settled_angle_loss_may_be_left_out():
-    model = head(loss_angle=dict(type='RotationLoss', loss_weight=0.))
-    gt = gt_of(torch.tensor([[[32., 30., 44., 16., 1.]]]).expand(2, 1, 5), torch.zeros(2, 1, dtype=torch.int64))
+    model = head(loss_angle=dict(type='RotationLoss', loss_weight=0.0))
+    gt = gt_of(torch.tensor([[[32.0, 30.0, 44.0, 16.0, 1.0]]]).expand(2, 1, 5), torch.zeros(2, 1, dtype=torch.int64))
     losses = model.loss(model(feats()), gt)
     assert losses['loss_angle'] == 0 and losses['loss_box'] > 0
 
 
 def test_a_detector_predicts_data_samples():
     model = build_yolov8('obb', num_classes=3).eval()
-    model.head.test_cfg.update(score_thr=0., max_per_img=5)
+    model.head.test_cfg.update(score_thr=0.0, max_per_img=5)
     sample = DetDataSample(metainfo=dict(matrix=np.eye(3), ori_shape=(64, 64)))
     with torch.no_grad():
-        result, = model(torch.rand(1, 3, 64, 64), data_samples=[sample], mode='predict')
+        (result,) = model(torch.rand(1, 3, 64, 64), data_samples=[sample], mode='predict')
     assert result.pred_instances.rbboxes.shape == (5, 5)

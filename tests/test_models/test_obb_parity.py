@@ -38,11 +38,17 @@ def gt_batch(dtype: torch.dtype = torch.float64) -> GtBatch:
     labels = torch.full((len(truth), max(counts)), -1)
     rbboxes = torch.zeros(len(truth), max(counts), 5, dtype=dtype)
     for image, (image_labels, image_rbboxes) in enumerate(truth):
-        labels[image, :counts[image]] = torch.from_numpy(image_labels)
-        rbboxes[image, :counts[image]] = torch.from_numpy(image_rbboxes)
+        labels[image, : counts[image]] = torch.from_numpy(image_labels)
+        rbboxes[image, : counts[image]] = torch.from_numpy(image_rbboxes)
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=torch.zeros(*labels.shape, 4, dtype=dtype), valid=valid, rbboxes=rbboxes,
-                   flat_index=valid.flatten().nonzero().squeeze(1), img_shapes=torch.tensor([IMG_SHAPE] * len(truth)))
+    return GtBatch(
+        labels=labels,
+        bboxes=torch.zeros(*labels.shape, 4, dtype=dtype),
+        valid=valid,
+        rbboxes=rbboxes,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([IMG_SHAPE] * len(truth)),
+    )
 
 
 def images(seed: int) -> torch.Tensor:
@@ -82,8 +88,7 @@ def test_outputs_and_detections_equal_the_reference(recorded, size):
     decoded = torch.cat([rbboxes[..., :4], flat['cls_logits'].sigmoid(), rbboxes[..., 4:]], -1).transpose(1, 2)
     assert_matches(decoded, recorded[f'{name}.decoded'], 1e-6)
     for image, found in enumerate(model.head._suppress(rbboxes, flat['cls_logits'].sigmoid())):
-        table = torch.cat([
-            found.bboxes[:, :4], found.scores[:, None], found.labels[:, None], found.bboxes[:, 4:]], 1)
+        table = torch.cat([found.bboxes[:, :4], found.scores[:, None], found.labels[:, None], found.bboxes[:, 4:]], 1)
         assert len(table) == recorded[f'{name}.detections.{image}.count'] > 10
         assert_matches(table, recorded[f'{name}.detections.{image}'], 1e-6, f'image {image}')
 

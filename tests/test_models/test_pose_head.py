@@ -19,9 +19,14 @@ def gt_batch(counts, num_keypoints=17, with_keypoints=True):
     valid = torch.arange(most) < torch.tensor(counts)[:, None]
     bboxes = torch.tensor([8.0, 8.0, 56.0, 48.0]).expand(len(counts), most, 4) * valid.unsqueeze(-1)
     keypoints = torch.tensor([20.0, 30.0, 2.0]).expand(len(counts), most, num_keypoints, 3) * valid[..., None, None]
-    return GtBatch(labels=torch.where(valid, 0, -1), bboxes=bboxes, valid=valid,
-                   flat_index=valid.flatten().nonzero().squeeze(1), img_shapes=torch.tensor([[64, 64]] * len(counts)),
-                   keypoints=keypoints if with_keypoints else None)
+    return GtBatch(
+        labels=torch.where(valid, 0, -1),
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([[64, 64]] * len(counts)),
+        keypoints=keypoints if with_keypoints else None,
+    )
 
 
 def small_head(keypoint_shape=(17, 3), **options):
@@ -35,7 +40,7 @@ FEATS = [torch.randn(2, 16, 8, 8), torch.randn(2, 16, 4, 4)]
 @pytest.mark.parametrize('with_keypoints', [True, False])
 @pytest.mark.parametrize('keypoint_shape', [(17, 3), (4, 2)])
 def test_no_objects(keypoint_shape, with_keypoints):
-    """A data set may not know of keypoints where no image of the batch shows an object."""
+    """A dataset may not know of keypoints where no image of the batch shows an object."""
     head = small_head(keypoint_shape)
     losses = head.loss(head(FEATS), gt_batch([0, 0], keypoint_shape[0], with_keypoints))
     assert losses['loss_pose'] == 0 and losses['loss_cls'] > 0

@@ -43,10 +43,16 @@ def gt_batch(name: str, seed: int) -> GtBatch:
     keypoints = torch.zeros(*labels.shape, num_keypoints, 3, dtype=torch.float64)
     for image, arrays in enumerate(truth):
         for target, array in zip((labels, bboxes, keypoints), arrays, strict=True):
-            target[image, :counts[image]] = torch.from_numpy(array)
+            target[image, : counts[image]] = torch.from_numpy(array)
     valid = labels >= 0
-    return GtBatch(labels=labels, bboxes=bboxes, valid=valid, flat_index=valid.flatten().nonzero().squeeze(1),
-                   img_shapes=torch.tensor([IMG_SHAPE] * len(truth)), keypoints=keypoints)
+    return GtBatch(
+        labels=labels,
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([IMG_SHAPE] * len(truth)),
+        keypoints=keypoints,
+    )
 
 
 def image_batch(seed: int) -> torch.Tensor:

@@ -13,9 +13,19 @@ def test_losses_of_real_pictures_fall(real_data):
     if not root.is_dir():
         pytest.skip(f'no {root}')
     data = CocoDataset(
-        'annotations/person_keypoints_train2017.json', 'train2017', keypoints=True, only_labelled=True,
-        data_root=str(root), metainfo=dict(classes=('person',)), pipeline=[
-            dict(type='LoadImage'), dict(type='LetterBox', size=160), dict(type='Render'), dict(type='PackInputs')])
+        'annotations/person_keypoints_train2017.json',
+        'train2017',
+        keypoints=True,
+        only_labelled=True,
+        data_root=str(root),
+        metainfo=dict(classes=('person',)),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LetterBox', size=160),
+            dict(type='Render'),
+            dict(type='PackInputs'),
+        ],
+    )
     # People large enough to have keypoints apart at this size.
     sizes = [float(record.annotations.areas.max()) for record in data.records]
     chosen = sorted(range(len(data)), key=lambda i: -sizes[i])[:2]

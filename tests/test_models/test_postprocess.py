@@ -21,13 +21,18 @@ def greedy(
     bboxes: torch.Tensor, scores: torch.Tensor, score_thr: float, iou_thr: float, agnostic: bool
 ) -> list[tuple[int, int]]:
     """(prior, label) of the survivors, best first, by comparing each candidate with all kept ones."""
+
     def iou(a: list[float], b: list[float]) -> float:
         w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
         inter = max(w, 0) * max(h, 0)
         return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
-    candidates = sorted((-scores[p, c].item(), p, c) for p in range(len(scores)) for c in range(scores.shape[1])
-                         if scores[p, c] > score_thr)
+    candidates = sorted(
+        (-scores[p, c].item(), p, c)
+        for p in range(len(scores))
+        for c in range(scores.shape[1])
+        if scores[p, c] > score_thr
+    )
     kept: list[tuple[int, int]] = []
     for _, prior, label in candidates:
         rivals = [p for p, c in kept if agnostic or c == label]
@@ -70,7 +75,7 @@ def test_images_do_not_meet():
 
 def test_best_class_only():
     bboxes, scores = random_detections(30)
-    (found,) = batched_nms(bboxes, scores, 0.9, 1., multi_label=False, max_per_img=1000)
+    (found,) = batched_nms(bboxes, scores, 0.9, 1.0, multi_label=False, max_per_img=1000)
     best = scores[0].max(1)
     assert sorted(found.prior_idx.tolist()) == (best.values > 0.9).nonzero().squeeze(1).tolist()
     assert torch.equal(found.labels, best.indices[found.prior_idx])
@@ -86,7 +91,7 @@ def test_wanted_classes_only():
 
 def test_at_most_so_many_candidates():
     bboxes, scores = random_detections(30)
-    (found,) = batched_nms(bboxes, scores, 0., 1., nms_pre=10)
+    (found,) = batched_nms(bboxes, scores, 0.0, 1.0, nms_pre=10)
     torch.testing.assert_close(found.scores, scores.flatten().topk(10).values)
 
 
@@ -94,17 +99,17 @@ def test_at_most_so_many_candidates():
 
 
 def test_boxes_go_back_and_are_clipped():
-    matrix = np.array([[0.5, 0., 10.], [0., 0.5, 20.], [0., 0., 1.]])
-    bboxes = torch.tensor([[10., 20., 60., 45.], [0., 0., 500., 500.]])
-    expected = torch.tensor([[0., 0., 100., 50.], [0., 0., 200., 100.]])
+    matrix = np.array([[0.5, 0.0, 10.0], [0.0, 0.5, 20.0], [0.0, 0.0, 1.0]])
+    bboxes = torch.tensor([[10.0, 20.0, 60.0, 45.0], [0.0, 0.0, 500.0, 500.0]])
+    expected = torch.tensor([[0.0, 0.0, 100.0, 50.0], [0.0, 0.0, 200.0, 100.0]])
     torch.testing.assert_close(to_original(bboxes, matrix, (100, 200)), expected)
     assert to_original(torch.zeros(0, 4), matrix, (100, 200)).shape == (0, 4)
 
 
 def test_boxes_of_a_mirrored_input():
-    matrix = np.array([[-1., 0., 100.], [0., 1., 0.], [0., 0., 1.]])
-    found = to_original(torch.tensor([[10., 20., 30., 40.]]), matrix, (100, 100))
-    torch.testing.assert_close(found, torch.tensor([[70., 20., 90., 40.]]))
+    matrix = np.array([[-1.0, 0.0, 100.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    found = to_original(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), matrix, (100, 100))
+    torch.testing.assert_close(found, torch.tensor([[70.0, 20.0, 90.0, 40.0]]))
 
 
 # ---- masks
@@ -121,7 +126,7 @@ def test_no_masks():
     assert len(masks) == 0 and masks.img_shape == (16, 16)
 
 
-@pytest.mark.parametrize('scale', [0.5, 1., 1.25])
+@pytest.mark.parametrize('scale', [0.5, 1.0, 1.25])
 def test_masks_equal_whole_frames_enlarged(scale):
     ori_shape, proto_shape = (64, 80), (int(16 * scale), int(20 * scale))
     coeffs, protos, bboxes = random_masks(9, proto_shape, ori_shape)
@@ -130,23 +135,23 @@ def test_masks_equal_whole_frames_enlarged(scale):
     y, x = np.mgrid[:64, :80]
     x0, y0, x1, y1 = (side[:, None, None] for side in bboxes.T)
     expected = frames & (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-    masks = decode_masks(coeffs, protos, bboxes, np.diag([scale, scale, 1.]), ori_shape)
+    masks = decode_masks(coeffs, protos, bboxes, np.diag([scale, scale, 1.0]), ori_shape)
     assert expected.any() and np.array_equal(masks.to_bool(), expected)
 
 
 def test_padding_is_not_read():
     coeffs, protos, bboxes = random_masks(5, (10, 10), (16, 24))
     inner = decode_masks(coeffs, protos[:, 3:7, 2:8], bboxes, np.eye(3), (16, 24))
-    matrix = np.array([[1., 0., 8.], [0., 1., 12.], [0., 0., 1.]])
+    matrix = np.array([[1.0, 0.0, 8.0], [0.0, 1.0, 12.0], [0.0, 0.0, 1.0]])
     assert np.array_equal(decode_masks(coeffs, protos, bboxes, matrix, (16, 24)).to_bool(), inner.to_bool())
 
 
 def test_masks_decided_at_the_inputs_pixels():
     coeffs, protos, bboxes = random_masks(5, (8, 8), (128, 128))
-    matrix = np.diag([0.25, 0.25, 1.])
+    matrix = np.diag([0.25, 0.25, 1.0])
     bboxes = bboxes.round()
     coarse = decode_masks(coeffs, protos, bboxes, matrix, (128, 128), retina_masks=False).to_bool()
-    whole = np.tile([0., 0., 32., 32.], (5, 1))
+    whole = np.tile([0.0, 0.0, 32.0, 32.0], (5, 1))
     small = decode_masks(coeffs, protos, whole, np.eye(3), (32, 32)).to_bool()
     expected = small.repeat(4, 1).repeat(4, 2)
     y, x = np.mgrid[:128, :128]
@@ -159,13 +164,18 @@ def test_masks_decided_at_the_inputs_pixels():
 
 def test_flat_boxes_have_empty_masks():
     coeffs, protos, bboxes = random_masks(2, (4, 4), (16, 16))
-    bboxes[0] = [3.2, 3.2, 3.2, 9.]
-    bboxes[1] = [0., 0., 16., 16.]
+    bboxes[0] = [3.2, 3.2, 3.2, 9.0]
+    bboxes[1] = [0.0, 0.0, 16.0, 16.0]
     masks = decode_masks(coeffs, protos, bboxes, np.eye(3), (16, 16))
     assert masks.areas[0] == 0 < masks.areas[1]
 
 
 def test_a_turned_input_has_no_masks():
     with pytest.raises(ValueError, match='scales and shifts'):
-        decode_masks(np.zeros((1, 6)), np.zeros((6, 4, 4)), np.zeros((1, 4)), np.array(
-            [[0., 1., 0.], [-1., 0., 16.], [0., 0., 1.]]), (16, 16))
+        decode_masks(
+            np.zeros((1, 6)),
+            np.zeros((6, 4, 4)),
+            np.zeros((1, 4)),
+            np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 16.0], [0.0, 0.0, 1.0]]),
+            (16, 16),
+        )

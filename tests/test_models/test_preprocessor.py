@@ -133,10 +133,10 @@ def test_rescale_gt_without_objects():
 
 def test_rotated_boxes_are_rescaled():
     gt = make_batch()['gt']
-    gt.rbboxes = torch.tensor([[10., 20., 8., 4., 0.3], [0., 0., 0., 0., 0.]]).expand(2, 2, 5)
+    gt.rbboxes = torch.tensor([[10.0, 20.0, 8.0, 4.0, 0.3], [0.0, 0.0, 0.0, 0.0, 0.0]]).expand(2, 2, 5)
     doubled = rescale_gt(gt, (64, 96), (128, 192)).rbboxes
-    assert torch.allclose(doubled[0, 0], torch.tensor([20., 40., 16., 8., 0.3]))
+    assert torch.allclose(doubled[0, 0], torch.tensor([20.0, 40.0, 16.0, 8.0, 0.3]))
     assert not doubled[:, 1, :4].any()
     stretched = rescale_gt(gt, (64, 96), (64, 192)).rbboxes  # as good as a rectangle can follow
-    assert torch.allclose(stretched[0, 0, :2], torch.tensor([20., 20.]))
+    assert torch.allclose(stretched[0, 0, :2], torch.tensor([20.0, 20.0]))
     assert 8 < stretched[0, 0, 2] < 16 and 0 < stretched[0, 0, 4] < 0.3

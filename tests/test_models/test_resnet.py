@@ -54,8 +54,9 @@ def file(reference, tmp_path_factory):
 @pytest.mark.parametrize('depth', BUILDERS)
 def test_names_and_shapes_are_torchvisions(depth):
     with torch.device('meta'):
-        expected = {name: value.shape for name, value in BUILDERS[depth]().state_dict().items()
-                    if not name.startswith('fc.')}
+        expected = {
+            name: value.shape for name, value in BUILDERS[depth]().state_dict().items() if not name.startswith('fc.')
+        }
         found = {name: value.shape for name, value in ResNet(depth).state_dict().items()}
     assert found == expected
 
@@ -87,7 +88,8 @@ def test_returns_what_its_attributes_say(out_indices):
     backbone = ResNet(18, out_indices=out_indices).eval()
     feats = backbone(torch.rand(1, 3, 64, 32))
     assert [f.shape for f in feats] == [
-        (1, c, 64 // s, 32 // s) for c, s in zip(backbone.out_channels, backbone.out_strides, strict=True)]
+        (1, c, 64 // s, 32 // s) for c, s in zip(backbone.out_channels, backbone.out_strides, strict=True)
+    ]
     assert hasattr(backbone, 'layer1') == (out_indices[-1] > 0) and hasattr(backbone, 'layer4') == (4 in out_indices)
 
 
@@ -121,9 +123,13 @@ def test_frozen_parts_neither_train_nor_count():
     loss = sum(f.square().mean() for f in backbone(torch.rand(2, 3, 64, 64)))
     loss.backward()
     assert {name.split('.')[0] for name, param in backbone.named_parameters() if param.grad is not None} == {
-        'layer2', 'layer3', 'layer4'}
-    changed = {name.split('.')[0] for name, value in backbone.state_dict().items()
-               if not torch.equal(value, before[name])}
+        'layer2',
+        'layer3',
+        'layer4',
+    }
+    changed = {
+        name.split('.')[0] for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed == {'layer2', 'layer3', 'layer4'}  # running statistics
     assert backbone.layer2[0].bn1.training and not backbone.layer1[0].bn1.training
 
@@ -152,26 +158,33 @@ def test_fused_network_gives_the_same_outputs(norm):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-10 * b.abs().max().item())
 
 
-@pytest.mark.parametrize('arguments, text', [
-    (dict(depth=51), 'depth is 51'),
-    (dict(norm='gn'), "norm is 'gn'"),
-    (dict(out_indices=(3, 2)), 'must ascend'),
-    (dict(out_indices=()), 'must ascend'),
-    (dict(out_indices=(1, 2), frozen_stages=3), 'frozen_stages is 3'),
-    (dict(depth=18, dilate_last=True), 'needs depth 50'),
-    (dict(weights='ResNet18_Weights.IMAGENET1K_V1'), 'neither a path'),
-    (dict(weights='IMAGENET1K_V3'), "Did you mean 'IMAGENET1K_V"),
-])
+@pytest.mark.parametrize(
+    'arguments, text',
+    [
+        (dict(depth=51), 'depth is 51'),
+        (dict(norm='gn'), "norm is 'gn'"),
+        (dict(out_indices=(3, 2)), 'must ascend'),
+        (dict(out_indices=()), 'must ascend'),
+        (dict(out_indices=(1, 2), frozen_stages=3), 'frozen_stages is 3'),
+        (dict(depth=18, dilate_last=True), 'needs depth 50'),
+        (dict(weights='ResNet18_Weights.IMAGENET1K_V1'), 'neither a path'),
+        (dict(weights='IMAGENET1K_V3'), "Did you mean 'IMAGENET1K_V"),
+    ],
+)
 def test_wrong_arguments_are_named(arguments, text):
     with torch.device('meta'), pytest.raises(ConfigError, match=text):
         ResNet(**arguments)
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda tensors: {'state_dict': {f'backbone.{name}': value for name, value in tensors.items()}},
-    lambda tensors: {'model': {f'module.backbone.0.body.{name}': value for name, value in tensors.items()}},
-    lambda tensors: {name: value for name, value in tensors.items() if 'num_batches' not in name},
-], ids=['detkit', 'detr', 'first release'])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda tensors: {'state_dict': {f'backbone.{name}': value for name, value in tensors.items()}},
+        lambda tensors: {'model': {f'module.backbone.0.body.{name}': value for name, value in tensors.items()}},
+        lambda tensors: {name: value for name, value in tensors.items() if 'num_batches' not in name},
+    ],
+    ids=['detkit', 'detr', 'first release'],
+)
 def test_weights_of_other_files(reference, tmp_path, wrap):
     torch.save(wrap(reference.state_dict()), tmp_path / 'w.pth')
     backbone = ResNet(18, weights=str(tmp_path / 'w.pth'))
@@ -190,8 +203,13 @@ def test_weights_that_do_not_fit(file, tmp_path):
     with pytest.raises(CheckpointError, match=r'lack .* tensors of ResNet .*another depth'):
         ResNet(34, weights=str(file)).init_weights()
     with pytest.raises(CheckpointError, match='have another shape of'):
-        ResNet(50, out_indices=(0,), weights=str(write(tmp_path, {
-            **ResNet(50, out_indices=(0,)).state_dict(), 'conv1.weight': torch.zeros(64, 1, 7, 7)}))).init_weights()
+        ResNet(
+            50,
+            out_indices=(0,),
+            weights=str(
+                write(tmp_path, {**ResNet(50, out_indices=(0,)).state_dict(), 'conv1.weight': torch.zeros(64, 1, 7, 7)})
+            ),
+        ).init_weights()
 
 
 @pytest.mark.parametrize('content', [b'', b'no checkpoint', [1, 2], {'epoch': 3}, Config()])
@@ -246,8 +264,12 @@ def test_offline_the_remedy_is_named(hub, monkeypatch):
 
 
 def test_a_detector_is_wired_from_it(repo):
-    model = MODELS.build(dict(
-        type='SingleStageDetector', backbone=dict(type='ResNet', depth=18),
-        neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33)],
-        head=Config.fromfile(repo / 'configs/_base_/models/yolov8_det.py').model.head | dict(num_classes=2)))
+    model = MODELS.build(
+        dict(
+            type='SingleStageDetector',
+            backbone=dict(type='ResNet', depth=18),
+            neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33)],
+            head=Config.fromfile(repo / 'configs/_base_/models/yolov8_det.py').model.head | dict(num_classes=2),
+        )
+    )
     assert [f.shape[-1] for f in model.eval()(torch.rand(1, 3, 64, 64))['cls_logits']] == [8, 4, 2]

@@ -40,8 +40,9 @@ def test_outputs_loss_and_gradients_equal_the_reference(recorded):
     cfg.head.num_classes = 4
     model = MODELS.build(cfg).double()
     names = {name: reference_name(name) for name in model.state_dict()}
-    state = seeded_state({names[name]: tuple(value.shape) for name, value in model.state_dict().items()},
-                         int(recorded['seed']))
+    state = seeded_state(
+        {names[name]: tuple(value.shape) for name, value in model.state_dict().items()}, int(recorded['seed'])
+    )
     model.load_state_dict({name: state[theirs] for name, theirs in names.items()})
     assert sum(param.numel() for param in model.parameters()) == recorded['parameters'] == 21_729_592
 
@@ -53,9 +54,14 @@ def test_outputs_loss_and_gradients_equal_the_reference(recorded):
     preds = model(image)
     assert_matches(preds['cls_logits'], recorded['train.logits'], 1e-6)
     count = len(image)
-    gt = GtBatch(labels=torch.zeros(count, 0, dtype=torch.int64), bboxes=torch.zeros(count, 0, 4),
-                 valid=torch.zeros(count, 0, dtype=torch.bool), flat_index=torch.zeros(0, dtype=torch.int64),
-                 img_shapes=torch.full((count, 2), 224), class_labels=torch.from_numpy(recorded['labels']))
+    gt = GtBatch(
+        labels=torch.zeros(count, 0, dtype=torch.int64),
+        bboxes=torch.zeros(count, 0, 4),
+        valid=torch.zeros(count, 0, dtype=torch.bool),
+        flat_index=torch.zeros(0, dtype=torch.int64),
+        img_shapes=torch.full((count, 2), 224),
+        class_labels=torch.from_numpy(recorded['labels']),
+    )
     loss = model.head.loss(preds, gt)['loss_cls']
     assert loss.item() == pytest.approx(recorded['loss'].item(), rel=1e-6)
     loss.backward()

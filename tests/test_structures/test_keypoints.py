@@ -38,7 +38,9 @@ def test_what_is_not_given_is_filled_in():
     assert filled['flip_pairs'] is None  # 17 keypoints need not be COCO's
     filled = kp.fill_metainfo({'keypoint_names': ['left', 'right', 'top', 'end']}, 4, 'a set')
     assert filled == {
-        'keypoint_names': ('left', 'right', 'top', 'end'), 'flip_pairs': ((0, 1),), 'skeleton': (),
+        'keypoint_names': ('left', 'right', 'top', 'end'),
+        'flip_pairs': ((0, 1),),
+        'skeleton': (),
         'sigmas': (0.25,) * 4,
     }
     filled = kp.fill_metainfo({'flip_pairs': [], 'skeleton': [[0, 1]], 'sigmas': [0.1, 0.2]}, 2, 'a set')

@@ -15,7 +15,7 @@ def random_frames(rng: np.random.Generator, count: int, height: int, width: int)
     for i in range(count):
         y0, y1 = np.sort(rng.integers(0, height + 1, 2))
         x0, x1 = np.sort(rng.integers(0, width + 1, 2))
-        frames[i, y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < rng.choice([.02, .5, .98, 1.])
+        frames[i, y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < rng.choice([0.02, 0.5, 0.98, 1.0])
     return frames
 
 
@@ -67,7 +67,7 @@ def test_polygons_cover_the_mask():
     for frame in frames:
         for _ in range(4):
             x, y, w, h = rng.integers([0, 0, 1, 1], [40, 30, 20, 20])
-            frame[y:y + h, x:x + w] = True
+            frame[y : y + h, x : x + w] = True
     frames[0] = False
     frames[1] = False
     frames[1, 4, 7] = True
@@ -85,33 +85,45 @@ def test_polygons_cover_the_mask():
 def test_polygons_of_a_rectangle():
     frames = np.zeros((1, 9, 9), bool)
     frames[0, 2:5, 3:8] = True
-    (ring,), = InstanceMasks.from_bool(frames).to_polygons()
+    ((ring,),) = InstanceMasks.from_bool(frames).to_polygons()
     assert sorted(map(tuple, ring.tolist())) == [(3, 2), (3, 5), (8, 2), (8, 5)]
 
 
 def test_simplified_polygons_have_fewer_points():
     yy, xx = np.mgrid[:80, :80]
     masks = InstanceMasks.from_bool(((yy - 40) ** 2 + (xx - 40) ** 2 < 900)[None])
-    exact, rough = masks.to_polygons()[0][0], masks.to_polygons(1.)[0][0]
+    exact, rough = masks.to_polygons()[0][0], masks.to_polygons(1.0)[0][0]
     assert 4 < len(rough) < len(exact) / 3
 
 
-@pytest.mark.parametrize('index', [
-    1, -1, slice(1, None), [0, 2], [], np.array([True, False, True]), torch.tensor([2, 0]),
-    torch.tensor([False, True, True]),
-])
+@pytest.mark.parametrize(
+    'index',
+    [
+        1,
+        -1,
+        slice(1, None),
+        [0, 2],
+        [],
+        np.array([True, False, True]),
+        torch.tensor([2, 0]),
+        torch.tensor([False, True, True]),
+    ],
+)
 def test_indexing(index):
     frames = random_frames(np.random.default_rng(3), 3, 20, 20)
     chosen = InstanceMasks.from_bool(frames)[index]
-    expected = frames[np.atleast_1d(np.arange(3)[np.asarray(index, None if len(np.atleast_1d(index)) else int)])
-                      if not isinstance(index, slice) else index]
+    expected = frames[
+        np.atleast_1d(np.arange(3)[np.asarray(index, None if len(np.atleast_1d(index)) else int)])
+        if not isinstance(index, slice)
+        else index
+    ]
     assert isinstance(chosen, InstanceMasks) and (chosen.to_bool() == expected).all()
 
 
 def test_inside_instance_data():
     frames = random_frames(np.random.default_rng(4), 4, 20, 20)
-    instances = InstanceData(scores=torch.tensor([.9, .1, .8, .3]), masks=InstanceMasks.from_bool(frames))
-    for index in (instances.scores > .2, instances.scores.argsort(), slice(0, 2), 1):
+    instances = InstanceData(scores=torch.tensor([0.9, 0.1, 0.8, 0.3]), masks=InstanceMasks.from_bool(frames))
+    for index in (instances.scores > 0.2, instances.scores.argsort(), slice(0, 2), 1):
         picked = instances[index]
         wanted = frames[index.numpy() if torch.is_tensor(index) else index].reshape(-1, 20, 20)
         assert (picked.masks.to_bool() == wanted).all()

@@ -24,7 +24,7 @@ from detkit.structures.rotated_tensors import rbbox_hulls as tensor_hulls
 CIRCLE = np.linspace(-np.pi, 2 * np.pi, 400, endpoint=False) + 1e-3
 
 
-def boxes_round_the_circle(w: float = 40., h: float = 15.) -> np.ndarray:
+def boxes_round_the_circle(w: float = 40.0, h: float = 15.0) -> np.ndarray:
     """A box at each of the angles, at places that differ too."""
     count = len(CIRCLE)
     return np.stack([100 + CIRCLE * 20, 50 - CIRCLE * 7, np.full(count, w), np.full(count, h), CIRCLE], 1)
@@ -48,7 +48,7 @@ def test_none():
     assert normalize_rbboxes(empty).shape == rbboxes_to_xywhr(empty).shape == (0, 5)
     assert rbbox_hulls(empty).shape == (0, 4)
     assert move_rbboxes(empty, np.eye(3)).shape == (0, 5)
-    assert enclosing_rbboxes(Polygons(), 3).tolist() == [[0.] * 5] * 3
+    assert enclosing_rbboxes(Polygons(), 3).tolist() == [[0.0] * 5] * 3
     assert normalize_tensors(torch.zeros(0, 5)).shape == map_rbboxes(torch.zeros(0, 5), torch.eye(3)).shape == (0, 5)
 
 
@@ -85,7 +85,7 @@ def test_range_is_half_open(dtype):
 
 
 def test_squares_keep_their_corners():
-    boxes = boxes_round_the_circle(20., 20.)
+    boxes = boxes_round_the_circle(20.0, 20.0)
     assert same_rectangles(boxes, corners_to_rbboxes(rbbox_corners(boxes)))
 
 
@@ -101,10 +101,10 @@ def test_least_rectangle_around_any_points():
 
 
 def test_points_that_coincide_or_line_up():
-    same = np.full((1, 4, 2), 7.)
+    same = np.full((1, 4, 2), 7.0)
     assert corners_to_rbboxes(same)[0] == pytest.approx([7, 7, 0, 0, 0])
-    line = np.array([[[0., 0.], [1., 1.], [2., 2.], [4., 4.]]])
-    assert corners_to_rbboxes(line)[0] == pytest.approx([2, 2, 32 ** 0.5, 0, np.pi / 4], abs=1e-5)
+    line = np.array([[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [4.0, 4.0]]])
+    assert corners_to_rbboxes(line)[0] == pytest.approx([2, 2, 32**0.5, 0, np.pi / 4], abs=1e-5)
 
 
 def test_rings_of_several_sizes():
@@ -117,7 +117,7 @@ def test_rings_of_several_sizes():
 
 
 def test_shear_moves_corners_and_encloses_them():
-    sheared = move_rbboxes(np.array([[0, 0, 4, 2, 0]], np.float32), np.array([[1, .5, 0], [0, 1, 0], [0, 0, 1.]]))
+    sheared = move_rbboxes(np.array([[0, 0, 4, 2, 0]], np.float32), np.array([[1, 0.5, 0], [0, 1, 0], [0, 0, 1.0]]))
     corners = np.array([[[-2.5, -1], [1.5, -1], [2.5, 1], [-1.5, 1]]])
     assert sheared == pytest.approx(corners_to_rbboxes(corners))
     assert sheared[0, 2:4].prod() >= 8
@@ -133,7 +133,7 @@ def test_tensors_do_the_same():
 
 @pytest.mark.parametrize('mirrored', [False, True])
 def test_mapped_tensors_move_like_their_corners(mirrored):
-    cos, sin = 1.5 * np.cos(.7), 1.5 * np.sin(.7)
+    cos, sin = 1.5 * np.cos(0.7), 1.5 * np.sin(0.7)
     matrix = np.array([[cos, -sin, 5], [sin, cos, -3], [0, 0, 1]])
     if mirrored:
         matrix = matrix @ np.diag([-1, 1, 1])

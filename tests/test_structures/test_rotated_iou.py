@@ -16,6 +16,7 @@ def random_boxes(count: int, seed: int) -> torch.Tensor:
 
 def cut_area(subject: np.ndarray, clip: np.ndarray) -> float:
     """One pair at a time, corner by corner: the textbook's way."""
+
     def cross(o, a, b):
         return (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0])
 
@@ -42,8 +43,9 @@ def test_none():
 
 def test_equals_the_textbook():
     first, second = random_boxes(300, 1), random_boxes(300, 2)
-    expected = [cut_area(a, b) for a, b in zip(rbbox_corners(first).numpy(), rbbox_corners(second).numpy(),
-                                               strict=True)]
+    expected = [
+        cut_area(a, b) for a, b in zip(rbbox_corners(first).numpy(), rbbox_corners(second).numpy(), strict=True)
+    ]
     found = rotated_intersections(first, second).numpy()
     assert found == pytest.approx(expected, abs=1e-6)
     assert (found == 0).sum() > 10 and (found > 100).sum() > 10
@@ -51,12 +53,22 @@ def test_equals_the_textbook():
 
 
 def test_known_overlaps():
-    box = [10., 10., 4., 4., 0.]
-    others = torch.tensor([
-        box, [10, 10, 4, 4, np.pi / 4], [12, 10, 4, 4, 0], [14, 10, 4, 4, 0], [10, 10, 2, 2, .3], [10, 10, 40, 1, .2],
-        [10, 10, 4, 4, np.pi / 2], [99, 10, 4, 4, 0], [10, 10, 0, 4, 0]])
-    octagon = 32 * (2 ** .5 - 1)
-    across = 4 / np.cos(.2)
+    box = [10.0, 10.0, 4.0, 4.0, 0.0]
+    others = torch.tensor(
+        [
+            box,
+            [10, 10, 4, 4, np.pi / 4],
+            [12, 10, 4, 4, 0],
+            [14, 10, 4, 4, 0],
+            [10, 10, 2, 2, 0.3],
+            [10, 10, 40, 1, 0.2],
+            [10, 10, 4, 4, np.pi / 2],
+            [99, 10, 4, 4, 0],
+            [10, 10, 0, 4, 0],
+        ]
+    )
+    octagon = 32 * (2**0.5 - 1)
+    across = 4 / np.cos(0.2)
     expected = [1, octagon / (32 - octagon), 1 / 3, 0, 4 / 16, across / (56 - across), 1, 0, 0]
     assert rotated_iou(torch.tensor([box]).expand(len(others), 5), others).numpy() == pytest.approx(expected, abs=1e-6)
 
@@ -71,9 +83,10 @@ def test_boxes_that_nearly_coincide():
 
 def test_far_from_the_origin_in_single_precision():
     boxes = random_boxes(50, 5)
-    far = boxes + torch.tensor([4096., 4096., 0, 0, 0])
+    far = boxes + torch.tensor([4096.0, 4096.0, 0, 0, 0])
     assert rotated_iou(far[:25].float(), far[25:].float()).numpy() == pytest.approx(
-        rotated_iou(boxes[:25], boxes[25:]).numpy(), abs=1e-3)
+        rotated_iou(boxes[:25], boxes[25:]).numpy(), abs=1e-3
+    )
 
 
 def test_pairs_that_are_left_out_do_not_overlap():

@@ -53,7 +53,7 @@ def disturb(state: dict) -> None:
 def silence(state: dict) -> None:
     for name, tensor in state.items():
         if re.search(r'cls_branches\.\d\.2\.', name):
-            tensor.fill_(-30. if name.endswith('bias') else 0.)
+            tensor.fill_(-30.0 if name.endswith('bias') else 0.0)
 
 
 def options(root: Path, task: str = 'seg') -> list:
@@ -63,9 +63,24 @@ def options(root: Path, task: str = 'seg') -> list:
 @pytest.mark.parametrize('task', TASKS)
 def test_every_task_is_compared(task, tiny_data, weights, tmp_path, monkeypatch, capsys):
     config = TASKS[task][0]
-    code = run_tool(monkeypatch, 'analyze/compare', config, weights(task), config, weights(task, '-2', disturb),
-                    '--labels', 'one', 'two', '--replicates', 30, '--out', tmp_path / 'page.html', '--score-thr', 0,
-                    *options(tiny_data, task))
+    code = run_tool(
+        monkeypatch,
+        'analyze/compare',
+        config,
+        weights(task),
+        config,
+        weights(task, '-2', disturb),
+        '--labels',
+        'one',
+        'two',
+        '--replicates',
+        30,
+        '--out',
+        tmp_path / 'page.html',
+        '--score-thr',
+        0,
+        *options(tiny_data, task),
+    )
     printed = capsys.readouterr()
     assert code == 0, printed.err
     figure = {'det': 'box mAP', 'seg': 'mask mAP', 'pose': 'keypoint mAP', 'obb': 'rotated box mAP', 'cls': 'top1'}
@@ -79,9 +94,11 @@ def test_every_task_is_compared(task, tiny_data, weights, tmp_path, monkeypatch,
 @pytest.mark.parametrize('task', TASKS)
 def test_every_task_is_looked_into(task, tiny_data, weights, tmp_path, monkeypatch, capsys):
     config, _, _, kind = TASKS[task]
-    files = {'confusion_matrix': {'confusion_matrix.png', 'confusion_matrix.csv'},
-             'pr_curves': {'pr_curve.png', 'precision_curve.png', 'recall_curve.png', 'f1_curve.png', 'curves.csv'},
-             'error_analysis': {'errors.png', 'errors.json'}}
+    files = {
+        'confusion_matrix': {'confusion_matrix.png', 'confusion_matrix.csv'},
+        'pr_curves': {'pr_curve.png', 'precision_curve.png', 'recall_curve.png', 'f1_curve.png', 'curves.csv'},
+        'error_analysis': {'errors.png', 'errors.json'},
+    }
     for name, written in files.items():
         out = tmp_path / name
         code = run_tool(monkeypatch, f'analyze/{name}', config, weights(task), '--out', out, *options(tiny_data, task))
@@ -98,12 +115,24 @@ def test_voc_is_compared_by_coco_rules(tiny_data, tmp_path, monkeypatch, capsys)
     from detkit.engine import train_from_config
 
     own = [f'data_root={tiny_data / "voc"}', 'img_size=64', 'num_workers=0', 'batch_size=2', 'val_batch_size=2']
-    train_from_config(str(config), options=[*own, 'max_epochs=1', 'default_hooks.pictures=None'],
-                      work_dir=str(tmp_path / 'run'), device='cpu')
+    train_from_config(
+        str(config),
+        options=[*own, 'max_epochs=1', 'default_hooks.pictures=None'],
+        work_dir=str(tmp_path / 'run'),
+        device='cpu',
+    )
     capsys.readouterr()
     # An untrained network is unsure of everything.
-    code = run_tool(monkeypatch, 'analyze/compare', tmp_path / 'run' / 'config.py', tmp_path / 'run' / 'last.pth',
-                    '--device', 'cpu', '--cfg-options', 'model.head.test_cfg.score_thr=1e-9')
+    code = run_tool(
+        monkeypatch,
+        'analyze/compare',
+        tmp_path / 'run' / 'config.py',
+        tmp_path / 'run' / 'last.pth',
+        '--device',
+        'cpu',
+        '--cfg-options',
+        'model.head.test_cfg.score_thr=1e-9',
+    )
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert '| run ' in printed.out and 'box mAP50' in printed.out
@@ -132,9 +161,11 @@ def mistake(monkeypatch, capsys, *arguments: object) -> str:
 @pytest.mark.parametrize('tool', TOOLS)
 def test_the_checkpoint_of_another_model(tool, tiny_data, weights, monkeypatch, capsys):
     assert 'seg.pth' in mistake(
-        monkeypatch, capsys, f'analyze/{tool}', TASKS['det'][0], weights('seg'), *options(tiny_data))
+        monkeypatch, capsys, f'analyze/{tool}', TASKS['det'][0], weights('seg'), *options(tiny_data)
+    )
     assert '4 classes, but tested on 80' in mistake(
-        monkeypatch, capsys, f'analyze/{tool}', TASKS['det'][0], weights('cls'), *options(tiny_data))
+        monkeypatch, capsys, f'analyze/{tool}', TASKS['det'][0], weights('cls'), *options(tiny_data)
+    )
 
 
 @pytest.mark.parametrize('tool', TOOLS)
@@ -154,24 +185,58 @@ def test_a_model_that_finds_nothing(tool, tiny_data, weights, monkeypatch, capsy
 
 
 def test_mixed_tasks(tiny_data, weights, monkeypatch, capsys):
-    said = mistake(monkeypatch, capsys, 'analyze/compare', TASKS['det'][0], weights('det'), TASKS['cls'][0],
-                   weights('cls'), *options(tiny_data), 'test_dataloader.dataset.data_root=nowhere')
+    said = mistake(
+        monkeypatch,
+        capsys,
+        'analyze/compare',
+        TASKS['det'][0],
+        weights('det'),
+        TASKS['cls'][0],
+        weights('cls'),
+        *options(tiny_data),
+        'test_dataloader.dataset.data_root=nowhere',
+    )
     assert 'nowhere' in said  # data come first
     (tiny_data / 'mixed').mkdir(exist_ok=True)
-    for name, target in (('images', 'images'), ('labels', 'labels'), ('train', 'weather/train'),
-                         ('test', 'weather/test')):
+    for name, target in (
+        ('images', 'images'),
+        ('labels', 'labels'),
+        ('train', 'weather/train'),
+        ('test', 'weather/test'),
+    ):
         link = tiny_data / 'mixed' / name
         if not link.exists():
             link.symlink_to(tiny_data / target)
-    said = mistake(monkeypatch, capsys, 'analyze/compare', TASKS['det'][0], weights('det'), TASKS['cls'][0],
-                   weights('cls'), '--device', 'cpu', '--cfg-options', f'data_root={tiny_data / "mixed"}',
-                   'img_size=64', 'num_workers=0')
+    said = mistake(
+        monkeypatch,
+        capsys,
+        'analyze/compare',
+        TASKS['det'][0],
+        weights('det'),
+        TASKS['cls'][0],
+        weights('cls'),
+        '--device',
+        'cpu',
+        '--cfg-options',
+        f'data_root={tiny_data / "mixed"}',
+        'img_size=64',
+        'num_workers=0',
+    )
     assert 'different tasks' in said and 'det_n_coco8: bbox; cls_n_weather: label' in said
 
 
 def test_boxes_of_a_segmenter_and_a_detector_are_compared(tiny_data, weights, monkeypatch, capsys):
-    code = run_tool(monkeypatch, 'analyze/compare', TASKS['seg'][0], weights('seg'), TASKS['det'][0], weights('det'),
-                    '--replicates', 10, *options(tiny_data))
+    code = run_tool(
+        monkeypatch,
+        'analyze/compare',
+        TASKS['seg'][0],
+        weights('seg'),
+        TASKS['det'][0],
+        weights('det'),
+        '--replicates',
+        10,
+        *options(tiny_data),
+    )
     printed = capsys.readouterr().out
     assert code == 0 and 'box mAP' in printed and 'mask' not in printed
 
@@ -183,20 +248,34 @@ def test_other_images(weights, tmp_path, monkeypatch, capsys):
         if count == 1:
             (root / 'images' / 'val' / 'val0.png').unlink()
         config = tmp_path / f'{name}.py'
-        config.write_text(f'_base_ = {str(TASKS["det"][0])!r}\n'
-                          f'val_dataloader = dict(dataset=dict(data_root={str(root)!r}))\n'
-                          'test_dataloader = val_dataloader\n')
+        config.write_text(
+            f'_base_ = {str(TASKS["det"][0])!r}\n'
+            f'val_dataloader = dict(dataset=dict(data_root={str(root)!r}))\n'
+            'test_dataloader = val_dataloader\n'
+        )
         pairs += [config, weights('det')]
-    said = mistake(monkeypatch, capsys, 'analyze/compare', *pairs, '--device', 'cpu', '--cfg-options', 'img_size=64',
-                   'num_workers=0', 'max_skipped=0.6')
+    said = mistake(
+        monkeypatch,
+        capsys,
+        'analyze/compare',
+        *pairs,
+        '--device',
+        'cpu',
+        '--cfg-options',
+        'img_size=64',
+        'num_workers=0',
+        'max_skipped=0.6',
+    )
     assert 'whole is evaluated on 2 images and part on 1' in said
 
 
 def test_what_cannot_be_asked(tiny_data, weights, monkeypatch, capsys):
     model = TASKS['det'][0], weights('det')
-    for tool, arguments, said in (('pr_curves', ('--kind', 'segm'), "evaluates bbox, not 'segm'"),
-                                  ('compare', ('--labels', 'a', 'b'), '2 labels (a, b) for 1 models'),
-                                  ('compare', ('--confidence', 95), 'confidence is 95'),
-                                  ('compare', ('--replicates', 0), 'at least 1 replicate')):
+    for tool, arguments, said in (
+        ('pr_curves', ('--kind', 'segm'), "evaluates bbox, not 'segm'"),
+        ('compare', ('--labels', 'a', 'b'), '2 labels (a, b) for 1 models'),
+        ('compare', ('--confidence', 95), 'confidence is 95'),
+        ('compare', ('--replicates', 0), 'at least 1 replicate'),
+    ):
         code = run_tool(monkeypatch, f'analyze/{tool}', *model, *arguments, *options(tiny_data))
         assert code == 2 and said in capsys.readouterr().err

@@ -16,9 +16,27 @@ FAST = ('--device', 'cpu', '--rounds', 2)
 def test_benchmark_prints_and_writes(tmp_path, monkeypatch, capsys):
     checkpoint = write_checkpoint(tmp_path / 'seg.pth', classes=COCO80)
     write_images(tmp_path / 'images', 2)
-    code = run_tool(monkeypatch, 'analyze/benchmark', DET, SEG, '--checkpoints', 'none', checkpoint, *FAST,
-                    '--img-size', 64, '--batch-size', 1, 2, '--images', tmp_path / 'images',
-                    '--json', tmp_path / 'b.json', '--csv', tmp_path / 'b.csv')
+    code = run_tool(
+        monkeypatch,
+        'analyze/benchmark',
+        DET,
+        SEG,
+        '--checkpoints',
+        'none',
+        checkpoint,
+        *FAST,
+        '--img-size',
+        64,
+        '--batch-size',
+        1,
+        2,
+        '--images',
+        tmp_path / 'images',
+        '--json',
+        tmp_path / 'b.json',
+        '--csv',
+        tmp_path / 'b.csv',
+    )
     printed = capsys.readouterr().out
     assert code == 0 and '2 variants in turns, 2 blocks of 1 rounds' in printed
     for text in ('3,157,184', '3,409,952', 'network, batch 2', '| load |', 'MiB, batch 2', f'results in {tmp_path}'):
@@ -32,21 +50,36 @@ def test_benchmark_prints_and_writes(tmp_path, monkeypatch, capsys):
 
 def test_benchmark_of_training(tmp_path, monkeypatch, capsys):
     root = write_yolo_set(tmp_path / 'data')
-    code = run_tool(monkeypatch, 'analyze/benchmark', SEG, '--train', *FAST, '--no-memory', '--batch-size', 2,
-                    '--cfg-options', f'data_root={root}', 'img_size=64', 'cache=none')
+    code = run_tool(
+        monkeypatch,
+        'analyze/benchmark',
+        SEG,
+        '--train',
+        *FAST,
+        '--no-memory',
+        '--batch-size',
+        2,
+        '--cfg-options',
+        f'data_root={root}',
+        'img_size=64',
+        'cache=none',
+    )
     printed = capsys.readouterr().out
     assert code == 0 and 'step, batch 2' in printed and 'workers needed' in printed
 
 
-@pytest.mark.parametrize(('arguments', 'text'), [
-    ((DET, '--checkpoints', 'a.pth', 'b.pth'), '2 checkpoints for 1 configs'),
-    ((DET, '--batch-size', 0), 'a batch size is 0'),
-    ((DET, '--rounds', 1), 'at least 2 rounds'),
-    ((DET, '--images', 'nowhere.jpg'), 'does not exist'),
-    ((DET, '--checkpoints', 'nowhere.pth'), 'does not exist'),
-    ((DET, '--device', 'warp'), "device 'warp' cannot be used"),
-    ((CONFIGS / 'yolov8' / 'det_o_coco8.py',), 'det_o_coco8.py'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        ((DET, '--checkpoints', 'a.pth', 'b.pth'), '2 checkpoints for 1 configs'),
+        ((DET, '--batch-size', 0), 'a batch size is 0'),
+        ((DET, '--rounds', 1), 'at least 2 rounds'),
+        ((DET, '--images', 'nowhere.jpg'), 'does not exist'),
+        ((DET, '--checkpoints', 'nowhere.pth'), 'does not exist'),
+        ((DET, '--device', 'warp'), "device 'warp' cannot be used"),
+        ((CONFIGS / 'yolov8' / 'det_o_coco8.py',), 'det_o_coco8.py'),
+    ],
+)
 def test_mistakes_end_in_a_sentence(arguments, text, monkeypatch, capsys):
     assert run_tool(monkeypatch, 'analyze/benchmark', *FAST, '--no-memory', *arguments) == 2
     error = capsys.readouterr().err
@@ -64,14 +97,34 @@ def test_options_that_exclude_each_other(capsys):
 
 
 def test_complexity_prints_and_writes(tmp_path, monkeypatch, capsys):
-    code = run_tool(monkeypatch, 'analyze/complexity', SEG, '--device', 'cpu', '--rounds', 1, '--img-size', 64, 96,
-                    '--json', tmp_path / 'c.json', '--under', 'head', '--depth', 1)
+    code = run_tool(
+        monkeypatch,
+        'analyze/complexity',
+        SEG,
+        '--device',
+        'cpu',
+        '--rounds',
+        1,
+        '--img-size',
+        64,
+        96,
+        '--json',
+        tmp_path / 'c.json',
+        '--under',
+        'head',
+        '--depth',
+        1,
+    )
     printed = capsys.readouterr().out
     assert code == 0 and 'proto' in printed and 'backbone' not in printed
     assert 'one image of 64 x 96: 3,409,952 parameters' in printed
     assert json.loads((tmp_path / 'c.json').read_text())[0]['parameters'] == 3_409_952
-    assert run_tool(monkeypatch, 'analyze/complexity', SEG, '--device', 'cpu', '--rounds', 1, '--img-size', 64,
-                    '--under', 'nck') == 2
+    assert (
+        run_tool(
+            monkeypatch, 'analyze/complexity', SEG, '--device', 'cpu', '--rounds', 1, '--img-size', 64, '--under', 'nck'
+        )
+        == 2
+    )
     assert "Did you mean 'neck'" in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ def check(config, root, *options):
     lines = []
     if config.startswith('yolov8/'):
         options += (SMALL,)
-    checks = dry_run(CONFIGS / config, [f'data_root={root}', *FAST, *options], 'cpu', seconds=0., show=lines.append)
+    checks = dry_run(CONFIGS / config, [f'data_root={root}', *FAST, *options], 'cpu', seconds=0.0, show=lines.append)
     found = {'passed': {}, 'warned': {}, 'failed': {}}
     for one in checks.checks:
         found[one.status].setdefault(one.title, f'{one.text} -> {one.remedy}')
@@ -42,18 +42,39 @@ def data(tiny_data, tmp_path):
     return tmp_path / 'data'
 
 
-@pytest.mark.parametrize(('config', 'folder'), [
-    ('yolov8/seg_n_coco8.py', ''), ('yolov5/det_n_coco8.py', ''), ('yolov3/det_tiny_coco8.py', ''),
-    ('yolov8/pose_n_coco8.py', 'pose'), ('yolov8/obb_n_dota8.py', 'obb'), ('yolov5/cls_weather.py', 'weather'),
-])
+@pytest.mark.parametrize(
+    ('config', 'folder'),
+    [
+        ('yolov8/seg_n_coco8.py', ''),
+        ('yolov5/det_n_coco8.py', ''),
+        ('yolov3/det_tiny_coco8.py', ''),
+        ('yolov8/pose_n_coco8.py', 'pose'),
+        ('yolov8/obb_n_dota8.py', 'obb'),
+        ('yolov5/cls_weather.py', 'weather'),
+    ],
+)
 def test_nothing_fails(config, folder, tiny_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_free_disk(monkeypatch, 10**12)
     found = check(config, tiny_data / folder)
     assert found['failed'] == {}
-    assert {'config', 'train data', 'train images', 'val data', 'val objects', 'model', 'optimiser', 'training step',
-            'last epoch', 'validation', 'checkpoint', 'disk', 'end of training', 'memory',
-            'time'} <= set(found['passed'])
+    assert {
+        'config',
+        'train data',
+        'train images',
+        'val data',
+        'val objects',
+        'model',
+        'optimiser',
+        'training step',
+        'last epoch',
+        'validation',
+        'checkpoint',
+        'disk',
+        'end of training',
+        'memory',
+        'time',
+    } <= set(found['passed'])
     assert list(tmp_path.iterdir()) == []  # a dry run leaves nothing behind
 
 
@@ -139,8 +160,12 @@ def test_a_full_disk(data, monkeypatch):
 
 
 def test_a_time_limit_below_the_time_that_a_run_takes(data):
-    found = check('yolov8/det_n_coco8.py', data, '+default_hooks.time_limit.hours=0.0001',
-                  '+default_hooks.time_limit.type=TimeLimitHook')
+    found = check(
+        'yolov8/det_n_coco8.py',
+        data,
+        '+default_hooks.time_limit.hours=0.0001',
+        '+default_hooks.time_limit.type=TimeLimitHook',
+    )
     assert 'does not come to its end' in found['warned']['time limit']
 
 

@@ -46,43 +46,92 @@ def options(root: Path) -> list[str]:
 def test_training_learns_and_leaves_what_a_run_leaves(root, tmp_path, monkeypatch, capsys):
     run = tmp_path / 'run'
     # Erasing and colour operations are off: colour is all there is to see.
-    code = run_tool(monkeypatch, 'train', CONFIG, '--work-dir', run, '--device', 'cpu', '--no-amp', '--cfg-options',
-                    *options(root), 'max_epochs=20', 'train_cfg.val_interval=20', 'randaugment_ops=0',
-                    'erasing_prob=0')
+    code = run_tool(
+        monkeypatch,
+        'train',
+        CONFIG,
+        '--work-dir',
+        run,
+        '--device',
+        'cpu',
+        '--no-amp',
+        '--cfg-options',
+        *options(root),
+        'max_epochs=20',
+        'train_cfg.val_interval=20',
+        'randaugment_ops=0',
+        'erasing_prob=0',
+    )
     assert code == 0
     rows = list(csv.DictReader((run / 'results.csv').open()))
     losses = [float(row['train/cls']) for row in rows]
     assert 0.9 < losses[0] < 2 and losses[-1] < 0.6 * losses[0]  # not divided by the batch size
     assert float(rows[-1]['metrics/accuracy/top1']) > 0.5 and float(rows[-1]['train/top1']) > 0.5
     names = {path.name for path in run.iterdir()}
-    assert {'best.pth', 'last.pth', 'train_batch0.jpg', 'val_batch0.jpg', 'confusion_matrix.png',
-            'confusion_matrix.csv', 'results.png', 'labels.png'} <= names
+    assert {
+        'best.pth',
+        'last.pth',
+        'train_batch0.jpg',
+        'val_batch0.jpg',
+        'confusion_matrix.png',
+        'confusion_matrix.csv',
+        'results.png',
+        'labels.png',
+    } <= names
     printed = capsys.readouterr().out
     assert 'top1' in printed and '| sunrise ' in printed and 'ImageClassifier' in printed
 
     # The checkpoint alone says how images are prepared.
-    code = run_tool(monkeypatch, 'predict', '-', run / 'best.pth', root / 'test', '--out-dir', tmp_path / 'out',
-                    '--device', 'cpu')
+    code = run_tool(
+        monkeypatch, 'predict', '-', run / 'best.pth', root / 'test', '--out-dir', tmp_path / 'out', '--device', 'cpu'
+    )
     entries = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
     right = [Path(entry['file_name']).parent.name == entry['category_name'] for entry in entries]
     assert code == 0 and len(right) == 8 and np.mean(right) == float(rows[-1]['metrics/accuracy/top1'])
 
 
 def test_test_prints_figures_and_writes_files(root, checkpoint, tmp_path, monkeypatch, capsys):
-    code = run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--out', tmp_path / 'p.json',
-                    '--show-dir', tmp_path / 'pictures', '--cfg-options', *options(root))
+    code = run_tool(
+        monkeypatch,
+        'test',
+        CONFIG,
+        checkpoint,
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'p.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--cfg-options',
+        *options(root),
+    )
     printed = capsys.readouterr().out
     assert code == 0 and '8 images of test, 4 classes' in printed
     assert '|   top1 |' in printed and '| rain ' in printed
     names = {path.name for path in (tmp_path / 'pictures').iterdir()}
     assert names == {f'{name}{i}.jpg' for name in CLASSES for i in range(2)} | {
-        'confusion_matrix.png', 'confusion_matrix.csv'}
+        'confusion_matrix.png',
+        'confusion_matrix.csv',
+    }
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert len(entries) == 8 and {entry['true_category_name'] for entry in entries} == set(CLASSES)
     right = np.mean([entry['category_id'] == entry['true_category_id'] for entry in entries])
     assert f'| accuracy | {right:.4f} |' in printed
-    assert run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--split', 'train', '--cfg-options',
-                    *options(root)) == 0
+    assert (
+        run_tool(
+            monkeypatch,
+            'test',
+            CONFIG,
+            checkpoint,
+            '--device',
+            'cpu',
+            '--split',
+            'train',
+            '--cfg-options',
+            *options(root),
+        )
+        == 0
+    )
     assert '16 images of train' in capsys.readouterr().out
 
 
@@ -95,8 +144,21 @@ def test_test_refuses_other_classes(root, tmp_path, monkeypatch, capsys):
 def test_predict_writes_pictures_and_json(checkpoint, tmp_path, monkeypatch, capsys):
     images = write_images(tmp_path / 'images', 2)
     out = tmp_path / 'out'
-    code = run_tool(monkeypatch, 'predict', '-', checkpoint, tmp_path / 'images', '--out-dir', out, '--img-size', 64,
-                    '--batch-size', 2, '--device', 'cpu')
+    code = run_tool(
+        monkeypatch,
+        'predict',
+        '-',
+        checkpoint,
+        tmp_path / 'images',
+        '--out-dir',
+        out,
+        '--img-size',
+        64,
+        '--batch-size',
+        2,
+        '--device',
+        'cpu',
+    )
     assert code == 0 and sorted(path.name for path in out.iterdir()) == ['0.jpg', '1.jpg', 'predictions.json']
     plain, drawn = cv2.imread(str(images[0])), cv2.imread(str(out / '0.jpg'))
     assert drawn.shape == plain.shape and abs(drawn.astype(int) - plain)[:15, :15].max() > 60
@@ -113,8 +175,8 @@ def test_predict_writes_pictures_and_json(checkpoint, tmp_path, monkeypatch, cap
 
 
 def test_predict_among_some_classes(checkpoint, tmp_path):
-    image, = write_images(tmp_path / 'images', 1)
-    sample, = Predictor(None, checkpoint, img_size=64, classes=['rain', 'shine'], device='cpu').predict(image)
+    (image,) = write_images(tmp_path / 'images', 1)
+    (sample,) = Predictor(None, checkpoint, img_size=64, classes=['rain', 'shine'], device='cpu').predict(image)
     assert sample.pred_label in (1, 2) and sample.pred_scores[[0, 3]].tolist() == [0, 0]
 
 
@@ -141,9 +203,22 @@ def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
 
 def test_weather_on_yolov5_s_backbone(root, tmp_path, monkeypatch, capsys):
     for name in ('cls_weather', 'cls_weather_gap_modern'):
-        assert run_tool(monkeypatch, 'train', CONFIGS / 'yolov5' / f'{name}.py', '--work-dir', tmp_path / name,
-                        '--device', 'cpu', '--cfg-options', *options(root), 'max_epochs=2',
-                        '+model.backbone.widen_factor=0.125') == 0
+        assert (
+            run_tool(
+                monkeypatch,
+                'train',
+                CONFIGS / 'yolov5' / f'{name}.py',
+                '--work-dir',
+                tmp_path / name,
+                '--device',
+                'cpu',
+                '--cfg-options',
+                *options(root),
+                'max_epochs=2',
+                '+model.backbone.widen_factor=0.125',
+            )
+            == 0
+        )
         lines = [line for line in capsys.readouterr().out.splitlines() if line[1:3] == '/2']
         assert len(lines) == 2
         for line in lines:
@@ -159,8 +234,20 @@ def test_weather_on_yolov5_s_backbone(root, tmp_path, monkeypatch, capsys):
     assert cells[0][5] == 'top1' and cells[1][5] == f'{best:.3f}' and cells[1][9] == '' and cells[2][9][0] in '+-'
 
     # Images are stretched for predicting too.
-    assert run_tool(monkeypatch, 'predict', '-', tmp_path / 'cls_weather' / 'best.pth', root / 'test', '--out-dir',
-                    tmp_path / 'out', '--device', 'cpu') == 0
+    assert (
+        run_tool(
+            monkeypatch,
+            'predict',
+            '-',
+            tmp_path / 'cls_weather' / 'best.pth',
+            root / 'test',
+            '--out-dir',
+            tmp_path / 'out',
+            '--device',
+            'cpu',
+        )
+        == 0
+    )
     entries = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
     right = [Path(entry['file_name']).parent.name == entry['category_name'] for entry in entries]
     assert np.mean(right) == best

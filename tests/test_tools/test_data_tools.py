@@ -27,8 +27,22 @@ def test_browse_dataset(root, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith(f'train_sheet0.jpg, train_sheet1.jpg, train_sheet2.jpg in {tmp_path}\n')
     sheet = cv2.imread(str(tmp_path / 'train_sheet0.jpg'))
     assert sheet.shape[1] > 3 * 600
-    code = run_tool(monkeypatch, tool, CONFIG, '--split', 'val', '--stage', 'before', '--class', 'dog', '--number', 1,
-                    '--out', tmp_path, *options)
+    code = run_tool(
+        monkeypatch,
+        tool,
+        CONFIG,
+        '--split',
+        'val',
+        '--stage',
+        'before',
+        '--class',
+        'dog',
+        '--number',
+        1,
+        '--out',
+        tmp_path,
+        *options,
+    )
     assert code == 0 and '1 of 2 images in val_sheet0.jpg' in capsys.readouterr().out
     assert run_tool(monkeypatch, tool, CONFIG, '--indices', 99, *options) == 2
     assert 'there is no image 99' in capsys.readouterr().err
@@ -36,8 +50,19 @@ def test_browse_dataset(root, tmp_path, monkeypatch, capsys):
 
 def test_dataset_stats(root, tmp_path, monkeypatch, capsys):
     page, found = tmp_path / 'data.html', tmp_path / 'found.csv'
-    code = run_tool(monkeypatch, 'analyze/dataset_stats', CONFIG, '--out', page, '--csv', found, '--tiny', 50,
-                    '--cfg-options', f'data_root={root}')
+    code = run_tool(
+        monkeypatch,
+        'analyze/dataset_stats',
+        CONFIG,
+        '--out',
+        page,
+        '--csv',
+        found,
+        '--tiny',
+        50,
+        '--cfg-options',
+        f'data_root={root}',
+    )
     printed = capsys.readouterr().out
     assert code == 0 and '78 classes never seen, in train or val: bicycle, car, ' in printed
     assert 'train: 6 labels tiny' in printed and printed.endswith(f'report in {page}\n')
@@ -49,23 +74,34 @@ def test_dataset_stats(root, tmp_path, monkeypatch, capsys):
 
 def test_plot_schedule(root, tmp_path, monkeypatch, capsys):
     out, values = tmp_path / 'schedule.svg', tmp_path / 'values.csv'
-    code = run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--out', out, '--csv', values, '--cfg-options',
-                    f'data_root={root}', 'batch_size=2')
+    code = run_tool(
+        monkeypatch,
+        'analyze/plot_schedule',
+        CONFIG,
+        '--out',
+        out,
+        '--csv',
+        values,
+        '--cfg-options',
+        f'data_root={root}',
+        'batch_size=2',
+    )
     printed = capsys.readouterr().out
     assert code == 0 and 'iterations an epoch; 100 epochs' in printed and '| weight ' in printed
     assert printed.endswith(f'schedule in {out}, values in {values}\n') and '<svg' in out.read_text()
     assert run_tool(monkeypatch, 'analyze/plot_schedule', CONFIG, '--num-images', 8, '--out', tmp_path / 'x.txt') == 2
-    assert "name ends in .png, .svg, .pdf" in capsys.readouterr().err
+    assert 'name ends in .png, .svg, .pdf' in capsys.readouterr().err
 
 
 def test_plot_logs(tmp_path, monkeypatch, capsys):
-    for name, gain in (('first', 1.), ('second', .5)):
+    for name, gain in (('first', 1.0), ('second', 0.5)):
         (tmp_path / name).mkdir()
         rows = ''.join(f'{epoch},{epoch * 9},{gain / epoch},{gain * epoch / 50}\n' for epoch in range(1, 41))
         (tmp_path / name / 'results.csv').write_text('epoch,time,train/box,metrics/coco/bbox_mAP\n' + rows)
     out, values = tmp_path / 'logs.png', tmp_path / 'logs.csv'
-    code = run_tool(monkeypatch, 'analyze/plot_logs', tmp_path, '--smooth', .6, '--x', 'time', '--out', out, '--csv',
-                    values)
+    code = run_tool(
+        monkeypatch, 'analyze/plot_logs', tmp_path, '--smooth', 0.6, '--x', 'time', '--out', out, '--csv', values
+    )
     printed = capsys.readouterr().out
     assert code == 0 and '| coco/bbox_mAP | second |    0.4 |' in printed and printed.endswith(f'values in {values}\n')
     assert cv2.imread(str(out)).shape[1] > 800 and len(values.read_text().splitlines()) == 161

@@ -25,14 +25,27 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_entry(entry: dict) -> None:
     cx, cy, w, h, angle = entry['rbbox']
     assert w >= h > 0 and -np.pi / 4 <= angle < 3 * np.pi / 4
-    assert rbbox_corners(np.array([entry['rbbox']])).ravel() == pytest.approx(entry['corners'], abs=.02)
+    assert rbbox_corners(np.array([entry['rbbox']])).ravel() == pytest.approx(entry['corners'], abs=0.02)
 
 
 def test_figures_predictions_pictures_and_submission(root, tmp_path, monkeypatch, capsys):
     code = run_tool(
-        monkeypatch, 'test', CONFIG, root / 'obb.pth', '--device', 'cpu', '--out', tmp_path / 'p.json', '--show-dir',
-        tmp_path / 'pictures', '--cfg-options', f'data_root={root / "obb"}', 'img_size=64', 'num_workers=0',
-        f'test_evaluator.submission_dir={tmp_path / "task1"}')
+        monkeypatch,
+        'test',
+        CONFIG,
+        root / 'obb.pth',
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'p.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--cfg-options',
+        f'data_root={root / "obb"}',
+        'img_size=64',
+        'num_workers=0',
+        f'test_evaluator.submission_dir={tmp_path / "task1"}',
+    )
     printed = capsys.readouterr().out
     assert code == 0
     assert '2 images of test, 15 classes' in printed and 'mAP50-voc07' in printed and '| plane ' in printed
@@ -45,8 +58,21 @@ def test_figures_predictions_pictures_and_submission(root, tmp_path, monkeypatch
 
 
 def test_predicts_without_a_data_set(root, tmp_path, monkeypatch, capsys):
-    code = run_tool(monkeypatch, 'predict', '-', root / 'obb.pth', root / 'obb/images/val', '--device', 'cpu',
-                    '--img-size', 64, '--out-dir', tmp_path, '--iou-thr', .2)
+    code = run_tool(
+        monkeypatch,
+        'predict',
+        '-',
+        root / 'obb.pth',
+        root / 'obb/images/val',
+        '--device',
+        'cpu',
+        '--img-size',
+        64,
+        '--out-dir',
+        tmp_path,
+        '--iou-thr',
+        0.2,
+    )
     assert code == 0 and '2 images' in capsys.readouterr().out
     entries = json.loads((tmp_path / 'predictions.json').read_text())
     assert entries and entries[0]['category_name'] in DOTA15 and len(entries[0]['corners']) == 8

@@ -25,8 +25,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize('name', ['yolov5/det_n_coco8', 'yolov3/det_tiny_coco8'])
 def test_finds_anchors_and_prints_them_as_an_option(name, root, monkeypatch, capsys):
     config = CONFIGS / f'{name}.py'
-    assert run_tool(monkeypatch, 'analyze/optimize_anchors', config, '--steps', 20, '--cfg-options',
-                    f'data_root={root}', 'img_size=640') == 0
+    assert (
+        run_tool(
+            monkeypatch,
+            'analyze/optimize_anchors',
+            config,
+            '--steps',
+            20,
+            '--cfg-options',
+            f'data_root={root}',
+            'img_size=640',
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert '6 objects in 3 images at 640 pixels' in printed
     recalls = [float(row.split('|')[2]) for row in printed.splitlines() if row.startswith(('| before', '| after'))]
@@ -38,14 +49,14 @@ def test_finds_anchors_and_prints_them_as_an_option(name, root, monkeypatch, cap
     # The two objects of each image are 256 x 213 and 320 x 256 pixels.
     shapes = np.array(listed).reshape(-1, 2)
     for wh in ((256, 213.3), (320, 256)):
-        assert (np.abs(shapes / wh - 1).max(1) < .02).any()
+        assert (np.abs(shapes / wh - 1).max(1) < 0.02).any()
 
 
 def test_from_python(root):
     report = optimize_anchors(str(YOLOV5), dict(data_root=str(root)), img_size=320, per_level=2, steps=5)
     assert report.improved and report.img_size == 320 and [len(level) for level in report.after] == [2, 2, 2]
     assert sum(report.at_level_after) == report.num_objects == 6 and report.num_small == 0
-    assert report.fit_after.quality > .95
+    assert report.fit_after.quality > 0.95
     again = optimize_anchors(str(YOLOV5), {'data_root': str(root), 'model.head.anchors': report.after}, 320, steps=0)
     assert again.before == report.after and again.fit_before == report.fit_after
     assert again.improved or 'keep them' in again.lines()[-1]

@@ -23,8 +23,9 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
     run = tmp_path_factory.mktemp('runs') / 'pose'
     options = [f'data_root={tiny_data / "pose"}', 'img_size=64', 'num_workers=0', 'batch_size=2', 'epoch_samples=4']
-    train_from_config(str(CONFIG), options=[*options, 'max_epochs=2', 'train_cfg.val_interval=1'], work_dir=str(run),
-                      device='cpu')
+    train_from_config(
+        str(CONFIG), options=[*options, 'max_epochs=2', 'train_cfg.val_interval=1'], work_dir=str(run), device='cpu'
+    )
     return run, options
 
 
@@ -48,8 +49,20 @@ def test_a_checkpoint_knows_its_keypoints(trained):
 
 def test_test_and_its_file(trained, tiny_data, tmp_path, monkeypatch, capsys):
     run, options = trained
-    code = run_tool(monkeypatch, 'test', CONFIG, run / 'last.pth', '--device', 'cpu', '--out', tmp_path / 'p.json',
-                    '--show-dir', tmp_path / 'pictures', '--cfg-options', *options)
+    code = run_tool(
+        monkeypatch,
+        'test',
+        CONFIG,
+        run / 'last.pth',
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'p.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--cfg-options',
+        *options,
+    )
     assert code == 0
     printed = capsys.readouterr().out
     assert '| keypoints |' in printed and '2 images of test, 1 classes' in printed
@@ -65,8 +78,19 @@ def test_predict_and_its_file(trained, tiny_data, tmp_path, monkeypatch):
         if name.startswith('head.cls_branches') and name.endswith('2.bias'):
             value += 8  # it has learnt next to nothing: some cells shall find something
     torch.save(checkpoint, tmp_path / 'bold.pth')
-    code = run_tool(monkeypatch, 'predict', '-', tmp_path / 'bold.pth', tiny_data / 'pose' / 'images' / 'val',
-                    '--device', 'cpu', '--img-size', 64, '--out-dir', tmp_path / 'out')
+    code = run_tool(
+        monkeypatch,
+        'predict',
+        '-',
+        tmp_path / 'bold.pth',
+        tiny_data / 'pose' / 'images' / 'val',
+        '--device',
+        'cpu',
+        '--img-size',
+        64,
+        '--out-dir',
+        tmp_path / 'out',
+    )
     assert code == 0
     entries = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
     assert entries and all(entry['category_name'] == 'person' for entry in entries)

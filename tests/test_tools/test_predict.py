@@ -16,8 +16,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_writes_pictures_and_json(checkpoint: Path, tmp_path: Path, monkeypatch, capsys):
     images = write_images(tmp_path / 'images', 2)
     out = tmp_path / 'out'
-    code = run_tool(monkeypatch, 'predict', '-', checkpoint, tmp_path / 'images', '--out-dir', out, '--img-size', 64,
-                    '--max-det', 4, '--score-thr', .3)
+    code = run_tool(
+        monkeypatch,
+        'predict',
+        '-',
+        checkpoint,
+        tmp_path / 'images',
+        '--out-dir',
+        out,
+        '--img-size',
+        64,
+        '--max-det',
+        4,
+        '--score-thr',
+        0.3,
+    )
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == ['0.jpg', '1.jpg', 'predictions.json']
     plain, drawn = cv2.imread(str(images[0])), cv2.imread(str(out / '0.jpg'))
@@ -26,7 +39,7 @@ def test_writes_pictures_and_json(checkpoint: Path, tmp_path: Path, monkeypatch,
     assert {entry['image_id'] for entry in entries} == {0, 1} and 2 <= len(entries) <= 8
     for entry in entries:
         x, y, w, h = entry['bbox']
-        assert entry['score'] >= .3 and 0 <= x <= x + w <= 90.01 and 0 <= y <= y + h <= 60.01
+        assert entry['score'] >= 0.3 and 0 <= x <= x + w <= 90.01 and 0 <= y <= y + h <= 60.01
         assert ('cat', 'dog', 'bird')[entry['category_id']] == entry['category_name']
         assert entry['file_name'] == str(images[entry['image_id']])
         assert coco_mask.decode(entry['segmentation']).shape == (60, 90)
@@ -36,8 +49,21 @@ def test_writes_pictures_and_json(checkpoint: Path, tmp_path: Path, monkeypatch,
 
 def test_without_files(checkpoint: Path, tmp_path: Path, monkeypatch, capsys):
     images = write_images(tmp_path / 'images', 1)
-    code = run_tool(monkeypatch, 'predict', '-', checkpoint, *images, '--out-dir', tmp_path / 'out', '--img-size', 64,
-                    '--no-pictures', '--no-save-json', '--score-thr', 1)
+    code = run_tool(
+        monkeypatch,
+        'predict',
+        '-',
+        checkpoint,
+        *images,
+        '--out-dir',
+        tmp_path / 'out',
+        '--img-size',
+        64,
+        '--no-pictures',
+        '--no-save-json',
+        '--score-thr',
+        1,
+    )
     assert code == 0 and list((tmp_path / 'out').iterdir()) == []
     assert 'nothing found' in capsys.readouterr().out
 
@@ -45,8 +71,9 @@ def test_without_files(checkpoint: Path, tmp_path: Path, monkeypatch, capsys):
 def test_unreadable_image_is_reported(checkpoint: Path, tmp_path: Path, monkeypatch, capsys):
     good, broken = write_images(tmp_path / 'images', 2)
     broken.write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(50))
-    code = run_tool(monkeypatch, 'predict', '-', checkpoint, tmp_path / 'images', '--out-dir', tmp_path / 'out',
-                    '--img-size', 64)
+    code = run_tool(
+        monkeypatch, 'predict', '-', checkpoint, tmp_path / 'images', '--out-dir', tmp_path / 'out', '--img-size', 64
+    )
     printed = capsys.readouterr().out
     assert code == 0 and f'skipped {broken}' in printed and '1 images, 1 could not be read' in printed
     assert (tmp_path / 'out' / '0.jpg').exists() and not (tmp_path / 'out' / '1.jpg').exists()
@@ -61,11 +88,13 @@ def test_source_without_image(checkpoint: Path, tmp_path: Path, monkeypatch, cap
 
 
 def test_mistakes_end_in_a_sentence(checkpoint: Path, tmp_path: Path, monkeypatch, capsys):
-    image, = write_images(tmp_path / 'images', 1)
-    for arguments, text in ((('-', tmp_path / 'none.pth', image), 'does not exist'),
-                            ((tmp_path / 'none.py', checkpoint, image), 'none.py'),
-                            (('-', checkpoint, image, '--classes', 'horse'), 'no class'),
-                            (('-', checkpoint, image, '--device', 'gpu7'), 'gpu7')):
+    (image,) = write_images(tmp_path / 'images', 1)
+    for arguments, text in (
+        (('-', tmp_path / 'none.pth', image), 'does not exist'),
+        ((tmp_path / 'none.py', checkpoint, image), 'none.py'),
+        (('-', checkpoint, image, '--classes', 'horse'), 'no class'),
+        (('-', checkpoint, image, '--device', 'gpu7'), 'gpu7'),
+    ):
         assert run_tool(monkeypatch, 'predict', *arguments) == 2
         error = capsys.readouterr().err
         assert error.startswith('error: ') and text in error and len(error.splitlines()) == 1

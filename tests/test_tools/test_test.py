@@ -14,7 +14,7 @@ CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A checkpoint, and the options that point the config at a small data set."""
+    """A checkpoint, and the options that point the config at a small dataset."""
     folder = tmp_path_factory.mktemp('test')
     root = write_yolo_set(folder / 'data')
     options = [f'data_root={root}', 'img_size=64', 'num_workers=0', 'cache=none']
@@ -23,8 +23,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, capsys):
     checkpoint, options = files
-    code = run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--out', tmp_path / 'p.json',
-                    '--show-dir', tmp_path / 'pictures', '--batch-size', 1, '--cfg-options', *options)
+    code = run_tool(
+        monkeypatch,
+        'test',
+        CONFIG,
+        checkpoint,
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'p.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--batch-size',
+        1,
+        '--cfg-options',
+        *options,
+    )
     printed = capsys.readouterr().out
     assert code == 0
     assert '2 images of test, 80 classes' in printed and '| dog ' in printed and '| segm |' in printed
@@ -50,9 +64,13 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
     other = write_checkpoint(tmp_path / 'other.pth', classes=tuple(reversed(COCO80)))
     fewer = write_checkpoint(tmp_path / 'fewer.pth')
     boxes = write_checkpoint(tmp_path / 'boxes.pth', 'det', COCO80)
-    for arguments, text in (((tmp_path / 'none.pth',), 'does not exist'), ((truncated,), 'truncated'),
-                            ((other,), "calls class 0 'toothbrush'"), ((boxes,), 'are missing from it'),
-                            ((fewer,), 'on 3 classes, but tested on 80')):
+    for arguments, text in (
+        ((tmp_path / 'none.pth',), 'does not exist'),
+        ((truncated,), 'truncated'),
+        ((other,), "calls class 0 'toothbrush'"),
+        ((boxes,), 'are missing from it'),
+        ((fewer,), 'on 3 classes, but tested on 80'),
+    ):
         assert run_tool(monkeypatch, 'test', CONFIG, *arguments, '--device', 'cpu', '--cfg-options', *options) == 2
         error = capsys.readouterr().err
         assert error.startswith('error: ') and text in error and len(error.splitlines()) == 1
@@ -62,10 +80,10 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
 
 
 def test_figures_table():
-    text = figures_table({'coco/bbox_mAP': .5, 'coco/bbox_mAP_s': -1., 'coco/segm_mAP': .25, 'accuracy': .125})
+    text = figures_table({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.25, 'accuracy': 0.125})
     assert '| bbox | 0.5000 |' in text and '| segm | 0.2500 |' in text and text.endswith('accuracy 0.1250')
     assert text.count(' - |') == 2
-    assert figures_table({'accuracy': .5}) == 'accuracy 0.5000'
+    assert figures_table({'accuracy': 0.5}) == 'accuracy 0.5000'
 
 
 def test_help_needs_no_torch():

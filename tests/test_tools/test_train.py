@@ -35,9 +35,21 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     code, out, err = train(config, '--work-dir', 'run', '--seed', 3, '--device', 'cpu', '--no-amp', *small(tiny_data))
     assert code == 0, err
     written = {path.name for path in (tmp_path / 'run').iterdir()}
-    assert {'config.py', 'train.log', 'scalars.json', 'results.csv', 'last.pth', 'best.pth', 'train_batch0.jpg',
-            'val_batch0.jpg', 'results.png', 'labels.png', 'confusion_matrix.png', 'pr_curve.png',
-            'f1_curve.png'} <= written
+    assert {
+        'config.py',
+        'train.log',
+        'scalars.json',
+        'results.csv',
+        'last.pth',
+        'best.pth',
+        'train_batch0.jpg',
+        'val_batch0.jpg',
+        'results.png',
+        'labels.png',
+        'confusion_matrix.png',
+        'pr_curve.png',
+        'f1_curve.png',
+    } <= written
     before_first_epoch = out.split('1/1 ')[0]
     assert len(before_first_epoch.splitlines()) <= 12
     assert 'seed 3' in out
@@ -48,17 +60,20 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     assert len((tmp_path / 'run' / 'results.csv').read_text().splitlines()) == 3  # a header, two epochs
 
 
-@pytest.mark.parametrize('args, sentence', [
-    (['nowhere.py'], 'there is no config file'),
-    (['seg_n_coco8.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
-    (['seg_n_coco8.py', '--cfg-options', 'model.head.type=YOLOv8SegmentHed'], "Did you mean 'YOLOv8SegmentHead'"),
-    (['seg_n_coco8.py', '--cfg-options', '+model.backbone.widen_facto=2'], "Did you mean 'widen_factor'"),
-    (['seg_n_coco8.py', '--cfg-options', '+model.head.num_classes=3'], 'names 80 classes'),
-    (['seg_n_coco8.py', '--cfg-options', 'data_root=not/there'], 'not/there'),
-    (['seg_n_coco8.py', '--cfg-options', 'data_root=empty'], 'empty'),
-    (['seg_n_coco8.py', '--device', 'cpu', '--resume', 'none.pth', '--cfg-options', 'data_root=TINY'], 'none.pth'),
-    (['seg_n_custom.py'], 'data_yaml'),
-])
+@pytest.mark.parametrize(
+    'args, sentence',
+    [
+        (['nowhere.py'], 'there is no config file'),
+        (['seg_n_coco8.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
+        (['seg_n_coco8.py', '--cfg-options', 'model.head.type=YOLOv8SegmentHed'], "Did you mean 'YOLOv8SegmentHead'"),
+        (['seg_n_coco8.py', '--cfg-options', '+model.backbone.widen_facto=2'], "Did you mean 'widen_factor'"),
+        (['seg_n_coco8.py', '--cfg-options', '+model.head.num_classes=3'], 'names 80 classes'),
+        (['seg_n_coco8.py', '--cfg-options', 'data_root=not/there'], 'not/there'),
+        (['seg_n_coco8.py', '--cfg-options', 'data_root=empty'], 'empty'),
+        (['seg_n_coco8.py', '--device', 'cpu', '--resume', 'none.pth', '--cfg-options', 'data_root=TINY'], 'none.pth'),
+        (['seg_n_custom.py'], 'data_yaml'),
+    ],
+)
 def test_a_mistake_is_one_sentence(train, repo, tiny_data, tmp_path, args, sentence):
     (tmp_path / 'empty' / 'images' / 'train').mkdir(parents=True)
     config, *options = [arg.replace('TINY', str(tiny_data)) for arg in args]

@@ -1,4 +1,4 @@
-"""Running a command line in this process, and a data set small enough for it."""
+"""Running a command line in this process, and a dataset small enough for it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def run_tool(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> 
 
 def modules_loaded_by_help(name: str) -> set[str]:
     """The top-level modules that ``tools/<name>.py --help`` imports."""
-    code = ('import runpy, sys\n'
-            f'sys.argv = [{name!r}, "--help"]\n'
-            'try:\n'
-            f'    runpy.run_path({str(TOOLS / name)!r} + ".py", run_name="__main__")\n'
-            'except SystemExit as end:\n'
-            '    assert end.code == 0\n'
-            'print(*{module.split(".")[0] for module in sys.modules}, file=sys.stderr)\n')
+    code = (
+        'import runpy, sys\n'
+        f'sys.argv = [{name!r}, "--help"]\n'
+        'try:\n'
+        f'    runpy.run_path({str(TOOLS / name)!r} + ".py", run_name="__main__")\n'
+        'except SystemExit as end:\n'
+        '    assert end.code == 0\n'
+        'print(*{module.split(".")[0] for module in sys.modules}, file=sys.stderr)\n'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert 'usage:' in done.stdout
     return set(done.stderr.split())
@@ -54,5 +56,6 @@ def write_yolo_set(root: Path) -> Path:
             img = cv2.resize(rng.integers(0, 256, (6, 9, 3), np.uint8), (90, 60), interpolation=cv2.INTER_CUBIC)
             cv2.imwrite(str(root / 'images' / split / f'{split}{i}.png'), img)
             (root / 'labels' / split / f'{split}{i}.txt').write_text(
-                '0 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6\n16 0.4 0.3 0.9 0.4 0.8 0.9 0.4 0.8\n')
+                '0 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6\n16 0.4 0.3 0.9 0.4 0.8 0.9 0.4 0.8\n'
+            )
     return root

@@ -20,7 +20,7 @@ CLASSES = ('cloudy', 'rain', 'shine', 'sunrise')
 IMG = np.full((90, 140, 3), 90, np.uint8)
 
 
-def make_sample(gt_label: int | None = 1, scores: tuple[float, ...] = (.6, .3, .1, 0.), path: str = 'a.png'):
+def make_sample(gt_label: int | None = 1, scores: tuple[float, ...] = (0.6, 0.3, 0.1, 0.0), path: str = 'a.png'):
     sample = DetDataSample(metainfo=dict(img_path=path, img_id='a', ori_shape=IMG.shape[:2]))
     sample.pred_scores, sample.pred_label = torch.tensor(scores), int(np.argmax(scores))
     if gt_label is not None:
@@ -33,9 +33,9 @@ def has_colour(img: np.ndarray, label: int) -> bool:
 
 
 def test_names_are_written_on_their_colours():
-    drawn = draw_data_sample(IMG, make_sample(), 'pred', CLASSES, score_thr=.25)
+    drawn = draw_data_sample(IMG, make_sample(), 'pred', CLASSES, score_thr=0.25)
     assert [has_colour(drawn, label) for label in range(4)] == [True, True, False, False]
-    only_best = draw_data_sample(IMG, make_sample(scores=(.1, .1, .2, .15)), 'pred', CLASSES, score_thr=.5)
+    only_best = draw_data_sample(IMG, make_sample(scores=(0.1, 0.1, 0.2, 0.15)), 'pred', CLASSES, score_thr=0.5)
     assert [has_colour(only_best, label) for label in range(4)] == [False, False, True, False]
     truth = draw_data_sample(IMG, make_sample(3), 'gt', CLASSES)
     assert [has_colour(truth, label) for label in range(4)] == [False, False, False, True]
@@ -57,11 +57,16 @@ def test_sheets():
     sheet = prediction_sheet([IMG, IMG[:, :60], *[IMG] * 3], samples, CLASSES)
     assert sheet.shape[1] == 3 * 140 + 60 + 12 and sheet.shape[0] > 2 * 90 and sheet.dtype == np.uint8
     assert prediction_sheet([IMG], samples[:1], CLASSES).shape[1] == 140
-    gt = GtBatch(labels=torch.zeros(2, 0, dtype=torch.int64), bboxes=torch.zeros(2, 0, 4),
-                 valid=torch.zeros(2, 0, dtype=torch.bool), flat_index=torch.zeros(0, dtype=torch.int64),
-                 img_shapes=torch.tensor([[32, 32]] * 2), class_labels=torch.tensor([2, 0]))
+    gt = GtBatch(
+        labels=torch.zeros(2, 0, dtype=torch.int64),
+        bboxes=torch.zeros(2, 0, 4),
+        valid=torch.zeros(2, 0, dtype=torch.bool),
+        flat_index=torch.zeros(0, dtype=torch.int64),
+        img_shapes=torch.tensor([[32, 32]] * 2),
+        class_labels=torch.tensor([2, 0]),
+    )
     sheet = batch_sheet(torch.full((2, 3, 32, 32), 90, dtype=torch.uint8), gt, CLASSES, ['a.png', 'b.png'])
-    left, right = sheet[:, :sheet.shape[1] // 2], sheet[:, sheet.shape[1] // 2:]
+    left, right = sheet[:, : sheet.shape[1] // 2], sheet[:, sheet.shape[1] // 2 :]
     assert has_colour(left, 2) and not has_colour(left, 0) and has_colour(right, 0) and not has_colour(right, 2)
 
 
@@ -86,9 +91,14 @@ def test_hooks(tmp_path: Path):
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': CLASSES}))
     evaluator = SimpleNamespace(metrics=[SimpleNamespace(), SimpleNamespace(confusion=np.eye(4, dtype=int))])
     run = tmp_path / 'run'
-    runner = SimpleNamespace(iter=0, work_dir=str(run), val_dataloader=loader, test_dataloader=loader,
-                             test_evaluator=evaluator,
-                             console=SimpleNamespace(line=lambda text: None))
+    runner = SimpleNamespace(
+        iter=0,
+        work_dir=str(run),
+        val_dataloader=loader,
+        test_dataloader=loader,
+        test_evaluator=evaluator,
+        console=SimpleNamespace(line=lambda text: None),
+    )
     run.mkdir()
     hook = HOOKS.build(dict(type='RunPicturesHook'))
     hook.before_val_epoch(runner)
@@ -99,12 +109,18 @@ def test_hooks(tmp_path: Path):
     hook.after_test_iter(runner, 0, None, samples)
     hook.after_test_epoch(runner, {})
     assert sorted(p.name for p in (tmp_path / 'shown').iterdir()) == [
-        '0.jpg', '1.jpg', '2.jpg', 'confusion_matrix.csv', 'confusion_matrix.png']
+        '0.jpg',
+        '1.jpg',
+        '2.jpg',
+        'confusion_matrix.csv',
+        'confusion_matrix.png',
+    ]
 
 
 def test_accuracies_share_a_panel(tmp_path: Path):
     (tmp_path / 'results.csv').write_text(
-        'epoch,train/cls,metrics/accuracy/top1,metrics/accuracy/top5\n1,1.4,.3,.9\n2,1.1,.5,1\n')
+        'epoch,train/cls,metrics/accuracy/top1,metrics/accuracy/top5\n1,1.4,.3,.9\n2,1.1,.5,1\n'
+    )
     assert plot_curves(read_results(tmp_path / 'results.csv'), tmp_path / 'results.png') == 2
     (tmp_path / 'scalars.json').write_text('{"iter": 3, "accuracy/top1": 0.5, "accuracy/top5": 1.0}\n')
     assert plot_curves(read_results(tmp_path / 'scalars.json'), tmp_path / 'results.png') == 1

@@ -22,15 +22,15 @@ def test_reads_csv(tmp_path: Path):
     curves = read_results(tmp_path / 'results.csv')
     assert curves['train/box'][0].tolist() == [1, 2, 3] and curves['train/box'][1].tolist() == [2.5, 1.9, 1.5]
     assert curves['train/seg'][0].tolist() == [1, 2]
-    assert curves['metrics/coco/bbox_mAP50'][1].tolist() == [.25]
+    assert curves['metrics/coco/bbox_mAP50'][1].tolist() == [0.25]
     assert 'time' in curves and 'epoch' not in curves
 
 
 def test_reads_json_lines(tmp_path: Path):
-    rows = [{'step': 1, 'train/box': 2., 'note': 'x'}, {'step': 2, 'train/box': 1.}, {'hello': 3}]
+    rows = [{'step': 1, 'train/box': 2.0, 'note': 'x'}, {'step': 2, 'train/box': 1.0}, {'hello': 3}]
     (tmp_path / 'scalars.json').write_text('\n'.join(map(json.dumps, rows)))
     curves = read_results(tmp_path / 'scalars.json')
-    assert {name: y.tolist() for name, (_, y) in curves.items()} == {'train/box': [2., 1.]}
+    assert {name: y.tolist() for name, (_, y) in curves.items()} == {'train/box': [2.0, 1.0]}
 
 
 def test_missing_file(tmp_path: Path):
@@ -49,21 +49,22 @@ def test_plot(tmp_path: Path):
 
 
 def test_unknown_columns_do_no_harm(tmp_path: Path):
-    assert plot_curves({'a': (np.arange(3), np.arange(3.))}, tmp_path / 'none.png') == 0
+    assert plot_curves({'a': (np.arange(3), np.arange(3.0))}, tmp_path / 'none.png') == 0
     assert not (tmp_path / 'none.png').exists()
     many = {f'lr/group{i}': (np.arange(30), np.full(30, i / 100)) for i in range(9)}
-    many['metrics/accuracy'] = np.arange(3), np.array([.1, .2, .3])
-    many['metrics/coco/bbox_mAP'] = np.arange(2), np.array([-1., -1.])
+    many['metrics/accuracy'] = np.arange(3), np.array([0.1, 0.2, 0.3])
+    many['metrics/coco/bbox_mAP'] = np.arange(2), np.array([-1.0, -1.0])
     assert plot_curves(many, tmp_path / 'some.png') == 2
 
 
 def test_training_and_validation_of_a_classifier_share_panels(tmp_path: Path):
     (tmp_path / 'results.csv').write_text(
         'epoch,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
-        '1,1.4,.3,.1,.4,1.5\n2,1.1,.5,.1,.6,1.2\n')
+        '1,1.4,.3,.1,.4,1.5\n2,1.1,.5,.1,.6,1.2\n'
+    )
     panels = _panels(read_results(tmp_path / 'results.csv'))
     assert {title: {label: y.tolist() for label, (_, y) in lines.items()} for title, lines in panels.items()} == {
         'cls loss': {'train': [1.4, 1.1], 'val': [1.5, 1.2]},
-        'accuracy': {'train top1': [.3, .5], 'val top1': [.4, .6]},
-        'learning rate': {'pg0': [.1, .1]},
+        'accuracy': {'train top1': [0.3, 0.5], 'val top1': [0.4, 0.6]},
+        'learning rate': {'pg0': [0.1, 0.1]},
     }

@@ -13,7 +13,7 @@ GREY = np.full((120, 160, 3), 90, np.uint8)
 
 
 def test_box_has_its_class_colour_on_its_edges():
-    drawn = draw_instances(GREY, np.array([[20., 30., 100., 90.]]), np.array([5]), ['x'] * 6)
+    drawn = draw_instances(GREY, np.array([[20.0, 30.0, 100.0, 90.0]]), np.array([5]), ['x'] * 6)
     for y, x in ((60, 20), (60, 99), (30, 90), (89, 60)):
         assert np.abs(drawn[y, x].astype(int) - class_colour(5)).max() < 60
     assert (drawn[60, 60] == 90).all() and (drawn[110, 150] == 90).all()  # inside and far outside
@@ -21,8 +21,12 @@ def test_box_has_its_class_colour_on_its_edges():
 
 def test_image_given_is_not_changed():
     img = GREY.copy()
-    draw_instances(img, np.array([[20., 30., 100., 90.]]), np.array([0]), masks=InstanceMasks.from_bool(
-        np.ones((1, 120, 160), bool)))
+    draw_instances(
+        img,
+        np.array([[20.0, 30.0, 100.0, 90.0]]),
+        np.array([0]),
+        masks=InstanceMasks.from_bool(np.ones((1, 120, 160), bool)),
+    )
     assert (img == 90).all()
 
 
@@ -30,8 +34,8 @@ def test_mask_tints_its_pixels_alone():
     frame = np.zeros((1, 120, 160), bool)
     frame[0, 40:80, 40:80] = True
     masks = InstanceMasks.from_bool(frame)
-    drawn = draw_instances(GREY, np.array([[10., 20., 150., 110.]]), np.array([0]), masks=masks)
-    expected = np.rint(90 * .55 + .45 * np.array(class_colour(0)))
+    drawn = draw_instances(GREY, np.array([[10.0, 20.0, 150.0, 110.0]]), np.array([0]), masks=masks)
+    expected = np.rint(90 * 0.55 + 0.45 * np.array(class_colour(0)))
     assert (drawn[60, 60] == expected).all() and (drawn[60, 120] == 90).all()
 
 
@@ -39,7 +43,7 @@ def test_small_mask_lies_on_a_large_one():
     frames = np.zeros((2, 120, 160), bool)
     frames[0, 50:70, 50:70] = True
     frames[1, 20:110, 20:140] = True
-    bboxes = np.array([[50., 50., 70., 70.], [20., 20., 140., 110.]])
+    bboxes = np.array([[50.0, 50.0, 70.0, 70.0], [20.0, 20.0, 140.0, 110.0]])
     drawn = draw_instances(GREY, bboxes, np.array([0, 1]), masks=InstanceMasks.from_bool(frames))
     alone = draw_instances(GREY, bboxes[:1], np.array([0]), masks=InstanceMasks.from_bool(frames[:1]))
     assert (drawn[60, 60] == alone[60, 60]).all()
@@ -47,19 +51,28 @@ def test_small_mask_lies_on_a_large_one():
 
 def test_labels_do_not_cover_each_other():
     """Three boxes at one corner: with room around, each label has a place of its own."""
-    bboxes = np.array([[40., 40., 150., 110.], [41., 40., 149., 100.], [42., 41., 140., 90.]])
-    one = [(draw_instances(GREY, bboxes[:1], np.array([label]), ['wide name'] * 3) == class_colour(label)).all(-1).sum()
-           for label in range(3)]
+    bboxes = np.array([[40.0, 40.0, 150.0, 110.0], [41.0, 40.0, 149.0, 100.0], [42.0, 41.0, 140.0, 90.0]])
+    one = [
+        (draw_instances(GREY, bboxes[:1], np.array([label]), ['wide name'] * 3) == class_colour(label)).all(-1).sum()
+        for label in range(3)
+    ]
     drawn = draw_instances(GREY, bboxes, np.arange(3), ['wide name'] * 3)
     for label in range(3):
-        assert (drawn == class_colour(label)).all(-1).sum() > .6 * one[label]
+        assert (drawn == class_colour(label)).all(-1).sum() > 0.6 * one[label]
 
 
-@pytest.mark.parametrize('bbox', [
-    [-50, -40, 20, 10], [150, 110, 300, 300], [0, 0, 160, 120], [5, 5, 5, 5], [200, 5, 220, 9],
-])
+@pytest.mark.parametrize(
+    'bbox',
+    [
+        [-50, -40, 20, 10],
+        [150, 110, 300, 300],
+        [0, 0, 160, 120],
+        [5, 5, 5, 5],
+        [200, 5, 220, 9],
+    ],
+)
 def test_boxes_at_and_beyond_the_border(bbox):
-    drawn = draw_instances(GREY, np.array([bbox], float), np.array([3]), ['long class name'] * 4, np.array([.5]))
+    drawn = draw_instances(GREY, np.array([bbox], float), np.array([3]), ['long class name'] * 4, np.array([0.5]))
     assert drawn.shape == GREY.shape and (drawn != 90).any()
 
 
@@ -70,7 +83,7 @@ def test_nothing_to_draw():
 
 def test_tiny_image():
     img = np.zeros((3, 2, 3), np.uint8)
-    drawn = draw_instances(img, np.array([[0., 0., 2., 3.]]), np.array([0]), ['a name'], np.array([1.]))
+    drawn = draw_instances(img, np.array([[0.0, 0.0, 2.0, 3.0]]), np.array([0]), ['a name'], np.array([1.0]))
     assert drawn.shape == img.shape and drawn.any()
 
 
@@ -79,18 +92,23 @@ def make_sample() -> DetDataSample:
     frame[:, 30:60, 30:60] = True
     sample = DetDataSample()
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([[30., 30., 60., 60.], [80., 30., 120., 60.]]), labels=torch.tensor([0, 1]),
+        bboxes=torch.tensor([[30.0, 30.0, 60.0, 60.0], [80.0, 30.0, 120.0, 60.0]]),
+        labels=torch.tensor([0, 1]),
         ignored=torch.tensor([False, True]),
-        masks=[[[30, 30, 60, 30, 60, 60, 30, 60]], InstanceMasks.from_bool(frame[:1]).to_rle()[0]])
+        masks=[[[30, 30, 60, 30, 60, 60, 30, 60]], InstanceMasks.from_bool(frame[:1]).to_rle()[0]],
+    )
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[30., 30., 60., 60.], [90., 80., 150., 110.]]), labels=torch.tensor([0, 0]),
-        scores=torch.tensor([.9, .1]), masks=InstanceMasks.from_bool(frame))
+        bboxes=torch.tensor([[30.0, 30.0, 60.0, 60.0], [90.0, 80.0, 150.0, 110.0]]),
+        labels=torch.tensor([0, 0]),
+        scores=torch.tensor([0.9, 0.1]),
+        masks=InstanceMasks.from_bool(frame),
+    )
     return sample
 
 
 def test_data_sample_by_threshold():
     sample = make_sample()
-    every, best = (draw_data_sample(GREY, sample, 'pred', ('a', 'b'), thr) for thr in (0., .5))
+    every, best = (draw_data_sample(GREY, sample, 'pred', ('a', 'b'), thr) for thr in (0.0, 0.5))
     assert (every[85:105, 90] != 90).any() and (best[85:105, 90] == 90).all()
     assert (best[31:59, 30] != 90).any()
 
@@ -111,11 +129,11 @@ def test_colours_of_neighbours_differ():
     for colour in colours:
         red, green, blue = colour
         text = 255 if text_colour(tuple(colour)) == (255, 255, 255) else 0
-        assert abs(text - (.299 * red + .587 * green + .114 * blue)) > 100
+        assert abs(text - (0.299 * red + 0.587 * green + 0.114 * blue)) > 100
 
 
 def test_text():
-    assert text_alpha('Ay', 14).max() > .9 and text_alpha('A', 28).shape[0] > 1.8 * text_alpha('A', 14).shape[0]
+    assert text_alpha('Ay', 14).max() > 0.9 and text_alpha('A', 28).shape[0] > 1.8 * text_alpha('A', 14).shape[0]
     assert text_alpha('größe 猫', 14).shape[1] > text_alpha('gr', 14).shape[1]
     img = np.zeros((20, 20, 3), np.uint8)
     draw_text(img, 'outside', (100, 100), 12, (255, 255, 255))

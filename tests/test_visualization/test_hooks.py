@@ -20,15 +20,30 @@ from .test_sheets import make_batch
 
 def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': [f'class {i}' for i in range(6)]}))
-    return SimpleNamespace(iter=iteration, work_dir=str(folder), train_dataloader=loader, val_dataloader=loader,
-                           test_dataloader=loader, console=SimpleNamespace(line=lambda text: None))
+    return SimpleNamespace(
+        iter=iteration,
+        work_dir=str(folder),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        test_dataloader=loader,
+        console=SimpleNamespace(line=lambda text: None),
+    )
 
 
 def make_training(folder: Path, samples: list[DetDataSample]) -> tuple[SimpleNamespace, CocoMetric]:
     """A runner that trains, and the metric of its validation, which has ``samples`` to evaluate."""
     runner = make_runner(folder)
-    records = [Record(f'{i}.jpg', i, (100, 200), Annotations(np.array([0, 2]), np.array(
-        [[0, 0, 20, 10], [40, 50, 160, 90]], np.float32), np.array([False, i == 0]))) for i in range(3)]
+    records = [
+        Record(
+            f'{i}.jpg',
+            i,
+            (100, 200),
+            Annotations(
+                np.array([0, 2]), np.array([[0, 0, 20, 10], [40, 50, 160, 90]], np.float32), np.array([False, i == 0])
+            ),
+        )
+        for i in range(3)
+    ]
     dataset = SimpleNamespace(records=records, metainfo=runner.val_dataloader.dataset.metainfo)
     runner.train_dataloader = SimpleNamespace(dataset=SimpleNamespace(dataset=dataset, metainfo=dataset.metainfo))
     metric = CocoMetric(classwise=False)
@@ -80,8 +95,16 @@ def test_random_states_are_left_alone(tmp_path: Path):
     hook.before_val_epoch(runner)
     metric.evaluate(2)
     hook.after_run(runner)
-    assert {'train_batch0.jpg', 'val_batch0.jpg', 'results.png', 'labels.png', 'pr_curve.png', 'f1_curve.png',
-            'confusion_matrix.png', 'confusion_matrix.csv'} <= {path.name for path in tmp_path.iterdir()}
+    assert {
+        'train_batch0.jpg',
+        'val_batch0.jpg',
+        'results.png',
+        'labels.png',
+        'pr_curve.png',
+        'f1_curve.png',
+        'confusion_matrix.png',
+        'confusion_matrix.csv',
+    } <= {path.name for path in tmp_path.iterdir()}
     assert random.getstate() == states[0] and (np.random.get_state()[1] == states[1]).all()
     assert torch.equal(torch.get_rng_state(), states[2])
 
@@ -154,7 +177,7 @@ def test_unreadable_images_are_not_drawn(tmp_path: Path):
 
 def test_nothing_without_ground_truth_or_results(tmp_path: Path):
     hook = RunPicturesHook()
-    sample, = make_val_samples(tmp_path, 1)
+    (sample,) = make_val_samples(tmp_path, 1)
     del sample.gt_instances
     hook.after_val_iter(make_runner(tmp_path), 0, None, [sample])
     hook.after_val_epoch(make_runner(tmp_path), {})

@@ -51,8 +51,11 @@ def chart() -> Figure:
 def written(tmp_path) -> str:
     page = HtmlPage('A < B & "C"', 'What <script>alert(1)</script> says.')
     page.heading('Figures')
-    page.table(['model', 'mAP', 'n'], [['a<b>', .12345, 1200], ['c', float('nan'), None],
-                                       [Cell('d', 'd'), Cell('+.5 (.1 to .9)', .5, 'good'), 3]], caption='all')
+    page.table(
+        ['model', 'mAP', 'n'],
+        [['a<b>', 0.12345, 1200], ['c', float('nan'), None], [Cell('d', 'd'), Cell('+.5 (.1 to .9)', 0.5, 'good'), 3]],
+        caption='all',
+    )
     page.chart(chart(), 'first')
     page.chart(chart(), 'second')
     page.charts([(chart(), 'left'), (chart(), 'right')])

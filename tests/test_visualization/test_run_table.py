@@ -12,14 +12,18 @@ HEADER = 'epoch,time,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/a
 ROWS = ('1,10.5,1.4,.3,.1,.4,1.5', '2,20,1.1,.5,.1,,', '3,30,1.0,.6,.1,.7,1.1', '4,75.9,.9,.8,.1,.7,.9')
 
 
-MODEL = dict(type='ImageClassifier', head=dict(type='MLPClassifyHead', num_classes=2),
-             backbone=dict(type='CSPDarknet', stage_channels=(), stage_blocks=(), stem_channels=8, out_indices=(0,)))
+MODEL = dict(
+    type='ImageClassifier',
+    head=dict(type='MLPClassifyHead', num_classes=2),
+    backbone=dict(type='CSPDarknet', stage_channels=(), stage_blocks=(), stem_channels=8, out_indices=(0,)),
+)
 
 
 def write_run(folder: Path, rows: tuple[str, ...] = ROWS, **train_cfg) -> Path:
     folder.mkdir(parents=True)
-    (folder / 'config.py').write_text(config_text(dict(
-        task='cls', model=MODEL, train_cfg=dict(max_epochs=4, **train_cfg))))
+    (folder / 'config.py').write_text(
+        config_text(dict(task='cls', model=MODEL, train_cfg=dict(max_epochs=4, **train_cfg)))
+    )
     (folder / 'results.csv').write_text(HEADER + '\n'.join(rows) + '\n')
     return folder
 
@@ -31,8 +35,8 @@ def cells(table: str) -> list[list[str]]:
 def test_a_run_is_read(tmp_path):
     run = summarize_run(write_run(tmp_path / 'run'))
     assert (run.name, run.epochs, run.seconds, run.best_epoch) == ('run', 4, 75.9, 3)  # the first of equals
-    assert run.best('accuracy/top1') == .7 and run.last('accuracy/top1') == .7
-    assert run.best('train/top1') == .6 and run.last('train/top1') == .8
+    assert run.best('accuracy/top1') == 0.7 and run.last('accuracy/top1') == 0.7
+    assert run.best('train/top1') == 0.6 and run.last('train/top1') == 0.8
     assert run.best('nothing') is None and run.last('nothing') is None
     assert run.parameters == 3 * 8 * 9 + 2 * 8 + 8 * 2 + 2
     other = summarize_run(write_run(tmp_path / 'other', best_metric='accuracy/cross_entropy'))
@@ -41,19 +45,24 @@ def test_a_run_is_read(tmp_path):
 
 def test_a_run_without_validation(tmp_path):
     run = summarize_run(write_run(tmp_path / 'run', ('1,10.5,1.4,.3,.1,,',)))
-    assert run.best_epoch is None and run.best('train/top1') is None and run.last('train/top1') == .3
+    assert run.best_epoch is None and run.best('train/top1') is None and run.last('train/top1') == 0.3
     assert cells(run_table([run]))[1][4:] == ['', '', '0.300']
 
 
 def test_the_table_of_several_runs(tmp_path):
-    runs = [RunSummary('plain', 21_729_592, 60, 3700., 3, {'accuracy/top1': {3: .91, 4: .9}, 'train/top1': {3: .95}}),
-            RunSummary('modern', 1000, 8, 75., 7, {'accuracy/top1': {7: .985}})]
+    runs = [
+        RunSummary('plain', 21_729_592, 60, 3700.0, 3, {'accuracy/top1': {3: 0.91, 4: 0.9}, 'train/top1': {3: 0.95}}),
+        RunSummary('modern', 1000, 8, 75.0, 7, {'accuracy/top1': {7: 0.985}}),
+    ]
     header, first, second = cells(run_table(runs))
     assert header == ['run', 'parameters', 'epochs', 'time', 'best epoch', 'top1', 'last', 'train top1', 'last', 'gain']
     assert first == ['plain', '21,729,592', '60', '1:01:40', '3', '0.910', '0.900', '0.950', '0.950', '']
     assert second == ['modern', '1,000', '8', '1:15', '7', '0.985', '0.985', '', '', '+0.075']
     assert [row[5:] for row in cells(run_table(runs, ['train/top1']))] == [
-        ['train top1', 'last', 'gain'], ['0.950', '0.950', ''], ['', '', '']]
+        ['train top1', 'last', 'gain'],
+        ['0.950', '0.950', ''],
+        ['', '', ''],
+    ]
     lines = run_table(runs, markdown=True).splitlines()
     assert len(lines) == 4 and set(lines[1]) == set('|-:')
     assert 'gain' not in run_table(runs[:1])
@@ -62,8 +71,8 @@ def test_the_table_of_several_runs(tmp_path):
 
 
 def test_mean_average_precision_of_each_task_comes_first():
-    figures = dict.fromkeys(('train/box', 'coco/bbox_mAP', 'coco/bbox_mAP50', 'coco/segm_mAP'), {1: .5})
-    assert cells(run_table([RunSummary('a', 1, 1, 1., 1, figures)]))[0][5:] == ['bbox mAP', 'last', 'segm mAP', 'last']
+    figures = dict.fromkeys(('train/box', 'coco/bbox_mAP', 'coco/bbox_mAP50', 'coco/segm_mAP'), {1: 0.5})
+    assert cells(run_table([RunSummary('a', 1, 1, 1.0, 1, figures)]))[0][5:] == ['bbox mAP', 'last', 'segm mAP', 'last']
 
 
 def test_folders_of_runs(tmp_path):

@@ -14,7 +14,7 @@ def make_batch(kind: str, images: int = 3) -> tuple[torch.Tensor, GtBatch]:
     inputs = torch.full((images, 3, 64, 96), 90, dtype=torch.uint8)
     labels = torch.tensor([[2, 4], [3, -1], [-1, -1]])[:images]
     valid = labels >= 0
-    bboxes = torch.tensor([[8., 8., 40., 40.], [50., 10., 90., 50.]]).repeat(images, 1, 1) * valid[..., None]
+    bboxes = torch.tensor([[8.0, 8.0, 40.0, 40.0], [50.0, 10.0, 90.0, 50.0]]).repeat(images, 1, 1) * valid[..., None]
     maps = torch.zeros((images, 16, 24), dtype=torch.uint8)
     maps[0, 2:10, 2:10] = 1
     maps[0, 3:12, 13:22] = 2
@@ -31,7 +31,7 @@ def test_batch_sheet(kind):
     third = sheet[260:, :384]
     assert (third == 90).all()  # no object
     inside = sheet[120, 280]  # second object of the first image
-    tinted = np.rint(90 * .55 + .45 * np.array(class_colour(4)))
+    tinted = np.rint(90 * 0.55 + 0.45 * np.array(class_colour(4)))
     assert (inside == (90 if kind == 'none' else tinted)).all()
     assert np.abs(sheet[120, 200].astype(int) - class_colour(4)).max() < 90  # its box's left side
 
@@ -55,7 +55,7 @@ def test_prediction_sheet():
     sheet = prediction_sheet([img] * 3, [make_sample() for _ in range(3)], ('a', 'b'))
     caption = sheet.shape[0] // 2 - 122
     assert caption > 5 and sheet.shape[1] == 160 * 4 + 12
-    truth, prediction = sheet[caption:caption + 120, :160], sheet[caption:caption + 120, 164:324]
+    truth, prediction = sheet[caption : caption + 120, :160], sheet[caption : caption + 120, 164:324]
     assert (truth[45, 120] != 90).any() and (prediction[45, 120] == 90).all()  # the crowd is in the ground truth alone
 
 

@@ -59,8 +59,12 @@ def sample() -> DetDataSample:
     ring = [[10.0, 10.0, 190.0, 10.0, 190.0, 190.0, 10.0, 190.0]]
     result.gt_instances = InstanceData(bboxes=BOX, labels=np.zeros(1, np.int64), keypoints=POINTS, masks=[ring])
     result.pred_instances = InstanceData(
-        bboxes=torch.tensor(BOX), labels=torch.zeros(1, dtype=torch.int64), scores=torch.tensor([0.9]),
-        keypoints=torch.tensor(POINTS[..., :2]), keypoint_scores=torch.tensor([[0.9, 0.9, 0.9, 0.1]]))
+        bboxes=torch.tensor(BOX),
+        labels=torch.zeros(1, dtype=torch.int64),
+        scores=torch.tensor([0.9]),
+        keypoints=torch.tensor(POINTS[..., :2]),
+        keypoint_scores=torch.tensor([[0.9, 0.9, 0.9, 0.1]]),
+    )
     return result
 
 
@@ -78,11 +82,15 @@ def test_sheets():
     sheet = prediction_sheet([blank()], [sample()], ('person',), keypoint_info=INFO)
     plain = prediction_sheet([blank()], [sample()], ('person',), keypoint_info=dict(skeleton=()))
     assert sheet.shape == plain.shape and (sheet != plain).any()
-    gt = GtBatch(labels=torch.tensor([[0, -1]]), bboxes=torch.tensor([[[5.0, 5, 95, 95], [0, 0, 0, 0]]]),
-                 valid=torch.tensor([[True, False]]), flat_index=torch.tensor([0]),
-                 img_shapes=torch.tensor([[100, 100]]),
-                 keypoints=torch.cat([torch.tensor(POINTS / [2, 2, 1])[None], torch.zeros(1, 1, 4, 3)], 1))
+    gt = GtBatch(
+        labels=torch.tensor([[0, -1]]),
+        bboxes=torch.tensor([[[5.0, 5, 95, 95], [0, 0, 0, 0]]]),
+        valid=torch.tensor([[True, False]]),
+        flat_index=torch.tensor([0]),
+        img_shapes=torch.tensor([[100, 100]]),
+        keypoints=torch.cat([torch.tensor(POINTS / [2, 2, 1])[None], torch.zeros(1, 1, 4, 3)], 1),
+    )
     inputs = torch.full((1, 3, 100, 100), 255, dtype=torch.uint8)
     sheet = batch_sheet(inputs, gt, ('person',), keypoint_info=INFO)
     y, x = (int(value * sheet.shape[0] / 100) for value in (25, 50))
-    assert (sheet[y - 2:y + 3, x] != 255).any()
+    assert (sheet[y - 2 : y + 3, x] != 255).any()

@@ -15,17 +15,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Sheets of a config's data, before and after the pipeline.")
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('--out', metavar='FOLDER', default='browsed', help='where the sheets go (default: browsed)')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
-                        help='the data loader to look into (default: train)')
+    parser.add_argument(
+        '--split',
+        choices=['train', 'val', 'test'],
+        default='train',
+        help='the data loader to look into (default: train)',
+    )
     parser.add_argument('--number', type=int, default=8, help='how many images (default: 8)')
-    parser.add_argument('--indices', type=int, nargs='+', default=[], metavar='N',
-                        help="these images, counted from 0 in the data set's order, instead of the first ones of the "
-                             'epoch')
+    parser.add_argument(
+        '--indices',
+        type=int,
+        nargs='+',
+        default=[],
+        metavar='N',
+        help="these images, counted from 0 in the dataset's order, instead of the first ones of the epoch",
+    )
     parser.add_argument('--class', dest='class_name', metavar='NAME', help='only images that show this class')
-    parser.add_argument('--epochs', type=int, nargs='+', default=[1], metavar='N',
-                        help='epochs of which to show the augmentation, counted from 1 (default: 1)')
-    parser.add_argument('--stage', choices=['both', 'before', 'after'], default='both',
-                        help='images as they are, as the pipeline makes them, or both (default: both)')
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        nargs='+',
+        default=[1],
+        metavar='N',
+        help='epochs of which to show the augmentation, counted from 1 (default: 1)',
+    )
+    parser.add_argument(
+        '--stage',
+        choices=['both', 'before', 'after'],
+        default='both',
+        help='images as they are, as the pipeline makes them, or both (default: both)',
+    )
     parser.add_argument('--rows', type=int, default=4, help='of a sheet (default: 4)')
     parser.add_argument('--seed', type=int, help="of the run (default: the config's, or 0)")
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')

@@ -1,7 +1,7 @@
 """A training run in small: finds within a minute what would end or spoil it after hours.
 
-    python tools/analyze/check.py configs/yolov8/seg_n_coco8.py
-    python tools/analyze/check.py configs/yolov8/seg_n_coco.py --cfg-options data_root=/data/coco batch_size=32
+python tools/analyze/check.py configs/yolov8/seg_n_coco8.py
+python tools/analyze/check.py configs/yolov8/seg_n_coco.py --cfg-options data_root=/data/coco batch_size=32
 """
 
 import argparse
@@ -11,12 +11,18 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='A training run in small: builds all, trains and validates a little, estimates time and memory, '
-                    'and looks for what would go wrong later. Writes nothing.',
-        epilog='The exit code is 0 where nothing failed, else 1.')
+        'and looks for what would go wrong later. Writes nothing.',
+        epilog='The exit code is 0 where nothing failed, else 1.',
+    )
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('--sample', type=int, default=200, metavar='IMAGES',
-                        help='how many images of each data set to decode, 0 for none (default: 200)')
-    parser.add_argument('--seconds', type=float, default=10., help='how long to time training (default: 10)')
+    parser.add_argument(
+        '--sample',
+        type=int,
+        default=200,
+        metavar='IMAGES',
+        help='how many images of each dataset to decode, 0 for none (default: 200)',
+    )
+    parser.add_argument('--seconds', type=float, default=10.0, help='how long to time training (default: 10)')
     parser.add_argument('--strict', action='store_true', help='exit with 1 after a warning, too')
     parser.add_argument('--json', metavar='FILE', help='write the checks')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')

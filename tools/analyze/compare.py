@@ -14,20 +14,30 @@ import sys
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare models on the same images, with confidence intervals.')
-    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT',
-                        help='a config file and its checkpoint for each model; the first is what the others are held '
-                             'against')
+    parser.add_argument(
+        'models',
+        nargs='+',
+        metavar='CONFIG CHECKPOINT',
+        help='a config file and its checkpoint for each model; the first is what the others are held against',
+    )
     parser.add_argument('--labels', nargs='+', help="what to call the models (default: the configs' names)")
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
     parser.add_argument('--replicates', type=int, default=1000, help='draws of the bootstrap (default: 1000)')
-    parser.add_argument('--confidence', type=float, default=.95, help='of the intervals (default: 0.95)')
+    parser.add_argument('--confidence', type=float, default=0.95, help='of the intervals (default: 0.95)')
     parser.add_argument('--seed', type=int, default=0, help='of the draws (default: 0)')
-    parser.add_argument('--score-thr', type=float, default=.25,
-                        help='predictions below it count neither in the pictures nor in choosing them (default: 0.25)')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.25,
+        help='predictions below it count neither in the pictures nor in choosing them (default: 0.25)',
+    )
     parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
-    parser.add_argument('--latency', action='store_true',
-                        help='also time the networks, in turns on single images, and show accuracy against time')
+    parser.add_argument(
+        '--latency',
+        action='store_true',
+        help='also time the networks, in turns on single images, and show accuracy against time',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--batch-size', type=int, help="images at a time (default: the configs')")
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')

@@ -1,7 +1,7 @@
 """What each module of a network costs: parameters, multiply-adds, memory, time.
 
-    python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py
-    python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py --under head --depth 1
+python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py
+python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py --under head --depth 1
 """
 
 import argparse
@@ -11,10 +11,18 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='What each module of a network costs.')
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco.py')
-    parser.add_argument('--checkpoint', metavar='FILE',
-                        help='a checkpoint, whose classes are then counted with (default: random weights)')
-    parser.add_argument('--img-size', type=int, nargs='+', metavar='SIDE',
-                        help="side of the image, or height and width (default: the config's test size)")
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help='a checkpoint, whose classes are then counted with (default: random weights)',
+    )
+    parser.add_argument(
+        '--img-size',
+        type=int,
+        nargs='+',
+        metavar='SIDE',
+        help="side of the image, or height and width (default: the config's test size)",
+    )
     parser.add_argument('--depth', type=int, default=2, help='levels of modules to show; 0 for all (default: 2)')
     parser.add_argument('--under', metavar='MODULE', default='', help='only what is in this module, e.g. neck')
     parser.add_argument('--rounds', type=int, default=20, help='passes to time, of which the median is shown')
@@ -43,8 +51,10 @@ def main() -> None:
     costs = module_costs(model, (height, width), args.rounds)
     whole = costs[0]
     print(costs_table(select(costs, args.depth or None, args.under)))
-    print(f'one image of {height} x {width}: {whole.parameters:,} parameters ({whole.trainable:,} trainable), '
-          f'{2 * whole.macs / 1e9:.2f} GFLOPs (2 a multiply-add)')
+    print(
+        f'one image of {height} x {width}: {whole.parameters:,} parameters ({whole.trainable:,} trainable), '
+        f'{2 * whole.macs / 1e9:.2f} GFLOPs (2 a multiply-add)'
+    )
     for path in (args.json, args.csv):
         if path:
             write_costs(costs, path)

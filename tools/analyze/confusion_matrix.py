@@ -1,6 +1,6 @@
 """Which classes a model takes for which, background included.
 
-    python tools/analyze/confusion_matrix.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
+python tools/analyze/confusion_matrix.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
 """
 
 import argparse
@@ -12,11 +12,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('--out', metavar='FOLDER', default='confusion', help='where the files go (default: confusion)')
-    parser.add_argument('--kind', choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-                        help="what overlaps (default: what the config's metric evaluates last)")
-    parser.add_argument('--score-thr', type=float, default=.25,
-                        help='predictions below it do not count (default: 0.25)')
-    parser.add_argument('--iou-thr', type=float, default=.5, help='least overlap of a match (default: 0.5)')
+    parser.add_argument(
+        '--kind',
+        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
+        help="what overlaps (default: what the config's metric evaluates last)",
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.25, help='predictions below it do not count (default: 0.25)'
+    )
+    parser.add_argument('--iou-thr', type=float, default=0.5, help='least overlap of a match (default: 0.5)')
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")

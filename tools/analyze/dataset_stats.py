@@ -1,7 +1,7 @@
 """Figures of a config's data: classes, sizes, objects an image; images that recur and labels that are likely wrong.
 
-    python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
-    python tools/analyze/dataset_stats.py configs/yolov8/det_n_coco.py --out data.html --csv suspicious.csv
+python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
+python tools/analyze/dataset_stats.py configs/yolov8/det_n_coco.py --out data.html --csv suspicious.csv
 """
 
 import argparse
@@ -11,20 +11,49 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Figures of a config's data, and what looks wrong in it.")
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('--split', nargs='+', choices=['train', 'val', 'test'], default=['train', 'val'],
-                        help='the data loaders to look at (default: train val)')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=['train', 'val', 'test'],
+        default=['train', 'val'],
+        help='the data loaders to look at (default: train val)',
+    )
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
     parser.add_argument('--csv', metavar='FILE', help='write a list of the suspicious labels and images')
-    parser.add_argument('--no-alike', dest='alike', action='store_false',
-                        help='do not look for images that look the same, for which every image must be read')
-    parser.add_argument('--max-distance', type=int, default=6, metavar='BITS',
-                        help='how many of 64 bits the hashes of such images may differ by, up to 15 (default: 6)')
-    parser.add_argument('--tiny', type=float, default=4., metavar='PIXELS',
-                        help='objects with a shorter side are suspicious (default: 4)')
-    parser.add_argument('--thin', type=float, default=20., metavar='RATIO',
-                        help='objects so many times longer than wide are suspicious (default: 20)')
-    parser.add_argument('--doubled', type=float, default=.9, metavar='IOU',
-                        help='objects that overlap by more are suspicious (default: 0.9)')
+    parser.add_argument(
+        '--no-alike',
+        dest='alike',
+        action='store_false',
+        help='do not look for images that look the same, for which every image must be read',
+    )
+    parser.add_argument(
+        '--max-distance',
+        type=int,
+        default=6,
+        metavar='BITS',
+        help='how many of 64 bits the hashes of such images may differ by, up to 15 (default: 6)',
+    )
+    parser.add_argument(
+        '--tiny',
+        type=float,
+        default=4.0,
+        metavar='PIXELS',
+        help='objects with a shorter side are suspicious (default: 4)',
+    )
+    parser.add_argument(
+        '--thin',
+        type=float,
+        default=20.0,
+        metavar='RATIO',
+        help='objects so many times longer than wide are suspicious (default: 20)',
+    )
+    parser.add_argument(
+        '--doubled',
+        type=float,
+        default=0.9,
+        metavar='IOU',
+        help='objects that overlap by more are suspicious (default: 0.9)',
+    )
     parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     return parser.parse_args(argv)

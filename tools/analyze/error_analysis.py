@@ -1,6 +1,6 @@
 """What costs a model its average precision: wrong class, wrong place, doubles, background, missed objects.
 
-    python tools/analyze/error_analysis.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out errors
+python tools/analyze/error_analysis.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out errors
 """
 
 import argparse
@@ -12,10 +12,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('--out', metavar='FOLDER', default='errors', help='where the files go (default: errors)')
-    parser.add_argument('--kind', choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-                        help="what overlaps (default: what the config's metric evaluates last)")
-    parser.add_argument('--score-thr', type=float, default=.25,
-                        help='predictions below it are neither counted nor shown (default: 0.25)')
+    parser.add_argument(
+        '--kind',
+        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
+        help="what overlaps (default: what the config's metric evaluates last)",
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.25,
+        help='predictions below it are neither counted nor shown (default: 0.25)',
+    )
     parser.add_argument('--examples', type=int, default=12, help='pictures of each kind of error (default: 12)')
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')

@@ -11,26 +11,42 @@ import sys
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='What goes on inside a network: activations of its modules, and which places a prediction rests '
-                    'on.')
+        description='What goes on inside a network: activations of its modules, and which places a prediction rests on.'
+    )
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('source', nargs='?', help='image, folder, glob pattern, or .txt list of images')
-    parser.add_argument('--method', choices=['gradcam', 'eigencam', 'maps'], default='gradcam',
-                        help='heat over the image by Grad-CAM or Eigen-CAM, or the channels of feature maps side by '
-                             'side (default: gradcam)')
-    parser.add_argument('--module', nargs='+', metavar='NAME',
-                        help="whose output: one module for heat, any for maps, also as 'neck.*' (default: the last "
-                             'before the head)')
+    parser.add_argument(
+        '--method',
+        choices=['gradcam', 'eigencam', 'maps'],
+        default='gradcam',
+        help='heat over the image by Grad-CAM or Eigen-CAM, or the channels of feature maps side by '
+        'side (default: gradcam)',
+    )
+    parser.add_argument(
+        '--module',
+        nargs='+',
+        metavar='NAME',
+        help="whose output: one module for heat, any for maps, also as 'neck.*' (default: the last before the head)",
+    )
     parser.add_argument('--list', action='store_true', help='show the names of all modules')
-    parser.add_argument('--class', dest='class_name', metavar='NAME',
-                        help="the class that Grad-CAM explains (default: that of an image's best prediction)")
-    parser.add_argument('--out', metavar='FOLDER', default='feature_maps',
-                        help='where the pictures go (default: feature_maps)')
+    parser.add_argument(
+        '--class',
+        dest='class_name',
+        metavar='NAME',
+        help="the class that Grad-CAM explains (default: that of an image's best prediction)",
+    )
+    parser.add_argument(
+        '--out', metavar='FOLDER', default='feature_maps', help='where the pictures go (default: feature_maps)'
+    )
     parser.add_argument('--channels', type=int, default=64, help='how many channels to show of a map (default: 64)')
     parser.add_argument('--img-size', type=int, help="longer side of the images (default: the config's test size)")
-    parser.add_argument('--score-thr', type=float, default=.25,
-                        help='least score of a prediction that is drawn or explained (default: 0.25)')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.25,
+        help='least score of a prediction that is drawn or explained (default: 0.25)',
+    )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     args = parser.parse_args(argv)
@@ -50,8 +66,15 @@ def main() -> None:
     from detkit.analysis.inside import default_module, write_activations, write_cams
     from detkit.inference import Predictor
 
-    predictor = Predictor(args.config, args.checkpoint, device=args.device, img_size=args.img_size,
-                          score_thr=args.score_thr, fuse=False, options=args.cfg_options)
+    predictor = Predictor(
+        args.config,
+        args.checkpoint,
+        device=args.device,
+        img_size=args.img_size,
+        score_thr=args.score_thr,
+        fuse=False,
+        options=args.cfg_options,
+    )
     if args.list:
         for name, module in predictor.model.named_modules():
             print(f'{name or "(all)"}  {type(module).__name__}')

@@ -1,6 +1,6 @@
 """Find anchors that fit the training data of a config, and show how well they and the config's own fit.
 
-    python tools/analyze/optimize_anchors.py configs/yolov5/det_n_coco8.py
+python tools/analyze/optimize_anchors.py configs/yolov5/det_n_coco8.py
 """
 
 import argparse

@@ -12,19 +12,36 @@ import sys
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Curves of training runs beside each other.')
-    parser.add_argument('runs', nargs='+', metavar='RUN',
-                        help='folders of runs, folders that hold such, or their results.csv or scalars.json')
+    parser.add_argument(
+        'runs',
+        nargs='+',
+        metavar='RUN',
+        help='folders of runs, folders that hold such, or their results.csv or scalars.json',
+    )
     parser.add_argument('--labels', nargs='+', help="what to call them (default: the folders' names)")
-    parser.add_argument('--keys', nargs='+', metavar='NAME',
-                        help='what to draw, * and ? allowed (default: losses, average precisions, accuracies, the '
-                             'first learning rate)')
+    parser.add_argument(
+        '--keys',
+        nargs='+',
+        metavar='NAME',
+        help='what to draw, * and ? allowed (default: losses, average precisions, accuracies, the first learning rate)',
+    )
     parser.add_argument('--list', action='store_true', help='only print the names there are')
-    parser.add_argument('--smooth', type=float, default=0., metavar='WEIGHT',
-                        help='weight of what was before in a moving average, from 0 to below 1 (default: 0, none)')
-    parser.add_argument('--x', choices=['epoch', 'iter', 'time'], default='epoch',
-                        help="what goes to the right; 'iter' reads scalars.json (default: epoch)")
-    parser.add_argument('--out', metavar='FILE', default='logs.png',
-                        help='PNG, SVG or PDF, by its suffix (default: logs.png)')
+    parser.add_argument(
+        '--smooth',
+        type=float,
+        default=0.0,
+        metavar='WEIGHT',
+        help='weight of what was before in a moving average, from 0 to below 1 (default: 0, none)',
+    )
+    parser.add_argument(
+        '--x',
+        choices=['epoch', 'iter', 'time'],
+        default='epoch',
+        help="what goes to the right; 'iter' reads scalars.json (default: epoch)",
+    )
+    parser.add_argument(
+        '--out', metavar='FILE', default='logs.png', help='PNG, SVG or PDF, by its suffix (default: logs.png)'
+    )
     parser.add_argument('--csv', metavar='FILE', help='also write the values')
     args = parser.parse_args(argv)
     if not 0 <= args.smooth < 1:

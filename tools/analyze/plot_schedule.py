@@ -1,7 +1,7 @@
 """Draw the learning rate, the momentum and the accumulation of a whole run, without training.
 
-    python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco8.py
-    python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco.py --num-images 118287 --processes 8
+python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco8.py
+python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco.py --num-images 118287 --processes 8
 """
 
 import argparse
@@ -12,12 +12,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Learning rate, momentum and accumulation over a whole run.')
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files, drawn over each other')
     parser.add_argument('--labels', nargs='+', help="what to call them (default: the configs' names)")
-    parser.add_argument('--num-images', type=int, metavar='N',
-                        help='images of an epoch, where the training data are not there to be counted')
+    parser.add_argument(
+        '--num-images',
+        type=int,
+        metavar='N',
+        help='images of an epoch, where the training data are not there to be counted',
+    )
     parser.add_argument('--processes', type=int, default=1, metavar='N', help='of a distributed run (default: 1)')
     parser.add_argument('--log', action='store_true', help='logarithmic learning rate')
-    parser.add_argument('--out', metavar='FILE', default='schedule.png',
-                        help='PNG, SVG or PDF, by its suffix (default: schedule.png)')
+    parser.add_argument(
+        '--out', metavar='FILE', default='schedule.png', help='PNG, SVG or PDF, by its suffix (default: schedule.png)'
+    )
     parser.add_argument('--csv', metavar='FILE', help='also write the values')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
     args = parser.parse_args(argv)

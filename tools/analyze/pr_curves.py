@@ -1,6 +1,6 @@
 """Precision, recall and F1 of a model: against each other, and against the score from which predictions count.
 
-    python tools/analyze/pr_curves.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out curves
+python tools/analyze/pr_curves.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out curves
 """
 
 import argparse
@@ -12,9 +12,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('--out', metavar='FOLDER', default='curves', help='where the files go (default: curves)')
-    parser.add_argument('--kind', choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-                        help="what overlaps (default: what the config's metric evaluates last)")
-    parser.add_argument('--iou-thr', type=float, default=.5, help='least overlap of a match (default: 0.5)')
+    parser.add_argument(
+        '--kind',
+        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
+        help="what overlaps (default: what the config's metric evaluates last)",
+    )
+    parser.add_argument('--iou-thr', type=float, default=0.5, help='least overlap of a match (default: 0.5)')
     parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")

@@ -1,7 +1,7 @@
 """Show a config after inheritance and options, and which file and line set each value; or how two configs differ.
 
-    python tools/analyze/print_config.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg
-    python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py configs/yolov8/det_s_coco8.py
+python tools/analyze/print_config.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg
+python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py configs/yolov8/det_s_coco8.py
 """
 
 import argparse
@@ -11,11 +11,15 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Show the final config, and where each value was set.')
     parser.add_argument('config', nargs='?', help='config file')
-    parser.add_argument('--diff', nargs=2, metavar=('A', 'B'),
-                        help='show instead what the config B says otherwise than the config A')
+    parser.add_argument(
+        '--diff', nargs=2, metavar=('A', 'B'), help='show instead what the config B says otherwise than the config A'
+    )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='as for tools/train.py')
-    parser.add_argument('--plain', action='store_true',
-                        help='leave the places out: print the config as a Python file, the differences without them')
+    parser.add_argument(
+        '--plain',
+        action='store_true',
+        help='leave the places out: print the config as a Python file, the differences without them',
+    )
     args = parser.parse_args(argv)
     if (args.config is None) == (args.diff is None):
         parser.error('give a config, or two behind --diff')
@@ -34,8 +38,16 @@ def main() -> None:
     if args.diff:
         (first, origins), (second, other_origins) = loaded
         differences = config_differences(first, second)
-        print('\n'.join([f'A: {args.diff[0]}', f'B: {args.diff[1]}', '', *difference_lines(
-            differences, ('A', 'B'), None if args.plain else (origins, other_origins))]))
+        print(
+            '\n'.join(
+                [
+                    f'A: {args.diff[0]}',
+                    f'B: {args.diff[1]}',
+                    '',
+                    *difference_lines(differences, ('A', 'B'), None if args.plain else (origins, other_origins)),
+                ]
+            )
+        )
         print(f'\n{len(differences)} values differ' if len(differences) != 1 else '\n1 value differs')
         return
     config, origins = loaded[0]

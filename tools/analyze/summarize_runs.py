@@ -1,7 +1,7 @@
 """Compare training runs: parameters, epochs, time, figures at the best and at the last epoch, gain over the first run.
 
-    python tools/analyze/summarize_runs.py work_dirs/cls_weather*
-    python tools/analyze/summarize_runs.py work_dirs --figures coco/bbox_mAP50 train/box --markdown
+python tools/analyze/summarize_runs.py work_dirs/cls_weather*
+python tools/analyze/summarize_runs.py work_dirs --figures coco/bbox_mAP50 train/box --markdown
 """
 
 import argparse
@@ -11,8 +11,12 @@ import sys
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare training runs in one table.')
     parser.add_argument('runs', nargs='+', metavar='FOLDER', help='folders of runs, or folders that hold such')
-    parser.add_argument('--figures', nargs='+', metavar='NAME',
-                        help="columns of results.csv, without 'metrics/' (default: mAP, top-1 accuracy)")
+    parser.add_argument(
+        '--figures',
+        nargs='+',
+        metavar='NAME',
+        help="columns of results.csv, without 'metrics/' (default: mAP, top-1 accuracy)",
+    )
     parser.add_argument('--markdown', action='store_true', help='print the table for a Markdown file')
     return parser.parse_args(argv)
 

@@ -19,7 +19,7 @@ jitter, jitter_hue = 0.0, 0.0  # brightness, contrast and saturation alike
 erasing_prob = 0.4
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', size=img_size, scale=crop_scale),
     dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
     dict(type='RandomFlip', prob=flip_prob),
@@ -30,8 +30,8 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 val_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='ResizeShortSide', size=img_size),
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeShortestEdge', size=img_size),
     dict(type='CenterCrop', size=img_size),
     dict(type='Render', antialias=True),
     dict(type='PackInputs'),

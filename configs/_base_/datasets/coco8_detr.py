@@ -17,13 +17,13 @@ repeat_times = 8
 cache = 'ram'
 
 val_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='ResizeShortSide', size=img_size, max_size=img_size * 5 // 3),
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 5 // 3),
     dict(type='Render'),
     dict(type='PackInputs'),
 ]
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='RandomFlip', prob=flip_prob),
     *val_pipeline[1:2],
     _base_.render,

@@ -6,14 +6,14 @@ The PNGs lie in the folders that their archives have, beside the json: annotatio
 _base_ = './coco_panoptic_det.py'
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LoadSegments'),
     *_base_.train_geometry[1:],
     {**_base_.render, 'with_masks': True, 'mask_stride': 1, 'overlap_mask': False},
     dict(type='PackInputs'),
 ]
 val_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LoadSegments'),
     *_base_.val_geometry[1:],
     dict(type='Render', antialias=True),

@@ -1,4 +1,4 @@
-"""A data set of your own in YOLO's layout; folders and class names come from its data yaml.
+"""A dataset of your own in YOLO's layout; folders and class names come from its data yaml.
 
 Use: ``--cfg-options data_yaml=path/to/data.yaml``. ``data_root``, if set, takes the place of the yaml's ``path``.
 """

@@ -1,4 +1,4 @@
-"""A data set of your own with rotated boxes, four corners a line. See ``data_yaml_det.py``."""
+"""A dataset of your own with rotated boxes, four corners a line. See ``data_yaml_det.py``."""
 
 _base_ = './data_yaml_det.py'
 

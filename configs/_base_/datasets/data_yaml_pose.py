@@ -1,4 +1,4 @@
-"""A data set of your own with keypoints; its data yaml has ``kpt_shape`` and ``flip_idx``. See ``data_yaml_det.py``."""
+"""A dataset of your own with keypoints; its data yaml has ``kpt_shape`` and ``flip_idx``. See ``data_yaml_det.py``."""
 
 _base_ = './data_yaml_det.py'
 

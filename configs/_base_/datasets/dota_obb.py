@@ -19,7 +19,7 @@ val_batch_size = 16
 num_workers = 8
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Mosaic', size=img_size, prob=_base_.mosaic_prob),
     dict(type='CopyPaste', prob=_base_.copy_paste_prob),
     dict(
@@ -39,7 +39,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 val_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LetterBox', size=img_size),
     dict(type='Render'),
     dict(type='PackInputs'),

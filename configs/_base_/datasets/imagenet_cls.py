@@ -10,8 +10,6 @@ batch_size = 256
 val_batch_size = 256
 num_workers = 8
 
-train_dataloader = dict(
-    batch_size=batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
-val_dataloader = dict(
-    batch_size=val_batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
+train_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
+val_dataloader = dict(batch_size=val_batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

@@ -3,7 +3,7 @@
 _base_ = './weather_cls.py'
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Stretch', size=_base_.img_size),
     dict(type='Render', antialias=True),
     dict(type='PackInputs'),

@@ -1,4 +1,4 @@
-"""What the data sets of the YOLO families share: settings to change, and the geometric and colour transforms.
+"""What the datasets of the YOLO families share: settings to change, and the geometric and colour transforms.
 
 Augmentation of YOLOv8 (https://docs.ultralytics.com/usage/cfg): mosaic, copy-paste, affine, mixup, flips, HSV. Each is
 one of the names below: ``--cfg-options mixup_prob=0.1 degrees=5``.
@@ -30,7 +30,7 @@ mask_stride = 4
 overlap_mask = True
 
 train_geometry = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='Mosaic', size=img_size, prob=mosaic_prob),
     dict(type='CopyPaste', prob=copy_paste_prob),
     dict(
@@ -51,7 +51,7 @@ train_color = [dict(type='HSV', hue=hue, saturation=saturation, value=value)]
 train_pipeline = [*train_geometry, dict(type='Render'), *train_color, dict(type='PackInputs')]
 
 val_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='LetterBox', size=img_size),
     dict(type='Render'),
     dict(type='PackInputs'),

@@ -14,7 +14,12 @@ model = dict(
         zero_padding=True,
     ),
     backbone=dict(
-        type='ResNet', depth=50, out_indices=(4,), frozen_stages=1, norm='frozen', weights=pretrained,
+        type='ResNet',
+        depth=50,
+        out_indices=(4,),
+        frozen_stages=1,
+        norm='frozen',
+        weights=pretrained,
     ),
     head=dict(
         type='DETRHead',

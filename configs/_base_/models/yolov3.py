@@ -20,7 +20,7 @@ model = dict(
             [(30, 61), (62, 45), (59, 119)],
             [(116, 90), (156, 198), (373, 326)],
         ],
-        assigner=dict(type='ShapeIoUAssigner', iou_thr=0.2),
+        assigner=dict(type='YOLOv3AnchorAssigner', iou_thr=0.2),
         bbox_coder=dict(type='YOLOv3BBoxCoder'),
         # For focal loss: type='BinaryFocalLoss', gamma=1.5, alpha=0.25.
         loss_bbox=dict(type='IoULoss', mode='giou', loss_weight=3.54),

@@ -23,7 +23,7 @@ model = dict(
             [(30, 61), (62, 45), (59, 119)],
             [(116, 90), (156, 198), (373, 326)],
         ],
-        assigner=dict(type='ShapeRatioAssigner', max_ratio=4.0),
+        assigner=dict(type='YOLOv5AnchorAssigner', max_ratio=4.0),
         bbox_coder=dict(type='YOLOv5BBoxCoder'),
         loss_bbox=dict(type='IoULoss', mode='ciou', loss_weight=0.05),
         loss_obj=dict(type='BinaryCrossEntropyLoss', loss_weight=1.0),  # times (img_size / 640)²

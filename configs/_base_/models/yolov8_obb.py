@@ -11,8 +11,8 @@ model = dict(
         loss_angle=dict(type='RotationLoss', loss_weight=1.0),
         test_cfg=dict(
             score_thr=0.01,
-            overlap='prob_iou',     # or 'iou', the exact overlap of the polygons
-            greedy=False,           # True: only boxes that stay suppress others
+            overlap='prob_iou',  # or 'iou', the exact overlap of the polygons
+            greedy=False,  # True: only boxes that stay suppress others
         ),
     ),
 )

@@ -2,4 +2,4 @@
 
 _base_ = './yolov8_det.py'
 
-model = dict(head=dict(type='YOLOv8SegmentHead', loss_mask=dict(type='MaskLoss', loss_weight=7.5)))
+model = dict(head=dict(type='YOLOv8SegmentHead', loss_mask=dict(type='ProtoMaskLoss', loss_weight=7.5)))

@@ -7,7 +7,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='SumOptimWrapper',
+    type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='Adam', lr=1e-4),
     accumulate=1,

@@ -13,7 +13,12 @@ optim_wrapper = dict(
     paramwise_cfg=dict(_delete_=True, decay_all=True),
 )
 param_scheduler = dict(
-    _delete_=True, type='WarmupDecay', warmup_epochs=5, decay='cosine', final_factor=0.01, by_epoch=False,
+    _delete_=True,
+    type='WarmupDecay',
+    warmup_epochs=5,
+    decay='cosine',
+    final_factor=0.01,
+    by_epoch=False,
 )
 default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=20),

@@ -11,7 +11,12 @@ lr_drop = 15
 train_cfg = dict(
     max_epochs=max_epochs,
     freeze=[
-        'backbone', 'head.input_proj', 'head.transformer', 'head.query_embed', 'head.fc_cls', 'head.bbox_mlp',
+        'backbone',
+        'head.input_proj',
+        'head.transformer',
+        'head.query_embed',
+        'head.fc_cls',
+        'head.bbox_mlp',
     ],
 )
 param_scheduler = dict(milestones=[lr_drop])

@@ -27,13 +27,13 @@ model = dict(
 )
 
 optim_wrapper = dict(
-    type='SumOptimWrapper',
+    type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.937, nesterov=True, weight_decay=5e-4),
     nominal_batch_size=64,  # gradients are summed over batches until about this many images
-    accumulate=None,        # or that many batches
+    accumulate=None,  # or that many batches
     clip_grad_norm=None,
-    amp=True,               # False, 'bf16' or 'fp16'
+    amp=True,  # False, 'bf16' or 'fp16'
 )
 param_scheduler = dict(
     type='WarmupDecay',
@@ -42,7 +42,7 @@ param_scheduler = dict(
     warmup_factor=0.001,
     warmup_bias_lr='weights',
     warmup_momentum=None,
-    decay='cosine',         # or 'linear', 'constant'
+    decay='cosine',  # or 'linear', 'constant'
     final_factor=0.01,
 )
 

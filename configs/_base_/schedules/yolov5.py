@@ -17,13 +17,13 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='SumOptimWrapper',
+    type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.937, nesterov=True, weight_decay=5e-4),
     nominal_batch_size=64,  # gradients are summed over batches until about this many images
-    accumulate=None,        # or that many batches
+    accumulate=None,  # or that many batches
     clip_grad_norm=10.0,
-    amp=True,               # False, 'bf16' or 'fp16'
+    amp=True,  # False, 'bf16' or 'fp16'
 )
 param_scheduler = dict(
     type='WarmupDecay',
@@ -31,7 +31,7 @@ param_scheduler = dict(
     warmup_min_iters=100,
     warmup_bias_lr=0.1,
     warmup_momentum=0.8,
-    decay='linear',         # or 'cosine', 'constant'
+    decay='linear',  # or 'cosine', 'constant'
     final_factor=0.01,
 )
 

@@ -10,27 +10,27 @@ train_cfg = dict(
     type='TrainLoop',
     max_epochs=max_epochs,
     val_interval=1,
-    freeze=[],              # module prefixes, or a number: the first parts of the backbone
+    freeze=[],  # module prefixes, or a number: the first parts of the backbone
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    type='SumOptimWrapper',
+    type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
     optimizer=dict(type='auto', momentum=0.937, weight_decay=5e-4),
     nominal_batch_size=64,  # gradients are summed over batches until about this many images
-    accumulate=None,        # or that many batches
+    accumulate=None,  # or that many batches
     clip_grad_norm=10.0,
-    amp=True,               # False, 'bf16' or 'fp16'
+    amp=True,  # False, 'bf16' or 'fp16'
 )
 param_scheduler = dict(
     type='WarmupDecay',
     warmup_epochs=3,
     warmup_min_iters=100,
-    warmup_bias_lr=None,    # 0.1 with SGD, 0 with AdamW
+    warmup_bias_lr=None,  # 0.1 with SGD, 0 with AdamW
     warmup_momentum=0.8,
-    decay='linear',         # or 'cosine', 'constant'
+    decay='linear',  # or 'cosine', 'constant'
     final_factor=0.01,
 )
 

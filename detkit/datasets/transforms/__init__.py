@@ -6,10 +6,10 @@ matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img
 
 from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.color import HSV, ColorJitter
-from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortSide, Stretch
+from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortestEdge, Stretch
 from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
-from detkit.datasets.transforms.loading import LoadImage
+from detkit.datasets.transforms.loading import LoadImageFromFile
 from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
 from detkit.datasets.transforms.packing import PackInputs
 from detkit.datasets.transforms.rand_augment import RandAugment
@@ -17,7 +17,24 @@ from detkit.datasets.transforms.render import Render
 from detkit.datasets.transforms.segments import LoadSegments
 
 __all__ = [
-    'CenterCrop', 'ColorJitter', 'CopyPaste', 'HSV', 'LetterBox', 'LoadImage', 'LoadSegments', 'MixUp', 'Mosaic',
-    'PackInputs', 'RandAugment', 'RandomAffine', 'RandomChoice', 'RandomCrop', 'RandomErasing', 'RandomFlip',
-    'RandomResizedCrop', 'Render', 'ResizeShortSide', 'Stretch',
+    'CenterCrop',
+    'ColorJitter',
+    'CopyPaste',
+    'HSV',
+    'LetterBox',
+    'LoadImageFromFile',
+    'LoadSegments',
+    'MixUp',
+    'Mosaic',
+    'PackInputs',
+    'RandAugment',
+    'RandomAffine',
+    'RandomChoice',
+    'RandomCrop',
+    'RandomErasing',
+    'RandomFlip',
+    'RandomResizedCrop',
+    'Render',
+    'ResizeShortestEdge',
+    'Stretch',
 ]

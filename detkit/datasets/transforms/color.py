@@ -61,7 +61,10 @@ class ColorJitter:
         self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0
     ) -> None:
         for name, value, most in (
-            ('brightness', brightness, 1), ('contrast', contrast, 1), ('saturation', saturation, 1), ('hue', hue, 0.5)
+            ('brightness', brightness, 1),
+            ('contrast', contrast, 1),
+            ('saturation', saturation, 1),
+            ('hue', hue, 0.5),
         ):
             if not 0 <= value <= most:
                 raise ValueError(f'ColorJitter({name}={value}): expected a value from 0 to {most}')

@@ -11,14 +11,14 @@ from detkit.datasets.transforms.geometry import size_pair
 from detkit.registry import TRANSFORMS
 from detkit.structures.scene import Scene, scale_matrix, translation_matrix
 
-__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortSide', 'Stretch', 'short_side_shape']
+__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortestEdge', 'Stretch', 'short_side_shape']
 
 # How often a random crop that would not fit is drawn again before the middle is taken.
 _ATTEMPTS = 10
 
 
 def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = None) -> tuple[int, int]:
-    """(h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortSide``."""
+    """(h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortestEdge``."""
     short, long = min(shape), max(shape)
     if max_size is not None and long / short * size > max_size:
         size = max(round(max_size * short / long), 1)
@@ -27,7 +27,7 @@ def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = N
 
 
 @TRANSFORMS.register_module()
-class ResizeShortSide:
+class ResizeShortestEdge:
     """Scales the sample, up or down, until its shorter side has a length; the other follows, rounded down.
 
     Args:
@@ -39,9 +39,9 @@ class ResizeShortSide:
     def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None) -> None:
         self.sizes = (size,) if isinstance(size, int) else tuple(size)
         if not self.sizes or min(self.sizes) < 1:
-            raise ValueError(f'ResizeShortSide(size={size}): expected one or several lengths of at least 1')
+            raise ValueError(f'ResizeShortestEdge(size={size}): expected one or several lengths of at least 1')
         if max_size is not None and max_size < max(self.sizes):
-            raise ValueError(f'ResizeShortSide(max_size={max_size}): expected at least the short side, {size}')
+            raise ValueError(f'ResizeShortestEdge(max_size={max_size}): expected at least the short side, {size}')
         self.max_size = max_size
 
     def __call__(self, results: dict) -> dict:

@@ -52,6 +52,6 @@ class RandomErasing:
             if 0 < h < height and 0 < w < width:
                 top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
                 img = img.copy()  # it may be the decoded image itself, which is shared
-                img[top:top + h, left:left + w] = self.fill
+                img[top : top + h, left : left + w] = self.fill
                 return {**results, 'img': img}
         return results

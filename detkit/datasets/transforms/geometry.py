@@ -164,7 +164,7 @@ class RandomAffine:
 class RandomFlip:
     """Mirrors the sample.
 
-    Either way a left eye becomes a right one: keypoints change places as the data set's ``flip_pairs`` say. Where these
+    Either way a left eye becomes a right one: keypoints change places as the dataset's ``flip_pairs`` say. Where these
     are unknown, a sample with keypoints is left as it is.
 
     Args:

@@ -9,7 +9,7 @@ from detkit.registry import TRANSFORMS
 from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
 
-__all__ = ['LoadImage', 'UnreadableImageError', 'read_image']
+__all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image']
 
 
 class UnreadableImageError(DataError):
@@ -25,11 +25,11 @@ class UnreadableImageError(DataError):
 
 
 @TRANSFORMS.register_module()
-class LoadImage:
+class LoadImageFromFile:
     """Starts the scene: the decoded image as its only tile, where it is not decoded yet.
 
     Raises:
-        UnreadableImageError: the data set answers it by a recorded skip.
+        UnreadableImageError: the dataset answers it by a recorded skip.
     """
 
     def __call__(self, results: dict) -> dict:

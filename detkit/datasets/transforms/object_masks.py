@@ -111,4 +111,3 @@ def _fixed_point_rings(outlines: Polygons, num_objects: int, stride: int) -> lis
     for owner, start, size in zip(outlines.ring_owners.tolist(), starts, outlines.ring_sizes.tolist(), strict=True):
         rings_of[owner].append(points[start : start + size])
     return rings_of
-

@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 
 __all__ = [
-    'autocontrast', 'equalize', 'posterize', 'scale_brightness', 'scale_contrast', 'scale_saturation', 'sharpen',
+    'autocontrast',
+    'equalize',
+    'posterize',
+    'scale_brightness',
+    'scale_contrast',
+    'scale_saturation',
+    'sharpen',
     'solarize',
 ]
 

@@ -17,7 +17,15 @@ __all__ = ['RandAugment']
 _LARGEST = 30
 _GEOMETRIC = ('shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate')
 _PHOTOMETRIC = (
-    'brightness', 'saturation', 'contrast', 'sharpness', 'posterize', 'solarize', 'autocontrast', 'equalize')
+    'brightness',
+    'saturation',
+    'contrast',
+    'sharpness',
+    'posterize',
+    'solarize',
+    'autocontrast',
+    'equalize',
+)
 _OPERATIONS = ('identity', *_GEOMETRIC, *_PHOTOMETRIC)
 
 

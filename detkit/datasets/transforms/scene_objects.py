@@ -157,9 +157,7 @@ def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, in
         inside = _inside(keypoints[..., :2], tile.clip) & _inside(moved, (0, 0, size[1], size[0]))
         visibility = np.where(inside, keypoints[..., 2] if keypoints.shape[2] > 2 else 1, 0)
         keypoints = np.concatenate([moved, visibility[..., None]], 2).astype(np.float32)
-    return Annotations(
-        own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, own.rbboxes
-    )
+    return Annotations(own.labels, own.bboxes, own.ignored, own.areas, own.polygons, own.rles, keypoints, own.rbboxes)
 
 
 def _inside(points: np.ndarray, rect: tuple[float, float, float, float]) -> np.ndarray:

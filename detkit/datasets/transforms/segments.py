@@ -1,4 +1,4 @@
-"""Reading the bitmaps of panoptic data sets."""
+"""Reading the bitmaps of panoptic datasets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ['LoadSegments']
 
 @TRANSFORMS.register_module()
 class LoadSegments:
-    """Gives the objects of a panoptic data set their bitmaps, right behind ``LoadImage``.
+    """Gives the objects of a panoptic dataset their bitmaps, right behind ``LoadImageFromFile``.
 
     From there on they are moved, cut and drawn as any object that is known by an RLE. Without this transform the
     objects are boxes alone, and no PNG is read.
 
     Raises:
-        ConfigError: the image has objects, but the data set no such bitmaps.
+        ConfigError: the image has objects, but the dataset no such bitmaps.
         UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
     """
 
@@ -33,7 +33,7 @@ class LoadSegments:
             return results
         if record.segments is None:
             raise ConfigError(
-                f'LoadSegments: the data set of {record.img_path} has no bitmaps of segments. Use it with '
+                f'LoadSegments: the dataset of {record.img_path} has no bitmaps of segments. Use it with '
                 'CocoPanopticDataset, or leave it out of the pipeline.'
             )
         annotations = replace(record.annotations, rles=self._rles(record, results['ori_shape']))

@@ -9,5 +9,14 @@ from .scalar_log_hook import ScalarLogHook
 from .skipped_hook import SkippedHook
 from .stop_hooks import EarlyStoppingHook, TimeLimitHook
 
-__all__ = ['CheckpointHook', 'CloseMosaicHook', 'ConsoleHook', 'EMAHook', 'EarlyStoppingHook', 'LivePicturesHook',
-           'ScalarLogHook', 'SkippedHook', 'TimeLimitHook']
+__all__ = [
+    'CheckpointHook',
+    'CloseMosaicHook',
+    'ConsoleHook',
+    'EMAHook',
+    'EarlyStoppingHook',
+    'LivePicturesHook',
+    'ScalarLogHook',
+    'SkippedHook',
+    'TimeLimitHook',
+]

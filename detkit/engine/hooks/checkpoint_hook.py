@@ -26,8 +26,13 @@ class CheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, interval: int = 1, interval_iters: int | None = None, save_period: int | None = None,
-                 strip_best: bool = True) -> None:
+    def __init__(
+        self,
+        interval: int = 1,
+        interval_iters: int | None = None,
+        save_period: int | None = None,
+        strip_best: bool = True,
+    ) -> None:
         self.interval = interval
         self.interval_iters = interval_iters
         self.save_period = save_period
@@ -35,8 +40,11 @@ class CheckpointHook(Hook):
 
     def after_fit_iter(self, runner: Any) -> None:
         # An epoch's end is saved after its validation.
-        if (self.interval_iters and runner.train_loop.batch < runner.train_loop.epoch_length
-                and runner.train_loop.iter % self.interval_iters == 0):
+        if (
+            self.interval_iters
+            and runner.train_loop.batch < runner.train_loop.epoch_length
+            and runner.train_loop.iter % self.interval_iters == 0
+        ):
             self._save(runner, ['last.pth'])
 
     def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:

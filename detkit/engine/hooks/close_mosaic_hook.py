@@ -27,7 +27,7 @@ class CloseMosaicHook(Hook):
         self.close(runner.train_loop.dataloader.dataset, runner.train_loop.max_epochs)
 
     def close(self, dataset: Any, max_epochs: int) -> None:
-        """Tell the transforms of a data set from which epoch on they are off, in a run of so many."""
+        """Tell the transforms of a dataset from which epoch on they are off, in a run of so many."""
         if self.num_epochs <= 0:
             return
         until = max(max_epochs - self.num_epochs, 0)

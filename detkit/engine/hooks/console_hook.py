@@ -46,7 +46,8 @@ class ConsoleHook(Hook):
             f'optim    {type(optimizer).__name__}, lr {optimizer.param_groups[0]["initial_lr"]:g}, weight decay '
             f'{optimizer.param_groups[0]["weight_decay"]:g}, batch {batch_size}'
             + (f' × {wrapper.accumulate} accumulated' if wrapper.accumulate > 1 else '')
-            + f', {loop.max_epochs} epochs, seed {runner.seed}')
+            + f', {loop.max_epochs} epochs, seed {runner.seed}'
+        )
         workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
         console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{workers}')
         if loop.stop_reason:
@@ -135,5 +136,6 @@ def metrics_text(metrics: dict[str, float]) -> str:
     names = names or list(metrics)[:6]
     several = len({name.rpartition('/')[0] for name in names}) > 1  # metrics, whose figures may have the same names
     words = [name.replace('/', ' ') if several else name.rsplit('/', 1)[-1] for name in names]
-    return '  '.join(f'{word.replace("_", " ")} {float(metrics[name]):.3f}'
-                     for word, name in zip(words, names, strict=True))
+    return '  '.join(
+        f'{word.replace("_", " ")} {float(metrics[name]):.3f}' for word, name in zip(words, names, strict=True)
+    )

@@ -51,8 +51,9 @@ class LivePicturesHook(Hook):
 
 def _pictures(runner: Any) -> list[tuple[Path, tuple[int, int]]]:
     """Of the run's folder, each with what tells that it has changed; none where nobody asks for them."""
-    if not (is_main_process() and hasattr(runner.visualizer, 'add_image')
-            and getattr(runner.visualizer, 'backends', True)):
+    if not (
+        is_main_process() and hasattr(runner.visualizer, 'add_image') and getattr(runner.visualizer, 'backends', True)
+    ):
         return []
     found = sorted(path for path in Path(runner.work_dir).iterdir() if path.suffix in _KINDS)
     return [(path, (path.stat().st_mtime_ns, path.stat().st_size)) for path in found]

@@ -15,7 +15,7 @@ from detkit.utils.errors import DataError
 
 @HOOKS.register_module()
 class SkippedHook(Hook):
-    """Lists in ``skipped.csv`` what data sets left out, at loading and while training, and says so once.
+    """Lists in ``skipped.csv`` what datasets left out, at loading and while training, and says so once.
 
     Args:
         max_skipped: share of the training images that may be unreadable before that is an error; None for the data
@@ -53,9 +53,11 @@ class SkippedHook(Hook):
             limit = min(getattr(dataset, 'max_skipped', 0.01) for dataset in leaves)
         num_bad = len(self._unreadable['train'])
         if num_bad > max(1, limit * num_images):
-            raise DataError(f'{num_bad} of {num_images} training images cannot be read, more than '
-                            f'max_skipped={limit:g} allows; they are listed in {shown(self._path(runner))}. '
-                            'Repair or remove them, or raise max_skipped of the data set.')
+            raise DataError(
+                f'{num_bad} of {num_images} training images cannot be read, more than '
+                f'max_skipped={limit:g} allows; they are listed in {shown(self._path(runner))}. '
+                'Repair or remove them, or raise max_skipped of the dataset.'
+            )
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if runner.is_training:

@@ -29,8 +29,9 @@ class EarlyStoppingHook(Hook):
     def _check(self, runner: Any) -> None:
         loop = runner.train_loop
         if self.patience and loop.best_epoch and loop.epoch - loop.best_epoch >= self.patience:
-            loop.stop(f'no better fitness for {loop.epoch - loop.best_epoch} epochs; the best was epoch '
-                      f'{loop.best_epoch}')
+            loop.stop(
+                f'no better fitness for {loop.epoch - loop.best_epoch} epochs; the best was epoch {loop.best_epoch}'
+            )
 
 
 @HOOKS.register_module()
@@ -52,6 +53,6 @@ class TimeLimitHook(Hook):
 
     def _check(self, runner: Any) -> None:
         # One process decides: clocks differ, and all must stop at the same epoch.
-        elapsed = runner.agree(runner.train_loop.elapsed)
+        elapsed = runner.broadcast_from_main(runner.train_loop.elapsed)
         if self.hours and elapsed >= self.hours * 3600:
             runner.train_loop.stop(f'the time limit of {self.hours:g} h is reached after {duration_text(elapsed)}')

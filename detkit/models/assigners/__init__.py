@@ -4,11 +4,18 @@ from .assign_result import AssignResult
 from .hungarian_assigner import HungarianAssigner
 from .match_costs import BBoxL1Cost, ClassCost, GIoUCost
 from .rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
-from .shape_iou_assigner import ShapeIoUAssigner
-from .shape_ratio_assigner import ShapeRatioAssigner
 from .task_aligned_assigner import TaskAlignedAssigner
+from .yolov3_anchor_assigner import YOLOv3AnchorAssigner
+from .yolov5_anchor_assigner import YOLOv5AnchorAssigner
 
 __all__ = [
-    'AssignResult', 'BBoxL1Cost', 'ClassCost', 'GIoUCost', 'HungarianAssigner', 'RotatedTaskAlignedAssigner',
-    'ShapeIoUAssigner', 'ShapeRatioAssigner', 'TaskAlignedAssigner',
+    'AssignResult',
+    'BBoxL1Cost',
+    'ClassCost',
+    'GIoUCost',
+    'HungarianAssigner',
+    'RotatedTaskAlignedAssigner',
+    'YOLOv3AnchorAssigner',
+    'YOLOv5AnchorAssigner',
+    'TaskAlignedAssigner',
 ]

@@ -29,8 +29,11 @@ class HungarianAssigner:
 
     def __init__(self, match_costs: Sequence[dict] | None = None) -> None:
         if match_costs is None:
-            match_costs = (dict(type='ClassCost', weight=1.), dict(type='BBoxL1Cost', weight=5.),
-                           dict(type='GIoUCost', weight=2.))
+            match_costs = (
+                dict(type='ClassCost', weight=1.0),
+                dict(type='BBoxL1Cost', weight=5.0),
+                dict(type='GIoUCost', weight=2.0),
+            )
         self.match_costs = [TASK_UTILS.build(cfg) for cfg in match_costs]
         if not any(cost.weight for cost in self.match_costs):
             raise ConfigError('HungarianAssigner: match_costs needs at least one cost whose weight is not 0')
@@ -67,5 +70,7 @@ class HungarianAssigner:
         device = bboxes.device
         gt_idx = torch.arange(labels.shape[1], device=device).expand(prior_idx.shape).unsqueeze(-1)
         return AssignResult(
-            torch.from_numpy(prior_idx).to(device).unsqueeze(-1), torch.from_numpy(matched).to(device).unsqueeze(-1),
-            gt_idx)
+            torch.from_numpy(prior_idx).to(device).unsqueeze(-1),
+            torch.from_numpy(matched).to(device).unsqueeze(-1),
+            gt_idx,
+        )

@@ -21,7 +21,7 @@ class MatchCost:
         weight: factor of the cost.
     """
 
-    def __init__(self, weight: float = 1.) -> None:
+    def __init__(self, weight: float = 1.0) -> None:
         if weight < 0:
             raise ConfigError(f'{type(self).__name__}: weight must not be negative, found {weight}')
         self.weight = weight

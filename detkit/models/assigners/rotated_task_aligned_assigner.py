@@ -23,7 +23,7 @@ class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
     """
 
     def __init__(
-        self, topk: int = 10, alpha: float = 0.5, beta: float = 6., min_side: float = 16., smallest: float = 2.
+        self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 16.0, smallest: float = 2.0
     ) -> None:
         super().__init__(topk, alpha, beta, min_side)
         self.smallest = smallest

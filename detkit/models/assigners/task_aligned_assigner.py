@@ -34,7 +34,7 @@ class TaskAlignedAssigner:
             inside it are looked up: a small box would contain none. 0 takes boxes as they are.
     """
 
-    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6., min_side: float = 16.) -> None:
+    def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 16.0) -> None:
         self.topk = topk
         self.alpha = alpha
         self.beta = beta

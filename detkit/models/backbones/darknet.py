@@ -82,8 +82,9 @@ class Darknet(BaseModule):
             before, after = widths[index : index + 2]
             if blocks is not None:
                 stage = nn.Sequential(ConvModule(before, after, 3, stride=2, act=act))
-                stage.extend(Bottleneck(after, after, kernel_sizes=(1, 3), expansion=0.5, act=act)
-                             for _ in range(blocks[index]))
+                stage.extend(
+                    Bottleneck(after, after, kernel_sizes=(1, 3), expansion=0.5, act=act) for _ in range(blocks[index])
+                )
             else:
                 stage = nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), ConvModule(before, after, 3, act=act))
             self.stages.append(stage)

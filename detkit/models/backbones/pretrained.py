@@ -33,8 +33,10 @@ def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path
         return choices[name]
     if Path(weights).suffix in ('.pth', '.pt', '.bin', '.tar') or os.sep in weights:
         return Path(weights)
-    raise ConfigError(f'weights is {weights!r}, which is neither a path (*.pth) nor one of {choices.__name__} of '
-                      f'torchvision: {", ".join(choices.__members__)}.{nearest(name, choices.__members__)}')
+    raise ConfigError(
+        f'weights is {weights!r}, which is neither a path (*.pth) nor one of {choices.__name__} of '
+        f'torchvision: {", ".join(choices.__members__)}.{nearest(name, choices.__members__)}'
+    )
 
 
 def fetch_weights(weights: WeightsEnum) -> Path:
@@ -58,7 +60,8 @@ def fetch_weights(weights: WeightsEnum) -> Path:
         raise CheckpointError(
             f'The weights {weights} could not be downloaded from {url} ({error}). Fetch that address on a machine with '
             f'a network and put the file at {path}, or say where it is with model.backbone.weights=<file>; '
-            'model.backbone.weights=None trains from random weights.') from error
+            'model.backbone.weights=None trains from random weights.'
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -71,13 +74,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: it is missing, or holds something else.
     """
     if not path.is_file():
-        raise CheckpointError(f"The backbone's weights {path} do not exist; give the path of a file, a name of "
-                              "torchvision's weights, or None for random ones (model.backbone.weights).")
+        raise CheckpointError(
+            f"The backbone's weights {path} do not exist; give the path of a file, a name of "
+            "torchvision's weights, or None for random ones (model.backbone.weights)."
+        )
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"The backbone's weights {path} cannot be read: the file is damaged, or holds more than "
-                              f'tensors and plain types ({type(error).__name__}).') from error
+        raise CheckpointError(
+            f"The backbone's weights {path} cannot be read: the file is damaged, or holds more than "
+            f'tensors and plain types ({type(error).__name__}).'
+        ) from error
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -107,7 +114,9 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], source: st
     other = [name for name, value in needed.items() if name in tensors and tensors[name].shape != value.shape]
     for names, what in ((missing, 'lack'), (other, 'have another shape of')):
         if names:
-            raise CheckpointError(f'The weights {source} {what} {len(names)} of the {len(needed)} tensors of '
-                                  f'{type(backbone).__name__} ({shorten(names)}): they are of another depth or '
-                                  'network.')
+            raise CheckpointError(
+                f'The weights {source} {what} {len(names)} of the {len(needed)} tensors of '
+                f'{type(backbone).__name__} ({shorten(names)}): they are of another depth or '
+                'network.'
+            )
     backbone.load_state_dict({name: tensors.get(name, value) for name, value in target.items()})

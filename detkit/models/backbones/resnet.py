@@ -85,15 +85,22 @@ class ResNet(BaseModule):
             raise ConfigError(f'ResNet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … 4.')
         last = out_indices[-1]
         if not -1 <= frozen_stages <= last:
-            raise ConfigError(f'ResNet: frozen_stages is {frozen_stages}; it must lie within -1 (nothing) … {last} '
-                              '(the last stage that is built).')
+            raise ConfigError(
+                f'ResNet: frozen_stages is {frozen_stages}; it must lie within -1 (nothing) … {last} '
+                '(the last stage that is built).'
+            )
         block, blocks, choices = _DEPTHS[depth]
         if dilate_last and block is resnet.BasicBlock:
             raise ConfigError(f'ResNet: dilate_last needs depth 50 or 101; the blocks of {depth} are not made for it.')
         self.weights: WeightsEnum | str | None = weights and find_weights(weights, choices)
 
-        net = resnet.ResNet(block, list(blocks), num_classes=1, norm_layer=_NORMS[norm],
-                            replace_stride_with_dilation=[False, False, dilate_last])
+        net = resnet.ResNet(
+            block,
+            list(blocks),
+            num_classes=1,
+            norm_layer=_NORMS[norm],
+            replace_stride_with_dilation=[False, False, dilate_last],
+        )
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.stage_names = tuple(f'layer{index}' for index in range(1, last + 1))
         for name in self.stage_names:

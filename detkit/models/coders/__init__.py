@@ -8,6 +8,11 @@ from .yolov3_bbox_coder import YOLOv3BBoxCoder
 from .yolov5_bbox_coder import YOLOv5BBoxCoder
 
 __all__ = [
-    'AnchorBBoxCoder', 'DistancePointBBoxCoder', 'RelativeBBoxCoder', 'RotatedDistanceCoder', 'YOLOv3BBoxCoder',
-    'YOLOv5BBoxCoder', 'cxcywh_to_xyxy',
+    'AnchorBBoxCoder',
+    'DistancePointBBoxCoder',
+    'RelativeBBoxCoder',
+    'RotatedDistanceCoder',
+    'YOLOv3BBoxCoder',
+    'YOLOv5BBoxCoder',
+    'cxcywh_to_xyxy',
 ]

@@ -14,7 +14,7 @@ class AnchorBBoxCoder:
     A child says what the four numbers mean, in ``_shifts`` and ``_ratios`` and their inverses.
     """
 
-    def decode(self, points: Tensor, sizes_wh: Tensor, bbox_preds: Tensor, strides: Tensor | float = 1.) -> Tensor:
+    def decode(self, points: Tensor, sizes_wh: Tensor, bbox_preds: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Boxes ``(..., 4)`` xyxy in the unit of the arguments.
 
         Args:
@@ -27,7 +27,7 @@ class AnchorBBoxCoder:
         halves = self._ratios(bbox_preds[..., 2:]) * sizes_wh / 2
         return torch.cat([centres - halves, centres + halves], -1)
 
-    def encode(self, points: Tensor, sizes_wh: Tensor, bboxes: Tensor, strides: Tensor | float = 1.) -> Tensor:
+    def encode(self, points: Tensor, sizes_wh: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Raw predictions ``(..., 4)`` that stand for ``bboxes (..., 4)``, or for the nearest that can be told."""
         shifts = ((bboxes[..., :2] + bboxes[..., 2:]) / 2 - points) / _column(strides)
         ratios = (bboxes[..., 2:] - bboxes[..., :2]) / sizes_wh

@@ -25,7 +25,7 @@ class DistancePointBBoxCoder:
         self.reg_max = reg_max
         self.margin = margin
 
-    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.) -> Tensor:
+    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Distances of ``bboxes`` from ``points``.
 
         Args:
@@ -40,7 +40,7 @@ class DistancePointBBoxCoder:
         distances = torch.cat([points - bboxes[..., :2], bboxes[..., 2:] - points], -1) / scale
         return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
 
-    def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.) -> Tensor:
+    def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Boxes ``(..., 4)`` xyxy in pixels; the inverse of ``encode``, with the same shapes."""
         distances = distances * _column(strides)
         return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)

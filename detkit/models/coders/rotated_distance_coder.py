@@ -20,7 +20,7 @@ class RotatedDistanceCoder(DistancePointBBoxCoder):
     opposite distances, turned by the angle, leads from the point to the centre.
     """
 
-    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.) -> Tensor:
+    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor:
         """Distances of rotated boxes from points.
 
         Args:
@@ -39,7 +39,7 @@ class RotatedDistanceCoder(DistancePointBBoxCoder):
         return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
 
     def decode(
-        self, points: Tensor, distances: Tensor, strides: Tensor | float = 1., angles: Tensor | None = None
+        self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0, angles: Tensor | None = None
     ) -> Tensor:
         """Rotated boxes ``(..., 5)`` in pixels; the inverse of ``encode``.
 

@@ -23,7 +23,7 @@ class YOLOv3BBoxCoder(AnchorBBoxCoder):
             reach infinity.
     """
 
-    def __init__(self, max_ratio: float = 1000.) -> None:
+    def __init__(self, max_ratio: float = 1000.0) -> None:
         if max_ratio <= 1:
             raise ValueError(f'YOLOv3BBoxCoder: max_ratio must be more than 1, found {max_ratio}')
         self.max_ratio = max_ratio

@@ -14,6 +14,16 @@ from .yolov8_pose_head import YOLOv8PoseHead
 from .yolov8_segment_head import YOLOv8SegmentHead
 
 __all__ = [
-    'AnchorHead', 'DETRHead', 'DETRSegmentHead', 'DenseHead', 'MLPClassifyHead', 'YOLOv3Head', 'YOLOv5Head',
-    'YOLOv8ClassifyHead', 'YOLOv8Head', 'YOLOv8OBBHead', 'YOLOv8PoseHead', 'YOLOv8SegmentHead',
+    'AnchorHead',
+    'DETRHead',
+    'DETRSegmentHead',
+    'DenseHead',
+    'MLPClassifyHead',
+    'YOLOv3Head',
+    'YOLOv5Head',
+    'YOLOv8ClassifyHead',
+    'YOLOv8Head',
+    'YOLOv8OBBHead',
+    'YOLOv8PoseHead',
+    'YOLOv8SegmentHead',
 ]

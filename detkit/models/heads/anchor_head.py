@@ -28,8 +28,12 @@ _CLASSES = 5
 COCO_ANCHORS = {
     2: (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319))),
     3: (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326))),
-    4: (((19, 27), (44, 40), (38, 94)), ((96, 68), (86, 152), (180, 137)), ((140, 301), (303, 264), (238, 542)),
-        ((436, 615), (739, 380), (925, 792))),
+    4: (
+        ((19, 27), (44, 40), (38, 94)),
+        ((96, 68), (86, 152), (180, 137)),
+        ((140, 301), (303, 264), (238, 542)),
+        ((436, 615), (739, 380), (925, 792)),
+    ),
 }
 # Objects expected in an image of this size before anything is learnt, for the initial biases.
 _EXPECTED_OBJECTS = 8
@@ -81,7 +85,7 @@ class AnchorHead(DenseHead):
         loss_cls: dict,
         anchors: Sequence[Sequence[Sequence[float]]] | None = None,
         obj_level_weights: Sequence[float] | None = None,
-        obj_iou_ratio: float = 1.,
+        obj_iou_ratio: float = 1.0,
         img_size: int | None = None,
         nominal_batch_size: int = 1,
         test_cfg: dict | None = None,
@@ -91,8 +95,10 @@ class AnchorHead(DenseHead):
         title, num_levels = type(self).__name__, len(self.strides)
         anchors = anchors or COCO_ANCHORS.get(num_levels)
         if not anchors:
-            raise ConfigError(f'{title} has no default anchors for {num_levels} levels (strides {self.strides}): give '
-                              'anchors=[[(width, height), ...], ...] in pixels, one list a level, fine to coarse')
+            raise ConfigError(
+                f'{title} has no default anchors for {num_levels} levels (strides {self.strides}): give '
+                'anchors=[[(width, height), ...], ...] in pixels, one list a level, fine to coarse'
+            )
         if obj_level_weights is not None and len(obj_level_weights) != num_levels:
             raise ConfigError(f'{title}: {len(obj_level_weights)} obj_level_weights for {num_levels} levels')
         if not 0 <= obj_iou_ratio <= 1:
@@ -105,11 +111,13 @@ class AnchorHead(DenseHead):
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_bbox = MODELS.build(loss_bbox)
         if not hasattr(self.loss_bbox, 'from_overlaps'):
-            raise ConfigError(f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the '
-                              'objectness learns; it needs the methods overlaps and from_overlaps, as IoULoss has them')
+            raise ConfigError(
+                f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the '
+                'objectness learns; it needs the methods overlaps and from_overlaps, as IoULoss has them'
+            )
         self.loss_obj = MODELS.build(loss_obj)
         self.loss_cls = MODELS.build(loss_cls)
-        self.obj_level_weights = tuple(obj_level_weights or (1.,) * num_levels)
+        self.obj_level_weights = tuple(obj_level_weights or (1.0,) * num_levels)
         self.obj_iou_ratio = obj_iou_ratio
         self.img_size = img_size
         self.nominal_batch_size = nominal_batch_size
@@ -170,7 +178,7 @@ class AnchorHead(DenseHead):
 
     def _gains(self, img_size: float) -> Gains:
         """What the weights of the losses are multiplied by."""
-        return Gains(1., (img_size / self.GAIN_SIZE) ** self.GAIN_POWER, self.num_classes / 80)
+        return Gains(1.0, (img_size / self.GAIN_SIZE) ** self.GAIN_POWER, self.num_classes / 80)
 
     def _level_losses(
         self, rows: Tensor, priors: AnchorPriors, assigned: AssignResult, gt: GtBatch
@@ -197,20 +205,19 @@ class AnchorHead(DenseHead):
         labels = gt.labels.flatten().index_select(0, slots.gt_places).clamp(min=0)
         flat_index = torch.arange(len(labels), device=labels.device) * self.num_classes + labels
         loss_cls = self.loss_cls(
-            chosen[:, _CLASSES:], flat_index, weight, count * self.num_classes, weight.unsqueeze(1))
+            chosen[:, _CLASSES:], flat_index, weight, count * self.num_classes, weight.unsqueeze(1)
+        )
         return loss_box, loss_obj, loss_cls
 
-    def _candidates(
-        self, preds: dict[str, list[Tensor]]
-    ) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
+    def _candidates(self, preds: dict[str, list[Tensor]]) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
         """Only anchors whose objectness exceeds the threshold: a score is at most the objectness."""
         levels = preds['anchor_preds']
-        score_thr = self.test_cfg.get('score_thr', 0.)
+        score_thr = self.test_cfg.get('score_thr', 0.0)
         bboxes, scores = [], []
         for image in range(len(levels[0])):
             parts = []
             for level, priors in zip(levels, self._priors(levels), strict=True):
-                rows = self._rows(level[image:image + 1])[0]  # (P, 5 + C)
+                rows = self._rows(level[image : image + 1])[0]  # (P, 5 + C)
                 found = (widened(rows[:, _OBJ]).sigmoid() > score_thr).nonzero().squeeze(1)
                 parts.append(self._decode(widened(rows[found]), priors, found))
             image_bboxes, image_scores = zip(*parts, strict=True)
@@ -221,7 +228,8 @@ class AnchorHead(DenseHead):
     def _decode(self, rows: Tensor, priors: AnchorPriors, prior_idx: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes ``(N, 4)`` in pixels of the network's input and scores ``(N, C)`` of rows ``(N, 5 + C)``."""
         bboxes = self.bbox_coder.decode(
-            priors.points[prior_idx], priors.sizes_wh[prior_idx], rows[:, :_OBJ], priors.stride)
+            priors.points[prior_idx], priors.sizes_wh[prior_idx], rows[:, :_OBJ], priors.stride
+        )
         return bboxes, rows[:, _OBJ:_CLASSES].sigmoid() * rows[:, _CLASSES:].sigmoid()
 
     def _rows(self, level: Tensor) -> Tensor:

@@ -37,8 +37,13 @@ class AnchorSlots(NamedTuple):
         image = torch.arange(batch_size, device=device).view(-1, 1, 1)
         box = torch.arange(max_instances, device=device).view(-1, 1)
         order = (torch.arange(num_slots, device=device) * max_instances + box).expand_as(assigned.valid)
-        slots = cls(image * num_priors + assigned.prior_idx, assigned.prior_idx,
-                    image * max_instances + assigned.gt_idx, order, assigned.valid)
+        slots = cls(
+            image * num_priors + assigned.prior_idx,
+            assigned.prior_idx,
+            image * max_instances + assigned.gt_idx,
+            order,
+            assigned.valid,
+        )
         return cls(*(field.flatten() for field in slots))
 
     def filled(self) -> AnchorSlots:

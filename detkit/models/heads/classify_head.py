@@ -71,8 +71,10 @@ class ClassifyHead(BaseModule):
             DataError: the data give no class of the whole image.
         """
         if gt.class_labels is None:
-            raise DataError('a classifier needs gt.class_labels, a class of each whole image, which ImageFolderDataset '
-                            'gives; the data set gives objects only')
+            raise DataError(
+                'a classifier needs gt.class_labels, a class of each whole image, which ImageFolderDataset '
+                'gives; the dataset gives objects only'
+            )
         logits = preds['cls_logits']
         with torch.autocast(logits.device.type, enabled=False):
             loss_cls = self.loss_cls(widened(logits), gt.class_labels)

@@ -127,8 +127,10 @@ class DETRHead(BaseModule):
                 'to build the head alone, give it.'
             )
         if num_classes < 1 or num_queries < 1:
-            raise ConfigError(f'{type(self).__name__}: num_classes and num_queries must be at least 1, found '
-                              f'{num_classes} and {num_queries}')
+            raise ConfigError(
+                f'{type(self).__name__}: num_classes and num_queries must be at least 1, found '
+                f'{num_classes} and {num_queries}'
+            )
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.num_queries = num_queries
@@ -137,9 +139,11 @@ class DETRHead(BaseModule):
         position_encoding = dict(position_encoding or dict(type='SinePositionEncoding'))
         self.position_encoding = MODELS.build({'embed_dims': self.embed_dims, **position_encoding})
         if self.position_encoding.embed_dims != self.embed_dims:
-            raise ConfigError(f'{type(self).__name__}: position_encoding.embed_dims is '
-                              f'{self.position_encoding.embed_dims}, but the transformer has {self.embed_dims}; leave '
-                              'it out to have it filled in')
+            raise ConfigError(
+                f'{type(self).__name__}: position_encoding.embed_dims is '
+                f'{self.position_encoding.embed_dims}, but the transformer has {self.embed_dims}; leave '
+                'it out to have it filled in'
+            )
         self.input_proj = nn.Conv2d(self.in_channels[-1], self.embed_dims, 1)
         self.query_embed = nn.Embedding(num_queries, self.embed_dims)
         self.fc_cls = nn.Linear(self.embed_dims, num_classes + 1)
@@ -147,8 +151,8 @@ class DETRHead(BaseModule):
         self.assigner = TASK_UTILS.build(assigner or dict(type='HungarianAssigner'))
         self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='RelativeBBoxCoder'))
         self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
-        self.loss_bbox = MODELS.build(loss_bbox or dict(type='L1Loss', loss_weight=5.))
-        self.loss_iou = MODELS.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2., eps=1e-12))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='L1Loss', loss_weight=5.0))
+        self.loss_iou = MODELS.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12))
         self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -214,9 +218,7 @@ class DETRHead(BaseModule):
         images = objects.div(max(gt.max_instances, 1), rounding_mode='floor')
         return Matches(objects, images * self.num_queries + queries, found.to(torch.float32), _mean_over_ranks(gt))
 
-    def _losses(
-        self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor
-    ) -> dict[str, Tensor]:
+    def _losses(self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
         """The losses of a given matching, each of every layer that has it, the last layer last.
 
         Args:
@@ -230,7 +232,8 @@ class DETRHead(BaseModule):
             losses['loss_cls'].append(self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), own_labels))
             losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
             losses['loss_giou'].append(
-                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor))
+                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor)
+            )
         return {name: torch.stack(values) for name, values in losses.items()}
 
     def _query_labels(self, matches: Matches, gt: GtBatch) -> Tensor:
@@ -258,8 +261,14 @@ class DETRHead(BaseModule):
             results = []
             for image, meta in enumerate(metas):
                 limit = self.test_cfg.get('max_per_img', 100)
-                found = find_candidates(bboxes[image], scores[image], self.test_cfg.get('score_thr', 0.), limit,
-                                        multi_label=False, classes=self.test_cfg.get('classes'))
+                found = find_candidates(
+                    bboxes[image],
+                    scores[image],
+                    self.test_cfg.get('score_thr', 0.0),
+                    limit,
+                    multi_label=False,
+                    classes=self.test_cfg.get('classes'),
+                )
                 results.append(self._sample(final, image, found, meta))
             return results
 

@@ -45,7 +45,7 @@ class DETRSegmentHead(DETRHead):
         num_classes: classes of objects and, where the data have any, of stuff.
         in_channels, strides: of the feature maps, fine to coarse, all of which count; wired from the component before.
         stuff_labels: labels of which an image has one segment, such as the sky. Given, be it empty, results have
-            ``pred_panoptic`` too; filled in from the data set's ``metainfo`` where that has it. None: boxes and masks.
+            ``pred_panoptic`` too; filled in from the dataset's ``metainfo`` where that has it. None: boxes and masks.
         loss_mask, loss_dice: configs of the losses.
         **kwargs: of ``DETRHead``. Its ``test_cfg`` also takes ``panoptic_score_thr`` (0.85): least score of a mask that
             becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
@@ -75,8 +75,10 @@ class DETRSegmentHead(DETRHead):
             )
         wrong = [label for label in stuff_labels or () if not 0 <= label < num_classes]
         if wrong:
-            raise ConfigError(f'{type(self).__name__}: stuff_labels has {wrong[0]}, which is none of the labels '
-                              f'0 ... {num_classes - 1}')
+            raise ConfigError(
+                f'{type(self).__name__}: stuff_labels has {wrong[0]}, which is none of the labels '
+                f'0 ... {num_classes - 1}'
+            )
         self.strides = tuple(strides)
         self.stuff_labels = None if stuff_labels is None else tuple(stuff_labels)
         num_heads = self.transformer.num_heads
@@ -133,8 +135,9 @@ class DETRSegmentHead(DETRHead):
         # The network's input is as large as the largest image, or padded on to what the maps' strides divide.
         stride, grid = self.strides[0], preds['mask_feats'][-1].shape[-2:]
         sides = [max(meta['img_shape'][axis] for meta in metas) for axis in (0, 1)]
-        size = [side if -(-side // stride) == cells else cells * stride
-                for side, cells in zip(sides, grid, strict=True)]
+        size = [
+            side if -(-side // stride) == cells else cells * stride for side, cells in zip(sides, grid, strict=True)
+        ]
         strides = tuple(side / cells for side, cells in zip(size, grid, strict=True))
         masks = {name: preds[name] for name in ('mask_maps', 'mask_feats')}
         return {**super()._final(preds, metas), **masks, 'mask_strides': strides}
@@ -162,8 +165,13 @@ class DETRSegmentHead(DETRHead):
         queries = sure.nonzero().squeeze(1)
         parts = [scores.new_zeros(0, *meta['ori_shape'])]
         parts += [self._original_logits(final, image, part, meta) for part in queries.split(_CHUNK)]
-        return merge_segments(torch.cat(parts), scores[queries], labels[queries], self.stuff_labels,
-                              self.test_cfg.get('panoptic_min_area', 4))
+        return merge_segments(
+            torch.cat(parts),
+            scores[queries],
+            labels[queries],
+            self.stuff_labels,
+            self.test_cfg.get('panoptic_min_area', 4),
+        )
 
     def _original_logits(self, final: dict, image: int, queries: Tensor, meta: dict) -> Tensor:
         """``(N, H, W)`` mask logits in pixels of the original image."""

@@ -41,7 +41,7 @@ class MLPClassifyHead(ClassifyHead):
         in_channels: Sequence[int] | None = None,
         pool_size: int | Sequence[int] = 1,
         hidden_channels: Sequence[int] = (),
-        dropout: float = 0.,
+        dropout: float = 0.0,
         loss_cls: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,

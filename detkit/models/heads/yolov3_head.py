@@ -14,7 +14,7 @@ class YOLOv3Head(AnchorHead):
     """The head of YOLOv3, with the losses of ultralytics' YOLOv3-SPP (no paper; the network is arXiv:1804.02767).
 
     Args:
-        assigner: config, ``ShapeIoUAssigner`` by default.
+        assigner: config, ``YOLOv3AnchorAssigner`` by default.
         bbox_coder: config, ``YOLOv3BBoxCoder`` by default.
         loss_bbox: config, ``IoULoss`` of mode 'giou' and weight 3.54 by default.
         loss_obj, loss_cls: configs, ``BinaryCrossEntropyLoss`` of weight 64.3 and 37.4 by default;
@@ -38,10 +38,13 @@ class YOLOv3Head(AnchorHead):
         **kwargs,
     ) -> None:
         super().__init__(
-            num_classes, in_channels, strides,
-            assigner=assigner or dict(type='ShapeIoUAssigner'),
+            num_classes,
+            in_channels,
+            strides,
+            assigner=assigner or dict(type='YOLOv3AnchorAssigner'),
             bbox_coder=bbox_coder or dict(type='YOLOv3BBoxCoder'),
             loss_bbox=loss_bbox or dict(type='IoULoss', mode='giou', loss_weight=3.54),
             loss_obj=loss_obj or dict(type='BinaryCrossEntropyLoss', loss_weight=64.3),
             loss_cls=loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=37.4),
-            **kwargs)
+            **kwargs,
+        )

@@ -31,7 +31,7 @@ class YOLOv8ClassifyHead(ClassifyHead):
         num_classes: int,
         in_channels: Sequence[int] | None = None,
         hidden_channels: int = 1280,
-        dropout: float = 0.,
+        dropout: float = 0.0,
         loss_cls: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | list | None = None,

@@ -98,8 +98,9 @@ class YOLOv8Head(DenseHead):
     def _branches(self, hidden: int, out_channels: int) -> nn.ModuleList:
         """For each level two 3x3 convolutions and a 1x1 without normalisation."""
         return nn.ModuleList(
-            nn.Sequential(ConvModule(channels, hidden, 3), ConvModule(hidden, hidden, 3),
-                          nn.Conv2d(hidden, out_channels, 1))
+            nn.Sequential(
+                ConvModule(channels, hidden, 3), ConvModule(hidden, hidden, 3), nn.Conv2d(hidden, out_channels, 1)
+            )
             for channels in self.in_channels
         )
 
@@ -107,7 +108,7 @@ class YOLOv8Head(DenseHead):
         """Starts at the class frequencies of images with a few objects each, so that the first steps are calm."""
         for stride, bbox_branch, cls_branch in zip(self.strides, self.bbox_branches, self.cls_branches, strict=True):
             cells = (_EXPECTED_SIZE / stride) ** 2
-            nn.init.constant_(bbox_branch[-1].bias, 1.)
+            nn.init.constant_(bbox_branch[-1].bias, 1.0)
             nn.init.constant_(cls_branch[-1].bias, log(_EXPECTED_OBJECTS / self.num_classes / cells))
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
@@ -156,15 +157,14 @@ class YOLOv8Head(DenseHead):
         image_starts = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1) * len(priors.points)
         places = image_starts + prior_idx  # (B, S), in the flattened (B, P)
         loss_cls = self.loss_cls(
-            flat['cls_logits'], (places * self.num_classes + labels).flatten(), scores.flatten(), avg_factor)
+            flat['cls_logits'], (places * self.num_classes + labels).flatten(), scores.flatten(), avg_factor
+        )
 
         slots = Slots(places, prior_idx, gt_idx, assigned.valid.flatten(1), scores, avg_factor)
         box_losses = self._box_losses(flat, priors, slots, gt)
         return dict(loss_box=box_losses.pop('loss_box'), loss_cls=loss_cls, **box_losses)
 
-    def _box_losses(
-        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
-    ) -> dict[str, Tensor]:
+    def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
         """``loss_box``, ``loss_dfl``."""
         # Distances are regressed in units of the stride, so boxes are compared in them as well.
         strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
@@ -178,8 +178,11 @@ class YOLOv8Head(DenseHead):
     def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots) -> Tensor:
         """Of predictions ``(B, S, 4 * reg_max)`` against boxes ``(B, S, box)``, both in strides."""
         return self.loss_dfl(
-            bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1), self.bbox_coder.encode(points, targets).flatten(0, 1),
-            slots.scores.flatten(), slots.avg_factor)
+            bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1),
+            self.bbox_coder.encode(points, targets).flatten(0, 1),
+            slots.scores.flatten(),
+            slots.avg_factor,
+        )
 
     def _candidates(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         flat = self._flatten(preds)

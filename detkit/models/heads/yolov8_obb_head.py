@@ -47,12 +47,16 @@ class YOLOv8OBBHead(YOLOv8Head):
         **kwargs,
     ) -> None:
         super().__init__(
-            num_classes, in_channels, strides, reg_max,
+            num_classes,
+            in_channels,
+            strides,
+            reg_max,
             assigner=assigner or dict(type='RotatedTaskAlignedAssigner'),
             bbox_coder=bbox_coder or dict(type='RotatedDistanceCoder', reg_max=reg_max),
             loss_bbox=loss_bbox or dict(type='ProbIoULoss', loss_weight=7.5),
-            **kwargs)
-        self.loss_angle = MODELS.build(loss_angle or dict(type='RotationLoss', loss_weight=1.))
+            **kwargs,
+        )
+        self.loss_angle = MODELS.build(loss_angle or dict(type='RotationLoss', loss_weight=1.0))
 
     def _build_branches(self) -> None:
         super()._build_branches()
@@ -69,8 +73,9 @@ class YOLOv8OBBHead(YOLOv8Head):
         if gt.rbboxes is None:
             if gt.max_instances:
                 raise ValueError(
-                    f'{type(self).__name__} learns rotated boxes, but the batch has none. Use a data set that reads '
-                    "them (YoloTxtDataset with labels='obb', DotaDataset), or a detection head.")
+                    f'{type(self).__name__} learns rotated boxes, but the batch has none. Use a dataset that reads '
+                    "them (YoloTxtDataset with labels='obb', DotaDataset), or a detection head."
+                )
             gt = replace(gt, rbboxes=gt.bboxes.new_zeros(gt.batch_size, 0, 5))
         return super().loss(preds, gt)
 
@@ -80,9 +85,7 @@ class YOLOv8OBBHead(YOLOv8Head):
         angles = self.bbox_coder.angles(flat['angle_logits']).squeeze(-1)
         return self.bbox_coder.decode(priors.points, distances, priors.strides, angles)
 
-    def _box_losses(
-        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
-    ) -> dict[str, Tensor]:
+    def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
         """``loss_box``, ``loss_dfl``, ``loss_angle``."""
         strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
         points = priors.points[slots.prior_idx] / strides
@@ -114,5 +117,6 @@ class YOLOv8OBBHead(YOLOv8Head):
         rbboxes = map_rbboxes(normalize_rbboxes(found.bboxes), inverse.to(found.bboxes.dtype))
         height, width = meta['ori_shape']
         bboxes = rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
-        return InstanceData(rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=found.scores.cpu(),
-                            labels=found.labels.cpu())
+        return InstanceData(
+            rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu()
+        )

@@ -46,9 +46,9 @@ class YOLOv8PoseHead(YOLOv8Head):
     ) -> None:
         self.keypoint_shape = check_shape(keypoint_shape, f'{type(self).__name__}: keypoint_shape')
         super().__init__(num_classes, in_channels, strides, **kwargs)
-        loss_keypoint = loss_keypoint or dict(type='KeypointLoss', loss_weight=12.)
+        loss_keypoint = loss_keypoint or dict(type='KeypointLoss', loss_weight=12.0)
         self.loss_keypoint = MODELS.build({'num_keypoints': self.keypoint_shape[0], **loss_keypoint})
-        self.loss_visibility = MODELS.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.))
+        self.loss_visibility = MODELS.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.0))
 
     def _build_branches(self) -> None:
         super()._build_branches()
@@ -67,7 +67,7 @@ class YOLOv8PoseHead(YOLOv8Head):
         if gt.keypoints is None:
             if gt.max_instances:
                 raise ValueError(
-                    f'{type(self).__name__} learns keypoints, but the batch has none. Use a data set that reads them '
+                    f'{type(self).__name__} learns keypoints, but the batch has none. Use a dataset that reads them '
                     "(CocoDataset with keypoints=True, YoloTxtDataset with labels='pose'), or a detection head."
                 )
             gt = replace(gt, keypoints=gt.bboxes.new_zeros(gt.batch_size, 0, num_keypoints, 3))
@@ -85,9 +85,7 @@ class YOLOv8PoseHead(YOLOv8Head):
         order = ('loss_box', 'loss_pose', 'loss_kobj', 'loss_cls', 'loss_dfl')
         return {name: losses[name] for name in order if name in losses}
 
-    def _box_losses(
-        self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch
-    ) -> dict[str, Tensor]:
+    def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
         """``loss_box``, ``loss_dfl``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
         losses = super()._box_losses(flat, priors, slots, gt)
         preds = slots.gather(flat['keypoint_preds'])
@@ -100,7 +98,8 @@ class YOLOv8PoseHead(YOLOv8Head):
         bboxes = slot_bboxes(gt, slots.gt_idx).to(keypoints.dtype) / strides
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
         losses['loss_pose'] = self.loss_keypoint(
-            keypoints, targets[..., :2] / strides.unsqueeze(-1), visible, areas, slots.valid)
+            keypoints, targets[..., :2] / strides.unsqueeze(-1), visible, areas, slots.valid
+        )
         if logits is not None:
             losses['loss_kobj'] = self.loss_visibility(logits, visible, slots.valid)
         return losses
@@ -113,7 +112,7 @@ class YOLOv8PoseHead(YOLOv8Head):
             points: ``(..., 2)`` the cells' centres in strides.
         """
         preds = preds.unflatten(-1, self.keypoint_shape)
-        keypoints = 2 * preds[..., :2] + (points - .5).unsqueeze(-2)
+        keypoints = 2 * preds[..., :2] + (points - 0.5).unsqueeze(-2)
         return keypoints, preds[..., 2] if self.keypoint_shape[1] == 3 else None
 
     @torch.no_grad()

@@ -45,7 +45,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto_channels = proto_channels
         self.num_protos = num_protos
         super().__init__(num_classes, in_channels, strides, **kwargs)
-        self.loss_mask = MODELS.build(loss_mask or dict(type='MaskLoss', loss_weight=7.5))
+        self.loss_mask = MODELS.build(loss_mask or dict(type='ProtoMaskLoss', loss_weight=7.5))
 
     def _build_branches(self) -> None:
         super()._build_branches()
@@ -85,9 +85,14 @@ class YOLOv8SegmentHead(YOLOv8Head):
         """As ``YOLOv8Head``, and ``masks`` (``InstanceMasks``)."""
         instances = super()._instances(flat, image, found, meta)
         instances.masks = decode_masks(
-            flat['mask_coeffs'][image, found.prior_idx].cpu().numpy(), flat['mask_protos'][image].cpu().numpy(),
-            instances.bboxes.numpy(), meta['matrix'], meta['ori_shape'], self.proto_stride,
-            self.test_cfg.get('retina_masks', True))
+            flat['mask_coeffs'][image, found.prior_idx].cpu().numpy(),
+            flat['mask_protos'][image].cpu().numpy(),
+            instances.bboxes.numpy(),
+            meta['matrix'],
+            meta['ori_shape'],
+            self.proto_stride,
+            self.test_cfg.get('retina_masks', True),
+        )
         return instances
 
 

@@ -19,7 +19,23 @@ from .sine_position_encoding import SinePositionEncoding
 from .upsample import upsample_nearest
 
 __all__ = [
-    'BlockDeconv2d', 'Bottleneck', 'C2f', 'C3', 'ConvModule', 'DETRTransformer', 'FrozenBatchNorm2d', 'LEAKY_RELU',
-    'LearnedPositionEncoding', 'MLP', 'MultiHeadAttention', 'SinePositionEncoding', 'build_activation', 'build_block',
-    'fuse_conv_bn', 'scale_blocks', 'scale_channels', 'set_batch_norm', 'upsample_nearest',
+    'BlockDeconv2d',
+    'Bottleneck',
+    'C2f',
+    'C3',
+    'ConvModule',
+    'DETRTransformer',
+    'FrozenBatchNorm2d',
+    'LEAKY_RELU',
+    'LearnedPositionEncoding',
+    'MLP',
+    'MultiHeadAttention',
+    'SinePositionEncoding',
+    'build_activation',
+    'build_block',
+    'fuse_conv_bn',
+    'scale_blocks',
+    'scale_channels',
+    'set_batch_norm',
+    'upsample_nearest',
 ]

@@ -27,6 +27,8 @@ def build_activation(act: nn.Module | str | dict | None) -> nn.Module:
         return act
     cfg = dict(type=act) if isinstance(act, str) else act
     if MODELS.get(cfg['type']) is None:
-        raise ConfigError(f"there is no activation {cfg['type']!r}; of torch.nn there are {', '.join(ACTIVATIONS)}."
-                          f'{nearest(cfg["type"], ACTIVATIONS)}')
+        raise ConfigError(
+            f'there is no activation {cfg["type"]!r}; of torch.nn there are {", ".join(ACTIVATIONS)}.'
+            f'{nearest(cfg["type"], ACTIVATIONS)}'
+        )
     return MODELS.build(cfg)

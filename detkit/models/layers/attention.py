@@ -15,7 +15,7 @@ class MultiHeadAttention(nn.Module):
         dropout: share of the attention weights that training leaves out.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if num_heads < 1 or embed_dims % num_heads:
             raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
@@ -30,7 +30,7 @@ class MultiHeadAttention(nn.Module):
     def _init_weights(self) -> None:
         """Xavier's bounds, those of the incoming projections as of one (3C, C) matrix, as DETR was trained."""
         for layer in (self.query_proj, self.key_proj, self.value_proj):
-            nn.init.xavier_uniform_(layer.weight, gain=0.5 ** 0.5)
+            nn.init.xavier_uniform_(layer.weight, gain=0.5**0.5)
             nn.init.zeros_(layer.bias)
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
@@ -50,6 +50,6 @@ class MultiHeadAttention(nn.Module):
             proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, Q, C) -> (B, H, Q, C / H)
             for proj, x in ((self.query_proj, queries), (self.key_proj, keys), (self.value_proj, values))
         ]
-        dropout = self.dropout if self.training else 0.
+        dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(*heads, attn_mask=key_mask, dropout_p=dropout)
         return self.out_proj(attended.transpose(1, 2).flatten(2))  # (B, H, Q, C / H) -> (B, Q, C)

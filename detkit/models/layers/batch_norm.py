@@ -18,8 +18,10 @@ def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
     """
     for key in settings:
         if key not in _SETTINGS:
-            raise ConfigError(f'{type(model).__name__}: batch_norm has no key {key!r}; it takes eps and momentum.'
-                              f'{nearest(key, _SETTINGS)}')
+            raise ConfigError(
+                f'{type(model).__name__}: batch_norm has no key {key!r}; it takes eps and momentum.'
+                f'{nearest(key, _SETTINGS)}'
+            )
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             vars(module).update(settings)

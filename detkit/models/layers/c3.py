@@ -44,7 +44,8 @@ class C3(nn.Module):
         self.main_conv = ConvModule(in_channels, hidden, 1, act=act)
         self.side_conv = ConvModule(in_channels, hidden, 1, act=act)
         self.blocks = nn.Sequential(
-            *(Bottleneck(hidden, hidden, shortcut, kernel_sizes=(1, 3), act=act) for _ in range(num_blocks)))
+            *(Bottleneck(hidden, hidden, shortcut, kernel_sizes=(1, 3), act=act) for _ in range(num_blocks))
+        )
         self.out_conv = ConvModule(2 * hidden, out_channels, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -56,8 +56,10 @@ class DETRTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if num_encoder_layers < 0 or num_decoder_layers < 1:
-            raise ValueError(f'DETRTransformer needs at least 0 encoder and 1 decoder layers, found '
-                             f'{num_encoder_layers} and {num_decoder_layers}')
+            raise ValueError(
+                f'DETRTransformer needs at least 0 encoder and 1 decoder layers, found '
+                f'{num_encoder_layers} and {num_decoder_layers}'
+            )
         if not 0 <= dropout < 1:
             raise ValueError(f'DETRTransformer: dropout must be in [0, 1), found {dropout}')
         self.embed_dims = embed_dims

@@ -37,9 +37,11 @@ class LearnedPositionEncoding(nn.Module):
         """
         height, width = feats.shape[-2:]
         if max(height, width) > self.num_positions:
-            raise ConfigError(f'LearnedPositionEncoding has {self.num_positions} positions, but the feature map is '
-                              f'{height} x {width}; set num_positions to at least {max(height, width)}, or use '
-                              'SinePositionEncoding, which needs no limit')
+            raise ConfigError(
+                f'LearnedPositionEncoding has {self.num_positions} positions, but the feature map is '
+                f'{height} x {width}; set num_positions to at least {max(height, width)}, or use '
+                'SinePositionEncoding, which needs no limit'
+            )
         columns = self.column_embed.weight[:width].expand(height, -1, -1)  # (h, w, C / 2)
         rows = self.row_embed.weight[:height].unsqueeze(1).expand(-1, width, -1)
         return torch.cat((columns, rows), dim=-1).permute(2, 0, 1).unsqueeze(0).to(feats.dtype)

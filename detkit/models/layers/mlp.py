@@ -19,7 +19,8 @@ class MLP(nn.Module):
             raise ValueError(f'an MLP has at least 1 layer, not {num_layers}')
         widths = (in_dims, *[hidden_dims] * (num_layers - 1), out_dims)
         self.layers = nn.ModuleList(
-            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True))
+            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:

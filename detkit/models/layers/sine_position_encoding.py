@@ -28,7 +28,7 @@ class SinePositionEncoding(nn.Module):
     def __init__(
         self,
         embed_dims: int = 256,
-        temperature: float = 10000.,
+        temperature: float = 10000.0,
         normalize: bool = True,
         scale: float = 2 * pi,
         eps: float = 1e-6,

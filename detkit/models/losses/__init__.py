@@ -9,12 +9,24 @@ from .keypoint_loss import KeypointLoss, KeypointVisibilityLoss
 from .l1_loss import L1Loss
 from .mask_dice_loss import MaskDiceLoss
 from .mask_focal_loss import MaskFocalLoss
-from .mask_loss import MaskLoss
+from .mask_loss import ProtoMaskLoss
 from .prob_iou_loss import ProbIoULoss, prob_iou
 from .rotation_loss import RotationLoss
 
 __all__ = [
-    'BinaryCrossEntropyLoss', 'BinaryFocalLoss', 'CrossEntropyLoss', 'DistributionFocalLoss', 'IoULoss', 'KeypointLoss',
-    'KeypointVisibilityLoss', 'L1Loss', 'MaskDiceLoss', 'MaskFocalLoss', 'MaskLoss', 'ProbIoULoss', 'RotationLoss',
-    'aligned_iou', 'prob_iou',
+    'BinaryCrossEntropyLoss',
+    'BinaryFocalLoss',
+    'CrossEntropyLoss',
+    'DistributionFocalLoss',
+    'IoULoss',
+    'KeypointLoss',
+    'KeypointVisibilityLoss',
+    'L1Loss',
+    'MaskDiceLoss',
+    'MaskFocalLoss',
+    'ProtoMaskLoss',
+    'ProbIoULoss',
+    'RotationLoss',
+    'aligned_iou',
+    'prob_iou',
 ]

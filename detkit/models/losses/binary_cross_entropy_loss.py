@@ -20,7 +20,7 @@ class BinaryCrossEntropyLoss(nn.Module):
         label_smoothing: ε; a target t becomes t (1 - ε) + ε / 2.
     """
 
-    def __init__(self, loss_weight: float = 1., label_smoothing: float = 0.) -> None:
+    def __init__(self, loss_weight: float = 1.0, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
@@ -28,7 +28,11 @@ class BinaryCrossEntropyLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(
-        self, cls_logits: Tensor, flat_index: Tensor, targets: Tensor, avg_factor: Tensor | float,
+        self,
+        cls_logits: Tensor,
+        flat_index: Tensor,
+        targets: Tensor,
+        avg_factor: Tensor | float,
         weight: Tensor | None = None,
     ) -> Tensor:
         """The loss, a scalar.

@@ -25,7 +25,7 @@ class BinaryFocalLoss(nn.Module):
     """
 
     def __init__(
-        self, gamma: float = 1.5, alpha: float = 0.25, loss_weight: float = 1., label_smoothing: float = 0.
+        self, gamma: float = 1.5, alpha: float = 0.25, loss_weight: float = 1.0, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
         if gamma < 0:
@@ -40,7 +40,11 @@ class BinaryFocalLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(
-        self, cls_logits: Tensor, flat_index: Tensor, targets: Tensor, avg_factor: Tensor | float,
+        self,
+        cls_logits: Tensor,
+        flat_index: Tensor,
+        targets: Tensor,
+        avg_factor: Tensor | float,
         weight: Tensor | None = None,
     ) -> Tensor:
         """The loss, a scalar; arguments as ``BinaryCrossEntropyLoss``, but that a position with a target above 0 may

@@ -20,9 +20,7 @@ class CrossEntropyLoss(nn.Module):
             last class is 'no object', which most of its queries are.
     """
 
-    def __init__(
-        self, loss_weight: float = 1., label_smoothing: float = 0., last_class_weight: float = 1.
-    ) -> None:
+    def __init__(self, loss_weight: float = 1.0, label_smoothing: float = 0.0, last_class_weight: float = 1.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')

@@ -45,10 +45,10 @@ def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float =
     if mode not in IOU_MODES:
         raise ValueError(f'mode must be one of {IOU_MODES}, found {mode!r}')
     centre_distance = ((tx0 + tx1 - x0 - x1) ** 2 + (ty0 + ty1 - y0 - y1) ** 2) / 4
-    diou = iou - centre_distance / (hull_w ** 2 + hull_h ** 2 + eps)
+    diou = iou - centre_distance / (hull_w**2 + hull_h**2 + eps)
     if mode == 'diou':
         return diou
-    aspect = (4 / pi ** 2) * (torch.atan(tw / th) - torch.atan(w / h)) ** 2
+    aspect = (4 / pi**2) * (torch.atan(tw / th) - torch.atan(w / h)) ** 2
     with torch.no_grad():  # a trade-off factor, not differentiated (the paper, section 4)
         trade_off = aspect / (aspect - iou + (1 + eps))
     return diou - trade_off * aspect
@@ -64,7 +64,7 @@ class IoULoss(nn.Module):
         eps: keeps quotients finite for boxes without area, in the unit of the boxes; much smaller than an area.
     """
 
-    def __init__(self, mode: str = 'ciou', loss_weight: float = 1., eps: float = 1e-7) -> None:
+    def __init__(self, mode: str = 'ciou', loss_weight: float = 1.0, eps: float = 1e-7) -> None:
         super().__init__()
         if mode not in IOU_MODES:
             raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')

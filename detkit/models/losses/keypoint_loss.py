@@ -30,7 +30,7 @@ class KeypointLoss(nn.Module):
     """
 
     def __init__(
-        self, num_keypoints: int = 17, sigmas: Sequence[float] | None = None, loss_weight: float = 1.
+        self, num_keypoints: int = 17, sigmas: Sequence[float] | None = None, loss_weight: float = 1.0
     ) -> None:
         super().__init__()
         sigmas = default_sigmas(num_keypoints) if sigmas is None else sigmas
@@ -64,7 +64,7 @@ class KeypointVisibilityLoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

@@ -15,7 +15,7 @@ class L1Loss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

@@ -1,4 +1,4 @@
-"""``MaskLoss``: binary cross entropy of prototype masks, each only inside its box."""
+"""``ProtoMaskLoss``: binary cross entropy of prototype masks, each only inside its box."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 256
 
 
 @MODELS.register_module()
-class MaskLoss(nn.Module):
+class ProtoMaskLoss(nn.Module):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 
     A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask
@@ -25,7 +25,7 @@ class MaskLoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
@@ -47,7 +47,7 @@ class MaskLoss(nn.Module):
         """
         if masks.shape[-2:] != mask_protos.shape[-2:]:
             raise ValueError(
-                f'MaskLoss: ground-truth masks are {tuple(masks.shape[-2:])} (h, w), prototypes '
+                f'ProtoMaskLoss: ground-truth masks are {tuple(masks.shape[-2:])} (h, w), prototypes '
                 f"{tuple(mask_protos.shape[-2:])}; the pipeline must draw masks at the prototypes' stride"
             )
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)

@@ -11,7 +11,7 @@ from detkit.registry import MODELS
 _MAX_DISTANCE = 100.0
 
 
-def prob_iou(rbboxes: Tensor, targets: Tensor, extra_variance: float = 0., eps: float = 1e-7) -> Tensor:
+def prob_iou(rbboxes: Tensor, targets: Tensor, extra_variance: float = 0.0, eps: float = 1e-7) -> Tensor:
     """Overlap of each rotated box with the target at the same place, as ProbIoU (arXiv:2106.06072) measures it.
 
     A box stands for the normal distribution with its centre and covariance: variances w²/12 and h²/12 along its sides.
@@ -31,8 +31,8 @@ def prob_iou(rbboxes: Tensor, targets: Tensor, extra_variance: float = 0., eps: 
     sum_xx, sum_yy, sum_xy = xx + target_xx, yy + target_yy, xy + target_xy
     dx = rbboxes[..., 0] - targets[..., 0]
     dy = rbboxes[..., 1] - targets[..., 1]
-    det_sum = sum_xx * sum_yy - sum_xy ** 2
-    mahalanobis = (sum_xx * dy ** 2 + sum_yy * dx ** 2 - 2 * sum_xy * dx * dy) / (det_sum + eps)
+    det_sum = sum_xx * sum_yy - sum_xy**2
+    mahalanobis = (sum_xx * dy**2 + sum_yy * dx**2 - 2 * sum_xy * dx * dy) / (det_sum + eps)
     spread = torch.log(det_sum / (4 * (det * target_det).sqrt() + eps) + eps)
     distance = (mahalanobis / 4 + spread / 2).clamp(eps, _MAX_DISTANCE)
     return 1 - (1 - torch.exp(-distance) + eps).sqrt()
@@ -42,7 +42,7 @@ def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor,
     """The entries xx, yy and xy of the covariance matrices of ``(..., 5)`` boxes, and their determinants."""
     along, across = rbboxes[..., 2] ** 2 / 12 + extra_variance, rbboxes[..., 3] ** 2 / 12 + extra_variance
     cos, sin = rbboxes[..., 4].cos(), rbboxes[..., 4].sin()
-    xx, yy = along * cos ** 2 + across * sin ** 2, along * sin ** 2 + across * cos ** 2
+    xx, yy = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
     return xx, yy, (along - across) * cos * sin, along * across
 
 
@@ -55,7 +55,7 @@ class ProbIoULoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, extra_variance: float = 0.01, loss_weight: float = 1.) -> None:
+    def __init__(self, extra_variance: float = 0.01, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.extra_variance = extra_variance
         self.loss_weight = loss_weight

@@ -20,7 +20,7 @@ class RotationLoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, softness: float = 3., loss_weight: float = 1.) -> None:
+    def __init__(self, softness: float = 3.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.softness = softness
         self.loss_weight = loss_weight
@@ -35,6 +35,6 @@ class RotationLoss(nn.Module):
             avg_factor: what the sum is divided by.
         """
         aspect = torch.log(targets[..., 2] / targets[..., 3])
-        importance = torch.exp(-(aspect / self.softness) ** 2)
+        importance = torch.exp(-((aspect / self.softness) ** 2))
         losses = importance * torch.sin(2 * (angles - targets[..., 4])) ** 2
         return self.loss_weight * (losses * weight).sum() / avg_factor

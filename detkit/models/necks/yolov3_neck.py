@@ -61,16 +61,21 @@ class YOLOv3Neck(BaseModule):
         outs = tuple(in_channels if out_channels is None else out_channels)
         counts = (num_convs,) * len(outs) if isinstance(num_convs, int) else tuple(num_convs)
         if not len(in_channels) == len(outs) == len(counts):
-            raise ConfigError(f'YOLOv3Neck: {len(in_channels)} maps come in, but there are {len(outs)} out_channels '
-                              f'and {len(counts)} num_convs.')
+            raise ConfigError(
+                f'YOLOv3Neck: {len(in_channels)} maps come in, but there are {len(outs)} out_channels '
+                f'and {len(counts)} num_convs.'
+            )
         if in_strides is not None and any(b != 2 * a for a, b in zip(in_strides, in_strides[1:], strict=False)):
-            raise ConfigError('YOLOv3Neck: each stride must be twice the one before it, in_strides is '
-                              f'{tuple(in_strides)}.')
+            raise ConfigError(
+                f'YOLOv3Neck: each stride must be twice the one before it, in_strides is {tuple(in_strides)}.'
+            )
         if any(count < 0 or (count and count % 2 == 0) for count in counts):
             raise ConfigError(f'YOLOv3Neck: num_convs is {num_convs}; a set has an odd number of convolutions, or 0.')
         if spp is not None and counts[-1] % 4 != 1:
-            raise ConfigError(f'YOLOv3Neck: the coarsest set has {counts[-1]} convolutions, of which the middle one is '
-                              'no 1x1 that spp could stand in for; num_convs=5 has one.')
+            raise ConfigError(
+                f'YOLOv3Neck: the coarsest set has {counts[-1]} convolutions, of which the middle one is '
+                'no 1x1 that spp could stand in for; num_convs=5 has one.'
+            )
         last = len(outs) - 1
         self.sets, self.out_convs, self.up_convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level, (out, count) in enumerate(zip(outs, counts, strict=True)):

@@ -17,7 +17,7 @@ def decode_masks(
     bboxes: np.ndarray,
     matrix: np.ndarray,
     ori_shape: tuple[int, int],
-    proto_stride: float = 4.,
+    proto_stride: float = 4.0,
     retina_masks: bool = True,
 ) -> InstanceMasks:
     """Binary masks of one image's N objects.
@@ -80,7 +80,8 @@ def resample_masks(
         length = mask_logits.shape[dim]
         places = _Axis(ori_shape[1 - axis], matrix[axis, axis], matrix[axis, 2], length, strides[1 - axis], True)
         low, high, nearness = (
-            torch.from_numpy(values).to(mask_logits.device) for values in (places.low, places.high, places.nearness))
+            torch.from_numpy(values).to(mask_logits.device) for values in (places.low, places.high, places.nearness)
+        )
         nearness = nearness.to(mask_logits.dtype).view(-1, *[1] * (2 - dim))
         mask_logits = torch.lerp(mask_logits.index_select(dim, low), mask_logits.index_select(dim, high), nearness)
     return mask_logits

@@ -55,7 +55,8 @@ def batched_rotated_nms(
 
 # The options above, for those who pass them on from a config.
 ROTATED_NMS_KEYS = tuple(
-    name for name in inspect.signature(batched_rotated_nms).parameters if name not in ('rbboxes', 'scores'))
+    name for name in inspect.signature(batched_rotated_nms).parameters if name not in ('rbboxes', 'scores')
+)
 
 
 def rotated_nms(

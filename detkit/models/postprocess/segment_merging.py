@@ -41,7 +41,8 @@ def merge_segments(
     number_of[kept] = torch.arange(1, len(kept) + 1, device=labels.device)
     best = scores.new_zeros(count).scatter_reduce(0, segment_of[alive], scores[alive], 'amax', include_self=False)
     return PanopticSegments(
-        number_of[owners].to(torch.int32).cpu().numpy(), labels[kept].cpu().numpy(), best[kept].float().cpu().numpy())
+        number_of[owners].to(torch.int32).cpu().numpy(), labels[kept].cpu().numpy(), best[kept].float().cpu().numpy()
+    )
 
 
 def _first_of_each(labels: Tensor, stuff_labels: Sequence[int]) -> Tensor:

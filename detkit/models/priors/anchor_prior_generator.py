@@ -47,15 +47,19 @@ class AnchorPriorGenerator(PriorGenerator):
     def __init__(self, anchors: Sequence[Sequence[Sequence[float]]], strides: Sequence[int]) -> None:
         super().__init__(strides)
         if len(anchors) != len(self.strides):
-            raise ConfigError(f'anchors has {len(anchors)} levels, but there are {len(self.strides)} of strides '
-                              f'{self.strides}: give one list of (width, height) a level, fine to coarse')
+            raise ConfigError(
+                f'anchors has {len(anchors)} levels, but there are {len(self.strides)} of strides '
+                f'{self.strides}: give one list of (width, height) a level, fine to coarse'
+            )
         for shape in (shape for level in anchors for shape in level):
             if not isinstance(shape, Sequence) or len(shape) != 2 or not min(shape) > 0:
                 raise ConfigError(f'anchors has the shape {shape!r}; each is a (width, height), positive, in pixels')
         counts = {len(level) for level in anchors}
         if len(counts) != 1 or 0 in counts:
-            raise ConfigError(f'anchors has {", ".join(str(len(level)) for level in anchors)} shapes at its levels; '
-                              'every level needs the same number, at least 1')
+            raise ConfigError(
+                f'anchors has {", ".join(str(len(level)) for level in anchors)} shapes at its levels; '
+                'every level needs the same number, at least 1'
+            )
         self.anchors = tuple(tuple(tuple(map(float, shape)) for shape in level) for level in anchors)
         self.num_shapes = counts.pop()
 

@@ -41,7 +41,7 @@ class AnchorSearch:
 
     Args:
         sizes_wh: ``(N, 2)`` width and height of the objects in pixels of the network's input, N at least 1.
-        shape_quality, min_quality: an assigner's, such as ``ShapeRatioAssigner``'s: an anchor fits an object when their
+        shape_quality, min_quality: an assigner's (``YOLOv5AnchorAssigner``): an anchor fits an object when their
             quality is above the minimum.
         seed: of the random choices.
     """
@@ -58,7 +58,7 @@ class AnchorSearch:
 
     def measure(self, shapes_wh: np.ndarray) -> AnchorFit:
         """How well ``(A, 2)`` shapes fit all objects."""
-        recall = per_object = quality = 0.
+        recall = per_object = quality = 0.0
         shapes = torch.from_numpy(np.asarray(shapes_wh, np.float32))
         for part in self.sizes_wh.split(_MAX_OBJECTS):
             qualities = self.shape_quality(part.unsqueeze(1), shapes)  # (N, A)
@@ -92,7 +92,7 @@ class AnchorSearch:
         best, fitness = np.asarray(shapes_wh, np.float64), self._fitness(shapes_wh)
         for _ in range(steps):
             changes = self.rng.normal(0, _MUTATION_SIZE, best.shape) * (self.rng.random(best.shape) < _MUTATION_CHANCE)
-            changed = np.maximum(best * np.exp(changes), 1.)
+            changed = np.maximum(best * np.exp(changes), 1.0)
             if (found := self._fitness(changed)) > fitness:
                 best, fitness = changed, found
         return best

@@ -39,8 +39,12 @@ class PointPriorGenerator(PriorGenerator):
         self.offset = offset
 
     def _generate(self, sizes: tuple[tuple[int, int], ...], device: torch.device, dtype: torch.dtype) -> PointPriors:
-        points = [cell_points(size, stride, self.offset, device, dtype)
-                  for size, stride in zip(sizes, self.strides, strict=True)]
-        strides = [torch.full((h * w,), stride, device=device, dtype=dtype)
-                   for (h, w), stride in zip(sizes, self.strides, strict=True)]
+        points = [
+            cell_points(size, stride, self.offset, device, dtype)
+            for size, stride in zip(sizes, self.strides, strict=True)
+        ]
+        strides = [
+            torch.full((h * w,), stride, device=device, dtype=dtype)
+            for (h, w), stride in zip(sizes, self.strides, strict=True)
+        ]
         return PointPriors(torch.cat(points), torch.cat(strides))

@@ -1,4 +1,4 @@
-"""``ShapeIoUAssigner``: a box is learnt in its cell by the anchors of a similar shape."""
+"""``YOLOv3AnchorAssigner``: a box is learnt in its cell by the anchors of a similar shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .assign_result import AssignResult
 
 
 @TASK_UTILS.register_module()
-class ShapeIoUAssigner:
+class YOLOv3AnchorAssigner:
     """At each level, the anchors of a box's cell whose IoU with the box, both about one centre, exceeds a threshold.
 
     So a box may be learnt by several anchors and at several levels, or by none (ultralytics' YOLOv3, no paper).
@@ -24,7 +24,7 @@ class ShapeIoUAssigner:
 
     def __init__(self, iou_thr: float = 0.2) -> None:
         if not 0 <= iou_thr < 1:
-            raise ValueError(f'ShapeIoUAssigner: iou_thr must be in [0, 1), found {iou_thr}')
+            raise ValueError(f'YOLOv3AnchorAssigner: iou_thr must be in [0, 1), found {iou_thr}')
         self.iou_thr = iou_thr
 
     @property

@@ -1,4 +1,4 @@
-"""``ShapeRatioAssigner``: a box is learnt in its cell and the nearest ones by the anchors of a similar shape."""
+"""``YOLOv5AnchorAssigner``: a box is learnt in its cell and the nearest ones by the anchors of a similar shape."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from detkit.structures.gt_batch import GtBatch
 
 from ..priors import AnchorPriors
 from .assign_result import AssignResult
-from .shape_iou_assigner import cell_index, slots_of
+from .yolov3_anchor_assigner import cell_index, slots_of
 
 
 @TASK_UTILS.register_module()
-class ShapeRatioAssigner:
+class YOLOv5AnchorAssigner:
     """At each level, the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
 
     They learn the box in the cell of its centre and in the cells beyond the borders that the centre is near to, one at
@@ -26,11 +26,11 @@ class ShapeRatioAssigner:
             neighbours out, .5 takes the two nearest ones.
     """
 
-    def __init__(self, max_ratio: float = 4., reach: float = 0.5) -> None:
+    def __init__(self, max_ratio: float = 4.0, reach: float = 0.5) -> None:
         if max_ratio <= 1:
-            raise ValueError(f'ShapeRatioAssigner: max_ratio must be more than 1, found {max_ratio}')
+            raise ValueError(f'YOLOv5AnchorAssigner: max_ratio must be more than 1, found {max_ratio}')
         if not 0 <= reach < 1:
-            raise ValueError(f'ShapeRatioAssigner: reach must be in [0, 1), found {reach}')
+            raise ValueError(f'YOLOv5AnchorAssigner: reach must be in [0, 1), found {reach}')
         self.max_ratio = max_ratio
         self.reach = reach
 
@@ -61,8 +61,13 @@ class ShapeRatioAssigner:
 
         height, width = priors.map_size
         x, y = ((bboxes[..., :2] + bboxes[..., 2:]) / (2 * priors.stride)).unbind(-1)  # (B, M) each
-        near = [torch.ones_like(gt.valid), self._is_near(x), self._is_near(y),
-                self._is_near(width - x), self._is_near(height - y)]
+        near = [
+            torch.ones_like(gt.valid),
+            self._is_near(x),
+            self._is_near(y),
+            self._is_near(width - x),
+            self._is_near(height - y),
+        ]
         reach = self.reach
         cells = [(x, y), (x - reach, y), (x, y - reach), (x + reach, y), (x, y + reach)]
         cell_idx = torch.stack([cell_index(*cell, priors.map_size) for cell in cells], -1)  # (B, M, 5)
