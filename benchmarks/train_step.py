@@ -89,7 +89,7 @@ def detkit_step(args: argparse.Namespace):
     import torch
 
     from detkit.config import load_config
-    from detkit.engine.ema import ModelEMA
+    from detkit.engine.hooks.ema_hook import ModelEMA
     from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 

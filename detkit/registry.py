@@ -163,7 +163,7 @@ LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS', 'detkit.engine')
 
 METRICS = _child('metric', 'METRICS', 'detkit.evaluation')
 VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'detkit.visualization')
-VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.visualization')
+VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.engine')
 
 
 def backend_names() -> dict[str, str]:

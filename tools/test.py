@@ -53,9 +53,9 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.engine.testing import test_from_config
+    from detkit.engine.evaluate import evaluate_checkpoint
 
-    test_from_config(
+    evaluate_checkpoint(
         args.config,
         args.checkpoint,
         options=args.cfg_options,

@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from detkit.config import load_config
+from detkit.engine.evaluate import ProgressHook, evaluation_runner
 from detkit.engine.run_folder import CONFIG_FILE
-from detkit.engine.testing import ProgressHook, testing_runner
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.utils.errors import ConfigError, DataError
 
@@ -50,7 +50,7 @@ class Evaluation:
     """A checkpoint and a dataset that fit each other; ``run`` it once, or ``close`` it.
 
     Args:
-        path, checkpoint, options, split, device, batch_size, amp: as ``test_from_config``.
+        path, checkpoint, options, split, device, batch_size, amp: as ``evaluate_checkpoint``.
         label: what to call the model; ``model_name`` when left out.
 
     Attributes:
@@ -58,7 +58,7 @@ class Evaluation:
         num_images: of the dataset.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as ``test_from_config``; and for a config whose metrics look at other
+        ConfigError, CheckpointError, DataError: as ``evaluate_checkpoint``; or the metrics of the config look at other
             things than single images.
     """
 
@@ -77,7 +77,7 @@ class Evaluation:
         self._split = split
         self._checkpoint = str(checkpoint)
         self._config = load_config(str(path), options)  # the runner's has lost what concerns training
-        self._runner = testing_runner(
+        self._runner = evaluation_runner(
             str(path), self._checkpoint, options, split, device=device, batch_size=batch_size, amp=amp
         )
         metrics = [metric for metric in self._runner.test_loop.evaluator.metrics if getattr(metric, 'kinds', ())]

@@ -15,7 +15,7 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.annotations_table import plain_dataset
 from detkit.config.signatures import arguments_of
-from detkit.engine.freeze import freeze_modules
+from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.runner import DEFAULT_HOOKS
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules

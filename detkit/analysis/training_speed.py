@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from detkit.analysis.interleaving import Step, synchronize
 from detkit.datasets.loader import build_dataloader
-from detkit.engine.ema import ModelEMA
-from detkit.engine.freeze import freeze_batch_norm, freeze_modules
+from detkit.engine.finetune import freeze_batch_norm, freeze_modules
+from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.optim_constructor import resolve_optimizer
 from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError, DataError

@@ -23,11 +23,10 @@ from detkit import __version__
 from detkit.config.top_level import refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
-from detkit.engine.console import Console
+from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import environment_text
 from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
-from detkit.engine.log_files import LogFiles
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, config_text, removed_on_mistake, shown

@@ -1,6 +1,11 @@
-"""``ScalarLog``: the programs that a run's figures and pictures are sent to beside its own files."""
+"""Programs that a run's metrics and pictures go to beside its own files: TensorBoard, Weights & Biases, MLflow.
 
-from collections.abc import Sequence
+The config's ``log_to`` names them. None of their packages is imported unless it is asked for.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +13,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from detkit.registry import VISBACKENDS, backend_names
+from detkit.utils.errors import ConfigError
 
 LogTo = str | dict | Sequence[str | dict] | None
 
@@ -61,3 +67,153 @@ class ScalarLog:
         for backend in self.backends if self._begun else ():
             backend.close()
         self._begun = False
+
+
+class ScalarBackend:
+    """A program that figures are sent to; what a run calls of it are methods that mmengine's backends have too.
+
+    Args:
+        save_dir: the run's folder.
+
+    Attributes:
+        PACKAGE: what has to be installed.
+        first_step: iterations that were done before, where the run goes on from a checkpoint.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+
+    PACKAGE = ''
+
+    def __init__(self, save_dir: str) -> None:
+        if importlib.util.find_spec(self.PACKAGE) is None:
+            raise ConfigError(
+                f'log_to asks for {self.PACKAGE}, which is not installed: pip install {self.PACKAGE}, or leave it out.'
+            )
+        self.folder = Path(save_dir)
+        self.first_step = 0
+
+    def add_config(self, config: Config) -> None:
+        """Begin, before the first figure."""
+        from detkit.engine.run_folder import config_text
+
+        self.begin(config_text(config.to_dict()))
+
+    def begin(self, config: str) -> None:
+        """Begin; ``config`` is the run's config as text."""
+        raise NotImplementedError
+
+    def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
+        """Figures of ``step``, the number of iterations done."""
+        raise NotImplementedError
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """A picture ``(H, W, 3)`` uint8 RGB."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what waits; also called where nothing was begun."""
+        raise NotImplementedError
+
+
+@VISBACKENDS.register_module()
+class TensorBoardBackend(ScalarBackend):
+    """Event files in ``tensorboard/`` of the run's folder: ``tensorboard --logdir work_dirs``.
+
+    In a resumed run the figures after its checkpoint are hidden, as they come again.
+    """
+
+    PACKAGE = 'tensorboard'
+    _writer: Any = None
+
+    def begin(self, config: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge_step = self.first_step + 1 if self.first_step else None
+        self._writer = SummaryWriter(str(self.folder / 'tensorboard'), purge_step=purge_step)
+        self._writer.add_text('config', f'```\n{config}```')
+
+    def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
+        for name, value in scalar_dict.items():
+            self._writer.add_scalar(name, value, step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        self._writer.add_image(name, image, step, dataformats='HWC')
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+@VISBACKENDS.register_module()
+class WandbBackend(ScalarBackend):
+    """Weights & Biases; ``WANDB_MODE=offline`` keeps the figures in the run's folder.
+
+    Args:
+        save_dir: the run's folder, whose name is the run's.
+        project: where the run is listed.
+        init_kwargs: further arguments of ``wandb.init``.
+    """
+
+    PACKAGE = 'wandb'
+    _run: Any = None
+
+    def __init__(self, save_dir: str, project: str = 'detkit', init_kwargs: dict[str, Any] | None = None) -> None:
+        super().__init__(save_dir)
+        self.init_kwargs = {'project': project, 'name': self.folder.name, **(init_kwargs or {})}
+
+    def begin(self, config: str) -> None:
+        import wandb
+
+        self._run = wandb.init(dir=str(self.folder), config={'config': config}, **self.init_kwargs)
+
+    def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
+        self._run.log(dict(scalar_dict), step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(image)}, step=step)
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+
+@VISBACKENDS.register_module()
+class MLflowBackend(ScalarBackend):
+    """MLflow, where ``tracking_uri`` or the environment's ``MLFLOW_TRACKING_URI`` says.
+
+    Args:
+        save_dir: the run's folder, whose name is the run's.
+        experiment: where the run is listed.
+        tracking_uri: address of a server or of a data base.
+    """
+
+    PACKAGE = 'mlflow'
+    _mlflow: Any = None
+
+    def __init__(self, save_dir: str, experiment: str = 'detkit', tracking_uri: str | None = None) -> None:
+        super().__init__(save_dir)
+        self.experiment = experiment
+        self.tracking_uri = tracking_uri
+
+    def begin(self, config: str) -> None:
+        import mlflow
+
+        if self.tracking_uri is not None:
+            mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_experiment(self.experiment)
+        mlflow.start_run(run_name=self.folder.name)
+        self._mlflow = mlflow
+        mlflow.log_text(config, 'config.py')
+
+    def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
+        self._mlflow.log_metrics(dict(scalar_dict), step=step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        self._mlflow.log_image(image, f'{name}/{step:08d}.jpg')
+
+    def close(self) -> None:
+        if self._mlflow is not None:
+            self._mlflow.end_run()

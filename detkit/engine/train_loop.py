@@ -9,8 +9,8 @@ from mmengine.runner import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.fitness import fitness
-from detkit.engine.freeze import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
 from detkit.registry import LOOPS
@@ -38,7 +38,7 @@ class TrainLoop(BaseLoop):
         final_eval: evaluate the best checkpoint when training has ended.
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first
-            ones of the backbone, see ``detkit.engine.freeze``.
+            ones of the backbone, see ``detkit.engine.finetune``.
     """
 
     def __init__(

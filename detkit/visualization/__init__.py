@@ -3,16 +3,12 @@
 from detkit.visualization.curves import plot_curves, read_results
 from detkit.visualization.drawing import draw_data_sample, draw_instances
 from detkit.visualization.hooks import RunPicturesHook, SavePicturesHook
-from detkit.visualization.scalar_backends import MLflowBackend, TensorBoardBackend, WandbBackend
 from detkit.visualization.segments import draw_segments
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
 
 __all__ = [
-    'MLflowBackend',
     'RunPicturesHook',
     'SavePicturesHook',
-    'TensorBoardBackend',
-    'WandbBackend',
     'batch_sheet',
     'draw_data_sample',
     'draw_instances',

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from detkit.engine.ema import ModelEMA
+from detkit.engine.hooks.ema_hook import ModelEMA
 
 
 def test_update_follows_the_formula():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.engine.evaluate import metrics_table
 from detkit.engine.fitness import fitness
-from detkit.engine.testing import figures_table
 from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.evaluation.average_precision import (
     FALSE,
@@ -251,6 +251,6 @@ def test_submission_by_the_metric(tmp_path):
 def test_figures_in_a_run():
     figures = {'dota/mAP': 0.4, 'dota/mAP50': 0.6, 'dota/mAP75': 0.3, 'dota/mAP50-voc07': 0.7}
     assert fitness(figures) == pytest.approx(0.9 * 0.4 + 0.1 * 0.6)
-    text = figures_table(figures)
+    text = metrics_table(figures)
     row = next(line for line in text.splitlines() if 'dota' in line)
     assert [cell.strip() for cell in row.split('|')[1:-1]] == ['dota', '0.4000', '0.6000', '0.3000', '0.7000']

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
+from detkit.engine.evaluate import metrics_table
 from detkit.engine.fitness import fitness
-from detkit.engine.testing import figures_table
 from detkit.evaluation import CocoMetric, VOCMetric
 from detkit.evaluation.average_precision import FALSE, TRUE, average_precision
 from detkit.structures.bboxes import pairwise_iou
@@ -170,7 +170,7 @@ def test_beside_cocos_figures(tmp_path):
     evaluator.process(samples)
     figures = evaluator.evaluate(len(samples))
     assert {'coco/bbox_mAP', 'voc/mAP50', 'voc/mAP50-voc07'} <= figures.keys()
-    assert 'voc' in figures_table(figures) and (tmp_path / 'out.json').exists()
+    assert 'voc' in metrics_table(figures) and (tmp_path / 'out.json').exists()
     assert fitness({'voc/mAP50': 0.5}) > fitness({'voc/mAP50': 0.4}) > 0
 
 

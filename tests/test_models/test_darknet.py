@@ -6,7 +6,7 @@ from darknet_models import build_family
 from torch import nn
 
 from detkit.converters.result import save_converted
-from detkit.engine.freeze import freeze_modules
+from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import Darknet
 from detkit.models.backbones.darknet import SameMaxPool
 from detkit.models.layers import ConvModule

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34, resnet50, resnet101
 from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
-from detkit.engine.freeze import freeze_modules
+from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import ResNet, pretrained
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
 from detkit.registry import MODELS

@@ -6,9 +6,8 @@ from small_models import CONFIGS, write_checkpoint
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80
-from detkit.engine.testing import figures_table, test_from_config
+from detkit.engine.evaluate import evaluate_checkpoint, metrics_table
 
-test_from_config.__test__ = False  # a function to test, not a test
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
 
@@ -50,7 +49,7 @@ def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, cap
 def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
     checkpoint, options = files
     monkeypatch.chdir(tmp_path)
-    figures = test_from_config(str(CONFIG), str(checkpoint), options, 'train', out='p.json', device='cpu')
+    figures = evaluate_checkpoint(str(CONFIG), str(checkpoint), options, 'train', out='p.json', device='cpu')
     assert [path.name for path in tmp_path.iterdir()] == ['p.json']  # no run folder
     assert 0 <= figures['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in figures
     assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}
@@ -80,10 +79,10 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
 
 
 def test_figures_table():
-    text = figures_table({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.25, 'accuracy': 0.125})
+    text = metrics_table({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.25, 'accuracy': 0.125})
     assert '| bbox | 0.5000 |' in text and '| segm | 0.2500 |' in text and text.endswith('accuracy 0.1250')
     assert text.count(' - |') == 2
-    assert figures_table({'accuracy': 0.5}) == 'accuracy 0.5000'
+    assert metrics_table({'accuracy': 0.5}) == 'accuracy 0.5000'
 
 
 def test_help_needs_no_torch():

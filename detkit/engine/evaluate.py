@@ -20,7 +20,7 @@ from detkit.utils.errors import ConfigError
 _TRAINING_ONLY = ('pipeline', 'test_mode', 'cache', 'partners', 'pool_size', 'fraction')
 
 
-def test_from_config(
+def evaluate_checkpoint(
     path: str,
     checkpoint: str,
     options: Sequence[str] | dict | None = None,
@@ -56,7 +56,7 @@ def test_from_config(
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
-    runner = testing_runner(path, checkpoint, options, split, out, device, batch_size, amp, launcher)
+    runner = evaluation_runner(path, checkpoint, options, split, out, device, batch_size, amp, launcher)
     dataset = runner.test_loop.dataloader.dataset
     runner.console.show(f'{checkpoint} on {len(dataset)} images of {split}, {len(dataset.metainfo["classes"])} classes')
     runner.register_hook(ProgressHook())
@@ -69,7 +69,7 @@ def test_from_config(
         for metric in runner.test_loop.evaluator.metrics:
             if getattr(metric, 'table', ''):
                 runner.console.show(metric.table)
-        runner.console.show(figures_table(figures))
+        runner.console.show(metrics_table(figures))
         if out is not None:
             runner.console.show(f'predictions in {out}')
     finally:
@@ -77,7 +77,7 @@ def test_from_config(
     return figures
 
 
-def testing_runner(
+def evaluation_runner(
     path: str,
     checkpoint: str,
     options: Sequence[str] | dict | None = None,
@@ -90,7 +90,7 @@ def testing_runner(
 ) -> Any:
     """A runner whose ``test()`` evaluates a checkpoint, found to fit the model and the data; ``close()`` it afterwards.
 
-    Arguments and errors as ``test_from_config``.
+    Arguments and errors as ``evaluate_checkpoint``.
     """
     from detkit.engine.checkpoint import check_weights, load_checkpoint
     from detkit.engine.runner import Runner
@@ -101,13 +101,13 @@ def testing_runner(
     classes = config.get('classes')
     if classes and len(classes) == config.model.get('head', {}).get('num_classes'):  # not with single_class
         _check_classes(trained, classes, checkpoint)
-    runner = Runner(testing_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
+    runner = Runner(evaluation_config(config, checkpoint, split, out, device, batch_size, amp, launcher))
     check_weights(runner.model, content['state_dict'], str(checkpoint))
     _check_classes(trained, runner.test_loop.dataloader.dataset.metainfo['classes'], checkpoint)
     return runner
 
 
-def testing_config(
+def evaluation_config(
     config: Config,
     checkpoint: str,
     split: str = 'test',
@@ -117,7 +117,7 @@ def testing_config(
     amp: bool = False,
     launcher: str = 'none',
 ) -> Config:
-    """The config with all that concerns training taken out; arguments as ``test_from_config``."""
+    """The config with all that concerns training taken out; arguments as ``evaluate_checkpoint``."""
     config = Config(config.to_dict(), filename=config.filename)
     config.test_dataloader, config.test_evaluator = _split(config, split)
     if batch_size is not None:
@@ -159,7 +159,7 @@ def _default_hook_names(config: Config) -> set[str]:
     return {*DEFAULT_HOOKS, *(config.get('default_hooks') or ())}
 
 
-def figures_table(figures: dict[str, float]) -> str:
+def metrics_table(figures: dict[str, float]) -> str:
     """Figures named ``prefix/kind_figure`` or ``prefix/figure`` as a table, a row for each kind or prefix.
 
     Others follow, one a line.
