@@ -12,7 +12,7 @@ from mmengine.config import Config
 from detkit.config import load_config
 from detkit.engine.evaluate import ProgressHook, evaluation_runner
 from detkit.engine.run_folder import CONFIG_FILE
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, keeps_samples
 from detkit.utils.errors import ConfigError, DataError
 
 
@@ -26,7 +26,7 @@ class Collected:
         checkpoint: the file.
         classes: names of the labels.
         results: of each image, ordered by path: what ``metric.image_result`` makes of it.
-        metric: of the config, after the evaluation; ``metric.kinds`` says what its results can be matched by.
+        metric: of the config, after the evaluation; ``metric.needs`` says what its results can be matched by.
         figures: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
         metainfo: of the dataset.
     """
@@ -80,7 +80,7 @@ class Evaluation:
         self._runner = evaluation_runner(
             str(path), self._checkpoint, options, split, device=device, batch_size=batch_size, amp=amp
         )
-        metrics = [metric for metric in self._runner.test_loop.evaluator.metrics if getattr(metric, 'kinds', ())]
+        metrics = list(filter(keeps_samples, self._runner.test_loop.evaluator.metrics))
         if not metrics:
             self.close()
             raise ConfigError(f'{path}: test_evaluator has no metric that looks at single images, such as CocoMetric')

@@ -145,9 +145,9 @@ def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str
         ConfigError: there is none, or the models' classes differ, or how many images they see; says how.
     """
     first = models[0]
-    kinds = tuple(kind for kind in first.metric.kinds if all(kind in model.metric.kinds for model in models))
+    kinds = tuple(kind for kind in first.metric.needs if all(kind in model.metric.needs for model in models))
     if not kinds:
-        said = '; '.join(f'{model.label}: {", ".join(model.metric.kinds)}' for model in models)
+        said = '; '.join(f'{model.label}: {", ".join(model.metric.needs)}' for model in models)
         raise ConfigError(
             f'the models do different tasks, which have no figure in common ({said}). '
             'Compare models whose configs evaluate the same.'

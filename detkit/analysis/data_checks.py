@@ -16,7 +16,7 @@ from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng
 
-# What objects must have to be matched in a certain way, see ``GatheredMetric.kinds``: its name, where it comes from.
+# What objects must have to be matched in a certain way, see ``GatheredMetric.needs``: its name, where it comes from.
 NEEDS = {
     'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
     'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),

@@ -35,9 +35,10 @@ from detkit.config import load_config
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.complexity import count_parameters
-from detkit.engine.fitness import fitness
 from detkit.engine.runner import Runner
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.headline import fitness, headline_names
 from detkit.inference.model import check_device
 from detkit.utils.errors import ConfigError, nearest
 
@@ -189,14 +190,14 @@ class _DryRun:
             )
             return
         for metric in runner.val_loop.evaluator.metrics:
-            kinds = getattr(metric, 'kinds', ())
+            needs = metric.needs if isinstance(metric, GatheredMetric) else ()
             if 'val' in self.surveys:
-                check_needs(self.checks, 'val', self.surveys['val'], kinds, type(metric).__name__)
+                check_needs(self.checks, 'val', self.surveys['val'], needs, type(metric).__name__)
             wanted = _TASK_NEEDS.get(self.config.get('task'))
-            if wanted and kinds and wanted not in kinds:
+            if wanted and needs and wanted not in needs:
                 self.checks.warned(
                     'val metric',
-                    f'{type(metric).__name__} measures {", ".join(kinds)}, but not what '
+                    f'{type(metric).__name__} measures {", ".join(needs)}, but not what '
                     f'task {self.config.task!r} is about: {NEEDS[wanted][0]}',
                     f"val_evaluator.metric with '{wanted}', or the metric of the task",
                 )
@@ -303,7 +304,7 @@ class _DryRun:
                 'train_cfg.best_metric=...',
             )
         else:
-            names = [name for name in metrics if not name.endswith(('_s', '_m', '_l'))]
+            names = headline_names(metrics) or list(metrics)
             self.checks.passed(
                 'validation',
                 f'{few.num_images} images; figures {", ".join(names[:4])}, ...'

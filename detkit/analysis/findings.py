@@ -35,13 +35,13 @@ def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
     Raises:
         ConfigError: the config's metric does not evaluate it, or the model is a classifier.
     """
-    if model.metric.kinds == ('label',):
+    if model.metric.needs == ('label',):
         raise ConfigError(f'{model.label} is a classifier, which has no {what}')
     if kind is None:
-        return model.metric.kinds[-1]
-    if kind not in model.metric.kinds:
+        return model.metric.needs[-1]
+    if kind not in model.metric.needs:
         raise ConfigError(
-            f'{model.label} evaluates {", ".join(model.metric.kinds)}, not {kind!r}; choose one of '
+            f'{model.label} evaluates {", ".join(model.metric.needs)}, not {kind!r}; choose one of '
             'these, or change test_evaluator'
         )
     return kind
@@ -69,7 +69,7 @@ def write_confusion_matrix(
     Returns:
         a table of the most frequent confusions.
     """
-    if model.metric.kinds == ('label',):
+    if model.metric.needs == ('label',):
         counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
         np.add.at(
             counts,
@@ -105,11 +105,11 @@ def write_run_pictures(model: Collected, folder: str | Path) -> None:
 
     Nothing where there is neither an object nor a prediction.
     """
-    is_classifier = model.metric.kinds == ('label',)
+    is_classifier = model.metric.needs == ('label',)
     if is_classifier or any(len(result.gt_labels) + len(result.labels) for result in model.results):
         write_confusion_matrix(model, folder)
     if not is_classifier:
-        kind = model.metric.kinds[-1]
+        kind = model.metric.needs[-1]
         matches = match(model.results, model.classes, kind, [0.5], model.metainfo.get('sigmas'), by_area=False)
         _draw_curves(class_curves(matches), model.classes, Path(folder), kind, 0.5, ('f1',))
 

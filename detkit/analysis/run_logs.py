@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from terminaltables import AsciiTable
 
+from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
-from detkit.visualization.curves import Curves, is_headline, read_results
+from detkit.visualization.curves import Curves, read_results
 from detkit.visualization.run_table import RESULTS_FILE
 
 SCALARS_FILE = 'scalars.json'
@@ -125,10 +126,9 @@ def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) 
 
 
 def _is_usual(name: str) -> bool:
-    group, _, last = name.rpartition('/')
-    if group.split('/')[0] in ('train', 'val') or name == 'lr/pg0':
+    if name.startswith(('train/', 'val/')) or name == 'lr/pg0':
         return True
-    return is_headline(last.rpartition('_')[2]) or last in ('top1', 'top5', 'PQ')
+    return chart_title(name) is not None
 
 
 def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
@@ -153,7 +153,7 @@ def is_metric(name: str) -> bool:
 
 def best_place(name: str, y: np.ndarray) -> int:
     """Of the first best value: the least of losses, the greatest of other metrics."""
-    loss = name.startswith(('train/', 'val/')) or name.endswith('cross_entropy')
+    loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
     return int(y.argmin() if loss else y.argmax())
 
 

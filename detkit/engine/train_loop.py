@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
-from detkit.engine.fitness import fitness
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
+from detkit.evaluation.headline import fitness
 from detkit.registry import LOOPS
 from detkit.utils.errors import CheckpointError, ConfigError, DataError, nearest
 
@@ -33,8 +33,7 @@ class TrainLoop(BaseLoop):
         val_interval: epochs from one validation to the next; the last epoch is always validated.
         val_begin: first epoch to validate after, counted from 1.
         best_metric: the metric by which weights are the best so far: 'fitness' (.1 mAP50 + .9 mAP over boxes and
-            masks; the mean of top-1 and top-5 accuracy), or the name of any metric that is better when greater; 'mAP'
-            and 'mAP50' stand for the sum of those of boxes, masks and what else has one.
+            masks; the mean of top-1 and top-5 accuracy), or the name of any result of a metric; see ``fitness``.
         final_eval: evaluate the best checkpoint when training has ended.
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,16 @@ class AccuracyMetric(GatheredMetric):
     """
 
     default_prefix = 'accuracy'
-    kinds = ('label',)
+    headline = ('top1', 'top5', 'cross_entropy')
+    charts = {'accuracy': ('top1', 'top5'), 'cls loss': ('cross_entropy',)}
+    lower_is_better = ('cross_entropy',)
+    needs = ('label',)
+
+    @classmethod
+    def fitness(cls, results: Mapping[str, float]) -> float | None:
+        """Return the mean of top-1 and top-5 accuracy, or the one that there is."""
+        accuracies = [results[name] for name in cls.charts['accuracy'] if name in results]
+        return sum(accuracies) / len(accuracies) if accuracies else None
 
     def __init__(
         self,

@@ -22,6 +22,11 @@ from detkit.structures.masks import InstanceMasks
 from detkit.utils.errors import ConfigError, DataError, nearest
 
 _METRICS = ('bbox', 'segm', 'proposal', 'keypoints')
+_CHARTS = {
+    'bbox': 'box average precision',
+    'segm': 'mask average precision',
+    'keypoints': 'keypoints average precision',
+}
 _BACKENDS = ('pycocotools', 'faster-coco-eval')
 _AREAS = ('all', 's', 'm', 'l')  # the order of COCOeval's area ranges
 _KEYPOINT_AREAS = ('all', 'm', 'l')
@@ -60,6 +65,9 @@ class CocoMetric(GatheredMetric):
     """
 
     default_prefix = 'coco'
+    headline = tuple(f'{kind}_{name}' for kind in _CHARTS for name in ('mAP', 'mAP50'))
+    charts = {title: (f'{kind}_mAP', f'{kind}_mAP50', f'{kind}_mAP75') for kind, title in _CHARTS.items()}
+    fitness_weights = {f'{kind}_{name}': share for kind in _CHARTS for name, share in (('mAP', 0.9), ('mAP50', 0.1))}
 
     def __init__(
         self,
@@ -89,7 +97,7 @@ class CocoMetric(GatheredMetric):
         self.table = ''
 
     @property
-    def kinds(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name != 'proposal') or ('bbox',)
 
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:

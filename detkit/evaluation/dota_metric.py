@@ -44,7 +44,10 @@ class DOTAMetric(GatheredMetric):
     """
 
     default_prefix = 'dota'
-    kinds = ('rbbox',)
+    headline = ('mAP', 'mAP50')
+    charts = {'rotated box average precision': ('mAP', 'mAP50', 'mAP75', 'mAP50-voc07')}
+    fitness_weights = {'mAP': 0.9, 'mAP50': 0.1}
+    needs = ('rbbox',)
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
@@ -13,16 +13,41 @@ from mmengine.evaluator import BaseMetric
 class GatheredMetric(BaseMetric):
     """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``.
 
+    What others need to know about its results it declares in attributes of the class, by names without prefix.
+
     Attributes:
-        kinds: what the results of ``image_result`` can be matched by: of ``detkit.analysis.matching.KINDS``, or 'label'
-            for classes of whole images.
+        headline: the results that a console line and the tables show, the most important first.
+        charts: titles of charts, each with the results drawn in it, the most important first.
+        lower_is_better: the results of which a smaller value is the better one.
+        fitness_weights: share of each result in ``fitness``.
+        needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
+            class of the whole image) or 'panoptic'.
         keep_results: whether ``kept_results`` is to hold, after an evaluation and on the main process, what it was made
             of: each image's result, by their paths. Whoever wants them sets it, and clears ``kept_results`` after use.
     """
 
-    kinds: tuple[str, ...] = ()
+    headline: ClassVar[tuple[str, ...]] = ()
+    charts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    fitness_weights: ClassVar[Mapping[str, float]] = {}
+    needs: tuple[str, ...] = ()
     keep_results = False
     kept_results: Sequence[Any] = ()
+
+    @classmethod
+    def declared(cls) -> set[str]:
+        """Return the names of all results that the metric declares something about."""
+        return {*cls.headline, *cls.lower_is_better, *(name for names in cls.charts.values() for name in names)}
+
+    @classmethod
+    def fitness(cls, results: Mapping[str, float]) -> float | None:
+        """Return how good a validation was, greater is better; None where no result of ``fitness_weights`` is there.
+
+        Args:
+            results: of this metric, by names without prefix. COCO's -1 (no object to find) counts as 0.
+        """
+        parts = [weight * max(results[name], 0.0) for name, weight in cls.fitness_weights.items() if name in results]
+        return sum(parts) if parts else None
 
     def class_names(self, results: Sequence[Any]) -> list[str]:
         """The dataset's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
@@ -67,6 +92,11 @@ class GatheredMetric(BaseMetric):
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """The figures without prefix, of the images of all processes; runs on the main one."""
         raise NotImplementedError
+
+
+def keeps_samples(metric: BaseMetric) -> bool:
+    """Return whether a metric's results say of each image what is there and what was predicted."""
+    return isinstance(metric, GatheredMetric) and bool(metric.needs) and 'panoptic' not in metric.needs
 
 
 def as_array(values: Any) -> np.ndarray:

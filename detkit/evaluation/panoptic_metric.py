@@ -41,6 +41,10 @@ class PanopticMetric(GatheredMetric):
     """
 
     default_prefix = 'panoptic'
+    headline = ('PQ', 'things_PQ', 'stuff_PQ')
+    charts = {'panoptic quality': ('PQ', 'SQ', 'RQ')}
+    fitness_weights = {'PQ': 1.0}
+    needs = ('panoptic',)
 
     def __init__(
         self,

@@ -46,7 +46,10 @@ class VOCMetric(GatheredMetric):
     """
 
     default_prefix = 'voc'
-    kinds = ('bbox',)
+    headline = ('mAP50',)
+    charts = {'voc average precision': ('mAP50', 'mAP75', 'mAP50-voc07', 'mAP75-voc07')}
+    fitness_weights = {'mAP50': 0.1}  # as in CocoMetric's, so that the two can be summed
+    needs = ('bbox',)
 
     def __init__(
         self,

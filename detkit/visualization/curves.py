@@ -12,12 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import DataError
 
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')  # told apart by anyone
-_ACCURACIES = ('top1', 'top5')
-_QUALITIES = ('PQ', 'SQ', 'RQ')
-_HEADLINE = ('mAP', 'mAP50', 'mAP75')  # of a task's many figures, those worth a curve
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -69,6 +67,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
     panels = _panels(curves)
     if not panels:
         return 0
+    bounded = {chart_title(name) for name in curves if higher_is_better(name)}  # shares of 1
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.9 * rows), dpi=110, layout='tight')
@@ -84,7 +83,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
         axes.spines[['top', 'right']].set_visible(False)
         if len(lines) > 1:
             axes.legend(fontsize=8, framealpha=0.6)
-        if title.endswith(('precision', 'accuracy')):
+        if title in bounded:
             axes.set_ylim(0, max(0.05, *(1.08 * y.max() for _, y in lines.values())))
         if title == 'learning rate':
             axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
@@ -95,44 +94,29 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
 def _panels(curves: Curves) -> dict[str, Curves]:
     """Which curves share a panel: ``{title: {label: curve}}``, in reading order."""
     losses: dict[str, Curves] = {}
-    precisions: dict[str, Curves] = {}
+    results: dict[str, Curves] = {}
     others: dict[str, Curves] = {}
     rates: dict[str, Curves] = {}
+    titles = {name: chart_title(name) for name in curves}
+    trained = {titles[name] for name in curves if name.startswith('train/')}
     for name, (x, y) in curves.items():
         group, _, last = name.rpartition('/')
-        root = group.split('/')[0]
-        if last in _ACCURACIES:
-            precisions.setdefault('accuracy', {})[f'{"train" if root == "train" else "val"} {last}'] = x, y
-        elif last == 'cross_entropy':
-            losses.setdefault('cls loss', {})['val'] = x, y
-        elif root in ('train', 'val'):
-            losses.setdefault(f'{last} loss', {})[root] = x, y
-        elif root in ('metrics', 'coco', 'dota', 'accuracy'):
-            task, _, figure = last.partition('_')
-            if is_headline(task):
-                task, figure = group.rpartition('/')[2], task
-            defined = y >= 0  # COCO's -1: no object to measure it by
-            if not defined.any():
-                continue
-            if is_headline(figure):
-                title = f'{_TASKS.get(task, task)} average precision'
-                precisions.setdefault(title, {})[figure] = x[defined], y[defined]
-            elif not figure:
-                others.setdefault(last, {})[last] = x[defined], y[defined]
-        elif root == 'panoptic':
-            if last in _QUALITIES and (y >= 0).any():
-                precisions.setdefault('panoptic quality', {})[last] = x[y >= 0], y[y >= 0]
-        elif root == 'lr' or name == 'lr':
+        root, title = group.split('/')[0], titles[name]
+        if root in ('lr', '') and name.startswith('lr'):
             rates.setdefault('learning rate', {})[last] = x, y
-    return losses | precisions | others | rates
-
-
-_TASKS = {'bbox': 'box', 'segm': 'mask', 'dota': 'rotated box'}
-
-
-def is_headline(figure: str) -> bool:
-    """Whether a figure is worth a curve; also of a variant such as 'mAP50-voc07'."""
-    return figure.partition('-')[0] in _HEADLINE
+        elif title is None and root in ('train', 'val'):
+            losses.setdefault(f'{last} loss', {})[root] = x, y
+        elif title is not None and not higher_is_better(name):
+            losses.setdefault(title, {})['val'] = x, y
+        elif (y >= 0).any():  # COCO's -1: no object to measure it by
+            defined = x[y >= 0], y[y >= 0]
+            if title is not None:
+                label = last.rpartition('_')[2]
+                side = 'train ' if root == 'train' else 'val '
+                results.setdefault(title, {})[side * (title in trained) + label] = defined
+            elif root == 'metrics' and '_' not in last:
+                others.setdefault(last, {})[last] = defined
+    return losses | results | others | rates
 
 
 def _number(value: object) -> float | None:

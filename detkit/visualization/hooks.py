@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, keeps_samples
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.visualization.classification import write_confusion
@@ -135,7 +135,7 @@ class RunPicturesHook(Hook):
 def _image_metric(runner: Runner) -> GatheredMetric | None:
     """The first metric of the validation that looks at single images."""
     loop = getattr(runner, 'val_loop', None)
-    return next((metric for metric in loop.evaluator.metrics if getattr(metric, 'kinds', ())), None) if loop else None
+    return next(filter(keeps_samples, loop.evaluator.metrics), None) if loop else None
 
 
 @HOOKS.register_module()

@@ -11,16 +11,14 @@ from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 from detkit.config import load_config
 from detkit.engine.complexity import count_parameters
 from detkit.engine.console import duration_text
-from detkit.engine.fitness import fitness
 from detkit.engine.run_folder import CONFIG_FILE
+from detkit.evaluation.headline import chart_title, fitness, headline_names
 from detkit.registry import MODELS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.visualization.curves import read_results
 
 RESULTS_FILE = 'results.csv'
 
-# Last parts of the names of what is shown where nothing is chosen; of each task its first figure.
-_HEADLINES = ('mAP', 'top1')
 _TRAIN, _METRICS = 'train/', 'metrics/'
 
 
@@ -151,9 +149,11 @@ def run_table(runs: Sequence[RunSummary], figures: Sequence[str] | None = None, 
 
 
 def _headlines(names: Sequence[str]) -> list[str]:
-    """What counts first, and behind it the same of training."""
-    chosen = [name for name in names if name.rpartition('/')[2].rsplit('_', 1)[-1] in _HEADLINES]
-    return sorted(chosen, key=lambda name: name.startswith(_TRAIN))
+    """The first headline of each chart, and behind them the same of training."""
+    first: dict[tuple, str] = {}
+    for name in headline_names(names):
+        first.setdefault((name.rpartition('/')[0], chart_title(name)), name)
+    return sorted(first.values(), key=lambda name: name.startswith(_TRAIN))
 
 
 def _title(name: str) -> str:

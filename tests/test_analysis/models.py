@@ -29,7 +29,7 @@ def model(
         f'{label}.pth',
         classes,
         list(results),
-        SimpleNamespace(kinds=kinds, **metric),
+        SimpleNamespace(needs=kinds, **metric),
         {},
         {},
     )

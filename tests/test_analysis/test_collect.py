@@ -25,9 +25,9 @@ def test_results_are_what_the_figures_were_made_of(files):
     checkpoint, options = files
     collected = collect(CONFIG, checkpoint, options, split='train', device='cpu')
     assert collected.label == 'seg_n_coco8' and collected.classes == COCO80
-    assert collected.metric.kinds == ('bbox', 'segm')
+    assert collected.metric.needs == ('bbox', 'segm')
     assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
-    for kind in collected.metric.kinds:
+    for kind in collected.metric.needs:
         precisions = class_precisions(match(collected.results, COCO80, kind))[0]
         expected = collected.figures[f'coco/{kind}_mAP']
         assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(expected, abs=1e-9)

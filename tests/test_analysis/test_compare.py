@@ -139,7 +139,7 @@ def test_ids_that_recur_in_other_folders():
 
 def test_common_kinds():
     both, one = (
-        SimpleNamespace(label=label, classes=('a',), metric=SimpleNamespace(kinds=kinds))
+        SimpleNamespace(label=label, classes=('a',), metric=SimpleNamespace(needs=kinds))
         for label, kinds in (('seg', ('bbox', 'segm')), ('det', ('bbox',)))
     )
     assert check_tasks([both, both]) == ('bbox', 'segm')

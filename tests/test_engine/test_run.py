@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console, duration_text
-from detkit.engine.fitness import fitness
 from detkit.engine.run_folder import choose_run_folder, config_text
+from detkit.evaluation.headline import fitness
 from detkit.registry import DATASETS, HOOKS
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.engine.fitness import fitness
+from detkit.evaluation.headline import fitness
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError
@@ -132,7 +132,8 @@ def test_fitness_is_the_mean_of_both_accuracies():
     figures = {'accuracy/top1': 0.6, 'accuracy/top5': 0.9}
     assert fitness(figures) == pytest.approx(0.75) and fitness({'accuracy/top1': 0.6}) == 0.6
     assert fitness(figures, 'accuracy/top1') == 0.6 and fitness({'accuracy/top2': 0.6}) is None
-    assert fitness({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7, **figures}) == pytest.approx(0.52)
+    assert fitness({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP50': 0.7, **figures}) == pytest.approx(0.52 + 0.75)
+    assert fitness({'accuracy/cross_entropy': 0.25}, 'accuracy/cross_entropy') == -0.25  # smaller is better
 
 
 def test_cross_entropy():

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from detkit.engine.evaluate import metrics_table
-from detkit.engine.fitness import fitness
 from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.evaluation.average_precision import (
     FALSE,
@@ -18,6 +17,7 @@ from detkit.evaluation.average_precision import (
     match_voc,
     precision_recall,
 )
+from detkit.evaluation.headline import fitness
 from detkit.evaluation.rotated_format import RotatedResult, merge_tiles, tile_origin, write_submission
 from detkit.registry import METRICS
 from detkit.structures.rotated_bboxes import rbbox_corners, rbbox_hulls

@@ -11,8 +11,8 @@ from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detkit.engine.fitness import fitness
 from detkit.evaluation import CocoMetric
+from detkit.evaluation.headline import fitness
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
 from detkit.utils.errors import ConfigError, DataError

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mmengine.structures import InstanceData
 
-from detkit.engine.fitness import fitness
 from detkit.engine.hooks.console_hook import metrics_text
 from detkit.evaluation import PanopticMetric
+from detkit.evaluation.headline import fitness
 from detkit.evaluation.panoptic_metric import match_segments, panoptic_quality
 from detkit.structures import DetDataSample, InstanceMasks, PanopticSegments
 from detkit.structures.panoptic import rgb_to_ids

@@ -6,9 +6,9 @@ import torch
 from mmengine.evaluator import Evaluator
 
 from detkit.engine.evaluate import metrics_table
-from detkit.engine.fitness import fitness
 from detkit.evaluation import CocoMetric, VOCMetric
 from detkit.evaluation.average_precision import FALSE, TRUE, average_precision
+from detkit.evaluation.headline import fitness
 from detkit.structures.bboxes import pairwise_iou
 from detkit.utils.errors import ConfigError, DataError
 

@@ -10,6 +10,7 @@ from detkit.engine.complexity import count_flops, count_parameters
 from detkit.engine.console import duration_text
 from detkit.engine.environment import device_text
 from detkit.engine.training_state import unwrap
+from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
 
 
@@ -131,10 +132,9 @@ class ConsoleHook(Hook):
 
 
 def metrics_text(metrics: dict[str, float]) -> str:
-    """The average precisions and panoptic quality among ``metrics``, or the first six of what there is, on one line."""
-    names = [name for name in metrics if name.rsplit('/', 1)[-1].rsplit('_', 1)[-1] in ('mAP', 'mAP50', 'PQ')]
-    names = names or list(metrics)[:6]
-    several = len({name.rpartition('/')[0] for name in names}) > 1  # metrics, whose figures may have the same names
+    """Return the headline results among ``metrics``, or the first six where no metric declares one, on one line."""
+    names = headline_names(metrics) or list(metrics)[:6]
+    several = len({name.rpartition('/')[0] for name in names}) > 1  # metrics, whose results may have the same names
     words = [name.replace('/', ' ') if several else name.rsplit('/', 1)[-1] for name in names]
     return '  '.join(
         f'{word.replace("_", " ")} {float(metrics[name]):.3f}' for word, name in zip(words, names, strict=True)
