@@ -7,16 +7,31 @@ and not by mmengine because an option such as ``data_root=...`` has to reach wha
 import ast
 import copy
 import types
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import ConfigDict
 
-from detkit.config.origins import COMMAND_LINE, KeyPath, Origin, Origins, dotted, places_in
+from detkit.config.keys import COMPONENT_KEYS
+from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, places_in
+from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base, names_read, rewrite
 from detkit.utils.errors import ConfigError, nearest
 
 DELETE_KEY = '_delete_'
+
+# A file runs once to find what it replaces, and again until that no longer changes what the bases give it.
+_MOST_ROUNDS = 10
+
+
+@dataclass
+class Variable:
+    """A value that replaces what files assign to a name, and where it was set."""
+
+    value: Any
+    origins: Origins
 
 
 @dataclass
@@ -29,6 +44,7 @@ class Executed:
         files: the file and its bases, in the order they ran.
         assigned: the top-level names that any of the files assigns.
         read: the names that any of the files reads.
+        conflict: the error of two bases that set one key differently.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -36,46 +52,128 @@ class Executed:
     files: list[Path] = field(default_factory=list)
     assigned: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
+    conflict: ConfigError | None = None
 
 
-def execute(path: Path, variables: dict[str, Any], parents: tuple[Path, ...] = ()) -> Executed:
+def execute(path: Path, variables: Mapping[str, Any]) -> Executed:
     """Run ``path`` and its bases.
 
+    A variable that a file assigns again replaces its bases' before they run, so that it reaches all that they build
+    from it, just as ``variables`` do.
+
     Args:
+        path: the config file.
         variables: values that replace what the files assign to top-level names.
-        parents: the files that led here, to find circles.
 
     Raises:
         ConfigError: a file is missing, is no Python, fails, or sets what cannot be merged.
     """
+    return _execute(path, {name: Variable(value, Origins()) for name, value in variables.items()}, ())
+
+
+def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ...]) -> Executed:
     path = path.resolve()
     _check_file(path, parents)
-    try:
-        tree = ast.parse(path.read_text(encoding='utf-8'), str(path))
-    except SyntaxError as error:
-        raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
-
-    merged = _execute_bases(path, tree, variables, parents)
-    bases = copy.deepcopy(merged.values)
-    own = _run(path, tree, bases, variables)
-    merged.read |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    merged.read |= {node.attr for node in ast.walk(tree) if _is_base_attribute(node)}
+    tree = _parse(path)
+    run_bases = partial(_execute_bases, path, tree, parents)
+    merged = first = run_bases(variables)
+    overrides: dict[str, Variable] = {}
+    for _ in range(_MOST_ROUNDS):
+        former = _former_values(tree, overrides, variables, run_bases)
+        own = _run(path, merged.values, former, variables)
+        origins = _own_origins(path, own, merged, variables)
+        found = _overrides(own, origins, merged, variables, former)
+        if {n: v.value for n, v in found.items()} == {n: v.value for n, v in overrides.items()}:
+            break
+        overrides = found
+        merged = run_bases({**variables, **overrides})
+    else:
+        name = min(found, key=lambda name: found[name].value == overrides[name].value if name in overrides else False)
+        raise ConfigError(
+            f'{origins.find((name,))}: {name} is computed from a value of the bases that they compute from {name} in '
+            f'turn; give one of the two a value of its own'
+        )
+    if merged.conflict is not None:
+        raise merged.conflict
+    _mark_changed_by(overrides, merged, first)
+    merged.read |= names_read(tree)
     merged.assigned |= set(own)
     merged.files.append(path)
+    _merge(merged.values, own, merged.origins, origins)
+    return merged
 
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding='utf-8'), str(path))
+    except SyntaxError as error:
+        raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
+
+
+def _former_values(
+    tree: ast.Module,
+    overrides: dict[str, Variable],
+    variables: dict[str, Variable],
+    run_bases: Callable[[dict[str, Variable]], Executed],
+) -> dict[str, Any]:
+    """Return what the bases give to a name that the file replaces, where its new value depends on the former one."""
+    computed = names_computed_from_base(tree) if overrides else {}
+    former = {}
+    for name, variable in overrides.items():
+        if name in computed or isinstance(variable.value, dict):
+            others = {other: value for other, value in overrides.items() if other != name}
+            former[name] = run_bases({**variables, **others}).values[name]
+    return former
+
+
+def _own_origins(path: Path, own: dict[str, Any], bases: Executed, variables: dict[str, Variable]) -> Origins:
     origins = Origins()
     for name in own:
         origins.add((name,), Origin(path))
-    lines, aliases = places_in(tree)
+    lines, aliases = places_in(_parse(path))
     for key_path, line in lines.items():
         origins.add(key_path, Origin(path, line))
     for key_path, base_path in aliases.items():
-        if isinstance(_value_at(merged.values, base_path), dict | list):  # a plain value is set where it is used
-            origins.copy_below(key_path, merged.origins, base_path)
+        if isinstance(_value_at(bases.values, base_path), dict | list):  # a plain value is set where it is used
+            origins.copy_below(key_path, bases.origins, base_path)
     for name in own.keys() & variables.keys():
-        origins.set((name,), COMMAND_LINE)
-    _merge(merged.values, own, merged.origins, origins)
-    return merged
+        if not isinstance(own[name], dict):
+            origins.copy_below((name,), variables[name].origins)
+    return origins
+
+
+def _overrides(
+    own: dict[str, Any],
+    origins: Origins,
+    bases: Executed,
+    variables: dict[str, Variable],
+    former: dict[str, Any],
+) -> dict[str, Variable]:
+    """Return the variables of the bases that the file assigns again; a dict is merged into the bases' one."""
+    found = {}
+    for name in own.keys() & bases.assigned - variables.keys() - set(COMPONENT_KEYS):
+        value, base = own[name], former.get(name, bases.values[name])
+        if isinstance(value, dict) and isinstance(base, dict):
+            merged = {name: copy.deepcopy(base)}
+            _merge(merged, {name: value}, Origins(), origins)
+            value = merged[name]
+        if isinstance(value, dict) == isinstance(base, dict) or base is None:
+            found[name] = Variable(value, origins)
+    return found
+
+
+def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Executed) -> None:
+    """Note at the bases' values that differ because of ``overrides`` which file changed them."""
+    if not overrides:
+        return
+    places = [variable.origins.find((name,)) for name, variable in overrides.items()]
+    by = places[0] if len(places) == 1 else Origin(places[0].file)
+    for path in changed_leaves(first.values, merged.values):
+        origin = merged.origins.find(path)
+        if path[0] not in overrides and origin.file not in (None, by.file) and origin.changed_by is None:
+            merged.origins.add(path, replace(origin, changed_by=by))
 
 
 def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
@@ -89,11 +187,11 @@ def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
         raise ConfigError(f'there is no config file {Origin(path)}{by_whom}.{nearest(path.name, siblings)}')
 
 
-def _execute_bases(path: Path, tree: ast.Module, variables: dict[str, Any], parents: tuple[Path, ...]) -> Executed:
+def _execute_bases(path: Path, tree: ast.Module, parents: tuple[Path, ...], variables: dict[str, Variable]) -> Executed:
     merged = Executed()
     for base in _base_names(path, tree):
-        executed = execute(path.parent / base, variables, (*parents, path))
-        _refuse_conflicts(merged, executed, merged.values, executed.values, path)
+        executed = _execute(path.parent / base, variables, (*parents, path))
+        merged.conflict = merged.conflict or _conflict(merged, executed, merged.values, executed.values, path)
         _merge(merged.values, executed.values, merged.origins, executed.origins)
         merged.files += [file for file in executed.files if file not in merged.files]
         merged.assigned |= executed.assigned
@@ -101,22 +199,27 @@ def _execute_bases(path: Path, tree: ast.Module, variables: dict[str, Any], pare
     return merged
 
 
-def _refuse_conflicts(one: Executed, other: Executed, a: dict, b: dict, path: Path, key_path: KeyPath = ()) -> None:
-    """Bases stand side by side: which one wins must not depend on their order."""
+def _conflict(
+    one: Executed, other: Executed, a: dict, b: dict, path: Path, key_path: KeyPath = ()
+) -> ConfigError | None:
+    """Return the error of a key that two bases set differently: which one wins must not depend on their order."""
     for key in a.keys() & b.keys():
         here = (*key_path, key)
         if isinstance(a[key], dict) and isinstance(b[key], dict):
-            _refuse_conflicts(one, other, a[key], b[key], path, here)
+            found = _conflict(one, other, a[key], b[key], path, here)
+            if found is not None:
+                return found
         elif a[key] != b[key]:
-            raise ConfigError(
+            return ConfigError(
                 f'{Origin(path)}: two bases set {dotted(here)!r}, to different values: '
                 f'{one.origins.find(here)} and {other.origins.find(here)}'
             )
+    return None
 
 
 def _base_names(path: Path, tree: ast.Module) -> list[str]:
     for statement in tree.body:
-        if isinstance(statement, ast.Assign) and any(_is_name(target, '_base_') for target in statement.targets):
+        if isinstance(statement, ast.Assign) and any(is_name(target, BASE) for target in statement.targets):
             try:
                 names = ast.literal_eval(statement.value)
             except ValueError:
@@ -130,23 +233,33 @@ def _base_names(path: Path, tree: ast.Module) -> list[str]:
     return []
 
 
-def _run(path: Path, tree: ast.Module, bases: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-    """The plain top-level names that the file itself assigns."""
-    tree = ast.fix_missing_locations(_Rewrite(variables).visit(tree))
-    base_view = ConfigDict(bases)
-    before = copy.deepcopy(base_view)
+def _run(path: Path, bases: dict[str, Any], former: dict[str, Any], variables: dict[str, Variable]) -> dict[str, Any]:
+    """Return the plain top-level names that the file itself assigns.
+
+    Args:
+        path: the file.
+        bases: what ``_base_`` holds.
+        former: the bases' values of names that the file computes anew from them.
+        variables: values that replace the file's own.
+    """
+    tree = rewrite(_parse(path), variables.keys(), former)
+    views = {BASE: ConfigDict(copy.deepcopy(bases)), FORMER_BASE: ConfigDict(copy.deepcopy(former))}
+    before = copy.deepcopy(views)
     namespace = {
         '__file__': str(path),
         '__name__': path.stem,
-        '_base_': base_view,
-        '_option_': lambda name: copy.deepcopy(variables[name]),
+        **views,
+        VARIABLE: lambda name: copy.deepcopy(variables[name].value),
     }
     own_helpers = set(namespace)
     try:
         exec(compile(tree, str(path), 'exec'), namespace)
     except Exception as error:
-        raise ConfigError(f'{Origin(path, _failing_line(error, path))}: {_explain(error, namespace)}') from error
-    if base_view != before:
+        line = _failing_line(error, path)
+        raise ConfigError(
+            f'{Origin(path, line)}: {_explain(error, namespace)}{_variables_at(tree, line, variables)}'
+        ) from error
+    if views != before:
         raise ConfigError(
             f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
         )
@@ -155,6 +268,14 @@ def _run(path: Path, tree: ast.Module, bases: dict[str, Any], variables: dict[st
         for name, value in namespace.items()
         if name not in own_helpers and not name.startswith('_') and not _is_code(value)
     }
+
+
+def _variables_at(tree: ast.Module, line: int, variables: dict[str, Variable]) -> str:
+    """Return a sentence on the values from elsewhere that a failing line reads."""
+    statements = [statement for statement in tree.body if statement.lineno <= line <= (statement.end_lineno or 0)]
+    read = {name for statement in statements for name in names_read(statement)} & variables.keys()
+    said = [f'{name} = {variables[name].value!r} ({variables[name].origins.find((name,))})' for name in sorted(read)]
+    return f' Set elsewhere: {", ".join(said)}' if said else ''
 
 
 def _is_code(value: Any) -> bool:
@@ -217,59 +338,3 @@ def _value_at(values: dict, path: KeyPath) -> Any:
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
     return values
-
-
-def _is_name(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
-
-
-def _is_base_attribute(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and _is_name(node.value, '_base_')
-
-
-class _Rewrite(ast.NodeTransformer):
-    """Puts the options' values after every assignment to their names, and reads ``{{_base_.x}}`` as ``_base_.x``."""
-
-    def __init__(self, variables: dict[str, Any]) -> None:
-        self.variables = variables
-
-    def visit_Set(self, node: ast.Set) -> ast.AST:
-        inner = node.elts[0]
-        if len(node.elts) == 1 and isinstance(inner, ast.Set) and len(inner.elts) == 1:
-            root = inner.elts[0]
-            while isinstance(root, ast.Attribute | ast.Subscript):
-                root = root.value
-            if _is_name(root, '_base_'):
-                return inner.elts[0]
-        return self.generic_visit(node)
-
-    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt] | ast.stmt | None:
-        if any(_is_name(target, '_base_') for target in node.targets):
-            return None  # in the rest of the file _base_ stands for what the bases define
-        return self._and_options(node, node.targets)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt] | ast.stmt:
-        return self._and_options(node, [node.target])
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt] | ast.stmt:
-        return self._and_options(node, [node.target])
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        return node  # its names are its own
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
-        return node
-
-    def _and_options(self, node: ast.stmt, targets: list[ast.expr]) -> list[ast.stmt] | ast.stmt:
-        self.generic_visit(node)
-        names = {
-            part.id
-            for target in targets
-            for part in ast.walk(target)
-            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-        }
-        settings = [ast.parse(f'{name} = _option_({name!r})').body[0] for name in sorted(names & self.variables.keys())]
-        for setting in settings:
-            for part in ast.walk(setting):
-                ast.copy_location(part, node)
-        return [node, *settings] if settings else node

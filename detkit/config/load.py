@@ -16,7 +16,7 @@ from detkit.config.execute import Executed, execute
 from detkit.config.image_size import wire_image_size
 from detkit.config.keypoints import wire_keypoints
 from detkit.config.options import Option, parse_options, set_option
-from detkit.config.origins import Origins, leaves
+from detkit.config.origins import COMMAND_LINE, Origins, changed_leaves
 from detkit.config.stuff import wire_stuff
 from detkit.config.top_level import TOP_LEVEL_KEYS, check_top_level
 from detkit.utils.errors import ConfigError, nearest
@@ -83,11 +83,10 @@ def _execute_with_variables(path: Path, options: list[Option]) -> Executed:
 
 def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
     """Note the values that differ because of an option's variable, though a file's line built them."""
-    old_values = dict(leaves(before))
-    for path, value in leaves(executed.values):
+    for path in changed_leaves(before, executed.values):
         origin = executed.origins.find(path)
-        if origin.file is not None and (path not in old_values or old_values[path] != value):
-            executed.origins.add(path, replace(origin, by_option=True))
+        if origin.file is not None:
+            executed.origins.add(path, replace(origin, changed_by=COMMAND_LINE))
 
 
 def _refuse_options_without_effect(option: Option, executed: Executed, path: Path) -> None:

@@ -22,12 +22,12 @@ class Origin:
     Attributes:
         file: None is the command line.
         line: 0 is unknown.
-        by_option: the line stands in the file, but an option on the command line changed what it gives.
+        changed_by: what else decides the value: a variable that another file, or the command line, replaced.
     """
 
     file: Path | None
     line: int = 0
-    by_option: bool = False
+    changed_by: 'Origin | None' = None
 
     def __str__(self) -> str:
         if self.file is None:
@@ -35,7 +35,9 @@ class Origin:
         shown = os.path.relpath(self.file)
         shown = str(self.file) if shown.startswith('..') else shown
         shown = f'{shown}:{self.line}' if self.line else shown
-        return f'{shown} (changed by an option)' if self.by_option else shown
+        if self.changed_by is None:
+            return shown
+        return f'{shown} (changed by {"an option" if self.changed_by.file is None else self.changed_by})'
 
 
 COMMAND_LINE = Origin(None)
@@ -152,3 +154,11 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
         return
     for key, child in children:
         yield from leaves(child, (*path, key))
+
+
+def changed_leaves(before: dict[str, Any], after: dict[str, Any]) -> Iterator[KeyPath]:
+    """Every path of ``after`` whose value differs from that in ``before``, or is not there."""
+    old = dict(leaves(before))
+    for path, value in leaves(after):
+        if path not in old or old[path] != value:
+            yield path

@@ -150,8 +150,8 @@ def test_class_counts_that_differ(toy):
         ('train_dataloder = dict(batch_size=2)', r"toy.py:\d+: train_dataloder is no key .* mean 'train_dataloader'"),
         ('train_pipline = []', "Did you mean 'train_pipeline'"),
         (
-            "train_pipeline = [dict(type='ToyFlip', prob=1.0)]",
-            r'toy.py:\d+: train_pipeline is defined, but train_dataloader uses another pipeline .*base.py',
+            "train_dataloader = dict(dataset=dict(pipeline=[dict(type='ToyFlip', prob=1.0)]))",
+            r'base.py:\d+: train_pipeline is defined, but train_dataloader uses another pipeline .*toy.py',
         ),
         (
             'train_dataloader = dict(batchsize=2)',

@@ -1,0 +1,128 @@
+"""Reading and rewriting the syntax tree of one config file, so that variables can be replaced while it runs."""
+
+import ast
+from collections.abc import Iterable, Set
+
+BASE, FORMER_BASE, VARIABLE = '_base_', '_former_base_', '_variable_'
+
+
+def names_read(tree: ast.AST) -> set[str]:
+    """Return the names that the code reads, its own and (as ``_base_.name``) those of its bases."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} | {
+        name for node in ast.walk(tree) if (name := _base_name(node))
+    }
+
+
+def names_computed_from_base(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+    """Return the names that the file computes from the bases' value of the same name, as ``x = _base_.x * 2`` does.
+
+    Returns:
+        For each name the statements that lead to its value, through other names of the file too.
+    """
+    stored = [_stored(statement) for statement in tree.body]
+    found = {}
+    for name in {_base_name(node) for node in ast.walk(tree)} & set().union(*stored):
+        statements = _leading_to(name, tree.body, stored)
+        if any(_base_name(node) == name for statement in statements for node in ast.walk(statement)):
+            found[name] = statements
+    return found
+
+
+def rewrite(tree: ast.Module, variables: Set[str], former: Iterable[str] = ()) -> ast.Module:
+    """Change a file's tree in place so that ``variables`` keep the values given from outside.
+
+    Each assignment to one of them is followed by ``name = _variable_('name')``, and ``{{_base_.x}}`` becomes
+    ``_base_.x``. A statement that leads to the value of a name in ``former`` reads ``_former_base_.name``, the value
+    before the file replaced it.
+    """
+    computed = names_computed_from_base(tree) if former else {}
+    for name in former:
+        for statement in computed.get(name, []):
+            for node in ast.walk(statement):
+                if _base_name(node) == name:
+                    node.value.id = FORMER_BASE
+    return ast.fix_missing_locations(_Rewriter(variables).visit(tree))
+
+
+def is_name(node: ast.AST, name: str) -> bool:
+    """Whether ``node`` is the plain name ``name``."""
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _leading_to(name: str, body: list[ast.stmt], stored: list[set[str]]) -> list[ast.stmt]:
+    wanted, chosen = {name}, set()
+    while True:
+        more = {i for i, names in enumerate(stored) if names & wanted} - chosen
+        if not more:
+            return [body[i] for i in sorted(chosen)]
+        chosen |= more
+        wanted |= {node.id for i in more for node in ast.walk(body[i]) if isinstance(node, ast.Name)}
+
+
+def _stored(statement: ast.stmt) -> set[str]:
+    return {
+        node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    } - {BASE}
+
+
+def _base_name(node: ast.AST) -> str:
+    """``_base_.name`` and ``_base_['name']`` -> ``name``; empty for anything else."""
+    if isinstance(node, ast.Attribute) and is_name(node.value, BASE):
+        return node.attr
+    if isinstance(node, ast.Subscript) and is_name(node.value, BASE) and isinstance(node.slice, ast.Constant):
+        return str(node.slice.value)
+    return ''
+
+
+class _Rewriter(ast.NodeTransformer):
+    def __init__(self, variables: Set[str]) -> None:
+        self.variables = variables
+
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        inner = node.elts[0]
+        if len(node.elts) == 1 and isinstance(inner, ast.Set) and len(inner.elts) == 1:
+            root = inner.elts[0]
+            while isinstance(root, ast.Attribute | ast.Subscript):
+                root = root.value
+            if is_name(root, BASE) or is_name(root, FORMER_BASE):
+                return inner.elts[0]
+        return self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt] | ast.stmt | None:
+        if any(is_name(target, BASE) for target in node.targets):
+            return None  # in the rest of the file _base_ stands for what the bases define
+        return self._with_variables(node, node.targets)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt] | ast.stmt:
+        return self._with_variables(node, [node.target])
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt] | ast.stmt:
+        return self._with_variables(node, [node.target])
+
+    def visit_For(self, node: ast.For) -> list[ast.stmt] | ast.stmt:
+        return self._with_variables(node, [node.target])
+
+    def visit_With(self, node: ast.With) -> list[ast.stmt] | ast.stmt:
+        return self._with_variables(node, [item.optional_vars for item in node.items if item.optional_vars])
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> list[ast.stmt] | ast.stmt:
+        return self._followed_by(node, {alias.asname or alias.name for alias in node.names})
+
+    visit_ImportFrom = visit_Import
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
+        return node  # its names are its own
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
+        return node
+
+    def _with_variables(self, node: ast.stmt, targets: list[ast.expr]) -> list[ast.stmt] | ast.stmt:
+        self.generic_visit(node)
+        return self._followed_by(node, {name for target in targets for name in _stored(target)})
+
+    def _followed_by(self, node: ast.stmt, names: set[str]) -> list[ast.stmt] | ast.stmt:
+        settings = [ast.parse(f'{name} = {VARIABLE}({name!r})').body[0] for name in sorted(names & self.variables)]
+        for setting in settings:
+            for part in ast.walk(setting):
+                ast.copy_location(part, node)
+        return [node, *settings] if settings else node
