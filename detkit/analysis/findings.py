@@ -15,6 +15,7 @@ from detkit.analysis.confusion import BACKGROUND, confusion_matrix
 from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, class_curves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
 from detkit.analysis.matching import KIND_NAMES, match
+from detkit.structures.data_sample import predicted_class
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.classification import write_confusion
 from detkit.visualization.error_examples import error_sheet
@@ -73,7 +74,7 @@ def write_confusion_matrix(
         counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
         np.add.at(
             counts,
-            ([answer.gt_label for answer in model.results], [int(answer.labels[0]) for answer in model.results]),
+            ([answer.gt_label for answer in model.results], [predicted_class(answer) for answer in model.results]),
             1,
         )
     else:
@@ -106,7 +107,7 @@ def write_run_pictures(model: Collected, folder: str | Path) -> None:
     Nothing where there is neither an object nor a prediction.
     """
     is_classifier = model.metric.needs == ('label',)
-    if is_classifier or any(len(result.gt_labels) + len(result.labels) for result in model.results):
+    if is_classifier or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
         write_confusion_matrix(model, folder)
     if not is_classifier:
         kind = model.metric.needs[-1]
