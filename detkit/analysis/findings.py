@@ -12,9 +12,10 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.collect import Collected
 from detkit.analysis.confusion import BACKGROUND, confusion_matrix
-from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, class_curves, mean_curves
+from detkit.analysis.curves import SCORES, ClassCurves, class_curves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
 from detkit.analysis.matching import KIND_NAMES, match
+from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import predicted_class
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.classification import write_confusion
@@ -189,7 +190,7 @@ def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: P
         writer.writerow(['class', 'curve', 'x', 'y'])
         for one in curves:
             for name, x, y in (
-                ('precision at recall', RECALLS, one.precision_at),
+                ('precision at recall', COCO_RECALLS, one.precision_at),
                 ('precision at score', SCORES[::10], one.precision[::10]),
                 ('recall at score', SCORES[::10], one.recall[::10]),
                 ('F1 at score', SCORES[::10], one.f1[::10]),

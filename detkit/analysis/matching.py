@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE
+from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision_of_counts
 from detkit.evaluation.coco_format import to_coco
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
@@ -26,8 +26,6 @@ _MAX_DETS = {'bbox': 100, 'segm': 100, 'keypoints': 20, 'rbbox': 100_000}  # DOT
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
 _IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction
 _WEIGHTS_AT_ONCE = 4_000_000
-# Of pycocotools' 101 recalls, which are no larger than k / 100: rounding puts some behind a recall that equals it.
-_REACHED_AT = np.linspace(0, 1, 101) <= np.arange(101) / 100
 
 
 @dataclass(frozen=True)
@@ -279,16 +277,5 @@ def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
                 before = np.searchsorted(ignored, hits)
                 seen[:, before > 0] -= passed[:, before[before > 0] - 1]
             true = np.cumsum(weights[:, hits], 1, dtype=np.int32)
-            result[real, area, thr] = _area_under(true, seen, objects[real, area])
+            result[real, area, thr] = average_precision_of_counts(true, seen, objects[real, area])
     return result
-
-
-def _area_under(true: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Mean of the best precision at 101 recalls or higher ones, ``(R,)``, of counts ``(R, H)`` after each hit."""
-    precision = true / np.maximum(seen, 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-    # How many of the recalls each hit reaches, in whole numbers, as a quotient that rounds up would reach one too many.
-    percent = 100 * true.astype(np.int64)
-    reached = np.floor((percent + 0.5) / objects[:, None]).astype(np.int64)
-    reached += np.where(reached * objects[:, None] == percent, _REACHED_AT[reached], 1)
-    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101

@@ -4,8 +4,9 @@ from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.bootstrap import class_precisions
 from detkit.analysis.confusion import confusion_matrix, pair_up
-from detkit.analysis.curves import RECALLS, SCORES, class_curves, mean_curves
+from detkit.analysis.curves import SCORES, class_curves, mean_curves
 from detkit.analysis.matching import match
+from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import DetDataSample
 
 
@@ -66,8 +67,8 @@ def test_curves_by_hand():
     assert curve.recall[list(at.values())] == pytest.approx([1, 0.5, 0.5, 0])
     assert curve.f1[list(at.values())] == pytest.approx([0.8, 0.5, 2 / 3, 0])
     assert SCORES[curve.best] == pytest.approx(0.3)
-    assert curve.precision_at[RECALLS <= 0.5] == pytest.approx(1)
-    assert curve.precision_at[RECALLS > 0.5] == pytest.approx(2 / 3)
+    assert curve.precision_at[COCO_RECALLS <= 0.5] == pytest.approx(1)
+    assert curve.precision_at[COCO_RECALLS > 0.5] == pytest.approx(2 / 3)
 
 
 def test_average_precision_is_cocos():
