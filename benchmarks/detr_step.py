@@ -98,7 +98,7 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 
-    cfg = load_config(ROOT / 'configs/detr/det_r50_coco.py', dict(pretrained=None))
+    cfg = load_config(ROOT / 'configs/detr/det_coco.py', dict(pretrained=None))
     model = MODELS.build(cfg.model).to(args.device).train()
     optim_cfg = {**cfg.optim_wrapper, 'amp': 'bf16' if args.amp else False}
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(

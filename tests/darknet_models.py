@@ -1,14 +1,11 @@
 """Builds the YOLOv3 models of the base configs."""
 
-from pathlib import Path
-
 import torch
-from mmengine.config import Config
+from builders import model_config
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.registry import MODELS
 
-MODEL_CONFIGS = Path(__file__).parents[1] / 'configs' / '_base_' / 'models'
+SIZES = {'yolov3': 'full', 'yolov3_spp': 'spp', 'yolov3_tiny': 'tiny'}
 
 
 def build_family(
@@ -17,11 +14,10 @@ def build_family(
     """A detector; without memory of its own on ``'meta'``, for ``load_state_dict(..., assign=True)``.
 
     Args:
-        family: a base config's name, such as ``'yolov3_spp'``.
+        family: one of ``SIZES``, as the streams are named.
         widen_factor: of the backbone; the neck's channels follow.
     """
-    cfg = Config.fromfile(MODEL_CONFIGS / f'{family}.py').model
-    cfg.head.num_classes = num_classes
+    cfg = model_config('yolov3', num_classes, size=SIZES[family])
     cfg.backbone.widen_factor = widen_factor
     with torch.device(device):
         return MODELS.build(cfg)

@@ -7,19 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
+from builders import model_config
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.engine import save_checkpoint
 from detkit.registry import MODELS
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
 CLASSES = ('cat', 'dog', 'bird')
 
 
 def make_config(task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> dict:
-    model = Config.fromfile(CONFIGS / '_base_' / 'models' / f'yolov8_{task}.py').model.to_dict()
-    model['head']['num_classes'] = len(classes)
+    model = model_config(f'yolov8_{task}', len(classes)).to_dict()
     return {'task': task, 'classes': classes, 'model': model}
 
 

@@ -29,7 +29,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize('option', SETTINGS)
 def test_a_common_setting_is_accepted(option):
-    config = REPO / 'configs/yolov8/seg_n_coco128.py'
+    config = REPO / 'configs/yolov8/seg_coco128.py'
     changed = load_config(config, [option]).to_dict()
     assert changed != load_config(config).to_dict()
 
@@ -65,7 +65,7 @@ def test_the_detr_examples_load(name, num_classes, tmp_path):
     ],
 )
 def test_a_setting_of_detr_is_accepted(option):
-    config = REPO / 'configs/detr/det_r50_coco.py'
+    config = REPO / 'configs/detr/det_coco.py'
     assert load_config(config, [option]).to_dict() != load_config(config).to_dict()
 
 
@@ -80,7 +80,7 @@ def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
     assert [len(model.backbone.out_channels), model.backbone.frozen_stages] == [3, 1]
 
 
-@pytest.mark.parametrize('config', ['yolov3/det_spp_coco.py', 'yolov5/det_n_coco.py'])
+@pytest.mark.parametrize('config', ['yolov3/det_coco.py', 'yolov5/det_coco.py'])
 @pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'What trains'))
 def test_a_way_of_freezing_is_accepted(row, config):
     (option,) = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))

@@ -43,8 +43,8 @@ CONVERTERS = {
         'detkit.converters.detr',
         'convert_detr',
         {
-            'config': 'the config of the same model, such as configs/detr/det_r50_dc5_coco.py, instead of the one that '
-            'the weights are found to be of',
+            'size': 'r50, r101, r50_dc5 or r101_dc5, where nothing in the file says whether it is a DC5',
+            'config': 'the config of the same model, instead of the one that the weights are found to be of',
             'names': 'class names, one a line, where neither the file nor COCO says them',
         },
     ),
@@ -59,7 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         project.add_argument('source', metavar='IN', help='the file to convert')
         project.add_argument('target', metavar='OUT', help='the checkpoint to write (.pth)')
         for option, meaning in options.items():
-            project.add_argument(f'--{option}', metavar='FILE', help=meaning)
+            project.add_argument(f'--{option}', metavar='SIZE' if option == 'size' else 'FILE', help=meaning)
     return parser.parse_args(argv)
 
 

@@ -1,6 +1,6 @@
 """Weather by YOLOv5's backbone, global average pooling (https://arxiv.org/abs/1312.4400) and one linear layer.
 
-As cls_weather.py but for the head; no published figure. Train with
+It differs from cls_weather.py in the head; there is no published result. Train with
     python tools/train.py configs/yolov5/cls_weather_gap.py
 """
 

@@ -1,9 +1,7 @@
-"""YOLOv8n classification of four kinds of weather, drawn skies for trying things out; no published figure.
+"""YOLOv8 classification of four kinds of weather (https://docs.ultralytics.com/models/yolov8).
 
-No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+There is no published result; from scratch, the top-1 accuracy on the drawn skies of test is about 0.98. Train with
     python tools/train.py configs/yolov8/cls_n_weather.py
-
-From scratch on the drawn skies (64 images a class, 24 to test on): top-1 about 0.98.
 """
 
 _base_ = [
@@ -12,5 +10,4 @@ _base_ = [
     '../_base_/schedules/yolov8_cls_weather.py',
     '../_base_/default_runtime.py',
 ]
-
 task = 'cls'

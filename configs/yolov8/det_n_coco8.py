@@ -1,6 +1,6 @@
-"""YOLOv8n detection on COCO8, eight images for trying things out; no published figure.
+"""YOLOv8 detection on COCO8, eight images to try things out (https://docs.ultralytics.com/models/yolov8).
 
-No paper; described at https://docs.ultralytics.com/models/yolov8. Train with
+There is no published result. Train with
     python tools/train.py configs/yolov8/det_n_coco8.py
 """
 
@@ -10,5 +10,4 @@ _base_ = [
     '../_base_/schedules/yolov8_coco8.py',
     '../_base_/default_runtime.py',
 ]
-
 task = 'det'

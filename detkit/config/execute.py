@@ -256,9 +256,8 @@ def _run(path: Path, bases: dict[str, Any], former: dict[str, Any], variables: d
         exec(compile(tree, str(path), 'exec'), namespace)
     except Exception as error:
         line = _failing_line(error, path)
-        raise ConfigError(
-            f'{Origin(path, line)}: {_explain(error, namespace)}{_variables_at(tree, line, variables)}'
-        ) from error
+        text = _explain_lookup(error, namespace, tree, line) or _explain(error, namespace)
+        raise ConfigError(f'{Origin(path, line)}: {text}{_variables_at(tree, line, variables)}') from error
     if views != before:
         raise ConfigError(
             f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
@@ -288,6 +287,16 @@ def _failing_line(error: Exception, path: Path) -> int:
         line = frame.tb_lineno if frame.tb_frame.f_code.co_filename == str(path) else line
         frame = frame.tb_next
     return line
+
+
+def _explain_lookup(error: Exception, namespace: dict[str, Any], tree: ast.Module, line: int) -> str:
+    """Return what a table of the file holds where ``table[key]`` on ``line`` found nothing, else an empty string."""
+    for node in ast.walk(tree):
+        if isinstance(error, KeyError) and isinstance(node, ast.Subscript) and node.lineno == line:
+            table = namespace.get(node.value.id) if isinstance(node.value, ast.Name) else None
+            if isinstance(table, dict) and error.args[0] not in table:
+                return f'{node.value.id} has no {error}; it has {", ".join(map(str, table))}.'
+    return ''
 
 
 def _explain(error: Exception, namespace: dict[str, Any]) -> str:

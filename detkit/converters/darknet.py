@@ -18,14 +18,14 @@ from detkit.config import load_config
 from detkit.converters.darknet_cfg import Section, SectionReader, format_cfg, parse_cfg
 from detkit.converters.darknet_layout import Layout, compare_layers, yolo_anchors
 from detkit.converters.darknet_weights import Header, count_numbers, from_stream, read_stream, to_stream
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.inference.model import init_detector
 from detkit.models.layers import ConvModule
 from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError
 
-# For each family: its config's size, and the image size of its published .cfg.
-FAMILIES = {'YOLOv3': ('53', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
+# For each family: the value of its config's ``size``, and the image size of its published .cfg.
+FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
 _BACKBONE = 'Darknet-53'
 _MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters
 Anchors = list[list[tuple[float, float]]]
@@ -104,7 +104,7 @@ def import_darknet(
         state = {f'backbone.{name}': tensor for name, tensor in state.items()}
         save_converted(target, state, None, '', origin)
         train = shown_path(configs.parent / 'tools' / 'train.py')
-        config = shown_path(configs / 'yolov3' / 'det_spp_coco.py')
+        config = shown_path(configs / 'yolov3' / 'det_coco.py')
         return [
             f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',
             f'wrote    {target}',
@@ -238,10 +238,10 @@ def _family(name: str, configs: Path, num_classes: int, anchors: Anchors | None 
         CheckpointError: its config is missing.
     """
     size, published_size = FAMILIES[name]
-    path = configs / 'yolov3' / f'det_{size}_coco.py'
+    path = configs / 'yolov3' / 'det_coco.py'
     if not path.is_file():
         raise CheckpointError(f"{path} is missing, which describes the model; give the folder of detkit's configs.")
-    config = load_config(path, {'img_size': img_size or published_size}).to_dict()
+    config = load_config(path, {'size': size, 'img_size': img_size or published_size}).to_dict()
     as_is = copy.deepcopy(config['model'])
     config['model']['head']['num_classes'] = num_classes
     if anchors and not np.array_equal(anchors, as_is['head']['anchors']):
@@ -260,15 +260,21 @@ def _advice(family: Family, target: Path, configs: Path, same_classes: bool) -> 
     """Which config fits, how to predict, and how to go on."""
     tools = configs.parent / 'tools'
     predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
-    shown, config = shown_path(family.file), '-'
+    shown, size = shown_path(family.file), {'size': FAMILIES[family.name][0]}
+    options = shown_options(size)
     if family.same_model:
-        config = shown
-        lines = [f'config   {shown}']
+        lines = [
+            f'config   {shown}{options}',
+            f'predict  python {predict} {shown} {target} photo.jpg{options}',
+        ]
+        if same_classes:
+            lines.append(f'test     python {test} {shown} {target}{options}')
     else:
-        lines = [f"config   {shown} with other classes or anchors; write '-' for it, as the checkpoint holds it"]
-    lines.append(f'predict  python {predict} {config} {target} photo.jpg')
-    if family.same_model and same_classes:
-        lines.append(f'test     python {test} {config} {target}')
-    custom = shown_path(family.file.with_name(family.file.name.replace('_coco', '_custom')))
-    lines.append(f'train    python {train} {custom} --cfg-options data_yaml=path/to/data.yaml load_from={target}')
+        lines = [
+            f"config   {shown}{options} with other classes or anchors; write '-' for it, as the checkpoint holds it",
+            f'predict  python {predict} - {target} photo.jpg',
+        ]
+    custom = shown_path(family.file.with_name('det_custom.py'))
+    options = shown_options({'data_yaml': 'path/to/data.yaml', 'load_from': str(target), **size})
+    lines.append(f'train    python {train} {custom}{options}')
     return lines

@@ -16,7 +16,7 @@ from detkit.config import load_config
 from detkit.converters.detr_file import DETRFile, read_detr
 from detkit.converters.detr_keys import from_detkit, to_detkit
 from detkit.converters.matching import match_tensors
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -58,6 +58,7 @@ def convert_detr(
     source: str | Path,
     target: str | Path,
     configs: str | Path,
+    size: str | None = None,
     config: str | Path | None = None,
     names: str | Path | None = None,
 ) -> list[str]:
@@ -68,9 +69,9 @@ def convert_detr(
             ``pytorch_model.bin`` of the Hub, whose ``config.json``, lying beside it, is read too.
         target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
         configs: detkit's folder of that name, whose configs for DETR are the models' descriptions.
-        config: the config of the very model, in place of the one that the file is found to be of. Needed for what
-            weights do not tell: a last stage that is dilated (DC5), where neither arguments in the file nor
-            ``config.json`` nor the file's name say so.
+        size: the ``size`` of detkit's configs, such as ``'r50_dc5'``. Needed for what weights do not show: a last stage
+            that is dilated (DC5), where neither arguments in the file nor ``config.json`` nor the file's name say so.
+        config: the config of the very model, in place of the one that the file is found to be of.
         names: the class names, one a line; needed where neither the file nor COCO says them.
 
     Returns:
@@ -84,13 +85,16 @@ def convert_detr(
     check_paths(source, target)
     found = read_detr(source)
     if config is None:
-        dilated, why = _find_dilation(found, source)
+        dilated, why = _find_dilation(found, source) if size is None else (size.endswith('_dc5'), '--size says so')
         architecture = find_architecture(found, source, dilated)
-        file = configs / 'detr' / _config_name(architecture)
-        resolved = _load(file)
+        if size not in (None, _size_of(architecture)):
+            raise CheckpointError(f'{source} is of size {_size_of(architecture)}, not {size} (--size).')
+        name, options = _config_of(architecture)
+        file = configs / 'detr' / name
+        resolved = _load(file, options)
     else:
-        file = Path(config)
-        resolved = _load(file)
+        file, options = Path(config), {}
+        resolved = _load(file, options)
         dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{shown_path(file)} says so'
         architecture = find_architecture(found, source, dilated)
     as_is, own_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
@@ -121,7 +125,7 @@ def convert_detr(
         f'classes  as {by} has them',
         f'dilation {"yes" if dilated else "no"}: {why}',
         f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
-        *_advice(file, configs, target, same_model, classes == own_classes),
+        *_advice(file, options, configs, target, same_model, classes == own_classes),
     ]
 
 
@@ -182,33 +186,34 @@ def _find_dilation(found: DETRFile, source: Path) -> tuple[bool, str]:
     if 'dc5' in source.name.lower():
         return True, "the file's name has 'dc5'"
     return False, (
-        "the file's name has no 'dc5', and weights do not tell; else give --config configs/detr/det_r50_dc5_coco.py"
+        "the file's name has no 'dc5', and weights do not show it; for a model that has it, give --size r50_dc5"
     )
 
 
-def _config_name(architecture: Architecture) -> str:
+def _size_of(architecture: Architecture) -> str:
+    return f'r{architecture.depth}{"_dc5" if architecture.dilated else ""}'
+
+
+def _config_of(architecture: Architecture) -> tuple[str, dict[str, str]]:
+    """Return the name of the config of an architecture, and the option that gives it the backbone."""
     panoptic = architecture.num_classes == _PANOPTIC_CLASSES
+    size = _size_of(architecture)
+    options = {'size': size} if size in ('r101', 'r50_dc5', 'r101_dc5') else {}  # others are set key by key
     if architecture.masks:
-        return 'panoptic_r50_coco.py' if panoptic else 'seg_r50_coco.py'
-    if panoptic:
-        return 'det_r50_panoptic.py'
-    if architecture.depth == 101:
-        return 'det_r101_coco.py'
-    return 'det_r50_dc5_coco.py' if architecture.dilated else 'det_r50_coco.py'
+        return 'panoptic_coco.py' if panoptic else 'seg_coco.py', options
+    return 'det_panoptic.py' if panoptic else 'det_coco.py', options
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _load(file: Path, options: dict[str, str]) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
     try:
-        config = load_config(file, need_classes=False).to_dict()
+        config = load_config(file, options, need_classes=False).to_dict()
     except ConfigError as error:
         raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
     head = config.get('model', {}).get('head', {})
     if not str(head.get('type')).startswith('DETR') or not config.get('classes'):
-        raise CheckpointError(
-            f'{file} describes no DETR with its classes; give one such as configs/detr/det_r50_dc5_coco.py.'
-        )
+        raise CheckpointError(f'{file} describes no DETR with its classes; give one such as configs/detr/det_coco.py.')
     return config
 
 
@@ -267,20 +272,21 @@ def match_names(found: DETRFile, model: nn.Module, what: str) -> dict[str, Tenso
     return {ours: found.tensors[theirs] for ours, theirs in names.items()}
 
 
-def _advice(file: Path, configs: Path, target: Path, same_model: bool, same_classes: bool) -> Sequence[str]:
+def _advice(
+    file: Path, options: dict[str, str], configs: Path, target: Path, same_model: bool, same_classes: bool
+) -> Sequence[str]:
     """Which config fits, how to predict, and how to go on."""
-    shown = shown_path(file)
+    shown, size = shown_path(file), shown_options(options)
     tools = configs.parent / 'tools'
     predict, test = (shown_path(tools / f'{name}.py') for name in ('predict', 'test'))
-    fits = same_model and same_classes
-    given = shown if fits else '-'
-    lines = [
-        f'config   {shown}'
-        if fits
-        else f"config   {shown} with other {'sizes' if not same_model else 'classes'}; write '-' for it, as the "
-        'checkpoint holds it'
+    if same_model and same_classes:
+        return [
+            f'config   {shown}{size}',
+            f'predict  python {predict} {shown} {target} photo.jpg{size}',
+            f'test     python {test} {shown} {target}{size}',
+        ]
+    other = 'classes' if same_model else 'sizes'
+    return [
+        f"config   {shown}{size} with other {other}; write '-' for it, as the checkpoint holds it",
+        f'predict  python {predict} - {target} photo.jpg',
     ]
-    lines.append(f'predict  python {predict} {given} {target} photo.jpg')
-    if fits:
-        lines.append(f'test     python {test} {given} {target}')
-    return lines

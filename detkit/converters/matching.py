@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from detkit.config import load_config
 from detkit.converters.inert_pickle import TensorRef, TorchArchive
 from detkit.models.layers import scale_blocks, scale_channels
 from detkit.utils.errors import CheckpointError
@@ -21,6 +24,23 @@ class Scale:
     deepen_factor: float
     widen_factor: float
     max_channels: int
+
+    def variables(self, *names: str, default: str = 'n') -> dict[str, Any]:
+        """Return the variables that give a family's config this size: ``size``, or ``names`` where it has no letter."""
+        if self.letter is None:
+            return {name: getattr(self, name) for name in names}
+        return {} if self.letter == default else {'size': self.letter}
+
+
+def size_table(file: Path) -> dict[str, tuple[float, ...]]:
+    """Return the table ``sizes`` of a config's family.
+
+    Raises:
+        CheckpointError: the config is missing.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    return load_config(file, need_classes=False)['sizes']
 
 
 def stage_shapes(

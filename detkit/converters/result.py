@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def save_converted(
         target: the file.
         state: tensors under detkit's names.
         config: resolved, with ``classes`` and ``task``; None of weights that are no whole model.
-        config_file: the config it came from, such as ``'configs/yolov8/det_n_coco.py'``.
+        config_file: the config it came from, such as ``'configs/yolov8/det_coco.py'``.
         converted_from: where the weights are from: ``file``, ``project``, and what else is known.
         keypoints: what the file says of its keypoints.
     """
@@ -68,6 +68,15 @@ def save_converted(
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({'meta': meta, 'state_dict': state}, target)
+
+
+def shown_options(options: Mapping[str, Any]) -> str:
+    """Return `` --cfg-options key=value ...`` as a shell takes it; empty where there are none."""
+    words = []
+    for key, value in options.items():
+        word = f'{key}={value}' if isinstance(value, str) else f'{key}={value!r}'.replace(' ', '')
+        words.append(f'"{word}"' if set(word) & set('([{') else word)
+    return f' --cfg-options {" ".join(words)}' if words else ''
 
 
 def shown_path(path: Path) -> str:

@@ -12,22 +12,14 @@ from torch import Tensor
 
 from detkit.config import load_config
 from detkit.converters.inert_pickle import TorchArchive
-from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, stage_shapes
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
+from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, size_table, stage_shapes
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
 from detkit.converters.ultralytics_keys import to_detkit, to_ultralytics
 from detkit.registry import MODELS
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
 
-# deepen_factor, widen_factor, max_channels; classifiers have 1024 as the last in every size.
-SIZES = {
-    'n': (0.33, 0.25, 1024),
-    's': (0.33, 0.50, 1024),
-    'm': (0.67, 0.75, 768),
-    'l': (1.00, 1.00, 512),
-    'x': (1.00, 1.25, 512),
-}
 DATASETS = {'det': 'coco', 'seg': 'coco', 'pose': 'coco', 'obb': 'dota', 'cls': 'imagenet'}
 TASK_NAMES = {
     'det': 'detection',
@@ -63,8 +55,9 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
     check_paths(source, target)
     with TorchArchive(source) as archive:
         found = read_ultralytics(archive)
-        scale = find_scale(found, source)
-        description = describe_model(found, scale, Path(configs))
+        file = Path(configs) / 'yolov8' / f'{found.task}_{DATASETS[found.task]}.py'
+        scale = find_scale(found, size_table(file), source)
+        description = describe_model(found, scale, file)
         with torch.device('meta'):  # no memory, no initial values: only names and shapes count
             model = MODELS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
@@ -90,12 +83,15 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
         f"weights '{found.entry}' in {precision} precision, by ultralytics {found.version}",
         *([f'licence  {found.licence} (says the file)'] if found.licence else []),
         f'wrote    {target}: {count:,} parameters',
-        *_advice(found, scale, description, target),
+        *_advice(found, description, target),
     ]
 
 
-def find_scale(found: UltralyticsModel, source: Path) -> Scale:
+def find_scale(found: UltralyticsModel, sizes: dict[str, tuple[float, ...]], source: Path) -> Scale:
     """The factors that give the file's channels and repeats; those of a size that has a letter, if one does.
+
+    Args:
+        sizes: of the family, by letter: deepen_factor, widen_factor, max_channels.
 
     Raises:
         CheckpointError: no factors do.
@@ -107,7 +103,7 @@ def find_scale(found: UltralyticsModel, source: Path) -> Scale:
     )
     known = [
         Scale(letter, deepen, widen, 1024 if found.task == 'cls' else most)
-        for letter, (deepen, widen, most) in SIZES.items()
+        for letter, (deepen, widen, most) in sizes.items()
     ]
     scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, _STAGE_BLOCKS, found.factors)
     if scale is None:
@@ -125,44 +121,33 @@ class Description:
     Attributes:
         config: as the checkpoint holds it, with the file's classes.
         file: that it comes from.
-        same_model: whether the file describes the very same model.
+        options: what gives ``file`` the model's size.
+        same_model: whether the file, with these options, describes the very same model.
         same_classes: whether the file's data have the same class names.
     """
 
     config: dict[str, Any]
     file: Path
+    options: dict[str, Any]
     same_model: bool
     same_classes: bool
 
 
-def describe_model(found: UltralyticsModel, scale: Scale, configs: Path) -> Description:
-    """The config of the model's task and size, changed where the file's model differs.
-
-    Raises:
-        CheckpointError: it is not in ``configs``.
-    """
-    path = configs / 'yolov8' / f'{found.task}_{scale.letter or "n"}_{DATASETS[found.task]}.py'
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing, which describes the model; give the folder of detkit's configs.")
-    config = load_config(path)
-    if found.img_size and found.img_size != config.get('img_size', found.img_size):
-        config = load_config(path, {'img_size': found.img_size})
-    config = config.to_dict()
+def describe_model(found: UltralyticsModel, scale: Scale, file: Path) -> Description:
+    """Return the config of the model's task and size, changed where the file's model differs."""
+    options = scale.variables('deepen_factor', 'widen_factor', 'max_channels')
+    img_size = {'img_size': found.img_size} if found.img_size else {}
+    config = load_config(file, {**options, **img_size}).to_dict()
     as_is, classes = copy.deepcopy(config['model']), config.get('classes')
     if found.task == 'pose':
         as_is['head'].setdefault('keypoint_shape', COCO_KEYPOINT_SHAPE)  # as the data of the config have
-    _set_model(config['model'], found, scale)
+    _set_model(config['model'], found)
     set_classes(config, found.classes)
-    return Description(config, path, config['model'] == as_is, classes is not None and tuple(classes) == found.classes)
+    same_classes = classes is not None and tuple(classes) == found.classes
+    return Description(config, file, options, config['model'] == as_is, same_classes)
 
 
-def _set_model(model: dict[str, Any], found: UltralyticsModel, scale: Scale) -> None:
-    model['backbone'].update(
-        deepen_factor=scale.deepen_factor, widen_factor=scale.widen_factor, max_channels=scale.max_channels
-    )
-    for part in model.get('neck') or ():
-        if 'deepen_factor' in part:
-            part['deepen_factor'] = scale.deepen_factor
+def _set_model(model: dict[str, Any], found: UltralyticsModel) -> None:
     if found.task == 'pose':
         model['head']['keypoint_shape'] = found.keypoint_shape
     if found.task == 'cls':
@@ -198,41 +183,28 @@ def match_names(found: UltralyticsModel, expected: dict[str, Tensor], source: Pa
     )
 
 
-def _advice(found: UltralyticsModel, scale: Scale, description: Description, target: Path) -> list[str]:
+def _advice(found: UltralyticsModel, description: Description, target: Path) -> list[str]:
     """Which config fits, how to predict, and how to go on."""
-    shown, config = shown_path(description.file), '-'
+    shown, options = shown_path(description.file), shown_options(description.options)
     tools = description.file.parents[2] / 'tools'
     predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
     if description.same_model:
-        config = shown
-        lines = [f'config   {shown}']
-    else:
         lines = [
-            f"config   {shown} with other {_difference(found, scale)}; write '-' for it, as the checkpoint holds it"
+            f'config   {shown}{options}',
+            f'predict  python {predict} {shown} {target} photo.jpg{options}',
         ]
-    lines.append(f'predict  python {predict} {config} {target} photo.jpg')
-    if description.same_model and description.same_classes:
-        lines.append(f'test     python {test} {config} {target}')
-    custom = description.file.with_name(f'{found.task}_n_custom.py')
+        if description.same_classes:
+            lines.append(f'test     python {test} {shown} {target}{options}')
+    else:
+        keypoints = found.task == 'pose' and found.keypoint_shape != COCO_KEYPOINT_SHAPE
+        lines = [
+            f"config   {shown}{options} with other {'keypoints' if keypoints else 'classes'}; write '-' for it, as the "
+            'checkpoint holds it',
+            f'predict  python {predict} - {target} photo.jpg',
+        ]
+    custom = description.file.with_name(f'{found.task}_custom.py')
     if custom.is_file():
-        data = 'data_root=path/to/folder' if found.task == 'cls' else 'data_yaml=path/to/data.yaml'
-        options = [data, f'load_from={target}', *_scale_options(found, scale)]
-        lines.append(f'train    python {train} {shown_path(custom)} --cfg-options {" ".join(options)}')
+        data = {'data_root': 'path/to/folder'} if found.task == 'cls' else {'data_yaml': 'path/to/data.yaml'}
+        options = shown_options({**data, 'load_from': str(target), **description.options})
+        lines.append(f'train    python {train} {shown_path(custom)}{options}')
     return lines
-
-
-def _difference(found: UltralyticsModel, scale: Scale) -> str:
-    if scale.letter is None:
-        return 'factors'
-    return 'keypoints' if found.task == 'pose' and found.keypoint_shape != COCO_KEYPOINT_SHAPE else 'classes'
-
-
-def _scale_options(found: UltralyticsModel, scale: Scale) -> list[str]:
-    """What makes the smallest size this one."""
-    if scale.letter == 'n':
-        return []
-    deepen = f'{scale.deepen_factor:g}'
-    options = [f'model.backbone.deepen_factor={deepen}', f'model.backbone.widen_factor={scale.widen_factor:g}']
-    if found.task == 'cls':
-        return options
-    return [*options, f'model.backbone.max_channels={scale.max_channels}', f'model.neck.1.deepen_factor={deepen}']

@@ -11,15 +11,13 @@ from torch import Tensor
 
 from detkit.config import load_config
 from detkit.converters.inert_pickle import TorchArchive
-from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, stage_shapes
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_path
+from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, size_table, stage_shapes
+from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.converters.yolov5_file import YOLOv5Model, read_yolov5
 from detkit.converters.yolov5_keys import to_detkit, to_yolov5
 from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError
 
-# deepen_factor, widen_factor.
-SIZES = {'n': (0.33, 0.25), 's': (0.33, 0.50), 'm': (0.67, 0.75), 'l': (1.00, 1.00), 'x': (1.33, 1.25)}
 NORM_EPS = 1e-3
 _MAX_CHANNELS = 1024
 _STAGE_CHANNELS = (64, 128, 256, 512, 1024)
@@ -27,8 +25,6 @@ _STAGE_BLOCKS = (3, 6, 9, 3)
 # Of releases up to 5.0, whose last block stands behind the pooling.
 _FOCUS_STAGE_BLOCKS = (3, 9, 9, 0)
 _FOCUS_LAST_BLOCKS = 3
-# Keys that the configs leave out.
-_ABSENT = ('batch_norm', 'backbone.max_channels')
 _STEM_WEIGHT = 'backbone.stem.conv.weight'
 
 
@@ -39,14 +35,16 @@ class Description:
     Attributes:
         config: as the checkpoint holds it, with the file's classes and anchors.
         file: that it comes from.
-        options: what changes the config of size n into one for this model, its classes apart.
-        differences: what ``file`` has otherwise; none if it describes the very same model.
+        variables: what gives ``file`` the model's size.
+        changes: what else makes the model of ``file`` this one, its classes apart, by dotted key of the model.
+        differences: what ``file``, given ``variables``, has otherwise; none if it describes the very same model.
         same_classes: whether the file's data have the same class names.
     """
 
     config: dict[str, Any]
     file: Path
-    options: dict[str, Any]
+    variables: dict[str, Any]
+    changes: dict[str, Any]
     differences: tuple[str, ...]
     same_classes: bool
 
@@ -72,8 +70,9 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
     check_paths(source, target)
     with TorchArchive(source) as archive:
         found = read_yolov5(archive)
-        scale = find_scale(found, source)
-        description = describe_model(found, scale, Path(configs))
+        file = Path(configs) / 'yolov5' / 'det_coco.py'
+        scale = find_scale(found, size_table(file), source)
+        description = describe_model(found, scale, file)
         with torch.device('meta'):  # no memory, no initial values: only names and shapes count
             model = MODELS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
@@ -103,8 +102,11 @@ def focus_to_conv(weight: Tensor) -> Tensor:
     return blocks.reshape(out_channels, -1, 2 * height, 2 * width).contiguous()
 
 
-def find_scale(found: YOLOv5Model, source: Path) -> Scale:
+def find_scale(found: YOLOv5Model, sizes: dict[str, tuple[float, ...]], source: Path) -> Scale:
     """The factors that give the file's channels and repeats; those of a size that has a letter, if one does.
+
+    Args:
+        sizes: of the family, by letter: deepen_factor, widen_factor.
 
     Raises:
         CheckpointError: no factors do.
@@ -114,7 +116,7 @@ def find_scale(found: YOLOv5Model, source: Path) -> Scale:
     widths, repeats = stage_shapes(
         found.tensors, [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))], blocks
     )
-    known = [Scale(letter, deepen, widen, _MAX_CHANNELS) for letter, (deepen, widen) in SIZES.items()]
+    known = [Scale(letter, deepen, widen, _MAX_CHANNELS) for letter, (deepen, widen) in sizes.items()]
     stage_blocks = (*_FOCUS_STAGE_BLOCKS[:-1], _FOCUS_LAST_BLOCKS) if found.focus else _STAGE_BLOCKS
     scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, stage_blocks, found.factors)
     if scale is None:
@@ -125,50 +127,32 @@ def find_scale(found: YOLOv5Model, source: Path) -> Scale:
     return scale
 
 
-def describe_model(found: YOLOv5Model, scale: Scale, configs: Path) -> Description:
-    """The config of the model's size, changed where the file's model differs.
-
-    Raises:
-        CheckpointError: it is not in ``configs``.
-    """
-    path = configs / 'yolov5' / f'det_{scale.letter or "n"}_coco.py'
-    smallest = path.with_name('det_n_coco.py')
-    for file in (path, smallest):
-        if not file.is_file():
-            raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+def describe_model(found: YOLOv5Model, scale: Scale, file: Path) -> Description:
+    """Return the config of the model's size, changed where the file's model differs."""
+    variables = scale.variables('deepen_factor', 'widen_factor', 'max_channels')
     img_size = {'img_size': found.img_size} if found.img_size else {}
-    config, published = load_config(path, img_size).to_dict(), load_config(smallest).to_dict()['model']
+    config = load_config(file, {**variables, **img_size}).to_dict()
     classes, changes = tuple(config['classes']), model_changes(found, scale, config['model'])
     _apply(config['model'], changes)
     set_classes(config, found.classes)
     named = {
-        'factors': scale.letter is None,
         'layers (those of release 5.0)': found.focus,
         'anchors': 'head.anchors' in changes,
         'normalisation': 'batch_norm' in changes,
         'classes': len(classes) != len(found.classes),
     }
     differences = tuple(name for name, differs in named.items() if differs)
-    return Description(config, path, model_changes(found, scale, published), differences, classes == found.classes)
+    return Description(config, file, variables, changes, differences, classes == found.classes)
 
 
 def model_changes(found: YOLOv5Model, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
     """What makes the model of a config the file's, by dotted key; nothing that is so already."""
-    deepen = scale.deepen_factor
-    wanted: dict[str, Any] = {
-        'backbone.deepen_factor': deepen,
-        'backbone.widen_factor': scale.widen_factor,
-        'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors],
-    }
-    if scale.max_channels != _MAX_CHANNELS:
-        wanted['backbone.max_channels'] = scale.max_channels
+    wanted: dict[str, Any] = {'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors]}
     if found.focus:
         spp, pan = model['neck']
-        last_block = {'type': 'LastBlock', 'num_blocks': _FOCUS_LAST_BLOCKS, 'deepen_factor': deepen}
-        wanted['neck'] = [spp, last_block, {**pan, 'deepen_factor': deepen}]
+        last_block = {'type': 'LastBlock', 'num_blocks': _FOCUS_LAST_BLOCKS, 'deepen_factor': scale.deepen_factor}
+        wanted['neck'] = [spp, last_block, pan]
         wanted['backbone.stage_blocks'] = _FOCUS_STAGE_BLOCKS
-    else:
-        wanted['neck.1.deepen_factor'] = deepen
     if found.norm_eps != NORM_EPS:
         wanted['batch_norm'] = {'eps': found.norm_eps}
     return {key: value for key, value in wanted.items() if _plain(_look_up(model, key)) != _plain(value)}
@@ -223,32 +207,26 @@ def match_names(found: YOLOv5Model, expected: dict[str, Tensor], source: Path) -
 
 def _advice(description: Description, target: Path) -> list[str]:
     """Which config fits, how to predict, and how to go on."""
-    shown, config = shown_path(description.file), '-'
+    shown, options = shown_path(description.file), shown_options(description.variables)
     tools = description.file.parents[2] / 'tools'
     predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
     if description.differences:
         lines = [
-            f"config   {shown} with other {', '.join(description.differences)}; write '-' for it, as the "
-            'checkpoint holds it'
+            f"config   {shown}{options} with other {', '.join(description.differences)}; write '-' for it, as the "
+            'checkpoint holds it',
+            f'predict  python {predict} - {target} photo.jpg',
         ]
     else:
-        config = shown
-        lines = [f'config   {shown}']
-    lines.append(f'predict  python {predict} {config} {target} photo.jpg')
-    if not description.differences and description.same_classes:
-        lines.append(f'test     python {test} {config} {target}')
-    custom = description.file.with_name('det_n_custom.py')
+        lines = [
+            f'config   {shown}{options}',
+            f'predict  python {predict} {shown} {target} photo.jpg{options}',
+        ]
+        if description.same_classes:
+            lines.append(f'test     python {test} {shown} {target}{options}')
+    custom = description.file.with_name('det_custom.py')
     if custom.is_file():
-        options = ['data_yaml=path/to/data.yaml', f'load_from={target}', *_as_options(description.options)]
-        lines.append(f'train    python {train} {shown_path(custom)} --cfg-options {" ".join(options)}')
+        # The configs have no batch_norm, so that it is added.
+        changes = {f'{"+" * (key == "batch_norm")}model.{key}': value for key, value in description.changes.items()}
+        options = {'data_yaml': 'path/to/data.yaml', 'load_from': str(target), **description.variables, **changes}
+        lines.append(f'train    python {train} {shown_path(custom)}{shown_options(options)}')
     return lines
-
-
-def _as_options(changes: dict[str, Any]) -> list[str]:
-    """As a shell takes them."""
-    options = []
-    for key, value in changes.items():
-        mark = '+' if key in _ABSENT else ''  # what the config does not have yet is added
-        option = f'{mark}model.{key}={value!r}'.replace(' ', '')
-        options.append(f'"{option}"' if set(option) & set('([{') else option)
-    return options

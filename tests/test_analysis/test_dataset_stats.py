@@ -184,9 +184,7 @@ def test_a_classifier(tmp_path):
     assert 'Suspicious' not in (tmp_path / 'page.html').read_text()
 
 
-@pytest.mark.parametrize(
-    ('name', 'data'), [('obb_n_custom', 'obb'), ('pose_n_custom', 'pose_custom'), ('seg_n_coco', '')]
-)
+@pytest.mark.parametrize(('name', 'data'), [('obb_custom', 'obb'), ('pose_custom', 'pose_custom'), ('seg_coco', '')])
 def test_other_tasks(repo, tiny_data, tmp_path, name, data):
     option = f'data_yaml={tiny_data / data / "data.yaml"}' if data else f'data_root={tiny_data}'
     cfg = load_config(repo / f'configs/yolov8/{name}.py', [option], need_classes=False)

@@ -11,7 +11,7 @@ from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.schedules import plot_schedules
 
-CONFIG = 'configs/yolov8/det_n_coco.py'
+CONFIG = 'configs/yolov8/det_coco.py'
 
 
 def config(repo, *options):
@@ -115,12 +115,12 @@ def test_picture_and_values(plan, repo, tmp_path):
     assert other.warmup == 0 and detail_end(other) == 0
     assert at(other, 0, 125_000) == pytest.approx(0.01 * (0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2))
     labels = [line.get_label() for line in plot_schedules([plan, other], log_scale=True).axes[0].lines]
-    assert 'det_n_coco: bias' in labels and 'other: weight, norm, bias' in labels
+    assert 'det_coco: bias' in labels and 'other: weight, norm, bias' in labels
     write_plans([plan, other], tmp_path / 'values.csv')
     rows = list(csv.DictReader((tmp_path / 'values.csv').open()))
     assert len(rows) == 3 * (len(plan.iterations) + len(other.iterations))
     assert rows[0] == {
-        'config': 'det_n_coco',
+        'config': 'det_coco',
         'iteration': '0',
         'epoch': '0.0000',
         'group': 'weight',

@@ -37,15 +37,19 @@ def test_a_transform_more_is_one_difference():
     ]
 
 
-def test_lines_name_the_places(repo):
+def test_lines_name_the_places(repo, tmp_path):
+    wider = tmp_path / 'wider.py'
+    wider.write_text(
+        f'_base_ = {str(repo / "configs/yolov8/det_n_coco8.py")!r}\nmodel = dict(backbone=dict(widen_factor=0.5))\n'
+    )
     configs = [
-        load_config_with_origins(repo / f'configs/yolov8/det_{size}_coco8.py', need_classes=False) for size in 'ns'
+        load_config_with_origins(path, need_classes=False) for path in (repo / 'configs/yolov8/det_n_coco8.py', wider)
     ]
     (first, origins), (second, other_origins) = configs
     lines = list(difference_lines(config_differences(first, second), ('A', 'B'), (origins, other_origins)))
     place = lines.index('model.backbone.widen_factor')
     assert lines[place + 1].split('#')[0].split() == ['A', '0.25'] and 'models/yolov8_det.py:' in lines[place + 1]
-    assert lines[place + 2].split('#')[0].split() == ['B', '0.5'] and 'det_s_coco8.py:' in lines[place + 2]
+    assert lines[place + 2].split('#')[0].split() == ['B', '0.5'] and 'wider.py:' in lines[place + 2]
 
 
 def test_a_long_list_is_shortened():

@@ -9,7 +9,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 
 def test_the_size_of_the_config_reaches_the_head():
     assert load_config(CONFIGS / 'yolov5' / 'det_n_coco8.py').model.head.img_size == 640
-    assert load_config(CONFIGS / 'yolov3' / 'det_spp_coco.py', dict(img_size=320)).model.head.img_size == 320
+    assert load_config(CONFIGS / 'yolov3' / 'det_coco.py', dict(img_size=320)).model.head.img_size == 320
 
 
 def test_what_is_given_stays():

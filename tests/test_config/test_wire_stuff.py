@@ -5,7 +5,7 @@ import pytest
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError
 
-CONFIG = 'configs/detr/panoptic_r50_coco.py'
+CONFIG = 'configs/detr/panoptic_coco.py'
 
 
 def test_labels_come_from_the_config_of_the_data(repo):
@@ -35,4 +35,4 @@ def test_other_labels_are_refused(repo):
 
 
 def test_instance_masks_have_none(repo):
-    assert load_config(repo / 'configs/detr/seg_r50_coco.py').model.head.get('stuff_labels') is None
+    assert load_config(repo / 'configs/detr/seg_coco.py').model.head.get('stuff_labels') is None

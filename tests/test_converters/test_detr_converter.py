@@ -23,8 +23,8 @@ from detkit.utils.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
-DC5 = CONFIGS / 'detr' / 'det_r50_dc5_coco.py'
-COCO = tuple(load_config(CONFIGS / 'detr' / 'det_r50_coco.py').classes)
+DET = CONFIGS / 'detr' / 'det_coco.py'
+COCO = tuple(load_config(CONFIGS / 'detr' / 'det_coco.py').classes)
 
 
 @pytest.fixture(scope='module')
@@ -112,7 +112,7 @@ def test_half_precision_becomes_single(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('num_classes', 'task', 'config'), [(91, 'seg', 'seg_r50_coco.py'), (250, 'panoptic', 'panoptic_r50_coco.py')]
+    ('num_classes', 'task', 'config'), [(91, 'seg', 'seg_coco.py'), (250, 'panoptic', 'panoptic_coco.py')]
 )
 @pytest.mark.parametrize('layout', ['original', 'hugging_face'])
 def test_models_with_masks(num_classes, task, config, layout, tmp_path):
@@ -133,7 +133,7 @@ def test_models_with_masks(num_classes, task, config, layout, tmp_path):
 
 def test_panoptic_boxes_without_masks(tmp_path):
     checkpoint, report = convert(write_original(tmp_path / 'in.pth', small_detr(250)))
-    assert 'det_r50_panoptic.py' in report and checkpoint['meta']['classes'][200] == 'rug-merged'
+    assert 'det_panoptic.py' in report and checkpoint['meta']['classes'][200] == 'rug-merged'
 
 
 def test_learned_positions(tmp_path):
@@ -184,16 +184,29 @@ def test_dilation_by_a_config(tmp_path):
     transformer = 'embed_dims=32, num_heads=1, num_encoder_layers=1, num_decoder_layers=2, feedforward_dims=40'
     config = tmp_path / 'mine.py'
     config.write_text(
-        f'_base_ = {str(DC5)!r}\nmodel = dict(head=dict(num_queries=7, transformer=dict({transformer})))\n'
+        f'_base_ = {str(DET)!r}\n'
+        f'model = dict(backbone=dict(dilate_last=True), head=dict(num_queries=7, transformer=dict({transformer})))\n'
     )
     checkpoint, report = convert(write_original(tmp_path / 'in.pth', small_detr(depth=50)), config=config)
     assert f'dilation yes: {config} says so' in report and "'dilate_last': True" in checkpoint['meta']['config']
     assert f'config   {config}\n' in report and checkpoint['meta']['config_file'] == 'mine.py'
 
 
+def test_dilation_by_a_size(tmp_path):
+    source = write_original(tmp_path / 'in.pth', small_detr(depth=50))
+    checkpoint, report = convert(source, size='r50_dc5')
+    assert 'dilation yes: --size says so' in report and "'dilate_last': True" in checkpoint['meta']['config']
+    assert '--cfg-options size=r50_dc5 with other sizes' in report
+    (tmp_path / 'out.pth').unlink()
+    assert 'in.pth is of size r50_dc5, not r101_dc5 (--size).' in error_of(source, size='r101_dc5')
+
+
 def test_a_file_that_says_nothing_is_taken_as_not_dilated_and_the_report_says_why(model, tmp_path):
     _, report = convert(write_original(tmp_path / 'in.pth', model))
-    assert "dilation no: the file's name has no 'dc5', and weights do not tell; else give --config" in report
+    assert (
+        "dilation no: the file's name has no 'dc5', and weights do not show it; for a model that has it, give --size"
+        in report
+    )
 
 
 def test_classes_by_the_hubs_config(tmp_path):
@@ -201,7 +214,7 @@ def test_classes_by_the_hubs_config(tmp_path):
     source = write_hub(tmp_path, model, dict(id2label={'0': 'bolt', '1': 'nut'}))
     checkpoint, report = convert(source)
     assert checkpoint['meta']['classes'] == ['bolt', 'nut'] and 'classes  as config.json has them' in report
-    assert checkpoint['meta']['config_file'] == 'configs/detr/det_r50_coco.py'
+    assert checkpoint['meta']['config_file'] == 'configs/detr/det_coco.py'
     config = json.dumps(dict(id2label={'0': 'LABEL_0', '1': 'LABEL_1'}))
     (tmp_path / 'config.json').write_text(config)  # nobody has named them
     (tmp_path / 'out.pth').unlink()
@@ -230,11 +243,18 @@ def test_classes_by_a_file_of_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'config',
-    ['det_r50_coco', 'det_r101_coco', 'det_r50_dc5_coco', 'seg_r50_coco', 'panoptic_r50_coco', 'det_r50_panoptic'],
+    ('config', 'size'),
+    [
+        ('det_coco', 'r50'),
+        ('det_coco', 'r101'),
+        ('det_coco', 'r50_dc5'),
+        ('seg_coco', 'r50'),
+        ('panoptic_coco', 'r50'),
+        ('det_panoptic', 'r50'),
+    ],
 )
-def test_names_of_published_models_are_one_to_one(config):
-    cfg = load_config(CONFIGS / 'detr' / f'{config}.py').model
+def test_names_of_published_models_are_one_to_one(config, size):
+    cfg = load_config(CONFIGS / 'detr' / f'{config}.py', dict(size=size)).model
     with torch.device('meta'):
         names = list(MODELS.build(cfg).state_dict())
     hub = [from_detkit(name, 'hugging_face') for name in names]

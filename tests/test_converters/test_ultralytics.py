@@ -14,6 +14,7 @@ from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
 from detkit.config import load_config
 from detkit.converters.inert_pickle import StorageRef, TensorRef, TorchArchive
+from detkit.converters.matching import size_table
 from detkit.converters.ultralytics import (
     DATASETS,
     Scale,
@@ -36,9 +37,9 @@ NARROW = 0.125  # width factor of the models that most tests use
 SEED = 5
 
 
-def meta_model(config: Path, num_classes: int, widen_factor: float | None = None) -> torch.nn.Module:
+def meta_model(config: Path, num_classes: int, widen_factor: float | None = None, size: str = 'n') -> torch.nn.Module:
     """Without memory: names and shapes only."""
-    cfg = load_config(config).model
+    cfg = load_config(config, dict(size=size)).model
     cfg.head.num_classes = num_classes
     if widen_factor:
         cfg.backbone.widen_factor = widen_factor
@@ -58,7 +59,7 @@ def layouts() -> dict:
 @pytest.fixture(scope='module')
 def narrow_shapes() -> dict:
     return {
-        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3, NARROW))
+        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3, NARROW))
         for task in ('det', 'cls')
     }
 
@@ -125,7 +126,7 @@ def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path):
     assert predictor.classes == CLASSES
     assert len(predictor.predict(str(tmp_path / 'images'))[0].pred_instances) > 0
 
-    cfg = load_config(CONFIGS / 'yolov8' / 'det_n_coco.py').model
+    cfg = load_config(CONFIGS / 'yolov8' / 'det_coco.py').model
     cfg.backbone.widen_factor = NARROW
     report = load_weights(MODELS.build(cfg), checkpoint, ('person', 'dog', *map(str, range(78))))
     assert report.copied_classes == ['dog'] and not report.unused
@@ -208,30 +209,32 @@ def test_a_classifier_keeps_its_epsilon(write_narrow):
 
 def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
-    classes = tuple(load_config(CONFIGS / 'yolov8' / 'det_n_coco.py').classes)
+    classes = tuple(load_config(CONFIGS / 'yolov8' / 'det_coco.py').classes)
     layout = copy.deepcopy(layouts['det_n'])
     set_attribute('model.22', 'nc', 80)(layout, None)
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_n_coco.py', 80))
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_coco.py', 80))
     source = write_pt(tmp_path / 'coco.pt', layout, 'det', seeded_tensors(layout, SEED, shapes), classes=classes)
     checkpoint, report = convert(source)
     assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '3,157,184 parameters' in report
-    assert 'config   configs/yolov8/det_n_coco.py\n' in report
-    assert f'python tools/predict.py configs/yolov8/det_n_coco.py {tmp_path}/coco.pth photo.jpg' in report
-    assert f'python tools/test.py configs/yolov8/det_n_coco.py {tmp_path}/coco.pth' in report
-    own = init_detector(CONFIGS / 'yolov8' / 'det_n_coco.py', tmp_path / 'coco.pth', 'cpu')
+    assert 'config   configs/yolov8/det_coco.py\n' in report
+    assert f'python tools/predict.py configs/yolov8/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
+    assert f'python tools/test.py configs/yolov8/det_coco.py {tmp_path}/coco.pth' in report
+    own = init_detector(CONFIGS / 'yolov8' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
     assert own.dataset_meta['classes'] == classes
 
     _, report = convert(write_narrow())
-    assert 'with other factors' in report and 'tools/predict.py - ' in report and 'test.py' not in report
-    assert 'model.backbone.widen_factor=0.125' in report and f'load_from={tmp_path / "in.pth"}' in report
+    assert 'with other classes' in report and 'tools/predict.py - ' in report and 'test.py' not in report
+    options = 'deepen_factor=0.33 widen_factor=0.125 max_channels=1024'
+    assert f'det_coco.py --cfg-options {options}' in report
+    assert f'load_from={tmp_path / "in.pth"} {options}' in report
 
 
 @pytest.mark.parametrize('size', ['n', 's', 'm', 'l', 'x'])
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_size_of_every_task_is_recognised(task, size):
-    config = CONFIGS / 'yolov8' / f'{task}_{size}_{DATASETS[task]}.py'
-    shapes = shapes_of(meta_model(config, 7))
+    config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'
+    shapes = shapes_of(meta_model(config, 7, size=size))
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = UltralyticsModel(
         task,
@@ -246,10 +249,12 @@ def test_every_size_of_every_task_is_recognised(task, size):
         '',
         '',
     )
-    scale = find_scale(found, Path('x.pt'))
+    scale = find_scale(found, size_table(config), Path('x.pt'))
     assert scale.letter == size
-    description = describe_model(found, scale, CONFIGS)
-    assert description.file == config and not description.same_model  # other classes
+    description = describe_model(found, scale, config)
+    assert (
+        description.options == ({} if size == 'n' else {'size': size}) and not description.same_model
+    )  # other classes
     with torch.device('meta'):
         model = MODELS.build(description.config['model'])
     assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
@@ -259,7 +264,7 @@ def test_factors_without_a_letter(narrow_shapes):
     def scale_of(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
         found = UltralyticsModel('det', CLASSES, tensors, factors, 1e-3, None, None, None, 'model', '', '')
-        return find_scale(found, Path('x.pt'))
+        return find_scale(found, size_table(CONFIGS / 'yolov8' / 'det_coco.py'), Path('x.pt'))
 
     shapes = narrow_shapes['det']
     assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
@@ -275,7 +280,7 @@ def test_factors_without_a_letter(narrow_shapes):
 
 @pytest.mark.parametrize('task', YOLOV8_KEYS)
 def test_names_go_there_and_back(task):
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_n_{DATASETS[task]}.py', 3))
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3))
     for name in shapes:
         assert to_ultralytics(to_detkit(name, task)) == name
     assert to_detkit('model.22.dfl.conv.weight', task) is None

@@ -19,9 +19,9 @@ from yolov5_files import CLASSES, read_recorded, seeded_tensors, write_pt
 
 from detkit.config import load_config
 from detkit.converters.inert_pickle import StorageRef, TensorRef
-from detkit.converters.matching import Scale
+from detkit.converters.matching import Scale, size_table
 from detkit.converters.ultralytics import convert_ultralytics
-from detkit.converters.yolov5 import SIZES, convert_yolov5, describe_model, find_scale, match_names
+from detkit.converters.yolov5 import convert_yolov5, describe_model, find_scale, match_names
 from detkit.converters.yolov5_file import YOLOv5Model
 from detkit.converters.yolov5_keys import YOLOV5_KEYS, to_detkit, to_yolov5
 from detkit.engine.checkpoint import load_checkpoint
@@ -34,6 +34,8 @@ from detkit.utils.errors import CheckpointError
 CONFIGS = Path(__file__).parents[2] / 'configs'
 NARROW = 0.125  # width factor of the models that most tests use
 SEED = 5
+CONFIG = CONFIGS / 'yolov5' / 'det_coco.py'
+SIZES = 'nsmlx'
 
 
 def found_model(
@@ -59,9 +61,10 @@ def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
 
 
 def model_config(size: str, focus: bool, num_classes: int, widen_factor: float | None = None) -> dict:
-    scale = Scale(size, SIZES[size][0], widen_factor or SIZES[size][1], 1024)
+    deepen, widen = size_table(CONFIG)[size]
+    scale = Scale(None if widen_factor else size, deepen, widen_factor or widen, 1024)
     found = found_model(tuple(map(str, range(num_classes))), {}, focus)
-    return describe_model(found, scale, CONFIGS).config['model']
+    return describe_model(found, scale, CONFIG).config['model']
 
 
 @pytest.fixture(scope='module')
@@ -197,7 +200,7 @@ def test_the_same_file_gives_the_same_bytes(write_narrow, tmp_path):
 
 def test_the_report_names_the_config_that_fits(layouts, tmp_path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
-    classes = tuple(load_config(CONFIGS / 'yolov5' / 'det_n_coco.py').classes)
+    classes = tuple(load_config(CONFIGS / 'yolov5' / 'det_coco.py').classes)
     layout = copy.deepcopy(layouts['7_n'])
     set_attribute('model.24', 'nc', 80)(layout, None)
     tensors = seeded_tensors(layout, SEED, file_shapes(model_config('n', False, 80), False), 80)
@@ -205,11 +208,11 @@ def test_the_report_names_the_config_that_fits(layouts, tmp_path, monkeypatch):
     _, report = convert(source)
     assert 'YOLOv5n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '1,872,157 parameters' in report
-    assert 'config   configs/yolov5/det_n_coco.py\n' in report
-    assert f'python tools/predict.py configs/yolov5/det_n_coco.py {tmp_path}/coco.pth photo.jpg' in report
-    assert f'python tools/test.py configs/yolov5/det_n_coco.py {tmp_path}/coco.pth' in report
+    assert 'config   configs/yolov5/det_coco.py\n' in report
+    assert f'python tools/predict.py configs/yolov5/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
+    assert f'python tools/test.py configs/yolov5/det_coco.py {tmp_path}/coco.pth' in report
     assert report.endswith(f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth')
-    own = init_detector(CONFIGS / 'yolov5' / 'det_n_coco.py', tmp_path / 'coco.pth', 'cpu')
+    own = init_detector(CONFIGS / 'yolov5' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
     assert own.dataset_meta['classes'] == classes
 
 
@@ -219,10 +222,10 @@ def test_every_size_is_recognised(size, focus):
     shapes = file_shapes(model_config(size, focus, 7), focus)
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = found_model(tuple('abcdefg'), tensors, focus)
-    scale = find_scale(found, Path('x.pt'))
+    scale = find_scale(found, size_table(CONFIG), Path('x.pt'))
     assert scale.letter == size
-    description = describe_model(found, scale, CONFIGS)
-    assert description.file == CONFIGS / 'yolov5' / f'det_{size}_coco.py'
+    description = describe_model(found, scale, CONFIG)
+    assert description.variables == ({} if size == 'n' else {'size': size})
     assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
     assert description.config['model'] == model_config(size, focus, 7)
     with torch.device('meta'):
@@ -233,7 +236,7 @@ def test_every_size_is_recognised(size, focus):
 def test_factors_without_a_letter(narrow_shapes):
     def scale_of(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
-        return find_scale(found_model(CLASSES, tensors, factors=factors), Path('x.pt'))
+        return find_scale(found_model(CLASSES, tensors, factors=factors), size_table(CONFIG), Path('x.pt'))
 
     shapes = narrow_shapes[False]
     assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
@@ -251,7 +254,7 @@ def test_what_differs_is_named_and_kept(write_narrow, layouts):
 
     source = write_narrow(change=change_epsilon)
     _, report = convert(source)
-    assert 'with other factors, anchors, normalisation, classes; write' in report
+    assert 'with other anchors, normalisation, classes; write' in report
     model = init_detector(None, source.with_suffix('.pth'), 'cpu', fuse=False)
     assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-5}
 

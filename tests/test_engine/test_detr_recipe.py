@@ -27,7 +27,7 @@ def optim_wrapper_of(cfg, model):
 
 @pytest.fixture(scope='module')
 def published(repo):
-    cfg = load_config(repo / 'configs/detr/det_r50_coco.py', {'pretrained': None, 'model.backbone.depth': 18, **SMALL})
+    cfg = load_config(repo / 'configs/detr/det_coco.py', {'pretrained': None, 'model.backbone.depth': 18, **SMALL})
     return cfg, MODELS.build(cfg.model)
 
 

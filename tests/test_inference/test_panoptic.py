@@ -16,7 +16,7 @@ from detkit.registry import MODELS
 @pytest.fixture(scope='module')
 def predictor(repo, tiny_data):
     options = dict(data_root=str(tiny_data / 'panoptic'), img_size=64, pretrained=None)
-    cfg = load_config(repo / 'configs/detr/panoptic_r50_coco.py', options)
+    cfg = load_config(repo / 'configs/detr/panoptic_coco.py', options)
     cfg.model.backbone.depth = 18
     cfg.model.head.num_queries = 8
     cfg.model.head.transformer.update(embed_dims=64, num_encoder_layers=1, num_decoder_layers=1, feedforward_dims=32)

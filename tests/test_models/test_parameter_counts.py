@@ -1,15 +1,8 @@
 """The models of YOLOv8 and YOLOv5 have exactly the reference's numbers of trainable parameters."""
 
-from pathlib import Path
-
 import pytest
-import torch
+from builders import build_model
 from yolov8_models import SIZES, build_yolov8
-
-from detkit.config import load_config
-from detkit.registry import MODELS
-
-CONFIGS = Path(__file__).parents[2] / 'configs'
 
 COUNTS = {
     ('det', 'n'): 3_157_184,
@@ -55,9 +48,7 @@ YOLOV5_COUNTS = {'n': 1_872_157, 's': 7_235_389, 'm': 21_190_557, 'l': 46_563_70
 
 @pytest.mark.parametrize('size', YOLOV5_COUNTS)
 def test_parameter_counts_of_yolov5(size):
-    cfg = load_config(CONFIGS / 'yolov5' / f'det_{size}_coco.py').model
-    with torch.device('meta'):
-        model = MODELS.build(cfg)
+    model = build_model('yolov5_det', device='meta', size=size)
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == YOLOV5_COUNTS[size]
 
 

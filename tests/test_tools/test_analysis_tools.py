@@ -111,7 +111,7 @@ def test_every_task_is_looked_into(task, tiny_data, weights, tmp_path, monkeypat
 
 
 def test_voc_is_compared_by_coco_rules(tiny_data, tmp_path, monkeypatch, capsys):
-    config = CONFIGS / 'yolov5' / 'det_n_voc.py'
+    config = CONFIGS / 'yolov5' / 'det_voc.py'
     from detkit.engine import train_from_config
 
     own = [f'data_root={tiny_data / "voc"}', 'img_size=64', 'num_workers=0', 'batch_size=2', 'val_batch_size=2']

@@ -43,20 +43,20 @@ def data(tiny_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('config', 'folder'),
+    ('config', 'folder', 'options'),
     [
-        ('yolov8/seg_n_coco8.py', ''),
-        ('yolov5/det_n_coco8.py', ''),
-        ('yolov3/det_tiny_coco8.py', ''),
-        ('yolov8/pose_n_coco8.py', 'pose'),
-        ('yolov8/obb_n_dota8.py', 'obb'),
-        ('yolov5/cls_weather.py', 'weather'),
+        ('yolov8/seg_n_coco8.py', '', ()),
+        ('yolov5/det_n_coco8.py', '', ()),
+        ('yolov3/det_spp_coco8.py', '', ('size=tiny',)),
+        ('yolov8/pose_n_coco8.py', 'pose', ()),
+        ('yolov8/obb_n_dota8.py', 'obb', ()),
+        ('yolov5/cls_weather.py', 'weather', ()),
     ],
 )
-def test_nothing_fails(config, folder, tiny_data, tmp_path, monkeypatch):
+def test_nothing_fails(config, folder, options, tiny_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     set_free_disk(monkeypatch, 10**12)
-    found = check(config, tiny_data / folder)
+    found = check(config, tiny_data / folder, *options)
     assert found['failed'] == {}
     assert {
         'config',
@@ -120,7 +120,7 @@ def test_validation_data_without_objects(data):
 def test_unreadable_images(data):
     for path in [*(data / 'train2017').iterdir(), min((data / 'val2017').iterdir())]:
         path.write_bytes(path.read_bytes()[:-100])
-    found = check('yolov8/det_n_coco.py', data)
+    found = check('yolov8/det_coco.py', data)
     assert 'max_skipped=0.01' in found['failed']['train images'] and 'truncated' in found['failed']['train images']
     assert '1 of a sample of 2 images cannot be read' in found['warned']['val images']
     assert 'none of the 2 images of a group can be read' in found['failed']['training step']

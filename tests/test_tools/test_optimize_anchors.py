@@ -22,8 +22,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_yolo_set(tmp_path_factory.mktemp('anchors'))
 
 
-@pytest.mark.parametrize('name', ['yolov5/det_n_coco8', 'yolov3/det_tiny_coco8'])
-def test_finds_anchors_and_prints_them_as_an_option(name, root, monkeypatch, capsys):
+@pytest.mark.parametrize(('name', 'size'), [('yolov5/det_n_coco8', 'n'), ('yolov3/det_spp_coco8', 'tiny')])
+def test_finds_anchors_and_prints_them_as_an_option(name, size, root, monkeypatch, capsys):
     config = CONFIGS / f'{name}.py'
     assert (
         run_tool(
@@ -35,6 +35,7 @@ def test_finds_anchors_and_prints_them_as_an_option(name, root, monkeypatch, cap
             '--cfg-options',
             f'data_root={root}',
             'img_size=640',
+            f'size={size}',
         )
         == 0
     )

@@ -71,7 +71,7 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
         (['seg_n_coco8.py', '--cfg-options', 'data_root=not/there'], 'not/there'),
         (['seg_n_coco8.py', '--cfg-options', 'data_root=empty'], 'empty'),
         (['seg_n_coco8.py', '--device', 'cpu', '--resume', 'none.pth', '--cfg-options', 'data_root=TINY'], 'none.pth'),
-        (['seg_n_custom.py'], 'data_yaml'),
+        (['seg_custom.py'], 'data_yaml'),
     ],
 )
 def test_a_mistake_is_one_sentence(train, repo, tiny_data, tmp_path, args, sentence):

@@ -1,8 +1,8 @@
 """How fast models predict or train, beside each other: parameters, GFLOPs, latency, images/s, memory.
 
-    python tools/analyze/benchmark.py configs/yolov8/det_n_coco.py configs/yolov8/det_s_coco.py --batch-size 1 8
-    python tools/analyze/benchmark.py configs/yolov8/det_n_coco.py --amp --compile --onnx --device cpu
-    python tools/analyze/benchmark.py configs/yolov8/seg_n_coco8.py configs/yolov8/seg_s_coco8.py --train
+    python tools/analyze/benchmark.py configs/yolov8/det_coco.py configs/yolov5/det_coco.py --batch-size 1 8
+    python tools/analyze/benchmark.py configs/yolov8/det_coco.py --amp --compile --onnx --device cpu
+    python tools/analyze/benchmark.py configs/yolov8/seg_n_coco8.py configs/yolov8/det_n_coco8.py --train
 
 The variants take turns, so that whatever else the machine does hits all alike. Each is held against the first: the
 ratio of their times comes with an interval, and two copies of one model have 1 inside it.

@@ -1,7 +1,7 @@
 """Look at a config's data: images with their annotations, and what the pipeline makes of them, mosaic included.
 
     python tools/analyze/browse_dataset.py configs/yolov8/seg_n_coco8.py
-    python tools/analyze/browse_dataset.py configs/yolov8/det_n_coco.py --class 'fire hydrant' --number 24
+    python tools/analyze/browse_dataset.py configs/yolov8/det_coco.py --class 'fire hydrant' --number 24
     python tools/analyze/browse_dataset.py configs/yolov8/seg_n_coco8.py --indices 0 3 --epochs 1 2 100
 
 The sheets show exactly what a training run with the same seed is given in that epoch.

@@ -1,7 +1,7 @@
 """A training run in small: finds within a minute what would end or spoil it after hours.
 
 python tools/analyze/check.py configs/yolov8/seg_n_coco8.py
-python tools/analyze/check.py configs/yolov8/seg_n_coco.py --cfg-options data_root=/data/coco batch_size=32
+python tools/analyze/check.py configs/yolov8/seg_coco.py --cfg-options data_root=/data/coco batch_size=32
 """
 
 import argparse

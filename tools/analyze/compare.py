@@ -2,7 +2,7 @@
 
     python tools/analyze/compare.py \\
         configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth \\
-        configs/yolov8/seg_s_coco8.py work_dirs/seg_s_coco8/best.pth --out compared.html
+        work_dirs/seg_n_coco8-2/config.py work_dirs/seg_n_coco8-2/best.pth --out compared.html
 
 The console shows the figures with intervals and a verdict for each pair; the page also holds classes, sizes, pictures
 and the differences of the configs.

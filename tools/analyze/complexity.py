@@ -1,7 +1,7 @@
 """What each module of a network costs: parameters, multiply-adds, memory, time.
 
-python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py
-python tools/analyze/complexity.py configs/yolov8/seg_n_coco.py --under head --depth 1
+python tools/analyze/complexity.py configs/yolov8/seg_coco.py
+python tools/analyze/complexity.py configs/yolov8/seg_coco.py --under head --depth 1
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='What each module of a network costs.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco.py')
+    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_coco.py')
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',

@@ -1,7 +1,7 @@
 """Figures of a config's data: classes, sizes, objects an image; images that recur and labels that are likely wrong.
 
 python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
-python tools/analyze/dataset_stats.py configs/yolov8/det_n_coco.py --out data.html --csv suspicious.csv
+python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html --csv suspicious.csv
 """
 
 import argparse

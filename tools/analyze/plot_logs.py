@@ -1,6 +1,6 @@
 """Draw the curves of training runs beside each other: losses, average precisions, learning rate.
 
-    python tools/analyze/plot_logs.py work_dirs/det_n_coco8 work_dirs/det_s_coco8
+    python tools/analyze/plot_logs.py work_dirs/det_n_coco8 work_dirs/det_n_coco8-2
     python tools/analyze/plot_logs.py work_dirs/* --keys 'coco/bbox_mAP*' train/box --smooth 0.8 --x time --out a.svg
 
 A star marks the best value of each metric.

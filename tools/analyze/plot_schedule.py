@@ -1,7 +1,7 @@
 """Draw the learning rate, the momentum and the accumulation of a whole run, without training.
 
 python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco8.py
-python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco.py --num-images 118287 --processes 8
+python tools/analyze/plot_schedule.py configs/yolov8/det_coco.py --num-images 118287 --processes 8
 """
 
 import argparse

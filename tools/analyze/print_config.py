@@ -1,7 +1,7 @@
 """Show a config after inheritance and options, and which file and line set each value; or how two configs differ.
 
 python tools/analyze/print_config.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg
-python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py configs/yolov8/det_s_coco8.py
+python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py configs/yolov8/seg_n_coco8.py
 """
 
 import argparse

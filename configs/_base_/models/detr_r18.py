@@ -3,12 +3,13 @@
 It looks at the features of stride 16: small pictures have too few cells of stride 32 to tell their objects apart.
 """
 
-_base_ = './detr_r50.py'
+_base_ = './detr.py'
 
+size = 'r18'
 pretrained = None
 
 model = dict(
-    backbone=dict(depth=18, out_indices=(3,), frozen_stages=-1, norm='bn', weights=pretrained),
+    backbone=dict(out_indices=(3,), frozen_stages=-1, norm='bn'),
     head=dict(
         num_queries=30,
         transformer=dict(num_encoder_layers=2, num_decoder_layers=3, feedforward_dims=512, dropout=0.0),

@@ -1,25 +1,38 @@
-"""YOLOv3 on Darknet-53.
+"""YOLOv3 (https://arxiv.org/abs/1804.02767). Its sizes: ``--cfg-options size=tiny``, in any of its configs.
 
-The anchors (width, height in pixels, fine to coarse) are those of the published models, made for COCO at 416 pixels;
-tools/analyze/optimize_anchors.py finds those of other data.
+'full' is YOLOv3 on Darknet-53; 'spp' adds pools of 5, 9 and 13 to the coarsest convolutions of the neck
+(https://arxiv.org/abs/1903.08589); 'tiny' has pooled 3x3 convolutions and two levels
+(https://pjreddie.com/darknet/yolo). The anchors (width, height in pixels, fine to coarse) are those of the published
+models, made for COCO at 416 pixels; tools/analyze/optimize_anchors.py finds those of other data.
 """
+
+_anchors = [
+    [(10, 13), (16, 30), (33, 23)],
+    [(30, 61), (62, 45), (59, 119)],
+    [(116, 90), (156, 198), (373, 326)],
+]
+_tiny_anchors = [[(10, 14), (23, 27), (37, 58)], [(81, 82), (135, 169), (344, 319)]]
+# By size: Darknet's depth, the neck, and the anchors.
+sizes = dict(
+    full=(53, dict(type='YOLOv3Neck'), _anchors),
+    spp=(53, dict(type='YOLOv3Neck', spp=dict(type='SPP', kernel_sizes=(5, 9, 13))), _anchors),
+    tiny=('tiny', dict(type='YOLOv3Neck', out_channels=(256, 512), num_convs=(0, 1)), _tiny_anchors),
+)
+size = 'spp'
+depth, neck, anchors = sizes[size]
 
 model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
     backbone=dict(
         type='Darknet',
-        depth=53,
+        depth=depth,
         weights=None,  # darknet53.conv.74, as tools/convert.py darknet converts it
     ),
-    neck=dict(type='YOLOv3Neck'),
+    neck=neck,
     head=dict(
         type='YOLOv3Head',
-        anchors=[
-            [(10, 13), (16, 30), (33, 23)],
-            [(30, 61), (62, 45), (59, 119)],
-            [(116, 90), (156, 198), (373, 326)],
-        ],
+        anchors=anchors,
         assigner=dict(type='YOLOv3AnchorAssigner', iou_thr=0.2),
         bbox_coder=dict(type='YOLOv3BBoxCoder'),
         # For focal loss: type='BinaryFocalLoss', gamma=1.5, alpha=0.25.

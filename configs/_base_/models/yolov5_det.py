@@ -1,21 +1,34 @@
-"""YOLOv5 detection, size n. Sizes differ in the backbone's and PAN's deepen_factor and the widen_factor.
+"""YOLOv5 detection (https://docs.ultralytics.com/models/yolov5): ``--cfg-options size=m``, in any of its configs.
 
 The anchors (width, height in pixels, fine to coarse) are those of the published models, made for COCO at 640 pixels;
 tools/analyze/optimize_anchors.py finds those of other data.
 """
+
+# By size: deepen_factor, widen_factor.
+sizes = dict(
+    n=(0.33, 0.25),
+    s=(0.33, 0.50),
+    m=(0.67, 0.75),
+    l=(1.00, 1.00),
+    x=(1.33, 1.25),
+)
+size = 'n'
+deepen_factor, widen_factor = sizes[size]
+max_channels = 1024
 
 model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
     backbone=dict(
         type='CSPDarknet',
-        deepen_factor=0.33,
-        widen_factor=0.25,
+        deepen_factor=deepen_factor,
+        widen_factor=widen_factor,
+        max_channels=max_channels,
         stem_kernel_size=6,
         stage_blocks=(3, 6, 9, 3),
         block=dict(type='C3', shortcut=True),
     ),
-    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33, block=dict(type='C3'), reduce=True)],
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=deepen_factor, block=dict(type='C3'), reduce=True)],
     head=dict(
         type='YOLOv5Head',
         anchors=[

@@ -1,10 +1,17 @@
-"""YOLOv8 detection, size n. Sizes differ in the backbone's and PAN's deepen_factor, widen_factor and max_channels."""
+"""YOLOv8 detection."""
+
+_base_ = './yolov8_sizes.py'
 
 model = dict(
     type='SingleStageDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
-    backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.25, max_channels=1024),
-    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=0.33)],
+    backbone=dict(
+        type='CSPDarknet',
+        deepen_factor=_base_.deepen_factor,
+        widen_factor=_base_.widen_factor,
+        max_channels=_base_.max_channels,
+    ),
+    neck=[dict(type='SPP'), dict(type='PAN', deepen_factor=_base_.deepen_factor)],
     head=dict(
         type='YOLOv8Head',
         reg_max=16,

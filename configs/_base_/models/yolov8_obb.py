@@ -1,4 +1,4 @@
-"""YOLOv8 for rotated boxes, size n: the detector with an angle a cell, in whose frame a box's distances are."""
+"""YOLOv8 for rotated boxes: the detector with an angle a cell; a box's distances are measured in the rotated frame."""
 
 _base_ = './yolov8_det.py'
 

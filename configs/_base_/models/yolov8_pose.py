@@ -1,4 +1,4 @@
-"""YOLOv8 pose, size n: the detector with keypoints. ``head.keypoint_shape`` is wired from the data."""
+"""YOLOv8 pose: the detector with keypoints. ``head.keypoint_shape`` is wired from the data."""
 
 _base_ = './yolov8_det.py'
 

@@ -1,4 +1,4 @@
-"""YOLOv8 instance segmentation, size n: the detector with mask coefficients and prototypes."""
+"""YOLOv8 instance segmentation: the detector with mask coefficients and prototypes."""
 
 _base_ = './yolov8_det.py'
 

@@ -7,7 +7,7 @@ _base_ = './detr_300e.py'
 
 max_epochs = 100
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=20)
+train_cfg = dict(val_interval=20)
 optim_wrapper = dict(
     optimizer=dict(lr=3e-4),
     paramwise_cfg=dict(_delete_=True, decay_all=True),

@@ -9,7 +9,6 @@ max_epochs = 25
 lr_drop = 15
 
 train_cfg = dict(
-    max_epochs=max_epochs,
     freeze=[
         'backbone',
         'head.input_proj',
@@ -19,4 +18,3 @@ train_cfg = dict(
         'head.bbox_mlp',
     ],
 )
-param_scheduler = dict(milestones=[lr_drop])

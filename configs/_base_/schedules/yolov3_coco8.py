@@ -7,7 +7,7 @@ _base_ = './yolov3.py'
 
 max_epochs = 100
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(val_interval=10)
 model = dict(data_preprocessor=dict(multi_scale=None), head=dict(nominal_batch_size=1))
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=5e-4),

@@ -3,5 +3,3 @@
 _base_ = './yolov8_500e.py'
 
 max_epochs = 100
-
-train_cfg = dict(max_epochs=max_epochs)

@@ -1,9 +1,0 @@
-"""DETR with ResNet-101 on COCO. Paper: https://arxiv.org/abs/2005.12872.
-
-Expected on val2017: 43.5 box mAP after 500 epochs (published; max_epochs=500 lr_drop=400). Train with
-    python tools/train.py configs/detr/det_r101_coco.py --cfg-options data_root=/data/coco
-"""
-
-_base_ = './det_r50_coco.py'
-
-model = dict(backbone=dict(depth=101))

@@ -1,0 +1,14 @@
+"""YOLOv5 detection on your own dataset with a data.yaml (https://docs.ultralytics.com/models/yolov5).
+
+There is no published result. Train with
+    python tools/train.py configs/yolov5/det_custom.py --cfg-options size=n data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/yolov5_det.py',
+    '../_base_/datasets/data_yaml_det.py',
+    '../_base_/schedules/yolov5.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
+max_epochs = 100

@@ -1,0 +1,13 @@
+"""YOLOv8 classification of your own image folder (https://docs.ultralytics.com/models/yolov8).
+
+There is no published result. Train with
+    python tools/train.py configs/yolov8/cls_custom.py --cfg-options size=n data_root=path/to/folder
+"""
+
+_base_ = [
+    '../_base_/models/yolov8_cls.py',
+    '../_base_/datasets/folder_cls.py',
+    '../_base_/schedules/yolov8_cls.py',
+    '../_base_/default_runtime.py',
+]
+task = 'cls'

@@ -1,0 +1,14 @@
+"""YOLOv8 with rotated boxes on your own dataset with a data.yaml (https://docs.ultralytics.com/models/yolov8).
+
+There is no published result. Train with
+    python tools/train.py configs/yolov8/obb_custom.py --cfg-options size=n data_yaml=path/to/data.yaml
+"""
+
+_base_ = [
+    '../_base_/models/yolov8_obb.py',
+    '../_base_/datasets/data_yaml_obb.py',
+    '../_base_/schedules/yolov8_500e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'obb'
+max_epochs = 100

@@ -1,0 +1,30 @@
+"""Builders of what tests need: models of the base configs."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+
+from detkit.config import load_config
+from detkit.registry import MODELS
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+
+
+def model_config(name: str, num_classes: int | None = None, **variables: Any) -> ConfigDict:
+    """Return the model of the base config ``name``, such as 'yolov8_det'.
+
+    Args:
+        variables: replace the base's top-level variables: ``size='m'``.
+    """
+    config = load_config(CONFIGS / '_base_' / 'models' / f'{name}.py', variables, need_classes=False).model
+    if num_classes is not None:
+        config.head.num_classes = num_classes
+    return config
+
+
+def build_model(name: str, num_classes: int | None = 80, device: str = 'cpu', **variables: Any) -> torch.nn.Module:
+    """Build the model of a base config, see ``model_config``; on 'meta' only names and shapes count."""
+    with torch.device(device):
+        return MODELS.build(model_config(name, num_classes, **variables))
