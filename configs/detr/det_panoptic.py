@@ -6,7 +6,7 @@ Described at https://arxiv.org/abs/2005.12872, section 4.4; there is no publishe
 
 _base_ = [
     '../_base_/models/detr.py',
-    '../_base_/datasets/coco_panoptic_det.py',
+    '../_base_/datasets/coco_panoptic.py',
     '../_base_/schedules/detr_300e.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,7 +6,7 @@ There is no published result of COCO's 80 classes alone; 31.1 mask mAP for the p
 
 _base_ = [
     '../_base_/models/detr_seg.py',
-    '../_base_/datasets/coco_detr_seg.py',
+    '../_base_/datasets/coco_detr.py',
     '../_base_/schedules/detr_masks_25e.py',
     '../_base_/default_runtime.py',
 ]

@@ -7,7 +7,7 @@ Expected box mAP at 608 pixels: full 33.0 (test-dev); spp 37.0 (val2017), 42.1 r
 
 _base_ = [
     '../_base_/models/yolov3.py',
-    '../_base_/datasets/coco_det.py',
+    '../_base_/datasets/coco.py',
     '../_base_/schedules/yolov3.py',
     '../_base_/default_runtime.py',
 ]

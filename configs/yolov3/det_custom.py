@@ -6,7 +6,7 @@ There is no published result. Train with
 
 _base_ = [
     '../_base_/models/yolov3.py',
-    '../_base_/datasets/data_yaml_det.py',
+    '../_base_/datasets/data_yaml.py',
     '../_base_/schedules/yolov3.py',
     '../_base_/default_runtime.py',
 ]

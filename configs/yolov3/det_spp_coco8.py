@@ -6,7 +6,7 @@ There is no published result; on the drawn set (17 minutes on one core): box mAP
 
 _base_ = [
     '../_base_/models/yolov3.py',
-    '../_base_/datasets/coco8_det.py',
+    '../_base_/datasets/coco8.py',
     '../_base_/schedules/yolov3_coco8.py',
     '../_base_/default_runtime.py',
 ]

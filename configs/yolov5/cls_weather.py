@@ -7,7 +7,7 @@ https://docs.ultralytics.com/yolov5/tutorials/architecture_description. Train wi
 
 _base_ = [
     '../_base_/models/yolov5_cls.py',
-    '../_base_/datasets/weather_cls_plain.py',
+    '../_base_/datasets/weather_plain.py',
     '../_base_/schedules/adam_60e.py',
     '../_base_/default_runtime.py',
 ]

@@ -7,7 +7,7 @@ Train with
 
 _base_ = [
     '../_base_/models/yolov5_cls.py',
-    '../_base_/datasets/weather_cls.py',
+    '../_base_/datasets/weather.py',
     '../_base_/schedules/adamw_60e.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,7 +6,7 @@ Expected: n 28.0, s 37.4, m 45.4, l 49.0, x 50.7. Train with
 
 _base_ = [
     '../_base_/models/yolov5_det.py',
-    '../_base_/datasets/coco_det.py',
+    '../_base_/datasets/coco.py',
     '../_base_/schedules/yolov5.py',
     '../_base_/default_runtime.py',
 ]

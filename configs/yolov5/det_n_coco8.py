@@ -6,7 +6,7 @@ There is no published result; from scratch, the box mAP50 of the drawn set's val
 
 _base_ = [
     '../_base_/models/yolov5_det.py',
-    '../_base_/datasets/coco8_det.py',
+    '../_base_/datasets/coco8.py',
     '../_base_/schedules/yolov5_coco8.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,7 +6,7 @@ There is no published result. Train with
 
 _base_ = [
     '../_base_/models/yolov5_det.py',
-    '../_base_/datasets/voc_det.py',
+    '../_base_/datasets/voc.py',
     '../_base_/schedules/yolov5.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,10 +6,9 @@ Expected top-1/top-5 % on val (published there): n 69.0/88.3, s 73.8/91.7, m 76.
 
 _base_ = [
     '../_base_/models/yolov8_cls.py',
-    '../_base_/datasets/imagenet_cls.py',
+    '../_base_/datasets/imagenet.py',
     '../_base_/schedules/yolov8_cls.py',
     '../_base_/default_runtime.py',
 ]
 task = 'cls'
-
 model = dict(head=dict(num_classes=1000))

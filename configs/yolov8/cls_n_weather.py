@@ -6,7 +6,7 @@ There is no published result; from scratch, the top-1 accuracy on the drawn skie
 
 _base_ = [
     '../_base_/models/yolov8_cls.py',
-    '../_base_/datasets/weather_cls.py',
+    '../_base_/datasets/weather.py',
     '../_base_/schedules/yolov8_cls_weather.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,7 +6,7 @@ Expected box mAP on val2017 (published there): n 37.3, s 44.9, m 50.2, l 52.9, x
 
 _base_ = [
     '../_base_/models/yolov8_det.py',
-    '../_base_/datasets/coco_det.py',
+    '../_base_/datasets/coco.py',
     '../_base_/schedules/yolov8_500e.py',
     '../_base_/default_runtime.py',
 ]

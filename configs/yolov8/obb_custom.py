@@ -6,7 +6,7 @@ There is no published result. Train with
 
 _base_ = [
     '../_base_/models/yolov8_obb.py',
-    '../_base_/datasets/data_yaml_obb.py',
+    '../_base_/datasets/data_yaml.py',
     '../_base_/schedules/yolov8_500e.py',
     '../_base_/default_runtime.py',
 ]

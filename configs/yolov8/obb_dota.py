@@ -7,7 +7,7 @@ Cut DOTA into tiles (docs/rotated_boxes.md), then train with
 
 _base_ = [
     '../_base_/models/yolov8_obb.py',
-    '../_base_/datasets/dota_obb.py',
+    '../_base_/datasets/dota.py',
     '../_base_/schedules/yolov8_500e.py',
     '../_base_/default_runtime.py',
 ]

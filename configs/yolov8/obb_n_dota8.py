@@ -6,7 +6,7 @@ There is no published result; from scratch, the mAP50 of the drawn set's val end
 
 _base_ = [
     '../_base_/models/yolov8_obb.py',
-    '../_base_/datasets/dota8_obb.py',
+    '../_base_/datasets/dota8.py',
     '../_base_/schedules/yolov8_coco8.py',
     '../_base_/default_runtime.py',
 ]

@@ -7,7 +7,7 @@ Train with
 
 _base_ = [
     '../_base_/models/yolov8_seg.py',
-    '../_base_/datasets/coco_seg.py',
+    '../_base_/datasets/coco.py',
     '../_base_/schedules/yolov8_500e.py',
     '../_base_/default_runtime.py',
 ]

@@ -6,7 +6,7 @@ There is no published result; from scratch, the box and mask mAP50 of the drawn 
 
 _base_ = [
     '../_base_/models/yolov8_seg.py',
-    '../_base_/datasets/coco8_seg.py',
+    '../_base_/datasets/coco8.py',
     '../_base_/schedules/yolov8_coco8.py',
     '../_base_/default_runtime.py',
 ]

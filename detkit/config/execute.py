@@ -262,10 +262,11 @@ def _run(path: Path, bases: dict[str, Any], former: dict[str, Any], variables: d
         raise ConfigError(
             f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
         )
+    imported = _imported_names(tree)
     return {
         name: plain(value)
         for name, value in namespace.items()
-        if name not in own_helpers and not name.startswith('_') and not _is_code(value)
+        if name not in own_helpers | imported and not name.startswith('_') and not _is_code(value)
     }
 
 
@@ -275,6 +276,13 @@ def _variables_at(tree: ast.Module, line: int, variables: dict[str, Variable]) -
     read = {name for statement in statements for name in names_read(statement)} & variables.keys()
     said = [f'{name} = {variables[name].value!r} ({variables[name].origins.find((name,))})' for name in sorted(read)]
     return f' Set elsewhere: {", ".join(said)}' if said else ''
+
+
+def _imported_names(tree: ast.Module) -> set[str]:
+    """Return the names that a file imports to use them (``from … import COCO80``), which are no settings of its own."""
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {alias.name for node in imports for alias in node.names if alias.asname is None} - assigned
 
 
 def _is_code(value: Any) -> bool:

@@ -55,7 +55,7 @@ class CocoFileDataset(DetDataset):
                     f'the class {name!r} of metainfo is not among the {len(ids)} categories of {ann_file!r}.'
                     f'{nearest(name, ids)}'
                 )
-        self.metainfo.setdefault('classes', classes)
+        self.metainfo['classes'] = self.metainfo.get('classes') or classes
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}

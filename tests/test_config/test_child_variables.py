@@ -56,6 +56,11 @@ def test_it_reaches_the_base(tmp_path, own, expected):
     assert {key: loader[key] for key in expected} == expected
 
 
+def test_an_imported_name_is_no_setting(tmp_path):
+    text = 'import math\nfrom detkit.datasets.class_names import VOC20\nclasses = VOC20[:2]\nwhole = math.floor(2.5)'
+    assert run(tmp_path, child=text) == {'classes': ('aeroplane', 'bicycle'), 'whole': 2}
+
+
 def test_it_reaches_through_several_levels(tmp_path):
     values = run(
         tmp_path,
@@ -103,7 +108,8 @@ def test_an_option_wins_over_a_file(tmp_path):
 
 def test_a_size_that_the_table_lacks(tmp_path):
     root = 'SIZES = dict(n=1, s=2)\nsize = "n"\ndepth = SIZES[size]'
-    with pytest.raises(ConfigError, match=r"root.py:3: KeyError: 'q'. Set elsewhere: size = 'q' .*child.py:2"):
+    expected = r"root.py:3: SIZES has no 'q'; it has n, s. Set elsewhere: size = 'q' .*child.py:2"
+    with pytest.raises(ConfigError, match=expected):
         run(tmp_path, root=root, child="_base_ = 'root.py'\nsize = 'q'")
 
 

@@ -9,6 +9,7 @@ from format_helpers import write_image
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
+from detkit.config import load_config
 from detkit.datasets import CocoDataset
 from detkit.datasets.class_names import COCO80, COCO91, COCO_CATEGORY_IDS
 from detkit.utils.errors import DataError
@@ -251,8 +252,6 @@ def test_category_ids_stay_where_asked(make):
 
 
 def test_classes_of_detr_are_those_of_the_config(repo):
-    from mmengine.config import Config
-
-    config = Config.fromfile(repo / 'configs' / '_base_' / 'datasets' / 'coco_classes_91.py')
+    config = load_config(repo / 'configs' / 'detr' / 'det_coco.py')
     assert config.classes == COCO91 and len(COCO91) == 91
     assert [i for i, name in enumerate(COCO91) if name != 'N/A'] == list(COCO_CATEGORY_IDS)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scene_helpers import annotations_of, results_of, shapes_scene
 
+from detkit.config import load_config
 from detkit.datasets.collate import collate
 from detkit.datasets.transforms import RandomChoice, RandomCrop, RandomFlip, Render, ResizeShortestEdge
 from detkit.datasets.transforms.cropping import short_side_shape
@@ -127,9 +128,7 @@ def test_mistakes_are_told(build, message):
 
 @pytest.fixture(scope='module')
 def recipe():
-    from mmengine.config import Config
-
-    return Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'detr_common.py')
+    return load_config(CONFIGS / 'detr' / 'det_coco.py')
 
 
 def test_recipe_has_the_published_sizes(recipe):
@@ -139,7 +138,7 @@ def test_recipe_has_the_published_sizes(recipe):
 
 
 def test_recipe_draws_both_ways(recipe):
-    steps = [TRANSFORMS.build(step) for step in recipe.train_geometry[1:]]
+    steps = [TRANSFORMS.build(step) for step in recipe.train_pipeline[1:4]]
     matrices, cropped = [], 0
     for position in range(200):
         results = results_of(shapes_scene(480, 640), position=position)
@@ -159,7 +158,7 @@ def test_recipe_draws_both_ways(recipe):
 def test_recipe_keeps_boxes_on_what_is_drawn(recipe, position):
     scene = shapes_scene(240, 320)
     results = results_of(scene, position=position)
-    for step in recipe.train_geometry[1:]:
+    for step in recipe.train_pipeline[1:4]:
         results = TRANSFORMS.build(step)(results)
     results = TRANSFORMS.build({**recipe.render, 'fill': 0})(results)
     green = results['img'][..., 1] > 127

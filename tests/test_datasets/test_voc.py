@@ -185,7 +185,7 @@ def test_a_config_finds_the_classes_in_the_files(tmp_path):
     assert discover_classes([root / 'VOC2007' / 'Annotations', root / 'none']) == ('dog', 'person')
     config = tmp_path / 'config.py'
     config.write_text(f"""
-_base_ = [{str(CONFIGS / '_base_/models/yolov8_det.py')!r}, {str(CONFIGS / '_base_/datasets/voc_det.py')!r},
+_base_ = [{str(CONFIGS / '_base_/models/yolov8_det.py')!r}, {str(CONFIGS / '_base_/datasets/voc.py')!r},
           {str(CONFIGS / '_base_/schedules/yolov8_500e.py')!r}, {str(CONFIGS / '_base_/default_runtime.py')!r}]
 task = 'det'
 """)

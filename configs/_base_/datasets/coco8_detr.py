@@ -1,40 +1,40 @@
-"""COCO8's four training images as DETR takes them, to be learnt by heart: validation looks at the same four.
+"""COCO8's four training images for DETR, to be learnt by heart: validation reads the same four.
 
-The images are repeated within an epoch, which would otherwise be a single iteration. Made ready on the first run where
-they are missing.
+The images are repeated within an epoch, which would otherwise be a single iteration. They are downloaded or drawn on
+the first run where they are missing.
 """
 
-_base_ = ['./coco_classes.py', './detr_common.py']
+from detkit.datasets.class_names import COCO80
+
+_base_ = './detr_pipelines.py'
 
 data_root = 'data/coco8-seg'
-img_size = 256
-flip_prob = 0.0
 train_images = 'images/train'
 val_images = 'images/train'
+classes = COCO80
+single_class = False
+img_size = 256
+flip_prob = 0.0
+short_sides = img_size
 batch_size = 4
 val_batch_size = 4
-repeat_times = 8
+num_workers = 2
 cache = 'ram'
+repeat_times = 8
 
-val_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 5 // 3),
-    dict(type='Render'),
-    dict(type='PackInputs'),
-]
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    *_base_.load,
     dict(type='RandomFlip', prob=flip_prob),
-    *val_pipeline[1:2],
+    _base_.resize,
     _base_.render,
     dict(type='PackInputs'),
 ]
+val_pipeline = [*_base_.load, _base_.resize, dict(type='Render'), dict(type='PackInputs')]
 
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=_base_.num_workers,
-    sampler=dict(type='EpochSampler', shuffle=True),
+    drop_last=False,
     dataset=dict(
+        _delete_=True,
         type='RepeatDataset',
         times=repeat_times,
         dataset=dict(
@@ -42,32 +42,21 @@ train_dataloader = dict(
             data_root=data_root,
             images=train_images,
             sample='coco8-seg',
-            metainfo=dict(classes=_base_.classes),
-            cache=cache,
-            fraction=_base_.fraction,
-            single_class=_base_.single_class,
-            max_skipped=_base_.max_skipped,
-            pipeline=train_pipeline,
+            metainfo=dict(classes=classes),
+            single_class=single_class,
+            **_base_.train_dataloader.dataset,
         ),
     ),
 )
 val_dataloader = dict(
-    batch_size=val_batch_size,
-    num_workers=_base_.num_workers,
-    sampler=dict(type='EpochSampler', shuffle=False),
     dataset=dict(
         type='YoloTxtDataset',
         data_root=data_root,
         images=val_images,
         sample='coco8-seg',
-        metainfo=dict(classes=_base_.classes),
-        single_class=_base_.single_class,
-        max_skipped=_base_.max_skipped,
-        test_mode=True,
-        pipeline=val_pipeline,
-    ),
+        metainfo=dict(classes=classes),
+        single_class=single_class,
+        rect=False,
+    )
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='CocoMetric', metric='bbox')
-test_evaluator = val_evaluator

@@ -1,22 +1,27 @@
-"""COCO8-pose: persons with 17 keypoints. Made ready on the first run where it is missing.
+"""COCO8-pose: persons with 17 keypoints, downloaded or drawn on the first run where they are missing.
 
 The public set has four training and four validation images, the drawn one 48 and 8, as a network that starts from
 nothing cannot learn poses from four. Few images are repeated, so that an epoch has 48 samples either way.
 """
 
-_base_ = ['./coco_keypoints.py', './yolo_common.py']
+from detkit.structures.keypoints import COCO_KEYPOINTS
 
+_base_ = './yolo_pipelines.py'
+
+task = 'pose'
 data_root = 'data/coco8-pose'
+classes = ('person',)
+keypoint_names = COCO_KEYPOINTS
+metainfo = dict(classes=classes, keypoint_names=keypoint_names)
+keypoint_shape = (17, 3)
 batch_size = 4
 val_batch_size = 4
-epoch_samples = 48
 cache = 'ram'
+epoch_samples = 48
 
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=_base_.num_workers,
-    sampler=dict(type='EpochSampler', shuffle=True),
     dataset=dict(
+        _delete_=True,
         type='RepeatDataset',
         at_least=epoch_samples,
         dataset=dict(
@@ -24,38 +29,22 @@ train_dataloader = dict(
             data_root=data_root,
             images='images/train',
             labels='pose',
-            keypoint_shape=(17, 3),
+            keypoint_shape=keypoint_shape,
             sample='coco8-pose',
-            metainfo=dict(classes=_base_.classes, keypoint_names=_base_.keypoint_names),
-            cache=cache,
-            partners=_base_.partners,
-            fraction=_base_.fraction,
-            single_class=_base_.single_class,
-            max_skipped=_base_.max_skipped,
-            pipeline=_base_.train_pipeline,
+            metainfo=metainfo,
+            **_base_.train_dataloader.dataset,
         ),
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=val_batch_size,
-    num_workers=_base_.num_workers,
-    sampler=dict(type='EpochSampler', shuffle=False),
     dataset=dict(
         type='YoloTxtDataset',
         data_root=data_root,
         images='images/val',
         labels='pose',
-        keypoint_shape=(17, 3),
+        keypoint_shape=keypoint_shape,
         sample='coco8-pose',
-        metainfo=dict(classes=_base_.classes, keypoint_names=_base_.keypoint_names),
-        single_class=_base_.single_class,
-        max_skipped=_base_.max_skipped,
-        rect=True,
-        test_mode=True,
-        pipeline=_base_.val_pipeline,
-    ),
+        metainfo=metainfo,
+    )
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='CocoMetric', metric=['bbox', 'keypoints'])
-test_evaluator = val_evaluator

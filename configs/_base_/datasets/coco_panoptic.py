@@ -1,28 +1,43 @@
-"""COCO 2017 panoptic: every pixel of an image, as one of 80 things or 53 kinds of stuff.
+"""COCO 2017 panoptic (https://cocodataset.org): every pixel belongs to one of 80 things or of 53 kinds of stuff.
 
-The PNGs lie in the folders that their archives have, beside the json: annotations/panoptic_val2017/000000000139.png.
+The PNGs are in the folders of their archives, beside the JSON: annotations/panoptic_val2017/000000000139.png. The task
+'det' takes the boxes of things and stuff alone.
 """
 
-_base_ = './coco_panoptic_det.py'
+from detkit.datasets.class_names import COCO_PANOPTIC, COCO_STUFF
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadSegments'),
-    *_base_.train_geometry[1:],
-    {**_base_.render, 'with_masks': True, 'mask_stride': 1, 'overlap_mask': False},
-    dict(type='PackInputs'),
-]
-val_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadSegments'),
-    *_base_.val_geometry[1:],
-    dict(type='Render', antialias=True),
-    dict(type='PackInputs'),
-]
+_base_ = './detr_pipelines.py'
 
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
+data_root = 'data/coco'
+train_ann = 'annotations/panoptic_train2017.json'
+train_images = 'train2017'
+val_ann = 'annotations/panoptic_val2017.json'
+val_images = 'val2017'
+classes = COCO_PANOPTIC
+stuff_labels = tuple(COCO_STUFF)
+metainfo = dict(classes=classes, stuff_labels=stuff_labels)
+load = [dict(type='LoadImageFromFile')]
+if _base_.task == 'panoptic':
+    load = [*load, dict(type='LoadSegments')]
+
+train_dataloader = dict(
+    dataset=dict(
+        type='CocoPanopticDataset',
+        data_root=data_root,
+        ann_file=train_ann,
+        img_prefix=train_images,
+        keep_category_ids=True,
+        metainfo=metainfo,
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        type='CocoPanopticDataset',
+        data_root=data_root,
+        ann_file=val_ann,
+        img_prefix=val_images,
+        keep_category_ids=True,
+        metainfo=metainfo,
+    )
+)
 test_dataloader = val_dataloader
-
-val_evaluator = [dict(type='PanopticMetric'), dict(type='CocoMetric', metric='bbox')]
-test_evaluator = val_evaluator

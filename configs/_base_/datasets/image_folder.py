@@ -1,14 +1,17 @@
-"""What image folders share: settings to change, and the transforms of YOLOv8's classifiers.
+"""Your own image folder: ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``; the folders' names are the classes.
 
-Each is one of the names below: ``--cfg-options crop_scale='[0.08, 1.0]' erasing_prob=0``. RandAugment and colour jitter
-are alternatives: for the latter set ``randaugment_ops=0 jitter=0.4``.
+Use: ``--cfg-options data_root=path/to/folder``; ``train_folder`` and ``val_folder`` name the splits. The transforms
+are those of YOLOv8's classifiers, each number a setting: ``crop_scale='[0.08, 1.0]' erasing_prob=0``. RandAugment and
+colour jitter are alternatives: for the latter set ``randaugment_ops=0 jitter=0.4``.
 """
 
+_base_ = './loaders.py'
+
+task = 'cls'
+data_root = 'data/images'
+train_folder = 'train'
+val_folder = 'val'
 img_size = 224
-num_workers = 2
-cache = None
-fraction = 1.0
-max_skipped = 0.01
 
 crop_scale = (0.5, 1.0)  # share of the image's area
 vertical_flip_prob = 0.0
@@ -36,6 +39,20 @@ val_pipeline = [
     dict(type='Render', antialias=True),
     dict(type='PackInputs'),
 ]
+
+train_dataloader = dict(
+    dataset=dict(type='ImageFolderDataset', data_root=data_root, folder=train_folder, pipeline=train_pipeline)
+)
+val_dataloader = dict(
+    dataset=dict(
+        type='ImageFolderDataset',
+        data_root=data_root,
+        folder=val_folder,
+        class_folder=train_folder,
+        pipeline=val_pipeline,
+    )
+)
+test_dataloader = val_dataloader
 
 val_evaluator = dict(type='AccuracyMetric')
 test_evaluator = val_evaluator

@@ -3,13 +3,9 @@
 The folders' names, WordNet's ids (``n01440764``), are the class names; sorted they give the usual labels 0 … 999.
 """
 
-_base_ = './folder_cls.py'
+_base_ = './image_folder.py'
 
 data_root = 'data/imagenet'
 batch_size = 256
 val_batch_size = 256
 num_workers = 8
-
-train_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
-val_dataloader = dict(batch_size=val_batch_size, num_workers=num_workers, dataset=dict(data_root=data_root))
-test_dataloader = val_dataloader

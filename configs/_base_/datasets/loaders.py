@@ -1,0 +1,22 @@
+"""The data loaders that every dataset fills in. Each name is a setting: ``--cfg-options batch_size=8 cache=ram``."""
+
+batch_size = 16
+val_batch_size = 16
+num_workers = 2
+cache = None  # 'ram' decodes every image once and keeps it
+fraction = 1.0  # of the training images
+max_skipped = 0.01  # the share of the data that may be unusable
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    sampler=dict(type='EpochSampler', shuffle=True),
+    dataset=dict(cache=cache, fraction=fraction, max_skipped=max_skipped),
+)
+val_dataloader = dict(
+    batch_size=val_batch_size,
+    num_workers=num_workers,
+    sampler=dict(type='EpochSampler', shuffle=False),
+    dataset=dict(max_skipped=max_skipped, test_mode=True),
+)
+test_dataloader = val_dataloader

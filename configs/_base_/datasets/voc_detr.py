@@ -1,0 +1,21 @@
+"""PASCAL VOC 2007 and 2012 for DETR; see ``voc.py``, also for your own data in this layout."""
+
+from detkit.datasets.class_names import VOC20
+
+_base_ = './detr_pipelines.py'
+
+data_root = 'data/VOCdevkit'
+train_splits = ['VOC2007/trainval', 'VOC2012/trainval']
+val_splits = ['VOC2007/test']
+classes = VOC20
+
+train_dataloader = dict(
+    dataset=dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
+)
+val_dataloader = dict(
+    dataset=dict(type='VOCDataset', data_root=data_root, splits=val_splits, metainfo=dict(classes=classes))
+)
+test_dataloader = val_dataloader
+
+val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
+test_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric', submission_dir=None)]

@@ -1,0 +1,13 @@
+"""DETR on PASCAL VOC (https://arxiv.org/abs/2005.12872).
+
+There is no published result. It learns slowly from scratch; start from COCO's weights (docs/detr.md). Train with
+    python tools/train.py configs/detr/det_voc.py --cfg-options data_root=/data/VOCdevkit load_from=detr_r50.pth
+"""
+
+_base_ = [
+    '../_base_/models/detr.py',
+    '../_base_/datasets/voc_detr.py',
+    '../_base_/schedules/detr_300e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'det'
