@@ -12,7 +12,8 @@ from mmengine.config import Config
 from detkit.config import load_config
 from detkit.engine.evaluate import ProgressHook, evaluation_runner
 from detkit.engine.run_folder import CONFIG_FILE
-from detkit.evaluation.gathered_metric import GatheredMetric, keeps_samples
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError
 
 
@@ -25,7 +26,7 @@ class Collected:
         config: as it was loaded.
         checkpoint: the file.
         classes: names of the labels.
-        results: of each image, ordered by path: what ``metric.image_result`` makes of it.
+        results: of each image, ordered by path, see ``evaluated_sample``.
         metric: of the config, after the evaluation; ``metric.needs`` says what its results can be matched by.
         figures: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
         metainfo: of the dataset.
@@ -35,7 +36,7 @@ class Collected:
     config: Config
     checkpoint: str
     classes: tuple[str, ...]
-    results: list[Any]
+    results: list[DetDataSample]
     metric: GatheredMetric
     figures: dict[str, float]
     metainfo: dict[str, Any] = field(default_factory=dict)
@@ -80,12 +81,12 @@ class Evaluation:
         self._runner = evaluation_runner(
             str(path), self._checkpoint, options, split, device=device, batch_size=batch_size, amp=amp
         )
-        metrics = list(filter(keeps_samples, self._runner.test_loop.evaluator.metrics))
-        if not metrics:
+        metric = self._runner.test_loop.evaluator.sample_metric
+        if metric is None:
             self.close()
             raise ConfigError(f'{path}: test_evaluator has no metric that looks at single images, such as CocoMetric')
         dataset = self._runner.test_loop.dataloader.dataset
-        self.metric: GatheredMetric = metrics[0]
+        self.metric: GatheredMetric = metric
         self.classes = tuple(dataset.metainfo['classes'])
         self.num_images = len(dataset)
 
@@ -98,15 +99,14 @@ class Evaluation:
         runner, metric = self._runner, self.metric
         runner.console.show(f'{self.label}: {self._checkpoint} on {self.num_images} images of {self._split}')
         runner.register_hook(ProgressHook())
-        metric.keep_results = True
         try:
-            figures = runner.test()
+            figures = runner.test(keep=True)
         finally:
             self.close()
-        results, metric.kept_results = list(metric.kept_results), ()
+        results = list(metric.samples)
         if not results:
             raise DataError(f'{self.label}: the {self._split} data hold no image that can be read')
-        if not any(len(result.labels) for result in results):
+        if not any('pred_scores' in sample or len(sample.pred_instances) for sample in results):
             raise DataError(
                 f'{self._checkpoint} finds nothing in any of {len(results)} images, which leaves nothing to analyse. '
                 'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?'

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from detkit.analysis.bootstrap import Interval, draw_counts, interval, mean_prec
 from detkit.analysis.collect import Collected, Evaluation, model_name
 from detkit.analysis.matching import Matches, match
 from detkit.evaluation.average_precision import FALSE, TRUE
+from detkit.structures.data_sample import DetDataSample, best_classes, predicted_class
 from detkit.utils.errors import ConfigError, shorten
 
 
@@ -59,7 +59,7 @@ class Comparison:
     per_class: list[Figure]
     confidence: float
     replicates: int
-    results: list[list[Any]]
+    results: list[list[DetDataSample]]
     matches: list[Matches] | None
 
     @property
@@ -174,7 +174,7 @@ _OTHER_IMAGES = (
 )
 
 
-def in_order(models: Sequence[Collected]) -> list[list[Any]]:
+def in_order(models: Sequence[Collected]) -> list[list[DetDataSample]]:
     """Every model's results in the order of the first model's.
 
     Raises:
@@ -202,13 +202,11 @@ def in_order(models: Sequence[Collected]) -> list[list[Any]]:
     return [[own[key] for key in keyed[0]] for own in keyed]
 
 
-def _same_objects(one: Any, other: Any) -> bool:
-    if hasattr(one, 'gt_label'):
+def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
+    if 'gt_label' in one:
         return one.gt_label == other.gt_label
-    return (
-        np.array_equal(np.sort(one.gt_labels), np.sort(other.gt_labels))
-        and one.gt_ignored.sum() == other.gt_ignored.sum()
-    )
+    first, second = one.gt_instances, other.gt_instances
+    return np.array_equal(np.sort(first.labels), np.sort(second.labels)) and first.ignored.sum() == second.ignored.sum()
 
 
 def _figure(
@@ -259,13 +257,13 @@ def _precisions(
 
 
 def _accuracies(
-    models: Sequence[Collected], results: Sequence[Sequence[Any]], counts: np.ndarray, confidence: float
+    models: Sequence[Collected], results: Sequence[Sequence[DetDataSample]], counts: np.ndarray, confidence: float
 ) -> tuple[list[Figure], list[Figure], list[Figure]]:
     truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
     def figure(k: int, group: str = '', label: int | None = None) -> Figure:
         chosen = np.ones(len(truth), bool) if label is None else truth == label
-        hits = [[answer.gt_label in answer.labels[:k] for answer in own] for own in results]
+        hits = [[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results]
         right = np.array(hits, np.float64)[:, chosen]  # (V, n)
         number = counts[:, chosen].sum(1, keepdims=True)
         drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
@@ -296,7 +294,8 @@ def image_scores(found: Comparison, score_thr: float = 0.25) -> np.ndarray:
         score_thr: predictions below it do not count.
     """
     if found.matches is None:
-        return np.array([[float(answer.labels[0] == answer.gt_label) for answer in own] for own in found.results])
+        right = [[predicted_class(sample) == sample.gt_label for sample in own] for own in found.results]
+        return np.array(right, np.float64)
     return np.stack([_f1_of_images(matches, score_thr) for matches in found.matches])
 
 

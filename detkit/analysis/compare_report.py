@@ -19,8 +19,8 @@ from detkit.config.origins import KeyPath
 from detkit.config.top_level import TOP_LEVEL_KEYS
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
+from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.html_page import Cell, HtmlPage
-from detkit.visualization.results import draw_result
 
 _SHOWN_SIDE = 480
 _FEW_IMAGES = 30
@@ -304,12 +304,11 @@ def _images(page: HtmlPage, found: Comparison, score_thr: float, max_images: int
         truth = found.results[0][i]
         img = read_image(truth.img_path)
         page.heading(Path(truth.img_path).name, 3)
-        pictures = [(draw_result(img, truth, 'gt', first.classes, first.metainfo), 'ground truth')]
+        pictures = [(draw_data_sample(img, truth, 'gt', first.classes, keypoint_info=first.metainfo), 'ground truth')]
         for label, results, own in zip(found.labels, found.results, scores[:, i], strict=True):
             judged = ('right' if own else 'wrong') if kind == 'label' else f'F1 {own:.2f}'
-            pictures.append(
-                (draw_result(img, results[i], 'pred', first.classes, first.metainfo, score_thr), f'{label}: {judged}')
-            )
+            picture = draw_data_sample(img, results[i], 'pred', first.classes, score_thr, keypoint_info=first.metainfo)
+            pictures.append((picture, f'{label}: {judged}'))
         page.pictures((_fit(picture), caption) for picture, caption in pictures)
 
 

@@ -37,13 +37,14 @@ def confusion_matrix(
     """
     counts = np.zeros((class_count + 1, class_count + 1), np.int64)
     for result in results:
+        gt, pred = result.gt_instances, result.pred_instances
         overlaps = overlaps_of(result, kind, sigmas)
-        sure, real = np.flatnonzero(result.scores >= score_thr), np.flatnonzero(~result.gt_ignored)
+        sure, real = np.flatnonzero(pred.scores >= score_thr), np.flatnonzero(~gt.ignored)
         pairs = pair_up(overlaps[np.ix_(sure, real)], iou_thr)
-        true, predicted = result.gt_labels[real], result.labels[sure]
+        true, predicted = gt.labels[real], pred.labels[sure]
         np.add.at(counts, (true[pairs[:, 1]], predicted[pairs[:, 0]]), 1)
         np.add.at(counts, (np.delete(true, pairs[:, 1]), class_count), 1)
-        ignored = (overlaps[sure][:, result.gt_ignored] >= iou_thr).any(1)
+        ignored = (overlaps[sure][:, gt.ignored] >= iou_thr).any(1)
         ignored[pairs[:, 0]] = True
         np.add.at(counts, (class_count, predicted[~ignored]), 1)
     return counts

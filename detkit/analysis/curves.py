@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detkit.analysis.matching import Matches
-from detkit.evaluation.average_precision import IGNORED, TRUE
+from detkit.evaluation.average_precision import IGNORED, TRUE, precision_at
 
-RECALLS = np.linspace(0, 1, 101)
 SCORES = np.linspace(0, 1, 1001)
 
 
@@ -21,7 +20,7 @@ class ClassCurves:
         label: of the class.
         objects: how many there are, at least 1.
         average_precision: the mean of ``precision_at``.
-        precision_at: ``(101,)``, the best precision at each of ``RECALLS`` or a higher one.
+        precision_at: ``(101,)``, the best precision at each of ``COCO_RECALLS`` or a higher one.
         precision, recall, f1: ``(1001,)``, of the predictions whose score is at least each of ``SCORES``. Without any
             prediction precision is 1.
     """
@@ -52,19 +51,16 @@ def class_curves(matches: Matches, threshold: int = 0) -> list[ClassCurves]:
         objects = int(own.objects[0].sum())
         if not objects:
             continue
-        counted = own.found[0, threshold] != IGNORED
-        hits, scores = own.found[0, threshold][counted] == TRUE, own.scores[counted]
-        true, seen = np.cumsum(hits), np.arange(1, len(hits) + 1)
-        envelope = np.append(np.maximum.accumulate((true / seen)[::-1])[::-1], 0)
-        precision_at = envelope[np.searchsorted(true / objects, RECALLS)]
+        outcomes = own.found[0, threshold]
+        counted = outcomes != IGNORED
+        true, scores = np.cumsum(outcomes[counted] == TRUE), own.scores[counted]
+        best = precision_at(outcomes, objects)
         # How many predictions reach each score; scores descend.
         number = np.searchsorted(-scores, -SCORES, side='right')
         right = np.append(0, true)[number]
         precision = np.where(number > 0, right / np.maximum(number, 1), 1.0)
         f1 = 2 * right / (number + objects)
-        found.append(
-            ClassCurves(label, objects, float(precision_at.mean()), precision_at, precision, right / objects, f1)
-        )
+        found.append(ClassCurves(label, objects, float(best.mean()), best, precision, right / objects, f1))
     return found
 
 

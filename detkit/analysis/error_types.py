@@ -74,10 +74,10 @@ def judge(
         results, classes, kind, sigmas: as for ``match``.
     """
     per_class = match(results, classes, kind, [FOREGROUND], sigmas, by_area=False).per_class
-    counted = [np.flatnonzero(~result.gt_ignored) for result in results]
+    counted = [np.flatnonzero(~result.gt_instances.ignored) for result in results]
     starts = np.cumsum([0, *map(len, counted)])
     gt_images = np.repeat(np.arange(len(results)), list(map(len, counted)))
-    gt_labels = np.concatenate([result.gt_labels[own] for result, own in zip(results, counted, strict=True)])
+    gt_labels = np.concatenate([result.gt_instances.labels[own] for result, own in zip(results, counted, strict=True)])
     columns = {'images': [], 'places': [], 'labels': [], 'scores': [], 'found': [], 'objects': []}
     for label, matches in enumerate(per_class):
         matched = np.full(len(matches.images), -1)
@@ -100,7 +100,7 @@ def judge(
         rows = np.flatnonzero(joined['images'] == image)
         own = counted[image]
         overlaps = overlaps_of(results[image], kind, sigmas)[joined['places'][rows]][:, own]
-        same = joined['labels'][rows, None] == results[image].gt_labels[own]
+        same = joined['labels'][rows, None] == results[image].gt_instances.labels[own]
         false = joined['found'][rows] == FALSE
         kinds[rows[false]], wanted = _kinds_of(overlaps[false], same[false])
         joined['objects'][rows[false]] = np.where(wanted >= 0, starts[image] + wanted, -1)

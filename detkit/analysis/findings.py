@@ -12,9 +12,11 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.collect import Collected
 from detkit.analysis.confusion import BACKGROUND, confusion_matrix
-from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, class_curves, mean_curves
+from detkit.analysis.curves import SCORES, ClassCurves, class_curves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
 from detkit.analysis.matching import KIND_NAMES, match
+from detkit.evaluation.average_precision import COCO_RECALLS
+from detkit.structures.data_sample import predicted_class
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.classification import write_confusion
 from detkit.visualization.error_examples import error_sheet
@@ -73,7 +75,7 @@ def write_confusion_matrix(
         counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
         np.add.at(
             counts,
-            ([answer.gt_label for answer in model.results], [int(answer.labels[0]) for answer in model.results]),
+            ([answer.gt_label for answer in model.results], [predicted_class(answer) for answer in model.results]),
             1,
         )
     else:
@@ -106,7 +108,7 @@ def write_run_pictures(model: Collected, folder: str | Path) -> None:
     Nothing where there is neither an object nor a prediction.
     """
     is_classifier = model.metric.needs == ('label',)
-    if is_classifier or any(len(result.gt_labels) + len(result.labels) for result in model.results):
+    if is_classifier or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
         write_confusion_matrix(model, folder)
     if not is_classifier:
         kind = model.metric.needs[-1]
@@ -188,7 +190,7 @@ def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: P
         writer.writerow(['class', 'curve', 'x', 'y'])
         for one in curves:
             for name, x, y in (
-                ('precision at recall', RECALLS, one.precision_at),
+                ('precision at recall', COCO_RECALLS, one.precision_at),
                 ('precision at score', SCORES[::10], one.precision[::10]),
                 ('recall at score', SCORES[::10], one.recall[::10]),
                 ('F1 at score', SCORES[::10], one.f1[::10]),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE
-from detkit.evaluation.coco_format import ImageResult, to_coco
-from detkit.evaluation.rotated_format import RotatedResult
+from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision_of_counts
+from detkit.evaluation.coco_format import to_coco
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
 from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.utils.errors import ConfigError, nearest
@@ -25,8 +26,6 @@ _MAX_DETS = {'bbox': 100, 'segm': 100, 'keypoints': 20, 'rbbox': 100_000}  # DOT
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
 _IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction
 _WEIGHTS_AT_ONCE = 4_000_000
-# Of pycocotools' 101 recalls, which are no larger than k / 100: rounding puts some behind a recall that equals it.
-_REACHED_AT = np.linspace(0, 1, 101) <= np.arange(101) / 100
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Matches:
 
 
 def match(
-    results: Sequence[ImageResult] | Sequence[RotatedResult],
+    results: Sequence[DetDataSample],
     classes: Sequence[str],
     kind: str = 'bbox',
     iou_thrs: Sequence[float] | None = None,
@@ -83,7 +82,7 @@ def match(
     """Matches predictions and objects of the same class as pycocotools does, crowd and area rules included.
 
     Args:
-        results: of each image, ``ImageResult`` or, for 'rbbox', ``RotatedResult``.
+        results: evaluated samples, one of each image.
         classes: names of the labels.
         kind: the overlap: of boxes, masks, keypoints (object keypoint similarity) or rotated boxes (exact).
         iou_thrs: least overlaps; .50, .55 … .95 when left out.
@@ -99,7 +98,8 @@ def match(
             f'the kind of overlap is {kind!r}, but must be one of {", ".join(KINDS)}.{nearest(kind, KINDS)}'
         )
     if kind == 'keypoints' and sigmas is None:
-        sigmas = default_sigmas(max((r.keypoints.shape[1] for r in results if r.keypoints is not None), default=0))
+        counts = [r.pred_instances.keypoints.shape[1] for r in results if 'keypoints' in r.pred_instances]
+        sigmas = default_sigmas(max(counts, default=0))
     parts: list[list[_Part]] = [[] for _ in classes]
     for start in range(0, max(len(results), 1), _IMAGES_AT_ONCE):
         chosen = results[start : start + _IMAGES_AT_ONCE]
@@ -109,7 +109,7 @@ def match(
         cells = np.empty((len(classes), len(params.areaRng), len(chosen)), object)
         cells.flat = evaluation.evalImgs
         # Annotations are numbered from 1 through all images.
-        starts = np.cumsum([1, *(len(result.gt_labels) for result in chosen)])
+        starts = np.cumsum([1, *(len(result.gt_instances.labels) for result in chosen)])
         for label, own in enumerate(parts):
             own.append(_class_part(cells[label], label, chosen, starts, start, len(params.iouThrs)))
     areas = tuple(_AREA_NAMES[name] for name in params.areaRngLbl)
@@ -126,17 +126,15 @@ def _evaluate(
     max_dets: int | None,
 ) -> COCOeval:
     iou_type = 'bbox' if kind == 'rbbox' else kind
-    if kind == 'rbbox':
-        results = [_upright(result) for result in results]
-    elif any(
-        {'segm': result.rles, 'keypoints': result.keypoints, 'bbox': result.bboxes}[kind] is None for result in results
-    ):
+    field = {'bbox': 'bboxes', 'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rbboxes'}[kind]
+    if any(field not in result.pred_instances for result in results):
         raise ConfigError(f"the results hold no '{kind}'; evaluate the model with a metric of that kind")
+    upright = [_upright(result) for result in results] if kind == 'rbbox' else results
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for predictions in (False, True):
             side = COCO()
-            side.dataset = to_coco(results, class_count, predictions, iou_type)
+            side.dataset = to_coco(upright, class_count, predictions, iou_type)
             side.createIndex()
             sides.append(side)
         evaluation = (_RotatedEval if kind == 'rbbox' else COCOeval)(*sides, iou_type)
@@ -157,44 +155,31 @@ def _evaluate(
 class _RotatedEval(COCOeval):
     """pycocotools' matching on the overlaps of rotated boxes (the method's name and arguments are its own)."""
 
-    results: list
+    results: Sequence[DetDataSample]
 
     def computeIoU(self, imgId: int, catId: int) -> np.ndarray | list:
-        result = self.results[imgId - 1]
-        rows = np.flatnonzero(result.labels == catId)
-        columns = np.flatnonzero(result.gt_labels == catId)
+        gt, pred = self.results[imgId - 1].gt_instances, self.results[imgId - 1].pred_instances
+        rows = np.flatnonzero(pred.labels == catId)
+        columns = np.flatnonzero(gt.labels == catId)
         if not len(rows) or not len(columns):
             return []
-        rows = rows[np.argsort(-result.scores[rows], kind='mergesort')][: self.params.maxDets[-1]]
-        ours, theirs = torch.from_numpy(result.rbboxes[rows]), torch.from_numpy(result.gt_rbboxes[columns])
+        rows = rows[np.argsort(-pred.scores[rows], kind='mergesort')][: self.params.maxDets[-1]]
+        ours, theirs = torch.from_numpy(pred.rbboxes[rows]), torch.from_numpy(gt.rbboxes[columns])
         return pairwise_rotated_iou(ours, theirs, torch.ones(len(rows), len(columns), dtype=torch.bool)).numpy()
 
 
-@dataclass
-class _Upright(ImageResult):
-    """A rotated result in the form that ``to_coco`` takes."""
-
-    rbboxes: np.ndarray | None = None
-    gt_rbboxes: np.ndarray | None = None
-
-
-def _upright(result: RotatedResult) -> _Upright:
-    none = np.zeros((len(result.gt_labels), 4))
-    wh = result.gt_rbboxes[:, 2:4]
-    return _Upright(
-        img_id=result.img_id,
-        img_path=result.img_path,
-        ori_shape=(0, 0),
-        gt_bboxes=none,
-        gt_labels=result.gt_labels,
-        gt_ignored=result.gt_ignored,
-        gt_areas=wh[:, 0] * wh[:, 1],
-        bboxes=_square(result.rbboxes),
-        labels=result.labels,
-        scores=result.scores,
-        rbboxes=result.rbboxes,
-        gt_rbboxes=result.gt_rbboxes,
+def _upright(sample: DetDataSample) -> DetDataSample:
+    """The rotated boxes of a sample in the form that ``to_coco`` takes."""
+    gt, pred = sample.gt_instances, sample.pred_instances
+    upright = DetDataSample(metainfo=dict(ori_shape=(0, 0)))
+    upright.gt_instances = InstanceData(
+        bboxes=np.zeros((len(gt.labels), 4)),
+        labels=gt.labels,
+        ignored=gt.ignored,
+        areas=gt.rbboxes[:, 2] * gt.rbboxes[:, 3],
     )
+    upright.pred_instances = InstanceData(bboxes=_square(pred.rbboxes), labels=pred.labels, scores=pred.scores)
+    return upright
 
 
 def _square(rbboxes: np.ndarray) -> np.ndarray:
@@ -224,9 +209,9 @@ def _class_part(
         count = len(whole['dtIds'])
         if not count:
             continue
-        own = np.flatnonzero(results[image].labels == label)
+        own = np.flatnonzero(results[image].pred_instances.labels == label)
         # pycocotools' own order: by score, the earlier first where equal
-        own = own[np.argsort(-results[image].scores[own], kind='mergesort')][:count]
+        own = own[np.argsort(-results[image].pred_instances.scores[own], kind='mergesort')][:count]
         images.append(np.full(count, first + image, np.int32))
         places.append(own.astype(np.int32))
         scores.append(np.asarray(whole['dtScores'], np.float64))
@@ -292,16 +277,5 @@ def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
                 before = np.searchsorted(ignored, hits)
                 seen[:, before > 0] -= passed[:, before[before > 0] - 1]
             true = np.cumsum(weights[:, hits], 1, dtype=np.int32)
-            result[real, area, thr] = _area_under(true, seen, objects[real, area])
+            result[real, area, thr] = average_precision_of_counts(true, seen, objects[real, area])
     return result
-
-
-def _area_under(true: np.ndarray, seen: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Mean of the best precision at 101 recalls or higher ones, ``(R,)``, of counts ``(R, H)`` after each hit."""
-    precision = true / np.maximum(seen, 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-    # How many of the recalls each hit reaches, in whole numbers, as a quotient that rounds up would reach one too many.
-    percent = 100 * true.astype(np.int64)
-    reached = np.floor((percent + 0.5) / objects[:, None]).astype(np.int64)
-    reached += np.where(reached * objects[:, None] == percent, _REACHED_AT[reached], 1)
-    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / 101

@@ -1,58 +1,81 @@
-"""Validation and test: mmengine's loops, in float32 unless asked otherwise."""
+"""Validation and test: one pass over the data, in float32 unless asked otherwise."""
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from mmengine.evaluator import Evaluator
-from mmengine.runner import TestLoop as MMEngineTestLoop
-from mmengine.runner import ValLoop as MMEngineValLoop
+from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from detkit.engine.amp import resolve_amp
+from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import LOOPS
 
-
-class _Precision:
-    """Runs a loop's iterations in the format of its ``amp``."""
-
-    amp: bool | str
-    runner: Any
-
-    def precision(self) -> AbstractContextManager:
-        device = self.runner.device
-        dtype = resolve_amp(self.amp, device)
-        return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-    def run_iter(self, idx: int, data_batch: dict) -> None:
-        with self.precision():
-            super().run_iter(idx, data_batch)
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
-@LOOPS.register_module()
-class ValLoop(_Precision, MMEngineValLoop):
-    """Runs the model over the validation data and computes its metrics.
+class EvalLoop(BaseLoop):
+    """Runs the model over data and computes metrics; calls the hook points of ``split``.
 
     Args:
         runner: the runner.
-        dataloader: of the validation data, or its config.
+        dataloader: of the data, or its config.
         evaluator: the metrics, or their configs.
         amp: False for float32, or as in ``AccumulatingOptimWrapper``.
     """
 
+    split: ClassVar[str]
+    runner: Runner
+
     def __init__(
-        self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
+        self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
     ) -> None:
-        super().__init__(runner, dataloader, evaluator)
+        super().__init__(runner, dataloader)
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else Evaluator(evaluator)
+        self.evaluator.dataset_meta = self.dataloader.dataset.metainfo
         self.amp = amp
+
+    def run(self, keep: bool = False) -> dict[str, float]:
+        """Return the results of all metrics.
+
+        Args:
+            keep: see ``Evaluator.evaluate``.
+        """
+        call = self.runner.call_hook
+        call(f'before_{self.split}')
+        call(f'before_{self.split}_epoch')
+        self.runner.model.eval()
+        for batch_idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(batch_idx, data_batch)
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset), keep)
+        call(f'after_{self.split}_epoch', metrics=metrics)
+        call(f'after_{self.split}')
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, batch_idx: int, data_batch: dict[str, Any]) -> None:
+        """Predict on a batch and hand the predictions to the metrics."""
+        device = self.runner.device
+        dtype = resolve_amp(self.amp, device)
+        self.runner.call_hook(f'before_{self.split}_iter', batch_idx=batch_idx, data_batch=data_batch)
+        with nullcontext() if dtype is None else torch.autocast(device.type, dtype):
+            outputs = self.runner.model.test_step(data_batch)
+        self.evaluator.process(outputs, data_batch)
+        self.runner.call_hook(f'after_{self.split}_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
 
 
 @LOOPS.register_module()
-class TestLoop(_Precision, MMEngineTestLoop):
-    """Runs the model over the test data and computes its metrics; arguments as ``ValLoop``."""
+class ValLoop(EvalLoop):
+    """The validation of a training run; arguments as ``EvalLoop``."""
 
-    def __init__(
-        self, runner: Any, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
-    ) -> None:
-        super().__init__(runner, dataloader, evaluator)
-        self.amp = amp
+    split = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(EvalLoop):
+    """A test; arguments as ``EvalLoop``."""
+
+    split = 'test'

@@ -25,6 +25,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import environment_text
+from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
 from detkit.engine.optim_constructor import build_optim_wrapper
@@ -344,12 +345,16 @@ class Runner(MMEngineRunner):
             **{buffers: False},
         )
 
-    def validate(self) -> dict[str, float]:
-        """Validate the current (averaged) weights, leaving no trace in the random states."""
+    def validate(self, keep: bool = False) -> dict[str, float]:
+        """Validate the current (averaged) weights, leaving no trace in the random states.
+
+        Args:
+            keep: keep each image's ground truth and predictions, see ``Evaluator.sample_metric``.
+        """
         if self.ema is None and self.world_size > 1:
             sync_buffers(unwrap(self.model))
         with preserved_random_state():
-            return self.val_loop.run()
+            return self.val_loop.run(keep)
 
     def _final_evaluation(self) -> None:
         """Evaluate ``best.pth``; the model keeps its weights."""
@@ -359,12 +364,37 @@ class Runner(MMEngineRunner):
             return
         unwrap(self.model).load_state_dict(load_checkpoint(best)['state_dict'])
         self.ema = None
-        metrics = self.validate()
+        metrics = self.validate(keep=True)
         tables = [metric.table for metric in self.val_evaluator.metrics if getattr(metric, 'table', '')]
         self.console.line(f'best     epoch {loop.best_epoch}, {shown(best)}')
         for table in tables:
             self.console.line(table)
         self.call_hook('after_final_eval', metrics=metrics)
+
+    def val(self) -> dict[str, float]:
+        """Validate the weights of ``load_from``, without training."""
+        if self._val_loop is None:
+            raise ConfigError('the config has no val_dataloader, val_cfg and val_evaluator, so it cannot validate.')
+        self._val_loop = self.build_val_loop(self._val_loop)
+        return self._evaluate(self._val_loop)
+
+    def test(self, keep: bool = False) -> dict[str, float]:
+        """Test the weights of ``load_from``.
+
+        Args:
+            keep: as for ``validate``.
+        """
+        if self._test_loop is None:
+            raise ConfigError('the config has no test_dataloader, test_cfg and test_evaluator, so it cannot test.')
+        self._test_loop = self.build_test_loop(self._test_loop)
+        return self._evaluate(self._test_loop, keep)
+
+    def _evaluate(self, loop: EvalLoop, keep: bool = False) -> dict[str, float]:
+        self.call_hook('before_run')
+        self.load_or_resume()
+        metrics = loop.run(keep)
+        self.call_hook('after_run')
+        return metrics
 
     def load_or_resume(self) -> None:
         """For ``val`` and ``test``: take the weights of ``load_from``, which must fit as they are.

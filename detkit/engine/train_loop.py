@@ -190,7 +190,7 @@ class TrainLoop(BaseLoop):
         self._batch = 0
         metrics, improved = None, False
         if self.val_due():
-            metrics = self.runner.validate()
+            metrics = self.runner.validate(keep=self.finished)
             improved = self._judge(metrics)
         self.runner.call_hook('after_fit_epoch', metrics=metrics, improved=improved)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
+from detkit.evaluation.evaluated_sample import as_array
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
 
 __all__ = ['AccuracyMetric', 'class_entry']
@@ -24,18 +24,6 @@ __all__ = ['AccuracyMetric', 'class_entry']
 _LISTED = 5
 # How many classes the table has room for.
 _TABLE_ROWS = 50
-
-
-@dataclass
-class _Answer:
-    """Of one image: the classes from the most probable one on, with their scores, and the true one with its own."""
-
-    img_path: str
-    img_id: str
-    gt_label: int
-    gt_score: float
-    labels: np.ndarray
-    scores: np.ndarray
 
 
 @METRICS.register_module()
@@ -93,27 +81,27 @@ class AccuracyMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def image_result(self, sample: dict) -> _Answer:
-        """The best classes of an image."""
+    def image_result(self, sample: DetDataSample) -> DetDataSample:
         path = sample.get('img_path') or ''
         if 'gt_label' not in sample:
             raise DataError(
                 f"AccuracyMetric needs the class of each image, but the data sample of '{path}' holds "
                 'none; it takes an ImageFolderDataset with test_mode=True.'
             )
-        labels, scores = best_classes(sample['pred_scores'], max(*self.topk, _LISTED))
-        gt_label = sample['gt_label']
-        gt_score = float(sample['pred_scores'][gt_label])
-        return _Answer(path, str(sample.get('img_id', path)), gt_label, gt_score, labels, scores)
+        kept = DetDataSample(metainfo=dict(img_path=path, img_id=sample.get('img_id', path)))
+        kept.gt_label, kept.pred_scores = sample.gt_label, as_array(sample.pred_scores)
+        return kept
 
-    def compute_metrics(self, results: list[_Answer]) -> dict[str, float]:
+    def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
         """The figures without prefix."""
         self.confusion, self.per_class, self.table = None, [], ''
         if not results:
             print_log('AccuracyMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
             return {}
-        truth = np.array([answer.gt_label for answer in results])
-        first = np.array([answer.labels[0] for answer in results])
+        count = max(*self.topk, _LISTED)
+        ranked = [best_classes(sample.pred_scores, count) for sample in results]
+        truth = np.array([sample.gt_label for sample in results])
+        first = np.array([labels[0] for labels, _ in ranked])
         classes = self._class_names(int(max(truth.max(), first.max())) + 1)
         self.confusion = np.bincount(truth * len(classes) + first, minlength=len(classes) ** 2).reshape(
             len(classes), -1
@@ -123,20 +111,22 @@ class AccuracyMetric(GatheredMetric):
         if self.outfile:
             entries = [
                 {
-                    **class_entry(answer.img_path, answer.img_id, answer.labels, answer.scores, classes),
-                    'true_category_id': answer.gt_label,
-                    'true_category_name': classes[answer.gt_label],
+                    **class_entry(sample.img_path, str(sample.img_id), labels, scores, classes),
+                    'true_category_id': sample.gt_label,
+                    'true_category_name': classes[sample.gt_label],
                 }
-                for answer in results
+                for sample, (labels, scores) in zip(results, ranked, strict=True)
             ]
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
             Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
         figures = {
-            f'top{k}': float(np.mean([answer.gt_label in answer.labels[:k] for answer in results])) for k in self.topk
+            f'top{k}': float(np.mean([label in labels[:k] for label, (labels, _) in zip(truth, ranked, strict=True)]))
+            for k in self.topk
         }
         if self.cross_entropy:
-            # Of a probability that float32 rounds to 0 no more is known than that it is below its smallest number.
-            gt_scores = np.maximum([answer.gt_score for answer in results], np.finfo(np.float32).tiny)
+            # A probability that float32 rounds to 0 counts as the smallest positive number, whose logarithm is finite.
+            gt_scores = [float(sample.pred_scores[sample.gt_label]) for sample in results]
+            gt_scores = np.maximum(gt_scores, np.finfo(np.float32).tiny)
             figures['cross_entropy'] = float(-np.log(gt_scores).mean())
         return figures
 
@@ -172,12 +162,6 @@ class AccuracyMetric(GatheredMetric):
         table = AsciiTable([columns, *rows])
         table.justify_columns = {column: 'right' for column in range(1, len(columns))}
         self.table = table.table
-
-
-def best_classes(scores: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores of the ``count`` most probable of ``(C,)`` scores, best first; the lower label where equal."""
-    values, labels = torch.as_tensor(scores).cpu().sort(descending=True, stable=True)
-    return labels[:count].numpy(), values[:count].numpy()
 
 
 def class_entry(

@@ -1,18 +1,20 @@
-"""Average precision from overlaps, as COCO and as PASCAL VOC define it: for what pycocotools does not measure."""
+"""Average precision from overlaps, as COCO and as PASCAL VOC define it, for what pycocotools does not measure."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# What becomes of a prediction.
+# The outcomes of a prediction.
 FALSE, TRUE, IGNORED = 0, 1, -1
 
-_COCO_RECALLS = np.linspace(0, 1, 101)
+COCO_RECALLS = np.linspace(0, 1, 101)
+# Which of them are no larger than k / 100: rounding puts some of pycocotools' recalls behind a recall that equals them.
+_REACHED_AT = COCO_RECALLS <= np.arange(101) / 100
 _VOC_RECALLS = np.arange(11) / 10  # exact, so that 3 of 10 objects are a recall of .3
 
 
 def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) -> np.ndarray:
-    """COCO's matching: each prediction takes the free object it overlaps with most, if it does so enough.
+    """Match as COCO does: each prediction takes the free object that it overlaps most, if it does so enough.
 
     Args:
         overlaps: ``(D, G)`` of one image and class, predictions best first.
@@ -42,7 +44,7 @@ def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) 
 
 
 def match_voc(overlaps: np.ndarray, ignored: np.ndarray, iou_thr: float = 0.5) -> np.ndarray:
-    """PASCAL VOC's matching, which DOTA's server uses: the object overlapped most counts, even when it is taken.
+    """Match as PASCAL VOC and DOTA's server do: the object overlapped most counts, even when it is taken.
 
     Args:
         overlaps: ``(D, G)`` of one image and class, predictions best first.
@@ -65,7 +67,7 @@ def match_voc(overlaps: np.ndarray, ignored: np.ndarray, iou_thr: float = 0.5) -
 
 
 def precision_recall(found: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall ``(D',)`` after each prediction that is not ignored.
+    """Return precision and recall ``(D',)`` after each prediction that is not ignored.
 
     Args:
         found: ``(D,)`` of one class and threshold, all images' predictions, best first.
@@ -76,8 +78,24 @@ def precision_recall(found: np.ndarray, num_objects: int) -> tuple[np.ndarray, n
     return true / np.arange(1, len(found) + 1), true / num_objects
 
 
+def precision_envelope(precision: np.ndarray) -> np.ndarray:
+    """Return the best precision at each recall or a higher one, along the last axis."""
+    return np.maximum.accumulate(precision[..., ::-1], -1)[..., ::-1]
+
+
+def precision_at(found: np.ndarray, num_objects: int, recalls: np.ndarray = COCO_RECALLS) -> np.ndarray:
+    """Return the best precision at each of ``recalls`` or a higher one; 0 at recalls that are not reached.
+
+    Args:
+        found, num_objects: see ``precision_recall``.
+        recalls: ascending.
+    """
+    precision, recall = precision_recall(found, num_objects)
+    return np.append(precision_envelope(precision), 0)[np.searchsorted(recall, recalls, side='left')]
+
+
 def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 'coco') -> float:
-    """The mean, over recalls, of the best precision at that recall or a higher one.
+    """Return the mean, over recalls, of the best precision at that recall or a higher one.
 
     Args:
         found, num_objects: see ``precision_recall``.
@@ -85,13 +103,30 @@ def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 
             the curve, as VOC measures since 2010.
 
     Returns:
-        in [0, 1]; -1 where there is no object to find.
+        In [0, 1]; -1 where there is no object to find.
     """
     if not num_objects:
         return -1.0
-    precision, recall = precision_recall(found, num_objects)
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
     if interpolation == 'area':
-        return float((np.diff(recall, prepend=0) * envelope[:-1]).sum())
-    recalls = {'coco': _COCO_RECALLS, 'voc07': _VOC_RECALLS}[interpolation]
-    return float(envelope[np.searchsorted(recall, recalls, side='left')].mean())
+        precision, recall = precision_recall(found, num_objects)
+        return float((np.diff(recall, prepend=0) * precision_envelope(precision)).sum())
+    recalls = {'coco': COCO_RECALLS, 'voc07': _VOC_RECALLS}[interpolation]
+    return float(precision_at(found, num_objects, recalls).mean())
+
+
+def average_precision_of_counts(true: np.ndarray, seen: np.ndarray, num_objects: np.ndarray) -> np.ndarray:
+    """Return COCO's average precision of R choices of images at once, ``(R,)``, from counts at the true positives.
+
+    Recall rises at true positives alone, so precision is needed at no other prediction.
+
+    Args:
+        true: ``(R, H)`` int, true positives up to and with each of the H best ones.
+        seen: ``(R, H)`` int, predictions up to there that are not ignored.
+        num_objects: ``(R,)`` int, how many there are to find, at least 1.
+    """
+    envelope = precision_envelope(true / np.maximum(seen, 1))
+    # How many of the recalls each hit reaches, in whole numbers, as a quotient that rounds up would reach one too many.
+    percent = 100 * true.astype(np.int64)
+    reached = np.floor((percent + 0.5) / num_objects[:, None]).astype(np.int64)
+    reached += np.where(reached * num_objects[:, None] == percent, _REACHED_AT[reached], 1)
+    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(1) / len(COCO_RECALLS)

@@ -14,12 +14,12 @@ import numpy as np
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from detkit.evaluation.coco_format import ImageResult, bbox_result, segmentation_to_rle, to_coco, write_results
-from detkit.evaluation.gathered_metric import GatheredMetric, as_array
+from detkit.evaluation.coco_format import to_coco, write_results
+from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
-from detkit.structures.masks import InstanceMasks
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, nearest
 
 _METRICS = ('bbox', 'segm', 'proposal', 'keypoints')
 _CHARTS = {
@@ -100,7 +100,7 @@ class CocoMetric(GatheredMetric):
     def needs(self) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name != 'proposal') or ('bbox',)
 
-    def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
+    def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''
         if not results:
@@ -118,27 +118,7 @@ class CocoMetric(GatheredMetric):
             self._make_table(results, classes, {k: v for k, v in evaluations.items() if k != 'proposal'})
         return figures
 
-    def image_result(self, sample: dict) -> ImageResult:
-        result = bbox_result(sample, 'CocoMetric')
-        gt, pred, path, ori_shape = sample['gt_instances'], sample['pred_instances'], result.img_path, result.ori_shape
-        if 'segm' in self.metrics:
-            if 'masks' not in gt and len(result.gt_labels):
-                raise DataError(
-                    f"CocoMetric(metric='segm') needs ground-truth masks, but the dataset has none for "
-                    f"'{path}'. Evaluate metric='bbox', or use a dataset with polygons."
-                )
-            segmentations = gt.get('masks', [])
-            result.gt_rles = [
-                segmentation_to_rle(segmentation, bbox, ori_shape)
-                for segmentation, bbox in zip(segmentations, result.gt_bboxes, strict=True)
-            ]
-            masks = _prediction_masks(pred, ori_shape)
-            result.rles, result.mask_areas = masks.to_rle(), masks.areas
-        if 'keypoints' in self.metrics:
-            result.gt_keypoints, result.keypoints = _keypoints(gt, pred, path)
-        return result
-
-    def _run(self, results: list[ImageResult], class_count: int, name: str) -> SimpleNamespace:
+    def _run(self, results: list[DetDataSample], class_count: int, name: str) -> SimpleNamespace:
         """Evaluate one metric: ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls,
         classes, areas and ``max_dets``."""
         iou_type = 'bbox' if name == 'proposal' else name
@@ -163,12 +143,13 @@ class CocoMetric(GatheredMetric):
             iou_thrs=evaluation.params.iouThrs,
         )
 
-    def _sigmas(self, results: list[ImageResult]) -> np.ndarray:
+    def _sigmas(self, results: list[DetDataSample]) -> np.ndarray:
         """``(K,)``, of the dataset."""
-        num_keypoints = max(keypoints.shape[1] for r in results for keypoints in (r.gt_keypoints, r.keypoints))
+        pairs = [(r.gt_instances.keypoints, r.pred_instances.keypoints) for r in results]
+        num_keypoints = max(keypoints.shape[1] for pair in pairs for keypoints in pair)
         sigmas = (self.dataset_meta or {}).get('sigmas') or default_sigmas(num_keypoints)
-        for result in results:
-            for keypoints, what in ((result.gt_keypoints, 'ground truth'), (result.keypoints, 'predictions')):
+        for result, pair in zip(results, pairs, strict=True):
+            for keypoints, what in zip(pair, ('ground truth', 'predictions'), strict=True):
                 if len(keypoints) and keypoints.shape[1] != len(sigmas):
                     raise ConfigError(
                         f"CocoMetric(metric='keypoints'): the dataset has sigmas of {len(sigmas)} keypoints, but the "
@@ -202,10 +183,10 @@ class CocoMetric(GatheredMetric):
         return {f'keypoints_{key}': value for key, value in figures.items()}
 
     def _make_table(
-        self, results: list[ImageResult], classes: list[str], evaluations: dict[str, SimpleNamespace]
+        self, results: list[DetDataSample], classes: list[str], evaluations: dict[str, SimpleNamespace]
     ) -> None:
         """Fill ``per_class`` and ``table``."""
-        kept = [result.gt_labels[~result.gt_ignored] for result in results]
+        kept = [gt.labels[~gt.ignored] for gt in (result.gt_instances for result in results)]
         objects = np.bincount(np.concatenate(kept), minlength=len(classes))
         images = np.bincount(np.concatenate([np.unique(labels) for labels in kept]), minlength=len(classes))
         chosen = {'all': slice(None)} | {classes[k]: slice(k, k + 1) for k in np.flatnonzero(objects)}
@@ -225,28 +206,6 @@ class CocoMetric(GatheredMetric):
         table = AsciiTable([header, *rows])
         table.justify_columns = {column: 'right' for column in range(1, len(header))}
         self.table = table.table
-
-
-def _keypoints(gt: dict, pred: dict, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ground truth ``(N, K, 3)`` with visibilities and predictions ``(P, K, 3)`` with scores."""
-    if 'keypoints' not in gt and len(gt['labels']):
-        raise DataError(
-            f"CocoMetric(metric='keypoints') needs ground-truth keypoints, but the dataset has none for "
-            f"'{path}'. Evaluate metric='bbox', or use a dataset with keypoints."
-        )
-    if 'keypoints' not in pred and len(pred['labels']):
-        raise ConfigError(
-            "CocoMetric(metric='keypoints') needs predicted keypoints, but the model predicts boxes "
-            "alone. Set metric='bbox', or use a pose head."
-        )
-    predicted, scores = (as_array(pred[key]) if key in pred else None for key in ('keypoints', 'keypoint_scores'))
-    truth = as_array(gt['keypoints']) if 'keypoints' in gt else None
-    if predicted is not None:
-        scores = np.ones(predicted.shape[:2]) if scores is None else scores
-        predicted = np.concatenate([predicted[..., :2], scores[..., None]], 2)
-    count = next((array.shape[1] for array in (truth, predicted) if array is not None), 0)
-    none = np.zeros((0, count, 3))
-    return none if truth is None else truth, none if predicted is None else predicted
 
 
 def _load_backend(name: str) -> SimpleNamespace:
@@ -274,15 +233,3 @@ def _mean(values: np.ndarray) -> float:
     """Of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0
-
-
-def _prediction_masks(pred: dict, ori_shape: tuple[int, int]) -> InstanceMasks:
-    masks = pred.get('masks')
-    if masks is None:
-        if len(pred['labels']):
-            raise ConfigError(
-                "CocoMetric(metric='segm') needs predicted masks, but the model predicts boxes alone. "
-                "Set metric='bbox', or use a segmentation head."
-            )
-        return InstanceMasks([], [], ori_shape)
-    return masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(as_array(masks))

@@ -13,11 +13,11 @@ from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
-from detkit.evaluation.gathered_metric import GatheredMetric, as_array
-from detkit.evaluation.rotated_format import RotatedResult, rotated_entries, write_submission
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.rotated_format import rotated_entries, write_submission
 from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_iou import pairwise_rotated_iou
-from detkit.utils.errors import ConfigError, DataError
 
 _IOU_THRS = np.arange(50, 100, 5) / 100
 
@@ -66,7 +66,7 @@ class DOTAMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def compute_metrics(self, results: list[RotatedResult]) -> dict[str, float]:
+    def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''
         if not results:
@@ -85,55 +85,30 @@ class DOTAMetric(GatheredMetric):
             self._make_table(results, classes, objects, coco, voc)
         return figures
 
-    def image_result(self, sample: dict) -> RotatedResult:
-        gt, pred, path = sample.get('gt_instances'), sample['pred_instances'], sample.get('img_path') or ''
-        if gt is None:
-            raise DataError(
-                f"DOTAMetric needs ground truth, but the data sample of '{path}' holds none; the dataset "
-                'must run with test_mode=True.'
-            )
-        if 'rbboxes' not in gt and len(gt['labels']):
-            raise DataError(
-                f"DOTAMetric needs rotated ground truth, but the dataset has none for '{path}'. Use a "
-                "DotaDataset or a YoloTxtDataset with labels='obb', or evaluate with CocoMetric."
-            )
-        if 'rbboxes' not in pred:
-            raise ConfigError(
-                'DOTAMetric needs predicted rotated boxes, but the model predicts upright ones. Use '
-                'CocoMetric, or a head for rotated boxes.'
-            )
-        labels, scores = as_array(pred['labels']).astype(np.int64), as_array(pred['scores'])
-        order = np.argsort(-scores, kind='stable')
-        gt_labels = as_array(gt['labels']).astype(np.int64)
-        return RotatedResult(
-            img_id=sample.get('img_id', path),
-            img_path=path,
-            gt_labels=gt_labels,
-            gt_rbboxes=as_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5),
-            gt_ignored=as_array(gt['ignored']).astype(bool) if 'ignored' in gt else np.zeros(len(gt_labels), bool),
-            rbboxes=as_array(pred['rbboxes']).reshape(-1, 5)[order],
-            labels=labels[order],
-            scores=scores[order],
-            bboxes=as_array(pred['bboxes']).reshape(-1, 4)[order],
-        )
+    def image_result(self, sample: DetDataSample) -> DetDataSample:
+        kept = super().image_result(sample)
+        pred = kept.pred_instances
+        kept.pred_instances = pred[np.argsort(-pred.scores, kind='stable')]  # best first, in files too
+        return kept
 
     @staticmethod
-    def _measure(results: list[RotatedResult], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _measure(results: list[DetDataSample], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each class the number of objects ``(C,)``, COCO's AP at each IoU ``(C, T)`` and VOC's ``(C,)``."""
         scores: list[list[np.ndarray]] = [[] for _ in range(class_count)]
         coco: list[list[np.ndarray]] = [[] for _ in range(class_count)]
         voc: list[list[np.ndarray]] = [[] for _ in range(class_count)]
         objects = np.zeros(class_count, np.int64)
         for result in results:
-            same = result.labels[:, None] == result.gt_labels
+            gt, pred = result.gt_instances, result.pred_instances
+            same = pred.labels[:, None] == gt.labels
             overlaps = pairwise_rotated_iou(
-                torch.from_numpy(result.rbboxes), torch.from_numpy(result.gt_rbboxes), torch.from_numpy(same)
+                torch.from_numpy(pred.rbboxes), torch.from_numpy(gt.rbboxes), torch.from_numpy(same)
             ).numpy()
-            objects += np.bincount(result.gt_labels[~result.gt_ignored], minlength=class_count)
-            for label in np.unique(result.labels):
-                rows, columns = np.flatnonzero(result.labels == label), np.flatnonzero(result.gt_labels == label)
-                own, ignored = overlaps[np.ix_(rows, columns)], result.gt_ignored[columns]
-                scores[label].append(result.scores[rows])
+            objects += np.bincount(gt.labels[~gt.ignored], minlength=class_count)
+            for label in np.unique(pred.labels):
+                rows, columns = np.flatnonzero(pred.labels == label), np.flatnonzero(gt.labels == label)
+                own, ignored = overlaps[np.ix_(rows, columns)], gt.ignored[columns]
+                scores[label].append(pred.scores[rows])
                 coco[label].append(match_coco(own, ignored, _IOU_THRS))
                 voc[label].append(match_voc(own, ignored))
         coco_ap, voc_ap = np.full((class_count, len(_IOU_THRS)), -1.0), np.full(class_count, -1.0)
@@ -148,10 +123,10 @@ class DOTAMetric(GatheredMetric):
         return objects, coco_ap, voc_ap
 
     def _make_table(
-        self, results: list[RotatedResult], classes: list[str], objects: np.ndarray, coco: np.ndarray, voc: np.ndarray
+        self, results: list[DetDataSample], classes: list[str], objects: np.ndarray, coco: np.ndarray, voc: np.ndarray
     ) -> None:
         """Fill ``per_class`` and ``table``."""
-        kept = [np.unique(result.gt_labels[~result.gt_ignored]) for result in results]
+        kept = [np.unique(gt.labels[~gt.ignored]) for gt in (result.gt_instances for result in results)]
         images = np.bincount(np.concatenate(kept), minlength=len(classes))
         self.per_class.append(
             {'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **_figures(coco, voc)}

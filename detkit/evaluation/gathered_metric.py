@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
+
+from detkit.evaluation.evaluated_sample import evaluated_sample
+from detkit.structures.data_sample import DetDataSample
 
 
 class GatheredMetric(BaseMetric):
@@ -22,8 +24,8 @@ class GatheredMetric(BaseMetric):
         fitness_weights: share of each result in ``fitness``.
         needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
             class of the whole image) or 'panoptic'.
-        keep_results: whether ``kept_results`` is to hold, after an evaluation and on the main process, what it was made
-            of: each image's result, by their paths. Whoever wants them sets it, and clears ``kept_results`` after use.
+        samples: of the last evaluation, where it was asked to keep them and on the main process: each image's
+            ground truth and predictions (``evaluated_sample``), by their paths.
     """
 
     headline: ClassVar[tuple[str, ...]] = ()
@@ -31,8 +33,7 @@ class GatheredMetric(BaseMetric):
     lower_is_better: ClassVar[tuple[str, ...]] = ()
     fitness_weights: ClassVar[Mapping[str, float]] = {}
     needs: tuple[str, ...] = ()
-    keep_results = False
-    kept_results: Sequence[Any] = ()
+    samples: Sequence[DetDataSample] = ()
 
     @classmethod
     def declared(cls) -> set[str]:
@@ -49,45 +50,45 @@ class GatheredMetric(BaseMetric):
         parts = [weight * max(results[name], 0.0) for name, weight in cls.fitness_weights.items() if name in results]
         return sum(parts) if parts else None
 
-    def class_names(self, results: Sequence[Any]) -> list[str]:
-        """The dataset's; numbers where it has none. ``results`` have ``labels`` and ``gt_labels``, arrays."""
+    def class_names(self, samples: Sequence[DetDataSample]) -> list[str]:
+        """Return the names of the dataset's classes; numbers where it has none."""
         classes = (self.dataset_meta or {}).get('classes')
         if classes is not None:
             return list(classes)
-        highest = max(int(labels.max(initial=-1)) for r in results for labels in (r.gt_labels, r.labels))
-        return [str(label) for label in range(highest + 1)]
+        labels = [each.labels for sample in samples for each in (sample.gt_instances, sample.pred_instances)]
+        return [str(label) for label in range(max(int(each.max(initial=-1)) for each in labels) + 1)]
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what is evaluated of a batch: ``DetDataSample``s as they are or, as mmengine passes them, as dicts.
+    def process(self, data_batch: Any, data_samples: Sequence[DetDataSample]) -> None:
+        """Keep what is evaluated of a batch.
 
         An image that could not be read (``skipped`` in its meta information) counts neither way.
         """
-        for sample in data_samples:
-            sample = sample if isinstance(sample, dict) else sample.to_dict()
-            if 'skipped' not in sample:
-                self.results.append(self.image_result(sample))
+        self.results += [self.image_result(sample) for sample in data_samples if 'skipped' not in sample]
 
-    def image_result(self, sample: dict) -> Any:
-        """What is kept of an image, with ``img_path`` and ``img_id``."""
-        raise NotImplementedError
+    def image_result(self, sample: DetDataSample) -> Any:
+        """Return what is kept of an image, with attributes ``img_path`` and ``img_id``."""
+        return evaluated_sample(sample, self.needs, type(self).__name__)
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """The figures, the same on every process.
+    def evaluate(self, size: int, keep: bool = False) -> dict[str, float]:
+        """Return the results, the same on every process.
 
-        Images that a sampler repeated to give each process equally many count once. ``size`` is not needed for that,
-        and the order in which processes took the images does not matter.
+        Images that a sampler repeated to give each process equally many count once, and the order in which processes
+        took the images does not matter.
+
+        Args:
+            size: number of images; mmengine's interface, not used.
+            keep: set ``samples``, of a metric that looks at single images.
         """
         parts = all_gather_object(self.results)
         self.results = []
-        figures: list[dict[str, float] | None] = [None]
+        results: list[dict[str, float] | None] = [None]
         if is_main_process():
-            unique = {(result.img_path, str(result.img_id)): result for part in parts for result in part}
-            results = [unique[key] for key in sorted(unique)]
-            self.kept_results = results if self.keep_results else ()
-            computed = self.compute_metrics(results)
-            figures = [{f'{self.prefix}/{name}': value for name, value in computed.items()}]
-        broadcast_object_list(figures)
-        return figures[0]
+            unique = {(kept.img_path, str(kept.img_id)): kept for part in parts for kept in part}
+            kept = [unique[key] for key in sorted(unique)]
+            self.samples = kept if keep and keeps_samples(self) else ()
+            results = [{f'{self.prefix}/{name}': value for name, value in self.compute_metrics(kept).items()}]
+        broadcast_object_list(results)
+        return results[0]
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """The figures without prefix, of the images of all processes; runs on the main one."""
@@ -97,8 +98,3 @@ class GatheredMetric(BaseMetric):
 def keeps_samples(metric: BaseMetric) -> bool:
     """Return whether a metric's results say of each image what is there and what was predicted."""
     return isinstance(metric, GatheredMetric) and bool(metric.needs) and 'panoptic' not in metric.needs
-
-
-def as_array(values: Any) -> np.ndarray:
-    """Of a tensor, an array or a sequence."""
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)

@@ -12,11 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.logging import print_log
+from mmengine.structures import InstanceData
 from terminaltables import AsciiTable
 
-from detkit.evaluation.coco_format import public_image_id, segmentation_to_rle
+from detkit.evaluation.coco_format import public_image_id
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.masks import segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb
 from detkit.utils.errors import ConfigError, DataError
 
@@ -59,8 +62,8 @@ class PanopticMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def image_result(self, sample: dict) -> PanopticMatches:
-        path, shape = sample.get('img_path') or '', tuple(int(side) for side in sample['ori_shape'][:2])
+    def image_result(self, sample: DetDataSample) -> PanopticMatches:
+        path, shape = sample.get('img_path') or '', tuple(int(side) for side in sample.ori_shape[:2])
         predicted = sample.get('pred_panoptic')
         if predicted is None:
             raise ConfigError(
@@ -139,20 +142,20 @@ class PanopticMetric(GatheredMetric):
         Path(self.outfile).write_text(json.dumps({'annotations': entries}))
 
 
-def ground_truth_segments(gt: dict | None, shape: tuple[int, int], path: str) -> PanopticSegments:
+def ground_truth_segments(gt: InstanceData | None, shape: tuple[int, int], path: str) -> PanopticSegments:
     """Of a data sample's ``gt_instances``, for an image of (h, w).
 
     Raises:
         DataError: there is no ground truth, or it has no bitmaps.
     """
-    if gt is None or ('masks' not in gt and len(gt['labels'])):
+    if gt is None or ('masks' not in gt and len(gt.labels)):
         raise DataError(
             f"PanopticMetric needs the segments of '{path}', but its data sample has "
             f'{"no ground truth (test_mode=True gives it)" if gt is None else "boxes alone"}. Use CocoPanopticDataset '
             'with LoadSegments behind LoadImageFromFile.'
         )
-    rles = [segmentation_to_rle(rle, bbox, shape) for rle, bbox in zip(gt.get('masks', ()), gt['bboxes'], strict=True)]
-    return PanopticSegments.from_rles(rles, np.asarray(gt['labels']), shape, ignored=np.asarray(gt['ignored']))
+    rles = [segmentation_to_rle(rle, bbox, shape) for rle, bbox in zip(gt.get('masks', ()), gt.bboxes, strict=True)]
+    return PanopticSegments.from_rles(rles, np.asarray(gt.labels), shape, ignored=np.asarray(gt.ignored))
 
 
 _NO_LABELS = np.zeros(0, np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,11 @@ import torch
 
 from detkit.evaluation.coco_format import result_entries
 from detkit.models.postprocess.rotated_nms import rotated_nms
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_bboxes import rbbox_corners
 
 # <image>__<side of the tile>__<x>___<y>, x and y of the tile's top left corner in the image.
 _TILE_NAME = re.compile(r'(?P<image>.+?)__(?P<size>\d+)__(?P<x>-?\d+)___(?P<y>-?\d+)')
-
-
-@dataclass
-class RotatedResult:
-    """Ground truth and predictions of one image, plain arrays in its original pixels.
-
-    Attributes:
-        img_id: the dataset's own.
-        img_path: where it lies, '' where unknown.
-        gt_rbboxes: ``(N, 5)``.
-        gt_labels: ``(N,)``.
-        gt_ignored: ``(N,)`` bool, difficult.
-        rbboxes: ``(P, 5)``, predictions, best first.
-        labels: ``(P,)``.
-        scores: ``(P,)``.
-        bboxes: ``(P, 4)`` xyxy, their hulls.
-    """
-
-    img_id: int | str
-    img_path: str
-    gt_rbboxes: np.ndarray
-    gt_labels: np.ndarray
-    gt_ignored: np.ndarray
-    rbboxes: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
-    bboxes: np.ndarray
 
 
 def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
@@ -54,12 +27,13 @@ def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
     return [{'rbbox': rbbox, 'corners': quad} for rbbox, quad in zip(rounded, corners, strict=True)]
 
 
-def rotated_entries(results: Sequence[RotatedResult], category_ids: Sequence[int]) -> list[dict]:
+def rotated_entries(results: Sequence[DetDataSample], category_ids: Sequence[int]) -> list[dict]:
     """The predictions of several images as entries of COCO's results file, with ``rbbox`` and ``corners``."""
     entries = []
     for result in results:
-        plain = result_entries(result.img_id, result.bboxes, result.labels, result.scores, None, category_ids)
-        fields = rotated_fields(result.rbboxes)
+        pred = result.pred_instances
+        plain = result_entries(result.img_id, pred.bboxes, pred.labels, pred.scores, None, category_ids)
+        fields = rotated_fields(pred.rbboxes)
         entries += [{**entry, **extra} for entry, extra in zip(plain, fields, strict=True)]
     return entries
 
@@ -73,7 +47,7 @@ def tile_origin(name: str) -> tuple[str, int, int]:
     return (match['image'], int(match['x']), int(match['y'])) if match else (name, 0, 0)
 
 
-def merge_tiles(results: Sequence[RotatedResult], iou_thr: float = 0.1) -> dict[str, tuple[np.ndarray, ...]]:
+def merge_tiles(results: Sequence[DetDataSample], iou_thr: float = 0.1) -> dict[str, tuple[np.ndarray, ...]]:
     """Predictions on tiles put together on the images that they were cut from.
 
     Args:
@@ -87,8 +61,9 @@ def merge_tiles(results: Sequence[RotatedResult], iou_thr: float = 0.1) -> dict[
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for result in results:
         image, x, y = tile_origin(str(result.img_id))
-        rbboxes = np.asarray(result.rbboxes, np.float64) + [x, y, 0, 0, 0]
-        parts.setdefault(image, []).append((rbboxes, np.asarray(result.labels), np.asarray(result.scores)))
+        pred = result.pred_instances
+        rbboxes = pred.rbboxes.astype(np.float64) + [x, y, 0, 0, 0]
+        parts.setdefault(image, []).append((rbboxes, pred.labels, pred.scores))
     merged = {}
     for image in sorted(parts):
         rbboxes, labels, scores = (np.concatenate(column) for column in zip(*parts[image], strict=True))
@@ -101,7 +76,7 @@ def merge_tiles(results: Sequence[RotatedResult], iou_thr: float = 0.1) -> dict[
 
 
 def write_submission(
-    results: Sequence[RotatedResult], classes: Sequence[str], folder: str | Path, iou_thr: float = 0.1
+    results: Sequence[DetDataSample], classes: Sequence[str], folder: str | Path, iou_thr: float = 0.1
 ) -> list[Path]:
     """Writes the files of DOTA's task 1: one a class, ``<image> <score> x1 y1 x2 y2 x3 y3 x4 y4`` a line.
 

@@ -12,10 +12,11 @@ from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from detkit.evaluation.average_precision import average_precision, match_voc
-from detkit.evaluation.coco_format import ImageResult, bbox_result, write_results
+from detkit.evaluation.coco_format import write_results
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.bboxes import pairwise_iou
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError
 
 _CURVES = {'': 'area', '-voc07': 'voc07'}  # ending of a figure's name -> how its curve is measured
@@ -70,10 +71,7 @@ class VOCMetric(GatheredMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
 
-    def image_result(self, sample: dict) -> ImageResult:
-        return bbox_result(sample, 'VOCMetric')
-
-    def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
+    def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
         """The figures without prefix."""
         self.per_class, self.table = [], ''
         if not results:
@@ -85,7 +83,8 @@ class VOCMetric(GatheredMetric):
             write_results(results, category_ids, self.outfile)
         if self.submission_dir:
             write_submission(results, classes, self.submission_dir)
-        objects = sum(np.bincount(r.gt_labels[~r.gt_ignored], minlength=len(classes)) for r in results)
+        truths = [result.gt_instances for result in results]
+        objects = sum(np.bincount(gt.labels[~gt.ignored], minlength=len(classes)) for gt in truths)
         precisions = self._measure(results, objects)
         figures = {
             name: float(values[objects > 0].mean()) if objects.any() else -1.0 for name, values in precisions.items()
@@ -94,23 +93,20 @@ class VOCMetric(GatheredMetric):
             self._make_table(results, classes, objects, precisions, figures)
         return figures
 
-    def _measure(self, results: Sequence[ImageResult], objects: np.ndarray) -> dict[str, np.ndarray]:
+    def _measure(self, results: Sequence[DetDataSample], objects: np.ndarray) -> dict[str, np.ndarray]:
         """Of each figure the average precision of each class ``(C,)``; -1 where there are no objects."""
         found: list[list[np.ndarray]] = [[] for _ in objects]
         scores: list[list[np.ndarray]] = [[] for _ in objects]
         # The devkit takes an overlap that equals the threshold, the matching what exceeds it.
         bounds = [np.nextafter(thr, 0) for thr in self.iou_thrs]
         for result in results:
-            order = np.argsort(-result.scores, kind='stable')
-            for label in np.unique(result.labels):
-                rows, columns = order[result.labels[order] == label], result.gt_labels == label
-                overlaps = pairwise_iou(
-                    result.bboxes[rows].astype(np.float64), result.gt_bboxes[columns].astype(np.float64)
-                )
-                found[label].append(
-                    np.stack([match_voc(overlaps, result.gt_ignored[columns], bound) for bound in bounds])
-                )
-                scores[label].append(result.scores[rows])
+            gt, pred = result.gt_instances, result.pred_instances
+            order = np.argsort(-pred.scores, kind='stable')
+            for label in np.unique(pred.labels):
+                rows, columns = order[pred.labels[order] == label], gt.labels == label
+                overlaps = pairwise_iou(pred.bboxes[rows].astype(np.float64), gt.bboxes[columns].astype(np.float64))
+                found[label].append(np.stack([match_voc(overlaps, gt.ignored[columns], bound) for bound in bounds]))
+                scores[label].append(pred.scores[rows])
         figures = {
             f'mAP{100 * thr:.3g}{ending}': np.full(len(objects), -1.0) for thr in self.iou_thrs for ending in _CURVES
         }
@@ -124,7 +120,7 @@ class VOCMetric(GatheredMetric):
 
     def _make_table(
         self,
-        results: Sequence[ImageResult],
+        results: Sequence[DetDataSample],
         classes: Sequence[str],
         objects: np.ndarray,
         precisions: dict[str, np.ndarray],
@@ -132,7 +128,8 @@ class VOCMetric(GatheredMetric):
     ) -> None:
         """Fill ``per_class`` and ``table``."""
         images = np.bincount(
-            np.concatenate([np.unique(r.gt_labels[~r.gt_ignored]) for r in results]), minlength=len(classes)
+            np.concatenate([np.unique(r.gt_instances.labels[~r.gt_instances.ignored]) for r in results]),
+            minlength=len(classes),
         )
         self.per_class.append({'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **figures})
         for k in np.flatnonzero(objects):
@@ -144,7 +141,7 @@ class VOCMetric(GatheredMetric):
         self.table = table.table
 
 
-def write_submission(results: Sequence[ImageResult], classes: Sequence[str], folder: str | Path) -> list[Path]:
+def write_submission(results: Sequence[DetDataSample], classes: Sequence[str], folder: str | Path) -> list[Path]:
     """Writes the files of VOC's detection task: one a class, ``<image> <score> xmin ymin xmax ymax`` a line.
 
     Pixels are counted from 1 there, the last one included.
@@ -154,8 +151,9 @@ def write_submission(results: Sequence[ImageResult], classes: Sequence[str], fol
     """
     lines: list[list[str]] = [[] for _ in classes]
     for result in results:
-        bboxes = result.bboxes + [1, 1, 0, 0]
-        for bbox, label, score in zip(bboxes.tolist(), result.labels.tolist(), result.scores.tolist(), strict=True):
+        pred = result.pred_instances
+        bboxes = pred.bboxes + [1, 1, 0, 0]
+        for bbox, label, score in zip(bboxes.tolist(), pred.labels.tolist(), pred.scores.tolist(), strict=True):
             lines[label].append(f'{result.img_id} {score:.6f} ' + ' '.join(f'{value:.2f}' for value in bbox))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

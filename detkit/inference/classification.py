@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from detkit.evaluation.accuracy_metric import best_classes, class_entry
+from detkit.evaluation.accuracy_metric import class_entry
 from detkit.inference.steps import resized, steps_of
-from detkit.structures.data_sample import DetDataSample
+from detkit.structures.data_sample import DetDataSample, best_classes
 
 _DEFAULT_SIZE = 224
 

@@ -1,5 +1,7 @@
 """``DetDataSample``: everything known of one image, for people, metrics and pictures."""
 
+import numpy as np
+import torch
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
@@ -33,3 +35,18 @@ class DetDataSample(BaseDataElement):
     gt_label: int
     pred_scores: Tensor
     pred_label: int
+
+
+def best_classes(scores: Tensor | np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` most probable classes by their ``(C,)`` scores, best first, the lower label where equal.
+
+    Returns:
+        Labels ``(count,)`` int64, and scores ``(count,)``.
+    """
+    values, labels = torch.as_tensor(scores).cpu().sort(descending=True, stable=True)
+    return labels[:count].numpy(), values[:count].numpy()
+
+
+def predicted_class(sample: DetDataSample) -> int:
+    """Return the most probable class of a classified image."""
+    return int(best_classes(sample.pred_scores, 1)[0][0])

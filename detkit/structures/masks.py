@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import torch
+from pycocotools import mask as coco_mask
 
 # Pixels laid out at a time by ``to_rle``: bounds its memory whatever the number and size of the masks.
 _CHUNK_PIXELS = 1 << 23
@@ -205,3 +206,25 @@ def _compress(positions: np.ndarray, owners: np.ndarray, count: int, img_h: int,
     text = groups[used].tobytes()
     bounds = np.concatenate([[0], np.cumsum(np.bincount(owners, weights=per_value, minlength=count))]).astype(np.int64)
     return [{'size': [img_h, img_w], 'counts': text[a:b]} for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def segmentation_to_rle(segmentation: dict | Sequence, bbox: np.ndarray, ori_shape: tuple[int, int]) -> dict:
+    """Return the compressed RLE of one ground-truth segmentation.
+
+    Args:
+        segmentation: an RLE dict (compressed or with a list of counts), or a list of rings, each flat (x, y, x, y, ...)
+            or ``(P, 2)``. With no ring of at least 3 points the object is known by its box alone, which is its mask.
+        bbox: ``(4,)`` xyxy.
+        ori_shape: (h, w) of the image.
+    """
+    height, width = ori_shape
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation['counts'], list):
+            return coco_mask.frPyObjects(segmentation, height, width)
+        return segmentation
+    rings = [np.asarray(ring, np.float64).ravel().tolist() for ring in segmentation]
+    rings = [ring for ring in rings if len(ring) >= 6]
+    if not rings:
+        x0, y0, x1, y1 = (float(value) for value in bbox)
+        rings = [[x0, y0, x1, y0, x1, y1, x0, y1]]
+    return coco_mask.merge(coco_mask.frPyObjects(rings, height, width))

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from detkit.evaluation.accuracy_metric import best_classes
-from detkit.structures.data_sample import DetDataSample
+from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.visualization.palette import class_colour, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 

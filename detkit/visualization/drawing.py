@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 
-from detkit.evaluation.coco_format import segmentation_to_rle
 from detkit.structures.data_sample import DetDataSample
-from detkit.structures.masks import InstanceMasks
+from detkit.structures.masks import InstanceMasks, segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes

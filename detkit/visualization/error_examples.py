@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detkit.datasets.transforms.loading import read_image
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.drawing import draw_instances
@@ -65,38 +66,37 @@ def _example(model: Collected, judged: Judged, prediction: int, number: int, kin
     return with_caption(np.concatenate([halves[0], between, halves[1]], 1), Path(result.img_path).name)
 
 
-def _corners(result: object, rows: list[int], truth: bool) -> np.ndarray:
+def _corners(sample: DetDataSample, rows: list[int], truth: bool) -> np.ndarray:
     """``(n, 4, 2)`` of upright or rotated boxes."""
-    if hasattr(result, 'rbboxes'):
-        return rbbox_corners((result.gt_rbboxes if truth else result.rbboxes)[rows]).reshape(-1, 4, 2)
-    x0, y0, x1, y1 = (result.gt_bboxes if truth else result.bboxes)[rows].reshape(-1, 4).T
+    instances = sample.gt_instances if truth else sample.pred_instances
+    if 'rbboxes' in instances:
+        return rbbox_corners(instances.rbboxes[rows]).reshape(-1, 4, 2)
+    x0, y0, x1, y1 = instances.bboxes[rows].reshape(-1, 4).T
     return np.stack([np.stack([x0, y0], -1), np.stack([x1, y0], -1), np.stack([x1, y1], -1), np.stack([x0, y1], -1)], 1)
 
 
-def _object_area(result: object, place: int) -> float:
-    corners = _corners(result, [int(place)], True)[0]
+def _object_area(sample: DetDataSample, place: int) -> float:
+    corners = _corners(sample, [int(place)], True)[0]
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 
 def _cut(
-    model: Collected, img: np.ndarray, window: Window, result: object, rows: list[int], truth: bool, kind: str
+    model: Collected, img: np.ndarray, window: Window, sample: DetDataSample, rows: list[int], truth: bool, kind: str
 ) -> np.ndarray:
     """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
-    labels = (result.gt_labels if truth else result.labels)[rows]
-    quads = window.moved(_corners(result, rows, truth))
+    instances = sample.gt_instances if truth else sample.pred_instances
+    quads = window.moved(_corners(sample, rows, truth))
     bboxes = np.concatenate([quads.min(1), quads.max(1)], 1) if rows else np.zeros((0, 4))
     extra = {}
     if kind == 'rbbox':
-        rbboxes = (result.gt_rbboxes if truth else result.rbboxes)[rows].astype(np.float64)
-        extra['rbboxes'] = window.moved_rbboxes(rbboxes)
+        extra['rbboxes'] = window.moved_rbboxes(instances.rbboxes[rows].astype(np.float64))
     elif kind == 'segm' and rows:
-        rles = result.gt_rles if truth else result.rles
-        bitmaps = [window.cut(coco_mask.decode(rles[row]), cv2.INTER_NEAREST) == 1 for row in rows]
+        bitmaps = [window.cut(coco_mask.decode(instances.masks[row]), cv2.INTER_NEAREST) == 1 for row in rows]
         extra['masks'] = InstanceMasks.from_bool(np.stack(bitmaps))
     elif kind == 'keypoints' and rows:
-        keypoints = (result.gt_keypoints if truth else result.keypoints)[rows]
-        drawn = keypoints if truth else drawn_keypoints(keypoints[..., :2], keypoints[..., 2])
+        keypoints = instances.keypoints[rows]
+        drawn = keypoints if truth else drawn_keypoints(keypoints, instances.keypoint_scores[rows])
         extra['keypoints'] = np.concatenate([window.moved(drawn[..., :2]), drawn[..., 2:]], 2)
         extra['keypoint_info'] = model.metainfo
-    scores = None if truth else result.scores[rows]
-    return draw_instances(window.cut(img), bboxes, labels, model.classes, scores, **extra)
+    scores = None if truth else instances.scores[rows]
+    return draw_instances(window.cut(img), bboxes, instances.labels[rows], model.classes, scores, **extra)

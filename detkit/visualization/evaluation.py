@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from detkit.analysis.curves import RECALLS, SCORES, ClassCurves, mean_curves
+from detkit.analysis.curves import SCORES, ClassCurves, mean_curves
 from detkit.analysis.error_types import EXPLANATIONS, KINDS, Costs
+from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.utils.errors import ConfigError
 from detkit.visualization.curves import COLOURS
 
@@ -25,7 +26,7 @@ def plot_precision_recall(curves: Sequence[ClassCurves], classes: Sequence[str],
     """Precision against recall of each class and of their mean."""
     figure, axes = _panel('recall', 'precision')
     _class_lines(
-        axes, RECALLS, curves, 'precision_at', lambda one: f'{_name(one, classes)} {one.average_precision:.3f}'
+        axes, COCO_RECALLS, curves, 'precision_at', lambda one: f'{_name(one, classes)} {one.average_precision:.3f}'
     )
     axes.set_title(title, fontsize=11)
     _legend(axes)

@@ -11,7 +11,6 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from detkit.evaluation.gathered_metric import GatheredMetric, keeps_samples
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.visualization.classification import write_confusion
@@ -75,10 +74,6 @@ class RunPicturesHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._val_samples = []
-        metric = _image_metric(runner)
-        if metric is not None:
-            ends = self._trained or (runner.is_training and runner.train_loop.finished)
-            metric.keep_results = self.findings and ends
 
     def after_val_iter(
         self,
@@ -122,20 +117,13 @@ class RunPicturesHook(Hook):
         labels = label_statistics(runner.train_dataloader.dataset)
         if labels is not None:
             save_figure(plot_labels(labels), Path(runner.work_dir, 'labels.png'))
-        metric = _image_metric(runner)
-        if metric is not None and metric.kept_results:
+        metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
+        if metric is not None and metric.samples:
             metainfo = _metainfo(runner.val_dataloader.dataset)
-            results, metric.kept_results = list(metric.kept_results), ()
             write_run_pictures(
-                Collected('', runner.cfg, '', tuple(metainfo['classes']), results, metric, {}, metainfo),
+                Collected('', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo),
                 runner.work_dir,
             )
-
-
-def _image_metric(runner: Runner) -> GatheredMetric | None:
-    """The first metric of the validation that looks at single images."""
-    loop = getattr(runner, 'val_loop', None)
-    return next(filter(keeps_samples, loop.evaluator.metrics), None) if loop else None
 
 
 @HOOKS.register_module()

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from test_analysis.results import CLASSES, random_results
 
 from detkit.analysis.collect import Collected
+from detkit.structures.data_sample import DetDataSample
 
 
 def model(
@@ -35,17 +36,16 @@ def model(
     )
 
 
-def answers(right: Sequence[bool], classes: int = 3) -> list[SimpleNamespace]:
+def answers(right: Sequence[bool], classes: int = 3) -> list[DetDataSample]:
     """A classifier's: images of all classes in turn; a wrong answer is the next class."""
     results = []
     for i, hit in enumerate(right):
         label = i % classes
         order = (np.arange(classes) + label + (not hit)) % classes
-        results.append(
-            SimpleNamespace(
-                img_path=f'{i}.jpg', img_id=str(i), gt_label=label, labels=order, scores=np.linspace(0.9, 0.1, classes)
-            )
-        )
+        sample = DetDataSample(metainfo=dict(img_path=f'{i}.jpg', img_id=str(i)))
+        sample.gt_label, sample.pred_scores = label, np.zeros(classes)
+        sample.pred_scores[order] = np.linspace(0.9, 0.1, classes)
+        results.append(sample)
     return results
 
 
@@ -53,9 +53,10 @@ def with_pictures(results: Sequence[Any], folder: Path) -> list[Any]:
     """The same results, of pictures that are there: grey, objects bright."""
     for result in results:
         img = np.full((300, 300, 3), 120, np.uint8)
-        for x0, y0, x1, y1 in np.round(getattr(result, 'gt_bboxes', np.zeros((0, 4)))).astype(int):
+        bboxes = result.gt_instances.bboxes if 'gt_instances' in result else np.zeros((0, 4))
+        for x0, y0, x1, y1 in np.round(bboxes).astype(int):
             img[max(y0, 0) : y1, max(x0, 0) : x1] = 220
-        result.img_path = str(folder / f'{result.img_id}.png')
+        result.set_metainfo(dict(img_path=str(folder / f'{result.img_id}.png')))
         cv2.imwrite(result.img_path, img)
     return list(results)
 

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import numpy as np
+from mmengine.structures import InstanceData
 
-from detkit.evaluation.coco_format import ImageResult
-from detkit.evaluation.rotated_format import RotatedResult
+from detkit.structures.data_sample import DetDataSample
 
 CLASSES = ('cat', 'dog', 'bird')
 
 
-def random_results(num_images: int = 12, seed: int = 0, noise: float = 3.0) -> list[ImageResult]:
+def evaluated(
+    image: int,
+    gt_bboxes: np.ndarray,
+    gt_labels: np.ndarray,
+    bboxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    gt_ignored: np.ndarray | None = None,
+    gt_areas: np.ndarray | None = None,
+    ori_shape: tuple[int, int] = (300, 300),
+) -> DetDataSample:
+    """A sample as metrics keep it, of the image ``<image>.jpg``; areas are those of the boxes."""
+    gt_bboxes = np.array(gt_bboxes, float).reshape(-1, 4)
+    sample = DetDataSample(metainfo=dict(img_id=image, img_path=f'{image}.jpg', ori_shape=ori_shape))
+    sample.gt_instances = InstanceData(
+        bboxes=gt_bboxes,
+        labels=np.array(gt_labels, int),
+        ignored=np.zeros(len(gt_bboxes), bool) if gt_ignored is None else np.array(gt_ignored, bool),
+        areas=(gt_bboxes[:, 2:] - gt_bboxes[:, :2]).prod(1) if gt_areas is None else gt_areas,
+    )
+    sample.pred_instances = InstanceData(
+        bboxes=np.array(bboxes, float).reshape(-1, 4), labels=np.array(labels, int), scores=np.array(scores, float)
+    )
+    return sample
+
+
+def random_results(num_images: int = 12, seed: int = 0, noise: float = 3.0) -> list[DetDataSample]:
     """Objects of all sizes, some ignored, and predictions near them, at random places, and doubled; one image without
     objects, one without predictions."""
     results = []
@@ -30,10 +56,8 @@ def random_results(num_images: int = 12, seed: int = 0, noise: float = 3.0) -> l
         if image == 1:
             bboxes, labels = bboxes[:0], labels[:0]
         results.append(
-            ImageResult(
-                img_id=image,
-                img_path=f'{image}.jpg',
-                ori_shape=(300, 300),
+            evaluated(
+                image,
                 gt_bboxes=gt_bboxes,
                 gt_labels=gt_labels,
                 gt_ignored=rng.random(count) < 0.1,
@@ -46,24 +70,15 @@ def random_results(num_images: int = 12, seed: int = 0, noise: float = 3.0) -> l
     return results
 
 
-def rotated(results: list[ImageResult]) -> list[RotatedResult]:
+def rotated(results: list[DetDataSample]) -> list[DetDataSample]:
     """The same objects with their boxes turned by a tenth of a radian more each, predictions best first."""
     turned = []
     for result in results:
-        order = np.argsort(-result.scores, kind='stable')
-        turned.append(
-            RotatedResult(
-                img_id=result.img_id,
-                img_path=result.img_path,
-                gt_labels=result.gt_labels,
-                gt_ignored=result.gt_ignored,
-                gt_rbboxes=_turn(result.gt_bboxes),
-                rbboxes=_turn(result.bboxes[order]),
-                labels=result.labels[order],
-                scores=result.scores[order],
-                bboxes=result.bboxes[order],
-            )
-        )
+        sample = result.clone()
+        sample.pred_instances = sample.pred_instances[np.argsort(-sample.pred_instances.scores, kind='stable')]
+        for instances in (sample.gt_instances, sample.pred_instances):
+            instances.rbboxes = _turn(instances.bboxes)
+        turned.append(sample)
     return turned
 
 

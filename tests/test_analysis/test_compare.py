@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from test_analysis.models import answers, better_and_worse, model
-from test_analysis.results import random_results, rotated
+from test_analysis.results import evaluated, random_results, rotated
 
 from detkit.analysis.bootstrap import Interval
 from detkit.analysis.compare import check_tasks, compare, image_scores, in_order, unique_labels, verdict
@@ -89,12 +89,13 @@ def test_classifiers_of_many_classes():
 def test_f1_of_images():
     results = random_results(3)
     for result in results:
-        result.gt_ignored[:] = False
-    results[0].bboxes, results[0].labels, results[0].scores = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
-    results[2].bboxes, results[2].labels = results[2].gt_bboxes.copy(), results[2].gt_labels.copy()
-    results[2].scores = np.full(len(results[2].labels), 0.9)
-    results[2].scores[0] = 0.1  # one object of n is found too unsurely: F1 2 (n - 1) / (2 n - 1)
-    number = len(results[2].labels)
+        result.gt_instances.ignored[:] = False
+    results[0].pred_instances = results[0].pred_instances[:0]
+    gt = results[2].gt_instances
+    number = len(gt)
+    scores = np.full(number, 0.9)
+    scores[0] = 0.1  # one object of n is found too unsurely: F1 2 (n - 1) / (2 n - 1)
+    results[2] = evaluated(2, gt.bboxes, gt.labels, gt.bboxes, gt.labels, scores)
     found = compare([model('one', results)], replicates=5)
     assert image_scores(found)[0] == pytest.approx([1, 0, 2 * (number - 1) / (2 * number - 1)])
     assert image_scores(found, score_thr=0.05)[0, 2] == 1
@@ -121,7 +122,7 @@ def test_what_cannot_be_compared():
     with pytest.raises(ConfigError, match='exact is evaluated on 5 images and b on 4.* 4 are the same'):
         compare([exact, model('b', vague.results[1:])])
     changed = copy.deepcopy(vague.results)
-    changed[3].gt_labels = changed[3].gt_labels[1:]
+    changed[3].gt_instances = changed[3].gt_instances[1:]
     with pytest.raises(ConfigError, match=r'different annotations of 1 images \(3\)'):
         compare([exact, model('b', changed)])
     with pytest.raises(ConfigError, match='confidence is 95'):
@@ -133,7 +134,7 @@ def test_what_cannot_be_compared():
 def test_ids_that_recur_in_other_folders():
     results = random_results(4)
     for i, result in enumerate(results):
-        result.img_id, result.img_path = i % 2, f'{i // 2}/{i % 2}.jpg'
+        result.set_metainfo(dict(img_id=i % 2, img_path=f'{i // 2}/{i % 2}.jpg'))
     assert in_order([model('a', results), model('b', results[::-1])])[1] == results
 
 

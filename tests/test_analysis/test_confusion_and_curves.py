@@ -1,28 +1,17 @@
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, random_results, rotated
+from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.bootstrap import class_precisions
 from detkit.analysis.confusion import confusion_matrix, pair_up
-from detkit.analysis.curves import RECALLS, SCORES, class_curves, mean_curves
+from detkit.analysis.curves import SCORES, class_curves, mean_curves
 from detkit.analysis.matching import match
-from detkit.evaluation.coco_format import ImageResult
+from detkit.evaluation.average_precision import COCO_RECALLS
+from detkit.structures.data_sample import DetDataSample
 
 
-def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> ImageResult:
-    gt = np.array(gt, float).reshape(-1, 4)
-    return ImageResult(
-        img_id=1,
-        img_path='1.jpg',
-        ori_shape=(400, 400),
-        gt_bboxes=gt,
-        gt_labels=np.array(gt_labels, int),
-        gt_ignored=np.zeros(len(gt), bool) if ignored is None else np.array(ignored),
-        gt_areas=(gt[:, 2:] - gt[:, :2]).prod(1),
-        bboxes=np.array(bboxes, float).reshape(-1, 4),
-        labels=np.array(labels, int),
-        scores=np.array(scores, float),
-    )
+def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> DetDataSample:
+    return evaluated(1, gt, gt_labels, bboxes, labels, scores, ignored)
 
 
 def test_confusion_by_hand():
@@ -53,8 +42,10 @@ def test_rows_and_columns_add_up(kind):
     results = random_results(num_images=20)
     results = rotated(results) if kind == 'rbbox' else results
     counts = confusion_matrix(results, 3, kind, score_thr=0)
-    objects = np.bincount(np.concatenate([r.gt_labels[~r.gt_ignored] for r in results]), minlength=3)
-    predictions = np.bincount(np.concatenate([r.labels for r in results]), minlength=3)
+    objects = np.bincount(
+        np.concatenate([r.gt_instances.labels[~r.gt_instances.ignored] for r in results]), minlength=3
+    )
+    predictions = np.bincount(np.concatenate([r.pred_instances.labels for r in results]), minlength=3)
     np.testing.assert_array_equal(counts[:3].sum(1), objects)
     assert (counts[:, :3].sum(0) <= predictions).all()  # some lie on ignored objects
     assert np.trace(counts[:3, :3]) > objects.sum() / 3
@@ -76,8 +67,8 @@ def test_curves_by_hand():
     assert curve.recall[list(at.values())] == pytest.approx([1, 0.5, 0.5, 0])
     assert curve.f1[list(at.values())] == pytest.approx([0.8, 0.5, 2 / 3, 0])
     assert SCORES[curve.best] == pytest.approx(0.3)
-    assert curve.precision_at[RECALLS <= 0.5] == pytest.approx(1)
-    assert curve.precision_at[RECALLS > 0.5] == pytest.approx(2 / 3)
+    assert curve.precision_at[COCO_RECALLS <= 0.5] == pytest.approx(1)
+    assert curve.precision_at[COCO_RECALLS > 0.5] == pytest.approx(2 / 3)
 
 
 def test_average_precision_is_cocos():

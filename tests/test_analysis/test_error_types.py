@@ -2,34 +2,23 @@
 
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, random_results, rotated
+from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.bootstrap import class_precisions, mean_precision
 from detkit.analysis.error_types import FALSE_KINDS, KINDS, costs, judge
 from detkit.analysis.matching import match
 from detkit.analysis.overlaps import overlaps_of
-from detkit.evaluation.coco_format import ImageResult
+from detkit.structures.data_sample import DetDataSample
 
 OBJECTS = np.array([[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300], [200, 200, 300, 300]], float)
 LABELS = np.array([0, 0, 1, 1])
 
 
-def result(bboxes, labels, scores) -> ImageResult:
-    return ImageResult(
-        img_id=1,
-        img_path='1.jpg',
-        ori_shape=(400, 400),
-        gt_bboxes=OBJECTS,
-        gt_labels=LABELS,
-        gt_ignored=np.zeros(4, bool),
-        gt_areas=np.full(4, 1e4),
-        bboxes=np.array(bboxes, float).reshape(-1, 4),
-        labels=np.array(labels, int),
-        scores=np.array(scores, float),
-    )
+def result(bboxes, labels, scores) -> DetDataSample:
+    return evaluated(1, OBJECTS, LABELS, bboxes, labels, scores)
 
 
-def perfect_but(place: int, bbox=None, label=None) -> ImageResult:
+def perfect_but(place: int, bbox=None, label=None) -> DetDataSample:
     """Every object found, but one prediction has another box or class."""
     bboxes, labels = OBJECTS.copy(), LABELS.copy()
     if bbox is not None:
@@ -108,7 +97,7 @@ def test_random_results_are_judged_whole(kind):
     results = random_results(num_images=20, seed=4)
     results = rotated(results) if kind == 'rbbox' else results
     judged = judge(results, CLASSES, kind)
-    assert len(judged.images) == sum(len(result.labels) for result in results)
+    assert len(judged.images) == sum(len(result.pred_instances) for result in results)
     assert ((judged.kinds >= 0) == (judged.found == 0)).all()
     spent = costs(judged, 3)
     at_50 = class_precisions(match(results, CLASSES, kind, iou_thrs=[0.5]))[0, :, 0]
@@ -125,10 +114,10 @@ def test_overlaps_of_keypoints_are_pycocotools():
     from detkit.evaluation.coco_format import to_coco
 
     found = result(OBJECTS[:2] + 3, [0, 0], [0.9, 0.8])
-    found.gt_keypoints = np.concatenate([rng.uniform(0, 300, (4, 17, 2)), rng.integers(0, 3, (4, 17, 1))], 2)
-    near = found.gt_keypoints[:2, :, :2] + rng.normal(0, 9, (2, 17, 2))
-    found.keypoints = np.concatenate([near, np.ones((2, 17, 1))], 2)
-    found.gt_labels = np.zeros(4, int)
+    truth = np.concatenate([rng.uniform(0, 300, (4, 17, 2)), rng.integers(0, 3, (4, 17, 1))], 2)
+    found.gt_instances.keypoints, found.gt_instances.labels = truth, np.zeros(4, int)
+    found.pred_instances.keypoints = truth[:2, :, :2] + rng.normal(0, 9, (2, 17, 2))
+    found.pred_instances.keypoint_scores = np.ones((2, 17))
     sides = []
     for predictions in (False, True):
         side = COCO()
@@ -141,24 +130,5 @@ def test_overlaps_of_keypoints_are_pycocotools():
 
 
 def test_no_image_has_anything():
-    spent = costs(
-        judge(
-            [
-                ImageResult(
-                    1,
-                    '',
-                    (9, 9),
-                    np.zeros((0, 4)),
-                    np.zeros(0, int),
-                    np.zeros(0, bool),
-                    np.zeros(0),
-                    np.zeros((0, 4)),
-                    np.zeros(0, int),
-                    np.zeros(0),
-                )
-            ],
-            CLASSES,
-        ),
-        3,
-    )
+    spent = costs(judge([evaluated(1, [], [], [], [], [])], CLASSES), 3)
     assert spent.precision == -1 and not any(spent.numbers.values())

@@ -1,7 +1,6 @@
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from test_analysis.models import answers, model, with_pictures
-from test_analysis.results import CLASSES, random_results, rotated
+from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.confusion import confusion_matrix
 from detkit.analysis.error_types import costs, judge
@@ -43,13 +42,12 @@ def cells(table: str) -> list[list[str]]:
 def with_masks(results):
     """Masks that fill boxes."""
     for result in results:
-        for prefix in ('gt_', ''):
-            bboxes = np.clip(np.round(getattr(result, f'{prefix}bboxes')), 0, 300)
+        for instances in (result.gt_instances, result.pred_instances):
+            bboxes = np.clip(np.round(instances.bboxes), 0, 300)
             bitmaps = np.zeros((300, 300, len(bboxes)), np.uint8, order='F')
             for i, (x0, y0, x1, y1) in enumerate(bboxes.astype(int)):
                 bitmaps[y0:y1, x0:x1, i] = 1
-            setattr(result, f'{prefix}rles', coco_mask.encode(bitmaps) if len(bboxes) else [])
-        result.mask_areas = coco_mask.area(result.rles) if result.rles else np.zeros(0)
+            instances.masks = coco_mask.encode(bitmaps) if len(bboxes) else []
     return results
 
 
@@ -57,10 +55,12 @@ def with_keypoints(results):
     """A person's keypoints along a diagonal of each box, those that are predicted a pixel off."""
     at = np.linspace(0.1, 0.9, 17)[:, None]
     for result in results:
-        for prefix, last in (('gt_', 2.0), ('', 0.9)):
-            bboxes = getattr(result, f'{prefix}bboxes')[:, None]
+        for instances in (result.gt_instances, result.pred_instances):
+            bboxes = instances.bboxes[:, None]
             points = bboxes[..., :2] + at * (bboxes[..., 2:] - bboxes[..., :2])
-            setattr(result, f'{prefix}keypoints', np.concatenate([points, np.full((*points.shape[:2], 1), last)], 2))
+            instances.keypoints = np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], 2)
+        pred = result.pred_instances
+        pred.keypoints, pred.keypoint_scores = pred.keypoints[..., :2], np.full(pred.keypoints.shape[:2], 0.9)
     return results
 
 
@@ -129,16 +129,8 @@ def test_errors_of_every_kind(kind, tmp_path):
 
 def test_an_example_shows_object_and_prediction(tmp_path):
     results = with_pictures(random_results(1), tmp_path)
-    result = replace(
-        results[0],
-        gt_bboxes=np.array([[100.0, 100, 160, 160]]),
-        gt_labels=np.array([0]),
-        gt_ignored=np.zeros(1, bool),
-        gt_areas=np.array([3600.0]),
-        bboxes=np.array([[100.0, 100, 160, 120]]),
-        labels=np.array([0]),
-        scores=np.array([0.9]),
-    )
+    result = evaluated(0, [[100, 100, 160, 160]], [0], [[100, 100, 160, 120]], [0], [0.9])
+    result.set_metainfo(dict(img_path=results[0].img_path))
     own = model('a', [result])
     sheet = error_sheet(own, judge([result], CLASSES), 'localisation', 5)
     left, right = sheet[-300:, :300].astype(int), sheet[-300:, 302:].astype(int)
@@ -159,16 +151,9 @@ def test_what_a_run_leaves(tmp_path):
     }
     write_run_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
     assert {path.name for path in (tmp_path / 'cls').iterdir()} == {'confusion_matrix.png', 'confusion_matrix.csv'}
-    empty = [
-        replace(
-            result,
-            gt_bboxes=np.zeros((0, 4)),
-            gt_labels=np.zeros(0, int),
-            gt_ignored=np.zeros(0, bool),
-            gt_areas=np.zeros(0),
-        )
-        for result in random_results(2)[1:]
-    ]
+    empty = random_results(2)[1:]
+    for result in empty:
+        result.gt_instances = result.gt_instances[:0]
     write_run_pictures(model('', empty), tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
 
@@ -176,7 +161,8 @@ def test_what_a_run_leaves(tmp_path):
 def test_many_classes_are_drawn(tmp_path):
     results, names = random_results(60), tuple(f'class {i}' for i in range(60))
     for i, result in enumerate(results):
-        result.gt_labels, result.labels = result.gt_labels + 19 * (i % 4), result.labels + 19 * (i % 4)
+        for instances in (result.gt_instances, result.pred_instances):
+            instances.labels = instances.labels + 19 * (i % 4)
     own = model('a', results, classes=names)
     write_run_pictures(own, tmp_path)
     for name in ('confusion_matrix', 'pr_curve', 'f1_curve'):
@@ -193,7 +179,7 @@ def test_errors(tmp_path):
         write_curves(classifier, tmp_path)
     with pytest.raises(ConfigError, match='no kinds of errors'):
         write_errors(classifier, tmp_path)
-    without = model('mine', [result for result in random_results(4) if not len(result.gt_labels)])
+    without = model('mine', [result for result in random_results(4) if not len(result.gt_instances)])
     for write in (write_curves, write_errors):
         with pytest.raises(DataError, match='mine: the data hold no object'):
             write(without, tmp_path)

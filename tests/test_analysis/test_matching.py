@@ -1,6 +1,3 @@
-import copy
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from test_analysis.results import CLASSES, random_results, rotated
@@ -35,7 +32,7 @@ def test_counts_stand_for_repeated_images():
     weighted = class_precisions(match(results, CLASSES), counts)
     for row, values in zip(counts, weighted, strict=True):
         repeated = [
-            replace(copy.deepcopy(result), img_id=f'{result.img_id}-{i}')
+            result.new(metainfo={**result.metainfo, 'img_id': f'{result.img_id}-{i}'})
             for result, count in zip(results, row, strict=True)
             for i in range(count)
         ]
@@ -48,7 +45,8 @@ def test_counts_stand_for_repeated_images():
 def test_counts_stand_for_repeated_images_exactly_where_scores_differ():
     results = random_results()
     for image, result in enumerate(results):
-        result.scores = (np.argsort(np.argsort(result.scores)) * len(results) + image) / 1000
+        pred = result.pred_instances
+        pred.scores = (np.argsort(np.argsort(pred.scores)) * len(results) + image) / 1000
     counts = np.random.default_rng(5).integers(0, 2, (3, len(results)))  # none twice: a copy has the same scores
     for row, values in zip(counts, class_precisions(match(results, CLASSES), counts), strict=True):
         kept = [result for result, count in zip(results, row, strict=True) if count]
@@ -72,21 +70,18 @@ def test_places_name_the_predictions_and_the_objects_they_match():
         for image, place, score, matched in zip(
             matches.images, matches.places, matches.scores, matches.matched[0], strict=True
         ):
-            assert results[image].labels[place] == label
-            assert results[image].scores[place] == score
+            gt, pred = results[image].gt_instances, results[image].pred_instances
+            assert pred.labels[place] == label and pred.scores[place] == score
             if matched >= 0:
-                assert results[image].gt_labels[matched] == label
-                assert (
-                    _iou(results[image].bboxes[place], results[image].gt_bboxes[matched]) >= 0.5 - 1e-9
-                    or results[image].gt_ignored[matched]
-                )
+                assert gt.labels[matched] == label
+                assert _iou(pred.bboxes[place], gt.bboxes[matched]) >= 0.5 - 1e-9 or gt.ignored[matched]
 
 
 def test_no_objects_and_no_predictions():
     results = [r for r in random_results() if r.img_id in (0, 1)]
-    results[0].bboxes, results[0].labels, results[0].scores = np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
+    results[0].pred_instances = results[0].pred_instances[:0]
     precisions = class_precisions(match(results, CLASSES))
-    present = set(results[1].gt_labels[~results[1].gt_ignored])
+    present = set(results[1].gt_instances.labels[~results[1].gt_instances.ignored])
     for label in range(3):
         assert precisions[0, label, 0, 0] == 0 if label in present else np.isnan(precisions[0, label, 0, 0])
 

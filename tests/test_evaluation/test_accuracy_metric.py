@@ -38,7 +38,7 @@ def evaluate(samples: list[DetDataSample], **options):
     metric = METRICS.build(dict(type='AccuracyMetric', **options))
     metric.dataset_meta = {'classes': CLASSES}
     for sample in samples:
-        metric.process(None, [sample.to_dict()])
+        metric.process(None, [sample])
     return metric, metric.evaluate(len(samples))
 
 

@@ -108,7 +108,7 @@ def as_samples(dataset: dict, predictions: dict[int, dict], label_of: dict[int, 
 def run(metric: CocoMetric, samples: list[DetDataSample], classes=CLASSES) -> dict[str, float]:
     metric.dataset_meta = {'classes': classes}
     for start in range(0, len(samples), 3):
-        metric.process(None, [sample.to_dict() for sample in samples[start : start + 3]])
+        metric.process(None, samples[start : start + 3])
     return metric.evaluate(len(samples))
 
 

@@ -1,10 +1,12 @@
 """Average precision of rotated boxes, and the files for DOTA's server."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 from detkit.engine.evaluate import metrics_table
 from detkit.evaluation import CocoMetric, DOTAMetric
@@ -18,30 +20,29 @@ from detkit.evaluation.average_precision import (
     precision_recall,
 )
 from detkit.evaluation.headline import fitness
-from detkit.evaluation.rotated_format import RotatedResult, merge_tiles, tile_origin, write_submission
+from detkit.evaluation.rotated_format import merge_tiles, tile_origin, write_submission
 from detkit.registry import METRICS
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_bboxes import rbbox_corners, rbbox_hulls
 from detkit.utils.errors import ConfigError, DataError
 
 CLASSES = ('plane', 'storage tank', 'ship')
 
 
-def sample_of(number: int, gt, pred, ignored=None) -> dict:
+def sample_of(number: int, gt, pred, ignored=None) -> DetDataSample:
     """``gt``: (label, rbbox) each; ``pred``: (label, score, rbbox) each."""
     gt_rbboxes = np.array([box for _, box in gt], np.float32).reshape(-1, 5)
     rbboxes = torch.from_numpy(np.array([box for _, _, box in pred], np.float32).reshape(-1, 5))
-    return dict(
-        img_path=f'/data/{number}.png',
-        img_id=f'P{number}',
-        ori_shape=(200, 200),
-        gt_instances=dict(
+    return DetDataSample(
+        metainfo=dict(img_path=f'/data/{number}.png', img_id=f'P{number}', ori_shape=(200, 200)),
+        gt_instances=InstanceData(
             labels=np.array([label for label, _ in gt], np.int64),
             rbboxes=gt_rbboxes,
             bboxes=rbbox_hulls(gt_rbboxes),
             areas=gt_rbboxes[:, 2:4].prod(1),
             ignored=np.zeros(len(gt), bool) if ignored is None else ignored,
         ),
-        pred_instances=dict(
+        pred_instances=InstanceData(
             labels=torch.tensor([label for label, _, _ in pred], dtype=torch.int64),
             rbboxes=rbboxes,
             bboxes=torch.from_numpy(rbbox_hulls(rbboxes.numpy())),
@@ -57,7 +58,7 @@ def evaluate(samples, metric=None, **options):
     return metric.evaluate(len(samples)), metric
 
 
-def random_samples(angles: bool, seed: int = 0, count: int = 12) -> list[dict]:
+def random_samples(angles: bool, seed: int = 0, count: int = 12) -> list[DetDataSample]:
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(count):
@@ -121,7 +122,7 @@ def test_difficult_objects_neither_help_nor_harm():
 def test_upright_boxes_are_measured_as_by_pycocotools():
     samples = random_samples(angles=False)
     for sample in samples:  # COCO measures the overlap with a crowd in another way
-        sample['gt_instances']['ignored'][:] = False
+        sample.gt_instances.ignored[:] = False
     ours, _ = evaluate(samples)
     theirs, _ = evaluate(samples, CocoMetric(max_dets=(1, 10, 1000)))
     for name in ('mAP', 'mAP50', 'mAP75'):
@@ -164,15 +165,17 @@ def test_interpolations():
 
 def test_models_and_data_of_upright_boxes_are_refused():
     sample = sample_of(0, [(0, [50, 50, 40, 10, 0.3])], [(0, 0.9, [50, 50, 40, 10, 0.3])])
-    upright = {**sample, 'pred_instances': {k: v for k, v in sample['pred_instances'].items() if k != 'rbboxes'}}
+    upright = copy.deepcopy(sample)
+    del upright.pred_instances.rbboxes
     with pytest.raises(ConfigError, match='CocoMetric'):
         evaluate([upright])
-    upright = {**sample, 'gt_instances': {k: v for k, v in sample['gt_instances'].items() if k != 'rbboxes'}}
+    upright = copy.deepcopy(sample)
+    del upright.gt_instances.rbboxes
     with pytest.raises(DataError, match='DotaDataset'):
         evaluate([upright])
     with pytest.raises(DataError, match='test_mode'):
-        evaluate([{**sample, 'gt_instances': None}])
-    assert evaluate([sample, {'skipped': 'broken'}])[0]['dota/mAP'] == pytest.approx(1)
+        evaluate([DetDataSample(metainfo=sample.metainfo, pred_instances=sample.pred_instances)])
+    assert evaluate([sample, DetDataSample(metainfo={'skipped': 'broken'})])[0]['dota/mAP'] == pytest.approx(1)
 
 
 def test_predictions_as_json(tmp_path):
@@ -189,20 +192,15 @@ def test_predictions_as_json(tmp_path):
 # -- DOTA's server --------------------------------------------------------------------------------------------------
 
 
-def result(name: str, *found) -> RotatedResult:
+def result(name: str, *found) -> DetDataSample:
     rbboxes = np.array([box for _, _, box in found], np.float32).reshape(-1, 5)
-    none = np.zeros(0)
-    return RotatedResult(
-        name,
-        '',
-        np.zeros((0, 5)),
-        none,
-        none,
-        rbboxes,
-        np.array([label for label, _, _ in found], np.int64),
-        np.array([s for _, s, _ in found]),
-        rbbox_hulls(rbboxes),
+    pred = InstanceData(
+        rbboxes=rbboxes,
+        labels=np.array([label for label, _, _ in found], np.int64),
+        scores=np.array([s for _, s, _ in found]),
+        bboxes=rbbox_hulls(rbboxes),
     )
+    return DetDataSample(metainfo=dict(img_id=name, img_path=''), pred_instances=pred)
 
 
 def test_names_of_tiles():

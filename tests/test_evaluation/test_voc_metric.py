@@ -3,30 +3,29 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData
 
 from detkit.engine.evaluate import metrics_table
-from detkit.evaluation import CocoMetric, VOCMetric
+from detkit.evaluation import CocoMetric, Evaluator, VOCMetric
 from detkit.evaluation.average_precision import FALSE, TRUE, average_precision
 from detkit.evaluation.headline import fitness
 from detkit.structures.bboxes import pairwise_iou
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError
 
 CLASSES = ('cat', 'dog', 'cow')
 
 
-def sample_of(number: int, gt, pred, ignored=None) -> dict:
+def sample_of(number: int, gt, pred, ignored=None) -> DetDataSample:
     """``gt``: (label, bbox) each; ``pred``: (label, score, bbox) each."""
-    return dict(
-        img_path=f'/data/{number}.jpg',
-        img_id=f'{number:06d}',
-        ori_shape=(100, 100),
-        gt_instances=dict(
+    return DetDataSample(
+        metainfo=dict(img_path=f'/data/{number}.jpg', img_id=f'{number:06d}', ori_shape=(100, 100)),
+        gt_instances=InstanceData(
             labels=np.array([label for label, _ in gt], np.int64),
             bboxes=np.array([box for _, box in gt], np.float32).reshape(-1, 4),
             ignored=np.zeros(len(gt), bool) if ignored is None else np.array(ignored, bool),
         ),
-        pred_instances=dict(
+        pred_instances=InstanceData(
             labels=torch.tensor([label for label, _, _ in pred], dtype=torch.int64),
             scores=torch.tensor([score for _, score, _ in pred], dtype=torch.float32),
             bboxes=torch.tensor([box for _, _, box in pred], dtype=torch.float32).reshape(-1, 4),
@@ -41,7 +40,7 @@ def evaluate(samples, **options):
     return metric.evaluate(len(samples)), metric
 
 
-def random_samples(seed: int, count: int = 15) -> list[dict]:
+def random_samples(seed: int, count: int = 15) -> list[DetDataSample]:
     rng = np.random.default_rng(seed)
     samples = []
     for number in range(count):
@@ -64,16 +63,16 @@ def devkit(samples, label: int, iou_thr: float, eleven: bool) -> float:
     """One class, object by object, with VOC's whole pixels: the last of w pixels is w - 1 further."""
     truth, ranked = {}, []
     for sample in samples:
-        gt, pred = sample['gt_instances'], sample['pred_instances']
-        truth[sample['img_id']] = [
+        gt, pred = sample.gt_instances, sample.pred_instances
+        truth[sample.img_id] = [
             dict(box=(x0, y0, x1 - 1, y1 - 1), difficult=hard, taken=False)
-            for own, (x0, y0, x1, y1), hard in zip(gt['labels'], gt['bboxes'].tolist(), gt['ignored'], strict=True)
+            for own, (x0, y0, x1, y1), hard in zip(gt.labels, gt.bboxes.tolist(), gt.ignored, strict=True)
             if own == label
         ]
         ranked += [
-            (score, sample['img_id'], (x0, y0, x1 - 1, y1 - 1))
+            (score, sample.img_id, (x0, y0, x1 - 1, y1 - 1))
             for own, score, (x0, y0, x1, y1) in zip(
-                pred['labels'].tolist(), pred['scores'].tolist(), pred['bboxes'].tolist(), strict=True
+                pred.labels.tolist(), pred.scores.tolist(), pred.bboxes.tolist(), strict=True
             )
             if own == label
         ]
@@ -188,4 +187,4 @@ def test_mistakes_are_named():
         with pytest.raises(ConfigError, match='iou_thrs'):
             VOCMetric(iou_thrs=thrs)
     with pytest.raises(DataError, match='VOCMetric needs ground truth'):
-        evaluate([{**sample_of(0, [], []), 'gt_instances': None}])
+        evaluate([DetDataSample(metainfo=dict(img_path='0.jpg'), pred_instances=InstanceData())])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.evaluation import CocoMetric
+from detkit.evaluation import CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
@@ -49,7 +49,7 @@ def make_training(folder: Path, samples: list[DetDataSample]) -> tuple[SimpleNam
     metric = CocoMetric(classwise=False)
     metric.dataset_meta = dataset.metainfo
     metric.process(None, samples)
-    runner.val_loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[SimpleNamespace(), metric]))
+    runner.val_loop = SimpleNamespace(evaluator=Evaluator([metric]))
     runner.train_loop, runner.is_training, runner.cfg = SimpleNamespace(finished=False), True, {}
     return runner, metric
 
@@ -93,7 +93,7 @@ def test_random_states_are_left_alone(tmp_path: Path):
     (tmp_path / 'results.csv').write_text('epoch,train/box\n1,2\n2,1\n')
     hook.after_train(runner)
     hook.before_val_epoch(runner)
-    metric.evaluate(2)
+    metric.evaluate(2, keep=True)
     hook.after_run(runner)
     assert {
         'train_batch0.jpg',
@@ -114,17 +114,15 @@ def test_only_the_last_validation_is_kept_and_drawn(tmp_path: Path):
     runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 2))
     hook.before_val_epoch(runner)
     metric.evaluate(2)
-    assert not metric.kept_results  # more follow
-    runner.train_loop.finished = True
+    assert not metric.samples  # more follow
     metric.process(None, make_val_samples(tmp_path, 2))
     hook.before_val_epoch(runner)
-    metric.evaluate(2)
-    assert [Path(result.img_path).name for result in metric.kept_results] == ['0.png', '1.png']
+    metric.evaluate(2, keep=True)
+    assert [Path(sample.img_path).name for sample in metric.samples] == ['0.png', '1.png']
     hook.after_run(runner)
     assert not (tmp_path / 'labels.png').exists()  # it failed before the end of training
     hook.after_train(runner)
     hook.after_run(runner)
-    assert not metric.kept_results
     with (tmp_path / 'confusion_matrix.csv').open() as file:
         assert file.readline().startswith('true \\ predicted,class ')
     for name in ('labels', 'pr_curve', 'f1_curve', 'confusion_matrix'):
@@ -136,9 +134,9 @@ def test_findings_may_be_left_out(tmp_path: Path):
     runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 1))
     hook.after_train(runner)
     hook.before_val_epoch(runner)
-    metric.evaluate(1)
+    metric.evaluate(1, keep=True)
     hook.after_run(runner)
-    assert not metric.kept_results and [path.name for path in tmp_path.iterdir()] == ['0.png']
+    assert [path.name for path in tmp_path.iterdir()] == ['0.png']
 
 
 def test_a_run_without_validation_still_draws_its_labels(tmp_path: Path):

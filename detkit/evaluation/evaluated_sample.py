@@ -1,0 +1,122 @@
+"""``evaluated_sample``: a data sample reduced to what metrics and analyses read, so that thousands can be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.masks import InstanceMasks, segmentation_to_rle
+from detkit.utils.errors import ConfigError, DataError
+
+
+def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str) -> DetDataSample:
+    """Return the ground truth and predictions of an image as NumPy arrays, with masks as RLEs, and nothing else.
+
+    Args:
+        sample: as the model returned it.
+        needs: what to keep beside boxes: 'segm', 'keypoints', 'rbbox' (see ``GatheredMetric.needs``).
+        metric: the name of the metric that asks, for errors.
+
+    Returns:
+        A sample with ``img_path`` ('' where unknown), ``img_id`` and ``ori_shape``; ``gt_instances`` with ``labels``,
+        ``bboxes``, ``ignored``, ``areas``; ``pred_instances`` with ``labels``, ``bboxes``, ``scores``; both with
+        ``masks`` (lists of compressed RLEs), ``keypoints`` (of predictions also ``keypoint_scores``) and ``rbboxes``
+        where needed.
+
+    Raises:
+        DataError: the ground truth is missing, or lacks what is needed.
+        ConfigError: the predictions lack what is needed.
+    """
+    path, gt, pred = sample.get('img_path') or '', sample.get('gt_instances'), sample.pred_instances
+    if gt is None:
+        raise DataError(
+            f"{metric} needs ground truth, but the data sample of '{path}' holds none; the dataset must "
+            'run with test_mode=True.'
+        )
+    ori_shape = tuple(int(side) for side in sample.ori_shape[:2])
+    bboxes, labels = as_array(gt.bboxes).reshape(-1, 4), as_array(gt.labels).astype(np.int64)
+    wh = bboxes[:, 2:] - bboxes[:, :2]
+    kept = DetDataSample(metainfo=dict(img_path=path, img_id=sample.get('img_id', path), ori_shape=ori_shape))
+    kept.gt_instances = InstanceData(
+        bboxes=bboxes,
+        labels=labels,
+        ignored=as_array(gt.ignored).astype(bool) if 'ignored' in gt else np.zeros(len(labels), bool),
+        areas=as_array(gt.areas) if 'areas' in gt else wh[:, 0] * wh[:, 1],
+    )
+    kept.pred_instances = InstanceData(
+        bboxes=as_array(pred.bboxes).reshape(-1, 4),
+        labels=as_array(pred.labels).astype(np.int64),
+        scores=as_array(pred.scores),
+    )
+    for need, add in (('segm', _add_masks), ('keypoints', _add_keypoints), ('rbbox', _add_rbboxes)):
+        if need in needs:
+            add(kept, gt, pred, metric)
+    return kept
+
+
+def _add_masks(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str) -> None:
+    if 'masks' not in gt and len(gt.labels):
+        raise DataError(
+            f"{metric}(metric='segm') needs ground-truth masks, but the dataset has none for '{kept.img_path}'. "
+            "Evaluate metric='bbox', or use a dataset with polygons."
+        )
+    if 'masks' not in pred and len(pred.labels):
+        raise ConfigError(
+            f"{metric}(metric='segm') needs predicted masks, but the model predicts boxes alone. "
+            "Set metric='bbox', or use a segmentation head."
+        )
+    kept.gt_instances.masks = [
+        segmentation_to_rle(segmentation, bbox, kept.ori_shape)
+        for segmentation, bbox in zip(gt.get('masks', []), kept.gt_instances.bboxes, strict=True)
+    ]
+    masks = pred.get('masks', [])
+    if not isinstance(masks, list):
+        masks = (masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(as_array(masks))).to_rle()
+    kept.pred_instances.masks = masks
+
+
+def _add_keypoints(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str) -> None:
+    if 'keypoints' not in gt and len(gt.labels):
+        raise DataError(
+            f"{metric}(metric='keypoints') needs ground-truth keypoints, but the dataset has none for "
+            f"'{kept.img_path}'. Evaluate metric='bbox', or use a dataset with keypoints."
+        )
+    if 'keypoints' not in pred and len(pred.labels):
+        raise ConfigError(
+            f"{metric}(metric='keypoints') needs predicted keypoints, but the model predicts boxes alone. "
+            "Set metric='bbox', or use a pose head."
+        )
+    truth, predicted, scores = (
+        as_array(instances[key]) if key in instances else None
+        for instances, key in ((gt, 'keypoints'), (pred, 'keypoints'), (pred, 'keypoint_scores'))
+    )
+    count = next((array.shape[1] for array in (truth, predicted) if array is not None), 0)
+    kept.gt_instances.keypoints = np.zeros((0, count, 3)) if truth is None else truth
+    predicted = np.zeros((0, count, 2)) if predicted is None else predicted[..., :2]
+    kept.pred_instances.keypoints = predicted
+    kept.pred_instances.keypoint_scores = np.ones(predicted.shape[:2]) if scores is None else scores
+
+
+def _add_rbboxes(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str) -> None:
+    if 'rbboxes' not in gt and len(gt.labels):
+        raise DataError(
+            f"{metric} needs rotated ground truth, but the dataset has none for '{kept.img_path}'. Use a "
+            "DotaDataset or a YoloTxtDataset with labels='obb', or evaluate with CocoMetric."
+        )
+    if 'rbboxes' not in pred:
+        raise ConfigError(
+            f'{metric} needs predicted rotated boxes, but the model predicts upright ones. Use CocoMetric, or a head '
+            'for rotated boxes.'
+        )
+    kept.gt_instances.rbboxes = as_array(gt.get('rbboxes', np.zeros((0, 5)))).reshape(-1, 5)
+    kept.pred_instances.rbboxes = as_array(pred.rbboxes).reshape(-1, 5)
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return a tensor, an array or a sequence as a NumPy array."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
