@@ -15,8 +15,8 @@ from detkit.analysis.bootstrap import Interval
 from detkit.analysis.compare import Comparison, Figure, image_scores, verdict
 from detkit.analysis.matching import KIND_NAMES
 from detkit.config.difference import config_differences, shown
+from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.origins import KeyPath
-from detkit.config.top_level import TOP_LEVEL_KEYS
 from detkit.datasets.transforms.loading import read_image
 from detkit.visualization.curves import COLOURS
 from detkit.visualization.drawing import draw_data_sample

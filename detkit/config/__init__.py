@@ -2,5 +2,14 @@
 
 from detkit.config.check import check_config
 from detkit.config.load import load_config, load_config_with_origins
+from detkit.config.resolve import LoadedConfig, literal_text, origins_of, resolved_text
 
-__all__ = ['check_config', 'load_config', 'load_config_with_origins']
+__all__ = [
+    'LoadedConfig',
+    'check_config',
+    'literal_text',
+    'load_config',
+    'load_config_with_origins',
+    'origins_of',
+    'resolved_text',
+]

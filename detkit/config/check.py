@@ -5,10 +5,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from detkit.config.hints import nearest_first
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
-from detkit.config.value_types import fits, spelled
+from detkit.config.value_types import fits, remedy_for, spelled
 from detkit.registry import Registry, backend_names
 from detkit.utils.errors import ConfigError, nearest
 
@@ -96,7 +97,11 @@ class _Check:
         for key in given:
             expected = arguments.types.get(key)
             if expected is not None and not fits(value[key], expected):
-                raise self.fail((*path, key), f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}')
+                raise self.fail(
+                    (*path, key),
+                    f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}'
+                    f'{remedy_for(value[key], expected)}',
+                )
             self.argument(value[key], (*path, key), position.below)
 
     def argument(self, value: Any, path: KeyPath, position: Position) -> None:
@@ -124,7 +129,7 @@ class _Check:
                 raise self.fail(
                     (*path, key),
                     f'a data loader has no argument {key!r}; accepted are '
-                    f'{", ".join(DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}',
+                    f'{nearest_first(key, DATALOADER_KEYS)}.{nearest(key, DATALOADER_KEYS)}',
                 )
             if not fits(value[key], DATALOADER_KEYS[key]):
                 raise self.fail(
@@ -157,12 +162,12 @@ class _Check:
             raise self.fail(
                 path,
                 f'there is no {registry().name} {name!r}.{nearest(name, names)} '
-                f'Registered are: {", ".join(sorted(names))}',
+                f'Registered are: {nearest_first(name, sorted(names))}',
             )
         return found
 
     def _unknown_argument(self, key: str, title: str, accepted: list[str], path: KeyPath) -> str:
-        text = f'{title} has no argument {key!r}; accepted are {", ".join(accepted) or "none"}.{nearest(key, accepted)}'
+        text = f'{title} has no argument {key!r}; accepted are {nearest_first(key, accepted)}.{nearest(key, accepted)}'
         if self.origins:
             of_type, of_key = self.origins.find((*path, 'type')), self.origins.find((*path, key))
             if of_type.file and of_key.file and of_type.file != of_key.file:

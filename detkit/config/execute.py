@@ -132,9 +132,9 @@ def _own_origins(path: Path, own: dict[str, Any], bases: Executed, variables: di
     origins = Origins()
     for name in own:
         origins.add((name,), Origin(path))
-    lines, aliases = places_in(_parse(path))
-    for key_path, line in lines.items():
-        origins.add(key_path, Origin(path, line))
+    places, aliases = places_in(_parse(path))
+    for key_path, (line, expression) in places.items():
+        origins.add(key_path, Origin(path, line, expression=expression))
     for key_path, base_path in aliases.items():
         if isinstance(_value_at(bases.values, base_path), dict | list):  # a plain value is set where it is used
             origins.copy_below(key_path, bases.origins, base_path)

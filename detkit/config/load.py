@@ -1,30 +1,33 @@
 """``load_config``: a config file and options in, a checked config out."""
 
+import copy
 import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from mmengine.config import Config
 
 from detkit.config.check import check_config
 from detkit.config.classes import wire_classes
 from detkit.config.execute import Executed, execute
+from detkit.config.hints import did_you_mean, meant_keys, nearest_first
 from detkit.config.image_size import wire_image_size
 from detkit.config.keypoints import wire_keypoints
+from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.options import Option, parse_options, set_option
-from detkit.config.origins import COMMAND_LINE, Origins, changed_leaves
+from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
+from detkit.config.resolve import LoadedConfig
 from detkit.config.stuff import wire_stuff
-from detkit.config.top_level import TOP_LEVEL_KEYS, check_top_level
-from detkit.utils.errors import ConfigError, nearest
+from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
+from detkit.utils.errors import ConfigError
 
 Options = Mapping[str, Any] | Iterable[str] | None
 
 
-def load_config(path: str | Path, options: Options = None, need_classes: bool = True) -> Config:
+def load_config(path: str | Path, options: Options = None, need_classes: bool = True) -> LoadedConfig:
     """Read a config file with its bases, apply options, and refuse what is wrong in it.
 
     Args:
@@ -38,47 +41,116 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     Raises:
         ConfigError: names the file, the key, what was found and what would be accepted.
     """
-    return load_config_with_origins(path, options, need_classes)[0]
-
-
-def load_config_with_origins(
-    path: str | Path, options: Options = None, need_classes: bool = True
-) -> tuple[Config, Origins]:
-    """As :func:`load_config`; also returns where each value was set."""
     path = Path(path)
     parsed = parse_options(options)
-    executed = _execute_with_variables(path, parsed)
+    executed, rest = _execute_with_variables(path, parsed)
     values, origins = executed.values, executed.origins
-    check_top_level(executed, path)
-    for option in parsed:
-        if option.key not in executed.assigned:
-            set_option(values, option, origins, str(path))
-            _refuse_options_without_effect(option, executed, path)
+    for option in rest:
+        set_option(values, option, origins, partial(_missing_key, option, executed, path))
+    check_top_level(executed, path, partial(_may_be_added, values))
     _import_custom(values, origins)
     check_config(values, origins)
+    written = copy.deepcopy(values)
     wire_classes(values, origins, need_classes)
     wire_keypoints(values, origins)
     wire_stuff(values, origins)
     wire_image_size(values, origins)
-    return Config(values, filename=str(path)), origins
+    return LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))
 
 
-def _execute_with_variables(path: Path, options: list[Option]) -> Executed:
-    names = {option.key: option.value for option in options if option.key.isidentifier()}
+def load_config_with_origins(
+    path: str | Path, options: Options = None, need_classes: bool = True
+) -> tuple[LoadedConfig, Origins]:
+    """Return the config that :func:`load_config` returns, and where each value was set."""
+    config = load_config(path, options, need_classes)
+    return config, config.origins
+
+
+def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed, list[Option]]:
+    """Run the files with the options that replace variables; return the other options too."""
+    names = {
+        option.key: option.value for option in options if option.key.isidentifier() and option.key not in COMPONENT_KEYS
+    }
     executed = execute(path, names)
     variables = {name: value for name, value in names.items() if name in executed.assigned}
+    rest = [option for option in options if option.key not in variables]
+    parts = [option for option in rest if _is_part_of_variable(option, executed)]
+    for option in parts:  # train_pipeline.1.prob=0: the variable as a whole, with this part changed
+        root = str(option.path[0])
+        whole = {root: copy.deepcopy(variables.get(root, executed.values[root]))}
+        set_option(whole, option, Origins(), partial(_missing_key, option, executed, path))
+        variables |= whole
+    if parts:
+        executed = execute(path, variables)
     for name in variables.keys() - TOP_LEVEL_KEYS:
-        # A resolved config still lists data_root, but nothing in it is built from that name any more.
+        # A variable may be read, and what is built from it be unused all the same.
         without = execute(path, {other: value for other, value in variables.items() if other != name}).values
-        same = {key: value for key, value in without.items() if key != name}
-        if without[name] != variables[name] and same == {k: v for k, v in executed.values.items() if k != name}:
+        if without[name] != variables[name] and _effect(without) == _effect(executed.values):
+            meant = meant_keys(name, executed.values, readable_names(executed) - {name})
             raise ConfigError(
-                f'--cfg-options: {name} is a variable of {path}, but nothing there is built from it; '
-                f'give the key that uses the value'
+                f'--cfg-options: {name} is a variable of {path}, but nothing there is built from it.'
+                f'{did_you_mean(meant)}'
             )
     if variables:
         _mark_changed(executed, execute(path, {}).values)
-    return executed
+    return executed, [option for option in rest if option not in parts]
+
+
+def _is_part_of_variable(option: Option, executed: Executed) -> bool:
+    root = option.path[0]
+    return len(option.path) > 1 and root in executed.assigned and root not in TOP_LEVEL_KEYS
+
+
+def _effect(values: dict[str, Any]) -> dict[str, Any]:
+    names = {*TOP_LEVEL_KEYS, *({'img_size'} if takes_image_size(values) else ())}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPath, parent: Any) -> str:
+    """Return what to say of an option whose key does not exist.
+
+    Args:
+        option: the option.
+        executed: the config.
+        path: the config file.
+        key_path: as much of the option's key as leads to the part that is missing.
+        parent: what the config holds one step above.
+    """
+    root = str(key_path[0])
+    if len(key_path) == 1 and root in REFUSED_KEYS:
+        return f'{root} has no effect here: {REFUSED_KEYS[root]}'
+    text = f'{path} has no key {dotted(key_path)!r}'
+    readable = readable_names(executed)
+    meant = did_you_mean(meant_keys(option.key, executed.values, readable), f'={option.value}')
+    if not meant:
+        addable = partial(_may_be_added, executed.values)
+        others = [key for key in (option.key, *WORDS.get(option.key, ())) if addable(key, option.value)][:1]
+        meant = ''.join(f' To add a key, write +{key}={option.value}' for key in others)
+    there = dotted(key_path[:-1])
+    if meant and not there:
+        return f'{text}.{meant}'
+    if isinstance(parent, dict):
+        return (
+            f'{text}; {there or "the config"} has {nearest_first(key_path[-1], parent if there else readable)}.{meant}'
+        )
+    if isinstance(parent, list | tuple):
+        return f'{text}: {there} is a list, accepted are 0 to {len(parent) - 1}.{meant}'
+    return f'{text}: {there} is {parent!r}, which has no keys.{meant}'
+
+
+def _may_be_added(values: dict[str, Any], key: str, value: Any) -> bool:
+    """Whether the option ``+key=value`` would be accepted."""
+    option = Option(key, value, adds=True)
+    if option.path[0] not in TOP_LEVEL_KEYS:
+        return False
+    values = copy.deepcopy(values)
+    try:
+        set_option(values, option, Origins(), lambda path, parent: '')
+        check_plain_values(values, Origins())
+        check_config(values)
+    except ConfigError:
+        return False
+    return True
 
 
 def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
@@ -87,16 +159,6 @@ def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
         origin = executed.origins.find(path)
         if origin.file is not None:
             executed.origins.add(path, replace(origin, changed_by=COMMAND_LINE))
-
-
-def _refuse_options_without_effect(option: Option, executed: Executed, path: Path) -> None:
-    root = str(option.path[0])
-    if root in TOP_LEVEL_KEYS or option.adds:
-        return
-    raise ConfigError(
-        f'--cfg-options: {root} is a variable that {path} has already used when {option.key} would be set; give '
-        f'{root} as a whole, or the key that it was used for'
-    )
 
 
 def _import_custom(values: dict[str, Any], origins: Origins) -> None:
@@ -108,12 +170,6 @@ def _import_custom(values: dict[str, Any], origins: Origins) -> None:
     if not custom:
         return
     where = origins.find(('custom_imports',))
-    unknown = [key for key in custom if key not in ('imports', 'allow_failed_imports', 'folder')]
-    if unknown:
-        raise ConfigError(
-            f'{where}: custom_imports has no key {unknown[0]!r}; it takes imports (a list of modules), '
-            f'allow_failed_imports and folder.{nearest(unknown[0], ["imports", "folder"])}'
-        )
     folder = custom.get('folder') or (where.file.parent if where.file else Path.cwd())
     custom['folder'] = str(folder)
     if str(folder) not in sys.path:

@@ -1,12 +1,12 @@
 """``--cfg-options key=value``: parsing, and setting dotted keys in a config that has been read."""
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,16 @@ def _split_at_commas(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def set_option(values: dict[str, Any], option: Option, origins: Origins, source: str) -> None:
+def set_option(
+    values: dict[str, Any], option: Option, origins: Origins, missing: Callable[[KeyPath, Any], str]
+) -> None:
     """Set one key of the config ``values`` in place.
 
     Args:
-        source: the config file, for the error.
+        values: the config.
+        option: the key and its value.
+        origins: where values were set; the key is noted as set on the command line.
+        missing: returns the error's text for a path that does not exist, given the path and what its parent holds.
 
     Raises:
         ConfigError: the key does not exist and the option has no '+'.
@@ -98,34 +103,22 @@ def set_option(values: dict[str, Any], option: Option, origins: Origins, source:
     for depth, part in enumerate(path[:-1]):
         if option.adds and isinstance(node, dict) and node.get(part) is None:
             node[part] = {}
-        node = _step(node, part, path[: depth + 1], option, source)
+        node = _step(node, part, path[: depth + 1], missing)
     if not (option.adds and isinstance(node, dict)):
-        _step(node, path[-1], path, option, source)
+        _step(node, path[-1], path, missing)
     last = path[-1] if isinstance(node, list) or path[-1] in node else str(path[-1])
     node[last] = option.value
     origins.set(path, COMMAND_LINE)
 
 
-def _step(node: Any, part: str | int, path: KeyPath, option: Option, source: str) -> Any:
-    """``node[part]``, or the error that says what there is instead."""
+def _step(node: Any, part: str | int, path: KeyPath, missing: Callable[[KeyPath, Any], str]) -> Any:
+    """Return ``node[part]``, or raise the error that says what there is instead."""
     if isinstance(node, dict):
         part = part if part in node else str(part)
         if part in node:
             return node[part]
-        there, keys = dotted(path[:-1]) or 'the config', [str(key) for key in node]
-        raise ConfigError(
-            f'--cfg-options: {source} has no key {dotted(path)!r}; {there} has {", ".join(keys) or "no keys"}.'
-            f'{nearest(part, keys)} To add a key, write +{option.key}={option.value}'
-        )
-    if isinstance(node, list | tuple):
-        if isinstance(part, int) and part < len(node):
-            if isinstance(node, tuple):
-                raise ConfigError(f'--cfg-options: {dotted(path[:-1])} in {source} is a tuple; give it as a whole')
-            return node[part]
-        raise ConfigError(
-            f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is a list, '
-            f'accepted are 0 to {len(node) - 1}'
-        )
-    raise ConfigError(
-        f'--cfg-options: {source} has no key {dotted(path)!r}: {dotted(path[:-1])} is {node!r}, which has no keys'
-    )
+    elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
+        if isinstance(node, tuple):
+            raise ConfigError(f'--cfg-options: {dotted(path[:-1])} is a tuple; give it as a whole')
+        return node[part]
+    raise ConfigError(f'--cfg-options: {missing(path, node)}')

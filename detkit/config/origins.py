@@ -23,11 +23,13 @@ class Origin:
         file: None is the command line.
         line: 0 is unknown.
         changed_by: what else decides the value: a variable that another file, or the command line, replaced.
+        expression: the source of the value, ``_base_.`` left out; empty where unknown.
     """
 
     file: Path | None
     line: int = 0
     changed_by: 'Origin | None' = None
+    expression: str = ''
 
     def __str__(self) -> str:
         if self.file is None:
@@ -74,19 +76,24 @@ class Origins:
                 return self._entries[path[:length]]
         return COMMAND_LINE
 
+    def expression(self, path: KeyPath) -> str:
+        """Return the source that gives the value at ``path`` itself; empty where it is set with its parent."""
+        return self._entries[path].expression if path in self._entries else ''
+
     def _forget(self, path: KeyPath) -> None:
         self._entries = {p: origin for p, origin in self._entries.items() if p[: len(path)] != path}
 
 
-def places_in(tree: ast.Module) -> tuple[dict[KeyPath, int], dict[KeyPath, KeyPath]]:
+def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:
     """Where a config file sets what its top level holds.
 
     Follows ``dict(...)`` calls, dict, list and tuple displays, and names that were assigned earlier in the file.
 
     Returns:
-        The line of each key path; and for those whose value is ``_base_.a.b``, that key path of the bases.
+        The line and the source of each key path; and for those whose value is ``_base_.a.b``, that key path of the
+        bases.
     """
-    lines: dict[KeyPath, int] = {}
+    places: dict[KeyPath, tuple[int, str]] = {}
     aliases: dict[KeyPath, KeyPath] = {}
     values: dict[str, ast.expr] = {}
     for statement in tree.body:
@@ -95,17 +102,32 @@ def places_in(tree: ast.Module) -> tuple[dict[KeyPath, int], dict[KeyPath, KeyPa
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         for target in targets:
             names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
-            lines = {path: line for path, line in lines.items() if path[0] not in names}
+            places = {path: place for path, place in places.items() if path[0] not in names}
             aliases = {path: alias for path, alias in aliases.items() if path[0] not in names}
-            lines.update({(name,): statement.lineno for name in names})
-            if isinstance(target, ast.Name):
-                for path, node in _nodes_below(statement.value, (target.id,), values):
-                    lines.setdefault(path, node.lineno)
+            places.update({(name,): (statement.lineno, '') for name in names})
+            for name, value in _assigned_values(target, statement.value):
+                for path, node in _nodes_below(value, (name,), values):
+                    line = statement.lineno if path == (name,) else node.lineno
+                    places[path] = (line, ast.unparse(node).replace('_base_.', ''))
                     base_path = _base_path(node)
                     if base_path:
                         aliases[path] = base_path
-                values[target.id] = statement.value
-    return lines, aliases
+                values[name] = value
+    return places, aliases
+
+
+def _assigned_values(target: ast.expr, value: ast.expr) -> list[tuple[str, ast.expr]]:
+    """Return the names of a target, and what is assigned to each: ``a, b = pair`` gives a ``pair[0]``."""
+    if isinstance(target, ast.Name):
+        return [(target.id, value)]
+    if not isinstance(target, ast.Tuple) or not all(isinstance(item, ast.Name) for item in target.elts):
+        return []
+    if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+        return [(item.id, given) for item, given in zip(target.elts, value.elts, strict=True)]
+    return [
+        (item.id, ast.copy_location(ast.Subscript(value, ast.Constant(i), ast.Load()), value))
+        for i, item in enumerate(target.elts)
+    ]
 
 
 def _nodes_below(node: ast.expr, path: KeyPath, values: dict[str, ast.expr]) -> Iterator[tuple[KeyPath, ast.expr]]:

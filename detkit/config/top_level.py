@@ -1,83 +1,124 @@
-"""The keys that mean something at a config's top level, and the checks that need no component."""
+"""The checks of a config's top level that need no component."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from detkit.config.execute import Executed
+from detkit.config.hints import did_you_mean, meant_keys
+from detkit.config.keys import DICT_KEYS, PIPELINES, PLAIN_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.signatures import arguments_of
+from detkit.config.value_types import fits, remedy_for, spelled
+from detkit.registry import MODELS
 from detkit.utils.errors import ConfigError, nearest
 
-# What the runner reads. Any other top-level name is a variable for the files' own use.
-TOP_LEVEL_KEYS = (
-    'task',
-    'classes',
-    'model',
-    'train_dataloader',
-    'val_dataloader',
-    'test_dataloader',
-    'train_cfg',
-    'val_cfg',
-    'test_cfg',
-    'val_evaluator',
-    'test_evaluator',
-    'optim_wrapper',
-    'param_scheduler',
-    'auto_scale_lr',
-    'default_hooks',
-    'custom_hooks',
-    'custom_imports',
-    'data_preprocessor',
-    'load_from',
-    'resume',
-    'launcher',
-    'env_cfg',
-    'log_processor',
-    'log_level',
-    'visualizer',
-    'vis_backends',
-    'default_scope',
-    'randomness',
-    'work_dir',
-    'experiment_name',
-    'runner_type',
-    'device',
-    'find_unused_parameters',
-    'log_to',
-)
-
-_PIPELINES = {
-    'train_pipeline': ('train_dataloader',),
-    'val_pipeline': ('val_dataloader',),
-    'test_pipeline': ('val_dataloader', 'test_dataloader'),
-}
+# The folder of files that others are built on: these may define variables that only some of their children read.
+_SHARED = '_base_'
 
 
-def check_top_level(executed: Executed, path: Path) -> None:
-    """Refuse names that look like a mistyped key, and pipelines that no data loader uses.
+def check_top_level(executed: Executed, path: Path, may_be_added: Callable[[str, Any], bool]) -> None:
+    """Refuse names that nothing reads, values that their key cannot hold, and pipelines that no data loader uses.
+
+    Args:
+        executed: the config.
+        path: its file.
+        may_be_added: whether the config would be accepted with a dotted key and a value more.
 
     Raises:
         ConfigError: names the file and line of the name.
     """
-    values = executed.values
-    refuse_foreign_scope(values.get('default_scope'), f'{executed.origins.find(("default_scope",))}: ')
-    known = [*TOP_LEVEL_KEYS, *_PIPELINES]
-    for name in values.keys() - set(known) - executed.read:
-        # Only a name that nothing reads can be a slip of the pen: a variable in use has its reader.
-        hint = nearest(name, [*known, *executed.read & executed.assigned], cutoff=0.8)
-        if hint:
-            raise ConfigError(
-                f'{executed.origins.find((name,))}: {name} is no key that the runner knows, and no file '
-                f'of this config reads it.{hint}'
-            )
-    for name, loaders in _PIPELINES.items():
+    values, origins = executed.values, executed.origins
+    for name, remedy in REFUSED_KEYS.items():
+        if name in values:
+            raise ConfigError(f'{origins.find((name,))}: {name} has no effect here: {remedy}')
+    refuse_foreign_scope(values.get('default_scope'), f'{origins.find(("default_scope",))}: ')
+    check_plain_values(values, origins)
+    _refuse_unread(executed, path, may_be_added)
+    _refuse_unused_pipelines(executed, path)
+
+
+def check_plain_values(values: dict[str, Any], origins: Origins) -> None:
+    """Refuse values of the runner's plain keys that these cannot hold.
+
+    Raises:
+        ConfigError: names the key, what was found and what to write.
+    """
+    for name, kind in PLAIN_KEYS.items():
+        if name in values:
+            _check_value(values[name], kind, (name,), origins)
+    for name, keys in DICT_KEYS.items():
+        if values.get(name) is not None:
+            _check_dict(values[name], name, keys, origins)
+
+
+def readable_names(executed: Executed) -> set[str]:
+    """Return the top-level names that have an effect: the runner's keys, and the variables that a file reads."""
+    names = executed.read & executed.assigned | set(TOP_LEVEL_KEYS) & executed.values.keys()
+    return names | ({'img_size'} if takes_image_size(executed.values) else set())
+
+
+def takes_image_size(values: dict[str, Any]) -> bool:
+    """Whether the model's head is given the variable ``img_size``."""
+    return head_takes(values, 'img_size')
+
+
+def head_takes(values: dict[str, Any], argument: str) -> bool:
+    """Whether the class of the model's head has the argument ``argument`` by name."""
+    head = (values.get('model') or {}).get('head') if isinstance(values.get('model'), dict) else None
+    kind = head.get('type') if isinstance(head, dict) else None
+    factory = MODELS.get(kind) if isinstance(kind, str) else kind
+    return callable(factory) and argument in arguments_of(factory).names
+
+
+def _refuse_unread(executed: Executed, path: Path, may_be_added: Callable[[str, Any], bool]) -> None:
+    readable = readable_names(executed)
+    for name in executed.values:  # in the order of the files
+        if name in readable or name in PIPELINES or name in TOP_LEVEL_KEYS:
+            continue
+        origin = executed.origins.find((name,))
+        meant = meant_keys(name, executed.values, readable)
+        shared = origin.file not in (None, path.resolve()) and _SHARED in origin.file.parts
+        if shared and name not in WORDS and not nearest(name, readable, cutoff=0.8):
+            continue
+        meant = meant or [key for key in WORDS.get(name, ()) if may_be_added(key, executed.values[name])][:1]
+        raise ConfigError(f'{origin}: nothing reads the top-level name {name!r}.{did_you_mean(meant)}')
+
+
+def _refuse_unused_pipelines(executed: Executed, path: Path) -> None:
+    values, origins = executed.values, executed.origins
+    for name, loaders in PIPELINES.items():
         if name not in values:
             continue
         used = [pipeline for loader in loaders for pipeline in pipelines_in(values.get(loader))]
+        if not used and name not in executed.read:
+            raise ConfigError(f'{origins.find((name,))}: {name} is defined, but there is no {" or ".join(loaders)}')
         if used and values[name] not in used:
             raise ConfigError(
-                f'{executed.origins.find((name,))}: {name} is defined, but {loaders[0]} uses another pipeline '
-                f'({executed.origins.find((loaders[0], "dataset", "pipeline"))}); write '
+                f'{origins.find((name,))}: {name} is defined, but {loaders[0]} uses another pipeline '
+                f'({origins.find((loaders[0], "dataset", "pipeline"))}); write '
                 f'{loaders[0]} = dict(dataset=dict(pipeline={name})) in {path.name}'
             )
+
+
+def _check_value(value: Any, kind: Any, path: KeyPath, origins: Origins) -> None:
+    if not fits(value, kind):
+        raise ConfigError(
+            f'{origins.find(path)}: {dotted(path)} is {value!r}, but must be {spelled(kind)}{remedy_for(value, kind)}'
+        )
+
+
+def _check_dict(value: Any, name: str, keys: dict[str, Any], origins: Origins) -> None:
+    if not isinstance(value, dict):
+        example = next(iter(keys))
+        raise ConfigError(f'{origins.find((name,))}: {name} is {value!r}, but must be a dict: dict({example}=...)')
+    for key, item in value.items():
+        if key not in keys:
+            raise ConfigError(
+                f'{origins.find((name, key))}: {name} has no key {key!r}; it takes {", ".join(keys)}.'
+                f'{nearest(key, keys)}'
+            )
+        _check_value(item, keys[key], (name, key), origins)
 
 
 def refuse_foreign_scope(scope: Any, where: str = '') -> None:

@@ -1,5 +1,6 @@
 """Whether a value of a config fits the annotation of the argument it is given to."""
 
+import ast
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,23 @@ def spelled(annotation: Any) -> str:
         return 'None'
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return ' | '.join(spelled(argument) for argument in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Literal:
+        return f'one of {", ".join(map(repr, typing.get_args(annotation)))}'
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return annotation.__name__
-    return str(annotation).replace('typing.', '').replace('collections.abc.', '')
+    return str(annotation).replace('typing.', '').replace('collections.abc.Sequence', 'list')
+
+
+def remedy_for(value: Any, annotation: Any) -> str:
+    """Return what to write in place of a value that does not fit, with "; write " in front; empty where unknown."""
+    if not isinstance(value, str):
+        items = (value,) if isinstance(value, int | float | dict) else None
+        return f'; write {items!r}' if items is not None and fits(items, annotation) else ''
+    try:
+        meant = ast.literal_eval(value.strip().capitalize() if value.lower() in ('true', 'false', 'none') else value)
+    except (ValueError, SyntaxError):
+        meant = value
+    for candidate in (meant, (meant,), [meant], (value,)):
+        if not isinstance(candidate, str) and fits(candidate, annotation):
+            return f'; write {candidate!r}'
+    return ''

@@ -20,6 +20,7 @@ from detkit.converters.darknet_layout import Layout, compare_layers, yolo_anchor
 from detkit.converters.darknet_weights import Header, count_numbers, from_stream, read_stream, to_stream
 from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.inference.model import init_detector
+from detkit.inference.steps import detector_size
 from detkit.models.layers import ConvModule
 from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError
@@ -145,7 +146,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     layout = Layout(model)
     eps = {name: module.bn.eps for name, module in model.named_modules() if isinstance(module, ConvModule)}
     values = to_stream(layout.layers, model.state_dict(), eps)
-    size = model.cfg.get('img_size', 416)
+    size = detector_size(model.cfg)
     net = Section('net', dict(width=str(size), height=str(size), channels=str(model.backbone.stem.conv.in_channels)))
     texts = {
         target.with_suffix('.cfg'): format_cfg([net, *layout.sections()]),

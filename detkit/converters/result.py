@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from detkit import __version__
+from detkit.config import literal_text
 from detkit.config.top_level import datasets_in
 from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
-from detkit.engine.run_folder import config_text
 from detkit.utils.errors import CheckpointError
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -59,7 +59,7 @@ def save_converted(
         'format': FORMAT,
         'format_version': FORMAT_VERSION,
         'detkit_version': __version__,
-        'config': config_text(config) if config else None,
+        'config': literal_text(config) if config else None,
         'config_file': config_file,
         'classes': list(config['classes']) if config else [],
         'task': config['task'] if config else None,

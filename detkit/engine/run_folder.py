@@ -1,10 +1,8 @@
 """The folder of a run: which one, and the config written into it."""
 
-import pprint
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
@@ -96,8 +94,3 @@ def removed_on_mistake(folder: Path | None) -> Iterator[None]:
                 path.unlink()
             folder.rmdir()
         raise
-
-
-def config_text(cfg: dict[str, Any]) -> str:
-    """A config as a Python file that loads back to the same values."""
-    return ''.join(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in cfg.items())

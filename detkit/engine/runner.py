@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from detkit import __version__
+from detkit.config import resolved_text
 from detkit.config.top_level import refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
@@ -30,7 +31,7 @@ from detkit.engine.finetune import load_weights
 from detkit.engine.launch import init_distributed
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.random_state import preserved_random_state
-from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, config_text, removed_on_mistake, shown
+from detkit.engine.run_folder import CONFIG_FILE, LOG_FILE, choose_run_folder, removed_on_mistake, shown
 from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
@@ -194,7 +195,7 @@ class Runner(MMEngineRunner):
         self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {self.cfg.filename or self._name}')
         self.console.line(f'folder   {shown(self._work_dir)}')
         self.logger.info('Environment:\n%s', environment_text())
-        text = config_text(self.cfg.to_dict())
+        text = resolved_text(self.cfg)
         self.logger.info('Config:\n%s', text)
         if is_main_process():
             (Path(self._work_dir) / CONFIG_FILE).write_text(text)

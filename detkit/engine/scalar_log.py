@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from detkit.config import resolved_text
 from detkit.registry import VISBACKENDS, backend_names
 from detkit.utils.errors import ConfigError
 
@@ -95,9 +96,7 @@ class ScalarBackend:
 
     def add_config(self, config: Config) -> None:
         """Begin, before the first figure."""
-        from detkit.engine.run_folder import config_text
-
-        self.begin(config_text(config.to_dict()))
+        self.begin(resolved_text(config))
 
     def begin(self, config: str) -> None:
         """Begin; ``config`` is the run's config as text."""

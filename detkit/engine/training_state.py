@@ -9,9 +9,9 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from detkit import __version__
+from detkit.config import literal_text
 from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION
 from detkit.engine.random_state import capture_random_state, restore_random_state
-from detkit.engine.run_folder import config_text
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError
 
@@ -36,7 +36,7 @@ def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str,
         'detkit_version': __version__,
         'torch_version': str(torch.__version__),
         'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-        'config': config_text(cfg.to_dict()),
+        'config': literal_text(cfg),
         'config_file': str(cfg.filename or ''),
         'classes': list(runner.classes),
         'task': cfg.get('task'),

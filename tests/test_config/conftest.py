@@ -85,7 +85,7 @@ train_dataloader = dict(
 
 CONFIG = """
 _base_ = ['base.py']
-lr = 0.1
+log_level = 'INFO'
 model = dict(
     type='ToyDetector',
     backbone=dict(type='ToyBackbone', depth=50),

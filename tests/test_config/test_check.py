@@ -26,7 +26,7 @@ from detkit.utils.errors import ConfigError
             'depth=50',
             'depth=50, widht=2',
             r"toy.py:6: model.backbone.widht: ToyBackbone has no argument 'widht'; accepted "
-            r"are depth, width, init_cfg, frozen. Did you mean 'width'",
+            r"are width, depth, init_cfg, frozen. Did you mean 'width'",
         ),
         ('depth=50', 'width=2', r"toy.py:6: model.backbone: ToyBackbone needs the argument 'depth'"),
         ('depth=50', 'depth=50, in_channels=3', "ToyBackbone has no argument 'in_channels'"),

@@ -48,8 +48,9 @@ def test_options_replace_variables_and_keys(toy):
 
 
 def test_a_plus_makes_the_dicts_on_its_way(toy):
-    config = load_config(toy, ['+env_cfg.backend=gloo', '+env_cfg.ranks.0=a'])
-    assert config.env_cfg.to_dict() == {'backend': 'gloo', 'ranks': {'0': 'a'}}
+    config = load_config(toy, ['+env_cfg.backend=gloo', '+model.head.loss_cls.ranks.0=a'])
+    assert config.env_cfg.to_dict() == {'backend': 'gloo'}
+    assert config.model.head.loss_cls.ranks.to_dict() == {'0': 'a'}
 
 
 def test_options_may_be_a_dict(toy):
@@ -67,21 +68,26 @@ def test_a_pipeline_variable_is_replaced_as_a_whole(toy):
     assert config.train_dataloader.dataset.pipeline[0].prob == 0.1
 
 
+def test_options_reach_into_a_variable(toy):
+    config = load_config(toy, ['train_pipeline.0.prob=0.75', '+train_pipeline.0.type=ToyFlip'])
+    assert config.train_dataloader.dataset.pipeline == [{'type': 'ToyFlip', 'prob': 0.75}]
+
+
 @pytest.mark.parametrize(
     'option, sentence',
     [
         (
             'model.backbone.dpth=3',
-            r"no key 'model.backbone.dpth'; model.backbone has type, depth. Did you mean 'depth'",
+            r"no key 'model.backbone.dpth'; model.backbone has depth, type. Did you mean 'model.backbone.depth=3'",
         ),
-        ('modl.backbone=3', r"no key 'modl'.*Did you mean 'model'"),
-        ('data_rot=x', "Did you mean 'data_root'"),
+        ('modl.backbone=3', r"no key 'modl'.*Did you mean 'model.backbone=3'"),
+        ('data_rot=x', "Did you mean 'data_root=x'"),
         ('model.backbone.depth.x=3', 'model.backbone.depth is 50, which has no keys'),
         ('train_dataloader.dataset.pipeline.3.prob=1', 'pipeline is a list, accepted are 0 to 0'),
         ('lr', "'lr' is no key=value"),
         ('=3', "'=3' is no key=value"),
-        ('train_pipeline.0.prob=1', 'train_pipeline is a variable that .* has already used'),
-        ('lr=0.5', 'lr is a variable .* nothing there is built from it'),
+        ('log_processor.window=1', 'log_processor has no effect here: .* train_cfg.log_interval'),
+        ('+lr=0.5', "command line: nothing reads the top-level name 'lr'"),
         ('+model.backbone.dpth=3', "command line: model.backbone.dpth: ToyBackbone has no argument 'dpth'"),
     ],
 )
@@ -147,7 +153,10 @@ def test_class_counts_that_differ(toy):
 @pytest.mark.parametrize(
     'line, sentence',
     [
-        ('train_dataloder = dict(batch_size=2)', r"toy.py:\d+: train_dataloder is no key .* mean 'train_dataloader'"),
+        (
+            'train_dataloder = dict(batch_size=2)',
+            r"toy.py:\d+: nothing reads .* 'train_dataloder'. Did you mean 'train_dataloader'",
+        ),
         ('train_pipline = []', "Did you mean 'train_pipeline'"),
         (
             "train_dataloader = dict(dataset=dict(pipeline=[dict(type='ToyFlip', prob=1.0)]))",

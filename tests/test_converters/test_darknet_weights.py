@@ -14,6 +14,7 @@ from detkit.converters.darknet_layout import Layout, compare_layers
 from detkit.converters.darknet_weights import Header, from_stream, read_stream, to_stream
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.inference.model import init_detector
+from detkit.inference.steps import detector_size
 from detkit.models.layers import set_batch_norm
 from detkit.utils.errors import CheckpointError
 
@@ -70,7 +71,7 @@ def test_a_file_is_recognised_by_its_size(tiny, tmp_path):
     assert len(content['meta']['classes']) == 80 and content['meta']['task'] == 'det'
     assert content['meta']['converted_from'] == {'file': 'tiny.weights', 'project': 'Darknet', 'images_seen': 0}
     model = init_detector(None, target, device='cpu')
-    assert model.cfg.img_size == 416
+    assert detector_size(model.cfg) == 416
     assert len(model(torch.rand(1, 3, 64, 64))['anchor_preds']) == 2
 
 
@@ -97,7 +98,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     printed = convert_darknet(weights, target, CONFIGS, cfg, names)
     assert any("with other classes or anchors; write '-' for it" in line for line in printed)
     model = init_detector(None, target, device='cpu')
-    assert model.dataset_meta['classes'] == ('bolt', 'nut') and model.cfg.img_size == 320
+    assert model.dataset_meta['classes'] == ('bolt', 'nut') and detector_size(model.cfg) == 320
     assert model.head.prior_generator.anchors == (((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))
 
     convert_darknet(weights, tmp_path / 'other.pth', CONFIGS)  # the number of classes follows from the size

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console, duration_text
-from detkit.engine.run_folder import choose_run_folder, config_text
+from detkit.engine.run_folder import choose_run_folder
 from detkit.evaluation.headline import fitness
 from detkit.registry import DATASETS, HOOKS
 from detkit.utils.errors import ConfigError, DataError, DetkitError
@@ -97,13 +97,6 @@ def test_folders_are_never_overwritten(tmp_path, monkeypatch):
     assert choose_run_folder('elsewhere', 'seg', str(first / 'last.pth')) == tmp_path / 'elsewhere'
     (first.parent / 'seg-2-other').mkdir()
     assert choose_run_folder(None, 'seg', False).name == 'seg-3'
-
-
-def test_config_text_reads_back():
-    cfg = {'a': {'b': [1, None, 'x' * 200], 'c': (1.5, True)}, 'd': 'quote\'s "'}
-    values: dict = {}
-    exec(config_text(cfg), values)
-    assert {key: values[key] for key in cfg} == cfg
 
 
 def test_early_stopping(tmp_path, capsys):

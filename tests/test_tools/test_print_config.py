@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from detkit.config import load_config
+from detkit.config.keys import TOP_LEVEL_KEYS
 
 
 def print_config(repo, *args):
@@ -28,13 +29,17 @@ def test_the_plain_form_is_a_config(repo, tmp_path):
     assert done.returncode == 0, done.stderr
     path = tmp_path / 'plain.py'
     path.write_text(done.stdout)
-    assert load_config(path).to_dict() == load_config(repo / 'configs/yolov8/det_n_coco8.py').to_dict()
+    config, plain = load_config(repo / 'configs/yolov8/det_n_coco8.py'), load_config(path)
+    assert {key: plain[key] for key in config if key in TOP_LEVEL_KEYS} == {
+        key: config[key] for key in config if key in TOP_LEVEL_KEYS
+    }
+    assert load_config(path, ['img_size=320']).val_dataloader.dataset.pipeline[1].size == 320
 
 
 def test_a_mistake_is_one_sentence(repo):
     done = print_config(repo, 'configs/yolov8/det_n_coco8.py', '--cfg-options', 'img_sise=320')
     assert done.returncode == 2 and done.stdout == ''
-    assert done.stderr.startswith('error: ') and "Did you mean 'img_size'" in done.stderr
+    assert done.stderr.startswith('error: ') and "Did you mean 'img_size=320'" in done.stderr
     assert 'Traceback' not in done.stderr
 
 

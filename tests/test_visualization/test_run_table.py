@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detkit.engine.run_folder import config_text
+from detkit.config import literal_text
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.run_table import RunSummary, find_runs, run_table, summarize_run
 
@@ -22,7 +22,7 @@ MODEL = dict(
 def write_run(folder: Path, rows: tuple[str, ...] = ROWS, **train_cfg) -> Path:
     folder.mkdir(parents=True)
     (folder / 'config.py').write_text(
-        config_text(dict(task='cls', model=MODEL, train_cfg=dict(max_epochs=4, **train_cfg)))
+        literal_text(dict(task='cls', model=MODEL, train_cfg=dict(max_epochs=4, **train_cfg)))
     )
     (folder / 'results.csv').write_text(HEADER + '\n'.join(rows) + '\n')
     return folder

@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from detkit.config import load_config_with_origins
+    from detkit.config import load_config_with_origins, resolved_text
     from detkit.config.difference import config_differences, difference_lines
     from detkit.config.show import config_lines
 
@@ -51,7 +51,7 @@ def main() -> None:
         print(f'\n{len(differences)} values differ' if len(differences) != 1 else '\n1 value differs')
         return
     config, origins = loaded[0]
-    print(config.pretty_text if args.plain else '\n'.join(config_lines(config, origins)))
+    print(resolved_text(config) if args.plain else '\n'.join(config_lines(config, origins)))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,194 @@
+"""A loaded config written as one Python file, with its variables or as plain values."""
+
+import ast
+import builtins
+import keyword
+import pprint
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+from detkit.config.execute import plain
+from detkit.config.keys import TOP_LEVEL_KEYS
+from detkit.config.origins import KeyPath, Origins
+
+_WIDTH = 110
+# What says where and how one run goes, and is not for another one that is made from its config.
+_OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
+# The functions that an expression may call, beside comprehensions; what else it names must be a variable.
+_FUNCTIONS = ('dict', 'list', 'tuple', 'range', 'len', 'int', 'float', 'str', 'round', 'min', 'max', 'abs', 'sum')
+
+
+class LoadedConfig(Config):
+    """A config that knows where its values were set.
+
+    Attributes:
+        origins: the file and line of each value.
+        wired: the keys that were filled in from the data, which a config file leaves out.
+    """
+
+    def __init__(self, values: dict[str, Any], filename: str, origins: Origins, wired: frozenset[KeyPath]) -> None:
+        super().__init__(values, filename=filename)
+        # Config keeps its own attributes so; a plain assignment would set a key.
+        object.__setattr__(self, 'origins', origins)
+        object.__setattr__(self, 'wired', wired)
+
+    def __getstate__(self) -> tuple:
+        return (*super().__getstate__(), self.origins, self.wired)
+
+    def __setstate__(self, state: tuple) -> None:
+        super().__setstate__(state[:-2])
+        object.__setattr__(self, 'origins', state[-2])
+        object.__setattr__(self, 'wired', state[-1])
+
+
+def origins_of(config: Config | dict) -> Origins | None:
+    """Return where the values of a config were set; None for one that no file was read for."""
+    return config.origins if isinstance(config, LoadedConfig) else None
+
+
+def literal_text(config: Config | dict) -> str:
+    """Return the runner's keys of a config as assignments of plain values, wired ones included.
+
+    It needs no other file and no data, and can be read without running it: the form that a checkpoint holds.
+    """
+    values = plain(config.to_dict() if isinstance(config, Config) else dict(config))
+    return ''.join(
+        f'{key} = {pprint.pformat(value, width=_WIDTH, sort_dicts=False)}\n'
+        for key, value in values.items()
+        if key in TOP_LEVEL_KEYS
+    )
+
+
+def resolved_text(config: Config) -> str:
+    """Return a config as one Python file that loads to the same, and in which variables still reach what they did.
+
+    ``train_cfg = dict(max_epochs=max_epochs)`` stays so where the value is the variable's; where it is not (an option
+    gave another) the value itself is written. Values that were wired from the data are left out, so that the file can
+    be used with other data.
+    """
+    origins = origins_of(config)
+    if origins is None:
+        return literal_text(config)
+    values = plain(config.to_dict())
+    for path in config.wired:
+        _remove(values, path)
+    values |= {key: value for key, value in _OF_ONE_RUN.items() if key in values}
+    return f'# Resolved from {config.filename}. Variables reach what is built from them, as in that file.\n' + (
+        _Writer(values, origins).text()
+    )
+
+
+def _remove(values: Any, path: KeyPath) -> None:
+    for key in path[:-1]:
+        values = values.get(key) if isinstance(values, dict) else None
+    if isinstance(values, dict):
+        values.pop(path[-1], None)
+
+
+class _Writer:
+    """Writes top-level names, each behind those that its expressions read."""
+
+    def __init__(self, values: dict[str, Any], origins: Origins) -> None:
+        self.values = values
+        self.origins = origins
+        self.functions = {name: getattr(builtins, name) for name in _FUNCTIONS}
+        self.written: dict[str, str] = {}
+        self.begun: list[str] = []
+
+    def text(self) -> str:
+        for name in self.values:
+            if name in TOP_LEVEL_KEYS:
+                self.write(name)
+        return ''.join(f'{name} = {text}\n' for name, text in self.written.items())
+
+    def write(self, name: str) -> None:
+        if name in self.written:
+            return
+        self.begun.append(name)
+        text = self.render(self.values[name], (name,), 0)
+        self.begun.pop()
+        self.written[name] = text
+
+    def render(self, value: Any, path: KeyPath, indent: int) -> str:
+        expression = self.expression(value, path)
+        if expression:
+            return _spread(ast.parse(expression, mode='eval').body, indent)
+        items = list(self.items(value, path, indent))
+        if not items:
+            return repr(value)
+        opening, closing = ('dict(', ')') if _is_call(value) else repr(type(value)())
+        comma = ',' if isinstance(value, tuple) and len(items) == 1 else ''
+        line = f'{opening}{", ".join(items)}{comma}{closing}'
+        if len(line) + indent <= _WIDTH and '\n' not in line:
+            return line
+        margin = ' ' * (indent + 4)
+        if not any(isinstance(item, dict | list | tuple) for item in _children(value)):
+            return f'{opening}\n{_filled(items, margin)}{" " * indent}{closing}'
+        return f'{opening}\n' + ''.join(f'{margin}{item},\n' for item in items) + ' ' * indent + closing
+
+    def items(self, value: Any, path: KeyPath, indent: int) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                name = f'{key}=' if _is_call(value) else f'{key!r}: '
+                yield name + self.render(item, (*path, key), indent + 4)
+        elif isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                yield self.render(item, (*path, i), indent + 4)
+
+    def expression(self, value: Any, path: KeyPath) -> str:
+        """Return the expression of variables that the files give the value by; empty if it does not give it."""
+        text = self.origins.expression(path)
+        if not text:
+            return ''
+        names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        reads = [name for name in self.values if name in names]
+        if not reads or any(name in self.begun for name in reads):
+            return ''
+        try:
+            given = eval(text, {'__builtins__': self.functions, **{name: self.values[name] for name in reads}})
+        except Exception:  # it names a function or a private value of the file, which this one does not have
+            return ''
+        if given != value or type(given) is not type(value):
+            return ''
+        for name in reads:
+            self.write(name)
+        return text
+
+
+def _spread(node: ast.expr, indent: int) -> str:
+    """Return the source of an expression, a list or a call of ``dict`` that is too long for a line an item a line."""
+    text = ast.unparse(node)
+    if len(text) + indent <= _WIDTH:
+        return text
+    margin = ' ' * (indent + 4)
+    if isinstance(node, ast.List):
+        items, opening, closing = [_spread(item, indent + 4) for item in node.elts], '[', ']'
+    elif isinstance(node, ast.Call) and not node.args:
+        items = [f'{item.arg}={_spread(item.value, indent + 4)}' for item in node.keywords if item.arg]
+        items += [f'**{ast.unparse(item.value)}' for item in node.keywords if not item.arg]
+        opening, closing = f'{ast.unparse(node.func)}(', ')'
+    else:
+        return text
+    return f'{opening}\n' + ''.join(f'{margin}{item},\n' for item in items) + ' ' * indent + closing
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value
+    )
+
+
+def _children(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else list(value)
+
+
+def _filled(items: list[str], margin: str) -> str:
+    """Return short items side by side, as many as a line takes."""
+    lines = ['']
+    for item in items:
+        if lines[-1] and len(margin) + len(lines[-1]) + len(item) + 2 > _WIDTH:
+            lines.append('')
+        lines[-1] += f'{" " if lines[-1] else ""}{item},'
+    return ''.join(f'{margin}{line}\n' for line in lines)
