@@ -53,20 +53,16 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.engine.evaluate import evaluate_checkpoint
+    from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
 
+    settings = EvaluationSettings(args.split, args.out, args.device, args.batch_size, args.amp, args.launcher)
     evaluate_checkpoint(
         args.config,
         args.checkpoint,
-        options=args.cfg_options,
-        split=args.split,
-        out=args.out,
+        args.cfg_options,
+        settings,
         show_dir=args.show_dir,
         score_thr=args.score_thr,
-        device=args.device,
-        batch_size=args.batch_size,
-        amp=args.amp,
-        launcher=args.launcher,
     )
 
 

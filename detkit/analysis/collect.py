@@ -10,7 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from detkit.config import load_config
-from detkit.engine.evaluate import ProgressHook, evaluation_runner
+from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
+from detkit.engine.hooks import ProgressHook
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.structures.data_sample import DetDataSample
@@ -51,7 +52,7 @@ class Evaluation:
     """A checkpoint and a dataset that fit each other; ``run`` it once, or ``close`` it.
 
     Args:
-        path, checkpoint, options, split, device, batch_size, amp: as ``evaluate_checkpoint``.
+        path, checkpoint, options, settings: as ``evaluate_checkpoint``.
         label: what to call the model; ``model_name`` when left out.
 
     Attributes:
@@ -68,19 +69,14 @@ class Evaluation:
         path: str | Path,
         checkpoint: str | Path,
         options: Sequence[str] | dict | None = None,
-        split: str = 'test',
-        device: str | None = None,
-        batch_size: int | None = None,
-        amp: bool = False,
+        settings: EvaluationSettings = EvaluationSettings(),
         label: str | None = None,
     ) -> None:
         self.label = label or model_name(path)
-        self._split = split
+        self._split = settings.split
         self._checkpoint = str(checkpoint)
-        self._config = load_config(str(path), options)  # the runner's has lost what concerns training
-        self._runner = evaluation_runner(
-            str(path), self._checkpoint, options, split, device=device, batch_size=batch_size, amp=amp
-        )
+        self._config = load_config(str(path), options)  # the runner's lacks what concerns training
+        self._runner = evaluation_runner(self._config, self._checkpoint, settings)
         metric = self._runner.test_loop.evaluator.sample_metric
         if metric is None:
             self.close()
@@ -122,18 +118,15 @@ def collect(
     path: str | Path,
     checkpoint: str | Path,
     options: Sequence[str] | dict | None = None,
-    split: str = 'test',
-    device: str | None = None,
-    batch_size: int | None = None,
-    amp: bool = False,
+    settings: EvaluationSettings = EvaluationSettings(),
     label: str | None = None,
 ) -> Collected:
-    """Evaluates a checkpoint as ``tools/test.py`` does, and keeps its predictions; arguments as ``Evaluation``.
+    """Evaluate a checkpoint as ``tools/test.py`` does, and keep its predictions; arguments as ``Evaluation``.
 
     Raises:
         ConfigError, CheckpointError, DataError: as ``Evaluation`` and its ``run``.
     """
-    return Evaluation(path, checkpoint, options, split, device, batch_size, amp, label).run()
+    return Evaluation(path, checkpoint, options, settings, label).run()
 
 
 def model_name(path: str | Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from detkit.analysis.bootstrap import Interval, draw_counts, interval, mean_precision, precision_summaries
 from detkit.analysis.collect import Collected, Evaluation, model_name
 from detkit.analysis.matching import Matches, match
+from detkit.engine.evaluate import EvaluationSettings
 from detkit.evaluation.average_precision import FALSE, TRUE
 from detkit.structures.data_sample import DetDataSample, best_classes, predicted_class
 from detkit.utils.errors import ConfigError, shorten
@@ -77,16 +78,14 @@ def collect_all(
     models: Sequence[tuple[str | Path, str | Path]],
     labels: Sequence[str] | None = None,
     options: Sequence[str] | dict | None = None,
-    split: str = 'test',
-    device: str | None = None,
-    batch_size: int | None = None,
+    settings: EvaluationSettings = EvaluationSettings(),
 ) -> list[Collected]:
     """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
 
     Args:
         models: config and checkpoint of each.
         labels: what to call them; the configs' names when left out.
-        options, split, device, batch_size: as ``collect``, of all.
+        options, settings: as ``collect``, of all.
 
     Raises:
         ConfigError, CheckpointError, DataError: as ``Evaluation``, ``unique_labels`` and ``check_tasks``.
@@ -95,7 +94,7 @@ def collect_all(
     evaluations: list[Evaluation] = []
     try:
         for label, (config, checkpoint) in zip(labels, models, strict=True):
-            evaluations.append(Evaluation(config, checkpoint, options, split, device, batch_size, label=label))
+            evaluations.append(Evaluation(config, checkpoint, options, settings, label))
         check_tasks(evaluations)
         return [evaluation.run() for evaluation in evaluations]
     finally:

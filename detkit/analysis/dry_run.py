@@ -154,7 +154,7 @@ class _DryRun:
         runner = None
         with self.checks.section('model'), _quiet():
             runner = Runner(config)
-            runner.visualizer.backends = []  # that they could be built shows that they are installed
+            runner.scalar_log.backends.clear()  # that they could be built shows that they are installed
             model = runner.model
             trainable = sum(param.numel() for param in model.parameters() if param.requires_grad)
             self.checks.passed(
@@ -276,13 +276,10 @@ class _DryRun:
 
     def _validate(self, runner: Runner) -> None:
         """The whole course of a validation, on a few images that have objects where there are such."""
-        loop = runner.val_loop
-        whole, few = loop.dataloader, _FewBatches(loop.dataloader)
-        loop.dataloader = few
+        few = _FewBatches(runner.val_dataloader)
         try:
-            metrics = runner.validate()
+            metrics = runner.validate(batches=few)
         finally:
-            loop.dataloader = whole
             if runner.ema and runner.ema.swapped:  # a failed validation left the averages in the model
                 runner.ema.swap()
         synchronize(runner.device)

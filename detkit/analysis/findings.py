@@ -18,10 +18,10 @@ from detkit.analysis.matching import KIND_NAMES, match
 from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import predicted_class
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.pictures import write_picture
 from detkit.visualization.classification import write_confusion
 from detkit.visualization.error_examples import error_sheet
 from detkit.visualization.evaluation import plot_against_score, plot_error_costs, plot_precision_recall, save_figure
-from detkit.visualization.hooks import write_picture
 
 _TABLE_ROWS = 50
 
@@ -102,18 +102,22 @@ def write_confusion_matrix(
     return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
 
 
-def write_run_pictures(model: Collected, folder: str | Path) -> None:
-    """What a run leaves: ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+def write_run_pictures(model: Collected, folder: str | Path) -> list[str]:
+    """Write ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
 
-    Nothing where there is neither an object nor a prediction.
+    Returns:
+        The names of the pictures; none where there is neither an object nor a prediction.
     """
+    pictures = []
     is_classifier = model.metric.needs == ('label',)
     if is_classifier or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
         write_confusion_matrix(model, folder)
+        pictures.append('confusion_matrix.png')
     if not is_classifier:
         kind = model.metric.needs[-1]
         matches = match(model.results, model.classes, kind, [0.5], model.metainfo.get('sigmas'), by_area=False)
-        _draw_curves(class_curves(matches), model.classes, Path(folder), kind, 0.5, ('f1',))
+        pictures += _draw_curves(class_curves(matches), model.classes, Path(folder), kind, 0.5, ('f1',))
+    return pictures
 
 
 def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
@@ -170,10 +174,10 @@ def _draw_curves(
     kind: str,
     iou_thr: float,
     against_score: Sequence[str],
-) -> None:
-    """Pictures of the curves; none where there are no curves."""
+) -> list[str]:
+    """Draw the curves, and return the pictures' names; none where there are no curves."""
     if not curves:
-        return
+        return []
     name, overlap = KIND_NAMES[kind], f'an overlap of {iou_thr:g}'
     save_figure(
         plot_precision_recall(curves, classes, f'{name} average precision at {overlap}'), folder / 'pr_curve.png'
@@ -181,6 +185,7 @@ def _draw_curves(
     for what in against_score:
         title = f'{name} {"F1" if what == "f1" else what} at {overlap}'
         save_figure(plot_against_score(curves, classes, what, title), folder / f'{what}_curve.png')
+    return ['pr_curve.png', *(f'{what}_curve.png' for what in against_score)]
 
 
 def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:

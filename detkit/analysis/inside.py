@@ -18,9 +18,9 @@ from detkit.inference import Predictor
 from detkit.inference.sources import Source, find_images
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.heat import channel_sheet, heat_over, onto_image
-from detkit.visualization.hooks import unique_name, write_picture
 from detkit.visualization.sheets import grid, with_caption
 
 _CELL = 640  # longest side of a picture on a sheet

@@ -15,9 +15,9 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.annotations_table import plain_dataset
 from detkit.config.signatures import arguments_of
+from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
-from detkit.engine.runner import DEFAULT_HOOKS
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS
 from detkit.utils.errors import ConfigError, DataError

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import torch
 
+from detkit.utils.errors import ConfigError
+
 
 @functools.lru_cache(maxsize=1)
 def cpu_name() -> str:
@@ -20,6 +22,30 @@ def cpu_name() -> str:
             if line.lower().startswith('model name'):
                 return ' '.join(line.split(':', 1)[1].split())
     return platform.processor() or platform.machine()
+
+
+def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool = False) -> torch.device:
+    """Return where a process computes, and make it CUDA's current device.
+
+    Args:
+        device: the config's; None for a GPU where there is one.
+        distributed: take the GPU of the process's ``LOCAL_RANK``.
+        cudnn_benchmark: let cuDNN measure which algorithm is the fastest.
+
+    Raises:
+        ConfigError: a GPU is asked for, and there is none.
+    """
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if str(device).startswith('cuda') and not torch.cuda.is_available():
+        raise ConfigError(f"device is {device!r}, but PyTorch finds no GPU; use device='cpu' or leave it out.")
+    if device == 'cuda':
+        device = f'cuda:{os.environ.get("LOCAL_RANK", 0)}' if distributed else 'cuda:0'
+    chosen = torch.device(device)
+    if chosen.type == 'cuda':
+        torch.cuda.set_device(chosen)
+        torch.backends.cudnn.benchmark = cudnn_benchmark
+    return chosen
 
 
 def device_text(device: torch.device, amp_dtype: torch.dtype | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,22 +34,23 @@ class EvalLoop(BaseLoop):
     def __init__(
         self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
     ) -> None:
-        super().__init__(runner, dataloader)
+        super().__init__(runner, runner.build_dataloader(dataloader))
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else Evaluator(evaluator)
         self.evaluator.dataset_meta = self.dataloader.dataset.metainfo
         self.amp = amp
 
-    def run(self, keep: bool = False) -> dict[str, float]:
+    def run(self, keep: bool = False, batches: Iterable[dict[str, Any]] | None = None) -> dict[str, float]:
         """Return the results of all metrics.
 
         Args:
             keep: see ``Evaluator.evaluate``.
+            batches: in place of the loader's, for a trial.
         """
         call = self.runner.call_hook
         call(f'before_{self.split}')
         call(f'before_{self.split}_epoch')
         self.runner.model.eval()
-        for batch_idx, data_batch in enumerate(self.dataloader):
+        for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):
             self.run_iter(batch_idx, data_batch)
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset), keep)
         call(f'after_{self.split}_epoch', metrics=metrics)

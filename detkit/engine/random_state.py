@@ -1,5 +1,6 @@
 """The global random generators: capture, restore, and code that must leave them alone."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.runner.utils import set_random_seed
+
+
+def seed_everything(seed: int | None, deterministic: bool = False) -> int:
+    """Seed every global generator.
+
+    Args:
+        seed: None for one drawn at random, the same on every process.
+        deterministic: also forbid algorithms whose result may vary from run to run.
+
+    Returns:
+        The seed.
+    """
+    if deterministic:
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # read by cuBLAS when it starts
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return set_random_seed(seed)
 
 
 def capture_random_state() -> dict[str, Any]:

@@ -41,8 +41,8 @@ def folder_number(base: Path, folder: Path) -> int:
     return int(suffix) if folder.name.startswith(f'{base.name}-') and suffix.isdigit() else 0
 
 
-def shown(path: str | Path) -> str:
-    """A path as people read it: relative where it lies below the working folder."""
+def display_path(path: str | Path) -> str:
+    """Return a path as people read it: relative where it lies below the working folder."""
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

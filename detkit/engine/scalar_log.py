@@ -20,18 +20,20 @@ LogTo = str | dict | Sequence[str | dict] | None
 
 
 class ScalarLog:
-    """Stands where mmengine's visualiser does, and hands figures and pictures on to the backends of ``log_to``.
+    """Sends metrics and pictures to the backends of ``log_to``.
 
     Args:
         log_to: short names ('tensorboard', 'wandb', 'mlflow', …) or configs of visualiser backends, mmengine's among
             them; one or several, or none.
         save_dir: the run's folder.
 
+    Attributes:
+        backends: built on the main process alone. Each has ``add_config``, ``add_scalars``, ``add_image`` and
+            ``close``, as mmengine's backends and its visualiser have.
+
     Raises:
         ConfigError: a backend's package is not installed.
     """
-
-    dataset_meta: dict[str, Any] | None = None
 
     def __init__(self, log_to: LogTo, save_dir: str) -> None:
         configs = [log_to] if isinstance(log_to, str | dict) else list(log_to or ())
@@ -48,20 +50,19 @@ class ScalarLog:
         """Begin; ``first_step`` iterations were done before, in a resumed run."""
         self._begun = True
         for backend in self.backends:
-            if hasattr(backend, 'first_step'):
+            if isinstance(backend, ScalarBackend):
                 backend.first_step = first_step
             backend.add_config(config)
 
-    def add_scalars(self, scalars: dict[str, float], step: int = 0, file_path: str | None = None) -> None:
-        """Figures of ``step``, the number of iterations done; mmengine's ``file_path`` has no meaning here."""
+    def add_scalars(self, scalars: dict[str, float], step: int) -> None:
+        """Send the values of ``step``, the number of iterations done."""
         for backend in self.backends if self._begun else ():
             backend.add_scalars(scalars, step=step)
 
-    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
-        """A picture ``(H, W, 3)`` uint8 RGB of ``step``, to backends that take pictures."""
+    def add_image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Send a picture ``(H, W, 3)`` uint8 RGB of ``step``."""
         for backend in self.backends if self._begun else ():
-            if hasattr(backend, 'add_image'):
-                backend.add_image(name, image, step=step)
+            backend.add_image(name, image, step=step)
 
     def close(self) -> None:
         """Let every backend write what waits."""
@@ -71,7 +72,7 @@ class ScalarLog:
 
 
 class ScalarBackend:
-    """A program that figures are sent to; what a run calls of it are methods that mmengine's backends have too.
+    """A program that metrics are sent to; its methods are those of mmengine's backends.
 
     Args:
         save_dir: the run's folder.
@@ -95,7 +96,7 @@ class ScalarBackend:
         self.first_step = 0
 
     def add_config(self, config: Config) -> None:
-        """Begin, before the first figure."""
+        """Begin, before the first value."""
         self.begin(resolved_text(config))
 
     def begin(self, config: str) -> None:
@@ -103,12 +104,11 @@ class ScalarBackend:
         raise NotImplementedError
 
     def add_scalars(self, scalar_dict: Mapping[str, float], step: int = 0) -> None:
-        """Figures of ``step``, the number of iterations done."""
+        """Send the values of ``step``, the number of iterations done."""
         raise NotImplementedError
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
-        """A picture ``(H, W, 3)`` uint8 RGB."""
-        raise NotImplementedError
+        """Send a picture ``(H, W, 3)`` uint8 RGB; nothing happens by default."""
 
     def close(self) -> None:
         """Write what waits; also called where nothing was begun."""
@@ -119,7 +119,7 @@ class ScalarBackend:
 class TensorBoardBackend(ScalarBackend):
     """Event files in ``tensorboard/`` of the run's folder: ``tensorboard --logdir work_dirs``.
 
-    In a resumed run the figures after its checkpoint are hidden, as they come again.
+    In a resumed run the values after its checkpoint are hidden, as they come again.
     """
 
     PACKAGE = 'tensorboard'
@@ -146,7 +146,7 @@ class TensorBoardBackend(ScalarBackend):
 
 @VISBACKENDS.register_module()
 class WandbBackend(ScalarBackend):
-    """Weights & Biases; ``WANDB_MODE=offline`` keeps the figures in the run's folder.
+    """Weights & Biases; ``WANDB_MODE=offline`` keeps the values in the run's folder.
 
     Args:
         save_dir: the run's folder, whose name is the run's.
@@ -186,7 +186,7 @@ class MLflowBackend(ScalarBackend):
     Args:
         save_dir: the run's folder, whose name is the run's.
         experiment: where the run is listed.
-        tracking_uri: address of a server or of a data base.
+        tracking_uri: address of a server or of a database.
     """
 
     PACKAGE = 'mlflow'

@@ -1,30 +1,34 @@
 """The training loop: epochs that can be entered at any iteration."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.model import is_model_wrapper
+import numpy as np
 from mmengine.runner import BaseLoop
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
+from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import fitness
+from detkit.models.data_preprocessor import StepKey
 from detkit.registry import LOOPS
 from detkit.utils.errors import CheckpointError, ConfigError, DataError, nearest
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @LOOPS.register_module()
 class TrainLoop(BaseLoop):
     """Trains by epochs, validates every ``val_interval`` of them, and at the end evaluates the best weights.
 
-    Beside mmengine's hook points there are ``before_fit(runner)``, when all is built and nothing resumed yet, and two
-    that are called after the counters have moved on, so that what is saved there is exactly where a resumed run
-    continues: ``after_fit_iter(runner)`` and ``after_fit_epoch(runner, metrics, improved)`` (after the validation, if
-    there was one; else ``metrics`` is None).
+    For the points at which hooks are called see ``detkit.engine.Hook``.
 
     Args:
         runner: the runner.
@@ -42,7 +46,7 @@ class TrainLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: Runner,
         dataloader: DataLoader | dict,
         max_epochs: int,
         val_interval: int = 1,
@@ -52,7 +56,7 @@ class TrainLoop(BaseLoop):
         log_interval: int = 10,
         freeze: int | str | Sequence[str] = (),
     ) -> None:
-        super().__init__(runner, dataloader)
+        super().__init__(runner, runner.build_dataloader(dataloader))
         if len(self.dataloader) == 0:
             raise DataError(
                 f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '
@@ -150,18 +154,11 @@ class TrainLoop(BaseLoop):
             self.run_iter(self._batch, data_batch)
         runner.call_hook('after_train_epoch')
 
-    def run_iter(self, batch_idx: int, data_batch: dict) -> None:
-        """One step."""
+    def run_iter(self, batch_idx: int, data_batch: dict[str, Any]) -> None:
+        """Make one step."""
         runner = self.runner
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        preprocessor = getattr(model, 'data_preprocessor', None)
         optim_wrapper = runner.optim_wrapper
-        if hasattr(preprocessor, 'iteration'):
-            preprocessor.seed, preprocessor.iteration, preprocessor.step = (
-                runner.seed,
-                self._iter,
-                optim_wrapper.num_steps,
-            )
+        data_batch = {**data_batch, 'step_key': StepKey(runner.seed, self._iter, optim_wrapper.num_steps)}
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         runner.param_schedulers.apply(self._iter)
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
@@ -174,7 +171,7 @@ class TrainLoop(BaseLoop):
             batch_size,
             images,
             optim_wrapper.grad_norm if watch_norm else None,
-            loss_divisor(model, batch_size),
+            loss_divisor(unwrap(runner.model), batch_size),
         )
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
@@ -248,7 +245,7 @@ class TrainLoop(BaseLoop):
 
 
 def loss_divisor(model: nn.Module, batch_size: int) -> float:
-    """What makes a head's losses means over the images of a batch."""
+    """Return what makes a head's losses means over the images of a batch."""
     head = getattr(model, 'head', None)
     if getattr(head, 'loss_is_mean', False):
         return 1
@@ -257,6 +254,4 @@ def loss_divisor(model: nn.Module, batch_size: int) -> float:
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:
     """The numbers among ``metrics``, as python floats."""
-    return {
-        key: float(value) for key, value in metrics.items() if isinstance(value, int | float) or hasattr(value, 'item')
-    }
+    return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float | np.number | Tensor)}

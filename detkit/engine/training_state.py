@@ -1,7 +1,9 @@
 """Everything a run must remember to go on as if it had never stopped."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
@@ -12,8 +14,10 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION
 from detkit.engine.random_state import capture_random_state, restore_random_state
-from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -27,7 +31,7 @@ def sync_buffers(model: nn.Module) -> None:
         broadcast(buffer)
 
 
-def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:
+def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[str, Any]:
     """What a checkpoint says about itself; enough to rebuild the model without a dataset."""
     cfg, loop = runner.cfg, runner.train_loop
     return {
@@ -41,7 +45,7 @@ def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str,
         'classes': list(runner.classes),
         'task': cfg.get('task'),
         'seed': runner.seed,
-        'keypoints': keypoint_info(getattr(unwrap(runner.model), 'dataset_meta', None)),
+        'keypoints': runner.keypoints,
         'epoch': loop.epoch,
         'iter': loop.iter,
         'best_fitness': loop.best_fitness,
@@ -50,7 +54,7 @@ def make_meta(runner: Any, metrics: dict[str, float] | None = None) -> dict[str,
     }
 
 
-def capture_training_state(runner: Any, metrics: dict[str, float] | None = None) -> dict[str, Any]:
+def capture_training_state(runner: Runner, metrics: dict[str, float] | None = None) -> dict[str, Any]:
     """The content of a checkpoint. Every process must call it, as each has random states and gradients of its own."""
     model = unwrap(runner.model)
     weights = dict(model.state_dict())
@@ -69,7 +73,7 @@ def capture_training_state(runner: Any, metrics: dict[str, float] | None = None)
         'ema': {'num_updates': runner.ema.num_updates} if runner.ema else None,
         'optimizer': runner.optim_wrapper.state_dict(),
         'loop': loop,
-        'hooks': {name: hook.state_dict() for name, hook in _stateful_hooks(runner)},
+        'hooks': {name: state for name, hook in _stateful_hooks(runner) if (state := hook.state_dict())},
         'ranks': ranks,
     }
 
@@ -79,7 +83,7 @@ def weights_only(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {key: checkpoint[key] for key in ('meta', 'state_dict')}
 
 
-def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str) -> list[str]:
+def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[str]:
     """Put back what ``capture_training_state`` made.
 
     Args:
@@ -143,11 +147,22 @@ def restore_training_state(runner: Any, checkpoint: dict[str, Any], source: str)
     return notes
 
 
-def _stateful_hooks(runner: Any) -> list[tuple[str, Any]]:
-    """Hooks that have ``state_dict`` and ``load_state_dict``, with a unique name each."""
-    named: list[tuple[str, Any]] = []
+@runtime_checkable
+class StatefulHook(Protocol):
+    """A hook that a checkpoint remembers something of, detkit's or mmengine's."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain types and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+
+
+def _stateful_hooks(runner: Runner) -> list[tuple[str, StatefulHook]]:
+    """Return the hooks that may have a state, each with a name that no other has."""
+    named: list[tuple[str, StatefulHook]] = []
     for hook in runner.hooks:
-        if hasattr(hook, 'state_dict') and hasattr(hook, 'load_state_dict'):
+        if isinstance(hook, StatefulHook):
             name = type(hook).__name__
             count = sum(other.split('#')[0] == name for other, _ in named)
             named.append((f'{name}#{count}' if count else name, hook))

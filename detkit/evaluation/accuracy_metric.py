@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from detkit.evaluation.evaluated_sample import as_array
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.tables import text_table
 
 __all__ = ['AccuracyMetric', 'class_entry']
 
@@ -158,10 +158,8 @@ class AccuracyMetric(GatheredMetric):
         whole, *shown = self.per_class
         if len(shown) > _TABLE_ROWS:
             shown = sorted(shown, key=lambda entry: entry['F1'])[:_TABLE_ROWS]
-        rows = [[_cell(entry.get(column, '')) for column in columns] for entry in (whole, *shown)]
-        table = AsciiTable([columns, *rows])
-        table.justify_columns = {column: 'right' for column in range(1, len(columns))}
-        self.table = table.table
+        rows = [[entry.get(column, '') for column in columns] for entry in (whole, *shown)]
+        self.table = text_table(columns, rows)
 
 
 def class_entry(
@@ -178,7 +176,3 @@ def class_entry(
         for label, score in zip(labels[:_LISTED], scores[:_LISTED], strict=True)
     ]
     return {'file_name': img_path, 'image_id': img_id, **ranked[0], 'top5': ranked}
-
-
-def _cell(value: object) -> str:
-    return f'{value:.3f}' if isinstance(value, float) else str(value)

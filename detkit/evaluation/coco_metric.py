@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from detkit.evaluation.coco_format import to_coco, write_results
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -20,6 +19,7 @@ from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.tables import text_table
 
 _METRICS = ('bbox', 'segm', 'proposal', 'keypoints')
 _CHARTS = {
@@ -202,10 +202,7 @@ class CocoMetric(GatheredMetric):
                 entry[f'{metric}_mAP50'] = _mean(precision[np.isclose(evaluation.iou_thrs, 0.5)])
             self.per_class.append(entry)
         header = [key.replace('_', ' ') for key in self.per_class[0]]
-        rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
-        table = AsciiTable([header, *rows])
-        table.justify_columns = {column: 'right' for column in range(1, len(header))}
-        self.table = table.table
+        self.table = text_table(header, [list(entry.values()) for entry in self.per_class])
 
 
 def _load_backend(name: str) -> SimpleNamespace:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -18,6 +17,7 @@ from detkit.evaluation.rotated_format import rotated_entries, write_submission
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_iou import pairwise_rotated_iou
+from detkit.utils.tables import text_table
 
 _IOU_THRS = np.arange(50, 100, 5) / 100
 
@@ -140,10 +140,7 @@ class DOTAMetric(GatheredMetric):
                     **_figures(coco[k : k + 1], voc[k : k + 1]),
                 }
             )
-        rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
-        table = AsciiTable([list(self.per_class[0]), *rows])
-        table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
-        self.table = table.table
+        self.table = text_table(list(self.per_class[0]), [list(entry.values()) for entry in self.per_class])
 
 
 def _figures(coco: np.ndarray, voc: np.ndarray) -> dict[str, float]:

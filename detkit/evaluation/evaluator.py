@@ -29,6 +29,11 @@ class Evaluator(MMEngineEvaluator):
         """The first metric that looks at single images, whose ``samples`` are kept; None where there is none."""
         return next(filter(keeps_samples, self.metrics), None)
 
+    def tables(self) -> list[str]:
+        """Return the metrics' tables of classes, of the last evaluation and on the main process."""
+        tables = [metric.table for metric in self.metrics if isinstance(metric, GatheredMetric)]
+        return [table for table in tables if table]
+
     def process(self, data_samples: Sequence[DetDataSample], data_batch: Any = None) -> None:
         """Hand a batch's predictions to every metric; mmengine's own metrics get them as dicts."""
         for metric in self.metrics:

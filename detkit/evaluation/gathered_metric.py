@@ -24,6 +24,7 @@ class GatheredMetric(BaseMetric):
         fitness_weights: share of each result in ``fitness``.
         needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
             class of the whole image) or 'panoptic'.
+        table: the results of each class as text, of the last evaluation and on the main process; '' for none.
         samples: of the last evaluation, where it was asked to keep them and on the main process: each image's
             ground truth and predictions (``evaluated_sample``), by their paths.
     """
@@ -34,6 +35,7 @@ class GatheredMetric(BaseMetric):
     fitness_weights: ClassVar[Mapping[str, float]] = {}
     needs: tuple[str, ...] = ()
     samples: Sequence[DetDataSample] = ()
+    table: str = ''
 
     @classmethod
     def declared(cls) -> set[str]:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
-from terminaltables import AsciiTable
 
 from detkit.evaluation.coco_format import public_image_id
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -22,6 +21,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.tables import text_table
 
 
 @METRICS.register_module()
@@ -106,11 +106,7 @@ class PanopticMetric(GatheredMetric):
             entry |= {name: int(per_class[name][label]) for name in ('found', 'false', 'missed')}
             self.per_class.append(entry)
         if self.per_class:
-            header = list(self.per_class[0])
-            rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in row.values()] for row in self.per_class]
-            table = AsciiTable([header, *rows])
-            table.justify_columns = {column: 'right' for column in range(2, len(header))}
-            self.table = table.table
+            self.table = text_table(list(self.per_class[0]), [list(row.values()) for row in self.per_class], left=2)
 
     def _write_png(self, segments: PanopticSegments, path: str) -> list[dict]:
         """Writes an image's map, and returns what the json says of it but for the categories' ids."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from detkit.evaluation.average_precision import average_precision, match_voc
 from detkit.evaluation.coco_format import write_results
@@ -18,6 +17,7 @@ from detkit.registry import METRICS
 from detkit.structures.bboxes import pairwise_iou
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError
+from detkit.utils.tables import text_table
 
 _CURVES = {'': 'area', '-voc07': 'voc07'}  # ending of a figure's name -> how its curve is measured
 
@@ -135,10 +135,7 @@ class VOCMetric(GatheredMetric):
         for k in np.flatnonzero(objects):
             own = {name: float(values[k]) for name, values in precisions.items()}
             self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
-        rows = [[f'{v:.3f}' if isinstance(v, float) else str(v) for v in entry.values()] for entry in self.per_class]
-        table = AsciiTable([list(self.per_class[0]), *rows])
-        table.justify_columns = {column: 'right' for column in range(1, len(rows[0]))}
-        self.table = table.table
+        self.table = text_table(list(self.per_class[0]), [list(entry.values()) for entry in self.per_class])
 
 
 def write_submission(results: Sequence[DetDataSample], classes: Sequence[str], folder: str | Path) -> list[Path]:

@@ -16,8 +16,8 @@ from detkit.inference.classification import answer_entry, describe_answer
 from detkit.inference.predictor import Predictor
 from detkit.inference.sources import Source
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization.drawing import draw_data_sample
-from detkit.visualization.hooks import unique_name, write_picture
 
 
 def predict_to_folder(

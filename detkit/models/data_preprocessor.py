@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,20 @@ from detkit.registry import MODELS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes
 from detkit.utils.rng import keyed_rng
+
+
+class StepKey(NamedTuple):
+    """The key of what is drawn for a batch as a whole; it depends neither on the rank nor on where a run was resumed.
+
+    Attributes:
+        seed: of the run.
+        iteration: number of batches before this one.
+        step: number of optimiser steps before this batch.
+    """
+
+    seed: int = 0
+    iteration: int = 0
+    step: int = 0
 
 
 @MODELS.register_module()
@@ -29,10 +44,6 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             so that batches whose gradients are summed have one size.
         size_divisor: the resized batch's height and width are multiples of it.
         non_blocking: let copies to the device overlap with other work.
-
-    Attributes:
-        seed, iteration, step: what the multi-scale factor is keyed by (``step`` counts the optimiser's). The training
-            loop sets them, so that the factor depends neither on the rank nor on where a run was resumed.
     """
 
     def __init__(
@@ -59,15 +70,13 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         self.multi_scale = multi_scale
         self.multi_scale_interval = multi_scale_interval
         self.size_divisor = size_divisor
-        self.seed = 0
-        self.iteration = 0
-        self.step = 0
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepares what ``collate`` made.
 
         Args:
-            data: ``inputs`` uint8 ``(B, 3, H, W)``, and where there are any ``gt`` and ``data_samples``.
+            data: ``inputs`` uint8 ``(B, 3, H, W)``, and where there are any ``gt`` and ``data_samples``; in training
+                ``step_key``, a ``StepKey``.
             training: whether multi-scale applies.
 
         Returns:
@@ -80,7 +89,7 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         if gt is not None:
             gt = gt.to(self.device, non_blocking=self._non_blocking)
         if training and self.multi_scale is not None:
-            inputs, gt = self.rescale(inputs, gt)
+            inputs, gt = self.rescale(inputs, gt, data.get('step_key', StepKey()))
         if self.has_mean:
             inputs.sub_(self.mean)
         inputs.div_(self.std if self.divisor is None else self.divisor)
@@ -88,10 +97,10 @@ class DetDataPreprocessor(BaseDataPreprocessor):
             inputs.mul_(inside_images(gt.img_shapes, inputs.shape[-2:])[:, None])
         return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
 
-    def rescale(self, inputs: Tensor, gt: GtBatch | None) -> tuple[Tensor, GtBatch | None]:
-        """Resizes a batch by the factor drawn for this iteration, boxes and masks with it."""
+    def rescale(self, inputs: Tensor, gt: GtBatch | None, key: StepKey) -> tuple[Tensor, GtBatch | None]:
+        """Resize a batch by the factor drawn for its step, boxes and masks with it."""
         interval = self.multi_scale_interval
-        rng = keyed_rng(self.seed, self.step if interval is None else self.iteration // interval)
+        rng = keyed_rng(key.seed, key.step if interval is None else key.iteration // interval)
         factor = rng.uniform(*self.multi_scale)
         old = inputs.shape[-2:]
         new = tuple(max(round(side * factor / self.size_divisor), 1) * self.size_divisor for side in old)

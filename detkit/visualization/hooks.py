@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
+from detkit.engine.hooks.hook import Hook
+from detkit.evaluation import AccuracyMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization.classification import write_confusion
 from detkit.visualization.curves import plot_curves, read_results
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -70,7 +74,8 @@ class RunPicturesHook(Hook):
         sheet = batch_sheet(
             data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, _metainfo(dataset)
         )
-        write_picture(Path(runner.work_dir, f'train_batch{runner.iter}.jpg'), sheet)
+        # The counter moves on after the iteration.
+        runner.log_picture(f'train_batch{runner.iter}.jpg', sheet, step=runner.iter + 1)
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._val_samples = []
@@ -95,13 +100,14 @@ class RunPicturesHook(Hook):
             sheet = prediction_sheet(
                 [_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr, _metainfo(dataset)
             )
-            write_picture(Path(runner.work_dir, 'val_batch0.jpg'), sheet)
+            runner.log_picture('val_batch0.jpg', sheet)
 
     def after_train(self, runner: Runner) -> None:
         self._trained = True
         results = Path(runner.work_dir, 'results.csv')
         if self.curves and is_main_process() and results.is_file():
-            plot_curves(read_results(results), results.with_suffix('.png'))
+            if plot_curves(read_results(results), results.with_suffix('.png')):
+                runner.log_picture('results.png')
 
     def after_run(self, runner: Runner) -> None:
         """Draw what is known now that the best weights were validated, too."""
@@ -117,13 +123,15 @@ class RunPicturesHook(Hook):
         labels = label_statistics(runner.train_dataloader.dataset)
         if labels is not None:
             save_figure(plot_labels(labels), Path(runner.work_dir, 'labels.png'))
+            runner.log_picture('labels.png')
         metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
         if metric is not None and metric.samples:
             metainfo = _metainfo(runner.val_dataloader.dataset)
-            write_run_pictures(
-                Collected('', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo),
-                runner.work_dir,
+            model = Collected(
+                '', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo
             )
+            for name in write_run_pictures(model, runner.work_dir):
+                runner.log_picture(name)
 
 
 @HOOKS.register_module()
@@ -166,39 +174,14 @@ class SavePicturesHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
         if is_main_process():
-            _write_confusion(getattr(runner, 'test_evaluator', None), runner.test_dataloader.dataset, self.out_dir)
+            _write_confusion(runner.test_evaluator, runner.test_dataloader.dataset, self.out_dir)
 
 
-def _write_confusion(evaluator: object, dataset: object, folder: str | Path) -> None:
-    """Of a metric that has just counted which classes are taken for which."""
-    for metric in getattr(evaluator, 'metrics', ()):
-        confusion = getattr(metric, 'confusion', None)
-        if confusion is not None:
-            write_confusion(confusion, _classes(dataset) or range(len(confusion)), folder)
-
-
-def write_picture(path: Path, img: np.ndarray) -> None:
-    """Write ``img (H, W, 3)`` uint8 RGB; the suffix chooses the format. The folder is made.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []
-    done, data = cv2.imencode(path.suffix, img[..., ::-1], options)
-    if not done:
-        raise OSError(f'{path}: a picture of shape {img.shape} cannot be encoded as {path.suffix}')
-    path.write_bytes(data.tobytes())  # OpenCV's own writing says nothing of a full disk
-
-
-def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
-    """``stem + suffix``, or with '-2', '-3', ... where ``taken`` has it; noted there."""
-    name, number = stem + suffix, 1
-    while name.lower() in taken:
-        number += 1
-        name = f'{stem}-{number}{suffix}'
-    taken.add(name.lower())
-    return name
+def _write_confusion(evaluator: Evaluator, dataset: object, folder: str | Path) -> None:
+    """Write the confusion matrix of a classifier's metric, where there is one."""
+    for metric in evaluator.metrics:
+        if isinstance(metric, AccuracyMetric) and metric.confusion is not None:
+            write_confusion(metric.confusion, _classes(dataset) or range(len(metric.confusion)), folder)
 
 
 def _classes(dataset: object) -> Sequence[str] | None:

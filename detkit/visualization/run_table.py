@@ -12,7 +12,7 @@ from detkit.config import load_config
 from detkit.engine.complexity import count_parameters
 from detkit.engine.console import duration_text
 from detkit.engine.run_folder import CONFIG_FILE
-from detkit.evaluation.headline import chart_title, fitness, headline_names
+from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
 from detkit.registry import MODELS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.visualization.curves import read_results
@@ -151,7 +151,7 @@ def run_table(runs: Sequence[RunSummary], figures: Sequence[str] | None = None, 
 def _headlines(names: Sequence[str]) -> list[str]:
     """The first headline of each chart, and behind them the same of training."""
     first: dict[tuple, str] = {}
-    for name in headline_names(names):
+    for name in filter(higher_is_better, headline_names(names)):
         first.setdefault((name.rpartition('/')[0], chart_title(name)), name)
     return sorted(first.values(), key=lambda name: name.startswith(_TRAIN))
 

@@ -8,6 +8,7 @@ from detkit.analysis.bootstrap import class_precisions, mean_precision
 from detkit.analysis.collect import collect
 from detkit.analysis.matching import match
 from detkit.datasets.class_names import COCO80
+from detkit.engine.evaluate import EvaluationSettings
 from detkit.utils.errors import ConfigError, DataError
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
@@ -23,7 +24,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def test_results_are_what_the_figures_were_made_of(files):
     checkpoint, options = files
-    collected = collect(CONFIG, checkpoint, options, split='train', device='cpu')
+    collected = collect(CONFIG, checkpoint, options, EvaluationSettings('train', device='cpu'))
     assert collected.label == 'seg_n_coco8' and collected.classes == COCO80
     assert collected.metric.needs == ('bbox', 'segm')
     assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
@@ -37,7 +38,9 @@ def test_unreadable_images_are_left_out(files, tmp_path):
     checkpoint, options = files
     root = write_yolo_set(tmp_path / 'data')
     (root / 'images' / 'val' / 'val0.png').write_bytes(b'no picture')
-    collected = collect(CONFIG, checkpoint, [f'data_root={root}', *options[1:]], device='cpu', label='mine')
+    collected = collect(
+        CONFIG, checkpoint, [f'data_root={root}', *options[1:]], EvaluationSettings(device='cpu'), 'mine'
+    )
     assert collected.label == 'mine'
     assert [Path(result.img_path).stem for result in collected.results] == ['val1']
 
@@ -45,6 +48,11 @@ def test_unreadable_images_are_left_out(files, tmp_path):
 def test_errors(files, tmp_path):
     checkpoint, options = files
     with pytest.raises(ConfigError, match='test_evaluator'):
-        collect(CONFIG, checkpoint, [*options, 'test_evaluator=None', 'val_evaluator=None'], device='cpu')
+        collect(
+            CONFIG,
+            checkpoint,
+            [*options, 'test_evaluator=None', 'val_evaluator=None'],
+            EvaluationSettings(device='cpu'),
+        )
     with pytest.raises(DataError):
-        collect(CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], device='cpu')
+        collect(CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], EvaluationSettings(device='cpu'))

@@ -13,6 +13,7 @@ from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console, duration_text
 from detkit.engine.run_folder import choose_run_folder
 from detkit.evaluation.headline import fitness
+from detkit.models.data_preprocessor import StepKey
 from detkit.registry import DATASETS, HOOKS
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 
@@ -236,11 +237,11 @@ def test_multi_scale_is_keyed_by_iteration(tmp_path):
     @HOOKS.register_module(force=True)
     class Look(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            preprocessor = runner.model.data_preprocessor
-            seen.append((preprocessor.seed, preprocessor.iteration))
+            seen.append(data_batch['step_key'])
 
     Runner(dummy_config(tmp_path / 'run', custom_hooks=[dict(type='Look')])).train()
-    assert seen == [(3, i) for i in range(12)]
+    assert [key[:2] for key in seen] == [(3, i) for i in range(12)]
+    assert seen[0] == StepKey(3, 0, 0) and [key.step for key in seen] == sorted(key.step for key in seen)
 
 
 def test_deterministic_mode(tmp_path):

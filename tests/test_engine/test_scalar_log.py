@@ -31,6 +31,9 @@ class NotebookVisBackend:
     def add_scalars(self, scalar_dict, step=0, file_path=None):
         self.calls.append((step, dict(scalar_dict)))
 
+    def add_image(self, name, image, step=0):
+        """Take none."""
+
     def close(self):
         self.calls.append(('close',))
 
@@ -49,7 +52,7 @@ class PaintHook(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == 0:
-            self._paint(runner, 'train_batch0.jpg')
+            self._paint(runner, 'train_batch0.jpg', 1)
 
     def after_val_epoch(self, runner, metrics=None):
         self._paint(runner, 'val_batch0.jpg')
@@ -61,10 +64,13 @@ class PaintHook(Hook):
         self._paint(runner, 'labels.png')
 
     @staticmethod
-    def _paint(runner, name):
+    def _paint(runner, name, step=None):
         image = np.zeros((6, 8, 3), np.uint8)
-        image[..., 2] = 250  # red, to OpenCV
-        cv2.imwrite(f'{runner.work_dir}/{name}', image)
+        image[..., 0] = 250
+        if name == 'labels.png':  # a chart that writes itself
+            cv2.imwrite(f'{runner.work_dir}/{name}', image[..., ::-1])
+            image = None
+        runner.log_picture(name, image, step)
 
 
 @pytest.fixture
@@ -90,7 +96,7 @@ def packages(monkeypatch):
 def test_losses_rates_and_metrics_reach_a_backend(tmp_path):
     runner = Runner(dummy_config(tmp_path / 'run', log_to='Notebook', train_cfg=dict(log_interval=1)))
     runner.train()
-    (backend,) = runner.visualizer.backends
+    (backend,) = runner.scalar_log.backends
     assert backend.save_dir == str(tmp_path / 'run')
     assert backend.calls[0] == ('config', 'DummyDetector') and backend.calls[-1] == ('close',)
     steps = [call for call in backend.calls if isinstance(call[0], int)]
@@ -102,7 +108,7 @@ def test_losses_rates_and_metrics_reach_a_backend(tmp_path):
 def paint(tmp_path, log_to, **changes):
     runner = Runner(dummy_config(tmp_path / 'run', log_to=log_to, custom_hooks=[dict(type='PaintHook')], **changes))
     runner.train()
-    return runner.visualizer.backends
+    return runner.scalar_log.backends
 
 
 def test_pictures_reach_a_backend_that_takes_them_and_no_other(tmp_path):
@@ -114,8 +120,8 @@ def test_pictures_reach_a_backend_that_takes_them_and_no_other(tmp_path):
         ('val_batch0', size, 6),
         ('val_batch0', size, 12),
         ('results', size, 12),
-        ('labels', size, 12),
         ('val_batch0', size, 12),
+        ('labels', size, 12),
     ]
     assert not [call for call in not_so.calls if call[0] == 'picture']
     assert takes.calls[-1] == ('close',)
@@ -130,7 +136,7 @@ def test_a_resumed_run_does_not_send_old_pictures_again(tmp_path):
 
 def test_several_backends_with_arguments(tmp_path):
     runner = Runner(dummy_config(tmp_path, log_to=['notebook', dict(type='NotebookVisBackend', colour='red')]))
-    assert [backend.colour for backend in runner.visualizer.backends] == ['blue', 'red']
+    assert [backend.colour for backend in runner.scalar_log.backends] == ['blue', 'red']
 
 
 def test_detkits_backends_come_before_mmengines():

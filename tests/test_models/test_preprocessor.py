@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from detkit.models import DetDataPreprocessor
-from detkit.models.data_preprocessor import rescale_gt
+from detkit.models.data_preprocessor import StepKey, rescale_gt
 from detkit.structures.gt_batch import GtBatch
 
 
@@ -68,8 +68,7 @@ def test_state_dict_holds_no_constants():
 class TestMultiScale:
     def run(self, iteration: int, seed: int = 3, **kwargs) -> dict:
         preprocessor = DetDataPreprocessor(multi_scale=(0.5, 1.5), **kwargs)
-        preprocessor.seed, preprocessor.iteration = seed, iteration
-        return preprocessor(make_batch(), training=True)
+        return preprocessor({**make_batch(), 'step_key': StepKey(seed, iteration)}, training=True)
 
     def test_depends_on_seed_and_iteration_alone(self):
         sizes = [tuple(self.run(i)['inputs'].shape[-2:]) for i in range(12)]
@@ -85,10 +84,11 @@ class TestMultiScale:
     def test_a_step_of_the_optimiser_holds_a_size(self):
         preprocessor = DetDataPreprocessor(multi_scale=(0.5, 1.5), multi_scale_interval=None)
         sizes = []
-        for preprocessor.step in range(12):
+        for step in range(12):
             of_step = set()
-            for preprocessor.iteration in range(3):
-                of_step.add(tuple(preprocessor(make_batch(), training=True)['inputs'].shape[-2:]))
+            for iteration in range(3):
+                batch = {**make_batch(), 'step_key': StepKey(0, iteration, step)}
+                of_step.add(tuple(preprocessor(batch, training=True)['inputs'].shape[-2:]))
             sizes.append(of_step)
         assert all(len(of_step) == 1 for of_step in sizes) and len(set.union(*sizes)) > 2
 

@@ -6,7 +6,7 @@ from small_models import CONFIGS, write_checkpoint
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80
-from detkit.engine.evaluate import evaluate_checkpoint, metrics_table
+from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint, metrics_table
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
@@ -49,7 +49,8 @@ def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, cap
 def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
     checkpoint, options = files
     monkeypatch.chdir(tmp_path)
-    figures = evaluate_checkpoint(str(CONFIG), str(checkpoint), options, 'train', out='p.json', device='cpu')
+    settings = EvaluationSettings('train', out='p.json', device='cpu')
+    figures = evaluate_checkpoint(str(CONFIG), str(checkpoint), options, settings)
     assert [path.name for path in tmp_path.iterdir()] == ['p.json']  # no run folder
     assert 0 <= figures['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in figures
     assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}

@@ -11,8 +11,8 @@ from detkit.evaluation import CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization import RunPicturesHook, SavePicturesHook
-from detkit.visualization.hooks import unique_name, write_picture
 
 from .test_drawing import make_sample
 from .test_sheets import make_batch
@@ -27,6 +27,7 @@ def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
         val_dataloader=loader,
         test_dataloader=loader,
         console=SimpleNamespace(line=lambda text: None),
+        log_picture=lambda name, image=None, step=None: image is None or write_picture(folder / name, image),
     )
 
 

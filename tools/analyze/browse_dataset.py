@@ -62,7 +62,7 @@ def main() -> None:
 
     from detkit.analysis.browsing import contact_sheets, open_browser
     from detkit.config import load_config
-    from detkit.visualization.hooks import write_picture
+    from detkit.utils.pictures import write_picture
 
     config = load_config(args.config, args.cfg_options, need_classes=False)
     browser = open_browser(config, args.split, args.seed)

@@ -54,9 +54,11 @@ def main() -> None:
     from detkit.analysis.benchmarking import time_networks
     from detkit.analysis.compare import collect_all, compare
     from detkit.analysis.compare_report import console_tables, write_report
+    from detkit.engine.evaluate import EvaluationSettings
 
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
-    models = collect_all(pairs, args.labels, args.cfg_options, args.split, args.device, args.batch_size)
+    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
+    models = collect_all(pairs, args.labels, args.cfg_options, settings)
     found = compare(models, args.replicates, args.confidence, args.seed)
     latencies = None
     if args.latency:

@@ -34,8 +34,10 @@ def main() -> None:
     # Only now, so that --help needs no torch.
     from detkit.analysis.collect import collect
     from detkit.analysis.findings import write_confusion_matrix
+    from detkit.engine.evaluate import EvaluationSettings
 
-    model = collect(args.config, args.checkpoint, args.cfg_options, args.split, args.device, args.batch_size)
+    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
+    model = collect(args.config, args.checkpoint, args.cfg_options, settings)
     print(write_confusion_matrix(model, args.out, args.kind, args.score_thr, args.iou_thr))
     print(f'confusion_matrix.png and .csv in {args.out}')
 

@@ -31,8 +31,10 @@ def main() -> None:
     # Only now, so that --help needs no torch.
     from detkit.analysis.collect import collect
     from detkit.analysis.findings import write_curves
+    from detkit.engine.evaluate import EvaluationSettings
 
-    model = collect(args.config, args.checkpoint, args.cfg_options, args.split, args.device, args.batch_size)
+    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
+    model = collect(args.config, args.checkpoint, args.cfg_options, settings)
     print(write_curves(model, args.out, args.kind, args.iou_thr))
     print(f'pr_curve.png, precision_curve.png, recall_curve.png, f1_curve.png and curves.csv in {args.out}')
 

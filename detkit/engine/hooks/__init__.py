@@ -2,9 +2,9 @@
 
 from .checkpoint_hook import CheckpointHook
 from .close_mosaic_hook import CloseMosaicHook
-from .console_hook import ConsoleHook
+from .console_hook import ConsoleHook, ProgressHook
 from .ema_hook import EMAHook
-from .live_pictures_hook import LivePicturesHook
+from .hook import Hook
 from .scalar_log_hook import ScalarLogHook
 from .skipped_hook import SkippedHook
 from .stop_hooks import EarlyStoppingHook, TimeLimitHook
@@ -15,7 +15,8 @@ __all__ = [
     'ConsoleHook',
     'EMAHook',
     'EarlyStoppingHook',
-    'LivePicturesHook',
+    'Hook',
+    'ProgressHook',
     'ScalarLogHook',
     'SkippedHook',
     'TimeLimitHook',

@@ -1,14 +1,19 @@
 """When checkpoints are written."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mmengine.dist import barrier, is_main_process
-from mmengine.hooks import Hook
 
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
+from detkit.engine.hooks.hook import Hook
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -38,7 +43,7 @@ class CheckpointHook(Hook):
         self.save_period = save_period
         self.strip_best = strip_best
 
-    def after_fit_iter(self, runner: Any) -> None:
+    def after_fit_iter(self, runner: Runner) -> None:
         # An epoch's end is saved after its validation.
         if (
             self.interval_iters
@@ -47,7 +52,7 @@ class CheckpointHook(Hook):
         ):
             self._save(runner, ['last.pth'])
 
-    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+    def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         loop = runner.train_loop
         names = []
         if improved:
@@ -59,7 +64,7 @@ class CheckpointHook(Hook):
         if names:
             self._save(runner, names, metrics)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: Runner) -> None:
         best = Path(runner.work_dir) / 'best.pth'
         if self.strip_best and is_main_process() and best.exists():
             checkpoint = load_checkpoint(best)
@@ -68,7 +73,7 @@ class CheckpointHook(Hook):
         barrier()
 
     @staticmethod
-    def _save(runner: Any, names: list[str], metrics: dict[str, float] | None = None) -> None:
+    def _save(runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
         checkpoint = capture_training_state(runner, metrics)
         if is_main_process():

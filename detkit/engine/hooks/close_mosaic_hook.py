@@ -1,12 +1,16 @@
 """The last epochs without mosaic."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from __future__ import annotations
 
-from mmengine.hooks import Hook
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from detkit.engine.dataset_tree import leaf_datasets
+from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -23,7 +27,7 @@ class CloseMosaicHook(Hook):
     def __init__(self, num_epochs: int = 10) -> None:
         self.num_epochs = num_epochs
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         self.close(runner.train_loop.dataloader.dataset, runner.train_loop.max_epochs)
 
     def close(self, dataset: Any, max_epochs: int) -> None:

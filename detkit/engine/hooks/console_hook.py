@@ -1,17 +1,22 @@
 """The lines a person reads while a model trains."""
 
+from __future__ import annotations
+
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
 
 from detkit.engine.complexity import count_flops, count_parameters
 from detkit.engine.console import duration_text
 from detkit.engine.environment import device_text
+from detkit.engine.hooks.hook import Hook
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -34,7 +39,7 @@ class ConsoleHook(Hook):
         self._train_began = 0.0
         self._first_position = 0.0
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         loop, console, wrapper = runner.train_loop, runner.console, runner.optim_wrapper
         dataset = loop.dataloader.dataset
         text = f'data     train {len(dataset)} images in {loop.epoch_length} iterations, {len(runner.classes)} classes'
@@ -58,14 +63,14 @@ class ConsoleHook(Hook):
         self._train_began = time.perf_counter()
         self._first_position = loop.epoch + loop.batch / loop.epoch_length
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop
         self._epoch_began = time.perf_counter()
         self._images = 0
         if self._introduced:
             runner.console.start_bar(self._title(runner), loop.epoch_length, loop.batch)
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._introduced:
             return
         self._introduced = True
@@ -76,31 +81,31 @@ class ConsoleHook(Hook):
         runner.console.line(f'model    {type(model).__name__}, {count_parameters(model):,} parameters{cost}')
         runner.console.start_bar(self._title(runner), runner.train_loop.epoch_length, batch_idx)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self._images += len(data_batch['inputs']) * get_world_size()
         if runner.console.wants_update:
             runner.console.update_bar(batch_idx + 1, self._text(runner, batch_idx + 1))
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         title, text = self._title(runner), self._text(runner, runner.train_loop.batch)
         if self.one_line:
             self._unfinished = title, f'train {text}'
         else:
             runner.console.end_bar(title, text)
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         if self._unfinished is None:
             runner.console.start_bar('     val', len(runner.val_loop.dataloader), transient=True)
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self._unfinished is None:
             runner.console.update_bar(batch_idx + 1, '')
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if self._unfinished is None:
             runner.console.close()
 
-    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+    def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         val_text = f'val {metrics_text(metrics)}{"  (best)" if improved else ""}' if metrics else ''
         if self._unfinished is not None:
             (title, text), self._unfinished = self._unfinished, None
@@ -110,16 +115,16 @@ class ConsoleHook(Hook):
         if runner.train_loop.stop_reason:
             runner.console.line(f'stopped  {runner.train_loop.stop_reason}')
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: Runner) -> None:
         loop = runner.train_loop
         runner.console.line(f'trained  {loop.epoch} epochs in {duration_text(loop.elapsed)}')
 
     @staticmethod
-    def _title(runner: Any) -> str:
+    def _title(runner: Runner) -> str:
         width = len(str(runner.train_loop.max_epochs))
         return f'{runner.train_loop.epoch + 1:>{width}}/{runner.train_loop.max_epochs}'
 
-    def _text(self, runner: Any, done: int) -> str:
+    def _text(self, runner: Runner, done: int) -> str:
         loop = runner.train_loop
         now = time.perf_counter()
         losses = ' '.join(f'{name} {value:.4g}' for name, value in loop.losses.means().items())
@@ -129,6 +134,30 @@ class ConsoleHook(Hook):
         seconds_an_epoch = (now - self._train_began) / max(position - self._first_position, 1e-9)
         remaining = (loop.max_epochs - position) * seconds_an_epoch
         return f'{losses}  lr {runner.learning_rates()[0]:.2e}  {speed:.1f} img/s  ETA {duration_text(remaining)}'
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows the progress bar of a test, and its speed at the end."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._images = 0
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._began, self._images = time.perf_counter(), 0
+        runner.console.start_bar('test', len(runner.test_dataloader))
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self._images += len(outputs) * get_world_size()
+        if runner.console.wants_update:
+            runner.console.update_bar(batch_idx + 1, self._text())
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        runner.console.end_bar('test', self._text())
+
+    def _text(self) -> str:
+        return f'{self._images} images, {self._images / (time.perf_counter() - self._began):.1f} images/s'
 
 
 def metrics_text(metrics: dict[str, float]) -> str:

@@ -1,15 +1,20 @@
 """The exponential moving average of a model's weights and buffers."""
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from detkit.engine.hooks.hook import Hook
 from detkit.engine.training_state import sync_buffers, unwrap
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 class ModelEMA:
@@ -91,19 +96,19 @@ class EMAHook(Hook):
         self.decay = decay
         self.tau = tau
 
-    def before_fit(self, runner: Any) -> None:
+    def before_fit(self, runner: Runner) -> None:
         runner.ema = ModelEMA(unwrap(runner.model), self.decay, self.tau)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if runner.optim_wrapper.stepped:
             runner.ema.update()
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         if runner.ema:
             runner.ema.swap()
             if get_world_size() > 1:
                 sync_buffers(unwrap(runner.model))
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if runner.ema:
             runner.ema.swap()

@@ -1,15 +1,20 @@
 """Figures of a run: ``scalars.json``, ``results.csv``, and the programs that ``log_to`` names."""
 
+from __future__ import annotations
+
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 
+from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -30,15 +35,14 @@ class ScalarLogHook(Hook):
     def __init__(self, interval: int | None = None) -> None:
         self.interval = interval
 
-    def before_train(self, runner: Any) -> None:
-        if hasattr(runner.visualizer, 'start'):
-            runner.visualizer.start(runner.cfg, runner.train_loop.iter)
+    def before_train(self, runner: Runner) -> None:
+        runner.scalar_log.start(runner.cfg, runner.train_loop.iter)
         if runner.resumed and is_main_process():
             loop = runner.train_loop
             _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
             _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= loop.epoch)
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         loop = runner.train_loop
         if (loop.iter + 1) % (self.interval or loop.log_interval):
             return
@@ -54,7 +58,7 @@ class ScalarLogHook(Hook):
             row['memory_mib'] = torch.cuda.max_memory_allocated(runner.device) >> 20
         self._append(runner, row)
 
-    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+    def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         if not is_main_process():
             return
         loop = runner.train_loop
@@ -66,18 +70,18 @@ class ScalarLogHook(Hook):
         row.update({f'metrics/{name}': f'{float(value):.5g}' for name, value in (metrics or {}).items()})
         _append_row(self._csv(runner), row)
 
-    def _append(self, runner: Any, row: dict[str, Any]) -> None:
+    def _append(self, runner: Runner, row: dict[str, Any]) -> None:
         with open(self._json(runner), 'a') as file:
             file.write(json.dumps(row) + '\n')
-        figures = {key: value for key, value in row.items() if isinstance(value, int | float) and key != 'iter'}
-        runner.visualizer.add_scalars(figures, step=row['iter'])
+        values = {key: value for key, value in row.items() if isinstance(value, int | float) and key != 'iter'}
+        runner.scalar_log.add_scalars(values, step=row['iter'])
 
     @staticmethod
-    def _json(runner: Any) -> Path:
+    def _json(runner: Runner) -> Path:
         return Path(runner.work_dir) / 'scalars.json'
 
     @staticmethod
-    def _csv(runner: Any) -> Path:
+    def _csv(runner: Runner) -> Path:
         return Path(runner.work_dir) / 'results.csv'
 
 

@@ -1,16 +1,21 @@
 """The list of data that could not be used."""
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 
 from detkit.engine.dataset_tree import leaf_datasets
-from detkit.engine.run_folder import shown
+from detkit.engine.hooks.hook import Hook
+from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -28,7 +33,7 @@ class SkippedHook(Hook):
         self.max_skipped = max_skipped
         self._unreadable: dict[str, set[str]] = {'train': set(), 'val': set()}
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         if runner.resumed and self._path(runner).exists():
             with open(self._path(runner), newline='') as file:
                 for row in csv.DictReader(file):
@@ -41,9 +46,11 @@ class SkippedHook(Hook):
         if rows:
             if not (runner.resumed and self._path(runner).exists()):
                 self._write(runner, rows)
-            runner.console.line(f'skipped  {len(rows)} images or annotations, listed in {shown(self._path(runner))}')
+            runner.console.line(
+                f'skipped  {len(rows)} images or annotations, listed in {display_path(self._path(runner))}'
+            )
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if not self._note(runner, 'train', data_batch):
             return
         leaves = list(leaf_datasets(runner.train_loop.dataloader.dataset))
@@ -55,15 +62,15 @@ class SkippedHook(Hook):
         if num_bad > max(1, limit * num_images):
             raise DataError(
                 f'{num_bad} of {num_images} training images cannot be read, more than '
-                f'max_skipped={limit:g} allows; they are listed in {shown(self._path(runner))}. '
+                f'max_skipped={limit:g} allows; they are listed in {display_path(self._path(runner))}. '
                 'Repair or remove them, or raise max_skipped of the dataset.'
             )
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if runner.is_training:
             self._note(runner, 'val', data_batch)
 
-    def _note(self, runner: Any, split: str, data_batch: dict) -> bool:
+    def _note(self, runner: Runner, split: str, data_batch: dict) -> bool:
         """List the images of a batch that were unreadable, each once; says whether there were new ones."""
         seen = self._unreadable[split]
         new = [entry for entry in data_batch.get('skipped') or [] if str(entry[0]) not in seen]
@@ -75,10 +82,10 @@ class SkippedHook(Hook):
         return bool(new)
 
     @staticmethod
-    def _path(runner: Any) -> Path:
+    def _path(runner: Runner) -> Path:
         return Path(runner.work_dir) / 'skipped.csv'
 
-    def _write(self, runner: Any, rows: list[list[Any]]) -> None:
+    def _write(self, runner: Runner, rows: list[list[Any]]) -> None:
         if not is_main_process():
             return
         is_new = not self._path(runner).exists()

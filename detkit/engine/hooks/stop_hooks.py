@@ -1,11 +1,15 @@
 """Ends of training before the last epoch."""
 
-from typing import Any
+from __future__ import annotations
 
-from mmengine.hooks import Hook
+from typing import TYPE_CHECKING
 
 from detkit.engine.console import duration_text
+from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 
 @HOOKS.register_module()
@@ -19,14 +23,14 @@ class EarlyStoppingHook(Hook):
     def __init__(self, patience: int | None = 100) -> None:
         self.patience = patience
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._check(runner)  # a run that had stopped so is not trained on when it is resumed
 
-    def after_fit_epoch(self, runner: Any, metrics: dict[str, float] | None, improved: bool) -> None:
+    def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         if metrics is not None:
             self._check(runner)
 
-    def _check(self, runner: Any) -> None:
+    def _check(self, runner: Runner) -> None:
         loop = runner.train_loop
         if self.patience and loop.best_epoch and loop.epoch - loop.best_epoch >= self.patience:
             loop.stop(
@@ -45,13 +49,13 @@ class TimeLimitHook(Hook):
     def __init__(self, hours: float | None = None) -> None:
         self.hours = hours
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._check(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         self._check(runner)
 
-    def _check(self, runner: Any) -> None:
+    def _check(self, runner: Runner) -> None:
         # One process decides: clocks differ, and all must stop at the same epoch.
         elapsed = runner.broadcast_from_main(runner.train_loop.elapsed)
         if self.hours and elapsed >= self.hours * 3600:

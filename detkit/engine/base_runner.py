@@ -1,0 +1,308 @@
+"""``BaseRunner``: what a run consists of: its processes, folder, logs, model, hooks and loops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
+from mmengine.hooks import Hook as MMEngineHook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner.priority import get_priority
+from torch import nn
+from torch.utils.data import DataLoader
+
+from detkit import __version__
+from detkit.config import resolved_text
+from detkit.config.top_level import refuse_foreign_scope
+from detkit.datasets.loader import build_dataloader
+from detkit.engine.console import Console, LogFiles
+from detkit.engine.environment import choose_device, environment_text
+from detkit.engine.eval_loops import TestLoop, ValLoop
+from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.launch import init_distributed
+from detkit.engine.mmengine_names import Elsewhere
+from detkit.engine.random_state import seed_everything
+from detkit.engine.run_folder import (
+    CONFIG_FILE,
+    LOG_FILE,
+    choose_run_folder,
+    display_path,
+    removed_on_mistake,
+)
+from detkit.engine.scalar_log import ScalarLog
+from detkit.engine.train_loop import TrainLoop
+from detkit.evaluation.evaluator import Evaluator
+from detkit.registry import HOOKS, LOOPS, MODELS, VISUALIZERS, refuse_unregistered
+from detkit.utils.errors import ConfigError
+from detkit.utils.pictures import read_picture, write_picture
+
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
+    ema=dict(type='EMAHook'),
+    close_mosaic=dict(type='CloseMosaicHook'),
+    early_stopping=dict(type='EarlyStoppingHook'),
+    time_limit=dict(type='TimeLimitHook'),
+    skipped=dict(type='SkippedHook'),
+    scalars=dict(type='ScalarLogHook'),
+    console=dict(type='ConsoleHook'),
+    checkpoint=dict(type='CheckpointHook'),
+)
+
+
+class BaseRunner(Elsewhere):
+    """The parts of a run, built from its config.
+
+    It has the attributes of mmengine's runner that hooks read, and none of its methods that cannot work here: asking
+    for one of these raises ``AttributeError`` with what to use.
+
+    Args:
+        cfg: the whole config; the keys are those of ``detkit.config``. A component may also be an object.
+
+    Attributes:
+        cfg: the config.
+        work_dir: the run's folder.
+        seed, rank, world_size, distributed, device: of this process.
+        logger, console, scalar_log, message_hub: where messages, lines and results go.
+        model: the detector, wrapped in a distributed run.
+        hooks: in the order in which they are called.
+        classes: class names of the data.
+        keypoints: what the data say of their keypoints; empty without.
+        ema: the averaged weights; None without ``EMAHook``.
+        resumed: whether this run goes on from a checkpoint.
+
+    Raises:
+        ConfigError: a part of the config is missing or wrong.
+    """
+
+    def __init__(self, cfg: Config | Mapping[str, Any]) -> None:
+        self.cfg = cfg = cfg if isinstance(cfg, Config) else Config(cfg)
+        refuse_unregistered(cfg.to_dict())
+        refuse_foreign_scope(cfg.get('default_scope'))
+        _check_groups(cfg)
+        self._train_loop: TrainLoop | None = None
+        self._val_loop: ValLoop | None = None
+        self._test_loop: TestLoop | None = None
+        self.resumed = False
+        self.ema: ModelEMA | None = None
+        self.hooks: list[MMEngineHook] = []
+        self.classes: tuple[str, ...] = tuple(cfg.get('classes') or ())
+        self.keypoints: dict[str, Any] = {}
+
+        launcher, env_cfg = cfg.get('launcher', 'none'), cfg.get('env_cfg') or {}
+        init_distributed(launcher, cfg.get('device'), env_cfg.get('backend'), env_cfg.get('timeout', 1800))
+        self.rank, self.world_size = get_dist_info()
+        self.distributed = launcher != 'none'
+        self.device = choose_device(cfg.get('device'), self.distributed, bool(env_cfg.get('cudnn_benchmark', False)))
+        self.seed = seed_everything(**{'seed': None, **(cfg.get('randomness') or {})})
+
+        self._name = Path(cfg.filename).stem if cfg.filename else 'run'
+        self._trains = cfg.get('train_cfg') is not None
+        self.work_dir = str(
+            choose_run_folder(cfg.get('work_dir'), self._name, cfg.get('resume', False))
+            if self._trains
+            else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute()
+        )
+        self._new_folder = Path(self.work_dir) if self._trains and not cfg.get('resume') else None
+        with removed_on_mistake(self._new_folder):
+            self._build()
+
+    # ---- building ----------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        # mmengine finds loggers and scopes by this name, so no two runs of a process may share it.
+        self.experiment_name = f'{self._name}_{time.time_ns()}'
+        self.default_scope = DefaultScope.get_instance(self.experiment_name, scope_name='detkit')
+        log_file = str(Path(self.work_dir, LOG_FILE)) if self._trains else None
+        self.logger = MMLogger.get_instance(
+            self.experiment_name, log_level=self.cfg.get('log_level', 'INFO'), log_file=log_file, file_mode='a'
+        )
+        self.console = Console(self.logger)
+        self._log_files = LogFiles(self.logger, self.console, capture_warnings=self._trains)
+        self.message_hub = MessageHub.get_instance(self.experiment_name)
+        self.scalar_log = ScalarLog(self.cfg.get('log_to') if self._trains else None, self.work_dir)
+        visualizer = self.cfg.get('visualizer')
+        if visualizer is not None:
+            defaults = dict(name=self.experiment_name, save_dir=self.work_dir)
+            is_config = isinstance(visualizer, Mapping)
+            self.scalar_log.backends.append(VISUALIZERS.build(visualizer, defaults) if is_config else visualizer)
+        if self._trains:
+            self._log_summary()
+        model = self.cfg['model']
+        self.model = (model if isinstance(model, nn.Module) else MODELS.build(model)).to(self.device)
+        hooks = {**DEFAULT_HOOKS, **(self.cfg.get('default_hooks') or {})}
+        for hook in (*hooks.values(), *(self.cfg.get('custom_hooks') or ())):
+            if hook is not None:
+                self.register_hook(hook)
+        self.logger.info('Hooks: %s', ', '.join(type(hook).__name__ for hook in self.hooks))
+
+    def _log_summary(self) -> None:
+        self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {self.cfg.filename or self._name}')
+        self.console.line(f'folder   {display_path(self.work_dir)}')
+        self.logger.info('Environment:\n%s', environment_text())
+        text = resolved_text(self.cfg)
+        self.logger.info('Config:\n%s', text)
+        if is_main_process():
+            Path(self.work_dir, CONFIG_FILE).write_text(text)
+
+    def register_hook(self, hook: MMEngineHook | Mapping[str, Any], priority: int | str | None = None) -> None:
+        """Add a hook behind those of the same or a higher priority.
+
+        Args:
+            hook: the hook, or its config, which may state a ``priority``.
+            priority: 0 (first) to 100 or a name such as 'LOW'; None for the hook's own.
+        """
+        if isinstance(hook, Mapping):
+            priority = hook.get('priority') if priority is None else priority
+            hook = HOOKS.build({key: value for key, value in hook.items() if key != 'priority'})
+        if priority is not None:
+            hook.priority = priority
+        self.hooks.append(hook)
+        self.hooks.sort(key=lambda each: get_priority(each.priority))  # equals stay in the order of registration
+
+    def call_hook(self, point: str, **arguments: Any) -> None:
+        """Call the method ``point`` of every hook with the runner and ``arguments``."""
+        for hook in self.hooks:
+            method = getattr(hook, point, None)  # mmengine's own hooks lack the points that only detkit has
+            if method is not None:
+                method(self, **arguments)
+
+    def build_dataloader(self, dataloader: DataLoader | Mapping[str, Any]) -> DataLoader:
+        """Return the loader that a config describes, or the loader itself."""
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        return build_dataloader(dict(dataloader), seed=self.seed, device_type=self.device.type)
+
+    def _loop(self, split: str, **parts: Any) -> Any:
+        config = self.cfg[f'{split}_cfg']
+        if not isinstance(config, Mapping):
+            return config
+        options = {key: value for key, value in config.items() if key != 'by_epoch'}
+        default = f'{split.capitalize()}Loop'
+        dataloader = self.build_dataloader(self.cfg[f'{split}_dataloader'])
+        return LOOPS.build({'type': default, **options, 'runner': self, 'dataloader': dataloader, **parts})
+
+    @property
+    def train_loop(self) -> TrainLoop:
+        """The loop of training, built when it is first asked for."""
+        if self._train_loop is None:
+            if not self._trains:
+                raise ConfigError(
+                    'the config has no train_cfg, train_dataloader and optim_wrapper, so it cannot train.'
+                )
+            self._train_loop = self._loop('train')
+        return self._train_loop
+
+    @property
+    def val_loop(self) -> ValLoop | None:
+        """The loop of validation, built when it is first asked for; None where the config has none."""
+        if self._val_loop is None and self.cfg.get('val_cfg') is not None:
+            self._val_loop = self._loop('val', evaluator=self.cfg.val_evaluator)
+        return self._val_loop
+
+    @property
+    def test_loop(self) -> TestLoop | None:
+        """The loop of a test, built when it is first asked for; None where the config has none."""
+        if self._test_loop is None and self.cfg.get('test_cfg') is not None:
+            self._test_loop = self._loop('test', evaluator=self.cfg.test_evaluator)
+        return self._test_loop
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the run is one of training, which has begun."""
+        return self._train_loop is not None
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs; 0 without training."""
+        return self._train_loop.epoch if self._train_loop is not None else 0
+
+    @property
+    def iter(self) -> int:
+        """Completed iterations; 0 without training."""
+        return self._train_loop.iter if self._train_loop is not None else 0
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.train_loop.max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+        return self.train_loop.max_iters
+
+    @property
+    def train_dataloader(self) -> DataLoader:
+        """The loader of the training data."""
+        return self.train_loop.dataloader
+
+    @property
+    def val_dataloader(self) -> DataLoader | None:
+        """The loader of the validation data."""
+        return self.val_loop.dataloader if self.val_loop is not None else None
+
+    @property
+    def test_dataloader(self) -> DataLoader | None:
+        """The loader of the test data."""
+        return self.test_loop.dataloader if self.test_loop is not None else None
+
+    @property
+    def val_evaluator(self) -> Evaluator | None:
+        """The metrics of the validation."""
+        return self.val_loop.evaluator if self.val_loop is not None else None
+
+    @property
+    def test_evaluator(self) -> Evaluator | None:
+        """The metrics of the test."""
+        return self.test_loop.evaluator if self.test_loop is not None else None
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one iteration, over all processes."""
+        loader = self.train_dataloader
+        return (loader.batch_size or loader.batch_sampler.batch_size) * self.world_size
+
+    def learning_rates(self) -> list[float]:
+        """Return the learning rate of each parameter group at this iteration."""
+        return [group['lr'] for group in self.optim_wrapper.optimizer.param_groups]
+
+    def broadcast_from_main(self, value: Any) -> Any:
+        """Return the main process's ``value`` on every process."""
+        return all_gather_object(value)[0]
+
+    def log_picture(self, name: str, image: np.ndarray | None = None, step: int | None = None) -> None:
+        """Write a picture into the run's folder, and send it to the programs of ``log_to``.
+
+        Args:
+            name: of the file, ending in ``.jpg`` or ``.png``; the programs call the picture by its stem.
+            image: ``(H, W, 3)`` uint8 RGB; None where the file is there already.
+            step: iterations done; those so far where left out.
+        """
+        if not is_main_process():
+            return
+        path = Path(self.work_dir, name)
+        if image is not None:
+            write_picture(path, image)
+        if self.scalar_log.backends:
+            image = read_picture(path) if image is None else image
+            self.scalar_log.add_image(path.stem, image, self.iter if step is None else step)
+
+
+def _check_groups(cfg: Config) -> None:
+    for keys in (
+        ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+        ('val_dataloader', 'val_cfg', 'val_evaluator'),
+        ('test_dataloader', 'test_cfg', 'test_evaluator'),
+    ):
+        missing = [key for key in keys if cfg.get(key) is None]
+        if 0 < len(missing) < len(keys):
+            given = ', '.join(key for key in keys if key not in missing)
+            raise ConfigError(f'the config has {given} but no {" and no ".join(missing)}; give all or none.')
