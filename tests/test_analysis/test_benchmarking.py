@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS, make_config, write_checkpoint, write_images
+from builders import CONFIGS
+from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis import networks, onnx_network, prediction_speed, training_speed
 from detkit.analysis.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json

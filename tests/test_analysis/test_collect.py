@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from small_models import CONFIGS, write_checkpoint
+from builders import CONFIGS
+from small_models import write_checkpoint
 from test_tools.tool_helpers import write_yolo_set
 
 from detkit.analysis.bootstrap import class_precisions, mean_precision

@@ -60,7 +60,7 @@ def make_runner(tiny_data, work_dir, config, **options):
 def recipe(repo, tmp_path):
     """The whole recipe on the few images of the sample set, with the smallest model that has anchors."""
     path = tmp_path / 'recipe.py'
-    bases = ['models/yolov5_det', 'datasets/coco8_det', 'schedules/yolov3', 'default_runtime']
+    bases = ['models/yolov5_det', 'datasets/coco8', 'schedules/yolov3', 'default_runtime']
     path.write_text(f'_base_ = {[str(repo / "configs/_base_" / f"{base}.py") for base in bases]}\ntask = "det"\n')
     return path
 

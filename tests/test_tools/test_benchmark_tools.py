@@ -4,7 +4,8 @@ import csv
 import json
 
 import pytest
-from small_models import CONFIGS, write_checkpoint, write_images
+from builders import CONFIGS
+from small_models import write_checkpoint, write_images
 from tool_helpers import load_tool, modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80

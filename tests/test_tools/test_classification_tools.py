@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_models import CONFIGS, write_checkpoint, write_images
+from builders import CONFIGS
+from small_models import write_checkpoint, write_images
 from tool_helpers import run_tool
 
 from detkit.datasets.collate import collate

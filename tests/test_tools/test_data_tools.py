@@ -4,7 +4,7 @@ import csv
 
 import cv2
 import pytest
-from small_models import CONFIGS
+from builders import CONFIGS
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'

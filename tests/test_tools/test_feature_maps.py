@@ -4,7 +4,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from small_models import CONFIGS, write_checkpoint, write_images
+from builders import CONFIGS
+from small_models import write_checkpoint, write_images
 from tool_helpers import modules_loaded_by_help, run_tool
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import CONFIGS, write_checkpoint
+from builders import CONFIGS
+from small_models import write_checkpoint
 from tiny_obb import write_tiny_obb
 from tool_helpers import modules_loaded_by_help, run_tool
 

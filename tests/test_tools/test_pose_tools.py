@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS
+from builders import CONFIGS
 from tool_helpers import run_tool
 
 from detkit.engine.checkpoint import load_checkpoint

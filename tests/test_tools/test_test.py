@@ -2,7 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
-from small_models import CONFIGS, write_checkpoint
+from builders import CONFIGS
+from small_models import write_checkpoint
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
 from detkit.datasets.class_names import COCO80
