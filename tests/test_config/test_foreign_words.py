@@ -81,8 +81,14 @@ def test_a_name_in_a_file(tmp_path):
 
 
 def test_a_variable_of_a_shared_base_that_this_config_does_not_use(tmp_path):
-    assert load_config('configs/yolov8/det_n_coco8.py').mask_stride == 4
-    assert 'nothing there is built from it' in error_of('mask_stride=8', path='configs/yolov8/det_n_coco8.py')
+    (tmp_path / '_base_').mkdir()
+    (tmp_path / '_base_' / 'data.py').write_text('mask_stride = 4')
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = '_base_/data.py'")
+    assert load_config(path).mask_stride == 4
+    assert 'nothing there is built from it' in error_of('mask_stride=8', path=path)
+    path.write_text("_base_ = '_base_/data.py'\nmask_stride = 8")
+    assert "mine.py:2: nothing reads the top-level name 'mask_stride'" in error_of(path=path)
 
 
 @pytest.mark.parametrize('key', sorted(REFUSED_KEYS))
