@@ -2,6 +2,7 @@
 
 python tools/train.py configs/yolov8/seg_n_coco8.py
 python tools/train.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg batch_size=8
+python tools/train.py work_dirs/seg_n_coco8/config.py --cfg-options max_epochs=200
 """
 
 import argparse
@@ -17,8 +18,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='PATH',
-        help='go on with a stopped run: from this checkpoint, or without PATH from the newest intact '
-        'one in the run folder',
+        help='continue a stopped run with the config and options that it was started with: from this checkpoint or '
+        "run folder, or without PATH from the config's newest run",
     )
     parser.add_argument(
         '--amp',
@@ -38,8 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes were started (see tools/dist_train.sh)',
+        help='how several processes were started, see tools/dist_train.sh (default: as the config says)',
     )
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(argv)

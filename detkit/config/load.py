@@ -24,7 +24,7 @@ from detkit.config.stuff import wire_stuff
 from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
 from detkit.utils.errors import ConfigError
 
-Options = Mapping[str, Any] | Iterable[str] | None
+Options = Mapping[str, Any] | Iterable[str | Option] | None
 
 
 def load_config(path: str | Path, options: Options = None, need_classes: bool = True) -> LoadedConfig:

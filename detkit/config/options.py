@@ -22,7 +22,7 @@ class Option:
         return tuple(int(part) if part.isdecimal() else part for part in self.key.split('.'))
 
 
-def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> list[Option]:
+def parse_options(options: Mapping[str, Any] | Iterable[str | Option] | None) -> list[Option]:
     """Read options as the command line gives them (``['a.b=1', '+c=x']``), or as a dict (values are taken as they are).
 
     Raises:
@@ -32,14 +32,17 @@ def parse_options(options: Mapping[str, Any] | Iterable[str] | None) -> list[Opt
         return []
     if isinstance(options, str):
         options = [options]
-    if isinstance(options, Mapping):
-        pairs = list(options.items())
-    else:
-        pairs = [_split(text) for text in options]
-    return [Option(key.removeprefix('+'), value, key.startswith('+')) for key, value in pairs]
+    items = options.items() if isinstance(options, Mapping) else map(_split, options)
+    return [item if isinstance(item, Option) else _option(*item) for item in items]
 
 
-def _split(text: str) -> tuple[str, Any]:
+def _option(key: str, value: Any) -> Option:
+    return Option(key.removeprefix('+'), value, key.startswith('+'))
+
+
+def _split(text: str | Option) -> tuple[str, Any] | Option:
+    if isinstance(text, Option):
+        return text
     key, equals, value = text.partition('=')
     key = key.strip()
     if not equals or not key.strip('+. '):

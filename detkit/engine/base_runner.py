@@ -35,6 +35,7 @@ from detkit.engine.run_folder import (
     choose_run_folder,
     display_path,
     removed_on_mistake,
+    run_name,
 )
 from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.train_loop import TrainLoop
@@ -101,7 +102,7 @@ class BaseRunner(Elsewhere):
         self.device = choose_device(cfg.get('device'), self.distributed, bool(env_cfg.get('cudnn_benchmark', False)))
         self.seed = seed_everything(**{'seed': None, **(cfg.get('randomness') or {})})
 
-        self._name = Path(cfg.filename).stem if cfg.filename else 'run'
+        self._name = run_name(cfg.filename)
         self._trains = cfg.get('train_cfg') is not None
         self.work_dir = str(
             choose_run_folder(cfg.get('work_dir'), self._name, cfg.get('resume', False))
@@ -142,7 +143,8 @@ class BaseRunner(Elsewhere):
         self.logger.info('Hooks: %s', ', '.join(type(hook).__name__ for hook in self.hooks))
 
     def _log_summary(self) -> None:
-        self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {self.cfg.filename or self._name}')
+        config = display_path(self.cfg.filename) if self.cfg.filename else self._name
+        self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {config}')
         self.console.line(f'folder   {display_path(self.work_dir)}')
         self.logger.info('Environment:\n%s', environment_text())
         text = resolved_text(self.cfg)

@@ -11,6 +11,27 @@ from detkit.utils.errors import CheckpointError, DetkitError
 CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
 
 
+def run_of_config(path: str | Path) -> Path | None:
+    """Return the run folder that a config file was written into; None for a config that is no run's own."""
+    path = Path(path).absolute()
+    return path.parent if path.name == CONFIG_FILE and (path.parent / LOG_FILE).is_file() else None
+
+
+def run_name(path: str | Path | None) -> str:
+    """Return what runs of a config file are called: the file's name, or that of the run whose own config it is."""
+    if path is None:
+        return 'run'
+    folder = run_of_config(path)
+    return Path(path).stem if folder is None else _first_of(folder).name
+
+
+def _first_of(folder: Path) -> Path:
+    """Return the folder that ``folder`` is numbered after: ``seg`` for ``seg-2``, where that exists."""
+    stem, _, number = folder.name.rpartition('-')
+    first = folder.with_name(stem) if stem and number.isdigit() else folder
+    return first if first.is_dir() else folder
+
+
 def next_free(base: Path) -> Path:
     """Make and return ``base``, or ``base-2``, ``base-3``, … : the first that does not exist or is empty."""
     number = 1
@@ -54,27 +75,27 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         work_dir: what the user asked for; None for ``work_dirs/<name>``.
         name: the config's name.
         resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
-            checkpoint's path to go on in its folder, unless ``work_dir`` says otherwise.
+            checkpoint's path, or a run's folder, to go on there, unless ``work_dir`` says otherwise.
 
     Raises:
         CheckpointError: the checkpoint to resume does not exist.
     """
-    if isinstance(resume, str) and not Path(resume).is_file():
+    if isinstance(resume, str) and not Path(resume).exists():
         raise CheckpointError(
             f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
-            'work_dirs/<run>/last.pth, or --resume alone for the newest one of the run folder.'
+            'work_dirs/<run>/last.pth, a run folder, or --resume alone for the newest run of the config.'
         )
     answer: list[str] = ['']
     if is_main_process():
         base = Path(work_dir or Path('work_dirs') / name).absolute()
         folder: Path | None = None
         if isinstance(resume, str):
-            parent = Path(resume).absolute().parent
+            parent = Path(resume).absolute() if Path(resume).is_dir() else Path(resume).absolute().parent
             if work_dir is None or parent == base:
                 folder = parent
         elif resume:
             folder = newest_run(base)
-        answer[0] = str(folder or next_free(base))
+        answer[0] = str(folder or next_free(_first_of(base) if base.is_dir() else base))
     broadcast_object_list(answer)
     return Path(answer[0])
 

@@ -117,7 +117,7 @@ class Runner(BaseRunner):
         resume = self.cfg.get('resume', False)
         if not resume:
             return None, None
-        if isinstance(resume, str):
+        if isinstance(resume, str) and not Path(resume).is_dir():
             return load_checkpoint(resume), Path(resume)
         checkpoint, path, notes = find_resumable(self.work_dir)
         for note in notes:

@@ -1,46 +1,54 @@
 """What ``tools/train.py`` does, for use from Python too."""
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import distributed
 
 from detkit.config import load_config
+from detkit.config.options import Option, parse_options
+from detkit.engine.run_folder import CONFIG_FILE, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
 
 
 def train_from_config(
     path: str,
-    options: Any = None,
+    options: Mapping[str, Any] | Iterable[str] | None = None,
     work_dir: str | None = None,
     resume: str | bool | None = None,
     amp: bool | str | None = None,
     device: str | None = None,
     seed: int | None = None,
-    launcher: str = 'none',
+    launcher: str | None = None,
 ) -> Runner:
     """Train what a config file describes.
 
+    A run that is resumed is described by the config in its own folder, whatever options it was started with; the
+    options given now change that.
+
     Args:
-        path: the config file.
+        path: the config file; the ``config.py`` of a run makes another run beside it, or resumes it.
         options: ``['key=value', ...]`` or a dict.
         work_dir: the run's folder; None for ``work_dirs/<config name>``.
-        resume: a checkpoint's path; True or 'auto' for the run folder's newest intact one; None for what the config
-            says.
-        amp, device, seed: in place of the config's; None to leave them.
-        launcher: how several processes were started.
+        resume: a checkpoint's path, or a run's folder; True or 'auto' for the newest intact checkpoint of the run
+            folder; None for what the config says.
+        amp: mixed precision, in place of the config's; None to leave it.
+        device: in place of the config's; None to leave it.
+        seed: in place of the config's; None to leave it.
+        launcher: how several processes were started; None for what the config says.
     """
-    cfg = load_config(path, options)
-    if work_dir is not None:
-        cfg.work_dir = work_dir
-    if resume is not None:
-        cfg.resume = True if resume == 'auto' else resume
-    if amp is not None:
-        cfg.optim_wrapper.amp = amp
-    if device is not None:
-        cfg.device = device
-    if seed is not None:
-        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
-    cfg.launcher = launcher
+    settings = {
+        'work_dir': work_dir,
+        'resume': True if resume == 'auto' else resume,
+        'optim_wrapper.amp': amp,
+        'device': device,
+        'randomness.seed': seed,
+        'launcher': launcher,
+    }
+    options = parse_options(options)
+    options += [Option(key, value, adds=True) for key, value in settings.items() if value is not None]
+    cfg = load_config(*_of_resumed_run(Path(path), options))
     try:
         runner = Runner(cfg)
         runner.train()
@@ -48,3 +56,20 @@ def train_from_config(
         if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
     return runner
+
+
+def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Option]]:
+    """Return the config file and the options of a run: those of the resumed one, where ``options`` resume one."""
+    given = {option.key: option.value for option in options}
+    own, resume = run_of_config(path), given.get('resume')
+    if resume is True:
+        resume = own or newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
+        if resume is not None:  # this very folder, not a later one that was made from its config
+            options = [*options, Option('resume', str(resume), adds=True)]
+    if own is not None and not given.get('work_dir'):
+        options = [*options, Option('work_dir', str(own), adds=True)]
+    if not resume:
+        return path, options
+    folder = Path(resume) if Path(resume).is_dir() else Path(resume).absolute().parent
+    stored = folder / CONFIG_FILE
+    return (stored if run_of_config(stored) is not None else path), options

@@ -1,0 +1,81 @@
+"""The config in a run's folder: varied for another run, used by ``--resume``, and trained on other data."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from detkit.config import load_config
+from detkit.engine import load_checkpoint, train_from_config
+from detkit.engine.run_folder import run_name, run_of_config
+from detkit.utils.errors import ConfigError
+
+SMALL = [
+    'img_size=32',
+    'batch_size=2',
+    'val_batch_size=2',
+    'num_workers=0',
+    'max_epochs=1',
+    'train_cfg.val_interval=9',
+    '+train_cfg.final_eval=False',
+    'default_hooks.pictures=None',
+]
+
+
+@pytest.fixture
+def run(repo: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run that options made small and gave its data, with the working folder around it."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / 'mine.yaml'
+    data.write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {[f"c{i}" for i in range(80)]}\n')
+    train(repo, f'data_yaml={data}', *SMALL)
+    return tmp_path / 'work_dirs' / 'det_custom'
+
+
+def config_of(repo: Path) -> str:
+    return str(repo / 'configs' / 'yolov8' / 'det_custom.py')
+
+
+def train(repo: Path, *options: str, path: str | Path | None = None, **settings) -> None:
+    train_from_config(str(path or config_of(repo)), [*options], device='cpu', **settings)
+
+
+def epochs(folder: Path) -> int:
+    return load_checkpoint(folder / 'last.pth')['meta']['epoch']
+
+
+def test_a_resumed_run_needs_no_options_again(run, repo):
+    train(repo, 'max_epochs=2', resume='auto')
+    assert epochs(run) == 2 and load_config(run / 'config.py').max_epochs == 2
+    assert load_config(run / 'config.py').img_size == 32 and not run.with_name('det_custom-2').exists()
+
+
+def test_another_run_from_its_config(run, repo, tmp_path):
+    train(repo, 'max_epochs=2', 'img_size=64', path=run / 'config.py')
+    other = run.with_name('det_custom-2')
+    assert (epochs(run), epochs(other)) == (1, 2)
+    assert load_config(other / 'config.py').val_dataloader.dataset.pipeline[1].size == 64
+    train(repo, path=other / 'config.py')  # numbered after the first one
+    assert run.with_name('det_custom-3').is_dir() and run_name(other / 'config.py') == 'det_custom'
+    train(repo, 'max_epochs=2', path=run / 'config.py', resume=True)  # this run, not the newest of its name
+    assert epochs(run) == 2 and epochs(run.with_name('det_custom-3')) == 2
+    train(repo, 'max_epochs=3', resume=str(other))
+    assert epochs(other) == 3
+
+
+def test_other_data(run, repo, tiny_data, tmp_path):
+    data = tmp_path / 'other.yaml'
+    data.write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {[f"d{i}" for i in range(90)]}\n')
+    config = load_config(run / 'config.py', [f'data_yaml={data}'])
+    assert config.model.head.num_classes == 90 and config.max_epochs == 1
+    (tmp_path / 'mine.yaml').unlink()
+    with pytest.raises(ConfigError, match='there is no data_yaml'):
+        load_config(run / 'config.py')
+
+
+def test_a_moved_folder_is_still_that_run(run, repo, tmp_path):
+    shutil.move(run, tmp_path / 'elsewhere')
+    folder = tmp_path / 'elsewhere'
+    assert run_of_config(folder / 'config.py') == folder
+    train(repo, 'max_epochs=2', path=folder / 'config.py', resume=True)
+    assert epochs(folder) == 2 and not run.exists()
