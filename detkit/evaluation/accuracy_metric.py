@@ -1,15 +1,13 @@
-"""``AccuracyMetric``: how often a classifier is right."""
+"""``AccuracyMetric``: the share of images whose class a classifier predicts."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
 from detkit.evaluation.evaluated_sample import as_array
 from detkit.evaluation.gathered_metric import GatheredMetric
@@ -20,9 +18,9 @@ from detkit.utils.tables import text_table
 
 __all__ = ['AccuracyMetric', 'class_entry']
 
-# How many classes of an image are written to files.
+# Classes of an image that are written to files.
 _LISTED = 5
-# How many classes the table has room for.
+# Classes that the table has room for.
 _TABLE_ROWS = 50
 
 
@@ -31,19 +29,19 @@ class AccuracyMetric(GatheredMetric):
     """Top-k accuracy: the share of images whose class is among the k most probable ones; ``accuracy/top1``, ….
 
     With k classes or fewer, top-k is 1. Images that could not be read are left out. On request also
-    ``accuracy/cross_entropy``, the mean of -ln of the true class's probability, to set beside a training loss.
-
-    After an evaluation, on the main process: ``confusion``, ``(C, C)`` int64, rows the true classes and columns the
-    predicted ones; ``per_class``, a list of dicts, and ``table``, text, with the images, accuracy (recall), precision
-    and F1 of every class that has images (the table: of the 50 with the lowest F1 where they are more).
+    ``accuracy/cross_entropy``, the mean of -ln of the true class's probability, which can be compared with a training
+    loss. The table of classes has accuracy (recall), precision and F1; of more than 50 classes, those with the lowest
+    F1.
 
     Args:
         topk: the ks.
-        classwise: make the per-class table.
-        cross_entropy: compute that too.
+        classwise, prefix: as in ``GatheredMetric``.
         outfile: where to write the predictions (json, an entry an image, see ``class_entry``), or None.
-        collect_device: unused but for mmengine's interface; results are gathered as objects.
-        prefix: in place of 'accuracy'.
+        cross_entropy: compute it too.
+
+    Attributes:
+        confusion: ``(C, C)`` int64, after an evaluation and on the main process; rows are the true classes, columns the
+            predicted ones.
 
     Raises:
         ConfigError: a k below 1, or none.
@@ -66,20 +64,15 @@ class AccuracyMetric(GatheredMetric):
         topk: Sequence[int] = (1, 5),
         classwise: bool = True,
         outfile: str | None = None,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
         cross_entropy: bool = False,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(classwise, outfile, prefix)
         self.topk = [int(k) for k in topk]
         if not self.topk or min(self.topk) < 1:
             raise ConfigError(f'AccuracyMetric: topk is {list(topk)}, but must be numbers from 1 on.')
-        self.classwise = classwise
-        self.outfile = outfile
         self.cross_entropy = cross_entropy
         self.confusion: np.ndarray | None = None
-        self.per_class: list[dict[str, Any]] = []
-        self.table = ''
 
     def image_result(self, sample: DetDataSample) -> DetDataSample:
         path = sample.get('img_path') or ''
@@ -93,16 +86,11 @@ class AccuracyMetric(GatheredMetric):
         return kept
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
-        """The figures without prefix."""
-        self.confusion, self.per_class, self.table = None, [], ''
-        if not results:
-            print_log('AccuracyMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
-            return {}
         count = max(*self.topk, _LISTED)
         ranked = [best_classes(sample.pred_scores, count) for sample in results]
         truth = np.array([sample.gt_label for sample in results])
         first = np.array([labels[0] for labels, _ in ranked])
-        classes = self._class_names(int(max(truth.max(), first.max())) + 1)
+        classes = self.class_names([truth, first])
         self.confusion = np.bincount(truth * len(classes) + first, minlength=len(classes) ** 2).reshape(
             len(classes), -1
         )
@@ -119,7 +107,7 @@ class AccuracyMetric(GatheredMetric):
             ]
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
             Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
-        figures = {
+        metrics = {
             f'top{k}': float(np.mean([label in labels[:k] for label, (labels, _) in zip(truth, ranked, strict=True)]))
             for k in self.topk
         }
@@ -127,12 +115,8 @@ class AccuracyMetric(GatheredMetric):
             # A probability that float32 rounds to 0 counts as the smallest positive number, whose logarithm is finite.
             gt_scores = [float(sample.pred_scores[sample.gt_label]) for sample in results]
             gt_scores = np.maximum(gt_scores, np.finfo(np.float32).tiny)
-            figures['cross_entropy'] = float(-np.log(gt_scores).mean())
-        return figures
-
-    def _class_names(self, least: int) -> list[str]:
-        classes = (self.dataset_meta or {}).get('classes')
-        return [str(label) for label in range(least)] if classes is None else list(classes)
+            metrics['cross_entropy'] = float(-np.log(gt_scores).mean())
+        return metrics
 
     def _make_table(self, classes: list[str]) -> None:
         """Fill ``per_class`` and ``table``."""
@@ -165,7 +149,7 @@ class AccuracyMetric(GatheredMetric):
 def class_entry(
     img_path: str, img_id: str, labels: Sequence[int], scores: Sequence[float], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What the json files say of one image: its most probable class, and the five most probable ones in ``top5``.
+    """Return the json entry of one image: its most probable class, and the five most probable ones in ``top5``.
 
     Args:
         labels, scores: the most probable classes, best first.

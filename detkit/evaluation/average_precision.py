@@ -18,7 +18,7 @@ def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) 
 
     Args:
         overlaps: ``(D, G)`` of one image and class, predictions best first.
-        ignored: ``(G,)`` bool; a prediction that fits none but an ignored object is ignored, any number of them.
+        ignored: ``(G,)`` bool; predictions that match only an ignored object are ignored, any number of them.
         iou_thrs: ``(T,)`` ascending, the least overlap of a match.
 
     Returns:

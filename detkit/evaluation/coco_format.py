@@ -72,7 +72,7 @@ def instance_keypoints(instances: InstanceData) -> np.ndarray | None:
 
 
 def public_image_id(img_id: int | str) -> int | str:
-    """The id for a results file: an integer where the dataset's id is one or, as COCO's file names, made of digits."""
+    """Return the id for a results file: an integer where the dataset's id is one or consists of digits."""
     return int(img_id) if str(img_id).isdigit() else img_id
 
 
@@ -85,7 +85,7 @@ def result_entries(
     category_ids: Sequence[int],
     keypoints: np.ndarray | None = None,
 ) -> list[dict]:
-    """One image's predictions as COCO's results file lists them.
+    """Return one image's predictions as COCO's results file lists them.
 
     Args:
         img_id: the dataset's.

@@ -5,21 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import logging
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
 from detkit.evaluation.coco_format import to_coco, write_results
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, instance_labels
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
 from detkit.utils.errors import ConfigError, nearest
-from detkit.utils.tables import text_table
 
 _METRICS = ('bbox', 'segm', 'proposal', 'keypoints')
 _CHARTS = {
@@ -37,8 +33,8 @@ _KEYPOINT_MAX_DETS = [20]
 class CocoMetric(GatheredMetric):
     """Average precision and recall as COCO defines them, crowd and area rules included.
 
-    Ground truth is taken from the data samples, so any dataset will do. Figures are fractions; a figure without any
-    object to compute it from (no small object, say) is -1, as in pycocotools.
+    Ground truth is taken from the data samples, so any dataset will do. Results are fractions; one without any object
+    to compute it from (no small object, say) is -1, as in pycocotools.
 
     For ``'bbox'`` and ``'segm'``: ``{m}_mAP``, ``{m}_mAP50``, ``{m}_mAP75``, ``{m}_mAP_s``, ``_m``, ``_l`` (areas up to
     32², 96², above), ``{m}_AR{k}`` for each k of ``max_dets``, ``{m}_AR_s``, ``_m``, ``_l``. For ``'proposal'``, which
@@ -48,17 +44,12 @@ class CocoMetric(GatheredMetric):
     ``_mAP_m``, ``_mAP_l``, and ``keypoints_AR``, ``_AR50``, ``_AR75``, ``_AR_m``, ``_AR_l``. All are prefixed with
     ``coco/``.
 
-    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
-    ground truth, on the main process.
-
     Args:
         metric: one or several of 'bbox', 'segm', 'proposal', 'keypoints'.
-        classwise: make the per-class table.
-        backend: 'pycocotools', or 'faster-coco-eval', which gives the same figures sooner and must be installed.
+        classwise, prefix: as in ``GatheredMetric``.
+        backend: 'pycocotools', or 'faster-coco-eval', which gives the same results sooner and must be installed.
         max_dets: numbers of predictions per image and class, ascending; average precision is taken at the last.
         outfile: where to write the predictions as COCO's results file (json), or None.
-        collect_device: unused but for mmengine's interface; results are gathered as objects.
-        prefix: in place of 'coco'.
 
     Raises:
         ConfigError: for an unknown metric or backend, or a backend that is not installed.
@@ -76,10 +67,9 @@ class CocoMetric(GatheredMetric):
         backend: str = 'pycocotools',
         max_dets: Sequence[int] = (1, 10, 100),
         outfile: str | None = None,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(classwise, outfile, prefix)
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
             if name not in _METRICS:
@@ -91,36 +81,36 @@ class CocoMetric(GatheredMetric):
         if not self.max_dets or self.max_dets != sorted(set(self.max_dets)) or self.max_dets[0] < 1:
             raise ConfigError(f'CocoMetric: max_dets is {list(max_dets)}, but must be positive and ascending.')
         self.backend = _load_backend(backend)
-        self.classwise = classwise
-        self.outfile = outfile
-        self.per_class: list[dict[str, Any]] = []
-        self.table = ''
 
     @property
     def needs(self) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name != 'proposal') or ('bbox',)
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
-        """The figures without prefix."""
-        self.per_class, self.table = [], ''
-        if not results:
-            print_log('CocoMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
-            return {}
-        classes = self.class_names(results)
+        classes = self.class_names(instance_labels(results))
         if self.outfile:
-            category_ids = (self.dataset_meta or {}).get('category_ids') or range(1, len(classes) + 1)
-            write_results(results, category_ids, self.outfile)
-        figures, evaluations = {}, {}
+            write_results(results, self.category_ids(len(classes)), self.outfile)
+        metrics, overall, of_class = {}, {}, {}
         for name in self.metrics:
-            evaluations[name] = self._run(results, len(classes), name)
-            figures |= self._figures(evaluations[name], name)
+            evaluation = self._run(results, len(classes), name)
+            metrics |= _results(evaluation, name, self.max_dets)
+            if name != 'proposal':
+                precision = evaluation.precision[:, :, :, 0, -1]  # (T, R, K)
+                at_50 = precision[np.isclose(evaluation.iou_thrs, 0.5)]
+                for key, values in ((f'{name}_mAP', precision), (f'{name}_mAP50', at_50)):
+                    overall[key] = _mean(values)
+                    of_class[key] = np.array([_mean(values[:, :, k]) for k in range(len(classes))])
         if self.classwise:
-            self._make_table(results, classes, {k: v for k, v in evaluations.items() if k != 'proposal'})
-        return figures
+            self.tabulate(results, classes, overall, of_class)
+        return metrics
 
     def _run(self, results: list[DetDataSample], class_count: int, name: str) -> SimpleNamespace:
-        """Evaluate one metric: ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls,
-        classes, areas and ``max_dets``."""
+        """Evaluate one metric.
+
+        Returns:
+            ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls, classes, areas and
+            ``max_dets``; ``iou_thrs (T,)``.
+        """
         iou_type = 'bbox' if name == 'proposal' else name
         with contextlib.redirect_stdout(io.StringIO()):
             sides = []
@@ -144,7 +134,7 @@ class CocoMetric(GatheredMetric):
         )
 
     def _sigmas(self, results: list[DetDataSample]) -> np.ndarray:
-        """``(K,)``, of the dataset."""
+        """Return the sigmas of the dataset's keypoints, ``(K,)``."""
         pairs = [(r.gt_instances.keypoints, r.pred_instances.keypoints) for r in results]
         num_keypoints = max(keypoints.shape[1] for pair in pairs for keypoints in pair)
         sigmas = (self.dataset_meta or {}).get('sigmas') or default_sigmas(num_keypoints)
@@ -157,56 +147,27 @@ class CocoMetric(GatheredMetric):
                     )
         return np.asarray(sigmas, np.float64)
 
-    def _figures(self, evaluation: SimpleNamespace, name: str) -> dict[str, float]:
-        precision, recall = evaluation.precision, evaluation.recall
-        if name == 'keypoints':
-            return self._keypoint_figures(evaluation)
-        figures = {}
-        if name != 'proposal':
-            figures['mAP'] = _mean(precision[:, :, :, 0, -1])
-            for percent in (50, 75):
-                figures[f'mAP{percent}'] = _mean(precision[np.isclose(evaluation.iou_thrs, percent / 100), :, :, 0, -1])
-            figures |= {f'mAP_{area}': _mean(precision[:, :, :, i, -1]) for i, area in enumerate(_AREAS) if i}
-        figures |= {f'AR{count}': _mean(recall[:, :, 0, i]) for i, count in enumerate(self.max_dets)}
-        figures |= {f'AR_{area}': _mean(recall[:, :, i, -1]) for i, area in enumerate(_AREAS) if i}
-        return {f'{name}_{key}': value for key, value in figures.items()}
 
-    def _keypoint_figures(self, evaluation: SimpleNamespace) -> dict[str, float]:
-        """COCO's ten."""
-        figures = {}
-        for figure, values in (('mAP', evaluation.precision), ('AR', evaluation.recall)):
-            figures[figure] = _mean(values[..., 0, -1])
+def _results(evaluation: SimpleNamespace, name: str, max_dets: Sequence[int]) -> dict[str, float]:
+    """Return the results that COCO defines for 'bbox', 'segm', 'proposal' or 'keypoints'."""
+    precision, recall = evaluation.precision, evaluation.recall
+    areas = _KEYPOINT_AREAS if name == 'keypoints' else _AREAS
+    columns: dict[str, np.ndarray] = {}
+    for key, values in (('mAP', precision), ('AR', recall)):
+        if key == 'mAP' and name == 'proposal':
+            continue
+        if key == 'mAP' or name == 'keypoints':
+            columns[key] = values[..., 0, -1]
             for percent in (50, 75):
-                chosen = np.isclose(evaluation.iou_thrs, percent / 100)
-                figures[f'{figure}{percent}'] = _mean(values[chosen][..., 0, -1])
-            figures |= {f'{figure}_{area}': _mean(values[..., i, -1]) for i, area in enumerate(_KEYPOINT_AREAS) if i}
-        return {f'keypoints_{key}': value for key, value in figures.items()}
-
-    def _make_table(
-        self, results: list[DetDataSample], classes: list[str], evaluations: dict[str, SimpleNamespace]
-    ) -> None:
-        """Fill ``per_class`` and ``table``."""
-        kept = [gt.labels[~gt.ignored] for gt in (result.gt_instances for result in results)]
-        objects = np.bincount(np.concatenate(kept), minlength=len(classes))
-        images = np.bincount(np.concatenate([np.unique(labels) for labels in kept]), minlength=len(classes))
-        chosen = {'all': slice(None)} | {classes[k]: slice(k, k + 1) for k in np.flatnonzero(objects)}
-        for row, (name, columns) in enumerate(chosen.items()):
-            entry = {
-                'class': name,
-                'images': len(results) if row == 0 else int(images[columns][0]),
-                'objects': int(objects.sum()) if row == 0 else int(objects[columns][0]),
-            }
-            for metric, evaluation in evaluations.items():
-                precision = evaluation.precision[:, :, columns, 0, -1]
-                entry[f'{metric}_mAP'] = _mean(precision)
-                entry[f'{metric}_mAP50'] = _mean(precision[np.isclose(evaluation.iou_thrs, 0.5)])
-            self.per_class.append(entry)
-        header = [key.replace('_', ' ') for key in self.per_class[0]]
-        self.table = text_table(header, [list(entry.values()) for entry in self.per_class])
+                columns[f'{key}{percent}'] = values[np.isclose(evaluation.iou_thrs, percent / 100)][..., 0, -1]
+        else:
+            columns |= {f'{key}{count}': values[..., 0, i] for i, count in enumerate(max_dets)}
+        columns |= {f'{key}_{area}': values[..., i, -1] for i, area in enumerate(areas) if i}
+    return {f'{name}_{key}': _mean(values) for key, values in columns.items()}
 
 
 def _load_backend(name: str) -> SimpleNamespace:
-    """``COCO`` and ``COCOeval`` of the chosen package."""
+    """Return ``COCO`` and ``COCOeval`` of the chosen package."""
     if name == 'pycocotools':
         return SimpleNamespace(
             COCO=importlib.import_module('pycocotools.coco').COCO,
@@ -227,6 +188,6 @@ def _load_backend(name: str) -> SimpleNamespace:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
+    """Return the mean of the defined values (COCOeval marks the others with -1), or -1 when there is none."""
     values = values[values > -1]
     return float(values.mean()) if values.size else -1.0

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 
 from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, count_objects, instance_labels
 from detkit.evaluation.rotated_format import rotated_entries, write_submission
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_iou import pairwise_rotated_iou
-from detkit.utils.tables import text_table
 
 _IOU_THRS = np.arange(50, 100, 5) / 100
 
@@ -27,20 +23,15 @@ class DOTAMetric(GatheredMetric):
     """Average precision of rotated boxes by the exact overlap of the rectangles; ``dota/mAP``, ….
 
     ``mAP``, ``mAP50`` and ``mAP75`` are COCO's: means over the classes (that have objects) of the precision at 101
-    recalls, over the IoUs .50, .55 … .95, at .5 and at .75. ``mAP50-voc07`` is the figure of DOTA's server
-    (arXiv:1711.10398): VOC's matching and 11 recalls, at IoU .5. Difficult objects are neither asked for nor a mistake
-    to find. Figures are fractions; without any object they are -1.
-
-    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
-    ground truth, on the main process.
+    recalls, over the IoUs .50, .55 … .95, at .5 and at .75. ``mAP50-voc07`` is the result of DOTA's server
+    (arXiv:1711.10398): VOC's matching and 11 recalls, at IoU .5. Difficult objects count neither as missed nor as a
+    mistake to find. Results are fractions; without any object they are -1.
 
     Args:
-        classwise: make the per-class table.
+        classwise, prefix: as in ``GatheredMetric``.
         outfile: where to write the predictions as json, with ``rbbox`` and ``corners``, or None.
         submission_dir: where to write the files that DOTA's server takes, predictions on tiles merged, or None.
         merge_iou_thr: see ``merge_tiles``.
-        collect_device: unused but for mmengine's interface; results are gathered as objects.
-        prefix: in place of 'dota'.
     """
 
     default_prefix = 'dota'
@@ -55,35 +46,28 @@ class DOTAMetric(GatheredMetric):
         outfile: str | None = None,
         submission_dir: str | None = None,
         merge_iou_thr: float = 0.1,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.classwise = classwise
-        self.outfile = outfile
+        super().__init__(classwise, outfile, prefix)
         self.submission_dir = submission_dir
         self.merge_iou_thr = merge_iou_thr
-        self.per_class: list[dict[str, Any]] = []
-        self.table = ''
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
-        """The figures without prefix."""
-        self.per_class, self.table = [], ''
-        if not results:
-            print_log('DOTAMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
-            return {}
-        classes = self.class_names(results)
+        classes = self.class_names(instance_labels(results))
         if self.outfile:
-            category_ids = (self.dataset_meta or {}).get('category_ids') or range(len(classes))
+            entries = rotated_entries(results, self.category_ids(len(classes), first=0))
             Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.outfile).write_text(json.dumps(rotated_entries(results, category_ids)), encoding='utf-8')
+            Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
         if self.submission_dir:
             write_submission(results, classes, self.submission_dir, self.merge_iou_thr)
-        objects, coco, voc = self._measure(results, len(classes))
-        figures = _figures(coco, voc)
+        of_class = self._measure(results, len(classes))
+        metrics = {
+            name: float(values[values > -1].mean()) if (values > -1).any() else -1.0
+            for name, values in of_class.items()
+        }
         if self.classwise:
-            self._make_table(results, classes, objects, coco, voc)
-        return figures
+            self.tabulate(results, classes, metrics, of_class)
+        return metrics
 
     def image_result(self, sample: DetDataSample) -> DetDataSample:
         kept = super().image_result(sample)
@@ -92,19 +76,18 @@ class DOTAMetric(GatheredMetric):
         return kept
 
     @staticmethod
-    def _measure(results: list[DetDataSample], class_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each class the number of objects ``(C,)``, COCO's AP at each IoU ``(C, T)`` and VOC's ``(C,)``."""
+    def _measure(results: list[DetDataSample], class_count: int) -> dict[str, np.ndarray]:
+        """Return the average precision of each class ``(C,)`` by the results' names; -1 where there are no objects."""
         scores: list[list[np.ndarray]] = [[] for _ in range(class_count)]
         coco: list[list[np.ndarray]] = [[] for _ in range(class_count)]
         voc: list[list[np.ndarray]] = [[] for _ in range(class_count)]
-        objects = np.zeros(class_count, np.int64)
+        objects, _ = count_objects(results, class_count)
         for result in results:
             gt, pred = result.gt_instances, result.pred_instances
             same = pred.labels[:, None] == gt.labels
             overlaps = pairwise_rotated_iou(
                 torch.from_numpy(pred.rbboxes), torch.from_numpy(gt.rbboxes), torch.from_numpy(same)
             ).numpy()
-            objects += np.bincount(gt.labels[~gt.ignored], minlength=class_count)
             for label in np.unique(pred.labels):
                 rows, columns = np.flatnonzero(pred.labels == label), np.flatnonzero(gt.labels == label)
                 own, ignored = overlaps[np.ix_(rows, columns)], gt.ignored[columns]
@@ -120,32 +103,9 @@ class DOTAMetric(GatheredMetric):
             found = np.concatenate(coco[label], 1)[:, order]
             coco_ap[label] = [average_precision(row, objects[label]) for row in found]
             voc_ap[label] = average_precision(np.concatenate(voc[label])[order], objects[label], 'voc07')
-        return objects, coco_ap, voc_ap
-
-    def _make_table(
-        self, results: list[DetDataSample], classes: list[str], objects: np.ndarray, coco: np.ndarray, voc: np.ndarray
-    ) -> None:
-        """Fill ``per_class`` and ``table``."""
-        kept = [np.unique(gt.labels[~gt.ignored]) for gt in (result.gt_instances for result in results)]
-        images = np.bincount(np.concatenate(kept), minlength=len(classes))
-        self.per_class.append(
-            {'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **_figures(coco, voc)}
-        )
-        for k in np.flatnonzero(objects):
-            self.per_class.append(
-                {
-                    'class': classes[k],
-                    'images': int(images[k]),
-                    'objects': int(objects[k]),
-                    **_figures(coco[k : k + 1], voc[k : k + 1]),
-                }
-            )
-        self.table = text_table(list(self.per_class[0]), [list(entry.values()) for entry in self.per_class])
-
-
-def _figures(coco: np.ndarray, voc: np.ndarray) -> dict[str, float]:
-    """Means over the classes that have objects, of AP ``(C, T)`` and ``(C,)``."""
-    columns = {'mAP': coco, 'mAP50': coco[:, :1], 'mAP75': coco[:, 5:6], 'mAP50-voc07': voc}
-    return {
-        name: float(values[values > -1].mean()) if (values > -1).any() else -1.0 for name, values in columns.items()
-    }
+        return {
+            'mAP': np.where(objects > 0, coco_ap.mean(1), -1.0),
+            'mAP50': coco_ap[:, 0],
+            'mAP75': coco_ap[:, 5],
+            'mAP50-voc07': voc_ap,
+        }

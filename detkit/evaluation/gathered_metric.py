@@ -1,32 +1,43 @@
-"""``GatheredMetric``: what metrics share that look at all images at once, on one process."""
+"""``GatheredMetric``: the base of metrics that need the results of all images at once, on one process."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from detkit.evaluation.evaluated_sample import evaluated_sample
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.tables import text_table
 
 
 class GatheredMetric(BaseMetric):
-    """Base of metrics over single images; a subclass writes ``image_result`` and ``compute_metrics``.
+    """Base of metrics over single images; a subclass writes ``compute_metrics``, and ``image_result`` where it must.
 
-    What others need to know about its results it declares in attributes of the class, by names without prefix.
+    A subclass declares what others need to know about its results in attributes of the class, by names without prefix.
+
+    Args:
+        classwise: make the table of classes.
+        outfile: where to write the predictions as json, or None.
+        prefix: of the results' names; ``default_prefix`` when left out.
 
     Attributes:
+        default_prefix: of the results' names.
         headline: the results that a console line and the tables show, the most important first.
         charts: titles of charts, each with the results drawn in it, the most important first.
         lower_is_better: the results of which a smaller value is the better one.
         fitness_weights: share of each result in ``fitness``.
         needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
             class of the whole image) or 'panoptic'.
-        table: the results of each class as text, of the last evaluation and on the main process; '' for none.
+        per_class: a dict for each class that has ground truth, of the last evaluation and on the main process.
+        table: the same as text; '' where there is none.
         samples: of the last evaluation, where it was asked to keep them and on the main process: each image's
-            ground truth and predictions (``evaluated_sample``), by their paths.
+            ground truth and predictions (``evaluated_sample``), ordered by path.
     """
 
     headline: ClassVar[tuple[str, ...]] = ()
@@ -34,8 +45,14 @@ class GatheredMetric(BaseMetric):
     lower_is_better: ClassVar[tuple[str, ...]] = ()
     fitness_weights: ClassVar[Mapping[str, float]] = {}
     needs: tuple[str, ...] = ()
-    samples: Sequence[DetDataSample] = ()
-    table: str = ''
+
+    def __init__(self, classwise: bool = True, outfile: str | None = None, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        self.classwise = classwise
+        self.outfile = outfile
+        self.per_class: list[dict[str, Any]] = []
+        self.table = ''
+        self.samples: Sequence[DetDataSample] = ()
 
     @classmethod
     def declared(cls) -> set[str]:
@@ -51,14 +68,6 @@ class GatheredMetric(BaseMetric):
         """
         parts = [weight * max(results[name], 0.0) for name, weight in cls.fitness_weights.items() if name in results]
         return sum(parts) if parts else None
-
-    def class_names(self, samples: Sequence[DetDataSample]) -> list[str]:
-        """Return the names of the dataset's classes; numbers where it has none."""
-        classes = (self.dataset_meta or {}).get('classes')
-        if classes is not None:
-            return list(classes)
-        labels = [each.labels for sample in samples for each in (sample.gt_instances, sample.pred_instances)]
-        return [str(label) for label in range(max(int(each.max(initial=-1)) for each in labels) + 1)]
 
     def process(self, data_batch: Any, data_samples: Sequence[DetDataSample]) -> None:
         """Keep what is evaluated of a batch.
@@ -82,21 +91,83 @@ class GatheredMetric(BaseMetric):
             keep: set ``samples``, of a metric that looks at single images.
         """
         parts = all_gather_object(self.results)
-        self.results = []
-        results: list[dict[str, float] | None] = [None]
+        self.results, self.samples = [], ()
+        self.per_class, self.table = [], ''
+        results: list[dict[str, float]] = [{}]
         if is_main_process():
             unique = {(kept.img_path, str(kept.img_id)): kept for part in parts for kept in part}
             kept = [unique[key] for key in sorted(unique)]
+            if not kept:
+                name = type(self).__name__
+                print_log(f'{name} has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
+            else:
+                results = [{f'{self.prefix}/{name}': value for name, value in self.compute_metrics(kept).items()}]
             self.samples = kept if keep and keeps_samples(self) else ()
-            results = [{f'{self.prefix}/{name}': value for name, value in self.compute_metrics(kept).items()}]
         broadcast_object_list(results)
         return results[0]
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """The figures without prefix, of the images of all processes; runs on the main one."""
+        """Return the results without prefix.
+
+        Args:
+            results: what ``image_result`` returned, of the images of all processes, at least one; on the main process.
+        """
         raise NotImplementedError
+
+    # ---- for subclasses ----------------------------------------------------------------------------------------------
+
+    def class_names(self, labels: Sequence[np.ndarray]) -> list[str]:
+        """Return the names of the dataset's classes; where it has none, numbers up to the highest of ``labels``."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if classes is not None:
+            return list(classes)
+        return [str(label) for label in range(max(int(each.max(initial=-1)) for each in labels) + 1)]
+
+    def category_ids(self, num_classes: int, first: int = 1) -> Sequence[int]:
+        """Return the id that a file has for each label: the dataset's, else numbers from ``first`` on."""
+        return (self.dataset_meta or {}).get('category_ids') or range(first, first + num_classes)
+
+    def tabulate(
+        self,
+        samples: Sequence[DetDataSample],
+        classes: Sequence[str],
+        overall: Mapping[str, float],
+        of_class: Mapping[str, np.ndarray],
+    ) -> None:
+        """Set ``per_class`` and ``table``: a row for all classes, and one for each that has objects.
+
+        Args:
+            samples: evaluated.
+            classes: names of the labels.
+            overall: the results of all classes together.
+            of_class: the same results of each class, ``(C,)``.
+        """
+        objects, images = count_objects(samples, len(classes))
+        self.per_class = [{'class': 'all', 'images': len(samples), 'objects': int(objects.sum()), **overall}]
+        for k in np.flatnonzero(objects):
+            own = {name: float(values[k]) for name, values in of_class.items()}
+            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
+        header = [name.replace('_', ' ') for name in self.per_class[0]]
+        self.table = text_table(header, [list(row.values()) for row in self.per_class])
 
 
 def keeps_samples(metric: BaseMetric) -> bool:
-    """Return whether a metric's results say of each image what is there and what was predicted."""
+    """Return whether a metric keeps each image's ground truth and predictions."""
     return isinstance(metric, GatheredMetric) and bool(metric.needs) and 'panoptic' not in metric.needs
+
+
+def count_objects(samples: Sequence[DetDataSample], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many objects of each class count, and how many images hold such, ``(C,)`` each.
+
+    Args:
+        samples: evaluated, at least one.
+        num_classes: C.
+    """
+    labels = [gt.labels[~gt.ignored] for gt in (sample.gt_instances for sample in samples)]
+    objects = np.bincount(np.concatenate(labels), minlength=num_classes)
+    return objects, np.bincount(np.concatenate([np.unique(each) for each in labels]), minlength=num_classes)
+
+
+def instance_labels(samples: Sequence[DetDataSample]) -> list[np.ndarray]:
+    """Return the labels of all objects and predictions, array by array."""
+    return [each.labels for sample in samples for each in (sample.gt_instances, sample.pred_instances)]

@@ -1,17 +1,14 @@
-"""``PanopticMetric``: how well an image is divided into segments."""
+"""``PanopticMetric``: panoptic quality of images divided into segments."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 
 from detkit.evaluation.coco_format import public_image_id
@@ -28,19 +25,14 @@ from detkit.utils.tables import text_table
 class PanopticMetric(GatheredMetric):
     """Panoptic quality (Kirillov et al., arXiv:1801.00868), of the dataset's classes, crowds and void as COCO counts.
 
-    Figures, as fractions: ``PQ``, ``SQ`` (the mean overlap of what was found) and ``RQ`` (how much was found), the
-    means over all classes that occur, and the same of things and of stuff, ``things_PQ`` ... ``stuff_RQ``; -1 where
-    none occurs. All are prefixed with ``panoptic/``.
-
-    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that
-    occurs, on the main process.
+    Results, as fractions: ``PQ``, ``SQ`` (the mean IoU of the segments found) and ``RQ`` (their F1), the means over all
+    classes that occur, and the same of things and of stuff, ``things_PQ`` ... ``stuff_RQ``; -1 where none occurs. All
+    are prefixed with ``panoptic/``.
 
     Args:
-        classwise: make the per-class table.
+        classwise, prefix: as in ``GatheredMetric``.
         outfile: where to write the predictions in COCO's panoptic form, or None: the json, and beside it a folder of
             its name with a PNG an image. ``panopticapi`` evaluates them, as does COCO's server.
-        collect_device: unused but for mmengine's interface; results are gathered as objects.
-        prefix: in place of 'panoptic'.
     """
 
     default_prefix = 'panoptic'
@@ -48,19 +40,6 @@ class PanopticMetric(GatheredMetric):
     charts = {'panoptic quality': ('PQ', 'SQ', 'RQ')}
     fitness_weights = {'PQ': 1.0}
     needs = ('panoptic',)
-
-    def __init__(
-        self,
-        classwise: bool = True,
-        outfile: str | None = None,
-        collect_device: str = 'cpu',
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.classwise = classwise
-        self.outfile = outfile
-        self.per_class: list[dict[str, Any]] = []
-        self.table = ''
 
     def image_result(self, sample: DetDataSample) -> PanopticMatches:
         path, shape = sample.get('img_path') or '', tuple(int(side) for side in sample.ori_shape[:2])
@@ -78,26 +57,19 @@ class PanopticMetric(GatheredMetric):
         return result
 
     def compute_metrics(self, results: list[PanopticMatches]) -> dict[str, float]:
-        """The figures without prefix."""
-        self.per_class, self.table = [], ''
-        if not results:
-            print_log('PanopticMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
-            return {}
-        meta = self.dataset_meta or {}
-        highest = max((int(result.highest_label) for result in results), default=-1)
-        classes = list(meta.get('classes') or map(str, range(highest + 1)))
+        classes = self.class_names([labels for result in results for labels in result.all_labels])
         if self.outfile:
-            self._write_json(results, meta.get('category_ids') or range(1, len(classes) + 1))
+            self._write_json(results, self.category_ids(len(classes)))
         per_class = panoptic_quality(results, len(classes))
-        is_stuff = np.isin(np.arange(len(classes)), meta.get('stuff_labels') or ())
-        figures = {}
+        is_stuff = np.isin(np.arange(len(classes)), (self.dataset_meta or {}).get('stuff_labels') or ())
+        metrics = {}
         for prefix, group in (('', np.ones_like(is_stuff)), ('things_', ~is_stuff), ('stuff_', is_stuff)):
             chosen = group & (per_class['count'] > 0)
             for name in ('PQ', 'SQ', 'RQ'):
-                figures[prefix + name] = float(per_class[name][chosen].mean()) if chosen.any() else -1.0
+                metrics[prefix + name] = float(per_class[name][chosen].mean()) if chosen.any() else -1.0
         if self.classwise:
             self._make_table(classes, is_stuff, per_class)
-        return figures
+        return metrics
 
     def _make_table(self, classes: Sequence[str], is_stuff: np.ndarray, per_class: dict[str, np.ndarray]) -> None:
         for label in np.flatnonzero(per_class['count']).tolist():
@@ -109,7 +81,7 @@ class PanopticMetric(GatheredMetric):
             self.table = text_table(list(self.per_class[0]), [list(row.values()) for row in self.per_class], left=2)
 
     def _write_png(self, segments: PanopticSegments, path: str) -> list[dict]:
-        """Writes an image's map, and returns what the json says of it but for the categories' ids."""
+        """Write an image's map, and return its segments as the json lists them, with labels for category ids."""
         folder = Path(self.outfile).with_suffix('')
         folder.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode('.png', ids_to_rgb(segments.index_map)[..., ::-1])
@@ -139,7 +111,12 @@ class PanopticMetric(GatheredMetric):
 
 
 def ground_truth_segments(gt: InstanceData | None, shape: tuple[int, int], path: str) -> PanopticSegments:
-    """Of a data sample's ``gt_instances``, for an image of (h, w).
+    """Return the segments of a data sample's ``gt_instances``.
+
+    Args:
+        gt: the ground truth.
+        shape: (h, w) of the image.
+        path: of the image, for errors.
 
     Raises:
         DataError: there is no ground truth, or it has no bitmaps.
@@ -154,20 +131,18 @@ def ground_truth_segments(gt: InstanceData | None, shape: tuple[int, int], path:
     return PanopticSegments.from_rles(rles, np.asarray(gt.labels), shape, ignored=np.asarray(gt.ignored))
 
 
-_NO_LABELS = np.zeros(0, np.int64)
-
-
 @dataclass
 class PanopticMatches:
-    """What counts of one image.
+    """The segments of one image that were found, falsely predicted and missed.
 
     Attributes:
-        labels: ``(K,)`` int64, of the segments that were found.
-        ious: ``(K,)`` float64, how well.
-        false_labels: of predicted segments that are none.
-        missed_labels: of true segments that were not found.
+        labels: ``(K,)`` int64, of the true segments that were found.
+        ious: ``(K,)`` float64, their overlaps.
+        false_labels: of the predicted segments that match none.
+        missed_labels: of the true segments that were not found.
         img_id, img_path: the image.
-        segments_info: the predicted segments as COCO's json lists them, with labels for category ids; where asked for.
+        segments_info: the predicted segments as COCO's json lists them, with labels for category ids; empty unless
+            they are written.
     """
 
     labels: np.ndarray
@@ -179,17 +154,17 @@ class PanopticMatches:
     segments_info: Sequence[dict] = ()
 
     @property
-    def highest_label(self) -> int:
-        every = np.concatenate([self.labels, self.false_labels, self.missed_labels])
-        return int(every.max(initial=-1))
+    def all_labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The labels of found, false and missed segments."""
+        return self.labels, self.false_labels, self.missed_labels
 
 
 def match_segments(truth: PanopticSegments, predicted: PanopticSegments) -> PanopticMatches:
-    """Compares two divisions of an image, as COCO does.
+    """Compare two divisions of an image, as COCO does.
 
     A predicted and a true segment of one class belong together when their IoU is above one half, which no segment can
     be with two others. Predicted pixels on void (no true segment) count for no union. A predicted segment more than
-    half of which lies on void or on crowds of its class is not held against anyone; crowds themselves are never missed.
+    half of which lies on void or on crowds of its class is not counted as false; crowds themselves are never missed.
 
     Raises:
         ValueError: the two are of different sizes.
@@ -213,22 +188,21 @@ def match_segments(truth: PanopticSegments, predicted: PanopticSegments) -> Pano
 
 
 def panoptic_quality(results: Sequence[PanopticMatches], num_classes: int) -> dict[str, np.ndarray]:
-    """The figures of each class over all images, ``(C,)`` each.
+    """Return the results of each class over all images, ``(C,)`` each.
 
     ``found``, ``false`` and ``missed`` are counts, ``count`` is their sum. With IoU the sum over the found ones,
     ``SQ`` = IoU / found, ``RQ`` = found / (found + false / 2 + missed / 2), and ``PQ`` = ``SQ`` * ``RQ``; 0 for a class
     with nothing to divide by.
     """
-
-    def total(name: str, weights: np.ndarray | None = None) -> np.ndarray:
-        labels = np.concatenate([getattr(result, name) for result in results] or [_NO_LABELS])
-        return np.bincount(labels, weights, minlength=num_classes)
-
-    ious = total('labels', np.concatenate([result.ious for result in results] or [np.zeros(0)]))
-    found, false, missed = total('labels'), total('false_labels'), total('missed_labels')
+    columns = zip(*(result.all_labels for result in results), strict=True)
+    found_labels, false_labels, missed_labels = map(np.concatenate, columns)
+    found, false, missed = (
+        np.bincount(labels, minlength=num_classes) for labels in (found_labels, false_labels, missed_labels)
+    )
+    ious = np.bincount(found_labels, np.concatenate([result.ious for result in results]), minlength=num_classes)
     denominator = found + false / 2 + missed / 2
-    figures = {
+    quality = {
         name: np.divide(above, below, out=np.zeros(num_classes), where=below > 0)
         for name, above, below in (('PQ', ious, denominator), ('SQ', ious, found), ('RQ', found, denominator))
     }
-    return {**figures, 'found': found, 'false': false, 'missed': missed, 'count': found + false + missed}
+    return {**quality, 'found': found, 'false': false, 'missed': missed, 'count': found + false + missed}

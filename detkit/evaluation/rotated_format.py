@@ -1,4 +1,4 @@
-"""Predictions of rotated boxes in files: as json, and as DOTA's server takes them, merged from tiles."""
+"""Files of predicted rotated boxes: json, and the files that DOTA's server takes, merged from tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TILE_NAME = re.compile(r'(?P<image>.+?)__(?P<size>\d+)__(?P<x>-?\d+)___(?P<y>-?
 
 
 def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
-    """What a json entry says of each rotated box: ``rbbox`` (cx, cy, w, h, angle) and ``corners`` (8 numbers)."""
+    """Return the json fields of each rotated box: ``rbbox`` (cx, cy, w, h, angle) and ``corners`` (8 numbers)."""
     rbboxes = np.asarray(rbboxes, np.float64)
     corners = np.round(rbbox_corners(rbboxes).reshape(-1, 8), 3).tolist()
     rounded = np.concatenate([np.round(rbboxes[:, :4], 3), np.round(rbboxes[:, 4:], 6)], 1).tolist()
@@ -28,7 +28,7 @@ def rotated_fields(rbboxes: np.ndarray) -> list[dict[str, Any]]:
 
 
 def rotated_entries(results: Sequence[DetDataSample], category_ids: Sequence[int]) -> list[dict]:
-    """The predictions of several images as entries of COCO's results file, with ``rbbox`` and ``corners``."""
+    """Return the predictions of several images as entries of COCO's results file, with ``rbbox`` and ``corners``."""
     entries = []
     for result in results:
         pred = result.pred_instances
@@ -39,7 +39,7 @@ def rotated_entries(results: Sequence[DetDataSample], category_ids: Sequence[int
 
 
 def tile_origin(name: str) -> tuple[str, int, int]:
-    """The image that a tile was cut from, and where: ``'P0000__1024__824___0'`` -> ``('P0000', 824, 0)``.
+    """Return the image that a tile was cut from, and where: ``'P0000__1024__824___0'`` -> ``('P0000', 824, 0)``.
 
     A name of another form is an image of its own, at (0, 0).
     """
@@ -48,15 +48,15 @@ def tile_origin(name: str) -> tuple[str, int, int]:
 
 
 def merge_tiles(results: Sequence[DetDataSample], iou_thr: float = 0.1) -> dict[str, tuple[np.ndarray, ...]]:
-    """Predictions on tiles put together on the images that they were cut from.
+    """Merge predictions on tiles on the images that they were cut from.
 
     Args:
-        results: of tiles, whose ``img_id`` names the image and the place, see ``tile_origin``.
-        iou_thr: what lies in several tiles is found several times: of two boxes of a class that overlap more, the
-            better one stays. Images of a single tile are left as they are.
+        results: of tiles, whose ``img_id`` names the image and the position, see ``tile_origin``.
+        iou_thr: an object in several tiles is found several times: of two boxes of a class that overlap more, the
+            one with the higher score stays. Images of a single tile are left as they are.
 
     Returns:
-        of each image ``rbboxes (P, 5)`` float64, ``labels (P,)`` and ``scores (P,)``, best first.
+        For each image ``rbboxes (P, 5)`` float64, ``labels (P,)`` and ``scores (P,)``, best first.
     """
     parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
     for result in results:
@@ -78,7 +78,7 @@ def merge_tiles(results: Sequence[DetDataSample], iou_thr: float = 0.1) -> dict[
 def write_submission(
     results: Sequence[DetDataSample], classes: Sequence[str], folder: str | Path, iou_thr: float = 0.1
 ) -> list[Path]:
-    """Writes the files of DOTA's task 1: one a class, ``<image> <score> x1 y1 x2 y2 x3 y3 x4 y4`` a line.
+    """Write the files of DOTA's task 1: one a class, ``<image> <score> x1 y1 x2 y2 x3 y3 x4 y4`` a line.
 
     Args:
         results: of images or tiles, which are merged first.
@@ -87,7 +87,7 @@ def write_submission(
         iou_thr: see ``merge_tiles``.
 
     Returns:
-        the files, one for each class, empty ones too.
+        The files, one for each class, empty ones too.
     """
     lines: list[list[str]] = [[] for _ in classes]
     for image, (rbboxes, labels, scores) in merge_tiles(results, iou_thr).items():

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
 from detkit.evaluation.average_precision import average_precision, match_voc
 from detkit.evaluation.coco_format import write_results
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, count_objects, instance_labels
 from detkit.registry import METRICS
 from detkit.structures.bboxes import pairwise_iou
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError
-from detkit.utils.tables import text_table
 
-_CURVES = {'': 'area', '-voc07': 'voc07'}  # ending of a figure's name -> how its curve is measured
+_CURVES = {'': 'area', '-voc07': 'voc07'}  # ending of a result's name -> interpolation of its curve
 
 
 @METRICS.register_module()
@@ -29,18 +25,14 @@ class VOCMetric(GatheredMetric):
     ``voc/mAP50`` is the mean over the classes of the area under the precision-recall curve (VOC2010 and later);
     ``voc/mAP50-voc07`` takes the curve at 11 recalls (VOC2007 to 2009). A prediction belongs to the object of its class
     that it overlaps most, even if another one has found that before; then it is a mistake. Difficult objects
-    (``ignored``) are neither asked for nor a mistake to find. Figures are fractions; without any object they are -1.
-
-    After an evaluation ``per_class`` (a list of dicts) and ``table`` (text) hold the figures of every class that has
-    ground truth, on the main process.
+    (``ignored``) count neither as missed nor as a mistake to find. Results are fractions; without any object they are
+    -1.
 
     Args:
-        iou_thrs: the least overlap of a match, VOC's is .5; a figure of each, ``mAP50``, ``mAP75``, ….
-        classwise: make the per-class table.
+        iou_thrs: the least overlap of a match, VOC's is .5; each gives a result, ``mAP50``, ``mAP75``, ….
+        classwise, prefix: as in ``GatheredMetric``.
         outfile: where to write the predictions as COCO's results file (json), or None.
         submission_dir: where to write the files that VOC's server takes, one a class, or None.
-        collect_device: unused but for mmengine's interface; results are gathered as objects.
-        prefix: in place of 'voc'.
 
     Raises:
         ConfigError: a threshold outside (0, 1], or none.
@@ -58,43 +50,31 @@ class VOCMetric(GatheredMetric):
         classwise: bool = True,
         outfile: str | None = None,
         submission_dir: str | None = None,
-        collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(classwise, outfile, prefix)
         self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, int | float) else list(iou_thrs)
         if not self.iou_thrs or not all(0 < thr <= 1 for thr in self.iou_thrs):
             raise ConfigError(f'VOCMetric: iou_thrs is {iou_thrs}, but must be numbers in (0, 1].')
-        self.classwise = classwise
-        self.outfile = outfile
         self.submission_dir = submission_dir
-        self.per_class: list[dict[str, Any]] = []
-        self.table = ''
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
-        """The figures without prefix."""
-        self.per_class, self.table = [], ''
-        if not results:
-            print_log('VOCMetric has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
-            return {}
-        classes = self.class_names(results)
+        classes = self.class_names(instance_labels(results))
         if self.outfile:
-            category_ids = (self.dataset_meta or {}).get('category_ids') or range(1, len(classes) + 1)
-            write_results(results, category_ids, self.outfile)
+            write_results(results, self.category_ids(len(classes)), self.outfile)
         if self.submission_dir:
             write_submission(results, classes, self.submission_dir)
-        truths = [result.gt_instances for result in results]
-        objects = sum(np.bincount(gt.labels[~gt.ignored], minlength=len(classes)) for gt in truths)
-        precisions = self._measure(results, objects)
-        figures = {
-            name: float(values[objects > 0].mean()) if objects.any() else -1.0 for name, values in precisions.items()
+        objects, _ = count_objects(results, len(classes))
+        of_class = self._measure(results, objects)
+        metrics = {
+            name: float(values[objects > 0].mean()) if objects.any() else -1.0 for name, values in of_class.items()
         }
         if self.classwise:
-            self._make_table(results, classes, objects, precisions, figures)
-        return figures
+            self.tabulate(results, classes, metrics, of_class)
+        return metrics
 
     def _measure(self, results: Sequence[DetDataSample], objects: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each figure the average precision of each class ``(C,)``; -1 where there are no objects."""
+        """Return the average precision of each class ``(C,)`` by the results' names; -1 where there are no objects."""
         found: list[list[np.ndarray]] = [[] for _ in objects]
         scores: list[list[np.ndarray]] = [[] for _ in objects]
         # The devkit takes an overlap that equals the threshold, the matching what exceeds it.
@@ -107,44 +87,25 @@ class VOCMetric(GatheredMetric):
                 overlaps = pairwise_iou(pred.bboxes[rows].astype(np.float64), gt.bboxes[columns].astype(np.float64))
                 found[label].append(np.stack([match_voc(overlaps, gt.ignored[columns], bound) for bound in bounds]))
                 scores[label].append(pred.scores[rows])
-        figures = {
+        of_class = {
             f'mAP{100 * thr:.3g}{ending}': np.full(len(objects), -1.0) for thr in self.iou_thrs for ending in _CURVES
         }
         for label in np.flatnonzero(objects):
             order = np.argsort(-np.concatenate(scores[label] or [np.zeros(0)]), kind='stable')
             table = np.concatenate(found[label] or [np.zeros((len(bounds), 0), np.int8)], 1)[:, order]  # (T, D)
             values = [average_precision(row, objects[label], curve) for row in table for curve in _CURVES.values()]
-            for figure, value in zip(figures.values(), values, strict=True):
-                figure[label] = value
-        return figures
-
-    def _make_table(
-        self,
-        results: Sequence[DetDataSample],
-        classes: Sequence[str],
-        objects: np.ndarray,
-        precisions: dict[str, np.ndarray],
-        figures: dict[str, float],
-    ) -> None:
-        """Fill ``per_class`` and ``table``."""
-        images = np.bincount(
-            np.concatenate([np.unique(r.gt_instances.labels[~r.gt_instances.ignored]) for r in results]),
-            minlength=len(classes),
-        )
-        self.per_class.append({'class': 'all', 'images': len(results), 'objects': int(objects.sum()), **figures})
-        for k in np.flatnonzero(objects):
-            own = {name: float(values[k]) for name, values in precisions.items()}
-            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
-        self.table = text_table(list(self.per_class[0]), [list(entry.values()) for entry in self.per_class])
+            for column, value in zip(of_class.values(), values, strict=True):
+                column[label] = value
+        return of_class
 
 
 def write_submission(results: Sequence[DetDataSample], classes: Sequence[str], folder: str | Path) -> list[Path]:
-    """Writes the files of VOC's detection task: one a class, ``<image> <score> xmin ymin xmax ymax`` a line.
+    """Write the files of VOC's detection task: one a class, ``<image> <score> xmin ymin xmax ymax`` a line.
 
     Pixels are counted from 1 there, the last one included.
 
     Returns:
-        the files, one for each class, empty ones too.
+        The files, one for each class, empty ones too.
     """
     lines: list[list[str]] = [[] for _ in classes]
     for result in results:

@@ -89,7 +89,7 @@ def test_nothing_predicted_and_nothing_there():
     assert evaluate([(nothing, nothing)])[1] == {
         f'panoptic/{group}{name}': -1.0 for group in ('', 'things_', 'stuff_') for name in ('PQ', 'SQ', 'RQ')
     }
-    assert PanopticMetric().compute_metrics([]) == {}
+    assert PanopticMetric().evaluate(0) == {}
 
 
 def count_slowly(truth, predicted):
