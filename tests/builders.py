@@ -8,6 +8,7 @@ from mmengine.config import ConfigDict
 
 from detkit.config import load_config
 from detkit.registry import MODELS
+from detkit.structures.annotations import Record
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -28,3 +29,16 @@ def build_model(name: str, num_classes: int | None = 80, device: str = 'cpu', **
     """Build the model of a base config, see ``model_config``; on 'meta' only names and shapes count."""
     with torch.device(device):
         return MODELS.build(model_config(name, num_classes, **variables))
+
+
+class RecordSet:
+    """A dataset that has records and makes no samples."""
+
+    def __init__(self, records: list[Record], classes: tuple[str, ...]) -> None:
+        self.records = records
+        self.metainfo = {'classes': classes}
+        self.skipped: list[tuple] = []
+        self.max_skipped = 0.01
+
+    def __len__(self) -> int:
+        return len(self.records)

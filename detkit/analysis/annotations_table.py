@@ -12,7 +12,7 @@ from mmengine.config import Config
 from detkit.config.signatures import arguments_of
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import Skip
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError

@@ -14,7 +14,7 @@ from detkit.datasets.collate import collate
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
-from detkit.engine.dataset_tree import find_record
+from detkit.datasets.wrappers import find_record
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Record

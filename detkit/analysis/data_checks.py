@@ -11,7 +11,7 @@ import numpy as np
 
 from detkit.analysis.checklist import CheckList
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 
 
 @dataclass(frozen=True)

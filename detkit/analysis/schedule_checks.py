@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detkit.analysis.checklist import CheckList
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import WarmupDecay
 
@@ -115,8 +116,6 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
 
 
 def _has_mosaic(runner: Any) -> bool:
-    from detkit.engine.dataset_tree import leaf_datasets
-
     return any(
         hasattr(transform, 'until_epoch')
         for leaf in leaf_datasets(runner.train_loop.dataloader.dataset)

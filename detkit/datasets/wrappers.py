@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.registry import DATASETS
+from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError
 
 
@@ -16,8 +17,38 @@ def _build(dataset: Any) -> Any:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
+class DatasetWrapper:
+    """Base of datasets that are made of others.
+
+    Attributes:
+        parts: the datasets inside.
+    """
+
+    parts: Sequence[Any]
+
+    def locate(self, index: int) -> tuple[Any, int]:
+        """Return the part that holds sample ``index``, and the sample's index in it."""
+        raise NotImplementedError
+
+
+def leaf_datasets(dataset: Any) -> Iterator[Any]:
+    """Yield the datasets that hold records, behind any wrappers."""
+    if not isinstance(dataset, DatasetWrapper):
+        yield dataset
+        return
+    for part in dataset.parts:
+        yield from leaf_datasets(part)
+
+
+def find_record(dataset: Any, index: int) -> Record:
+    """Return the record of sample ``index`` of a dataset, behind any wrappers."""
+    while isinstance(dataset, DatasetWrapper):
+        dataset, index = dataset.locate(index)
+    return dataset.records[index]
+
+
 @DATASETS.register_module()
-class RepeatDataset:
+class RepeatDataset(DatasetWrapper):
     """A dataset that is gone through several times in one epoch.
 
     A repeated image keeps its own position in the epoch, so each repeat is augmented differently.
@@ -32,6 +63,7 @@ class RepeatDataset:
         if times < 1:
             raise ValueError(f'times must be at least 1, not {times}')
         self.dataset = _build(dataset)
+        self.parts = [self.dataset]
         self.times = max(times, -(-at_least // len(self.dataset)))
 
     @property
@@ -51,6 +83,9 @@ class RepeatDataset:
         order = getattr(self.dataset, 'order', None)
         return None if order is None else np.concatenate([order + i * len(order) for i in range(self.times)])
 
+    def locate(self, index: int) -> tuple[Any, int]:
+        return self.dataset, range(len(self))[index] % len(self.dataset)
+
     def __len__(self) -> int:
         return len(self.dataset) * self.times
 
@@ -66,7 +101,7 @@ class RepeatDataset:
 
 
 @DATASETS.register_module()
-class ConcatDataset:
+class ConcatDataset(DatasetWrapper):
     """Several datasets of the same classes, one after the other.
 
     In a batch the samples of one dataset stand together, and the partners of a mosaic come from the image's own.
@@ -81,7 +116,7 @@ class ConcatDataset:
     def __init__(self, datasets: Sequence[Any]) -> None:
         if not datasets:
             raise ValueError('datasets is empty')
-        self.datasets = [_build(dataset) for dataset in datasets]
+        self.parts = self.datasets = [_build(dataset) for dataset in datasets]
         self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
         classes = [tuple(dataset.metainfo['classes']) for dataset in self.datasets]
         for number, other in enumerate(classes):
@@ -102,6 +137,11 @@ class ConcatDataset:
     @property
     def max_skipped(self) -> float:
         return max(dataset.max_skipped for dataset in self.datasets)
+
+    def locate(self, index: int) -> tuple[Any, int]:
+        index = range(len(self))[index]
+        owner = int(np.searchsorted(self._ends, index, 'right'))
+        return self.datasets[owner], index - int(self._ends[owner]) + len(self.datasets[owner])
 
     def __len__(self) -> int:
         return int(self._ends[-1])

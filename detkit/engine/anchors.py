@@ -12,7 +12,7 @@ from mmengine.config import Config
 from terminaltables import AsciiTable
 
 from detkit.config import load_config
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.models.priors.anchor_search import AnchorFit, AnchorSearch, split_by_level
 from detkit.registry import DATASETS, MODELS
 from detkit.structures.annotations import Record

@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detkit.engine.amp import resolve_amp
@@ -66,7 +67,7 @@ class AccumulatingOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, and no gradient exchange between processes until the batch that completes a step."""
         with ExitStack() as stack:
-            if hasattr(model, 'no_sync') and self.pending + 1 < self.current_accumulate:
+            if isinstance(model, DistributedDataParallel) and self.pending + 1 < self.current_accumulate:
                 stack.enter_context(model.no_sync())
             if self.amp_dtype is not None:
                 stack.enter_context(torch.autocast(self.device.type, self.amp_dtype))

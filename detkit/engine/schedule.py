@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from detkit.registry import PARAM_SCHEDULERS
 from detkit.utils.errors import ConfigError, nearest
@@ -139,7 +140,7 @@ class Schedules:
     def apply(self, iteration: int) -> None:
         """Set every hyper-parameter for the step of ``iteration`` (counted from 0)."""
         for i, scheduler in enumerate(self.schedulers):
-            if hasattr(scheduler, 'apply'):
+            if not isinstance(scheduler, _ParamScheduler):
                 scheduler.apply(iteration)
                 continue
             target = iteration // self.epoch_length if scheduler.by_epoch else iteration

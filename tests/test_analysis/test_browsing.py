@@ -9,7 +9,7 @@ from detkit.analysis.browsing import contact_sheets, open_browser
 from detkit.config import load_config
 from detkit.datasets import build_dataloader
 from detkit.datasets.collate import collate
-from detkit.engine.dataset_tree import find_record
+from detkit.datasets.wrappers import find_record
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.sheets import batch_cell

@@ -2,18 +2,19 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from builders import RecordSet
 from test_analysis.results import CLASSES
 
 from detkit.analysis.label_statistics import LabelStatistics, label_statistics
+from detkit.datasets import RepeatDataset
 from detkit.structures.annotations import Annotations, Record
 from detkit.visualization.evaluation import save_figure
 from detkit.visualization.labels import plot_labels
 
 
-def dataset(records: list[Record]) -> SimpleNamespace:
+def dataset(records: list[Record]) -> RepeatDataset:
     """Repeated, as small sets are."""
-    leaf = SimpleNamespace(records=records, metainfo={'classes': CLASSES})
-    return SimpleNamespace(dataset=leaf, metainfo=leaf.metainfo)
+    return RepeatDataset(RecordSet(records, CLASSES), times=2)
 
 
 def test_objects_are_counted_and_measured():
@@ -43,6 +44,7 @@ def test_classifiers_data_are_counted():
 
 
 def test_data_without_records():
+    assert label_statistics(RecordSet([], CLASSES)) is None
     assert label_statistics(SimpleNamespace(metainfo={'classes': CLASSES})) is None
 
 

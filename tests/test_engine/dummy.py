@@ -19,6 +19,8 @@ CLASSES = ('ball', 'kite')
 class DummyDataset:
     """Images of noise whose label is the channel that is brightest; every draw is keyed, as detkit's are."""
 
+    max_skipped = 0.01
+
     def __init__(self, size: int = 12, bad_position: int = -1) -> None:
         self.size = size
         self.bad_position = bad_position

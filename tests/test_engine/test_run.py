@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from detkit.datasets import ConcatDataset, RepeatDataset
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console, duration_text
 from detkit.engine.run_folder import choose_run_folder
@@ -162,19 +163,13 @@ class Transform:
 
 
 def test_close_mosaic_reaches_wrapped_data_sets(tmp_path):
-    class Wrapped(DummyDataset):
-        def __init__(self) -> None:
-            super().__init__()
-            inner = [DummyDataset(), DummyDataset()]
-            for dataset in inner:
-                dataset.transforms = [Transform(), object()]
-            self.datasets = inner
-
-    dataset = Wrapped()
+    inner = [DummyDataset(), DummyDataset()]
+    for dataset in inner:
+        dataset.transforms = [Transform(), object()]
     hooks = dict(close_mosaic=dict(type='CloseMosaicHook', num_epochs=3))
-    loader = {**dummy_config('')['train_dataloader'], 'dataset': dataset}
+    loader = {**dummy_config('')['train_dataloader'], 'dataset': RepeatDataset(ConcatDataset(inner))}
     Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, default_hooks=hooks)).train()
-    assert [inner.transforms[0].until_epoch for inner in dataset.datasets] == [1, 1]
+    assert [dataset.transforms[0].until_epoch for dataset in inner] == [1, 1]
 
 
 def test_non_finite_loss_names_its_images(tmp_path):

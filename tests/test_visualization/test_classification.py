@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.pictures import write_picture
 from detkit.visualization import batch_sheet, draw_data_sample, plot_curves, prediction_sheet, read_results
 from detkit.visualization.classification import plot_confusion, verdict, write_confusion
 from detkit.visualization.palette import class_colour
@@ -89,15 +91,17 @@ def test_hooks(tmp_path: Path):
         cv2.imwrite(str(tmp_path / f'{i}.png'), IMG)
         samples.append(make_sample(i, path=str(tmp_path / f'{i}.png')))
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': CLASSES}))
-    evaluator = SimpleNamespace(metrics=[SimpleNamespace(), SimpleNamespace(confusion=np.eye(4, dtype=int))])
+    metric = AccuracyMetric()
+    metric.confusion = np.eye(4, dtype=int)
     run = tmp_path / 'run'
     runner = SimpleNamespace(
         iter=0,
         work_dir=str(run),
         val_dataloader=loader,
         test_dataloader=loader,
-        test_evaluator=evaluator,
+        test_evaluator=Evaluator([CocoMetric(), metric]),
         console=SimpleNamespace(line=lambda text: None),
+        log_picture=lambda name, image: write_picture(run / name, image),
     )
     run.mkdir()
     hook = HOOKS.build(dict(type='RunPicturesHook'))

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from builders import RecordSet
 
+from detkit.datasets import RepeatDataset
 from detkit.evaluation import CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Annotations, Record
@@ -45,8 +47,8 @@ def make_training(folder: Path, samples: list[DetDataSample]) -> tuple[SimpleNam
         )
         for i in range(3)
     ]
-    dataset = SimpleNamespace(records=records, metainfo=runner.val_dataloader.dataset.metainfo)
-    runner.train_dataloader = SimpleNamespace(dataset=SimpleNamespace(dataset=dataset, metainfo=dataset.metainfo))
+    dataset = RecordSet(records, tuple(runner.val_dataloader.dataset.metainfo['classes']))
+    runner.train_dataloader = SimpleNamespace(dataset=RepeatDataset(dataset, times=2))
     metric = CocoMetric(classwise=False)
     metric.dataset_meta = dataset.metainfo
     metric.process(None, samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
 

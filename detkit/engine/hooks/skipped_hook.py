@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 
-from detkit.engine.dataset_tree import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
@@ -42,7 +42,7 @@ class SkippedHook(Hook):
         datasets = [('train', runner.train_loop.dataloader.dataset)]
         if runner.val_loop is not None:
             datasets.append(('val', runner.val_loop.dataloader.dataset))
-        rows = [[split, *entry] for split, dataset in datasets for entry in getattr(dataset, 'skipped', None) or []]
+        rows = [[split, *entry] for split, dataset in datasets for entry in dataset.skipped]
         if rows:
             if not (runner.resumed and self._path(runner).exists()):
                 self._write(runner, rows)
@@ -57,7 +57,7 @@ class SkippedHook(Hook):
         num_images = sum(len(dataset) for dataset in leaves)
         limit = self.max_skipped
         if limit is None:
-            limit = min(getattr(dataset, 'max_skipped', 0.01) for dataset in leaves)
+            limit = min(dataset.max_skipped for dataset in leaves)
         num_bad = len(self._unreadable['train'])
         if num_bad > max(1, limit * num_images):
             raise DataError(
