@@ -18,7 +18,7 @@ from detkit.analysis.interleaving import Step, interleave, level
 from detkit.analysis.networks import Way
 from detkit.analysis.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
 from detkit.config import load_config
-from detkit.engine.complexity import count_flops, count_parameters
+from detkit.engine.model_cost import count_flops, count_parameters
 from detkit.inference import Predictor, init_detector
 from detkit.inference.model import check_device
 from detkit.models.layers.fuse import fuse_conv_bn

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from detkit.analysis.interleaving import synchronize
-from detkit.engine.complexity import count_parameters
+from detkit.engine.model_cost import count_parameters
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import ConfigError, nearest
 

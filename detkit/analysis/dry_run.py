@@ -34,7 +34,7 @@ from detkit.analysis.schedule_checks import check_schedule
 from detkit.config import load_config
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
-from detkit.engine.complexity import count_parameters
+from detkit.engine.model_cost import count_parameters
 from detkit.engine.runner import Runner
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric

@@ -9,8 +9,8 @@ from pathlib import Path
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
 from detkit.config import load_config
-from detkit.engine.complexity import count_parameters
 from detkit.engine.console import duration_text
+from detkit.engine.model_cost import count_parameters
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
 from detkit.registry import MODELS

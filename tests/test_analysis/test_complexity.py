@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from detkit.analysis.complexity import costs_table, module_costs, select, write_costs
-from detkit.engine.complexity import count_flops
+from detkit.engine.model_cost import count_flops
 from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.registry import MODELS
 from detkit.utils.errors import ConfigError

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch.nn import functional as F
 
-from detkit.engine.complexity import count_parameters
+from detkit.engine.model_cost import count_parameters
 from detkit.registry import MODELS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import get_world_size
 
-from detkit.engine.complexity import count_flops, count_parameters
 from detkit.engine.console import duration_text
 from detkit.engine.environment import device_text
 from detkit.engine.hooks.hook import Hook
+from detkit.engine.model_cost import count_flops, count_parameters
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
