@@ -1,4 +1,4 @@
-"""Which number format a training step computes in."""
+"""Mixed precision: the number format that a step computes in."""
 
 import functools
 import platform
@@ -13,7 +13,7 @@ AMP_CHOICES = (True, False, 'bf16', 'fp16')
 
 @functools.lru_cache(maxsize=1)
 def cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 natively (AVX-512 BF16, AMX, or Arm's BF16 extension).
+    """Return whether this processor multiplies bfloat16 natively (AVX-512 BF16, AMX, or Arm's BF16 extension).
 
     PyTorch runs bfloat16 on other processors too, by converting back and forth, which is slower than float32.
     """
@@ -28,10 +28,10 @@ def cpu_has_bf16() -> bool:
 
 
 def resolve_amp(amp: bool | str, device: torch.device) -> torch.dtype | None:
-    """The dtype of autocast for a config's ``amp`` key; None for plain float32.
+    """Return the dtype of autocast for a config's ``amp`` key; None for plain float32.
 
     ``True`` takes the fastest safe format of the device: bf16 where it is native, else fp16 on a GPU and float32 on a
-    CPU. A name forces that format.
+    CPU. A name selects that format on any device.
 
     Raises:
         ConfigError: the value is none of ``AMP_CHOICES``, or fp16 is asked for on a CPU.

@@ -73,7 +73,7 @@ class BaseRunner(Elsewhere):
         model: the detector, wrapped in a distributed run.
         hooks: in the order in which they are called.
         classes: class names of the data.
-        keypoints: what the data say of their keypoints; empty without.
+        keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
         ema: the averaged weights; None without ``EMAHook``.
         resumed: whether this run goes on from a checkpoint.
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: plain types and tensors, written whole or not at all, read without running code."""
+"""Checkpoint files: plain types and tensors, written completely or not at all, read without running code."""
 
 import os
 import pickle
@@ -17,12 +17,12 @@ _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
 
 
 def check_plain(value: Any, where: str = 'checkpoint') -> None:
-    """Raise ``TypeError`` naming the place of anything that ``torch.load(weights_only=True)`` would refuse."""
+    """Raise ``TypeError`` with the key of anything that ``torch.load(weights_only=True)`` would refuse."""
     if isinstance(value, dict):
         for key, item in value.items():
             check_plain(item, f'{where}[{key!r}]')
     elif isinstance(value, list | tuple):
-        # A generator's state is hundreds of ints: looking at the types at once is fast.
+        # A generator's state is hundreds of ints, whose types are compared at once to save time.
         if not all(type(item) in (int, float, str) for item in value):
             for i, item in enumerate(value):
                 check_plain(item, f'{where}[{i}]')
@@ -31,7 +31,7 @@ def check_plain(value: Any, where: str = 'checkpoint') -> None:
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
-    """Write ``checkpoint`` so that ``path`` is at every moment either the old file or the whole new one.
+    """Write ``checkpoint`` so that ``path`` is at every moment either the old file or the complete new one.
 
     Raises:
         TypeError: something in it is neither a plain type nor a tensor.
@@ -57,7 +57,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
 
     Args:
         path: the file.
-        mmap: read tensors only when they are touched; for a look at ``meta``.
+        mmap: read tensors only when they are used, for reading ``meta`` alone.
 
     Raises:
         CheckpointError: the file is missing, truncated, or not detkit's.
@@ -77,9 +77,9 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     try:
         if not mmap:
             with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # PyTorch does not look at the check sums it writes
+                damaged = archive.testzip()  # PyTorch does not verify the checksums it writes
             if damaged is not None:
-                raise zipfile.BadZipFile(f'{damaged} has a wrong check sum')
+                raise zipfile.BadZipFile(f'{damaged} has a wrong checksum')
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -111,16 +111,21 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
 
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Whether every tensor of the checkpoint ``source`` has its place in ``model``, and the other way round.
+    """Check that model and checkpoint have the same tensors, of the same shapes.
+
+    Args:
+        model: the model.
+        weights: of the checkpoint, by name.
+        source: the checkpoint's name in the error.
 
     Raises:
-        CheckpointError: says in a sentence what does not fit.
+        CheckpointError: lists the tensors that do not fit.
     """
     target = model.state_dict()
     missing = [name for name in target if name not in weights]
     unused = [name for name in weights if name not in target]
     other = [name for name in target if name in weights and weights[name].shape != target[name].shape]
-    kinds = (missing, 'are missing from it'), (unused, 'have no place in the model'), (other, 'have another shape')
+    kinds = (missing, 'are missing from it'), (unused, 'are not in the model'), (other, 'have another shape')
     problems = [f'{len(names)} tensors {what} ({shorten(names)})' for names, what in kinds if names]
     if problems:
         raise CheckpointError(
@@ -130,11 +135,11 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
 
 
 def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | None, list[str]]:
-    """The checkpoint of ``folder`` that is furthest in training, among those that are intact.
+    """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact.
 
     Returns:
         ``(checkpoint, path, notes)``; the first two are None when there is none. ``notes`` are sentences on files that
-        were passed over because they are damaged.
+        were skipped because they are damaged.
     """
     notes, found = [], []
     for path in sorted(Path(folder).glob('*.pth')):

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a few lines, then one line an epoch. The log file gets it all."""
+"""The console and the log file of a run: a few lines, then a line an epoch; the file holds everything."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 
 
 class Console:
-    """Lines and progress bars on the main process's terminal; every line also goes to the log.
+    """Shows lines and progress bars on the main process's terminal; every line also goes to the log.
 
     Where the output is no terminal a bar is one line, printed when it is done.
 
@@ -42,17 +42,17 @@ class Console:
             self._bar = _Bar(title, total, done, transient)
 
     def update_bar(self, done: int, text: str) -> None:
-        """Say how far it is; drawn a few times a second at most."""
+        """Move the bar; it is drawn a few times a second at most."""
         if self._bar is not None:
             self._bar.update(done, text)
 
     @property
     def wants_update(self) -> bool:
-        """Whether a bar would be redrawn now; spares making the text."""
+        """Whether a bar would be redrawn now, so that its text is needed."""
         return self._bar is not None and self._bar.due
 
     def end_bar(self, title: str, text: str) -> None:
-        """Leave the bar's last line, and log it."""
+        """Close the bar, leaving its last line, and log that."""
         self.logger.info(f'{title} {text}')
         if self._bar is not None:
             self._bar.end(text)
@@ -61,7 +61,7 @@ class Console:
             print(f'{title} {text}', flush=True)
 
     def close(self) -> None:
-        """Take a bar down where it stands, as after an error."""
+        """Remove an open bar, for example after an error."""
         if self._bar is not None:
             self._bar.progress.stop()
             self._bar = None
@@ -117,7 +117,7 @@ class ConsoleHandler(logging.Handler):
 
 
 def duration_text(seconds: float) -> str:
-    """``75`` -> ``1:15``, ``3700`` -> ``1:01:40``."""
+    """Format a duration: ``75`` -> ``1:15``, ``3700`` -> ``1:01:40``."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
@@ -126,13 +126,12 @@ def duration_text(seconds: float) -> str:
 class LogFiles:
     """Sets up a run's logger: everything into its file, its own warnings also onto the console.
 
-    Warnings that other libraries raise go into the file alone; they are for whoever looks for a cause, not for whoever
-    waits for a result.
+    Warnings of other libraries go into the file alone.
 
     Args:
-        logger: with the file handlers that mmengine made (none on other processes than the first).
+        logger: with the file handlers that mmengine made, which only the main process has.
         console: of the run.
-        capture_warnings: take over python's warnings until ``close``.
+        capture_warnings: handle Python's warnings until ``close``.
     """
 
     def __init__(self, logger: logging.Logger, console: Console, capture_warnings: bool) -> None:
@@ -147,7 +146,7 @@ class LogFiles:
             third_party.handlers[:] = self.files or [logging.NullHandler()]
 
     def close(self) -> None:
-        """Close the files and give python's warnings back."""
+        """Close the files and stop capturing Python's warnings."""
         if self.captures_warnings:
             logging.captureWarnings(False)
             logging.getLogger('py.warnings').handlers.clear()

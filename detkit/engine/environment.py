@@ -1,4 +1,4 @@
-"""What a run runs on, for its log; gathered without starting other programs."""
+"""The device and environment of a run, described without starting other programs."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from detkit.utils.errors import ConfigError
 
 @functools.lru_cache(maxsize=1)
 def cpu_name() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system gives it."""
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors='replace').splitlines():
@@ -25,7 +25,7 @@ def cpu_name() -> str:
 
 
 def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool = False) -> torch.device:
-    """Return where a process computes, and make it CUDA's current device.
+    """Return the device of a process, and make it CUDA's current one.
 
     Args:
         device: the config's; None for a GPU where there is one.
@@ -49,7 +49,7 @@ def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool =
 
 
 def device_text(device: torch.device, amp_dtype: torch.dtype | None) -> str:
-    """One line on where and in which number format a model trains."""
+    """Return a line with the device and number format of a run."""
     precision = {None: 'float32', torch.bfloat16: 'bf16 mixed precision', torch.float16: 'fp16 mixed precision'}
     if device.type == 'cuda':
         name = f'{device}, {torch.cuda.get_device_name(device)}'
@@ -59,7 +59,7 @@ def device_text(device: torch.device, amp_dtype: torch.dtype | None) -> str:
 
 
 def environment_text() -> str:
-    """Versions and settings, a line each."""
+    """Return versions and settings, a line each."""
     lines = {
         'system': platform.platform(),
         'python': sys.version.replace('\n', ' '),

@@ -1,4 +1,4 @@
-"""Validation and test: one pass over the data, in float32 unless asked otherwise."""
+"""The loops of validation and test, in float32 by default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EvalLoop(BaseLoop):
 
     Args:
         runner: the runner.
-        dataloader: of the data, or its config.
+        dataloader: the loader of the data, or its config.
         evaluator: the metrics, or their configs.
         amp: False for float32, or as in ``AccumulatingOptimWrapper``.
     """
@@ -71,13 +71,13 @@ class EvalLoop(BaseLoop):
 
 @LOOPS.register_module()
 class ValLoop(EvalLoop):
-    """The validation of a training run; arguments as ``EvalLoop``."""
+    """The loop of validation; arguments as ``EvalLoop``."""
 
     split = 'val'
 
 
 @LOOPS.register_module()
 class TestLoop(EvalLoop):
-    """A test; arguments as ``EvalLoop``."""
+    """The loop of a test; arguments as ``EvalLoop``."""
 
     split = 'test'

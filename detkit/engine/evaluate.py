@@ -156,7 +156,7 @@ def metrics_table(metrics: dict[str, float]) -> str:
 
 
 def _split(config: Config, split: str) -> tuple[Config, Any]:
-    """The data loader and evaluator of a split."""
+    """Return the data loader and evaluator of a split."""
     if split not in ('train', 'val', 'test'):
         raise ConfigError(f"the split is {split!r}, but must be 'train', 'val' or 'test'")
     held_out = ('test', 'val') if split == 'test' else ('val', 'test')
@@ -186,13 +186,13 @@ def _split(config: Config, split: str) -> tuple[Config, Any]:
 
 
 def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: str) -> None:
-    """A label must mean the same to the model and to the data.
+    """Check that labels name the same classes in the model and in the data.
 
     Raises:
-        ConfigError: names the first class that differs.
+        ConfigError: they do not; names the first class that differs.
     """
     if len(trained) != len(tested):
         raise ConfigError(f'{checkpoint} was trained on {len(trained)} classes, but tested on {len(tested)}')
     for label, (ours, theirs) in enumerate(zip(trained, tested, strict=True)):
         if ours != theirs:
-            raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the data to test on call it '{theirs}'")
+            raise ConfigError(f"{checkpoint} calls class {label} '{ours}', but the test data call it '{theirs}'")

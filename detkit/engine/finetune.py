@@ -13,7 +13,7 @@ from detkit.utils.errors import CheckpointError, ConfigError, nearest
 
 @dataclass
 class LoadReport:
-    """What ``load_weights`` did, by tensor name."""
+    """The result of ``load_weights``, by tensor name."""
 
     loaded: int = 0
     reinitialised: list[str] = field(default_factory=list)
@@ -21,13 +21,13 @@ class LoadReport:
     unused: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """At most three lines for people."""
+        """Return a description of at most three lines."""
         lines = [f'{self.loaded} tensors loaded']
         if self.copied_classes:
             lines[0] += f', {len(self.copied_classes)} classes copied by name'
         if self.reinitialised:
             lines.append(
-                f'{len(self.reinitialised)} tensors are missing or do not fit, and start anew: '
+                f'{len(self.reinitialised)} tensors are missing or do not fit, and are initialised anew: '
                 f'{_shorten(self.reinitialised)}'
             )
         if self.unused:
@@ -40,10 +40,14 @@ def _shorten(names: list[str], count: int = 4) -> str:
 
 
 def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
-    """Names of the tensors whose rows (first axis) belong to classes, and how the rows are arranged.
+    """Find the tensors whose rows (first axis) belong to classes.
 
-    They are the last layers of classification branches, a row a class, and what a head names in ``class_rows``: layer
-    name -> (number of groups of rows; rows at the beginning of a group, and at its end, that all classes share).
+    They are the last layers of classification branches, with a row for each class, and the layers that a head lists in
+    ``class_rows``.
+
+    Returns:
+        For each tensor's name the arrangement of its rows: the number of groups, and the number of rows at a group's
+        beginning and at its end that all classes share.
     """
     found = {}
     for name, module in model.named_modules():
@@ -64,15 +68,15 @@ def load_weights(
 ) -> LoadReport:
     """Copy a checkpoint's weights into ``model``, whose other tensors must have been initialised.
 
-    A tensor of another shape is left as initialised and listed; in the layers that tell classes (``class_layers``) the
-    rows of classes with the same name are copied, and those that all classes share, such as an anchor's box or the one
-    for 'no object'; the others are left as initialised. So are parts that a head adds to a simpler one (a mask branch,
-    say), which it names in ``added_parts``, where the checkpoint has nothing of them.
+    A tensor of another shape keeps its initialisation and is listed. In classification layers (``class_layers``) the
+    rows of classes with the same name are copied, and those that all classes share (an anchor's box, 'no object').
+    Parts that a head adds to a simpler one (a mask branch) and lists in ``added_parts`` may be missing from the
+    checkpoint.
 
     Args:
         model: the model, not wrapped for distributed training.
-        checkpoint: what ``load_checkpoint`` returned.
-        classes: the model's class names; None leaves classes alone.
+        checkpoint: from ``load_checkpoint``.
+        classes: the model's class names; None to copy no rows by name.
         source: the checkpoint's name in messages.
 
     Raises:
@@ -114,7 +118,7 @@ def load_weights(
 
 
 def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...]:
-    """Prefixes of the parts in ``added_parts`` of which the checkpoint has nothing."""
+    """Return the prefixes of the parts in ``added_parts`` that the checkpoint lacks completely."""
     prefixes = [
         f'{name}.{part}.'.lstrip('.')
         for name, module in model.named_modules()
@@ -131,13 +135,13 @@ def _copy_rows(
     new_count: int,
     old_count: int,
 ) -> bool:
-    """Copies the rows of the classes in ``pairs`` (new, old), and those that all classes share.
+    """Copy the rows of the classes in ``pairs`` (new, old), and those that all classes share.
 
     Args:
-        arrangement: of the rows, see ``class_layers``; None where they are none of classes.
+        arrangement: of the rows, see ``class_layers``; None for a tensor without rows of classes.
 
     Returns:
-        False, and nothing copied, where they are none, or the tensors differ otherwise.
+        Whether the rows were copied; not where the tensor has none, or the shapes differ otherwise.
     """
     if arrangement is None or value.shape[1:] != target.shape[1:]:
         return False
@@ -153,16 +157,16 @@ def _copy_rows(
 
 
 def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[nn.Module]:
-    """Stop the gradients of parts of ``model``.
+    """Freeze parts of ``model``.
 
     Args:
-        model: the model, not wrapped.
-        freeze: names of modules (or one name), such as ``['backbone', 'neck.0']``; or a number, that many parts of the
-            backbone (the stem is the first, each stage is one more; a backbone that is divided otherwise says in its
-            attribute ``freeze_parts`` which names make up each part).
+        model: the model, not wrapped for distributed training.
+        freeze: names of modules (or one name), such as ``['backbone', 'neck.0']``; or the number of parts of the
+            backbone, from the stem on (each child is a part, of a list each item; a backbone with other parts lists
+            the names of each in its attribute ``freeze_parts``).
 
     Returns:
-        Their normalisation layers, whose statistics ``freeze_batch_norm`` keeps still.
+        Their batch normalisation layers, for ``freeze_batch_norm``.
 
     Raises:
         ConfigError: a prefix names no module, or the backbone has fewer parts.
@@ -188,7 +192,7 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
 
 
 def _parts(backbone: nn.Module) -> list[tuple[str, ...]]:
-    """Each child is a part; of a list of stages each one is."""
+    """Return the names of each part: a child, or an item of a child that is a list."""
     parts: list[tuple[str, ...]] = []
     for name, child in backbone.named_children():
         is_list = isinstance(child, nn.ModuleList)
@@ -197,6 +201,6 @@ def _parts(backbone: nn.Module) -> list[tuple[str, ...]]:
 
 
 def freeze_batch_norm(layers: Sequence[nn.Module]) -> None:
-    """Put normalisation layers into evaluation mode; to be called after each ``model.train()``."""
+    """Put batch normalisation layers into evaluation mode; to be called after each ``model.train()``."""
     for layer in layers:
         layer.eval()

@@ -1,4 +1,4 @@
-"""Joining a group of processes: none, torchrun, slurm or mpi, on GPUs or on CPUs."""
+"""Process groups of torchrun, slurm or mpi, on GPUs or CPUs."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 def init_distributed(launcher: str, device: str | None = None, backend: str | None = None, timeout: int = 1800) -> None:
     """Join the process group that ``launcher`` describes; does nothing for 'none' or when already joined.
 
-    Without a GPU (or with ``device='cpu'``) the backend is gloo, whatever was asked for.
+    Without a GPU (or with ``device='cpu'``) the backend is always gloo.
 
     Args:
         launcher: one of ``LAUNCHERS``.
@@ -51,7 +51,7 @@ def init_distributed(launcher: str, device: str | None = None, backend: str | No
 
 
 def _export_slurm_variables() -> None:
-    """Set what ``init_process_group`` reads from what slurm gives each task."""
+    """Set the variables that ``init_process_group`` reads from those of slurm."""
     environ = os.environ
     if 'MASTER_ADDR' not in environ:
         nodes = environ['SLURM_NODELIST']

@@ -1,4 +1,4 @@
-"""Losses, and what else a head says of a batch, on their way from the device to the log: read in blocks."""
+"""Losses and other values of training steps, which are read from the device in blocks."""
 
 import math
 from collections.abc import Mapping
@@ -17,8 +17,9 @@ class NonFiniteLossError(DetkitError):
 class LossLog:
     """Collects the losses of each step, and reads them from the device only when asked.
 
-    A loss is divided by the images of its batch, as people compare it. Figures without 'loss' in their name, such as a
-    classifier's accuracy, are taken as they are. Means are over images, so that a small last batch counts less.
+    A loss is divided by the number of images of its batch, so that it can be compared. Values without 'loss' in their
+    name, such as a classifier's accuracy, are logged as they are. Means are over images, so that a small last batch
+    counts less.
     """
 
     def __init__(self) -> None:
@@ -37,13 +38,15 @@ class LossLog:
         grad_norm: Tensor | None = None,
         divisor: float | None = None,
     ) -> None:
-        """Keep what a step returned.
+        """Keep the values that a step returned.
 
         Args:
+            iteration: number of iterations before.
+            losses: scalars by name.
             batch_size: images of the batch.
-            images: their names.
-            grad_norm: is only looked at to see that it is finite.
-            divisor: what makes the losses means over the images; None for ``batch_size``.
+            images: their names, for errors.
+            grad_norm: only checked to be finite.
+            divisor: of the losses, to make them means over the images; None for ``batch_size``.
         """
         self.names = [name for name in losses if name != 'loss'] or ['loss']
         values = [losses[name].detach().float() for name in self.names]
@@ -53,7 +56,7 @@ class LossLog:
         self._waiting.append((iteration, batch_size, images, torch.stack(values)))
 
     def read(self) -> None:
-        """Fetch what waits.
+        """Read the values that are still on the device.
 
         Raises:
             NonFiniteLossError: names the iteration, the loss and the images.
@@ -71,7 +74,7 @@ class LossLog:
             if bad:
                 raise NonFiniteLossError(
                     f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
-                    f'{", ".join(images) or "unknown"}. Look at their labels, lower the learning rate, or train with '
+                    f'{", ".join(images) or "unknown"}. Check their labels, lower the learning rate, or train with '
                     'optim_wrapper.amp=False; last.pth is from before.'
                 )
             if len(self.sums) != len(row) - 1:
@@ -81,7 +84,7 @@ class LossLog:
             self.latest = {short_name(name): value for name, value in zip(self.names, row[:-1], strict=True)}
 
     def means(self) -> dict[str, float]:
-        """Of the epoch so far, as far as read."""
+        """Return the means over the images of the epoch that have been read."""
         count = max(self.count, 1)
         return {short_name(name): total / count for name, total in zip(self.names, self.sums, strict=False)}
 
@@ -98,5 +101,5 @@ class LossLog:
 
 
 def short_name(name: str) -> str:
-    """``loss_box`` -> ``box``."""
+    """Return the name in logs: ``loss_box`` -> ``box``."""
     return name.removeprefix('loss_') or name

@@ -1,4 +1,4 @@
-"""Names of mmengine's runner that detkit's lacks, each with what to use in its place."""
+"""Names of mmengine's runner that detkit's lacks, each with a replacement."""
 
 from typing import Any, NoReturn
 

@@ -1,4 +1,4 @@
-"""Size and cost of a model in numbers."""
+"""Number of parameters and of floating-point operations of a model."""
 
 import copy
 
@@ -8,13 +8,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters, frozen ones included."""
     return sum(param.numel() for param in model.parameters())
 
 
 def count_flops(model: nn.Module, size: tuple[int, int]) -> int | None:
-    """Floating-point operations (2 per multiply-add) of one image of ``size`` (h, w) through the network.
+    """Count the floating-point operations (2 per multiply-add) of one image of ``size`` (h, w).
 
-    Counted on tensors without data, so nothing is computed. None for a model that does not run on those.
+    They are counted on tensors without data, so nothing is computed.
+
+    Returns:
+        The count; None for a model that does not run on such tensors.
     """
     try:
         shadow = copy.deepcopy(model).to('meta').eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""From an optimiser's config to an optimiser: the choice ``auto``, accumulation, parameter groups."""
+"""Building an optimiser from its config: the choice ``auto``, accumulation, parameter groups."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 @OPTIMIZERS.register_module(name='auto')
 class AutoOptimizer:
-    """Stands in a config for 'pick one': SGD for long runs, AdamW for short ones. Never built itself.
+    """The optimiser 'auto' of a config: SGD for long runs, AdamW for short ones. It is resolved, never built.
 
     Args:
         momentum: of SGD.
@@ -28,7 +28,7 @@ class AutoOptimizer:
 
     @staticmethod
     def resolve(momentum: float = 0.937, weight_decay: float = 5e-4, *, num_steps: float, num_classes: int) -> dict:
-        """More than 10,000 steps: SGD; else AdamW with a rate that falls with the number of classes."""
+        """Return SGD for more than 10,000 steps, else AdamW with a rate that falls with the number of classes."""
         if num_steps > 10_000:
             return dict(type='SGD', lr=0.01, momentum=momentum, nesterov=True, weight_decay=weight_decay)
         lr = round(0.002 * 5 / (4 + num_classes), 6)
@@ -36,7 +36,7 @@ class AutoOptimizer:
 
 
 def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_classes: int) -> dict[str, Any]:
-    """Fill in what depends on the run: ``accumulate``, the scaled weight decay, and what ``auto`` stands for.
+    """Fill in the values that depend on the run: ``accumulate``, the scaled weight decay, the optimiser for ``auto``.
 
     Args:
         cfg: an ``optim_wrapper`` config.
@@ -62,7 +62,7 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
 def build_optim_wrapper(
     cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
 ) -> OptimWrapper:
-    """What a config's ``optim_wrapper`` stands for in a run; arguments as ``resolve_optimizer``, and the model."""
+    """Build a config's ``optim_wrapper`` for a model; the other arguments are those of ``resolve_optimizer``."""
     cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
     constructor = cfg.pop('constructor', 'GroupOptimConstructor')
     paramwise_cfg = cfg.pop('paramwise_cfg', None)
@@ -126,7 +126,7 @@ class GroupOptimConstructor:
                 )
 
     def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
-        """Groups named ``weight``, ``norm``, ``bias``, with the prefix of ``lr_mult`` in front where one applies."""
+        """Return groups named ``weight``, ``norm``, ``bias``, after the prefix of ``lr_mult`` where one applies."""
         norms = tuple(value for key, value in vars(nn).items() if 'Norm' in key and isinstance(value, type))
         groups: dict[tuple[str, str], dict[str, Any]] = {}
         for module_name, module in model.named_modules():
@@ -152,7 +152,7 @@ class GroupOptimConstructor:
 
 
 def _fused_works(groups: list[dict[str, Any]]) -> bool:
-    """Whether this release has fused kernels for all parameters (of SGD, and on CPUs, from PyTorch 2.4)."""
+    """Return whether this release has fused kernels for all parameters (for SGD and on CPUs from PyTorch 2.4)."""
     release = tuple(int(part) for part in torch.__version__.split('+')[0].split('.')[:2])
     params = [param for group in groups for param in group['params']]
     devices = {param.device.type for param in params}

@@ -1,4 +1,4 @@
-"""One training step's way from a loss to new weights: mixed precision, summed gradients, clipping."""
+"""The optimiser step: mixed precision, summed gradients, clipping."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,8 +25,8 @@ class AccumulatingOptimWrapper(OptimWrapper):
     Args:
         optimizer: built by the constructor from a config; ``dict(type='auto')`` picks optimiser and learning rate.
         nominal_batch_size: accumulate until this many images, ``max(round(nominal / batch), 1)`` batches; weight decay
-            is scaled by what the rounding leaves. None: step after each batch.
-        accumulate: number of batches a step, instead of what ``nominal_batch_size`` gives.
+            is scaled by the quotient of the real and the nominal number. None: step after each batch.
+        accumulate: number of batches a step, in place of ``nominal_batch_size``.
         amp: True, False, 'bf16' or 'fp16', see ``detkit.engine.amp``.
         clip_grad_norm: largest norm of all gradients together, None for no limit.
         reduction: 'sum' or 'mean' over processes.
@@ -111,7 +111,7 @@ class AccumulatingOptimWrapper(OptimWrapper):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a run's state; hyper-parameters stay as configured, as the schedule sets them anyway."""
+        """Load a run's state; hyper-parameters stay as configured, as the schedule sets them anyway."""
         saved = state_dict['optimizer']
         self.optimizer.load_state_dict(
             {'state': saved['state'], 'param_groups': self.optimizer.state_dict()['param_groups']}

@@ -1,4 +1,4 @@
-"""The global random generators: capture, restore, and code that must leave them alone."""
+"""The global random generators: seed, capture, restore and preserve."""
 
 import os
 import random
@@ -30,7 +30,7 @@ def seed_everything(seed: int | None, deterministic: bool = False) -> int:
 
 
 def capture_random_state() -> dict[str, Any]:
-    """The states of python's, numpy's, torch's and (where used) CUDA's generators, as plain types and tensors."""
+    """Return the states of Python's, NumPy's, PyTorch's and CUDA's generators, as plain types and tensors."""
     name, keys, position, has_gauss, cached = np.random.get_state()
     state = {
         'python': random.getstate(),
@@ -43,7 +43,7 @@ def capture_random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what ``capture_random_state`` returned."""
+    """Restore the states that ``capture_random_state`` returned."""
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state['numpy']
@@ -55,7 +55,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Whatever is drawn inside leaves no trace outside.
+    """Restore the generators at the end of the block.
 
     A data loader draws a seed from torch's generator each time workers start, so that without this the weights of a run
     would depend on its number of workers and on how often it validates.

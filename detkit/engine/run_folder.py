@@ -1,4 +1,4 @@
-"""The folder of a run: which one, and the config written into it."""
+"""The folder of a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def _first_of(folder: Path) -> Path:
 
 
 def next_free(base: Path) -> Path:
-    """Make and return ``base``, or ``base-2``, ``base-3``, … : the first that does not exist or is empty."""
+    """Make and return the first of ``base``, ``base-2``, ``base-3``, … that does not exist or is empty."""
     number = 1
     while True:
         folder = base if number == 1 else base.with_name(f'{base.name}-{number}')
@@ -47,7 +47,7 @@ def next_free(base: Path) -> Path:
 
 
 def newest_run(base: Path) -> Path | None:
-    """Of ``base``, ``base-2``, … the latest that holds a checkpoint."""
+    """Return the latest of ``base``, ``base-2``, … that holds a checkpoint."""
     candidates = [base, *base.parent.glob(f'{base.name}-*')]
     held = [(folder_number(base, folder), folder) for folder in candidates if any(folder.glob('*.pth'))]
     held = [(number, folder) for number, folder in held if number]
@@ -55,7 +55,7 @@ def newest_run(base: Path) -> Path | None:
 
 
 def folder_number(base: Path, folder: Path) -> int:
-    """1 for ``base`` itself, n for ``base-n``, 0 for any other folder."""
+    """Return 1 for ``base`` itself, n for ``base-n``, 0 for any other folder."""
     if folder == base:
         return 1
     suffix = folder.name[len(base.name) + 1 :]
@@ -63,16 +63,16 @@ def folder_number(base: Path, folder: Path) -> int:
 
 
 def display_path(path: str | Path) -> str:
-    """Return a path as people read it: relative where it lies below the working folder."""
+    """Return a path for messages: relative where it lies below the working folder."""
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Path:
-    """The folder a training run writes to, made if need be; every process of a distributed run gets the same.
+    """Return the folder that a training run writes to, which is made; every process of a distributed run gets the same.
 
     Args:
-        work_dir: what the user asked for; None for ``work_dirs/<name>``.
+        work_dir: of the config; None for ``work_dirs/<name>``.
         name: the config's name.
         resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
             checkpoint's path, or a run's folder, to go on there, unless ``work_dir`` says otherwise.
@@ -102,9 +102,9 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
 
 @contextmanager
 def removed_on_mistake(folder: Path | None) -> Iterator[None]:
-    """Leave no folder behind when a mistake of the user's ends the run before it has begun.
+    """Remove the folder when a mistake of the user's ends the run before it has begun.
 
-    The folder (None for none) goes only if it holds nothing but the config and the log of that attempt.
+    The folder (None for none) is removed only if it holds nothing but the config and the log of that attempt.
     """
     try:
         yield

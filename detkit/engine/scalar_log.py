@@ -181,7 +181,7 @@ class WandbBackend(ScalarBackend):
 
 @VISBACKENDS.register_module()
 class MLflowBackend(ScalarBackend):
-    """MLflow, where ``tracking_uri`` or the environment's ``MLFLOW_TRACKING_URI`` says.
+    """MLflow, at ``tracking_uri`` or the environment's ``MLFLOW_TRACKING_URI``.
 
     Args:
         save_dir: the run's folder, whose name is the run's.

@@ -16,7 +16,7 @@ DECAYS = ('linear', 'cosine', 'constant')
 class WarmupDecay:
     """Linear warm-up, then linear or cosine decay to ``lr * final_factor``.
 
-    Nothing is remembered from step to step: a resumed run, or one whose number of epochs grew, is where it should be.
+    It has no state: a resumed run, or one with a larger number of epochs, gets the values of its iteration.
     During warm-up the weights' rate rises from ``warmup_factor`` of it and the biases' moves from ``warmup_bias_lr`` to
     the decayed rate, the momentum rises from ``warmup_momentum``, and the number of accumulated batches from 1.
 
@@ -72,7 +72,7 @@ class WarmupDecay:
         self.epoch_length = self.max_epochs = 1
 
     def start(self, optim_wrapper: Any, epoch_length: int, max_epochs: int) -> None:
-        """Say what to schedule.
+        """Set the optimiser and the length of the run.
 
         Args:
             optim_wrapper: holds ``optimizer``, ``accumulate`` and ``current_accumulate``.
@@ -86,13 +86,14 @@ class WarmupDecay:
 
     @property
     def warmup_iters(self) -> int:
+        """Length of the warm-up in iterations."""
         if self.warmup_epochs <= 0:
             return 0
         length = max(round(self.warmup_epochs * self.epoch_length), self.warmup_min_iters)
         return length if self.warmup_max_iters is None else min(self.warmup_max_iters, length - 1)
 
     def factor(self, iteration: int) -> float:
-        """Share of the initial rate at ``iteration``, warm-up apart."""
+        """Return the share of the initial rate at ``iteration``, without the warm-up."""
         epoch = iteration // self.epoch_length if self.by_epoch else iteration / self.epoch_length
         progress = min(epoch / self.max_epochs, 1.0)
         if self.decay == 'linear':
@@ -122,10 +123,10 @@ class WarmupDecay:
 
 
 class Schedules:
-    """All parameter schedulers of a run, ours and mmengine's, placed by iteration.
+    """All parameter schedulers of a run, detkit's and mmengine's, as functions of the iteration.
 
-    mmengine's schedulers know only their next step; to be at an iteration they are stepped up to it, so that a resumed
-    run needs none of their state.
+    mmengine's schedulers only step forward; they are stepped up to an iteration, so that a resumed run needs none of
+    their state.
 
     Args:
         schedulers: started ``WarmupDecay``s, and mmengine schedulers as built.
@@ -150,13 +151,13 @@ class Schedules:
 
 
 def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs: int) -> Schedules:
-    """What a config's ``param_scheduler`` stands for in a run.
+    """Build a config's ``param_scheduler``.
 
     Args:
         cfg: a scheduler's config, a list of such, or None; schedulers may be built already.
         optim_wrapper: holds the optimiser.
         epoch_length: iterations of an epoch.
-        max_epochs: epochs of the whole run, which is also where mmengine's schedulers end that do not say.
+        max_epochs: epochs of the whole run, which is also the end of mmengine's schedulers that state none.
     """
     built = []
     for scheduler in [] if cfg is None else cfg if isinstance(cfg, list | tuple) else [cfg]:

@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` does, for use from Python too."""
+"""Training from a config file, as ``tools/train.py`` does it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def train_from_config(
     seed: int | None = None,
     launcher: str | None = None,
 ) -> Runner:
-    """Train what a config file describes.
+    """Train the model that a config file describes.
 
     A run that is resumed is described by the config in its own folder, whatever options it was started with; the
     options given now change that.
@@ -32,11 +32,11 @@ def train_from_config(
         options: ``['key=value', ...]`` or a dict.
         work_dir: the run's folder; None for ``work_dirs/<config name>``.
         resume: a checkpoint's path, or a run's folder; True or 'auto' for the newest intact checkpoint of the run
-            folder; None for what the config says.
+            folder; None for the config's.
         amp: mixed precision, in place of the config's; None to leave it.
         device: in place of the config's; None to leave it.
         seed: in place of the config's; None to leave it.
-        launcher: how several processes were started; None for what the config says.
+        launcher: how several processes were started; None for the config's.
     """
     settings = {
         'work_dir': work_dir,

@@ -41,7 +41,7 @@ class TrainLoop(BaseLoop):
         final_eval: evaluate the best checkpoint when training has ended.
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first
-            ones of the backbone, see ``detkit.engine.finetune``.
+            ones of the backbone, see ``freeze_modules``.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TrainLoop(BaseLoop):
         self._batch = 0
         self._elapsed_before = 0.0
         self._started = time.perf_counter()
-        self._held_layers: list[nn.Module] = []
+        self._frozen_layers: list[nn.Module] = []
 
     @property
     def epoch(self) -> int:
@@ -103,19 +103,22 @@ class TrainLoop(BaseLoop):
 
     @property
     def max_iters(self) -> int:
+        """Iterations of the whole run."""
         return self.max_epochs * self.epoch_length
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, those before a resume included."""
+        """Seconds of training so far, including those before a resume."""
         return self._elapsed_before + time.perf_counter() - self._started
 
     @property
     def stop_training(self) -> bool:
+        """Whether a hook ends the training."""
         return bool(self.stop_reason)
 
     @property
     def finished(self) -> bool:
+        """Whether no epoch follows."""
         return self._epoch >= self.max_epochs or self.stop_training
 
     def stop(self, reason: str) -> None:
@@ -124,10 +127,10 @@ class TrainLoop(BaseLoop):
 
     def freeze_parts(self, model: nn.Module) -> None:
         """Apply ``freeze``; before the optimiser is built."""
-        self._held_layers = freeze_modules(model, self.freeze) if self.freeze else []
+        self._frozen_layers = freeze_modules(model, self.freeze) if self.freeze else []
 
     def run(self) -> nn.Module:
-        """Train until ``max_epochs``, or until a hook stops it."""
+        """Train until ``max_epochs``, or until a hook stops the loop."""
         self._started = time.perf_counter()
         self.runner.call_hook('before_train')
         while not self.finished:
@@ -137,13 +140,13 @@ class TrainLoop(BaseLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """Train what is left of the current epoch."""
+        """Train the rest of the current epoch."""
         runner = self.runner
         if self._batch == 0:
             self.losses.reset()
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        freeze_batch_norm(self._held_layers)
+        freeze_batch_norm(self._frozen_layers)
         with preserved_random_state():
             sampler = self.dataloader.batch_sampler
             sampler.set_epoch(self._epoch)
@@ -182,26 +185,26 @@ class TrainLoop(BaseLoop):
         runner.call_hook('after_fit_iter')
 
     def finish_epoch(self) -> None:
-        """Count the epoch and validate where due."""
+        """Count the epoch, and validate where due."""
         self._epoch += 1
         self._batch = 0
         metrics, improved = None, False
         if self.val_due():
             metrics = self.runner.validate(keep=self.finished)
-            improved = self._judge(metrics)
+            improved = self._is_best(metrics)
         self.runner.call_hook('after_fit_epoch', metrics=metrics, improved=improved)
 
     def val_due(self) -> bool:
-        """Whether the epoch that has just been counted is validated."""
+        """Return whether the epoch that has just been counted is to be validated."""
         if self.runner.val_loop is None:
             return False
         return self.finished or (self._epoch >= self.val_begin and self._epoch % self.val_interval == 0)
 
-    def _judge(self, metrics: dict[str, float]) -> bool:
+    def _is_best(self, metrics: dict[str, float]) -> bool:
         value = fitness(metrics, self.best_metric)
         if value is None and self.best_metric != 'fitness':
             raise ConfigError(
-                f'train_cfg.best_metric is {self.best_metric!r}, which is none of the metrics '
+                f'train_cfg.best_metric is {self.best_metric!r}, which is none of the results '
                 f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}'
             )
         if value is None or (self.best_fitness is not None and value <= self.best_fitness):
@@ -223,7 +226,7 @@ class TrainLoop(BaseLoop):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where a checkpoint was written.
+        """Restore the position at which a checkpoint was written.
 
         Raises:
             CheckpointError: it lies within an epoch, and epochs have another length now.
@@ -245,7 +248,7 @@ class TrainLoop(BaseLoop):
 
 
 def loss_divisor(model: nn.Module, batch_size: int) -> float:
-    """Return what makes a head's losses means over the images of a batch."""
+    """Return the number by which a head's losses are divided to be means over the images of a batch."""
     head = getattr(model, 'head', None)
     if getattr(head, 'loss_is_mean', False):
         return 1
@@ -253,5 +256,5 @@ def loss_divisor(model: nn.Module, batch_size: int) -> float:
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers among ``metrics``, as python floats."""
+    """Return the numbers among ``metrics`` as Python floats."""
     return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float | np.number | Tensor)}

@@ -1,4 +1,4 @@
-"""Everything a run must remember to go on as if it had never stopped."""
+"""The state of a run that a checkpoint holds, so that a resumed run continues bit for bit."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside a wrapper for distributed training, or the model itself."""
+    """Return the model inside a wrapper for distributed training, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
 
 def sync_buffers(model: nn.Module) -> None:
-    """Give every process the first one's running statistics, which are those that are saved."""
+    """Give every process the running statistics of the first one, which are the ones saved."""
     for buffer in model.buffers():
         broadcast(buffer)
 
 
 def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[str, Any]:
-    """What a checkpoint says about itself; enough to rebuild the model without a dataset."""
+    """Return a checkpoint's description of itself, from which the model can be rebuilt without a dataset."""
     cfg, loop = runner.cfg, runner.train_loop
     return {
         'format': FORMAT,
@@ -55,7 +55,7 @@ def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[s
 
 
 def capture_training_state(runner: Runner, metrics: dict[str, float] | None = None) -> dict[str, Any]:
-    """The content of a checkpoint. Every process must call it, as each has random states and gradients of its own."""
+    """Return the content of a checkpoint; every process must call it, as random states and gradients are its own."""
     model = unwrap(runner.model)
     weights = dict(model.state_dict())
     loop = runner.train_loop.state_dict()
@@ -79,20 +79,20 @@ def capture_training_state(runner: Runner, metrics: dict[str, float] | None = No
 
 
 def weights_only(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What predicting and fine-tuning need of a checkpoint."""
+    """Return the part of a checkpoint that predicting and fine-tuning need."""
     return {key: checkpoint[key] for key in ('meta', 'state_dict')}
 
 
 def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[str]:
-    """Put back what ``capture_training_state`` made.
+    """Restore the state that ``capture_training_state`` returned.
 
     Args:
         runner: with model, optimiser, loop and hooks built.
-        checkpoint: what ``load_checkpoint`` returned.
+        checkpoint: from ``load_checkpoint``.
         source: the checkpoint's name in messages.
 
     Returns:
-        Sentences on what cannot be as it was.
+        Sentences on parts of the state that cannot be restored.
 
     Raises:
         CheckpointError: it holds weights only, or belongs to another model, optimiser or class list.
@@ -142,20 +142,20 @@ def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: s
         optimizer.pending = 0
         notes.append(
             f'{len(checkpoint["ranks"])} processes wrote {source} and {get_world_size()} resume it: random '
-            'states and unfinished gradients start anew'
+            'states and unfinished gradients are not restored'
         )
     return notes
 
 
 @runtime_checkable
 class StatefulHook(Protocol):
-    """A hook that a checkpoint remembers something of, detkit's or mmengine's."""
+    """A hook whose state a checkpoint holds, detkit's or mmengine's."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain types and tensors."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned."""
+        """Load what ``state_dict`` returned."""
 
 
 def _stateful_hooks(runner: Runner) -> list[tuple[str, StatefulHook]]:

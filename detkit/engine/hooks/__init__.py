@@ -1,4 +1,4 @@
-"""Hooks: what happens beside the training step."""
+"""Hooks, which are called at fixed points of training, validation and test."""
 
 from .checkpoint_hook import CheckpointHook
 from .close_mosaic_hook import CloseMosaicHook

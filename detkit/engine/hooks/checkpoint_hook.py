@@ -1,4 +1,4 @@
-"""When checkpoints are written."""
+"""``CheckpointHook``: writes checkpoints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 class CheckpointHook(Hook):
     """Writes ``last.pth`` and ``best.pth``, and on request one file every so many epochs.
 
-    All are complete, so that any of them can be resumed; when training has ended ``best.pth`` is reduced to weights.
+    All are complete, so that any of them can be resumed; at the end of training ``best.pth`` is reduced to weights.
 
     Args:
-        interval: epochs between two writings of ``last.pth``; it is always written after the last epoch.
+        interval: epochs between two checkpoints ``last.pth``; it is always written after the last epoch.
         interval_iters: also write it every so many iterations.
         save_period: keep an ``epoch_<n>.pth`` every so many epochs.
-        strip_best: reduce ``best.pth`` at the end to what predicting and fine-tuning need.
+        strip_best: reduce ``best.pth`` at the end to the weights and the meta data.
     """
 
     priority = 'VERY_LOW'

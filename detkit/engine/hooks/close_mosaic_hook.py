@@ -1,4 +1,4 @@
-"""The last epochs without mosaic."""
+"""``CloseMosaicHook``: the last epochs without mosaic."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class CloseMosaicHook(Hook):
-    """Turns off the transforms that put several images together for the last epochs.
+    """Turns off the transforms that mix several images for the last epochs.
 
     It sets ``until_epoch`` of every transform that has it, before any worker starts. A transform compares it with its
     sample's epoch, so that nothing depends on when workers are started or on where a run is resumed.
 
     Args:
-        num_epochs: number of epochs without; 0 for none.
+        num_epochs: number of epochs without them; 0 for none.
     """
 
     def __init__(self, num_epochs: int = 10) -> None:
@@ -31,7 +31,7 @@ class CloseMosaicHook(Hook):
         self.close(runner.train_loop.dataloader.dataset, runner.train_loop.max_epochs)
 
     def close(self, dataset: Any, max_epochs: int) -> None:
-        """Tell the transforms of a dataset from which epoch on they are off, in a run of so many."""
+        """Set the epoch from which on the transforms of a dataset are off, in a run of ``max_epochs``."""
         if self.num_epochs <= 0:
             return
         until = max(max_epochs - self.num_epochs, 0)
@@ -42,7 +42,7 @@ class CloseMosaicHook(Hook):
 
 
 def all_transforms(transforms: Iterable[Any]) -> Iterator[Any]:
-    """The transforms of a pipeline, and those that one of them holds (``RandomChoice``)."""
+    """Yield the transforms of a pipeline, and those inside others (``RandomChoice``)."""
     for transform in transforms:
         if isinstance(transform, list | tuple):
             yield from all_transforms(transform)

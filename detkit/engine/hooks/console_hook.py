@@ -1,4 +1,4 @@
-"""The lines a person reads while a model trains."""
+"""``ConsoleHook`` and ``ProgressHook``: lines and progress bars on the console."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class ConsoleHook(Hook):
-    """Says what is trained, on what and where; then shows a bar an epoch, and a line a validation.
+    """Shows model, data, optimiser and device, then a progress bar for each epoch and a line for each validation.
 
     Args:
-        one_line: an epoch's validation ends the line of its training, which waits for it, instead of following on a
-            line of its own.
+        one_line: put an epoch's validation on the line of its training, which is shown after the validation.
     """
 
     priority = 'LOW'
 
     def __init__(self, one_line: bool = False) -> None:
         self.one_line = one_line
-        self._unfinished: tuple[str, str] | None = None  # title and text of a line that waits for the validation
+        self._unfinished: tuple[str, str] | None = None  # title and text of a line that is completed after validation
         self._introduced = False
         self._epoch_began = self._epoch_first = 0.0
         self._images = 0
@@ -129,7 +128,7 @@ class ConsoleHook(Hook):
         now = time.perf_counter()
         losses = ' '.join(f'{name} {value:.4g}' for name, value in loop.losses.means().items())
         speed = self._images / max(now - self._epoch_began, 1e-9)
-        # Validations and saving are part of the time an epoch takes, once there has been one.
+        # The time of an epoch includes validation and saving, once there has been one.
         position = loop.epoch + done / loop.epoch_length
         seconds_an_epoch = (now - self._train_began) / max(position - self._first_position, 1e-9)
         remaining = (loop.max_epochs - position) * seconds_an_epoch

@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights and buffers."""
+"""``EMAHook``: validates and saves the exponential moving average of the weights and buffers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ModelEMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the current weights; to be called after each optimiser step."""
+        """Update the averages with the current weights; to be called after each optimiser step."""
         self.num_updates += 1
         weight = 1 - self.decay * (1 - math.exp(-self.num_updates / self.tau))
         pairs = list(zip(self._averages, self._tensors, self._is_float, strict=True))
@@ -64,13 +64,13 @@ class ModelEMA:
                 average.copy_(tensor)
 
     def swap(self) -> None:
-        """Exchange the model's tensors and the averages, without copying; a second call puts them back."""
+        """Exchange the model's tensors and the averages, without copying; a second call restores them."""
         for i, tensor in enumerate(self._tensors):
             tensor.data, self._averages[i] = self._averages[i], tensor.data
         self.swapped = not self.swapped
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averages under the names of the model's ``state_dict``."""
+        """Return the averages under the names of the model's ``state_dict``."""
         if self.swapped:
             raise RuntimeError('the averages are in the model: swap back first')
         averages = dict(zip(self._names, self._averages, strict=True))
@@ -78,13 +78,14 @@ class ModelEMA:
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Load averages by the names of the model's ``state_dict``."""
         for name, average in zip(self._names, self._averages, strict=True):
             average.copy_(state_dict[name])
 
 
 @HOOKS.register_module()
 class EMAHook(Hook):
-    """Keeps averaged weights, which are what is validated and what a checkpoint's ``state_dict`` holds.
+    """Keeps averaged weights, which are validated and saved as a checkpoint's ``state_dict``.
 
     Args:
         decay, tau: see ``ModelEMA``.

@@ -1,4 +1,4 @@
-"""Figures of a run: ``scalars.json``, ``results.csv``, and the programs that ``log_to`` names."""
+"""``ScalarLogHook``: losses, learning rates and metrics in files and in the programs of ``log_to``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class ScalarLogHook(Hook):
-    """Writes ``scalars.json`` and ``results.csv``; hands the lines of the first to the run's visualiser, too.
+    """Writes ``scalars.json`` and ``results.csv``, and sends the lines of the first to the programs of ``log_to``.
 
     The first has JSON lines, of training every ``interval`` iterations and of each validation. The second has a row an
     epoch: epoch, time (s), mean training losses, learning rate of each parameter group, and the metrics where the epoch
-    was validated. A resumed run drops what was written after its checkpoint, so that the
-    files read as if it had never stopped.
+    was validated. A resumed run removes the lines written after its checkpoint, so that the files are those of a run
+    that never stopped.
 
     Args:
         interval: iterations between two lines of ``scalars.json``; None for the loop's ``log_interval``.

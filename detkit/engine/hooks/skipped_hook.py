@@ -1,4 +1,4 @@
-"""The list of data that could not be used."""
+"""``SkippedHook``: lists images and annotations that could not be used."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class SkippedHook(Hook):
-    """Lists in ``skipped.csv`` what datasets left out, at loading and while training, and says so once.
+    """Lists in ``skipped.csv`` the images and annotations that datasets skip, at loading and during training.
 
     Args:
-        max_skipped: share of the training images that may be unreadable before that is an error; None for the data
-            set's own limit. One may always be.
+        max_skipped: share of the training images that may be unreadable without an error; None for the dataset's own
+            limit. One image is always allowed.
     """
 
     priority = 'HIGH'
@@ -71,7 +71,7 @@ class SkippedHook(Hook):
             self._note(runner, 'val', data_batch)
 
     def _note(self, runner: Runner, split: str, data_batch: dict) -> bool:
-        """List the images of a batch that were unreadable, each once; says whether there were new ones."""
+        """List the unreadable images of a batch, each once; return whether there were new ones."""
         seen = self._unreadable[split]
         new = [entry for entry in data_batch.get('skipped') or [] if str(entry[0]) not in seen]
         seen.update(str(entry[0]) for entry in new)

@@ -1,4 +1,4 @@
-"""Ends of training before the last epoch."""
+"""``EarlyStoppingHook`` and ``TimeLimitHook``: end training before the last epoch."""
 
 from __future__ import annotations
 
