@@ -81,7 +81,7 @@ def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
 
 
 @pytest.mark.parametrize('config', ['yolov3/det_coco.py', 'yolov5/det_coco.py'])
-@pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'What trains'))
+@pytest.mark.parametrize('row', table_rows((REPO / 'docs/training.md').read_text(), 'Freezing and learning rates'))
 def test_a_way_of_freezing_is_accepted(row, config):
     (option,) = (shlex.split(code)[0] for code in re.findall(r'`([^`]+)`', row))
     changed = load_config(REPO / 'configs' / config, [option]).to_dict()

@@ -14,8 +14,8 @@ class Hook(MMEngineHook):
     """Base of hooks, which are called at fixed points of training, validation and test.
 
     A subclass writes the methods it needs. Beside mmengine's points (``before_train``, ``after_train_iter``, …) there
-    are those below. ``after_fit_iter`` and ``after_fit_epoch`` are called after the counters have been raised, so that a
-    state saved there is exactly where a resumed run continues.
+    are those below. ``after_fit_iter`` and ``after_fit_epoch`` are called after the counters have been raised, so that
+    a state saved there is exactly where a resumed run continues.
     """
 
     def before_fit(self, runner: Runner) -> None:
