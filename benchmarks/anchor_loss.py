@@ -23,7 +23,7 @@ from detkit.structures.gt_batch import GtBatch
 
 
 def raw_predictions(batch_size: int, size: int) -> list[torch.Tensor]:
-    """What a network in training might give, ``(B, 3, 5 + C, h, w)`` a level: an objectness around -5."""
+    """Return predictions as of a network in training, ``(B, 3, 5 + C, h, w)`` a level: an objectness around -5."""
     generator = torch.Generator().manual_seed(1)
     levels = [
         torch.randn(batch_size, 3, 5 + NUM_CLASSES, size // stride, size // stride, generator=generator)

@@ -33,7 +33,7 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def synthetic_batch(shapes: list[tuple[int, int]]) -> dict[str, torch.Tensor]:
-    """Random pixels: images ``(B, 3, H, W)`` uint8, boxes cxcywh relative to each image, labels."""
+    """Return random pixels: images ``(B, 3, H, W)`` uint8, boxes cxcywh relative to each image, labels."""
     rng = np.random.default_rng(0)
     size = max(h for h, _ in shapes), max(w for _, w in shapes)
     images = rng.integers(0, 256, (len(shapes), 3, *size), dtype=np.uint8)
@@ -49,7 +49,7 @@ def synthetic_batch(shapes: list[tuple[int, int]]) -> dict[str, torch.Tensor]:
 
 
 def transformers_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[], float]]:
-    """The model, and a function that does one training step of it."""
+    """Return the model, and a function that does one training step of it."""
     from transformers import DetrConfig, DetrForObjectDetection
 
     config = DetrConfig(
@@ -92,7 +92,7 @@ def transformers_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callab
 
 
 def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[], float]]:
-    """The same of detkit: the model and the optimiser that the config describes."""
+    """Return the same of detkit: the model and the optimiser that the config describes."""
     from detkit.config import load_config
     from detkit.models.coders import RelativeBBoxCoder
     from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -125,7 +125,7 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """In a child process: peak memory (MiB), what of it the steps added, and the median seconds of a step."""
+    """Return peak memory (MiB), the part that the steps added, and the median seconds of a step, of a child process."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     model, step = {'detkit': detkit_step, 'transformers': transformers_step}[args.side](args)
@@ -141,14 +141,14 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def memory(device: str) -> float:
-    """The most memory that was in use so far, in MiB."""
+    """Return the peak memory of this process so far, in MiB."""
     if device == 'cuda':
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
 def image_shapes(text: str) -> list[tuple[int, int]]:
-    """Such as '800x1333,800x1066': height × width of each image."""
+    """Read height × width of each image: '800x1333,800x1066'."""
     return [tuple(int(side) for side in shape.split('x')) for shape in text.split(',')]
 
 

@@ -27,7 +27,7 @@ CHANNELS, STRIDES = (64, 128, 256), (8, 16, 32)
 
 
 def ground_truth(batch_size: int, boxes: int, size: int) -> GtBatch:
-    """Rectangles of 20 to 220 pixels, at random, the smaller ones on top."""
+    """Return random rectangles of 20 to 220 pixels, the smaller ones on top."""
     generator = torch.Generator().manual_seed(0)
     sides = torch.rand(batch_size, boxes, 2, generator=generator) * 200 + 20
     sides = sides.gather(1, sides.prod(-1).argsort(1, descending=True).unsqueeze(-1).expand(-1, -1, 2))
@@ -48,7 +48,7 @@ def ground_truth(batch_size: int, boxes: int, size: int) -> GtBatch:
 
 
 def raw_predictions(batch_size: int, size: int) -> dict[str, list[torch.Tensor] | torch.Tensor]:
-    """What a network in training might give: distances around 2 strides, class logits around -5."""
+    """Return predictions as of a network in training: distances around 2 strides, class logits around -5."""
     generator = torch.Generator().manual_seed(1)
 
     def random(channels: int, stride: float, shift: float = 0.0) -> torch.Tensor:
@@ -134,7 +134,7 @@ def parse_arguments(description: str) -> argparse.Namespace:
 
 
 def compare(sides: dict[str, Callable[[], float]], num_steps: int) -> None:
-    """Times the sides in turns and prints their medians; detkit comes first."""
+    """Time the sides in turns and print their medians; detkit comes first."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     totals = {}
     for number in range(num_steps + 2):

@@ -39,6 +39,7 @@ print('torch threads:', torch.get_num_threads())
 
 def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path) -> list[str]:
     options = {
+        'size': args.size,
         'data_root': data,
         'batch_size': args.batch_size,
         'num_workers': args.workers,
@@ -47,7 +48,7 @@ def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path)
         'max_epochs': epochs,
         'train_cfg.val_interval': epochs,
     }
-    config = ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py'
+    config = ROOT / f'configs/yolov8/{args.task}_n_coco8.py'
     return [
         sys.executable,
         str(ROOT / 'tools/train.py'),
@@ -78,7 +79,7 @@ def ultralytics_command(args: argparse.Namespace, data: Path, epochs: int, out: 
 
 
 def timed(name: str, command: list[str], args: argparse.Namespace, log: Path) -> float:
-    """Seconds of a whole process; its output goes to ``log``, shown if it fails."""
+    """Return the seconds of a process; its output goes to ``log``, and is shown if it fails."""
     environment = dict(os.environ)
     if not args.as_shipped:
         environment['OMP_NUM_THREADS'] = str(args.threads)

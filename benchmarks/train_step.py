@@ -29,7 +29,7 @@ OBJECTS_PER_IMAGE = 10
 
 
 def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
-    """Random pixels with rectangular objects: images (B, 3, H, W) uint8, xyxy boxes in pixels, overlap index masks."""
+    """Return random images (B, 3, H, W) uint8 with rectangular objects: xyxy boxes in pixels, overlap index masks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, 3, img_size, img_size), dtype=np.uint8)
     centres = rng.uniform(0.2, 0.8, (batch_size, OBJECTS_PER_IMAGE, 2))
@@ -46,7 +46,7 @@ def synthetic_batch(batch_size: int, img_size: int) -> dict[str, np.ndarray]:
 
 
 def ultralytics_step(args: argparse.Namespace):
-    """A function that does one training step of ultralytics' network as its trainer does."""
+    """Return a function that does one training step of ultralytics' network as its trainer does."""
     import torch
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel, SegmentationModel
@@ -85,7 +85,7 @@ def ultralytics_step(args: argparse.Namespace):
 
 
 def detkit_step(args: argparse.Namespace):
-    """The same of detkit: its runner's own step function on the model a config describes."""
+    """Return the same of detkit: the step of a runner on the model that a config describes."""
     import torch
 
     from detkit.config import load_config
@@ -95,7 +95,9 @@ def detkit_step(args: argparse.Namespace):
 
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
-    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_{args.size}_coco8.py', [f'optim_wrapper.amp={args.amp}'])
+    cfg = load_config(
+        ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}', f'optim_wrapper.amp={args.amp}']
+    )
     model = MODELS.build(cfg.model).train()
     optim_cfg = dict(cfg.optim_wrapper)
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
@@ -123,7 +125,7 @@ def detkit_step(args: argparse.Namespace):
 
 
 def serve(args: argparse.Namespace) -> None:
-    """In a child process: a step for every line that comes, its seconds back."""
+    """Do a step for each line read, and print its seconds, in a child process."""
     step = {'detkit': detkit_step, 'ultralytics': ultralytics_step}[args.side](args)
     print('ready', flush=True)
     for _ in sys.stdin:
