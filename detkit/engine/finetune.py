@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from detkit.models.heads import BaseHead
 from detkit.utils.errors import CheckpointError, ConfigError, nearest
 
 
@@ -58,7 +59,7 @@ def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int
             and module.weight.shape[0] == num_classes
         ):
             found[name] = 1, 0, 0
-        layers = getattr(module, 'class_rows', {})
+        layers = module.class_rows if isinstance(module, BaseHead) else {}
         found.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in layers.items()})
     return {f'{name}.{kind}': arrangement for name, arrangement in found.items() for kind in ('weight', 'bias')}
 
@@ -122,7 +123,8 @@ def _added_parts(model: nn.Module, weights: dict[str, Tensor]) -> tuple[str, ...
     prefixes = [
         f'{name}.{part}.'.lstrip('.')
         for name, module in model.named_modules()
-        for part in getattr(module, 'added_parts', ())
+        if isinstance(module, BaseHead)
+        for part in module.added_parts
     ]
     return tuple(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in weights))
 

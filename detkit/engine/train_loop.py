@@ -17,6 +17,7 @@ from detkit.engine.random_state import preserved_random_state
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import fitness
 from detkit.models.data_preprocessor import StepKey
+from detkit.models.heads import BaseHead
 from detkit.registry import LOOPS
 from detkit.utils.errors import CheckpointError, ConfigError, DataError, nearest
 
@@ -248,11 +249,9 @@ class TrainLoop(BaseLoop):
 
 
 def loss_divisor(model: nn.Module, batch_size: int) -> float:
-    """Return the number by which a head's losses are divided to be means over the images of a batch."""
-    head = getattr(model, 'head', None)
-    if getattr(head, 'loss_is_mean', False):
-        return 1
-    return batch_size / getattr(head, 'nominal_batch_size', 1)
+    """Return the number by which a model's losses are divided to be means over the images of a batch."""
+    head = next((module for module in model.modules() if isinstance(module, BaseHead)), None)
+    return batch_size if head is None else head.loss_divisor(batch_size)
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from detkit.engine import Runner, load_checkpoint, load_weights
+from detkit.models.heads import BaseHead
 from detkit.registry import MODELS
 from detkit.utils.errors import CheckpointError
 
@@ -28,15 +29,22 @@ def test_classes_of_the_same_name_are_copied():
     assert report.loaded == len(new.state_dict()) - 2
 
 
+class RowHead(BaseHead):
+    class_rows = {'fc': (1, 0, 1)}
+
+    def __init__(self, rows):
+        super().__init__()
+        self.fc = torch.nn.Linear(2, rows)
+
+
 def test_the_row_of_no_object_is_copied_too():
-    old, new = DummyDetector(num_classes=3), DummyDetector(num_classes=4)
-    new.class_rows = {'cls_head': (1, 0, 1)}
-    before = new.cls_head.weight.detach().clone()
+    old, new = RowHead(3), RowHead(4)
+    before = new.fc.weight.detach().clone()
     report = load_weights(new, checkpoint_of(old, ['cat', 'kite']), ['dog', 'kite', 'ball'])
-    assert torch.equal(new.cls_head.weight[1], old.cls_head.weight[1])
-    assert torch.equal(new.cls_head.weight[3], old.cls_head.weight[2])
-    assert torch.equal(new.cls_head.weight[[0, 2]], before[[0, 2]])
-    assert report.copied_classes == ['kite'] and report.reinitialised == ['cls_head.weight', 'cls_head.bias']
+    assert torch.equal(new.fc.weight[1], old.fc.weight[1])
+    assert torch.equal(new.fc.weight[3], old.fc.weight[2])
+    assert torch.equal(new.fc.weight[[0, 2]], before[[0, 2]])
+    assert report.copied_classes == ['kite'] and report.reinitialised == ['fc.weight', 'fc.bias']
 
 
 def test_order_of_classes_may_differ():
@@ -62,7 +70,7 @@ def test_missing_tensors_are_an_error_and_others_are_named():
     assert load_weights(DummyDetector(), old, ['ball', 'kite']).unused == ['extra']
 
 
-class Head(torch.nn.Module):
+class Head(BaseHead):
     added_parts = ('masks',)
 
     def __init__(self):

@@ -1,15 +1,15 @@
 """YOLOv3's recipe on a small detector: what each of its config keys does in a run."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch import nn
 
 from detkit.config import load_config
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.loss_log import NonFiniteLossError
 from detkit.engine.train_loop import loss_divisor
+from detkit.models.heads import BaseHead
 from detkit.registry import HOOKS
 
 
@@ -123,10 +123,14 @@ def test_the_best_weights_are_those_of_the_best_mean_precision(tiny_data, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ('head', 'divisor'), [(dict(), 4), (dict(nominal_batch_size=64), 4 / 64), (dict(loss_is_mean=True), 1), (None, 4)]
+    ('head', 'divisor'),
+    [(dict(), 4), (dict(nominal_batch_size=64), 4 / 64), (dict(loss_reduction='mean'), 1), (None, 4)],
 )
 def test_losses_are_shown_as_means_over_images(head, divisor):
-    model = SimpleNamespace() if head is None else SimpleNamespace(head=SimpleNamespace(**head))
+    model = nn.Module()
+    if head is not None:
+        model.head = BaseHead()
+        vars(model.head).update(head)
     assert loss_divisor(model, 4) == divisor
 
 

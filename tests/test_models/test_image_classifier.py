@@ -122,7 +122,7 @@ def test_loss_does_not_grow_with_the_batch():
     feats = (torch.zeros(1, 5, 4, 4), torch.rand(1, 7, 4, 4))
     one = head.loss(head(feats), gt_batch([2]))['loss_cls']
     three = head.loss(head([feat.repeat(3, 1, 1, 1) for feat in feats]), gt_batch([2, 2, 2]))['loss_cls']
-    assert three.item() == pytest.approx(one.item(), rel=1e-5) and head.loss_is_mean
+    assert three.item() == pytest.approx(one.item(), rel=1e-5) and head.loss_reduction == 'mean'
 
 
 def test_loss_and_scores_in_bf16_are_computed_in_float32():

@@ -1,6 +1,7 @@
 """Heads: from features to predictions, losses and results."""
 
 from .anchor_head import AnchorHead
+from .base_head import BaseHead
 from .dense_head import DenseHead
 from .detr_head import DETRHead
 from .detr_segment_head import DETRSegmentHead
@@ -15,6 +16,7 @@ from .yolov8_segment_head import YOLOv8SegmentHead
 
 __all__ = [
     'AnchorHead',
+    'BaseHead',
     'DETRHead',
     'DETRSegmentHead',
     'DenseHead',

@@ -132,7 +132,7 @@ class AnchorHead(DenseHead):
 
     @property
     def class_rows(self) -> dict[str, tuple[int, int, int]]:
-        """For weights of a model of other classes: see ``engine.finetune.class_layers``."""
+        """The predictors' channels, see ``BaseHead``."""
         return {f'convs.{level}': (self.num_shapes, _CLASSES, 0) for level in range(len(self.convs))}
 
     def _init_biases(self) -> None:

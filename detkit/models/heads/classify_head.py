@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from detkit.registry import MODELS
@@ -13,10 +12,11 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, DataError
 
+from .base_head import BaseHead
 from .shared import widened
 
 
-class ClassifyHead(BaseModule):
+class ClassifyHead(BaseHead):
     """Parent of classification heads: the loss, the training accuracy and the predictions; children add ``forward``.
 
     Args:
@@ -26,12 +26,9 @@ class ClassifyHead(BaseModule):
         test_cfg: ``classes``, the labels to choose among, None for all; tools may change it between calls. What
             concerns detection only is not looked at.
         init_cfg: mmengine's initialisation config.
-
-    Attributes:
-        loss_is_mean: the losses are means over the batch; those of detection heads are sums over its images.
     """
 
-    loss_is_mean = True
+    loss_reduction = 'mean'
 
     def __init__(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -14,10 +13,11 @@ from detkit.structures.gt_batch import GtBatch
 
 from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
 from ..postprocess.rescale import to_original
+from .base_head import BaseHead
 from .shared import checked_test_cfg, widened
 
 
-class DenseHead(BaseModule):
+class DenseHead(BaseHead):
     """Parent of dense heads: incoming maps, options of prediction, and the way from raw predictions to results.
 
     A child writes ``forward``, ``loss`` and ``_candidates``.

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..layers.mlp import MLP
 from ..postprocess.nms import Detections, find_candidates
 from ..postprocess.rescale import to_original
+from .base_head import BaseHead
 from .shared import checked_test_cfg, widened
 
 # B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
@@ -68,7 +68,7 @@ class Matches(NamedTuple):
 
 
 @MODELS.register_module()
-class DETRHead(BaseModule):
+class DETRHead(BaseHead):
     """Detection as the prediction of a set (DETR, arXiv:2005.12872).
 
     ::
@@ -93,14 +93,10 @@ class DETRHead(BaseModule):
         test_cfg: ``score_thr`` (0), ``max_per_img`` (100), ``classes`` (labels to keep, None for all). Tools may change
             it between calls; what concerns suppression is not looked at.
         init_cfg: mmengine's initialisation config.
-
-    Attributes:
-        class_rows: see ``engine.finetune.class_layers``.
-        loss_is_mean: the losses are means over the batch's queries and objects, not sums over its images.
     """
 
     class_rows = {'fc_cls': (1, 0, 1)}
-    loss_is_mean = True
+    loss_reduction = 'mean'  # over the batch's queries and objects
     # What test_cfg may hold.
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
 

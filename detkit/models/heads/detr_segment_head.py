@@ -51,7 +51,6 @@ class DETRSegmentHead(DETRHead):
             becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
 
     Attributes:
-        added_parts: what a checkpoint of ``DETRHead`` may lack, and then starts anew, see ``load_weights``.
     """
 
     added_parts = ('mask_attention', 'mask_decoder')
