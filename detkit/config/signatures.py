@@ -1,8 +1,10 @@
 """Which arguments a class or function takes, ``**kwargs`` followed to the parents that receive them."""
 
 import ast
+import contextlib
 import inspect
 import textwrap
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -67,20 +69,27 @@ def _of_class(factory: type) -> Arguments:
 
 def _types_of_class(factory: type, names: tuple[str, ...]) -> dict[str, typing.Any]:
     """The annotation of each argument, from the first class of the MRO that takes it by name."""
-    types: dict[str, typing.Any] = {}
+    found: dict[str, typing.Any] = {}
     for cls in inspect.getmro(factory):
         init = vars(cls).get('__init__')
         if init is None or f'{cls.__module__}.'.startswith(('builtins.', *_FOREIGN)):
             continue
-        try:
-            hints = typing.get_type_hints(init)
-        except (NameError, TypeError):  # an annotation that exists for type checkers only
-            continue
+        hints = _hints(init)
         for parameter in inspect.signature(init).parameters.values():
-            if parameter.name in hints and parameter.name in names and parameter.name not in types:
+            if parameter.name in hints and parameter.name in names and parameter.name not in found:
                 hint = hints[parameter.name]
-                types[parameter.name] = hint | None if parameter.default is None else hint
-    return types
+                found[parameter.name] = hint | None if parameter.default is None else hint
+    return found
+
+
+def _hints(init: Callable) -> dict[str, typing.Any]:
+    """Return the annotations of a function that can be evaluated; others exist for type checkers only."""
+    hints: dict[str, typing.Any] = {}
+    for name, annotation in init.__annotations__.items():
+        single = types.SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(NameError, TypeError):
+            hints |= typing.get_type_hints(single, globalns=init.__globals__)
+    return hints
 
 
 def _of_signature(parameters: list[inspect.Parameter]) -> Arguments:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from builders import CONFIGS
+from mmengine.config import Config
 from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis import networks, onnx_network, prediction_speed, training_speed
@@ -193,7 +194,7 @@ def test_a_training_step_changes_no_weight(tiny_data):
         assert param is not dict(model.named_parameters())[name]  # a copy's
         torch.testing.assert_close(param, before[name], atol=0, rtol=0)
     with pytest.raises(ConfigError, match='has no train_cfg'):
-        training_speed.training_model('it', type(config)({**config.to_dict(), 'train_cfg': None}))
+        training_speed.training_model('it', Config({**config.to_dict(), 'train_cfg': None}))
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------

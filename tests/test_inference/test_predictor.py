@@ -157,7 +157,7 @@ def test_config_of_other_classes(checkpoint: Path):
 
 
 def test_checkpoint_of_another_model(checkpoint: Path, tmp_path: Path):
-    with pytest.raises(CheckpointError, match='have no place in the model'):
+    with pytest.raises(CheckpointError, match='are not in the model'):
         Predictor(make_config('det'), checkpoint)
     config = make_config()
     config['model']['backbone']['widen_factor'] = 0.5

@@ -64,7 +64,7 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     'args, sentence',
     [
         (['nowhere.py'], 'there is no config file'),
-        (['seg_n_coco8.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
+        (['seg_n_coco8.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root=x'"),
         (['seg_n_coco8.py', '--cfg-options', 'model.head.type=YOLOv8SegmentHed'], "Did you mean 'YOLOv8SegmentHead'"),
         (['seg_n_coco8.py', '--cfg-options', '+model.backbone.widen_facto=2'], "Did you mean 'widen_factor'"),
         (['seg_n_coco8.py', '--cfg-options', '+model.head.num_classes=3'], 'names 80 classes'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import get_world_size
@@ -16,7 +17,10 @@ from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detkit.engine.runner import Runner
+    from detkit.structures.data_sample import DetDataSample
 
 
 @HOOKS.register_module()
@@ -69,7 +73,7 @@ class ConsoleHook(Hook):
         if self._introduced:
             runner.console.start_bar(self._title(runner), loop.epoch_length, loop.batch)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict[str, Any]) -> None:
         if self._introduced:
             return
         self._introduced = True
@@ -80,7 +84,9 @@ class ConsoleHook(Hook):
         runner.console.line(f'model    {type(model).__name__}, {count_parameters(model):,} parameters{cost}')
         runner.console.start_bar(self._title(runner), runner.train_loop.epoch_length, batch_idx)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
+    ) -> None:
         self._images += len(data_batch['inputs']) * get_world_size()
         if runner.console.wants_update:
             runner.console.update_bar(batch_idx + 1, self._text(runner, batch_idx + 1))
@@ -96,7 +102,9 @@ class ConsoleHook(Hook):
         if self._unfinished is None:
             runner.console.start_bar('     val', len(runner.val_loop.dataloader), transient=True)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: Sequence[DetDataSample]
+    ) -> None:
         if self._unfinished is None:
             runner.console.update_bar(batch_idx + 1, '')
 
@@ -147,7 +155,9 @@ class ProgressHook(Hook):
         self._began, self._images = time.perf_counter(), 0
         runner.console.start_bar('test', len(runner.test_dataloader))
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: Sequence[DetDataSample]
+    ) -> None:
         self._images += len(outputs) * get_world_size()
         if runner.console.wants_update:
             runner.console.update_bar(batch_idx + 1, self._text())

@@ -100,7 +100,9 @@ class EMAHook(Hook):
     def before_fit(self, runner: Runner) -> None:
         runner.ema = ModelEMA(unwrap(runner.model), self.decay, self.tau)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
+    ) -> None:
         if runner.optim_wrapper.stepped:
             runner.ema.update()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 from mmengine.dist import is_main_process
@@ -14,6 +15,8 @@ from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detkit.engine.runner import Runner
 
 
@@ -42,7 +45,9 @@ class ScalarLogHook(Hook):
             _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
             _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= loop.epoch)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
+    ) -> None:
         loop = runner.train_loop
         if (loop.iter + 1) % (self.interval or loop.log_interval):
             return
@@ -85,7 +90,7 @@ class ScalarLogHook(Hook):
         return Path(runner.work_dir) / 'results.csv'
 
 
-def _keep_lines(path: Path, wanted: Any) -> None:
+def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:
     if path.exists():
         # A line without its end was being written when the run was killed.
         lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith('\n')]
@@ -112,5 +117,5 @@ def _append_row(path: Path, row: dict[str, Any]) -> None:
         writer.writerows([*rows, row])
 
 
-def _writer(file: Any, columns: list[str]) -> csv.DictWriter:
+def _writer(file: TextIO, columns: list[str]) -> csv.DictWriter:
     return csv.DictWriter(file, columns, restval='', lineterminator='\n')

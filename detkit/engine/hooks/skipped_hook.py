@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from detkit.engine.runner import Runner
+    from detkit.structures.data_sample import DetDataSample
 
 
 @HOOKS.register_module()
@@ -50,7 +54,9 @@ class SkippedHook(Hook):
                 f'skipped  {len(rows)} images or annotations, listed in {display_path(self._path(runner))}'
             )
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
+    ) -> None:
         if not self._note(runner, 'train', data_batch):
             return
         leaves = list(leaf_datasets(runner.train_loop.dataloader.dataset))
@@ -66,7 +72,9 @@ class SkippedHook(Hook):
                 'Repair or remove them, or raise max_skipped of the dataset.'
             )
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: Sequence[DetDataSample]
+    ) -> None:
         if runner.is_training:
             self._note(runner, 'val', data_batch)
 
