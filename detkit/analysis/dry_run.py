@@ -277,11 +277,7 @@ class _DryRun:
     def _validate(self, runner: Runner) -> None:
         """The whole course of a validation, on a few images that have objects where there are such."""
         few = _FewBatches(runner.val_dataloader)
-        try:
-            metrics = runner.validate(batches=few)
-        finally:
-            if runner.ema and runner.ema.swapped:  # a failed validation left the averages in the model
-                runner.ema.swap()
+        metrics = runner.validate(batches=few)
         synchronize(runner.device)
         self.costs.val_data, self.costs.val_step = few.seconds()
         self._note_peak(runner)

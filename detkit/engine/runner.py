@@ -154,8 +154,12 @@ class Runner(BaseRunner):
         """
         if self.ema is None and self.world_size > 1:
             sync_buffers(unwrap(self.model))
-        with preserved_random_state():
-            return self.val_loop.run(keep, batches)
+        try:
+            with preserved_random_state():
+                return self.val_loop.run(keep, batches)
+        finally:
+            if self.ema is not None and self.ema.swapped:  # a failed validation leaves the averages in the model
+                self.ema.swap()
 
     def _final_evaluation(self) -> None:
         """Evaluate ``best.pth``; the model keeps its weights."""

@@ -1,6 +1,7 @@
 """Figures on their way to other programs: TensorBoard, Weights & Biases, MLflow, and somebody's own."""
 
 import importlib.util
+import json
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -132,6 +133,13 @@ def test_a_resumed_run_does_not_send_old_pictures_again(tmp_path):
     (backend,) = paint(tmp_path, 'Picture', train_cfg=dict(max_epochs=4), resume=True)
     names = [call[1] for call in backend.calls if call[0] == 'picture']
     assert 'train_batch0' not in names and names.count('results') == 1
+
+
+def test_a_visualiser_of_mmengine_is_a_backend(tmp_path):
+    visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    Runner(dummy_config(tmp_path / 'run', visualizer=visualizer, train_cfg=dict(log_interval=1))).train()
+    lines = (tmp_path / 'run' / 'vis_data' / 'scalars.json').read_text().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 12]
 
 
 def test_several_backends_with_arguments(tmp_path):
