@@ -1,21 +1,30 @@
-"""Training, validation and testing: the runner and what it drives."""
+"""Training, validation and testing: the runner with its loops, hooks, optimiser, schedules and checkpoints."""
 
-from . import eval_loops, hooks, optim_constructor, optim_wrapper, schedule, train_loop
-from .checkpoint import load_checkpoint, save_checkpoint
-from .finetune import load_weights
-from .runner import Runner
-from .train import train_from_config
+from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
+from detkit.engine.eval_loops import TestLoop, ValLoop
+from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+from detkit.engine.finetune import load_weights
+from detkit.engine.hooks import Hook
+from detkit.engine.optim_constructor import GroupOptimConstructor
+from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.engine.runner import Runner
+from detkit.engine.schedule import WarmupDecay
+from detkit.engine.train import train_from_config
+from detkit.engine.train_loop import TrainLoop
 
 __all__ = [
+    'AccumulatingOptimWrapper',
+    'EvaluationSettings',
+    'GroupOptimConstructor',
+    'Hook',
     'Runner',
-    'eval_loops',
-    'hooks',
+    'TestLoop',
+    'TrainLoop',
+    'ValLoop',
+    'WarmupDecay',
+    'evaluate_checkpoint',
     'load_checkpoint',
     'load_weights',
-    'optim_constructor',
-    'optim_wrapper',
     'save_checkpoint',
-    'schedule',
     'train_from_config',
-    'train_loop',
 ]
