@@ -154,7 +154,7 @@ WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine')
-HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.visualization')
+HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.analysis.hooks')
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')

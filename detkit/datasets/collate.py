@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from detkit.registry import FUNCTIONS
-from detkit.structures.annotations import Annotations
+from detkit.structures.annotations import Annotations, coco_segmentations
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
@@ -121,14 +121,3 @@ def _data_sample(sample: dict) -> DetDataSample:
         if 'class_label' in sample:
             data_sample.gt_label = sample['class_label']
     return data_sample
-
-
-def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
-    """Each object's outline as COCO's json has it: a list of flat rings, or an RLE; its box where it has neither."""
-    corners = annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].tolist()
-    rings: list[list[list[float]]] = [[] for _ in range(len(annotations))]
-    if annotations.polygons is not None:
-        for owner, ring in zip(annotations.polygons.ring_owners, annotations.polygons.rings(), strict=True):
-            rings[owner].append(ring.ravel().tolist())
-    rles = annotations.rles or [None] * len(annotations)
-    return [rle or own or [box] for rle, own, box in zip(rles, rings, corners, strict=True)]

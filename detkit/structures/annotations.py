@@ -130,3 +130,14 @@ class Record:
     annotations: Annotations
     class_label: int | None = None
     segments: SegmentFile | None = None
+
+
+def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
+    """Return each object's ``segmentation`` in COCO's format: flat rings or an RLE, or its box where it has neither."""
+    corners = annotations.bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].tolist()
+    rings: list[list[list[float]]] = [[] for _ in range(len(annotations))]
+    if annotations.polygons is not None:
+        for owner, ring in zip(annotations.polygons.ring_owners, annotations.polygons.rings(), strict=True):
+            rings[owner].append(ring.ravel().tolist())
+    rles = annotations.rles or [None] * len(annotations)
+    return [rle or own or [box] for rle, own, box in zip(rles, rings, corners, strict=True)]

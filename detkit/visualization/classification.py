@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.visualization.palette import class_colour, text_colour
@@ -15,9 +12,6 @@ from detkit.visualization.text import draw_text, text_alpha
 
 _MOST_LINES = 5
 _RIGHT, _WRONG = (0, 128, 60), (200, 30, 30)
-_NAMED_CLASSES = 100  # more names than that don't fit beside a matrix
-_LARGE_NAMES = 40  # nor more than that in a large font
-_NUMBERED_CLASSES = 20  # more numbers than that aren't read
 
 
 def draw_classes(
@@ -80,56 +74,6 @@ def verdict(sample: DetDataSample, classes: Sequence[str] | None = None) -> tupl
         return text, (40, 40, 40)
     right = int(labels[0]) == sample.gt_label
     return (text, _RIGHT) if right else (f'{text}, is {_name(sample.gt_label, classes)}', _WRONG)
-
-
-def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
-    """Write a confusion matrix as a picture; colours are shares of the true class's images.
-
-    Args:
-        confusion: ``(C, C)`` counts, rows the true classes, columns the predicted ones.
-        classes: their names.
-        path: the PNG to write.
-    """
-    count = len(confusion)
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = min(max(4.2, 0.42 * count + 2.2), 14)
-    figure = Figure(figsize=(side + 1, side), dpi=110, layout='constrained')
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
-    if count <= _NAMED_CLASSES:
-        size = 8 if count <= _LARGE_NAMES else 6.5
-        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=size)
-        axes.set_yticks(range(count), classes, fontsize=size)
-    if count <= _NUMBERED_CLASSES:
-        for row, column in zip(*np.nonzero(confusion), strict=True):
-            axes.text(
-                column,
-                row,
-                confusion[row, column],
-                ha='center',
-                va='center',
-                fontsize=8,
-                color='white' if shares[row, column] > 0.55 else 'black',
-            )
-    axes.set_xlabel('predicted')
-    axes.set_ylabel('true')
-    figure.colorbar(image, shrink=0.8, label='share of the true class')
-    figure.savefig(path, bbox_inches='tight')
-
-
-def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
-    """``confusion_matrix.png`` and, as numbers, ``confusion_matrix.csv``: a row a true class, a column a predicted one.
-
-    Args:
-        folder: made if need be.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'confusion_matrix.csv', 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['true \\ predicted', *classes])
-        writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
-    plot_confusion(confusion, classes, folder / 'confusion_matrix.png')
 
 
 def _name(label: int, classes: Sequence[str] | None) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from detkit.datasets.collate import coco_segmentations
-from detkit.structures.annotations import Annotations, Record
+from detkit.structures.annotations import Annotations, Record, coco_segmentations
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import move_rbboxes
 from detkit.structures.scene import scale_matrix

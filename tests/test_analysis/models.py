@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.config import Config
 from test_analysis.results import CLASSES, random_results
 
-from detkit.analysis.collect import Collected
+from detkit.analysis.errors.collect import Collected
 from detkit.structures.data_sample import DetDataSample
 
 

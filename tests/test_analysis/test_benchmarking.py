@@ -10,9 +10,10 @@ from builders import CONFIGS
 from mmengine.config import Config
 from small_models import make_config, write_checkpoint, write_images
 
-from detkit.analysis import networks, onnx_network, prediction_speed, training_speed
-from detkit.analysis.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json
-from detkit.analysis.benchmarking import (
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.speed import networks, onnx_network, prediction_speed, training_speed
+from detkit.analysis.speed.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json
+from detkit.analysis.speed.benchmarking import (
     Benchmark,
     Measured,
     Settings,
@@ -21,9 +22,8 @@ from detkit.analysis.benchmarking import (
     choose_variants,
     time_networks,
 )
-from detkit.analysis.bootstrap import Interval
-from detkit.analysis.networks import Way, choose_ways, network_maker
-from detkit.analysis.peak_memory import PeakMemory, in_fresh_process, process_peak
+from detkit.analysis.speed.networks import Way, choose_ways, network_maker
+from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, process_peak
 from detkit.config import load_config
 from detkit.inference import Predictor, init_detector
 from detkit.registry import MODELS

@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 from test_analysis.results import CLASSES, random_results
 
-from detkit.analysis.bootstrap import class_precisions, draw_counts, interval, mean_precision, precision_summaries
-from detkit.analysis.matching import match
+from detkit.analysis.errors.bootstrap import (
+    class_precisions,
+    draw_counts,
+    interval,
+    mean_precision,
+    precision_summaries,
+)
+from detkit.analysis.errors.matching import match
 from detkit.utils.errors import ConfigError
 
 

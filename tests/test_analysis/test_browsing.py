@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.analysis.browsing import contact_sheets, open_browser
+from detkit.analysis.data.browsing import contact_sheets, open_browser
 from detkit.config import load_config
 from detkit.datasets import build_dataloader
 from detkit.datasets.collate import collate

@@ -5,9 +5,9 @@ from builders import CONFIGS
 from small_models import write_checkpoint
 from test_tools.tool_helpers import write_yolo_set
 
-from detkit.analysis.bootstrap import class_precisions, mean_precision
-from detkit.analysis.collect import collect
-from detkit.analysis.matching import match
+from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
+from detkit.analysis.errors.collect import collect
+from detkit.analysis.errors.matching import match
 from detkit.datasets.class_names import COCO80
 from detkit.engine.evaluate import EvaluationSettings
 from detkit.utils.errors import ConfigError, DataError

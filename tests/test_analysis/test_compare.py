@@ -6,9 +6,9 @@ import pytest
 from test_analysis.models import answers, better_and_worse, model
 from test_analysis.results import evaluated, random_results, rotated
 
-from detkit.analysis.bootstrap import Interval
-from detkit.analysis.compare import check_tasks, compare, image_scores, in_order, unique_labels, verdict
-from detkit.analysis.compare_report import console_tables, pareto_front
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.errors.compare import check_tasks, compare, image_scores, in_order, unique_labels, verdict
+from detkit.analysis.errors.compare_report import console_tables, pareto_front
 from detkit.evaluation import CocoMetric
 from detkit.utils.errors import ConfigError
 

@@ -5,9 +5,9 @@ import pytest
 from test_analysis.models import answers, better_and_worse, model, with_pictures
 from test_analysis.results import random_results, rotated
 
-from detkit.analysis.bootstrap import Interval
-from detkit.analysis.compare import compare
-from detkit.analysis.compare_report import write_report
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.errors.compare import compare
+from detkit.analysis.errors.compare_report import write_report
 
 
 def rows(page: str, heading: str) -> list[list[str]]:

@@ -6,7 +6,7 @@ from small_models import make_config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from detkit.analysis.complexity import costs_table, module_costs, select, write_costs
+from detkit.analysis.speed.complexity import costs_table, module_costs, select, write_costs
 from detkit.engine.model_cost import count_flops
 from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.registry import MODELS

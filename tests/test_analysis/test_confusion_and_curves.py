@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
-from detkit.analysis.bootstrap import class_precisions
-from detkit.analysis.confusion import confusion_matrix, pair_up
-from detkit.analysis.curves import SCORES, class_curves, mean_curves
-from detkit.analysis.matching import match
+from detkit.analysis.errors.bootstrap import class_precisions
+from detkit.analysis.errors.confusion import confusion_matrix, pair_up
+from detkit.analysis.errors.curves import SCORES, class_curves, mean_curves
+from detkit.analysis.errors.matching import match
 from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import DetDataSample
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from detkit.analysis.annotations_table import load_splits
-from detkit.analysis.dataset_report import console_report, findings, write_page, write_suspicions
-from detkit.analysis.dataset_stats import dataset_stats
+from detkit.analysis.data.annotations_table import load_splits
+from detkit.analysis.data.dataset_report import console_report, findings, write_page, write_suspicions
+from detkit.analysis.data.dataset_stats import dataset_stats
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
 

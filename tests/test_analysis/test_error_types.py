@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
-from detkit.analysis.bootstrap import class_precisions, mean_precision
-from detkit.analysis.error_types import FALSE_KINDS, KINDS, costs, judge
-from detkit.analysis.matching import match
-from detkit.analysis.overlaps import overlaps_of
+from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
+from detkit.analysis.errors.error_types import FALSE_KINDS, KINDS, costs, judge
+from detkit.analysis.errors.matching import match
+from detkit.analysis.errors.overlaps import overlaps_of
 from detkit.structures.data_sample import DetDataSample
 
 OBJECTS = np.array([[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300], [200, 200, 300, 300]], float)

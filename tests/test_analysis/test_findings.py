@@ -10,9 +10,10 @@ from pycocotools import mask as coco_mask
 from test_analysis.models import answers, model, with_pictures
 from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
-from detkit.analysis.confusion import confusion_matrix
-from detkit.analysis.error_types import costs, judge
-from detkit.analysis.findings import (
+from detkit.analysis.errors.confusion import confusion_matrix
+from detkit.analysis.errors.error_examples import error_sheet
+from detkit.analysis.errors.error_types import costs, judge
+from detkit.analysis.errors.evaluation_report import (
     chosen_kind,
     write_confusion_matrix,
     write_curves,
@@ -20,7 +21,6 @@ from detkit.analysis.findings import (
     write_run_pictures,
 )
 from detkit.utils.errors import ConfigError, DataError
-from detkit.visualization.error_examples import error_sheet
 
 
 def rows_of(path: Path) -> list[list[str]]:

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from detkit.analysis.interleaving import interleave, level, ratio
+from detkit.analysis.speed.interleaving import interleave, level, ratio
 from detkit.utils.errors import ConfigError
 
 

@@ -5,11 +5,11 @@ import numpy as np
 from builders import RecordSet
 from test_analysis.results import CLASSES
 
-from detkit.analysis.label_statistics import LabelStatistics, label_statistics
+from detkit.analysis.charts import save_figure
+from detkit.analysis.data.label_charts import plot_labels
+from detkit.analysis.data.label_statistics import LabelStatistics, label_statistics
 from detkit.datasets import RepeatDataset
 from detkit.structures.annotations import Annotations, Record
-from detkit.visualization.evaluation import save_figure
-from detkit.visualization.labels import plot_labels
 
 
 def dataset(records: list[Record]) -> RepeatDataset:

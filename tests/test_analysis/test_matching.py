@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from test_analysis.results import CLASSES, random_results, rotated
 
-from detkit.analysis.bootstrap import class_precisions, mean_precision
-from detkit.analysis.matching import match
+from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
+from detkit.analysis.errors.matching import match
 from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.utils.errors import ConfigError
 

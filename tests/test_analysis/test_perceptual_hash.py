@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.analysis.perceptual_hash import Looks, _near_pairs, find_alike, hamming_distances, look_at
+from detkit.analysis.data.image_hashes import Looks, _near_pairs, find_alike, hamming_distances, look_at
 from detkit.utils.errors import ConfigError
 
 

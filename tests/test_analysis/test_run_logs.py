@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from detkit.analysis.run_logs import (
+from detkit.analysis.runs.run_charts import plot_runs
+from detkit.analysis.runs.run_logs import (
     best_place,
     choose_names,
     find_logs,
@@ -17,7 +18,6 @@ from detkit.analysis.run_logs import (
     write_logs,
 )
 from detkit.utils.errors import ConfigError, DataError
-from detkit.visualization.run_curves import plot_runs
 
 
 def write_run(folder, epochs, offset=0.0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, StepLR
 
-from detkit.analysis.checklist import CheckList
-from detkit.analysis.schedule_checks import check_schedule
+from detkit.analysis.runs.checklist import CheckList
+from detkit.analysis.runs.schedule_checks import check_schedule
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import Schedules, WarmupDecay
 

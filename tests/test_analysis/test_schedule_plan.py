@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from detkit.analysis.schedule_plan import detail_end, plan_schedule, plan_text, write_plans
+from detkit.analysis.runs.schedule_charts import plot_schedules
+from detkit.analysis.runs.schedule_plan import detail_end, plan_schedule, plan_text, write_plans
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
-from detkit.visualization.schedules import plot_schedules
 
 CONFIG = 'configs/yolov8/det_coco.py'
 

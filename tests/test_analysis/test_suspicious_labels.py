@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detkit.analysis.annotations_table import SplitTable
-from detkit.analysis.suspicious_labels import KINDS, Limits, find_suspicious
+from detkit.analysis.data.annotations_table import SplitTable
+from detkit.analysis.data.label_issues import KINDS, Limits, find_suspicious
 from detkit.structures.annotations import Record
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tool_helpers import modules_loaded_by_help, run_tool
 
-from detkit.analysis import run_costs
-from detkit.analysis.dry_run import dry_run
+from detkit.analysis.runs import run_costs
+from detkit.analysis.runs.dry_run import dry_run
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 FAST = ['img_size=64', 'num_workers=0', 'batch_size=2']

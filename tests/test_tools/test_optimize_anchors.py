@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
-from detkit.analysis.optimize_anchors import object_sizes, optimize_anchors
+from detkit.analysis.data.optimize_anchors import object_sizes, optimize_anchors
 from detkit.config import load_config
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import ConfigError, DataError

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.analysis.errors.confusion_chart import plot_confusion, write_confusion
+from detkit.analysis.runs.training_curves import plot_curves, read_results
 from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.pictures import write_picture
-from detkit.visualization import batch_sheet, draw_data_sample, plot_curves, prediction_sheet, read_results
-from detkit.visualization.classification import plot_confusion, verdict, write_confusion
+from detkit.visualization import batch_sheet, draw_data_sample, prediction_sheet
+from detkit.visualization.classification import verdict
 from detkit.visualization.palette import class_colour
 
 CLASSES = ('cloudy', 'rain', 'shine', 'sunrise')

@@ -5,9 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from detkit.analysis.runs.training_curves import _panels, plot_curves, read_results
 from detkit.utils.errors import DataError
-from detkit.visualization import plot_curves, read_results
-from detkit.visualization.curves import _panels
 
 CSV = """epoch, time,train/box,train/seg,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP50,metrics/coco/bbox_mAP_s,lr/weight
 1,3.0,2.5,4.0,,,,0.01

@@ -8,13 +8,13 @@ import pytest
 import torch
 from builders import RecordSet
 
+from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
 from detkit.datasets import RepeatDataset
 from detkit.evaluation import CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.pictures import unique_name, write_picture
-from detkit.visualization import RunPicturesHook, SavePicturesHook
 
 from .test_drawing import make_sample
 from .test_sheets import make_batch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from detkit.visualization.html_page import Cell, HtmlPage
+from detkit.analysis.html_page import Cell, HtmlPage
 
 
 class Reader(HTMLParser):

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from detkit.analysis.runs.training_curves import plot_curves
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_bboxes import rbbox_corners, rbbox_hulls
-from detkit.visualization.curves import plot_curves
 from detkit.visualization.drawing import draw_data_sample, draw_instances
 from detkit.visualization.palette import class_colour
 from detkit.visualization.sheets import batch_sheet

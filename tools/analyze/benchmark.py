@@ -79,9 +79,9 @@ def main() -> None:
     # Only now, so that --help needs no torch.
     import torch
 
-    from detkit.analysis.benchmark_report import console_tables, write_csv, write_json
-    from detkit.analysis.benchmarking import Settings, benchmark_prediction, benchmark_training, choose_variants
-    from detkit.analysis.networks import choose_ways
+    from detkit.analysis.speed.benchmark_report import console_tables, write_csv, write_json
+    from detkit.analysis.speed.benchmarking import Settings, benchmark_prediction, benchmark_training, choose_variants
+    from detkit.analysis.speed.networks import choose_ways
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)

@@ -60,7 +60,7 @@ def main() -> None:
     # Only now, so that --help needs no torch.
     from pathlib import Path
 
-    from detkit.analysis.browsing import contact_sheets, open_browser
+    from detkit.analysis.data.browsing import contact_sheets, open_browser
     from detkit.config import load_config
     from detkit.utils.pictures import write_picture
 

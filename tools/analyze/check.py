@@ -40,7 +40,7 @@ def main() -> int:
     import json
     from pathlib import Path
 
-    from detkit.analysis.dry_run import dry_run
+    from detkit.analysis.runs.dry_run import dry_run
 
     checks = dry_run(args.config, args.cfg_options, args.device, args.sample, args.seconds)
     print(checks.summary)

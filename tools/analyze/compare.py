@@ -51,9 +51,9 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.benchmarking import time_networks
-    from detkit.analysis.compare import collect_all, compare
-    from detkit.analysis.compare_report import console_tables, write_report
+    from detkit.analysis.errors.compare import collect_all, compare
+    from detkit.analysis.errors.compare_report import console_tables, write_report
+    from detkit.analysis.speed.benchmarking import time_networks
     from detkit.engine.evaluate import EvaluationSettings
 
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))

@@ -42,7 +42,7 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.complexity import costs_table, module_costs, select, write_costs
+    from detkit.analysis.speed.complexity import costs_table, module_costs, select, write_costs
     from detkit.inference import Predictor, init_detector
 
     model = init_detector(args.config, args.checkpoint, args.device, fuse=False, options=args.cfg_options)

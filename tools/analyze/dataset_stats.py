@@ -63,9 +63,9 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.dataset_report import console_report, write_page, write_suspicions
-    from detkit.analysis.dataset_stats import dataset_stats
-    from detkit.analysis.suspicious_labels import Limits
+    from detkit.analysis.data.dataset_report import console_report, write_page, write_suspicions
+    from detkit.analysis.data.dataset_stats import dataset_stats
+    from detkit.analysis.data.label_issues import Limits
     from detkit.config import load_config
 
     config = load_config(args.config, args.cfg_options, need_classes=False)

@@ -63,7 +63,7 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.inside import default_module, write_activations, write_cams
+    from detkit.analysis.features.feature_maps import default_module, write_activations, write_cams
     from detkit.inference import Predictor
 
     predictor = Predictor(

@@ -53,9 +53,9 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs nothing else.
-    from detkit.analysis.run_logs import choose_names, find_logs, logs_table, read_run, write_logs
-    from detkit.visualization.evaluation import save_figure
-    from detkit.visualization.run_curves import plot_runs
+    from detkit.analysis.charts import save_figure
+    from detkit.analysis.runs.run_charts import plot_runs
+    from detkit.analysis.runs.run_logs import choose_names, find_logs, logs_table, read_run, write_logs
 
     runs = [read_run(path, args.x, label) for path, label in find_logs(args.runs, args.labels)]
     names = choose_names(runs, args.keys)

@@ -35,11 +35,11 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.compare import unique_labels
-    from detkit.analysis.schedule_plan import plan_schedule, plan_text, write_plans
+    from detkit.analysis.charts import save_figure
+    from detkit.analysis.errors.compare import unique_labels
+    from detkit.analysis.runs.schedule_charts import plot_schedules
+    from detkit.analysis.runs.schedule_plan import plan_schedule, plan_text, write_plans
     from detkit.config import load_config
-    from detkit.visualization.evaluation import save_figure
-    from detkit.visualization.schedules import plot_schedules
 
     labels = unique_labels(args.configs, args.labels)
     plans = []

@@ -29,8 +29,8 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.collect import collect
-    from detkit.analysis.findings import write_curves
+    from detkit.analysis.errors.collect import collect
+    from detkit.analysis.errors.evaluation_report import write_curves
     from detkit.engine.evaluate import EvaluationSettings
 
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)

@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    from detkit.visualization.run_table import find_runs, run_table, summarize_run
+    from detkit.analysis.runs.run_table import find_runs, run_table, summarize_run
 
     print(run_table([summarize_run(folder) for folder in find_runs(args.runs)], args.figures, args.markdown))
 

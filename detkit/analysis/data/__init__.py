@@ -1,0 +1,1 @@
+"""Numbers and charts about datasets: contents, label issues, near duplicates, anchors."""

@@ -1,0 +1,211 @@
+"""Charts of datasets, their splits beside each other: classes, objects an image, sizes, shapes, places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from detkit.analysis.charts import COLOURS
+from detkit.analysis.data.annotations_table import SplitTable
+
+_WIDTH = 3.4  # inches: legible on a phone, and where four stand beside each other
+NAMED_CLASSES = 20
+_BINS = 32
+_ASPECTS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16])
+
+
+def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], classes: Sequence[str], what: str) -> Figure:
+    """Bars of how often each class occurs, or the 20 most frequent ones.
+
+    Args:
+        counts: ``(C,)`` of each split.
+        splits: their names.
+        classes: names of the labels.
+        what: is counted.
+    """
+    total = np.sum(counts, 0)
+    order = np.argsort(-total, kind='stable')
+    order = order[total[order] > 0][:NAMED_CLASSES]
+    figure, axes = _panel(height=1.2 + 0.2 * max(3, len(order)))
+    height = 0.8 / len(splits)
+    for split, (own, name) in enumerate(zip(counts, splits, strict=True)):
+        places = np.arange(len(order)) + (split - (len(splits) - 1) / 2) * height
+        axes.barh(places, own[order], height, color=COLOURS[split], label=name)
+    axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=8)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    if len(order) and total.max() > 50 * max(1, total[order].min()):
+        axes.set_xscale('log')
+        what += ' (logarithmic)'
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel(what)
+    _legend(axes, len(splits))
+    return figure
+
+
+def plot_per_image(tables: Sequence[SplitTable]) -> Figure:
+    """How many images have how many objects, as shares of each split's images."""
+    figure, axes = _panel()
+    most = max(int(table.per_image.max(initial=0)) for table in tables)
+    width = -(-(most + 1) // _BINS)  # whole numbers, so that no bar holds more of them than its neighbours
+    bins = np.arange(0, most + width + 1, width) - 0.5
+    _histograms(axes, [table.per_image for table in tables], bins, tables)
+    axes.set_xlabel('objects an image')
+    axes.set_ylabel('share of the images')
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return figure
+
+
+def plot_object_sizes(tables: Sequence[SplitTable]) -> Figure:
+    """How large objects are: the root of their share of the image."""
+    figure, axes = _panel()
+    sides = []
+    for table in tables:
+        areas = table.object_shapes.prod(1)
+        known = (areas > 0) & ~table.ignored
+        sides.append(np.sqrt((table.sizes_wh.prod(1)[known] / areas[known]).clip(0, 1)))
+    _histograms(axes, sides, np.linspace(0, 1, _BINS + 1), tables)
+    axes.set_xlabel("object's side : image's side (roots of areas)")
+    axes.set_ylabel('share of the objects')
+    return figure
+
+
+def plot_aspects(tables: Sequence[SplitTable]) -> Figure:
+    """Width divided by height of the objects; of rotated ones the long side by the short."""
+    figure, axes = _panel()
+    rotated = any(table.rbboxes is not None for table in tables)
+    low, high = (1, 16) if rotated else (1 / 16, 16)
+    ratios = []
+    for table in tables:
+        wh = np.maximum(table.sizes_wh[~table.ignored], 1e-6)
+        ratios.append((wh[:, 0] / wh[:, 1]).clip(low, high))
+    _histograms(axes, ratios, np.geomspace(low, high, _BINS + 1), tables)
+    axes.set_xscale('log')
+    ticks = _ASPECTS[_ASPECTS >= low]
+    axes.set_xticks(ticks, [f'{tick:g}:1' if tick >= 1 else f'1:{1 / tick:g}' for tick in ticks], fontsize=8)
+    axes.minorticks_off()
+    axes.set_xlabel('long side : short side' if rotated else 'width : height')
+    axes.set_ylabel('share of the objects')
+    return figure
+
+
+def plot_angles(tables: Sequence[SplitTable]) -> Figure:
+    """Directions of the long sides of rotated boxes."""
+    figure, axes = _panel()
+    angles = [
+        np.degrees(table.rbboxes[~table.ignored, 4]) if table.rbboxes is not None else np.zeros(0) for table in tables
+    ]
+    _histograms(axes, angles, np.linspace(-45, 135, _BINS + 1), tables)
+    axes.set_xticks([-45, 0, 45, 90, 135])
+    axes.set_xlabel('angle of the long side, degrees clockwise')
+    axes.set_ylabel('share of the objects')
+    return figure
+
+
+def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
+    """Width and height of the images; the larger a dot the more images."""
+    figure, axes = _panel()
+    sides = [1]
+    for split, table in enumerate(tables):
+        shapes, counts = np.unique(table.shapes[(table.shapes > 0).all(1)], axis=0, return_counts=True)
+        sizes = 12 + 300 * counts / max(1, counts.sum())
+        axes.scatter(
+            shapes[:, 1], shapes[:, 0], sizes, color=COLOURS[split], alpha=0.55, linewidths=0, label=table.name
+        )
+        sides += shapes.ravel().tolist()
+    low, high = min(sides[1:], default=0), max(sides)
+    margin = 0.1 * (high - low) + 0.02 * high  # dots must not lie on the axes, nor a single size in a corner
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(low - margin, high + margin)
+    axes.set_xlabel("images' width in pixels")
+    axes.set_ylabel('height')
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _legend(axes, len(tables), same_size=True)
+    return figure
+
+
+def plot_places(table: SplitTable) -> Figure:
+    """Where in the image the objects' middles are: how many in each field of a grid."""
+    figure, axes = _panel()
+    wh = table.object_shapes[:, ::-1]
+    known = (wh > 0).all(1) & ~table.ignored
+    centres = (table.bboxes[known, :2] + table.bboxes[known, 2:]) / 2 / wh[known]
+    fields = int(np.clip(np.sqrt(len(centres)), 8, 40))
+    counts, _, _ = np.histogram2d(centres[:, 1], centres[:, 0], fields, ((0, 1), (0, 1)))
+    image = axes.imshow(counts, cmap='Blues', vmin=0, extent=(0, 1, 1, 0), interpolation='nearest', aspect='auto')
+    axes.set_xticks([0, 0.5, 1], ['left', 'middle', 'right'])
+    axes.set_yticks([0, 0.5, 1], ['top', 'middle', 'bottom'])
+    bar = figure.colorbar(image, shrink=0.8)
+    bar.locator = MaxNLocator(4, integer=True)
+    bar.update_ticks()
+    bar.ax.tick_params(labelsize=8)
+    axes.grid(False)
+    return figure
+
+
+def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure:
+    """How many of the objects have each keypoint labelled."""
+    figure, axes = _panel(height=1.2 + 0.2 * len(names))
+    height = 0.8 / len(tables)
+    for split, table in enumerate(tables):
+        labelled = (
+            np.zeros(len(names))
+            if table.keypoints is None or not len(table.keypoints)
+            else (table.keypoints[~table.ignored, :, 2] > 0).mean(0)
+        )
+        places = np.arange(len(names)) + (split - (len(tables) - 1) / 2) * height
+        axes.barh(places, labelled, height, color=COLOURS[split], label=table.name)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel('share of the objects that have it labelled')
+    _legend(axes, len(tables))
+    return figure
+
+
+def _panel(height: float = 2.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), dpi=110, layout='constrained')
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_size(9)
+    axes.yaxis.label.set_size(9)
+    axes.spines[['top', 'right']].set_visible(False)
+    return figure, axes
+
+
+def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tables: Sequence[SplitTable]) -> None:
+    """Outlines over each other, the first one filled; each sums up to 1."""
+    for split, (own, table) in enumerate(zip(values, tables, strict=True)):
+        weights = np.full(len(own), 1 / max(1, len(own)))
+        axes.hist(
+            own,
+            bins,
+            weights=weights,
+            histtype='stepfilled' if not split else 'step',
+            color=COLOURS[split],
+            alpha=0.45 if not split else 1.0,
+            linewidth=1.6,
+            label=table.name,
+        )
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if axes.get_ylim()[1] > 0.06 else 1))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    _legend(axes, len(tables))
+
+
+def _legend(axes: Axes, count: int, same_size: bool = False) -> None:
+    """Above the chart, where it hides nothing."""
+    if count > 1:
+        legend = axes.legend(
+            fontsize=8, frameon=False, loc='lower right', bbox_to_anchor=(1, 1), ncols=count, borderaxespad=0.1
+        )
+        if same_size:
+            for handle in legend.legend_handles:
+                handle.set_sizes([36])

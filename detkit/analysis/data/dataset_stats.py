@@ -1,0 +1,188 @@
+"""Figures of a config's datasets: classes, sizes, numbers of objects, images that recur, labels to look at."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from detkit.analysis.data.annotations_table import SplitTable, load_splits
+from detkit.analysis.data.image_hashes import find_alike, look_at
+from detkit.analysis.data.label_issues import Limits, Suspicion, find_suspicious
+
+# COCO's: of small, medium and large objects, in square pixels.
+_SMALL, _MEDIUM = 32**2, 96**2
+
+
+@dataclass(frozen=True)
+class AlikeImages:
+    """Images that look the same.
+
+    Attributes:
+        members: (split's number, image's index) of each.
+        identical: whether the files are the same, byte by byte.
+        labels: the classes of a classifier's images, where they differ; else empty.
+    """
+
+    members: tuple[tuple[int, int], ...]
+    identical: bool
+    labels: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        return tuple(sorted({split for split, _ in self.members}))
+
+
+@dataclass
+class DatasetStats:
+    """All that ``dataset_stats`` finds.
+
+    Attributes:
+        config: as it was loaded.
+        tables: of each split.
+        classes: names of the labels.
+        suspicious: of each split.
+        alike: groups of images that look the same; None where it was not looked for.
+        unreadable: of each split, indices of images that could not be decoded (as far as it was tried).
+    """
+
+    config: Config
+    tables: list[SplitTable]
+    classes: tuple[str, ...]
+    suspicious: list[list[Suspicion]]
+    alike: list[AlikeImages] | None
+    unreadable: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def classifies(self) -> bool:
+        return all(table.class_labels is not None for table in self.tables)
+
+    def class_counts(self, split: int) -> tuple[np.ndarray, np.ndarray]:
+        """``(C,)`` images that show each class, and its objects (a classifier's images once more)."""
+        table, count = self.tables[split], len(self.classes)
+        if table.class_labels is not None:
+            images = np.bincount(table.class_labels, minlength=count)
+            return images, images
+        used = ~table.ignored
+        objects = np.bincount(table.labels[used], minlength=count)
+        pairs = np.unique(np.stack([table.images[used], table.labels[used]], 1), axis=0)
+        return np.bincount(pairs[:, 1], minlength=count), objects
+
+    def class_problems(self) -> dict[str, list[str]]:
+        """Classes that training does not see, or evaluation cannot measure: what is wrong -> their names."""
+        seen = [self.class_counts(split)[1] > 0 for split in range(len(self.tables))]
+        by_name = {table.name: own for table, own in zip(self.tables, seen, strict=True)}
+        train = by_name.pop('train', None)
+        problems: dict[str, np.ndarray] = {}
+        if train is None:
+            problems['never seen'] = ~np.logical_or.reduce(seen)
+        elif not by_name:
+            problems['never seen in train'] = ~train
+        else:
+            held_out = np.logical_or.reduce(list(by_name.values()))
+            names = ' and '.join(by_name)
+            problems[f'never seen, in train or {" or ".join(by_name)}'] = ~train & ~held_out
+            problems[f'only in {names}, never in train'] = ~train & held_out
+            problems[f'only in train, never in {names}'] = train & ~held_out
+        return {
+            what: [self.classes[label] for label in np.flatnonzero(which)]
+            for what, which in problems.items()
+            if which.any()
+        }
+
+    def split_figures(self, split: int) -> dict[str, float | int | str]:
+        """A split's figures, by what a person calls them."""
+        table = self.tables[split]
+        figures: dict[str, float | int | str] = {'images': len(table.records)}
+        shapes = table.shapes[(table.shapes > 0).all(1)]
+        if len(shapes):
+            (height, width), count = Counter(map(tuple, shapes.tolist())).most_common(1)[0]
+            figures['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
+            sides = np.sqrt(shapes.prod(1))
+            figures['smallest, largest'] = ', '.join(
+                f'{shapes[place][1]} x {shapes[place][0]}' for place in (sides.argmin(), sides.argmax())
+            )
+        if table.class_labels is None:
+            per_image = table.per_image
+            areas = table.sizes_wh.prod(1)[~table.ignored]
+            figures['without an object'] = int((per_image == 0).sum())
+            figures['objects'] = int(per_image.sum())
+            figures['ignored (crowd, difficult)'] = int(table.ignored.sum())
+            figures['objects an image, mean'] = float(per_image.mean())
+            figures['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
+            if len(areas):
+                shares = [
+                    float(which.mean())
+                    for which in (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)
+                ]
+                figures['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
+        counts = self.class_counts(split)[1]
+        figures['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
+        if (counts > 0).any():
+            figures['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
+        figures['left out when read'] = len(table.skipped)
+        figures['repeated labels left out'] = len(table.duplicates)
+        return figures
+
+    def path(self, split: int, image: int) -> str:
+        return self.tables[split].records[image].img_path
+
+
+def dataset_stats(
+    config: Config,
+    splits: Sequence[str] = ('train', 'val'),
+    limits: Limits | None = None,
+    look_for_alike: bool = True,
+    max_distance: int = 6,
+) -> DatasetStats:
+    """Goes through the datasets of a config. Images are read only to find those that look the same.
+
+    Args:
+        config: loaded.
+        splits: names of its data loaders.
+        limits: from where on a label is suspicious.
+        look_for_alike: whether to read all images and compare them.
+        max_distance: bits by which hashes of such images may differ.
+
+    Raises:
+        ConfigError, DataError: see ``load_splits``.
+    """
+    tables = load_splits(config, splits)
+    classes = tuple(map(str, tables[0].metainfo['classes']))
+    stats = DatasetStats(config, tables, classes, [find_suspicious(table, limits) for table in tables], None)
+    if look_for_alike:
+        _look_for_alike(stats, max_distance)
+    return stats
+
+
+def _look_for_alike(stats: DatasetStats, max_distance: int) -> None:
+    members = [(split, image) for split, table in enumerate(stats.tables) for image in range(len(table.records))]
+    paths = [stats.path(*member) for member in members]
+    shapes = [tuple(stats.tables[split].shapes[image].tolist()) for split, image in members]
+    # A split may list an image twice, and a validation set may be the training set itself.
+    looks = look_at(paths, shapes)
+    stats.alike = []
+    for group in find_alike(looks, max_distance):
+        own = tuple(members[place] for place in group)
+        same = len({_digest(paths[place]) for place in group}) == 1
+        labels = ()
+        if stats.classifies:
+            labels = tuple(
+                dict.fromkeys(stats.classes[stats.tables[split].class_labels[image]] for split, image in own)
+            )
+        stats.alike.append(AlikeImages(own, same, labels if len(labels) > 1 else ()))
+    starts = np.cumsum([0, *(len(table.records) for table in stats.tables)])
+    unreadable = np.flatnonzero(~looks.readable)
+    stats.unreadable = [
+        unreadable[(unreadable >= start) & (unreadable < stop)] - start
+        for start, stop in zip(starts[:-1], starts[1:], strict=True)
+    ]
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Numbers and charts about the predictions of a model: matching, errors, comparison of models."""

@@ -1,0 +1,329 @@
+"""``compare``: which of several models is better on the same images, and how certain that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from detkit.analysis.errors.bootstrap import Interval, draw_counts, interval, mean_precision, precision_summaries
+from detkit.analysis.errors.collect import Collected, Evaluation, model_name
+from detkit.analysis.errors.matching import Matches, match
+from detkit.engine.evaluate import EvaluationSettings
+from detkit.evaluation.average_precision import FALSE, TRUE
+from detkit.structures.data_sample import DetDataSample, best_classes, predicted_class
+from detkit.utils.errors import ConfigError, shorten
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of every model.
+
+    Attributes:
+        kind: what it measures, 'bbox', 'segm', … or 'label'.
+        name: such as 'mAP', 'mAP50', 'mAP_s' or 'top1'.
+        group: the class that it is of, '' for all.
+        objects: objects (of a classifier: images) that it is measured on.
+        values: of each model.
+        differences: of each pair (i, j) with i < j, the second model's less the first's.
+    """
+
+    kind: str
+    name: str
+    group: str
+    objects: int
+    values: list[Interval]
+    differences: dict[tuple[int, int], Interval]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` found.
+
+    Attributes:
+        models: compared, the first being what the others are held against.
+        kinds: what was compared, the config's main one first.
+        overall, per_area, per_class: figures.
+        confidence: of every interval.
+        replicates: draws behind it.
+        results: of each model, the images in the first model's order.
+        matches: of each model by the last of the kinds; None of classifiers.
+    """
+
+    models: list[Collected]
+    kinds: tuple[str, ...]
+    overall: list[Figure]
+    per_area: list[Figure]
+    per_class: list[Figure]
+    confidence: float
+    replicates: int
+    results: list[list[DetDataSample]]
+    matches: list[Matches] | None
+
+    @property
+    def labels(self) -> list[str]:
+        """What the models are called."""
+        return [model.label for model in self.models]
+
+    @property
+    def headline(self) -> Figure:
+        """The figure that models are ranked by."""
+        return self.overall[0]
+
+
+def collect_all(
+    models: Sequence[tuple[str | Path, str | Path]],
+    labels: Sequence[str] | None = None,
+    options: Sequence[str] | dict | None = None,
+    settings: EvaluationSettings = EvaluationSettings(),
+) -> list[Collected]:
+    """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
+
+    Args:
+        models: config and checkpoint of each.
+        labels: what to call them; the configs' names when left out.
+        options, settings: as ``collect``, of all.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: as ``Evaluation``, ``unique_labels`` and ``check_tasks``.
+    """
+    labels = unique_labels([config for config, _ in models], labels)
+    evaluations: list[Evaluation] = []
+    try:
+        for label, (config, checkpoint) in zip(labels, models, strict=True):
+            evaluations.append(Evaluation(config, checkpoint, options, settings, label))
+        check_tasks(evaluations)
+        return [evaluation.run() for evaluation in evaluations]
+    finally:
+        for evaluation in evaluations:
+            evaluation.close()
+
+
+def compare(models: Sequence[Collected], replicates: int = 1000, confidence: float = 0.95, seed: int = 0) -> Comparison:
+    """Compares models that were evaluated on the same images.
+
+    Args:
+        models: at least one.
+        replicates: draws of the bootstrap.
+        confidence: of the intervals.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: models of different tasks, classes, images or objects; a confidence outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ConfigError(f'the confidence is {confidence}, but must lie between 0 and 1, such as 0.95')
+    kinds = check_tasks(models)
+    results = in_order(models)
+    counts = draw_counts(len(results[0]), replicates, seed)
+    overall, per_area, per_class, matches = [], [], [], None
+    for kind in kinds:
+        if kind == 'label':
+            found = _accuracies(models, results, counts, confidence)
+        else:
+            first = models[0]
+            max_dets = first.max_dets if kind in ('bbox', 'segm') else None
+            matches = [
+                match(own, first.classes, kind, sigmas=first.metainfo.get('sigmas'), max_dets=max_dets)
+                for own in results
+            ]
+            found = _precisions(matches, counts, confidence)
+        overall += found[0]
+        per_area += found[1]
+        per_class += found[2]
+    return Comparison(list(models), kinds, overall, per_area, per_class, confidence, replicates, results, matches)
+
+
+def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str, ...]:
+    """The kinds that all models can be compared by.
+
+    Raises:
+        ConfigError: there is none, or the models' classes differ, or how many images they see; says how.
+    """
+    first = models[0]
+    kinds = tuple(kind for kind in first.metric.needs if all(kind in model.metric.needs for model in models))
+    if not kinds:
+        said = '; '.join(f'{model.label}: {", ".join(model.metric.needs)}' for model in models)
+        raise ConfigError(
+            f'the models do different tasks, which have no figure in common ({said}). '
+            'Compare models whose configs evaluate the same.'
+        )
+    for other in models[1:]:
+        if other.classes != first.classes:
+            differing = [
+                name for name in (*first.classes, *other.classes) if (name in first.classes) != (name in other.classes)
+            ]
+            raise ConfigError(
+                f'{first.label} and {other.label} know different classes ({len(first.classes)} and '
+                f'{len(other.classes)}'
+                + (f'; only one has {shorten(differing)}' if differing else ', in other order')
+                + '), so that their figures mean different things.'
+            )
+        if isinstance(first, Evaluation) and other.num_images != first.num_images:
+            raise ConfigError(_OTHER_IMAGES.format(first.label, first.num_images, other.label, other.num_images))
+    return kinds
+
+
+_OTHER_IMAGES = (
+    '{} is evaluated on {} images and {} on {}. A comparison needs the same images: give all configs one '
+    'data_root with --cfg-options.'
+)
+
+
+def in_order(models: Sequence[Collected]) -> list[list[DetDataSample]]:
+    """Every model's results in the order of the first model's.
+
+    Raises:
+        ConfigError: the images differ, or their objects.
+    """
+    first, keyed = models[0], []
+    for model in models:
+        # Ids may recur in other folders, and folders may differ between data of one content.
+        by_id = {str(result.img_id): result for result in model.results}
+        by_path = {result.img_path: result for result in model.results}
+        keyed.append(by_id if len(by_id) == len(model.results) else by_path)
+    for model, own in zip(models, keyed, strict=True):
+        if own.keys() != keyed[0].keys():
+            raise ConfigError(
+                _OTHER_IMAGES.format(first.label, len(keyed[0]), model.label, len(own))
+                + f' {len(own.keys() & keyed[0].keys())} are the same.'
+            )
+        differing = [key for key, result in own.items() if not _same_objects(result, keyed[0][key])]
+        if differing:
+            raise ConfigError(
+                f'{first.label} and {model.label} were measured by different annotations of '
+                f'{len(differing)} images ({shorten(differing)}), so that their figures mean different '
+                'things.'
+            )
+    return [[own[key] for key in keyed[0]] for own in keyed]
+
+
+def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
+    if 'gt_label' in one:
+        return one.gt_label == other.gt_label
+    first, second = one.gt_instances, other.gt_instances
+    return np.array_equal(np.sort(first.labels), np.sort(second.labels)) and first.ignored.sum() == second.ignored.sum()
+
+
+def _figure(
+    kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray, confidence: float
+) -> Figure:
+    """Of values ``(V,)`` and draws ``(R, V)`` of V models."""
+    differences = {
+        (i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
+        for i, j in combinations(range(len(values)), 2)
+    }
+    intervals = [interval(values[i], drawn[:, i], confidence) for i in range(len(values))]
+    return Figure(kind, name, group, int(objects), intervals, differences)
+
+
+_MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
+
+
+def _precisions(
+    all_matches: Sequence[Matches], counts: np.ndarray, confidence: float
+) -> tuple[list[Figure], list[Figure], list[Figure]]:
+    # (V, C, A, 2) and (R, V, C, A, 2)
+    values = np.stack([precision_summaries(matches)[0] for matches in all_matches])
+    drawn = np.stack([precision_summaries(matches, counts) for matches in all_matches], 1)
+    first = all_matches[0]
+    objects = np.stack([one.objects.sum(1) for one in first.per_class])  # (C, A)
+
+    def figure(name: str, area: int = 0, what: int = _MEAN) -> Figure:
+        own, own_drawn = values[:, :, area, what], drawn[:, :, :, area, what]
+        return _figure(
+            first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn), confidence
+        )
+
+    overall = [figure('mAP'), figure('mAP50', what=_AT_50)]
+    per_area = [figure(f'mAP_{name}', area) for area, name in enumerate(first.areas) if area and objects[:, area].any()]
+    per_class = [
+        _figure(
+            first.kind,
+            'mAP',
+            first.classes[label],
+            objects[label, 0],
+            values[:, label, 0, _MEAN],
+            drawn[:, :, label, 0, _MEAN],
+            confidence,
+        )
+        for label in np.flatnonzero(objects[:, 0])
+    ]
+    return overall, per_area, per_class
+
+
+def _accuracies(
+    models: Sequence[Collected], results: Sequence[Sequence[DetDataSample]], counts: np.ndarray, confidence: float
+) -> tuple[list[Figure], list[Figure], list[Figure]]:
+    truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
+
+    def figure(k: int, group: str = '', label: int | None = None) -> Figure:
+        chosen = np.ones(len(truth), bool) if label is None else truth == label
+        hits = [[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results]
+        right = np.array(hits, np.float64)[:, chosen]  # (V, n)
+        number = counts[:, chosen].sum(1, keepdims=True)
+        drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
+        return _figure('label', f'top{k}', group, chosen.sum(), right.mean(1), drawn, confidence)
+
+    ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
+    return [figure(k) for k in ks], [], [figure(1, classes[label], label) for label in np.unique(truth)]
+
+
+def verdict(figure: Figure, pair: tuple[int, int], labels: Sequence[str]) -> str:
+    """A sentence on which of two models is better, as far as the images can tell."""
+    difference, (i, j) = figure.differences[pair], pair
+    if np.isnan(difference.low):
+        return 'not defined on these images'
+    if not difference.excludes_zero:
+        return 'no difference shown'
+    return f'{labels[j] if difference.value > 0 else labels[i]} is better'
+
+
+def image_scores(found: Comparison, score_thr: float = 0.25) -> np.ndarray:
+    """How well each model does on each image, ``(V, I)``.
+
+    F1 of its predictions by the last of the kinds at an overlap of .5, 1 where there is nothing to find and nothing
+    found; of a classifier 1 or 0.
+
+    Args:
+        found: of ``compare``.
+        score_thr: predictions below it do not count.
+    """
+    if found.matches is None:
+        right = [[predicted_class(sample) == sample.gt_label for sample in own] for own in found.results]
+        return np.array(right, np.float64)
+    return np.stack([_f1_of_images(matches, score_thr) for matches in found.matches])
+
+
+def _f1_of_images(matches: Matches, score_thr: float) -> np.ndarray:
+    true, false, objects = (np.zeros(matches.num_images) for _ in range(3))
+    for one in matches.per_class:
+        sure = one.scores >= score_thr
+        outcome, images = one.found[0, 0, sure], one.images[sure]
+        true += np.bincount(images[outcome == TRUE], minlength=matches.num_images)
+        false += np.bincount(images[outcome == FALSE], minlength=matches.num_images)
+        objects += one.objects[0]
+    total = objects + true + false
+    return np.where(total > 0, 2 * true / np.maximum(total, 1), 1.0)
+
+
+def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = None) -> list[str]:
+    """What to call models: as given, else the configs' names, numbered where they recur.
+
+    Raises:
+        ConfigError: another number of labels than of models, or one given twice.
+    """
+    if given:
+        if len(given) != len(paths) or len(set(given)) != len(given):
+            raise ConfigError(f'{len(given)} labels ({", ".join(given)}) for {len(paths)} models; each needs its own')
+        return list(given)
+    stems = [model_name(path) for path in paths]
+    numbered = [
+        f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem for place, stem in enumerate(stems)
+    ]
+    if len(set(numbered)) < len(numbered):  # a config is called what another's number makes of its name
+        return [f'{place}-{stem}' for place, stem in enumerate(stems, 1)]
+    return numbered

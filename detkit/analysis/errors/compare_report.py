@@ -1,0 +1,342 @@
+"""What ``compare`` found, as tables on the console and as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure as Picture
+from terminaltables import AsciiTable
+
+from detkit.analysis.charts import COLOURS
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.errors.compare import Comparison, Figure, image_scores, verdict
+from detkit.analysis.errors.matching import KIND_NAMES
+from detkit.analysis.html_page import Cell, HtmlPage
+from detkit.config.difference import config_differences, shown
+from detkit.config.keys import TOP_LEVEL_KEYS
+from detkit.config.origins import KeyPath
+from detkit.datasets.transforms.loading import read_image
+from detkit.visualization.drawing import draw_data_sample
+
+_SHOWN_SIDE = 480
+_FEW_IMAGES = 30
+_MARKERS = 'osD^'  # when colours begin anew
+
+
+def figure_name(figure: Figure) -> str:
+    return f'{KIND_NAMES.get(figure.kind, "")} {figure.name}'.strip()
+
+
+def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
+    """Every model's figures with their intervals, then every pair's difference with a verdict."""
+    labels = found.labels
+    header = ['model', *(figure_name(figure) for figure in found.overall), *(['ms/image'] if latencies else [])]
+    rows = [
+        [
+            label,
+            *(_with_interval(figure.values[i]) for figure in found.overall),
+            *([_with_interval(latencies[i], 1)] if latencies else []),
+        ]
+        for i, label in enumerate(labels)
+    ]
+    parts = [_table(header, rows)]
+    if len(labels) > 1:
+        rows = [
+            [
+                f'{labels[j]} - {labels[i]}',
+                figure_name(figure),
+                _difference(figure.differences[i, j]),
+                verdict(figure, (i, j), labels),
+            ]
+            for figure in found.overall
+            for i, j in combinations(range(len(labels)), 2)
+        ]
+        parts.append(_table(['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'], rows))
+    parts.append(_basis(found))
+    return '\n'.join(parts)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    table = AsciiTable([header, *rows])
+    table.justify_columns = {column: 'right' for column in range(1, len(header))}
+    table.justify_columns[len(header) - 1] = 'left' if header[-1] == 'verdict' else 'right'
+    return table.table
+
+
+def _basis(found: Comparison) -> str:
+    number = len(found.results[0])
+    text = (
+        f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} '
+        'times. They say what other images might give, not what another training might.'
+    )
+    if number < _FEW_IMAGES:
+        text += f' Of so few images as {number} intervals come out too narrow.'
+    return text
+
+
+def _with_interval(value: Interval, digits: int = 3) -> str:
+    if np.isnan(value.value):
+        return '-'
+    if np.isnan(value.low):
+        return f'{value.value:.{digits}f}'
+    return f'{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})'
+
+
+def _difference(value: Interval) -> str:
+    if np.isnan(value.low):
+        return '-'
+    return f'{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})'
+
+
+def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
+    """Places of what nothing else beats: no other is as cheap and better, or as good and cheaper; by rising cost."""
+    front = [
+        i
+        for i, (cost, gain) in enumerate(zip(costs, gains, strict=True))
+        if not any((c <= cost and g > gain) or (c < cost and g >= gain) for c, g in zip(costs, gains, strict=True))
+    ]
+    return sorted(front, key=lambda i: costs[i])
+
+
+def write_report(
+    found: Comparison,
+    path: str | Path,
+    latencies: Sequence[Interval] | None = None,
+    score_thr: float = 0.25,
+    max_images: int = 12,
+) -> None:
+    """Writes everything found as one HTML page.
+
+    Args:
+        found: of ``compare``.
+        path: the page.
+        latencies: milliseconds an image of each model, or None.
+        score_thr: predictions below it count neither in the pictures nor in choosing them.
+        max_images: how many images to show, those on which the models differ most.
+    """
+    labels = found.labels
+    page = HtmlPage(
+        'Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'), _summary(found)
+    )
+    page.heading('Figures')
+    _figures_table(page, found, latencies)
+    page.charts(
+        (_interval_chart(figure, labels), f'{figure_name(figure)} with {found.confidence:.0%} intervals')
+        for figure in found.overall
+    )
+    page.text(_basis(found), note=True)
+    if len(labels) > 1:
+        page.heading('Which is better?')
+        page.text(
+            'A difference counts as shown when its interval holds no zero. The intervals of two figures may '
+            'overlap all the same, as both models see the same images in every draw.'
+        )
+        _difference_table(page, found, found.overall)
+    if latencies:
+        page.heading('Accuracy against time')
+        page.chart(
+            _pareto_chart(found, latencies),
+            f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
+            'models whose values no other beats in both.',
+        )
+    if found.per_area:
+        page.heading('By size of the objects')
+        _group_table(page, found, found.per_area, 'size')
+    page.heading('By class')
+    if len(labels) > 1:
+        page.text(
+            f'Coloured where the interval holds no zero, as about {1 - found.confidence:.0%} of them would '
+            'without any real difference.',
+            note=True,
+        )
+    _group_table(page, found, found.per_class, 'class')
+    if len(labels) > 1:
+        _images(page, found, score_thr, max_images)
+        _configs(page, found)
+    page.save(path)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))
+
+
+def _summary(found: Comparison) -> str:
+    labels, figure = found.labels, found.headline
+    best = (
+        int(np.nanargmax([value.value for value in figure.values]))
+        if any(not np.isnan(value.value) for value in figure.values)
+        else 0
+    )
+    text = (
+        f'{figure_name(figure)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
+        f'{_with_interval(figure.values[best])}.'
+    )
+    for other in range(len(labels)):
+        if other != best:
+            pair = (min(best, other), max(best, other))
+            text += f' Against {labels[other]}: {verdict(figure, pair, labels)}.'
+    return text
+
+
+def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interval] | None) -> None:
+    columns = [
+        'model',
+        *(figure_name(figure) for figure in found.overall),
+        *(['ms/image'] if latencies else []),
+        'checkpoint',
+    ]
+    rows = []
+    for i, model in enumerate(found.models):
+        cells = [Cell(_with_interval(figure.values[i]), figure.values[i].value) for figure in found.overall]
+        times = [Cell(_with_interval(latencies[i], 1), latencies[i].value)] if latencies else []
+        rows.append([model.label, *cells, *times, model.checkpoint])
+    page.table(columns, rows)
+
+
+def _difference_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure]) -> None:
+    labels = found.labels
+    page.table(
+        ['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'],
+        [
+            [
+                f'{labels[j]} - {labels[i]}',
+                figure_name(figure),
+                _difference_cell(figure.differences[i, j]),
+                verdict(figure, (i, j), labels),
+            ]
+            for figure in figures
+            for i, j in combinations(range(len(labels)), 2)
+        ],
+    )
+
+
+def _difference_cell(value: Interval) -> Cell:
+    mark = '' if np.isnan(value.low) or not value.excludes_zero else 'good' if value.value > 0 else 'bad'
+    return Cell(_difference(value), value.value if not np.isnan(value.value) else None, mark)
+
+
+def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], what: str) -> None:
+    """A row a class or size: every model's figure, and the others' differences from the first."""
+    labels = found.labels
+    for kind in found.kinds:
+        chosen = [figure for figure in figures if figure.kind == kind]
+        if not chosen:
+            continue
+        rows = []
+        for figure in chosen:
+            name = figure.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[figure.name.rpartition('_')[2]]
+            rows.append(
+                [
+                    name,
+                    figure.objects,
+                    *(value.value for value in figure.values),
+                    *(_difference_cell(figure.differences[0, j]) for j in range(1, len(labels))),
+                ]
+            )
+        columns = [
+            what,
+            'images' if kind == 'label' else 'objects',
+            *labels,
+            *(f'{label} - {labels[0]}' for label in labels[1:]),
+        ]
+        page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
+
+
+def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
+    picture = Picture(figsize=(4, 0.8 + 0.36 * len(labels)), layout='tight')
+    axes = picture.add_subplot()
+    for i, value in enumerate(figure.values):
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
+        axes.plot([value.value], [i], 'o', color=colour, markersize=6)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.tick_params(labelsize=9)
+    axes.grid(axis='x', alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    return picture
+
+
+def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
+    figure = found.headline
+    times, gains = [latency.value for latency in latencies], [value.value for value in figure.values]
+    picture = Picture(figsize=(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2)), layout='constrained')
+    axes = picture.add_subplot()
+    front = pareto_front(times, gains)
+    axes.plot([times[i] for i in front], [gains[i] for i in front], color='#9aa5b1', linewidth=1.5, zorder=0)
+    for i, (label, time, value) in enumerate(zip(found.labels, latencies, figure.values, strict=True)):
+        axes.errorbar(
+            [time.value],
+            [value.value],
+            [[value.value - value.low], [value.high - value.value]],
+            [[time.value - time.low], [time.high - time.value]],
+            fmt=_MARKERS[i // len(COLOURS) % 4],
+            color=COLOURS[i % len(COLOURS)],
+            capsize=3,
+            label=label,
+        )
+    axes.margins(x=0.1)
+    axes.set_xlabel('ms/image')
+    axes.set_ylabel(figure_name(figure))
+    axes.tick_params(labelsize=9)
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    picture.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
+    return picture
+
+
+def _images(page: HtmlPage, found: Comparison, score_thr: float, max_images: int) -> None:
+    kind, first = found.kinds[-1], found.models[0]
+    scores = image_scores(found, score_thr)  # (V, I)
+    spread = scores.max(0) - scores.min(0)
+    chosen = [i for i in np.argsort(-spread, kind='stable')[:max_images] if spread[i] > 0]
+    page.heading('Images on which they differ most')
+    if not chosen:
+        page.text(f'None: at a score of {score_thr:g} all are equally right on every image.' if max_images else 'None.')
+        return
+    what = 'right or wrong' if kind == 'label' else f'F1 of the {KIND_NAMES[kind]} predictions at an overlap of 0.5'
+    page.text(f'By {what}; predictions below a score of {score_thr:g} are left out.')
+    for i in chosen:
+        truth = found.results[0][i]
+        img = read_image(truth.img_path)
+        page.heading(Path(truth.img_path).name, 3)
+        pictures = [(draw_data_sample(img, truth, 'gt', first.classes, keypoint_info=first.metainfo), 'ground truth')]
+        for label, results, own in zip(found.labels, found.results, scores[:, i], strict=True):
+            judged = ('right' if own else 'wrong') if kind == 'label' else f'F1 {own:.2f}'
+            picture = draw_data_sample(img, results[i], 'pred', first.classes, score_thr, keypoint_info=first.metainfo)
+            pictures.append((picture, f'{label}: {judged}'))
+        page.pictures((_fit(picture), caption) for picture, caption in pictures)
+
+
+def _fit(img: np.ndarray) -> np.ndarray:
+    scale = _SHOWN_SIDE / max(img.shape[:2])
+    size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
+    return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _configs(page: HtmlPage, found: Comparison) -> None:
+    first = found.models[0]
+    page.heading('How the configs differ')
+    for other in found.models[1:]:
+        page.heading(f'{first.label} and {other.label}', 3)
+        rows = [
+            [
+                difference.key,
+                *(Cell(shown(value), shown(value), 'wrap') for value in (difference.first, difference.second)),
+            ]
+            for difference in config_differences(first.config, other.config)
+            if _matters(difference.path or difference.other_path)
+        ]
+        if rows:
+            page.table(['key', first.label, other.label], rows)
+        else:
+            page.text('Not at all.')
+
+
+def _matters(path: KeyPath) -> bool:
+    """Neither where a run was written to, nor a part of a variable, which is repeated where it is used."""
+    return path[0] not in ('work_dir', 'log_to') and (path[0] in TOP_LEVEL_KEYS or len(path) == 1)

@@ -1,0 +1,269 @@
+"""Files of what a model does on a dataset: confusion matrix, curves, kinds of errors with examples."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from detkit.analysis.charts import save_figure
+from detkit.analysis.errors.collect import Collected
+from detkit.analysis.errors.confusion import BACKGROUND, confusion_matrix
+from detkit.analysis.errors.confusion_chart import write_confusion
+from detkit.analysis.errors.curves import SCORES, ClassCurves, class_curves, mean_curves
+from detkit.analysis.errors.error_examples import error_sheet
+from detkit.analysis.errors.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
+from detkit.analysis.errors.evaluation_charts import plot_against_score, plot_error_costs, plot_precision_recall
+from detkit.analysis.errors.matching import KIND_NAMES, match
+from detkit.evaluation.average_precision import COCO_RECALLS
+from detkit.structures.data_sample import predicted_class
+from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.pictures import write_picture
+
+_TABLE_ROWS = 50
+
+
+def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
+    """The kind asked for, or else the config's last, which says most (masks rather than boxes).
+
+    Args:
+        model: evaluated.
+        kind: asked for, or None.
+        what: for the error: what needs it.
+
+    Raises:
+        ConfigError: the config's metric does not evaluate it, or the model is a classifier.
+    """
+    if model.metric.needs == ('label',):
+        raise ConfigError(f'{model.label} is a classifier, which has no {what}')
+    if kind is None:
+        return model.metric.needs[-1]
+    if kind not in model.metric.needs:
+        raise ConfigError(
+            f'{model.label} evaluates {", ".join(model.metric.needs)}, not {kind!r}; choose one of '
+            'these, or change test_evaluator'
+        )
+    return kind
+
+
+def write_confusion_matrix(
+    model: Collected,
+    folder: str | Path,
+    kind: str | None = None,
+    score_thr: float = 0.25,
+    iou_thr: float = 0.5,
+    max_rows: int = 15,
+) -> str:
+    """Writes ``confusion_matrix.png`` and ``.csv``; of detectors with background as a class of its own.
+
+    Classes that are neither in the data nor predicted are left out.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        score_thr, iou_thr: as for ``confusion_matrix``.
+        max_rows: of the table.
+
+    Returns:
+        a table of the most frequent confusions.
+    """
+    if model.metric.needs == ('label',):
+        counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
+        np.add.at(
+            counts,
+            ([answer.gt_label for answer in model.results], [predicted_class(answer) for answer in model.results]),
+            1,
+        )
+    else:
+        counts = confusion_matrix(
+            model.results,
+            len(model.classes),
+            chosen_kind(model, kind, 'boxes'),
+            score_thr,
+            iou_thr,
+            model.metainfo.get('sigmas'),
+        )
+        names = np.array([*model.classes, BACKGROUND])
+    kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts, names = counts[np.ix_(kept, kept)], names[kept]
+    write_confusion(counts, names.tolist(), folder)
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    rows = [
+        [names[i], names[j], str(wrong[i, j]), f'{wrong[i, j] / counts[i].sum():.1%}']
+        for i, j in zip(
+            *np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:max_rows], wrong.shape), strict=True
+        )
+        if wrong[i, j]
+    ]
+    return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
+
+
+def write_run_pictures(model: Collected, folder: str | Path) -> list[str]:
+    """Write ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+
+    Returns:
+        The names of the pictures; none where there is neither an object nor a prediction.
+    """
+    pictures = []
+    is_classifier = model.metric.needs == ('label',)
+    if is_classifier or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
+        write_confusion_matrix(model, folder)
+        pictures.append('confusion_matrix.png')
+    if not is_classifier:
+        kind = model.metric.needs[-1]
+        matches = match(model.results, model.classes, kind, [0.5], model.metainfo.get('sigmas'), by_area=False)
+        pictures += _draw_curves(class_curves(matches), model.classes, Path(folder), kind, 0.5, ('f1',))
+    return pictures
+
+
+def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
+    """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        iou_thr: least overlap of a match.
+
+    Returns:
+        a table with the best score threshold of every class.
+
+    Raises:
+        DataError: there is no object to find.
+    """
+    kind = chosen_kind(model, kind, 'precision at a recall')
+    matches = match(model.results, model.classes, kind, [iou_thr], model.metainfo.get('sigmas'), by_area=False)
+    curves = class_curves(matches)
+    if not curves:
+        raise DataError(f'{model.label}: the data hold no object, so that there is nothing to recall')
+    folder = Path(folder)
+    _draw_curves(curves, model.classes, folder, kind, iou_thr, ('precision', 'recall', 'f1'))
+    _write_curves(curves, model.classes, folder / 'curves.csv')
+    mean = mean_curves(curves)
+    worst = sorted(curves, key=lambda one: one.average_precision)
+    rows = []
+    for one in (mean, *worst[:_TABLE_ROWS]):
+        best = one.best
+        rows.append(
+            [
+                'all' if one is mean else model.classes[one.label],
+                str(one.objects),
+                *(
+                    f'{value:.3f}'
+                    for value in (
+                        one.average_precision,
+                        one.f1[best],
+                        SCORES[best],
+                        one.precision[best],
+                        one.recall[best],
+                    )
+                ),
+            ]
+        )
+    return _table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
+
+
+def _draw_curves(
+    curves: Sequence[ClassCurves],
+    classes: Sequence[str],
+    folder: Path,
+    kind: str,
+    iou_thr: float,
+    against_score: Sequence[str],
+) -> list[str]:
+    """Draw the curves, and return the pictures' names; none where there are no curves."""
+    if not curves:
+        return []
+    name, overlap = KIND_NAMES[kind], f'an overlap of {iou_thr:g}'
+    save_figure(
+        plot_precision_recall(curves, classes, f'{name} average precision at {overlap}'), folder / 'pr_curve.png'
+    )
+    for what in against_score:
+        title = f'{name} {"F1" if what == "f1" else what} at {overlap}'
+        save_figure(plot_against_score(curves, classes, what, title), folder / f'{what}_curve.png')
+    return ['pr_curve.png', *(f'{what}_curve.png' for what in against_score)]
+
+
+def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:
+    """The numbers behind the pictures in long form; a tenth of those by score, which change little in between."""
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['class', 'curve', 'x', 'y'])
+        for one in curves:
+            for name, x, y in (
+                ('precision at recall', COCO_RECALLS, one.precision_at),
+                ('precision at score', SCORES[::10], one.precision[::10]),
+                ('recall at score', SCORES[::10], one.recall[::10]),
+                ('F1 at score', SCORES[::10], one.f1[::10]),
+            ):
+                writer.writerows([classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True))
+
+
+def write_errors(
+    model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
+) -> str:
+    """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
+
+    Args:
+        model: evaluated.
+        folder: made if need be.
+        kind: what overlaps, the config's last when None.
+        score_thr: predictions below it are neither counted nor shown; average precision is always that of all.
+        examples: on a sheet.
+
+    Returns:
+        a table of the kinds.
+
+    Raises:
+        DataError: there is no object to find.
+    """
+    kind = chosen_kind(model, kind, 'kinds of errors')
+    judged = judge(model.results, model.classes, kind, model.metainfo.get('sigmas'))
+    spent = costs(judged, len(model.classes), score_thr)
+    if spent.precision < 0:
+        raise DataError(f'{model.label}: the data hold no object, so that no error can be told')
+    folder = Path(folder)
+    save_figure(plot_error_costs(spent, score_thr), folder / 'errors.png')
+    (folder / 'errors.json').write_text(
+        json.dumps(
+            {
+                'kind': kind,
+                'score_thr': score_thr,
+                'AP50': spent.precision,
+                'gains': spent.gains,
+                'numbers': spent.numbers,
+                'false positives': spent.false_positives,
+                'false negatives': spent.false_negatives,
+            },
+            indent=1,
+        )
+    )
+    sure = judged.above(score_thr)
+    for name in KINDS:
+        sheet = error_sheet(model, sure, name, examples, kind)
+        if sheet is not None:
+            write_picture(folder / f'errors_{name}.jpg', sheet)
+    return _error_table(spent, score_thr)
+
+
+def _error_table(spent: Costs, score_thr: float) -> str:
+    rows = [[name, f'{spent.gains[name]:.3f}', f'{spent.numbers[name]:,}', EXPLANATIONS[name]] for name in KINDS]
+    rows += [
+        ['all false', f'{spent.false_positives:.3f}', '', 'if no prediction were false'],
+        ['all missed', f'{spent.false_negatives:.3f}', '', 'if every object had been found'],
+    ]
+    table = AsciiTable([['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], *rows])
+    table.justify_columns = {1: 'right', 2: 'right'}
+    return f'AP50 is {spent.precision:.3f}\n{table.table}'
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    table = AsciiTable([header, *rows])
+    texts = 2 if header[1] == 'taken for' else 1
+    table.justify_columns = {column: 'right' for column in range(texts, len(header))}
+    return table.table

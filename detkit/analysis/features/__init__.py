@@ -1,0 +1,1 @@
+"""Feature maps and class activation maps of a model."""

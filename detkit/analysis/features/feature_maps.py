@@ -1,0 +1,211 @@
+"""Pictures of what goes on inside a network: activations of modules, class activation maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detkit.analysis.features.activations import choose_modules, record_activations
+from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
+from detkit.datasets.collate import collate
+from detkit.inference import Predictor
+from detkit.inference.sources import Source, find_images
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.pictures import unique_name, write_picture
+from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.heat import channel_sheet, heat_over, onto_image
+from detkit.visualization.sheets import grid, with_caption
+
+_CELL = 640  # longest side of a picture on a sheet
+Note = Callable[[str], Any]
+
+
+def default_module(model: nn.Module) -> str:
+    """The last before the head."""
+    return 'neck' if getattr(model, 'neck', None) is not None else 'backbone'
+
+
+def write_activations(
+    predictor: Predictor, source: Source, patterns: Sequence[str], folder: str | Path, max_channels: int = 64
+) -> list[Path]:
+    """A sheet for each image, module, and map that the module puts out.
+
+    Args:
+        predictor: with a model whose batch normalisation is not folded, so that every module is there.
+        source: of the images, see ``find_images``.
+        patterns: the modules, see ``choose_modules``.
+        folder: for the pictures.
+        max_channels: how many to show of each.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: there is no such module, or none of them puts out feature maps.
+        DataError: no image can be read.
+    """
+    names = choose_modules(predictor.model, patterns)
+    taken: set[str] = set()
+    files = []
+    for path, _, batch in _batches(predictor, source):
+        with record_activations(predictor.model, names) as maps, torch.no_grad():
+            predictor.model(**predictor.model.data_preprocessor(batch, training=False), mode='predict')
+        if not any(maps.values()):
+            raise ConfigError(f'{", ".join(names)}: no feature maps (channels, height, width) come out there')
+        seen = batch['inputs'][0].permute(1, 2, 0).numpy()
+        for name, own in maps.items():
+            for number, activations in enumerate(own):
+                title = name + (f'[{number}]' if len(own) > 1 else '')
+                sheet = channel_sheet(
+                    activations[0].float().cpu().numpy(), f'{Path(path).name}  {title}', seen, max_channels
+                )
+                files.append(Path(folder) / unique_name(f'{Path(path).stem}_{title}', '.png', taken))
+                write_picture(files[-1], sheet)
+    return files
+
+
+def write_cams(
+    predictor: Predictor,
+    source: Source,
+    method: str,
+    folder: str | Path,
+    module: str | None = None,
+    class_name: str | None = None,
+    note: Note = print,
+) -> list[Path]:
+    """A sheet for each image: its predictions, then a map of heat for each feature map that ``module`` puts out.
+
+    Args:
+        predictor: see ``write_activations``.
+        source: of the images.
+        method: 'gradcam' or 'eigencam'.
+        folder: for the pictures.
+        module: whose maps; the last before the head where left out.
+        class_name: that Grad-CAM explains; that of the image's best prediction where left out.
+        note: is given a line an image.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: there is no such module or class, or the module puts out no feature maps that the head uses.
+        DataError: no image can be read.
+    """
+    model = predictor.model
+    module = module or default_module(model)
+    name, *others = choose_modules(model, [module])
+    if others:
+        raise ConfigError(
+            f'{module!r} fits {1 + len(others)} modules ({name}, {others[0]}, ...), but a map is made of one'
+        )
+    wanted = None if class_name is None else _label(class_name, predictor.classes)
+    taken: set[str] = set()
+    files = []
+    for path, img, batch in _batches(predictor, source):
+        maps, sample, label = _explain(predictor, batch, name, method, wanted)
+        shape, matrix = batch['inputs'].shape[2:], batch['data_samples'][0].metainfo['matrix']
+        what = predictor.classes[label] if method == 'gradcam' else 'all classes'
+        cells = [
+            _captioned(
+                draw_data_sample(
+                    img,
+                    sample,
+                    'pred',
+                    predictor.classes,
+                    predictor.score_thr,
+                    keypoint_info=getattr(model, 'dataset_meta', None),
+                ),
+                Path(path).name,
+            )
+        ]
+        for number, heat in maps:
+            drawn = heat_over(img, np.clip(onto_image(heat, shape, matrix, img.shape[:2]), 0, 1))
+            cells.append(_captioned(drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}'))
+        files.append(Path(folder) / unique_name(f'{Path(path).stem}_{method}', '.jpg', taken))
+        write_picture(files[-1], grid(cells, 2 if len(cells) > 3 else len(cells)))
+        note(f'{path}: {method} of {name}, {what}')
+    return files
+
+
+def _explain(
+    predictor: Predictor, batch: dict, name: str, method: str, label: int | None
+) -> tuple[list[tuple[int, np.ndarray]], DetDataSample, int]:
+    """Numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
+    model: nn.Module = predictor.model
+    raw: list[dict] = []
+    handle = model.head.register_forward_hook(lambda module, arguments, output: raw.append(output))
+    with torch.enable_grad(), record_activations(model, [name]) as found:
+        inputs = model.data_preprocessor(batch, training=False)
+        inputs['inputs'].requires_grad_(True)  # so that there are gradients where every weight is frozen
+        try:
+            sample = model(**inputs, mode='predict')[0]
+        finally:
+            handle.remove()
+        logits = probabilities = None
+        if method == 'gradcam':
+            logits, probabilities = class_logits(raw[0], len(predictor.classes))
+        if logits is not None and label is None:
+            label = _best_label(sample, probabilities)
+        activations = found[name]
+        if not activations:
+            raise ConfigError(f'{name} puts out no feature maps (channels, height, width)')
+        if method == 'eigencam':
+            used = list(enumerate(activations))[-1 if predictor.classifies else 0 :]  # a classifier reads the last one
+            maps = [eigen_cam(own[0]) for _, own in used]
+        else:
+            score = class_score(logits, probabilities, label, predictor.score_thr)
+            used, maps = _with_gradients(activations, score, name)
+    numbers = [number for number, _ in used]
+    return list(zip(numbers, normalised(maps, method == 'gradcam'), strict=True)), sample, label or 0
+
+
+def _with_gradients(
+    activations: list[Tensor], score: Tensor, name: str
+) -> tuple[list[tuple[int, Tensor]], list[Tensor]]:
+    gradients = torch.autograd.grad(score, activations, allow_unused=True)
+    used = [(number, own) for number, own in enumerate(activations) if gradients[number] is not None]
+    if not used:
+        raise ConfigError(f'the class does not depend on what {name} puts out; choose a module before the head')
+    return used, [grad_cam(own[0], gradients[number][0]) for number, own in used]
+
+
+def _best_label(sample: DetDataSample, probabilities: Tensor) -> int:
+    if 'pred_label' in sample:
+        return int(sample.pred_label)
+    found = sample.pred_instances
+    return int(found.labels[found.scores.argmax()]) if len(found.labels) else int(probabilities.max(0).values.argmax())
+
+
+def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.ndarray, dict]]:
+    """Path, decoded image and batch of one, of every image that can be read."""
+    paths = find_images(source)
+    unread = []
+    for number, image in enumerate(paths):
+        img, packed = predictor.prepare(image, number)
+        if isinstance(packed, str):
+            unread.append((img, packed))
+            continue
+        path = image if isinstance(image, str) else f'image{number}'
+        yield path, img, collate([packed], size_divisor=1 if predictor.classifies else 32)
+    if len(unread) == len(paths):
+        raise DataError(f'none of the {len(paths)} images can be read; the first, {unread[0][0]}, {unread[0][1]}')
+    predictor.skipped = unread
+
+
+def _label(name: str, classes: Sequence[str]) -> int:
+    if name not in classes:
+        raise ConfigError(f'the model has no class {name!r}.{nearest(name, classes)}')
+    return list(classes).index(name)
+
+
+def _captioned(img: np.ndarray, text: str) -> np.ndarray:
+    scale = _CELL / max(img.shape[:2])
+    size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
+    return with_caption(cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), text)

@@ -1,0 +1,198 @@
+"""Hooks that make pictures: of a training run as it goes, and of every tested image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from mmengine.dist import is_main_process
+
+from detkit.analysis.errors.confusion_chart import write_confusion
+from detkit.analysis.runs.training_curves import plot_curves, read_results
+from detkit.engine.hooks.hook import Hook
+from detkit.evaluation import AccuracyMetric, Evaluator
+from detkit.registry import HOOKS
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.pictures import unique_name, write_picture
+from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.sheets import batch_sheet, prediction_sheet
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
+
+
+@HOOKS.register_module()
+class RunPicturesHook(Hook):
+    """Writes to the run's folder what a person looks at first.
+
+    ``train_batch0.jpg``, ...: the first training batches as the network gets them, with all that is annotated;
+    ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
+    when training has ended ``results.png``: the curves of ``results.csv``, ``labels.png``: what the training data hold,
+    and of the last validation, which is the one of the best weights where there is one, ``confusion_matrix.png`` and
+    ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+
+    It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws, and of the
+    last validation what the metric keeps.
+
+    Args:
+        train_batches: how many training batches to draw.
+        train_images: how many images of each.
+        val_images: how many validation images to draw.
+        score_thr: predictions below it are not drawn.
+        curves: whether to write ``results.png``.
+        findings: whether to write what else is drawn when training has ended.
+    """
+
+    priority = 'VERY_LOW'  # after whatever writes results.csv
+
+    def __init__(
+        self,
+        train_batches: int = 3,
+        train_images: int = 16,
+        val_images: int = 8,
+        score_thr: float = 0.25,
+        curves: bool = True,
+        findings: bool = True,
+    ) -> None:
+        self.train_batches = train_batches
+        self.train_images = train_images
+        self.val_images = val_images
+        self.score_thr = score_thr
+        self.curves = curves
+        self.findings = findings
+        self._trained = False
+        self._val_samples: list[DetDataSample] = []
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Draw the batch while it is still as the data pipeline made it."""
+        if runner.iter >= self.train_batches or not is_main_process() or not data_batch or 'gt' not in data_batch:
+            return
+        names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
+        dataset = runner.train_dataloader.dataset
+        sheet = batch_sheet(
+            data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, _metainfo(dataset)
+        )
+        # The counter moves on after the iteration.
+        runner.log_picture(f'train_batch{runner.iter}.jpg', sheet, step=runner.iter + 1)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._val_samples = []
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        missing = self.val_images - len(self._val_samples)
+        if missing > 0 and is_main_process():
+            readable = [sample for sample in outputs or () if 'skipped' not in sample.metainfo]
+            self._val_samples += readable[:missing]
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        samples = [sample for sample in self._val_samples if 'gt_instances' in sample or 'gt_label' in sample]
+        self._val_samples = []
+        if samples:
+            dataset = runner.val_dataloader.dataset
+            sheet = prediction_sheet(
+                [_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr, _metainfo(dataset)
+            )
+            runner.log_picture('val_batch0.jpg', sheet)
+
+    def after_train(self, runner: Runner) -> None:
+        self._trained = True
+        results = Path(runner.work_dir, 'results.csv')
+        if self.curves and is_main_process() and results.is_file():
+            if plot_curves(read_results(results), results.with_suffix('.png')):
+                runner.log_picture('results.png')
+
+    def after_run(self, runner: Runner) -> None:
+        """Draw what is known now that the best weights were validated, too."""
+        if not (self.findings and self._trained and is_main_process()):
+            return
+        # Only now, as training needs none of it.
+        from detkit.analysis.charts import save_figure
+        from detkit.analysis.data.label_charts import plot_labels
+        from detkit.analysis.data.label_statistics import label_statistics
+        from detkit.analysis.errors.collect import Collected
+        from detkit.analysis.errors.evaluation_report import write_run_pictures
+
+        labels = label_statistics(runner.train_dataloader.dataset)
+        if labels is not None:
+            save_figure(plot_labels(labels), Path(runner.work_dir, 'labels.png'))
+            runner.log_picture('labels.png')
+        metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
+        if metric is not None and metric.samples:
+            metainfo = _metainfo(runner.val_dataloader.dataset)
+            model = Collected(
+                '', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo
+            )
+            for name in write_run_pictures(model, runner.work_dir):
+                runner.log_picture(name)
+
+
+@HOOKS.register_module()
+class SavePicturesHook(Hook):
+    """Writes a picture of every tested image: ground truth beside predictions, or predictions alone.
+
+    Args:
+        out_dir: the folder, made if need be.
+        score_thr: predictions below it are not drawn.
+        ground_truth: whether to put the ground truth beside them.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, out_dir: str, score_thr: float = 0.25, ground_truth: bool = True) -> None:
+        self.out_dir = Path(out_dir)
+        self.score_thr = score_thr
+        self.ground_truth = ground_truth
+        self._names: set[str] = set()
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        dataset = runner.test_dataloader.dataset
+        classes, metainfo = _classes(dataset), _metainfo(dataset)
+        for sample in outputs or ():
+            if 'skipped' in sample.metainfo:
+                continue
+            img = _read(sample)
+            if self.ground_truth and ('gt_instances' in sample or 'gt_label' in sample):
+                picture = prediction_sheet([img], [sample], classes, self.score_thr, metainfo)
+            else:
+                picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr, keypoint_info=metainfo)
+            write_picture(self.out_dir / unique_name(Path(sample.img_path).stem, '.jpg', self._names), picture)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
+        if is_main_process():
+            _write_confusion(runner.test_evaluator, runner.test_dataloader.dataset, self.out_dir)
+
+
+def _write_confusion(evaluator: Evaluator, dataset: object, folder: str | Path) -> None:
+    """Write the confusion matrix of a classifier's metric, where there is one."""
+    for metric in evaluator.metrics:
+        if isinstance(metric, AccuracyMetric) and metric.confusion is not None:
+            write_confusion(metric.confusion, _classes(dataset) or range(len(metric.confusion)), folder)
+
+
+def _classes(dataset: object) -> Sequence[str] | None:
+    return _metainfo(dataset).get('classes')
+
+
+def _metainfo(dataset: object) -> dict:
+    return getattr(dataset, 'metainfo', {})
+
+
+def _read(sample: DetDataSample) -> np.ndarray:
+    from detkit.datasets.transforms.loading import read_image  # a picture of a dataset needs the dataset's reader
+
+    return read_image(sample.img_path)

@@ -1,0 +1,1 @@
+"""Training runs: logs, schedules, and the check before a run starts."""

@@ -1,0 +1,232 @@
+"""What a dataset holds, as far as training and evaluation depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from detkit.analysis.runs.checklist import CheckList
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
+from detkit.datasets.wrappers import leaf_datasets
+from detkit.structures.annotations import Annotations, Record
+from detkit.utils.errors import shorten
+from detkit.utils.rng import keyed_rng
+
+# What objects must have to be matched in a certain way, see ``GatheredMetric.needs``: its name, where it comes from.
+NEEDS = {
+    'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
+    'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),
+    'rbbox': ('a rotated box', "corners, such as DOTA's labels or YOLO's OBB labels have"),
+    'label': ('a class of the whole image', 'a folder a class'),
+}
+
+_READERS = 4
+_SHOWN = 3
+
+
+@dataclass
+class Survey:
+    """Of all images of a dataset.
+
+    Attributes:
+        classes: names of the labels.
+        paths: of the images, each once.
+        num_objects: ``(C,)`` objects of each class that count, images of each class for a classifier.
+        num_without: of ``NEEDS``, how many of those objects lack it.
+        empty: how many images have no such object.
+        skipped: what was left out when annotations were read.
+    """
+
+    classes: tuple[str, ...]
+    paths: set[str] = field(default_factory=set)
+    num_objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    num_without: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NEEDS, 0))
+    empty: int = 0
+    skipped: Sequence[tuple] = ()
+
+    @property
+    def total(self) -> int:
+        return int(self.num_objects.sum())
+
+
+def records_of(dataset: Any) -> list[Record]:
+    """Of all datasets that this one is made of; none where it keeps none."""
+    return [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
+
+
+def survey(dataset: Any) -> Survey:
+    """Looks at every annotation of a dataset, at no image."""
+    classes = tuple(dataset.metainfo['classes'])
+    found = Survey(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
+    labels = [np.zeros(0, np.int64)]
+    for record in records_of(dataset):
+        found.paths.add(record.img_path)
+        if record.class_label is not None:
+            labels.append(np.array([record.class_label]))
+            continue
+        counted = ~record.annotations.ignored
+        labels.append(record.annotations.labels[counted])
+        found.empty += not counted.any()
+        for need, count in _lacking(record.annotations, counted).items():
+            found.num_without[need] += count
+    found.num_objects = np.bincount(np.concatenate(labels), minlength=len(classes))
+    return found
+
+
+def _lacking(objects: Annotations, counted: np.ndarray) -> dict[str, int]:
+    outlined = np.zeros(len(objects), bool)
+    if objects.polygons is not None:
+        outlined[objects.polygons.ring_owners] = True
+    if objects.rles is not None:
+        outlined |= [rle is not None for rle in objects.rles]
+    everyone = int(counted.sum())
+    return {
+        'segm': int((counted & ~outlined).sum()),
+        'keypoints': everyone * (objects.keypoints is None),
+        'rbbox': everyone * (objects.rbboxes is None),
+        'label': everyone,
+    }
+
+
+def check_needs(checks: CheckList, split: str, found: Survey, needs: Sequence[str], who: str) -> None:
+    """Whether objects have what somebody needs of them.
+
+    Args:
+        split: 'train' or 'val'.
+        needs: of ``NEEDS``; others are always there.
+        who: needs it, such as 'CocoMetric'.
+    """
+    for need in dict.fromkeys(needs):
+        if need not in NEEDS or not found.total:
+            continue
+        (what, source), lacking = NEEDS[need], found.num_without[need]
+        if lacking == found.total:
+            checks.failed(
+                f'{split} {_NAMES[need]}',
+                f'{who} needs {what} of every object, but none of the {found.total:,} objects of {split} has one',
+                f'use data with {source}; or a config and metric of the task that the data are made for',
+            )
+        elif lacking:
+            checks.warned(
+                f'{split} {_NAMES[need]}',
+                f'{lacking:,} of {found.total:,} objects of {split} lack {what}, '
+                f'which {who} needs; only their boxes are known',
+                'complete or remove them',
+            )
+
+
+_NAMES = {'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rotated boxes', 'label': 'classes'}
+
+
+def check_objects(checks: CheckList, split: str, found: Survey, num_classes: int | None) -> None:
+    """Whether there is something to learn from or to measure with, and labels that the head knows."""
+    title = f'{split} objects'
+    if num_classes is not None and num_classes != len(found.classes):
+        checks.failed(
+            f'{split} classes',
+            f'the head tells {num_classes} classes, the {split} data {len(found.classes)} ({shorten(found.classes)})',
+            'leave model.head.num_classes out, so that it follows the data',
+        )
+    what = (
+        'average precision is -1 whatever the model does, so best.pth would never be chosen'
+        if split == 'val'
+        else 'there is nothing to learn'
+    )
+    if not found.total:
+        checks.failed(
+            title,
+            f'the {len(found.paths):,} images of {split} have no object: {what}',
+            'are the annotation file, the labels folder and the class names those of these images?',
+        )
+        return
+    present = int((found.num_objects > 0).sum())
+    text = f'{found.total:,} objects of {present} of {len(found.classes)} classes; {found.empty:,} images have none'
+    if split == 'train' and found.empty > len(found.paths) // 2 > 0:
+        checks.warned(title, text, 'are labels missing? Images without objects are trained on as background')
+    else:
+        checks.passed(title, text)
+
+
+def check_skipped(checks: CheckList, split: str, found: Survey) -> None:
+    """What was wrong in the annotation files."""
+    if found.skipped:
+        path, where, reason = found.skipped[0]
+        place = path if where is None else f'{path}:{where}'
+        checks.warned(
+            f'{split} labels',
+            f'{len(found.skipped):,} images or objects are left out; the first, {place}, {reason}',
+            'a run lists all of them in skipped.csv',
+        )
+
+
+def check_splits(checks: CheckList, train: Survey, val: Survey) -> None:
+    """Whether the two sets fit together."""
+    if train.classes != val.classes:
+        number = next(
+            (i for i, (a, b) in enumerate(zip(train.classes, val.classes, strict=False)) if a != b),
+            min(len(train.classes), len(val.classes)),
+        )
+        checks.failed(
+            'classes',
+            f'train and val name their classes differently from number {number} on: '
+            f'{shorten(train.classes[number:]) or "nothing"} against '
+            f'{shorten(val.classes[number:]) or "nothing"}',
+            'give both datasets the same metainfo=dict(classes=...)',
+        )
+        return
+    if train.total and val.total:
+        unseen = [val.classes[i] for i in np.flatnonzero((val.num_objects > 0) & (train.num_objects == 0))]
+        if unseen:
+            checks.warned(
+                'classes',
+                f'val has objects of {len(unseen)} classes that train has none of: {shorten(unseen, 5)}',
+                'they cannot be learnt, and lower the mean average precision',
+            )
+        else:
+            checks.passed('classes', f'every class that val measures ({int((val.num_objects > 0).sum())}) is in train')
+    both = train.paths & val.paths
+    if both:
+        checks.warned(
+            'splits',
+            f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as {min(both)}',
+            'figures of val then say nothing of new images',
+        )
+
+
+def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: int = 0) -> None:
+    """Decodes a sample of the images.
+
+    Args:
+        count: how many; all of them where there are no more.
+    """
+    records = records_of(dataset)
+    if not records or not count:
+        return
+    chosen = keyed_rng(seed).permutation(len(records))[:count]
+    with ThreadPoolExecutor(_READERS) as pool:
+        errors = [error for error in pool.map(_read_error, (records[i] for i in chosen)) if error is not None]
+    title, text = f'{split} images', f'{len(chosen):,} of {len(records):,} images read'
+    if not errors:
+        checks.passed(title, text)
+        return
+    limit = min(getattr(leaf, 'max_skipped', 0.01) for leaf in leaf_datasets(dataset))
+    named = '\n'.join(str(error) for error in errors[:_SHOWN])
+    text = f'{len(errors)} of a sample of {len(chosen):,} images cannot be read:\n{named}'
+    if len(errors) > max(1, limit * len(chosen)) and split == 'train':
+        checks.failed(
+            title, text, f'repair or remove them: more than max_skipped={limit:g} of the images would end the run'
+        )
+    else:
+        checks.warned(title, text, 'repair or remove them; a run leaves them out and lists them in skipped.csv')
+
+
+def _read_error(record: Record) -> UnreadableImageError | None:
+    try:
+        LoadImageFromFile()({'record': record, 'images': {}})
+    except UnreadableImageError as error:
+        return error
+    return None

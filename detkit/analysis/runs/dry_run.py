@@ -1,0 +1,381 @@
+"""``dry_run``: a training run in small, to find within a minute what would end or spoil it after hours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from detkit.analysis.runs.checklist import CheckList
+from detkit.analysis.runs.data_checks import (
+    NEEDS,
+    Survey,
+    check_images,
+    check_needs,
+    check_objects,
+    check_skipped,
+    check_splits,
+    records_of,
+    survey,
+)
+from detkit.analysis.runs.run_costs import StepCosts, check_disk, check_memory, check_time, check_workers
+from detkit.analysis.runs.schedule_checks import check_schedule
+from detkit.analysis.speed.interleaving import synchronize
+from detkit.analysis.speed.peak_memory import process_peak
+from detkit.config import load_config
+from detkit.datasets.loader import build_dataloader
+from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
+from detkit.engine.model_cost import count_parameters
+from detkit.engine.runner import Runner
+from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.headline import fitness, headline_names
+from detkit.inference.model import check_device
+from detkit.utils.errors import ConfigError, nearest
+
+_TASK_NEEDS = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label'}
+_FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones
+_VAL_BATCHES = 2  # the first of which is not timed
+
+
+def dry_run(
+    path: str | Path,
+    options: Sequence[str] | dict | None = None,
+    device: str | None = None,
+    sample: int = 200,
+    seconds: float = 10.0,
+    show: Callable[[str], Any] | None = None,
+) -> CheckList:
+    """Builds what a config describes, trains and validates a little, and looks for what would go wrong later.
+
+    Everything is written into a temporary folder, which is removed. Batches are made in this process.
+
+    Args:
+        path: the config file.
+        options: changes to the config, as ``--cfg-options``.
+        device: in place of the config's.
+        sample: how many images of each dataset to decode; 0 for none.
+        seconds: how long to time training steps, about.
+        show: is given each line of the list as soon as it is known; None prints them.
+
+    Returns:
+        The checks. What fails does not keep those that do not need it from being made.
+    """
+    checks, config = CheckList(show), None
+    with checks.section('config'):
+        loaded = load_config(path, options)
+        loaded.device = str(check_device(device or loaded.get('device')))
+        if not loaded.get('train_dataloader'):
+            raise ConfigError('the config has no train_dataloader, train_cfg and optim_wrapper, so it cannot train')
+        checks.passed('config', f'{path} and its bases: every name and argument is known')
+        config = loaded
+    if config is not None:
+        with tempfile.TemporaryDirectory(prefix='detkit-check-') as folder:
+            _DryRun(config, folder, checks).run(sample, seconds)
+    return checks
+
+
+class _DryRun:
+    """The parts of a dry run that share a runner."""
+
+    def __init__(self, config: Config, folder: str, checks: CheckList) -> None:
+        self.config, self.folder, self.checks = config, folder, checks
+        self.work_dir = Path(config.get('work_dir') or Path('work_dirs') / Path(config.filename).stem)
+        self.workers = {
+            split: config[f'{split}_dataloader'].get('num_workers', 0)
+            for split in ('train', 'val')
+            if config.get(f'{split}_dataloader')
+        }
+        self.surveys: dict[str, Survey] = {}
+        self.costs = StepCosts()
+
+    def run(self, sample: int, seconds: float) -> None:
+        loaders = {split: self._load(split, sample) for split in self.workers}
+        if 'train' in self.surveys and 'val' in self.surveys:
+            check_splits(self.checks, self.surveys['train'], self.surveys['val'])
+        runner = self._build(loaders)
+        tried = False
+        if runner is not None:
+            try:
+                if all(loader is not None for loader in loaders.values()) and self._prepare(runner):
+                    tried = True
+                    self._exercise(runner, seconds)
+            finally:
+                with _quiet():
+                    runner.close()
+        if not tried:
+            self.checks.warned(
+                'steps',
+                'nothing was trained, validated or written, for what failed is needed for that',
+                'check again when it is repaired',
+            )
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    def _load(self, split: str, sample: int) -> DataLoader | None:
+        """Builds a dataset and looks at its annotations and images."""
+        loader = None
+        with self.checks.section(f'{split} data'), _quiet():
+            settings = {**self.config[f'{split}_dataloader'], 'num_workers': 0}
+            seed = (self.config.get('randomness') or {}).get('seed') or 0
+            loader = build_dataloader(settings, seed, torch.device(self.config.device).type)
+            dataset = loader.dataset
+            self.checks.passed(f'{split} data', f'{len(dataset):,} images in {len(loader):,} batches')
+        if loader is None or not records_of(dataset):
+            return loader
+        with self.checks.section(f'{split} objects'):
+            found = self.surveys[split] = survey(dataset)
+            check_skipped(self.checks, split, found)
+            check_objects(self.checks, split, found, (self.config.model.get('head') or {}).get('num_classes'))
+            if split == 'train':
+                task = self.config.get('task')
+                check_needs(self.checks, split, found, [_TASK_NEEDS.get(task, '')], f'task {task!r}')
+            check_images(self.checks, split, dataset, sample)
+        return loader
+
+    # ---- building ----------------------------------------------------------------------------------------------------
+
+    def _build(self, loaders: dict[str, DataLoader | None]) -> Runner | None:
+        config = Config(self.config.to_dict(), filename=self.config.filename)
+        config.work_dir, config.resume, config.launcher = self.folder, False, 'none'
+        config.visualizer = None  # nothing is to be sent anywhere
+        for split, loader in loaders.items():
+            if loader is not None:
+                config[f'{split}_dataloader'] = loader
+        runner = None
+        with self.checks.section('model'), _quiet():
+            runner = Runner(config)
+            runner.scalar_log.backends.clear()  # that they could be built shows that they are installed
+            model = runner.model
+            trainable = sum(param.numel() for param in model.parameters() if param.requires_grad)
+            self.checks.passed(
+                'model',
+                f'{type(model).__name__}, {count_parameters(model):,} parameters, '
+                f'{trainable:,} trainable, on {runner.device}',
+            )
+        return runner
+
+    def _prepare(self, runner: Runner) -> bool:
+        """Builds the rest of a run; says whether that succeeded."""
+        with self.checks.section('optimiser'), _quiet():
+            runner.prepare_training()
+            runner.call_hook('before_train')
+            wrapper = runner.optim_wrapper
+            start = f'; starts from {self.config.load_from}' if self.config.get('load_from') else ''
+            self.checks.passed(
+                'optimiser',
+                f'{type(wrapper.optimizer).__name__}, batch {runner.batch_size} x '
+                f'{wrapper.accumulate} accumulated{start}',
+            )
+            check_schedule(self.checks, runner)
+            self._check_metrics(runner)
+            return True
+        return False
+
+    def _check_metrics(self, runner: Runner) -> None:
+        if runner.val_loop is None:
+            self.checks.warned(
+                'validation',
+                'the config has no val_dataloader, val_cfg and val_evaluator',
+                'with them the best weights are kept, and overfitting is seen',
+            )
+            return
+        for metric in runner.val_loop.evaluator.metrics:
+            needs = metric.needs if isinstance(metric, GatheredMetric) else ()
+            if 'val' in self.surveys:
+                check_needs(self.checks, 'val', self.surveys['val'], needs, type(metric).__name__)
+            wanted = _TASK_NEEDS.get(self.config.get('task'))
+            if wanted and needs and wanted not in needs:
+                self.checks.warned(
+                    'val metric',
+                    f'{type(metric).__name__} measures {", ".join(needs)}, but not what '
+                    f'task {self.config.task!r} is about: {NEEDS[wanted][0]}',
+                    f"val_evaluator.metric with '{wanted}', or the metric of the task",
+                )
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def _exercise(self, runner: Runner, seconds: float) -> None:
+        trained = False
+        with self.checks.section('training step'), _quiet():
+            self._train(runner, seconds)
+            losses = ', '.join(f'{name} {value:.4g}' for name, value in runner.train_loop.losses.latest.items())
+            self.checks.passed(
+                'training step', f'{self.costs.count} steps of {_size(self.costs.shape)}; at last {losses}'
+            )
+            trained = True
+        if trained:
+            with self.checks.section('last epoch'), _quiet():
+                self._train_last(runner)
+        if runner.val_loop is not None:
+            with self.checks.section('validation'), _quiet():
+                self._validate(runner)
+        with self.checks.section('checkpoint'), _quiet():
+            self._save_and_load(runner)
+        if trained:
+            with self.checks.section('end of training'), _quiet():
+                runner.call_hook('after_train')
+                self.checks.passed('end of training', 'every hook came to its end')
+            with self.checks.section('time'):
+                check_memory(self.checks, runner, self.costs)
+                check_workers(self.checks, self.workers)
+                check_time(self.checks, runner, self.costs, self.workers)
+
+    def _train(self, runner: Runner, seconds: float) -> None:
+        """A few steps as the run begins with them."""
+        loop, costs, cuda = runner.train_loop, self.costs, runner.device.type == 'cuda'
+        costs.memory_before = process_peak()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(runner.device)
+        batches = _endless(loop.dataloader)
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        began = time.perf_counter()
+        for number in range(1 + _MOST_STEPS):
+            if number > _FEWEST_STEPS and time.perf_counter() - began > seconds:
+                break
+            started = time.perf_counter()
+            batch = next(batches)
+            made = time.perf_counter()
+            loop.run_iter(number % loop.epoch_length, batch)
+            synchronize(runner.device)
+            if number:  # the first one also builds what later ones find
+                costs.data.append(made - started)
+                costs.step.append(time.perf_counter() - made)
+        loop.losses.read()
+        costs.shape = tuple(batch['inputs'].shape)
+        self._note_peak(runner)
+
+    def _train_last(self, runner: Runner) -> None:
+        """A step as the last epoch makes it: without mosaic where that is closed, at the largest of several scales."""
+        loop, preprocessor = runner.train_loop, getattr(unwrap(runner.model), 'data_preprocessor', None)
+        loop.dataloader.batch_sampler.set_epoch(loop.max_epochs - 1)
+        batch = next(iter(loop.dataloader))
+        scales = getattr(preprocessor, 'multi_scale', None)
+        text = f'a step as epoch {loop.max_epochs} makes it'
+        if scales:
+            preprocessor.multi_scale = (scales[1], scales[1])
+            text += f', images enlarged by {scales[1]:g}'
+        try:
+            loop.run_iter(0, batch)
+            loop.losses.read()
+        finally:
+            if scales:
+                preprocessor.multi_scale = scales
+        self._note_peak(runner)
+        self.checks.passed('last epoch', text)
+
+    def _validate(self, runner: Runner) -> None:
+        """The whole course of a validation, on a few images that have objects where there are such."""
+        few = _FewBatches(runner.val_dataloader)
+        metrics = runner.validate(batches=few)
+        synchronize(runner.device)
+        self.costs.val_data, self.costs.val_step = few.seconds()
+        self._note_peak(runner)
+        key = runner.train_loop.best_metric
+        value = fitness(metrics, key)
+        if value is None and key != 'fitness':
+            self.checks.failed(
+                'validation',
+                f'train_cfg.best_metric is {key!r}, which is none of the figures {", ".join(metrics)}',
+                f"one of them, or 'fitness'.{nearest(key, metrics)}",
+            )
+        elif value is None:
+            self.checks.warned(
+                'validation',
+                f'none of the figures ({", ".join(metrics) or "there are none"}) tells '
+                'which weights are the best, so best.pth is never written',
+                'train_cfg.best_metric=...',
+            )
+        else:
+            names = headline_names(metrics) or list(metrics)
+            self.checks.passed(
+                'validation',
+                f'{few.num_images} images; figures {", ".join(names[:4])}, ...'
+                if len(names) > 4
+                else f'{few.num_images} images; figures {", ".join(names)}',
+            )
+        runner.call_hook('after_fit_epoch', metrics=metrics, improved=False)
+
+    def _save_and_load(self, runner: Runner) -> None:
+        """A checkpoint goes to a file and comes back."""
+        path = Path(self.folder) / 'checkpoint.pth'
+        save_checkpoint(capture_training_state(runner), path)
+        size = path.stat().st_size
+        notes = restore_training_state(runner, load_checkpoint(path), path.name)
+        for note in notes:
+            self.checks.warned('checkpoint', note)
+        if not notes:
+            self.checks.passed('checkpoint', f'{size / 1e6:,.1f} MB, written and resumed from')
+        path.unlink()
+        check_disk(self.checks, runner, self.work_dir, size)
+
+    def _note_peak(self, runner: Runner) -> None:
+        if runner.device.type == 'cuda':
+            self.costs.device_peak = torch.cuda.max_memory_allocated(runner.device) / 2**20
+        self.costs.process_peak = process_peak()
+
+
+class _FewBatches:
+    """Stands where the loader of validation data does: a batch, several times, of images with objects if there are any.
+
+    Args:
+        loader: the whole one.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.dataset, self._collate = loader.dataset, loader.collate_fn
+        count = loader.batch_size or loader.batch_sampler.batch_size
+        records = [] if not records_of(self.dataset) else getattr(self.dataset, 'records', [])
+        chosen = [i for i, record in enumerate(records) if len(record.annotations)][:count]
+        self._indices = chosen or list(range(min(count, len(self.dataset))))
+        self._times: list[tuple[float, float, float]] = []  # asked for, made, asked for the next
+
+    def __len__(self) -> int:
+        return _VAL_BATCHES
+
+    @property
+    def num_images(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[dict]:
+        for _ in range(_VAL_BATCHES):
+            began = time.perf_counter()
+            batch = self._collate(self.dataset.__getitems__(self._indices))
+            made = time.perf_counter()
+            yield batch
+            self._times.append((began, made, time.perf_counter()))
+
+    def seconds(self) -> tuple[float, float]:
+        """Of a batch: to make it, to predict on it and note the results."""
+        began, made, done = self._times[-1]
+        return made - began, done - made
+
+
+def _endless(loader: DataLoader) -> Iterator[dict]:
+    epoch = 0
+    while True:
+        loader.batch_sampler.set_epoch(epoch)
+        yield from loader
+        epoch += 1
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps a run's own lines from the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _size(shape: Sequence[int]) -> str:
+    """(4, 3, 640, 640) -> '4 x 640 x 640'."""
+    return ' x '.join(map(str, np.delete(shape, 1)))

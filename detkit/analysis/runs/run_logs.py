@@ -1,0 +1,191 @@
+"""Figures of training runs over time, smoothed, beside each other."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from detkit.analysis.runs.run_table import RESULTS_FILE
+from detkit.analysis.runs.training_curves import Curves, read_results
+from detkit.evaluation.headline import chart_title, higher_is_better
+from detkit.utils.errors import ConfigError, DataError, nearest, shorten
+
+SCALARS_FILE = 'scalars.json'
+AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
+_METRICS = 'metrics/'
+_FEW_POINTS = 25
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """The figures of one run.
+
+    Attributes:
+        label: what to call it.
+        path: the file they are from.
+        curves: name (of metrics without 'metrics/') -> x and y.
+    """
+
+    label: str
+    path: Path
+    curves: Curves
+
+
+def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) -> RunLog:
+    """Reads a run's folder, or one of its two files.
+
+    Args:
+        path: a folder, of which ``results.csv`` is read, or ``scalars.json`` for 'iter' or where the former is missing;
+            or a file.
+        axis: what x is, see ``AXES``.
+        label: the folder's name when left out.
+
+    Raises:
+        DataError: there is no such file, or nothing in it.
+    """
+    path = Path(path)
+    file = path
+    if path.is_dir():
+        names = (RESULTS_FILE, SCALARS_FILE) if axis != 'iter' else (SCALARS_FILE,)
+        file = next((path / name for name in names if (path / name).is_file()), path / names[0])
+    if not file.is_file():
+        raise DataError(f"'{file}' does not exist; give folders of runs, or their {RESULTS_FILE} or {SCALARS_FILE}")
+    found = read_results(file, (axis,))
+    scale = 1 / 60 if axis == 'time' else 1
+    curves = {name.removeprefix(_METRICS): (x * scale, y) for name, (x, y) in found.items() if name not in AXES}
+    if not curves:
+        raise DataError(
+            f"'{file}' has no figure by {AXES[axis]}"
+            + (f'; {SCALARS_FILE} has' if axis == 'iter' and file.suffix == '.csv' else '')
+        )
+    return RunLog(label or file.parent.resolve().name, file, curves)
+
+
+def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[tuple[Path, str]]:
+    """The runs among ``paths``, and what to call each.
+
+    Args:
+        paths: folders of runs, folders that hold such, or files of runs.
+        labels: one for each; by default the folders' names, with as many of their parents' as it takes to tell them
+            apart.
+
+    Raises:
+        ConfigError: another number of labels than of runs.
+        DataError: a path holds no run.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir() and not _is_run(path):
+            below = sorted(folder for folder in path.iterdir() if _is_run(folder))
+            if not below:
+                raise DataError(f"'{path}' holds no {RESULTS_FILE} and no {SCALARS_FILE}, nor does a folder in it")
+            found += below
+        else:
+            found.append(path)
+    if labels:
+        if len(labels) != len(found):
+            raise ConfigError(
+                f'{len(labels)} labels ({", ".join(labels)}) for {len(found)} runs ({", ".join(map(str, found))})'
+            )
+        return list(zip(found, labels, strict=True))
+    folders = [(path if path.is_dir() else path.parent).resolve() for path in found]
+    depth = 1
+    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
+        depth += 1
+    return [(path, '/'.join(folder.parts[-depth:])) for path, folder in zip(found, folders, strict=True)]
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (RESULTS_FILE, SCALARS_FILE))
+
+
+def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) -> list[str]:
+    """The figures to show, in the runs' order.
+
+    Args:
+        runs: of which any may have them.
+        patterns: names, or such with * and ?; None for losses, average precisions, accuracies and the first group's
+            learning rate.
+
+    Raises:
+        ConfigError: a pattern fits no name.
+    """
+    names = list(dict.fromkeys(name for run in runs for name in run.curves))
+    if patterns is None:
+        return [name for name in names if _is_usual(name)] or names
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise ConfigError(f'no run has {pattern!r}; there are {shorten(names, 30)}.{nearest(pattern, names)}')
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def _is_usual(name: str) -> bool:
+    if name.startswith(('train/', 'val/')) or name == 'lr/pg0':
+        return True
+    return chart_title(name) is not None
+
+
+def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
+    """Exponential moving average: ``weight`` of what was before, from which the start's bias is taken out.
+
+    As the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which do not scatter, and figures of
+    less than 25 points, such as those of a few validations, stay as they are: the average would only lag behind them.
+    """
+    if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
+        return y
+    smoothed, mean = np.empty(len(y)), 0.0
+    for i, value in enumerate(y.tolist()):
+        mean = weight * mean + (1 - weight) * value
+        smoothed[i] = mean / (1 - weight ** (i + 1))
+    return smoothed
+
+
+def is_metric(name: str) -> bool:
+    """Whether it is found on validation data, so that its best value means something."""
+    return '/' in name and not name.startswith(('train/', 'lr/'))
+
+
+def best_place(name: str, y: np.ndarray) -> int:
+    """Of the first best value: the least of losses, the greatest of other metrics."""
+    loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
+    return int(y.argmin() if loss else y.argmax())
+
+
+def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:
+    """Of each figure and run: the best value and where it was, and the last."""
+    rows = []
+    for name in names:
+        for run in runs:
+            if name not in run.curves or not (is_metric(name) or name.startswith('train/')):
+                continue
+            x, y = run.curves[name]
+            best = best_place(name, y)
+            rows.append([name, run.label, f'{y[best]:.4g}', f'{x[best]:.4g}', f'{y[-1]:.4g}', f'{x[-1]:.4g}'])
+    at = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minute'}[axis]
+    table = AsciiTable([['figure', 'run', 'best', f'at {at}', 'last', f'at {at}'], *rows])
+    table.justify_columns = {column: 'right' for column in range(2, 6)}
+    return table.table
+
+
+def write_logs(
+    runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.0, axis: str = 'epoch'
+) -> None:
+    """A CSV file: run, figure, x, value, smoothed value."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['run', 'figure', AXES[axis], 'value', 'smoothed'])
+        for run in runs:
+            for name in names:
+                if name in run.curves:
+                    x, y = run.curves[name]
+                    writer.writerows(
+                        [run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
+                        for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True)
+                    )

@@ -1,0 +1,171 @@
+"""Several runs in one table: what each has, how good it became, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
+
+from detkit.analysis.runs.training_curves import read_results
+from detkit.config import load_config
+from detkit.engine.console import duration_text
+from detkit.engine.model_cost import count_parameters
+from detkit.engine.run_folder import CONFIG_FILE
+from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
+from detkit.registry import MODELS
+from detkit.utils.errors import ConfigError, DataError, nearest
+
+RESULTS_FILE = 'results.csv'
+
+_TRAIN, _METRICS = 'train/', 'metrics/'
+
+
+@dataclass
+class RunSummary:
+    """Of one run.
+
+    Attributes:
+        name: of its folder.
+        parameters: of its model.
+        epochs: completed.
+        seconds: of training and validation, those before a resume included.
+        best_epoch: the first of the greatest fitness; None where nothing was validated.
+        figures: per name, as the columns of ``results.csv`` are called but without 'metrics/', the value of each epoch
+            that has one.
+    """
+
+    name: str
+    parameters: int
+    epochs: int
+    seconds: float
+    best_epoch: int | None
+    figures: dict[str, dict[int, float]]
+
+    def best(self, figure: str) -> float | None:
+        """A figure at the best epoch."""
+        return self.figures.get(figure, {}).get(self.best_epoch)
+
+    def last(self, figure: str) -> float | None:
+        """A figure at the last epoch that has it."""
+        values = self.figures.get(figure)
+        return values[max(values)] if values else None
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+    """Run folders among ``paths`` as they are given, and those directly below the others, by name.
+
+    Raises:
+        DataError: a path is no run folder and holds none.
+    """
+    folders: list[Path] = []
+    for path in map(Path, paths):
+        below = sorted(file.parent for file in path.glob(f'*/{RESULTS_FILE}'))
+        own = [path] if (path / RESULTS_FILE).is_file() else below
+        if not own:
+            raise DataError(
+                f"'{path}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "
+                'at least one epoch is complete.'
+            )
+        folders += own
+    return folders
+
+
+def summarize_run(folder: str | Path) -> RunSummary:
+    """Reads a run's config and results; its model is built to count the parameters.
+
+    Raises:
+        ConfigError: the config is missing, or no longer fits.
+        DataError: there are no results.
+    """
+    folder = Path(folder).resolve()
+    columns = read_results(folder / RESULTS_FILE)
+    if 'time' not in columns:
+        raise DataError(f"'{folder / RESULTS_FILE}' has no epoch.")
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"'{folder}' has {RESULTS_FILE} but no {CONFIG_FILE}; the model is known from that.")
+    config = load_config(folder / CONFIG_FILE, need_classes=False)
+    figures = {
+        name.removeprefix(_METRICS): {int(epoch): float(value) for epoch, value in zip(*points, strict=True)}
+        for name, points in columns.items()
+        if name.startswith((_TRAIN, _METRICS))
+    }
+    epochs, times = columns['time']
+    return RunSummary(
+        name=folder.name,
+        parameters=count_parameters(MODELS.build(config.model)),
+        epochs=int(epochs[-1]),
+        seconds=float(times[-1]),
+        best_epoch=_best_epoch(figures, config.train_cfg.get('best_metric', 'fitness')),
+        figures=figures,
+    )
+
+
+def _best_epoch(figures: dict[str, dict[int, float]], key: str) -> int | None:
+    """As the training loop finds it."""
+    metrics: dict[int, dict[str, float]] = {}
+    for name, values in figures.items():
+        for epoch, value in values.items():
+            if not name.startswith(_TRAIN):
+                metrics.setdefault(epoch, {})[name] = value
+    judged = {epoch: fitness(metrics[epoch], key) for epoch in sorted(metrics)}
+    judged = {epoch: value for epoch, value in judged.items() if value is not None}
+    return max(judged, key=judged.__getitem__) if judged else None  # the first of equals
+
+
+def run_table(runs: Sequence[RunSummary], figures: Sequence[str] | None = None, markdown: bool = False) -> str:
+    """A row a run: parameters, epochs, time, and figures at the best epoch and at the last.
+
+    ``gain`` is what the first figure has more than that of the first run, at the best epochs.
+
+    Args:
+        runs: at least one.
+        figures: names as in ``RunSummary.figures``; default: mAP of each task, top-1 accuracy in training and in
+            validation.
+        markdown: write it for a Markdown file.
+
+    Raises:
+        ConfigError: no run has such a figure.
+    """
+    known = list(dict.fromkeys(name for run in runs for name in run.figures))
+    for name in figures or ():
+        if name not in known:
+            raise ConfigError(f'no run has the figure {name!r}.{nearest(name, known)} There are: {", ".join(known)}')
+    figures = list(figures or _headlines(known))
+    columns = ['run', 'parameters', 'epochs', 'time', 'best epoch']
+    columns += [text for name in figures for text in (_title(name), 'last')]
+    has_gain = len(runs) > 1 and bool(figures)
+    rows = []
+    for run in runs:
+        row = [run.name, f'{run.parameters:,}', str(run.epochs), duration_text(run.seconds), str(run.best_epoch or '')]
+        row += [_cell(value) for name in figures for value in (run.best(name), run.last(name))]
+        if has_gain:
+            row.append(_gain(run, runs[0], figures[0]))
+        rows.append(row)
+    table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)([columns + ['gain'] * has_gain, *rows])
+    table.justify_columns = {column: 'right' for column in range(1, len(columns) + has_gain)}
+    return table.table
+
+
+def _headlines(names: Sequence[str]) -> list[str]:
+    """The first headline of each chart, and behind them the same of training."""
+    first: dict[tuple, str] = {}
+    for name in filter(higher_is_better, headline_names(names)):
+        first.setdefault((name.rpartition('/')[0], chart_title(name)), name)
+    return sorted(first.values(), key=lambda name: name.startswith(_TRAIN))
+
+
+def _title(name: str) -> str:
+    """``train/top1`` -> 'train top1', ``coco/bbox_mAP`` -> 'bbox mAP'."""
+    text = name.rpartition('/')[2].replace('_', ' ')
+    return f'train {text}' if name.startswith(_TRAIN) else text
+
+
+def _gain(run: RunSummary, first: RunSummary, figure: str) -> str:
+    value, base = run.best(figure), first.best(figure)
+    return '' if run is first or value is None or base is None else f'{value - base:+.3f}'
+
+
+def _cell(value: float | None) -> str:
+    return '' if value is None else f'{value:.3f}'

@@ -1,0 +1,309 @@
+"""Learning rates, momenta and accumulation over a whole run, without training."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from terminaltables import AsciiTable
+
+from detkit.analysis.data.annotations_table import plain_dataset
+from detkit.config.signatures import arguments_of
+from detkit.engine.base_runner import DEFAULT_HOOKS
+from detkit.engine.finetune import freeze_modules
+from detkit.engine.optim_constructor import build_optim_wrapper
+from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
+from detkit.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS
+from detkit.utils.errors import ConfigError, DataError
+
+_POINTS = 1500  # at which a run is looked at, and as many again in its beginning
+_MOST_EPOCHS = 2000  # up to so many the first iteration of each is looked at
+_DETAIL = 1.25  # the beginning is shown until so many times the end of the warm-up
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One group of parameters over a run.
+
+    Attributes:
+        name: of the group.
+        parameters: how many numbers it holds.
+        weight_decay: of it.
+        lr, momentum: ``(P,)`` at the iterations of the plan; the momentum is Adam's first beta, NaN where none is.
+    """
+
+    name: str
+    parameters: int
+    weight_decay: float
+    lr: np.ndarray
+    momentum: np.ndarray
+
+
+@dataclass(frozen=True)
+class SchedulePlan:
+    """A run's hyper-parameters.
+
+    Attributes:
+        label: what to call it.
+        optimizer: name of the optimiser's class.
+        num_images, batch_size: of an epoch, and of an iteration over all processes.
+        epoch_length, max_epochs: iterations of an epoch, epochs of the run.
+        warmup: iterations of the warm-up, 0 without.
+        iterations: ``(P,)`` int64, ascending, from 0: where the run was looked at.
+        accumulate: ``(P,)`` int64 batches a step.
+        groups: of parameters.
+        close_epoch: from which epoch on, counted from 1, mosaic and its like are off; None where nothing is turned off.
+    """
+
+    label: str
+    optimizer: str
+    num_images: int
+    batch_size: int
+    epoch_length: int
+    max_epochs: int
+    warmup: int
+    iterations: np.ndarray
+    accumulate: np.ndarray
+    groups: tuple[GroupPlan, ...]
+    close_epoch: int | None = None
+
+    @property
+    def max_iters(self) -> int:
+        return self.epoch_length * self.max_epochs
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """``(P,)`` float64, the iterations in epochs."""
+        return self.iterations / self.epoch_length
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser, about."""
+        lengths = np.diff(self.iterations, append=self.max_iters)
+        return round(float((lengths / self.accumulate).sum()))
+
+
+def plan_schedule(
+    config: Config, num_images: int | None = None, world_size: int = 1, label: str | None = None
+) -> SchedulePlan:
+    """Goes through a run's schedule with the parts that the run would use.
+
+    The model is built, for its groups of parameters, but never run.
+
+    Args:
+        config: loaded.
+        num_images: of an epoch; None to count those of the training data.
+        world_size: processes.
+        label: what to call it; the config's name when left out.
+
+    Raises:
+        ConfigError: the config cannot train.
+        DataError: the training data cannot be read, and ``num_images`` was not given.
+    """
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not config.get(key):
+            raise ConfigError(f'{config.filename}: the config has no {key}, so it has no schedule')
+    loader = config.train_dataloader
+    classes = tuple(config.get('classes') or ())
+    if num_images is None:
+        dataset = _training_data(loader.dataset)
+        num_images, classes = len(dataset), tuple(dataset.metainfo['classes'])
+    num_classes = len(classes) or (config.model.get('head') or {}).get('num_classes', 0)
+    batch_size = loader.get('batch_size', 1)
+    epoch_length = _epoch_length(loader, num_images, batch_size, world_size)
+    max_epochs = int(config.train_cfg.max_epochs)
+    batch_size *= world_size
+
+    model = MODELS.build(config.model)
+    freeze = config.train_cfg.get('freeze')
+    if freeze:
+        freeze_modules(model, freeze)
+    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, epoch_length * max_epochs, num_classes)
+    schedules = build_schedules(config.get('param_scheduler'), wrapper, epoch_length, max_epochs)
+    warmup = _warmup(schedules, epoch_length, epoch_length * max_epochs)
+    iterations = _iterations(epoch_length, max_epochs, warmup)
+    accumulate, groups = _follow(schedules, wrapper, iterations)
+    return SchedulePlan(
+        label or Path(config.filename).stem,
+        type(wrapper.optimizer).__name__,
+        num_images,
+        batch_size,
+        epoch_length,
+        max_epochs,
+        warmup,
+        iterations,
+        accumulate,
+        groups,
+        _close_epoch(config, max_epochs),
+    )
+
+
+def plan_text(plan: SchedulePlan) -> str:
+    """What the run comes to, and a table of the groups."""
+    epochs = f' ({plan.warmup / plan.epoch_length:.3g} epochs)' if plan.warmup else ''
+    final = int(plan.accumulate[-1])
+    lines = [
+        f'{plan.label}: {plan.num_images:,} images in batches of {plan.batch_size} are {plan.epoch_length:,} '
+        f'iterations an epoch; {plan.max_epochs:,} epochs, {plan.max_iters:,} iterations',
+        f'{plan.optimizer}, about {plan.steps:,} steps; a step sums the gradients of {final} '
+        f'batch{"es" if final > 1 else ""}, {final * plan.batch_size} images',
+        f'warm-up {plan.warmup:,} iterations{epochs}' if plan.warmup else 'no warm-up',
+    ]
+    if plan.close_epoch is not None:
+        lines.append(f'mosaic and mixup are off from epoch {plan.close_epoch} on')
+    rows = []
+    for group in plan.groups:
+        highest = int(group.lr.argmax())
+        rows.append(
+            [
+                group.name,
+                f'{group.parameters:,}',
+                f'{group.lr[0]:.4g}',
+                f'{group.lr[highest]:.4g}',
+                f'{plan.epochs[highest]:.1f}',
+                f'{group.lr[-1]:.4g}',
+                _span(group.momentum),
+                f'{group.weight_decay:.4g}',
+            ]
+        )
+    table = AsciiTable(
+        [['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum', 'weight decay'], *rows]
+    )
+    table.justify_columns = {column: 'right' for column in range(1, 8)}
+    return '\n'.join([*lines, table.table])
+
+
+def write_plans(plans: Sequence[SchedulePlan], path: str | Path) -> None:
+    """A CSV file: config, iteration, epoch, group, lr, momentum, accumulate."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['config', 'iteration', 'epoch', 'group', 'lr', 'momentum', 'accumulate'])
+        for plan in plans:
+            for group in plan.groups:
+                writer.writerows(
+                    [
+                        plan.label,
+                        iteration,
+                        f'{epoch:.4f}',
+                        group.name,
+                        f'{lr:.6g}',
+                        '' if np.isnan(momentum) else f'{momentum:.6g}',
+                        accumulate,
+                    ]
+                    for iteration, epoch, lr, momentum, accumulate in zip(
+                        plan.iterations.tolist(),
+                        plan.epochs.tolist(),
+                        group.lr.tolist(),
+                        group.momentum.tolist(),
+                        plan.accumulate.tolist(),
+                        strict=True,
+                    )
+                )
+
+
+def detail_end(plan: SchedulePlan) -> int:
+    """The iteration until which the beginning is shown larger; 0 where it is not worth it."""
+    end = round(plan.warmup * _DETAIL)
+    return end if 0 < end < 0.6 * plan.max_iters else 0
+
+
+def _training_data(cfg: dict) -> Any:
+    try:
+        return DATASETS.build(plain_dataset(cfg))
+    except DataError as error:
+        raise DataError(f'{error}. Without the data, say how many images they are: --num-images N') from error
+
+
+def _epoch_length(loader: dict, num_images: int, batch_size: int, world_size: int) -> int:
+    sampler = {
+        'type': 'EpochSampler',
+        'batch_size': batch_size,
+        'drop_last': loader.get('drop_last', False),
+        **(loader.get('sampler') or {}),
+        'dataset': range(num_images),
+    }
+    if world_size > 1:
+        sampler.update(rank=0, world_size=world_size)
+    length = len(DATA_SAMPLERS.build(sampler))
+    if not length:
+        raise DataError(
+            f'an epoch has no batch: {num_images} training images are less than one batch of {batch_size}, '
+            'and train_dataloader.drop_last leaves the rest out'
+        )
+    return length
+
+
+def _warmup(schedules: Schedules, epoch_length: int, max_iters: int) -> int:
+    """Iterations until what rises at the beginning has risen."""
+    ends = [0]
+    for scheduler in schedules.schedulers:
+        if isinstance(scheduler, WarmupDecay):
+            ends.append(scheduler.warmup_iters)
+        elif getattr(scheduler, 'begin', 1) == 0:  # one of mmengine's that ends before the run does
+            end = scheduler.end * (epoch_length if scheduler.by_epoch else 1)
+            ends.append(end if end < max_iters else 0)
+    return max(ends)
+
+
+def _iterations(epoch_length: int, max_epochs: int, warmup: int) -> np.ndarray:
+    last = epoch_length * max_epochs - 1
+    parts = [np.linspace(0, last, _POINTS), np.linspace(0, min(last, max(_POINTS, _DETAIL * warmup)), _POINTS)]
+    if max_epochs <= _MOST_EPOCHS:
+        starts = np.arange(max_epochs) * epoch_length
+        parts += [starts, starts[1:] - 1]  # both sides of each step between epochs
+    return np.unique(np.concatenate(parts).astype(np.int64))
+
+
+def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple[np.ndarray, tuple[GroupPlan, ...]]:
+    groups = wrapper.optimizer.param_groups
+    rates, momenta = np.zeros((2, len(groups), len(iterations)))
+    accumulate = np.ones(len(iterations), np.int64)
+    for place, iteration in enumerate(iterations.tolist()):
+        with warnings.catch_warnings():  # mmengine's that no step of the optimiser came before theirs
+            warnings.filterwarnings('ignore', message='Detected call of')
+            schedules.apply(iteration)
+        accumulate[place] = getattr(wrapper, 'current_accumulate', 1)
+        for number, group in enumerate(groups):
+            rates[number, place] = group['lr']
+            momenta[number, place] = group.get('momentum', (group.get('betas') or (np.nan,))[0])
+    return accumulate, tuple(
+        GroupPlan(
+            group.get('name', f'group {number}'),
+            sum(param.numel() for param in group['params']),
+            float(group.get('weight_decay', 0)),
+            rates[number],
+            momenta[number],
+        )
+        for number, group in enumerate(groups)
+    )
+
+
+def _close_epoch(config: Config, max_epochs: int) -> int | None:
+    hook = {**DEFAULT_HOOKS, **(config.get('default_hooks') or {})}.get('close_mosaic')
+    if hook is None or not _turned_off(config.train_dataloader.dataset):
+        return None
+    count = hook.get('num_epochs', 10)
+    return max(max_epochs - count, 0) + 1 if count > 0 else None
+
+
+def _turned_off(dataset: dict) -> bool:
+    """Whether any transform that is in use can be turned off."""
+    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
+    steps = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict) and step.get('prob', 1) > 0]
+    return any(map(_turned_off, inner)) or any(
+        'until_epoch' in arguments_of(TRANSFORMS.get(step['type'])).names for step in steps
+    )
+
+
+def _span(values: np.ndarray) -> str:
+    if np.isnan(values).any():
+        return '-'
+    first, last = values[0], values[-1]
+    return f'{last:.4g}' if first == last else f'{first:.4g} to {last:.4g}'

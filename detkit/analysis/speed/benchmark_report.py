@@ -1,0 +1,258 @@
+"""What ``benchmark`` found, as tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from terminaltables import AsciiTable
+
+from detkit import __version__
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.speed.benchmarking import Benchmark, Measured
+from detkit.analysis.speed.interleaving import level, ratio
+from detkit.engine.environment import cpu_name
+
+# How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
+_FAR_OUT = 3.0
+
+
+def spread_of(seconds: np.ndarray) -> dict[str, float]:
+    """Of times ``(K, R)``: quantiles and the interquartile range in ms, its share of the median, how many are far out.
+
+    Far-out times stay in the quantiles, for whoever waits for an answer waits for those too.
+    """
+    ms = seconds.ravel() * 1e3
+    p25, p50, p75, p90, p99 = np.quantile(ms, [0.25, 0.5, 0.75, 0.9, 0.99])
+    return {
+        'p50': float(p50),
+        'p90': float(p90),
+        'p99': float(p99),
+        'spread': float((p75 - p25) / p50),
+        'far_out': int((ms > p75 + _FAR_OUT * (p75 - p25)).sum()),
+        'count': ms.size,
+    }
+
+
+def verdict(found: Interval) -> str:
+    """Of a ratio of times: what it says of the variant."""
+    if found.low > 1:
+        return 'slower'
+    return 'faster' if found.high < 1 else 'no difference shown'
+
+
+def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
+    """The models; then for each batch size the times of the network (or training step), and of each phase."""
+    parts = [_conditions(found), _models_table(found)]
+    for batch_size in found.measured[0].seconds:
+        parts += [_main_table(found, batch_size, confidence), _phases_table(found, batch_size, confidence)]
+    far_out = sum(spread_of(_main(found, own, size))['far_out'] for own in found.measured for size in own.seconds)
+    total = sum(taken.shape[0] * taken.shape[1] for own in found.measured for taken in own.seconds.values())
+    parts.append(
+        f'{confidence:.0%} intervals. spread: width of the middle half of the times, as a share of p50. '
+        f'{far_out} of {total} times lie more than {_FAR_OUT:g} such widths above it; the percentiles count '
+        'them, the ratios do not heed them.'
+    )
+    if any(own.variant.checkpoint is None for own in found.measured) and 'postprocess' in found.phases:
+        parts.append('Random weights find nothing or anything: time postprocess with a checkpoint.')
+    return '\n'.join(parts)
+
+
+def _conditions(found: Benchmark) -> str:
+    taken = next(iter(found.measured[0].seconds.values()))
+    names = (
+        torch.cuda.get_device_name(found.device)
+        if found.device.type == 'cuda'
+        else f'{cpu_name()}, {torch.get_num_threads()} threads'
+    )
+    return (
+        f'{found.device} ({names}), torch {torch.__version__}; '
+        f'{f"{len(found.measured)} variants in turns, " if len(found.measured) > 1 else ""}'
+        f'{taken.shape[0]} blocks of {taken.shape[1]} rounds'
+    )
+
+
+def _table(title: str, header: list[str], rows: list[list[str]], left: Sequence[int] = (0,)) -> str:
+    table = AsciiTable([header, *rows])
+    table.justify_columns = {column: 'right' for column in range(len(header)) if column not in left}
+    return f'{title}\n{table.table}' if title else table.table
+
+
+def _models_table(found: Benchmark) -> str:
+    sizes = list(found.measured[0].memory)
+    where = 'MiB' if found.device.type == 'cpu' else 'GPU MiB'
+    header = [
+        '',
+        'parameters',
+        *(['size', 'GFLOPs'] if found.measured[0].img_size else []),
+        *(f'{where}, batch {size}' for size in sizes),
+    ]
+    rows = []
+    for own in found.measured:
+        cost = (
+            []
+            if own.img_size is None
+            else [f'{own.img_size} x {own.img_size}', '-' if own.flops is None else f'{own.flops / 1e9:.2f}']
+        )
+        rows.append(
+            [
+                own.variant.label,
+                f'{own.parameters:,}',
+                *cost,
+                *('-' if own.memory[size].own is None else f'{own.memory[size].own:.0f}' for size in sizes),
+            ]
+        )
+    return _table('', header, rows)
+
+
+def _main(found: Benchmark, own: Measured, batch_size: int) -> np.ndarray:
+    """Seconds ``(K, R)`` of the model's own phase."""
+    return own.seconds[batch_size][..., found.main]
+
+
+def _whole(own: Measured, batch_size: int) -> np.ndarray:
+    """Seconds ``(K, R)`` of all phases."""
+    return own.seconds[batch_size].sum(-1)
+
+
+def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
+    rows = []
+    for own in found.measured:
+        spread = spread_of(_main(found, own, batch_size))
+        compared = ratio(_main(found, own, batch_size), _main(found, found.measured[0], batch_size), confidence)
+        rows.append(
+            [
+                own.variant.label,
+                *(f'{spread[name]:.2f}' for name in ('p50', 'p90', 'p99')),
+                f'{spread["spread"]:.1%}',
+                f'{batch_size / spread["p50"] * 1e3:.1f}',
+                *_compared(found, own, compared),
+            ]
+        )
+    header = ['', 'p50', 'p90', 'p99', 'spread', 'images/s', *(['time ratio', ''] if len(rows) > 1 else [])]
+    return _table(f'{found.phases[found.main]}, batch {batch_size} (ms a batch)', header, rows, left=(0, 7))
+
+
+def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
+    trains = found.phases[found.main] == 'step'
+    rows = []
+    for own in found.measured:
+        medians = np.median(own.seconds[batch_size], (0, 1)) / batch_size * 1e3
+        whole = float(np.median(_whole(own, batch_size)))
+        last = (
+            [f'{math.ceil(medians[0] / medians[1])}']
+            if trains
+            else [
+                f'{batch_size / whole:.1f}',
+                *_compared(
+                    found, own, ratio(_whole(own, batch_size), _whole(found.measured[0], batch_size), confidence)
+                )[:1],
+            ]
+        )
+        rows.append(
+            [own.variant.label, *(f'{value:.2f}' for value in medians), f'{whole / batch_size * 1e3:.2f}', *last]
+        )
+    header = ['', *found.phases, 'whole', *(['workers needed'] if trains else ['images/s', 'time ratio'])]
+    header = header[: len(rows[0])]
+    return _table(f'phases, batch {batch_size} (ms an image, medians)', header, rows)
+
+
+def _compared(found: Benchmark, own: Measured, value: Interval) -> list[str]:
+    """Cells; none where there is nothing to compare with."""
+    if len(found.measured) == 1:
+        return []
+    if own is found.measured[0]:
+        return ['1', '']
+    return [f'{value.value:.3f} ({value.low:.3f} to {value.high:.3f})', verdict(value)]
+
+
+def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
+    """Everything but the single times, of plain types. Times are in ms a batch."""
+    environment = {
+        'device': str(found.device),
+        'processor': cpu_name(),
+        'threads': torch.get_num_threads(),
+        'gpu': torch.cuda.get_device_name(found.device) if found.device.type == 'cuda' else None,
+        'torch': torch.__version__,
+        'detkit': __version__,
+        'python': platform.python_version(),
+        'system': platform.platform(),
+    }
+    settings = {**asdict(found.settings), 'confidence': confidence}
+    variants = []
+    for own in found.measured:
+        batches = {str(size): _batch(found, own, size, confidence) for size in own.seconds}
+        variants.append(
+            {
+                'label': own.variant.label,
+                'config': own.variant.config,
+                'checkpoint': own.variant.checkpoint,
+                'way': own.variant.way.name,
+                'parameters': own.parameters,
+                'flops': own.flops,
+                'img_size': own.img_size,
+                'batches': batches,
+            }
+        )
+    return {'environment': environment, 'settings': settings, 'phases': list(found.phases), 'variants': variants}
+
+
+def _batch(found: Benchmark, own: Measured, size: int, confidence: float) -> dict[str, Any]:
+    taken, first = own.seconds[size], found.measured[0].seconds[size]
+    phases = {}
+    for name, seconds, others in [
+        *((name, taken[..., i], first[..., i]) for i, name in enumerate(found.phases)),
+        ('whole', taken.sum(-1), first.sum(-1)),
+    ]:
+        phases[name] = {
+            **spread_of(seconds),
+            'level': asdict(level(seconds * 1e3, confidence)),
+            'ratio': asdict(ratio(seconds, others, confidence)),
+        }
+    memory = own.memory.get(size)
+    return {
+        'blocks': taken.shape[0],
+        'rounds': taken.shape[1],
+        'phases': phases,
+        'images_per_second': size / float(np.median(taken[..., found.main])),
+        'memory_mib': None if memory is None else {**asdict(memory), 'own': memory.own},
+    }
+
+
+def write_json(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
+    Path(path).write_text(json.dumps(as_dict(found, confidence), indent=1) + '\n', encoding='utf-8')
+
+
+def write_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
+    """A row for each variant and batch size; times in ms a batch."""
+    rows = []
+    for variant in as_dict(found, confidence)['variants']:
+        for size, batch in variant['batches'].items():
+            row = {
+                key: variant[key] for key in ('label', 'config', 'checkpoint', 'way', 'parameters', 'flops', 'img_size')
+            }
+            row |= {
+                'batch_size': size,
+                'images_per_second': batch['images_per_second'],
+                'memory_mib': (batch['memory_mib'] or {}).get('own'),
+            }
+            for name, phase in batch['phases'].items():
+                row |= {f'{name}_{key}': phase[key] for key in ('p50', 'p90', 'p99', 'spread', 'far_out')}
+                row |= {
+                    f'{name}_ratio': phase['ratio']['value'],
+                    f'{name}_ratio_low': phase['ratio']['low'],
+                    f'{name}_ratio_high': phase['ratio']['high'],
+                }
+            rows.append(row)
+    with Path(path).open('w', newline='', encoding='utf-8') as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

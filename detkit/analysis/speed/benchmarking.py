@@ -1,0 +1,314 @@
+"""``benchmark``: how fast models predict or train, and how much memory that takes, beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from detkit.analysis.errors.bootstrap import Interval
+from detkit.analysis.errors.compare import unique_labels
+from detkit.analysis.speed import prediction_speed, training_speed
+from detkit.analysis.speed.interleaving import Step, interleave, level
+from detkit.analysis.speed.networks import Way
+from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
+from detkit.config import load_config
+from detkit.engine.model_cost import count_flops, count_parameters
+from detkit.inference import Predictor, init_detector
+from detkit.inference.model import check_device
+from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.utils.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to time.
+
+    Attributes:
+        batch_sizes: images at a time, each timed for itself.
+        device: where to run; None for the accelerator if there is one.
+        img_size: side of the images (prediction only; training takes it from the config); None for the configs'.
+        options: changes to all the configs, as ``--cfg-options``.
+        images: files, folders and patterns to predict on; None to draw some.
+        score_thr: least score of a prediction.
+        seconds, rounds, seed: see ``interleave``.
+        memory: whether to look how much is needed, which takes a process a variant.
+    """
+
+    batch_sizes: Sequence[int] = (1,)
+    device: str | None = None
+    img_size: int | None = None
+    options: Sequence[str] | dict | None = None
+    images: Sequence[str] | None = None
+    score_thr: float = 0.25
+    seconds: float = 10.0
+    rounds: int | None = None
+    seed: int = 0
+    memory: bool = True
+
+    def __post_init__(self) -> None:
+        wrong = [size for size in self.batch_sizes if size < 1]
+        if wrong or not self.batch_sizes:
+            raise ConfigError(f'a batch size is {wrong[0] if wrong else "missing"}, but must be at least 1')
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that are timed.
+
+    Attributes:
+        label: what to call it.
+        config, checkpoint: files; without a checkpoint the weights are random.
+        way: how the network is run.
+    """
+
+    label: str
+    config: str
+    checkpoint: str | None = None
+    way: Way = Way()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a variant.
+
+    Attributes:
+        variant: whose.
+        parameters: of the model as it trains.
+        flops: of one image, 2 a multiply-add, None where they cannot be counted.
+        img_size: side of the square that ``flops`` are of, None in training.
+        seconds: of each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``interleave``.
+        memory: of each batch size.
+    """
+
+    variant: Variant
+    parameters: int
+    flops: int | None
+    img_size: int | None
+    seconds: dict[int, np.ndarray] = field(default_factory=dict)
+    memory: dict[int, PeakMemory] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All variants beside each other.
+
+    Attributes:
+        phases: what the last axis of ``seconds`` stands for.
+        main: number of the phase that is the model's own.
+        device: where it ran.
+        settings: how.
+        measured: of each variant, the first being what the others are held against.
+    """
+
+    phases: tuple[str, ...]
+    main: int
+    device: torch.device
+    settings: Settings
+    measured: list[Measured]
+
+
+def choose_variants(
+    configs: Sequence[str],
+    checkpoints: Sequence[str | None] | None = None,
+    labels: Sequence[str] | None = None,
+    ways: Sequence[Way] = (Way(),),
+) -> list[Variant]:
+    """Every config in every way.
+
+    Args:
+        configs: files; one may come twice.
+        checkpoints: of each config; None, or 'none' for one of them, for random weights.
+        labels: of each config; their names by default.
+        ways: how to run each.
+
+    Raises:
+        ConfigError: another number of checkpoints or labels than of configs.
+    """
+    if checkpoints and len(checkpoints) != len(configs):
+        raise ConfigError(f"{len(checkpoints)} checkpoints for {len(configs)} configs; give one for each, or 'none'")
+    chosen = [None if path == 'none' else path for path in checkpoints or [None] * len(configs)]
+    return [
+        Variant(f'{label} {way.name}'.strip(), str(config), checkpoint, way)
+        for label, config, checkpoint in zip(unique_labels(configs, labels), configs, chosen, strict=True)
+        for way in ways
+    ]
+
+
+def benchmark_prediction(
+    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> Benchmark:
+    """Times prediction from files to data samples.
+
+    Args:
+        variants: at least one.
+        settings: how.
+        say: is told what goes on.
+
+    Raises:
+        ConfigError, CheckpointError, DataError: of the models (see ``init_detector``) and the images.
+    """
+    device = check_device(settings.device)
+    with TemporaryDirectory() as folder:
+        paths = (
+            prediction_speed.readable_images(settings.images)
+            if settings.images is not None
+            else prediction_speed.draw_images(Path(folder))
+        )
+        predictors, measured = [], []
+        for variant in variants:
+            predictor, found = _predictor(variant, settings, device)
+            predictors.append(predictor)
+            measured.append(found)
+
+        def makers(batch_size: int) -> list[Callable[[], Step]]:
+            return [
+                prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size)
+                for predictor, variant in zip(predictors, variants, strict=True)
+            ]
+
+        _time(makers, measured, settings, say)
+        _weigh(_prediction_memory, (paths,), measured, settings, say)
+    return Benchmark(prediction_speed.PHASES, 2, device, settings, measured)
+
+
+def benchmark_training(
+    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> Benchmark:
+    """Times training steps on the configs' training data; arguments as ``benchmark_prediction``.
+
+    Raises:
+        ConfigError, DataError: of the models and their data.
+    """
+    device = check_device(settings.device)
+    configs = [load_config(variant.config, settings.options) for variant in variants]
+    models = [
+        training_speed.training_model(variant.config, config) for variant, config in zip(variants, configs, strict=True)
+    ]
+    measured = [
+        Measured(variant, count_parameters(model), None, None) for variant, model in zip(variants, models, strict=True)
+    ]
+
+    def makers(batch_size: int) -> list[Callable[[], Step]]:
+        return [
+            training_speed.training_maker(model, config, batch_size, device)
+            for model, config in zip(models, configs, strict=True)
+        ]
+
+    _time(makers, measured, settings, say)
+    _weigh(_training_memory, (), measured, settings, say)
+    return Benchmark(training_speed.PHASES, 1, device, settings, measured)
+
+
+def time_networks(
+    models: Sequence[tuple[str | Path, str | Path | None]],
+    options: Sequence[str] | dict | None = None,
+    device: str | None = None,
+    batch_size: int = 1,
+    img_size: int | None = None,
+    seconds: float = 5.0,
+    rounds: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Milliseconds an image that networks take, from a normalised image to raw predictions, timed in turns.
+
+    Batch normalisation is folded into the convolutions, as prediction does. The input is square noise.
+
+    Args:
+        models: config and checkpoint of each; None for random weights, which are as fast.
+        options: changes to all the configs, as ``--cfg-options``.
+        device: where to run; the accelerator if there is one by default.
+        batch_size: images at a time.
+        img_size: side of the images; each config's test size by default.
+        seconds, rounds, seed: see ``interleave``.
+        confidence: of the intervals.
+
+    Returns:
+        An interval each.
+
+    Raises:
+        ConfigError, CheckpointError: see ``init_detector``.
+    """
+    predictors = [
+        Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
+        for config, checkpoint in models
+    ]
+    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size) for predictor in predictors]
+    taken = interleave(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
+    return [level(own, confidence) for own in taken]
+
+
+def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tuple[Predictor, Measured]:
+    model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
+    parameters = count_parameters(model)
+    predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
+    size = predictor.img_size
+    return predictor, Measured(variant, parameters, count_flops(model, (size, size)), size)
+
+
+def _time(
+    makers: Callable[[int], list[Callable[[], Step]]],
+    measured: list[Measured],
+    settings: Settings,
+    say: Callable[[str], None],
+) -> None:
+    for batch_size in sorted(set(settings.batch_sizes)):
+        say(f'timing batches of {batch_size}')
+        seconds = interleave(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
+        for own, taken in zip(measured, seconds, strict=True):
+            own.seconds[batch_size] = taken
+
+
+def _weigh(
+    function: Callable, arguments: tuple, measured: list[Measured], settings: Settings, say: Callable[[str], None]
+) -> None:
+    if not settings.memory:
+        return
+    for own in measured:
+        say(f'memory of {own.variant.label}')
+        own.memory.update(in_fresh_process(function, own.variant, settings, torch.get_num_threads(), *arguments))
+
+
+def _peaks(
+    makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device, before: float | None
+) -> dict[int, PeakMemory]:
+    """Peaks grow only, so small batches come first."""
+    found = {}
+    for batch_size in sorted(set(settings.batch_sizes)):
+        step = makers(batch_size)()
+        for turn in range(2):
+            step(turn)
+        found[batch_size] = peak_memory(device, before)
+    return found
+
+
+def _prediction_memory(
+    variant: Variant, settings: Settings, num_threads: int, paths: Sequence[str]
+) -> dict[int, PeakMemory]:
+    before = process_peak()
+    torch.set_num_threads(num_threads)
+    device = check_device(settings.device)
+    predictor, _ = _predictor(variant, settings, device)
+    return _peaks(
+        lambda batch_size: prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size),
+        settings,
+        device,
+        before,
+    )
+
+
+def _training_memory(variant: Variant, settings: Settings, num_threads: int) -> dict[int, PeakMemory]:
+    before = process_peak()
+    torch.set_num_threads(num_threads)
+    device = check_device(settings.device)
+    config = load_config(variant.config, settings.options)
+    model: nn.Module = training_speed.training_model(variant.config, config)
+    return _peaks(
+        lambda batch_size: training_speed.training_maker(model, config, batch_size, device), settings, device, before
+    )

@@ -1,0 +1,275 @@
+"""``complexity``: what each module of a network costs in parameters, multiply-adds, memory and time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from terminaltables import AsciiTable
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from detkit.analysis.speed.interleaving import synchronize
+from detkit.engine.model_cost import count_parameters
+from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.utils.errors import ConfigError, nearest
+
+_WARMUP = 2
+
+
+@dataclass(frozen=True)
+class ModuleCost:
+    """Of one module with all that is in it, for one image.
+
+    Attributes:
+        name: such as 'backbone.stem'; empty for the whole network.
+        kind: its class.
+        depth: of its name, 0 for the network.
+        parameters: numbers, each counted in every module that holds it.
+        trainable: of these, those that get gradients.
+        macs: multiply-adds of convolutions, linear layers and matrix products.
+        output_bytes: of everything its operators wrote, at the number format of the input; what training keeps of it
+            for the gradients is no more than this.
+        ms: median time of a pass as prediction runs it, batch normalisation folded into convolutions.
+    """
+
+    name: str
+    kind: str
+    depth: int
+    parameters: int
+    trainable: int
+    macs: int
+    output_bytes: int
+    ms: float
+
+
+def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int = 20) -> list[ModuleCost]:
+    """Of every module that is run, or holds some that are, in the order of the model's definition.
+
+    Args:
+        model: a detector in evaluation mode whose batch normalisation is not folded; it will be.
+        img_size: side of the square image, or (h, w).
+        rounds: how often to time.
+    """
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+    inputs = model.data_preprocessor({'inputs': image}, training=False)['inputs']
+    static = {
+        name: (
+            type(module).__name__,
+            name.count('.') + bool(name),
+            count_parameters(module),
+            sum(param.numel() for param in module.parameters() if param.requires_grad),
+        )
+        for name, module in model.named_modules()
+    }
+    with torch.no_grad(), _ModuleStack(model) as stack, _Meter(stack.names) as meter:
+        model(inputs, mode='tensor')
+    taken = _times(fuse_conv_bn(model), inputs, rounds, device)
+    used = {holder for name in stack.called for holder in _holders(name)}
+    return [
+        ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.0))
+        for name, facts in static.items()
+        if name in used
+    ]
+
+
+def _holders(name: str) -> list[str]:
+    """A module and all that it is in: 'a.b' -> ['a.b', 'a', '']."""
+    holders = [name]
+    while name:
+        name = name.rpartition('.')[0]
+        holders.append(name)
+    return holders
+
+
+class _ModuleStack:
+    """Knows, while a model runs, which of its modules are running.
+
+    Attributes:
+        names: of those, outermost first.
+        called: of all that ran.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.names: list[str] = []
+        self.called: set[str] = set()
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> _ModuleStack:
+        for name, module in self.model.named_modules():
+            self._handles += [
+                module.register_forward_pre_hook(self._enter(name)),
+                module.register_forward_hook(self._leave),
+            ]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, name: str) -> Any:
+        def enter(module: nn.Module, inputs: tuple) -> None:
+            self.names.append(name)
+            self.called.add(name)
+
+        return enter
+
+    def _leave(self, module: nn.Module, inputs: tuple, output: Any) -> None:
+        self.names.pop()
+
+
+class _Meter(TorchDispatchMode):
+    """Adds up what operators do, for all modules that are running.
+
+    Args:
+        running: names of the modules, kept up to date by others.
+
+    Attributes:
+        macs, output_bytes: by module.
+    """
+
+    def __init__(self, running: list[str]) -> None:
+        super().__init__()
+        self.running = running
+        self.macs: Counter[str] = Counter()
+        self.output_bytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        counter = flop_registry.get(func._overloadpacket)
+        macs = counter(*args, **kwargs, out_val=out) // 2 if counter is not None else 0
+        # Views and results written over an input take no memory of their own.
+        own = zip(func._schema.returns, out if isinstance(out, tuple) else (out,), strict=False)
+        written = sum(_bytes(value) for returned, value in own if returned.alias_info is None)
+        for name in {holder for running in self.running for holder in _holders(running)}:
+            self.macs[name] += macs
+            self.output_bytes[name] += written
+        return out
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+def _times(model: nn.Module, inputs: Tensor, rounds: int, device: torch.device) -> dict[str, float]:
+    """Median ms of each module."""
+    found: dict[str, list[float]] = {name: [] for name, _ in model.named_modules()}
+    with _stopwatches(model, device) as watches, torch.inference_mode():
+        for turn in range(_WARMUP + rounds):
+            watches.clear()
+            model(inputs, mode='tensor')
+            if turn >= _WARMUP:
+                for name, seconds in watches.items():
+                    found[name].append(seconds * 1e3)
+    medians = {name: float(np.median(values)) for name, values in found.items() if values}
+    # A list of modules is not run itself: it takes what its modules take.
+    for name in sorted(found, key=lambda name: -name.count('.')):
+        if name not in medians:
+            medians[name] = sum(value for other, value in medians.items() if other.rpartition('.')[0] == name and other)
+    return medians
+
+
+@contextmanager
+def _stopwatches(model: nn.Module, device: torch.device) -> Iterator[Counter[str]]:
+    """Seconds that each module has run; a module that runs again adds up."""
+    watches: Counter[str] = Counter()
+    began: list[float] = []
+
+    def start(module: nn.Module, inputs: tuple) -> None:
+        synchronize(device)
+        began.append(time.perf_counter())
+
+    def stop(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
+            synchronize(device)
+            watches[name] += time.perf_counter() - began.pop()
+
+        return hook
+
+    handles = [
+        handle
+        for name, module in model.named_modules()
+        for handle in (module.register_forward_pre_hook(start), module.register_forward_hook(stop(name)))
+    ]
+    try:
+        yield watches
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def select(costs: list[ModuleCost], depth: int | None = 2, under: str = '') -> list[ModuleCost]:
+    """The modules down to a depth below one of them.
+
+    Args:
+        costs: of ``module_costs``.
+        depth: levels below ``under``; None for all.
+        under: a module's name.
+
+    Raises:
+        ConfigError: there is no such module.
+    """
+    names = [cost.name for cost in costs]
+    if under not in names:
+        raise ConfigError(f'the network has no module {under!r} that is run.{nearest(under, names)}')
+    top = costs[names.index(under)]
+    return [
+        cost
+        for cost in costs
+        if (cost is top or not under or cost.name.startswith(under + '.'))
+        and (depth is None or cost.depth - top.depth <= depth)
+    ]
+
+
+def costs_table(costs: list[ModuleCost]) -> str:
+    """A row each, indented by depth; shares are of the first."""
+    first, rows = costs[0], []
+    for cost in costs:
+        own = cost.name.rpartition('.')[2] if cost is not first else cost.name or 'network'
+        rows.append(
+            [
+                '  ' * (cost.depth - first.depth) + own,
+                cost.kind,
+                f'{cost.parameters:,}',
+                f'{cost.macs / 1e6:,.1f}',
+                _share(cost.macs, first.macs),
+                f'{cost.output_bytes / 2**20:.1f}',
+                f'{cost.ms:.2f}',
+                _share(cost.ms, first.ms),
+            ]
+        )
+    table = AsciiTable([['module', 'class', 'parameters', 'MMACs', '', 'MiB out', 'ms', ''], *rows])
+    table.justify_columns = {column: 'right' for column in range(2, 8)}
+    return table.table
+
+
+def _share(value: float, whole: float) -> str:
+    return f'{value / whole:.0%}' if whole else '-'
+
+
+def write_costs(costs: list[ModuleCost], path: str | Path) -> None:
+    """By the file's ending as CSV or JSON."""
+    rows = [asdict(cost) for cost in costs]
+    if Path(path).suffix.lower() != '.csv':
+        Path(path).write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+        return
+    with Path(path).open('w', newline='', encoding='utf-8') as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,123 @@
+"""Prediction as something to be timed: from image files to data samples, phase by phase."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from detkit.analysis.speed.interleaving import Step, synchronize
+from detkit.analysis.speed.networks import Way, network_maker
+from detkit.datasets.collate import collate
+from detkit.datasets.render_samples import render_scenes, write_jpeg
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.inference import Predictor, find_images
+from detkit.utils.errors import DataError
+
+PHASES = ('load', 'preprocess', 'network', 'postprocess')
+
+_DRAWN = 4
+_MOST_IMAGES = 64
+
+
+def draw_images(folder: Path) -> list[str]:
+    """Pictures of 640 x 640 to predict on, where there are no others; their paths."""
+    squares = (
+        scene.image for scene in render_scenes('train', 2 * _DRAWN) if scene.image.shape[0] == scene.image.shape[1]
+    )
+    paths = [folder / f'{i}.jpg' for i in range(_DRAWN)]
+    for path, image in zip(paths, squares, strict=False):
+        write_jpeg(path, image)
+    return [str(path) for path in paths]
+
+
+def readable_images(source: Sequence[str]) -> list[str]:
+    """The first images, 64 at most, of files, folders and patterns.
+
+    Raises:
+        DataError: there is none, or one that cannot be read.
+    """
+    paths = find_images(source)[:_MOST_IMAGES]
+    for path in paths:
+        try:
+            read_image(path)
+        except UnreadableImageError as error:
+            raise DataError(f'{error.path}: {error.reason}; leave it out of the images to time on') from error
+    return paths
+
+
+def batches(paths: Sequence[str], batch_size: int) -> list[list[str]]:
+    """Images in batches, from the first again where they run out."""
+    number = -(-len(paths) // batch_size)
+    return [[paths[(b * batch_size + i) % len(paths)] for i in range(batch_size)] for b in range(number)]
+
+
+def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch_size: int) -> Callable[[], Step]:
+    """For ``interleave``: a step predicts one batch from its files, one image after another, and times ``PHASES``.
+
+    'load' reads and decodes files, 'preprocess' makes the network's input and brings it to the device, 'network' goes
+    to raw predictions, 'postprocess' to data samples in pixels of the images (decoding, suppression, masks).
+
+    Raises:
+        ConfigError: see ``network_maker``.
+    """
+    make_network = network_maker(predictor.model, way)
+    device, all_batches = predictor.device, batches(paths, batch_size)
+    settled = not (way.compiled or way.onnx)
+
+    def make() -> Step:
+        nonlocal settled
+        network, model = make_network(), predictor.model
+
+        @torch.inference_mode()
+        def step(turn: int) -> list[float]:
+            times = [time.perf_counter()]
+            images = [read_image(path) for path in all_batches[turn % len(all_batches)]]
+            times.append(time.perf_counter())
+            samples = [predictor.prepare(image, i)[1] for i, image in enumerate(images)]
+            data = model.data_preprocessor(collate(samples), training=False)
+            synchronize(device)
+            times.append(time.perf_counter())
+            with way.precision(device):
+                preds = network(data)
+                synchronize(device)
+                times.append(time.perf_counter())
+                model.predict(preds, data['data_samples'])
+            synchronize(device)
+            times.append(time.perf_counter())
+            return [end - start for start, end in zip(times, times[1:], strict=False)]
+
+        if not settled:  # these are made anew for each shape of input
+            for turn in range(len(all_batches)):
+                step(turn)
+            settled = True
+        return step
+
+    return make
+
+
+def noise_maker(model: nn.Module, img_size: int, batch_size: int) -> Callable[[], Step]:
+    """For ``interleave``: a step runs the network alone on square noise."""
+    make_network, device = network_maker(model, Way()), next(model.parameters()).device
+    images = torch.randint(
+        256, (batch_size, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    data = model.data_preprocessor({'inputs': images}, training=False)
+
+    def make() -> Step:
+        network, own = make_network(), {**data, 'inputs': data['inputs'].clone()}
+
+        @torch.inference_mode()
+        def step(turn: int) -> tuple[float]:
+            synchronize(device)
+            began = time.perf_counter()
+            network(own)
+            synchronize(device)
+            return (time.perf_counter() - began,)
+
+        return step
+
+    return make

@@ -1,0 +1,108 @@
+"""Training steps as something to be timed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+from torch.utils.data import DataLoader
+
+from detkit.analysis.speed.interleaving import Step, synchronize
+from detkit.datasets.loader import build_dataloader
+from detkit.engine.finetune import freeze_batch_norm, freeze_modules
+from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.optim_constructor import resolve_optimizer
+from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.utils.errors import ConfigError, DataError
+
+PHASES = ('data', 'step')
+
+_SEED = 0
+
+
+def training_model(path: str | Path, config: Config) -> nn.Module:
+    """The network of a config, with random weights.
+
+    Raises:
+        ConfigError: the config cannot train.
+    """
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if not config.get(key):
+            raise ConfigError(f'{path} has no {key}, so that its training cannot be timed')
+    return MODELS.build(config.model)
+
+
+def training_maker(model: nn.Module, config: Config, batch_size: int, device: torch.device) -> Callable[[], Step]:
+    """For ``interleave``: a step makes a batch of the training data in this process ('data'), and trains on it
+    ('step': forward, losses, backward, clipping, optimiser and average, in the config's number format).
+
+    The learning rate is 0, so that the weights, and with them the work of a step, stay what they are.
+
+    Raises:
+        DataError: an epoch of the data holds no batch.
+    """
+    settings = {**config.train_dataloader, 'batch_size': batch_size, 'num_workers': 0}
+    loader = build_dataloader(settings, _SEED, device.type)
+    if not len(loader):
+        raise DataError(
+            f'an epoch has no batch: {len(loader.dataset)} training images are less than one batch of '
+            f'{batch_size}, and train_dataloader.drop_last leaves the rest out'
+        )
+    model = model.to(device)
+
+    def make() -> Step:
+        own, stream = copy.deepcopy(model), _stream(loader)
+        train = _trainer(own, config, batch_size, len(loader))
+
+        def step(turn: int) -> tuple[float, float]:
+            began = time.perf_counter()
+            batch = next(stream)
+            made = time.perf_counter()
+            train(batch)
+            synchronize(device)
+            return made - began, time.perf_counter() - made
+
+        return step
+
+    return make
+
+
+def _stream(loader: DataLoader) -> Iterator[dict]:
+    epoch = 0
+    while True:
+        loader.batch_sampler.set_epoch(epoch)
+        yield from loader
+        epoch += 1
+
+
+def _trainer(model: nn.Module, config: Config, batch_size: int, epoch_length: int) -> Callable[[dict], Any]:
+    freeze = config.train_cfg.get('freeze') or ()
+    held = freeze_modules(model, freeze) if freeze else []
+    model.train()
+    freeze_batch_norm(held)
+    classes = config.get('classes') or ()
+    num_iters = epoch_length * config.train_cfg.get('max_epochs', 1)
+    options = resolve_optimizer(dict(config.optim_wrapper), batch_size, num_iters, len(classes))
+    constructor = options.pop('constructor', 'GroupOptimConstructor')
+    paramwise_cfg = options.pop('paramwise_cfg', None)
+    wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(type=constructor, optim_wrapper_cfg=options, paramwise_cfg=paramwise_cfg)
+    )(model)
+    wrapper.current_accumulate = 1
+    for group in wrapper.optimizer.param_groups:
+        group['lr'] = 0.0
+    hooks = config.get('default_hooks') or {}
+    average = ModelEMA(model) if hooks.get('ema', True) is not None else None
+
+    def train(batch: dict) -> None:
+        model.train_step(batch, optim_wrapper=wrapper)
+        if average is not None:
+            average.update()
+
+    return train
