@@ -6,13 +6,15 @@ visualiser backends, ...) are found too. ``locations`` are imported at the first
 """
 
 import inspect
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine import registry as mmengine_registry
 from mmengine.utils import ManagerMixin
 
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 __all__ = [
     'Registry',
@@ -87,6 +89,7 @@ class Registry(mmengine_registry.Registry):
 
         Raises:
             ConfigError: ``cfg`` has no ``type``, or ``cfg`` or a dict inside it names what is not registered.
+            ComponentError: the constructor refused an argument.
         """
         if not isinstance(cfg, Mapping):
             raise ConfigError(f'a {self.name} is built from a dict with a type, found {cfg!r}')
@@ -97,9 +100,37 @@ class Registry(mmengine_registry.Registry):
         if factory is None:
             raise ConfigError(f'there is no {self.name} {kind!r}.{nearest(kind, self.names())}')
         arguments.pop('_scope_', None)
-        if inspect.isclass(factory) and issubclass(factory, ManagerMixin):
-            return factory.get_instance(**arguments)
-        return factory(**arguments)
+        is_managed = inspect.isclass(factory) and issubclass(factory, ManagerMixin)
+        try:
+            return factory.get_instance(**arguments) if is_managed else factory(**arguments)
+        except ComponentError:  # of a component inside this one
+            raise
+        except ConfigError as error:
+            raise ComponentError(str(error), str(kind), arguments) from error
+        except _REFUSALS as error:
+            title = getattr(factory, '__name__', str(kind))
+            raise ComponentError(f'{title} cannot be built: {_reason(error)}', str(kind), arguments) from error
+
+
+# What constructors raise for an argument that they cannot use.
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's text, with the line that raised it unless the error is a plain ``ValueError``."""
+    if type(error) is ValueError and str(error):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f'{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})'
 
 
 def refuse_unregistered(value: Any, path: str = '') -> None:

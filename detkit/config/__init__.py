@@ -2,6 +2,7 @@
 
 from detkit.config.check import check_config
 from detkit.config.load import load_config, load_config_with_origins
+from detkit.config.locate import located
 from detkit.config.resolve import LoadedConfig, literal_text, origins_of, resolved_text
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'literal_text',
     'load_config',
     'load_config_with_origins',
+    'located',
     'origins_of',
     'resolved_text',
 ]

@@ -1,17 +1,22 @@
 """The strict check: every component's name and arguments, before anything is built."""
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from torch import nn
 
 from detkit.config.hints import nearest_first
+from detkit.config.locate import describe
 from detkit.config.origins import KeyPath, Origins, dotted
-from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, TOP_POSITIONS, Position
+from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
-from detkit.config.value_types import fits, remedy_for, spelled
+from detkit.config.value_types import RANGES, fits, remedy_for, spelled
 from detkit.registry import Registry, backend_names
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
 WIRED = frozenset({'in_channels', 'in_strides', 'strides', 'num_classes'})
@@ -37,8 +42,8 @@ def check_config(config: Config | dict, origins: Origins | None = None) -> None:
     if config.get('log_to') is not None:
         check.backends(config['log_to'], ('log_to',))
     optim_wrapper = config.get('optim_wrapper') or {}
-    if isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get('constructor'), str):
-        check.name(optim_wrapper['constructor'], ('optim_wrapper', 'constructor'), CONSTRUCTOR.registry)
+    if isinstance(optim_wrapper, dict) and ('constructor' in optim_wrapper or 'paramwise_cfg' in optim_wrapper):
+        check.optim_constructor(optim_wrapper)
 
 
 class _Check:
@@ -103,12 +108,36 @@ class _Check:
                     f'{remedy_for(value[key], expected)}',
                 )
             self.argument(value[key], (*path, key), position.below)
+            if factory.__module__.startswith('detkit.'):
+                self.range(value[key], (*path, key), title)
+        incomplete = arguments.required & WIRED - value.keys()
+        if position.tried and factory.__module__.startswith(position.tried) and not incomplete:
+            self.build(value, path, position)
+
+    def range(self, value: Any, path: KeyPath, title: str) -> None:
+        """Refuse a number outside the range that an argument of this name has in every component of detkit."""
+        low, high = RANGES.get(str(path[-1]), (-math.inf, math.inf))
+        if isinstance(value, int | float) and not low <= value <= high:
+            bounds = f'at least {low}' if high == math.inf else f'from {low} to {high}'
+            raise self.fail(path, f'{title} takes {path[-1]} {bounds}; found {value!r}')
+
+    def build(self, value: dict, path: KeyPath, position: Position) -> None:
+        """Refuse what the component's constructor refuses."""
+        arguments = {key: item for key, item in copy.deepcopy(value).items() if key not in position.extra}
+        if 'params' in position.injected:
+            arguments['params'] = [nn.Parameter(torch.zeros(1))]
+        try:
+            position.registry().build({'type': position.default_type, **arguments})
+        except ComponentError as error:
+            raise ConfigError(describe(error, path, self.origins)) from error
 
     def argument(self, value: Any, path: KeyPath, position: Position) -> None:
         """Check an argument: its name may say that it holds components."""
         known = CHILD_POSITIONS.get(str(path[-1]))
         if known is not None:
             self.position(value, path, known)
+        elif str(path[-1]).startswith('loss_') and isinstance(value, dict) and 'type' in value:
+            self.component(value, path, LOSS)
         else:
             self.below(value, path, position)
 
@@ -135,11 +164,21 @@ class _Check:
                 raise self.fail(
                     (*path, key), f'a data loader takes {key} as {spelled(DATALOADER_KEYS[key])}; found {value[key]!r}'
                 )
+            self.range(value[key], (*path, key), 'a data loader')
         if 'dataset' not in value:
             raise self.fail(path, "a data loader needs the argument 'dataset'")
         for key in ('dataset', 'sampler', 'collate_fn'):
             if value.get(key) is not None:
                 self.position(value[key], (*path, key), CHILD_POSITIONS[key])
+
+    def optim_constructor(self, optim_wrapper: dict) -> None:
+        """Check ``optim_wrapper.constructor``, a name, and the ``paramwise_cfg`` that it takes."""
+        name = optim_wrapper.get('constructor', CONSTRUCTOR.default_type)
+        path = ('optim_wrapper', 'paramwise_cfg')
+        factory = self.name(name, ('optim_wrapper', 'constructor'), CONSTRUCTOR.registry)
+        if factory.__module__.startswith(CONSTRUCTOR.tried):
+            value = dict(type=name, optim_wrapper_cfg={}, paramwise_cfg=optim_wrapper.get('paramwise_cfg'))
+            self.build(value, path, CONSTRUCTOR)
 
     def backends(self, value: Any, path: KeyPath) -> None:
         """Check ``log_to``: short names of visualiser backends, or their configs."""

@@ -18,6 +18,8 @@ class Position:
         extra: keys that whoever builds the component takes out before.
         wires: whether channels, strides and class count are filled in.
         holds_dict: whether a dict without ``type`` holds components by name.
+        tried: the package whose components are built once by the check, which costs nothing, so that what their
+            constructors refuse is an error of the config; empty for none.
     """
 
     registry_name: str
@@ -26,6 +28,7 @@ class Position:
     extra: tuple[str, ...] = ()
     wires: bool = False
     holds_dict: bool = False
+    tried: str = ''
 
     def registry(self) -> Registry:
         return getattr(registries, self.registry_name)
@@ -33,7 +36,7 @@ class Position:
     @property
     def below(self) -> 'Position':
         """The position of components among the arguments, unless their key says otherwise."""
-        return Position(self.registry_name, injected=self.injected, wires=self.wires)
+        return Position(self.registry_name, injected=self.injected, wires=self.wires, tried=self.tried)
 
 
 def _names(*names: str) -> frozenset[str]:
@@ -41,27 +44,32 @@ def _names(*names: str) -> frozenset[str]:
 
 
 _LOOP = _names('runner', 'dataloader', 'evaluator')
-_TASK_UTIL = Position('TASK_UTILS', wires=True)
+_TASK_UTIL = Position('TASK_UTILS', wires=True, tried='detkit.')
 _MODEL = Position('MODELS', wires=True)
 _BACKEND = Position('VISBACKENDS', injected=_names('save_dir'))
 
 TOP_POSITIONS: dict[str, Position] = {
     'model': _MODEL,
-    'val_evaluator': Position('METRICS'),
-    'test_evaluator': Position('METRICS'),
-    'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP, ('by_epoch',)),
+    'val_evaluator': Position('METRICS', tried='detkit.'),
+    'test_evaluator': Position('METRICS', tried='detkit.'),
+    'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP),
     'val_cfg': Position('LOOPS', 'ValLoop', _LOOP),
     'test_cfg': Position('LOOPS', 'TestLoop', _LOOP),
     'optim_wrapper': Position('OPTIM_WRAPPERS', 'AccumulatingOptimWrapper', extra=('constructor', 'paramwise_cfg')),
-    'param_scheduler': Position('PARAM_SCHEDULERS', None, _names('optimizer'), ('convert_to_iter_based',)),
-    'default_hooks': Position('HOOKS', extra=('priority',), holds_dict=True),
-    'custom_hooks': Position('HOOKS', extra=('priority',)),
+    'param_scheduler': Position(
+        'PARAM_SCHEDULERS', None, _names('optimizer'), ('convert_to_iter_based',), tried='detkit.'
+    ),
+    'default_hooks': Position('HOOKS', extra=('priority',), holds_dict=True, tried='detkit.'),
+    'custom_hooks': Position('HOOKS', extra=('priority',), tried='detkit.'),
     'visualizer': Position('VISUALIZERS'),
     'vis_backends': _BACKEND,
     'log_processor': Position('LOG_PROCESSORS', 'LogProcessor'),
 }
 
-CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS')
+CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS', 'GroupOptimConstructor', tried='detkit.')
+
+# Arguments whose names begin with "loss_" hold losses.
+LOSS = Position('MODELS', tried='detkit.')
 
 CHILD_POSITIONS: dict[str, Position] = {
     'data_preprocessor': _MODEL,
@@ -72,11 +80,11 @@ CHILD_POSITIONS: dict[str, Position] = {
     'prior_generator': _TASK_UTIL,
     'init_cfg': Position('WEIGHT_INITIALIZERS'),
     'block': Position('MODELS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
-    'optimizer': Position('OPTIMIZERS', injected=_names('params')),
+    'optimizer': Position('OPTIMIZERS', injected=_names('params'), tried='torch.optim.'),
     'dataset': Position('DATASETS'),
     'datasets': Position('DATASETS'),
-    'pipeline': Position('TRANSFORMS'),
-    'transforms': Position('TRANSFORMS'),
+    'pipeline': Position('TRANSFORMS', tried='detkit.'),
+    'transforms': Position('TRANSFORMS', tried='detkit.'),
     'sampler': Position('DATA_SAMPLERS', injected=_names('dataset', 'batch_size', 'drop_last', 'seed')),
     'collate_fn': Position('FUNCTIONS', injected=_names('samples', 'batch', 'data_batch')),
     'vis_backends': _BACKEND,

@@ -92,6 +92,17 @@ def _hints(init: Callable) -> dict[str, typing.Any]:
     return hints
 
 
+def _hints(init: Callable) -> dict[str, typing.Any]:
+    """Return the annotations of a function; those that exist for type checkers only are left out."""
+    found = {}
+    for name, annotation in init.__annotations__.items():
+        try:
+            found[name] = eval(annotation, init.__globals__) if isinstance(annotation, str) else annotation
+        except (NameError, TypeError, AttributeError):
+            continue
+    return found
+
+
 def _of_signature(parameters: list[inspect.Parameter]) -> Arguments:
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     required = frozenset(p.name for p in named if p.default is p.empty)

@@ -1,6 +1,7 @@
 """Whether a value of a config fits the annotation of the argument it is given to."""
 
 import ast
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,34 @@ _PLAIN = {
     dict: Mapping,
     list: list | tuple,
     tuple: list | tuple,
+}
+
+# What an argument of this name may be, wherever detkit has one: the least and the largest value.
+RANGES = {
+    'prob': (0, 1),
+    'fraction': (0, 1),
+    'score_thr': (0, 1),
+    'iou_thr': (0, 1),
+    'batch_size': (1, math.inf),
+    'num_workers': (0, math.inf),
+    'prefetch_factor': (1, math.inf),
+    'timeout': (0, math.inf),
+    'max_epochs': (1, math.inf),
+    'val_interval': (1, math.inf),
+    'log_interval': (1, math.inf),
+    'times': (1, math.inf),
+    'topk': (1, math.inf),
+    'size': (1, math.inf),
+    'img_size': (1, math.inf),
+    'reg_max': (1, math.inf),
+    'depth': (1, math.inf),
+    'deepen_factor': (0, math.inf),
+    'widen_factor': (0, math.inf),
+    'num_classes': (1, math.inf),
+    'num_queries': (1, math.inf),
+    'num_epochs': (0, math.inf),
+    'warmup_epochs': (0, math.inf),
+    'accumulate': (1, math.inf),
 }
 
 

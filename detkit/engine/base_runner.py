@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit import __version__
-from detkit.config import resolved_text
+from detkit.config import located, resolved_text
 from detkit.config.top_level import refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.console import Console, LogFiles
@@ -110,7 +110,7 @@ class BaseRunner(Elsewhere):
             else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute()
         )
         self._new_folder = Path(self.work_dir) if self._trains and not cfg.get('resume') else None
-        with removed_on_mistake(self._new_folder):
+        with removed_on_mistake(self._new_folder), located(cfg):
             self._build()
 
     # ---- building ----------------------------------------------------------------------------------------------------
@@ -184,10 +184,10 @@ class BaseRunner(Elsewhere):
         config = self.cfg[f'{split}_cfg']
         if not isinstance(config, Mapping):
             return config
-        options = {key: value for key, value in config.items() if key != 'by_epoch'}
         default = f'{split.capitalize()}Loop'
-        dataloader = self.build_dataloader(self.cfg[f'{split}_dataloader'])
-        return LOOPS.build({'type': default, **options, 'runner': self, 'dataloader': dataloader, **parts})
+        with located(self.cfg):
+            dataloader = self.build_dataloader(self.cfg[f'{split}_dataloader'])
+            return LOOPS.build({'type': default, **config, 'runner': self, 'dataloader': dataloader, **parts})
 
     @property
     def train_loop(self) -> TrainLoop:

@@ -13,6 +13,7 @@ from mmengine.model import BaseModule, MMDistributedDataParallel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from detkit.config import located
 from detkit.datasets.loader import BatchLoader
 from detkit.engine.base_runner import BaseRunner
 from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
@@ -53,7 +54,7 @@ class Runner(BaseRunner):
             The model, with the best weights where there was a validation.
         """
         try:
-            with removed_on_mistake(self._new_folder):
+            with removed_on_mistake(self._new_folder), located(self.cfg):
                 self.prepare_training()
             self.train_loop.run()
             self._final_evaluation()

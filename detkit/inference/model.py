@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from detkit.config import check_config, load_config
+from detkit.config import check_config, load_config, located
 from detkit.engine.checkpoint import check_weights, load_checkpoint
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import MODELS
@@ -61,7 +61,8 @@ def init_detector(
             f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
             f'lies beside it in its run folder'
         )
-    model = MODELS.build(model_cfg)
+    with located(config):
+        model = MODELS.build(model_cfg)
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
         model.load_state_dict(content['state_dict'])

@@ -1,9 +1,10 @@
 """Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
-__all__ = ['CheckpointError', 'ConfigError', 'DataError', 'DetkitError', 'nearest', 'shorten']
+__all__ = ['CheckpointError', 'ComponentError', 'ConfigError', 'DataError', 'DetkitError', 'nearest', 'shorten']
 
 
 class DetkitError(Exception):
@@ -12,6 +13,20 @@ class DetkitError(Exception):
 
 class ConfigError(DetkitError):
     """A config file, or an option given on the command line, is wrong."""
+
+
+class ComponentError(ConfigError):
+    """A component's constructor refused a value that a config gave it.
+
+    Attributes:
+        component: the registered name.
+        settings: the arguments that it was given.
+    """
+
+    def __init__(self, text: str, component: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(text)
+        self.component = component
+        self.settings = settings
 
 
 class DataError(DetkitError):

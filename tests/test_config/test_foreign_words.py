@@ -54,13 +54,14 @@ def test_a_word_names_its_key(word, key):
 
 @pytest.mark.parametrize('word', {keys: word for word, keys in WORDS.items() if word != 'classes'}.values())
 def test_a_key_that_is_named_exists(word):
-    error = error_of(f'{word}=1')
+    value = 0.5 if word == 'smoothing' else 1
+    error = error_of(f'{word}={value}')
     named = re.findall(r"(?:Did you mean '|write \+)([\w.]+)=", error)
     assert bool(named) == (word not in WITHOUT), error
     assert error.count(', ') <= 10
     for key in named:
         try:
-            load_config(CONFIG, [f'{"+" if "write +" in error else ""}{key}=1'])
+            load_config(CONFIG, [f'{"+" if "write +" in error else ""}{key}={value}'])
         except ConfigError as refused:
             assert 'no key' not in str(refused) and 'nothing' not in str(refused)
 

@@ -1,0 +1,77 @@
+"""The key, file and line of a value that a component's constructor refused."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import Config
+
+from detkit.config.execute import plain
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.positions import TOP_POSITIONS
+from detkit.config.resolve import origins_of
+from detkit.utils.errors import ComponentError, ConfigError
+
+
+@contextmanager
+def located(config: Config | dict) -> Iterator[None]:
+    """Name the key of ``config``, with its file and line, in the errors of components that are built inside."""
+    try:
+        yield
+    except ComponentError as error:
+        values = plain(config.to_dict() if isinstance(config, Config) else dict(config))
+        path = _path_of(values, error) or _path_in_text(values, str(error))
+        if path is None:
+            raise
+        raise ConfigError(describe(error, path, origins_of(config))) from error
+
+
+def describe(error: ComponentError, path: KeyPath, origins: Origins | None) -> str:
+    """Return the error's text with the key of the refused argument, and where that was set, in front."""
+    settings: Any = error.settings
+    while isinstance(settings, Mapping):
+        found = {name: re.search(rf'\b{re.escape(str(name))}\b', str(error)) for name in settings}
+        mentioned = {name: match.start() for name, match in found.items() if match}
+        if not mentioned or path[-1] in mentioned:
+            break
+        first = min(mentioned, key=mentioned.get)
+        path, settings = (*path, first), settings[first]
+    where = f'{origins.find(path)}: ' if origins is not None else ''
+    return f'{where}{error}' if dotted(path) in str(error) else f'{where}{dotted(path)}: {error}'
+
+
+def _path_of(values: dict[str, Any], error: ComponentError) -> KeyPath | None:
+    """Return the path of the component's config: of its type, and with no argument that the component was not given."""
+    for path, node in _dicts(values, ()):
+        default = TOP_POSITIONS[path[0]].default_type if len(path) == 1 and path[0] in TOP_POSITIONS else None
+        if node.get('type', default) == error.component and all(
+            _same(error.settings[key], value) for key, value in node.items() if key in error.settings
+        ):
+            return path
+    return None
+
+
+def _same(built: Any, given: Any) -> bool:
+    """Whether an argument is what the config gives, unless it was built from that."""
+    return plain(built) == given or isinstance(given, dict | list | tuple)
+
+
+def _dicts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict]]:
+    if isinstance(value, Mapping):
+        yield path, value
+    children = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in children:
+        if isinstance(item, Mapping | list | tuple):
+            yield from _dicts(item, (*path, key))
+
+
+def _path_in_text(values: dict[str, Any], text: str) -> KeyPath | None:
+    """Return the path of a dotted key that an error's text names and the config has."""
+    for name in re.findall(r'\b[a-z_]+(?:\.\w+)+', text):
+        node, path = values, tuple(name.split('.'))
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        if node is not None:
+            return path
+    return None

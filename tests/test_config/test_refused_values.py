@@ -1,0 +1,114 @@
+"""A value that a component's constructor refuses is an error of the config, with key, file and line."""
+
+import pytest
+from mmengine.config import Config
+
+from detkit.config import load_config, located
+from detkit.engine import Runner
+from detkit.registry import HOOKS, MODELS
+from detkit.utils.errors import ComponentError, ConfigError
+
+CONFIG = 'configs/yolov8/seg_n_coco8.py'
+
+
+@MODELS.register_module()
+class RefusingBackbone:
+    """Refuses what a test asks it to."""
+
+    def __init__(self, kind: str = 'value', depth: int = 3) -> None:
+        if kind == 'value':
+            raise ValueError(f'depth must be 18 or 50, found {depth}')
+        if kind == 'type':
+            depth + kind
+        if kind == 'index':
+            (0, 1)[depth]
+
+
+@HOOKS.register_module()
+class RefusingHook:
+    """Refuses every interval."""
+
+    def __init__(self, interval: int) -> None:
+        raise ValueError(f'interval is {interval}')
+
+
+def error_of(*options: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_config(CONFIG, list(options))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        (
+            '+model.head.loss_cls.label_smoothing=2',
+            'command line: model.head.loss_cls.label_smoothing: BinaryCrossEntropyLoss cannot be built: '
+            'label_smoothing must be in [0, 1), found 2',
+        ),
+        ('model.head.loss_bbox.mode=foo', "IoULoss mode must be one of ('iou', 'giou', 'diou', 'ciou'), found 'foo'"),
+        ('optim_wrapper.optimizer.lr=-1', 'optim_wrapper.optimizer: AdamW cannot be built: Invalid learning rate: -1'),
+        ('scale=-5', 'train_dataloader.dataset.dataset.pipeline.3.scale: RandomAffine cannot be built'),
+        ('param_scheduler.decay=foo', "command line: param_scheduler.decay is 'foo'"),
+        ('+optim_wrapper.paramwise_cfg.lr=3', "optim_wrapper.paramwise_cfg has no key 'lr'"),
+        ('mosaic_prob=3', 'pipeline.1.prob: Mosaic takes prob from 0 to 1; found 3'),
+        ('img_size=0', 'Mosaic takes size at least 1; found 0'),
+        ('repeat_times=0', 'train_dataloader.dataset.times: RepeatDataset takes times at least 1; found 0'),
+        ('batch_size=0', 'train_dataloader.batch_size: a data loader takes batch_size at least 1; found 0'),
+        ('max_epochs=0', 'train_cfg.max_epochs: TrainLoop takes max_epochs at least 1; found 0'),
+        ('max_epochs=ten', "TrainLoop takes max_epochs as int; found 'ten'"),
+        ("flip_prob='0.5'", "RandomFlip takes prob as float; found '0.5'; write 0.5"),
+        ("val_evaluator.metric='segm,bbox'", 'val_evaluator.metric: CocoMetric'),
+    ],
+)
+def test_it_is_refused_when_the_config_is_loaded(option, sentence):
+    assert sentence in error_of(option)
+
+
+def write(tmp_path, line: str):
+    from pathlib import Path
+
+    path = tmp_path / 'mine.py'
+    path.write_text(f'_base_ = {str(Path(CONFIG).resolve())!r}\n{line}\n')
+    return load_config(path, {'work_dir': str(tmp_path / 'run'), 'device': 'cpu'})
+
+
+@pytest.mark.parametrize(
+    'line, sentence',
+    [
+        (
+            "model = dict(backbone=dict(_delete_=True, type='RefusingBackbone', depth=7))",
+            'mine.py:2: model.backbone.depth: RefusingBackbone cannot be built: depth must be 18 or 50, found 7',
+        ),
+        (
+            "model = dict(\n    backbone=dict(_delete_=True, type='RefusingBackbone',\n        kind='type'))",
+            'mine.py:3: model.backbone: RefusingBackbone cannot be built: TypeError: unsupported operand',
+        ),
+        (
+            "model = dict(backbone=dict(_delete_=True, type='RefusingBackbone', kind='index'))",
+            'IndexError: tuple index out of range (test_refused_values.py:',
+        ),
+        (
+            "custom_hooks = [dict(type='TimeLimitHook'), dict(type='RefusingHook', interval=4)]",
+            'mine.py:2: custom_hooks.1.interval: RefusingHook cannot be built: interval is 4',
+        ),
+        ('model = dict(head=dict(test_cfg=dict(iuo_thr=0.5)))', 'mine.py:2: model.head.test_cfg: '),
+    ],
+)
+def test_the_runner_names_it(tmp_path, line, sentence):
+    config = write(tmp_path, line)
+    with pytest.raises(ConfigError) as error:
+        Runner(config)
+    assert sentence in str(error.value)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_config_of_python_values_has_no_file():
+    cfg = Config(dict(model=dict(backbone=dict(type='RefusingBackbone', depth=1))))
+    with pytest.raises(ConfigError, match=r'^model.backbone.depth: RefusingBackbone cannot'), located(cfg):
+        MODELS.build(cfg.model.backbone)
+
+
+def test_a_component_of_another_config_keeps_its_sentence():
+    with pytest.raises(ComponentError, match=r'^RefusingBackbone cannot be built'), located({'model': {}}):
+        MODELS.build(dict(type='RefusingBackbone'))
