@@ -12,6 +12,7 @@ from torch import nn
 from detkit.config.hints import nearest_first
 from detkit.config.locate import describe
 from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import RANGES, fits, remedy_for, spelled
@@ -39,6 +40,8 @@ def check_config(config: Config | dict, origins: Origins | None = None) -> None:
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if config.get(key) is not None:
             check.dataloader(config[key], (key,))
+            for path, mistake in pipeline_mistakes(config[key], (key,)):
+                raise check.fail(path, mistake)
     if config.get('log_to') is not None:
         check.backends(config['log_to'], ('log_to',))
     optim_wrapper = config.get('optim_wrapper') or {}

@@ -68,6 +68,9 @@ class DetDataset(Dataset):
         DataError: nothing to read, no class names, or too much skipped.
     """
 
+    # What a sample goes through, in this order: each transform states its stage.
+    pipeline_stages = ('load', 'geometry', 'render', 'pixels', 'pack')
+
     def __init__(
         self,
         data_root: str = '',

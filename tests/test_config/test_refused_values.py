@@ -92,7 +92,10 @@ def write(tmp_path, line: str):
             "custom_hooks = [dict(type='TimeLimitHook'), dict(type='RefusingHook', interval=4)]",
             'mine.py:2: custom_hooks.1.interval: RefusingHook cannot be built: interval is 4',
         ),
-        ('model = dict(head=dict(test_cfg=dict(iuo_thr=0.5)))', 'mine.py:2: model.head.test_cfg: '),
+        (
+            'model = dict(head=dict(test_cfg=dict(iuo_thr=0.5)))',
+            "mine.py:2: model.head.test_cfg.iuo_thr: YOLOv8SegmentHead.test_cfg has no 'iuo_thr'",
+        ),
     ],
 )
 def test_the_runner_names_it(tmp_path, line, sentence):

@@ -13,6 +13,7 @@ from detkit.datasets.transforms.rand_augment import RandAugment, about_centre, m
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations
 from detkit.structures.scene import Scene
+from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
 
 
@@ -231,7 +232,7 @@ def test_erasing():
     ],
 )
 def test_values_that_make_no_sense(step):
-    with pytest.raises(ValueError, match='expected'):
+    with pytest.raises(ConfigError, match='expected'):
         TRANSFORMS.build(step)
 
 

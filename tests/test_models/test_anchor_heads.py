@@ -443,5 +443,5 @@ def test_mistakes_are_named(changed, message):
 
 
 def test_a_head_alone_needs_its_incoming_channels():
-    with pytest.raises(ValueError, match='YOLOv5Head needs in_channels and strides'):
+    with pytest.raises(ConfigError, match='YOLOv5Head needs in_channels and strides'):
         MODELS.build(dict(type='YOLOv5Head', num_classes=5))

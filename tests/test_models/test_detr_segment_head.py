@@ -217,7 +217,7 @@ def test_arguments_are_checked():
         build(stuff_labels=(1, 4))
     with pytest.raises(ConfigError, match='panoptic_score_thr'):
         build(test_cfg=dict(panoptic_score=0.5))
-    with pytest.raises(ValueError, match='needs strides'):
+    with pytest.raises(ConfigError, match='needs strides'):
         MODELS.build(dict(type='DETRSegmentHead', num_classes=2, in_channels=(8, 16)))
 
 

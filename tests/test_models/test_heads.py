@@ -176,7 +176,7 @@ def test_a_mistyped_knob(kind, key, hint):
 
 
 def test_a_head_alone_needs_its_incoming_channels():
-    with pytest.raises(ValueError, match='in_channels and strides'):
+    with pytest.raises(ConfigError, match='in_channels and strides'):
         MODELS.build(dict(type='YOLOv8Head', num_classes=5))
-    with pytest.raises(ValueError, match='3 in_channels but 2 strides'):
+    with pytest.raises(ConfigError, match='3 in_channels but 2 strides'):
         build('YOLOv8Head', strides=(8, 16))

@@ -113,7 +113,7 @@ def test_loss_is_the_mean_and_smooths_labels():
     empty = MODELS.build(dict(type='CrossEntropyLoss'))(logits[:0], labels[:0])
     empty.backward()
     assert empty.item() == 0 and (logits.grad == 0).all()
-    with pytest.raises(ValueError, match='label_smoothing'):
+    with pytest.raises(ConfigError, match='label_smoothing'):
         MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=1.0))
 
 
@@ -161,7 +161,7 @@ def test_classes_left_out_score_nothing():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match='needs in_channels'):
+    with pytest.raises(ConfigError, match='needs in_channels'):
         MODELS.build(dict(type='YOLOv8ClassifyHead', num_classes=4))
     model = classifier()
     with pytest.raises(DataError, match='needs gt.class_labels.*ImageFolderDataset'):

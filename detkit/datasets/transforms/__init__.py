@@ -2,6 +2,9 @@
 
 A transform is any callable that takes the pipeline's ``dict`` and returns it with changes. Geometry only composes the
 matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img']`` and ``results['annotations']``.
+
+A transform may declare its ``stage``, by which the check of a config judges the order: 'load', 'geometry' (changes the
+scene), 'render', 'pixels' (changes the image that was drawn) or 'pack'.
 """
 
 from detkit.datasets.transforms.choice import RandomChoice

@@ -21,6 +21,8 @@ class HSV:
         value: likewise.
     """
 
+    stage = 'pixels'
+
     def __init__(self, hue: float = 0.015, saturation: float = 0.7, value: float = 0.4) -> None:
         self.hue = hue
         self.saturation = saturation
@@ -56,6 +58,8 @@ class ColorJitter:
         brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x], x at most 1.
         hue: largest shift either way, as a share of the colour circle, at most .5.
     """
+
+    stage = 'pixels'
 
     def __init__(
         self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.0

@@ -36,6 +36,8 @@ class ResizeShortestEdge:
             side, which follows from it, may then end a few pixels above (as in DETR); None: no limit.
     """
 
+    stage = 'geometry'
+
     def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None) -> None:
         self.sizes = (size,) if isinstance(size, int) else tuple(size)
         if not self.sizes or min(self.sizes) < 1:
@@ -60,6 +62,8 @@ class Stretch:
         size: a side, or (h, w).
     """
 
+    stage = 'geometry'
+
     def __init__(self, size: int | Sequence[int] = 224) -> None:
         self.size = size_pair(size)
 
@@ -76,6 +80,8 @@ class CenterCrop:
     Args:
         size: a side, or (h, w).
     """
+
+    stage = 'geometry'
 
     def __init__(self, size: int | Sequence[int] = 224) -> None:
         self.size = size_pair(size)
@@ -99,6 +105,8 @@ class RandomResizedCrop:
         scale: the part's area as a share of the image's is drawn from this range.
         ratio: its width / height likewise, evenly on a logarithmic scale.
     """
+
+    stage = 'geometry'
 
     def __init__(
         self,
@@ -146,6 +154,8 @@ class RandomCrop:
         min_size: least height and width in pixels.
         max_size: greatest height and width.
     """
+
+    stage = 'geometry'
 
     def __init__(self, min_size: int, max_size: int) -> None:
         if not 0 < min_size <= max_size:

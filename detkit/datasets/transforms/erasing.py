@@ -26,6 +26,8 @@ class RandomErasing:
         fill: grey value.
     """
 
+    stage = 'pixels'
+
     def __init__(
         self,
         prob: float = 0.5,

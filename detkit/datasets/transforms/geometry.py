@@ -51,6 +51,8 @@ class LetterBox:
         size_divisor: see ``pad_to``.
     """
 
+    stage = 'geometry'
+
     def __init__(
         self,
         size: int | Sequence[int] = 640,
@@ -107,6 +109,8 @@ class RandomAffine:
             part of the canvas inside out is reduced.
         prob: how often anything of this is drawn; otherwise the centres are matched and no more.
     """
+
+    stage = 'geometry'
 
     def __init__(
         self,
@@ -171,6 +175,8 @@ class RandomFlip:
         prob: how often.
         direction: 'horizontal' (left and right change places) or 'vertical'.
     """
+
+    stage = 'geometry'
 
     def __init__(self, prob: float = 0.5, direction: str = 'horizontal') -> None:
         if direction not in ('horizontal', 'vertical'):

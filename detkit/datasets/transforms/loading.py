@@ -32,6 +32,8 @@ class LoadImageFromFile:
         UnreadableImageError: the dataset answers it by a recorded skip.
     """
 
+    stage = 'load'
+
     def __call__(self, results: dict) -> dict:
         record, images = results['record'], results['images']
         img = images.get(record.img_path)

@@ -33,6 +33,8 @@ class Mosaic:
         until_epoch: none is made from this epoch on; None: always.
     """
 
+    stage = 'geometry'
+
     def __init__(self, size: int | Sequence[int] = 640, prob: float = 1.0, until_epoch: int | None = None) -> None:
         self.size = size_pair(size)
         self.prob = prob
@@ -71,6 +73,8 @@ class MixUp:
         until_epoch: not from this epoch on; None: always.
     """
 
+    stage = 'geometry'
+
     def __init__(self, prob: float = 0.0, alpha: float = 32.0, until_epoch: int | None = None) -> None:
         self.prob = prob
         self.alpha = alpha
@@ -105,6 +109,8 @@ class CopyPaste:
         max_covered: an object fits where its mirrored box covers no more than this share of any box that is there.
         until_epoch: not from this epoch on; None: always.
     """
+
+    stage = 'geometry'
 
     def __init__(self, prob: float = 0.0, max_covered: float = 0.3, until_epoch: int | None = None) -> None:
         self.prob = prob

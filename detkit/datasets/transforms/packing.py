@@ -20,6 +20,8 @@ class PackInputs:
     original image.
     """
 
+    stage = 'pack'
+
     def __call__(self, results: dict) -> dict:
         record, img = results['record'], results['img']
         meta = {

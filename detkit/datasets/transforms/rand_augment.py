@@ -46,6 +46,8 @@ class RandAugment:
         prob: how often anything is done.
     """
 
+    stage = 'geometry'
+
     def __init__(self, num_ops: int = 2, magnitude: float = 9, prob: float = 1.0) -> None:
         if not 0 <= magnitude <= _LARGEST:
             raise ValueError(f'RandAugment(magnitude={magnitude}): expected a value from 0 to {_LARGEST}')

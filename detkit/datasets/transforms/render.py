@@ -39,6 +39,8 @@ class Render:
             shrink, as torchvision does; a little slower.
     """
 
+    stage = 'render'
+
     def __init__(
         self,
         with_masks: bool = False,

@@ -27,6 +27,8 @@ class LoadSegments:
         UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
     """
 
+    stage = 'geometry'
+
     def __call__(self, results: dict) -> dict:
         record: Record = results['record']
         if not len(record.annotations):  # also of the grey image that stands in for an unreadable one

@@ -1,0 +1,84 @@
+"""The order of a pipeline's transforms, by the stage that each declares."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from detkit.config.origins import KeyPath
+from detkit.registry import DATASETS, TRANSFORMS
+
+# What is wrong with a transform of one stage behind a later one, or in front of an earlier one.
+_REASONS = {
+    'load': 'reads the image, so it is the first transform',
+    'geometry': 'changes where things are before Render draws them',
+    'render': 'draws what the transforms of geometry have arranged',
+    'pixels': 'changes the pixels that Render has drawn',
+    'pack': 'takes what all other transforms have made, so it is the last',
+}
+_EXAMPLES = {'load': 'LoadImageFromFile', 'render': 'Render', 'pack': 'PackInputs'}
+
+
+def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Return what is wrong with the order of the transforms of a data loader's datasets, with the keys.
+
+    A dataset declares the stages that its samples go through (``pipeline_stages``), a transform the one it belongs to
+    (``stage``). Transforms and datasets without such an attribute, as a user's own may be, are not judged.
+    """
+    for dataset_path, dataset in _datasets(loader, path):
+        factory = _found(DATASETS, dataset.get('type'))
+        stages, pipeline = getattr(factory, 'pipeline_stages', ()), dataset.get('pipeline')
+        if stages and isinstance(pipeline, list | tuple):
+            yield from _mistakes(pipeline, stages, (*dataset_path, 'pipeline'))
+
+
+def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    steps = [(index, step, stages.index(stage)) for index, step, stage in _staged(pipeline) if stage in stages]
+    for (_, before, earlier), (index, step, later) in zip(steps, steps[1:], strict=False):
+        if later < earlier:
+            yield (
+                (*path, index),
+                f'{_name(step)} {_REASONS[stages[later]]}; it stands behind {_name(before)}, put it in front',
+            )
+        elif later == earlier and stages[later] in _EXAMPLES:
+            yield (*path, index), f'there are two transforms that do this: {_name(before)} and {_name(step)}; drop one'
+    found = {stage for _, _, stage in steps}
+    unknown = any(_stage(step) is None for step in pipeline)  # a user's own transform may do what is missing
+    for number, stage in enumerate(stages):
+        if stage in _EXAMPLES and number not in found and not unknown:
+            where = {'load': 'at the beginning', 'pack': 'at the end'}.get(stage, 'behind the transforms of geometry')
+            yield path, f'no transform {_verb(stage)}; add dict(type={_EXAMPLES[stage]!r}) {where}'
+
+
+def _verb(stage: str) -> str:
+    return {'load': 'reads the image', 'render': 'draws the image', 'pack': 'makes the input of the network'}[stage]
+
+
+def _staged(pipeline: list) -> list[tuple[int, Any, str]]:
+    return [(i, step, stage) for i, step in enumerate(pipeline) if (stage := _stage(step)) is not None]
+
+
+def _stage(step: Any) -> str | None:
+    factory = _found(TRANSFORMS, step.get('type')) if isinstance(step, dict) else type(step)
+    stage = getattr(factory, 'stage', None)
+    if stage is None and isinstance(step, dict):  # a choice of transforms belongs where these do
+        branches = [branch if isinstance(branch, list) else [branch] for branch in step.get('transforms') or ()]
+        stage = next(filter(None, (_stage(item) for branch in branches for item in branch)), None)
+    return stage
+
+
+def _name(step: Any) -> str:
+    return str(step['type'] if isinstance(step, dict) else type(step).__name__)
+
+
+def _found(registry: Any, kind: Any) -> Any:
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def _datasets(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict]]:
+    if isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _datasets(item, (*path, i))
+    elif isinstance(value, dict):
+        if 'pipeline' in value:
+            yield path, value
+        for key in ('dataset', 'datasets'):
+            yield from _datasets(value.get(key), (*path, key))
