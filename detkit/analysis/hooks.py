@@ -42,7 +42,7 @@ class RunPicturesHook(Hook):
         val_images: how many validation images to draw.
         score_thr: predictions below it are not drawn.
         curves: whether to write ``results.png``.
-        findings: whether to write what else is drawn when training has ended.
+        evaluation_report: whether to write what else is drawn when training has ended.
     """
 
     priority = 'VERY_LOW'  # after whatever writes results.csv
@@ -54,14 +54,14 @@ class RunPicturesHook(Hook):
         val_images: int = 8,
         score_thr: float = 0.25,
         curves: bool = True,
-        findings: bool = True,
+        evaluation_report: bool = True,
     ) -> None:
         self.train_batches = train_batches
         self.train_images = train_images
         self.val_images = val_images
         self.score_thr = score_thr
         self.curves = curves
-        self.findings = findings
+        self.evaluation_report = evaluation_report
         self._trained = False
         self._val_samples: list[DetDataSample] = []
 
@@ -111,13 +111,13 @@ class RunPicturesHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         """Draw what is known now that the best weights were validated, too."""
-        if not (self.findings and self._trained and is_main_process()):
+        if not (self.evaluation_report and self._trained and is_main_process()):
             return
         # Only now, as training needs none of it.
         from detkit.analysis.charts import save_figure
         from detkit.analysis.data.label_charts import plot_labels
         from detkit.analysis.data.label_statistics import label_statistics
-        from detkit.analysis.errors.collect import Collected
+        from detkit.analysis.errors.evaluated_model import EvaluatedModel
         from detkit.analysis.errors.evaluation_report import write_run_pictures
 
         labels = label_statistics(runner.train_dataloader.dataset)
@@ -127,7 +127,7 @@ class RunPicturesHook(Hook):
         metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
         if metric is not None and metric.samples:
             metainfo = _metainfo(runner.val_dataloader.dataset)
-            model = Collected(
+            model = EvaluatedModel(
                 '', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo
             )
             for name in write_run_pictures(model, runner.work_dir):

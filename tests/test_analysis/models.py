@@ -12,7 +12,7 @@ import numpy as np
 from mmengine.config import Config
 from test_analysis.results import CLASSES, random_results
 
-from detkit.analysis.errors.collect import Collected
+from detkit.analysis.errors.evaluated_model import EvaluatedModel
 from detkit.structures.data_sample import DetDataSample
 
 
@@ -23,8 +23,8 @@ def model(
     classes: tuple[str, ...] = CLASSES,
     config: dict | None = None,
     **metric: Any,
-) -> Collected:
-    return Collected(
+) -> EvaluatedModel:
+    return EvaluatedModel(
         label,
         Config(config or {}),
         f'{label}.pth',
@@ -61,7 +61,7 @@ def with_pictures(results: Sequence[Any], folder: Path) -> list[Any]:
     return list(results)
 
 
-def better_and_worse(num_images: int = 40) -> tuple[Collected, Collected]:
+def better_and_worse(num_images: int = 40) -> tuple[EvaluatedModel, EvaluatedModel]:
     """The second finds objects less exactly; the objects are the same."""
     return (
         model('exact', random_results(num_images, noise=1.5)),

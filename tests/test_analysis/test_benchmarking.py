@@ -11,18 +11,18 @@ from mmengine.config import Config
 from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis.errors.bootstrap import Interval
-from detkit.analysis.speed import networks, onnx_network, prediction_speed, training_speed
+from detkit.analysis.speed import onnx_network, prediction_speed, training_speed
 from detkit.analysis.speed.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json
 from detkit.analysis.speed.benchmarking import (
     Benchmark,
-    Measured,
+    Measurement,
     Settings,
     Variant,
     benchmark_prediction,
     choose_variants,
     time_networks,
 )
-from detkit.analysis.speed.networks import Way, choose_ways, network_maker
+from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes, network_maker
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, process_peak
 from detkit.config import load_config
 from detkit.inference import Predictor, init_detector
@@ -40,7 +40,7 @@ def small(**changes) -> Settings:
 
 
 def test_variants_are_configs_in_ways():
-    variants = choose_variants([DET, DET], ['none', 'b.pth'], ways=choose_ways(amp=True, onnx=True))
+    variants = choose_variants([DET, DET], ['none', 'b.pth'], modes=execution_modes(amp=True, onnx=True))
     assert [(v.label, v.checkpoint) for v in variants] == [
         ('det_n_coco8-1', None),
         ('det_n_coco8-1 amp', None),
@@ -49,7 +49,7 @@ def test_variants_are_configs_in_ways():
         ('det_n_coco8-2 amp', 'b.pth'),
         ('det_n_coco8-2 onnx', 'b.pth'),
     ]
-    assert [way.name for way in choose_ways(True, True)] == ['', 'amp', 'compile', 'amp compile']
+    assert [mode.name for mode in execution_modes(True, True)] == ['', 'amp', 'compile', 'amp compile']
     with pytest.raises(ConfigError, match="1 checkpoints for 2 configs; give one for each, or 'none'"):
         choose_variants([DET, DET], ['a.pth'])
     for wrong, said in (((0,), 'is 0'), ((), 'is missing')):
@@ -69,7 +69,7 @@ def test_a_step_predicts_what_prediction_does(task, tmp_path, monkeypatch):
     seen = []
     predict = model.predict
     monkeypatch.setattr(model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
-    step = prediction_speed.prediction_maker(predictor, Way(), paths, 2)()
+    step = prediction_speed.prediction_maker(predictor, ExecutionMode(), paths, 2)()
     seconds = step(0), step(1)
     assert np.shape(seconds) == (2, 4) and np.min(seconds) > 0
     for ours, theirs in zip(seen, [*expected, expected[0]], strict=True):
@@ -109,7 +109,7 @@ def test_benchmark_of_two_batch_sizes(tmp_path):
         choose_variants([DET, DET]), small(batch_sizes=(2, 1), images=[str(tmp_path)]), said.append
     )
     assert said == ['timing batches of 1', 'timing batches of 2']
-    for own in found.measured:
+    for own in found.measurements:
         assert (own.parameters, own.img_size) == (3_157_184, 64) and own.flops == pytest.approx(8.74e9 / 100, rel=0.001)
         assert {size: taken.shape for size, taken in own.seconds.items()} == {1: (2, 1, 4), 2: (2, 1, 4)}
 
@@ -122,7 +122,7 @@ def test_networks_are_timed_for_comparisons(tmp_path):
     assert len(found) == 2 and all(0 < own.low <= own.value <= own.high for own in found)
 
 
-# ---- ways ------------------------------------------------------------------------------------------------------------
+# ---- modes -----------------------------------------------------------------------------------------------------------
 
 
 def tiny_model() -> tuple[torch.nn.Module, dict]:
@@ -134,7 +134,7 @@ def tiny_model() -> tuple[torch.nn.Module, dict]:
 
 def test_copies_are_fresh_and_equal():
     model, data = tiny_model()
-    make = network_maker(model, Way())
+    make = network_maker(model, ExecutionMode())
     with torch.inference_mode():
         first, second, own = make()(data), make()(data), model(data['inputs'])
     torch.testing.assert_close(first, own)
@@ -145,7 +145,7 @@ def test_onnx_gives_the_same_predictions():
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     model, data = tiny_model()
-    make = network_maker(model, Way(onnx=True))
+    make = network_maker(model, ExecutionMode(onnx=True))
     with torch.inference_mode():
         expected = model(data['inputs'])
         for _ in range(2):
@@ -158,7 +158,7 @@ def test_onnx_gives_the_same_predictions():
 def test_compiled_gives_the_same_predictions():
     model, data = tiny_model()
     with torch.inference_mode():
-        found = network_maker(model, Way(compiled=True))()(data)
+        found = network_maker(model, ExecutionMode(compiled=True))()(data)
         torch.testing.assert_close(found, model(data['inputs']), atol=1e-3, rtol=1e-3)
 
 
@@ -166,11 +166,11 @@ def test_what_is_missing_for_a_way_is_said(monkeypatch):
     model, _ = tiny_model()
     monkeypatch.setattr(onnx_network.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='--onnx needs onnx and onnxruntime: pip install onnx onnxruntime'):
-        network_maker(model, Way(onnx=True))
-    monkeypatch.setattr(networks, 'resolve_amp', lambda amp, device: None)
+        network_maker(model, ExecutionMode(onnx=True))
+    monkeypatch.setattr('detkit.analysis.speed.execution_modes.resolve_amp', lambda amp, device: None)
     with pytest.raises(ConfigError, match='--amp: cpu has no fast number format'):
-        Way(amp=True).precision(torch.device('cpu'))
-    assert Way().precision(torch.device('cpu')) is not None
+        ExecutionMode(amp=True).precision(torch.device('cpu'))
+    assert ExecutionMode().precision(torch.device('cpu')) is not None
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def made_up() -> Benchmark:
             -1,
         )
         measured.append(
-            Measured(
+            Measurement(
                 Variant(label, f'{label}.py'),
                 1234,
                 2 * 10**9,
@@ -264,7 +264,7 @@ def test_tables_say_who_is_slower():
         'faster',
     ]
     single = made_up()
-    assert 'ratio' not in console_tables(replace(single, measured=single.measured[:1])).split('95%')[0]
+    assert 'ratio' not in console_tables(replace(single, measurements=single.measurements[:1])).split('95%')[0]
 
 
 def test_files_hold_the_figures(tmp_path):

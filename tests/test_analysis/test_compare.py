@@ -22,14 +22,14 @@ def test_figures_are_the_metrics(found):
     for place, own in enumerate(found.models):
         metric = CocoMetric(metric='bbox', classwise=False)
         metric.dataset_meta = {'classes': own.classes}
-        figures = metric.compute_metrics(own.results)
-        assert [figure.name for figure in found.overall] == ['mAP', 'mAP50']
-        for figure in (*found.overall, *found.per_area):
-            assert figure.values[place].value == pytest.approx(figures[f'bbox_{figure.name}'], abs=1e-12)
-    assert [figure.group for figure in found.per_class] == list(found.models[0].classes)
-    assert sum(figure.objects for figure in found.per_class) == found.headline.objects
+        metrics = metric.compute_metrics(own.results)
+        assert [metric.name for metric in found.overall] == ['mAP', 'mAP50']
+        for metric in (*found.overall, *found.per_area):
+            assert metric.values[place].value == pytest.approx(metrics[f'bbox_{metric.name}'], abs=1e-12)
+    assert [metric.group for metric in found.per_class] == list(found.models[0].classes)
+    assert sum(metric.objects for metric in found.per_class) == found.headline.objects
     assert found.headline.values[0].value == pytest.approx(
-        np.mean([figure.values[0].value for figure in found.per_class])
+        np.mean([metric.values[0].value for metric in found.per_class])
     )
 
 
@@ -43,9 +43,9 @@ def test_the_better_model_is_named(found):
 def test_equal_models_are_not_told_apart():
     one, other = (model(label, random_results(20)) for label in 'ab')
     found = compare([one, other], replicates=50)
-    for figure in (*found.overall, *found.per_area, *found.per_class):
-        assert (figure.differences[0, 1].low, figure.differences[0, 1].high) == (0, 0)
-        assert verdict(figure, (0, 1), found.labels) == 'no difference shown'
+    for metric in (*found.overall, *found.per_area, *found.per_class):
+        assert (metric.differences[0, 1].low, metric.differences[0, 1].high) == (0, 0)
+        assert verdict(metric, (0, 1), found.labels) == 'no difference shown'
 
 
 def test_the_order_of_images_does_not_matter(found):
@@ -68,13 +68,13 @@ def test_classifiers():
         [model('half', answers(half), ('label',), topk=[1, 5]), model('most', answers(most), ('label',), topk=[1, 5])],
         replicates=300,
     )
-    assert [figure.name for figure in found.overall] == ['top1']  # of 3 classes top5 is 1
+    assert [metric.name for metric in found.overall] == ['top1']  # of 3 classes top5 is 1
     assert [value.value for value in found.headline.values] == pytest.approx([0.5, 0.9])
     # The standard error of a share p of n images is sqrt(p (1 - p) / n).
     width = found.headline.values[0].high - found.headline.values[0].low
     assert width == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 90), rel=0.2)
     assert verdict(found.headline, (0, 1), found.labels) == 'most is better'
-    assert [figure.objects for figure in found.per_class] == [30, 30, 30]
+    assert [metric.objects for metric in found.per_class] == [30, 30, 30]
     np.testing.assert_array_equal(image_scores(found), [half, most])
 
 
@@ -83,7 +83,7 @@ def test_classifiers_of_many_classes():
         [model('one', answers(np.arange(40) % 2 == 0, 8), ('label',), classes=tuple('abcdefgh'), topk=[1, 5])],
         replicates=20,
     )
-    assert [(figure.name, figure.values[0].value) for figure in found.overall] == [('top1', 0.5), ('top5', 0.5)]
+    assert [(metric.name, metric.values[0].value) for metric in found.overall] == [('top1', 0.5), ('top5', 0.5)]
 
 
 def test_f1_of_images():

@@ -31,8 +31,8 @@ def page(tmp_path_factory) -> str:
 
 
 def test_tables(page):
-    assert [row[0] for row in rows(page, 'Figures')] == ['exact', 'vague']
-    assert rows(page, 'Figures')[0][3] == '4.0 (3.8 to 4.2)'
+    assert [row[0] for row in rows(page, 'Metrics')] == ['exact', 'vague']
+    assert rows(page, 'Metrics')[0][3] == '4.0 (3.8 to 4.2)'
     assert rows(page, 'Which is better?')[0][::3] == ['vague - exact', 'exact is better']
     assert [row[0] for row in rows(page, 'By size of the objects')] == ['small', 'medium', 'large']
     assert [row[0] for row in rows(page, 'By class')] == ['cat', 'dog', 'bird']

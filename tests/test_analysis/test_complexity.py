@@ -32,12 +32,12 @@ class Handmade(nn.Module):
 def test_of_a_network_made_by_hand():
     costs = {cost.name: cost for cost in module_costs(Handmade().eval(), (8, 4), rounds=2)}
     assert list(costs) == ['', 'first', 'rest', 'rest.0', 'rest.1']
-    places, number = 8 * 4, 4
-    assert costs['first'].macs == places * 3 * 4 and costs['rest.0'].macs == 2 * places * 4 * 4
-    assert costs['rest'].macs == costs['rest.0'].macs and costs[''].macs == places * (12 + 32)
-    assert costs['first'].output_bytes == places * 4 * number
-    assert costs['rest.0'].output_bytes == 2 * places * 4 * number and costs['rest.1'].output_bytes == 0
-    assert costs[''].output_bytes == (1 + 2 + 1) * places * 4 * number
+    indices, number = 8 * 4, 4
+    assert costs['first'].macs == indices * 3 * 4 and costs['rest.0'].macs == 2 * indices * 4 * 4
+    assert costs['rest'].macs == costs['rest.0'].macs and costs[''].macs == indices * (12 + 32)
+    assert costs['first'].output_bytes == indices * 4 * number
+    assert costs['rest.0'].output_bytes == 2 * indices * 4 * number and costs['rest.1'].output_bytes == 0
+    assert costs[''].output_bytes == (1 + 2 + 1) * indices * 4 * number
     assert (costs['first'].parameters, costs['rest'].parameters, costs[''].parameters) == (16, 16, 32 + 6)
     assert (costs['rest'].trainable, costs[''].trainable) == (0, 22)
     assert costs['rest'].ms == pytest.approx(costs['rest.0'].ms + costs['rest.1'].ms)

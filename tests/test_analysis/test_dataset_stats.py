@@ -1,4 +1,4 @@
-"""Figures of datasets, and what is found wrong in them."""
+"""Statistics of datasets, and what is found wrong in them."""
 
 import csv
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import load_splits
-from detkit.analysis.data.dataset_report import console_report, findings, write_page, write_suspicions
+from detkit.analysis.data.dataset_report import console_report, issue_lines, write_issues, write_page
 from detkit.analysis.data.dataset_stats import dataset_stats
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
@@ -86,12 +86,12 @@ def test_counts(stats):
     assert (train.name, val.name) == ('train', 'val')
     assert stats.class_counts(0)[0].tolist() == [2, 1, 1, 0] and stats.class_counts(0)[1].tolist() == [3, 1, 1, 0]
     assert stats.class_counts(1)[1].tolist() == [0, 2, 0, 1]
-    figures = stats.split_figures(0)
-    assert figures['images'] == 5 and figures['objects'] == 5 and figures['without an object'] == 2
-    assert figures['median, most'] == '1, 2' and figures['most frequent size'] == '90 x 60 (100%)'
-    assert figures['left out when read'] == 1 and figures['repeated labels left out'] == 1
-    assert figures['classes seen'] == '3 of 4' and figures['most : least frequent'] == '3 : 1'
-    assert stats.split_figures(1)['smallest, largest'] == '90 x 60, 180 x 120'
+    statistics = stats.split_statistics(0)
+    assert statistics['images'] == 5 and statistics['objects'] == 5 and statistics['without an object'] == 2
+    assert statistics['median, most'] == '1, 2' and statistics['most frequent size'] == '90 x 60 (100%)'
+    assert statistics['left out when read'] == 1 and statistics['repeated labels left out'] == 1
+    assert statistics['classes seen'] == '3 of 4' and statistics['most : least frequent'] == '3 : 1'
+    assert stats.split_statistics(1)['smallest, largest'] == '90 x 60, 180 x 120'
 
 
 def test_classes_that_one_split_lacks(stats):
@@ -102,30 +102,37 @@ def test_classes_that_one_split_lacks(stats):
 
 
 def test_suspicious_labels(stats):
-    assert [(one.kind, int(stats.tables[0].images[one.place])) for one in stats.suspicious[0]] == [
+    assert [(one.kind, int(stats.tables[0].images[one.index])) for one in stats.label_issues[0]] == [
         ('tiny', 2),
-        ('doubled', 1),
+        ('duplicate', 1),
     ]
-    assert stats.suspicious[1] == []
+    assert stats.label_issues[1] == []
 
 
 def test_images_that_recur(stats):
-    assert [(group.members, group.identical) for group in stats.alike] == [
+    assert [(group.members, group.identical) for group in stats.near_duplicates] == [
         (((0, 1), (1, 1)), False),
         (((0, 3), (0, 4)), True),
     ]
-    assert [group.splits for group in stats.alike] == [(0, 1), (0,)]
+    assert [group.splits for group in stats.near_duplicates] == [(0, 1), (0,)]
 
 
 def test_report(stats, tmp_path):
     text = console_report(stats)
     assert '| cat   |             3 |      2 |' in text and 'class id 9' in text
-    lines = list(findings(stats))
+    lines = list(issue_lines(stats))
     assert any('across splits' in line and 'flattered' in line for line in lines)
-    assert 'train: 1 label doubled: two objects of one class at almost the same place' in lines
-    assert write_suspicions(stats, tmp_path / 'out' / 's.csv') == 6
+    assert 'train: 1 label duplicate: two objects of one class at almost the same place' in lines
+    assert write_issues(stats, tmp_path / 'out' / 's.csv') == 6
     rows = list(csv.DictReader((tmp_path / 'out' / 's.csv').open()))
-    assert [row['kind'] for row in rows] == ['tiny', 'doubled', 'alike', 'alike', 'alike', 'alike']
+    assert [row['kind'] for row in rows] == [
+        'tiny',
+        'duplicate',
+        'near duplicate',
+        'near duplicate',
+        'near duplicate',
+        'near duplicate',
+    ]
     assert rows[0]['class'] == 'bird' and rows[0]['object'] == '0' and rows[0]['image'].endswith('2.png')
     write_page(stats, tmp_path / 'page.html')
     page = (tmp_path / 'page.html').read_text()
@@ -134,8 +141,8 @@ def test_report(stats, tmp_path):
 
 
 def test_only_one_split_and_no_looking(root):
-    stats = dataset_stats(config(root), ['train'], look_for_alike=False)
-    assert stats.alike is None and stats.class_problems() == {'never seen in train': ['fish']}
+    stats = dataset_stats(config(root), ['train'], find_duplicates=False)
+    assert stats.near_duplicates is None and stats.class_problems() == {'never seen in train': ['fish']}
     assert 'look the same' not in console_report(stats)
 
 
@@ -174,9 +181,9 @@ def test_a_classifier(tmp_path):
     }
     stats = dataset_stats(named(tmp_path, parts))
     assert stats.classifies and stats.class_counts(0)[1].tolist() == [1, 2]
-    (group,) = stats.alike
+    (group,) = stats.near_duplicates
     assert group.identical and group.labels == ('a', 'b')
-    lines = list(findings(stats))
+    lines = list(issue_lines(stats))
     assert any('different classes, such as a and b' in line for line in lines)
     assert any('1 image cannot be read' in line for line in lines)
     assert 'objects' not in console_report(stats)

@@ -5,7 +5,7 @@ import pytest
 from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
-from detkit.analysis.errors.error_types import FALSE_KINDS, KINDS, costs, judge
+from detkit.analysis.errors.error_types import ERROR_TYPES, FALSE_POSITIVE_TYPES, classify_errors, delta_ap
 from detkit.analysis.errors.matching import match
 from detkit.analysis.errors.overlaps import overlaps_of
 from detkit.structures.data_sample import DetDataSample
@@ -30,16 +30,16 @@ def perfect_but(place: int, bbox=None, label=None) -> DetDataSample:
 
 def only(kind: str, found) -> None:
     """The errors are all of one kind, which costs all that is lacking."""
-    judged = judge([found], CLASSES)
-    spent = costs(judged, 3)
-    assert {name for name, number in spent.numbers.items() if number} == {kind}
-    assert {name for name, gain in spent.gains.items() if gain > 1e-12} == {kind}
-    assert spent.precision < 1 and spent.gains[kind] == pytest.approx(1 - spent.precision)
+    errors = classify_errors([found], CLASSES)
+    delta = delta_ap(errors, 3)
+    assert {name for name, number in delta.numbers.items() if number} == {kind}
+    assert {name for name, gain in delta.gains.items() if gain > 1e-12} == {kind}
+    assert delta.ap50 < 1 and delta.gains[kind] == pytest.approx(1 - delta.ap50)
 
 
 def test_nothing_wrong():
-    spent = costs(judge([result(OBJECTS, LABELS, [0.9, 0.8, 0.7, 0.6])], CLASSES), 3)
-    assert spent.precision == 1 and not any(spent.gains.values()) and not any(spent.numbers.values())
+    delta = delta_ap(classify_errors([result(OBJECTS, LABELS, [0.9, 0.8, 0.7, 0.6])], CLASSES), 3)
+    assert delta.ap50 == 1 and not any(delta.gains.values()) and not any(delta.numbers.values())
 
 
 def test_classification():
@@ -68,9 +68,9 @@ def test_both():
 
 
 def test_localisation_of_the_object_leaves_it_not_missed():
-    judged = judge([perfect_but(0, bbox=[0, 0, 100, 40])], CLASSES)
-    assert not judged.missed.any()
-    assert judged.gt_places[judged.objects[judged.kinds == FALSE_KINDS.index('localisation')]].tolist() == [0]
+    errors = classify_errors([perfect_but(0, bbox=[0, 0, 100, 40])], CLASSES)
+    assert not errors.missed.any()
+    assert errors.gt_indices[errors.objects[errors.types == FALSE_POSITIVE_TYPES.index('localisation')]].tolist() == [0]
 
 
 def test_the_surest_of_several_that_are_put_right_stays():
@@ -78,32 +78,32 @@ def test_the_surest_of_several_that_are_put_right_stays():
     found = result(
         [OBJECTS[0], OBJECTS[0] + 1, OBJECTS[0] + 2, *OBJECTS[1:]], [2, 2, 2, 0, 1, 1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
     )
-    spent = costs(judge([found], CLASSES), 3)
-    assert spent.numbers['classification'] == 3
-    assert spent.precision + spent.gains['classification'] == pytest.approx(1)
+    delta = delta_ap(classify_errors([found], CLASSES), 3)
+    assert delta.numbers['classification'] == 3
+    assert delta.ap50 + delta.gains['classification'] == pytest.approx(1)
 
 
 def test_false_positives_and_negatives_together_are_all_that_is_lacking():
     found = result([OBJECTS[0], [120, 120, 180, 180]], [0, 0], [0.5, 0.9])
-    spent = costs(judge([found], CLASSES), 3)
+    delta = delta_ap(classify_errors([found], CLASSES), 3)
     # Class 0: one of two found behind a false one; class 1: none found.
-    assert spent.precision == pytest.approx((51 / 101 * 0.5) / 2)
-    assert spent.false_positives == pytest.approx(51 / 101 / 2 - spent.precision)
-    assert spent.false_negatives == pytest.approx((0.5 + 1) / 2 - spent.precision)
+    assert delta.ap50 == pytest.approx((51 / 101 * 0.5) / 2)
+    assert delta.false_positives == pytest.approx(51 / 101 / 2 - delta.ap50)
+    assert delta.false_negatives == pytest.approx((0.5 + 1) / 2 - delta.ap50)
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'rbbox'])
 def test_random_results_are_judged_whole(kind):
     results = random_results(num_images=20, seed=4)
     results = rotated(results) if kind == 'rbbox' else results
-    judged = judge(results, CLASSES, kind)
-    assert len(judged.images) == sum(len(result.pred_instances) for result in results)
-    assert ((judged.kinds >= 0) == (judged.found == 0)).all()
-    spent = costs(judged, 3)
+    errors = classify_errors(results, CLASSES, kind)
+    assert len(errors.images) == sum(len(result.pred_instances) for result in results)
+    assert ((errors.types >= 0) == (errors.found == 0)).all()
+    delta = delta_ap(errors, 3)
     at_50 = class_precisions(match(results, CLASSES, kind, iou_thrs=[0.5]))[0, :, 0]
-    assert spent.precision == pytest.approx(float(mean_precision(at_50, (0, 1))))
-    assert set(spent.gains) == set(KINDS) and all(gain >= -1e-9 for gain in spent.gains.values())
-    assert sum(number > 0 for number in spent.numbers.values()) >= 4
+    assert delta.ap50 == pytest.approx(float(mean_precision(at_50, (0, 1))))
+    assert set(delta.gains) == set(ERROR_TYPES) and all(gain >= -1e-9 for gain in delta.gains.values())
+    assert sum(number > 0 for number in delta.numbers.values()) >= 4
 
 
 def test_overlaps_of_keypoints_are_pycocotools():
@@ -130,5 +130,5 @@ def test_overlaps_of_keypoints_are_pycocotools():
 
 
 def test_no_image_has_anything():
-    spent = costs(judge([evaluated(1, [], [], [], [], [])], CLASSES), 3)
-    assert spent.precision == -1 and not any(spent.numbers.values())
+    delta = delta_ap(classify_errors([evaluated(1, [], [], [], [], [])], CLASSES), 3)
+    assert delta.ap50 == -1 and not any(delta.numbers.values())

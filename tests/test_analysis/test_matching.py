@@ -8,7 +8,7 @@ from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.utils.errors import ConfigError
 
 
-def coco_figures(results):
+def coco_metrics(results):
     metric = CocoMetric(metric='bbox', classwise=False)
     metric.dataset_meta = {'classes': CLASSES}
     return metric.compute_metrics(results)
@@ -18,12 +18,12 @@ def coco_figures(results):
 def test_figures_are_those_of_the_coco_metric(seed):
     results = random_results(seed=seed)
     precisions = class_precisions(match(results, CLASSES))[0]  # (C, A, T)
-    figures = coco_figures(results)
-    assert 0.02 < figures['bbox_mAP'] < 0.98
-    assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(figures['bbox_mAP'], abs=1e-12)
-    assert mean_precision(precisions[:, 0, 0]) == pytest.approx(figures['bbox_mAP50'], abs=1e-12)
+    metrics = coco_metrics(results)
+    assert 0.02 < metrics['bbox_mAP'] < 0.98
+    assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(metrics['bbox_mAP'], abs=1e-12)
+    assert mean_precision(precisions[:, 0, 0]) == pytest.approx(metrics['bbox_mAP50'], abs=1e-12)
     for place, area in enumerate('sml', 1):
-        assert mean_precision(precisions[:, place], (0, 1)) == pytest.approx(figures[f'bbox_mAP_{area}'], abs=1e-12)
+        assert mean_precision(precisions[:, place], (0, 1)) == pytest.approx(metrics[f'bbox_mAP_{area}'], abs=1e-12)
 
 
 def test_counts_stand_for_repeated_images():
@@ -57,10 +57,10 @@ def test_rotated_figures_are_those_of_the_dota_metric():
     results = rotated(random_results(seed=2))
     metric = DOTAMetric(classwise=False)
     metric.dataset_meta = {'classes': CLASSES}
-    figures = metric.compute_metrics(results)
+    metrics = metric.compute_metrics(results)
     precisions = class_precisions(match(results, CLASSES, 'rbbox'))[0]
-    assert 0.02 < figures['mAP'] < 0.98
-    assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(figures['mAP'], abs=1e-12)
+    assert 0.02 < metrics['mAP'] < 0.98
+    assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(metrics['mAP'], abs=1e-12)
 
 
 def test_places_name_the_predictions_and_the_objects_they_match():
@@ -68,7 +68,7 @@ def test_places_name_the_predictions_and_the_objects_they_match():
     for label, matches in enumerate(match(results, CLASSES).per_class):
         assert len(matches.images)
         for image, place, score, matched in zip(
-            matches.images, matches.places, matches.scores, matches.matched[0], strict=True
+            matches.images, matches.indices, matches.scores, matches.matched[0], strict=True
         ):
             gt, pred = results[image].gt_instances, results[image].pred_instances
             assert pred.labels[place] == label and pred.scores[place] == score

@@ -58,7 +58,7 @@ def test_finding(runs, tmp_path):
         find_logs([tmp_path])
     with pytest.raises(DataError, match='does not exist'):
         read_run(tmp_path / 'nothing')
-    with pytest.raises(DataError, match='no figure by iteration'):
+    with pytest.raises(DataError, match='no metric by iteration'):
         read_run(runs[0] / 'results.csv', 'iter')
 
 
@@ -94,11 +94,11 @@ def test_picture_table_and_file(runs, tmp_path):
     table = logs_table(logs, names)
     (row,) = (line for line in table.splitlines() if 'bbox_mAP' in line and 'b/run' in line)
     assert row.split('|')[3:7] == ['  2.9 ', '       29 ', '  2.9 ', '       29 '] and 'lr/pg0' not in table
-    figure = plot_runs(logs, names, 0.5)
-    assert [axes.get_title() for axes in figure.axes] == names
+    metric = plot_runs(logs, names, 0.5)
+    assert [axes.get_title() for axes in metric.axes] == names
     # Of the loss the long run is smoothed, above its pale values; the metrics have a star each.
-    assert [len(axes.lines) for axes in figure.axes] == [3, 2, 4]
+    assert [len(axes.lines) for axes in metric.axes] == [3, 2, 4]
     write_logs(logs, names, tmp_path / 'out' / 'logs.csv', 0.5)
     rows = list(csv.DictReader((tmp_path / 'out' / 'logs.csv').open()))
     assert len(rows) == 34 * 2 + 2 + 15
-    assert rows[0] == {'run': 'a/run', 'figure': 'train/box', 'epoch': '1', 'value': '3', 'smoothed': '3'}
+    assert rows[0] == {'run': 'a/run', 'metric': 'train/box', 'epoch': '1', 'value': '3', 'smoothed': '3'}

@@ -51,9 +51,9 @@ def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
     checkpoint, options = files
     monkeypatch.chdir(tmp_path)
     settings = EvaluationSettings('train', out='p.json', device='cpu')
-    figures = evaluate_checkpoint(str(CONFIG), str(checkpoint), options, settings)
+    metrics = evaluate_checkpoint(str(CONFIG), str(checkpoint), options, settings)
     assert [path.name for path in tmp_path.iterdir()] == ['p.json']  # no run folder
-    assert 0 <= figures['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in figures
+    assert 0 <= metrics['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in metrics
     assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}
     assert '3 images of train' in capsys.readouterr().out
 
@@ -80,7 +80,7 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
     assert 'nowhere' in capsys.readouterr().err
 
 
-def test_figures_table():
+def test_metrics_table():
     text = metrics_table({'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'coco/segm_mAP': 0.25, 'accuracy': 0.125})
     assert '| bbox | 0.5000 |' in text and '| segm | 0.2500 |' in text and text.endswith('accuracy 0.1250')
     assert text.count(' - |') == 2

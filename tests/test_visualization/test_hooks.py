@@ -132,8 +132,8 @@ def test_only_the_last_validation_is_kept_and_drawn(tmp_path: Path):
         assert cv2.imread(str(tmp_path / f'{name}.png')).std() > 5
 
 
-def test_findings_may_be_left_out(tmp_path: Path):
-    hook = RunPicturesHook(findings=False)
+def test_evaluation_report_may_be_left_out(tmp_path: Path):
+    hook = RunPicturesHook(evaluation_report=False)
     runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 1))
     hook.after_train(runner)
     hook.before_val_epoch(runner)

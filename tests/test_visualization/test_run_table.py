@@ -71,8 +71,8 @@ def test_the_table_of_several_runs(tmp_path):
 
 
 def test_mean_average_precision_of_each_task_comes_first():
-    figures = dict.fromkeys(('train/box', 'coco/bbox_mAP', 'coco/bbox_mAP50', 'coco/segm_mAP'), {1: 0.5})
-    assert cells(run_table([RunSummary('a', 1, 1, 1.0, 1, figures)]))[0][5:] == ['bbox mAP', 'last', 'segm mAP', 'last']
+    metrics = dict.fromkeys(('train/box', 'coco/bbox_mAP', 'coco/bbox_mAP50', 'coco/segm_mAP'), {1: 0.5})
+    assert cells(run_table([RunSummary('a', 1, 1, 1.0, 1, metrics)]))[0][5:] == ['bbox mAP', 'last', 'segm mAP', 'last']
 
 
 def test_folders_of_runs(tmp_path):

@@ -81,12 +81,12 @@ def main() -> None:
 
     from detkit.analysis.speed.benchmark_report import console_tables, write_csv, write_json
     from detkit.analysis.speed.benchmarking import Settings, benchmark_prediction, benchmark_training, choose_variants
-    from detkit.analysis.speed.networks import choose_ways
+    from detkit.analysis.speed.execution_modes import execution_modes
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     variants = choose_variants(
-        args.configs, args.checkpoints, args.labels, choose_ways(args.amp, args.compile, args.onnx)
+        args.configs, args.checkpoints, args.labels, execution_modes(args.amp, args.compile, args.onnx)
     )
     settings = Settings(
         batch_sizes=args.batch_size,

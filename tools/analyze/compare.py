@@ -4,7 +4,7 @@
         configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth \\
         work_dirs/seg_n_coco8-2/config.py work_dirs/seg_n_coco8-2/best.pth --out compared.html
 
-The console shows the figures with intervals and a verdict for each pair; the page also holds classes, sizes, pictures
+The console shows the metrics with intervals and a verdict for each pair; the page also holds classes, sizes, pictures
 and the differences of the configs.
 """
 
@@ -51,14 +51,14 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.compare import collect_all, compare
+    from detkit.analysis.errors.compare import compare, evaluate_models
     from detkit.analysis.errors.compare_report import console_tables, write_report
     from detkit.analysis.speed.benchmarking import time_networks
     from detkit.engine.evaluate import EvaluationSettings
 
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    models = collect_all(pairs, args.labels, args.cfg_options, settings)
+    models = evaluate_models(pairs, args.labels, args.cfg_options, settings)
     found = compare(models, args.replicates, args.confidence, args.seed)
     latencies = None
     if args.latency:

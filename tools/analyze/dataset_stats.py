@@ -1,7 +1,7 @@
 """Figures of a config's data: classes, sizes, objects an image; images that recur and labels that are likely wrong.
 
 python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
-python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html --csv suspicious.csv
+python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html --csv issues.csv
 """
 
 import argparse
@@ -21,8 +21,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
     parser.add_argument('--csv', metavar='FILE', help='write a list of the suspicious labels and images')
     parser.add_argument(
-        '--no-alike',
-        dest='alike',
+        '--no-near-duplicates',
+        dest='near_duplicates',
         action='store_false',
         help='do not look for images that look the same, for which every image must be read',
     )
@@ -48,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='objects so many times longer than wide are suspicious (default: 20)',
     )
     parser.add_argument(
-        '--doubled',
+        '--duplicate-iou',
         type=float,
         default=0.9,
         metavar='IOU',
@@ -63,17 +63,17 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.data.dataset_report import console_report, write_page, write_suspicions
+    from detkit.analysis.data.dataset_report import console_report, write_issues, write_page
     from detkit.analysis.data.dataset_stats import dataset_stats
     from detkit.analysis.data.label_issues import Limits
     from detkit.config import load_config
 
     config = load_config(args.config, args.cfg_options, need_classes=False)
-    limits = Limits(args.tiny, args.thin, doubled=args.doubled)
-    stats = dataset_stats(config, args.split, limits, args.alike, args.max_distance)
+    limits = Limits(args.tiny, args.thin, duplicate=args.duplicate_iou)
+    stats = dataset_stats(config, args.split, limits, args.near_duplicates, args.max_distance)
     print(console_report(stats))
     if args.csv:
-        print(f'{write_suspicions(stats, args.csv)} suspicious labels and images in {args.csv}')
+        print(f'{write_issues(stats, args.csv)} suspicious labels and images in {args.csv}')
     if args.out:
         write_page(stats, args.out, args.max_images)
         print(f'report in {args.out}')

@@ -1,7 +1,7 @@
-"""Compare training runs: parameters, epochs, time, figures at the best and at the last epoch, gain over the first run.
+"""Compare training runs: parameters, epochs, time, metrics at the best and at the last epoch, gain over the first run.
 
 python tools/analyze/summarize_runs.py work_dirs/cls_weather*
-python tools/analyze/summarize_runs.py work_dirs --figures coco/bbox_mAP50 train/box --markdown
+python tools/analyze/summarize_runs.py work_dirs --metrics coco/bbox_mAP50 train/box --markdown
 """
 
 import argparse
@@ -12,7 +12,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare training runs in one table.')
     parser.add_argument('runs', nargs='+', metavar='FOLDER', help='folders of runs, or folders that hold such')
     parser.add_argument(
-        '--figures',
+        '--metrics',
         nargs='+',
         metavar='NAME',
         help="columns of results.csv, without 'metrics/' (default: mAP, top-1 accuracy)",
@@ -26,7 +26,7 @@ def main() -> None:
 
     from detkit.analysis.runs.run_table import find_runs, run_table, summarize_run
 
-    print(run_table([summarize_run(folder) for folder in find_runs(args.runs)], args.figures, args.markdown))
+    print(run_table([summarize_run(folder) for folder in find_runs(args.runs)], args.metrics, args.markdown))
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ from terminaltables import AsciiTable
 
 from detkit.analysis.data import dataset_charts
 from detkit.analysis.data.annotations_table import SplitTable
-from detkit.analysis.data.dataset_stats import AlikeImages, DatasetStats
-from detkit.analysis.data.label_issues import KINDS, Suspicion
+from detkit.analysis.data.dataset_stats import DatasetStats, NearDuplicates
+from detkit.analysis.data.label_issues import ISSUE_KINDS, LabelIssue
 from detkit.analysis.html_page import Cell, HtmlPage
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.bboxes import bbox_corners
@@ -30,21 +30,21 @@ _SHOWN_SKIPS = 5
 _SIDE = 220  # of a picture among those that look the same
 _CUT_SIDE = 300  # of an object cut out of its image
 _OUTLINE_COLOUR = (255, 255, 0)
-_MOST_ALIKE = 6  # of a group that are shown
+_MAX_SHOWN_DUPLICATES = 6  # of a group that are shown
 
 # What a split's list of skipped entries is called.
 _LEFT_OUT = 'left out when read'
 
 
 def console_report(stats: DatasetStats) -> str:
-    """Figures, classes, and what to look at."""
+    """Statistics, classes, and what to look at."""
     splits = [table.name for table in stats.tables]
     parts = [_table(['', *splits], _split_rows(stats)), _class_table(stats), 'to look at:']
-    parts += [f'  {line}' for line in findings(stats)] or ['  nothing']
+    parts += [f'  {line}' for line in issue_lines(stats)] or ['  nothing']
     return '\n'.join(parts)
 
 
-def findings(stats: DatasetStats) -> Iterator[str]:
+def issue_lines(stats: DatasetStats) -> Iterator[str]:
     """A sentence on each kind of thing that may be wrong."""
     for what, names in stats.class_problems().items():
         number = f'{len(names)} classes' if len(names) > 1 else '1 class'
@@ -66,15 +66,15 @@ def findings(stats: DatasetStats) -> Iterator[str]:
                 f'{table.name}: {_count(len(table.duplicates), "label")} that {_verb(len(table.duplicates))} '
                 f'another exactly, the first {path}:{where}'
             )
-    for table, own in zip(stats.tables, stats.suspicious, strict=True):
-        for kind, number in Counter(suspicion.kind for suspicion in own).items():
-            yield f'{table.name}: {_count(number, "label")} {kind}: {KINDS[kind]}'
-    yield from _alike_findings(stats)
+    for table, own in zip(stats.tables, stats.label_issues, strict=True):
+        for kind, number in Counter(issue.kind for issue in own).items():
+            yield f'{table.name}: {_count(number, "label")} {kind}: {ISSUE_KINDS[kind]}'
+    yield from _near_duplicate_lines(stats)
 
 
-def _alike_findings(stats: DatasetStats) -> Iterator[str]:
+def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
     for across in (False, True):
-        groups = [group for group in stats.alike or () if (len(group.splits) > 1) == across]
+        groups = [group for group in stats.near_duplicates or () if (len(group.splits) > 1) == across]
         if not groups:
             continue
         images = sum(len(group.members) for group in groups)
@@ -85,7 +85,7 @@ def _alike_findings(stats: DatasetStats) -> Iterator[str]:
             f'{" and ".join(stats.path(*member) for member in first.members[:2])}'
             + ('; evaluation is flattered by them' if across else '')
         )
-    conflicts = [group for group in stats.alike or () if group.labels]
+    conflicts = [group for group in stats.near_duplicates or () if group.labels]
     if conflicts:
         yield (
             f'{_count(len(conflicts), "group")} of images that look the same have different classes, such as '
@@ -93,7 +93,7 @@ def _alike_findings(stats: DatasetStats) -> Iterator[str]:
         )
 
 
-def write_suspicions(stats: DatasetStats, path: str | Path) -> int:
+def write_issues(stats: DatasetStats, path: str | Path) -> int:
     """A CSV file of all suspicious labels and of the images that look the same.
 
     Columns: split, image, object (its number in the image, from 0; empty for an image), class, kind, detail.
@@ -101,13 +101,13 @@ def write_suspicions(stats: DatasetStats, path: str | Path) -> int:
     Returns:
         the number of rows.
     """
-    rows = [row for split in range(len(stats.tables)) for row in _suspicion_rows(stats, split)]
-    for number, group in enumerate(stats.alike or (), 1):
+    rows = [row for split in range(len(stats.tables)) for row in _issue_rows(stats, split)]
+    for number, group in enumerate(stats.near_duplicates or (), 1):
         detail = f'group {number} of {len(group.members)}{", the same file" if group.identical else ""}'
         for split, image in group.members:
             table = stats.tables[split]
             name = '' if table.class_labels is None else stats.classes[table.class_labels[image]]
-            rows.append([table.name, stats.path(split, image), '', name, 'alike', detail])
+            rows.append([table.name, stats.path(split, image), '', name, 'near duplicate', detail])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')
@@ -116,14 +116,14 @@ def write_suspicions(stats: DatasetStats, path: str | Path) -> int:
     return len(rows)
 
 
-def _suspicion_rows(stats: DatasetStats, split: int) -> Iterator[list]:
+def _issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
     table = stats.tables[split]
-    for one in stats.suspicious[split]:
-        names = [stats.classes[table.labels[place]] for place in (one.place, one.other) if place is not None]
+    for one in stats.label_issues[split]:
+        names = [stats.classes[table.labels[place]] for place in (one.index, one.other) if place is not None]
         yield [
             table.name,
-            stats.path(split, table.images[one.place]),
-            int(table.numbers[one.place]),
+            stats.path(split, table.images[one.index]),
+            int(table.numbers[one.index]),
             ' / '.join(dict.fromkeys(names)),
             one.kind,
             one.detail,
@@ -142,18 +142,18 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
     splits = [table.name for table in stats.tables]
     page = HtmlPage(f'Data of {name}', f'{" and ".join(splits)} as {stats.config.filename} reads them.')
     page.heading('To look at')
-    found = list(findings(stats))
+    found = list(issue_lines(stats))
     if found:
         page.list(found)
     else:
         page.text('Nothing that looks wrong.')
-    page.heading('Figures')
+    page.heading('Statistics')
     page.table(['', *splits], [[row[0], *(Cell(value, value) for value in row[1:])] for row in _split_rows(stats)])
     if not stats.classifies:
         page.text('Small, medium and large as COCO has it: below 32² pixels, up to 96², above.', note=True)
     _charts(page, stats)
-    _page_suspicions(page, stats, max_pictures)
-    _page_alike(page, stats, max_pictures)
+    _page_issues(page, stats, max_pictures)
+    _page_near_duplicates(page, stats, max_pictures)
     _page_skips(page, stats)
     _page_classes(page, stats)
     page.save(path)
@@ -210,11 +210,11 @@ def _page_classes(page: HtmlPage, stats: DatasetStats) -> None:
         page.text('The median size is the side, in pixels, of a square of the median area.', note=True)
 
 
-def _page_alike(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
-    if stats.alike is None:
+def _page_near_duplicates(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
+    if stats.near_duplicates is None:
         return
     page.heading('Images that look the same')
-    if not stats.alike:
+    if not stats.near_duplicates:
         page.text('None.')
         return
     page.text(
@@ -222,41 +222,44 @@ def _page_alike(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
         'more than one split make evaluation look better than it is.'
     )
     # What spoils an evaluation comes first.
-    groups = sorted(stats.alike, key=lambda group: (len(group.splits) == 1, not group.labels, -len(group.members)))
-    page.pictures((_alike_picture(stats, group), _alike_caption(stats, group)) for group in groups[:max_pictures])
+    groups = sorted(
+        stats.near_duplicates, key=lambda group: (len(group.splits) == 1, not group.labels, -len(group.members))
+    )
+    page.pictures(
+        (_near_duplicate_picture(stats, group), _near_duplicate_caption(stats, group))
+        for group in groups[:max_pictures]
+    )
     rows = [
         [
             ', '.join(stats.tables[split].name for split in group.splits),
             len(group.members),
             'yes' if group.identical else 'no',
             ' / '.join(group.labels),
-            _wrapped(', '.join(stats.path(*member) for member in group.members[:_MOST_ALIKE])),
+            _wrapped(', '.join(stats.path(*member) for member in group.members[:_MAX_SHOWN_DUPLICATES])),
         ]
         for group in groups[:_LISTED]
     ]
     page.table(['splits', 'images', 'same file', 'different classes', 'paths'], rows, _cut_note(len(groups)))
 
 
-def _page_suspicions(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
+def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
     if stats.classifies:
         return
     page.heading('Suspicious labels')
-    if not any(stats.suspicious):
+    if not any(stats.label_issues):
         page.text('None.')
         return
-    for kind, meaning in KINDS.items():
-        own = [
-            (split, one) for split, suspicions in enumerate(stats.suspicious) for one in suspicions if one.kind == kind
-        ]
+    for kind, meaning in ISSUE_KINDS.items():
+        own = [(split, one) for split, issues in enumerate(stats.label_issues) for one in issues if one.kind == kind]
         if not own:
             continue
         page.heading(f'{kind}: {_count(len(own), "label")}', 3)
         page.text(f'{meaning[0].upper()}{meaning[1:]}.')
-        page.pictures(_suspicion_pictures(stats, own, max_pictures))
+        page.pictures(_issue_pictures(stats, own, max_pictures))
     rows = [
         [row[0], Cell(Path(row[1]).name, row[1]), row[2], row[3], row[4], row[5]]
         for split in range(len(stats.tables))
-        for row in _suspicion_rows(stats, split)
+        for row in _issue_rows(stats, split)
     ]
     page.table(['split', 'image', 'object', 'class', 'kind', 'detail'], rows[:_LISTED], _cut_note(len(rows)))
 
@@ -281,21 +284,21 @@ def _cut_note(count: int) -> str:
     return f'The first {_LISTED} of {count:,}' if count > _LISTED else ''
 
 
-def _suspicion_pictures(
-    stats: DatasetStats, own: Sequence[tuple[int, Suspicion]], most: int
+def _issue_pictures(
+    stats: DatasetStats, own: Sequence[tuple[int, LabelIssue]], most: int
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Cut out of their images, each with what it collides with."""
     for split, one in own[:most]:
         table = stats.tables[split]
-        path = stats.path(split, table.images[one.place])
+        path = stats.path(split, table.images[one.index])
         try:
             img = read_image(path)
         except UnreadableImageError:
             continue  # which is listed as such
-        places = [one.place] if one.other is None else [one.place, one.other]
+        places = [one.index] if one.other is None else [one.index, one.other]
         yield (
             _object_picture(img, table, places, stats.classes, one.kind == 'outline'),
-            f'{table.name}: {Path(path).name}, object {table.numbers[one.place]}, {one.detail}',
+            f'{table.name}: {Path(path).name}, object {table.numbers[one.index]}, {one.detail}',
         )
 
 
@@ -331,9 +334,9 @@ def _object_picture(
     return picture
 
 
-def _alike_picture(stats: DatasetStats, group: AlikeImages) -> np.ndarray:
+def _near_duplicate_picture(stats: DatasetStats, group: NearDuplicates) -> np.ndarray:
     cells = []
-    for split, image in group.members[:_MOST_ALIKE]:
+    for split, image in group.members[:_MAX_SHOWN_DUPLICATES]:
         try:
             img = read_image(stats.path(split, image))
         except UnreadableImageError:  # readable to the hash's reader, but cut short
@@ -342,17 +345,17 @@ def _alike_picture(stats: DatasetStats, group: AlikeImages) -> np.ndarray:
     return grid(cells, min(3, len(cells)))
 
 
-def _alike_caption(stats: DatasetStats, group: AlikeImages) -> str:
+def _near_duplicate_caption(stats: DatasetStats, group: NearDuplicates) -> str:
     names = [Path(stats.path(*member)).name for member in group.members]
-    parts = [shorten(names, _MOST_ALIKE)]
+    parts = [shorten(names, _MAX_SHOWN_DUPLICATES)]
     parts += ['the same file'] * group.identical + [f'classes {" / ".join(group.labels)}'] * bool(group.labels)
     return ': '.join(parts)
 
 
 def _split_rows(stats: DatasetStats) -> list[list[str]]:
-    figures = [stats.split_figures(split) for split in range(len(stats.tables))]
-    names = list(dict.fromkeys(name for own in figures for name in own))
-    return [[name, *(_text(own.get(name)) for own in figures)] for name in names]
+    statistics = [stats.split_statistics(split) for split in range(len(stats.tables))]
+    names = list(dict.fromkeys(name for own in statistics for name in own))
+    return [[name, *(_text(own.get(name)) for own in statistics)] for name in names]
 
 
 def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:

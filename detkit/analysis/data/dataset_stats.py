@@ -1,4 +1,4 @@
-"""Figures of a config's datasets: classes, sizes, numbers of objects, images that recur, labels to look at."""
+"""Statistics of a config's datasets: classes, sizes, numbers of objects, images that recur, labels to look at."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import SplitTable, load_splits
-from detkit.analysis.data.image_hashes import find_alike, look_at
-from detkit.analysis.data.label_issues import Limits, Suspicion, find_suspicious
+from detkit.analysis.data.image_hashes import find_near_duplicates, hash_images
+from detkit.analysis.data.label_issues import LabelIssue, Limits, find_label_issues
 
 # COCO's: of small, medium and large objects, in square pixels.
 _SMALL, _MEDIUM = 32**2, 96**2
 
 
 @dataclass(frozen=True)
-class AlikeImages:
+class NearDuplicates:
     """Images that look the same.
 
     Attributes:
@@ -46,16 +46,16 @@ class DatasetStats:
         config: as it was loaded.
         tables: of each split.
         classes: names of the labels.
-        suspicious: of each split.
-        alike: groups of images that look the same; None where it was not looked for.
+        label_issues: of each split.
+        near_duplicates: groups of images that look the same; None where it was not looked for.
         unreadable: of each split, indices of images that could not be decoded (as far as it was tried).
     """
 
     config: Config
     tables: list[SplitTable]
     classes: tuple[str, ...]
-    suspicious: list[list[Suspicion]]
-    alike: list[AlikeImages] | None
+    label_issues: list[list[LabelIssue]]
+    near_duplicates: list[NearDuplicates] | None
     unreadable: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -95,39 +95,39 @@ class DatasetStats:
             if which.any()
         }
 
-    def split_figures(self, split: int) -> dict[str, float | int | str]:
-        """A split's figures, by what a person calls them."""
+    def split_statistics(self, split: int) -> dict[str, float | int | str]:
+        """A split's statistics, by what a person calls them."""
         table = self.tables[split]
-        figures: dict[str, float | int | str] = {'images': len(table.records)}
+        statistics: dict[str, float | int | str] = {'images': len(table.records)}
         shapes = table.shapes[(table.shapes > 0).all(1)]
         if len(shapes):
             (height, width), count = Counter(map(tuple, shapes.tolist())).most_common(1)[0]
-            figures['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
+            statistics['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
             sides = np.sqrt(shapes.prod(1))
-            figures['smallest, largest'] = ', '.join(
-                f'{shapes[place][1]} x {shapes[place][0]}' for place in (sides.argmin(), sides.argmax())
+            statistics['smallest, largest'] = ', '.join(
+                f'{shapes[index][1]} x {shapes[index][0]}' for index in (sides.argmin(), sides.argmax())
             )
         if table.class_labels is None:
             per_image = table.per_image
             areas = table.sizes_wh.prod(1)[~table.ignored]
-            figures['without an object'] = int((per_image == 0).sum())
-            figures['objects'] = int(per_image.sum())
-            figures['ignored (crowd, difficult)'] = int(table.ignored.sum())
-            figures['objects an image, mean'] = float(per_image.mean())
-            figures['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
+            statistics['without an object'] = int((per_image == 0).sum())
+            statistics['objects'] = int(per_image.sum())
+            statistics['ignored (crowd, difficult)'] = int(table.ignored.sum())
+            statistics['objects an image, mean'] = float(per_image.mean())
+            statistics['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
             if len(areas):
                 shares = [
                     float(which.mean())
                     for which in (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)
                 ]
-                figures['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
+                statistics['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
         counts = self.class_counts(split)[1]
-        figures['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
+        statistics['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
         if (counts > 0).any():
-            figures['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
-        figures['left out when read'] = len(table.skipped)
-        figures['repeated labels left out'] = len(table.duplicates)
-        return figures
+            statistics['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
+        statistics['left out when read'] = len(table.skipped)
+        statistics['repeated labels left out'] = len(table.duplicates)
+        return statistics
 
     def path(self, split: int, image: int) -> str:
         return self.tables[split].records[image].img_path
@@ -137,7 +137,7 @@ def dataset_stats(
     config: Config,
     splits: Sequence[str] = ('train', 'val'),
     limits: Limits | None = None,
-    look_for_alike: bool = True,
+    find_duplicates: bool = True,
     max_distance: int = 6,
 ) -> DatasetStats:
     """Goes through the datasets of a config. Images are read only to find those that look the same.
@@ -146,7 +146,7 @@ def dataset_stats(
         config: loaded.
         splits: names of its data loaders.
         limits: from where on a label is suspicious.
-        look_for_alike: whether to read all images and compare them.
+        find_duplicates: whether to read all images and compare them.
         max_distance: bits by which hashes of such images may differ.
 
     Raises:
@@ -154,30 +154,30 @@ def dataset_stats(
     """
     tables = load_splits(config, splits)
     classes = tuple(map(str, tables[0].metainfo['classes']))
-    stats = DatasetStats(config, tables, classes, [find_suspicious(table, limits) for table in tables], None)
-    if look_for_alike:
-        _look_for_alike(stats, max_distance)
+    stats = DatasetStats(config, tables, classes, [find_label_issues(table, limits) for table in tables], None)
+    if find_duplicates:
+        _find_near_duplicates(stats, max_distance)
     return stats
 
 
-def _look_for_alike(stats: DatasetStats, max_distance: int) -> None:
+def _find_near_duplicates(stats: DatasetStats, max_distance: int) -> None:
     members = [(split, image) for split, table in enumerate(stats.tables) for image in range(len(table.records))]
     paths = [stats.path(*member) for member in members]
     shapes = [tuple(stats.tables[split].shapes[image].tolist()) for split, image in members]
     # A split may list an image twice, and a validation set may be the training set itself.
-    looks = look_at(paths, shapes)
-    stats.alike = []
-    for group in find_alike(looks, max_distance):
-        own = tuple(members[place] for place in group)
-        same = len({_digest(paths[place]) for place in group}) == 1
+    hashes = hash_images(paths, shapes)
+    stats.near_duplicates = []
+    for group in find_near_duplicates(hashes, max_distance):
+        own = tuple(members[index] for index in group)
+        same = len({_digest(paths[index]) for index in group}) == 1
         labels = ()
         if stats.classifies:
             labels = tuple(
                 dict.fromkeys(stats.classes[stats.tables[split].class_labels[image]] for split, image in own)
             )
-        stats.alike.append(AlikeImages(own, same, labels if len(labels) > 1 else ()))
+        stats.near_duplicates.append(NearDuplicates(own, same, labels if len(labels) > 1 else ()))
     starts = np.cumsum([0, *(len(table.records) for table in stats.tables)])
-    unreadable = np.flatnonzero(~looks.readable)
+    unreadable = np.flatnonzero(~hashes.readable)
     stats.unreadable = [
         unreadable[(unreadable >= start) & (unreadable < stop)] - start
         for start, stop in zip(starts[:-1], starts[1:], strict=True)

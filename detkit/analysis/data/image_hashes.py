@@ -29,21 +29,21 @@ _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
 
 @dataclass
-class Looks:
+class ImageHashes:
     """What images look like, coarsely.
 
     Attributes:
-        hashes: ``(N,)`` uint64.
+        bits: ``(N,)`` uint64.
         thumbs: ``(N, 16, 16)`` uint8 grey.
         readable: ``(N,)`` bool; of the others the hash means nothing.
     """
 
-    hashes: np.ndarray
+    bits: np.ndarray
     thumbs: np.ndarray
     readable: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.hashes)
+        return len(self.bits)
 
 
 def perceptual_hash(grey: np.ndarray) -> int:
@@ -58,7 +58,7 @@ def perceptual_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), 'big')
 
 
-def look_at(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_threads: int = 4) -> Looks:
+def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_threads: int = 4) -> ImageHashes:
     """Reads images, grey and small, and hashes them.
 
     Args:
@@ -66,24 +66,24 @@ def look_at(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_
         shapes: (h, w) of each where it is known, which tells how small it may be read.
         num_threads: files read at a time.
     """
-    looks = Looks(
+    hashes = ImageHashes(
         np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8), np.zeros(len(paths), bool)
     )
 
-    def read(place: int) -> None:
-        grey = _read_grey(paths[place], shapes[place])
+    def read(index: int) -> None:
+        grey = _read_grey(paths[index], shapes[index])
         if grey is not None:
-            looks.hashes[place] = perceptual_hash(grey)
-            looks.thumbs[place] = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
-            looks.readable[place] = True
+            hashes.bits[index] = perceptual_hash(grey)
+            hashes.thumbs[index] = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+            hashes.readable[index] = True
 
     with ThreadPoolExecutor(num_threads) as pool:
         for _ in pool.map(read, range(len(paths))):
             pass
-    return looks
+    return hashes
 
 
-def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = 0.9) -> list[np.ndarray]:
+def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6, min_correlation: float = 0.9) -> list[np.ndarray]:
     """Groups of images that look the same.
 
     Two images do where their hashes differ in few bits and their small pictures correlate; the latter keeps apart
@@ -91,7 +91,7 @@ def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = 0.9
     by such pairs.
 
     Args:
-        looks: of all images.
+        hashes: of all images.
         max_distance: bits that may differ, up to 15.
         min_correlation: of the grey levels of the 16 x 16 pictures. Flat pictures, which have none to speak of, are
             alike where their means are.
@@ -101,12 +101,12 @@ def find_alike(looks: Looks, max_distance: int = 6, min_correlation: float = 0.9
     """
     if not 0 <= max_distance <= 15:
         raise ConfigError(f'two alike images may differ in 0 to 15 of {_BITS} bits, not {max_distance}')
-    readable = np.flatnonzero(looks.readable)
-    parents = np.arange(len(looks))
-    for first, second in _near_pairs(looks.hashes[readable], max_distance):
+    readable = np.flatnonzero(hashes.readable)
+    parents = np.arange(len(hashes))
+    for first, second in _near_pairs(hashes.bits[readable], max_distance):
         one, other = readable[first], readable[second]
-        alike = _correlate(looks.thumbs[one], looks.thumbs[other]) >= min_correlation
-        for a, b in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+        similar = _correlate(hashes.thumbs[one], hashes.thumbs[other]) >= min_correlation
+        for a, b in zip(one[similar].tolist(), other[similar].tolist(), strict=True):
             root, other_root = sorted((_root(parents, a), _root(parents, b)))
             parents[other_root] = root
     roots = np.array([_root(parents, i) for i in readable.tolist()], np.int64)
@@ -156,11 +156,11 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(both_flat, np.abs(means[0] - means[1]) < _FLAT, correlations)
 
 
-def _root(parents: np.ndarray, place: int) -> int:
-    while parents[place] != place:
-        parents[place] = parents[parents[place]]
-        place = int(parents[place])
-    return place
+def _root(parents: np.ndarray, index: int) -> int:
+    while parents[index] != index:
+        parents[index] = parents[parents[index]]
+        index = int(parents[index])
+    return index
 
 
 def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:

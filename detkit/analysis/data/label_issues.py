@@ -11,11 +11,11 @@ from detkit.analysis.data.annotations_table import SplitTable
 from detkit.structures.bboxes import pairwise_iou
 from detkit.structures.rotated_bboxes import rbbox_corners
 
-KINDS = {
+ISSUE_KINDS = {
     'tiny': 'a side shorter than a few pixels',
     'thin': 'one side many times the other',
     'outside': 'reaches beyond the picture',
-    'doubled': 'two objects of one class at almost the same place',
+    'duplicate': 'two objects of one class at almost the same place',
     'ambiguous': 'objects of two classes at almost the same place',
     'outline': 'the outline does not fill the box',
     'keypoints': 'a labelled keypoint outside the picture',
@@ -30,35 +30,35 @@ class Limits:
         tiny: pixels; a shorter side than that.
         thin: the longer side is so many times the shorter.
         outside: pixels beyond the picture's edge; of a rotated box, whose corners may lie outside, its middle counts.
-        doubled: overlap (IoU) of two objects.
+        duplicate: overlap (IoU) of two objects.
         outline: overlap of the box with the box around the outline, below which they are at odds.
     """
 
     tiny: float = 4.0
     thin: float = 20.0
     outside: float = 2.0
-    doubled: float = 0.9
+    duplicate: float = 0.9
     outline: float = 0.5
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class LabelIssue:
     """A label that may be wrong.
 
     Attributes:
-        kind: of ``KINDS``.
-        place: the object's index in its ``SplitTable``.
+        kind: of ``ISSUE_KINDS``.
+        index: the object's index in its ``SplitTable``.
         other: of the object it collides with, or None.
         detail: what was measured, for a person.
     """
 
     kind: str
-    place: int
+    index: int
     other: int | None
     detail: str
 
 
-def find_suspicious(table: SplitTable, limits: Limits | None = None) -> list[Suspicion]:
+def find_label_issues(table: SplitTable, limits: Limits | None = None) -> list[LabelIssue]:
     """All suspicious labels of a split, by kind and then by object. Ignored objects (crowds) are not looked at."""
     limits = limits or Limits()
     found = [
@@ -68,21 +68,21 @@ def find_suspicious(table: SplitTable, limits: Limits | None = None) -> list[Sus
         *_outlines(table, limits),
         *_keypoints(table),
     ]
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    return sorted(found, key=lambda one: (order[one.kind], one.place))
+    order = {kind: index for index, kind in enumerate(ISSUE_KINDS)}
+    return sorted(found, key=lambda one: (order[one.kind], one.index))
 
 
-def _sizes(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
+def _sizes(table: SplitTable, limits: Limits) -> Iterator[LabelIssue]:
     wh = table.sizes_wh
     tiny = (wh.min(1) < limits.tiny) & ~table.ignored
     for i in np.flatnonzero(tiny):
-        yield Suspicion('tiny', int(i), None, f'{wh[i, 0]:.3g} x {wh[i, 1]:.3g} pixels')
+        yield LabelIssue('tiny', int(i), None, f'{wh[i, 0]:.3g} x {wh[i, 1]:.3g} pixels')
     ratio = wh.max(1) / np.maximum(wh.min(1), 1e-9)
     for i in np.flatnonzero((ratio > limits.thin) & ~tiny & ~table.ignored):
-        yield Suspicion('thin', int(i), None, f'{wh[i, 0]:.3g} x {wh[i, 1]:.3g} pixels, {ratio[i]:.0f} : 1')
+        yield LabelIssue('thin', int(i), None, f'{wh[i, 0]:.3g} x {wh[i, 1]:.3g} pixels, {ratio[i]:.0f} : 1')
 
 
-def _outside(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
+def _outside(table: SplitTable, limits: Limits) -> Iterator[LabelIssue]:
     shapes_wh = table.object_shapes[:, ::-1]
     known = (shapes_wh > 0).all(1) & ~table.ignored
     if table.rbboxes is None:
@@ -92,10 +92,10 @@ def _outside(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
         beyond = np.maximum(-centres, centres - shapes_wh).max(1)
     for i in np.flatnonzero((beyond > limits.outside) & known):
         what = 'its middle lies' if table.rbboxes is not None else 'it reaches'
-        yield Suspicion('outside', int(i), None, f'{what} {beyond[i]:.3g} pixels beyond the edge')
+        yield LabelIssue('outside', int(i), None, f'{what} {beyond[i]:.3g} pixels beyond the edge')
 
 
-def _collisions(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
+def _collisions(table: SplitTable, limits: Limits) -> Iterator[LabelIssue]:
     usable = np.flatnonzero(~table.ignored)
     edges = np.searchsorted(table.images[usable], np.arange(len(table.records) + 1))
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -104,12 +104,12 @@ def _collisions(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
         own = usable[start:stop]
         # Objects in a row beside each other, turned, share upright boxes: corners must lie close, too.
         overlaps = np.triu(pairwise_iou(table.bboxes[own], table.bboxes[own]), 1)
-        for a, b in np.argwhere(overlaps > limits.doubled):
+        for a, b in np.argwhere(overlaps > limits.duplicate):
             one, other = int(own[a]), int(own[b])
             if table.rbboxes is not None and not _same_rectangle(table.rbboxes[[one, other]]):
                 continue
             same = table.labels[one] == table.labels[other]
-            yield Suspicion('doubled' if same else 'ambiguous', one, other, f'IoU {overlaps[a, b]:.3f}')
+            yield LabelIssue('duplicate' if same else 'ambiguous', one, other, f'IoU {overlaps[a, b]:.3f}')
 
 
 def _same_rectangle(rbboxes: np.ndarray) -> bool:
@@ -119,7 +119,7 @@ def _same_rectangle(rbboxes: np.ndarray) -> bool:
     return bool(gaps.max() <= 0.1 * max(1.0, rbboxes[:, 2:4].min()))
 
 
-def _outlines(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
+def _outlines(table: SplitTable, limits: Limits) -> Iterator[LabelIssue]:
     if table.outlines is None:
         return
     outlines, boxes = table.outlines, table.bboxes
@@ -129,10 +129,10 @@ def _outlines(table: SplitTable, limits: Limits) -> Iterator[Suspicion]:
     overlap = shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
     # An object without an outline has zeros.
     for i in np.flatnonzero((overlap < limits.outline) & outlines.any(1) & ~table.ignored):
-        yield Suspicion('outline', int(i), None, f'the box around the outline and the box overlap by {overlap[i]:.2f}')
+        yield LabelIssue('outline', int(i), None, f'the box around the outline and the box overlap by {overlap[i]:.2f}')
 
 
-def _keypoints(table: SplitTable) -> Iterator[Suspicion]:
+def _keypoints(table: SplitTable) -> Iterator[LabelIssue]:
     if table.keypoints is None:
         return
     points, labelled = table.keypoints[..., :2], table.keypoints[..., 2] > 0
@@ -140,4 +140,4 @@ def _keypoints(table: SplitTable) -> Iterator[Suspicion]:
     outside = labelled & ((points < 0) | (points > shapes_wh)).any(2) & (shapes_wh > 0).all(2)
     names = table.metainfo.get('keypoint_names') or range(points.shape[1])
     for i in np.flatnonzero(outside.any(1) & ~table.ignored):
-        yield Suspicion('keypoints', int(i), None, ', '.join(str(names[k]) for k in np.flatnonzero(outside[i])))
+        yield LabelIssue('keypoints', int(i), None, ', '.join(str(names[k]) for k in np.flatnonzero(outside[i])))

@@ -1,8 +1,8 @@
-"""Paired bootstrap: how far a figure, and the difference of two, may be chance of the images it was measured on.
+"""Paired bootstrap: how far a metric, and the difference of two, may be chance of the images it was measured on.
 
-The images are drawn anew with replacement many times, and the figure computed each time (Efron and Tibshirani, An
+The images are drawn anew with replacement many times, and the metric computed each time (Efron and Tibshirani, An
 Introduction to the Bootstrap, 1993). Two models are compared on the *same* draws, which takes out what makes an image
-easy or hard for both; so a difference can be certain although the two figures' own intervals overlap.
+easy or hard for both; so a difference can be certain although the two metrics' own intervals overlap.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from detkit.utils.rng import keyed_rng
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the interval that holds it at the level asked for.
+    """A metric with the interval that holds it at the level asked for.
 
     Attributes:
         value: on all images.
-        low, high: ends of the interval; nan where no draw defined the figure.
+        low, high: ends of the interval; nan where no draw defined the metric.
     """
 
     value: float
@@ -56,7 +56,7 @@ def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
 
 
 def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The percentile interval of one figure.
+    """The percentile interval of one metric.
 
     Args:
         value: on all images.

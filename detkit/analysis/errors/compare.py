@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from detkit.analysis.errors.bootstrap import Interval, draw_counts, interval, mean_precision, precision_summaries
-from detkit.analysis.errors.collect import Collected, Evaluation, model_name
+from detkit.analysis.errors.evaluated_model import EvaluatedModel, ModelEvaluation, model_name
 from detkit.analysis.errors.matching import Matches, match
 from detkit.engine.evaluate import EvaluationSettings
 from detkit.evaluation.average_precision import FALSE, TRUE
@@ -19,8 +19,8 @@ from detkit.utils.errors import ConfigError, shorten
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of every model.
+class ComparedMetric:
+    """One metric of every model.
 
     Attributes:
         kind: what it measures, 'bbox', 'segm', … or 'label'.
@@ -46,18 +46,18 @@ class Comparison:
     Attributes:
         models: compared, the first being what the others are held against.
         kinds: what was compared, the config's main one first.
-        overall, per_area, per_class: figures.
+        overall, per_area, per_class: metrics.
         confidence: of every interval.
         replicates: draws behind it.
         results: of each model, the images in the first model's order.
         matches: of each model by the last of the kinds; None of classifiers.
     """
 
-    models: list[Collected]
+    models: list[EvaluatedModel]
     kinds: tuple[str, ...]
-    overall: list[Figure]
-    per_area: list[Figure]
-    per_class: list[Figure]
+    overall: list[ComparedMetric]
+    per_area: list[ComparedMetric]
+    per_class: list[ComparedMetric]
     confidence: float
     replicates: int
     results: list[list[DetDataSample]]
@@ -69,32 +69,32 @@ class Comparison:
         return [model.label for model in self.models]
 
     @property
-    def headline(self) -> Figure:
-        """The figure that models are ranked by."""
+    def headline(self) -> ComparedMetric:
+        """The metric that models are ranked by."""
         return self.overall[0]
 
 
-def collect_all(
+def evaluate_models(
     models: Sequence[tuple[str | Path, str | Path]],
     labels: Sequence[str] | None = None,
     options: Sequence[str] | dict | None = None,
     settings: EvaluationSettings = EvaluationSettings(),
-) -> list[Collected]:
+) -> list[EvaluatedModel]:
     """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
 
     Args:
         models: config and checkpoint of each.
         labels: what to call them; the configs' names when left out.
-        options, settings: as ``collect``, of all.
+        options, settings: as ``evaluate_model``, of all.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as ``Evaluation``, ``unique_labels`` and ``check_tasks``.
+        ConfigError, CheckpointError, DataError: as ``ModelEvaluation``, ``unique_labels`` and ``check_tasks``.
     """
     labels = unique_labels([config for config, _ in models], labels)
-    evaluations: list[Evaluation] = []
+    evaluations: list[ModelEvaluation] = []
     try:
         for label, (config, checkpoint) in zip(labels, models, strict=True):
-            evaluations.append(Evaluation(config, checkpoint, options, settings, label))
+            evaluations.append(ModelEvaluation(config, checkpoint, options, settings, label))
         check_tasks(evaluations)
         return [evaluation.run() for evaluation in evaluations]
     finally:
@@ -102,7 +102,9 @@ def collect_all(
             evaluation.close()
 
 
-def compare(models: Sequence[Collected], replicates: int = 1000, confidence: float = 0.95, seed: int = 0) -> Comparison:
+def compare(
+    models: Sequence[EvaluatedModel], replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Comparison:
     """Compares models that were evaluated on the same images.
 
     Args:
@@ -137,7 +139,7 @@ def compare(models: Sequence[Collected], replicates: int = 1000, confidence: flo
     return Comparison(list(models), kinds, overall, per_area, per_class, confidence, replicates, results, matches)
 
 
-def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str, ...]:
+def check_tasks(models: Sequence[EvaluatedModel] | Sequence[ModelEvaluation]) -> tuple[str, ...]:
     """The kinds that all models can be compared by.
 
     Raises:
@@ -148,7 +150,7 @@ def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str
     if not kinds:
         said = '; '.join(f'{model.label}: {", ".join(model.metric.needs)}' for model in models)
         raise ConfigError(
-            f'the models do different tasks, which have no figure in common ({said}). '
+            f'the models do different tasks, which have no metric in common ({said}). '
             'Compare models whose configs evaluate the same.'
         )
     for other in models[1:]:
@@ -160,9 +162,9 @@ def check_tasks(models: Sequence[Collected] | Sequence[Evaluation]) -> tuple[str
                 f'{first.label} and {other.label} know different classes ({len(first.classes)} and '
                 f'{len(other.classes)}'
                 + (f'; only one has {shorten(differing)}' if differing else ', in other order')
-                + '), so that their figures mean different things.'
+                + '), so that their metrics mean different things.'
             )
-        if isinstance(first, Evaluation) and other.num_images != first.num_images:
+        if isinstance(first, ModelEvaluation) and other.num_images != first.num_images:
             raise ConfigError(_OTHER_IMAGES.format(first.label, first.num_images, other.label, other.num_images))
     return kinds
 
@@ -173,7 +175,7 @@ _OTHER_IMAGES = (
 )
 
 
-def in_order(models: Sequence[Collected]) -> list[list[DetDataSample]]:
+def in_order(models: Sequence[EvaluatedModel]) -> list[list[DetDataSample]]:
     """Every model's results in the order of the first model's.
 
     Raises:
@@ -195,7 +197,7 @@ def in_order(models: Sequence[Collected]) -> list[list[DetDataSample]]:
         if differing:
             raise ConfigError(
                 f'{first.label} and {model.label} were measured by different annotations of '
-                f'{len(differing)} images ({shorten(differing)}), so that their figures mean different '
+                f'{len(differing)} images ({shorten(differing)}), so that their metrics mean different '
                 'things.'
             )
     return [[own[key] for key in keyed[0]] for own in keyed]
@@ -208,16 +210,16 @@ def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
     return np.array_equal(np.sort(first.labels), np.sort(second.labels)) and first.ignored.sum() == second.ignored.sum()
 
 
-def _figure(
+def _metric(
     kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray, confidence: float
-) -> Figure:
+) -> ComparedMetric:
     """Of values ``(V,)`` and draws ``(R, V)`` of V models."""
     differences = {
         (i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
         for i, j in combinations(range(len(values)), 2)
     }
     intervals = [interval(values[i], drawn[:, i], confidence) for i in range(len(values))]
-    return Figure(kind, name, group, int(objects), intervals, differences)
+    return ComparedMetric(kind, name, group, int(objects), intervals, differences)
 
 
 _MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
@@ -225,23 +227,23 @@ _MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
 
 def _precisions(
     all_matches: Sequence[Matches], counts: np.ndarray, confidence: float
-) -> tuple[list[Figure], list[Figure], list[Figure]]:
+) -> tuple[list[ComparedMetric], list[ComparedMetric], list[ComparedMetric]]:
     # (V, C, A, 2) and (R, V, C, A, 2)
     values = np.stack([precision_summaries(matches)[0] for matches in all_matches])
     drawn = np.stack([precision_summaries(matches, counts) for matches in all_matches], 1)
     first = all_matches[0]
     objects = np.stack([one.objects.sum(1) for one in first.per_class])  # (C, A)
 
-    def figure(name: str, area: int = 0, what: int = _MEAN) -> Figure:
+    def metric(name: str, area: int = 0, what: int = _MEAN) -> ComparedMetric:
         own, own_drawn = values[:, :, area, what], drawn[:, :, :, area, what]
-        return _figure(
+        return _metric(
             first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn), confidence
         )
 
-    overall = [figure('mAP'), figure('mAP50', what=_AT_50)]
-    per_area = [figure(f'mAP_{name}', area) for area, name in enumerate(first.areas) if area and objects[:, area].any()]
+    overall = [metric('mAP'), metric('mAP50', what=_AT_50)]
+    per_area = [metric(f'mAP_{name}', area) for area, name in enumerate(first.areas) if area and objects[:, area].any()]
     per_class = [
-        _figure(
+        _metric(
             first.kind,
             'mAP',
             first.classes[label],
@@ -256,25 +258,25 @@ def _precisions(
 
 
 def _accuracies(
-    models: Sequence[Collected], results: Sequence[Sequence[DetDataSample]], counts: np.ndarray, confidence: float
-) -> tuple[list[Figure], list[Figure], list[Figure]]:
+    models: Sequence[EvaluatedModel], results: Sequence[Sequence[DetDataSample]], counts: np.ndarray, confidence: float
+) -> tuple[list[ComparedMetric], list[ComparedMetric], list[ComparedMetric]]:
     truth, classes = np.array([answer.gt_label for answer in results[0]]), models[0].classes
 
-    def figure(k: int, group: str = '', label: int | None = None) -> Figure:
+    def metric(k: int, group: str = '', label: int | None = None) -> ComparedMetric:
         chosen = np.ones(len(truth), bool) if label is None else truth == label
         hits = [[answer.gt_label in best_classes(answer.pred_scores, k)[0] for answer in own] for own in results]
         right = np.array(hits, np.float64)[:, chosen]  # (V, n)
         number = counts[:, chosen].sum(1, keepdims=True)
         drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
-        return _figure('label', f'top{k}', group, chosen.sum(), right.mean(1), drawn, confidence)
+        return _metric('label', f'top{k}', group, chosen.sum(), right.mean(1), drawn, confidence)
 
     ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
-    return [figure(k) for k in ks], [], [figure(1, classes[label], label) for label in np.unique(truth)]
+    return [metric(k) for k in ks], [], [metric(1, classes[label], label) for label in np.unique(truth)]
 
 
-def verdict(figure: Figure, pair: tuple[int, int], labels: Sequence[str]) -> str:
+def verdict(metric: ComparedMetric, pair: tuple[int, int], labels: Sequence[str]) -> str:
     """A sentence on which of two models is better, as far as the images can tell."""
-    difference, (i, j) = figure.differences[pair], pair
+    difference, (i, j) = metric.differences[pair], pair
     if np.isnan(difference.low):
         return 'not defined on these images'
     if not difference.excludes_zero:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure as Picture
+from matplotlib.figure import Figure
 from terminaltables import AsciiTable
 
 from detkit.analysis.charts import COLOURS
 from detkit.analysis.errors.bootstrap import Interval
-from detkit.analysis.errors.compare import Comparison, Figure, image_scores, verdict
+from detkit.analysis.errors.compare import ComparedMetric, Comparison, image_scores, verdict
 from detkit.analysis.errors.matching import KIND_NAMES
 from detkit.analysis.html_page import Cell, HtmlPage
 from detkit.config.difference import config_differences, shown
@@ -27,18 +27,18 @@ _FEW_IMAGES = 30
 _MARKERS = 'osD^'  # when colours begin anew
 
 
-def figure_name(figure: Figure) -> str:
-    return f'{KIND_NAMES.get(figure.kind, "")} {figure.name}'.strip()
+def metric_name(metric: ComparedMetric) -> str:
+    return f'{KIND_NAMES.get(metric.kind, "")} {metric.name}'.strip()
 
 
 def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
-    """Every model's figures with their intervals, then every pair's difference with a verdict."""
+    """Every model's metrics with their intervals, then every pair's difference with a verdict."""
     labels = found.labels
-    header = ['model', *(figure_name(figure) for figure in found.overall), *(['ms/image'] if latencies else [])]
+    header = ['model', *(metric_name(metric) for metric in found.overall), *(['ms/image'] if latencies else [])]
     rows = [
         [
             label,
-            *(_with_interval(figure.values[i]) for figure in found.overall),
+            *(_with_interval(metric.values[i]) for metric in found.overall),
             *([_with_interval(latencies[i], 1)] if latencies else []),
         ]
         for i, label in enumerate(labels)
@@ -48,14 +48,14 @@ def console_tables(found: Comparison, latencies: Sequence[Interval] | None = Non
         rows = [
             [
                 f'{labels[j]} - {labels[i]}',
-                figure_name(figure),
-                _difference(figure.differences[i, j]),
-                verdict(figure, (i, j), labels),
+                metric_name(metric),
+                _difference(metric.differences[i, j]),
+                verdict(metric, (i, j), labels),
             ]
-            for figure in found.overall
+            for metric in found.overall
             for i, j in combinations(range(len(labels)), 2)
         ]
-        parts.append(_table(['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'], rows))
+        parts.append(_table(['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows))
     parts.append(_basis(found))
     return '\n'.join(parts)
 
@@ -122,17 +122,17 @@ def write_report(
     page = HtmlPage(
         'Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'), _summary(found)
     )
-    page.heading('Figures')
-    _figures_table(page, found, latencies)
+    page.heading('Metrics')
+    _metrics_table(page, found, latencies)
     page.charts(
-        (_interval_chart(figure, labels), f'{figure_name(figure)} with {found.confidence:.0%} intervals')
-        for figure in found.overall
+        (_interval_chart(metric, labels), f'{metric_name(metric)} with {found.confidence:.0%} intervals')
+        for metric in found.overall
     )
     page.text(_basis(found), note=True)
     if len(labels) > 1:
         page.heading('Which is better?')
         page.text(
-            'A difference counts as shown when its interval holds no zero. The intervals of two figures may '
+            'A difference counts as shown when its interval holds no zero. The intervals of two metrics may '
             'overlap all the same, as both models see the same images in every draw.'
         )
         _difference_table(page, found, found.overall)
@@ -140,7 +140,7 @@ def write_report(
         page.heading('Accuracy against time')
         page.chart(
             _pareto_chart(found, latencies),
-            f'{figure_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
+            f'{metric_name(found.headline)} against milliseconds an image, with intervals. The line joins the '
             'models whose values no other beats in both.',
         )
     if found.per_area:
@@ -165,50 +165,50 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _summary(found: Comparison) -> str:
-    labels, figure = found.labels, found.headline
+    labels, metric = found.labels, found.headline
     best = (
-        int(np.nanargmax([value.value for value in figure.values]))
-        if any(not np.isnan(value.value) for value in figure.values)
+        int(np.nanargmax([value.value for value in metric.values]))
+        if any(not np.isnan(value.value) for value in metric.values)
         else 0
     )
     text = (
-        f'{figure_name(figure)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
-        f'{_with_interval(figure.values[best])}.'
+        f'{metric_name(metric)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
+        f'{_with_interval(metric.values[best])}.'
     )
     for other in range(len(labels)):
         if other != best:
             pair = (min(best, other), max(best, other))
-            text += f' Against {labels[other]}: {verdict(figure, pair, labels)}.'
+            text += f' Against {labels[other]}: {verdict(metric, pair, labels)}.'
     return text
 
 
-def _figures_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interval] | None) -> None:
+def _metrics_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interval] | None) -> None:
     columns = [
         'model',
-        *(figure_name(figure) for figure in found.overall),
+        *(metric_name(metric) for metric in found.overall),
         *(['ms/image'] if latencies else []),
         'checkpoint',
     ]
     rows = []
     for i, model in enumerate(found.models):
-        cells = [Cell(_with_interval(figure.values[i]), figure.values[i].value) for figure in found.overall]
+        cells = [Cell(_with_interval(metric.values[i]), metric.values[i].value) for metric in found.overall]
         times = [Cell(_with_interval(latencies[i], 1), latencies[i].value)] if latencies else []
         rows.append([model.label, *cells, *times, model.checkpoint])
     page.table(columns, rows)
 
 
-def _difference_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure]) -> None:
+def _difference_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMetric]) -> None:
     labels = found.labels
     page.table(
-        ['difference', 'figure', f'{found.confidence:.0%} interval', 'verdict'],
+        ['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'],
         [
             [
                 f'{labels[j]} - {labels[i]}',
-                figure_name(figure),
-                _difference_cell(figure.differences[i, j]),
-                verdict(figure, (i, j), labels),
+                metric_name(metric),
+                _difference_cell(metric.differences[i, j]),
+                verdict(metric, (i, j), labels),
             ]
-            for figure in figures
+            for metric in metrics
             for i, j in combinations(range(len(labels)), 2)
         ],
     )
@@ -219,22 +219,22 @@ def _difference_cell(value: Interval) -> Cell:
     return Cell(_difference(value), value.value if not np.isnan(value.value) else None, mark)
 
 
-def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], what: str) -> None:
-    """A row a class or size: every model's figure, and the others' differences from the first."""
+def _group_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMetric], what: str) -> None:
+    """A row a class or size: every model's metric, and the others' differences from the first."""
     labels = found.labels
     for kind in found.kinds:
-        chosen = [figure for figure in figures if figure.kind == kind]
+        chosen = [metric for metric in metrics if metric.kind == kind]
         if not chosen:
             continue
         rows = []
-        for figure in chosen:
-            name = figure.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[figure.name.rpartition('_')[2]]
+        for metric in chosen:
+            name = metric.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[metric.name.rpartition('_')[2]]
             rows.append(
                 [
                     name,
-                    figure.objects,
-                    *(value.value for value in figure.values),
-                    *(_difference_cell(figure.differences[0, j]) for j in range(1, len(labels))),
+                    metric.objects,
+                    *(value.value for value in metric.values),
+                    *(_difference_cell(metric.differences[0, j]) for j in range(1, len(labels))),
                 ]
             )
         columns = [
@@ -246,10 +246,10 @@ def _group_table(page: HtmlPage, found: Comparison, figures: Sequence[Figure], w
         page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
 
 
-def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
-    picture = Picture(figsize=(4, 0.8 + 0.36 * len(labels)), layout='tight')
+def _interval_chart(metric: ComparedMetric, labels: Sequence[str]) -> Figure:
+    picture = Figure(figsize=(4, 0.8 + 0.36 * len(labels)), layout='tight')
     axes = picture.add_subplot()
-    for i, value in enumerate(figure.values):
+    for i, value in enumerate(metric.values):
         colour = COLOURS[i % len(COLOURS)]
         axes.plot([value.low, value.high], [i, i], color=colour, linewidth=2.5, solid_capstyle='butt')
         axes.plot([value.value], [i], 'o', color=colour, markersize=6)
@@ -261,14 +261,14 @@ def _interval_chart(figure: Figure, labels: Sequence[str]) -> Picture:
     return picture
 
 
-def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
-    figure = found.headline
-    times, gains = [latency.value for latency in latencies], [value.value for value in figure.values]
-    picture = Picture(figsize=(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2)), layout='constrained')
+def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Figure:
+    metric = found.headline
+    times, gains = [latency.value for latency in latencies], [value.value for value in metric.values]
+    picture = Figure(figsize=(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2)), layout='constrained')
     axes = picture.add_subplot()
     front = pareto_front(times, gains)
     axes.plot([times[i] for i in front], [gains[i] for i in front], color='#9aa5b1', linewidth=1.5, zorder=0)
-    for i, (label, time, value) in enumerate(zip(found.labels, latencies, figure.values, strict=True)):
+    for i, (label, time, value) in enumerate(zip(found.labels, latencies, metric.values, strict=True)):
         axes.errorbar(
             [time.value],
             [value.value],
@@ -281,7 +281,7 @@ def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Picture:
         )
     axes.margins(x=0.1)
     axes.set_xlabel('ms/image')
-    axes.set_ylabel(figure_name(figure))
+    axes.set_ylabel(metric_name(metric))
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)

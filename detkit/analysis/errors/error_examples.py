@@ -19,46 +19,48 @@ from detkit.visualization.skeletons import drawn_keypoints
 from detkit.visualization.windows import Window
 
 if TYPE_CHECKING:
-    from detkit.analysis.errors.collect import Collected
-    from detkit.analysis.errors.error_types import Judged
+    from detkit.analysis.errors.error_types import ErrorTypes
+    from detkit.analysis.errors.evaluated_model import EvaluatedModel
 
 _SIDE = 300
 _COLUMNS = 4
 
 
-def error_sheet(model: Collected, judged: Judged, name: str, count: int, kind: str = 'bbox') -> np.ndarray | None:
+def error_sheet(
+    model: EvaluatedModel, errors: ErrorTypes, name: str, count: int, kind: str = 'bbox'
+) -> np.ndarray | None:
     """The surest predictions of a kind of error, or the largest objects that were missed, or None where there are none.
 
     Each example has the object on its left side and the prediction on its right.
 
     Args:
         model: evaluated.
-        judged: its predictions.
-        name: of ``error_types.KINDS``.
+        errors: its predictions.
+        name: of ``error_types.ERROR_TYPES``.
         count: how many.
         kind: by which predictions were judged; masks and keypoints are drawn if it is theirs.
     """
-    from detkit.analysis.errors.error_types import FALSE_KINDS  # that one draws nothing
+    from detkit.analysis.errors.error_types import FALSE_POSITIVE_TYPES  # that one draws nothing
 
     if name == 'missed':
-        places = np.flatnonzero(judged.missed)
-        areas = np.array([_object_area(model.results[judged.gt_images[n]], judged.gt_places[n]) for n in places])
-        chosen = [(-1, n) for n in places[np.argsort(-areas, kind='stable')[:count]]]
+        indices = np.flatnonzero(errors.missed)
+        areas = np.array([_object_area(model.results[errors.gt_images[n]], errors.gt_indices[n]) for n in indices])
+        chosen = [(-1, n) for n in indices[np.argsort(-areas, kind='stable')[:count]]]
     else:
-        places = np.flatnonzero(judged.kinds == FALSE_KINDS.index(name))
-        places = places[np.argsort(-judged.scores[places], kind='stable')[:count]]
-        chosen = [(d, judged.objects[d]) for d in places]
+        indices = np.flatnonzero(errors.types == FALSE_POSITIVE_TYPES.index(name))
+        indices = indices[np.argsort(-errors.scores[indices], kind='stable')[:count]]
+        chosen = [(d, errors.objects[d]) for d in indices]
     if not chosen:
         return None
-    return grid([_example(model, judged, int(d), int(n), kind) for d, n in chosen], min(_COLUMNS, len(chosen)))
+    return grid([_example(model, errors, int(d), int(n), kind) for d, n in chosen], min(_COLUMNS, len(chosen)))
 
 
-def _example(model: Collected, judged: Judged, prediction: int, number: int, kind: str) -> np.ndarray:
-    image = int(judged.images[prediction] if prediction >= 0 else judged.gt_images[number])
+def _example(model: EvaluatedModel, errors: ErrorTypes, prediction: int, number: int, kind: str) -> np.ndarray:
+    image = int(errors.images[prediction] if prediction >= 0 else errors.gt_images[number])
     result = model.results[image]
     img = read_image(result.img_path)
-    ours = [] if prediction < 0 else [int(judged.places[prediction])]
-    theirs = [] if number < 0 else [int(judged.gt_places[number])]
+    ours = [] if prediction < 0 else [int(errors.indices[prediction])]
+    theirs = [] if number < 0 else [int(errors.gt_indices[number])]
     points = np.concatenate([_corners(result, ours, False), _corners(result, theirs, True)]).reshape(-1, 2)
     window = Window.around(points, img.shape[:2], _SIDE)
     halves = [_cut(model, img, window, result, theirs, True, kind), _cut(model, img, window, result, ours, False, kind)]
@@ -81,7 +83,13 @@ def _object_area(sample: DetDataSample, place: int) -> float:
 
 
 def _cut(
-    model: Collected, img: np.ndarray, window: Window, sample: DetDataSample, rows: list[int], truth: bool, kind: str
+    model: EvaluatedModel,
+    img: np.ndarray,
+    window: Window,
+    sample: DetDataSample,
+    rows: list[int],
+    truth: bool,
+    kind: str,
 ) -> np.ndarray:
     """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
     instances = sample.gt_instances if truth else sample.pred_instances

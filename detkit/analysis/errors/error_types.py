@@ -17,9 +17,9 @@ from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_pr
 
 FOREGROUND, BACKGROUND = 0.5, 0.1
 # In the order in which a prediction is asked.
-FALSE_KINDS = ('classification', 'localisation', 'duplicate', 'both', 'background')
+FALSE_POSITIVE_TYPES = ('classification', 'localisation', 'duplicate', 'both', 'background')
 FIXABLE = ('classification', 'localisation')  # those that a right class or place would make true
-KINDS = (*FALSE_KINDS, 'missed')
+ERROR_TYPES = (*FALSE_POSITIVE_TYPES, 'missed')
 EXPLANATIONS = {
     'classification': 'right place, wrong class',
     'localisation': 'right class, overlap only .1 to .5',
@@ -31,43 +31,43 @@ EXPLANATIONS = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class ErrorTypes:
     """Every prediction of all images, D in number, and every object, N.
 
     Attributes:
-        images, places: ``(D,)`` int64, each prediction's image and place in it.
+        images, indices: ``(D,)`` int64, each prediction's image and place in it.
         labels, scores: ``(D,)``.
         found: ``(D,)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED``.
-        kinds: ``(D,)`` int64, index into ``FALSE_KINDS``, -1 for predictions that are not false.
+        types: ``(D,)`` int64, index into ``FALSE_POSITIVE_TYPES``, -1 for predictions that are not false.
         objects: ``(D,)`` int64, the object that a prediction has or should have had, -1 for none.
-        gt_images, gt_places, gt_labels: ``(N,)``, of objects that count.
+        gt_images, gt_indices, gt_labels: ``(N,)``, of objects that count.
         missed: ``(N,)`` bool: not found, and not the object of a classification or localisation error either.
     """
 
     images: np.ndarray
-    places: np.ndarray
+    indices: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
     found: np.ndarray
-    kinds: np.ndarray
+    types: np.ndarray
     objects: np.ndarray
     gt_images: np.ndarray
-    gt_places: np.ndarray
+    gt_indices: np.ndarray
     gt_labels: np.ndarray
     missed: np.ndarray
 
-    def above(self, score_thr: float) -> Judged:
+    def above(self, score_thr: float) -> ErrorTypes:
         """The same without the predictions below a score, which leaves the kinds of the others as they are."""
         kept = self.scores >= score_thr
-        names = ('images', 'places', 'labels', 'scores', 'found', 'kinds', 'objects')
+        names = ('images', 'indices', 'labels', 'scores', 'found', 'types', 'objects')
         columns = {name: getattr(self, name)[kept] for name in names}
-        missed = _missed(columns['found'], columns['kinds'], columns['objects'], len(self.gt_labels))
+        missed = _missed(columns['found'], columns['types'], columns['objects'], len(self.gt_labels))
         return replace(self, **columns, missed=missed)
 
 
-def judge(
+def classify_errors(
     results: Sequence, classes: Sequence[str], kind: str = 'bbox', sigmas: Sequence[float] | None = None
-) -> Judged:
+) -> ErrorTypes:
     """Finds each prediction's kind of error.
 
     Args:
@@ -78,7 +78,7 @@ def judge(
     starts = np.cumsum([0, *map(len, counted)])
     gt_images = np.repeat(np.arange(len(results)), list(map(len, counted)))
     gt_labels = np.concatenate([result.gt_instances.labels[own] for result, own in zip(results, counted, strict=True)])
-    columns = {'images': [], 'places': [], 'labels': [], 'scores': [], 'found': [], 'objects': []}
+    columns = {'images': [], 'indices': [], 'labels': [], 'scores': [], 'found': [], 'objects': []}
     for label, matches in enumerate(per_class):
         matched = np.full(len(matches.images), -1)
         for d in np.flatnonzero(matches.found[0, 0] == TRUE):
@@ -86,7 +86,7 @@ def judge(
             matched[d] = starts[image] + np.searchsorted(counted[image], matches.matched[0, d])
         own = (
             matches.images,
-            matches.places,
+            matches.indices,
             np.full(len(matches.images), label),
             matches.scores,
             matches.found[0, 0],
@@ -95,74 +95,74 @@ def judge(
         for column, values in zip(columns.values(), own, strict=True):
             column.append(values)
     joined = {name: np.concatenate(values) for name, values in columns.items()}
-    kinds = np.full(len(joined['images']), -1)
+    types = np.full(len(joined['images']), -1)
     for image in np.unique(joined['images']):
         rows = np.flatnonzero(joined['images'] == image)
         own = counted[image]
-        overlaps = overlaps_of(results[image], kind, sigmas)[joined['places'][rows]][:, own]
+        overlaps = overlaps_of(results[image], kind, sigmas)[joined['indices'][rows]][:, own]
         same = joined['labels'][rows, None] == results[image].gt_instances.labels[own]
         false = joined['found'][rows] == FALSE
-        kinds[rows[false]], wanted = _kinds_of(overlaps[false], same[false])
+        types[rows[false]], wanted = _types_of(overlaps[false], same[false])
         joined['objects'][rows[false]] = np.where(wanted >= 0, starts[image] + wanted, -1)
-    missed = _missed(joined['found'], kinds, joined['objects'], len(gt_labels))
-    return Judged(
+    missed = _missed(joined['found'], types, joined['objects'], len(gt_labels))
+    return ErrorTypes(
         **joined,
-        kinds=kinds,
+        types=types,
         gt_images=gt_images,
-        gt_places=np.concatenate(counted),
+        gt_indices=np.concatenate(counted),
         gt_labels=gt_labels,
         missed=missed,
     )
 
 
-def _missed(found: np.ndarray, kinds: np.ndarray, objects: np.ndarray, number: int) -> np.ndarray:
+def _missed(found: np.ndarray, types: np.ndarray, objects: np.ndarray, number: int) -> np.ndarray:
     """Of all objects, ``(N,)`` bool."""
     missed = np.ones(number, bool)
-    covered = (found == TRUE) | np.isin(kinds, [FALSE_KINDS.index(name) for name in FIXABLE])
+    covered = (found == TRUE) | np.isin(types, [FALSE_POSITIVE_TYPES.index(name) for name in FIXABLE])
     missed[objects[covered]] = False
     return missed
 
 
-def _kinds_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _types_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of false predictions ``(F, N)``: the kind of each, and the object it should have had (-1 for none)."""
     if not overlaps.shape[1]:
-        return np.full(len(overlaps), FALSE_KINDS.index('background')), np.full(len(overlaps), -1)
+        return np.full(len(overlaps), FALSE_POSITIVE_TYPES.index('background')), np.full(len(overlaps), -1)
     own, other = np.where(same, overlaps, -1.0), np.where(same, -1.0, overlaps)
     best_own, best_other = own.max(1), other.max(1)
-    kinds = np.select(
+    types = np.select(
         [best_own >= FOREGROUND, best_own >= BACKGROUND, best_other >= FOREGROUND, best_other >= BACKGROUND],
-        [FALSE_KINDS.index(name) for name in ('duplicate', 'localisation', 'classification', 'both')],
-        FALSE_KINDS.index('background'),
+        [FALSE_POSITIVE_TYPES.index(name) for name in ('duplicate', 'localisation', 'classification', 'both')],
+        FALSE_POSITIVE_TYPES.index('background'),
     )
     # A wrong class in the right place says more than a poor overlap with a neighbour of the right one.
-    kinds[(best_other >= FOREGROUND) & (best_own < FOREGROUND)] = FALSE_KINDS.index('classification')
+    types[(best_other >= FOREGROUND) & (best_own < FOREGROUND)] = FALSE_POSITIVE_TYPES.index('classification')
     wanted = np.full(len(overlaps), -1)
     for name, candidates in (('duplicate', own), ('localisation', own), ('classification', other), ('both', other)):
-        chosen = kinds == FALSE_KINDS.index(name)
+        chosen = types == FALSE_POSITIVE_TYPES.index(name)
         wanted[chosen] = candidates[chosen].argmax(1)
-    return kinds, wanted
+    return types, wanted
 
 
 @dataclass(frozen=True)
-class Costs:
+class DeltaAP:
     """Average precision at .5, and what each kind of error takes of it.
 
     Attributes:
-        precision: as it is.
-        gains: for each of ``KINDS``, the rise if that kind alone were put right.
+        ap50: as it is.
+        gains: for each of ``ERROR_TYPES``, the rise if that kind alone were put right.
         false_positives: the rise if no prediction were false.
         false_negatives: the rise if every object had been found.
-        numbers: how many errors there are of each of ``KINDS``, counted from a score on.
+        numbers: how many errors there are of each of ``ERROR_TYPES``, counted from a score on.
     """
 
-    precision: float
+    ap50: float
     gains: dict[str, float]
     false_positives: float
     false_negatives: float
     numbers: dict[str, int]
 
 
-def costs(judged: Judged, class_count: int, score_thr: float = 0.0) -> Costs:
+def delta_ap(errors: ErrorTypes, class_count: int, score_thr: float = 0.0) -> DeltaAP:
     """Puts each kind of error right in turn and measures the mean average precision anew.
 
     A classification error gets its object's class, a localisation error its object's place; where several predictions
@@ -170,12 +170,12 @@ def costs(judged: Judged, class_count: int, score_thr: float = 0.0) -> Costs:
     background go. Missed objects are no longer asked for.
 
     Args:
-        judged: all predictions, as average precision goes by their order and not by a threshold.
+        errors: all predictions, as average precision goes by their order and not by a threshold.
         class_count: C.
         score_thr: predictions below it don't count among the ``numbers``.
     """
-    numbers = _numbers(judged.above(score_thr))
-    objects = np.bincount(judged.gt_labels, minlength=class_count)
+    numbers = _numbers(errors.above(score_thr))
+    objects = np.bincount(errors.gt_labels, minlength=class_count)
     present = np.flatnonzero(objects)
 
     def mean_ap(labels: np.ndarray, found: np.ndarray, scores: np.ndarray, number: np.ndarray) -> float:
@@ -189,42 +189,42 @@ def costs(judged: Judged, class_count: int, score_thr: float = 0.0) -> Costs:
             values.append(average_precision(found[order], int(number[label])))
         return float(np.mean(values)) if values else -1.0
 
-    base = mean_ap(judged.labels, judged.found, judged.scores, objects)
+    base = mean_ap(errors.labels, errors.found, errors.scores, objects)
     if base < 0:
-        return Costs(-1.0, dict.fromkeys(KINDS, 0.0), 0.0, 0.0, numbers)
+        return DeltaAP(-1.0, dict.fromkeys(ERROR_TYPES, 0.0), 0.0, 0.0, numbers)
     gains = {}
-    for number, name in enumerate(FALSE_KINDS):
-        wrong = judged.kinds == number
+    for number, name in enumerate(FALSE_POSITIVE_TYPES):
+        wrong = errors.types == number
         if name in FIXABLE:
-            labels, found = _put_right(judged, wrong)
+            labels, found = _put_right(errors, wrong)
         else:
-            labels, found = judged.labels, np.where(wrong, IGNORED, judged.found)
-        gains[name] = mean_ap(labels, found, judged.scores, objects) - base
-    left = objects - np.bincount(judged.gt_labels[judged.missed], minlength=class_count)
-    gains['missed'] = mean_ap(judged.labels, judged.found, judged.scores, left) - base
-    without_false = np.where(judged.found == FALSE, IGNORED, judged.found)
-    found_objects = np.bincount(judged.gt_labels[judged.objects[judged.found == TRUE]], minlength=class_count)
-    return Costs(
+            labels, found = errors.labels, np.where(wrong, IGNORED, errors.found)
+        gains[name] = mean_ap(labels, found, errors.scores, objects) - base
+    left = objects - np.bincount(errors.gt_labels[errors.missed], minlength=class_count)
+    gains['missed'] = mean_ap(errors.labels, errors.found, errors.scores, left) - base
+    without_false = np.where(errors.found == FALSE, IGNORED, errors.found)
+    found_objects = np.bincount(errors.gt_labels[errors.objects[errors.found == TRUE]], minlength=class_count)
+    return DeltaAP(
         base,
         gains,
-        mean_ap(judged.labels, without_false, judged.scores, objects) - base,
-        mean_ap(judged.labels, judged.found, judged.scores, found_objects) - base,
+        mean_ap(errors.labels, without_false, errors.scores, objects) - base,
+        mean_ap(errors.labels, errors.found, errors.scores, found_objects) - base,
         numbers,
     )
 
 
-def _put_right(judged: Judged, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _put_right(errors: ErrorTypes, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels and outcomes when the ``wrong`` predictions get their objects, of each of which the surest stays."""
-    labels, found = judged.labels.copy(), judged.found.copy()
-    labels[wrong] = judged.gt_labels[judged.objects[wrong]]
-    candidates = np.flatnonzero(wrong | (judged.found == TRUE))
-    order = candidates[np.argsort(-judged.scores[candidates], kind='stable')]
-    _, first = np.unique(judged.objects[order], return_index=True)
+    labels, found = errors.labels.copy(), errors.found.copy()
+    labels[wrong] = errors.gt_labels[errors.objects[wrong]]
+    candidates = np.flatnonzero(wrong | (errors.found == TRUE))
+    order = candidates[np.argsort(-errors.scores[candidates], kind='stable')]
+    _, first = np.unique(errors.objects[order], return_index=True)
     found[candidates] = IGNORED
     found[order[first]] = TRUE
     return labels, found
 
 
-def _numbers(judged: Judged) -> dict[str, int]:
-    counts = {name: int((judged.kinds == number).sum()) for number, name in enumerate(FALSE_KINDS)}
-    return {**counts, 'missed': int(judged.missed.sum())}
+def _numbers(errors: ErrorTypes) -> dict[str, int]:
+    counts = {name: int((errors.types == number).sum()) for number, name in enumerate(FALSE_POSITIVE_TYPES)}
+    return {**counts, 'missed': int(errors.missed.sum())}

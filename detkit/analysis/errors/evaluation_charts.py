@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from detkit.analysis.charts import COLOURS
 from detkit.analysis.errors.curves import SCORES, ClassCurves, mean_curves
-from detkit.analysis.errors.error_types import EXPLANATIONS, KINDS, Costs
+from detkit.analysis.errors.error_types import ERROR_TYPES, EXPLANATIONS, DeltaAP
 from detkit.evaluation.average_precision import COCO_RECALLS
 
 # Of more classes only the lowest curves have a colour and a name.
@@ -43,19 +43,21 @@ def plot_against_score(curves: Sequence[ClassCurves], classes: Sequence[str], wh
     return figure
 
 
-def plot_error_costs(spent: Costs, score_thr: float = 0.0) -> Figure:
+def plot_delta_ap(delta: DeltaAP, score_thr: float = 0.0) -> Figure:
     """How much average precision each kind of error takes, and how many there are from a score on."""
     figure = Figure(figsize=(7, 3.3), dpi=110, layout='constrained')
     axes = figure.add_subplot()
-    gains = [spent.gains[name] for name in KINDS]
-    axes.barh(range(len(KINDS)), gains, color=[COLOURS[i % len(COLOURS)] for i in range(len(KINDS))], height=0.65)
-    axes.set_yticks(range(len(KINDS)), [f'{name}\n{EXPLANATIONS[name]}' for name in KINDS], fontsize=8)
+    gains = [delta.gains[name] for name in ERROR_TYPES]
+    axes.barh(
+        range(len(ERROR_TYPES)), gains, color=[COLOURS[i % len(COLOURS)] for i in range(len(ERROR_TYPES))], height=0.65
+    )
+    axes.set_yticks(range(len(ERROR_TYPES)), [f'{name}\n{EXPLANATIONS[name]}' for name in ERROR_TYPES], fontsize=8)
     axes.invert_yaxis()
-    for place, (name, gain) in enumerate(zip(KINDS, gains, strict=True)):
-        axes.text(gain, place, f'  {gain:.3f}  ({spent.numbers[name]:,})', va='center', fontsize=9)
+    for place, (name, gain) in enumerate(zip(ERROR_TYPES, gains, strict=True)):
+        axes.text(gain, place, f'  {gain:.3f}  ({delta.numbers[name]:,})', va='center', fontsize=9)
     axes.set_xlim(0, max(0.02, max(gains)) * 1.35)
     axes.set_xlabel(f'AP50 lost (number of errors from a score of {score_thr:g} on)')
-    axes.set_title(f'AP50 is {spent.precision:.3f}', fontsize=11)
+    axes.set_title(f'AP50 is {delta.ap50:.3f}', fontsize=11)
     axes.spines[['top', 'right']].set_visible(False)
     return figure
 

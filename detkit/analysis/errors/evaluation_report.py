@@ -11,13 +11,13 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from detkit.analysis.charts import save_figure
-from detkit.analysis.errors.collect import Collected
 from detkit.analysis.errors.confusion import BACKGROUND, confusion_matrix
 from detkit.analysis.errors.confusion_chart import write_confusion
 from detkit.analysis.errors.curves import SCORES, ClassCurves, class_curves, mean_curves
 from detkit.analysis.errors.error_examples import error_sheet
-from detkit.analysis.errors.error_types import EXPLANATIONS, KINDS, Costs, costs, judge
-from detkit.analysis.errors.evaluation_charts import plot_against_score, plot_error_costs, plot_precision_recall
+from detkit.analysis.errors.error_types import ERROR_TYPES, EXPLANATIONS, DeltaAP, classify_errors, delta_ap
+from detkit.analysis.errors.evaluated_model import EvaluatedModel
+from detkit.analysis.errors.evaluation_charts import plot_against_score, plot_delta_ap, plot_precision_recall
 from detkit.analysis.errors.matching import KIND_NAMES, match
 from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import predicted_class
@@ -27,7 +27,7 @@ from detkit.utils.pictures import write_picture
 _TABLE_ROWS = 50
 
 
-def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
+def chosen_kind(model: EvaluatedModel, kind: str | None, what: str) -> str:
     """The kind asked for, or else the config's last, which says most (masks rather than boxes).
 
     Args:
@@ -51,7 +51,7 @@ def chosen_kind(model: Collected, kind: str | None, what: str) -> str:
 
 
 def write_confusion_matrix(
-    model: Collected,
+    model: EvaluatedModel,
     folder: str | Path,
     kind: str | None = None,
     score_thr: float = 0.25,
@@ -103,7 +103,7 @@ def write_confusion_matrix(
     return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
 
 
-def write_run_pictures(model: Collected, folder: str | Path) -> list[str]:
+def write_run_pictures(model: EvaluatedModel, folder: str | Path) -> list[str]:
     """Write ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
 
     Returns:
@@ -121,7 +121,7 @@ def write_run_pictures(model: Collected, folder: str | Path) -> list[str]:
     return pictures
 
 
-def write_curves(model: Collected, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
+def write_curves(model: EvaluatedModel, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
     """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
 
     Args:
@@ -205,7 +205,7 @@ def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: P
 
 
 def write_errors(
-    model: Collected, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
+    model: EvaluatedModel, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
 ) -> str:
     """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
 
@@ -223,43 +223,43 @@ def write_errors(
         DataError: there is no object to find.
     """
     kind = chosen_kind(model, kind, 'kinds of errors')
-    judged = judge(model.results, model.classes, kind, model.metainfo.get('sigmas'))
-    spent = costs(judged, len(model.classes), score_thr)
-    if spent.precision < 0:
+    errors = classify_errors(model.results, model.classes, kind, model.metainfo.get('sigmas'))
+    delta = delta_ap(errors, len(model.classes), score_thr)
+    if delta.ap50 < 0:
         raise DataError(f'{model.label}: the data hold no object, so that no error can be told')
     folder = Path(folder)
-    save_figure(plot_error_costs(spent, score_thr), folder / 'errors.png')
+    save_figure(plot_delta_ap(delta, score_thr), folder / 'errors.png')
     (folder / 'errors.json').write_text(
         json.dumps(
             {
                 'kind': kind,
                 'score_thr': score_thr,
-                'AP50': spent.precision,
-                'gains': spent.gains,
-                'numbers': spent.numbers,
-                'false positives': spent.false_positives,
-                'false negatives': spent.false_negatives,
+                'AP50': delta.ap50,
+                'gains': delta.gains,
+                'numbers': delta.numbers,
+                'false positives': delta.false_positives,
+                'false negatives': delta.false_negatives,
             },
             indent=1,
         )
     )
-    sure = judged.above(score_thr)
-    for name in KINDS:
+    sure = errors.above(score_thr)
+    for name in ERROR_TYPES:
         sheet = error_sheet(model, sure, name, examples, kind)
         if sheet is not None:
             write_picture(folder / f'errors_{name}.jpg', sheet)
-    return _error_table(spent, score_thr)
+    return _error_table(delta, score_thr)
 
 
-def _error_table(spent: Costs, score_thr: float) -> str:
-    rows = [[name, f'{spent.gains[name]:.3f}', f'{spent.numbers[name]:,}', EXPLANATIONS[name]] for name in KINDS]
+def _error_table(delta: DeltaAP, score_thr: float) -> str:
+    rows = [[name, f'{delta.gains[name]:.3f}', f'{delta.numbers[name]:,}', EXPLANATIONS[name]] for name in ERROR_TYPES]
     rows += [
-        ['all false', f'{spent.false_positives:.3f}', '', 'if no prediction were false'],
-        ['all missed', f'{spent.false_negatives:.3f}', '', 'if every object had been found'],
+        ['all false', f'{delta.false_positives:.3f}', '', 'if no prediction were false'],
+        ['all missed', f'{delta.false_negatives:.3f}', '', 'if every object had been found'],
     ]
     table = AsciiTable([['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], *rows])
     table.justify_columns = {1: 'right', 2: 'right'}
-    return f'AP50 is {spent.precision:.3f}\n{table.table}'
+    return f'AP50 is {delta.ap50:.3f}\n{table.table}'
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -21,7 +21,7 @@ from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.utils.errors import ConfigError, nearest
 
 KIND_NAMES = {'bbox': 'box', 'segm': 'mask', 'keypoints': 'keypoint', 'rbbox': 'rotated box'}
-KINDS = tuple(KIND_NAMES)
+OVERLAP_KINDS = tuple(KIND_NAMES)
 _MAX_DETS = {'bbox': 100, 'segm': 100, 'keypoints': 20, 'rbbox': 100_000}  # DOTA limits nothing
 _AREA_NAMES = {'all': 'all', 'small': 's', 'medium': 'm', 'large': 'l'}
 _IMAGES_AT_ONCE = 500  # pycocotools takes kilobytes a prediction
@@ -34,7 +34,7 @@ class ClassMatches:
 
     Attributes:
         images: ``(D,)`` int32, the image of each prediction.
-        places: ``(D,)`` int32, its place among its image's predictions.
+        indices: ``(D,)`` int32, its place among its image's predictions.
         scores: ``(D,)`` descending.
         found: ``(A, T, D)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED`` for each range of areas and each overlap.
         matched: ``(T, D)`` int32, the matched object's place in its image for the range of all areas, -1 for none.
@@ -42,7 +42,7 @@ class ClassMatches:
     """
 
     images: np.ndarray
-    places: np.ndarray
+    indices: np.ndarray
     scores: np.ndarray
     found: np.ndarray
     matched: np.ndarray
@@ -54,7 +54,7 @@ class Matches:
     """All classes' matches by COCO's rules.
 
     Attributes:
-        kind: what overlaps are of, one of ``KINDS``.
+        kind: what overlaps are of, one of ``OVERLAP_KINDS``.
         classes: names, by label.
         iou_thrs: ``(T,)`` the least overlaps.
         areas: A names of ranges of areas.
@@ -93,10 +93,9 @@ def match(
     Raises:
         ConfigError: an unknown kind, or results that hold nothing of it.
     """
-    if kind not in KINDS:
-        raise ConfigError(
-            f'the kind of overlap is {kind!r}, but must be one of {", ".join(KINDS)}.{nearest(kind, KINDS)}'
-        )
+    if kind not in OVERLAP_KINDS:
+        known = ', '.join(OVERLAP_KINDS)
+        raise ConfigError(f'the kind of overlap is {kind!r}, but must be one of {known}.{nearest(kind, OVERLAP_KINDS)}')
     if kind == 'keypoints' and sigmas is None:
         counts = [r.pred_instances.keypoints.shape[1] for r in results if 'keypoints' in r.pred_instances]
         sigmas = default_sigmas(max(counts, default=0))
@@ -188,7 +187,7 @@ def _square(rbboxes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(rbboxes), 2)), np.repeat(sides, 2, 1)], 1)
 
 
-# Images, places, scores, found and matched of a class, image by image, and its objects; see ``ClassMatches``.
+# Images, indices, scores, found and matched of a class, image by image, and its objects; see ``ClassMatches``.
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -198,7 +197,7 @@ def _class_part(
     """One class's matches in the images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
     num_areas, num_images = cells.shape
     objects = np.zeros((num_areas, num_images), np.int32)
-    images, places, scores = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0)]
+    images, indices, scores = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0)]
     found = [np.zeros((num_areas, num_thrs, 0), np.int8)]
     matched = [np.zeros((num_thrs, 0), np.int32)]
     for image in range(num_images):
@@ -213,7 +212,7 @@ def _class_part(
         # pycocotools' own order: by score, the earlier first where equal
         own = own[np.argsort(-results[image].pred_instances.scores[own], kind='mergesort')][:count]
         images.append(np.full(count, first + image, np.int32))
-        places.append(own.astype(np.int32))
+        indices.append(own.astype(np.int32))
         scores.append(np.asarray(whole['dtScores'], np.float64))
         ids = np.stack([cell['dtMatches'] for cell in cells[:, image]])  # (A, T, count)
         ignored = np.stack([cell['dtIgnore'] for cell in cells[:, image]])
@@ -221,7 +220,7 @@ def _class_part(
         matched.append(np.where(ids[0] > 0, ids[0] - starts[image], -1).astype(np.int32))
     return (
         np.concatenate(images),
-        np.concatenate(places),
+        np.concatenate(indices),
         np.concatenate(scores),
         np.concatenate(found, 2),
         np.concatenate(matched, 1),
@@ -230,11 +229,11 @@ def _class_part(
 
 
 def _joined(parts: Sequence[_Part]) -> ClassMatches:
-    images, places, scores, found, matched, objects = (
+    images, indices, scores, found, matched, objects = (
         np.concatenate(column, -1) for column in zip(*parts, strict=True)
     )
     order = np.argsort(-scores, kind='mergesort')
-    return ClassMatches(images[order], places[order], scores[order], found[..., order], matched[:, order], objects)
+    return ClassMatches(images[order], indices[order], scores[order], found[..., order], matched[:, order], objects)
 
 
 def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) -> np.ndarray:

@@ -29,7 +29,7 @@ _SHOWN = 3
 
 
 @dataclass
-class Survey:
+class DatasetSummary:
     """Of all images of a dataset.
 
     Attributes:
@@ -58,10 +58,10 @@ def records_of(dataset: Any) -> list[Record]:
     return [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
 
 
-def survey(dataset: Any) -> Survey:
+def summarize_dataset(dataset: Any) -> DatasetSummary:
     """Looks at every annotation of a dataset, at no image."""
     classes = tuple(dataset.metainfo['classes'])
-    found = Survey(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
+    found = DatasetSummary(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
     labels = [np.zeros(0, np.int64)]
     for record in records_of(dataset):
         found.paths.add(record.img_path)
@@ -92,7 +92,7 @@ def _lacking(objects: Annotations, counted: np.ndarray) -> dict[str, int]:
     }
 
 
-def check_needs(checks: CheckList, split: str, found: Survey, needs: Sequence[str], who: str) -> None:
+def check_needs(checks: CheckList, split: str, found: DatasetSummary, needs: Sequence[str], who: str) -> None:
     """Whether objects have what somebody needs of them.
 
     Args:
@@ -122,7 +122,7 @@ def check_needs(checks: CheckList, split: str, found: Survey, needs: Sequence[st
 _NAMES = {'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rotated boxes', 'label': 'classes'}
 
 
-def check_objects(checks: CheckList, split: str, found: Survey, num_classes: int | None) -> None:
+def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_classes: int | None) -> None:
     """Whether there is something to learn from or to measure with, and labels that the head knows."""
     title = f'{split} objects'
     if num_classes is not None and num_classes != len(found.classes):
@@ -151,7 +151,7 @@ def check_objects(checks: CheckList, split: str, found: Survey, num_classes: int
         checks.passed(title, text)
 
 
-def check_skipped(checks: CheckList, split: str, found: Survey) -> None:
+def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
     """What was wrong in the annotation files."""
     if found.skipped:
         path, where, reason = found.skipped[0]
@@ -163,7 +163,7 @@ def check_skipped(checks: CheckList, split: str, found: Survey) -> None:
         )
 
 
-def check_splits(checks: CheckList, train: Survey, val: Survey) -> None:
+def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) -> None:
     """Whether the two sets fit together."""
     if train.classes != val.classes:
         number = next(
@@ -193,7 +193,7 @@ def check_splits(checks: CheckList, train: Survey, val: Survey) -> None:
         checks.warned(
             'splits',
             f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as {min(both)}',
-            'figures of val then say nothing of new images',
+            'metrics of val then say nothing of new images',
         )
 
 

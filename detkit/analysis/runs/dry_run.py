@@ -18,18 +18,18 @@ from torch.utils.data import DataLoader
 from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.data_checks import (
     NEEDS,
-    Survey,
+    DatasetSummary,
     check_images,
     check_needs,
     check_objects,
     check_skipped,
     check_splits,
     records_of,
-    survey,
+    summarize_dataset,
 )
 from detkit.analysis.runs.run_costs import StepCosts, check_disk, check_memory, check_time, check_workers
 from detkit.analysis.runs.schedule_checks import check_schedule
-from detkit.analysis.speed.interleaving import synchronize
+from detkit.analysis.speed.paired_timing import synchronize
 from detkit.analysis.speed.peak_memory import process_peak
 from detkit.config import load_config
 from detkit.datasets.loader import build_dataloader
@@ -95,7 +95,7 @@ class _DryRun:
             for split in ('train', 'val')
             if config.get(f'{split}_dataloader')
         }
-        self.surveys: dict[str, Survey] = {}
+        self.surveys: dict[str, DatasetSummary] = {}
         self.costs = StepCosts()
 
     def run(self, sample: int, seconds: float) -> None:
@@ -133,7 +133,7 @@ class _DryRun:
         if loader is None or not records_of(dataset):
             return loader
         with self.checks.section(f'{split} objects'):
-            found = self.surveys[split] = survey(dataset)
+            found = self.surveys[split] = summarize_dataset(dataset)
             check_skipped(self.checks, split, found)
             check_objects(self.checks, split, found, (self.config.model.get('head') or {}).get('num_classes'))
             if split == 'train':
@@ -286,13 +286,13 @@ class _DryRun:
         if value is None and key != 'fitness':
             self.checks.failed(
                 'validation',
-                f'train_cfg.best_metric is {key!r}, which is none of the figures {", ".join(metrics)}',
+                f'train_cfg.best_metric is {key!r}, which is none of the metrics {", ".join(metrics)}',
                 f"one of them, or 'fitness'.{nearest(key, metrics)}",
             )
         elif value is None:
             self.checks.warned(
                 'validation',
-                f'none of the figures ({", ".join(metrics) or "there are none"}) tells '
+                f'none of the metrics ({", ".join(metrics) or "there are none"}) tells '
                 'which weights are the best, so best.pth is never written',
                 'train_cfg.best_metric=...',
             )
@@ -300,9 +300,9 @@ class _DryRun:
             names = headline_names(metrics) or list(metrics)
             self.checks.passed(
                 'validation',
-                f'{few.num_images} images; figures {", ".join(names[:4])}, ...'
+                f'{few.num_images} images; metrics {", ".join(names[:4])}, ...'
                 if len(names) > 4
-                else f'{few.num_images} images; figures {", ".join(names)}',
+                else f'{few.num_images} images; metrics {", ".join(names)}',
             )
         runner.call_hook('after_fit_epoch', metrics=metrics, improved=False)
 

@@ -1,4 +1,4 @@
-"""The figures of several runs in one picture: a panel a figure, a line a run."""
+"""The metrics of several runs in one picture: a panel a metric, a line a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0,
 
     Args:
         runs: one colour each; beyond seven also other dashes.
-        names: of the figures; a panel each.
+        names: of the metrics; a panel each.
         weight: of the smoothing, 0 for none. What is smoothed is drawn over the pale values themselves.
         axis: what x is.
     """

@@ -67,7 +67,7 @@ def check_time(checks: CheckList, runner: Any, costs: StepCosts, workers: dict[s
         f'about {_duration(epoch)}'
     )
     if validation:
-        text += f', a validation {_duration(validation)} and its figures'
+        text += f', a validation {_duration(validation)} and its metrics'
     checks.passed('time', f'{text};\nthe run of {loop.max_epochs} epochs about {_duration(total)}')
     ready = data / max(_useful(workers['train']), 1)
     if workers['train'] and ready > 1.2 * step:

@@ -1,4 +1,4 @@
-"""Figures of training runs over time, smoothed, beside each other."""
+"""Metrics of training runs over time, smoothed, beside each other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FEW_POINTS = 25
 
 @dataclass(frozen=True)
 class RunLog:
-    """The figures of one run.
+    """The metrics of one run.
 
     Attributes:
         label: what to call it.
@@ -61,7 +61,7 @@ def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) ->
     curves = {name.removeprefix(_METRICS): (x * scale, y) for name, (x, y) in found.items() if name not in AXES}
     if not curves:
         raise DataError(
-            f"'{file}' has no figure by {AXES[axis]}"
+            f"'{file}' has no metric by {AXES[axis]}"
             + (f'; {SCALARS_FILE} has' if axis == 'iter' and file.suffix == '.csv' else '')
         )
     return RunLog(label or file.parent.resolve().name, file, curves)
@@ -106,7 +106,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) -> list[str]:
-    """The figures to show, in the runs' order.
+    """The metrics to show, in the runs' order.
 
     Args:
         runs: of which any may have them.
@@ -134,7 +134,7 @@ def _is_usual(name: str) -> bool:
 def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
     """Exponential moving average: ``weight`` of what was before, from which the start's bias is taken out.
 
-    As the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which do not scatter, and figures of
+    As the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which do not scatter, and metrics of
     less than 25 points, such as those of a few validations, stay as they are: the average would only lag behind them.
     """
     if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
@@ -158,7 +158,7 @@ def best_place(name: str, y: np.ndarray) -> int:
 
 
 def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:
-    """Of each figure and run: the best value and where it was, and the last."""
+    """Of each metric and run: the best value and where it was, and the last."""
     rows = []
     for name in names:
         for run in runs:
@@ -168,7 +168,7 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
             best = best_place(name, y)
             rows.append([name, run.label, f'{y[best]:.4g}', f'{x[best]:.4g}', f'{y[-1]:.4g}', f'{x[-1]:.4g}'])
     at = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minute'}[axis]
-    table = AsciiTable([['figure', 'run', 'best', f'at {at}', 'last', f'at {at}'], *rows])
+    table = AsciiTable([['metric', 'run', 'best', f'at {at}', 'last', f'at {at}'], *rows])
     table.justify_columns = {column: 'right' for column in range(2, 6)}
     return table.table
 
@@ -176,11 +176,11 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
 def write_logs(
     runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.0, axis: str = 'epoch'
 ) -> None:
-    """A CSV file: run, figure, x, value, smoothed value."""
+    """A CSV file: run, metric, x, value, smoothed value."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['run', 'figure', AXES[axis], 'value', 'smoothed'])
+        writer.writerow(['run', 'metric', AXES[axis], 'value', 'smoothed'])
         for run in runs:
             for name in names:
                 if name in run.curves:

@@ -32,7 +32,7 @@ class RunSummary:
         epochs: completed.
         seconds: of training and validation, those before a resume included.
         best_epoch: the first of the greatest fitness; None where nothing was validated.
-        figures: per name, as the columns of ``results.csv`` are called but without 'metrics/', the value of each epoch
+        metrics: per name, as the columns of ``results.csv`` are called but without 'metrics/', the value of each epoch
             that has one.
     """
 
@@ -41,15 +41,15 @@ class RunSummary:
     epochs: int
     seconds: float
     best_epoch: int | None
-    figures: dict[str, dict[int, float]]
+    metrics: dict[str, dict[int, float]]
 
-    def best(self, figure: str) -> float | None:
-        """A figure at the best epoch."""
-        return self.figures.get(figure, {}).get(self.best_epoch)
+    def best(self, metric: str) -> float | None:
+        """A metric at the best epoch."""
+        return self.metrics.get(metric, {}).get(self.best_epoch)
 
-    def last(self, figure: str) -> float | None:
-        """A figure at the last epoch that has it."""
-        values = self.figures.get(figure)
+    def last(self, metric: str) -> float | None:
+        """A metric at the last epoch that has it."""
+        values = self.metrics.get(metric)
         return values[max(values)] if values else None
 
 
@@ -86,7 +86,7 @@ def summarize_run(folder: str | Path) -> RunSummary:
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"'{folder}' has {RESULTS_FILE} but no {CONFIG_FILE}; the model is known from that.")
     config = load_config(folder / CONFIG_FILE, need_classes=False)
-    figures = {
+    metrics = {
         name.removeprefix(_METRICS): {int(epoch): float(value) for epoch, value in zip(*points, strict=True)}
         for name, points in columns.items()
         if name.startswith((_TRAIN, _METRICS))
@@ -97,51 +97,51 @@ def summarize_run(folder: str | Path) -> RunSummary:
         parameters=count_parameters(MODELS.build(config.model)),
         epochs=int(epochs[-1]),
         seconds=float(times[-1]),
-        best_epoch=_best_epoch(figures, config.train_cfg.get('best_metric', 'fitness')),
-        figures=figures,
+        best_epoch=_best_epoch(metrics, config.train_cfg.get('best_metric', 'fitness')),
+        metrics=metrics,
     )
 
 
-def _best_epoch(figures: dict[str, dict[int, float]], key: str) -> int | None:
-    """As the training loop finds it."""
-    metrics: dict[int, dict[str, float]] = {}
-    for name, values in figures.items():
+def _best_epoch(metrics: dict[str, dict[int, float]], key: str) -> int | None:
+    """Return the epoch that the training loop takes for the best: the first of the greatest fitness."""
+    by_epoch: dict[int, dict[str, float]] = {}
+    for name, values in metrics.items():
         for epoch, value in values.items():
             if not name.startswith(_TRAIN):
-                metrics.setdefault(epoch, {})[name] = value
-    judged = {epoch: fitness(metrics[epoch], key) for epoch in sorted(metrics)}
-    judged = {epoch: value for epoch, value in judged.items() if value is not None}
-    return max(judged, key=judged.__getitem__) if judged else None  # the first of equals
+                by_epoch.setdefault(epoch, {})[name] = value
+    scores = {epoch: fitness(by_epoch[epoch], key) for epoch in sorted(by_epoch)}
+    scores = {epoch: value for epoch, value in scores.items() if value is not None}
+    return max(scores, key=scores.__getitem__) if scores else None
 
 
-def run_table(runs: Sequence[RunSummary], figures: Sequence[str] | None = None, markdown: bool = False) -> str:
-    """A row a run: parameters, epochs, time, and figures at the best epoch and at the last.
+def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, markdown: bool = False) -> str:
+    """A row a run: parameters, epochs, time, and metrics at the best epoch and at the last.
 
-    ``gain`` is what the first figure has more than that of the first run, at the best epochs.
+    ``gain`` is what the first metric has more than that of the first run, at the best epochs.
 
     Args:
         runs: at least one.
-        figures: names as in ``RunSummary.figures``; default: mAP of each task, top-1 accuracy in training and in
+        metrics: names as in ``RunSummary.metrics``; default: mAP of each task, top-1 accuracy in training and in
             validation.
         markdown: write it for a Markdown file.
 
     Raises:
-        ConfigError: no run has such a figure.
+        ConfigError: no run has such a metric.
     """
-    known = list(dict.fromkeys(name for run in runs for name in run.figures))
-    for name in figures or ():
+    known = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    for name in metrics or ():
         if name not in known:
-            raise ConfigError(f'no run has the figure {name!r}.{nearest(name, known)} There are: {", ".join(known)}')
-    figures = list(figures or _headlines(known))
+            raise ConfigError(f'no run has the metric {name!r}.{nearest(name, known)} There are: {", ".join(known)}')
+    metrics = list(metrics or _headlines(known))
     columns = ['run', 'parameters', 'epochs', 'time', 'best epoch']
-    columns += [text for name in figures for text in (_title(name), 'last')]
-    has_gain = len(runs) > 1 and bool(figures)
+    columns += [text for name in metrics for text in (_title(name), 'last')]
+    has_gain = len(runs) > 1 and bool(metrics)
     rows = []
     for run in runs:
         row = [run.name, f'{run.parameters:,}', str(run.epochs), duration_text(run.seconds), str(run.best_epoch or '')]
-        row += [_cell(value) for name in figures for value in (run.best(name), run.last(name))]
+        row += [_cell(value) for name in metrics for value in (run.best(name), run.last(name))]
         if has_gain:
-            row.append(_gain(run, runs[0], figures[0]))
+            row.append(_gain(run, runs[0], metrics[0]))
         rows.append(row)
     table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)([columns + ['gain'] * has_gain, *rows])
     table.justify_columns = {column: 'right' for column in range(1, len(columns) + has_gain)}
@@ -162,8 +162,8 @@ def _title(name: str) -> str:
     return f'train {text}' if name.startswith(_TRAIN) else text
 
 
-def _gain(run: RunSummary, first: RunSummary, figure: str) -> str:
-    value, base = run.best(figure), first.best(figure)
+def _gain(run: RunSummary, first: RunSummary, metric: str) -> str:
+    value, base = run.best(metric), first.best(metric)
     return '' if run is first or value is None or base is None else f'{value - base:+.3f}'
 
 

@@ -17,8 +17,8 @@ from terminaltables import AsciiTable
 
 from detkit import __version__
 from detkit.analysis.errors.bootstrap import Interval
-from detkit.analysis.speed.benchmarking import Benchmark, Measured
-from detkit.analysis.speed.interleaving import level, ratio
+from detkit.analysis.speed.benchmarking import Benchmark, Measurement
+from detkit.analysis.speed.paired_timing import mean_interval, ratio_interval
 from detkit.engine.environment import cpu_name
 
 # How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
@@ -52,22 +52,22 @@ def verdict(found: Interval) -> str:
 def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
     """The models; then for each batch size the times of the network (or training step), and of each phase."""
     parts = [_conditions(found), _models_table(found)]
-    for batch_size in found.measured[0].seconds:
+    for batch_size in found.measurements[0].seconds:
         parts += [_main_table(found, batch_size, confidence), _phases_table(found, batch_size, confidence)]
-    far_out = sum(spread_of(_main(found, own, size))['far_out'] for own in found.measured for size in own.seconds)
-    total = sum(taken.shape[0] * taken.shape[1] for own in found.measured for taken in own.seconds.values())
+    far_out = sum(spread_of(_main(found, own, size))['far_out'] for own in found.measurements for size in own.seconds)
+    total = sum(taken.shape[0] * taken.shape[1] for own in found.measurements for taken in own.seconds.values())
     parts.append(
         f'{confidence:.0%} intervals. spread: width of the middle half of the times, as a share of p50. '
         f'{far_out} of {total} times lie more than {_FAR_OUT:g} such widths above it; the percentiles count '
         'them, the ratios do not heed them.'
     )
-    if any(own.variant.checkpoint is None for own in found.measured) and 'postprocess' in found.phases:
+    if any(own.variant.checkpoint is None for own in found.measurements) and 'postprocess' in found.phases:
         parts.append('Random weights find nothing or anything: time postprocess with a checkpoint.')
     return '\n'.join(parts)
 
 
 def _conditions(found: Benchmark) -> str:
-    taken = next(iter(found.measured[0].seconds.values()))
+    taken = next(iter(found.measurements[0].seconds.values()))
     names = (
         torch.cuda.get_device_name(found.device)
         if found.device.type == 'cuda'
@@ -75,7 +75,7 @@ def _conditions(found: Benchmark) -> str:
     )
     return (
         f'{found.device} ({names}), torch {torch.__version__}; '
-        f'{f"{len(found.measured)} variants in turns, " if len(found.measured) > 1 else ""}'
+        f'{f"{len(found.measurements)} variants in turns, " if len(found.measurements) > 1 else ""}'
         f'{taken.shape[0]} blocks of {taken.shape[1]} rounds'
     )
 
@@ -87,16 +87,16 @@ def _table(title: str, header: list[str], rows: list[list[str]], left: Sequence[
 
 
 def _models_table(found: Benchmark) -> str:
-    sizes = list(found.measured[0].memory)
+    sizes = list(found.measurements[0].memory)
     where = 'MiB' if found.device.type == 'cpu' else 'GPU MiB'
     header = [
         '',
         'parameters',
-        *(['size', 'GFLOPs'] if found.measured[0].img_size else []),
+        *(['size', 'GFLOPs'] if found.measurements[0].img_size else []),
         *(f'{where}, batch {size}' for size in sizes),
     ]
     rows = []
-    for own in found.measured:
+    for own in found.measurements:
         cost = (
             []
             if own.img_size is None
@@ -113,21 +113,23 @@ def _models_table(found: Benchmark) -> str:
     return _table('', header, rows)
 
 
-def _main(found: Benchmark, own: Measured, batch_size: int) -> np.ndarray:
+def _main(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
     """Seconds ``(K, R)`` of the model's own phase."""
     return own.seconds[batch_size][..., found.main]
 
 
-def _whole(own: Measured, batch_size: int) -> np.ndarray:
+def _whole(own: Measurement, batch_size: int) -> np.ndarray:
     """Seconds ``(K, R)`` of all phases."""
     return own.seconds[batch_size].sum(-1)
 
 
 def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
     rows = []
-    for own in found.measured:
+    for own in found.measurements:
         spread = spread_of(_main(found, own, batch_size))
-        compared = ratio(_main(found, own, batch_size), _main(found, found.measured[0], batch_size), confidence)
+        compared = ratio_interval(
+            _main(found, own, batch_size), _main(found, found.measurements[0], batch_size), confidence
+        )
         rows.append(
             [
                 own.variant.label,
@@ -144,7 +146,7 @@ def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
 def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
     trains = found.phases[found.main] == 'step'
     rows = []
-    for own in found.measured:
+    for own in found.measurements:
         medians = np.median(own.seconds[batch_size], (0, 1)) / batch_size * 1e3
         whole = float(np.median(_whole(own, batch_size)))
         last = (
@@ -153,7 +155,9 @@ def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
             else [
                 f'{batch_size / whole:.1f}',
                 *_compared(
-                    found, own, ratio(_whole(own, batch_size), _whole(found.measured[0], batch_size), confidence)
+                    found,
+                    own,
+                    ratio_interval(_whole(own, batch_size), _whole(found.measurements[0], batch_size), confidence),
                 )[:1],
             ]
         )
@@ -165,11 +169,11 @@ def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
     return _table(f'phases, batch {batch_size} (ms an image, medians)', header, rows)
 
 
-def _compared(found: Benchmark, own: Measured, value: Interval) -> list[str]:
+def _compared(found: Benchmark, own: Measurement, value: Interval) -> list[str]:
     """Cells; none where there is nothing to compare with."""
-    if len(found.measured) == 1:
+    if len(found.measurements) == 1:
         return []
-    if own is found.measured[0]:
+    if own is found.measurements[0]:
         return ['1', '']
     return [f'{value.value:.3f} ({value.low:.3f} to {value.high:.3f})', verdict(value)]
 
@@ -188,14 +192,14 @@ def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
     }
     settings = {**asdict(found.settings), 'confidence': confidence}
     variants = []
-    for own in found.measured:
+    for own in found.measurements:
         batches = {str(size): _batch(found, own, size, confidence) for size in own.seconds}
         variants.append(
             {
                 'label': own.variant.label,
                 'config': own.variant.config,
                 'checkpoint': own.variant.checkpoint,
-                'way': own.variant.way.name,
+                'mode': own.variant.mode.name,
                 'parameters': own.parameters,
                 'flops': own.flops,
                 'img_size': own.img_size,
@@ -205,8 +209,8 @@ def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
     return {'environment': environment, 'settings': settings, 'phases': list(found.phases), 'variants': variants}
 
 
-def _batch(found: Benchmark, own: Measured, size: int, confidence: float) -> dict[str, Any]:
-    taken, first = own.seconds[size], found.measured[0].seconds[size]
+def _batch(found: Benchmark, own: Measurement, size: int, confidence: float) -> dict[str, Any]:
+    taken, first = own.seconds[size], found.measurements[0].seconds[size]
     phases = {}
     for name, seconds, others in [
         *((name, taken[..., i], first[..., i]) for i, name in enumerate(found.phases)),
@@ -214,8 +218,8 @@ def _batch(found: Benchmark, own: Measured, size: int, confidence: float) -> dic
     ]:
         phases[name] = {
             **spread_of(seconds),
-            'level': asdict(level(seconds * 1e3, confidence)),
-            'ratio': asdict(ratio(seconds, others, confidence)),
+            'level': asdict(mean_interval(seconds * 1e3, confidence)),
+            'ratio': asdict(ratio_interval(seconds, others, confidence)),
         }
     memory = own.memory.get(size)
     return {
@@ -237,7 +241,8 @@ def write_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> N
     for variant in as_dict(found, confidence)['variants']:
         for size, batch in variant['batches'].items():
             row = {
-                key: variant[key] for key in ('label', 'config', 'checkpoint', 'way', 'parameters', 'flops', 'img_size')
+                key: variant[key]
+                for key in ('label', 'config', 'checkpoint', 'mode', 'parameters', 'flops', 'img_size')
             }
             row |= {
                 'batch_size': size,

@@ -14,8 +14,8 @@ from torch import nn
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import unique_labels
 from detkit.analysis.speed import prediction_speed, training_speed
-from detkit.analysis.speed.interleaving import Step, interleave, level
-from detkit.analysis.speed.networks import Way
+from detkit.analysis.speed.execution_modes import ExecutionMode
+from detkit.analysis.speed.paired_timing import Step, mean_interval, time_paired
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
 from detkit.config import load_config
 from detkit.engine.model_cost import count_flops, count_parameters
@@ -36,7 +36,7 @@ class Settings:
         options: changes to all the configs, as ``--cfg-options``.
         images: files, folders and patterns to predict on; None to draw some.
         score_thr: least score of a prediction.
-        seconds, rounds, seed: see ``interleave``.
+        seconds, rounds, seed: see ``time_paired``.
         memory: whether to look how much is needed, which takes a process a variant.
     """
 
@@ -70,11 +70,11 @@ class Variant:
     label: str
     config: str
     checkpoint: str | None = None
-    way: Way = Way()
+    mode: ExecutionMode = ExecutionMode()
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What was found of a variant.
 
     Attributes:
@@ -82,7 +82,7 @@ class Measured:
         parameters: of the model as it trains.
         flops: of one image, 2 a multiply-add, None where they cannot be counted.
         img_size: side of the square that ``flops`` are of, None in training.
-        seconds: of each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``interleave``.
+        seconds: of each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``time_paired``.
         memory: of each batch size.
     """
 
@@ -103,29 +103,29 @@ class Benchmark:
         main: number of the phase that is the model's own.
         device: where it ran.
         settings: how.
-        measured: of each variant, the first being what the others are held against.
+        measurements: of each variant, the first being what the others are held against.
     """
 
     phases: tuple[str, ...]
     main: int
     device: torch.device
     settings: Settings
-    measured: list[Measured]
+    measurements: list[Measurement]
 
 
 def choose_variants(
     configs: Sequence[str],
     checkpoints: Sequence[str | None] | None = None,
     labels: Sequence[str] | None = None,
-    ways: Sequence[Way] = (Way(),),
+    modes: Sequence[ExecutionMode] = (ExecutionMode(),),
 ) -> list[Variant]:
-    """Every config in every way.
+    """Every config in every mode.
 
     Args:
         configs: files; one may come twice.
         checkpoints: of each config; None, or 'none' for one of them, for random weights.
         labels: of each config; their names by default.
-        ways: how to run each.
+        modes: how to run each.
 
     Raises:
         ConfigError: another number of checkpoints or labels than of configs.
@@ -134,21 +134,21 @@ def choose_variants(
         raise ConfigError(f"{len(checkpoints)} checkpoints for {len(configs)} configs; give one for each, or 'none'")
     chosen = [None if path == 'none' else path for path in checkpoints or [None] * len(configs)]
     return [
-        Variant(f'{label} {way.name}'.strip(), str(config), checkpoint, way)
+        Variant(f'{label} {mode.name}'.strip(), str(config), checkpoint, mode)
         for label, config, checkpoint in zip(unique_labels(configs, labels), configs, chosen, strict=True)
-        for way in ways
+        for mode in modes
     ]
 
 
 def benchmark_prediction(
-    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+    variants: Sequence[Variant], settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Benchmark:
     """Times prediction from files to data samples.
 
     Args:
         variants: at least one.
         settings: how.
-        say: is told what goes on.
+        log: called with a line for each stage.
 
     Raises:
         ConfigError, CheckpointError, DataError: of the models (see ``init_detector``) and the images.
@@ -160,25 +160,25 @@ def benchmark_prediction(
             if settings.images is not None
             else prediction_speed.draw_images(Path(folder))
         )
-        predictors, measured = [], []
+        predictors, measurements = [], []
         for variant in variants:
             predictor, found = _predictor(variant, settings, device)
             predictors.append(predictor)
-            measured.append(found)
+            measurements.append(found)
 
         def makers(batch_size: int) -> list[Callable[[], Step]]:
             return [
-                prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size)
+                prediction_speed.prediction_maker(predictor, variant.mode, paths, batch_size)
                 for predictor, variant in zip(predictors, variants, strict=True)
             ]
 
-        _time(makers, measured, settings, say)
-        _weigh(_prediction_memory, (paths,), measured, settings, say)
-    return Benchmark(prediction_speed.PHASES, 2, device, settings, measured)
+        _time(makers, measurements, settings, log)
+        _measure_memory(_prediction_memory, (paths,), measurements, settings, log)
+    return Benchmark(prediction_speed.PHASES, 2, device, settings, measurements)
 
 
 def benchmark_training(
-    variants: Sequence[Variant], settings: Settings, say: Callable[[str], None] = lambda line: None
+    variants: Sequence[Variant], settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Benchmark:
     """Times training steps on the configs' training data; arguments as ``benchmark_prediction``.
 
@@ -190,8 +190,9 @@ def benchmark_training(
     models = [
         training_speed.training_model(variant.config, config) for variant, config in zip(variants, configs, strict=True)
     ]
-    measured = [
-        Measured(variant, count_parameters(model), None, None) for variant, model in zip(variants, models, strict=True)
+    measurements = [
+        Measurement(variant, count_parameters(model), None, None)
+        for variant, model in zip(variants, models, strict=True)
     ]
 
     def makers(batch_size: int) -> list[Callable[[], Step]]:
@@ -200,9 +201,9 @@ def benchmark_training(
             for model, config in zip(models, configs, strict=True)
         ]
 
-    _time(makers, measured, settings, say)
-    _weigh(_training_memory, (), measured, settings, say)
-    return Benchmark(training_speed.PHASES, 1, device, settings, measured)
+    _time(makers, measurements, settings, log)
+    _measure_memory(_training_memory, (), measurements, settings, log)
+    return Benchmark(training_speed.PHASES, 1, device, settings, measurements)
 
 
 def time_networks(
@@ -226,7 +227,7 @@ def time_networks(
         device: where to run; the accelerator if there is one by default.
         batch_size: images at a time.
         img_size: side of the images; each config's test size by default.
-        seconds, rounds, seed: see ``interleave``.
+        seconds, rounds, seed: see ``time_paired``.
         confidence: of the intervals.
 
     Returns:
@@ -240,38 +241,42 @@ def time_networks(
         for config, checkpoint in models
     ]
     makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size) for predictor in predictors]
-    taken = interleave(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
-    return [level(own, confidence) for own in taken]
+    taken = time_paired(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
+    return [mean_interval(own, confidence) for own in taken]
 
 
-def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tuple[Predictor, Measured]:
+def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tuple[Predictor, Measurement]:
     model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
     parameters = count_parameters(model)
     predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
     size = predictor.img_size
-    return predictor, Measured(variant, parameters, count_flops(model, (size, size)), size)
+    return predictor, Measurement(variant, parameters, count_flops(model, (size, size)), size)
 
 
 def _time(
     makers: Callable[[int], list[Callable[[], Step]]],
-    measured: list[Measured],
+    measurements: list[Measurement],
     settings: Settings,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     for batch_size in sorted(set(settings.batch_sizes)):
-        say(f'timing batches of {batch_size}')
-        seconds = interleave(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
-        for own, taken in zip(measured, seconds, strict=True):
+        log(f'timing batches of {batch_size}')
+        seconds = time_paired(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
+        for own, taken in zip(measurements, seconds, strict=True):
             own.seconds[batch_size] = taken
 
 
-def _weigh(
-    function: Callable, arguments: tuple, measured: list[Measured], settings: Settings, say: Callable[[str], None]
+def _measure_memory(
+    function: Callable,
+    arguments: tuple,
+    measurements: list[Measurement],
+    settings: Settings,
+    log: Callable[[str], None],
 ) -> None:
     if not settings.memory:
         return
-    for own in measured:
-        say(f'memory of {own.variant.label}')
+    for own in measurements:
+        log(f'memory of {own.variant.label}')
         own.memory.update(in_fresh_process(function, own.variant, settings, torch.get_num_threads(), *arguments))
 
 
@@ -296,7 +301,7 @@ def _prediction_memory(
     device = check_device(settings.device)
     predictor, _ = _predictor(variant, settings, device)
     return _peaks(
-        lambda batch_size: prediction_speed.prediction_maker(predictor, variant.way, paths, batch_size),
+        lambda batch_size: prediction_speed.prediction_maker(predictor, variant.mode, paths, batch_size),
         settings,
         device,
         before,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from detkit.analysis.speed.interleaving import synchronize
+from detkit.analysis.speed.paired_timing import synchronize
 from detkit.engine.model_cost import count_parameters
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import ConfigError, nearest

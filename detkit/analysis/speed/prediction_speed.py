@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from detkit.analysis.speed.interleaving import Step, synchronize
-from detkit.analysis.speed.networks import Way, network_maker
+from detkit.analysis.speed.execution_modes import ExecutionMode, network_maker
+from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.collate import collate
 from detkit.datasets.render_samples import render_scenes, write_jpeg
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
@@ -55,8 +55,10 @@ def batches(paths: Sequence[str], batch_size: int) -> list[list[str]]:
     return [[paths[(b * batch_size + i) % len(paths)] for i in range(batch_size)] for b in range(number)]
 
 
-def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch_size: int) -> Callable[[], Step]:
-    """For ``interleave``: a step predicts one batch from its files, one image after another, and times ``PHASES``.
+def prediction_maker(
+    predictor: Predictor, mode: ExecutionMode, paths: Sequence[str], batch_size: int
+) -> Callable[[], Step]:
+    """For ``time_paired``: a step predicts one batch from its files, one image after another, and times ``PHASES``.
 
     'load' reads and decodes files, 'preprocess' makes the network's input and brings it to the device, 'network' goes
     to raw predictions, 'postprocess' to data samples in pixels of the images (decoding, suppression, masks).
@@ -64,9 +66,9 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
     Raises:
         ConfigError: see ``network_maker``.
     """
-    make_network = network_maker(predictor.model, way)
+    make_network = network_maker(predictor.model, mode)
     device, all_batches = predictor.device, batches(paths, batch_size)
-    settled = not (way.compiled or way.onnx)
+    settled = not (mode.compiled or mode.onnx)
 
     def make() -> Step:
         nonlocal settled
@@ -81,7 +83,7 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
             data = model.data_preprocessor(collate(samples), training=False)
             synchronize(device)
             times.append(time.perf_counter())
-            with way.precision(device):
+            with mode.precision(device):
                 preds = network(data)
                 synchronize(device)
                 times.append(time.perf_counter())
@@ -100,8 +102,8 @@ def prediction_maker(predictor: Predictor, way: Way, paths: Sequence[str], batch
 
 
 def noise_maker(model: nn.Module, img_size: int, batch_size: int) -> Callable[[], Step]:
-    """For ``interleave``: a step runs the network alone on square noise."""
-    make_network, device = network_maker(model, Way()), next(model.parameters()).device
+    """For ``time_paired``: a step runs the network alone on square noise."""
+    make_network, device = network_maker(model, ExecutionMode()), next(model.parameters()).device
     images = torch.randint(
         256, (batch_size, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.data import DataLoader
 
-from detkit.analysis.speed.interleaving import Step, synchronize
+from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.hooks.ema_hook import ModelEMA
@@ -39,7 +39,7 @@ def training_model(path: str | Path, config: Config) -> nn.Module:
 
 
 def training_maker(model: nn.Module, config: Config, batch_size: int, device: torch.device) -> Callable[[], Step]:
-    """For ``interleave``: a step makes a batch of the training data in this process ('data'), and trains on it
+    """For ``time_paired``: a step makes a batch of the training data in this process ('data'), and trains on it
     ('step': forward, losses, backward, clipping, optimiser and average, in the config's number format).
 
     The learning rate is 0, so that the weights, and with them the work of a step, stay what they are.

@@ -12,7 +12,7 @@ from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.errors.confusion import confusion_matrix
 from detkit.analysis.errors.error_examples import error_sheet
-from detkit.analysis.errors.error_types import costs, judge
+from detkit.analysis.errors.error_types import classify_errors, delta_ap
 from detkit.analysis.errors.evaluation_report import (
     chosen_kind,
     write_confusion_matrix,
@@ -115,14 +115,14 @@ def test_errors_of_every_kind(kind, tmp_path):
     own = model('a', with_pictures(results, tmp_path), ('bbox', kind) if kind in ('segm', 'keypoints') else (kind,))
     text = write_errors(own, tmp_path / 'out', score_thr=0.4, examples=3)
     content = json.loads((tmp_path / 'out' / 'errors.json').read_text())
-    judged = judge(results, CLASSES, kind)
-    spent = costs(judged, 3, 0.4)
-    assert content['kind'] == kind and content['numbers'] == spent.numbers and content['gains'] == spent.gains
-    assert f'AP50 is {spent.precision:.3f}' in text
-    assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in spent.numbers.items()}
+    errors = classify_errors(results, CLASSES, kind)
+    delta = delta_ap(errors, 3, 0.4)
+    assert content['kind'] == kind and content['numbers'] == delta.numbers and content['gains'] == delta.gains
+    assert f'AP50 is {delta.ap50:.3f}' in text
+    assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in delta.numbers.items()}
     seen(tmp_path / 'out' / 'errors.png')
     sheets = {path.stem.partition('_')[2] for path in (tmp_path / 'out').glob('*.jpg')}
-    assert sheets == {name for name, number in spent.numbers.items() if number} and len(sheets) >= 3
+    assert sheets == {name for name, number in delta.numbers.items() if number} and len(sheets) >= 3
     for name in sheets:
         seen(tmp_path / 'out' / f'errors_{name}.jpg')
 
@@ -132,13 +132,13 @@ def test_an_example_shows_object_and_prediction(tmp_path):
     result = evaluated(0, [[100, 100, 160, 160]], [0], [[100, 100, 160, 120]], [0], [0.9])
     result.set_metainfo(dict(img_path=results[0].img_path))
     own = model('a', [result])
-    sheet = error_sheet(own, judge([result], CLASSES), 'localisation', 5)
+    sheet = error_sheet(own, classify_errors([result], CLASSES), 'localisation', 5)
     left, right = sheet[-300:, :300].astype(int), sheet[-300:, 302:].astype(int)
     # The window is 1.8 times as wide as both: 108 pixels, 300 of the sheet; boxes start at 24 / 108 of it.
     changed = np.abs(left - right).sum(2) > 60
     assert changed[230:240, 100:200].any()  # the object's lower edge, (24 + 60) / 108
     assert changed[118:126, 100:200].any()  # the prediction's, (24 + 20) / 108
-    assert error_sheet(own, judge([result], CLASSES), 'missed', 5) is None
+    assert error_sheet(own, classify_errors([result], CLASSES), 'missed', 5) is None
 
 
 def test_what_a_run_leaves(tmp_path):

@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.analysis.data.image_hashes import Looks, _near_pairs, find_alike, hamming_distances, look_at
+from detkit.analysis.data.image_hashes import (
+    ImageHashes,
+    _near_pairs,
+    find_near_duplicates,
+    hamming_distances,
+    hash_images,
+)
 from detkit.utils.errors import ConfigError
 
 
@@ -40,21 +46,21 @@ def folder(tmp_path_factory):
 def test_copies_are_found_and_others_are_not(folder):
     paths = sorted(map(str, folder.iterdir()))
     shapes = [None if path.endswith('9.jpg') else cv2.imread(path).shape[:2] for path in paths]
-    looks = look_at(paths, shapes)
-    assert looks.readable.tolist() == [not path.endswith('9.jpg') for path in paths]
-    (group,) = find_alike(looks)
+    hashes = hash_images(paths, shapes)
+    assert hashes.readable.tolist() == [not path.endswith('9.jpg') for path in paths]
+    (group,) = find_near_duplicates(hashes)
     assert [path for path in paths if '/2' in path] == [paths[i] for i in group]
     # Sizes only choose how small a picture is read.
-    blind = look_at(paths, [None] * len(paths))
-    assert hamming_distances(looks.hashes, blind.hashes)[looks.readable].max() <= 4
+    blind = hash_images(paths, [None] * len(paths))
+    assert hamming_distances(hashes.bits, blind.bits)[hashes.readable].max() <= 4
 
 
 def test_close_hashes_are_all_found():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**63, 300, dtype=np.uint64)
-    for place in range(100, 200):  # copies with a few bits turned
+    for index in range(100, 200):  # copies with a few bits turned
         bits = rng.choice(64, rng.integers(0, 9), replace=False)
-        hashes[place] = hashes[place - 100] ^ np.uint64(sum(1 << int(bit) for bit in bits))
+        hashes[index] = hashes[index - 100] ^ np.uint64(sum(1 << int(bit) for bit in bits))
     first, second = np.triu_indices(len(hashes), 1)
     distances = hamming_distances(hashes[first], hashes[second])
     for most in (0, 3, 6, 15):
@@ -71,21 +77,23 @@ def test_hashes_alone_do_not_make_pictures_alike():
     rng = np.random.default_rng(0)
     thumbs = rng.integers(0, 256, (4, 16, 16)).astype(np.uint8)
     thumbs[1] = np.clip(thumbs[0] * 0.9 + 5, 0, 255)
-    looks = Looks(np.zeros(4, np.uint64), thumbs, np.array([True, True, True, False]))
-    assert [group.tolist() for group in find_alike(looks)] == [[0, 1]]
+    hashes = ImageHashes(np.zeros(4, np.uint64), thumbs, np.array([True, True, True, False]))
+    assert [group.tolist() for group in find_near_duplicates(hashes)] == [[0, 1]]
     # Flat pictures have no hash to speak of: their grey tells.
     flat = np.repeat(np.array([50, 51, 200, 90], np.uint8), 256).reshape(4, 16, 16)
-    assert [group.tolist() for group in find_alike(Looks(looks.hashes, flat, np.ones(4, bool)))] == [[0, 1]]
+    assert [group.tolist() for group in find_near_duplicates(ImageHashes(hashes.bits, flat, np.ones(4, bool)))] == [
+        [0, 1]
+    ]
 
 
 def test_groups_are_chains():
-    bits = np.uint64(0b111111)
-    hashes = np.array([0, bits, bits << np.uint64(6) | bits, 1 << 40], np.uint64)
+    ones = np.uint64(0b111111)
+    bits = np.array([0, ones, ones << np.uint64(6) | ones, 1 << 40], np.uint64)
     thumbs = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16), (4, 16, 16))
-    looks = Looks(hashes, thumbs, np.ones(4, bool))
-    assert [group.tolist() for group in find_alike(looks, 6)] == [[0, 1, 2, 3]]
-    assert [group.tolist() for group in find_alike(looks, 1)] == [[0, 3]]
-    assert find_alike(looks, 0) == []
-    assert find_alike(Looks(hashes[:0], thumbs[:0], np.zeros(0, bool))) == []
+    hashes = ImageHashes(bits, thumbs, np.ones(4, bool))
+    assert [group.tolist() for group in find_near_duplicates(hashes, 6)] == [[0, 1, 2, 3]]
+    assert [group.tolist() for group in find_near_duplicates(hashes, 1)] == [[0, 3]]
+    assert find_near_duplicates(hashes, 0) == []
+    assert find_near_duplicates(ImageHashes(bits[:0], thumbs[:0], np.zeros(0, bool))) == []
     with pytest.raises(ConfigError, match='0 to 15'):
-        find_alike(looks, 16)
+        find_near_duplicates(hashes, 16)

@@ -30,7 +30,7 @@ _WARMUP = (3, 1)  # rounds before the first block, which also settle caches and 
 _ROUNDS_PER_BLOCK = (3, 100)  # fewest, most
 
 
-def interleave(
+def time_paired(
     makers: Sequence[Callable[[], Step]],
     seconds: float = 10.0,
     rounds: int | None = None,
@@ -88,7 +88,7 @@ def interleave(
     return np.array(found)
 
 
-def level(seconds: np.ndarray, confidence: float = 0.95) -> Interval:
+def mean_interval(seconds: np.ndarray, confidence: float = 0.95) -> Interval:
     """The time of one thing with its interval.
 
     Args:
@@ -98,7 +98,7 @@ def level(seconds: np.ndarray, confidence: float = 0.95) -> Interval:
     return _of_blocks(np.median(np.log(seconds), axis=1), confidence)
 
 
-def ratio(seconds: np.ndarray, first: np.ndarray, confidence: float = 0.95) -> Interval:
+def ratio_interval(seconds: np.ndarray, first: np.ndarray, confidence: float = 0.95) -> Interval:
     """How many times as long as another thing one takes; arguments as ``level``, timed in the same rounds."""
     return _of_blocks(np.median(np.log(seconds) - np.log(first), axis=1), confidence)
 

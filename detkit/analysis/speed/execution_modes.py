@@ -16,7 +16,7 @@ from detkit.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Way:
+class ExecutionMode:
     """How a network is run.
 
     Attributes:
@@ -50,26 +50,26 @@ class Way:
         return torch.autocast(device.type, dtype)
 
 
-def choose_ways(amp: bool = False, compiled: bool = False, onnx: bool = False) -> list[Way]:
+def execution_modes(amp: bool = False, compiled: bool = False, onnx: bool = False) -> list[ExecutionMode]:
     """As it is, and each of the others that is asked for; mixed precision and compiling also together."""
     return [
-        Way(use_amp, use_compile)
+        ExecutionMode(use_amp, use_compile)
         for use_compile in (False, True)[: 1 + compiled]
         for use_amp in (False, True)[: 1 + amp]
-    ] + [Way(onnx=True)] * onnx
+    ] + [ExecutionMode(onnx=True)] * onnx
 
 
-def network_maker(model: nn.Module, way: Way) -> Callable[[], Network]:
-    """Gives fresh copies of a detector's network, made to run in a certain way.
+def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network]:
+    """Gives fresh copies of a detector's network, made to run in a certain mode.
 
     A compiled network is made once, since to compile it takes minutes.
 
     Raises:
         ConfigError: the way is impossible here; says what is missing.
     """
-    if way.onnx:
+    if mode.onnx:
         return onnx_maker(model)
-    if not way.compiled:
+    if not mode.compiled:
         return lambda: _plain(copy.deepcopy(model))
     try:
         compiled = torch.compile(copy.deepcopy(model), dynamic=False)

@@ -1,4 +1,4 @@
-"""``collect``: a checkpoint's predictions on a dataset, kept in memory together with the ground truth."""
+"""``evaluate_model``: a checkpoint's predictions on a dataset, kept in memory together with the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
-class Collected:
+class EvaluatedModel:
     """What a model says of every image of a dataset, beside the truth.
 
     Attributes:
@@ -29,7 +29,7 @@ class Collected:
         classes: names of the labels.
         results: of each image, ordered by path, see ``evaluated_sample``.
         metric: of the config, after the evaluation; ``metric.needs`` says what its results can be matched by.
-        figures: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
+        metrics: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
         metainfo: of the dataset.
     """
 
@@ -39,7 +39,7 @@ class Collected:
     classes: tuple[str, ...]
     results: list[DetDataSample]
     metric: GatheredMetric
-    figures: dict[str, float]
+    metrics: dict[str, float]
     metainfo: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,7 +48,7 @@ class Collected:
         return (getattr(self.metric, 'max_dets', None) or [None])[-1]
 
 
-class Evaluation:
+class ModelEvaluation:
     """A checkpoint and a dataset that fit each other; ``run`` it once, or ``close`` it.
 
     Args:
@@ -56,7 +56,7 @@ class Evaluation:
         label: what to call the model; ``model_name`` when left out.
 
     Attributes:
-        label, classes, metric: as in ``Collected``.
+        label, classes, metric: as in ``EvaluatedModel``.
         num_images: of the dataset.
 
     Raises:
@@ -86,7 +86,7 @@ class Evaluation:
         self.classes = tuple(dataset.metainfo['classes'])
         self.num_images = len(dataset)
 
-    def run(self) -> Collected:
+    def run(self) -> EvaluatedModel:
         """Evaluates.
 
         Raises:
@@ -96,7 +96,7 @@ class Evaluation:
         runner.console.show(f'{self.label}: {self._checkpoint} on {self.num_images} images of {self._split}')
         runner.register_hook(ProgressHook())
         try:
-            figures = runner.test(keep=True)
+            metrics = runner.test(keep=True)
         finally:
             self.close()
         results = list(metric.samples)
@@ -108,25 +108,27 @@ class Evaluation:
                 'Was it trained long enough, on images like these? Does model.head.test_cfg.score_thr leave out all?'
             )
         metainfo = dict(runner.test_loop.dataloader.dataset.metainfo)
-        return Collected(self.label, self._config, self._checkpoint, self.classes, results, metric, figures, metainfo)
+        return EvaluatedModel(
+            self.label, self._config, self._checkpoint, self.classes, results, metric, metrics, metainfo
+        )
 
     def close(self) -> None:
         self._runner.close()
 
 
-def collect(
+def evaluate_model(
     path: str | Path,
     checkpoint: str | Path,
     options: Sequence[str] | dict | None = None,
     settings: EvaluationSettings = EvaluationSettings(),
     label: str | None = None,
-) -> Collected:
-    """Evaluate a checkpoint as ``tools/test.py`` does, and keep its predictions; arguments as ``Evaluation``.
+) -> EvaluatedModel:
+    """Evaluate a checkpoint as ``tools/test.py`` does, and keep its predictions; arguments as ``ModelEvaluation``.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as ``Evaluation`` and its ``run``.
+        ConfigError, CheckpointError, DataError: as ``ModelEvaluation`` and its ``run``.
     """
-    return Evaluation(path, checkpoint, options, settings, label).run()
+    return ModelEvaluation(path, checkpoint, options, settings, label).run()
 
 
 def model_name(path: str | Path) -> str:

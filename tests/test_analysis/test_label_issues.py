@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detkit.analysis.data.annotations_table import SplitTable
-from detkit.analysis.data.label_issues import KINDS, Limits, find_suspicious
+from detkit.analysis.data.label_issues import ISSUE_KINDS, Limits, find_label_issues
 from detkit.structures.annotations import Record
 
 
@@ -28,7 +28,7 @@ def table(bboxes, labels=None, images=None, **arrays):
 
 
 def found(split, **limits):
-    return [(one.kind, one.place, one.other) for one in find_suspicious(split, Limits(**limits))]
+    return [(one.kind, one.index, one.other) for one in find_label_issues(split, Limits(**limits))]
 
 
 GOOD = [10, 10, 60, 50]
@@ -47,7 +47,7 @@ GOOD = [10, 10, 60, 50]
 )
 def test_one_box(kind, bbox):
     assert found(table([GOOD, bbox])) == [(kind, 1, None)]
-    assert kind in KINDS
+    assert kind in ISSUE_KINDS
     assert found(table([GOOD, bbox], ignored=np.array([False, True]))) == []
 
 
@@ -58,18 +58,18 @@ def test_limits_can_be_moved():
 
 def test_two_objects_at_one_place():
     near = [10, 11, 60, 50]
-    assert found(table([GOOD, near])) == [('doubled', 0, 1)]
+    assert found(table([GOOD, near])) == [('duplicate', 0, 1)]
     assert found(table([GOOD, near], labels=[0, 1])) == [('ambiguous', 0, 1)]
     assert found(table([GOOD, near], images=[0, 1])) == []
     assert found(table([GOOD, near], ignored=np.array([False, True]))) == []
-    assert found(table([GOOD, near]), doubled=0.99) == []
+    assert found(table([GOOD, near]), duplicate=0.99) == []
 
 
 def test_rotated_boxes_are_compared_as_they_are_turned():
     along, across = [50, 50, 40, 6, np.pi / 4], [50, 50, 40, 6, -np.pi / 4]
     hulls = [[33.7, 33.7, 66.3, 66.3]] * 3
     rbboxes = np.array([along, across, [50.3, 50, 40, 6, np.pi / 4]])
-    assert found(table(hulls, rbboxes=rbboxes)) == [('doubled', 0, 2)]
+    assert found(table(hulls, rbboxes=rbboxes)) == [('duplicate', 0, 2)]
     # Corners beyond the picture are usual, a middle there is not.
     rbboxes = np.array([[199, 50, 40, 6, 0], [205, 50, 40, 6, 0]])
     assert found(table([[179, 47, 200, 53], [185, 47, 200, 53]], rbboxes=rbboxes)) == [('outside', 1, None)]
@@ -85,8 +85,8 @@ def test_keypoints_outside():
     keypoints = np.array([[[20, 20, 2], [30, 30, 1]], [[20, 20, 2], [250, 30, 1]], [[20, 20, 2], [250, 30, 0]]])
     split = table([GOOD, GOOD, GOOD], images=[0, 1, 2], keypoints=keypoints)
     split.metainfo['keypoint_names'] = ('nose', 'tail')
-    (one,) = find_suspicious(split)
-    assert (one.kind, one.place, one.detail) == ('keypoints', 1, 'tail')
+    (one,) = find_label_issues(split)
+    assert (one.kind, one.index, one.detail) == ('keypoints', 1, 'tail')
 
 
 def test_no_objects():

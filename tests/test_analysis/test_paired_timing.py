@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from detkit.analysis.speed.interleaving import interleave, level, ratio
+from detkit.analysis.speed.paired_timing import mean_interval, ratio_interval, time_paired
 from detkit.utils.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def recorder(log: list, name: str):
 
 def test_everything_runs_once_a_round_and_is_copied_for_each_block():
     log: list = []
-    seconds = interleave([recorder(log, name) for name in 'abc'], rounds=12, blocks=4)
+    seconds = time_paired([recorder(log, name) for name in 'abc'], rounds=12, blocks=4)
     assert seconds.shape == (3, 4, 3, 2) and (seconds == [1.0, 2.0]).all()
     assert Counter(entry for entry in log if entry[1] == 'new') == {(name, 'new'): 4 for name in 'abc'}
     timed = [name for name, turn in log if turn == 11]
@@ -33,7 +33,7 @@ def test_everything_runs_once_a_round_and_is_copied_for_each_block():
 def test_the_order_changes_and_repeats_with_the_seed():
     def order(seed):
         log: list = []
-        interleave([recorder(log, name) for name in 'abc'], rounds=20, blocks=2, seed=seed)
+        time_paired([recorder(log, name) for name in 'abc'], rounds=20, blocks=2, seed=seed)
         return ''.join(name for name, turn in log if turn != 'new')
 
     assert order(0) == order(0) != order(1)
@@ -46,16 +46,16 @@ def test_rounds_follow_from_the_seconds():
 
         return lambda turn: (time.sleep(0.002), (0.002,))[1]
 
-    assert interleave([sleeper], seconds=0.001, blocks=2).shape == (1, 2, 3, 1)  # the fewest
-    assert 3 <= interleave([sleeper], seconds=0.1, blocks=2).shape[2] <= 25
+    assert time_paired([sleeper], seconds=0.001, blocks=2).shape == (1, 2, 3, 1)  # the fewest
+    assert 3 <= time_paired([sleeper], seconds=0.1, blocks=2).shape[2] <= 25
 
 
 def test_rounds_are_made_whole_blocks():
-    assert interleave([recorder([], 'a')], rounds=11, blocks=10).shape == (1, 10, 2, 2)
-    assert interleave([recorder([], 'a')], rounds=3, blocks=10).shape == (1, 3, 1, 2)
+    assert time_paired([recorder([], 'a')], rounds=11, blocks=10).shape == (1, 10, 2, 2)
+    assert time_paired([recorder([], 'a')], rounds=3, blocks=10).shape == (1, 3, 1, 2)
     for wrong in ({'rounds': 1}, {'blocks': 1}):
         with pytest.raises(ConfigError, match='at least 2 rounds, found 1'):
-            interleave([recorder([], 'a')], **wrong)
+            time_paired([recorder([], 'a')], **wrong)
 
 
 def test_garbage_is_collected_again_afterwards():
@@ -66,7 +66,7 @@ def test_garbage_is_collected_again_afterwards():
         return step
 
     with pytest.raises(RuntimeError, match='broken'):
-        interleave([broken], rounds=2)
+        time_paired([broken], rounds=2)
     assert gc.isenabled()
 
 
@@ -88,7 +88,7 @@ def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says(factor):
     hits, widths = 0, []
     for _ in range(400):
         first, second = simulated(rng, factor)
-        found = ratio(second, first, confidence=0.9)
+        found = ratio_interval(second, first, confidence=0.9)
         hits += found.low <= factor <= found.high
         widths.append(found.high / found.low)
     # Binomial with n = 400, p = .9: standard deviation .015.
@@ -98,11 +98,11 @@ def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says(factor):
 
 def test_a_level_knows_of_the_drift_that_a_ratio_does_not_feel():
     first, second = simulated(np.random.default_rng(1), 1.0)
-    wide, narrow = level(first), ratio(second, first)
+    wide, narrow = mean_interval(first), ratio_interval(second, first)
     assert wide.low < wide.value < wide.high and np.log(wide.high / wide.low) > 3 * np.log(narrow.high / narrow.low)
 
 
 def test_of_one_thing_against_itself_the_ratio_is_1():
     first, _ = simulated(np.random.default_rng(2), 1.0)
-    found = ratio(first, first)
+    found = ratio_interval(first, first)
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)

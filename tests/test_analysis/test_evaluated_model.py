@@ -6,7 +6,7 @@ from small_models import write_checkpoint
 from test_tools.tool_helpers import write_yolo_set
 
 from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
-from detkit.analysis.errors.collect import collect
+from detkit.analysis.errors.evaluated_model import evaluate_model
 from detkit.analysis.errors.matching import match
 from detkit.datasets.class_names import COCO80
 from detkit.engine.evaluate import EvaluationSettings
@@ -25,13 +25,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def test_results_are_what_the_figures_were_made_of(files):
     checkpoint, options = files
-    collected = collect(CONFIG, checkpoint, options, EvaluationSettings('train', device='cpu'))
+    collected = evaluate_model(CONFIG, checkpoint, options, EvaluationSettings('train', device='cpu'))
     assert collected.label == 'seg_n_coco8' and collected.classes == COCO80
     assert collected.metric.needs == ('bbox', 'segm')
     assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
     for kind in collected.metric.needs:
         precisions = class_precisions(match(collected.results, COCO80, kind))[0]
-        expected = collected.figures[f'coco/{kind}_mAP']
+        expected = collected.metrics[f'coco/{kind}_mAP']
         assert mean_precision(precisions[:, 0], (0, 1)) == pytest.approx(expected, abs=1e-9)
 
 
@@ -39,7 +39,7 @@ def test_unreadable_images_are_left_out(files, tmp_path):
     checkpoint, options = files
     root = write_yolo_set(tmp_path / 'data')
     (root / 'images' / 'val' / 'val0.png').write_bytes(b'no picture')
-    collected = collect(
+    collected = evaluate_model(
         CONFIG, checkpoint, [f'data_root={root}', *options[1:]], EvaluationSettings(device='cpu'), 'mine'
     )
     assert collected.label == 'mine'
@@ -49,11 +49,13 @@ def test_unreadable_images_are_left_out(files, tmp_path):
 def test_errors(files, tmp_path):
     checkpoint, options = files
     with pytest.raises(ConfigError, match='test_evaluator'):
-        collect(
+        evaluate_model(
             CONFIG,
             checkpoint,
             [*options, 'test_evaluator=None', 'val_evaluator=None'],
             EvaluationSettings(device='cpu'),
         )
     with pytest.raises(DataError):
-        collect(CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], EvaluationSettings(device='cpu'))
+        evaluate_model(
+            CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], EvaluationSettings(device='cpu')
+        )
