@@ -11,6 +11,7 @@ from torch import nn
 
 from detkit.config.hints import nearest_first
 from detkit.config.locate import describe
+from detkit.config.mmengine_parts import refusal
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
@@ -196,16 +197,17 @@ class _Check:
 
     def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:
         """The class or function that a ``type`` names; None where ``type`` is no name and no class."""
-        if callable(name):
-            return name
-        found = registry().get(name) if isinstance(name, str) else None
+        found = name if callable(name) else registry().get(name) if isinstance(name, str) else None
         if found is None:
-            names = registry().names()
+            names = [other for other in registry().names() if not refusal(registry().get(other))]
             raise self.fail(
                 path,
                 f'there is no {registry().name} {name!r}.{nearest(name, names)} '
                 f'Registered are: {nearest_first(name, sorted(names))}',
             )
+        refused = refusal(found)
+        if refused:
+            raise self.fail(path, refused)
         return found
 
     def _unknown_argument(self, key: str, title: str, accepted: list[str], path: KeyPath) -> str:
