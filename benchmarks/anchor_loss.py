@@ -18,7 +18,7 @@ import torch
 from loss import CHANNELS, NUM_CLASSES, STRIDES, compare, ground_truth, parse_arguments
 
 from detkit.models import heads  # noqa: F401 - registers the components
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 
 
@@ -35,7 +35,7 @@ def raw_predictions(batch_size: int, size: int) -> list[torch.Tensor]:
 
 
 def detkit_side(levels: list[torch.Tensor], gt: GtBatch) -> Callable[[], float]:
-    head = MODELS.build(dict(type='YOLOv5Head', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
+    head = HEADS.build(dict(type='YOLOv5Head', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
     levels = [level.flatten(1, 2).to(memory_format=torch.channels_last).requires_grad_() for level in levels]
 
     def step() -> float:

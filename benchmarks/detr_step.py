@@ -95,11 +95,11 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     """Return the same of detkit: the model and the optimiser that the config describes."""
     from detkit.config import load_config
     from detkit.models.coders import RelativeBBoxCoder
-    from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+    from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 
     cfg = load_config(ROOT / 'configs/detr/det_coco.py', dict(pretrained=None))
-    model = MODELS.build(cfg.model).to(args.device).train()
+    model = DETECTORS.build(cfg.model).to(args.device).train()
     optim_cfg = {**cfg.optim_wrapper, 'amp': 'bf16' if args.amp else False}
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
         dict(

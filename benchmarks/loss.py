@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 
 from detkit.models import heads  # noqa: F401 - registers the components
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 
 NUM_CLASSES = 80
@@ -74,7 +74,7 @@ def leaves(preds: dict) -> dict:
 
 
 def detkit_side(preds: dict, gt: GtBatch) -> Callable[[], float]:
-    head = MODELS.build(dict(type='YOLOv8SegmentHead', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
+    head = HEADS.build(dict(type='YOLOv8SegmentHead', num_classes=NUM_CLASSES, in_channels=CHANNELS, strides=STRIDES))
     preds = leaves(preds)
 
     def step() -> float:

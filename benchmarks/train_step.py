@@ -90,7 +90,7 @@ def detkit_step(args: argparse.Namespace):
 
     from detkit.config import load_config
     from detkit.engine.hooks.ema_hook import ModelEMA
-    from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+    from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 
     if not args.as_shipped:
@@ -98,7 +98,7 @@ def detkit_step(args: argparse.Namespace):
     cfg = load_config(
         ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}', f'optim_wrapper.amp={args.amp}']
     )
-    model = MODELS.build(cfg.model).train()
+    model = DETECTORS.build(cfg.model).train()
     optim_cfg = dict(cfg.optim_wrapper)
     optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
         dict(type=optim_cfg.pop('constructor'), optim_wrapper_cfg=optim_cfg)

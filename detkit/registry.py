@@ -1,13 +1,14 @@
 """The registries: names in a config file -> classes.
 
-Each registry is a child of mmengine's of the same name, so that mmengine's own components (schedulers,
-visualiser backends, ...) are found too. ``locations`` are imported at the first look-up, which keeps
-``import detkit`` cheap.
+There is one for each kind of part. Those of models hold detkit's and the user's parts; the others are children of
+mmengine's registries, so that mmengine's own components (schedulers, visualiser backends, ...) are found too.
+``locations`` are imported at the first look-up, which keeps ``import detkit`` cheap.
 """
 
 import inspect
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,19 @@ from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 __all__ = [
     'Registry',
+    'RegistryGroup',
+    'ASSIGNERS',
+    'BACKBONES',
+    'CODERS',
+    'DATA_PREPROCESSORS',
+    'DETECTORS',
+    'HEADS',
+    'LAYERS',
+    'LOSSES',
+    'MATCH_COSTS',
+    'MODEL_PARTS',
+    'NECKS',
+    'PRIOR_GENERATORS',
     'WEIGHT_INITIALIZERS',
     'refuse_unregistered',
     'DATASETS',
@@ -27,17 +41,16 @@ __all__ = [
     'LOG_PROCESSORS',
     'LOOPS',
     'METRICS',
-    'MODELS',
     'OPTIMIZERS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PARAM_SCHEDULERS',
     'RUNNERS',
-    'TASK_UTILS',
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
     'backend_names',
+    'no_such_part',
 ]
 
 
@@ -98,7 +111,7 @@ class Registry(mmengine_registry.Registry):
         kind = arguments.pop('type', None)
         factory = kind if callable(kind) else self.get(kind) if isinstance(kind, str) else None
         if factory is None:
-            raise ConfigError(f'there is no {self.name} {kind!r}.{nearest(kind, self.names())}')
+            raise ConfigError(f'{no_such_part(self.name, kind)}{nearest(kind, self.names())}')
         arguments.pop('_scope_', None)
         is_managed = inspect.isclass(factory) and issubclass(factory, ManagerMixin)
         try:
@@ -131,6 +144,34 @@ def _reason(error: Exception) -> str:
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f'{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})'
+
+
+@dataclass(frozen=True)
+class RegistryGroup:
+    """Several registries, searched in order.
+
+    Attributes:
+        name: the noun for what is registered in any of them.
+        registries: the registries.
+    """
+
+    name: str
+    registries: tuple[Registry, ...]
+
+    def get(self, key: str) -> Any:
+        """Return the class or function registered as ``key`` in the first registry that has it, or None."""
+        return next((found for registry in self.registries if (found := registry.get(key)) is not None), None)
+
+    def names(self) -> list[str]:
+        """Return the names registered in any of the registries."""
+        return list(dict.fromkeys(name for registry in self.registries for name in registry.names()))
+
+
+def no_such_part(kind: str, name: Any) -> str:
+    """Return the sentence for a name that is not registered where it is looked up, with the kinds that it is one of."""
+    others = [registry.name for registry in _REGISTRIES if isinstance(name, str) and registry.get(name) is not None]
+    found = f'; there is a {" and a ".join(others)} of that name' if others else ''
+    return f'there is no {kind} {name!r}{found}.'
 
 
 def refuse_unregistered(value: Any, path: str = '') -> None:
@@ -167,14 +208,42 @@ def _is_registered(name: str) -> bool:
     return any(registry.get(name) is not None for registry in _REGISTRIES)
 
 
+def _of_models(name: str) -> Registry:
+    return Registry(name, scope='detkit', locations=['detkit.models'])
+
+
 def _child(name: str, parent: str, *locations: str) -> Registry:
     return Registry(name, parent=getattr(mmengine_registry, parent), scope='detkit', locations=list(locations))
 
 
-# Networks and everything that is part of one: detectors, backbones, necks, heads, losses, preprocessors.
-MODELS = _child('model', 'MODELS', 'detkit.models')
-# Parts of a head that hold no parameters: assigners, coders, prior generators.
-TASK_UTILS = _child('task util', 'TASK_UTILS', 'detkit.models')
+DETECTORS = _of_models('detector')
+DATA_PREPROCESSORS = _of_models('data preprocessor')
+BACKBONES = _of_models('backbone')
+NECKS = _of_models('neck')
+HEADS = _of_models('head')
+LAYERS = _of_models('layer')
+LOSSES = _of_models('loss')
+ASSIGNERS = _of_models('assigner')
+MATCH_COSTS = _of_models('match cost')
+CODERS = _of_models('coder')
+PRIOR_GENERATORS = _of_models('prior generator')
+# Where a config's key does not say the kind, as for an argument of a user's own detector.
+MODEL_PARTS = RegistryGroup(
+    'part of a model',
+    (
+        DETECTORS,
+        DATA_PREPROCESSORS,
+        BACKBONES,
+        NECKS,
+        HEADS,
+        LAYERS,
+        LOSSES,
+        ASSIGNERS,
+        MATCH_COSTS,
+        CODERS,
+        PRIOR_GENERATORS,
+    ),
+)
 
 DATASETS = _child('dataset', 'DATASETS', 'detkit.datasets')
 DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')

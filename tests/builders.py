@@ -7,7 +7,7 @@ import torch
 from mmengine.config import ConfigDict
 
 from detkit.config import load_config
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.annotations import Record
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -28,7 +28,7 @@ def model_config(name: str, num_classes: int | None = None, **variables: Any) ->
 def build_model(name: str, num_classes: int | None = 80, device: str = 'cpu', **variables: Any) -> torch.nn.Module:
     """Build the model of a base config, see ``model_config``; on 'meta' only names and shapes count."""
     with torch.device(device):
-        return MODELS.build(model_config(name, num_classes, **variables))
+        return DETECTORS.build(model_config(name, num_classes, **variables))
 
 
 class RecordSet:

@@ -3,7 +3,7 @@
 import torch
 from builders import model_config
 
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 
 SIZES = {'yolov3': 'full', 'yolov3_spp': 'spp', 'yolov3_tiny': 'tiny'}
 
@@ -20,4 +20,4 @@ def build_family(
     cfg = model_config('yolov3', num_classes, size=SIZES[family])
     cfg.backbone.widen_factor = widen_factor
     with torch.device(device):
-        return MODELS.build(cfg)
+        return DETECTORS.build(cfg)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.converters.detr_keys import from_detkit
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 
 _KINDS = {torch.float32: 'F32', torch.float16: 'F16', torch.int64: 'I64'}
 
@@ -26,7 +26,7 @@ def small_detr(
 ) -> nn.Module:
     """Random weights; normalisation frozen, as in published models."""
     torch.manual_seed(0)
-    model = MODELS.build(
+    model = DETECTORS.build(
         dict(
             type='DETR',
             backbone=dict(

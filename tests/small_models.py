@@ -10,7 +10,7 @@ import torch
 from builders import model_config
 
 from detkit.engine import save_checkpoint
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 
 CLASSES = ('cat', 'dog', 'bird')
 
@@ -25,7 +25,7 @@ def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = C
     config = make_config(task, classes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = MODELS.build(config['model'])
+        model = DETECTORS.build(config['model'])
         if task == 'cls':
             torch.nn.init.normal_(model.head.fc_cls.weight)
         for branch in getattr(model.head, 'cls_branches', ()):

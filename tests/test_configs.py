@@ -9,7 +9,7 @@ from detkit.config import literal_text, load_config, resolved_text
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
-from detkit.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.registry import DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -60,7 +60,7 @@ def test_config_trains_and_predicts(path, options):
     torch.manual_seed(0)
     cfg = load(path, options)
     cfg.model.backbone.pop('weights', None)  # would be downloaded
-    model = MODELS.build(cfg.model)
+    model = DETECTORS.build(cfg.model)
     model.init_weights()
     optim_cfg = resolve_optimizer(cfg.optim_wrapper, batch_size=2, num_iters=100, num_classes=80)
     constructor = dict(
@@ -118,7 +118,7 @@ def test_every_size_builds_and_differs(path, size):
     assert (cfg.model == default.model) == (size == default.size)
     cfg.model.backbone.pop('weights', None)
     with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-        model = MODELS.build(
+        model = DETECTORS.build(
             dict(cfg.model, head=dict(cfg.model.head, num_classes=cfg.model.head.get('num_classes', 3)))
         )
     assert all(param.requires_grad for param in model.head.parameters())

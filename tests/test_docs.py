@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from detkit.config import load_config
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, MODEL_PARTS
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
@@ -51,7 +51,7 @@ def test_the_detr_examples_load(name, num_classes, tmp_path):
     (tmp_path / name).write_text(code.replace('detkit/configs', str(REPO / 'configs')))
     config = load_config(tmp_path / name)
     assert config.model.head.num_classes == num_classes and config.model.head.type == 'DETRHead'
-    assert MODELS.build(config.model).head.in_channels[-1] in (512, 2048)
+    assert DETECTORS.build(config.model).head.in_channels[-1] in (512, 2048)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_example_of_a_pretrained_backbone_loads_and_builds(tmp_path):
     path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
     config = load_config(path)
     with torch.device('meta'):
-        model = MODELS.build(config.model)
+        model = DETECTORS.build(config.model)
     assert [len(model.backbone.out_channels), model.backbone.frozen_stages] == [3, 1]
 
 
@@ -118,11 +118,11 @@ def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
     path.write_text(code.replace('detkit/configs', str(REPO / 'configs')))
     config = load_config(path)
     with torch.device('meta'):
-        model = MODELS.build(config.model)
+        model = DETECTORS.build(config.model)
     assert [type(part).__name__ for part in (model.backbone, *model.neck)] == ['ResNet', 'SPP', 'PAN']
     assert model.head.in_channels == (64, 128, 256)
 
 
 def test_components_that_the_docs_of_parts_name_exist():
     names = re.findall(r'`([A-Z]\w+)`', (REPO / 'docs/parts.md').read_text().split('```')[0])
-    assert len(names) > 10 and [name for name in names if MODELS.get(name) is None] == []
+    assert len(names) > 10 and [name for name in names if MODEL_PARTS.get(name) is None] == []

@@ -17,7 +17,7 @@ from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import RANGES, fits, remedy_for, spelled
-from detkit.registry import Registry, backend_names
+from detkit.registry import Registry, backend_names, no_such_part
 from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
@@ -202,7 +202,7 @@ class _Check:
             names = [other for other in registry().names() if not refusal(registry().get(other))]
             raise self.fail(
                 path,
-                f'there is no {registry().name} {name!r}.{nearest(name, names)} '
+                f'{no_such_part(registry().name, name)}{nearest(name, names)} '
                 f'Registered are: {nearest_first(name, sorted(names))}',
             )
         refused = refusal(found)

@@ -53,10 +53,10 @@ def wire_classes(values: dict[str, Any], origins: Origins, need_classes: bool = 
 
 
 def _takes_num_classes(head: dict) -> bool:
-    from detkit.registry import MODELS
+    from detkit.registry import HEADS
 
     kind = head.get('type')
-    arguments = arguments_of(MODELS.get(kind) if isinstance(kind, str) else kind)
+    arguments = arguments_of(HEADS.get(kind) if isinstance(kind, str) else kind)
     return arguments.any_name or 'num_classes' in arguments.names
 
 

@@ -48,9 +48,9 @@ def wire_keypoints(values: dict[str, Any], origins: Origins) -> None:
 
 
 def _has_keypoints(kind: Any) -> bool:
-    from detkit.registry import MODELS
+    from detkit.registry import HEADS
 
-    factory = MODELS.get(kind) if isinstance(kind, str) else kind
+    factory = HEADS.get(kind) if isinstance(kind, str) else kind
     return callable(factory) and 'keypoint_shape' in arguments_of(factory).names
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detkit import registry as registries
-from detkit.registry import Registry
+from detkit.registry import MODEL_PARTS, Registry, RegistryGroup
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class Position:
     holds_dict: bool = False
     tried: str = ''
 
-    def registry(self) -> Registry:
+    def registry(self) -> Registry | RegistryGroup:
         return getattr(registries, self.registry_name)
 
     @property
     def below(self) -> 'Position':
         """The position of components among the arguments, unless their key says otherwise."""
-        return Position(self.registry_name, injected=self.injected, wires=self.wires, tried=self.tried)
+        name = 'MODEL_PARTS' if self.registry() in MODEL_PARTS.registries else self.registry_name
+        return Position(name, injected=self.injected, wires=self.wires, tried=self.tried)
 
 
 def _names(*names: str) -> frozenset[str]:
@@ -44,12 +45,12 @@ def _names(*names: str) -> frozenset[str]:
 
 
 _LOOP = _names('runner', 'dataloader', 'evaluator')
-_TASK_UTIL = Position('TASK_UTILS', wires=True, tried='detkit.')
-_MODEL = Position('MODELS', wires=True)
+_PRIORS = Position('PRIOR_GENERATORS', wires=True, tried='detkit.')
+_LAYER = Position('LAYERS', wires=True)
 _BACKEND = Position('VISBACKENDS', injected=_names('save_dir'))
 
 TOP_POSITIONS: dict[str, Position] = {
-    'model': _MODEL,
+    'model': Position('DETECTORS', wires=True),
     'val_evaluator': Position('METRICS', tried='detkit.'),
     'test_evaluator': Position('METRICS', tried='detkit.'),
     'train_cfg': Position('LOOPS', 'TrainLoop', _LOOP),
@@ -69,17 +70,23 @@ TOP_POSITIONS: dict[str, Position] = {
 CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS', 'GroupOptimConstructor', tried='detkit.')
 
 # Arguments whose names begin with "loss_" hold losses.
-LOSS = Position('MODELS', tried='detkit.')
+LOSS = Position('LOSSES', tried='detkit.')
 
 CHILD_POSITIONS: dict[str, Position] = {
-    'data_preprocessor': _MODEL,
-    'assigner': _TASK_UTIL,
-    'match_costs': _TASK_UTIL,
-    'bbox_coder': _TASK_UTIL,
-    'prior': _TASK_UTIL,
-    'prior_generator': _TASK_UTIL,
+    'data_preprocessor': Position('DATA_PREPROCESSORS', wires=True),
+    'backbone': Position('BACKBONES', wires=True),
+    'neck': Position('NECKS', wires=True),
+    'spp': Position('NECKS', wires=True),
+    'head': Position('HEADS', wires=True),
+    'transformer': _LAYER,
+    'position_encoding': _LAYER,
+    'assigner': Position('ASSIGNERS', wires=True, tried='detkit.'),
+    'match_costs': Position('MATCH_COSTS', tried='detkit.'),
+    'bbox_coder': Position('CODERS', wires=True, tried='detkit.'),
+    'prior': _PRIORS,
+    'prior_generator': _PRIORS,
     'init_cfg': Position('WEIGHT_INITIALIZERS'),
-    'block': Position('MODELS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
+    'block': Position('LAYERS', injected=_names('in_channels', 'out_channels', 'num_blocks')),
     'optimizer': Position('OPTIMIZERS', injected=_names('params'), tried='torch.optim.'),
     'dataset': Position('DATASETS'),
     'datasets': Position('DATASETS'),

@@ -40,9 +40,9 @@ def wire_stuff(values: dict[str, Any], origins: Origins) -> None:
 
 
 def _takes_labels(kind: Any) -> bool:
-    from detkit.registry import MODELS
+    from detkit.registry import HEADS
 
-    factory = MODELS.get(kind) if isinstance(kind, str) else kind
+    factory = HEADS.get(kind) if isinstance(kind, str) else kind
     return callable(factory) and 'stuff_labels' in arguments_of(factory).names
 
 

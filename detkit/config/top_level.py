@@ -10,7 +10,7 @@ from detkit.config.keys import DICT_KEYS, PIPELINES, PLAIN_KEYS, REFUSED_KEYS, T
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import fits, remedy_for, spelled
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.utils.errors import ConfigError, nearest
 
 # The folder of files that others are built on: these may define variables that only some of their children read.
@@ -67,7 +67,7 @@ def head_takes(values: dict[str, Any], argument: str) -> bool:
     """Whether the class of the model's head has the argument ``argument`` by name."""
     head = (values.get('model') or {}).get('head') if isinstance(values.get('model'), dict) else None
     kind = head.get('type') if isinstance(head, dict) else None
-    factory = MODELS.get(kind) if isinstance(kind, str) else kind
+    factory = HEADS.get(kind) if isinstance(kind, str) else kind
     return callable(factory) and argument in arguments_of(factory).names
 
 

@@ -22,7 +22,7 @@ from detkit.converters.result import check_paths, save_converted, set_classes, s
 from detkit.inference.model import init_detector
 from detkit.inference.steps import detector_size
 from detkit.models.layers import ConvModule
-from detkit.registry import MODELS
+from detkit.registry import BACKBONES, DETECTORS
 from detkit.utils.errors import CheckpointError
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
@@ -51,7 +51,7 @@ class Family:
     def build(self) -> nn.Module:
         """The detector, without memory: only names and shapes count."""
         with torch.device('meta'):
-            return MODELS.build(copy.deepcopy(self.config['model']))
+            return DETECTORS.build(copy.deepcopy(self.config['model']))
 
 
 def convert_darknet(
@@ -98,7 +98,7 @@ def import_darknet(
     header, values = read_stream(source)
     origin = {'file': source.name, 'project': 'Darknet', 'images_seen': header.seen}
     with torch.device('meta'):
-        backbone = MODELS.build(dict(type='Darknet', depth=53))
+        backbone = BACKBONES.build(dict(type='Darknet', depth=53))
     layers = Layout(backbone).layers
     if len(values) == count_numbers(layers, backbone.state_dict()):
         state = from_stream(values, layers, backbone.state_dict(), source, _BACKBONE)

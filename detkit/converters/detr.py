@@ -17,7 +17,7 @@ from detkit.converters.detr_file import DETRFile, read_detr
 from detkit.converters.detr_keys import from_detkit, to_detkit
 from detkit.converters.matching import match_tensors
 from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
@@ -108,7 +108,7 @@ def convert_detr(
     same_model = resolved['model'] == as_is
 
     with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-        model = MODELS.build(copy.deepcopy(resolved['model']))
+        model = DETECTORS.build(copy.deepcopy(resolved['model']))
     tensors = match_names(found, model, f'{source} does not fit the {architecture.label()}')
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[found.layout]

@@ -16,7 +16,7 @@ from detkit.converters.matching import Scale, fit_scale, match_tensors, read_ten
 from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
 from detkit.converters.ultralytics_keys import to_detkit, to_ultralytics
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.keypoints import COCO_KEYPOINTS, fill_metainfo
 from detkit.utils.errors import CheckpointError
 
@@ -59,7 +59,7 @@ def convert_ultralytics(source: str | Path, target: str | Path, configs: str | P
         scale = find_scale(found, size_table(file), source)
         description = describe_model(found, scale, file)
         with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-            model = MODELS.build(description.config['model'])
+            model = DETECTORS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
         state, precision = read_tensors(archive, found.tensors, names)
     converted_from = {

@@ -15,7 +15,7 @@ from detkit.converters.matching import Scale, fit_scale, match_tensors, read_ten
 from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
 from detkit.converters.yolov5_file import YOLOv5Model, read_yolov5
 from detkit.converters.yolov5_keys import to_detkit, to_yolov5
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
 NORM_EPS = 1e-3
@@ -74,7 +74,7 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
         scale = find_scale(found, size_table(file), source)
         description = describe_model(found, scale, file)
         with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-            model = MODELS.build(description.config['model'])
+            model = DETECTORS.build(description.config['model'])
         names = match_names(found, model.state_dict(), source)
         state, precision = read_tensors(archive, found.tensors, names)
     if found.focus:

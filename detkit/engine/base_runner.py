@@ -40,7 +40,7 @@ from detkit.engine.run_folder import (
 from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.train_loop import TrainLoop
 from detkit.evaluation.evaluator import Evaluator
-from detkit.registry import HOOKS, LOOPS, MODELS, VISUALIZERS, refuse_unregistered
+from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, refuse_unregistered
 from detkit.utils.errors import ConfigError
 from detkit.utils.pictures import read_picture, write_picture
 
@@ -135,7 +135,7 @@ class BaseRunner(Elsewhere):
         if self._trains:
             self._log_summary()
         model = self.cfg['model']
-        self.model = (model if isinstance(model, nn.Module) else MODELS.build(model)).to(self.device)
+        self.model = (model if isinstance(model, nn.Module) else DETECTORS.build(model)).to(self.device)
         hooks = {**DEFAULT_HOOKS, **(self.cfg.get('default_hooks') or {})}
         for hook in (*hooks.values(), *(self.cfg.get('custom_hooks') or ())):
             if hook is not None:

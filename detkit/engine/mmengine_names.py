@@ -7,7 +7,7 @@ ELSEWHERE = {
     'build_log_processor': 'ScalarLogHook and ConsoleHook, which log the losses',
     'build_logger': 'log_level in the config, and the attributes logger and console',
     'build_message_hub': 'the attribute message_hub',
-    'build_model': 'detkit.registry.MODELS.build',
+    'build_model': 'detkit.registry.DETECTORS.build',
     'build_optim_wrapper': 'detkit.engine.optim_constructor.build_optim_wrapper',
     'build_param_scheduler': 'detkit.engine.schedule.build_schedules',
     'build_test_loop': 'the attribute test_loop',

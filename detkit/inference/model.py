@@ -16,7 +16,7 @@ from torch import nn
 from detkit.config import check_config, load_config, located
 from detkit.engine.checkpoint import check_weights, load_checkpoint
 from detkit.models.layers.fuse import fuse_conv_bn
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 
 
@@ -62,7 +62,7 @@ def init_detector(
             f'lies beside it in its run folder'
         )
     with located(config):
-        model = MODELS.build(model_cfg)
+        model = DETECTORS.build(model_cfg)
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))
         model.load_state_dict(content['state_dict'])

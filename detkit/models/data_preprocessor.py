@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes
 from detkit.utils.rng import keyed_rng
@@ -31,7 +31,7 @@ class StepKey(NamedTuple):
     step: int = 0
 
 
-@MODELS.register_module()
+@DATA_PREPROCESSORS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor):
     """Moves, scales, normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
 

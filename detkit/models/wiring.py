@@ -12,7 +12,7 @@ from mmengine.model import Sequential
 from torch import nn
 
 from detkit.config.signatures import arguments_of
-from detkit.registry import MODELS
+from detkit.registry import BACKBONES, HEADS, NECKS, Registry, no_such_part
 from detkit.utils.errors import ConfigError, nearest
 
 # What a component may call the strides of what it takes.
@@ -33,7 +33,7 @@ def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
     Raises:
         ConfigError: it lacks ``out_channels`` or ``out_strides``, which everything behind it is wired from.
     """
-    backbone = MODELS.build(cfg) if isinstance(cfg, dict) else cfg
+    backbone = BACKBONES.build(cfg) if isinstance(cfg, dict) else cfg
     label = f"backbone '{type(backbone).__name__}'"
     return backbone, Output(label, *(_declared(backbone, name, label) for name in ('out_channels', 'out_strides')))
 
@@ -60,7 +60,7 @@ def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tu
         before: what the component before it hands on.
         label: how the config calls the part, e.g. ``'neck[1]'``.
     """
-    neck, label = _build_wired(cfg, before, label)
+    neck, label = _build_wired(cfg, NECKS, before, label)
     channels = _declared(neck, 'out_channels', label)
     if not hasattr(neck, 'out_strides') and len(channels) == len(before.strides):
         return neck, Output(label, channels, before.strides)
@@ -69,10 +69,10 @@ def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tu
 
 def build_head(cfg: dict | nn.Module, before: Output) -> nn.Module:
     """Builds a head behind ``before``."""
-    return _build_wired(cfg, before, 'head')[0]
+    return _build_wired(cfg, HEADS, before, 'head')[0]
 
 
-def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.Module, str]:
+def _build_wired(cfg: dict | nn.Module, registry: Registry, before: Output, label: str) -> tuple[nn.Module, str]:
     """Fills and checks a config's incoming channels and strides, then builds it; only checks what is built already."""
     if not isinstance(cfg, dict):
         label = f"{label} '{type(cfg).__name__}'"
@@ -80,10 +80,10 @@ def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.
             _check(label, name, getattr(cfg, name, None), value, before.source)
         return cfg, label
     kind = cfg.get('type')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    cls = registry.get(kind) if isinstance(kind, str) else kind
     label = f"{label} '{getattr(cls, '__name__', kind)}'"
     if cls is None:
-        raise ConfigError(f'{label}: no such component is registered.{nearest(kind, MODELS.module_dict)}')
+        raise ConfigError(f'{label}: {no_such_part(registry.name, kind)}{nearest(kind, registry.names())}')
     accepted = arguments_of(cls).names
     wired = dict(cfg)
     for name, value in _incoming(before).items():
@@ -92,7 +92,7 @@ def _build_wired(cfg: dict | nn.Module, before: Output, label: str) -> tuple[nn.
             _check(label, name, given, value, before.source)
         elif name in accepted:
             wired[name] = value
-    return MODELS.build(wired), label
+    return registry.build(wired), label
 
 
 def _incoming(before: Output) -> dict[str, tuple[int, ...]]:

@@ -26,7 +26,7 @@ from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, process_peak
 from detkit.config import load_config
 from detkit.inference import Predictor, init_detector
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 
 DET = str(CONFIGS / 'yolov8' / 'det_n_coco8.py')
@@ -128,7 +128,7 @@ def test_networks_are_timed_for_comparisons(tmp_path):
 def tiny_model() -> tuple[torch.nn.Module, dict]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = MODELS.build(make_config('seg')['model']).eval()
+        model = DETECTORS.build(make_config('seg')['model']).eval()
     return model, model.data_preprocessor({'inputs': torch.randint(256, (1, 3, 32, 64), dtype=torch.uint8)})
 
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from detkit.analysis.speed.complexity import costs_table, module_costs, select, write_costs
 from detkit.engine.model_cost import count_flops
 from detkit.models.data_preprocessor import DetDataPreprocessor
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def test_of_a_network_made_by_hand():
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_multiply_adds_are_those_of_torch_counter(task):
     config = make_config(task)
-    model = MODELS.build(config['model']).eval()
+    model = DETECTORS.build(config['model']).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, 64, 96), mode='tensor')
     expected = {
@@ -73,11 +73,11 @@ def test_multiply_adds_are_those_of_torch_counter(task):
 def test_totals_are_the_known_ones(name, gflops):
     """Of the convolutions alone; published figures (8.9 for det_n) count normalisation too."""
     config = make_config(name[:3], tuple(map(str, range(80))))
-    assert count_flops(MODELS.build(config['model']), (640, 640)) / 1e9 == pytest.approx(gflops, abs=0.006)
+    assert count_flops(DETECTORS.build(config['model']), (640, 640)) / 1e9 == pytest.approx(gflops, abs=0.006)
 
 
 def test_modules_are_chosen_shown_and_written(tmp_path):
-    costs = module_costs(MODELS.build(make_config('det')['model']).eval(), 64, rounds=1)
+    costs = module_costs(DETECTORS.build(make_config('det')['model']).eval(), 64, rounds=1)
     assert [cost.name for cost in select(costs, 1)] == ['', 'backbone', 'neck', 'head']
     below = select(costs, 1, 'neck.1')
     assert below[0].name == 'neck.1' and {cost.name.count('.') for cost in below[1:]} == {2}
@@ -94,7 +94,7 @@ def test_modules_are_chosen_shown_and_written(tmp_path):
 
 def test_agrees_with_fvcore():
     analysis = pytest.importorskip('fvcore.nn')
-    model = MODELS.build(make_config('det')['model']).eval()
+    model = DETECTORS.build(make_config('det')['model']).eval()
     counted = analysis.FlopCountAnalysis(model, torch.zeros(1, 3, 64, 64))
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_operator = counted.by_operator()

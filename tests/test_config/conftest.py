@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from detkit.registry import DATASETS, METRICS, MODELS, TASK_UTILS, TRANSFORMS
+from detkit.registry import ASSIGNERS, BACKBONES, DATASETS, DETECTORS, HEADS, LOSSES, METRICS, TRANSFORMS
 
 
-@MODELS.register_module()
+@DETECTORS.register_module()
 class ToyDetector:
     def __init__(self, backbone, neck=None, head=None, data_preprocessor=None):
         pass
@@ -18,25 +18,39 @@ class ToyParent:
         pass
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
 class ToyBackbone(ToyParent):
     def __init__(self, depth, width=1.0, **kwargs):
         super().__init__(in_channels=3, **kwargs)
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
+class ToyShallow:
+    def __init__(self, in_channels=3):
+        pass
+
+
+@HEADS.register_module()
+class ToyOpenHead:
+    _accepts_any_kwargs = True
+
+    def __init__(self, **options):
+        pass
+
+
+@HEADS.register_module()
 class ToyHead:
     def __init__(self, num_classes, in_channels, loss_cls=None, assigner=None):
         pass
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class ToyProposals:
     def __init__(self, in_channels, loss_cls=None, assigner=None):
         pass
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class ToyLoss:
     _accepts_any_kwargs = True
 
@@ -44,7 +58,7 @@ class ToyLoss:
         pass
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class ToyAssigner:
     def __init__(self, topk=10):
         pass

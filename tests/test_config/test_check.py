@@ -19,9 +19,13 @@ from detkit.utils.errors import ConfigError
         (
             "'ToyBackbone'",
             "'ToyBackbon'",
-            r"toy.py:6: model.backbone.type: there is no model 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: ",  # noqa: E501
+            r"toy.py:6: model.backbone.type: there is no backbone 'ToyBackbon'. Did you mean 'ToyBackbone'.*Registered are: ",  # noqa: E501
         ),
-        ("'ToyAssigner'", "'ToyLoss'", r"model.head.assigner.type: there is no task util 'ToyLoss'"),
+        (
+            "'ToyAssigner'",
+            "'ToyLoss'",
+            r"model.head.assigner.type: there is no assigner 'ToyLoss'; there is a loss of that name",
+        ),
         (
             'depth=50',
             'depth=50, widht=2',
@@ -49,7 +53,7 @@ def test_a_transform_of_a_wrapped_data_set(toy):
 
 def test_arguments_left_over_from_another_type(toy):
     path = toy.with_name('other.py')
-    path.write_text("_base_ = 'toy.py'\nmodel = dict(backbone=dict(type='ToyHead'))")
+    path.write_text("_base_ = 'toy.py'\nmodel = dict(backbone=dict(type='ToyShallow'))")
     with pytest.raises(ConfigError, match=r"has no argument 'depth'.*The type is set in .*other.py:2.*_delete_=True"):
         load_config(path)
 
@@ -79,7 +83,7 @@ def test_a_class_may_be_given_itself(toy):
         ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
         ('train_cfg = dict(max_epochs=1, val_interval=True)', 'TrainLoop takes val_interval as int; found True'),
         ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
-        ("model = 'yolov8'", "model: 'yolov8' stands where a model is expected"),
+        ("model = 'yolov8'", "model: 'yolov8' stands where a detector is expected"),
     ],
 )
 def test_wrong_runner_parts(toy, line, sentence):

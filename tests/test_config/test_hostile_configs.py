@@ -13,7 +13,7 @@ from detkit.config import check_config, load_config
 from detkit.engine import save_checkpoint
 from detkit.engine.runner import Runner
 from detkit.inference import Predictor
-from detkit.registry import MODELS, refuse_unregistered
+from detkit.registry import DETECTORS, refuse_unregistered
 from detkit.utils.errors import ConfigError, DetkitError
 
 MARK = 'hostile_module_was_imported'
@@ -102,7 +102,7 @@ def test_a_checkpoint_config_runs_nothing(name: str, trap: Path, tmp_path: Path)
         with pytest.raises(ConfigError):
             check_config(config)
         with pytest.raises(ConfigError):
-            MODELS.build(config['model'] if 'test_dataloader' not in config else component(name, trap))
+            DETECTORS.build(config['model'] if 'test_dataloader' not in config else component(name, trap))
     assert not trap.exists() and 'hostile' not in sys.modules
 
 

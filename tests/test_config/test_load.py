@@ -133,7 +133,7 @@ def test_the_class_count_follows_a_coco_json(toy):
 
 def test_a_head_may_count_no_classes(toy):
     text = toy.read_text()
-    toy.write_text(text.replace("type='ToyHead',", "type='ToyLoss',"))
+    toy.write_text(text.replace("type='ToyHead',", "type='ToyOpenHead',"))
     assert 'num_classes' in load_config(toy).model.head  # it accepts any name
     toy.write_text(text.replace("type='ToyHead',", "type='ToyProposals',"))
     assert 'num_classes' not in load_config(toy).model.head
@@ -190,7 +190,7 @@ def test_a_missing_file(tmp_path):
 def test_custom_imports_lie_beside_the_config(toy, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     (toy.parent / 'toy_extras_for_load.py').write_text(
-        'from detkit.registry import MODELS\n\n\n@MODELS.register_module(force=True)\nclass ToyExtra:\n'
+        'from detkit.registry import BACKBONES\n\n\n@BACKBONES.register_module(force=True)\nclass ToyExtra:\n'
         '    def __init__(self, depth):\n        pass\n'
     )
     toy.write_text(

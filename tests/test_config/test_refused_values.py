@@ -5,13 +5,13 @@ from mmengine.config import Config
 
 from detkit.config import load_config, located
 from detkit.engine import Runner
-from detkit.registry import HOOKS, MODELS
+from detkit.registry import BACKBONES, HOOKS
 from detkit.utils.errors import ComponentError, ConfigError
 
 CONFIG = 'configs/yolov8/seg_n_coco8.py'
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
 class RefusingBackbone:
     """Refuses what a test asks it to."""
 
@@ -109,9 +109,9 @@ def test_the_runner_names_it(tmp_path, line, sentence):
 def test_a_config_of_python_values_has_no_file():
     cfg = Config(dict(model=dict(backbone=dict(type='RefusingBackbone', depth=1))))
     with pytest.raises(ConfigError, match=r'^model.backbone.depth: RefusingBackbone cannot'), located(cfg):
-        MODELS.build(cfg.model.backbone)
+        BACKBONES.build(cfg.model.backbone)
 
 
 def test_a_component_of_another_config_keeps_its_sentence():
     with pytest.raises(ComponentError, match=r'^RefusingBackbone cannot be built'), located({'model': {}}):
-        MODELS.build(dict(type='RefusingBackbone'))
+        BACKBONES.build(dict(type='RefusingBackbone'))

@@ -18,7 +18,7 @@ from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
@@ -256,7 +256,7 @@ def test_classes_by_a_file_of_names(tmp_path):
 def test_names_of_published_models_are_one_to_one(config, size):
     cfg = load_config(CONFIGS / 'detr' / f'{config}.py', dict(size=size)).model
     with torch.device('meta'):
-        names = list(MODELS.build(cfg).state_dict())
+        names = list(DETECTORS.build(cfg).state_dict())
     hub = [from_detkit(name, 'hugging_face') for name in names]
     assert len(set(hub)) == len(hub) and [to_detkit(name, 'hugging_face') for name in hub] == names
     assert layout_of(dict.fromkeys(hub)) == 'hugging_face'

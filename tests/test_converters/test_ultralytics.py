@@ -28,7 +28,7 @@ from detkit.converters.ultralytics_keys import YOLOV8_KEYS, to_detkit, to_ultral
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -44,7 +44,7 @@ def meta_model(config: Path, num_classes: int, widen_factor: float | None = None
     if widen_factor:
         cfg.backbone.widen_factor = widen_factor
     with torch.device('meta'):
-        return MODELS.build(cfg)
+        return DETECTORS.build(cfg)
 
 
 def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
@@ -128,7 +128,7 @@ def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path):
 
     cfg = load_config(CONFIGS / 'yolov8' / 'det_coco.py').model
     cfg.backbone.widen_factor = NARROW
-    report = load_weights(MODELS.build(cfg), checkpoint, ('person', 'dog', *map(str, range(78))))
+    report = load_weights(DETECTORS.build(cfg), checkpoint, ('person', 'dog', *map(str, range(78))))
     assert report.copied_classes == ['dog'] and not report.unused
 
 
@@ -256,7 +256,7 @@ def test_every_size_of_every_task_is_recognised(task, size):
         description.options == ({} if size == 'n' else {'size': size}) and not description.same_model
     )  # other classes
     with torch.device('meta'):
-        model = MODELS.build(description.config['model'])
+        model = DETECTORS.build(description.config['model'])
     assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
 
 

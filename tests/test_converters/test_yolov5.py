@@ -28,7 +28,7 @@ from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.models.heads.anchor_head import COCO_ANCHORS
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -52,7 +52,7 @@ def found_model(
 def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
     """Of detkit's model, under the file's names and in its form."""
     with torch.device('meta'):
-        state = MODELS.build(config).state_dict()
+        state = DETECTORS.build(config).state_dict()
     shapes = {to_yolov5(name, focus): tuple(value.shape) for name, value in state.items()}
     if focus:
         out_channels, in_channels = shapes['model.0.conv.conv.weight'][:2]
@@ -141,7 +141,7 @@ def test_the_checkpoint_predicts_and_starts_training(write_narrow, tmp_path, rel
     assert Path(program).name == 'train.py' and f'load_from={tmp_path / "in.pth"}' in options
     cfg = load_config(config, [o for o in options if not o.startswith('data_yaml')], need_classes=False).model
     cfg.head.num_classes = 5
-    report = load_weights(MODELS.build(cfg), checkpoint, ('dog', *'abcd'))
+    report = load_weights(DETECTORS.build(cfg), checkpoint, ('dog', *'abcd'))
     assert report.copied_classes == ['dog'] and not report.unused
 
 
@@ -229,7 +229,7 @@ def test_every_size_is_recognised(size, focus):
     assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
     assert description.config['model'] == model_config(size, focus, 7)
     with torch.device('meta'):
-        model = MODELS.build(description.config['model'])
+        model = DETECTORS.build(description.config['model'])
     assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
 
 

@@ -9,7 +9,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from detkit.registry import DATASETS, FUNCTIONS, METRICS, MODELS
+from detkit.registry import DATA_PREPROCESSORS, DATASETS, DETECTORS, FUNCTIONS, METRICS
 from detkit.utils.rng import keyed_rng
 
 CLASSES = ('ball', 'kite')
@@ -57,7 +57,7 @@ def dummy_collate(samples: list[dict]) -> dict:
     }
 
 
-@MODELS.register_module()
+@DATA_PREPROCESSORS.register_module()
 class DummyPreprocessor(BaseDataPreprocessor):
     seed = iteration = -1
 
@@ -69,7 +69,7 @@ class DummyPreprocessor(BaseDataPreprocessor):
         }
 
 
-@MODELS.register_module()
+@DETECTORS.register_module()
 class DummyDetector(BaseModel):
     """Normalisation and dropout are in it because both carry state from step to step."""
 

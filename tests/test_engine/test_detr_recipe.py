@@ -7,7 +7,7 @@ from detkit.config import load_config
 from detkit.datasets import build_dataloader
 from detkit.engine import Runner
 from detkit.engine.schedule import Schedules
-from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
+from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS
 
 SMALL = {
     'model.head.transformer.embed_dims': 32,
@@ -28,7 +28,7 @@ def optim_wrapper_of(cfg, model):
 @pytest.fixture(scope='module')
 def published(repo):
     cfg = load_config(repo / 'configs/detr/det_coco.py', {'pretrained': None, 'model.backbone.depth': 18, **SMALL})
-    return cfg, MODELS.build(cfg.model)
+    return cfg, DETECTORS.build(cfg.model)
 
 
 def test_two_groups_that_all_decay(published):
@@ -76,7 +76,7 @@ def coco8(repo, tiny_data):
 def test_small_config_learns(coco8):
     cfg = coco8(**SMALL)
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model).train()
+    model = DETECTORS.build(cfg.model).train()
     wrapper = optim_wrapper_of(cfg, model)
     assert isinstance(wrapper.optimizer, torch.optim.AdamW) and len(wrapper.optimizer.param_groups) == 1
     batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))

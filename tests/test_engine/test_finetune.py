@@ -5,7 +5,7 @@ import torch
 
 from detkit.engine import Runner, load_checkpoint, load_weights
 from detkit.models.heads import BaseHead
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.utils.errors import CheckpointError
 
 from .dummy import DummyDetector, dummy_config
@@ -124,7 +124,7 @@ def test_meta_is_enough_to_predict(tmp_path):
 @pytest.mark.parametrize('kind', ['YOLOv5Head', 'YOLOv3Head'])
 def test_rows_of_anchors_are_copied_by_class(kind):
     heads = [
-        MODELS.build(dict(type=kind, num_classes=count, in_channels=(4, 6, 8), strides=(8, 16, 32))) for count in (3, 2)
+        HEADS.build(dict(type=kind, num_classes=count, in_channels=(4, 6, 8), strides=(8, 16, 32))) for count in (3, 2)
     ]
     for seed, head in enumerate(heads):
         for conv in head.convs:

@@ -10,7 +10,7 @@ from tiny_panoptic import SHAPE
 from detkit.config import load_config
 from detkit.inference import Predictor
 from detkit.inference.to_folder import describe, predict_to_folder
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +22,7 @@ def predictor(repo, tiny_data):
     cfg.model.head.transformer.update(embed_dims=64, num_encoder_layers=1, num_decoder_layers=1, feedforward_dims=32)
     cfg.model.head.test_cfg.panoptic_score_thr = 0.0
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model).eval()
+    model = DETECTORS.build(cfg.model).eval()
     torch.nn.init.constant_(model.head.fc_cls.bias[187], 3.0)
     torch.nn.init.constant_(model.head.fc_cls.bias[1], 2.5)
     model.cfg, model.dataset_meta = cfg, {'classes': tuple(cfg.val_dataloader.dataset.metainfo.classes)}

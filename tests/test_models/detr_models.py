@@ -7,7 +7,7 @@ from parity.detr_shapes import MODELS as PUBLISHED
 from parity.detr_shapes import NUM_CLASSES
 from torch import nn
 
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 
 
 def build_detr(name: str, device: str = 'cpu', **backbone) -> nn.Module:
@@ -15,7 +15,7 @@ def build_detr(name: str, device: str = 'cpu', **backbone) -> nn.Module:
     depth, dilation, positions, encoder_layers, decoder_layers = PUBLISHED[name]
     kind = dict(sine='SinePositionEncoding', learned='LearnedPositionEncoding')[positions]
     with torch.device(device):
-        return MODELS.build(
+        return DETECTORS.build(
             dict(
                 type='DETR',
                 backbone={
@@ -66,4 +66,4 @@ def small_head(num_classes: int = 5, num_queries: int = 10, layers: int = 2, dro
 def small_detr(backbone: dict | None = None, neck: dict | list | None = None, **head) -> nn.Module:
     """A small backbone with a small head."""
     backbone = backbone or dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
-    return MODELS.build(dict(type='DETR', backbone=backbone, neck=neck, head=small_head(**head)))
+    return DETECTORS.build(dict(type='DETR', backbone=backbone, neck=neck, head=small_head(**head)))

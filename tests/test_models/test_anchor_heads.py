@@ -11,18 +11,18 @@ from gt_batches import make_gt
 import detkit.models  # noqa: F401 - registers the components
 from detkit.models.heads.anchor_slots import AnchorSlots
 from detkit.models.losses import aligned_iou
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 CHANNELS, STRIDES, SIZE = (16, 24, 32), (8, 16, 32), 64
 ANCHORS = [[(10, 13), (16, 30), (33, 23)], [(30, 61), (62, 45), (59, 119)], [(116, 90), (156, 198), (373, 326)]]
-HEADS = ['YOLOv3Head', 'YOLOv5Head']
+KINDS = ['YOLOv3Head', 'YOLOv5Head']
 
 
 def build(kind: str, **kwargs) -> torch.nn.Module:
     torch.manual_seed(0)
-    return MODELS.build(dict(type=kind, num_classes=5, in_channels=CHANNELS, strides=STRIDES) | kwargs)
+    return HEADS.build(dict(type=kind, num_classes=5, in_channels=CHANNELS, strides=STRIDES) | kwargs)
 
 
 def features(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[torch.Tensor]:
@@ -53,7 +53,7 @@ def truth(bboxes: list[list[float]], labels: list[int], size: int) -> GtBatch:
 
 
 def one_level(**kwargs) -> torch.nn.Module:
-    return MODELS.build(
+    return DETECTORS.build(
         dict(
             type='YOLOv3Head',
             num_classes=2,
@@ -212,7 +212,7 @@ def by_the_rule(kind: str, levels: list[torch.Tensor], gt: GtBatch) -> list[floa
 
 @pytest.mark.parametrize('way', ['of a CPU', 'of a GPU'])
 @pytest.mark.parametrize('counts', [[0, 0], [0, 3], [12, 5]])
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_losses_equal_the_rule(kind, counts, way, monkeypatch):
     if way == 'of a GPU':
         monkeypatch.setattr(AnchorSlots, 'filled', lambda self: self)
@@ -232,7 +232,7 @@ def test_losses_equal_the_rule(kind, counts, way, monkeypatch):
         assert parameter.grad.isfinite().all() and parameter.grad.any()
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_both_ways_give_the_same_gradients(kind, monkeypatch):
     head, gt, gradients = build(kind).double(), make_gt([12, 5], SIZE), []
     for _ in range(2):
@@ -244,7 +244,7 @@ def test_both_ways_give_the_same_gradients(kind, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_loss_asks_for_no_value(kind, monkeypatch):
     """Tensors without values stand for a GPU's: whatever waits for one, such as a count, fails with them."""
     monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())  # there is none for such tensors
@@ -255,7 +255,7 @@ def test_a_loss_asks_for_no_value(kind, monkeypatch):
     assert all(feat.grad.shape == feat.shape for feat in feats)
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_gradients_of_the_shared_buffer(kind):
     """The look-up's own backward pass equals differences of the losses."""
     # Without the overlap in the objectness' target, which moves with the box but is not differentiated.
@@ -268,7 +268,7 @@ def test_gradients_of_the_shared_buffer(kind):
     assert torch.autograd.gradcheck(losses, levels, fast_mode=True)
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_losses_do_not_depend_on_the_memory_layout(kind):
     head, gt = build(kind).double(), make_gt([5, 2], SIZE)
     preds = head([feat.double() for feat in features()])
@@ -278,7 +278,7 @@ def test_losses_do_not_depend_on_the_memory_layout(kind):
         torch.testing.assert_close(value, expected[name])
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_losses_are_float32_under_autocast(kind):
     head, gt = build(kind), make_gt([5, 2], SIZE)
     expected = head.loss(head(features()), gt)
@@ -293,7 +293,7 @@ def test_losses_are_float32_under_autocast(kind):
     assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_one_class_is_not_learnt(kind):
     head = build(kind, num_classes=1)
     losses = head.loss(head(features()), make_gt([5, 2], SIZE, num_classes=1))
@@ -346,7 +346,7 @@ def test_shapes_of_raw_predictions(size, training):
 
 
 @pytest.mark.parametrize('multi_label', [True, False])
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_predictions_are_decoded_cell_by_cell(kind, multi_label):
     """Without suppression every place and class above the threshold comes back."""
     options = dict(score_thr=0.02, iou_thr=1.0, max_per_img=10000, multi_label=multi_label)
@@ -378,7 +378,7 @@ def test_predictions_are_decoded_cell_by_cell(kind, multi_label):
     np.testing.assert_allclose(sorted(found), sorted(expected), rtol=1e-9)
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_nothing_found(kind):
     head = build(kind, test_cfg=dict(score_thr=0.999)).eval()
     for result in head.predict(head(features()), metas()):
@@ -444,4 +444,4 @@ def test_mistakes_are_named(changed, message):
 
 def test_a_head_alone_needs_its_incoming_channels():
     with pytest.raises(ConfigError, match='YOLOv5Head needs in_channels and strides'):
-        MODELS.build(dict(type='YOLOv5Head', num_classes=5))
+        HEADS.build(dict(type='YOLOv5Head', num_classes=5))

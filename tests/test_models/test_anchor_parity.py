@@ -12,7 +12,7 @@ from parity.shapes import IMG_SHAPE
 
 import detkit.models  # noqa: F401 - registers the components
 from detkit.converters.yolov5_keys import to_detkit, to_yolov5
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'loss_yolov5.npz'
@@ -35,7 +35,7 @@ def seeded_model(
     cfg.backbone.update(deepen_factor=depth, widen_factor=width)
     cfg.neck[1].deepen_factor = depth
     cfg.head.update(num_classes=num_classes, img_size=int(recorded['img_size']), **(head or {}))
-    model = MODELS.build(cfg).double()
+    model = DETECTORS.build(cfg).double()
     shapes = {to_yolov5(name): tuple(value.shape) for name, value in model.state_dict().items()}
     state = crowded_state(shapes, int(recorded['seed']), num_classes, **options)
     model.load_state_dict({to_detkit(name): value for name, value in state.items()})

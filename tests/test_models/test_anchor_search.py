@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from detkit.models.priors.anchor_search import AnchorSearch, split_by_level
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS
 
-RATIO = TASK_UTILS.build(dict(type='YOLOv5AnchorAssigner', max_ratio=4.0))
-IOU = TASK_UTILS.build(dict(type='YOLOv3AnchorAssigner', iou_thr=0.2))
+RATIO = ASSIGNERS.build(dict(type='YOLOv5AnchorAssigner', max_ratio=4.0))
+IOU = ASSIGNERS.build(dict(type='YOLOv3AnchorAssigner', iou_thr=0.2))
 
 
 def search_of(sizes_wh, assigner=RATIO, seed: int = 0) -> AnchorSearch:

@@ -19,11 +19,11 @@ from detkit.models.layers import (
     upsample_nearest,
 )
 from detkit.models.necks import PAN, SPP, LastBlock
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
 
-@MODELS.register_module(force=True)
+@LAYERS.register_module(force=True)
 class OneConvBlock(nn.Module):
     """A stage block of somebody else's, to be injected."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import detkit.models  # noqa: F401 - registers the components
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 # Small ones, of (about) the same widths.
@@ -76,7 +76,7 @@ def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
     )
     if head in ('yolov3', 'yolov5'):
         cfg['head']['anchors'] = ANCHORS[2 if backbone == 'darknet_tiny' else 3]
-    return MODELS.build(cfg)
+    return DETECTORS.build(cfg)
 
 
 @pytest.mark.parametrize('backbone, neck, head', [*product(BACKBONES, NECKS, HEADS)])

@@ -11,13 +11,13 @@ from yolov8_models import SIZES, build_yolov8, yolov8_config
 
 from detkit.converters.ultralytics_keys import convert_state, to_detkit, to_ultralytics
 from detkit.models.layers import fuse_conv_bn
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 
-@MODELS.register_module(force=True)
+@HEADS.register_module(force=True)
 class EchoHead(nn.Module):
     """Returns what it is given, so that the glue can be seen."""
 
@@ -37,7 +37,7 @@ class EchoHead(nn.Module):
 
 def echo_detector(neck=None, **kwargs):
     backbone = dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
-    return MODELS.build(
+    return DETECTORS.build(
         dict(type='SingleStageDetector', backbone=backbone, neck=neck, head=dict(type='EchoHead'), **kwargs)
     )
 
@@ -75,7 +75,7 @@ NECKS = {'none': None, 'spp': dict(type='SPP'), 'pan': dict(type='PAN'), 'both':
 @pytest.mark.parametrize('neck', NECKS)
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_anything_fits_anything(backbone, neck, head):
-    model = MODELS.build(
+    model = DETECTORS.build(
         dict(
             type='SingleStageDetector',
             backbone=BACKBONES[backbone],

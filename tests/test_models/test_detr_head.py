@@ -10,7 +10,7 @@ from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS
 
 from detkit.models.heads import detr_head
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
@@ -25,7 +25,7 @@ def backward(losses: dict) -> None:
 
 def build_head(in_channels=(16,), **kwargs):
     torch.manual_seed(0)
-    return MODELS.build(dict(small_head(**kwargs), in_channels=in_channels))
+    return HEADS.build(dict(small_head(**kwargs), in_channels=in_channels))
 
 
 def make_feats(batch: int, height: int, width: int, channels: int = 16, seed: int = 0) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_masks_on_any_backbone(backbone, neck):
     transformer = dict(
         type='DETRTransformer', embed_dims=64, num_encoder_layers=1, num_decoder_layers=1, feedforward_dims=32
     )
-    model = MODELS.build(
+    model = DETECTORS.build(
         dict(
             type='DETR',
             backbone=BACKBONES[backbone],
@@ -145,7 +145,7 @@ def test_the_mask_comes_from_the_ground_truth_or_from_the_data_samples():
 
 def test_a_detector_of_dense_heads_passes_no_mask():
     backbone = dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
-    model = MODELS.build(dict(type='SingleStageDetector', backbone=backbone, head=small_head()))
+    model = DETECTORS.build(dict(type='SingleStageDetector', backbone=backbone, head=small_head()))
     gt = make_gt([1])
     assert model.padding_mask(torch.zeros(1, 3, 64, 64), gt, None, 'loss') is None
     backward(model(torch.rand(1, 3, 64, 64), gt, mode='loss'))

@@ -11,7 +11,7 @@ from parity.seeded import assert_matches
 from parity.shapes import IMG_SHAPE
 
 from detkit.converters.detr_keys import convert_state, from_detkit
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'detr_masks.npz'
@@ -35,7 +35,7 @@ def model(recorded):
     transformer = dict(
         type='DETRTransformer', num_encoder_layers=encoder_layers, num_decoder_layers=decoder_layers, dropout=0.0
     )
-    detr = MODELS.build(
+    detr = DETECTORS.build(
         dict(
             type='DETR',
             backbone=dict(type='ResNet', depth=depth, out_indices=(1, 2, 3, 4), frozen_stages=-1, norm='frozen'),

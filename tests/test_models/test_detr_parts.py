@@ -17,7 +17,7 @@ from detkit.models.layers import (
     SinePositionEncoding,
 )
 from detkit.models.losses import CrossEntropyLoss, IoULoss, L1Loss
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS, MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
 
@@ -198,7 +198,7 @@ def test_positions_refuse(encoding, arguments, message):
 
 
 def build_cost(kind: str, weight: float):
-    return TASK_UTILS.build(dict(type=kind, weight=weight))
+    return MATCH_COSTS.build(dict(type=kind, weight=weight))
 
 
 def test_costs_by_hand():
@@ -310,7 +310,7 @@ def test_a_negative_weight_is_refused():
 
 
 def test_relative_boxes_go_there_and_back():
-    coder = TASK_UTILS.build(dict(type='RelativeBBoxCoder'))
+    coder = CODERS.build(dict(type='RelativeBBoxCoder'))
     img_shapes = torch.tensor([[50, 100], [80, 40]])
     bboxes = torch.tensor([[[10.0, 5.0, 30.0, 25.0]], [[0.0, 0.0, 40.0, 80.0]]])
     encoded = coder.encode(bboxes, img_shapes)

@@ -11,7 +11,7 @@ from detkit.models.layers.mask_decoder import MaskDecoder
 from detkit.models.losses import MaskDiceLoss, MaskFocalLoss
 from detkit.models.postprocess import merge_segments
 from detkit.models.postprocess.mask_decoding import resample_masks
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS
 from detkit.structures import DetDataSample, GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -30,7 +30,7 @@ def build(backbone=None, **head):
         dropout=0.0,
     )
     backbone = backbone or dict(type='ResNet', depth=18, out_indices=(1, 2, 3, 4), norm='frozen')
-    return MODELS.build(
+    return DETECTORS.build(
         dict(
             type='DETR',
             backbone=backbone,
@@ -218,7 +218,7 @@ def test_arguments_are_checked():
     with pytest.raises(ConfigError, match='panoptic_score_thr'):
         build(test_cfg=dict(panoptic_score=0.5))
     with pytest.raises(ConfigError, match='needs strides'):
-        MODELS.build(dict(type='DETRSegmentHead', num_classes=2, in_channels=(8, 16)))
+        HEADS.build(dict(type='DETRSegmentHead', num_classes=2, in_channels=(8, 16)))
 
 
 def test_resampling_is_that_of_torch_inside_the_image():

@@ -8,17 +8,17 @@ import torch
 from gt_batches import make_gt
 
 import detkit.models  # noqa: F401 - registers the components
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 CHANNELS, STRIDES, SIZE = (16, 24, 32), (8, 16, 32), 64
-HEADS = ['YOLOv8Head', 'YOLOv8SegmentHead']
+KINDS = ['YOLOv8Head', 'YOLOv8SegmentHead']
 
 
 def build(kind: str, **kwargs) -> torch.nn.Module:
     torch.manual_seed(0)
-    return MODELS.build(dict(type=kind, num_classes=5, in_channels=CHANNELS, strides=STRIDES) | kwargs)
+    return HEADS.build(dict(type=kind, num_classes=5, in_channels=CHANNELS, strides=STRIDES) | kwargs)
 
 
 def features(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[torch.Tensor]:
@@ -34,7 +34,7 @@ def metas(batch_size: int = 2, height: int = SIZE, width: int = SIZE) -> list[di
     return [dict(matrix=matrix, ori_shape=ori_shape, img_id=number) for number in range(batch_size)]
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('counts', [[0, 0], [0, 3], [5, 2]])
 def test_losses_reach_every_parameter(kind, counts):
     head = build(kind)
@@ -51,7 +51,7 @@ def test_losses_reach_every_parameter(kind, counts):
         assert all(not parameter.grad.any() for name, parameter in head.named_parameters() if 'cls' not in name)
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_an_image_without_objects_changes_only_the_class_loss_of_others(kind):
     head = build(kind).eval()  # normalisation would mix the images
     gt = make_gt([4, 0], SIZE)
@@ -111,7 +111,7 @@ def test_masks_are_needed():
     assert detector.loss(detector(features()), gt)['loss_box'] > 0
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_predictions_lie_in_the_original_image(kind):
     head = build(kind, test_cfg=dict(score_thr=0.0, max_per_img=20)).eval()
     results = head.predict(head(features(2, 64, 96)), metas(2, 64, 96))
@@ -132,7 +132,7 @@ def test_predictions_lie_in_the_original_image(kind):
             assert 0 < (again.to_bool() != found.masks.to_bool()).mean() < 0.05
 
 
-@pytest.mark.parametrize('kind', HEADS)
+@pytest.mark.parametrize('kind', KINDS)
 def test_nothing_found(kind):
     head = build(kind, test_cfg=dict(score_thr=0.999)).eval()
     for result in head.predict(head(features()), metas()):
@@ -177,6 +177,6 @@ def test_a_mistyped_knob(kind, key, hint):
 
 def test_a_head_alone_needs_its_incoming_channels():
     with pytest.raises(ConfigError, match='in_channels and strides'):
-        MODELS.build(dict(type='YOLOv8Head', num_classes=5))
+        HEADS.build(dict(type='YOLOv8Head', num_classes=5))
     with pytest.raises(ConfigError, match='3 in_channels but 2 strides'):
         build('YOLOv8Head', strides=(8, 16))

@@ -12,7 +12,7 @@ from yolov8_models import build_yolov8
 from detkit.datasets.collate import collate
 from detkit.engine.finetune import load_weights
 from detkit.models.layers.fuse import fuse_conv_bn
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS, LOSSES
 from detkit.structures.annotations import Annotations
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, DataError
@@ -45,7 +45,7 @@ def gt_batch(labels: list[int] | None, count: int = 2) -> GtBatch:
 
 
 def classifier(**options) -> nn.Module:
-    return MODELS.build(
+    return DETECTORS.build(
         dict(type='ImageClassifier', backbone=TwoMaps(), head=dict(type='YOLOv8ClassifyHead', num_classes=4), **options)
     )
 
@@ -82,7 +82,7 @@ def test_every_size_of_backbone_gives_logits_with_a_neck_too():
     model = build_yolov8('cls', 'n', 3)
     assert [tuple(feat.shape) for feat in model.extract_feat(torch.zeros(1, 3, 64, 96))] == [(1, 256, 2, 3)]
     assert model(torch.zeros(2, 3, 64, 96))['cls_logits'].shape == (2, 3)
-    with_neck = MODELS.build(
+    with_neck = DETECTORS.build(
         dict(
             type='ImageClassifier',
             backbone=dict(type='CSPDarknet', widen_factor=0.25, deepen_factor=0.33),
@@ -105,16 +105,16 @@ def test_loss_is_the_mean_and_smooths_labels():
     logits = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 0.0, 3.0, 1.0]], dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 3])
     by_hand = -logits.detach().log_softmax(1)
-    plain = MODELS.build(dict(type='CrossEntropyLoss'))(logits, labels)
+    plain = LOSSES.build(dict(type='CrossEntropyLoss'))(logits, labels)
     assert plain.item() == pytest.approx((by_hand[0, 0] + by_hand[1, 3]).item() / 2)
-    smooth = MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=0.2, loss_weight=3.0))(logits, labels)
+    smooth = LOSSES.build(dict(type='CrossEntropyLoss', label_smoothing=0.2, loss_weight=3.0))(logits, labels)
     expected = 0.8 * (by_hand[0, 0] + by_hand[1, 3]) / 2 + 0.2 * by_hand.mean(1).mean()
     assert smooth.item() == pytest.approx(3 * expected.item())
-    empty = MODELS.build(dict(type='CrossEntropyLoss'))(logits[:0], labels[:0])
+    empty = LOSSES.build(dict(type='CrossEntropyLoss'))(logits[:0], labels[:0])
     empty.backward()
     assert empty.item() == 0 and (logits.grad == 0).all()
     with pytest.raises(ConfigError, match='label_smoothing'):
-        MODELS.build(dict(type='CrossEntropyLoss', label_smoothing=1.0))
+        LOSSES.build(dict(type='CrossEntropyLoss', label_smoothing=1.0))
 
 
 def test_loss_does_not_grow_with_the_batch():
@@ -136,7 +136,7 @@ def test_loss_and_scores_in_bf16_are_computed_in_float32():
 
 
 def test_dropout_acts_in_training_only():
-    model = MODELS.build(
+    model = DETECTORS.build(
         dict(
             type='ImageClassifier', backbone=TwoMaps(), head=dict(type='YOLOv8ClassifyHead', num_classes=4, dropout=0.5)
         )
@@ -162,7 +162,7 @@ def test_classes_left_out_score_nothing():
 
 def test_mistakes():
     with pytest.raises(ConfigError, match='needs in_channels'):
-        MODELS.build(dict(type='YOLOv8ClassifyHead', num_classes=4))
+        HEADS.build(dict(type='YOLOv8ClassifyHead', num_classes=4))
     model = classifier()
     with pytest.raises(DataError, match='needs gt.class_labels.*ImageFolderDataset'):
         model(torch.rand(2, 3, 32, 32), gt_batch(None), mode='loss')

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from torch.nn import functional as F
 
 from detkit.engine.model_cost import count_parameters
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS, HEADS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -16,7 +16,7 @@ BASE = Path(__file__).parents[2] / 'configs' / '_base_' / 'models' / 'yolov5_cls
 
 
 def head(**options):
-    return MODELS.build(dict(type='MLPClassifyHead', num_classes=3, in_channels=(4, 6), **options))
+    return HEADS.build(dict(type='MLPClassifyHead', num_classes=3, in_channels=(4, 6), **options))
 
 
 def feats(side: int | tuple[int, int], count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +43,7 @@ def classes(*labels: int) -> GtBatch:
 def weather_model(**options):
     model = Config.fromfile(BASE).model
     model.head.update(num_classes=4, **options)
-    return MODELS.build(model)
+    return DETECTORS.build(model)
 
 
 def test_weather_classifiers_have_the_published_size():

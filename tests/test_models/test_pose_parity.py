@@ -11,7 +11,7 @@ from parity.shapes import IMG_SHAPE, loss_state
 from yolov8_models import yolov8_config
 
 from detkit.converters.ultralytics_keys import convert_state, to_ultralytics
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'pose_yolov8.npz'
@@ -28,7 +28,7 @@ def seeded_model(name: str, seed: int) -> torch.nn.Module:
     num_classes, keypoint_shape = POSE_MODELS[name]
     cfg = yolov8_config('pose', name.split('_')[1], num_classes)
     cfg.head.keypoint_shape = keypoint_shape
-    model = MODELS.build(cfg).double()
+    model = DETECTORS.build(cfg).double()
     shapes = {to_ultralytics(key): tuple(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict(convert_state(loss_state(shapes, seed), 'pose'))
     return model

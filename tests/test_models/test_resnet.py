@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import ResNet, pretrained
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.utils.download import DownloadError
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -264,7 +264,7 @@ def test_offline_the_remedy_is_named(hub, monkeypatch):
 
 
 def test_a_detector_is_wired_from_it(repo):
-    model = MODELS.build(
+    model = DETECTORS.build(
         dict(
             type='SingleStageDetector',
             backbone=dict(type='ResNet', depth=18),

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from parity.seeded import assert_matches, seeded_state, seeded_tensor
 
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'classify_yolov5.npz'
@@ -38,7 +38,7 @@ def recorded():
 def test_outputs_loss_and_gradients_equal_the_reference(recorded):
     cfg = Config.fromfile(CONFIG).model
     cfg.head.num_classes = 4
-    model = MODELS.build(cfg).double()
+    model = DETECTORS.build(cfg).double()
     names = {name: reference_name(name) for name in model.state_dict()}
     state = seeded_state(
         {names[name]: tuple(value.shape) for name, value in model.state_dict().items()}, int(recorded['seed'])

@@ -6,20 +6,20 @@ from torch import nn
 from detkit.models.backbones import CSPDarknet
 from detkit.models.necks import PAN
 from detkit.models.wiring import Output, build_backbone, build_head, build_neck
-from detkit.registry import MODELS
+from detkit.registry import HEADS, NECKS
 from detkit.utils.errors import ConfigError
 
 BEFORE = Output("backbone 'Toy'", (8, 16, 32), (8, 16, 32))
 
 
-@MODELS.register_module(force=True)
+@HEADS.register_module(force=True)
 class WiredHead(nn.Module):
     def __init__(self, in_channels, strides):
         super().__init__()
         self.in_channels, self.strides = in_channels, strides
 
 
-@MODELS.register_module(force=True)
+@HEADS.register_module(force=True)
 class ExtendedHead(WiredHead):
     """Hands what it doesn't know to its parent."""
 
@@ -27,12 +27,12 @@ class ExtendedHead(WiredHead):
         super().__init__(*args, **kwargs)
 
 
-@MODELS.register_module(force=True)
+@NECKS.register_module(force=True)
 class Unwired(nn.Module):
     """Takes no channels, as a lazy module might; as a neck it doesn't say what it returns."""
 
 
-@MODELS.register_module(force=True)
+@NECKS.register_module(force=True)
 class LastOnly(nn.Module):
     def __init__(self, in_channels):
         super().__init__()

@@ -14,7 +14,7 @@ from terminaltables import AsciiTable
 from detkit.config import load_config
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.models.priors.anchor_search import AnchorFit, AnchorSearch, split_by_level
-from detkit.registry import DATASETS, MODELS
+from detkit.registry import DATASETS, DETECTORS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError
 
@@ -108,7 +108,7 @@ def optimize_anchors(
     config = load_config(path, options)
     size = _image_size(config, img_size)
     with torch.device('meta'):
-        head = MODELS.build(config.model).head
+        head = DETECTORS.build(config.model).head
     if not hasattr(head, 'prior_generator') or not hasattr(head.prior_generator, 'anchors'):
         raise ConfigError(f'{path}: its head, {type(head).__name__}, has no anchors.')
     if not hasattr(head.assigner, 'shape_quality'):

@@ -19,7 +19,7 @@ from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
-from detkit.registry import DATA_SAMPLERS, DATASETS, MODELS, TRANSFORMS
+from detkit.registry import DATA_SAMPLERS, DATASETS, DETECTORS, TRANSFORMS
 from detkit.utils.errors import ConfigError, DataError
 
 _POINTS = 1500  # at which a run is looked at, and as many again in its beginning
@@ -120,7 +120,7 @@ def plan_schedule(
     max_epochs = int(config.train_cfg.max_epochs)
     batch_size *= world_size
 
-    model = MODELS.build(config.model)
+    model = DETECTORS.build(config.model)
     freeze = config.train_cfg.get('freeze')
     if freeze:
         freeze_modules(model, freeze)

@@ -18,7 +18,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.optim_constructor import resolve_optimizer
-from detkit.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError, DataError
 
 PHASES = ('data', 'step')
@@ -35,7 +35,7 @@ def training_model(path: str | Path, config: Config) -> nn.Module:
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if not config.get(key):
             raise ConfigError(f'{path} has no {key}, so that its training cannot be timed')
-    return MODELS.build(config.model)
+    return DETECTORS.build(config.model)
 
 
 def training_maker(model: nn.Module, config: Config, batch_size: int, device: torch.device) -> Callable[[], Step]:

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS, MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
 from .assign_result import AssignResult
@@ -18,7 +18,7 @@ from .assign_result import AssignResult
 _LARGE = 1e15
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class HungarianAssigner:
     """The one-to-one matching of objects and queries whose costs add up to the least, image by image (DETR,
     arXiv:2005.12872; solved by scipy on the CPU, which is the one place of a training step that a GPU waits for).
@@ -34,7 +34,7 @@ class HungarianAssigner:
                 dict(type='BBoxL1Cost', weight=5.0),
                 dict(type='GIoUCost', weight=2.0),
             )
-        self.match_costs = [TASK_UTILS.build(cfg) for cfg in match_costs]
+        self.match_costs = [MATCH_COSTS.build(cfg) for cfg in match_costs]
         if not any(cost.weight for cost in self.match_costs):
             raise ConfigError('HungarianAssigner: match_costs needs at least one cost whose weight is not 0')
 

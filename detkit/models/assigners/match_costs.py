@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
@@ -41,7 +41,7 @@ class MatchCost:
         raise NotImplementedError
 
 
-@TASK_UTILS.register_module()
+@MATCH_COSTS.register_module()
 class ClassCost(MatchCost):
     """Minus the probability (softmax) of the object's class."""
 
@@ -51,7 +51,7 @@ class ClassCost(MatchCost):
         return -self.weight * scores.gather(-1, places)
 
 
-@TASK_UTILS.register_module()
+@MATCH_COSTS.register_module()
 class BBoxL1Cost(MatchCost):
     """Sum of the four coordinates' differences, cxcywh relative to the image."""
 
@@ -59,7 +59,7 @@ class BBoxL1Cost(MatchCost):
         return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3)).abs().sum(-1)
 
 
-@TASK_UTILS.register_module()
+@MATCH_COSTS.register_module()
 class GIoUCost(MatchCost):
     """Minus the generalised IoU (arXiv:1902.09630)."""
 

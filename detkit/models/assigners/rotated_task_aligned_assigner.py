@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..losses.prob_iou_loss import prob_iou
 from .task_aligned_assigner import TaskAlignedAssigner
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
     """``TaskAlignedAssigner`` of ``gt.rbboxes``: points inside the rotated box, overlaps by ``prob_iou``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..losses.iou_loss import aligned_iou
@@ -17,7 +17,7 @@ EPS = 1e-9
 _DENSE_PAIRS = 1 << 24
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class TaskAlignedAssigner:
     """Top candidates by score^alpha * overlap^beta (TOOD, arXiv:2108.07755, as YOLOv8 uses it).
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..priors import AnchorPriors
 from .assign_result import AssignResult
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class YOLOv3AnchorAssigner:
     """At each level, the anchors of a box's cell whose IoU with the box, both about one centre, exceeds a threshold.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..priors import AnchorPriors
@@ -13,7 +13,7 @@ from .assign_result import AssignResult
 from .yolov3_anchor_assigner import cell_index, slots_of
 
 
-@TASK_UTILS.register_module()
+@ASSIGNERS.register_module()
 class YOLOv5AnchorAssigner:
     """At each level, the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import BACKBONES
 
 from ..layers import ConvModule, build_block, scale_blocks, scale_channels
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
 class CSPDarknet(BaseModule):
     """A strided stem, then stages of one strided convolution and one cross-stage-partial block each.
 

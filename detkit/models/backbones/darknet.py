@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
 from ..layers import LEAKY_RELU, Bottleneck, ConvModule, scale_channels
@@ -22,7 +22,7 @@ _DEPTHS = {
 }
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
 class Darknet(BaseModule):
     """A stem at full size, then five stages that halve it (Redmon and Farhadi, https://arxiv.org/abs/1804.02767).
 

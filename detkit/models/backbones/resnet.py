@@ -16,7 +16,7 @@ from torchvision.models import (
     resnet,
 )
 
-from detkit.registry import MODELS
+from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
 from ..layers import FrozenBatchNorm2d
@@ -32,7 +32,7 @@ _DEPTHS = {
 _NORMS = {'frozen': FrozenBatchNorm2d, 'bn': nn.BatchNorm2d, 'sync': nn.SyncBatchNorm}
 
 
-@MODELS.register_module()
+@BACKBONES.register_module()
 class ResNet(BaseModule):
     """A strided stem, then four stages of residual blocks (He et al., https://arxiv.org/abs/1512.03385).
 

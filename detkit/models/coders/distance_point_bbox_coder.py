@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS
 
 
-@TASK_UTILS.register_module()
+@CODERS.register_module()
 class DistancePointBBoxCoder:
     """Boxes as distances (left, top, right, bottom) from a point, in the point's strides (FCOS, arXiv:1904.01355).
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS
 
 
-@TASK_UTILS.register_module()
+@CODERS.register_module()
 class RelativeBBoxCoder:
     """Boxes as (cx, cy, w, h) in units of the image's width and height, without the batch's padding (DETR,
     arXiv:2005.12872)."""

@@ -7,12 +7,12 @@ from math import pi
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS
 
 from .distance_point_bbox_coder import DistancePointBBoxCoder, _column
 
 
-@TASK_UTILS.register_module()
+@CODERS.register_module()
 class RotatedDistanceCoder(DistancePointBBoxCoder):
     """``DistancePointBBoxCoder`` in the frame of a rotated box: its sides left, top, right, bottom as turned.
 

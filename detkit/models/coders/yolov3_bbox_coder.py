@@ -6,7 +6,7 @@ from math import log
 
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS
 
 from .anchor_bbox_coder import AnchorBBoxCoder
 
@@ -14,7 +14,7 @@ from .anchor_bbox_coder import AnchorBBoxCoder
 _MARGIN = 1e-6
 
 
-@TASK_UTILS.register_module()
+@CODERS.register_module()
 class YOLOv3BBoxCoder(AnchorBBoxCoder):
     """x, y = sigmoid + corner of the cell; w, h = anchor · exp (arXiv:1804.02767, section 2.1).
 

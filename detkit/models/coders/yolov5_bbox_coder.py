@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import CODERS
 
 from .anchor_bbox_coder import AnchorBBoxCoder
 
@@ -12,7 +12,7 @@ from .anchor_bbox_coder import AnchorBBoxCoder
 _MARGIN = 1e-6
 
 
-@TASK_UTILS.register_module()
+@CODERS.register_module()
 class YOLOv5BBoxCoder(AnchorBBoxCoder):
     """x, y = 2 sigmoid - .5 + corner of the cell; w, h = anchor · (2 sigmoid)² (https://doi.org/10.5281/zenodo.3908559).
 

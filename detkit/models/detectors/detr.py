@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
@@ -13,7 +13,7 @@ from ..data_preprocessor import inside_images
 from .single_stage import SingleStageDetector
 
 
-@MODELS.register_module()
+@DETECTORS.register_module()
 class DETR(SingleStageDetector):
     """Backbone, necks if any, and a head that looks at the whole image at once (arXiv:2005.12872).
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import DETECTORS
 from detkit.structures.data_sample import DetDataSample
 
 from .single_stage import SingleStageDetector
 
 
-@MODELS.register_module()
+@DETECTORS.register_module()
 class ImageClassifier(SingleStageDetector):
     """One class for each image, from any backbone: the head reads its last map.
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import DATA_PREPROCESSORS, DETECTORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
@@ -14,7 +14,7 @@ from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks
 
 
-@MODELS.register_module()
+@DETECTORS.register_module()
 class SingleStageDetector(BaseModel):
     """Image to predictions in one pass.
 
@@ -41,7 +41,7 @@ class SingleStageDetector(BaseModel):
         init_cfg: dict | list | None = None,
     ) -> None:
         # Built here, as mmengine would look for the name among its own components.
-        super().__init__(MODELS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
+        super().__init__(DATA_PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
         self.backbone, output = build_backbone(backbone)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS, TASK_UTILS
+from detkit.registry import ASSIGNERS, CODERS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -107,16 +107,16 @@ class AnchorHead(DenseHead):
             if value is not None and value < 1:
                 raise ConfigError(f'{title}: {name} must be at least 1, found {value}')
         self.prior_generator = AnchorPriorGenerator(anchors, self.strides)
-        self.assigner = TASK_UTILS.build(assigner)
-        self.bbox_coder = TASK_UTILS.build(bbox_coder)
-        self.loss_bbox = MODELS.build(loss_bbox)
+        self.assigner = ASSIGNERS.build(assigner)
+        self.bbox_coder = CODERS.build(bbox_coder)
+        self.loss_bbox = LOSSES.build(loss_bbox)
         if not hasattr(self.loss_bbox, 'from_overlaps'):
             raise ConfigError(
                 f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the '
                 'objectness learns; it needs the methods overlaps and from_overlaps, as IoULoss has them'
             )
-        self.loss_obj = MODELS.build(loss_obj)
-        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_obj = LOSSES.build(loss_obj)
+        self.loss_cls = LOSSES.build(loss_cls)
         self.obj_level_weights = tuple(obj_level_weights or (1.0,) * num_levels)
         self.obj_iou_ratio = obj_iou_ratio
         self.img_size = img_size

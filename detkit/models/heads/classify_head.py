@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ class ClassifyHead(BaseHead):
             )
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
-        self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss'))
+        self.loss_cls = LOSSES.build(loss_cls or dict(type='CrossEntropyLoss'))
         self.test_cfg = dict(test_cfg or {})
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detkit.registry import MODELS, TASK_UTILS
+from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
@@ -67,7 +67,7 @@ class Matches(NamedTuple):
         return preds[layer].flatten(0, 1).index_select(0, self.places[layer])
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class DETRHead(BaseHead):
     """Detection as the prediction of a set (DETR, arXiv:2005.12872).
 
@@ -130,10 +130,10 @@ class DETRHead(BaseHead):
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.num_queries = num_queries
-        self.transformer = MODELS.build(transformer or dict(type='DETRTransformer'))
+        self.transformer = LAYERS.build(transformer or dict(type='DETRTransformer'))
         self.embed_dims = self.transformer.embed_dims
         position_encoding = dict(position_encoding or dict(type='SinePositionEncoding'))
-        self.position_encoding = MODELS.build({'embed_dims': self.embed_dims, **position_encoding})
+        self.position_encoding = LAYERS.build({'embed_dims': self.embed_dims, **position_encoding})
         if self.position_encoding.embed_dims != self.embed_dims:
             raise ConfigError(
                 f'{type(self).__name__}: position_encoding.embed_dims is '
@@ -144,11 +144,11 @@ class DETRHead(BaseHead):
         self.query_embed = nn.Embedding(num_queries, self.embed_dims)
         self.fc_cls = nn.Linear(self.embed_dims, num_classes + 1)
         self.bbox_mlp = MLP(self.embed_dims, self.embed_dims, 4, num_bbox_layers)
-        self.assigner = TASK_UTILS.build(assigner or dict(type='HungarianAssigner'))
-        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='RelativeBBoxCoder'))
-        self.loss_cls = MODELS.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
-        self.loss_bbox = MODELS.build(loss_bbox or dict(type='L1Loss', loss_weight=5.0))
-        self.loss_iou = MODELS.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12))
+        self.assigner = ASSIGNERS.build(assigner or dict(type='HungarianAssigner'))
+        self.bbox_coder = CODERS.build(bbox_coder or dict(type='RelativeBBoxCoder'))
+        self.loss_cls = LOSSES.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
+        self.loss_bbox = LOSSES.build(loss_bbox or dict(type='L1Loss', loss_weight=5.0))
+        self.loss_iou = LOSSES.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12))
         self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:

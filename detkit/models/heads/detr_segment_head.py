@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.masks import InstanceMasks
@@ -27,7 +27,7 @@ from .detr_head import DETRHead, Encoded, Matches
 _CHUNK = 16
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class DETRSegmentHead(DETRHead):
     """``DETRHead`` with a mask for each object (arXiv:2005.12872, section 4.4).
 
@@ -83,8 +83,8 @@ class DETRSegmentHead(DETRHead):
         num_heads = self.transformer.num_heads
         self.mask_attention = AttentionMaps(self.embed_dims, num_heads)
         self.mask_decoder = MaskDecoder(self.embed_dims, num_heads, self.in_channels[-2::-1])
-        self.loss_mask = MODELS.build(loss_mask or dict(type='MaskFocalLoss'))
-        self.loss_dice = MODELS.build(loss_dice or dict(type='MaskDiceLoss'))
+        self.loss_mask = LOSSES.build(loss_mask or dict(type='MaskFocalLoss'))
+        self.loss_dice = LOSSES.build(loss_dice or dict(type='MaskDiceLoss'))
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
         """As ``DETRHead``; also what the last layer's masks are made of: ``mask_maps (B, Q, H, h, w)`` and

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 from detkit.utils.errors import ConfigError
 
 from .classify_head import ClassifyHead
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class MLPClassifyHead(ClassifyHead):
     """Average pooling to a grid of cells, then linear layers with ReLU between them; it reads the coarsest map alone.
 

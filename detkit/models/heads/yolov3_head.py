@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 
 from .anchor_head import AnchorHead
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv3Head(AnchorHead):
     """The head of YOLOv3, with the losses of ultralytics' YOLOv3-SPP (no paper; the network is arXiv:1804.02767).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 
 from .anchor_head import AnchorHead, Gains
 
@@ -13,7 +13,7 @@ _OBJ_LEVEL_WEIGHTS = {3: (4.0, 1.0, 0.4)}
 _OTHER_LEVEL_WEIGHTS = (4.0, 1.0, 0.25, 0.06, 0.02)
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv5Head(AnchorHead):
     """The head of YOLOv5 (https://doi.org/10.5281/zenodo.3908559).
 

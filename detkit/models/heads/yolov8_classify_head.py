@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS
 
 from ..layers import ConvModule
 from .classify_head import ClassifyHead
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv8ClassifyHead(ClassifyHead):
     """A 1x1 convolution, the mean over all positions, dropout, a linear layer; it reads the coarsest map alone.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS, TASK_UTILS
+from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 
 from ..assigners.assign_result import AssignResult
@@ -45,7 +45,7 @@ class Slots(NamedTuple):
         return flat.flatten(0, 1).index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv8Head(DenseHead):
     """Decoupled head: for each level one branch for classes and one for the distances to a box's sides.
 
@@ -82,11 +82,11 @@ class YOLOv8Head(DenseHead):
         super().__init__(num_classes, in_channels, strides, test_cfg, init_cfg)
         self.reg_max = reg_max
         self.prior_generator = PointPriorGenerator(self.strides)
-        self.assigner = TASK_UTILS.build(assigner or dict(type='TaskAlignedAssigner'))
-        self.bbox_coder = TASK_UTILS.build(bbox_coder or dict(type='DistancePointBBoxCoder', reg_max=reg_max))
-        self.loss_cls = MODELS.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
-        self.loss_bbox = MODELS.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
-        self.loss_dfl = MODELS.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
+        self.assigner = ASSIGNERS.build(assigner or dict(type='TaskAlignedAssigner'))
+        self.bbox_coder = CODERS.build(bbox_coder or dict(type='DistancePointBBoxCoder', reg_max=reg_max))
+        self.loss_cls = LOSSES.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
+        self.loss_bbox = LOSSES.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
+        self.loss_dfl = LOSSES.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
         self._build_branches()
         self._init_biases()
 

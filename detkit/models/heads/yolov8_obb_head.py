@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
 
@@ -19,7 +19,7 @@ from ..priors import PointPriors
 from .yolov8_head import Slots, YOLOv8Head
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv8OBBHead(YOLOv8Head):
     """``YOLOv8Head`` for rotated boxes: a third branch gives each cell's angle, in whose frame the distances are.
 
@@ -56,7 +56,7 @@ class YOLOv8OBBHead(YOLOv8Head):
             loss_bbox=loss_bbox or dict(type='ProbIoULoss', loss_weight=7.5),
             **kwargs,
         )
-        self.loss_angle = MODELS.build(loss_angle or dict(type='RotationLoss', loss_weight=1.0))
+        self.loss_angle = LOSSES.build(loss_angle or dict(type='RotationLoss', loss_weight=1.0))
 
     def _build_branches(self) -> None:
         super()._build_branches()

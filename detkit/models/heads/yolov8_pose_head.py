@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.keypoints import check_shape
@@ -21,7 +21,7 @@ from ..priors import PointPriors
 from .yolov8_head import Slots, YOLOv8Head, slot_bboxes
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv8PoseHead(YOLOv8Head):
     """``YOLOv8Head`` with K keypoints a cell: x and y and, where D is 3, a logit of whether the keypoint is labelled.
 
@@ -47,8 +47,8 @@ class YOLOv8PoseHead(YOLOv8Head):
         self.keypoint_shape = check_shape(keypoint_shape, f'{type(self).__name__}: keypoint_shape')
         super().__init__(num_classes, in_channels, strides, **kwargs)
         loss_keypoint = loss_keypoint or dict(type='KeypointLoss', loss_weight=12.0)
-        self.loss_keypoint = MODELS.build({'num_keypoints': self.keypoint_shape[0], **loss_keypoint})
-        self.loss_visibility = MODELS.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.0))
+        self.loss_keypoint = LOSSES.build({'num_keypoints': self.keypoint_shape[0], **loss_keypoint})
+        self.loss_visibility = LOSSES.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.0))
 
     def _build_branches(self) -> None:
         super()._build_branches()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 
 from ..assigners.assign_result import AssignResult
@@ -18,7 +18,7 @@ from ..priors import PointPriors
 from .yolov8_head import YOLOv8Head, slot_bboxes
 
 
-@MODELS.register_module()
+@HEADS.register_module()
 class YOLOv8SegmentHead(YOLOv8Head):
     """``YOLOv8Head`` with prototype masks at a quarter of the image's size and, per cell, coefficients for them.
 
@@ -45,7 +45,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto_channels = proto_channels
         self.num_protos = num_protos
         super().__init__(num_classes, in_channels, strides, **kwargs)
-        self.loss_mask = MODELS.build(loss_mask or dict(type='ProtoMaskLoss', loss_weight=7.5))
+        self.loss_mask = LOSSES.build(loss_mask or dict(type='ProtoMaskLoss', loss_weight=7.5))
 
     def _build_branches(self) -> None:
         super()._build_branches()

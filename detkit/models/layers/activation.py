@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError, nearest
 
 ACTIVATIONS = ('ELU', 'GELU', 'Hardswish', 'LeakyReLU', 'Mish', 'PReLU', 'ReLU', 'ReLU6', 'SELU', 'SiLU')
 for _name in ACTIVATIONS:
-    MODELS.register_module(name=_name, module=getattr(nn, _name))
+    LAYERS.register_module(name=_name, module=getattr(nn, _name))
 
 # Darknet's 'leaky'. In place: the normalisation before it keeps its own input, so that its output need not be kept too.
 LEAKY_RELU = dict(type='LeakyReLU', negative_slope=0.1, inplace=True)
@@ -26,9 +26,9 @@ def build_activation(act: nn.Module | str | dict | None) -> nn.Module:
     if isinstance(act, nn.Module):
         return act
     cfg = dict(type=act) if isinstance(act, str) else act
-    if MODELS.get(cfg['type']) is None:
+    if LAYERS.get(cfg['type']) is None:
         raise ConfigError(
             f'there is no activation {cfg["type"]!r}; of torch.nn there are {", ".join(ACTIVATIONS)}.'
             f'{nearest(cfg["type"], ACTIVATIONS)}'
         )
-    return MODELS.build(cfg)
+    return LAYERS.build(cfg)

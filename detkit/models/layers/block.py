@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from detkit.config.signatures import arguments_of
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 
 
 def build_block(
@@ -20,7 +20,7 @@ def build_block(
         act: activation of the component that holds it; handed on where the block's class takes one.
     """
     cfg = {**dict(in_channels=in_channels, out_channels=out_channels, num_blocks=num_blocks), **block}
-    cls = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+    cls = LAYERS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if cls is not None and 'act' in arguments_of(cls).names:
         cfg.setdefault('act', act)
-    return MODELS.build(cfg)
+    return LAYERS.build(cfg)

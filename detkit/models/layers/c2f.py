@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 
 from .bottleneck import Bottleneck
 from .conv_module import ConvModule
 
 
-@MODELS.register_module()
+@LAYERS.register_module()
 class C2f(nn.Module):
     """YOLOv8's stage block, in which every bottleneck's output reaches the last convolution.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 
 from .bottleneck import Bottleneck
 from .conv_module import ConvModule
 
 
-@MODELS.register_module()
+@LAYERS.register_module()
 class C3(nn.Module):
     """YOLOv5's stage block: half of the channels run through the bottlenecks, half past them.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 
 from .attention import MultiHeadAttention
 
@@ -26,7 +26,7 @@ class Transformed(NamedTuple):
     decoded: Tensor
 
 
-@MODELS.register_module()
+@LAYERS.register_module()
 class DETRTransformer(nn.Module):
     """The encoder and decoder of DETR (arXiv:2005.12872): normalisation after each sublayer, positions added to queries
     and keys, but not to values, in every layer, decoder inputs that start at zero.

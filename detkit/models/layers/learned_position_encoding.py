@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
 
-@MODELS.register_module()
+@LAYERS.register_module()
 class LearnedPositionEncoding(nn.Module):
     """Half of the channels from the column's vector, half from the row's (DETR, arXiv:2005.12872, appendix).
 

@@ -7,10 +7,10 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LAYERS
 
 
-@MODELS.register_module()
+@LAYERS.register_module()
 class SinePositionEncoding(nn.Module):
     """Half of the channels for the row, half for the column; of each, sines and cosines by turns, of wavelengths that
     grow from 2π to temperature * 2π (Vaswani et al., arXiv:1706.03762, section 3.5; in two dimensions as in DETR,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class BinaryCrossEntropyLoss(nn.Module):
     """Sum of binary cross entropies over all logits, divided by ``avg_factor``.
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class BinaryFocalLoss(nn.Module):
     """Sum of focal losses over all logits (arXiv:1708.02002, equation 5), divided by ``avg_factor``.
 

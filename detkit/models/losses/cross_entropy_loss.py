@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class CrossEntropyLoss(nn.Module):
     """Mean cross entropy of softmax probabilities.
 

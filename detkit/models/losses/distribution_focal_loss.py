@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class DistributionFocalLoss(nn.Module):
     """Cross entropies of the two bins next to the target, weighted by nearness (arXiv:2006.04388, equation 6).
 

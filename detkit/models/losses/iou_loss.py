@@ -7,7 +7,7 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
 
@@ -54,7 +54,7 @@ def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float =
     return diou - trade_off * aspect
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class IoULoss(nn.Module):
     """1 - overlap.
 

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 from detkit.structures.keypoints import default_sigmas
 
 _EPS = 1e-9
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class KeypointLoss(nn.Module):
     """1 - exp(-d² / (2 area (2 sigma)²)) of each labelled keypoint, d being its distance from where it should be.
 
@@ -56,7 +56,7 @@ class KeypointLoss(nn.Module):
         return self.loss_weight * means.sum() / valid.sum().clamp(min=1)
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class KeypointVisibilityLoss(nn.Module):
     """Binary cross entropy of whether a keypoint is labelled, the mean over positives and keypoints.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class MaskDiceLoss(nn.Module):
     """One minus the Dice coefficient of probabilities p and truth t (V-Net, arXiv:1606.04797), with DETR's smoothing:
     1 - (2 Σ p t + 1) / (Σ p + Σ t + 1), so that an empty mask predicted empty costs nothing.

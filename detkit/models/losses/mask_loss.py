@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 # Slots whose masks a GPU lays out at a time.
 _CHUNK = 256
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class ProtoMaskLoss(nn.Module):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 # Bhattacharyya distances beyond it all mean: no overlap.
 _MAX_DISTANCE = 100.0
@@ -46,7 +46,7 @@ def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor,
     return xx, yy, (along - across) * cos * sin, along * across
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class ProbIoULoss(nn.Module):
     """1 - ``prob_iou``.
 

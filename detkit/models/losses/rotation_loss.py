@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import LOSSES
 
 
-@MODELS.register_module()
+@LOSSES.register_module()
 class RotationLoss(nn.Module):
     """exp(-ln²(w / h) / softness²) · sin²(2 Δangle), of the newer releases of ultralytics (no paper).
 

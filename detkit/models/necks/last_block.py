@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import NECKS
 
 from ..layers import build_block, scale_blocks
 
 
-@MODELS.register_module()
+@NECKS.register_module()
 class LastBlock(BaseModule):
     """A block on the last of the feature maps; the others pass through.
 

@@ -8,12 +8,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import NECKS
 
 from ..layers import ConvModule, build_block, scale_blocks, upsample_nearest
 
 
-@MODELS.register_module()
+@NECKS.register_module()
 class PAN(BaseModule):
     """Carries coarse features up to the finer maps, then fine features down again.
 

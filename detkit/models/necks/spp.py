@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import NECKS
 
 from ..layers import ConvModule
 
 
-@MODELS.register_module()
+@NECKS.register_module()
 class SPP(BaseModule):
     """Max-pools of several sizes beside the map itself, on the last of the feature maps; the others pass through.
 

@@ -8,13 +8,13 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from detkit.registry import MODELS
+from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
 from ..layers import LEAKY_RELU, ConvModule, upsample_nearest
 
 
-@MODELS.register_module()
+@NECKS.register_module()
 class YOLOv3Neck(BaseModule):
     """A set of convolutions at each level, whose result goes up to the finer level and, once more convolved, out.
 
@@ -85,7 +85,7 @@ class YOLOv3Neck(BaseModule):
             for index in range(count):
                 after = out if index % 2 else half
                 if spp is not None and level == last and index == count // 2:
-                    convs.append(MODELS.build({'in_channels': (current,), 'out_channels': after, 'act': act, **spp}))
+                    convs.append(NECKS.build({'in_channels': (current,), 'out_channels': after, 'act': act, **spp}))
                 else:
                     convs.append(ConvModule(current, after, 3 if index % 2 else 1, act=act))
                 current = after

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import PRIOR_GENERATORS
 from detkit.utils.errors import ConfigError
 
 from .prior_generator import PriorGenerator, cell_points
@@ -32,7 +32,7 @@ class AnchorPriors(NamedTuple):
     map_size: tuple[int, int]
 
 
-@TASK_UTILS.register_module()
+@PRIOR_GENERATORS.register_module()
 class AnchorPriorGenerator(PriorGenerator):
     """Makes a list of ``AnchorPriors``, one a level.
 

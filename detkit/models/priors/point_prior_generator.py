@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detkit.registry import TASK_UTILS
+from detkit.registry import PRIOR_GENERATORS
 
 from .prior_generator import PriorGenerator, cell_points
 
@@ -25,7 +25,7 @@ class PointPriors(NamedTuple):
     strides: Tensor
 
 
-@TASK_UTILS.register_module()
+@PRIOR_GENERATORS.register_module()
 class PointPriorGenerator(PriorGenerator):
     """Makes ``PointPriors``.
 
