@@ -11,7 +11,7 @@ from gt_batches import make_gt
 import detkit.models  # noqa: F401 - registers the components
 from detkit.models.heads.anchor_slots import AnchorSlots
 from detkit.models.losses import aligned_iou
-from detkit.registry import DETECTORS, HEADS
+from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -53,7 +53,7 @@ def truth(bboxes: list[list[float]], labels: list[int], size: int) -> GtBatch:
 
 
 def one_level(**kwargs) -> torch.nn.Module:
-    return DETECTORS.build(
+    return HEADS.build(
         dict(
             type='YOLOv3Head',
             num_classes=2,

@@ -6,7 +6,7 @@ from torch import nn
 from detkit.models.backbones import CSPDarknet
 from detkit.models.necks import PAN
 from detkit.models.wiring import Output, build_backbone, build_head, build_neck
-from detkit.registry import HEADS, NECKS
+from detkit.registry import BACKBONES, HEADS, NECKS
 from detkit.utils.errors import ConfigError
 
 BEFORE = Output("backbone 'Toy'", (8, 16, 32), (8, 16, 32))
@@ -27,7 +27,9 @@ class ExtendedHead(WiredHead):
         super().__init__(*args, **kwargs)
 
 
+@BACKBONES.register_module(force=True)
 @NECKS.register_module(force=True)
+@HEADS.register_module(force=True)
 class Unwired(nn.Module):
     """Takes no channels, as a lazy module might; as a neck it doesn't say what it returns."""
 
