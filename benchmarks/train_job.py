@@ -106,7 +106,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from detkit.datasets.class_names import COCO80
-    from detkit.datasets.render_samples import render_coco8_seg
+    from detkit.sample_data.coco8 import render_coco8_seg
 
     commands = {'detkit': detkit_command, 'ultralytics': ultralytics_command}
     with tempfile.TemporaryDirectory() as folder:

@@ -46,6 +46,7 @@ __all__ = [
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PARAM_SCHEDULERS',
     'RUNNERS',
+    'SAMPLE_DATASETS',
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
@@ -248,6 +249,8 @@ MODEL_PARTS = RegistryGroup(
 DATASETS = _child('dataset', 'DATASETS', 'detkit.datasets')
 DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')
 TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets')
+# Functions of a folder that make a sample dataset there.
+SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

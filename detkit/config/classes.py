@@ -96,14 +96,14 @@ def _from_files(dataset: dict) -> tuple[str, ...] | None:
     """
     root = Path(dataset.get('data_root') or '')
     if isinstance(dataset.get('data_yaml'), str):
-        from detkit.datasets.data_yaml import read_data_yaml
+        from detkit.datasets.formats.data_yaml import read_data_yaml
 
         for path in (Path(dataset['data_yaml']), root / dataset['data_yaml']):
             if path.is_file():
                 return read_data_yaml(path, root).classes
     if isinstance(dataset.get('ann_file'), str) and (root / dataset['ann_file']).is_file():
         from detkit.datasets.class_names import names_by_id
-        from detkit.datasets.coco_json import load_json
+        from detkit.datasets.formats.coco_json import load_json
 
         categories = load_json(str(root / dataset['ann_file']))['categories']
         if dataset.get('keep_category_ids'):
@@ -113,14 +113,14 @@ def _from_files(dataset: dict) -> tuple[str, ...] | None:
         return _from_voc(dataset, root)
     folder = dataset.get('class_folder') or dataset.get('folder')
     if isinstance(folder, str) and (root / folder).is_dir():
-        from detkit.datasets.image_folder import class_folders
+        from detkit.datasets.formats.image_folder import class_folders
 
         return tuple(dataset.get('folders') or class_folders(root / folder)) or None
     return None
 
 
 def _from_voc(dataset: dict, root: Path) -> tuple[str, ...] | None:
-    from detkit.datasets.voc_xml import discover_classes, find_split
+    from detkit.datasets.formats.voc import discover_classes, find_split
 
     splits, annotations = dataset.get('splits'), dataset.get('annotations', 'Annotations')
     if annotations is None:

@@ -60,14 +60,14 @@ def _shape_of(dataset: dict) -> tuple[int, int] | None:
         return tuple(dataset['keypoint_shape'])
     root = Path(dataset.get('data_root') or '')
     if dataset.get('labels') == 'pose' and isinstance(dataset.get('data_yaml'), str):
-        from detkit.datasets.data_yaml import read_data_yaml
+        from detkit.datasets.formats.data_yaml import read_data_yaml
 
         for path in (Path(dataset['data_yaml']), root / dataset['data_yaml']):
             if path.is_file():
                 return read_data_yaml(path, root).keypoint_shape
     if dataset.get('keypoints') and isinstance(dataset.get('ann_file'), str):
         if (root / dataset['ann_file']).is_file():
-            from detkit.datasets.coco_json import load_json
+            from detkit.datasets.formats.coco_json import load_json
 
             categories = load_json(str(root / dataset['ann_file']))['categories']
             classes = (dataset.get('metainfo') or {}).get('classes')

@@ -54,8 +54,8 @@ def _stuff_labels(dataset: dict) -> tuple[int, ...] | None:
     path = Path(dataset.get('data_root') or '') / str(dataset.get('ann_file'))
     if dataset.get('type') != 'CocoPanopticDataset' or not path.is_file():
         return None
-    from detkit.datasets.coco_json import load_json
-    from detkit.datasets.coco_panoptic import stuff_labels_of
+    from detkit.datasets.formats.coco_json import load_json
+    from detkit.datasets.formats.coco_panoptic import stuff_labels_of
 
     categories = load_json(str(path))['categories']
     names = metainfo.get('classes') or [entry['name'] for entry in sorted(categories, key=lambda entry: entry['id'])]

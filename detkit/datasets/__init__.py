@@ -2,17 +2,19 @@
 
 from detkit.datasets import transforms
 from detkit.datasets.base import DetDataset
-from detkit.datasets.coco import CocoDataset
-from detkit.datasets.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.collate import collate
-from detkit.datasets.dota import DotaDataset
-from detkit.datasets.image_folder import ImageFolderDataset
+from detkit.datasets.formats import (
+    CocoDataset,
+    CocoPanopticDataset,
+    DotaDataset,
+    ImageFolderDataset,
+    VOCDataset,
+    YoloTxtDataset,
+)
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.samplers import EpochSampler
-from detkit.datasets.voc import VOCDataset
 from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
-from detkit.datasets.yolo_txt import YoloTxtDataset
 
 __all__ = [
     'CocoDataset',

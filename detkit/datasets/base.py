@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import check_skips
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
-from detkit.registry import TRANSFORMS
+from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.keypoints import fill_metainfo
 from detkit.utils.errors import ConfigError, DataError, nearest
@@ -249,9 +249,13 @@ class DetDataset(Dataset):
     def _find_root(self, sample: str | None) -> None:
         root = Path(self.data_root)
         if sample is not None and root == Path('data') / sample:
-            from detkit.datasets.sample_data import prepare
-
-            prepare(sample, root)
+            prepare = SAMPLE_DATASETS.get(sample)
+            if prepare is None:
+                names = SAMPLE_DATASETS.names()
+                raise DataError(
+                    f'there is no sample dataset {sample!r}, only {", ".join(names)}.{nearest(sample, names)}'
+                )
+            prepare(root)
         elif self.data_root and not root.exists():
             raise DataError(
                 f'the data folder {self.data_root} does not exist (working directory {Path.cwd()}); '

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detkit.datasets.dota import DotaLabels, parse_dota_labels, read_dota_labels
+from detkit.datasets.formats.dota import DotaLabels, parse_dota_labels, read_dota_labels
 from detkit.datasets.image_files import list_images
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.polygons import Polygons

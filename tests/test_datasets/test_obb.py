@@ -12,8 +12,8 @@ from scene_helpers import annotations_of, paint, results_of
 from detkit.datasets import DotaDataset, YoloTxtDataset
 from detkit.datasets.class_names import DOTA15
 from detkit.datasets.collate import collate
-from detkit.datasets.dota import parse_dota_labels, read_dota_labels
 from detkit.datasets.dota_tiling import cut_labels, tile_dota, tile_starts
+from detkit.datasets.formats.dota import parse_dota_labels, read_dota_labels
 from detkit.datasets.transforms import CopyPaste, LetterBox, Mosaic, PackInputs, RandomAffine, RandomFlip, Render
 from detkit.structures import Annotations, Record, Scene
 from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbbox_corners, rbbox_hulls

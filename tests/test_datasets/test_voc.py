@@ -8,7 +8,7 @@ from tiny_voc import object_xml, write_tiny_voc, write_voc
 
 from detkit.config import load_config
 from detkit.datasets import VOCDataset, build_dataloader
-from detkit.datasets.voc_xml import discover_classes, read_split, read_voc_xml
+from detkit.datasets.formats.voc import discover_classes, read_split, read_voc_xml
 from detkit.utils.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

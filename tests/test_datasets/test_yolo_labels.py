@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detkit.datasets.yolo_labels import parse_labels
+from detkit.datasets.formats.yolo_labels import parse_labels
 
 
 def test_no_files_and_empty_files():
@@ -80,7 +80,7 @@ def test_repeated_lines_are_left_out_once_per_file():
 def test_files_larger_than_a_chunk(monkeypatch):
     texts = [b'\n'.join(b'%d 0.5 0.5 0.%d 0.2' % (i % 3, i + 1) for i in range(n)) for n in (5, 0, 9, 1, 2)] + [b'x']
     whole = parse_labels(texts, 3)
-    monkeypatch.setattr('detkit.datasets.yolo_labels._CHUNK_BYTES', 30)
+    monkeypatch.setattr('detkit.datasets.formats.yolo_labels._CHUNK_BYTES', 30)
     parts = parse_labels(texts, 3)
     for name in ('files', 'labels', 'bboxes', 'ring_sizes', 'points'):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))

@@ -7,8 +7,7 @@ import pytest
 from format_helpers import write_yolo
 
 from detkit.datasets import YoloTxtDataset, collate
-from detkit.datasets.yolo_labels import parse_labels
-from detkit.datasets.yolo_pose_labels import parse_keypoints
+from detkit.datasets.formats.yolo_labels import parse_keypoints, parse_labels
 from detkit.utils.errors import ConfigError, DataError
 
 BOX = '0.5 0.5 0.4 0.4'
@@ -67,7 +66,7 @@ def test_a_bad_line_is_left_out_alone(line, reason):
 
 
 def test_tolerance_repeats_and_chunks(monkeypatch):
-    monkeypatch.setattr('detkit.datasets.yolo_labels._CHUNK_BYTES', 30)
+    monkeypatch.setattr('detkit.datasets.formats.yolo_labels._CHUNK_BYTES', 30)
     line = f'0 {BOX} 1.005 -.005 2 7 7 0'  # coordinates of what is not labelled mean nothing
     table = parse([line.encode(), f'{line}\n{line}'.encode()])
     assert table.files.tolist() == [0, 1] and table.skipped == []

@@ -12,9 +12,9 @@ from torch import nn
 from detkit.analysis.speed.execution_modes import ExecutionMode, network_maker
 from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.collate import collate
-from detkit.datasets.render_samples import render_scenes, write_jpeg
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.inference import Predictor, find_images
+from detkit.sample_data.coco8 import render_scenes, write_jpeg
 from detkit.utils.errors import DataError
 
 PHASES = ('load', 'preprocess', 'network', 'postprocess')

@@ -6,8 +6,8 @@ import pytest
 from scipy.ndimage import binary_fill_holes
 
 from detkit.datasets.class_names import COCO80
-from detkit.datasets.render_samples import label_lines, render_coco8_seg, render_scenes
-from detkit.datasets.rendering import (
+from detkit.sample_data.coco8 import label_lines, render_coco8_seg, render_scenes
+from detkit.sample_data.rendering import (
     DRAWERS,
     Backdrop,
     Canvas,

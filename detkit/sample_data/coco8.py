@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from detkit.datasets.class_names import COCO80
-from detkit.datasets.rendering import DRAWERS, RenderedScene, backdrops, populate
+from detkit.sample_data.rendering import DRAWERS, RenderedScene, backdrops, populate
 from detkit.utils.rng import keyed_rng
 
 Place = Callable[[np.random.Generator], backdrops.Backdrop]

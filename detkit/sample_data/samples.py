@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from detkit.datasets.render_samples import render_coco8_seg
-from detkit.datasets.render_samples_obb import render_dota8
-from detkit.datasets.render_samples_pose import render_coco8_pose
-from detkit.datasets.render_samples_weather import render_weather
+from detkit.sample_data.coco8 import render_coco8_seg
+from detkit.sample_data.coco8_pose import render_coco8_pose
+from detkit.sample_data.dota8 import render_dota8
+from detkit.sample_data.weather import render_weather
 from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError, nearest
 

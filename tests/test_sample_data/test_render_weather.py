@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.datasets.render_samples_weather import render_weather, render_weather_pictures
-from detkit.datasets.rendering.skies import WEATHER, draw_weather
+from detkit.sample_data.rendering.skies import WEATHER, draw_weather
+from detkit.sample_data.weather import render_weather, render_weather_pictures
 from detkit.utils.rng import keyed_rng
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
-from detkit.datasets.coco_json import CocoImages, load_json, read_annotations, read_images
+from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_images
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
 from detkit.registry import DATASETS

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from detkit.datasets.class_names import DOTA15
-from detkit.datasets.render_samples_obb import obb_lines, render_dota8, render_surveys
-from detkit.datasets.rendering.aerial import DRAWERS, Survey, oriented_corners
-from detkit.datasets.rendering.aerial_scenes import SCENES
-from detkit.datasets.rendering.canvas import Canvas
+from detkit.sample_data.dota8 import obb_lines, render_dota8, render_surveys
+from detkit.sample_data.rendering.aerial import DRAWERS, Survey, oriented_corners
+from detkit.sample_data.rendering.aerial_scenes import SCENES
+from detkit.sample_data.rendering.canvas import Canvas
 from detkit.utils.rng import keyed_rng
 
 

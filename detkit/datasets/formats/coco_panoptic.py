@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from detkit.datasets.coco import CocoFileDataset
-from detkit.datasets.coco_json import is_box, load_json, read_images
+from detkit.datasets.formats.coco import CocoFileDataset
+from detkit.datasets.formats.coco_json import is_box, load_json, read_images
 from detkit.datasets.skips import check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record, SegmentFile

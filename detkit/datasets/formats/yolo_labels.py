@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detkit.structures.bboxes import cxcywh_to_xyxy
+from detkit.structures.polygons import Polygons
+
 # How far beyond [0, 1] a coordinate may lie and be clipped; what is farther out is no rounding error.
 TOLERANCE = 0.01
 # Bytes of text taken apart at a time, which bounds the memory that a large dataset needs.
@@ -229,3 +232,112 @@ def find_repeats(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
         repeats[i] = key in seen
         seen.add(key)
     return repeats
+
+
+# Twice the area of the largest triangle of a quadrilateral, in units of the image's; below it, it is a line or a point.
+_LEAST_AREA = 1e-9
+
+
+def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
+    """Reads quadrilaterals, for ``parse_labels``.
+
+    Objects of which nothing is inside the image are dropped with the lines that break a rule.
+
+    Args:
+        lines: what the files hold.
+        num_classes: class ids must be below it; None for no limit.
+
+    Returns:
+        outlines of four points each, which may lie outside [0, 1]; ``bboxes`` surround the part inside.
+    """
+    lines.drop_non_numbers()
+    lines.drop(lines.counts != 9, '{count} values, where a class and four corners have 9')
+    lines.drop_bad_ids(num_classes)
+    lines.drop(flat_quads(_corners(lines)), 'four corners without an area')
+    lines.drop((visible_hulls(_corners(lines), (0, 0, 1, 1)) == 0).all(1), 'four corners outside the image')
+    bboxes = visible_hulls(_corners(lines), (0, 0, 1, 1))
+    repeats = find_repeats(lines, bboxes)
+    corners, keep = _corners(lines), ~repeats
+    return LabelTable(
+        files=lines.files[keep],
+        labels=lines.values[lines.starts][keep].astype(np.int64),
+        bboxes=bboxes[keep],
+        ring_sizes=np.full(int(keep.sum()), 4),
+        points=corners[keep].reshape(-1, 2),
+        skipped=sorted(lines.skipped),
+        duplicates=lines.describe(repeats, 'the same as an earlier line'),
+    )
+
+
+def flat_quads(corners: np.ndarray) -> np.ndarray:
+    """``(N,)`` bool: which quadrilaterals ``(N, 4, 2)`` have all corners on one line."""
+    a, b, c = (corners[:, i] - corners[:, 0] for i in (1, 2, 3))
+    largest = np.max([np.abs(p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) for p, q in ((a, b), (b, c), (a, c))], axis=0)
+    return largest < _LEAST_AREA
+
+
+def visible_hulls(corners: np.ndarray, rect: tuple[float, float, float, float]) -> np.ndarray:
+    """``(N, 4)`` xyxy around the parts of quadrilaterals ``(N, 4, 2)`` inside ``rect``; zeros where there is none."""
+    count = len(corners)
+    outlines = Polygons(corners.reshape(-1, 2), np.full(count, 4), np.arange(count)).clip(rect)
+    hulls = outlines.bboxes(count)
+    return hulls * (hulls[:, 2:] > hulls[:, :2]).all(1, keepdims=True)
+
+
+def _corners(lines: Lines) -> np.ndarray:
+    return lines.values.reshape(-1, 9)[:, 1:].reshape(-1, 4, 2)
+
+
+def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple[int, int]) -> LabelTable:
+    """Reads boxes with keypoints, for ``parse_labels``.
+
+    A keypoint of two values counts as labelled unless a coordinate is negative. Where a keypoint is not labelled, its
+    coordinates mean nothing and may be anything. An object may have no labelled keypoint at all.
+
+    Args:
+        lines: what the files hold.
+        num_classes: class ids must be below it; None for no limit.
+        keypoint_shape: (K, D), D being 2 or 3 values a keypoint.
+    """
+    num_keypoints, num_values = keypoint_shape
+    length = 5 + num_keypoints * num_values
+    lines.drop_non_numbers()
+    lines.drop(
+        lines.counts != length,
+        f'{{count}} values, where a box with {num_keypoints} keypoints of {num_values} values each has {length}',
+    )
+    lines.drop_bad_ids(num_classes)
+    bboxes_cxcywh = lines.values.reshape(-1, length)[:, 1:5]
+    outside = ((bboxes_cxcywh < -TOLERANCE) | (bboxes_cxcywh > 1 + TOLERANCE)).any(1)
+    lines.drop(outside, f'a coordinate of the box outside [0, 1] by more than {TOLERANCE:g}')
+    points, visibility = _keypoints(lines, keypoint_shape)
+    outside = ((points < -TOLERANCE) | (points > 1 + TOLERANCE)).any(2) & (visibility > 0)
+    lines.drop(outside.any(1), f'a keypoint outside [0, 1] by more than {TOLERANCE:g}')
+
+    points, visibility = _keypoints(lines, keypoint_shape)
+    bboxes = cxcywh_to_xyxy(lines.values.reshape(-1, length)[:, 1:5].clip(0, 1)).clip(0, 1)
+    empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
+    repeats = find_repeats(lines, bboxes) & ~empty
+    duplicates = lines.describe(repeats, 'the same as an earlier line')
+    lines.drop(empty, 'a box of no width or no height', record_only=True)
+    keep = ~(empty | repeats)
+    labelled = visibility > 0
+    return LabelTable(
+        files=lines.files[keep],
+        labels=lines.values[lines.starts][keep].astype(np.int64),
+        bboxes=bboxes[keep],
+        ring_sizes=np.zeros(int(keep.sum()), np.int64),
+        points=np.zeros((0, 2)),
+        skipped=sorted(lines.skipped),
+        duplicates=duplicates,
+        keypoints=np.concatenate([points.clip(0, 1) * labelled[..., None], visibility[..., None]], 2)[keep],
+    )
+
+
+def _keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """``(L, K, 2)`` coordinates and ``(L, K)`` visibilities, at least 0."""
+    num_keypoints, num_values = keypoint_shape
+    values = lines.values.reshape(-1, 5 + num_keypoints * num_values)[:, 5:].reshape(-1, num_keypoints, num_values)
+    if num_values == 3:
+        return values[..., :2], values[..., 2].clip(0)
+    return values, (values >= 0).all(2).astype(np.float64)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from detkit.datasets.class_names import DOTA15
-from detkit.datasets.render_samples import write_split
-from detkit.datasets.rendering.aerial import SeenObject
-from detkit.datasets.rendering.aerial_scenes import SCENES
+from detkit.sample_data.coco8 import write_split
+from detkit.sample_data.rendering.aerial import SeenObject
+from detkit.sample_data.rendering.aerial_scenes import SCENES
 from detkit.utils.rng import keyed_rng
 
 _SIZE = 640

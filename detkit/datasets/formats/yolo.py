@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
-from detkit.datasets.data_yaml import DataYaml, read_data_yaml, split_paths
 from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.datasets.formats.data_yaml import DataYaml, read_data_yaml, split_paths
+from detkit.datasets.formats.yolo_labels import LabelTable, Lines, parse_corners, parse_keypoints, parse_labels
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list
 from detkit.datasets.skips import check_skips, note_duplicates
-from detkit.datasets.yolo_labels import LabelTable, Lines, parse_labels
-from detkit.datasets.yolo_obb_labels import parse_corners
-from detkit.datasets.yolo_pose_labels import parse_keypoints
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import check_shape

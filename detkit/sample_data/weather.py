@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.datasets.render_samples import write_jpeg
-from detkit.datasets.rendering.skies import WEATHER, draw_weather
+from detkit.sample_data.coco8 import write_jpeg
+from detkit.sample_data.rendering.skies import WEATHER, draw_weather
 from detkit.utils.rng import keyed_rng
 
 _SHAPES = ((224, 288), (240, 240), (288, 224))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.datasets.render_samples import write_split
-from detkit.datasets.rendering.crowd import SeenPerson, draw_crowd
-from detkit.datasets.rendering.stages import STAGES
+from detkit.sample_data.coco8 import write_split
+from detkit.sample_data.rendering.crowd import SeenPerson, draw_crowd
+from detkit.sample_data.rendering.stages import STAGES
 from detkit.utils.rng import keyed_rng
 
 _SHAPES = ((480, 640), (640, 480), (480, 640), (560, 560))

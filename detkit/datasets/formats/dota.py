@@ -12,9 +12,9 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.class_names import DOTA18
+from detkit.datasets.formats.yolo_labels import flat_quads, visible_hulls
 from detkit.datasets.image_files import list_images, read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
-from detkit.datasets.yolo_obb_labels import flat_quads, visible_hulls
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detkit.datasets import YoloTxtDataset, sample_data
+from detkit.datasets import YoloTxtDataset
 from detkit.datasets.class_names import COCO80
+from detkit.registry import SAMPLE_DATASETS
+from detkit.sample_data import samples as sample_data
 from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError
 
@@ -290,7 +292,7 @@ def test_interrupted_preparation_leaves_nothing_that_counts(tmp_path, monkeypatc
 def test_killed_preparation_is_cleaned_up_by_the_next(tmp_path):
     code = f"""
 import time
-from detkit.datasets import sample_data
+from detkit.sample_data import samples as sample_data
 def render(root):
     (root / 'images').mkdir(parents=True)
     print('drawing', flush=True)
@@ -337,10 +339,12 @@ def test_unpack_writes_nothing_of_a_bad_archive(tmp_path):
     assert not (tmp_path / 'folder').exists()
 
 
-def test_data_set_asks_for_its_sample_only_at_the_default_place(tmp_path, monkeypatch):
+def test_dataset_asks_for_its_sample_only_at_the_default_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no sample dataset 'coco9-seg', only coco8-seg.*Did you mean 'coco8-seg'"):
+        YoloTxtDataset(data_root='data/coco9-seg', images='images', sample='coco9-seg')
     asked = []
-    monkeypatch.setattr(sample_data, 'prepare', lambda name, root: asked.append((name, str(root))))
+    monkeypatch.setitem(SAMPLE_DATASETS.module_dict, 'coco8-seg', lambda root: asked.append(('coco8-seg', str(root))))
     options = {'images': 'images/train', 'sample': 'coco8-seg', 'metainfo': {'classes': COCO80}}
     with pytest.raises(DataError, match='does not exist'):
         YoloTxtDataset(data_root='elsewhere', **options)

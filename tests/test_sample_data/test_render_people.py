@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.datasets.render_samples_pose import pose_lines, render_coco8_pose, render_crowds
-from detkit.datasets.rendering.anatomy import Pose, rotation, stand_up
-from detkit.datasets.rendering.canvas import Canvas
-from detkit.datasets.rendering.crowd import SeenPerson
-from detkit.datasets.rendering.person import draw_person
-from detkit.datasets.rendering.solids import tube
+from detkit.sample_data.coco8_pose import pose_lines, render_coco8_pose, render_crowds
+from detkit.sample_data.rendering.anatomy import Pose, rotation, stand_up
+from detkit.sample_data.rendering.canvas import Canvas
+from detkit.sample_data.rendering.crowd import SeenPerson
+from detkit.sample_data.rendering.person import draw_person
+from detkit.sample_data.rendering.solids import tube
 from detkit.structures.keypoints import COCO_KEYPOINTS
 from detkit.utils.rng import keyed_rng
 

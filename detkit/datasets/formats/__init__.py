@@ -1,0 +1,17 @@
+"""Annotation formats; importing this registers their dataset classes."""
+
+from detkit.datasets.formats.coco import CocoDataset
+from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
+from detkit.datasets.formats.dota import DotaDataset
+from detkit.datasets.formats.image_folder import ImageFolderDataset
+from detkit.datasets.formats.voc import VOCDataset
+from detkit.datasets.formats.yolo import YoloTxtDataset
+
+__all__ = [
+    'CocoDataset',
+    'CocoPanopticDataset',
+    'DotaDataset',
+    'ImageFolderDataset',
+    'VOCDataset',
+    'YoloTxtDataset',
+]
