@@ -25,6 +25,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['detkit', 'detkit.*']),
+    package_data={'detkit.analysis': ['assets/*']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.2',
@@ -35,6 +36,7 @@ setup(
         'opencv-python',
         'pillow',
         'pycocotools',
+        'rich',
         'scipy',
         'terminaltables',
     ],

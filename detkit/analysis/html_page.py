@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -17,62 +18,6 @@ from matplotlib.figure import Figure
 
 _JPEG_QUALITY = 85
 _NO_METADATA = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))  # of a chart
-
-_STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.2rem; max-width: 76rem; background: #fff; color: #1c2430;
-       font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: .2rem 0 .4rem; }
-h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; padding-top: .7rem; border-top: 1px solid #d9dee5; }
-h3 { font-size: 1.02rem; margin: 1.4rem 0 .4rem; }
-p, ul { max-width: 48rem; margin: .4rem 0 .8rem; }
-ul { padding-left: 1.2rem; }
-li { overflow-wrap: anywhere; margin: .2rem 0; }
-.note { color: #55606e; }
-.wide { overflow-x: auto; margin: .6rem 0 1.2rem; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: #55606e; padding: 0 0 .35rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #e3e7ec; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-td.text, th.text { text-align: left; }
-thead th { border-bottom: 2px solid #9aa5b1; position: relative; }
-thead button { all: unset; cursor: pointer; }
-thead button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
-thead button::after { content: ' \\2195'; color: #9aa5b1; }
-th[aria-sort=ascending] button::after { content: ' \\2191'; color: #1c2430; }
-th[aria-sort=descending] button::after { content: ' \\2193'; color: #1c2430; }
-tbody tr:hover { background: #f4f7fa; }
-td.good { color: #00664a; font-weight: 600; }
-td.bad { color: #a33a00; font-weight: 600; }
-td.wrap { white-space: normal; min-width: 14rem; overflow-wrap: anywhere; }
-figure { margin: .6rem 0 1.2rem; }
-figure svg, figure img { max-width: 100%; height: auto; display: block; }
-figcaption { color: #55606e; font-size: .88rem; margin-top: .25rem; overflow-wrap: anywhere; }
-.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
-.pictures figure { margin: 0; }
-pre { background: #f4f7fa; padding: .7rem; overflow-x: auto; font-size: .84rem; }
-"""
-
-_SCRIPT = """
-document.querySelectorAll('thead button').forEach(button => button.addEventListener('click', () => {
-  const head = button.parentElement, body = head.closest('table').tBodies[0];
-  const place = Array.from(head.parentElement.children).indexOf(head);
-  // The first click puts the largest number or the first word on top.
-  const sorted = head.getAttribute('aria-sort'), numbers = !head.classList.contains('text');
-  const down = sorted ? sorted === 'ascending' : numbers;
-  head.parentElement.querySelectorAll('th').forEach(other => other.removeAttribute('aria-sort'));
-  head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
-  const value = row => { const v = row.children[place].dataset.value; return numbers ? parseFloat(v) : v; };
-  const rows = Array.from(body.rows), sign = down ? -1 : 1;
-  rows.sort((a, b) => {
-    const x = value(a), y = value(b);
-    if (numbers && (isNaN(x) || isNaN(y))) return isNaN(x) - isNaN(y);  // what has no value stays at the end
-    return sign * (numbers ? x - y : x.localeCompare(y));
-  });
-  rows.forEach(row => body.appendChild(row));
-}));
-"""
 
 
 @dataclass(frozen=True)
@@ -214,10 +159,14 @@ class HtmlPage:
         path.write_text(
             '<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n'
             '<meta name=viewport content="width=device-width, initial-scale=1">\n'
-            f'<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n'
-            f'<script>{_SCRIPT}</script>\n</body>\n</html>\n',
+            f'<title>{escape(self.title)}</title>\n<style>\n{_asset("page.css")}</style>\n</head>\n<body>\n{body}\n'
+            f'<script>\n{_asset("page.js")}</script>\n</body>\n</html>\n',
             encoding='utf-8',
         )
+
+
+def _asset(name: str) -> str:
+    return files('detkit.analysis').joinpath('assets', name).read_text(encoding='utf-8')
 
 
 def _as_cell(value: Cell | str | float | int | None, digits: int) -> Cell:

@@ -78,7 +78,9 @@ class PanopticMetric(GatheredMetric):
             entry |= {name: int(per_class[name][label]) for name in ('found', 'false', 'missed')}
             self.per_class.append(entry)
         if self.per_class:
-            self.table = text_table(list(self.per_class[0]), [list(row.values()) for row in self.per_class], left=2)
+            self.table = text_table(
+                list(self.per_class[0]), [list(row.values()) for row in self.per_class], left=(0, 1)
+            )
 
     def _write_png(self, segments: PanopticSegments, path: str) -> list[dict]:
         """Write an image's map, and return its segments as the json lists them, with labels for category ids."""

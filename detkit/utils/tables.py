@@ -1,22 +1,41 @@
-"""Tables as text."""
+"""Tables as text, and as CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1, markdown: bool = False) -> str:
+def text_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], left: Collection[int] = (0,), markdown: bool = False
+) -> str:
     """Return a table; floats are written with three digits behind the point.
 
     Args:
         header: titles of the columns.
         rows: a cell for each column.
-        left: the first so many columns are aligned on the left, the others on the right.
+        left: indices of the columns that are aligned on the left; the others are aligned on the right.
         markdown: write it for a Markdown file.
     """
     cells = [[f'{cell:.3f}' if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)([list(header), *cells])
-    table.justify_columns = {column: 'right' for column in range(left, len(header))}
+    table.justify_columns = {column: 'right' for column in range(len(header)) if column not in left}
     return table.table
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file, and make its folder if need be.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: a value for each column; None is written as an empty cell.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -12,7 +12,14 @@ from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.speed import onnx_network, prediction_speed, training_speed
-from detkit.analysis.speed.benchmark_report import as_dict, console_tables, spread_of, verdict, write_csv, write_json
+from detkit.analysis.speed.benchmark_report import (
+    as_dict,
+    console_tables,
+    spread_of,
+    verdict,
+    write_benchmark_csv,
+    write_benchmark_json,
+)
 from detkit.analysis.speed.benchmarking import (
     Benchmark,
     Measurement,
@@ -269,8 +276,8 @@ def test_tables_say_who_is_slower():
 
 def test_files_hold_the_figures(tmp_path):
     found = made_up()
-    write_json(found, tmp_path / 'b.json')
-    write_csv(found, tmp_path / 'b.csv')
+    write_benchmark_json(found, tmp_path / 'b.json')
+    write_benchmark_csv(found, tmp_path / 'b.csv')
     content = json.loads((tmp_path / 'b.json').read_text())
     assert content == json.loads(json.dumps(as_dict(found)))
     ratio = content['variants'][1]['batches']['8']['phases']['network']['ratio']

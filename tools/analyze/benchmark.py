@@ -79,7 +79,7 @@ def main() -> None:
     # Only now, so that --help needs no torch.
     import torch
 
-    from detkit.analysis.speed.benchmark_report import console_tables, write_csv, write_json
+    from detkit.analysis.speed.benchmark_report import console_tables, write_benchmark_csv, write_benchmark_json
     from detkit.analysis.speed.benchmarking import Settings, benchmark_prediction, benchmark_training, choose_variants
     from detkit.analysis.speed.execution_modes import execution_modes
 
@@ -103,7 +103,7 @@ def main() -> None:
     benchmark = benchmark_training if args.train else benchmark_prediction
     found = benchmark(variants, settings, lambda line: print(line, flush=True))
     print(console_tables(found, args.confidence))
-    for path, write in ((args.json, write_json), (args.csv, write_csv)):
+    for path, write in ((args.json, write_benchmark_json), (args.csv, write_benchmark_csv)):
         if path:
             write(found, path, args.confidence)
             print(f'results in {path}')

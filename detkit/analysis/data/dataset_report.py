@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from terminaltables import AsciiTable
 
 from detkit.analysis.data import dataset_charts
 from detkit.analysis.data.annotations_table import SplitTable
@@ -20,6 +18,7 @@ from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.bboxes import bbox_corners
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.utils.errors import shorten
+from detkit.utils.tables import text_table, write_csv
 from detkit.visualization.drawing import draw_instances
 from detkit.visualization.sheets import fit, grid, with_caption
 from detkit.visualization.windows import Window
@@ -39,7 +38,7 @@ _LEFT_OUT = 'left out when read'
 def console_report(stats: DatasetStats) -> str:
     """Statistics, classes, and what to look at."""
     splits = [table.name for table in stats.tables]
-    parts = [_table(['', *splits], _split_rows(stats)), _class_table(stats), 'to look at:']
+    parts = [text_table(['', *splits], _split_rows(stats)), _class_table(stats), 'to look at:']
     parts += [f'  {line}' for line in issue_lines(stats)] or ['  nothing']
     return '\n'.join(parts)
 
@@ -108,11 +107,7 @@ def write_issues(stats: DatasetStats, path: str | Path) -> int:
             table = stats.tables[split]
             name = '' if table.class_labels is None else stats.classes[table.class_labels[image]]
             rows.append([table.name, stats.path(split, image), '', name, 'near duplicate', detail])
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['split', 'image', 'object', 'class', 'kind', 'detail'])
-        writer.writerows(rows)
+    write_csv(path, ['split', 'image', 'object', 'class', 'kind', 'detail'], rows)
     return len(rows)
 
 
@@ -384,17 +379,11 @@ def _class_table(stats: DatasetStats) -> str:
     order = np.argsort(-counts, kind='stable')
     order = order[counts[order] > 0]
     shown = [[_text(value) for value in rows[label]] for label in order[:_SHOWN_CLASSES]]
-    text = _table(columns, shown)
+    text = text_table(columns, shown)
     if len(order) == len(rows) <= _SHOWN_CLASSES:
         return text
     most = f'the {len(shown)} most frequent of ' if len(order) > len(shown) else ''
     return f'{text}\n{most}{len(order)} classes that occur, of {len(rows)}'
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    table = AsciiTable([list(header), *map(list, rows)])
-    table.justify_columns = {column: 'right' for column in range(1, len(header))}
-    return table.table
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from terminaltables import AsciiTable
 
 from detkit.config import load_config
 from detkit.datasets.wrappers import leaf_datasets
@@ -17,6 +16,7 @@ from detkit.models.priors.anchor_search import AnchorFit, AnchorSearch, split_by
 from detkit.registry import DATASETS, DETECTORS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.tables import text_table
 
 Anchors = list[list[tuple[float, float]]]
 
@@ -57,7 +57,7 @@ class AnchorReport:
 
     def lines(self) -> list[str]:
         """For people."""
-        rows = [['', 'best possible recall', 'anchors an object', 'quality', 'objects best at each level']]
+        rows = []
         for name, fit, at_level in (
             ('before', self.fit_before, self.at_level_before),
             ('after', self.fit_after, self.at_level_after),
@@ -65,11 +65,11 @@ class AnchorReport:
             rows.append(
                 [name, f'{fit.recall:.4f}', f'{fit.per_object:.2f}', f'{fit.quality:.3f}', ' '.join(map(str, at_level))]
             )
-        table = AsciiTable(rows)
-        table.justify_columns = dict.fromkeys((1, 2, 3), 'right')
+        header = ['', 'best possible recall', 'anchors an object', 'quality', 'objects best at each level']
+        table = text_table(header, rows, left=(0, 4))
         small = f' ({self.num_small} smaller than {_MIN_SIDE} pixels left out)' if self.num_small else ''
         objects = f'{self.num_objects} objects in {self.num_images} images at {self.img_size} pixels{small}'
-        lines = [objects, table.table]
+        lines = [objects, table]
         if not self.improved:
             return [*lines, 'The anchors that the config has fit as well; keep them.']
         levels = ',\n'.join(f'    {level}' for level in self.after)

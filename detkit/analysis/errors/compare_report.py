@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
-from terminaltables import AsciiTable
 
 from detkit.analysis.charts import COLOURS
 from detkit.analysis.errors.bootstrap import Interval
@@ -20,6 +19,7 @@ from detkit.config.difference import config_differences, shown
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.origins import KeyPath
 from detkit.datasets.transforms.loading import read_image
+from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
 
 _SHOWN_SIDE = 480
@@ -43,7 +43,7 @@ def console_tables(found: Comparison, latencies: Sequence[Interval] | None = Non
         ]
         for i, label in enumerate(labels)
     ]
-    parts = [_table(header, rows)]
+    parts = [text_table(header, rows)]
     if len(labels) > 1:
         rows = [
             [
@@ -55,16 +55,11 @@ def console_tables(found: Comparison, latencies: Sequence[Interval] | None = Non
             for metric in found.overall
             for i, j in combinations(range(len(labels)), 2)
         ]
-        parts.append(_table(['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows))
+        parts.append(
+            text_table(['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows, left=(0, 3))
+        )
     parts.append(_basis(found))
     return '\n'.join(parts)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    table = AsciiTable([header, *rows])
-    table.justify_columns = {column: 'right' for column in range(1, len(header))}
-    table.justify_columns[len(header) - 1] = 'left' if header[-1] == 'verdict' else 'right'
-    return table.table
 
 
 def _basis(found: Comparison) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from detkit.utils.tables import write_csv
 
 _NAMED_CLASSES = 100  # more names than that don't fit beside a matrix
 _LARGE_NAMES = 40  # nor more than that in a large font
@@ -57,8 +58,6 @@ def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str |
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / 'confusion_matrix.csv', 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['true \\ predicted', *classes])
-        writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
+    rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
+    write_csv(folder / 'confusion_matrix.csv', ['true \\ predicted', *classes], rows)
     plot_confusion(confusion, classes, folder / 'confusion_matrix.png')

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from detkit.analysis.charts import save_figure
 from detkit.analysis.errors.confusion import BACKGROUND, confusion_matrix
@@ -23,6 +21,7 @@ from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import predicted_class
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.pictures import write_picture
+from detkit.utils.tables import text_table, write_csv
 
 _TABLE_ROWS = 50
 
@@ -100,7 +99,9 @@ def write_confusion_matrix(
         )
         if wrong[i, j]
     ]
-    return _table(['true', 'taken for', 'times', 'of the true'], rows) if rows else 'nothing is confused'
+    return (
+        text_table(['true', 'taken for', 'times', 'of the true'], rows, left=(0, 1)) if rows else 'nothing is confused'
+    )
 
 
 def write_run_pictures(model: EvaluatedModel, folder: str | Path) -> list[str]:
@@ -165,7 +166,7 @@ def write_curves(model: EvaluatedModel, folder: str | Path, kind: str | None = N
                 ),
             ]
         )
-    return _table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
+    return text_table(['class', 'objects', f'AP{iou_thr * 100:g}', 'best F1', 'at score', 'precision', 'recall'], rows)
 
 
 def _draw_curves(
@@ -191,17 +192,16 @@ def _draw_curves(
 
 def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:
     """The numbers behind the pictures in long form; a tenth of those by score, which change little in between."""
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['class', 'curve', 'x', 'y'])
-        for one in curves:
-            for name, x, y in (
-                ('precision at recall', COCO_RECALLS, one.precision_at),
-                ('precision at score', SCORES[::10], one.precision[::10]),
-                ('recall at score', SCORES[::10], one.recall[::10]),
-                ('F1 at score', SCORES[::10], one.f1[::10]),
-            ):
-                writer.writerows([classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True))
+    rows = []
+    for one in curves:
+        for name, x, y in (
+            ('precision at recall', COCO_RECALLS, one.precision_at),
+            ('precision at score', SCORES[::10], one.precision[::10]),
+            ('recall at score', SCORES[::10], one.recall[::10]),
+            ('F1 at score', SCORES[::10], one.f1[::10]),
+        ):
+            rows += [[classes[one.label], name, f'{a:.3f}', f'{b:.6f}'] for a, b in zip(x, y, strict=True)]
+    write_csv(path, ['class', 'curve', 'x', 'y'], rows)
 
 
 def write_errors(
@@ -257,13 +257,5 @@ def _error_table(delta: DeltaAP, score_thr: float) -> str:
         ['all false', f'{delta.false_positives:.3f}', '', 'if no prediction were false'],
         ['all missed', f'{delta.false_negatives:.3f}', '', 'if every object had been found'],
     ]
-    table = AsciiTable([['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], *rows])
-    table.justify_columns = {1: 'right', 2: 'right'}
-    return f'AP50 is {delta.ap50:.3f}\n{table.table}'
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    table = AsciiTable([header, *rows])
-    texts = 2 if header[1] == 'taken for' else 1
-    table.justify_columns = {column: 'right' for column in range(texts, len(header))}
-    return table.table
+    table = text_table(['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], rows, left=(0, 3))
+    return f'AP50 is {delta.ap50:.3f}\n{table}'

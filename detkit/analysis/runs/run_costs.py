@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ import torch
 from detkit.analysis.runs.checklist import CheckList
 from detkit.engine.console import duration_text
 from detkit.engine.hooks import CheckpointHook, TimeLimitHook
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 _NEARLY_FULL = 0.9  # share of an accelerator's memory
 
@@ -45,7 +48,7 @@ class StepCosts:
         return len(self.step) + 1
 
 
-def check_time(checks: CheckList, runner: Any, costs: StepCosts, workers: dict[str, int]) -> None:
+def check_time(checks: CheckList, runner: Runner, costs: StepCosts, workers: dict[str, int]) -> None:
     """Time per epoch and per run, from the medians of the steps.
 
     Workers make batches while the network trains: an iteration takes as long as the slower of the two. On a CPU they
@@ -116,7 +119,7 @@ def check_workers(checks: CheckList, workers: dict[str, int]) -> None:
             )
 
 
-def check_memory(checks: CheckList, runner: Any, costs: StepCosts) -> None:
+def check_memory(checks: CheckList, runner: Runner, costs: StepCosts) -> None:
     """Most memory that the steps took."""
     if costs.device_peak is not None:
         total = torch.cuda.get_device_properties(runner.device).total_memory / 2**20
@@ -135,7 +138,7 @@ def check_memory(checks: CheckList, runner: Any, costs: StepCosts) -> None:
         )
 
 
-def check_disk(checks: CheckList, runner: Any, work_dir: Path, size: int) -> None:
+def check_disk(checks: CheckList, runner: Runner, work_dir: Path, size: int) -> None:
     """Whether the checkpoints of the run fit where it writes them.
 
     Args:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from detkit.analysis.runs.run_table import RESULTS_FILE
 from detkit.analysis.runs.training_curves import Curves, read_results
 from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
+from detkit.utils.tables import text_table, write_csv
 
 SCALARS_FILE = 'scalars.json'
 AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
@@ -168,24 +167,20 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
             best = best_place(name, y)
             rows.append([name, run.label, f'{y[best]:.4g}', f'{x[best]:.4g}', f'{y[-1]:.4g}', f'{x[-1]:.4g}'])
     at = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minute'}[axis]
-    table = AsciiTable([['metric', 'run', 'best', f'at {at}', 'last', f'at {at}'], *rows])
-    table.justify_columns = {column: 'right' for column in range(2, 6)}
-    return table.table
+    return text_table(['metric', 'run', 'best', f'at {at}', 'last', f'at {at}'], rows, left=(0, 1))
 
 
 def write_logs(
     runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.0, axis: str = 'epoch'
 ) -> None:
     """A CSV file: run, metric, x, value, smoothed value."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['run', 'metric', AXES[axis], 'value', 'smoothed'])
-        for run in runs:
-            for name in names:
-                if name in run.curves:
-                    x, y = run.curves[name]
-                    writer.writerows(
-                        [run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
-                        for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True)
-                    )
+    rows = []
+    for run in runs:
+        for name in names:
+            if name in run.curves:
+                x, y = run.curves[name]
+                rows += [
+                    [run.label, name, f'{at:.6g}', f'{value:.6g}', f'{smoothed:.6g}']
+                    for at, value, smoothed in zip(x, y, smooth(name, y, weight), strict=True)
+                ]
+    write_csv(path, ['run', 'metric', AXES[axis], 'value', 'smoothed'], rows)

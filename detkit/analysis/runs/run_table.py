@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
-
 from detkit.analysis.runs.training_curves import read_results
 from detkit.config import load_config
 from detkit.engine.console import duration_text
@@ -16,6 +14,7 @@ from detkit.engine.run_folder import CONFIG_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
 from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.tables import text_table
 
 RESULTS_FILE = 'results.csv'
 
@@ -143,9 +142,7 @@ def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, 
         if has_gain:
             row.append(_gain(run, runs[0], metrics[0]))
         rows.append(row)
-    table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)([columns + ['gain'] * has_gain, *rows])
-    table.justify_columns = {column: 'right' for column in range(1, len(columns) + has_gain)}
-    return table.table
+    return text_table(columns + ['gain'] * has_gain, rows, markdown=markdown)
 
 
 def _headlines(names: Sequence[str]) -> list[str]:

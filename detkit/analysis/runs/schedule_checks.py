@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detkit.analysis.runs.checklist import CheckList
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import WarmupDecay
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
 
 _ENDLESS = 10**9  # mmengine's mark for a scheduler without an end
 _FEW_STEPS = 100
@@ -15,7 +18,7 @@ _FEW_STEPS = 100
 Problem = tuple[str, str]  # what is wrong, what to do
 
 
-def check_schedule(checks: CheckList, runner: Any) -> None:
+def check_schedule(checks: CheckList, runner: Runner) -> None:
     """Looks at a runner whose training is prepared."""
     loop = runner.train_loop
     problems = [
@@ -115,7 +118,7 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
     return problems
 
 
-def _has_mosaic(runner: Any) -> bool:
+def _has_mosaic(runner: Runner) -> bool:
     return any(
         hasattr(transform, 'until_epoch')
         for leaf in leaf_datasets(runner.train_loop.dataloader.dataset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from terminaltables import AsciiTable
 
 from detkit.analysis.data.annotations_table import plain_dataset
 from detkit.config.signatures import arguments_of
@@ -21,6 +19,7 @@ from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.registry import DATA_SAMPLERS, DATASETS, DETECTORS, TRANSFORMS
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.tables import text_table, write_csv
 
 _POINTS = 1500  # at which a run is looked at, and as many again in its beginning
 _MOST_EPOCHS = 2000  # up to so many the first iteration of each is looked at
@@ -172,40 +171,20 @@ def plan_text(plan: SchedulePlan) -> str:
                 f'{group.weight_decay:.4g}',
             ]
         )
-    table = AsciiTable(
-        [['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum', 'weight decay'], *rows]
-    )
-    table.justify_columns = {column: 'right' for column in range(1, 8)}
-    return '\n'.join([*lines, table.table])
+    header = ['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum', 'weight decay']
+    return '\n'.join([*lines, text_table(header, rows)])
 
 
 def write_plans(plans: Sequence[SchedulePlan], path: str | Path) -> None:
     """A CSV file: config, iteration, epoch, group, lr, momentum, accumulate."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['config', 'iteration', 'epoch', 'group', 'lr', 'momentum', 'accumulate'])
-        for plan in plans:
-            for group in plan.groups:
-                writer.writerows(
-                    [
-                        plan.label,
-                        iteration,
-                        f'{epoch:.4f}',
-                        group.name,
-                        f'{lr:.6g}',
-                        '' if np.isnan(momentum) else f'{momentum:.6g}',
-                        accumulate,
-                    ]
-                    for iteration, epoch, lr, momentum, accumulate in zip(
-                        plan.iterations.tolist(),
-                        plan.epochs.tolist(),
-                        group.lr.tolist(),
-                        group.momentum.tolist(),
-                        plan.accumulate.tolist(),
-                        strict=True,
-                    )
-                )
+    rows = []
+    for plan in plans:
+        for group in plan.groups:
+            columns = (plan.iterations, plan.epochs, group.lr, group.momentum, plan.accumulate)
+            for iteration, epoch, lr, momentum, accumulate in zip(*map(np.ndarray.tolist, columns), strict=True):
+                momentum = '' if np.isnan(momentum) else f'{momentum:.6g}'
+                rows.append([plan.label, iteration, f'{epoch:.4f}', group.name, f'{lr:.6g}', momentum, accumulate])
+    write_csv(path, ['config', 'iteration', 'epoch', 'group', 'lr', 'momentum', 'accumulate'], rows)
 
 
 def detail_end(plan: SchedulePlan) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import platform
@@ -13,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from terminaltables import AsciiTable
 
 from detkit import __version__
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.speed.benchmarking import Benchmark, Measurement
 from detkit.analysis.speed.paired_timing import mean_interval, ratio_interval
 from detkit.engine.environment import cpu_name
+from detkit.utils.tables import text_table, write_csv
 
 # How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
 _FAR_OUT = 3.0
@@ -81,9 +80,8 @@ def _conditions(found: Benchmark) -> str:
 
 
 def _table(title: str, header: list[str], rows: list[list[str]], left: Sequence[int] = (0,)) -> str:
-    table = AsciiTable([header, *rows])
-    table.justify_columns = {column: 'right' for column in range(len(header)) if column not in left}
-    return f'{title}\n{table.table}' if title else table.table
+    table = text_table(header, rows, left)
+    return f'{title}\n{table}' if title else table
 
 
 def _models_table(found: Benchmark) -> str:
@@ -231,11 +229,11 @@ def _batch(found: Benchmark, own: Measurement, size: int, confidence: float) -> 
     }
 
 
-def write_json(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
+def write_benchmark_json(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
     Path(path).write_text(json.dumps(as_dict(found, confidence), indent=1) + '\n', encoding='utf-8')
 
 
-def write_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
+def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
     """A row for each variant and batch size; times in ms a batch."""
     rows = []
     for variant in as_dict(found, confidence)['variants']:
@@ -257,7 +255,4 @@ def write_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> N
                     f'{name}_ratio_high': phase['ratio']['high'],
                 }
             rows.append(row)
-    with Path(path).open('w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), [row.values() for row in rows])

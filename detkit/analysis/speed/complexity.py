@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections import Counter
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from terminaltables import AsciiTable
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -23,6 +21,7 @@ from detkit.analysis.speed.paired_timing import synchronize
 from detkit.engine.model_cost import count_parameters
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.tables import text_table, write_csv
 
 _WARMUP = 2
 
@@ -254,9 +253,7 @@ def costs_table(costs: list[ModuleCost]) -> str:
                 _share(cost.ms, first.ms),
             ]
         )
-    table = AsciiTable([['module', 'class', 'parameters', 'MMACs', '', 'MiB out', 'ms', ''], *rows])
-    table.justify_columns = {column: 'right' for column in range(2, 8)}
-    return table.table
+    return text_table(['module', 'class', 'parameters', 'MMACs', '', 'MiB out', 'ms', ''], rows, left=(0, 1))
 
 
 def _share(value: float, whole: float) -> str:
@@ -269,7 +266,4 @@ def write_costs(costs: list[ModuleCost], path: str | Path) -> None:
     if Path(path).suffix.lower() != '.csv':
         Path(path).write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
         return
-    with Path(path).open('w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), [row.values() for row in rows])
