@@ -20,7 +20,7 @@ from detkit.config.value_types import RANGES, fits, remedy_for, spelled
 from detkit.registry import Registry, backend_names, no_such_part
 from detkit.utils.errors import ComponentError, ConfigError, nearest
 
-# A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.classes.
+# A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.wiring.
 WIRED = frozenset({'in_channels', 'in_strides', 'strides', 'num_classes'})
 
 

@@ -21,6 +21,8 @@ COMPONENT_KEYS = (
     'visualizer',
 )
 
+LOADER_KEYS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
 # Plain values, and what each may be.
 PLAIN_KEYS: dict[str, Any] = {
     'task': Literal['det', 'seg', 'pose', 'obb', 'cls', 'panoptic'] | None,

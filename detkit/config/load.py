@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.check import check_config
-from detkit.config.classes import wire_classes
 from detkit.config.execute import Executed, execute
 from detkit.config.hints import did_you_mean, meant_keys, nearest_first
-from detkit.config.image_size import wire_image_size
-from detkit.config.keypoints import wire_keypoints
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
 from detkit.config.resolve import LoadedConfig
-from detkit.config.stuff import wire_stuff
 from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
+from detkit.config.wiring import wire_from_data
 from detkit.utils.errors import ConfigError
 
 Options = Mapping[str, Any] | Iterable[str | Option] | None
@@ -51,10 +48,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     _import_custom(values, origins)
     check_config(values, origins)
     written = copy.deepcopy(values)
-    wire_classes(values, origins, need_classes)
-    wire_keypoints(values, origins)
-    wire_stuff(values, origins)
-    wire_image_size(values, origins)
+    wire_from_data(values, origins, need_classes)
     return LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from detkit.config.origins import KeyPath
+from detkit.config.top_level import dataset_paths
 from detkit.registry import DATASETS, TRANSFORMS
 
 # What is wrong with a transform of one stage behind a later one, or in front of an earlier one.
@@ -23,7 +24,7 @@ def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str
     A dataset declares the stages that its samples go through (``pipeline_stages``), a transform the one it belongs to
     (``stage``). Transforms and datasets without such an attribute, as a user's own may be, are not judged.
     """
-    for dataset_path, dataset in _datasets(loader, path):
+    for dataset_path, dataset in dataset_paths(loader, path):
         factory = _found(DATASETS, dataset.get('type'))
         stages, pipeline = getattr(factory, 'pipeline_stages', ()), dataset.get('pipeline')
         if stages and isinstance(pipeline, list | tuple):
@@ -71,14 +72,3 @@ def _name(step: Any) -> str:
 
 def _found(registry: Any, kind: Any) -> Any:
     return registry.get(kind) if isinstance(kind, str) else kind
-
-
-def _datasets(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict]]:
-    if isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from _datasets(item, (*path, i))
-    elif isinstance(value, dict):
-        if 'pipeline' in value:
-            yield path, value
-        for key in ('dataset', 'datasets'):
-            yield from _datasets(value.get(key), (*path, key))

@@ -63,8 +63,6 @@ TOP_POSITIONS: dict[str, Position] = {
     'default_hooks': Position('HOOKS', extra=('priority',), holds_dict=True, tried='detkit.'),
     'custom_hooks': Position('HOOKS', extra=('priority',), tried='detkit.'),
     'visualizer': Position('VISUALIZERS'),
-    'vis_backends': _BACKEND,
-    'log_processor': Position('LOG_PROCESSORS', 'LogProcessor'),
 }
 
 CONSTRUCTOR = Position('OPTIM_WRAPPER_CONSTRUCTORS', 'GroupOptimConstructor', tried='detkit.')

@@ -1,6 +1,6 @@
 """The checks of a config's top level that need no component."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +141,19 @@ def pipelines_in(loader: Any) -> list[list]:
     return found + [pipeline for key in ('dataset', 'datasets') for pipeline in pipelines_in(loader.get(key))]
 
 
-def datasets_in(loader: Any) -> list[dict]:
-    """The configs of all datasets of a data loader that wrap no other one."""
+def dataset_paths(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict]]:
+    """Return the configs of all datasets of a data loader that wrap no other one, with their key paths."""
     if isinstance(loader, list | tuple):
-        return [dataset for item in loader for dataset in datasets_in(item)]
-    if not isinstance(loader, dict):
-        return []
-    inner = [dataset for key in ('dataset', 'datasets') for dataset in datasets_in(loader.get(key))]
-    return inner or ([loader] if 'type' in loader and 'batch_size' not in loader else [])
+        for i, item in enumerate(loader):
+            yield from dataset_paths(item, (*path, i))
+    elif isinstance(loader, dict):
+        inner = [key for key in ('dataset', 'datasets') if loader.get(key) is not None]
+        for key in inner:
+            yield from dataset_paths(loader[key], (*path, key))
+        if not inner and 'type' in loader and len(path) > 1:
+            yield path, loader
+
+
+def datasets_in(loader: Any) -> list[dict]:
+    """Return the configs of all datasets of a data loader that wrap no other one."""
+    return [dataset for _, dataset in dataset_paths(loader, ('',))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -117,6 +117,25 @@ class DetDataset(Dataset):
         self._cache: dict[str, np.ndarray] | None = None
         if cache == 'ram':
             self._fill_cache()
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is known of a dataset before it is built, without reading its annotations.
+
+        A subclass adds what its files tell in their headers. The model is wired from it.
+
+        Args:
+            cfg: the dataset's config.
+
+        Returns:
+            The keys of ``metainfo`` that are known: ``classes``, ``category_ids``, ``keypoint_shape``, ``sigmas``,
+            ``flip_pairs``, ``stuff_labels``.
+
+        Raises:
+            DataError: the classes are told by a file that is missing or wrong.
+        """
+        metainfo = {key: value for key, value in (cfg.get('metainfo') or {}).items() if value is not None}
+        return {**metainfo, 'classes': ('object',)} if cfg.get('single_class') else metainfo
 
     def load_records(self) -> list[Record]:
         """Reads the annotation files, whole, into one record an image.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from detkit.datasets import CocoDataset, YoloTxtDataset
 from detkit.registry import ASSIGNERS, BACKBONES, DATASETS, DETECTORS, HEADS, LOSSES, METRICS, TRANSFORMS
 
 
@@ -68,6 +69,10 @@ class ToyAssigner:
 class ToyDataset:
     def __init__(self, data_root, pipeline=(), metainfo=None, data_yaml=None, ann_file=None, single_class=False):
         pass
+
+    @classmethod
+    def peek(cls, cfg):
+        return (CocoDataset if cfg.get('ann_file') else YoloTxtDataset).peek(cfg)
 
 
 @TRANSFORMS.register_module()

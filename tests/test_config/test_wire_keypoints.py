@@ -40,5 +40,5 @@ def test_sigmas_of_the_data():
 
 def test_another_shape_is_an_error(tmp_path):
     options = [f'data_yaml={write_yaml(tmp_path)}', '+model.head.keypoint_shape=(17,3)']
-    with pytest.raises(ConfigError, match=r'keypoint_shape is \(17, 3\), but train_dataloader .*5 keypoints'):
+    with pytest.raises(ConfigError, match=r'keypoint_shape is \(17, 3\), but train_dataloader .* has \(5, 2\)'):
         load_config(CONFIGS / 'pose_custom.py', options)

@@ -30,7 +30,7 @@ test_dataloader = val_dataloader
 
 
 def test_other_labels_are_refused(repo):
-    with pytest.raises(ConfigError, match='model.head.stuff_labels has 1 labels.*leave stuff_labels out'):
+    with pytest.raises(ConfigError, match=r'model.head.stuff_labels is \(92,\), but .*leave stuff_labels out'):
         load_config(repo / CONFIG, ['+model.head.stuff_labels=(92,)'])
 
 

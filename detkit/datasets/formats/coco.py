@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
-from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_images
+from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_categories, read_images
 from detkit.datasets.image_files import read_image_sizes
 from detkit.datasets.skips import check_skips, note_duplicates
 from detkit.registry import DATASETS
@@ -34,6 +35,24 @@ class CocoFileDataset(DetDataset):
         self.img_prefix = img_prefix
         self.keep_category_ids = keep_category_ids
         super().__init__(**kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        path = Path(cfg.get('data_root') or '') / str(cfg.get('ann_file'))
+        if not path.is_file():
+            if known.get('classes'):
+                return known
+            raise DataError(
+                f'there is no ann_file {str(cfg.get("ann_file"))!r} in {str(cfg.get("data_root") or "")!r}, from which '
+                'the class names would be read; set ann_file to the file'
+            )
+        names = {category['id']: category['name'] for category in read_categories(str(path))}
+        keeps_ids = cfg.get('keep_category_ids') and not cfg.get('single_class')
+        classes = known.setdefault('classes', names_by_id(names) if keeps_ids else tuple(dict.fromkeys(names.values())))
+        ids = {name: number for number, name in reversed(names.items())}
+        known['category_ids'] = tuple(range(len(classes))) if keeps_ids else tuple(map(ids.get, classes))
+        return known
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
         """The label of each category id; None for the categories that are not asked for."""
@@ -150,6 +169,20 @@ class CocoDataset(CocoFileDataset):
         self.unlabelled = unlabelled
         self.only_labelled = only_labelled
         super().__init__(ann_file, img_prefix, **kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        path = Path(cfg.get('data_root') or '') / str(cfg.get('ann_file'))
+        if cfg.get('keypoints') and path.is_file():
+            counts = {
+                len(category['keypoints'])
+                for category in read_categories(str(path))
+                if category.get('keypoints') and (cfg.get('single_class') or category['name'] in known['classes'])
+            }
+            if len(counts) == 1:  # the dataset says what is wrong with any other number
+                known['keypoint_shape'] = (counts.pop(), 3)
+        return known
 
     def load_records(self) -> list[Record]:
         ann_file = str(Path(self.data_root) / self.ann_file)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -57,6 +60,47 @@ def load_json(ann_file: str) -> dict[str, list[dict]]:
         if not all(isinstance(entry, dict) for entry in content[key]):
             raise DataError(f'the list {key!r} of the annotation file {ann_file!r} holds something that is no mapping')
     return content
+
+
+def read_categories(ann_file: str) -> list[dict]:
+    """Return the categories of an annotation file, by ascending id, without parsing the rest of it.
+
+    Raises:
+        DataError: as ``load_json``, or a category has no id or no name.
+    """
+    if not os.path.isfile(ann_file):
+        return load_json(ann_file)['categories']  # says what is missing
+    status = os.stat(ann_file)
+    return list(_cached_categories(ann_file, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=16)
+def _cached_categories(ann_file: str, mtime_ns: int, size: int) -> tuple[dict, ...]:
+    categories = _find_categories(ann_file) if size else None
+    if categories is None:
+        categories = load_json(ann_file)['categories']
+    try:
+        return tuple(sorted(({**entry, 'name': entry['name']} for entry in categories), key=lambda entry: entry['id']))
+    except (KeyError, TypeError) as error:
+        raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
+
+
+def _find_categories(ann_file: str) -> list[dict] | None:
+    """Return the list behind the key "categories" in the file's text; None where not exactly one place has the key."""
+    with open(ann_file, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        places = [match.end() for match in re.finditer(rb'"categories"\s*:\s*(?=\[)', text)]
+        if len(places) != 1:
+            return None
+        length = 1 << 16
+        while True:
+            try:
+                found, _ = json.JSONDecoder().raw_decode(text[places[0] : places[0] + length].decode(errors='replace'))
+            except ValueError:  # the list goes on behind this part
+                if places[0] + length >= len(text):
+                    return None
+                length *= 8
+                continue
+            return found if all(isinstance(entry, dict) for entry in found) else None
 
 
 def read_images(entries: Sequence[dict], ann_file: str) -> CocoImages:

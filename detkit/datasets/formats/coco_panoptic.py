@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detkit.datasets.formats.coco import CocoFileDataset
-from detkit.datasets.formats.coco_json import is_box, load_json, read_images
+from detkit.datasets.formats.coco_json import is_box, load_json, read_categories, read_images
 from detkit.datasets.skips import check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record, SegmentFile
@@ -36,6 +37,16 @@ class CocoPanopticDataset(CocoFileDataset):
     def __init__(self, ann_file: str, img_prefix: str = '', seg_prefix: str | None = None, **kwargs: Any) -> None:
         self.seg_prefix = str(Path(ann_file).with_suffix('')) if seg_prefix is None else seg_prefix
         super().__init__(ann_file, img_prefix, **kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        path = Path(cfg.get('data_root') or '') / str(cfg.get('ann_file'))
+        if path.is_file() and 'stuff_labels' not in known:
+            labels = {number: label for label, number in enumerate(known['category_ids'])}
+            single = bool(cfg.get('single_class'))
+            known['stuff_labels'] = () if single else stuff_labels_of(read_categories(str(path)), labels, str(path))
+        return known
 
     def load_records(self) -> list[Record]:
         ann_file = str(Path(self.data_root) / self.ann_file)

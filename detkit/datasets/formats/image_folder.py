@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -63,6 +63,19 @@ class ImageFolderDataset(DetDataset):
                 'there is nothing to tell apart'
             )
         super().__init__(**kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        if known.get('classes'):
+            return known
+        key = 'class_folder' if cfg.get('class_folder') else 'folder'
+        root, name = Path(cfg.get('data_root') or ''), cfg.get(key) or 'train'
+        if not (root / name).is_dir():
+            raise DataError(
+                f'there is no {key} {name!r} in {str(root)!r}, whose folders would name the classes; set data_root'
+            )
+        return {**known, 'classes': tuple(cfg.get('folders') or class_folders(root / name))}
 
     def load_records(self) -> Sequence[Record]:
         root = Path(self.data_root, self.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,17 @@ class VOCDataset(DetDataset):
         self.one_based = one_based
         self.check_size = check_size
         super().__init__(**kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        annotations, splits = cfg.get('annotations', 'Annotations'), cfg.get('splits')
+        if known.get('classes') or annotations is None:
+            return known
+        root = Path(cfg.get('data_root') or '')
+        splits = (splits,) if isinstance(splits, str) else splits
+        homes = [root] if splits is None else [find_split(root, split)[0] for split in splits]
+        return {**known, 'classes': discover_classes(home / annotations for home in homes) or None}
 
     def load_records(self) -> list[Record]:
         found = [entry for home, names in self._list_images() for entry in self._find_files(home, names)]

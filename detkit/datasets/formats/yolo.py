@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,29 @@ class YoloTxtDataset(DetDataset):
         self.data_yaml = data_yaml
         self.split = split
         super().__init__(**kwargs)
+
+    @classmethod
+    def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        known = super().peek(cfg)
+        if cfg.get('keypoint_shape'):
+            known['keypoint_shape'] = tuple(cfg['keypoint_shape'])
+        if not isinstance(cfg.get('data_yaml'), str):
+            return known
+        root = cfg.get('data_root') or ''
+        paths = [path for path in (Path(cfg['data_yaml']), Path(root) / cfg['data_yaml']) if path.is_file()]
+        if not paths and known.get('classes'):
+            return known
+        if not paths:
+            place = f' in {str(root)!r}' if root else ''
+            raise DataError(
+                f'there is no data_yaml {cfg["data_yaml"]!r}{place}, from which the class names would be read; set '
+                'data_yaml to the file'
+            )
+        data = read_data_yaml(paths[0], root)
+        told = {'classes': data.classes}
+        if cfg.get('labels') == 'pose':
+            told |= {name: getattr(data, name) for name in ('keypoint_shape', 'flip_pairs', 'keypoint_names')}
+        return {**{name: value for name, value in told.items() if value is not None}, **known}
 
     def load_records(self) -> list[Record]:
         sources, root = self._find_sources()

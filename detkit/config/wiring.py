@@ -1,0 +1,159 @@
+"""What a model takes over from its data: class count, keypoints, stuff classes; or a comparison of the two.
+
+No format of data is known here: a dataset's class says by ``peek`` what its config and its files tell of it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from detkit.config.keys import LOADER_KEYS
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.signatures import arguments_of
+from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
+from detkit.registry import DATASETS, HEADS
+from detkit.utils.errors import ConfigError, DataError
+
+_HEAD = ('model', 'head')
+_CLASSES = (*_HEAD, 'num_classes')
+
+
+def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool = True) -> None:
+    """Fill in what the model's head takes from the data where the config leaves it out, and compare it where not.
+
+    Args:
+        values: the config, changed in place.
+        origins: where its values were set.
+        need_classes: whether class names that cannot be found are an error.
+
+    Raises:
+        ConfigError: head and data, or two datasets, differ; or no dataset says its classes.
+    """
+    known, unknown = [], []
+    for key in LOADER_KEYS:
+        for path, dataset in dataset_paths(values.get(key), (key,)):
+            try:
+                metainfo = peek(dataset)
+            except DataError as error:
+                unknown.append((path, str(error)))
+                continue
+            _check_classes(metainfo.get('classes'), path, origins)
+            known.append((path, metainfo))
+    _wire_classes(values, known, origins)
+    if not (values.get('model') or {}).get('head'):
+        return
+    if need_classes and _counts_classes(values) and values['model']['head'].get('num_classes') is None:
+        _refuse_unknown_classes(values, unknown, origins)
+    _wire_argument(values, 'keypoint_shape', known, origins)
+    _wire_argument(values, 'stuff_labels', known, origins)
+    _wire_sigmas(values, known, origins)
+    if (
+        takes_image_size(values)
+        and 'img_size' not in values['model']['head']
+        and isinstance(values.get('img_size'), int)
+    ):
+        values['model']['head']['img_size'] = values['img_size']
+        origins.set((*_HEAD, 'img_size'), origins.find(('img_size',)))
+
+
+def peek(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Return what a dataset's config, and the files that it names, tell of it: keys of ``metainfo``.
+
+    Raises:
+        DataError: the file that would tell it is missing or wrong.
+    """
+    kind = dataset.get('type')
+    factory = DATASETS.get(kind) if isinstance(kind, str) else kind
+    look = getattr(factory, 'peek', None)  # a user's dataset need not have it
+    return dict(dataset.get('metainfo') or {}) if look is None else look(dataset)
+
+
+def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:
+    key = (*path, 'metainfo', 'classes')
+    if isinstance(classes, str):
+        raise ConfigError(
+            f'{origins.find(key)}: {dotted(key)} is {classes!r}, but must be a list of names; write ({classes!r},)'
+        )
+    if classes is not None and not all(isinstance(name, str) for name in classes):
+        wrong = next(name for name in classes if not isinstance(name, str))
+        raise ConfigError(f'{origins.find(key)}: {dotted(key)} holds {wrong!r}, but must be a list of names')
+
+
+def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
+    counts = [(path[:1], len(metainfo['classes'])) for path, metainfo in known if metainfo.get('classes')]
+    if not counts and values.get('classes'):
+        counts = [(('classes',), len(values['classes']))]
+    if not counts:
+        return
+    source, count = counts[0]
+    for other, other_count in counts[1:]:
+        if other_count != count:
+            raise ConfigError(
+                f'{origins.find(other)}: {dotted(other)} has {other_count} classes, but {dotted(source)} '
+                f'({origins.find(source)}) has {count}'
+            )
+    if not _counts_classes(values):
+        return
+    head = values['model']['head']
+    if head.get('num_classes') is None:
+        head['num_classes'] = count
+        origins.set(_CLASSES, origins.find(source))
+    elif head['num_classes'] != count:
+        raise ConfigError(
+            f'{origins.find(_CLASSES)}: {dotted(_CLASSES)} is {head["num_classes"]}, but {dotted(source)} '
+            f'({origins.find(source)}) names {count} classes; leave num_classes out, so that it follows the data'
+        )
+
+
+def _counts_classes(values: dict[str, Any]) -> bool:
+    model = values.get('model')
+    head = model.get('head') if isinstance(model, dict) else None
+    kind = head.get('type') if isinstance(head, dict) else None
+    factory = HEADS.get(kind) if isinstance(kind, str) else kind
+    return callable(factory) and (arguments_of(factory).any_name or head_takes(values, 'num_classes'))
+
+
+def _refuse_unknown_classes(values: dict[str, Any], unknown: list[tuple[KeyPath, str]], origins: Origins) -> None:
+    if not values.get('train_dataloader'):
+        return
+    for path, reason in unknown:
+        raise ConfigError(f'{origins.find(path)}: {reason}')
+    raise ConfigError(
+        f'{origins.find(("train_dataloader", "dataset"))}: train_dataloader.dataset does not say its classes, so '
+        f'{dotted(_CLASSES)} is unknown; give it metainfo=dict(classes=[...])'
+    )
+
+
+def _wire_argument(values: dict[str, Any], name: str, known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
+    """Fill in an argument of the head that the metainfo of the data holds by the same name."""
+    if not head_takes(values, name):
+        return
+    head, key = values['model']['head'], (*_HEAD, name)
+    for path, found in _metainfo(known, name):
+        if head.get(name) is None:
+            head[name] = found
+            origins.set(key, origins.find(path[:1]))
+        elif name == 'stuff_labels' and set(head[name]) == set(found):
+            continue  # their order means nothing
+        elif tuple(head[name]) != found:
+            raise ConfigError(
+                f'{origins.find(key)}: {dotted(key)} is {_shown(head[name])}, but {dotted(path[:1])} '
+                f'({origins.find(path[:1])}) has {_shown(found)}; leave {name} out, so that it follows the data'
+            )
+
+
+def _wire_sigmas(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:
+    loss, key = values['model']['head'].get('loss_keypoint'), (*_HEAD, 'loss_keypoint', 'sigmas')
+    for path, sigmas in _metainfo(known, 'sigmas'):
+        if isinstance(loss, dict) and loss.get('sigmas') is None:
+            loss['sigmas'] = sigmas
+            origins.set(key, origins.find(path[:1]))
+
+
+def _metainfo(known: list[tuple[KeyPath, dict]], name: str) -> Iterator[tuple[KeyPath, tuple]]:
+    for path, metainfo in known:
+        if metainfo.get(name) is not None:
+            yield path, tuple(metainfo[name])
+
+
+def _shown(value: Any) -> str:
+    return str(tuple(value)) if len(value) <= 4 else f'{len(value)} values'
