@@ -86,7 +86,9 @@ def test_hashes_alone_do_not_make_pictures_alike():
     ]
 
 
-def test_groups_are_chains():
+@pytest.mark.parametrize('max_pairs', [0, 1_000_000])
+def test_groups_are_chains(monkeypatch, max_pairs):
+    monkeypatch.setattr('detkit.analysis.data.image_hashes._MAX_PAIRS', max_pairs)
     ones = np.uint64(0b111111)
     bits = np.array([0, ones, ones << np.uint64(6) | ones, 1 << 40], np.uint64)
     thumbs = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16), (4, 16, 16))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from detkit.utils.errors import ConfigError
 
@@ -25,6 +27,7 @@ _REDUCED = (
     (1, cv2.IMREAD_GRAYSCALE),
 )
 _LEAST_SIDE = 128  # that a reduced reading must leave
+_MAX_PAIRS = 1_000_000  # that are kept at a time
 _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
 
@@ -102,18 +105,26 @@ def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6, min_correla
     if not 0 <= max_distance <= 15:
         raise ConfigError(f'two alike images may differ in 0 to 15 of {_BITS} bits, not {max_distance}')
     readable = np.flatnonzero(hashes.readable)
-    parents = np.arange(len(hashes))
+    pairs, num_pairs = [], 0
     for first, second in _near_pairs(hashes.bits[readable], max_distance):
-        one, other = readable[first], readable[second]
-        similar = _correlate(hashes.thumbs[one], hashes.thumbs[other]) >= min_correlation
-        for a, b in zip(one[similar].tolist(), other[similar].tolist(), strict=True):
-            root, other_root = sorted((_root(parents, a), _root(parents, b)))
-            parents[other_root] = root
-    roots = np.array([_root(parents, i) for i in readable.tolist()], np.int64)
-    _, group, sizes = np.unique(roots, return_inverse=True, return_counts=True)
+        similar = _correlate(hashes.thumbs[readable[first]], hashes.thumbs[readable[second]]) >= min_correlation
+        pairs.append(np.stack([first[similar], second[similar]]))
+        num_pairs += pairs[-1].shape[1]
+        if num_pairs > _MAX_PAIRS:  # n copies of an image are n² / 2 pairs, of which n say all
+            group = _connected(pairs, len(readable))
+            _, first_members = np.unique(group, return_index=True)
+            pairs, num_pairs = [np.stack([np.arange(len(readable)), first_members[group]])], 0
+    group = _connected(pairs, len(readable))
     order = np.argsort(group, kind='stable')
-    parts = np.split(readable[order], np.cumsum(sizes)[:-1])
-    return [part for part in parts if len(part) > 1]
+    parts = np.split(readable[order], np.cumsum(np.bincount(group))[:-1])
+    return sorted((part for part in parts if len(part) > 1), key=lambda part: int(part[0]))
+
+
+def _connected(pairs: list[np.ndarray], number: int) -> np.ndarray:
+    """Return the group of each of so many images, ``(number,)``, that ``(2, P)`` pairs link."""
+    first, second = np.concatenate([np.zeros((2, 0), np.int64), *pairs], 1)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), (number, number))
+    return connected_components(graph, directed=False)[1]
 
 
 def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -154,13 +165,6 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     correlations = (flat[0] * flat[1]).mean(1) / np.maximum(spreads[0] * spreads[1], 1e-6)
     both_flat = np.maximum(*spreads) < _FLAT
     return np.where(both_flat, np.abs(means[0] - means[1]) < _FLAT, correlations)
-
-
-def _root(parents: np.ndarray, index: int) -> int:
-    while parents[index] != index:
-        parents[index] = parents[parents[index]]
-        index = int(parents[index])
-    return index
 
 
 def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:

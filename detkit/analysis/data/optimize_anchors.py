@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from detkit.analysis.data.anchor_search import AnchorFit, AnchorSearch, split_by_level
 from detkit.config import load_config
 from detkit.datasets.wrappers import leaf_datasets
-from detkit.models.priors.anchor_search import AnchorFit, AnchorSearch, split_by_level
 from detkit.registry import DATASETS, DETECTORS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError
@@ -131,7 +131,7 @@ def optimize_anchors(
     found = max((search.evolve(start, steps) for start in starts), key=lambda shapes: search.measure(shapes).quality)
     after = split_by_level(found, len(before))
     flat = [np.array([shape for level in anchors for shape in level]) for anchors in (before, after)]
-    at_level = [tuple(search.best_places(shapes).reshape(len(before), -1).sum(1).tolist()) for shapes in flat]
+    at_level = [tuple(search.count_best(shapes).reshape(len(before), -1).sum(1).tolist()) for shapes in flat]
     fits = [search.measure(shapes) for shapes in flat]
     return AnchorReport(before, after, *fits, *at_level, int(kept.sum()), len(records), int((~kept).sum()), size)
 

@@ -1,4 +1,4 @@
-"""Shapes of anchors for given objects: k-means, then evolution."""
+"""Search for the shapes of anchors that fit given objects: k-means, then evolution."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-# The search sees so many objects at most; more of them change nothing but the time it takes.
+# Objects that the search uses at most; more of them only take more time.
 _MAX_OBJECTS = 20_000
 _KMEANS_RESTARTS = 5
 _KMEANS_STEPS = 100
@@ -37,7 +38,7 @@ class AnchorFit:
 
 
 class AnchorSearch:
-    """Looks for anchors that fit objects.
+    """Search for anchors that fit objects.
 
     Args:
         sizes_wh: ``(N, 2)`` width and height of the objects in pixels of the network's input, N at least 1.
@@ -57,7 +58,7 @@ class AnchorSearch:
         self._sample = chosen
 
     def measure(self, shapes_wh: np.ndarray) -> AnchorFit:
-        """How well ``(A, 2)`` shapes fit all objects."""
+        """Return how well ``(A, 2)`` shapes fit all objects."""
         recall = per_object = quality = 0.0
         shapes = torch.from_numpy(np.asarray(shapes_wh, np.float32))
         for part in self.sizes_wh.split(_MAX_OBJECTS):
@@ -69,26 +70,29 @@ class AnchorSearch:
         count = len(self.sizes_wh)
         return AnchorFit(recall / count, per_object / count, quality / count)
 
-    def best_places(self, shapes_wh: np.ndarray) -> np.ndarray:
-        """``(A,)`` int64: how many objects each shape is the best for, of those that it fits."""
+    def count_best(self, shapes_wh: np.ndarray) -> np.ndarray:
+        """Return, for each of ``(A, 2)`` shapes, how many objects it fits better than the others do, ``(A,)`` int64."""
         shapes = torch.from_numpy(np.asarray(shapes_wh, np.float32))
         counts = np.zeros(len(shapes), np.int64)
         for part in self.sizes_wh.split(_MAX_OBJECTS):
-            best, place = self.shape_quality(part.unsqueeze(1), shapes).max(1)
-            counts += np.bincount(place[best > self.min_quality].numpy(), minlength=len(shapes))
+            best, index = self.shape_quality(part.unsqueeze(1), shapes).max(1)
+            counts += np.bincount(index[best > self.min_quality].numpy(), minlength=len(shapes))
         return counts
 
     def kmeans(self, count: int) -> np.ndarray:
-        """``(count, 2)`` centres of the objects' shapes: Lloyd's algorithm on logarithms, where ratios are distances.
+        """Return the best ``(count, 2)`` centres of several runs of k-means.
 
-        The best of several starts, which are far from each other (k-means++, Arthur and Vassilvitskii 2007).
+        The clusters are those of the logarithms of width and height, where equal ratios are equal distances.
         """
         points = np.log(np.maximum(self._sample.numpy().astype(np.float64), 1e-3))
-        results = [np.exp(_lloyd(points, count, self.rng)) for _ in range(_KMEANS_RESTARTS)]
-        return max(results, key=self._fitness)
+        distinct = np.unique(points, axis=0)
+        if len(distinct) <= count:
+            return np.exp(np.resize(distinct, (count, 2)))
+        starts = [kmeans2(points, count, _KMEANS_STEPS, minit='++', seed=self.rng) for _ in range(_KMEANS_RESTARTS)]
+        return max((np.exp(centres) for centres, _ in starts), key=self._fitness)
 
     def evolve(self, shapes_wh: np.ndarray, steps: int) -> np.ndarray:
-        """``(A, 2)`` shapes that fit at least as well: random changes of which those that help are kept."""
+        """Return ``(A, 2)`` shapes that fit at least as well, found by keeping the random changes that help."""
         best, fitness = np.asarray(shapes_wh, np.float64), self._fitness(shapes_wh)
         for _ in range(steps):
             changes = self.rng.normal(0, _MUTATION_SIZE, best.shape) * (self.rng.random(best.shape) < _MUTATION_CHANCE)
@@ -103,31 +107,8 @@ class AnchorSearch:
         return (best * (best > self.min_quality)).mean().item()
 
 
-def _lloyd(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """``(count, D)`` centres of ``(N, D)`` points."""
-    centres = points[rng.integers(len(points))][None]
-    for _ in range(count - 1):
-        gaps = _square_distances(points, centres).min(1)
-        # Where points are fewer than centres, some centres coincide.
-        share = gaps / gaps.sum() if gaps.sum() > 0 else None
-        centres = np.concatenate([centres, points[rng.choice(len(points), p=share)][None]])
-    for _ in range(_KMEANS_STEPS):
-        nearest = _square_distances(points, centres).argmin(1)
-        counts = np.bincount(nearest, minlength=count)
-        sums = np.stack([np.bincount(nearest, column, count) for column in points.T], 1)
-        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
-        if np.allclose(moved, centres):
-            break
-        centres = moved
-    return centres
-
-
-def _square_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    return ((points[:, None] - centres) ** 2).sum(2)  # (N, C)
-
-
 def split_by_level(shapes_wh: np.ndarray, num_levels: int, digits: int = 1) -> list[list[tuple[float, float]]]:
-    """Shapes of each level: sorted by area, the smallest at the finest level, as many at every level; rounded."""
+    """Sort shapes by area and split them evenly into levels, the smallest at the finest level; round their sides."""
     order = np.argsort(shapes_wh.prod(1), kind='stable')
     levels = np.round(shapes_wh[order], digits).reshape(num_levels, -1, 2).tolist()
     return [[tuple(int(side) if side == int(side) else side for side in shape) for shape in level] for level in levels]
