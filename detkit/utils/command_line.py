@@ -1,10 +1,39 @@
-"""What the tools share: a mistake ends in one sentence and exit code 2, never in a traceback."""
+"""Shared parts of the tools: arguments of one name and meaning, and how a mistake is reported."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
 
 from detkit.utils.errors import DetkitError
+
+_SHARED_ARGUMENTS = {
+    'config': dict(help='config file, e.g. configs/yolov8/seg_n_coco8.py'),
+    'checkpoint': dict(help='checkpoint file (.pth)'),
+    '--split': dict(
+        choices=['test', 'val', 'train'],
+        default='test',
+        help='data to evaluate on, as for tools/test.py (default: test)',
+    ),
+    '--kind': dict(
+        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
+        help="kind of overlap (default: the one that the config's metric evaluates last)",
+    ),
+    '--iou-thr': dict(type=float, default=0.5, help='least overlap of a match (default: 0.5)'),
+    '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
+    '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
+    '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
+    '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
+    '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
+}
+
+
+def shared_arguments(*names: str) -> argparse.ArgumentParser:
+    """Return a parser of arguments that several tools have, to be given to another parser as one of its ``parents``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for name in names:
+        parser.add_argument(name, **_SHARED_ARGUMENTS[name])
+    return parser
 
 
 def run_command(main: Callable[[], int | None]) -> int:

@@ -55,4 +55,4 @@ def test_two_configs_beside_each_other(repo):
     same = print_config(repo, '--diff', configs[0], configs[0])
     assert same.returncode == 0 and same.stdout.endswith('0 values differ\n')
     neither = print_config(repo)
-    assert neither.returncode == 2 and 'two behind --diff' in neither.stderr
+    assert neither.returncode == 2 and 'two configs after --diff' in neither.stderr

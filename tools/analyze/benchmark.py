@@ -1,34 +1,39 @@
-"""How fast models predict or train, beside each other: parameters, GFLOPs, latency, images/s, memory.
+"""Compare the speed of models in prediction or training: parameters, GFLOPs, latency, images/s, memory.
 
     python tools/analyze/benchmark.py configs/yolov8/det_coco.py configs/yolov5/det_coco.py --batch-size 1 8
     python tools/analyze/benchmark.py configs/yolov8/det_coco.py --amp --compile --onnx --device cpu
     python tools/analyze/benchmark.py configs/yolov8/seg_n_coco8.py configs/yolov8/det_n_coco8.py --train
 
-The variants take turns, so that whatever else the machine does hits all alike. Each is held against the first: the
-ratio of their times comes with an interval, and two copies of one model have 1 inside it.
+The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the
+first: the ratio of their times has a confidence interval, which contains 1 for two copies of one model.
 """
 
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='How fast models predict or train, beside each other.')
+    parser = argparse.ArgumentParser(
+        description='Compare the speed of models in prediction or training.',
+        parents=[shared_arguments('--labels', '--device', '--confidence', '--cfg-options')],
+    )
     parser.add_argument(
-        'configs', nargs='+', metavar='CONFIG', help='config files; the first is what the others are held against'
+        'configs', nargs='+', metavar='CONFIG', help='config files; the others are compared with the first'
     )
     parser.add_argument(
         '--checkpoints',
         nargs='+',
         metavar='FILE',
-        help="a checkpoint for each config, or 'none' (default: random weights, which are as fast but "
-        'for the postprocessing)',
+        help="a checkpoint for each config, or 'none' (default: random weights, as fast except in postprocessing)",
     )
-    parser.add_argument('--labels', nargs='+', help="what to call them (default: the configs' names)")
     parser.add_argument(
         '--train', action='store_true', help="time training steps on the configs' training data instead of prediction"
     )
-    parser.add_argument('--batch-size', type=int, nargs='+', default=[1], help='one or several (default: 1)')
+    parser.add_argument(
+        '--batch-size', type=int, nargs='+', default=[1], help='one or several batch sizes (default: 1)'
+    )
     parser.add_argument('--img-size', type=int, help="side of the images (default: the configs' test size)")
     parser.add_argument(
         '--images',
@@ -40,26 +45,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='also in mixed precision')
     parser.add_argument('--compile', action='store_true', help='also compiled by torch.compile')
     parser.add_argument('--onnx', action='store_true', help='also by ONNX Runtime, on the CPU')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--threads', type=int, help="PyTorch's threads on the CPU (default: as PyTorch chooses)")
+    parser.add_argument('--threads', type=int, help="number of PyTorch's CPU threads (default: PyTorch's own choice)")
     parser.add_argument(
         '--seconds',
         type=float,
         default=10.0,
-        help='how long to time each variant at each batch size, about; 30 rounds are the least (default: 10)',
+        help='approximate time for each variant at each batch size, at least 30 rounds (default: 10)',
     )
-    parser.add_argument('--rounds', type=int, help='how many rounds instead, in up to 10 blocks')
-    parser.add_argument('--confidence', type=float, default=0.95, help='of the intervals (default: 0.95)')
-    parser.add_argument('--seed', type=int, default=0, help='of the order of turns (default: 0)')
+    parser.add_argument('--rounds', type=int, help='number of rounds in place of a time, in up to 10 blocks')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the order of turns (default: 0)')
     parser.add_argument(
         '--no-memory',
         dest='memory',
         action='store_false',
-        help='leave out the memory, which takes another process for each variant',
+        help='do not measure memory, which needs another process for each variant',
     )
-    parser.add_argument('--json', metavar='FILE', help='write everything found')
+    parser.add_argument('--json', metavar='FILE', help='write all results')
     parser.add_argument('--csv', metavar='FILE', help='write a row for each variant and batch size')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
     args = parser.parse_args(argv)
     if args.train:
         for name in ('amp', 'compile', 'onnx', 'img_size', 'images', 'checkpoints'):
@@ -110,6 +112,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

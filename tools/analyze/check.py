@@ -1,4 +1,4 @@
-"""A training run in small: finds within a minute what would end or spoil it after hours.
+"""Run a training in small, to find within a minute what would stop or spoil the real one after hours.
 
 python tools/analyze/check.py configs/yolov8/seg_n_coco8.py
 python tools/analyze/check.py configs/yolov8/seg_coco.py --cfg-options data_root=/data/coco batch_size=32
@@ -7,26 +7,26 @@ python tools/analyze/check.py configs/yolov8/seg_coco.py --cfg-options data_root
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='A training run in small: builds all, trains and validates a little, estimates time and memory, '
-        'and looks for what would go wrong later. Writes nothing.',
-        epilog='The exit code is 0 where nothing failed, else 1.',
+        description='Run a training in small: build everything, train and validate a few batches, estimate time and '
+        'memory, and report what would go wrong later. Nothing is written.',
+        epilog='The exit code is 1 if a check failed, else 0.',
+        parents=[shared_arguments('config', '--device', '--cfg-options')],
     )
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
     parser.add_argument(
         '--sample',
         type=int,
         default=200,
         metavar='IMAGES',
-        help='how many images of each dataset to decode, 0 for none (default: 200)',
+        help='number of images of each dataset to decode (default: 200)',
     )
-    parser.add_argument('--seconds', type=float, default=10.0, help='how long to time training (default: 10)')
-    parser.add_argument('--strict', action='store_true', help='exit with 1 after a warning, too')
-    parser.add_argument('--json', metavar='FILE', help='write the checks')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
+    parser.add_argument('--seconds', type=float, default=10.0, help='time to measure training for (default: 10)')
+    parser.add_argument('--strict', action='store_true', help='exit with code 1 after a warning, too')
+    parser.add_argument('--json', metavar='FILE', help='write the results of the checks')
     args = parser.parse_args(argv)
     if args.sample < 0:
         parser.error('--sample must not be negative')
@@ -51,6 +51,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,7 +1,7 @@
-"""Compare models on the same images: which is better, how certain that is, where they differ.
+r"""Compare models on the same images: the better one, the certainty of that, and where they differ.
 
-    python tools/analyze/compare.py \\
-        configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth \\
+    python tools/analyze/compare.py \
+        configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth \
         work_dirs/seg_n_coco8-2/config.py work_dirs/seg_n_coco8-2/best.pth --out compared.html
 
 The console shows the metrics with intervals and a verdict for each pair; the page also holds classes, sizes, pictures
@@ -11,36 +11,35 @@ and the differences of the configs.
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Compare models on the same images, with confidence intervals.')
+    parser = argparse.ArgumentParser(
+        description='Compare models on the same images, with confidence intervals.',
+        parents=[shared_arguments('--labels', '--split', '--confidence', '--device', '--batch-size', '--cfg-options')],
+    )
     parser.add_argument(
         'models',
         nargs='+',
         metavar='CONFIG CHECKPOINT',
-        help='a config file and its checkpoint for each model; the first is what the others are held against',
+        help='a config file and its checkpoint for each model; the others are compared with the first',
     )
-    parser.add_argument('--labels', nargs='+', help="what to call the models (default: the configs' names)")
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
-    parser.add_argument('--replicates', type=int, default=1000, help='draws of the bootstrap (default: 1000)')
-    parser.add_argument('--confidence', type=float, default=0.95, help='of the intervals (default: 0.95)')
-    parser.add_argument('--seed', type=int, default=0, help='of the draws (default: 0)')
+    parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.25,
-        help='predictions below it count neither in the pictures nor in choosing them (default: 0.25)',
+        help='least score of the predictions that choose the pictures and are drawn (default: 0.25)',
     )
     parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
     parser.add_argument(
         '--latency',
         action='store_true',
-        help='also time the networks, in turns on single images, and show accuracy against time',
+        help='also time the networks on single images, in turns, and plot accuracy against time',
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images at a time (default: the configs')")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
     args = parser.parse_args(argv)
     if len(args.models) % 2:
         parser.error('give a config and a checkpoint for each model, in turn')
@@ -71,6 +70,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

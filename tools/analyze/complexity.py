@@ -1,4 +1,4 @@
-"""What each module of a network costs: parameters, multiply-adds, memory, time.
+"""List parameters, multiply-adds, memory and time of each module of a network.
 
 python tools/analyze/complexity.py configs/yolov8/seg_coco.py
 python tools/analyze/complexity.py configs/yolov8/seg_coco.py --under head --depth 1
@@ -7,14 +7,18 @@ python tools/analyze/complexity.py configs/yolov8/seg_coco.py --under head --dep
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='What each module of a network costs.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_coco.py')
+    parser = argparse.ArgumentParser(
+        description='List parameters, multiply-adds, memory and time of each module.',
+        parents=[shared_arguments('config', '--device', '--cfg-options')],
+    )
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help='a checkpoint, whose classes are then counted with (default: random weights)',
+        help='checkpoint file, which decides the number of classes (default: random weights)',
     )
     parser.add_argument(
         '--img-size',
@@ -23,13 +27,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='SIDE',
         help="side of the image, or height and width (default: the config's test size)",
     )
-    parser.add_argument('--depth', type=int, default=2, help='levels of modules to show; 0 for all (default: 2)')
-    parser.add_argument('--under', metavar='MODULE', default='', help='only what is in this module, e.g. neck')
-    parser.add_argument('--rounds', type=int, default=20, help='passes to time, of which the median is shown')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    parser.add_argument('--depth', type=int, default=2, help='levels of modules to list; 0 for all (default: 2)')
+    parser.add_argument('--under', metavar='MODULE', default='', help='list only what is in this module, e.g. neck')
+    parser.add_argument(
+        '--rounds', type=int, default=20, help='number of timed passes, whose median is listed (default: 20)'
+    )
     parser.add_argument('--json', metavar='FILE', help='write all modules')
     parser.add_argument('--csv', metavar='FILE', help='write all modules')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     args = parser.parse_args(argv)
     if args.img_size and (len(args.img_size) > 2 or min(args.img_size) < 1):
         parser.error('--img-size takes one side, or height and width')
@@ -62,6 +66,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Which classes a model takes for which, background included.
+"""Draw the confusion matrix of a model, with background as a class of its own.
 
 python tools/analyze/confusion_matrix.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
 """
@@ -6,25 +6,22 @@ python tools/analyze/confusion_matrix.py configs/yolov8/seg_n_coco8.py work_dirs
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Which classes a model takes for which.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument('--out', metavar='FOLDER', default='confusion', help='where the files go (default: confusion)')
-    parser.add_argument(
-        '--kind',
-        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-        help="what overlaps (default: what the config's metric evaluates last)",
+    parser = argparse.ArgumentParser(
+        description='Draw the confusion matrix of a model.',
+        parents=[
+            shared_arguments(
+                'config', 'checkpoint', '--kind', '--iou-thr', '--split', '--device', '--batch-size', '--cfg-options'
+            )
+        ],
     )
+    parser.add_argument('--out', metavar='FOLDER', default='confusion', help='folder of the files (default: confusion)')
     parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='predictions below it do not count (default: 0.25)'
+        '--score-thr', type=float, default=0.25, help='least score of a prediction that counts (default: 0.25)'
     )
-    parser.add_argument('--iou-thr', type=float, default=0.5, help='least overlap of a match (default: 0.5)')
-    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     return parser.parse_args(argv)
 
 
@@ -43,6 +40,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Figures of a config's data: classes, sizes, objects an image; images that recur and labels that are likely wrong.
+"""Report statistics of a config's data, near-duplicate images and labels that are likely wrong.
 
 python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
 python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html --csv issues.csv
@@ -7,55 +7,58 @@ python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Figures of a config's data, and what looks wrong in it.")
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
+    parser = argparse.ArgumentParser(
+        description="Report statistics of a config's data, near duplicates and label issues.",
+        parents=[shared_arguments('config', '--cfg-options')],
+    )
     parser.add_argument(
         '--split',
         nargs='+',
         choices=['train', 'val', 'test'],
         default=['train', 'val'],
-        help='the data loaders to look at (default: train val)',
+        help='data loaders to report on (default: train val)',
     )
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--csv', metavar='FILE', help='write a list of the suspicious labels and images')
+    parser.add_argument('--csv', metavar='FILE', help='write a list of the label issues and near duplicates')
     parser.add_argument(
         '--no-near-duplicates',
         dest='near_duplicates',
         action='store_false',
-        help='do not look for images that look the same, for which every image must be read',
+        help='do not search for near-duplicate images, which reads every image',
     )
     parser.add_argument(
         '--max-distance',
         type=int,
         default=6,
         metavar='BITS',
-        help='how many of 64 bits the hashes of such images may differ by, up to 15 (default: 6)',
+        help='bits, of 64, by which the hashes of near duplicates may differ, up to 15 (default: 6)',
     )
     parser.add_argument(
         '--tiny',
         type=float,
         default=4.0,
         metavar='PIXELS',
-        help='objects with a shorter side are suspicious (default: 4)',
+        help='report objects with a shorter side (default: 4)',
     )
     parser.add_argument(
         '--thin',
         type=float,
         default=20.0,
         metavar='RATIO',
-        help='objects so many times longer than wide are suspicious (default: 20)',
+        help='report objects with a greater ratio of the longer side to the shorter (default: 20)',
     )
     parser.add_argument(
         '--duplicate-iou',
         type=float,
         default=0.9,
         metavar='IOU',
-        help='objects that overlap by more are suspicious (default: 0.9)',
+        help='report objects that overlap by more (default: 0.9)',
     )
     parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     return parser.parse_args(argv)
 
 
@@ -73,13 +76,11 @@ def main() -> None:
     stats = dataset_stats(config, args.split, limits, args.near_duplicates, args.max_distance)
     print(console_report(stats))
     if args.csv:
-        print(f'{write_issues(stats, args.csv)} suspicious labels and images in {args.csv}')
+        print(f'{write_issues(stats, args.csv)} label issues and near duplicates in {args.csv}')
     if args.out:
         write_page(stats, args.out, args.max_images)
         print(f'report in {args.out}')
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""What costs a model its average precision: wrong class, wrong place, doubles, background, missed objects.
+"""Count the errors of a model by type, and the average precision lost to each type (TIDE).
 
 python tools/analyze/error_analysis.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out errors
 """
@@ -6,28 +6,24 @@ python tools/analyze/error_analysis.py configs/yolov8/seg_n_coco8.py work_dirs/s
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='What costs a model its average precision.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument('--out', metavar='FOLDER', default='errors', help='where the files go (default: errors)')
-    parser.add_argument(
-        '--kind',
-        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-        help="what overlaps (default: what the config's metric evaluates last)",
+    parser = argparse.ArgumentParser(
+        description='Count errors by type, and the average precision lost to each.',
+        parents=[
+            shared_arguments('config', 'checkpoint', '--kind', '--split', '--device', '--batch-size', '--cfg-options')
+        ],
     )
+    parser.add_argument('--out', metavar='FOLDER', default='errors', help='folder of the files (default: errors)')
     parser.add_argument(
         '--score-thr',
         type=float,
         default=0.25,
-        help='predictions below it are neither counted nor shown (default: 0.25)',
+        help='least score of a prediction that is counted and drawn (default: 0.25)',
     )
-    parser.add_argument('--examples', type=int, default=12, help='pictures of each kind of error (default: 12)')
-    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
+    parser.add_argument('--examples', type=int, default=12, help='pictures of each type of error (default: 12)')
     return parser.parse_args(argv)
 
 
@@ -42,10 +38,8 @@ def main() -> None:
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
     model = evaluate_model(args.config, args.checkpoint, args.cfg_options, settings)
     print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
-    print(f'errors.png, errors.json and a sheet of examples of each kind in {args.out}')
+    print(f'errors.png, errors.json and a sheet of examples of each type in {args.out}')
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,35 +1,36 @@
-"""What goes on inside a network: activations of its modules, and which places a prediction rests on.
+"""Draw the feature maps of a network's modules, or the regions of an image that a prediction depends on (CAM).
 
-    python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
-    python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos/ \
+python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
+python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos/ \
         --method maps --module backbone.stem 'neck.*'
 """
 
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='What goes on inside a network: activations of its modules, and which places a prediction rests on.'
+        description='Draw feature maps, or heat maps of the regions that a prediction depends on (CAM).',
+        parents=[shared_arguments('config', 'checkpoint', '--device', '--cfg-options')],
     )
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('source', nargs='?', help='image, folder, glob pattern, or .txt list of images')
     parser.add_argument(
         '--method',
         choices=['gradcam', 'eigencam', 'maps'],
         default='gradcam',
-        help='heat over the image by Grad-CAM or Eigen-CAM, or the channels of feature maps side by '
-        'side (default: gradcam)',
+        help='heat map by Grad-CAM or Eigen-CAM, or the channels of feature maps side by side (default: gradcam)',
     )
     parser.add_argument(
         '--module',
         nargs='+',
         metavar='NAME',
-        help="whose output: one module for heat, any for maps, also as 'neck.*' (default: the last before the head)",
+        help="modules whose output is drawn: one for a heat map, any number for feature maps, also as 'neck.*' "
+        '(default: the last one before the head)',
     )
-    parser.add_argument('--list', action='store_true', help='show the names of all modules')
+    parser.add_argument('--list', action='store_true', help='list the names of all modules')
     parser.add_argument(
         '--class',
         dest='class_name',
@@ -37,9 +38,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="the class that Grad-CAM explains (default: that of an image's best prediction)",
     )
     parser.add_argument(
-        '--out', metavar='FOLDER', default='feature_maps', help='where the pictures go (default: feature_maps)'
+        '--out', metavar='FOLDER', default='feature_maps', help='folder of the pictures (default: feature_maps)'
     )
-    parser.add_argument('--channels', type=int, default=64, help='how many channels to show of a map (default: 64)')
+    parser.add_argument(
+        '--channels', type=int, default=64, help='number of channels to draw of a feature map (default: 64)'
+    )
     parser.add_argument('--img-size', type=int, help="longer side of the images (default: the config's test size)")
     parser.add_argument(
         '--score-thr',
@@ -47,8 +50,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=0.25,
         help='least score of a prediction that is drawn or explained (default: 0.25)',
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
     args = parser.parse_args(argv)
     if args.source is None and not args.list:
         parser.error('which images? Give one, a folder or a pattern, or --list for the names of the modules')
@@ -90,6 +91,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Draw the curves of training runs beside each other: losses, average precisions, learning rate.
+"""Plot the curves of several training runs: losses, average precisions, learning rate.
 
     python tools/analyze/plot_logs.py work_dirs/det_n_coco8 work_dirs/det_n_coco8-2
     python tools/analyze/plot_logs.py work_dirs/* --keys 'coco/bbox_mAP*' train/box --smooth 0.8 --x time --out a.svg
@@ -9,35 +9,37 @@ A star marks the best value of each metric.
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Curves of training runs beside each other.')
+    parser = argparse.ArgumentParser(description='Plot the curves of several training runs.')
     parser.add_argument(
         'runs',
         nargs='+',
         metavar='RUN',
-        help='folders of runs, folders that hold such, or their results.csv or scalars.json',
+        help='folders of runs, folders of such folders, or results.csv or scalars.json files',
     )
-    parser.add_argument('--labels', nargs='+', help="what to call them (default: the folders' names)")
+    parser.add_argument('--labels', nargs='+', help="names to show (default: the folders' names)")
     parser.add_argument(
         '--keys',
         nargs='+',
         metavar='NAME',
-        help='what to draw, * and ? allowed (default: losses, average precisions, accuracies, the first learning rate)',
+        help='names of curves, * and ? allowed (default: losses, average precisions, accuracies, first learning rate)',
     )
-    parser.add_argument('--list', action='store_true', help='only print the names there are')
+    parser.add_argument('--list', action='store_true', help='only list the names of the curves')
     parser.add_argument(
         '--smooth',
         type=float,
         default=0.0,
         metavar='WEIGHT',
-        help='weight of what was before in a moving average, from 0 to below 1 (default: 0, none)',
+        help='weight of the past in a moving average, at least 0 and less than 1 (default: 0, none)',
     )
     parser.add_argument(
         '--x',
         choices=['epoch', 'iter', 'time'],
         default='epoch',
-        help="what goes to the right; 'iter' reads scalars.json (default: epoch)",
+        help="horizontal axis; 'iter' reads scalars.json (default: epoch)",
     )
     parser.add_argument(
         '--out', metavar='FILE', default='logs.png', help='PNG, SVG or PDF, by its suffix (default: logs.png)'
@@ -70,6 +72,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Draw the learning rate, the momentum and the accumulation of a whole run, without training.
+"""Plot the learning rate, the momentum and the accumulation of a whole run, without training.
 
 python tools/analyze/plot_schedule.py configs/yolov8/det_n_coco8.py
 python tools/analyze/plot_schedule.py configs/yolov8/det_coco.py --num-images 118287 --processes 8
@@ -7,24 +7,29 @@ python tools/analyze/plot_schedule.py configs/yolov8/det_coco.py --num-images 11
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Learning rate, momentum and accumulation over a whole run.')
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files, drawn over each other')
-    parser.add_argument('--labels', nargs='+', help="what to call them (default: the configs' names)")
+    parser = argparse.ArgumentParser(
+        description='Plot learning rate, momentum and accumulation over a whole run.',
+        parents=[shared_arguments('--labels', '--cfg-options')],
+    )
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config files, plotted over each other')
     parser.add_argument(
         '--num-images',
         type=int,
         metavar='N',
-        help='images of an epoch, where the training data are not there to be counted',
+        help='images of an epoch, if the training data are not on this machine',
     )
-    parser.add_argument('--processes', type=int, default=1, metavar='N', help='of a distributed run (default: 1)')
-    parser.add_argument('--log', action='store_true', help='logarithmic learning rate')
+    parser.add_argument(
+        '--processes', type=int, default=1, metavar='N', help='processes of a distributed run (default: 1)'
+    )
+    parser.add_argument('--log', action='store_true', help='use a logarithmic scale for the learning rate')
     parser.add_argument(
         '--out', metavar='FILE', default='schedule.png', help='PNG, SVG or PDF, by its suffix (default: schedule.png)'
     )
     parser.add_argument('--csv', metavar='FILE', help='also write the values')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of all the configs')
     args = parser.parse_args(argv)
     if args.processes < 1 or (args.num_images is not None and args.num_images < 1):
         parser.error('--processes and --num-images are at least 1')
@@ -54,6 +59,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of a model: against each other, and against the score from which predictions count.
+"""Plot precision against recall, and precision, recall and F1 against the score threshold.
 
 python tools/analyze/pr_curves.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out curves
 """
@@ -6,22 +6,19 @@ python tools/analyze/pr_curves.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Precision, recall and F1 curves, class by class.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument('--out', metavar='FOLDER', default='curves', help='where the files go (default: curves)')
-    parser.add_argument(
-        '--kind',
-        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
-        help="what overlaps (default: what the config's metric evaluates last)",
+    parser = argparse.ArgumentParser(
+        description='Plot precision, recall and F1 curves, class by class.',
+        parents=[
+            shared_arguments(
+                'config', 'checkpoint', '--kind', '--iou-thr', '--split', '--device', '--batch-size', '--cfg-options'
+            )
+        ],
     )
-    parser.add_argument('--iou-thr', type=float, default=0.5, help='least overlap of a match (default: 0.5)')
-    parser.add_argument('--split', choices=['test', 'val', 'train'], default='test', help='as for tools/test.py')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
+    parser.add_argument('--out', metavar='FOLDER', default='curves', help='folder of the files (default: curves)')
     return parser.parse_args(argv)
 
 
@@ -40,6 +37,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

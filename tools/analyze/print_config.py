@@ -1,4 +1,4 @@
-"""Show a config after inheritance and options, and which file and line set each value; or how two configs differ.
+"""Print a config after inheritance and options with the file and line of each value, or how two configs differ.
 
 python tools/analyze/print_config.py configs/yolov8/seg_n_coco8.py --cfg-options data_root=/data/coco8-seg
 python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py configs/yolov8/seg_n_coco8.py
@@ -7,22 +7,26 @@ python tools/analyze/print_config.py --diff configs/yolov8/det_n_coco8.py config
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command, shared_arguments
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Show the final config, and where each value was set.')
+    parser = argparse.ArgumentParser(
+        description='Print the final config, and the file and line of each value.',
+        parents=[shared_arguments('--cfg-options')],
+    )
     parser.add_argument('config', nargs='?', help='config file')
     parser.add_argument(
-        '--diff', nargs=2, metavar=('A', 'B'), help='show instead what the config B says otherwise than the config A'
+        '--diff', nargs=2, metavar=('A', 'B'), help='print the values in which config B differs from config A'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='as for tools/train.py')
     parser.add_argument(
         '--plain',
         action='store_true',
-        help='leave the places out: print the config as a Python file, the differences without them',
+        help='print no files and lines: the config as a Python file, the differences alone',
     )
     args = parser.parse_args(argv)
     if (args.config is None) == (args.diff is None):
-        parser.error('give a config, or two behind --diff')
+        parser.error('give a config, or two configs after --diff')
     return args
 
 
@@ -55,6 +59,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))

@@ -1,4 +1,4 @@
-"""Compare training runs: parameters, epochs, time, metrics at the best and at the last epoch, gain over the first run.
+"""Compare training runs in one table: parameters, epochs, time, best and last metrics, gain over the first run.
 
 python tools/analyze/summarize_runs.py work_dirs/cls_weather*
 python tools/analyze/summarize_runs.py work_dirs --metrics coco/bbox_mAP50 train/box --markdown
@@ -7,17 +7,19 @@ python tools/analyze/summarize_runs.py work_dirs --metrics coco/bbox_mAP50 train
 import argparse
 import sys
 
+from detkit.utils.command_line import run_command
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare training runs in one table.')
-    parser.add_argument('runs', nargs='+', metavar='FOLDER', help='folders of runs, or folders that hold such')
+    parser.add_argument('runs', nargs='+', metavar='FOLDER', help='folders of runs, or folders of such folders')
     parser.add_argument(
         '--metrics',
         nargs='+',
         metavar='NAME',
         help="columns of results.csv, without 'metrics/' (default: mAP, top-1 accuracy)",
     )
-    parser.add_argument('--markdown', action='store_true', help='print the table for a Markdown file')
+    parser.add_argument('--markdown', action='store_true', help='print a Markdown table')
     return parser.parse_args(argv)
 
 
@@ -30,6 +32,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
     sys.exit(run_command(main))
