@@ -16,28 +16,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('source', nargs='+', help='images, folders, or patterns in quotes')
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
-    parser.add_argument('--score-thr', type=float, default=0.25, help='least score of a prediction (default: 0.25)')
+    parser.add_argument('--score-thr', type=float, default=0.25, help='lowest score of a prediction (default: 0.25)')
     parser.add_argument(
         '--iou-thr',
         type=float,
         default=0.7,
-        help='of two predictions of a class that overlap more, the better one stays (default: 0.7)',
+        help='IoU threshold of non-maximum suppression (default: 0.7)',
     )
     parser.add_argument('--classes', nargs='+', metavar='CLASS', help='report only these classes, by name or number')
-    parser.add_argument('--max-det', type=int, default=300, help='most predictions an image (default: 300)')
-    parser.add_argument('--agnostic-nms', action='store_true', help='predictions suppress those of other classes too')
+    parser.add_argument('--max-det', type=int, default=300, help='most predictions of an image (default: 300)')
+    parser.add_argument('--agnostic-nms', action='store_true', help='suppress predictions across classes too')
     parser.add_argument(
         '--retina-masks',
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="masks at the image's resolution, or as coarse as the network's (default: as the config says)",
+        help="draw masks at the image's resolution, not at the network's (default: as the config says)",
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
     parser.add_argument(
         '--img-size', type=int, metavar='PIXELS', help="length the longer side is scaled to (default: the config's)"
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='images at a time (default: 1)')
-    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different figures')
+    parser.add_argument('--batch-size', type=int, default=1, help='images in a batch (default: 1)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different results')
     parser.add_argument(
         '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write a picture of each image'
     )

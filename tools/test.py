@@ -22,17 +22,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='JSON',
-        help="write the predictions as json: COCO's results file; of a classifier an entry an image",
+        help="write the predictions as json, in COCO's results format (a classifier: one entry for each image)",
     )
     parser.add_argument(
         '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='least score of a prediction in the pictures (default: 0.25)'
+        '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images at a time (default: the config's)")
-    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different figures')
+    parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
+    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

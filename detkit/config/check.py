@@ -59,7 +59,7 @@ class _Check:
         return ConfigError(f'{where}{dotted(path)}: {text}')
 
     def position(self, value: Any, path: KeyPath, position: Position) -> None:
-        """Check what stands in a place that is known to hold a component, several, or a dict of several."""
+        """Check a value at a position that holds a component, a list of components, or a dict of them."""
         if isinstance(value, list | tuple):
             for i, item in enumerate(value):
                 self.position(item, (*path, i), position)
@@ -76,7 +76,7 @@ class _Check:
             self.component(value, path, position)
         elif isinstance(value, str | int | float):
             raise self.fail(
-                path, f'{value!r} stands where a {position.registry().name} is expected, which is a dict with a type'
+                path, f'{value!r} is given where a {position.registry().name} is expected, which is a dict with a type'
             )
 
     def component(self, value: dict, path: KeyPath, position: Position) -> None:
@@ -195,8 +195,8 @@ class _Check:
                     path, f'there is no {item!r} to log to, only {", ".join(sorted(names))}.{nearest(item, names)}'
                 )
 
-    def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable | None:
-        """The class or function that a ``type`` names; None where ``type`` is no name and no class."""
+    def name(self, name: Any, path: KeyPath, registry: Callable[[], Registry]) -> Callable:
+        """Return the class or function that a ``type`` names, or refuse the name."""
         found = name if callable(name) else registry().get(name) if isinstance(name, str) else None
         if found is None:
             names = [other for other in registry().names() if not refusal(registry().get(other))]

@@ -1,4 +1,4 @@
-"""What differs between two configs."""
+"""The differences between two configs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WIDEST = 72
 class Difference(NamedTuple):
     """A key, and its value in the first and in the second config; ``ABSENT`` where one has none.
 
-    ``path`` is where the first has it, ``other_path`` where the second does: in lists of transforms or hooks the place
-    may differ. ``key`` is the former as text, or the latter where the first has none.
+    ``path`` is the key's path in the first config, ``other_path`` the one in the second: in a list of transforms or
+    hooks the index may differ. ``key`` is the former as text, or the latter where the first config lacks it.
     """
 
     key: str
@@ -31,10 +31,10 @@ class Difference(NamedTuple):
 
 
 def config_differences(first: Config, second: Config) -> list[Difference]:
-    """What the second config says otherwise, in the order of the first, then what the second alone has.
+    """Return the values in which two configs differ, in the order of the first, then those that the second alone has.
 
-    Values are compared as deep as both are dicts, or lists of one length. Lists of components (dicts with ``type``) are
-    aligned by their types, so that a transform more shows as this transform. What is left differs as a whole.
+    Dicts, and lists of one length, are compared item by item. Lists of components (dicts with ``type``) are aligned by
+    their types, so that an added transform is one difference. Anything else differs as a whole.
     """
     return [
         Difference(dotted(other_path if one is ABSENT else path), one, other, path, other_path)
@@ -45,12 +45,12 @@ def config_differences(first: Config, second: Config) -> list[Difference]:
 def difference_lines(
     differences: Sequence[Difference], names: tuple[str, str], origins: tuple[Origins, Origins] | None = None
 ) -> Iterator[str]:
-    """Three lines a difference: the key, and below it either value behind its config's name.
+    """Return three lines for each difference: the key, and the value in each config behind the config's name.
 
     Args:
-        differences: what ``config_differences`` found.
-        names: what to call the two configs.
-        origins: where their values were set, which is written behind them; None leaves it out.
+        differences: the result of ``config_differences``.
+        names: names of the two configs.
+        origins: where their values were set, written behind the values; None leaves it out.
     """
     name_width = max(map(len, names))
     for difference in differences:
@@ -58,13 +58,13 @@ def difference_lines(
         values = (difference.first, difference.second)
         texts = [f'  {name:<{name_width}}  {shown(value)}' for name, value in zip(names, values, strict=True)]
         width = min(max(map(len, texts)), _WIDEST)
-        for place, path in enumerate((difference.path, difference.other_path)):
-            known = origins is not None and values[place] is not ABSENT
-            yield f'{texts[place]:<{width}}  # {origins[place].find(path)}' if known else texts[place]
+        for side, path in enumerate((difference.path, difference.other_path)):
+            known = origins is not None and values[side] is not ABSENT
+            yield f'{texts[side]:<{width}}  # {origins[side].find(path)}' if known else texts[side]
 
 
 def shown(value: Any) -> str:
-    """A value as the table of differences writes it; long lists shortened."""
+    """Return a value as the table of differences writes it, long lists shortened."""
     return '(absent)' if value is ABSENT else shortened(value)
 
 
@@ -78,8 +78,8 @@ def _walk(first: Any, second: Any, path: KeyPath, other_path: KeyPath) -> Iterat
     elif _has_components(first) and _has_components(second):
         yield from _walk_components(first, second, path, other_path)
     elif isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
-        for place, (one, other) in enumerate(zip(first, second, strict=True)):
-            yield from _walk(one, other, (*path, place), (*other_path, place))
+        for index, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from _walk(one, other, (*path, index), (*other_path, index))
     elif first is ABSENT or second is ABSENT or first != second:
         yield path, other_path, first, second
 
@@ -90,11 +90,11 @@ def _walk_components(
     types = [[str(part['type']) for part in side] for side in (first, second)]
     for kind, start, stop, other_start, other_stop in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
         if kind == 'equal':
-            for place, other in zip(range(start, stop), range(other_start, other_stop), strict=True):
-                yield from _walk(first[place], second[other], (*path, place), (*other_path, other))
+            for index, other in zip(range(start, stop), range(other_start, other_stop), strict=True):
+                yield from _walk(first[index], second[other], (*path, index), (*other_path, other))
             continue
-        for place in range(start, stop):
-            yield (*path, place), (*other_path, other_start), first[place], ABSENT
+        for index in range(start, stop):
+            yield (*path, index), (*other_path, other_start), first[index], ABSENT
         for other in range(other_start, other_stop):
             yield (*path, stop), (*other_path, other), ABSENT, second[other]
 

@@ -36,7 +36,7 @@ class Variable:
 
 @dataclass
 class Executed:
-    """What a config file and its bases define.
+    """The values that a config file and its bases define.
 
     Attributes:
         values: the merged top-level names, plain dicts and lists.

@@ -1,4 +1,4 @@
-"""What to write in place of a key that a config does not have."""
+"""Suggestions for a key that a config does not have."""
 
 import difflib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def nearest_first(name: object, choices: Iterable[object], count: int = _MOST) -
 
 
 def meant_keys(key: str, values: dict[str, Any], variables: Iterable[str]) -> list[str]:
-    """Return the keys of a config that the unknown ``key`` may stand for, at most three.
+    """Return the keys of a config that the unknown ``key`` may mean, at most three.
 
     Args:
         key: what was written: a name, or a dotted key.

@@ -1,4 +1,4 @@
-"""The keys that mean something at a config's top level, and the words that people type in their place."""
+"""The keys of a config's top level, and the words of other toolboxes for them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

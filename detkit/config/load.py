@@ -133,7 +133,7 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
 
 
 def _may_be_added(values: dict[str, Any], key: str, value: Any) -> bool:
-    """Whether the option ``+key=value`` would be accepted."""
+    """Return whether the option ``+key=value`` would be accepted."""
     option = Option(key, value, adds=True)
     if option.path[0] not in TOP_LEVEL_KEYS:
         return False
@@ -158,7 +158,8 @@ def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
 def _import_custom(values: dict[str, Any], origins: Origins) -> None:
     """Import a user's own modules, which may lie beside the config file that names them.
 
-    That file's folder is noted in the config, so that the resolved config in a run's folder finds them too.
+    That file's folder is noted in the config, so that the resolved config in a run's folder finds them too. It stays
+    in ``sys.path``: the modules may import others of the folder when they are used, also in worker processes.
     """
     custom = values.get('custom_imports')
     if not custom:

@@ -53,7 +53,7 @@ def _path_of(values: dict[str, Any], error: ComponentError) -> KeyPath | None:
 
 
 def _same(built: Any, given: Any) -> bool:
-    """Whether an argument is what the config gives, unless it was built from that."""
+    """Return whether an argument equals the config's value, or may have been built from it."""
     return plain(built) == given or isinstance(given, dict | list | tuple)
 
 

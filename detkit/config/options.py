@@ -51,7 +51,7 @@ def _split(text: str | Option) -> tuple[str, Any] | Option:
 
 
 def parse_value(text: str) -> Any:
-    """What ``text`` spells: a Python literal, true/false/none in any case, ``a,b`` as a list, else a string."""
+    """Return the value of ``text``: a Python literal, true/false/none in any case, ``a,b`` as a list, else a string."""
     text = text.strip()
     try:
         value = ast.literal_eval(text)

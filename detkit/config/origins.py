@@ -1,4 +1,4 @@
-"""Where each value of a config was set: file and line."""
+"""The file and line that set each value of a config."""
 
 import ast
 import os
@@ -11,18 +11,18 @@ KeyPath = tuple[str | int, ...]
 
 
 def dotted(path: KeyPath) -> str:
-    """``('model', 'neck', 0, 'type')`` -> ``'model.neck.0.type'``, as ``--cfg-options`` spells it."""
+    """Return a path as ``--cfg-options`` writes it: ``('model', 'neck', 0)`` gives ``'model.neck.0'``."""
     return '.'.join(str(part) for part in path)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The place that set a value.
+    """The file and line that set a value.
 
     Attributes:
         file: None is the command line.
         line: 0 is unknown.
-        changed_by: what else decides the value: a variable that another file, or the command line, replaced.
+        changed_by: the file, or the command line, that replaced a variable from which the value is computed.
         expression: the source of the value, ``_base_.`` left out; empty where unknown.
     """
 
@@ -52,12 +52,12 @@ class Origins:
         self._entries: dict[KeyPath, Origin] = {}
 
     def set(self, path: KeyPath, origin: Origin) -> None:
-        """Say that everything at and below ``path`` was set at ``origin``."""
+        """Set the origin of ``path`` and of everything below it."""
         self._forget(path)
         self._entries[path] = origin
 
     def copy_below(self, path: KeyPath, other: 'Origins', other_path: KeyPath | None = None) -> None:
-        """Take over what ``other`` says of ``other_path`` (default: ``path``) and everything below it."""
+        """Copy the origins of ``other_path`` (default: ``path``) and everything below it from ``other``."""
         other_path = path if other_path is None else other_path
         depth = len(other_path)
         copied = {path + p[depth:]: origin for p, origin in other._entries.items() if p[:depth] == other_path}
@@ -66,11 +66,11 @@ class Origins:
         self._entries.update(copied)
 
     def add(self, path: KeyPath, origin: Origin) -> None:
-        """Say where ``path`` was set, leaving what is known of the paths below it."""
+        """Set the origin of ``path`` and leave those of the paths below it."""
         self._entries[path] = origin
 
     def find(self, path: KeyPath) -> Origin:
-        """The origin of ``path``, or of the nearest of its parents that has one."""
+        """Return the origin of ``path``, or of the nearest of its parents that has one."""
         for length in range(len(path), 0, -1):
             if path[:length] in self._entries:
                 return self._entries[path[:length]]
@@ -85,7 +85,7 @@ class Origins:
 
 
 def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:
-    """Where a config file sets what its top level holds.
+    """Return where a config file sets each value of its top level.
 
     Follows ``dict(...)`` calls, dict, list and tuple displays, and names that were assigned earlier in the file.
 
@@ -166,7 +166,7 @@ def _items(node: ast.expr) -> list[tuple[str | int, ast.expr]]:
 
 
 def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every value below ``value`` that is no dict and no list of dicts, with its path, in the order of the config."""
+    """Yield every value below ``value`` that is no dict and no list of dicts, with its path, in the config's order."""
     if isinstance(value, dict) and value:
         children = list(value.items())
     elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
@@ -179,7 +179,7 @@ def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def changed_leaves(before: dict[str, Any], after: dict[str, Any]) -> Iterator[KeyPath]:
-    """Every path of ``after`` whose value differs from that in ``before``, or is not there."""
+    """Yield every path of ``after`` whose value differs from that in ``before``, or is absent there."""
     old = dict(leaves(before))
     for path, value in leaves(after):
         if path not in old or old[path] != value:

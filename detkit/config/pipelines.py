@@ -37,7 +37,7 @@ def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterato
         if later < earlier:
             yield (
                 (*path, index),
-                f'{_name(step)} {_REASONS[stages[later]]}; it stands behind {_name(before)}, put it in front',
+                f'{_name(step)} {_REASONS[stages[later]]}; it comes behind {_name(before)}; put it in front of that',
             )
         elif later == earlier and stages[later] in _EXAMPLES:
             yield (*path, index), f'there are two transforms that do this: {_name(before)} and {_name(step)}; drop one'

@@ -1,4 +1,4 @@
-"""Which registry a component is looked up in, by the place where it stands in a config."""
+"""The registry of each position of a config that holds a component."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from detkit.registry import MODEL_PARTS, Registry, RegistryGroup
 
 @dataclass(frozen=True)
 class Position:
-    """A place in a config that holds components.
+    """A position in a config that holds components.
 
     Attributes:
         registry_name: the name of the registry in ``detkit.registry``.

@@ -90,7 +90,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> list[ast.stmt] | ast.stmt | None:
         if any(is_name(target, BASE) for target in node.targets):
-            return None  # in the rest of the file _base_ stands for what the bases define
+            return None  # in the rest of the file _base_ holds the values of the bases
         return self._with_variables(node, node.targets)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt] | ast.stmt:

@@ -1,4 +1,4 @@
-"""A config as text, each value with the place that set it."""
+"""A config as text, each value with the file and line that set it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ _WIDEST = 72
 
 
 def config_lines(config: Config, origins: Origins) -> Iterator[str]:
-    """One line a value: ``dotted.key = value  # file:line``; the keys are those that ``--cfg-options`` takes."""
+    """Yield a line for each value, ``dotted.key = value  # file:line``, with the keys that ``--cfg-options`` takes."""
     values = leaves(plain(config.to_dict()))
     rows = [(f'{dotted(path)} = {shortened(value)}', origins.find(path)) for path, value in values]
     width = min(max((len(text) for text, _ in rows), default=0), _WIDEST)
@@ -21,7 +21,7 @@ def config_lines(config: Config, origins: Origins) -> Iterator[str]:
 
 
 def shortened(value: Any) -> str:
-    """A value as Python writes it; of long lists, those in it included, the first two entries and the number."""
+    """Return a value as Python writes it; long lists, nested ones too, by their first two entries and their length."""
     if isinstance(value, dict):
         return f'{{{", ".join(f"{key!r}: {shortened(own)}" for key, own in value.items())}}}'
     text = repr(value)

@@ -1,4 +1,4 @@
-"""Which arguments a class or function takes, ``**kwargs`` followed to the parents that receive them."""
+"""The arguments of classes and functions, with ``**kwargs`` followed to the parents that receive them."""
 
 import ast
 import contextlib
@@ -34,7 +34,7 @@ class Arguments:
 
 
 def arguments_of(factory: Callable) -> Arguments:
-    """The arguments of a class or a function."""
+    """Return the arguments of a class or a function."""
     if not inspect.isclass(factory):
         return _of_signature(list(inspect.signature(factory).parameters.values()))
     found = _of_class(factory)
@@ -68,7 +68,7 @@ def _of_class(factory: type) -> Arguments:
 
 
 def _types_of_class(factory: type, names: tuple[str, ...]) -> dict[str, typing.Any]:
-    """The annotation of each argument, from the first class of the MRO that takes it by name."""
+    """Return the annotation of each argument, from the first class of the MRO that takes it by name."""
     found: dict[str, typing.Any] = {}
     for cls in inspect.getmro(factory):
         init = vars(cls).get('__init__')
@@ -110,7 +110,7 @@ def _of_signature(parameters: list[inspect.Parameter]) -> Arguments:
 
 
 def _super_call(init: Callable) -> ast.Call | None:
-    """The ``super().__init__(..., **kwargs)`` in ``init``; None if its ``**kwargs`` go elsewhere."""
+    """Return the call ``super().__init__(..., **kwargs)`` in ``init``; None if its ``**kwargs`` go elsewhere."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):

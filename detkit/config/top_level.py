@@ -59,12 +59,12 @@ def readable_names(executed: Executed) -> set[str]:
 
 
 def takes_image_size(values: dict[str, Any]) -> bool:
-    """Whether the model's head is given the variable ``img_size``."""
+    """Return whether the model's head takes the variable ``img_size``."""
     return head_takes(values, 'img_size')
 
 
 def head_takes(values: dict[str, Any], argument: str) -> bool:
-    """Whether the class of the model's head has the argument ``argument`` by name."""
+    """Return whether the class of the model's head has the argument ``argument`` by name."""
     head = (values.get('model') or {}).get('head') if isinstance(values.get('model'), dict) else None
     kind = head.get('type') if isinstance(head, dict) else None
     factory = HEADS.get(kind) if isinstance(kind, str) else kind
@@ -132,7 +132,7 @@ def refuse_foreign_scope(scope: Any, where: str = '') -> None:
 
 
 def pipelines_in(loader: Any) -> list[list]:
-    """The pipelines of all datasets of a data loader, wrapped ones included."""
+    """Return the pipelines of all datasets of a data loader, wrapped ones included."""
     if isinstance(loader, list | tuple):
         return [pipeline for item in loader for pipeline in pipelines_in(item)]
     if not isinstance(loader, dict):
@@ -142,7 +142,7 @@ def pipelines_in(loader: Any) -> list[list]:
 
 
 def dataset_paths(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, dict]]:
-    """Return the configs of all datasets of a data loader that wrap no other one, with their key paths."""
+    """Yield the key path and config of each dataset of a data loader that wraps no other one."""
     if isinstance(loader, list | tuple):
         for i, item in enumerate(loader):
             yield from dataset_paths(item, (*path, i))

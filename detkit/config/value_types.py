@@ -1,4 +1,4 @@
-"""Whether a value of a config fits the annotation of the argument it is given to."""
+"""Comparison of a config's values with the annotations and ranges of the arguments that they are given to."""
 
 import ast
 import math
@@ -49,10 +49,10 @@ RANGES = {
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether ``value`` is what ``annotation`` says, as far as a config can tell.
+    """Return whether ``value`` fits ``annotation``, as far as a config can express it.
 
-    An int is a float, a list a tuple and a str a ``Path``; True is no number. What is annotated with a class, a
-    callable or anything else that a config can only describe is not judged.
+    An int is a float, a list a tuple and a str a ``Path``; True is no number. An annotation with a
+    class, a callable or anything else that a config can only describe accepts every value.
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
@@ -79,7 +79,7 @@ def _items_fit(value: Sequence, origin: Any, arguments: tuple) -> bool:
 
 
 def spelled(annotation: Any) -> str:
-    """An annotation as a person writes it."""
+    """Return an annotation as a person writes it."""
     if annotation is type(None):
         return 'None'
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

@@ -1,6 +1,6 @@
-"""What a model takes over from its data: class count, keypoints, stuff classes; or a comparison of the two.
+"""Wiring of the model's head from the data: class count, keypoints, stuff classes.
 
-No format of data is known here: a dataset's class says by ``peek`` what its config and its files tell of it.
+No data format is known here: each dataset class has a method ``peek`` that returns the metainfo of its config.
 """
 
 from collections.abc import Iterator
@@ -56,10 +56,10 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
 
 
 def peek(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return what a dataset's config, and the files that it names, tell of it: keys of ``metainfo``.
+    """Return the metainfo that a dataset's config, and the headers of the files that it names, contain.
 
     Raises:
-        DataError: the file that would tell it is missing or wrong.
+        DataError: the file that names the classes is missing or wrong.
     """
     kind = dataset.get('type')
     factory = DATASETS.get(kind) if isinstance(kind, str) else kind

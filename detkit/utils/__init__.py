@@ -1,0 +1,1 @@
+"""Helpers that know no other room: errors, downloads, keyed random numbers, tables, pictures, command lines."""

@@ -1,4 +1,4 @@
-"""Fetching a file over the network, and unpacking an archive, without trusting either."""
+"""Download of files and unpacking of archives, neither of which is trusted."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ _BLOCK = 1 << 16
 
 
 class DownloadError(DetkitError):
-    """A file could not be had, or is not what it should be."""
+    """A file could not be downloaded, or differs from what was asked for."""
 
 
 def download(
     url: str, path: Path, max_bytes: int, sha256: str | None = None, patience: float = FIRST_BYTE_SECONDS
 ) -> None:
-    """Fetches ``url`` into the new file ``path``.
+    """Fetch ``url`` into the new file ``path``.
 
     Args:
-        max_bytes: more than this is refused.
+        url: the address of the file.
+        path: the file to write.
+        max_bytes: the largest size that is accepted.
         sha256: checksum of the file or the first digits of it, if known.
         patience: seconds to wait for the first byte.
 
@@ -51,7 +53,7 @@ def download(
 
 
 class _Transfer:
-    """One download, and what its thread tells the main one."""
+    """One download, and the state that its thread shares with the main one."""
 
     def __init__(self, url: str, path: Path, max_bytes: int) -> None:
         self.url, self.path, self.max_bytes = url, path, max_bytes
@@ -87,7 +89,7 @@ class _Transfer:
             raise ValueError(f'only {self.received} of {self.expected} bytes arrived')
 
     def wait(self, patience: float) -> None:
-        """Shows progress until the thread has ended or nothing has come for too long."""
+        """Show progress until the thread has ended or nothing has come for too long."""
         shows = sys.stderr.isatty()
         while not self.done.wait(0.05):
             if shows and self.received:
@@ -112,7 +114,7 @@ class _Transfer:
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
-    """Unpacks a zip file into ``folder``, without the one top folder that all its files may share.
+    """Unpack a zip file into ``folder``, without the one top folder that all its files may share.
 
     Raises:
         DownloadError: it is no zip file, is damaged, would unpack to more than ``max_bytes``, or holds an entry that

@@ -8,7 +8,7 @@ __all__ = ['CheckpointError', 'ComponentError', 'ConfigError', 'DataError', 'Det
 
 
 class DetkitError(Exception):
-    """A mistake a user can correct. Its text says what was wrong, where, what was expected, and what to do."""
+    """A mistake that a user can correct. The text says what was wrong, where, what was expected, and what to do."""
 
 
 class ConfigError(DetkitError):
@@ -38,10 +38,13 @@ class CheckpointError(DetkitError):
 
 
 def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
-    """A hint at the names closest to ``name``, to be appended to an error's text.
+    """Return a hint at the names closest to ``name``, to be appended to an error's text.
 
     Args:
-        cutoff: how alike (0 to 1) a name must be to be named.
+        name: the name that was not found.
+        choices: the names that exist.
+        count: the number of names in the hint, at most.
+        cutoff: the least similarity (0 to 1) of a name in the hint.
 
     Returns:
         ``" Did you mean 'a' or 'b'?"`` (with its leading space), or an empty string when nothing is close.
@@ -55,6 +58,6 @@ def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float 
 
 
 def shorten(names: Iterable[object], count: int = 3) -> str:
-    """The first ``count`` names, for an error that may concern hundreds."""
+    """Return the first ``count`` names, for an error that may concern hundreds."""
     names = [str(name) for name in names]
     return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

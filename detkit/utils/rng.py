@@ -1,10 +1,10 @@
-"""Random numbers by key: the same key gives the same numbers in whatever process they are drawn."""
+"""Random numbers by key: the same key gives the same numbers in every process."""
 
 import numpy as np
 
 
 def keyed_rng(seed: int, *counters: int) -> np.random.Generator:
-    """A generator that depends on ``seed`` and ``counters`` alone.
+    """Return a generator that depends on ``seed`` and ``counters`` alone.
 
     Every random choice of the data pipeline is keyed by (seed, epoch, position), so that a batch does not depend on
     how many workers or ranks there are, nor on where a run was resumed.

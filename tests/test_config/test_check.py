@@ -66,9 +66,9 @@ def test_a_class_may_be_given_itself(toy):
 @pytest.mark.parametrize(
     'line, sentence',
     [
-        ("optim_wrapper = dict(optimizer='SGD')", "optim_wrapper.optimizer: 'SGD' stands where"),
+        ("optim_wrapper = dict(optimizer='SGD')", "optim_wrapper.optimizer: 'SGD' is given where"),
         ("optim_wrapper = dict(optimizer=dict(type='SGD'), constructor='X')", "no optim wrapper constructor 'X'"),
-        ('train_dataloader = dict(sampler=3)', 'train_dataloader.sampler: 3 stands where a data sampler is expected'),
+        ('train_dataloader = dict(sampler=3)', 'train_dataloader.sampler: 3 is given where a data sampler is expected'),
         ("train_dataloader = dict(collate_fn=dict(type='collate', pad=3))", "collate has no argument 'pad'"),
         (
             "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[dict(type='ToyDataset')]))",  # noqa: E501
@@ -83,7 +83,7 @@ def test_a_class_may_be_given_itself(toy):
         ("train_cfg = dict(max_epochs='ten')", "train_cfg.max_epochs: TrainLoop takes max_epochs as int; found 'ten'"),
         ('train_cfg = dict(max_epochs=1, val_interval=True)', 'TrainLoop takes val_interval as int; found True'),
         ("train_dataloader = dict(batch_size='four')", "a data loader takes batch_size as int; found 'four'"),
-        ("model = 'yolov8'", "model: 'yolov8' stands where a detector is expected"),
+        ("model = 'yolov8'", "model: 'yolov8' is given where a detector is expected"),
     ],
 )
 def test_wrong_runner_parts(toy, line, sentence):

@@ -24,9 +24,9 @@ class OwnStep:
         (
             [LOAD, RENDER, FLIP, PACK],
             2,
-            'RandomFlip changes where .* before Render draws .* stands behind',
+            'RandomFlip changes where .* before Render draws .* comes behind',
         ),
-        ([LOAD, COLOR, RENDER, PACK], 2, 'Render draws what .* behind ColorJitter, put it in front'),
+        ([LOAD, COLOR, RENDER, PACK], 2, 'Render draws what .* behind ColorJitter; put it in front'),
         ([FLIP, LOAD, RENDER, PACK], 1, 'LoadImageFromFile reads the image, so it is the first'),
         ([LOAD, RENDER, PACK, COLOR], 3, 'ColorJitter changes the pixels .* behind PackInputs'),
         ([LOAD, RENDER, RENDER, PACK], 2, 'two transforms that do this: Render and Render; drop one'),
