@@ -9,7 +9,7 @@ from detkit.config import literal_text, load_config, resolved_text
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
-from detkit.registry import DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.registry import DATASETS, DETECTORS, HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 from detkit.utils.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -122,6 +122,34 @@ def test_every_size_builds_and_differs(path, size):
             dict(cfg.model, head=dict(cfg.model.head, num_classes=cfg.model.head.get('num_classes', 3)))
         )
     assert all(param.requires_grad for param in model.head.parameters())
+
+
+@pytest.mark.parametrize(
+    ('names', 'folder', 'own'),
+    [
+        ('yolov8/det_coco yolov8/seg_coco yolov5/det_coco yolov3/det_coco', '', dict(classes=None)),
+        ('detr/det_coco', '', dict(classes=None, keep_category_ids=False)),
+        ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc', 'voc', dict(classes=None)),
+        (
+            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom',
+            '',
+            dict(data_yaml='data.yaml'),
+        ),
+        ('yolov8/pose_custom', 'pose_custom', dict(data_yaml='data.yaml')),
+        ('yolov8/obb_custom', 'obb', dict(data_yaml='data.yaml')),
+        ('yolov8/obb_dota', 'dota', dict(classes=('plane', 'ship'))),
+        ('yolov8/cls_custom yolov5/cls_custom', 'custom', {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_own_data_needs_options_alone(names, folder, own, options):
+    for name in names.split():
+        cfg = load_config(
+            CONFIGS / f'{name}.py', {**options, **own, 'data_root': f'{options["data_root"]}/{folder}'.rstrip('/')}
+        )
+        datasets = [DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.val_dataloader)]
+        classes = datasets[0].metainfo['classes']
+        assert classes == datasets[1].metainfo['classes'] and len(classes) == cfg.model.head.num_classes
 
 
 def test_an_unknown_size_is_refused_with_those_that_there_are():
