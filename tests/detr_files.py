@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from detkit.converters.detr_keys import from_detkit
+from detkit.converters.detr_file import from_detkit
 from detkit.registry import DETECTORS
 
 _KINDS = {torch.float32: 'F32', torch.float16: 'F16', torch.int64: 'I64'}

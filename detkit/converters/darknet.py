@@ -1,28 +1,47 @@
-"""``convert_darknet``: a Darknet ``.weights`` file -> a detkit checkpoint, and back."""
+"""``convert_darknet``: a Darknet ``.weights`` file -> a detkit checkpoint, and back.
+
+A ``.weights`` file is a short header, then every parameter as float32, layer after layer: for a convolution with
+normalisation its biases, scales, running means, running variances and kernels; without, its biases and kernels. It
+holds no names and no shapes; the number of its values is all that it says about its model.
+"""
 
 from __future__ import annotations
 
-import copy
 import os
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from detkit.config import load_config
-from detkit.converters.darknet_cfg import Section, SectionReader, format_cfg, parse_cfg
-from detkit.converters.darknet_layout import Layout, compare_layers, yolo_anchors
-from detkit.converters.darknet_weights import Header, count_numbers, from_stream, read_stream, to_stream
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
+from detkit.converters.common import (
+    Description,
+    check_config_file,
+    check_paths,
+    read_names,
+    save_converted,
+    set_classes,
+    shown_classes,
+    shown_path,
+)
+from detkit.converters.darknet_layout import (
+    Layer,
+    Layout,
+    Section,
+    SectionReader,
+    compare_layers,
+    format_cfg,
+    parse_cfg,
+    yolo_anchors,
+)
 from detkit.inference.model import init_detector
 from detkit.inference.steps import detector_size
 from detkit.models.layers import ConvModule
-from detkit.registry import BACKBONES, DETECTORS
+from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
@@ -32,26 +51,10 @@ _MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters
 Anchors = list[list[tuple[float, float]]]
 
 
-@dataclass(frozen=True)
-class Family:
-    """A model that a stream may be of.
-
-    Attributes:
-        name: as people call it.
-        file: the config that describes it.
-        config: resolved, with the stream's classes and anchors.
-        same_model: whether ``file`` describes the very same model.
-    """
-
-    name: str
-    file: Path
-    config: dict[str, Any]
-    same_model: bool
-
-    def build(self) -> nn.Module:
-        """The detector, without memory: only names and shapes count."""
-        with torch.device('meta'):
-            return DETECTORS.build(copy.deepcopy(self.config['model']))
+# What OpenCV adds to a running variance; Darknet itself adds as much to its root, later releases ten times as much.
+DARKNET_EPS = 1e-6
+_NORMALISED = ('bn.bias', 'bn.weight', 'bn.running_mean', 'bn.running_var', 'conv.weight')
+_PLAIN = ('bias', 'weight')
 
 
 def convert_darknet(
@@ -112,8 +115,8 @@ def import_darknet(
             f'train    python {train} {config} --cfg-options model.backbone.weights={target}',
         ]
 
-    classes = _read_names(names) if names else None
-    family = _of_cfg(cfg, configs) if cfg else _of_count(len(values), source, configs)
+    classes = read_names(names) if names else None
+    name, family = _of_cfg(cfg, configs) if cfg else _of_count(len(values), source, configs)
     count = family.config['model']['head']['num_classes']
     if classes is not None and len(classes) != count:
         raise CheckpointError(f'{names} names {len(classes)} classes, but {cfg or source} has {count}.')
@@ -122,13 +125,13 @@ def import_darknet(
         classes = as_published if len(as_published) == count else tuple(f'class {i}' for i in range(count))
     set_classes(family.config, classes)
     model = family.build()
-    state = from_stream(values, Layout(model).layers, model.state_dict(), source, family.name)
+    state = from_stream(values, Layout(model).layers, model.state_dict(), source, name)
     save_converted(target, state, family.config, f'configs/yolov3/{family.file.name}', origin)
     return [
-        f'read     {source}: {family.name}, {shown_classes(classes)}, {len(values):,} numbers, trained on '
+        f'read     {source}: {name}, {shown_classes(classes)}, {len(values):,} numbers, trained on '
         f'{header.seen:,} images',
         f'wrote    {target}',
-        *_advice(family, target, configs, classes == as_published),
+        *replace(family, same_classes=classes == as_published).advice(target, configs, 'det_custom.py'),
     ]
 
 
@@ -173,7 +176,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     ]
 
 
-def _of_cfg(path: Path, configs: Path) -> Family:
+def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
     """The family whose layers a ``.cfg`` has.
 
     Raises:
@@ -198,13 +201,13 @@ def _of_cfg(path: Path, configs: Path) -> Family:
         family = _family(name, configs, num_classes, anchors, size)
         agreeing, problem = compare_layers(sections, Layout(family.build()).sections(), path, name)
         if problem is None:
-            return family
+            return name, family
         found.append((agreeing, problem))
     nearest = f' {max(found)[1]}.' if found else ''
     raise CheckpointError(f'{path} describes none of {", ".join(FAMILIES)}.{nearest}')
 
 
-def _of_count(count: int, source: Path, configs: Path) -> Family:
+def _of_count(count: int, source: Path, configs: Path) -> tuple[str, Description]:
     """The family and number of classes that a number of parameters can only be of.
 
     Raises:
@@ -217,14 +220,14 @@ def _of_count(count: int, source: Path, configs: Path) -> Family:
         each = sum(param.numel() for param in model.head.parameters()) // 6  # x, y, w, h, objectness and a class
         more, rest = divmod(count - one, each)
         if rest == 0 and 0 <= more < _MAX_CLASSES:
-            found.append(_family(name, configs, more + 1))
+            found.append((name, _family(name, configs, more + 1)))
         published.append(f'{name} {one + 79 * each:,}')
     if len(found) == 1:
         return found[0]
     if found:
         raise CheckpointError(
             f'{source} holds {count:,} numbers, as many as several models have '
-            f'({", ".join(family.name for family in found)}): give its .cfg file (--cfg).'
+            f'({", ".join(name for name, _ in found)}): give its .cfg file (--cfg).'
         )
     raise CheckpointError(
         f'{source} holds {count:,} numbers, which no model has, whatever its classes (with 80: '
@@ -232,50 +235,156 @@ def _of_count(count: int, source: Path, configs: Path) -> Family:
     )
 
 
-def _family(name: str, configs: Path, num_classes: int, anchors: Anchors | None = None, img_size: int = 0) -> Family:
-    """A family with other classes and anchors.
+def _family(
+    name: str, configs: Path, num_classes: int, anchors: Anchors | None = None, img_size: int = 0
+) -> Description:
+    """Return the config of a family with other classes and anchors."""
+    size, published_size = FAMILIES[name]
+    file = configs / 'yolov3' / 'det_coco.py'
+    check_config_file(file)
+    options = {'size': size}
+    config = load_config(file, {**options, 'img_size': img_size or published_size}).to_dict()
+    head = config['model']['head']
+    differs = {
+        'classes': head['num_classes'] != num_classes,
+        'anchors': anchors is not None and not np.array_equal(anchors, head['anchors']),
+    }
+    head['num_classes'] = num_classes
+    if differs['anchors']:
+        head['anchors'] = anchors
+    return Description(config, file, options, tuple(what for what, value in differs.items() if value))
+
+
+@dataclass(frozen=True)
+class Header:
+    """Of a ``.weights`` file: the version of its format, and how many images the model was trained on."""
+
+    major: int = 0
+    minor: int = 2
+    revision: int = 5
+    seen: int = 0
+
+    @property
+    def wide(self) -> bool:
+        """Whether ``seen`` takes eight bytes."""
+        return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
+
+    def to_bytes(self) -> bytes:
+        version = np.array([self.major, self.minor, self.revision], '<i4').tobytes()
+        return version + np.array([self.seen], '<i8' if self.wide else '<i4').tobytes()
+
+
+def read_stream(path: str | Path) -> tuple[Header, np.ndarray]:
+    """The header and the float32 numbers behind it.
 
     Raises:
-        CheckpointError: its config is missing.
+        CheckpointError: the file is missing, truncated, or something else.
     """
-    size, published_size = FAMILIES[name]
-    path = configs / 'yolov3' / 'det_coco.py'
+    path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing, which describes the model; give the folder of detkit's configs.")
-    config = load_config(path, {'size': size, 'img_size': img_size or published_size}).to_dict()
-    as_is = copy.deepcopy(config['model'])
-    config['model']['head']['num_classes'] = num_classes
-    if anchors and not np.array_equal(anchors, as_is['head']['anchors']):
-        config['model']['head']['anchors'] = anchors
-    return Family(name, path, config, config['model'] == as_is)
+        raise CheckpointError(f'{path} does not exist; give the path of a Darknet .weights file.')
+    size = path.stat().st_size
+    with open(path, 'rb') as file:
+        version = file.read(12)
+        if len(version) < 12 or version[:2] == b'PK':
+            raise CheckpointError(
+                f'{path} is no Darknet .weights file ({size} bytes, '
+                f'{"a zip archive" if version[:2] == b"PK" else "no header"}).'
+            )
+        header = Header(*np.frombuffer(version, '<i4').tolist())
+        width = 8 if header.wide else 4
+        count, rest = divmod(size - 12 - width, 4)
+        if not 0 <= header.major < 1000 or not 0 <= header.minor < 1000 or count <= 0 or rest:
+            raise CheckpointError(
+                f'{path} is no Darknet .weights file, or a truncated one: {size} bytes are not a '
+                f'header of {12 + width} and whole numbers of 4.'
+            )
+        seen = int(np.frombuffer(file.read(width), f'<i{width}')[0])
+        values = np.fromfile(file, '<f4')
+    return Header(header.major, header.minor, header.revision, seen), values
 
 
-def _read_names(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise CheckpointError(f'{path} does not exist; give the path of a .names file, one class a line.')
-    lines = (line.strip() for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
-    return tuple(line for line in lines if line)
+def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[Layer, str]]:
+    """Each parameter in the stream's order, with its layer.
+
+    Args:
+        names: of detkit's state dict.
+    """
+    names = set(names)
+    return [
+        (layer, f'{layer.prefix}.{name}')
+        for layer in layers
+        if layer.prefix
+        for name in (_NORMALISED if f'{layer.prefix}.bn.weight' in names else _PLAIN)
+    ]
 
 
-def _advice(family: Family, target: Path, configs: Path, same_classes: bool) -> Sequence[str]:
-    """Which config fits, how to predict, and how to go on."""
-    tools = configs.parent / 'tools'
-    predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
-    shown, size = shown_path(family.file), {'size': FAMILIES[family.name][0]}
-    options = shown_options(size)
-    if family.same_model:
-        lines = [
-            f'config   {shown}{options}',
-            f'predict  python {predict} {shown} {target} photo.jpg{options}',
-        ]
-        if same_classes:
-            lines.append(f'test     python {test} {shown} {target}{options}')
-    else:
-        lines = [
-            f"config   {shown}{options} with other classes or anchors; write '-' for it, as the checkpoint holds it",
-            f'predict  python {predict} - {target} photo.jpg',
-        ]
-    custom = shown_path(family.file.with_name('det_custom.py'))
-    options = shown_options({'data_yaml': 'path/to/data.yaml', 'load_from': str(target), **size})
-    lines.append(f'train    python {train} {custom}{options}')
-    return lines
+def count_numbers(layers: Iterable[Layer], state: Mapping[str, Tensor]) -> int:
+    """How many numbers the stream of a model with these tensors has; ``state`` may be on the ``meta`` device."""
+    return sum(state[name].numel() for _, name in tensor_names(layers, state))
+
+
+def from_stream(
+    values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str, Tensor], source: str | Path, model: str
+) -> dict[str, Tensor]:
+    """A state dict from a stream.
+
+    Args:
+        values: of ``read_stream``.
+        layers: of the model's ``Layout``.
+        shapes: the model's state dict, of which only shapes count.
+        source, model: names for messages.
+
+    Raises:
+        CheckpointError: the stream has more or fewer numbers, or numbers that cannot be this model's.
+    """
+    layers = list(layers)
+    expected = count_numbers(layers, shapes)
+    if len(values) != expected:
+        raise CheckpointError(
+            f'{source} holds {len(values):,} numbers, {model} takes {expected:,}: it is of another '
+            f'model, or {"truncated" if len(values) < expected else "has something behind its end"}.'
+        )
+    state = {
+        name: torch.zeros_like(tensor, device='cpu')
+        for name, tensor in shapes.items()
+        if name.endswith('num_batches_tracked')
+    }
+    start = 0
+    for layer, name in tensor_names(layers, shapes):
+        shape = shapes[name].shape
+        tensor = torch.tensor(values[start : start + shape.numel()]).view(shape)
+        start += shape.numel()
+        if not torch.isfinite(tensor).all() or (name.endswith('running_var') and (tensor < 0).any()):
+            raise CheckpointError(
+                f'{source} is damaged or of another model: what would be {name} of {model} has '
+                f'{"negative variances" if torch.isfinite(tensor).all() else "infinite numbers"}.'
+            )
+        state[name] = reverse_groups(tensor, layer.groups)
+    return {name: state[name] for name in shapes}
+
+
+def to_stream(layers: Iterable[Layer], state: Mapping[str, Tensor], eps: Mapping[str, float]) -> np.ndarray:
+    """The inverse of ``from_stream``, float32.
+
+    Args:
+        eps: of each normalised layer, by its prefix. What it differs from Darknet's goes into the running variance, so
+            that both compute the same.
+    """
+    parts = []
+    for layer, name in tensor_names(layers, state):
+        tensor = state[name].float()
+        if name.endswith('running_var') and eps[layer.prefix] != DARKNET_EPS:
+            tensor = (tensor.double() + (eps[layer.prefix] - DARKNET_EPS)).clamp(min=0).float()
+        parts.append(reverse_groups(tensor, layer.groups).flatten())
+    return torch.cat(parts).numpy().astype('<f4', copy=False)
+
+
+def reverse_groups(tensor: Tensor, groups: int) -> Tensor:
+    """A kernel ``(out, in, k, k)`` with its ``groups`` equal parts of the input channels in reverse order.
+
+    What has no input channels stays as it is.
+    """
+    if groups == 1 or tensor.dim() < 4:
+        return tensor
+    return tensor.unflatten(1, (groups, -1)).flip(1).flatten(1, 2).contiguous()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from detkit.config import load_config
-from detkit.converters.detr_file import DETRFile, read_detr
-from detkit.converters.detr_keys import from_detkit, to_detkit
-from detkit.converters.matching import match_tensors
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
-from detkit.registry import DETECTORS
+from detkit.converters.common import (
+    Description,
+    check_config_file,
+    check_paths,
+    match_tensors,
+    read_names,
+    save_converted,
+    set_classes,
+    shown_classes,
+    shown_path,
+)
+from detkit.converters.detr_file import DETRFile, from_detkit, read_detr, to_detkit
 from detkit.utils.errors import CheckpointError, ConfigError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
@@ -25,10 +31,6 @@ _PANOPTIC_CLASSES = 250  # COCO's ids of things and stuff, as DETR counts them
 # Blocks of each stage, and whether they have three convolutions.
 _DEPTHS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34, ((3, 4, 6, 3), True): 50, ((3, 4, 23, 3), True): 101}
 _HEAD_DIMS = 32  # channels of each head of an attention, in all published models
-
-
-class _Sized(NamedTuple):
-    size: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def convert_detr(
         source: a ``.pth`` of the authors, with or without masks, or of their training; or ``model.safetensors`` or
             ``pytorch_model.bin`` of the Hub, whose ``config.json``, lying beside it, is read too.
         target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
-        configs: detkit's folder of that name, whose configs for DETR are the models' descriptions.
+        configs: detkit's folder of that name, whose configs for DETR describe the models.
         size: the ``size`` of detkit's configs, such as ``'r50_dc5'``. Needed for what weights do not show: a last stage
             that is dilated (DC5), where neither arguments in the file nor ``config.json`` nor the file's name say so.
         config: the config of the very model, in place of the one that the file is found to be of.
@@ -105,10 +107,9 @@ def convert_detr(
         raise CheckpointError(f'{source} has {architecture.num_classes} classes, but {by} names {len(classes)}.')
     set_classes(resolved, classes)
     as_is['head']['num_classes'] = len(classes)
-    same_model = resolved['model'] == as_is
-
-    with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-        model = DETECTORS.build(copy.deepcopy(resolved['model']))
+    differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != own_classes else ()
+    description = Description(resolved, file, options, differences)
+    model = description.build()
     tensors = match_names(found, model, f'{source} does not fit the {architecture.label()}')
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[found.layout]
@@ -125,7 +126,7 @@ def convert_detr(
         f'classes  as {by} has them',
         f'dilation {"yes" if dilated else "no"}: {why}',
         f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
-        *_advice(file, options, configs, target, same_model, classes == own_classes),
+        *description.advice(target, configs, None if architecture.masks or 'sizes' in differences else 'det_custom.py'),
     ]
 
 
@@ -205,8 +206,7 @@ def _config_of(architecture: Architecture) -> tuple[str, dict[str, str]]:
 
 
 def _load(file: Path, options: dict[str, str]) -> dict[str, Any]:
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    check_config_file(file)
     try:
         config = load_config(file, options, need_classes=False).to_dict()
     except ConfigError as error:
@@ -241,10 +241,7 @@ def _find_classes(
 ) -> tuple[tuple[str, ...], str]:
     """Class names, and who says them."""
     if names is not None:
-        if not Path(names).is_file():
-            raise CheckpointError(f'{names} does not exist; give a file with the class names, one a line.')
-        lines = Path(names).read_text(encoding='utf-8').splitlines()
-        return tuple(line.strip() for line in lines if line.strip()), str(names)
+        return read_names(Path(names)), str(names)
     if found.classes is not None:
         # Some files have names for ids that COCO never used.
         same = len(found.classes) == len(own) and all(
@@ -260,33 +257,12 @@ def _find_classes(
 
 
 def match_names(found: DETRFile, model: nn.Module, what: str) -> dict[str, Tensor]:
-    """The file's tensors under detkit's names, in detkit's order; see ``match_tensors``."""
-    sizes = {name: _Sized(tuple(tensor.shape)) for name, tensor in found.tensors.items()}
+    """Return the file's tensors under detkit's names, in detkit's order, see ``match_tensors``."""
     names = match_tensors(
-        sizes,
+        {name: tuple(tensor.shape) for name, tensor in found.tensors.items()},
         model.state_dict(),
         lambda name: to_detkit(name, found.layout),
         lambda name: from_detkit(name, found.layout),
         what,
     )
     return {ours: found.tensors[theirs] for ours, theirs in names.items()}
-
-
-def _advice(
-    file: Path, options: dict[str, str], configs: Path, target: Path, same_model: bool, same_classes: bool
-) -> Sequence[str]:
-    """Which config fits, how to predict, and how to go on."""
-    shown, size = shown_path(file), shown_options(options)
-    tools = configs.parent / 'tools'
-    predict, test = (shown_path(tools / f'{name}.py') for name in ('predict', 'test'))
-    if same_model and same_classes:
-        return [
-            f'config   {shown}{size}',
-            f'predict  python {predict} {shown} {target} photo.jpg{size}',
-            f'test     python {test} {shown} {target}{size}',
-        ]
-    other = 'classes' if same_model else 'sizes'
-    return [
-        f"config   {shown}{size} with other {other}; write '-' for it, as the checkpoint holds it",
-        f'predict  python {predict} - {target} photo.jpg',
-    ]

@@ -1,20 +1,139 @@
-"""What files that hold a whole model of PyTorch's ``Module``s say of it, as ``TorchArchive`` reads them: inert.
+"""Whole YOLO models in ``.pt`` files: their layers, attributes and class names, read without running anything.
 
-The YOLO projects pickle the model itself: a sequence of layers, each of which knows whose output it takes.
+The YOLO projects pickle the model itself: a sequence of layers, each of which names the layers that it takes.
+``TorchArchive`` reads such a file as inert stand-ins; this module finds the model among them, compares it with the
+family's, and finds the factors that give its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from detkit.config import load_config
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
+from detkit.models.layers import scale_blocks, scale_channels
 from detkit.utils.errors import CheckpointError
 
 # A layer's class, and the layers that it takes (-1: the one before).
 Layer = tuple[str, int | list[int]]
+# Channels of the stem and of each stage, before the width factor.
+_STAGE_CHANNELS = (64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickledModel:
+    """A YOLO model as a file describes it.
+
+    Attributes:
+        classes: the names, by label.
+        tensors: parameters and buffers by the project's names, not yet read.
+        factors: depth and width factors that the file states, or None.
+        norm_eps: the epsilon of the batch normalisations.
+        img_size: the size that the model was trained at, where the file states it.
+        entry: the entry of the file that holds the model, 'ema' or 'model'.
+        version: the project's release, as far as it is known.
+    """
+
+    classes: tuple[str, ...]
+    tensors: dict[str, TensorRef]
+    factors: tuple[float, float] | None = None
+    norm_eps: float = 1e-3
+    img_size: int | None = None
+    entry: str = 'model'
+    version: str = ''
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A model's size: its letter, or None for one of its own, and its factors."""
+
+    letter: str | None
+    deepen_factor: float
+    widen_factor: float
+    max_channels: int = 1024
+
+    def options(self, default: str = 'n') -> dict[str, Any]:
+        """Return the variables that give a family's config this size: ``size``, or the factors without a letter."""
+        if self.letter is None:
+            return {name: getattr(self, name) for name in ('deepen_factor', 'widen_factor', 'max_channels')}
+        return {} if self.letter == default else {'size': self.letter}
+
+    def fits(self, widths: tuple[int, ...], repeats: tuple[int, ...], stage_blocks: Sequence[int]) -> bool:
+        """Return whether these factors give the channels and repeats of a file."""
+        return (
+            tuple(scale_channels(c, self.widen_factor, self.max_channels) for c in _STAGE_CHANNELS) == widths
+            and tuple(scale_blocks(n, self.deepen_factor) for n in stage_blocks) == repeats
+        )
+
+
+def find_scale(
+    found: PickledModel,
+    sizes: Mapping[str, Sequence[float]],
+    family: str,
+    source: Path,
+    stem: str,
+    block_layers: Sequence[int],
+    stage_blocks: Sequence[int],
+) -> Scale:
+    """Return the factors that give the file's channels and repeats; those of a size with a letter, if one fits.
+
+    Args:
+        sizes: the factors of ``Scale`` by letter.
+        family: its name, for the error.
+        stem: the name of the first convolution's weight.
+        block_layers: the layer of each stage's repeated block.
+        stage_blocks: the repeats of each stage, before the depth factor.
+
+    Raises:
+        CheckpointError: no factors do.
+    """
+    weights = [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))]
+    widths = tuple(found.tensors[name].size[0] if name in found.tensors else 0 for name in weights)
+    blocks = [f'model.{layer}.m.' for layer in block_layers]
+    repeats = tuple(
+        len({name[len(block) :].split('.')[0] for name in found.tensors if name.startswith(block)}) for block in blocks
+    )
+    scales = [Scale(letter, *factors) for letter, factors in sizes.items()]
+    widen = widths[0] / _STAGE_CHANNELS[0]
+    pairs = [found.factors] if found.factors else []
+    pairs += [(deepen, widen) for deepen in (*(scale.deepen_factor for scale in scales), repeats[1] / stage_blocks[1])]
+    for deepen, widen in pairs:
+        if widen > 0:
+            scales.append(Scale(None, deepen, widen, max(round(widths[-1] / widen), 1)))
+    for scale in scales:
+        if scale.fits(widths, repeats, stage_blocks):
+            return scale
+    raise CheckpointError(
+        f'{source} is a {family} with {widths} channels and {repeats} repeats of its stages, which no depth and width '
+        'factors give.'
+    )
+
+
+def load_sized(file: Path, scale: Scale, img_size: int | None) -> dict[str, Any]:
+    """Return a family's config in a size, resolved; ``img_size`` where the file states one."""
+    return load_config(file, {**scale.options(), **({'img_size': img_size} if img_size else {})}).to_dict()
+
+
+def read_tensors(
+    archive: TorchArchive, tensors: Mapping[str, TensorRef], names: Mapping[str, str]
+) -> tuple[dict[str, Tensor], str]:
+    """Read the tensors under detkit's names, in single precision; also return the file's precision (half or single)."""
+    state = {ours: archive.read(tensors[theirs]) for ours, theirs in names.items()}
+    half = any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values())
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return state, 'half' if half else 'single'
+
+
+def shapes_of(tensors: Mapping[str, TensorRef]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a file."""
+    return {name: tuple(ref.size) for name, ref in tensors.items()}
 
 
 def find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:

@@ -2,51 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from detkit.config import load_config
-from detkit.converters.inert_pickle import TorchArchive
-from detkit.converters.matching import Scale, fit_scale, match_tensors, read_tensors, size_table, stage_shapes
-from detkit.converters.result import check_paths, save_converted, set_classes, shown_classes, shown_options, shown_path
-from detkit.converters.yolov5_file import YOLOv5Model, read_yolov5
-from detkit.converters.yolov5_keys import to_detkit, to_yolov5
-from detkit.registry import DETECTORS
+from detkit.converters.common import (
+    Description,
+    Patterns,
+    Rows,
+    check_paths,
+    compile_rows,
+    match_tensors,
+    rename,
+    save_converted,
+    set_classes,
+    shown_classes,
+    size_table,
+)
+from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
+from detkit.converters.pickled_model import (
+    Layer,
+    PickledModel,
+    Scale,
+    check_attributes,
+    check_layers,
+    check_strides,
+    class_names,
+    find_model,
+    find_scale,
+    layers_of,
+    load_sized,
+    read_tensors,
+    shapes_of,
+    stated_factors,
+    stated_img_size,
+    tensors_of,
+    text_or_empty,
+)
 from detkit.utils.errors import CheckpointError
 
 NORM_EPS = 1e-3
-_MAX_CHANNELS = 1024
-_STAGE_CHANNELS = (64, 128, 256, 512, 1024)
 _STAGE_BLOCKS = (3, 6, 9, 3)
-# Of releases up to 5.0, whose last block stands behind the pooling.
+# Of releases up to 5.0, whose last block is behind the pooling.
 _FOCUS_STAGE_BLOCKS = (3, 9, 9, 0)
 _FOCUS_LAST_BLOCKS = 3
 _STEM_WEIGHT = 'backbone.stem.conv.weight'
+_EXPECTED = "YOLOv5's own files hold the whole model under 'ema' or 'model'"
+_FAMILY = 'YOLOv5'
+
+# Each layer's class, and the layers that it takes where that is not the one before.
+_STAGES: tuple[Layer, ...] = (('Conv', -1), ('C3', -1)) * 3
+_PYRAMID: tuple[Layer, ...] = (
+    ('Conv', -1), ('Upsample', -1), ('Concat', [-1, 6]), ('C3', -1),
+    ('Conv', -1), ('Upsample', -1), ('Concat', [-1, 4]), ('C3', -1),
+    ('Conv', -1), ('Concat', [-1, 14]), ('C3', -1), ('Conv', -1), ('Concat', [-1, 10]), ('C3', -1),
+    ('Detect', [17, 20, 23]),
+)  # fmt: skip
+_LAYERS: tuple[Layer, ...] = (('Conv', -1), *_STAGES, ('Conv', -1), ('C3', -1), ('SPPF', -1), *_PYRAMID)
+_FOCUS_LAYERS: tuple[Layer, ...] = (('Focus', -1), *_STAGES, ('Conv', -1), ('SPP', -1), ('C3', -1), *_PYRAMID)
+_STRIDES = [8, 16, 32]
+
+# What shapes do not show, though outputs depend on it. An attribute that a version lacks has this value in it.
+_COMMON = {'Upsample': {'scale_factor': 2, 'mode': 'nearest'}, 'Concat': {'d': 1}}
+_ATTRIBUTES = {**_COMMON, 'model.9.m': {'kernel_size': 5}}
+_FOCUS_ATTRIBUTES = {**_COMMON, **{f'model.8.m.{i}': {'kernel_size': size} for i, size in enumerate((5, 9, 13))}}
+
+# Models of the project that are no detectors.
+_OTHER_TASKS = {'SegmentationModel': 'a segmentation model', 'ClassificationModel': 'a classifier'}
 
 
-@dataclass(frozen=True)
-class Description:
-    """A model's config.
+@dataclass(frozen=True, kw_only=True)
+class YOLOv5Model(PickledModel):
+    """A YOLOv5 detector as a file describes it.
 
     Attributes:
-        config: as the checkpoint holds it, with the file's classes and anchors.
-        file: that it comes from.
-        variables: what gives ``file`` the model's size.
-        changes: what else makes the model of ``file`` this one, its classes apart, by dotted key of the model.
-        differences: what ``file``, given ``variables``, has otherwise; none if it describes the very same model.
-        same_classes: whether the file's data have the same class names.
+        anchors: the (width, height) in pixels of each level's anchors, fine to coarse.
+        focus: whether it has the layers of releases up to 5.0, which begin with a Focus layer.
     """
 
-    config: dict[str, Any]
-    file: Path
-    variables: dict[str, Any]
-    changes: dict[str, Any]
-    differences: tuple[str, ...]
-    same_classes: bool
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    focus: bool = False
 
 
 def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
@@ -57,7 +95,7 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
     Args:
         source: a ``.pt`` file of a detector of any size that YOLOv5, release 5.0 to 7.0, wrote.
         target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
-        configs: detkit's folder of that name, whose configs for YOLOv5 are the models' descriptions.
+        configs: detkit's folder of that name, whose configs for YOLOv5 describe the models.
 
     Returns:
         Lines for people: what was read and written, the config that fits, and how to go on.
@@ -66,27 +104,26 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
         CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
             of another shape are listed.
     """
-    source, target = Path(source), Path(target)
+    source, target, configs = Path(source), Path(target), Path(configs)
     check_paths(source, target)
     with TorchArchive(source) as archive:
         found = read_yolov5(archive)
-        file = Path(configs) / 'yolov5' / 'det_coco.py'
-        scale = find_scale(found, size_table(file), source)
+        file = configs / 'yolov5' / 'det_coco.py'
+        scale = scale_of(found, file, source)
         description = describe_model(found, scale, file)
-        with torch.device('meta'):  # no memory, no initial values: only names and shapes count
-            model = DETECTORS.build(description.config['model'])
+        model = description.build()
         names = match_names(found, model.state_dict(), source)
         state, precision = read_tensors(archive, found.tensors, names)
     if found.focus:
         state[_STEM_WEIGHT] = focus_to_conv(state[_STEM_WEIGHT])
     converted_from = {'file': source.name, 'project': 'yolov5', 'version': found.version, 'entry': found.entry}
-    save_converted(target, state, description.config, f'configs/yolov5/{description.file.name}', converted_from)
+    save_converted(target, state, description.config, f'configs/yolov5/{file.name}', converted_from)
     count = sum(param.numel() for param in model.parameters())
     return [
         f'read     {source}: YOLOv5{scale.letter or ""} detection, {shown_classes(found.classes)}, weights '
         f"'{found.entry}' in {precision} precision, by YOLOv5 {found.version}",
         f'wrote    {target}: {count:,} parameters',
-        *_advice(description, target),
+        *description.advice(target, configs, 'det_custom.py'),
     ]
 
 
@@ -102,47 +139,37 @@ def focus_to_conv(weight: Tensor) -> Tensor:
     return blocks.reshape(out_channels, -1, 2 * height, 2 * width).contiguous()
 
 
-def find_scale(found: YOLOv5Model, sizes: dict[str, tuple[float, ...]], source: Path) -> Scale:
-    """The factors that give the file's channels and repeats; those of a size that has a letter, if one does.
-
-    Args:
-        sizes: of the family, by letter: deepen_factor, widen_factor.
-
-    Raises:
-        CheckpointError: no factors do.
-    """
-    stem = 'model.0.conv.conv.weight' if found.focus else 'model.0.conv.weight'
-    blocks = [f'model.{layer}.m' for layer in (2, 4, 6, 9 if found.focus else 8)]
-    widths, repeats = stage_shapes(
-        found.tensors, [stem, *(f'model.{layer}.conv.weight' for layer in (1, 3, 5, 7))], blocks
-    )
-    known = [Scale(letter, deepen, widen, _MAX_CHANNELS) for letter, (deepen, widen) in sizes.items()]
-    stage_blocks = (*_FOCUS_STAGE_BLOCKS[:-1], _FOCUS_LAST_BLOCKS) if found.focus else _STAGE_BLOCKS
-    scale = fit_scale(widths, repeats, known, _STAGE_CHANNELS, stage_blocks, found.factors)
-    if scale is None:
-        raise CheckpointError(
-            f'{source} is a YOLOv5 with {widths} channels and {repeats} repeats of its stages, which '
-            'no depth and width factors give.'
-        )
-    return scale
+def scale_of(found: YOLOv5Model, file: Path, source: Path) -> Scale:
+    """Return the size of the file's model, see ``find_scale``; ``file`` is a config of the family."""
+    if found.focus:
+        stem, layers = 'model.0.conv.conv.weight', (2, 4, 6, 9)
+        blocks = (*_FOCUS_STAGE_BLOCKS[:-1], _FOCUS_LAST_BLOCKS)
+    else:
+        stem, layers, blocks = 'model.0.conv.weight', (2, 4, 6, 8), _STAGE_BLOCKS
+    return find_scale(found, size_table(file), _FAMILY, source, stem, layers, blocks)
 
 
 def describe_model(found: YOLOv5Model, scale: Scale, file: Path) -> Description:
     """Return the config of the model's size, changed where the file's model differs."""
-    variables = scale.variables('deepen_factor', 'widen_factor', 'max_channels')
-    img_size = {'img_size': found.img_size} if found.img_size else {}
-    config = load_config(file, {**variables, **img_size}).to_dict()
+    config = load_sized(file, scale, found.img_size)
     classes, changes = tuple(config['classes']), model_changes(found, scale, config['model'])
     _apply(config['model'], changes)
     set_classes(config, found.classes)
-    named = {
+    differs = {
         'layers (those of release 5.0)': found.focus,
         'anchors': 'head.anchors' in changes,
         'normalisation': 'batch_norm' in changes,
         'classes': len(classes) != len(found.classes),
     }
-    differences = tuple(name for name, differs in named.items() if differs)
-    return Description(config, file, variables, changes, differences, classes == found.classes)
+    return Description(
+        config,
+        file,
+        scale.options(),
+        tuple(name for name, value in differs.items() if value),
+        classes == found.classes,
+        # The configs have no batch_norm, so that it is added.
+        {f'{"+" if key == "batch_norm" else ""}model.{key}': value for key, value in changes.items()},
+    )
 
 
 def model_changes(found: YOLOv5Model, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
@@ -182,51 +209,157 @@ def _whole(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-def match_names(found: YOLOv5Model, expected: dict[str, Tensor], source: Path) -> dict[str, str]:
-    """The file's name of each of detkit's parameters and buffers, in detkit's order.
+def match_names(found: YOLOv5Model, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
+    """Return the file's name of each of detkit's parameters and buffers, see ``match_tensors``."""
+    shapes = shapes_of(found.tensors)
 
-    Raises:
-        CheckpointError: some are unknown, missing or of another shape; it lists them all.
-    """
-
-    def shape_of(name: str) -> tuple[int, ...]:
-        size = tuple(found.tensors[name].size)
+    def converted_shape(name: str) -> tuple[int, ...]:
+        size = shapes[name]
         if found.focus and to_detkit(name, True) == _STEM_WEIGHT and len(size) == 4:
             return size[0], size[1] // 4, 2 * size[2], 2 * size[3]
         return size
 
     return match_tensors(
-        found.tensors,
+        shapes,
         expected,
         lambda name: to_detkit(name, found.focus),
         lambda name: to_yolov5(name, found.focus),
         f'{source} does not fit the YOLOv5 detection',
-        shape_of,
+        converted_shape,
     )
 
 
-def _advice(description: Description, target: Path) -> list[str]:
-    """Which config fits, how to predict, and how to go on."""
-    shown, options = shown_path(description.file), shown_options(description.variables)
-    tools = description.file.parents[2] / 'tools'
-    predict, test, train = (shown_path(tools / f'{name}.py') for name in ('predict', 'test', 'train'))
-    if description.differences:
-        lines = [
-            f"config   {shown}{options} with other {', '.join(description.differences)}; write '-' for it, as the "
-            'checkpoint holds it',
-            f'predict  python {predict} - {target} photo.jpg',
-        ]
-    else:
-        lines = [
-            f'config   {shown}{options}',
-            f'predict  python {predict} {shown} {target} photo.jpg{options}',
-        ]
-        if description.same_classes:
-            lines.append(f'test     python {test} {shown} {target}{options}')
-    custom = description.file.with_name('det_custom.py')
-    if custom.is_file():
-        # The configs have no batch_norm, so that it is added.
-        changes = {f'{"+" * (key == "batch_norm")}model.{key}': value for key, value in description.changes.items()}
-        options = {'data_yaml': 'path/to/data.yaml', 'load_from': str(target), **description.variables, **changes}
-        lines.append(f'train    python {train} {shown_path(custom)}{shown_options(options)}')
-    return lines
+def read_yolov5(archive: TorchArchive) -> YOLOv5Model:
+    """Find the model in an open file, and check that it is a YOLOv5 detector of three levels.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    content, path = archive.content, archive.path
+    entry, model = find_model(content, path, _EXPECTED)
+    _check_kind(model, path)
+    layers = layers_of(model, path, _FAMILY)
+    focus = layers[0].kind == 'Focus'
+    check_layers(layers, _FOCUS_LAYERS if focus else _LAYERS, model, path, _FAMILY, 'Detect')
+    # The block behind Focus models' pooling has no shortcuts.
+    shortcuts = ('2', '4', '6') if focus else ('2', '4', '6', '8')
+    norm_eps = check_attributes(model, path, _FAMILY, _FOCUS_ATTRIBUTES if focus else _ATTRIBUTES, shortcuts)
+    check_strides(archive, model, _FAMILY, _STRIDES)
+    tensors = dict(tensors_of(model))
+    version = text_or_empty(content.get('yolov5pip_version')) or ('up to 5.0' if focus else '6.0 or newer')
+    return YOLOv5Model(
+        classes=class_names(model, layers[-1], path),
+        anchors=_anchors(archive, tensors),
+        focus=focus,
+        tensors=tensors,
+        factors=stated_factors(model.get('yaml')),
+        norm_eps=norm_eps,
+        img_size=stated_img_size(content.get('opt')),
+        entry=entry,
+        version=version,
+    )
+
+
+def _check_kind(model: StandIn, path: Path) -> None:
+    """Whether the model is of the project (its modules are ``models.…``, or ``yolov5.models.…`` of its package)."""
+    project = model.path.startswith(('models.', 'yolov5.models.'))
+    if project and model.kind in _OTHER_TASKS:
+        raise CheckpointError(
+            f'{path} holds {_OTHER_TASKS[model.kind]} of YOLOv5 ({model.path}); detkit converts its detectors.'
+        )
+    if not project or model.kind not in ('Model', 'DetectionModel'):
+        hint = ' (tools/convert.py ultralytics)' if model.path.startswith('ultralytics.') else ''
+        raise CheckpointError(f'{path} holds a {model.path}, no YOLOv5 model as its training writes it{hint}.')
+
+
+def _anchors(archive: TorchArchive, tensors: dict[str, TensorRef]) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """(Width, height) in pixels, of each level."""
+    ref = tensors.get('model.24.anchors')
+    if ref is None or len(ref.size) != 3 or ref.size[0] != len(_STRIDES) or ref.size[2] != 2 or not ref.size[1]:
+        shape = None if ref is None else tuple(ref.size)
+        raise CheckpointError(
+            f'{archive.path} has anchors of shape {shape}; expected width and height of some anchors '
+            f'at each of {len(_STRIDES)} levels.'
+        )
+    shapes_wh = archive.read(ref).double()  # in units of the stride, a power of 2: exact in half precision, too
+    if not (shapes_wh.isfinite() & (shapes_wh > 0)).all():
+        raise CheckpointError(f'{archive.path} has anchors without a size: {shapes_wh.tolist()}.')
+    return tuple(
+        tuple(tuple(value * stride for value in shape) for shape in level)
+        for level, stride in zip(shapes_wh.tolist(), _STRIDES, strict=True)
+    )
+
+
+# Names of parameters. A table serves all sizes, which differ in widths and repeats only.
+
+
+def _c3(theirs: str, ours: str) -> Rows:
+    return (
+        (f'{theirs}.cv1', f'{ours}.main_conv'),
+        (f'{theirs}.cv2', f'{ours}.side_conv'),
+        (f'{theirs}.cv3', f'{ours}.out_conv'),
+        (f'{theirs}.m.{{}}.cv{{}}', f'{ours}.blocks.{{}}.conv{{}}'),
+    )
+
+
+def _spp(theirs: str) -> Rows:
+    return (f'{theirs}.cv1', 'neck.0.in_conv'), (f'{theirs}.cv2', 'neck.0.out_conv')
+
+
+def _detector(pan: str) -> Rows:
+    """What all releases have; ``pan`` is the path aggregation's place in detkit's neck."""
+    return (
+        ('model.1', 'backbone.stages.0.0'),
+        ('model.3', 'backbone.stages.1.0'),
+        ('model.5', 'backbone.stages.2.0'),
+        ('model.7', 'backbone.stages.3.0'),
+        *_c3('model.2', 'backbone.stages.0.1'),
+        *_c3('model.4', 'backbone.stages.1.1'),
+        *_c3('model.6', 'backbone.stages.2.1'),
+        ('model.10', f'{pan}.reduce_convs.1'),
+        ('model.14', f'{pan}.reduce_convs.0'),
+        ('model.18', f'{pan}.down_convs.0'),
+        ('model.21', f'{pan}.down_convs.1'),
+        *_c3('model.13', f'{pan}.up_blocks.1'),
+        *_c3('model.17', f'{pan}.up_blocks.0'),
+        *_c3('model.20', f'{pan}.down_blocks.0'),
+        *_c3('model.23', f'{pan}.down_blocks.1'),
+        ('model.24.m.{}', 'head.convs.{}'),
+    )
+
+
+# By whether the model begins with a Focus layer, as releases up to 5.0 do.
+YOLOV5_KEYS: dict[bool, Rows] = {
+    False: (
+        ('model.0', 'backbone.stem'),
+        *_c3('model.8', 'backbone.stages.3.1'),
+        *_spp('model.9'),
+        *_detector('neck.1'),
+    ),
+    True: (('model.0.conv', 'backbone.stem'), *_spp('model.8'), *_c3('model.9', 'neck.1.block'), *_detector('neck.2')),
+}
+
+# The anchors, which detkit's config holds.
+_DROPPED = ('model.24.anchors', 'model.24.anchor_grid')
+
+_TO_DETKIT: dict[bool, Patterns] = {focus: compile_rows(rows) for focus, rows in YOLOV5_KEYS.items()}
+_TO_YOLOV5: dict[bool, Patterns] = {
+    focus: compile_rows((ours, theirs) for theirs, ours in rows) for focus, rows in YOLOV5_KEYS.items()
+}
+
+
+def to_detkit(name: str, focus: bool = False) -> str | None:
+    """detkit's name of a YOLOv5 parameter or buffer; None for one that detkit has no need of.
+
+    Args:
+        focus: whether the model begins with a Focus layer.
+
+    Raises:
+        KeyError: the name is none of such a model.
+    """
+    return None if name in _DROPPED else rename(name, _TO_DETKIT[focus])
+
+
+def to_yolov5(name: str, focus: bool = False) -> str:
+    """The inverse of ``to_detkit``."""
+    return rename(name, _TO_YOLOV5[focus])

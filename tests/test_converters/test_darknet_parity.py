@@ -8,9 +8,8 @@ import torch
 from darknet_models import build_family
 from parity.darknet_streams import FAMILIES, cfg_path, samples, seeded_image, seeded_stream, write_weights
 
-from detkit.converters.darknet_cfg import Section, format_cfg
-from detkit.converters.darknet_layout import Layout
-from detkit.converters.darknet_weights import from_stream, read_stream
+from detkit.converters.darknet import from_stream, read_stream
+from detkit.converters.darknet_layout import Layout, Section, format_cfg
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'opencv_darknet.npz'
 SCORE_THR = 0.2  # of a yolo layer, below which OpenCV writes 0

@@ -8,10 +8,8 @@ import torch
 from darknet_models import build_family
 from parity.darknet_streams import cfg_path, read_layers, seeded_stream, write_weights
 
-from detkit.converters.darknet import convert_darknet
-from detkit.converters.darknet_cfg import format_cfg, parse_cfg
-from detkit.converters.darknet_layout import Layout, compare_layers
-from detkit.converters.darknet_weights import Header, from_stream, read_stream, to_stream
+from detkit.converters.darknet import Header, convert_darknet, from_stream, read_stream, to_stream
+from detkit.converters.darknet_layout import Layout, compare_layers, format_cfg, parse_cfg
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.inference.model import init_detector
 from detkit.inference.steps import detector_size
@@ -96,7 +94,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     write_weights(weights, seeded_stream(edit(TINY, tmp_path / 'plain.cfg', ('filters=255', 'filters=21'))))
     names.write_text('bolt\nnut\n\n')
     printed = convert_darknet(weights, target, CONFIGS, cfg, names)
-    assert any("with other classes or anchors; write '-' for it" in line for line in printed)
+    assert any("size=tiny with other classes, anchors; write '-' for it" in line for line in printed)
     model = init_detector(None, target, device='cpu')
     assert model.dataset_meta['classes'] == ('bolt', 'nut') and detector_size(model.cfg) == 320
     assert model.head.prior_generator.anchors == (((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))

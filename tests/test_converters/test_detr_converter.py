@@ -13,7 +13,7 @@ from small_models import write_images
 
 from detkit.config import load_config
 from detkit.converters.detr import convert_detr
-from detkit.converters.detr_keys import from_detkit, layout_of, to_detkit
+from detkit.converters.detr_file import from_detkit, layout_of, to_detkit
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights

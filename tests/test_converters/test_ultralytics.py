@@ -14,17 +14,19 @@ from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
 from detkit.config import load_config
 from detkit.converters.inert_pickle import StorageRef, TensorRef, TorchArchive
-from detkit.converters.matching import size_table
+from detkit.converters.pickled_model import Scale
 from detkit.converters.ultralytics import (
     DATASETS,
-    Scale,
+    YOLOV8_KEYS,
+    UltralyticsModel,
     convert_ultralytics,
     describe_model,
-    find_scale,
     match_names,
+    read_ultralytics,
+    scale_of,
+    to_detkit,
+    to_ultralytics,
 )
-from detkit.converters.ultralytics_file import UltralyticsModel, read_ultralytics
-from detkit.converters.ultralytics_keys import YOLOV8_KEYS, to_detkit, to_ultralytics
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
@@ -237,45 +239,38 @@ def test_every_size_of_every_task_is_recognised(task, size):
     shapes = shapes_of(meta_model(config, 7, size=size))
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = UltralyticsModel(
-        task,
-        tuple('abcdefg'),
-        tensors,
-        None,
-        1e-5 if task == 'cls' else 1e-3,
-        (17, 3) if task == 'pose' else None,
-        None,
-        None,
-        'model',
-        '',
-        '',
+        task=task,
+        classes=tuple('abcdefg'),
+        tensors=tensors,
+        norm_eps=1e-5 if task == 'cls' else 1e-3,
+        keypoint_shape=(17, 3) if task == 'pose' else None,
     )
-    scale = find_scale(found, size_table(config), Path('x.pt'))
+    scale = scale_of(found, config, Path('x.pt'))
     assert scale.letter == size
     description = describe_model(found, scale, config)
-    assert (
-        description.options == ({} if size == 'n' else {'size': size}) and not description.same_model
-    )  # other classes
+    assert description.options == ({} if size == 'n' else {'size': size})
+    assert description.differences == ('classes',)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
     assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
 
 
 def test_factors_without_a_letter(narrow_shapes):
-    def scale_of(factors, shapes):
+    def found_scale(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
-        found = UltralyticsModel('det', CLASSES, tensors, factors, 1e-3, None, None, None, 'model', '', '')
-        return find_scale(found, size_table(CONFIGS / 'yolov8' / 'det_coco.py'), Path('x.pt'))
+        found = UltralyticsModel(task='det', classes=CLASSES, tensors=tensors, factors=factors)
+        return scale_of(found, CONFIGS / 'yolov8' / 'det_coco.py', Path('x.pt'))
 
     shapes = narrow_shapes['det']
-    assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
+    assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
     for factors in (None, (7.0, 7.0)):  # from the weights alone
-        found = scale_of(factors, shapes)
+        found = found_scale(factors, shapes)
         assert found.widen_factor == NARROW and found.max_channels == 1024
     odd = {**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}
     with pytest.raises(CheckpointError, match=r'\(8, 16, 17, 64, 128\) channels'):
-        scale_of(None, odd)
+        found_scale(None, odd)
     with pytest.raises(CheckpointError, match='channels'):
-        scale_of(None, {})
+        found_scale(None, {})
 
 
 @pytest.mark.parametrize('task', YOLOV8_KEYS)

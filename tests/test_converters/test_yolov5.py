@@ -18,12 +18,20 @@ from ultralytics_files import write_pt as write_ultralytics
 from yolov5_files import CLASSES, read_recorded, seeded_tensors, write_pt
 
 from detkit.config import load_config
+from detkit.converters.common import size_table
 from detkit.converters.inert_pickle import StorageRef, TensorRef
-from detkit.converters.matching import Scale, size_table
+from detkit.converters.pickled_model import Scale
 from detkit.converters.ultralytics import convert_ultralytics
-from detkit.converters.yolov5 import convert_yolov5, describe_model, find_scale, match_names
-from detkit.converters.yolov5_file import YOLOv5Model
-from detkit.converters.yolov5_keys import YOLOV5_KEYS, to_detkit, to_yolov5
+from detkit.converters.yolov5 import (
+    YOLOV5_KEYS,
+    YOLOv5Model,
+    convert_yolov5,
+    describe_model,
+    match_names,
+    scale_of,
+    to_detkit,
+    to_yolov5,
+)
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
@@ -46,7 +54,7 @@ def found_model(
     eps: float = 1e-3,
     anchors=COCO_ANCHORS[3],
 ) -> YOLOv5Model:
-    return YOLOv5Model(classes, anchors, focus, tensors, factors, eps, None, 'model', '')
+    return YOLOv5Model(classes=classes, anchors=anchors, focus=focus, tensors=tensors, factors=factors, norm_eps=eps)
 
 
 def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
@@ -222,10 +230,10 @@ def test_every_size_is_recognised(size, focus):
     shapes = file_shapes(model_config(size, focus, 7), focus)
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = found_model(tuple('abcdefg'), tensors, focus)
-    scale = find_scale(found, size_table(CONFIG), Path('x.pt'))
+    scale = scale_of(found, CONFIG, Path('x.pt'))
     assert scale.letter == size
     description = describe_model(found, scale, CONFIG)
-    assert description.variables == ({} if size == 'n' else {'size': size})
+    assert description.options == ({} if size == 'n' else {'size': size})
     assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
     assert description.config['model'] == model_config(size, focus, 7)
     with torch.device('meta'):
@@ -234,16 +242,16 @@ def test_every_size_is_recognised(size, focus):
 
 
 def test_factors_without_a_letter(narrow_shapes):
-    def scale_of(factors, shapes):
+    def found_scale(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
-        return find_scale(found_model(CLASSES, tensors, factors=factors), size_table(CONFIG), Path('x.pt'))
+        return scale_of(found_model(CLASSES, tensors, factors=factors), CONFIG, Path('x.pt'))
 
     shapes = narrow_shapes[False]
-    assert scale_of((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
-    assert scale_of(None, shapes).widen_factor == NARROW  # from the weights alone
+    assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
+    assert found_scale(None, shapes).widen_factor == NARROW  # from the weights alone
     for odd in ({**shapes, 'model.3.conv.weight': (17, 16, 3, 3)}, {}):
         with pytest.raises(CheckpointError, match='channels'):
-            scale_of(None, odd)
+            found_scale(None, odd)
 
 
 def test_what_differs_is_named_and_kept(write_narrow, layouts):

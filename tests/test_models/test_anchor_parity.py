@@ -11,7 +11,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE
 
 import detkit.models  # noqa: F401 - registers the components
-from detkit.converters.yolov5_keys import to_detkit, to_yolov5
+from detkit.converters.yolov5 import to_detkit, to_yolov5
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 

@@ -5,7 +5,7 @@ import torch
 from darknet_models import build_family
 from torch import nn
 
-from detkit.converters.result import save_converted
+from detkit.converters.common import save_converted
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import Darknet
 from detkit.models.backbones.darknet import SameMaxPool

@@ -10,7 +10,7 @@ from parity.detr_shapes import IMG_SHAPES, NUM_CLASSES, detr_state, images, obje
 from parity.seeded import assert_matches
 from parity.shapes import IMG_SHAPE
 
-from detkit.converters.detr_keys import convert_state, from_detkit
+from detkit.converters.detr_file import convert_state, from_detkit
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 

@@ -11,7 +11,7 @@ from detr_models import build_detr
 from parity.detr_shapes import IMG_SHAPES, MODELS, detr_state, images, objects
 from parity.seeded import assert_matches
 
-from detkit.converters.detr_keys import convert_state, from_detkit
+from detkit.converters.detr_file import convert_state, from_detkit
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 

@@ -1,0 +1,253 @@
+"""Steps that every converter shares: name tables, matching a file's tensors to a model, and writing the checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detkit import __version__
+from detkit.config import literal_text, load_config
+from detkit.config.top_level import datasets_in
+from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
+from detkit.registry import DETECTORS
+from detkit.utils.errors import CheckpointError
+
+# A row of a name table is a pair of prefixes, theirs and detkit's, in which ``{}`` is a number. The rest of a name
+# (``conv.weight``, ``bn.running_mean``, …) is the same on both sides.
+Rows = tuple[tuple[str, str], ...]
+Patterns = list[tuple[re.Pattern, str]]
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+@dataclass(frozen=True)
+class Description:
+    """The config that describes a converted model.
+
+    Attributes:
+        config: the resolved config as the checkpoint holds it, with the file's class names.
+        file: the config file that it comes from.
+        options: the ``--cfg-options`` that give ``file`` the model's size.
+        differences: what the file's model has that ``file`` with ``options`` does not describe, such as 'classes'.
+        same_classes: whether ``file`` has the same class names.
+        changes: further options that give ``file`` this model, whatever its classes.
+    """
+
+    config: dict[str, Any]
+    file: Path
+    options: dict[str, Any]
+    differences: tuple[str, ...] = ()
+    same_classes: bool = True
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """Return the model without memory or initial values: its names and shapes count."""
+        with torch.device('meta'):
+            return DETECTORS.build(copy.deepcopy(self.config['model']))
+
+    def advice(
+        self, target: Path, configs: Path, custom: str | None = None, data: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """Return lines that name the config that fits, and the commands to go on with.
+
+        Args:
+            target: the checkpoint.
+            configs: detkit's folder of that name, beside ``tools``.
+            custom: the config to train with on other data, which is beside ``file``.
+            data: the options that name those data; by default a data.yaml.
+        """
+        shown, options = shown_path(self.file), shown_options(self.options)
+        predict, test, train = (
+            shown_path(configs.parent / 'tools' / f'{name}.py') for name in ('predict', 'test', 'train')
+        )
+        if self.differences:
+            lines = [
+                f"config   {shown}{options} with other {', '.join(self.differences)}; write '-' for it, as the "
+                'checkpoint holds it',
+                f'predict  python {predict} - {target} photo.jpg',
+            ]
+        else:
+            lines = [f'config   {shown}{options}', f'predict  python {predict} {shown} {target} photo.jpg{options}']
+            if self.same_classes:
+                lines.append(f'test     python {test} {shown} {target}{options}')
+        if custom and self.file.with_name(custom).is_file():
+            data = data or {'data_yaml': 'path/to/data.yaml'}
+            options = shown_options({**data, 'load_from': str(target), **self.options, **self.changes})
+            lines.append(f'train    python {train} {shown_path(self.file.with_name(custom))}{options}')
+        return lines
+
+
+def compile_rows(rows: Iterable[tuple[str, str]]) -> Patterns:
+    """Compile rows for ``rename``, from the first name of each to the second."""
+    return [(re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows]
+
+
+def rename(name: str, patterns: Patterns) -> str:
+    """Return a parameter's name on the other side.
+
+    Raises:
+        KeyError: no row fits.
+    """
+    for pattern, target in patterns:
+        if match := pattern.match(name):
+            return target.format(*match.groups()) + name[match.end() :]
+    raise KeyError(name)
+
+
+def match_tensors(
+    shapes: Mapping[str, Sequence[int]],
+    expected: Mapping[str, Tensor],
+    to_detkit: Callable[[str], str | None],
+    to_theirs: Callable[[str], str],
+    what: str,
+    converted_shape: Callable[[str], tuple[int, ...]] | None = None,
+) -> dict[str, str]:
+    """Return the file's name of each of detkit's parameters and buffers, in detkit's order.
+
+    Args:
+        shapes: the shape of each tensor of the file.
+        expected: detkit's state dict, whose shapes they must have.
+        to_detkit: returns detkit's name; None for a tensor that detkit does not need; raises KeyError for an unknown
+            one.
+        to_theirs: its inverse.
+        what: 'FILE does not fit THE MODEL', for the error.
+        converted_shape: returns the shape of a file's tensor once converted; by default it does not change.
+
+    Raises:
+        CheckpointError: some are unknown, missing or of another shape; it lists them all.
+    """
+    names, unknown = {}, []
+    for theirs in shapes:
+        try:
+            ours = to_detkit(theirs)
+        except KeyError:
+            unknown.append(theirs)
+            continue
+        if ours is not None and ours not in expected:
+            unknown.append(theirs)
+        elif ours is not None:
+            names[ours] = theirs
+    missing = [to_theirs(ours) for ours in expected if ours not in names]
+    other = [
+        f'{theirs} {tuple(shapes[theirs])} instead of {tuple(expected[ours].shape)}'
+        for ours, theirs in names.items()
+        if (converted_shape(theirs) if converted_shape else tuple(shapes[theirs])) != tuple(expected[ours].shape)
+    ]
+    kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
+    problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
+    if problems:
+        raise CheckpointError(f'{what} model of its size. Of its parameters are\n' + '\n'.join(problems))
+    return {ours: names[ours] for ours in expected}
+
+
+def check_paths(source: Path, target: Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises:
+        CheckpointError: they are the same file.
+    """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
+
+
+def check_config_file(file: Path) -> None:
+    """Refuse to go on without the config that describes the model.
+
+    Raises:
+        CheckpointError: it is missing.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+
+
+def size_table(file: Path) -> dict[str, tuple[float, ...]]:
+    """Return the table ``sizes`` of a config's family.
+
+    Raises:
+        CheckpointError: the config is missing.
+    """
+    check_config_file(file)
+    return load_config(file, need_classes=False)['sizes']
+
+
+def set_classes(config: dict[str, Any], classes: Sequence[str]) -> None:
+    """Put other class names into a resolved config: its list, its model's head, and its datasets."""
+    config['classes'] = tuple(classes)
+    config['model']['head']['num_classes'] = len(classes)
+    for loader in _LOADERS:
+        for dataset in datasets_in(config.get(loader)):
+            if 'classes' in (dataset.get('metainfo') or {}):
+                dataset['metainfo']['classes'] = tuple(classes)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read class names, one a line.
+
+    Raises:
+        CheckpointError: the file does not exist.
+    """
+    if not path.is_file():
+        raise CheckpointError(f'{path} does not exist; give a file with the class names, one a line.')
+    lines = (line.strip() for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
+    return tuple(line for line in lines if line)
+
+
+def save_converted(
+    target: Path,
+    state: dict[str, Tensor],
+    config: dict[str, Any] | None,
+    config_file: str,
+    converted_from: dict[str, Any],
+    keypoints: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint as training writes one; its folder is made where it is missing.
+
+    Args:
+        target: the file.
+        state: tensors under detkit's names.
+        config: the resolved config, with ``classes`` and ``task``; None for weights that are no whole model.
+        config_file: the config it came from, such as ``'configs/yolov8/det_coco.py'``.
+        converted_from: where the weights are from: ``file``, ``project``, and what else is known.
+        keypoints: what the file says about its keypoints.
+    """
+    meta = {
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'detkit_version': __version__,
+        'config': literal_text(config) if config else None,
+        'config_file': config_file,
+        'classes': list(config['classes']) if config else [],
+        'task': config['task'] if config else None,
+        'keypoints': keypoints or {},
+        'converted_from': converted_from,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint({'meta': meta, 'state_dict': state}, target)
+
+
+def shown_options(options: Mapping[str, Any]) -> str:
+    """Return `` --cfg-options key=value ...`` as a shell takes it; an empty string where there are none."""
+    words = []
+    for key, value in options.items():
+        word = f'{key}={value}' if isinstance(value, str) else f'{key}={value!r}'.replace(' ', '')
+        words.append(f'"{word}"' if set(word) & set('([{') else word)
+    return f' --cfg-options {" ".join(words)}' if words else ''
+
+
+def shown_path(path: Path) -> str:
+    """Return the path relative to the working directory, where it is inside."""
+    path = path.resolve()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
+
+
+def shown_classes(names: Sequence[str], count: int = 3) -> str:
+    """Return the number of classes and the first few names."""
+    noun = 'class' if len(names) == 1 else 'classes'
+    return f'{len(names)} {noun} ({", ".join(names[:count])}{", ..." if len(names) > count else ""})'
