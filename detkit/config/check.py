@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from detkit.config.contracts import misfit
 from detkit.config.hints import nearest_first
 from detkit.config.locate import describe
 from detkit.config.mmengine_parts import refusal
@@ -17,7 +18,7 @@ from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import RANGES, fits, remedy_for, spelled
-from detkit.registry import Registry, backend_names, no_such_part
+from detkit.registry import MODEL_PARTS, Registry, backend_names, no_such_part
 from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.wiring.
@@ -112,11 +113,20 @@ class _Check:
                     f'{remedy_for(value[key], expected)}',
                 )
             self.argument(value[key], (*path, key), position.below)
+            self.contract(factory, value[key], (*path, key))
             if factory.__module__.startswith('detkit.'):
                 self.range(value[key], (*path, key), title)
         incomplete = arguments.required & WIRED - value.keys()
         if position.tried and factory.__module__.startswith(position.tried) and not incomplete:
             self.build(value, path, position)
+
+    def contract(self, owner: Callable, value: Any, path: KeyPath) -> None:
+        """Refuse a part whose protocol is not the one that its owner takes."""
+        kind = value.get('type') if isinstance(value, dict) else None
+        part = MODEL_PARTS.get(kind) if isinstance(kind, str) else kind
+        reason = misfit(owner, str(path[-1]), part)
+        if reason is not None:
+            raise self.fail((*path, 'type'), reason)
 
     def range(self, value: Any, path: KeyPath, title: str) -> None:
         """Refuse a number outside the range that an argument of this name has in every component of detkit."""

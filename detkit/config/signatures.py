@@ -72,7 +72,7 @@ def _types_of_class(factory: type, names: tuple[str, ...]) -> dict[str, typing.A
     found: dict[str, typing.Any] = {}
     for cls in inspect.getmro(factory):
         init = vars(cls).get('__init__')
-        if init is None or f'{cls.__module__}.'.startswith(('builtins.', *_FOREIGN)):
+        if not inspect.isfunction(init) or f'{cls.__module__}.'.startswith(('builtins.', *_FOREIGN)):
             continue
         hints = _hints(init)
         for parameter in inspect.signature(init).parameters.values():

@@ -4,8 +4,9 @@ import pytest
 import torch
 from gt_batches import make_gt
 
-from detkit.models.assigners import AssignResult, YOLOv3AnchorAssigner, YOLOv5AnchorAssigner
+from detkit.models.assigners import YOLOv3AnchorAssigner, YOLOv5AnchorAssigner
 from detkit.models.priors import AnchorPriorGenerator, AnchorPriors
+from detkit.protocols import AssignResult, Candidates
 from detkit.structures.gt_batch import GtBatch
 
 STRIDE, CELLS, SHAPES = 16, (4, 6), [(10, 13), (33, 23), (59, 50)]  # a map of 4 rows and 6 columns
@@ -35,7 +36,7 @@ def places(result: AssignResult, image: int = 0, box: int = 0) -> list[tuple[int
 @pytest.mark.parametrize(('assigner', 'slots'), [(YOLOv3AnchorAssigner(), 3), (YOLOv5AnchorAssigner(), 15)])
 @pytest.mark.parametrize('counts', [[0, 0], [0, 4]])
 def test_images_without_objects(assigner, slots, counts):
-    result = assigner(level(), make_gt(counts, 64))
+    result = assigner(Candidates(), level(), make_gt(counts, 64))
     assert result.prior_idx.shape == result.valid.shape == result.gt_idx.shape == (2, max(counts), slots)
     assert result.scores is None
     assert not result.valid[0].any() and not result.prior_idx[0].any()
@@ -43,26 +44,26 @@ def test_images_without_objects(assigner, slots, counts):
 
 
 def test_a_box_keeps_its_slots():
-    result = YOLOv5AnchorAssigner()(level(), make_gt([4, 2], 64))
+    result = YOLOv5AnchorAssigner()(Candidates(), level(), make_gt([4, 2], 64))
     assert (result.gt_idx == torch.arange(4).view(1, -1, 1)).all()
 
 
 def test_anchors_of_a_similar_shape():
     # Overlaps of 20 x 20 with the three shapes about one centre: 130 / 400, 400 / 759, 400 / 2950.
     gt = one_box(40, 24, 20, 20)
-    assert places(YOLOv3AnchorAssigner()(level(), gt)) == [(2, 1, 0), (2, 1, 1)]
-    assert places(YOLOv3AnchorAssigner(iou_thr=0.4)(level(), gt)) == [(2, 1, 1)]
-    assert places(YOLOv3AnchorAssigner(iou_thr=0.6)(level(), gt)) == []
-    assert places(YOLOv3AnchorAssigner(iou_thr=0.1)(level(), gt)) == [(2, 1, 0), (2, 1, 1), (2, 1, 2)]
+    assert places(YOLOv3AnchorAssigner()(Candidates(), level(), gt)) == [(2, 1, 0), (2, 1, 1)]
+    assert places(YOLOv3AnchorAssigner(iou_thr=0.4)(Candidates(), level(), gt)) == [(2, 1, 1)]
+    assert places(YOLOv3AnchorAssigner(iou_thr=0.6)(Candidates(), level(), gt)) == []
+    assert places(YOLOv3AnchorAssigner(iou_thr=0.1)(Candidates(), level(), gt)) == [(2, 1, 0), (2, 1, 1), (2, 1, 2)]
 
 
 def test_anchors_of_a_similar_ratio():
     at_centre = YOLOv5AnchorAssigner(reach=0.0)
     # 40 : 10 is 4, which is not less than 4.
-    assert places(at_centre(level(), one_box(40, 24, 40, 20))) == [(2, 1, 1), (2, 1, 2)]
-    assert places(at_centre(level(), one_box(40, 24, 39.9, 20))) == [(2, 1, 0), (2, 1, 1), (2, 1, 2)]
-    assert places(at_centre(level(), one_box(40, 24, 59 / 4, 50 / 4))) == [(2, 1, 0), (2, 1, 1)]
-    assert places(YOLOv5AnchorAssigner(1.5, 0.0)(level(), one_box(40, 24, 12, 12))) == [(2, 1, 0)]
+    assert places(at_centre(Candidates(), level(), one_box(40, 24, 40, 20))) == [(2, 1, 1), (2, 1, 2)]
+    assert places(at_centre(Candidates(), level(), one_box(40, 24, 39.9, 20))) == [(2, 1, 0), (2, 1, 1), (2, 1, 2)]
+    assert places(at_centre(Candidates(), level(), one_box(40, 24, 59 / 4, 50 / 4))) == [(2, 1, 0), (2, 1, 1)]
+    assert places(YOLOv5AnchorAssigner(1.5, 0.0)(Candidates(), level(), one_box(40, 24, 12, 12))) == [(2, 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -80,15 +81,15 @@ def test_anchors_of_a_similar_ratio():
     ],
 )
 def test_neighbours(x, y, expected):
-    found = places(YOLOv5AnchorAssigner()(level(), one_box(x, y, 10, 12)))
+    found = places(YOLOv5AnchorAssigner()(Candidates(), level(), one_box(x, y, 10, 12)))
     assert [(x, y) for x, y, shape in found if shape == 0] == expected
 
 
 @pytest.mark.parametrize('kind', [YOLOv3AnchorAssigner, YOLOv5AnchorAssigner])
 def test_boxes_without_area_and_outside(kind):
-    result = kind()(level(), one_box(40, 24, 0, 10))
+    result = kind()(Candidates(), level(), one_box(40, 24, 0, 10))
     assert not result.valid.any()
-    outside = kind()(level(), one_box(400, -90, 12, 12))
+    outside = kind()(Candidates(), level(), one_box(400, -90, 12, 12))
     assert {(x, y) for x, y, _ in places(outside)} == {(5, 0)}
 
 

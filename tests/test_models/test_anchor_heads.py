@@ -431,7 +431,6 @@ def test_default_anchors_by_number_of_levels(count):
         (dict(anchors=[[(10, 13)], [(3, 4)], [(10, 0)]]), r'shape \(10, 0\)'),
         (dict(obj_level_weights=(1.0, 2.0)), '2 obj_level_weights for 3 levels'),
         (dict(obj_iou_ratio=1.5), 'obj_iou_ratio'),
-        (dict(loss_bbox=dict(type='ProbIoULoss')), 'ProbIoULoss does not give the overlaps.*IoULoss'),
         (dict(nominal_batch_size=0), 'nominal_batch_size'),
         (dict(img_size=-1), 'img_size'),
         (dict(test_cfg=dict(score_th=0.5)), "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),

@@ -4,12 +4,21 @@ import pytest
 import torch
 from gt_batches import make_gt
 
-from detkit.models.assigners import AssignResult, TaskAlignedAssigner, task_aligned_assigner
+from detkit.models.assigners import TaskAlignedAssigner, task_aligned_assigner
 from detkit.models.losses import aligned_iou
-from detkit.models.priors import PointPriorGenerator
+from detkit.models.priors import PointPriorGenerator, PointPriors
+from detkit.protocols import AssignResult, Candidates
 from detkit.structures.gt_batch import GtBatch
 
 SIZE, NUM_CLASSES = 64, 5
+
+
+def at(points: torch.Tensor) -> PointPriors:
+    return PointPriors(points, torch.ones_like(points[:, 0]))
+
+
+def assign(logits: torch.Tensor, bboxes: torch.Tensor, points: torch.Tensor, gt: GtBatch) -> AssignResult:
+    return TaskAlignedAssigner()(Candidates(logits, bboxes), at(points), gt)
 
 
 def predictions(batch_size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -72,7 +81,7 @@ def as_dict(result: AssignResult, image: int) -> dict[int, tuple[int, float]]:
 @pytest.mark.parametrize('counts', [[0, 0], [0, 4]])
 def test_images_without_objects(counts):
     gt = make_gt(counts)
-    result = TaskAlignedAssigner()(*predictions(2), gt)
+    result = assign(*predictions(2), gt)
     assert (
         result.prior_idx.shape
         == result.valid.shape
@@ -88,7 +97,7 @@ def test_images_without_objects(counts):
 def test_equals_the_rule(seed):
     logits, bboxes, points = predictions(3, seed)
     gt = make_gt([6, 0, 3], seed=seed)
-    result = TaskAlignedAssigner(topk=4)(logits, bboxes, points, gt)
+    result = TaskAlignedAssigner(topk=4)(Candidates(logits, bboxes), at(points), gt)
     for image in range(3):
         found, expected = as_dict(result, image), by_the_rule(logits, bboxes, points, gt, image, 4, 16.0)
         # Of candidates of metric 0 it is open which ones are taken; they weigh nothing in the soft target.
@@ -103,9 +112,9 @@ def test_equals_the_rule(seed):
 def test_the_way_of_a_gpu_gives_the_same(seed, pairs_at_a_time, monkeypatch):
     monkeypatch.setattr(task_aligned_assigner, '_DENSE_PAIRS', pairs_at_a_time)
     inputs = (*predictions(3, seed), make_gt([6, 0, 3], seed=seed))
-    expected = TaskAlignedAssigner()(*inputs)
+    expected = assign(*inputs)
     monkeypatch.setattr(TaskAlignedAssigner, '_measure_pairs', TaskAlignedAssigner._measure_all)
-    for found, wanted in zip(TaskAlignedAssigner()(*inputs), expected, strict=True):
+    for found, wanted in zip(assign(*inputs), expected, strict=True):
         torch.testing.assert_close(found, wanted)
 
 
@@ -125,7 +134,7 @@ def test_a_small_box_takes_the_points_around_it(min_side, expected):
     bboxes = torch.cat([points - 2, points + 2], 1).unsqueeze(0)
     gt = one_box([6.5, 6.5, 9.5, 9.5])  # between four of stride 8, around one of stride 16
     bboxes[:] = gt.bboxes.double()  # all predict it, so that each candidate has a metric above 0
-    result = TaskAlignedAssigner(min_side=min_side)(logits, bboxes, points, gt)
+    result = TaskAlignedAssigner(min_side=min_side)(Candidates(logits, bboxes), at(points), gt)
     assert set(result.prior_idx[result.valid].tolist()) == expected
 
 
@@ -143,7 +152,7 @@ def test_a_third_box_may_win_a_contested_point():
     )
     # Its own only choice is the second point, as the first one's class score is made lower still.
     logits[0, 0, 2] = -100.0
-    result = TaskAlignedAssigner(topk=1, alpha=1.0, beta=1.0)(logits, bboxes, points, gt)
+    result = TaskAlignedAssigner(topk=1, alpha=1.0, beta=1.0)(Candidates(logits, bboxes), at(points), gt)
     assert as_dict(result, 0).keys() == {0, 1}
     assert [box for box, _ in as_dict(result, 0).values()] == [2, 2]
     assert result.valid.sum() == 2, 'the third box has two positives with one slot of its own'

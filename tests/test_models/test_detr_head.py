@@ -10,6 +10,7 @@ from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS
 
 from detkit.models.heads import detr_head
+from detkit.protocols import Candidates
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -190,13 +191,7 @@ def test_more_objects_than_queries():
     preds = head([make_feats(2, 2, 2)])
     losses = head.loss(preds, gt)
     backward(losses)
-    assigned = head.assigner(
-        preds['cls_logits'].detach(),
-        preds['bbox_preds'].detach(),
-        gt.labels,
-        head.bbox_coder.encode(gt.bboxes, gt.img_shapes),
-        gt.valid,
-    )
+    assigned = head.assigner(Candidates(preds['cls_logits'].detach(), preds['bbox_preds'].detach()), None, gt)
     matches = head._matches(assigned, gt)
     assert matches.weight.sum(1).tolist() == [5, 5] and matches.avg_factor == 9
     labels = head._query_labels(matches, gt)
@@ -212,7 +207,7 @@ def test_more_objects_than_queries():
 def test_queries_learn_the_classes_of_their_objects():
     head = build_head(num_queries=4)
     gt = make_gt([2, 1])
-    assigned = head.assigner(torch.rand(2, 2, 4, 6), torch.rand(2, 2, 4, 4), gt.labels, torch.rand(2, 2, 4), gt.valid)
+    assigned = head.assigner(Candidates(torch.rand(2, 2, 4, 6), torch.rand(2, 2, 4, 4)), None, gt)
     labels = head._query_labels(head._matches(assigned, gt), gt).view(2, 2, 4)
     for layer, image in product(range(2), range(2)):
         expected = [5] * 4

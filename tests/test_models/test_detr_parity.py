@@ -12,6 +12,7 @@ from parity.detr_shapes import IMG_SHAPES, MODELS, detr_state, images, objects
 from parity.seeded import assert_matches
 
 from detkit.converters.detr_file import convert_state, from_detkit
+from detkit.protocols import Candidates
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
@@ -92,13 +93,7 @@ def test_float32_outputs_equal_the_reference(recorded, trained):
 def test_matching_of_every_layer_equals_the_reference(recorded, trained):
     model, preds = trained
     gt = gt_batch()
-    assigned = model.head.assigner(
-        preds['cls_logits'],
-        preds['bbox_preds'],
-        gt.labels,
-        model.head.bbox_coder.encode(gt.bboxes, gt.img_shapes),
-        gt.valid,
-    )
+    assigned = model.head.assigner(Candidates(preds['cls_logits'], preds['bbox_preds']), None, gt)
     assert torch.equal(assigned.valid, gt.valid.unsqueeze(-1).expand(len(preds['cls_logits']), -1, -1, -1))
     for layer, own in enumerate(assigned.prior_idx.squeeze(-1)):
         for image, count in enumerate(gt.valid.sum(1).tolist()):

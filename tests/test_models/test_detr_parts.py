@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from detkit.models.assigners import HungarianAssigner
+from detkit.models.coders.relative_bbox_coder import cxcywh_to_xyxy
 from detkit.models.layers import (
     MLP,
     DETRTransformer,
@@ -17,7 +18,9 @@ from detkit.models.layers import (
     SinePositionEncoding,
 )
 from detkit.models.losses import CrossEntropyLoss, IoULoss, L1Loss
+from detkit.protocols import Candidates
 from detkit.registry import CODERS, MATCH_COSTS
+from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 
@@ -229,6 +232,18 @@ def test_costs_of_several_layers_and_padded_objects():
         torch.testing.assert_close(found[1, 1:], cost(cls_logits[1, 1:], bboxes[1, 1:], labels[1:], gt_bboxes[1:]))
 
 
+def match(assigner, cls_logits, bboxes, labels, gt_bboxes, valid):
+    """The assignment to ground truth cxcywh relative to images, here of one pixel."""
+    gt = GtBatch(
+        labels=labels,
+        bboxes=cxcywh_to_xyxy(gt_bboxes),
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.ones(len(labels), 2, dtype=torch.int64),
+    )
+    return assigner(Candidates(cls_logits, bboxes), None, gt)
+
+
 def assign(assigner, counts, num_queries, layers=1, seed=0):
     """An assignment, the costs that it is of, and its arguments."""
     batch, most = len(counts), max(counts)
@@ -242,7 +257,7 @@ def assign(assigner, counts, num_queries, layers=1, seed=0):
         valid,
     )
     costs = sum(cost(*arguments[:2], labels.clamp(min=0), arguments[3]) for cost in assigner.match_costs)
-    return assigner(*arguments), costs, arguments
+    return match(assigner, *arguments), costs, arguments
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -283,7 +298,7 @@ def test_matching_survives_numbers_that_are_none():
     """So that the loss, which is none either, stops the run with its own message."""
     _, _, (cls_logits, bboxes, labels, gt_bboxes, valid) = assign(HungarianAssigner(), (2, 3), 4)
     cls_logits[0, 0, 1], bboxes[0, 1] = torch.nan, torch.inf
-    assigned = HungarianAssigner()(cls_logits, bboxes, labels, gt_bboxes, valid)
+    assigned = match(HungarianAssigner(), cls_logits, bboxes, labels, gt_bboxes, valid)
     assert torch.equal(assigned.valid[0, ..., 0], valid)
     assert 1 not in assigned.prior_idx[0, 0, :2]  # such a query comes last
 

@@ -105,7 +105,7 @@ def test_label_smoothing_is_a_key():
 def test_masks_are_needed():
     head, gt = build('YOLOv8SegmentHead'), make_gt([1, 0], SIZE)
     gt.masks = None
-    with pytest.raises(ValueError, match='PackInputs'):
+    with pytest.raises(ValueError, match='with_masks=True'):
         head.loss(head(features()), gt)
     detector = build('YOLOv8Head')
     assert detector.loss(detector(features()), gt)['loss_box'] > 0

@@ -13,7 +13,8 @@ from detkit.models.losses import (
     ProtoMaskLoss,
     aligned_iou,
 )
-from detkit.models.losses import mask_loss as mask_loss_module
+from detkit.models.losses import masks as mask_loss_module
+from detkit.protocols import BoxMasks, PrototypeMasks, SparseTargets
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -35,15 +36,16 @@ def test_binary_cross_entropy_equals_the_dense_form(count, smoothing):
     targets = torch.rand(count, dtype=torch.float64)
     dense = empty(60).index_put((places,), targets) * (1 - smoothing) + smoothing / 2
     expected = 0.5 * F.binary_cross_entropy_with_logits(logits.flatten(), dense, reduction='sum') / 3.0
-    loss = BinaryCrossEntropyLoss(0.5, smoothing)(logits, places, targets, 3.0)
+    loss = BinaryCrossEntropyLoss(0.5, smoothing)(logits, SparseTargets(places, targets), avg_factor=3.0)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
 
 
 def test_binary_cross_entropy_of_recurring_empty_slots():
     logits = draw(4, 3)
-    once = BinaryCrossEntropyLoss()(logits, torch.tensor([5]), torch.tensor([1.0]), 1.0)
-    slots = BinaryCrossEntropyLoss()(logits, torch.tensor([5, 0, 0, 5]), torch.tensor([1.0, 0.0, 0.0, 0.0]), 1.0)
+    once = BinaryCrossEntropyLoss()(logits, SparseTargets(torch.tensor([5]), torch.tensor([1.0])), avg_factor=1.0)
+    targets = SparseTargets(torch.tensor([5, 0, 0, 5]), torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    slots = BinaryCrossEntropyLoss()(logits, targets, avg_factor=1.0)
     torch.testing.assert_close(once, slots)
 
 
@@ -58,9 +60,9 @@ def test_a_weight_for_each_logit(loss):
     logits, places = draw(4, 3), torch.tensor([0, 4, 8, 9])
     targets = torch.tensor([1.0, 1.0, 0.5, 1.0], dtype=torch.float64)
     weight = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64).unsqueeze(1)
-    kept = loss(logits[[0, 2]], torch.tensor([0, 5]), targets[[0, 2]], 2.0)
-    torch.testing.assert_close(loss(logits, places, targets, 2.0, weight), kept)
-    torch.testing.assert_close(loss(logits, places, targets, 2.0, 3 * weight), 3 * kept)
+    kept = loss(logits[[0, 2]], SparseTargets(torch.tensor([0, 5]), targets[[0, 2]]), avg_factor=2.0)
+    torch.testing.assert_close(loss(logits, SparseTargets(places, targets), weight, 2.0), kept)
+    torch.testing.assert_close(loss(logits, SparseTargets(places, targets), 3 * weight, 2.0), 3 * kept)
 
 
 # ---- focal loss
@@ -81,14 +83,14 @@ def test_focal_loss_equals_the_dense_form(count, gamma, alpha, smoothing):
     expected = 2 * expected.sum() / 3
     # A slot that holds nothing may point anywhere.
     places, targets = torch.cat([places, torch.tensor([5, 5])]), torch.cat([targets, empty(2)])
-    loss = BinaryFocalLoss(gamma, alpha, 2.0, smoothing)(logits, places, targets, 3.0)
+    loss = BinaryFocalLoss(gamma, alpha, 2.0, smoothing)(logits, SparseTargets(places, targets), avg_factor=3.0)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits))
 
 
 def test_focal_loss_of_certain_logits_has_a_gradient():
     logits = torch.tensor([200.0, -200.0, 200.0, -200.0], requires_grad=True)
-    loss = BinaryFocalLoss(gamma=0.5)(logits, torch.tensor([0, 1]), torch.ones(2), 1.0)
+    loss = BinaryFocalLoss(gamma=0.5)(logits, SparseTargets(torch.tensor([0, 1]), torch.ones(2)), avg_factor=1.0)
     loss.backward()
     assert loss.item() == pytest.approx(200 * (0.25 + 0.75)) and logits.grad.isfinite().all()
 
@@ -198,6 +200,12 @@ def mask_inputs(counts: list[int], slots: int = 3) -> dict[str, torch.Tensor]:
     )
 
 
+def mask_loss(inputs: dict[str, torch.Tensor], loss_weight: float = 1.0) -> torch.Tensor:
+    pred = PrototypeMasks(inputs['mask_coeffs'], inputs['mask_protos'])
+    target = BoxMasks(inputs['bboxes'], inputs['masks'], inputs['gt_idx'])
+    return ProtoMaskLoss(loss_weight)(pred, target, inputs['valid'])
+
+
 def dense_mask_loss(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Every slot on the whole frame: cross entropy cut at the box, its mean / relative area, mean over slots."""
     logits = torch.einsum('bsd,bdhw->bshw', inputs['mask_coeffs'], inputs['mask_protos'])
@@ -218,7 +226,7 @@ def test_mask_loss_equals_the_dense_form(counts, groups, monkeypatch):
     monkeypatch.setattr(mask_loss_module, '_CHUNK', 5)
     inputs = mask_inputs(counts)
     variables = [inputs['mask_coeffs'], inputs['mask_protos']]
-    loss, expected = ProtoMaskLoss(7.5)(**inputs), 7.5 * dense_mask_loss(inputs)
+    loss, expected = mask_loss(inputs, 7.5), 7.5 * dense_mask_loss(inputs)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(torch.autograd.grad(loss * 2, variables), torch.autograd.grad(expected * 2, variables))
 
@@ -229,17 +237,17 @@ def test_mask_loss_with_a_bitmap_for_each_box(groups, monkeypatch):
     inputs = mask_inputs([4, 2])
     expected = dense_mask_loss(inputs)
     inputs['masks'] = inputs['masks'].unsqueeze(1) == torch.arange(1, 5).view(1, -1, 1, 1)
-    torch.testing.assert_close(ProtoMaskLoss()(**inputs), expected)
+    torch.testing.assert_close(mask_loss(inputs), expected)
 
 
 def test_mask_loss_of_a_box_between_pixels():
     inputs = mask_inputs([1])
     inputs['bboxes'][:] = torch.tensor([3.2, 3.2, 3.8, 9.0])  # contains no pixel's coordinate
-    assert ProtoMaskLoss()(**inputs) == 0
+    assert mask_loss(inputs) == 0
 
 
 def test_masks_of_another_size():
     inputs = mask_inputs([1])
     inputs['masks'] = inputs['masks'][:, ::2, ::2]
     with pytest.raises(ValueError, match=r'\(8, 8\).*\(16, 16\)'):
-        ProtoMaskLoss()(**inputs)
+        mask_loss(inputs)

@@ -9,6 +9,7 @@ from yolov8_models import build_yolov8
 
 from detkit.models.heads import YOLOv8PoseHead
 from detkit.models.losses import KeypointLoss, KeypointVisibilityLoss
+from detkit.protocols import KeypointTargets
 from detkit.structures import GtBatch
 from detkit.structures.keypoints import COCO_SIGMAS
 from detkit.utils.errors import ConfigError
@@ -119,12 +120,12 @@ def test_keypoint_loss_by_hand():
         return 1 - math.exp(-square / (2 * area * (2 * sigma) ** 2))
 
     first = (term(25, 0.1, 100) + term(1, 0.5, 100)) / 2
-    every = loss(keypoints, targets, visible, areas, torch.tensor([True, True, True]))
+    every = loss(keypoints, KeypointTargets(targets, visible, areas), torch.tensor([True, True, True]))
     assert every.item() == pytest.approx(3 * (first + term(25, 0.1, 50)) / 3, rel=1e-5)
-    one = loss(keypoints, targets, visible, areas, torch.tensor([True, False, False]))
+    one = loss(keypoints, KeypointTargets(targets, visible, areas), torch.tensor([True, False, False]))
     assert one.item() == pytest.approx(3 * first, rel=1e-5)
-    assert loss(targets, targets, visible, areas, torch.tensor([True, True, True])) == 0
-    assert loss(keypoints, targets, visible, areas, torch.tensor([False] * 3)) == 0
+    assert loss(targets, KeypointTargets(targets, visible, areas), torch.tensor([True, True, True])) == 0
+    assert loss(keypoints, KeypointTargets(targets, visible, areas), torch.tensor([False] * 3)) == 0
 
 
 def test_sigmas_by_default():

@@ -11,7 +11,8 @@ from detkit.models.assigners import RotatedTaskAlignedAssigner
 from detkit.models.coders import DistancePointBBoxCoder, RotatedDistanceCoder
 from detkit.models.losses import ProbIoULoss, RotationLoss, prob_iou
 from detkit.models.postprocess import batched_nms, batched_rotated_nms, rotated_nms
-from detkit.models.priors import PointPriorGenerator
+from detkit.models.priors import PointPriorGenerator, PointPriors
+from detkit.protocols import Candidates
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.structures.rotated_tensors import normalize_rbboxes
@@ -145,14 +146,16 @@ def test_angle_loss_has_a_period_of_a_quarter_turn_and_spares_long_boxes():
 # -- assigner -------------------------------------------------------------------------------------------------------
 
 
-def priors(size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+def priors(size: int = 64) -> PointPriors:
     return PointPriorGenerator((8, 16, 32))([(size // stride,) * 2 for stride in (8, 16, 32)])
 
 
 def test_assigner_without_objects():
-    points, _ = priors()
+    points = priors().points
     for gt in (gt_of(torch.zeros(2, 0, 5)), gt_of(torch.zeros(2, 3, 5))):
-        result = RotatedTaskAlignedAssigner()(torch.zeros(2, len(points), 4), torch.ones(2, len(points), 5), points, gt)
+        result = RotatedTaskAlignedAssigner()(
+            Candidates(torch.zeros(2, len(points), 4), torch.ones(2, len(points), 5)), priors(), gt
+        )
         assert result.prior_idx.shape[:2] == gt.labels.shape and not result.valid.any() and not result.scores.any()
 
 
@@ -160,7 +163,9 @@ def test_positives_lie_inside_the_turned_box():
     points, strides = priors()
     rbboxes = torch.tensor([[[32.0, 32.0, 60.0, 17.0, 0.8], [0.0, 0.0, 0.0, 0.0, 0.0]]])
     predicted = torch.cat([points, strides[:, None] * 4, strides[:, None] * 2, torch.full_like(points[:, :1], 0.8)], 1)
-    result = RotatedTaskAlignedAssigner()(torch.zeros(1, len(points), 2), predicted[None], points, gt_of(rbboxes))
+    result = RotatedTaskAlignedAssigner()(
+        Candidates(torch.zeros(1, len(points), 2), predicted[None]), priors(), gt_of(rbboxes)
+    )
     assert result.valid[0, 0].sum() >= 8 and not result.valid[0, 1].any()
     chosen = points[result.prior_idx[result.valid]] - 32
     cos, sin = np.cos(0.8), np.sin(0.8)

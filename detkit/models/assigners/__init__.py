@@ -1,6 +1,5 @@
 """Assigners: which priors learn which objects."""
 
-from .assign_result import AssignResult
 from .hungarian_assigner import HungarianAssigner
 from .match_costs import BBoxL1Cost, ClassCost, GIoUCost
 from .rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
@@ -9,7 +8,6 @@ from .yolov3_anchor_assigner import YOLOv3AnchorAssigner
 from .yolov5_anchor_assigner import YOLOv5AnchorAssigner
 
 __all__ = [
-    'AssignResult',
     'BBoxL1Cost',
     'ClassCost',
     'GIoUCost',

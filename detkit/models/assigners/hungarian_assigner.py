@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
 
+from detkit.protocols import AssignResult, Candidates, QueryAssigner
 from detkit.registry import ASSIGNERS, MATCH_COSTS
+from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
-from .assign_result import AssignResult
+from ..coders.relative_bbox_coder import xyxy_to_relative
 
 # Stands for what is not finite: a pair that is taken only where there is no other.
 _LARGE = 1e15
 
 
 @ASSIGNERS.register_module()
-class HungarianAssigner:
+class HungarianAssigner(QueryAssigner):
     """The one-to-one matching of objects and queries whose costs add up to the least, image by image (DETR,
     arXiv:2005.12872; solved by scipy on the CPU, which is the one place of a training step that a GPU waits for).
 
@@ -39,22 +40,21 @@ class HungarianAssigner:
             raise ConfigError('HungarianAssigner: match_costs needs at least one cost whose weight is not 0')
 
     @torch.no_grad()
-    def __call__(
-        self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor, valid: Tensor
-    ) -> AssignResult:
+    def __call__(self, preds: Candidates, priors: None, gt: GtBatch) -> AssignResult:
         """Matches Q queries of B images to their objects, for each of any leading axes (decoder layers) alone.
 
         Args:
-            cls_logits: ``(..., B, Q, C + 1)``.
-            bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image.
-            labels: ``(B, M)`` int64, -1 where padded; M may be 0.
-            gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
-            valid: ``(B, M)`` bool, which objects there are.
+            preds: logits ``(..., B, Q, C + 1)`` and boxes ``(..., B, Q, 4)``, cxcywh relative to the image.
+            priors: None; queries have none.
+            gt: M boxes an image; M may be 0.
 
         Returns:
             ``AssignResult`` with K = 1 slot an object and the leading axes in front: ``(..., B, M, 1)``. A slot is
             empty where the image has more objects than queries and this one would cost more than the others.
         """
+        cls_logits, bboxes = preds
+        labels, valid = gt.labels, gt.valid
+        gt_bboxes = xyxy_to_relative(gt.bboxes.to(bboxes.dtype), gt.img_shapes)
         prior_idx = np.zeros((*bboxes.shape[:-2], labels.shape[1]), np.int64)  # (..., B, M)
         matched = np.zeros(prior_idx.shape, bool)
         if labels.shape[1]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from detkit.protocols import MatchCost
 from detkit.registry import MATCH_COSTS
 from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
-from ..losses.iou_loss import aligned_iou
+from ..losses.boxes import aligned_iou
 
 # Only for boxes without area: relative to the image, one pixel has an area of about 1e-6.
 _EPS = 1e-12
 
 
-class MatchCost:
-    """What every cost is.
+class BaseMatchCost(MatchCost):
+    """Base of costs.
 
     Args:
         weight: factor of the cost.
@@ -42,7 +43,7 @@ class MatchCost:
 
 
 @MATCH_COSTS.register_module()
-class ClassCost(MatchCost):
+class ClassCost(BaseMatchCost):
     """Minus the probability (softmax) of the object's class."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ class ClassCost(MatchCost):
 
 
 @MATCH_COSTS.register_module()
-class BBoxL1Cost(MatchCost):
+class BBoxL1Cost(BaseMatchCost):
     """Sum of the four coordinates' differences, cxcywh relative to the image."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class BBoxL1Cost(MatchCost):
 
 
 @MATCH_COSTS.register_module()
-class GIoUCost(MatchCost):
+class GIoUCost(BaseMatchCost):
     """Minus the generalised IoU (arXiv:1902.09630)."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import RotatedPointAssigner
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
-from ..losses.prob_iou_loss import prob_iou
+from ..losses.rotated_boxes import prob_iou
 from .task_aligned_assigner import TaskAlignedAssigner
 
 
 @ASSIGNERS.register_module()
-class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
+class RotatedTaskAlignedAssigner(TaskAlignedAssigner, RotatedPointAssigner):
     """``TaskAlignedAssigner`` of ``gt.rbboxes``: points inside the rotated box, overlaps by ``prob_iou``.
 
     Args:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import AssignResult, Candidates, PointAssigner
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
-from ..losses.iou_loss import aligned_iou
-from .assign_result import AssignResult
+from ..losses.boxes import aligned_iou
+from ..priors import PointPriors
 
 # Keeps the quotient of soft targets finite; small against any metric that matters.
 EPS = 1e-9
@@ -18,7 +19,7 @@ _DENSE_PAIRS = 1 << 24
 
 
 @ASSIGNERS.register_module()
-class TaskAlignedAssigner:
+class TaskAlignedAssigner(PointAssigner):
     """Top candidates by score^alpha * overlap^beta (TOOD, arXiv:2108.07755, as YOLOv8 uses it).
 
     A box's candidates are the points inside it, its ``topk`` best are positive, also those whose metric is 0. A point
@@ -41,18 +42,16 @@ class TaskAlignedAssigner:
         self.min_side = min_side
 
     @torch.no_grad()
-    def __call__(self, cls_logits: Tensor, bboxes: Tensor, points: Tensor, gt: GtBatch) -> AssignResult:
-        """Assigns the P points of B images to their boxes.
+    def __call__(self, preds: Candidates, priors: PointPriors, gt: GtBatch) -> AssignResult:
+        """Return the slots of the boxes of B images, K = ``topk`` each (fewer where there are fewer points).
 
         Args:
-            cls_logits: ``(B, P, C)``.
-            bboxes: ``(B, P, 4)`` predicted, xyxy pixels.
-            points: ``(P, 2)`` pixels.
+            preds: logits ``(B, P, C)`` and boxes ``(B, P, 4)``, xyxy in pixels.
+            priors: the P points.
             gt: M boxes an image; M may be 0.
-
-        Returns:
-            ``AssignResult`` with K = ``topk`` (fewer where there are fewer points), scores included.
         """
+        cls_logits, bboxes = preds
+        points = priors.points
         gt_bboxes = self._targets(gt).to(bboxes.dtype)
         inside = self._points_inside(points, gt_bboxes, gt.valid)
         if inside.device.type == 'cpu':

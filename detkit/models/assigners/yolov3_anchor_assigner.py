@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import AnchorAssigner, AssignResult, Candidates
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..priors import AnchorPriors
-from .assign_result import AssignResult
 
 
 @ASSIGNERS.register_module()
-class YOLOv3AnchorAssigner:
+class YOLOv3AnchorAssigner(AnchorAssigner):
     """At each level, the anchors of a box's cell whose IoU with the box, both about one centre, exceeds a threshold.
 
     So a box may be learnt by several anchors and at several levels, or by none (ultralytics' YOLOv3, no paper).
@@ -38,10 +38,11 @@ class YOLOv3AnchorAssigner:
         return overlaps / (sizes_wh.prod(-1) + shapes_wh.prod(-1) - overlaps)
 
     @torch.no_grad()
-    def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
+    def __call__(self, preds: Candidates, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
         """Assigns one level's anchors; K is their number A in a cell.
 
         Args:
+            preds: unused; a part of every assigner's signature.
             priors: of the level.
             gt: M boxes an image; M may be 0.
         """

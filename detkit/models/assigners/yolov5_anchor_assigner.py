@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import AnchorAssigner, AssignResult, Candidates
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
 
 from ..priors import AnchorPriors
-from .assign_result import AssignResult
 from .yolov3_anchor_assigner import cell_index, slots_of
 
 
 @ASSIGNERS.register_module()
-class YOLOv5AnchorAssigner:
+class YOLOv5AnchorAssigner(AnchorAssigner):
     """At each level, the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
 
     They learn the box in the cell of its centre and in the cells beyond the borders that the centre is near to, one at
@@ -45,12 +45,13 @@ class YOLOv5AnchorAssigner:
         return torch.minimum(ratios, ratios.reciprocal()).amin(-1)
 
     @torch.no_grad()
-    def __call__(self, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
+    def __call__(self, preds: Candidates, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
         """Assigns one level's A anchors; K is 5 * A: of the centre's cell, left, above, right, below.
 
         A prior recurs where a centre lies exactly on a border: both neighbours are then near, one of them its own cell.
 
         Args:
+            preds: unused; a part of every assigner's signature.
             priors: of the level.
             gt: M boxes an image; M may be 0.
         """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import AnchorCoder
+
 from .distance_point_bbox_coder import _column
 
 
-class AnchorBBoxCoder:
+class AnchorBBoxCoder(AnchorCoder):
     """Parent of the coders of anchors: raw predictions (x, y, w, h) of a cell <-> boxes.
 
     A child says what the four numbers mean, in ``_shifts`` and ``_ratios`` and their inverses.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import DistanceCoder
 from detkit.registry import CODERS
 
 
 @CODERS.register_module()
-class DistancePointBBoxCoder:
+class DistancePointBBoxCoder(DistanceCoder):
     """Boxes as distances (left, top, right, bottom) from a point, in the point's strides (FCOS, arXiv:1904.01355).
 
     A network may regress each distance as a distribution over the integers 0 ... ``reg_max - 1``, whose mean it is

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detkit.protocols import ImageCoder
 from detkit.registry import CODERS
 
 
 @CODERS.register_module()
-class RelativeBBoxCoder:
+class RelativeBBoxCoder(ImageCoder):
     """Boxes as (cx, cy, w, h) in units of the image's width and height, without the batch's padding (DETR,
     arXiv:2005.12872)."""
 
@@ -23,12 +24,17 @@ class RelativeBBoxCoder:
         Returns:
             ``(B, M, 4)`` cxcywh.
         """
-        low, high = bboxes[..., :2], bboxes[..., 2:]
-        return torch.cat(((low + high) / 2, high - low), dim=-1) / _units(img_shapes, bboxes.dtype)
+        return xyxy_to_relative(bboxes, img_shapes)
 
     def decode(self, bboxes_cxcywh: Tensor, img_shapes: Tensor) -> Tensor:
         """Boxes ``(..., B, M, 4)`` xyxy in pixels; the inverse of ``encode``."""
         return cxcywh_to_xyxy(bboxes_cxcywh * _units(img_shapes, bboxes_cxcywh.dtype))
+
+
+def xyxy_to_relative(bboxes: Tensor, img_shapes: Tensor) -> Tensor:
+    """Return boxes ``(B, M, 4)``, xyxy in pixels of images ``(B, 2)`` (h, w), as cxcywh relative to the images."""
+    low, high = bboxes[..., :2], bboxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1) / _units(img_shapes, bboxes.dtype)
 
 
 def cxcywh_to_xyxy(bboxes_cxcywh: Tensor) -> Tensor:

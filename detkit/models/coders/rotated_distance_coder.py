@@ -7,13 +7,14 @@ from math import pi
 import torch
 from torch import Tensor
 
+from detkit.protocols import RotatedCoder
 from detkit.registry import CODERS
 
 from .distance_point_bbox_coder import DistancePointBBoxCoder, _column
 
 
 @CODERS.register_module()
-class RotatedDistanceCoder(DistancePointBBoxCoder):
+class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
     """``DistancePointBBoxCoder`` in the frame of a rotated box: its sides left, top, right, bottom as turned.
 
     The point need not lie inside the box's upright hull, nor the box's centre near the point: the difference of

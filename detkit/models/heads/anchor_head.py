@@ -9,11 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import (
+    AnchorAssigner,
+    AnchorCoder,
+    AssignResult,
+    BinaryClassLoss,
+    Candidates,
+    OverlapLoss,
+    SparseTargets,
+)
 from detkit.registry import ASSIGNERS, CODERS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
-from ..assigners import AssignResult
 from ..priors import AnchorPriorGenerator, AnchorPriors
 from .anchor_slots import AnchorSlots
 from .dense_head import DenseHead
@@ -68,6 +76,13 @@ class AnchorHead(DenseHead):
         init_cfg: mmengine's initialisation config.
     """
 
+    takes = {
+        'assigner': AnchorAssigner,
+        'bbox_coder': AnchorCoder,
+        'loss_bbox': OverlapLoss,
+        'loss_obj': BinaryClassLoss,
+        'loss_cls': BinaryClassLoss,
+    }
     # How the objectness' weight grows with the image.
     GAIN_SIZE: int
     GAIN_POWER: int
@@ -110,11 +125,6 @@ class AnchorHead(DenseHead):
         self.assigner = ASSIGNERS.build(assigner)
         self.bbox_coder = CODERS.build(bbox_coder)
         self.loss_bbox = LOSSES.build(loss_bbox)
-        if not hasattr(self.loss_bbox, 'from_overlaps'):
-            raise ConfigError(
-                f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the '
-                'objectness learns; it needs the methods overlaps and from_overlaps, as IoULoss has them'
-            )
         self.loss_obj = LOSSES.build(loss_obj)
         self.loss_cls = LOSSES.build(loss_cls)
         self.obj_level_weights = tuple(obj_level_weights or (1.0,) * num_levels)
@@ -162,7 +172,7 @@ class AnchorHead(DenseHead):
         levels = preds['anchor_preds']
         with torch.autocast(levels[0].device.type, enabled=False):
             losses = [
-                self._level_losses(self._rows(level), priors, self.assigner(priors, gt), gt)
+                self._level_losses(self._rows(level), priors, self.assigner(Candidates(), priors, gt), gt)
                 for level, priors in zip(levels, self._priors(levels), strict=True)
             ]
             loss_box, loss_obj, loss_cls = zip(*losses, strict=True)
@@ -198,14 +208,14 @@ class AnchorHead(DenseHead):
 
         quality = 1 - self.obj_iou_ratio + self.obj_iou_ratio * overlaps.detach().clamp(min=0)
         quality = quality * slots.last_of_prior(obj_logits.numel())
-        loss_obj = self.loss_obj(obj_logits, slots.places, quality, obj_logits.numel())
+        loss_obj = self.loss_obj(obj_logits, SparseTargets(slots.places, quality), avg_factor=obj_logits.numel())
 
         if self.num_classes == 1:
             return loss_box, loss_obj, torch.zeros_like(loss_obj)
         labels = gt.labels.flatten().index_select(0, slots.gt_places).clamp(min=0)
         flat_index = torch.arange(len(labels), device=labels.device) * self.num_classes + labels
         loss_cls = self.loss_cls(
-            chosen[:, _CLASSES:], flat_index, weight, count * self.num_classes, weight.unsqueeze(1)
+            chosen[:, _CLASSES:], SparseTargets(flat_index, weight), weight.unsqueeze(1), count * self.num_classes
         )
         return loss_box, loss_obj, loss_cls
 

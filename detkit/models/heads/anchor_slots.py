@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..assigners import AssignResult
+from detkit.protocols import AssignResult
+
 from .shared import widened
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from mmengine.model import BaseModule
 
@@ -16,6 +17,7 @@ class BaseHead(BaseModule):
         class_rows: layers whose output channels belong to classes, beside convolutions and linear layers with 'cls' in
             their name: layer -> (number of groups of channels, channels at a group's beginning and at its end that all
             classes share). With it weights can be loaded into a model of other classes.
+        takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
     """
 
@@ -23,6 +25,7 @@ class BaseHead(BaseModule):
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
     added_parts: tuple[str, ...] = ()
+    takes: ClassVar[Mapping[str, type]] = {}
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""

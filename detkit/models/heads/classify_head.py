@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from detkit.protocols import ClassLoss
 from detkit.registry import LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -29,6 +30,7 @@ class ClassifyHead(BaseHead):
     """
 
     loss_reduction = 'mean'
+    takes = {'loss_cls': ClassLoss}
 
     def __init__(
         self,

@@ -12,12 +12,12 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from detkit.protocols import AssignResult, BoxLoss, Candidates, ClassLoss, CoordinateLoss, ImageCoder, QueryAssigner
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
-from ..assigners.assign_result import AssignResult
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..layers.mlp import MLP
 from ..postprocess.nms import Detections, find_candidates
@@ -95,6 +95,13 @@ class DETRHead(BaseHead):
         init_cfg: mmengine's initialisation config.
     """
 
+    takes = {
+        'assigner': QueryAssigner,
+        'bbox_coder': ImageCoder,
+        'loss_cls': ClassLoss,
+        'loss_bbox': CoordinateLoss,
+        'loss_iou': BoxLoss,
+    }
     class_rows = {'fc_cls': (1, 0, 1)}
     loss_reduction = 'mean'  # over the batch's queries and objects
     # What test_cfg may hold.
@@ -201,7 +208,7 @@ class DETRHead(BaseHead):
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
             preds = {**preds, **{name: widened(preds[name]) for name in _LAYERED}}
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
-            assigned = self.assigner(preds['cls_logits'], preds['bbox_preds'], gt.labels, gt_bboxes, gt.valid)
+            assigned = self.assigner(Candidates(preds['cls_logits'], preds['bbox_preds']), None, gt)
             return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
 
     def _matches(self, assigned: AssignResult, gt: GtBatch) -> Matches:

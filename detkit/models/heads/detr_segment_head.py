@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from detkit.protocols import PixelMaskLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -53,6 +54,7 @@ class DETRSegmentHead(DETRHead):
     Attributes:
     """
 
+    takes = {**DETRHead.takes, 'loss_mask': PixelMaskLoss, 'loss_dice': PixelMaskLoss}
     added_parts = ('mask_attention', 'mask_decoder')
     TEST_KEYS = (*DETRHead.TEST_KEYS, 'panoptic_score_thr', 'panoptic_min_area')
 

@@ -9,10 +9,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import (
+    AssignResult,
+    BinaryClassLoss,
+    BoxLoss,
+    Candidates,
+    DistanceCoder,
+    DistributionLoss,
+    PointAssigner,
+    SparseTargets,
+)
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 
-from ..assigners.assign_result import AssignResult
 from ..layers import ConvModule
 from ..priors import PointPriorGenerator, PointPriors
 from .dense_head import DenseHead
@@ -64,6 +73,14 @@ class YOLOv8Head(DenseHead):
         test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
         init_cfg: mmengine's initialisation config.
     """
+
+    takes = {
+        'assigner': PointAssigner,
+        'bbox_coder': DistanceCoder,
+        'loss_cls': BinaryClassLoss,
+        'loss_bbox': BoxLoss,
+        'loss_dfl': DistributionLoss,
+    }
 
     def __init__(
         self,
@@ -133,7 +150,7 @@ class YOLOv8Head(DenseHead):
             priors = self._priors(preds)
             with torch.no_grad():
                 bboxes = self._decode(flat, priors)
-            assigned = self.assigner(flat['cls_logits'].detach(), bboxes, priors.points, gt)
+            assigned = self.assigner(Candidates(flat['cls_logits'].detach(), bboxes), priors, gt)
             losses = self._losses(flat, priors, assigned, gt)
             return {name: value * gt.batch_size for name, value in losses.items()}
 
@@ -156,9 +173,8 @@ class YOLOv8Head(DenseHead):
         labels = gt.labels.gather(1, gt_idx).clamp(min=0)
         image_starts = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1) * len(priors.points)
         places = image_starts + prior_idx  # (B, S), in the flattened (B, P)
-        loss_cls = self.loss_cls(
-            flat['cls_logits'], (places * self.num_classes + labels).flatten(), scores.flatten(), avg_factor
-        )
+        targets = SparseTargets((places * self.num_classes + labels).flatten(), scores.flatten())
+        loss_cls = self.loss_cls(flat['cls_logits'], targets, avg_factor=avg_factor)
 
         slots = Slots(places, prior_idx, gt_idx, assigned.valid.flatten(1), scores, avg_factor)
         box_losses = self._box_losses(flat, priors, slots, gt)

@@ -9,6 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from detkit.protocols import AngleLoss, RotatedBoxLoss, RotatedCoder, RotatedPointAssigner
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes, normalize_rbboxes, rbbox_hulls
@@ -32,6 +33,13 @@ class YOLOv8OBBHead(YOLOv8Head):
         num_classes, in_channels, strides, reg_max, **kwargs: of ``YOLOv8Head``.
     """
 
+    takes = {
+        **YOLOv8Head.takes,
+        'assigner': RotatedPointAssigner,
+        'bbox_coder': RotatedCoder,
+        'loss_bbox': RotatedBoxLoss,
+        'loss_angle': AngleLoss,
+    }
     TEST_KEYS = ROTATED_NMS_KEYS
 
     def __init__(

@@ -9,12 +9,12 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from detkit.protocols import AssignResult, KeypointClassLoss, KeypointPositionLoss, KeypointTargets
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.keypoints import check_shape
 
-from ..assigners.assign_result import AssignResult
 from ..postprocess.nms import Detections
 from ..postprocess.rescale import points_to_original
 from ..priors import PointPriors
@@ -33,6 +33,8 @@ class YOLOv8PoseHead(YOLOv8Head):
         loss_visibility: config of the loss of logits; there is none where D is 2.
         num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``.
     """
+
+    takes = {**YOLOv8Head.takes, 'loss_keypoint': KeypointPositionLoss, 'loss_visibility': KeypointClassLoss}
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class YOLOv8PoseHead(YOLOv8Head):
         bboxes = slot_bboxes(gt, slots.gt_idx).to(keypoints.dtype) / strides
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
         losses['loss_pose'] = self.loss_keypoint(
-            keypoints, targets[..., :2] / strides.unsqueeze(-1), visible, areas, slots.valid
+            keypoints, KeypointTargets(targets[..., :2] / strides.unsqueeze(-1), visible, areas), slots.valid
         )
         if logits is not None:
             losses['loss_kobj'] = self.loss_visibility(logits, visible, slots.valid)

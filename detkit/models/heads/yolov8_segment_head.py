@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from detkit.protocols import AssignResult, BoxMasks, PrototypeMaskLoss, PrototypeMasks
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 
-from ..assigners.assign_result import AssignResult
 from ..layers import BlockDeconv2d, ConvModule
 from ..postprocess.mask_decoding import decode_masks
 from ..postprocess.nms import Detections
@@ -30,6 +30,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
             ``retina_masks``, see ``decode_masks``.
     """
 
+    takes = {**YOLOv8Head.takes, 'loss_mask': PrototypeMaskLoss}
     TEST_KEYS = (*YOLOv8Head.TEST_KEYS, 'retina_masks')
 
     def __init__(
@@ -71,14 +72,15 @@ class YOLOv8SegmentHead(YOLOv8Head):
         """As ``YOLOv8Head``, and ``loss_seg``."""
         if gt.masks is None:
             raise ValueError(
-                f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline make them '
-                '(PackInputs), or use a detection head.'
+                f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
+                '(Render(with_masks=True)), or use a detection head.'
             )
         losses = super()._losses(flat, priors, assigned, gt)
         prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
         coeffs = flat['mask_coeffs'].gather(1, prior_idx.unsqueeze(-1).expand(-1, -1, self.num_protos))
         bboxes = slot_bboxes(gt, gt_idx).to(coeffs.dtype) / self.proto_stride
-        loss_seg = self.loss_mask(coeffs, flat['mask_protos'], bboxes, gt.masks, gt_idx, assigned.valid.flatten(1))
+        masks = PrototypeMasks(coeffs, flat['mask_protos'])
+        loss_seg = self.loss_mask(masks, BoxMasks(bboxes, gt.masks, gt_idx), assigned.valid.flatten(1))
         return dict(loss_box=losses.pop('loss_box'), loss_seg=loss_seg, **losses)
 
     def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from detkit.structures.rotated_iou import nearby_pairs, rotated_iou
 
-from ..losses.prob_iou_loss import prob_iou
+from ..losses.rotated_boxes import prob_iou
 from .nms import Detections, find_candidates
 
 OVERLAPS = ('prob_iou', 'iou')

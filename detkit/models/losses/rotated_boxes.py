@@ -1,11 +1,14 @@
-"""``ProbIoULoss`` and the overlap behind it: rotated boxes as normal distributions."""
+"""Losses of rotated boxes, and the probabilistic overlap behind them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import AngleLoss, RotatedBoxLoss
 from detkit.registry import LOSSES
+
+from .reduction import reduce_losses
 
 # Bhattacharyya distances beyond it all mean: no overlap.
 _MAX_DISTANCE = 100.0
@@ -47,7 +50,7 @@ def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor,
 
 
 @LOSSES.register_module()
-class ProbIoULoss(nn.Module):
+class ProbIoULoss(nn.Module, RotatedBoxLoss):
     """1 - ``prob_iou``.
 
     Args:
@@ -60,13 +63,36 @@ class ProbIoULoss(nn.Module):
         self.extra_variance = extra_variance
         self.loss_weight = loss_weight
 
-    def forward(self, rbboxes: Tensor, targets: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
-        """Weighted sum divided by ``avg_factor``, a scalar.
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``RotatedBoxLoss``."""
+        losses = 1 - prob_iou(pred, target, self.extra_variance)
+        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
 
-        Args:
-            rbboxes, targets: ``(..., 5)``.
-            weight: ``(...)``, 0 where a slot holds nothing.
-            avg_factor: what the sum is divided by.
-        """
-        losses = 1 - prob_iou(rbboxes, targets, self.extra_variance)
-        return self.loss_weight * (losses * weight).sum() / avg_factor
+
+@LOSSES.register_module()
+class RotationLoss(nn.Module, AngleLoss):
+    """exp(-ln²(w / h) / softness²) · sin²(2 Δangle), of the newer releases of ultralytics (no paper).
+
+    The sine has a period of a quarter turn, so that a near-square box may be described either way; a box much longer
+    than wide, whose angle the overlap loss teaches well, gets little weight here.
+
+    Args:
+        softness: how quickly the weight falls with the aspect ratio.
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, softness: float = 3.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.softness = softness
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``AngleLoss``."""
+        aspect = torch.log(target[..., 2] / target[..., 3])
+        importance = torch.exp(-((aspect / self.softness) ** 2))
+        losses = importance * torch.sin(2 * (pred - target[..., 4])) ** 2
+        return reduce_losses(losses, weight, avg_factor, self.loss_weight)

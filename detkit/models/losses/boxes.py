@@ -1,4 +1,4 @@
-"""``IoULoss`` and the overlap measures behind it."""
+"""Losses of boxes, and the overlap measures behind them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import BoxLoss, CoordinateLoss, OverlapLoss
 from detkit.registry import LOSSES
+
+from .reduction import reduce_losses
 
 IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
 
@@ -55,7 +58,7 @@ def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float =
 
 
 @LOSSES.register_module()
-class IoULoss(nn.Module):
+class IoULoss(nn.Module, OverlapLoss):
     """1 - overlap.
 
     Args:
@@ -72,20 +75,37 @@ class IoULoss(nn.Module):
         self.loss_weight = loss_weight
         self.eps = eps
 
-    def forward(self, bboxes: Tensor, targets: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
-        """Weighted sum divided by ``avg_factor``, a scalar.
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``BoxLoss``."""
+        return self.from_overlaps(self.overlaps(pred, target), weight, avg_factor)
 
-        Args:
-            bboxes, targets: ``(S, 4)`` xyxy.
-            weight: ``(S,)``, 0 where a slot holds nothing.
-            avg_factor: what the sum is divided by.
-        """
-        return self.from_overlaps(self.overlaps(bboxes, targets), weight, avg_factor)
+    def overlaps(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the overlaps ``(...)`` of boxes ``(..., 4)``, by the loss's mode."""
+        return aligned_iou(pred, target, self.mode, self.eps)
 
-    def overlaps(self, bboxes: Tensor, targets: Tensor) -> Tensor:
-        """``(S,)``, by the loss's mode; for heads that need them for something else, too."""
-        return aligned_iou(bboxes, targets, self.mode, self.eps)
+    def from_overlaps(
+        self, overlaps: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss of boxes whose ``overlaps`` are known; arguments as in ``forward``."""
+        return reduce_losses(1 - overlaps, weight, avg_factor, self.loss_weight)
 
-    def from_overlaps(self, overlaps: Tensor, weight: Tensor, avg_factor: Tensor | float) -> Tensor:
-        """The loss of boxes whose ``overlaps`` are known; arguments as ``forward``."""
-        return self.loss_weight * ((1 - overlaps) * weight).sum() / avg_factor
+
+@LOSSES.register_module()
+class L1Loss(nn.Module, BoxLoss, CoordinateLoss):
+    """Sum of the coordinates' absolute differences.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``CoordinateLoss``."""
+        return reduce_losses((pred - target).abs().sum(-1), weight, avg_factor, self.loss_weight)

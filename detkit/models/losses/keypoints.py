@@ -1,4 +1,4 @@
-"""``KeypointLoss``: how far keypoints are off, by COCO's object keypoint similarity; and whether each can be seen."""
+"""Losses of keypoints: how far they are off, by COCO's object keypoint similarity, and whether each is labelled."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detkit.protocols import KeypointClassLoss, KeypointPositionLoss, KeypointTargets
 from detkit.registry import LOSSES
 from detkit.structures.keypoints import default_sigmas
+
+from .reduction import reduce_losses
 
 _EPS = 1e-9
 
 
 @LOSSES.register_module()
-class KeypointLoss(nn.Module):
+class KeypointLoss(nn.Module, KeypointPositionLoss):
     """1 - exp(-d² / (2 area (2 sigma)²)) of each labelled keypoint, d being its distance from where it should be.
 
     That is one minus a keypoint's share of the object keypoint similarity (https://cocodataset.org/#keypoints-eval),
@@ -39,25 +42,25 @@ class KeypointLoss(nn.Module):
         self.loss_weight = loss_weight
         self.register_buffer('variances', (2 * torch.tensor(sigmas)) ** 2, persistent=False)
 
-    def forward(self, keypoints: Tensor, targets: Tensor, visible: Tensor, areas: Tensor, valid: Tensor) -> Tensor:
-        """The loss, a scalar.
-
-        Args:
-            keypoints, targets: ``(..., K, 2)`` xy, in one unit.
-            visible: ``(..., K)`` bool, whether a keypoint is labelled.
-            areas: ``(...)``, of the objects, in the unit's square.
-            valid: ``(...)`` bool, False where a slot holds nothing.
-        """
-        labelled = visible & valid.unsqueeze(-1)
-        distances = (keypoints - targets).square().sum(-1)
-        scale = 2 * (areas.unsqueeze(-1) + _EPS) * self.variances.to(keypoints.dtype)
+    def forward(
+        self,
+        pred: Tensor,
+        target: KeypointTargets,
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``KeypointPositionLoss``."""
+        keypoints, visible, areas = target
+        distances = (pred - keypoints).square().sum(-1)
+        scale = 2 * (areas.unsqueeze(-1) + _EPS) * self.variances.to(pred.dtype)
+        labelled = visible if weight is None else visible & (weight > 0).unsqueeze(-1)
         losses = -torch.expm1(-distances / scale) * labelled
         means = losses.sum(-1) / labelled.sum(-1).clamp(min=1)
-        return self.loss_weight * means.sum() / valid.sum().clamp(min=1)
+        return reduce_losses(means, weight, avg_factor, self.loss_weight)
 
 
 @LOSSES.register_module()
-class KeypointVisibilityLoss(nn.Module):
+class KeypointVisibilityLoss(nn.Module, KeypointClassLoss):
     """Binary cross entropy of whether a keypoint is labelled, the mean over positives and keypoints.
 
     Args:
@@ -68,13 +71,9 @@ class KeypointVisibilityLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, logits: Tensor, visible: Tensor, valid: Tensor) -> Tensor:
-        """The loss, a scalar.
-
-        Args:
-            logits: ``(..., K)``.
-            visible: ``(..., K)`` bool.
-            valid: ``(...)`` bool, False where a slot holds nothing.
-        """
-        losses = F.binary_cross_entropy_with_logits(logits, visible.to(logits.dtype), reduction='none').mean(-1)
-        return self.loss_weight * (losses * valid).sum() / valid.sum().clamp(min=1)
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``KeypointClassLoss``."""
+        losses = F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction='none').mean(-1)
+        return reduce_losses(losses, weight, avg_factor, self.loss_weight)

@@ -1,4 +1,4 @@
-"""``ProtoMaskLoss``: binary cross entropy of prototype masks, each only inside its box."""
+"""Losses of masks: of all pixels, or of prototypes inside boxes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,80 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detkit.protocols import BoxMasks, PixelMaskLoss, PrototypeMaskLoss, PrototypeMasks
 from detkit.registry import LOSSES
+
+from .reduction import reduce_losses
+
+
+@LOSSES.register_module()
+class MaskDiceLoss(nn.Module, PixelMaskLoss):
+    """One minus the Dice coefficient of probabilities p and truth t (V-Net, arXiv:1606.04797), with DETR's smoothing:
+    1 - (2 Σ p t + 1) / (Σ p + Σ t + 1), so that an empty mask predicted empty costs nothing.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``PixelMaskLoss``."""
+        if not pred.numel():
+            return pred.sum() * 0
+        probabilities = pred.sigmoid()
+        shared = (probabilities * target).sum(1)
+        losses = 1 - (2 * shared + 1) / (probabilities.sum(1) + target.sum(1) + 1)
+        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+
+
+@LOSSES.register_module()
+class MaskFocalLoss(nn.Module, PixelMaskLoss):
+    """Focal loss (arXiv:1708.02002) of each pixel, averaged over a mask's pixels.
+
+    With p the probability that the prediction gives to the truth, a pixel's loss is alpha (1 - p)^gamma (-ln p), and
+    1 - alpha in place of alpha on background.
+
+    Args:
+        loss_weight: factor of the result.
+        alpha: weight of foreground, in [0, 1]; None leaves both kinds alone.
+        gamma: how much less a pixel counts that is right already.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, alpha: float | None = 0.25, gamma: float = 2.0) -> None:
+        super().__init__()
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise ValueError(f'MaskFocalLoss: alpha must be in [0, 1], or None; found {alpha}')
+        if gamma < 0:
+            raise ValueError(f'MaskFocalLoss: gamma must be at least 0, found {gamma}')
+        self.loss_weight = loss_weight
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss, a scalar; arguments as in ``PixelMaskLoss``."""
+        if not pred.numel():
+            return pred.sum() * 0
+        # The signed logit's probability is the truth's.
+        wrong = (pred * (1 - 2 * target)).sigmoid()  # 1 - p
+        losses = F.binary_cross_entropy_with_logits(pred, target, reduction='none') * wrong**self.gamma
+        if self.alpha is not None:
+            losses = losses * (self.alpha * target + (1 - self.alpha) * (1 - target))
+        return reduce_losses(losses.mean(1), weight, avg_factor, self.loss_weight)
+
 
 # Slots whose masks a GPU lays out at a time.
 _CHUNK = 256
 
 
 @LOSSES.register_module()
-class ProtoMaskLoss(nn.Module):
+class ProtoMaskLoss(nn.Module, PrototypeMaskLoss):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 
     A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask
@@ -30,28 +96,28 @@ class ProtoMaskLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(
-        self, mask_coeffs: Tensor, mask_protos: Tensor, bboxes: Tensor, masks: Tensor, gt_idx: Tensor, valid: Tensor
+        self,
+        pred: PrototypeMasks,
+        target: BoxMasks,
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
     ) -> Tensor:
-        """The loss, a scalar.
-
-        Args:
-            mask_coeffs: ``(B, S, D)``, of the S slots of every image.
-            mask_protos: ``(B, D, h, w)``.
-            bboxes: ``(B, S, 4)`` the slots' ground-truth boxes, xyxy in **mask pixels**.
-            masks: ground truth, overlap index map ``(B, h, w)`` or ``(B, M, h, w)`` bool.
-            gt_idx: ``(B, S)`` int64, which of the image's M boxes a slot learns.
-            valid: ``(B, S)`` bool, False where a slot is empty.
+        """Return the loss, a scalar; arguments as in ``PrototypeMaskLoss``.
 
         Raises:
             ValueError: masks and prototypes differ in size.
         """
+        mask_coeffs, mask_protos = pred
+        bboxes, masks, gt_idx = target
         if masks.shape[-2:] != mask_protos.shape[-2:]:
             raise ValueError(
                 f'ProtoMaskLoss: ground-truth masks are {tuple(masks.shape[-2:])} (h, w), prototypes '
                 f"{tuple(mask_protos.shape[-2:])}; the pipeline must draw masks at the prototypes' stride"
             )
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
-        weight = valid / areas.clamp(min=1e-6) / valid.sum().clamp(min=1)
+        weight = torch.ones_like(areas) if weight is None else weight
+        avg_factor = weight.sum().clamp(min=1) if avg_factor is None else avg_factor
+        weight = weight / areas.clamp(min=1e-6) / avg_factor
         total = _BoxMaskCrossEntropy.apply(mask_coeffs, mask_protos, bboxes, masks, gt_idx, weight)
         return self.loss_weight * total
 

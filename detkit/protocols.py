@@ -1,0 +1,312 @@
+"""The contracts of a model's parts.
+
+A head states in ``takes`` which protocol each of its parts follows, and a part names the protocols that it follows as
+parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded, see
+``detkit.config.contracts``. B images of at most M objects, P priors, C classes, S slots, K candidates an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from detkit.structures.data_sample import DetDataSample
+    from detkit.structures.gt_batch import GtBatch
+
+# ---- Networks
+
+
+class Backbone(Protocol):
+    """Images to feature maps.
+
+    Attributes:
+        out_channels: channels of each map that it returns, fine to coarse.
+        out_strides: pixels of the image per cell of each map.
+    """
+
+    out_channels: tuple[int, ...]
+    out_strides: tuple[int, ...]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return a ``(B, out_channels[i], h_i, w_i)`` map for each level, of images ``(B, 3, H, W)``."""
+        ...
+
+
+class Neck(Protocol):
+    """Feature maps to feature maps; the strides are those of the incoming maps where ``out_strides`` is absent.
+
+    Attributes:
+        out_channels: channels of each map that it returns, fine to coarse.
+    """
+
+    out_channels: tuple[int, ...]
+
+    def __call__(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return a ``(B, out_channels[i], h_i, w_i)`` map for each level."""
+        ...
+
+
+class Head(Protocol):
+    """Feature maps to predictions, losses and results.
+
+    Attributes:
+        takes: argument that holds a part -> the protocol that the part must follow.
+    """
+
+    takes: ClassVar[Mapping[str, type]]
+
+    def __call__(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
+        """Return raw predictions, of the same names and shapes in training and evaluation."""
+        ...
+
+    def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
+        """Return scalars; those whose names begin with ``loss_`` are added up and trained on."""
+        ...
+
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return a sample for each image, in pixels of the original image."""
+        ...
+
+
+# ---- Assigners
+
+
+class Candidates(NamedTuple):
+    """Predictions that an assigner may look at; None where the kind of assigner needs none.
+
+    Attributes:
+        cls_logits: ``(..., B, P, C)``.
+        bboxes: ``(..., B, P, 4)``, or 5 for rotated boxes.
+    """
+
+    cls_logits: Tensor | None = None
+    bboxes: Tensor | None = None
+
+
+class AssignResult(NamedTuple):
+    """K candidate slots for each of the M boxes of B images; K depends on shapes alone, never on values.
+
+    Attributes:
+        prior_idx: ``(..., B, M, K)`` int64, the prior in each slot, 0 where the slot is empty.
+        valid: ``(..., B, M, K)`` bool, False where the slot is empty.
+        gt_idx: ``(..., B, M, K)`` int64, the box that the prior learns. A box keeps its own slots except where the
+            family gives a contested prior to a third box, which then has more than K.
+        scores: ``(..., B, M, K)`` soft class targets in [0, 1], 0 where empty; None where the family has none.
+    """
+
+    prior_idx: Tensor
+    valid: Tensor
+    gt_idx: Tensor
+    scores: Tensor | None = None
+
+
+class Assigner(Protocol):
+    """Chooses the priors that learn each box, without gradients."""
+
+    def __call__(self, preds: Candidates, priors: Any, gt: GtBatch) -> AssignResult:
+        """Return the slots of every box of the batch, which may hold no box at all."""
+        ...
+
+
+class PointAssigner(Assigner, Protocol):
+    """Assigns points: candidates with C logits and boxes xyxy in pixels, ``PointPriors``; the result has scores."""
+
+
+class RotatedPointAssigner(Assigner, Protocol):
+    """Assigns points to ``gt.rbboxes``: as ``PointAssigner``, with rotated candidates ``(B, P, 5)``."""
+
+
+class AnchorAssigner(Assigner, Protocol):
+    """Assigns the anchors of one level, ``AnchorPriors``, by their shapes; it needs no candidates."""
+
+    min_quality: float
+
+    def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
+        """Return how well anchors ``(A, 2)`` fit boxes ``(…, 1, 2)``, in [0, 1]: ``(…, A)``."""
+        ...
+
+
+class QueryAssigner(Assigner, Protocol):
+    """Matches queries: C + 1 logits and boxes cxcywh relative to the image, of any leading axes; no priors."""
+
+
+class MatchCost(Protocol):
+    """Cost of giving an object to a query; ``weight`` is its factor."""
+
+    weight: float
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """Return ``(..., B, Q, M)``; see ``detkit.models.assigners.match_costs``."""
+        ...
+
+
+# ---- Coders
+
+
+class DistanceCoder(Protocol):
+    """Boxes xyxy as the distances from a point to the four sides, each a distribution over bins."""
+
+    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
+    def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
+    def mean_distances(self, bbox_preds: Tensor) -> Tensor: ...
+
+
+class RotatedCoder(Protocol):
+    """As ``DistanceCoder``, along the sides of a rotated box, with its angle."""
+
+    def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
+    def decode(
+        self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0, angles: Tensor | None = None
+    ) -> Tensor: ...
+    def mean_distances(self, bbox_preds: Tensor) -> Tensor: ...
+    def angles(self, angle_logits: Tensor) -> Tensor: ...
+
+
+class AnchorCoder(Protocol):
+    """Boxes xyxy as shift and ratio of an anchor."""
+
+    def encode(self, points: Tensor, sizes_wh: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
+    def decode(self, points: Tensor, sizes_wh: Tensor, bbox_preds: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
+
+
+class ImageCoder(Protocol):
+    """Boxes xyxy in pixels as cxcywh relative to the image."""
+
+    def encode(self, bboxes: Tensor, img_shapes: Tensor) -> Tensor: ...
+    def decode(self, bboxes_cxcywh: Tensor, img_shapes: Tensor) -> Tensor: ...
+
+
+# ---- Losses
+
+
+class SparseTargets(NamedTuple):
+    """The few targets of many logits that are not 0.
+
+    Attributes:
+        flat_index: ``(S,)`` int64, their positions in the flattened logits. Targets at a position that recurs are added
+            up, so slots that hold nothing may point anywhere with target 0.
+        values: ``(S,)`` in [0, 1].
+    """
+
+    flat_index: Tensor
+    values: Tensor
+
+
+class PrototypeMasks(NamedTuple):
+    """Masks that are linear combinations of prototypes.
+
+    Attributes:
+        coeffs: ``(B, S, D)``.
+        protos: ``(B, D, h, w)``.
+    """
+
+    coeffs: Tensor
+    protos: Tensor
+
+
+class BoxMasks(NamedTuple):
+    """Ground-truth masks of slots.
+
+    Attributes:
+        bboxes: ``(B, S, 4)``, the slots' boxes, xyxy in mask pixels.
+        masks: the overlap index map ``(B, h, w)``, or ``(B, M, h, w)`` bool.
+        gt_idx: ``(B, S)`` int64, the object of each slot.
+    """
+
+    bboxes: Tensor
+    masks: Tensor
+    gt_idx: Tensor
+
+
+class KeypointTargets(NamedTuple):
+    """Ground-truth keypoints of slots.
+
+    Attributes:
+        keypoints: ``(..., K, 2)`` xy.
+        visible: ``(..., K)`` bool, whether a keypoint is labelled.
+        areas: ``(...)``, of the objects, in the keypoints' unit squared.
+    """
+
+    keypoints: Tensor
+    visible: Tensor
+    areas: Tensor
+
+
+class Loss(Protocol):
+    """A term of the training loss; ``loss_weight`` is its factor."""
+
+    loss_weight: float
+
+    def __call__(
+        self, pred: Any, target: Any, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return a scalar: the sum of the weighted losses divided by ``avg_factor``, times ``loss_weight``.
+
+        Args:
+            pred: the kind's prediction.
+            target: the kind's target.
+            weight: factor of each loss, 0 where a slot is empty; None counts all alike.
+            avg_factor: the divisor; None takes the sum of the weights, at least 1.
+        """
+        ...
+
+
+class BinaryClassLoss(Loss, Protocol):
+    """Logits of any shape, each a yes-or-no question, against ``SparseTargets``; the weight is broadcast."""
+
+
+class ClassLoss(Loss, Protocol):
+    """Logits ``(N, C)``, of which one is right, against labels ``(N,)`` int64; weight ``(N,)``."""
+
+
+class BoxLoss(Loss, Protocol):
+    """Boxes ``(..., 4)`` xyxy against boxes; weight ``(...)``."""
+
+
+class OverlapLoss(BoxLoss, Protocol):
+    """A ``BoxLoss`` of overlaps, which the head uses besides."""
+
+    def overlaps(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the overlap of each box with its target, at most 1: ``(...)``."""
+        ...
+
+    def from_overlaps(
+        self, overlaps: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
+    ) -> Tensor:
+        """Return the loss of boxes whose overlaps are known."""
+        ...
+
+
+class CoordinateLoss(Loss, Protocol):
+    """Boxes ``(..., 4)`` in any one form against boxes; weight ``(...)``."""
+
+
+class RotatedBoxLoss(Loss, Protocol):
+    """Rotated boxes ``(..., 5)`` against rotated boxes; weight ``(...)``."""
+
+
+class AngleLoss(Loss, Protocol):
+    """Angles ``(...)`` in radians against rotated boxes ``(..., 5)`` of positive sides; weight ``(...)``."""
+
+
+class DistributionLoss(Loss, Protocol):
+    """Logits ``(S, 4, bins)`` of distances against distances ``(S, 4)`` in [0, bins - 1); weight ``(S,)``."""
+
+
+class PrototypeMaskLoss(Loss, Protocol):
+    """``PrototypeMasks`` against ``BoxMasks``; weight ``(B, S)``."""
+
+
+class PixelMaskLoss(Loss, Protocol):
+    """Logits ``(N, P)`` of the P pixels of N masks against 0 or 1; weight ``(N,)``."""
+
+
+class KeypointPositionLoss(Loss, Protocol):
+    """Keypoints ``(..., K, 2)`` against ``KeypointTargets``; weight ``(...)``."""
+
+
+class KeypointClassLoss(Loss, Protocol):
+    """Logits ``(..., K)`` against bool, whether a keypoint is labelled; weight ``(...)``."""
