@@ -1,1 +1,1 @@
-"""Comparing models and looking into them: what the tools in ``tools/analyze`` are made of."""
+"""Analysis of data, of a model's errors, of its speed and of training runs; the tools in ``tools/analyze`` use it."""

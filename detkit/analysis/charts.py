@@ -15,7 +15,7 @@ _SUFFIXES = ('.png', '.svg', '.pdf')
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG, SVG or PDF, by the suffix; the folder is made.
+    """Write a figure as PNG, SVG or PDF, by the suffix, and make its folder if need be.
 
     Raises:
         ConfigError: another suffix.

@@ -1,4 +1,4 @@
-"""Hooks that make pictures: of a training run as it goes, and of every tested image."""
+"""Hooks that draw pictures of a training run and of every tested image."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class RunPicturesHook(Hook):
-    """Writes to the run's folder what a person looks at first.
+    """Write pictures of the data, the predictions and the metrics of a run to its folder.
 
-    ``train_batch0.jpg``, ...: the first training batches as the network gets them, with all that is annotated;
-    ``val_batch0.jpg``: the first validation images, ground truth beside predictions, of the latest validation;
-    when training has ended ``results.png``: the curves of ``results.csv``, ``labels.png``: what the training data hold,
-    and of the last validation, which is the one of the best weights where there is one, ``confusion_matrix.png`` and
-    ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+    - ``train_batch0.jpg``, ...: the first training batches as the network gets them, with all annotations
+    - ``val_batch0.jpg``: the first images of the latest validation, ground truth beside predictions
+    - after training, ``results.png``: the curves of ``results.csv``
+    - after training, ``labels.png``: statistics of the training labels
+    - after training, of the last validation, which is that of the best weights if there are any:
+      ``confusion_matrix.png`` and ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``
 
-    It draws no random number and keeps nothing of a batch but the few samples of a validation that it draws, and of the
-    last validation what the metric keeps.
+    The hook draws no random numbers, and keeps nothing of a batch but the few validation samples that it draws.
 
     Args:
-        train_batches: how many training batches to draw.
-        train_images: how many images of each.
-        val_images: how many validation images to draw.
+        train_batches: number of training batches to draw.
+        train_images: number of images of each.
+        val_images: number of validation images to draw.
         score_thr: predictions below it are not drawn.
         curves: whether to write ``results.png``.
-        evaluation_report: whether to write what else is drawn when training has ended.
+        evaluation_report: whether to write the other pictures after training.
     """
 
     priority = 'VERY_LOW'  # after whatever writes results.csv
@@ -110,7 +110,7 @@ class RunPicturesHook(Hook):
                 runner.log_picture('results.png')
 
     def after_run(self, runner: Runner) -> None:
-        """Draw what is known now that the best weights were validated, too."""
+        """Draw the labels and the results of the last validation, which is that of the best weights."""
         if not (self.evaluation_report and self._trained and is_main_process()):
             return
         # Only now, as training needs none of it.
@@ -136,10 +136,10 @@ class RunPicturesHook(Hook):
 
 @HOOKS.register_module()
 class SavePicturesHook(Hook):
-    """Writes a picture of every tested image: ground truth beside predictions, or predictions alone.
+    """Write a picture of every tested image: ground truth beside predictions, or predictions alone.
 
     Args:
-        out_dir: the folder, made if need be.
+        out_dir: the folder; it is made if need be.
         score_thr: predictions below it are not drawn.
         ground_truth: whether to put the ground truth beside them.
     """

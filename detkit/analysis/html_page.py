@@ -1,4 +1,4 @@
-"""``HtmlPage``: a report as one file that opens without a network: sortable tables, charts, pictures."""
+"""Reports as one HTML file that needs no network: sortable tables, charts, pictures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NO_METADATA = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))  # of a char
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell whose text is not simply its value.
+    """A cell of a table whose text differs from its value.
 
     Attributes:
-        text: what is read.
-        value: what is sorted by; the text when None.
+        text: the text shown.
+        value: the value to sort by; the text if None.
         mark: 'good', 'bad', 'wrap' (long text, broken over lines) or ''.
     """
 
@@ -36,7 +36,7 @@ class Cell:
 
 
 class HtmlPage:
-    """Collects parts from top to bottom; ``save`` writes them with all that they need in one file.
+    """A page that is built from top to bottom; ``save`` writes it with its style and script as one file.
 
     Args:
         title: heading of the page.
@@ -53,16 +53,16 @@ class HtmlPage:
         self._parts.append(f'<h{level}>{escape(text)}</h{level}>')
 
     def text(self, text: str, note: bool = False) -> None:
-        """A paragraph; a note is set paler."""
+        """Add a paragraph; a note is paler."""
         self._parts.append(f'<p{" class=note" if note else ""}>{escape(text)}</p>')
 
     def list(self, lines: Iterable[str]) -> None:
-        """Sentences, each behind a bullet."""
+        """Add a bulleted list of sentences."""
         items = '\n'.join(f'<li>{escape(line)}</li>' for line in lines)
         self._parts.append(f'<ul>\n{items}\n</ul>')
 
     def code(self, text: str) -> None:
-        """Lines as they are, such as a command."""
+        """Add lines in a fixed-width font, such as a command."""
         self._parts.append(f'<pre>{escape(text)}</pre>')
 
     def table(
@@ -72,11 +72,11 @@ class HtmlPage:
         caption: str = '',
         digits: int = 3,
     ) -> None:
-        """A table whose columns sort when their names are clicked.
+        """Add a table whose columns are sorted by a click on their names.
 
         Args:
             columns: names.
-            rows: cells; a float is shown with so many digits behind the point, None and nan as a dash.
+            rows: cells; floats are rounded to ``digits``, None and nan are shown as a dash.
             caption: a line above.
             digits: of floats.
 
@@ -107,13 +107,13 @@ class HtmlPage:
         )
 
     def chart(self, figure: Figure, caption: str) -> None:
-        """A matplotlib figure, drawn as lines and text that stay sharp; the caption is also its spoken name."""
+        """Add a matplotlib figure as SVG; the caption is also its label for screen readers."""
         self._parts.append(self._drawn(figure, caption))
 
     def charts(self, charts: Iterable[tuple[Figure, str]]) -> None:
-        """Small matplotlib figures with captions, as many beside each other as there is room for.
+        """Add small matplotlib figures with captions, as many in a row as there is room for.
 
-        Four inches wide ones stay legible on a phone.
+        Figures that are four inches wide are legible on a phone.
         """
         drawn = [self._drawn(figure, caption, f'-{number}') for number, (figure, caption) in enumerate(charts)]
         self._parts.append('<div class=pictures>\n' + '\n'.join(drawn) + '\n</div>')
@@ -132,7 +132,7 @@ class HtmlPage:
         return f'<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>'
 
     def pictures(self, pictures: Iterable[tuple[np.ndarray, str]]) -> None:
-        """Pictures with captions, as many beside each other as there is room for.
+        """Add pictures with captions, as many in a row as there is room for.
 
         Args:
             pictures: ``(h, w, 3)`` uint8 RGB, and a caption each.
@@ -152,7 +152,7 @@ class HtmlPage:
         self._parts.append(f'<div class=pictures>\n{joined}\n</div>')
 
     def save(self, path: str | Path) -> None:
-        """Writes the page; its folder is made."""
+        """Write the page, and make its folder if need be."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         body = '\n'.join(self._parts)

@@ -1,4 +1,4 @@
-"""Pictures of whole images' classes: names on the image, sheets, the confusion matrix."""
+"""Drawing of the classes of whole images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw_classes(
     score_thr: float = 0.0,
     zoom: float = 1.0,
 ) -> np.ndarray:
-    """A copy of an image with its class written in the top left corner.
+    """Return a copy of an image with its class written in the top left corner.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -31,7 +31,7 @@ def draw_classes(
             true class.
         classes: names of the labels.
         score_thr: see ``which``.
-        zoom: how much larger the text is, for a picture that will be shrunk.
+        zoom: factor of the text's size, for a picture that will be shrunk.
     """
     if which == 'gt':
         lines = [(sample.gt_label, _name(sample.gt_label, classes))]
@@ -48,7 +48,7 @@ def draw_classes(
 
 
 def write_lines(img: np.ndarray, lines: Sequence[tuple[int, str]], zoom: float = 1.0) -> np.ndarray:
-    """A copy of an image with lines of text below each other, each on the colour of its class.
+    """Return a copy of an image with lines of text, each on the colour of its class.
 
     Args:
         lines: label and text; a line too wide for the image is written smaller.
@@ -67,7 +67,7 @@ def write_lines(img: np.ndarray, lines: Sequence[tuple[int, str]], zoom: float =
 
 
 def verdict(sample: DetDataSample, classes: Sequence[str] | None = None) -> tuple[str, tuple[int, int, int]]:
-    """A line such as 'rain .93' or 'shine .51, is rain' and its colour, green where the true class is the first."""
+    """Return a line such as 'rain .93' or 'shine .51, is rain' and its colour, green if the prediction is right."""
     labels, scores = best_classes(sample.pred_scores, 1)
     text = f'{_name(labels[0], classes)} {scores[0]:.2f}'
     if 'gt_label' not in sample:

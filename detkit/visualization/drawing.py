@@ -1,4 +1,4 @@
-"""Boxes, masks, keypoints and labels on images."""
+"""Drawing of boxes, masks, keypoints and labels on images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw_instances(
     keypoint_info: Mapping[str, Any] | None = None,
     rbboxes: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A copy of an image with its objects: masks below, then boxes, keypoints, labels; small objects above large ones.
+    """Return a copy of an image with its objects: masks, boxes, keypoints, labels; small objects above large ones.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -48,8 +48,8 @@ def draw_instances(
         scores: ``(N,)``, written behind the name.
         masks: of the same N objects and image shape.
         ignored: ``(N,)`` bool, objects drawn in grey (crowds).
-        zoom: how much larger text and lines are drawn, for a picture that will be shrunk.
-        keypoints, keypoint_info: ``(N, K, 3)`` and what the dataset says of them, see ``draw_skeletons``.
+        zoom: factor of the sizes of text and lines, for a picture that will be shrunk.
+        keypoints, keypoint_info: ``(N, K, 3)`` and the dataset's ``metainfo`` of them, see ``draw_skeletons``.
         rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
     """
     img = np.ascontiguousarray(img).copy()
@@ -97,7 +97,7 @@ def draw_data_sample(
     zoom: float = 1.0,
     keypoint_info: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """A copy of the original image with a data sample's objects.
+    """Return a copy of the original image with a data sample's objects.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, the original image upright.
@@ -153,12 +153,12 @@ def _segments(sample: DetDataSample, which: str, shape: tuple[int, int]) -> Pano
 
 
 def line_width(shape: tuple[int, int]) -> int:
-    """Of a box's outline, for an image of (h, w)."""
+    """Return the width of a box's outline for an image of (h, w)."""
     return max(1, round(float(np.sqrt(shape[0] * shape[1])) / 300))
 
 
 def font_size(shape: tuple[int, int]) -> int:
-    """In pixels, for an image of (h, w); never too small to be read."""
+    """Return a legible font size in pixels for an image of (h, w)."""
     return max(11, round(float(np.sqrt(shape[0] * shape[1])) / 46))
 
 
@@ -184,7 +184,7 @@ def _instance_keypoints(instances: InstanceData) -> np.ndarray | None:
 def masks_from_segmentations(
     segmentations: Sequence[dict | Sequence], bboxes: np.ndarray, shape: tuple[int, int]
 ) -> InstanceMasks:
-    """Ground truth as COCO writes it (rings or RLE) as ``InstanceMasks`` of an image of (h, w)."""
+    """Convert ground truth in COCO's format (rings or RLE) to ``InstanceMasks`` of an image of (h, w)."""
     from pycocotools import mask as coco_mask
 
     crops, offsets = [], []
@@ -201,7 +201,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """OpenCV's fixed-point integers with 4 fractional bits, ``(..., 2)`` int32."""
+    """Convert points to OpenCV's fixed-point integers with 4 fractional bits, ``(..., 2)`` int32."""
     return np.rint(np.asarray(points) * 16).astype(np.int32)
 
 
@@ -223,7 +223,7 @@ def _draw_label(
     line: int,
     taken: list[tuple[int, int, int, int]],
 ) -> None:
-    """Write ``text`` at the box where no label of ``taken`` lies yet, if there is such a place, and note the place."""
+    """Write ``text`` at the box where no label of ``taken`` lies yet, if there is room, and add it to ``taken``."""
     padding = max(1, size // 8)
     height, width = (side + 2 * padding for side in text_alpha(text, size).shape)
     left, top, right, bottom = (round(float(value)) for value in bbox)

@@ -1,4 +1,4 @@
-"""Feature maps as pictures: heat over an image, channels side by side."""
+"""Pictures of feature maps: heat over an image, channels side by side."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SHEET_SIDE = 1920
 
 
 def coloured(values: np.ndarray, name: str = 'viridis') -> np.ndarray:
-    """``(h, w)`` from 0 to 1 as ``(h, w, 3)`` uint8 RGB of one of matplotlib's colour maps."""
+    """Map ``(h, w)`` from 0 to 1 to ``(h, w, 3)`` uint8 RGB by one of matplotlib's colour maps."""
     return (matplotlib.colormaps[name](np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 
 def heat_over(img: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The image in grey, with colour where it is hot.
+    """Draw a heat map over an image in grey.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -36,16 +36,16 @@ def heat_over(img: np.ndarray, heat: np.ndarray) -> np.ndarray:
 def onto_image(
     heat: np.ndarray, input_shape: tuple[int, int], matrix: np.ndarray, ori_shape: tuple[int, int]
 ) -> np.ndarray:
-    """A feature map in pixels of the original image.
+    """Resize a feature map to the pixels of the original image.
 
     Args:
         heat: ``(h, w)`` over the network's whole input.
-        input_shape: (H, W) of that, padding included.
-        matrix: takes the original image's pixels to the input's.
+        input_shape: (H, W) of the input, padding included.
+        matrix: transform of the original image's pixels to the input's.
         ori_shape: (h, w) of the original image.
 
     Returns:
-        ``(h, w)`` float32; 0 where the network did not look.
+        ``(h, w)`` float32; 0 outside the network's input.
     """
     height, width = heat.shape
     to_input = np.diag([input_shape[1] / width, input_shape[0] / height, 1.0])
@@ -66,13 +66,13 @@ def onto_image(
 def channel_sheet(
     activations: np.ndarray, title: str, img: np.ndarray | None = None, max_channels: int = 64
 ) -> np.ndarray:
-    """The channels of a feature map, those that vary most, in their order; each in its own range, dark to bright.
+    """Draw the channels of a feature map that vary most, in their order, each in its own range from dark to bright.
 
     Args:
         activations: ``(C, h, w)``.
         title: written above.
-        img: what the network saw, ``(H, W, 3)`` uint8 RGB, to stand first; then comes the mean size of all channels.
-        max_channels: how many to show.
+        img: the network's input, ``(H, W, 3)`` uint8 RGB, drawn first; then comes the mean magnitude of all channels.
+        max_channels: number of channels to draw.
     """
     spread = activations.std((1, 2))
     chosen = np.sort(np.argsort(-spread, kind='stable')[:max_channels])
@@ -97,7 +97,7 @@ def _cell(values: np.ndarray, caption: str, colours: str = 'viridis') -> np.ndar
 
 
 def _cell_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(w, h), the longer side a multiple of the map's, or smaller where that is large."""
+    """Return (w, h) of a cell, the longer side a multiple of the map's, or smaller if the map is large."""
     longest = max(shape)
     scale = math.ceil(_CELL / longest) if longest < _CELL else _CELL * 1.25 / longest
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))

@@ -1,4 +1,4 @@
-"""One colour a class, the same in every picture."""
+"""Colours of classes, the same in every picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LEVELS = ((0.85, 0.95), (0.65, 1.0), (0.95, 0.78))  # saturation and value, in 
 
 @lru_cache(maxsize=4096)
 def class_colour(label: int) -> tuple[int, int, int]:
-    """RGB of a class, strong enough to be seen on photographs."""
+    """Return the RGB colour of a class, which is visible on photographs."""
     saturation, value = _LEVELS[label % len(_LEVELS)]
     red, green, blue = colorsys.hsv_to_rgb((0.02 + label * _GOLDEN) % 1, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def text_colour(background: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Black or white, whichever is read better on ``background``."""
+    """Return black or white, whichever is more legible on ``background``."""
     red, green, blue = background
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

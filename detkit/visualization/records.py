@@ -1,4 +1,4 @@
-"""Drawing what a dataset's files say of an image, before any transform."""
+"""Drawing of an image's annotations in a dataset's files, before any transform."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def draw_record(
     classes: Sequence[str] | None = None,
     keypoint_info: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """The image, its longer side ``side`` pixels, with all of its annotations; ignored objects in grey.
+    """Draw the image, its longer side ``side`` pixels, with all of its annotations; ignored objects in grey.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, of the record.
         classes: names of the labels.
-        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
+        keypoint_info: the dataset's ``metainfo`` of its keypoints, see ``draw_skeletons``.
     """
     height, width = img.shape[:2]
     scale = side / max(height, width)

@@ -1,4 +1,4 @@
-"""Pictures of an image divided into segments."""
+"""Drawing of the segments of an image."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def draw_segments(
     text_size: int = 14,
     line: int = 1,
 ) -> np.ndarray:
-    """A copy of an image with each segment tinted in a shade of its class's colour, outlined, and named where it is
-    widest; a name that does not fit into its segment is left out.
+    """Return a copy of an image with each segment tinted in a shade of its class's colour, outlined and named.
+
+    A name is at the widest part of its segment; one that does not fit into the segment is left out.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -56,7 +57,7 @@ def draw_segments(
 
 
 def _colours(labels: np.ndarray) -> np.ndarray:
-    """``(S, 3)`` RGB."""
+    """Return the RGB colours ``(S, 3)`` of the segments."""
     seen: dict[int, int] = {}
     colours = np.zeros((len(labels), 3))
     for number, label in enumerate(labels.tolist()):
@@ -68,7 +69,7 @@ def _colours(labels: np.ndarray) -> np.ndarray:
 
 
 def _borders(index_map: np.ndarray, line: int) -> np.ndarray:
-    """``(H, W)`` bool: pixels beside another segment."""
+    """Return which pixels are beside another segment, ``(H, W)`` bool."""
     borders = np.zeros(index_map.shape, np.uint8)
     borders[:, 1:] |= index_map[:, 1:] != index_map[:, :-1]
     borders[1:] |= index_map[1:] != index_map[:-1]
@@ -76,7 +77,7 @@ def _borders(index_map: np.ndarray, line: int) -> np.ndarray:
 
 
 def _draw_name(img: np.ndarray, name: str, mask: np.ndarray, colour: tuple[int, int, int], size: int) -> None:
-    """Writes a name at the point that is farthest from the segment's border, if there is room for it."""
+    """Write a name at the point that is farthest from the segment's border, if there is room for it."""
     padding = max(1, size // 8)
     height, width = (side + 2 * padding for side in text_alpha(name, size).shape)
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]

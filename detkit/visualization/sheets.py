@@ -1,4 +1,4 @@
-"""Many images on one sheet: a training batch, predictions beside ground truth."""
+"""Sheets of many images: a training batch, predictions beside ground truth."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def batch_sheet(
     max_images: int = 16,
     keypoint_info: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """The images a network is about to be trained on, with their boxes, masks and keypoints.
+    """Draw the images of a training batch with their boxes, masks and keypoints.
 
     Args:
         inputs: ``(B, 3, H, W)`` uint8 RGB.
         gt: of the same batch; its masks may be an overlap map or one bitmap an object, at any stride.
         classes: names of the labels.
         captions: one line for each image, such as its file's name.
-        max_images: how many of the batch to show.
-        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
+        max_images: number of images of the batch to draw.
+        keypoint_info: the dataset's ``metainfo`` of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -64,7 +64,7 @@ def batch_cell(
     classes: Sequence[str] | None = None,
     keypoint_info: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """Image ``b`` of a batch with its annotations, longer side ``side`` pixels; arguments as ``batch_sheet``."""
+    """Draw image ``b`` of a batch with its annotations, longer side ``side`` pixels; arguments as ``batch_sheet``."""
     height, width = inputs.shape[2:]
     scale = side / max(height, width)
     size_wh = max(1, round(width * scale)), max(1, round(height * scale))
@@ -103,14 +103,14 @@ def prediction_sheet(
     score_thr: float = 0.25,
     keypoint_info: Mapping[str, Any] | None = None,
 ) -> np.ndarray:
-    """Ground truth on the left and predictions on the right, image by image; of a classifier, both in a line above.
+    """Draw ground truth on the left and predictions on the right, image by image; classes in a line above the image.
 
     Args:
         images: original images ``(H, W, 3)`` uint8 RGB.
         samples: their data samples.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        keypoint_info: what the dataset says of its keypoints, see ``draw_skeletons``.
+        keypoint_info: the dataset's ``metainfo`` of its keypoints, see ``draw_skeletons``.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -145,7 +145,7 @@ def _class_sheet(
 
 
 def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures row by row on white, each row as high and each column as wide as its largest."""
+    """Arrange pictures row by row on white, each row as high and each column as wide as its largest."""
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) for row in rows]
     widths = [max(row[column].shape[1] for row in rows if column < len(row)) for column in range(len(rows[0]))]
@@ -163,7 +163,7 @@ def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int]) -> InstanceMasks:
-    """Of the valid objects of one image, from the overlap map ``(h, w)`` or the bitmaps ``(M, h, w)``."""
+    """Return the masks of one image's valid objects from the overlap map ``(h, w)`` or the bitmaps ``(M, h, w)``."""
     numbers = np.flatnonzero(valid)
     if masks.ndim == 2:
         index_map = cv2.resize(masks, size_wh, interpolation=cv2.INTER_NEAREST)
@@ -173,14 +173,14 @@ def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int])
 
 
 def fit(img: np.ndarray, side: int) -> np.ndarray:
-    """Shrunk so that neither side is longer than ``side``."""
+    """Shrink a picture so that neither side is longer than ``side``."""
     scale = min(1.0, side / max(img.shape[:2]))
     size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
     return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
 
 
 def with_caption(img: np.ndarray, text: str, colour: tuple[int, int, int] = (40, 40, 40)) -> np.ndarray:
-    """The picture with a line of text above it, cut to its width."""
+    """Return the picture with a line of text above it, cut to its width."""
     height = text_alpha(text, _CAPTION_SIZE).shape[0] + 4
     strip = np.full((height, img.shape[1], 3), _PAPER, np.uint8)
     draw_text(strip, text, (2, 2), _CAPTION_SIZE, colour)

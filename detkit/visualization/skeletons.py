@@ -1,4 +1,4 @@
-"""Keypoints and the limbs between them."""
+"""Drawing of keypoints and the limbs between them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_SCORE = 0.5
 
 
 def drawn_keypoints(keypoints: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
-    """Predicted keypoints in the form that ``draw_skeletons`` takes.
+    """Convert predicted keypoints to the form that ``draw_skeletons`` takes.
 
     Args:
         keypoints: ``(N, K, 2)``.
@@ -37,13 +37,13 @@ def draw_skeletons(
     info: Mapping[str, Any] | None = None,
     line: int = 2,
 ) -> None:
-    """Draws objects' keypoints and limbs into ``img``.
+    """Draw objects' keypoints and limbs into ``img``.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB, changed in place.
         keypoints: ``(N, K, 3)`` x, y in pixels of ``img`` and visibility: 0 is not drawn, 1 (hidden) drawn hollow.
-        bboxes: ``(N, 4)``, whose sizes limit the strokes'.
-        info: what a dataset's ``metainfo`` says of ``skeleton`` and ``flip_pairs`` (by which sides are coloured);
+        bboxes: ``(N, 4)``, whose sizes limit the widths of the strokes.
+        info: a dataset's ``metainfo`` with ``skeleton`` and ``flip_pairs`` (by which sides are coloured);
             by default COCO's for 17 keypoints and nothing for others.
         line: width of a stroke.
     """
@@ -70,7 +70,7 @@ def draw_skeletons(
 
 
 def keypoint_sides(flip_pairs: Sequence[tuple[int, int]] | None, num_keypoints: int) -> list[int]:
-    """0 for the first keypoint of each pair, 1 for the second, 2 for those without a partner."""
+    """Return 0 for the first keypoint of each pair, 1 for the second, 2 for those without a counterpart."""
     if flip_pairs is None and num_keypoints == 17:
         flip_pairs = COCO_FLIP_PAIRS
     sides = [2] * num_keypoints

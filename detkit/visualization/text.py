@@ -1,4 +1,4 @@
-"""Text in pictures: any script, antialiased, at any size."""
+"""Drawing of text in any script and size, antialiased."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def text_alpha(text: str, size: int) -> np.ndarray:
-    """The coverage ``(h, w)`` float32 in 0 ... 1 of one line of text; h depends on ``size`` alone.
+    """Return the coverage ``(h, w)`` float32 in 0 ... 1 of one line of text; h depends on ``size`` alone.
 
     Args:
         text: without line breaks.

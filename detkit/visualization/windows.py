@@ -1,4 +1,4 @@
-"""Square windows of images, for showing what is small in them."""
+"""Square windows of images, to show small objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST = 32  # pixels of the image
 
 @dataclass(frozen=True)
 class Window:
-    """A square of an image, shown ``size`` pixels wide and high.
+    """A square of an image, drawn ``size`` pixels wide and high.
 
     Attributes:
         left, top, side: in pixels of the image.
@@ -28,7 +28,7 @@ class Window:
 
     @staticmethod
     def around(points: np.ndarray, shape: tuple[int, int], size: int) -> Window:
-        """Around the points ``(n, 2)``, as far inside the image of (h, w) as the points are."""
+        """Return the window around points ``(n, 2)``, moved into the image of (h, w) as far as they allow."""
         low, high = points.min(0), points.max(0)
         extent = float((high - low).max())
         side = max(min(max(extent * _AROUND, _LEAST), max(shape)), extent)
@@ -41,18 +41,18 @@ class Window:
         return self.size / self.side
 
     def moved(self, points: np.ndarray) -> np.ndarray:
-        """Points ``(..., 2)`` of the image in pixels of the picture."""
+        """Convert points ``(..., 2)`` of the image to pixels of the picture."""
         return (points - (self.left, self.top)) * self.scale
 
     def moved_rbboxes(self, rbboxes: np.ndarray) -> np.ndarray:
-        """The same of rotated boxes ``(n, 5)``."""
+        """Convert rotated boxes ``(n, 5)`` of the image to pixels of the picture."""
         return np.concatenate([self.moved(rbboxes[:, :2]), rbboxes[:, 2:4] * self.scale, rbboxes[:, 4:]], 1)
 
     def cut(self, img: np.ndarray, flags: int | None = None) -> np.ndarray:
-        """The picture, white where the window reaches beyond the image.
+        """Return the picture, white where the window reaches beyond the image.
 
         Args:
-            flags: OpenCV's interpolation; what suits photographs when None.
+            flags: OpenCV's interpolation; one that suits photographs if None.
         """
         scale = self.scale
         if flags is None:

@@ -1,4 +1,4 @@
-"""A config's datasets as flat arrays: images and objects, without a pipeline and without decoding anything."""
+"""Images and objects of a config's datasets as flat arrays, read without a pipeline and without decoding images."""
 
 from __future__ import annotations
 
@@ -63,25 +63,25 @@ class SplitTable:
 
     @property
     def per_image(self) -> np.ndarray:
-        """``(I,)`` the number of objects of each image, ignored ones left out."""
+        """Numbers of objects of each image, ``(I,)``, without ignored ones."""
         return np.bincount(self.images[~self.ignored], minlength=len(self.records))
 
     @property
     def sizes_wh(self) -> np.ndarray:
-        """``(N, 2)`` float64 width and height in pixels; of rotated boxes their own, the long side first."""
+        """Widths and heights in pixels, ``(N, 2)`` float64; long and short sides of rotated boxes."""
         return self.bboxes[:, 2:] - self.bboxes[:, :2] if self.rbboxes is None else self.rbboxes[:, 2:4]
 
     @property
     def object_shapes(self) -> np.ndarray:
-        """``(N, 2)`` float64 (h, w) of the image each object is in."""
+        """(h, w) of the image of each object, ``(N, 2)`` float64."""
         return self.shapes[self.images].astype(np.float64)
 
 
 def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list[SplitTable]:
-    """The datasets that a config's loaders of these names read.
+    """Return the datasets that a config's loaders of these names read.
 
-    A loader that reads the same as an earlier one, as a test loader often does, is left out. However much the files'
-    readers have to leave out, they go on: what they skip is part of what is looked for.
+    A loader that reads the same as an earlier one, as a test loader often does, is left out. Entries that the files'
+    readers skip are no error here: they are part of the report.
 
     Raises:
         ConfigError: there is no such loader.
@@ -108,7 +108,7 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
 
 
 def plain_dataset(cfg: dict) -> dict:
-    """A dataset's config with everything off that only training needs, that of wrapped ones included."""
+    """Return the config of a dataset without the keys that only training needs, in wrapped datasets, too."""
     if 'dataset' in cfg:
         return {**cfg, 'dataset': plain_dataset(cfg['dataset'])}
     if 'datasets' in cfg:
@@ -119,7 +119,7 @@ def plain_dataset(cfg: dict) -> dict:
 
 
 def make_table(name: str, dataset: Any) -> SplitTable:
-    """The images and objects of a dataset, of all its parts where it is made of several."""
+    """Return the images and objects of a dataset, or of all parts of a concatenated one."""
     leaves = list(leaf_datasets(dataset))
     records = leaves[0].records if len(leaves) == 1 else [record for leaf in leaves for record in leaf.records]
     annotations = [record.annotations for record in records]
@@ -150,7 +150,7 @@ def make_table(name: str, dataset: Any) -> SplitTable:
 
 
 def _optional(annotations: Sequence[Any], name: str) -> np.ndarray | None:
-    """An array that images without objects may lack; zeros where others lack it, None where all do."""
+    """Join an array that some images lack: zeros for those, None if all images lack it."""
     shape = next((getattr(own, name).shape[1:] for own in annotations if getattr(own, name) is not None), None)
     if shape is None:
         return None
@@ -179,7 +179,7 @@ def _shapes(records: Sequence[Record]) -> np.ndarray:
 
 
 def _check_classes(first: SplitTable, other: SplitTable) -> None:
-    """A label must mean the same in both."""
+    """Raise an error unless both splits name the same classes."""
     ours, theirs = first.metainfo['classes'], other.metainfo['classes']
     if ours == theirs:
         return

@@ -1,4 +1,4 @@
-"""Samples of a data loader as a training run sees them, beside the images they were made of."""
+"""Samples of a data loader as a training run uses them, beside the images that they were made of."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GREY = 114
 
 @dataclass(frozen=True)
 class Browser:
-    """A data loader to look into.
+    """A data loader whose samples can be drawn.
 
     Attributes:
         dataset: built, with its pipeline.
@@ -48,20 +48,20 @@ class Browser:
         return self.dataset.metainfo
 
     def batches(self, epoch: int) -> list[list[SampleKey]]:
-        """The batches of an epoch (counted from 0), in their order."""
+        """Return the batches of an epoch (counted from 0) in their order."""
         self.sampler.set_epoch(epoch)
         return list(self.sampler)
 
     def choose(
         self, number: int, indices: Sequence[int] = (), class_name: str | None = None, epoch: int = 0
     ) -> list[int]:
-        """Indices of the images to show: those asked for, or the first ones of the epoch's order.
+        """Choose the images to draw: the given ones, or the first ones in the epoch's order.
 
         Args:
-            number: how many, where ``indices`` does not say.
-            indices: in the dataset's own order.
-            class_name: only images that show this class.
-            epoch: whose order.
+            number: how many to choose if ``indices`` is empty.
+            indices: positions in the dataset's own order.
+            class_name: choose only images with an object of this class.
+            epoch: the epoch whose order is used.
 
         Raises:
             ConfigError: there is no such index or class.
@@ -89,9 +89,9 @@ class Browser:
         return list(paths.values())
 
     def samples(self, indices: Iterable[int], epoch: int) -> dict[int, dict]:
-        """The samples that the pipeline makes of these images in an epoch, each within its own batch.
+        """Return the samples that the pipeline makes of these images in an epoch, each within its own batch.
 
-        Mosaic and its like thus meet the partners that they meet in training.
+        Mosaic and mixup thus use the same other images as in training.
         """
         wanted = set(indices)
         found: dict[int, dict] = {}
@@ -106,7 +106,7 @@ class Browser:
 
 
 def open_browser(config: Config, split: str = 'train', seed: int | None = None) -> Browser:
-    """The data loader of a split as the config's run would have it.
+    """Build the data loader of a split as the config's training run would.
 
     Args:
         config: loaded.
@@ -135,14 +135,14 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
 def contact_sheets(
     browser: Browser, indices: Sequence[int], epochs: Sequence[int] = (0,), before: bool = True, rows: int = 4
 ) -> Iterator[np.ndarray]:
-    """Sheets with a row an image: the original with its annotations, then what each epoch makes of it.
+    """Yield sheets with a row an image: the original with its annotations, then its sample in each epoch.
 
     Two images share a row where there is room for both.
 
     Args:
         browser: of ``open_browser``.
         indices: of the images.
-        epochs: whose augmentation to show, counted from 0.
+        epochs: epochs whose augmentation is drawn, counted from 0.
         before: whether to show the originals.
         rows: of a sheet.
 
@@ -187,7 +187,7 @@ def _made(sample: dict | None, browser: Browser, side: int) -> np.ndarray:
 
 
 def _showing(order: Iterable[int], dataset: Any, label: int, most: int) -> list[int]:
-    """The first indices whose records hold a class."""
+    """Return the first indices whose records hold a class."""
     found = []
     for index in order:
         record = find_record(dataset, index)

@@ -1,4 +1,4 @@
-"""Charts of datasets, their splits beside each other: classes, objects an image, sizes, shapes, places."""
+"""Charts of the splits of a dataset: classes, objects an image, sizes, shapes, positions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ASPECTS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16])
 
 
 def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], classes: Sequence[str], what: str) -> Figure:
-    """Bars of how often each class occurs, or the 20 most frequent ones.
+    """Plot how often each class occurs, or the 20 most frequent ones.
 
     Args:
         counts: ``(C,)`` of each split.
         splits: their names.
         classes: names of the labels.
-        what: is counted.
+        what: name of what is counted.
     """
     total = np.sum(counts, 0)
     order = np.argsort(-total, kind='stable')
@@ -48,7 +48,7 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
 
 
 def plot_per_image(tables: Sequence[SplitTable]) -> Figure:
-    """How many images have how many objects, as shares of each split's images."""
+    """Plot a histogram of the objects an image, as shares of each split's images."""
     figure, axes = _panel()
     most = max(int(table.per_image.max(initial=0)) for table in tables)
     width = -(-(most + 1) // _BINS)  # whole numbers, so that no bar holds more of them than its neighbours
@@ -61,7 +61,7 @@ def plot_per_image(tables: Sequence[SplitTable]) -> Figure:
 
 
 def plot_object_sizes(tables: Sequence[SplitTable]) -> Figure:
-    """How large objects are: the root of their share of the image."""
+    """Plot a histogram of the objects' sizes: the square roots of their shares of the image."""
     figure, axes = _panel()
     sides = []
     for table in tables:
@@ -75,7 +75,7 @@ def plot_object_sizes(tables: Sequence[SplitTable]) -> Figure:
 
 
 def plot_aspects(tables: Sequence[SplitTable]) -> Figure:
-    """Width divided by height of the objects; of rotated ones the long side by the short."""
+    """Plot a histogram of the ratios of width to height, or of the long side to the short one of rotated boxes."""
     figure, axes = _panel()
     rotated = any(table.rbboxes is not None for table in tables)
     low, high = (1, 16) if rotated else (1 / 16, 16)
@@ -94,7 +94,7 @@ def plot_aspects(tables: Sequence[SplitTable]) -> Figure:
 
 
 def plot_angles(tables: Sequence[SplitTable]) -> Figure:
-    """Directions of the long sides of rotated boxes."""
+    """Plot a histogram of the directions of the long sides of rotated boxes."""
     figure, axes = _panel()
     angles = [
         np.degrees(table.rbboxes[~table.ignored, 4]) if table.rbboxes is not None else np.zeros(0) for table in tables
@@ -107,7 +107,7 @@ def plot_angles(tables: Sequence[SplitTable]) -> Figure:
 
 
 def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
-    """Width and height of the images; the larger a dot the more images."""
+    """Plot widths and heights of the images; a larger dot stands for more images."""
     figure, axes = _panel()
     sides = [1]
     for split, table in enumerate(tables):
@@ -130,7 +130,7 @@ def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
 
 
 def plot_places(table: SplitTable) -> Figure:
-    """Where in the image the objects' middles are: how many in each field of a grid."""
+    """Plot how many objects have their centre in each cell of a grid over the image."""
     figure, axes = _panel()
     wh = table.object_shapes[:, ::-1]
     known = (wh > 0).all(1) & ~table.ignored
@@ -149,7 +149,7 @@ def plot_places(table: SplitTable) -> Figure:
 
 
 def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure:
-    """How many of the objects have each keypoint labelled."""
+    """Plot the share of the objects that have each keypoint labelled."""
     figure, axes = _panel(height=1.2 + 0.2 * len(names))
     height = 0.8 / len(tables)
     for split, table in enumerate(tables):
@@ -182,7 +182,7 @@ def _panel(height: float = 2.4) -> tuple[Figure, Axes]:
 
 
 def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tables: Sequence[SplitTable]) -> None:
-    """Outlines over each other, the first one filled; each sums up to 1."""
+    """Draw histograms over each other, the first one filled; each sums up to 1."""
     for split, (own, table) in enumerate(zip(values, tables, strict=True)):
         weights = np.full(len(own), 1 / max(1, len(own)))
         axes.hist(
@@ -201,7 +201,7 @@ def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tabl
 
 
 def _legend(axes: Axes, count: int, same_size: bool = False) -> None:
-    """Above the chart, where it hides nothing."""
+    """Draw the legend above the chart, where it hides nothing."""
     if count > 1:
         legend = axes.legend(
             fontsize=8, frameon=False, loc='lower right', bbox_to_anchor=(1, 1), ncols=count, borderaxespad=0.1

@@ -1,4 +1,4 @@
-"""What ``dataset_stats`` found, as tables on the console, as one HTML page and as a list of labels to look at."""
+"""Reports of ``dataset_stats``: tables for the console, an HTML page, and a CSV file of label issues."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LEFT_OUT = 'left out when read'
 
 
 def console_report(stats: DatasetStats) -> str:
-    """Statistics, classes, and what to look at."""
+    """Return tables of statistics and classes, and a list of possible problems."""
     splits = [table.name for table in stats.tables]
     parts = [text_table(['', *splits], _split_rows(stats)), _class_table(stats), 'to look at:']
     parts += [f'  {line}' for line in issue_lines(stats)] or ['  nothing']
@@ -44,7 +44,7 @@ def console_report(stats: DatasetStats) -> str:
 
 
 def issue_lines(stats: DatasetStats) -> Iterator[str]:
-    """A sentence on each kind of thing that may be wrong."""
+    """Yield a sentence on each possible problem."""
     for what, names in stats.class_problems().items():
         number = f'{len(names)} classes' if len(names) > 1 else '1 class'
         yield f'{number} {what}: {shorten(names, 8)}'
@@ -93,7 +93,7 @@ def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
 
 
 def write_issues(stats: DatasetStats, path: str | Path) -> int:
-    """A CSV file of all suspicious labels and of the images that look the same.
+    """Write a CSV file of all label issues and near-duplicate images.
 
     Columns: split, image, object (its number in the image, from 0; empty for an image), class, kind, detail.
 
@@ -126,12 +126,12 @@ def _issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
 
 
 def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) -> None:
-    """Everything on one page.
+    """Write the whole report as one HTML page.
 
     Args:
-        stats: found.
+        stats: the statistics.
         path: the page.
-        max_pictures: of each kind.
+        max_pictures: pictures of each kind of issue.
     """
     name = Path(stats.config.filename).stem
     splits = [table.name for table in stats.tables]
@@ -282,7 +282,7 @@ def _cut_note(count: int) -> str:
 def _issue_pictures(
     stats: DatasetStats, own: Sequence[tuple[int, LabelIssue]], most: int
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """Cut out of their images, each with what it collides with."""
+    """Yield the objects, cut out of their images, each with the object that it collides with."""
     for split, one in own[:most]:
         table = stats.tables[split]
         path = stats.path(split, table.images[one.index])
@@ -354,7 +354,7 @@ def _split_rows(stats: DatasetStats) -> list[list[str]]:
 
 
 def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
-    """A row a class, by label: objects and images of each split, the objects' median size."""
+    """Return a row for each class: objects and images of each split, and the median size of the objects."""
     columns, counts = ['class'], []
     for split, table in enumerate(stats.tables):
         images, objects = stats.class_counts(split)
@@ -373,7 +373,7 @@ def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
 
 
 def _class_table(stats: DatasetStats) -> str:
-    """The most frequent classes of those that occur."""
+    """Return a table of the most frequent classes."""
     columns, rows = _class_rows(stats)
     counts = np.sum([stats.class_counts(split)[1] for split in range(len(stats.tables))], 0)
     order = np.argsort(-counts, kind='stable')

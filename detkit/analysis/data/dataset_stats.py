@@ -1,4 +1,4 @@
-"""Statistics of a config's datasets: classes, sizes, numbers of objects, images that recur, labels to look at."""
+"""Statistics of a config's datasets: classes, sizes, numbers of objects, near duplicates, label issues."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SMALL, _MEDIUM = 32**2, 96**2
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Images that look the same.
+    """A group of images that look the same.
 
     Attributes:
-        members: (split's number, image's index) of each.
+        members: (index of the split, index of the image) of each.
         identical: whether the files are the same, byte by byte.
         labels: the classes of a classifier's images, where they differ; else empty.
     """
@@ -40,15 +40,15 @@ class NearDuplicates:
 
 @dataclass
 class DatasetStats:
-    """All that ``dataset_stats`` finds.
+    """The results of ``dataset_stats``.
 
     Attributes:
         config: as it was loaded.
         tables: of each split.
         classes: names of the labels.
         label_issues: of each split.
-        near_duplicates: groups of images that look the same; None where it was not looked for.
-        unreadable: of each split, indices of images that could not be decoded (as far as it was tried).
+        near_duplicates: groups of images that look the same; None if they were not searched for.
+        unreadable: of each split, indices of images that could not be decoded; empty if images were not read.
     """
 
     config: Config
@@ -63,7 +63,7 @@ class DatasetStats:
         return all(table.class_labels is not None for table in self.tables)
 
     def class_counts(self, split: int) -> tuple[np.ndarray, np.ndarray]:
-        """``(C,)`` images that show each class, and its objects (a classifier's images once more)."""
+        """Count the images that show each class and its objects, ``(C,)`` each (the same of a classifier's data)."""
         table, count = self.tables[split], len(self.classes)
         if table.class_labels is not None:
             images = np.bincount(table.class_labels, minlength=count)
@@ -74,7 +74,7 @@ class DatasetStats:
         return np.bincount(pairs[:, 1], minlength=count), objects
 
     def class_problems(self) -> dict[str, list[str]]:
-        """Classes that training does not see, or evaluation cannot measure: what is wrong -> their names."""
+        """Return the classes that training or evaluation has no object of: problem -> their names."""
         seen = [self.class_counts(split)[1] > 0 for split in range(len(self.tables))]
         by_name = {table.name: own for table, own in zip(self.tables, seen, strict=True)}
         train = by_name.pop('train', None)
@@ -96,7 +96,7 @@ class DatasetStats:
         }
 
     def split_statistics(self, split: int) -> dict[str, float | int | str]:
-        """A split's statistics, by what a person calls them."""
+        """Return the statistics of a split by their titles."""
         table = self.tables[split]
         statistics: dict[str, float | int | str] = {'images': len(table.records)}
         shapes = table.shapes[(table.shapes > 0).all(1)]
@@ -140,12 +140,12 @@ def dataset_stats(
     find_duplicates: bool = True,
     max_distance: int = 6,
 ) -> DatasetStats:
-    """Goes through the datasets of a config. Images are read only to find those that look the same.
+    """Compute statistics of the datasets of a config. Images are read only to find near duplicates.
 
     Args:
         config: loaded.
         splits: names of its data loaders.
-        limits: from where on a label is suspicious.
+        limits: thresholds of label issues.
         find_duplicates: whether to read all images and compare them.
         max_distance: bits by which hashes of such images may differ.
 

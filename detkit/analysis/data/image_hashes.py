@@ -1,4 +1,4 @@
-"""Images that look the same: perceptual hashes, and groups of those that lie close to each other."""
+"""Near-duplicate images: perceptual hashes, and groups of images whose hashes differ little."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
 @dataclass
 class ImageHashes:
-    """What images look like, coarsely.
+    """Hashes and thumbnails of N images.
 
     Attributes:
         bits: ``(N,)`` uint64.
         thumbs: ``(N, 16, 16)`` uint8 grey.
-        readable: ``(N,)`` bool; of the others the hash means nothing.
+        readable: ``(N,)`` bool; the hashes of other images mean nothing.
     """
 
     bits: np.ndarray
@@ -50,7 +50,7 @@ class ImageHashes:
 
 
 def perceptual_hash(grey: np.ndarray) -> int:
-    """64 bits of a grey image ``(h, w)`` uint8: which of its lowest 8 x 8 frequencies exceed their median.
+    """Return 64 bits for a grey image ``(h, w)`` uint8: which of its lowest 8 x 8 frequencies exceed their median.
 
     Scaling, compression and slight changes of brightness flip few bits. After Zauner (2010), "Implementation and
     benchmarking of perceptual image hash functions", section 3.2.1, with the lowest frequency, the mean, left out of
@@ -62,11 +62,11 @@ def perceptual_hash(grey: np.ndarray) -> int:
 
 
 def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_threads: int = 4) -> ImageHashes:
-    """Reads images, grey and small, and hashes them.
+    """Read images in grey, as small as their format allows, and hash them.
 
     Args:
         paths: files.
-        shapes: (h, w) of each where it is known, which tells how small it may be read.
+        shapes: (h, w) of each image or None; it decides how small the image may be read.
         num_threads: files read at a time.
     """
     hashes = ImageHashes(
@@ -87,20 +87,20 @@ def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], 
 
 
 def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6, min_correlation: float = 0.9) -> list[np.ndarray]:
-    """Groups of images that look the same.
+    """Return groups of images that look the same.
 
-    Two images do where their hashes differ in few bits and their small pictures correlate; the latter keeps apart
-    pictures of one arrangement, such as a sky above a field, which hashes alone may confuse. A group is what is linked
-    by such pairs.
+    Two images do if their hashes differ in few bits and their thumbnails correlate; the latter separates pictures of
+    the same composition, such as a sky above a field, which hashes alone may confuse. Groups are the connected
+    components of such pairs.
 
     Args:
         hashes: of all images.
         max_distance: bits that may differ, up to 15.
-        min_correlation: of the grey levels of the 16 x 16 pictures. Flat pictures, which have none to speak of, are
-            alike where their means are.
+        min_correlation: least correlation of the grey levels of the thumbnails. Images of a uniform grey, which have no
+            correlation, look the same if their means are close.
 
     Returns:
-        indices of each group of two or more, ascending; the groups by their first image.
+        Ascending indices of each group of two or more images; the groups are sorted by their first image.
     """
     if not 0 <= max_distance <= 15:
         raise ConfigError(f'two alike images may differ in 0 to 15 of {_BITS} bits, not {max_distance}')
@@ -128,10 +128,10 @@ def _connected(pairs: list[np.ndarray], number: int) -> np.ndarray:
 
 
 def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of places whose hashes differ in at most so many bits, in portions; a pair may come more than once.
+    """Yield pairs of indices whose hashes differ in at most so many bits, in portions; a pair may come more than once.
 
-    Of max_distance + 1 parts of the bits two such hashes share at least one whole, so only hashes that share a part are
-    compared: within the order by this part, each with those behind it until it ends.
+    Two such hashes agree in at least one of ``max_distance + 1`` parts of their bits, so only hashes that share a part
+    are compared: they are sorted by the part, and each is compared with those after it that have the same part.
     """
     edges = np.linspace(0, _BITS, max_distance + 2).astype(np.int64)
     for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -151,13 +151,13 @@ def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndar
 
 
 def hamming_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``(N,)`` numbers of bits in which ``(N,)`` uint64 differ from others."""
+    """Count the bits in which ``(N,)`` uint64 differ from ``(N,)`` others, ``(N,)``."""
     differing = np.bitwise_xor(first, second)
     return _COUNTS[differing.view(np.uint8).reshape(-1, 8)].sum(1, dtype=np.int64)
 
 
 def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """``(N,)`` correlations of ``(N, h, w)`` grey pictures; of two flat ones 1 where they are equally grey, else 0."""
+    """Return correlations ``(N,)`` of ``(N, h, w)`` grey pictures; 1 or 0 for two of a uniform grey, equal or not."""
     flat = [of.reshape(len(of), -1).astype(np.float32) for of in (first, second)]
     means = [of.mean(1) for of in flat]
     flat = [of - mean[:, None] for of, mean in zip(flat, means, strict=True)]
@@ -168,7 +168,7 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:
-    """The image, perhaps smaller, upright; None where it cannot be read."""
+    """Read an image upright and perhaps smaller; return None if it cannot be read."""
     side = 0 if shape is None else min(shape)
     flag = next((flag for factor, flag in _REDUCED if side >= factor * _LEAST_SIDE), cv2.IMREAD_GRAYSCALE)
     try:

@@ -1,4 +1,4 @@
-"""A picture of what a dataset's annotations hold."""
+"""Charts of the annotations of a dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BINS = 50
 
 
 def plot_labels(found: LabelStatistics) -> Figure:
-    """How often each class occurs; of objects also how many an image has, where they are and how large."""
+    """Plot class frequencies and, for a detector's data, the objects an image, their positions and sizes."""
     with_objects = len(found.per_image) > 0
     present = min(int(np.count_nonzero(found.counts)), _NAMED_CLASSES)
     least = 6.4 if with_objects else 1.2 + 0.25 * min(present, _LARGE_NAMES)
@@ -87,7 +87,7 @@ def _tidy(axes: Axes, integer: bool = True) -> None:
 
 
 def _density(figure: Figure, axes: Axes, points: np.ndarray, title: str, x: str, y: str) -> Axes:
-    """How many of the points ``(N, 2)`` in the unit square lie where."""
+    """Draw the density of points ``(N, 2)`` in the unit square."""
     counts, _, _ = np.histogram2d(points[:, 1], points[:, 0], _BINS, ((0, 1), (0, 1)))
     image = axes.imshow(
         np.ma.masked_equal(counts, 0),

@@ -1,4 +1,4 @@
-"""Labels that are probably mistakes: tiny, thin, outside, doubled, at odds with their own outline."""
+"""Labels that are probably wrong: tiny, thin, outside the image, duplicate, at odds with their outline."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ISSUE_KINDS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a label is suspicious.
+    """Thresholds from which a label is an issue.
 
     Attributes:
-        tiny: pixels; a shorter side than that.
-        thin: the longer side is so many times the shorter.
-        outside: pixels beyond the picture's edge; of a rotated box, whose corners may lie outside, its middle counts.
-        duplicate: overlap (IoU) of two objects.
-        outline: overlap of the box with the box around the outline, below which they are at odds.
+        tiny: shortest side in pixels of an object that is no issue.
+        thin: largest ratio of the longer side to the shorter.
+        outside: pixels that a box may reach beyond the image; only the centre of a rotated box must lie inside.
+        duplicate: largest overlap (IoU) of two objects.
+        outline: least overlap (IoU) of the box and the box around the outline.
     """
 
     tiny: float = 4.0
@@ -46,10 +46,10 @@ class LabelIssue:
     """A label that may be wrong.
 
     Attributes:
-        kind: of ``ISSUE_KINDS``.
+        kind: a key of ``ISSUE_KINDS``.
         index: the object's index in its ``SplitTable``.
-        other: of the object it collides with, or None.
-        detail: what was measured, for a person.
+        other: the index of the object that it collides with, or None.
+        detail: the measured value, as text.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class LabelIssue:
 
 
 def find_label_issues(table: SplitTable, limits: Limits | None = None) -> list[LabelIssue]:
-    """All suspicious labels of a split, by kind and then by object. Ignored objects (crowds) are not looked at."""
+    """Return all label issues of a split, sorted by kind and object; ignored objects (crowds) have none."""
     limits = limits or Limits()
     found = [
         *_sizes(table, limits),
@@ -113,7 +113,7 @@ def _collisions(table: SplitTable, limits: Limits) -> Iterator[LabelIssue]:
 
 
 def _same_rectangle(rbboxes: np.ndarray) -> bool:
-    """Whether every corner of the one has a corner of the other nearby: within a tenth of the short side."""
+    """Return whether each corner of the first is within a tenth of the short side of a corner of the second."""
     first, second = rbbox_corners(rbboxes)
     gaps = np.linalg.norm(first[:, None] - second[None], axis=2).min(1)
     return bool(gaps.max() <= 0.1 * max(1.0, rbboxes[:, 2:4].min()))

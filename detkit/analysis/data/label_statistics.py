@@ -1,4 +1,4 @@
-"""What a dataset's annotations hold: how many of each class, how large, where, how many an image."""
+"""Counts of a dataset's classes and objects an image, and the objects' positions and sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detkit.datasets.wrappers import leaf_datasets
 
 @dataclass(frozen=True)
 class LabelStatistics:
-    """Of N objects in I images, ignored ones left out; of a classifier's data, of I labels and no object.
+    """Statistics of the objects that are not ignored, in I images; of a classifier's data, of I labels.
 
     Attributes:
         classes: names of the labels.
@@ -28,9 +28,10 @@ class LabelStatistics:
 
 
 def label_statistics(dataset: Any) -> LabelStatistics | None:
-    """Counts what all the parts of a dataset hold, each once however often it is repeated; reads no image.
+    """Count the labels of all parts of a dataset, each part once however often it is repeated; read no image.
 
-    None for data that keep no records.
+    Returns:
+        The statistics; None for a dataset without records.
     """
     records = [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
     if not records:

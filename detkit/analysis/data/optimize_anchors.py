@@ -1,4 +1,4 @@
-"""What ``tools/analyze/optimize_anchors.py`` does, for use from Python too: anchors that fit a config's data."""
+"""Search for anchors that fit the training data of a config."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MIN_SIDE = 2
 
 @dataclass(frozen=True)
 class AnchorReport:
-    """Anchors before and after, with how they fit.
+    """Anchors before and after the search, and how well they fit.
 
     Attributes:
         before, after: of each level, fine to coarse, (width, height) in pixels.
@@ -56,7 +56,7 @@ class AnchorReport:
         return self.fit_after.quality > self.fit_before.quality
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the report as lines of text."""
         rows = []
         for name, fit, at_level in (
             ('before', self.fit_before, self.at_level_before),
@@ -87,14 +87,14 @@ def optimize_anchors(
 ) -> AnchorReport:
     """Fit anchors to the training data of a config: k-means on the objects' shapes, then evolution.
 
-    What fits is what the head's assigner says, so that the figures are those of training.
+    The head's assigner decides which anchors fit an object, so that the results are those of training.
 
     Args:
         path: the config file, of a model whose head has anchors.
         options: changes to the config, as ``--cfg-options``.
-        img_size: side in pixels that images are scaled to; the config's ``img_size`` where left out.
-        per_level: anchors at each level, as many as the head has where left out.
-        steps: of evolution.
+        img_size: side in pixels that images are scaled to; the config's ``img_size`` if left out.
+        per_level: anchors at each level; as many as the head has if left out.
+        steps: steps of evolution.
         seed: of the random choices.
 
     Raises:
@@ -137,7 +137,7 @@ def optimize_anchors(
 
 
 def object_sizes(records: Iterable[Record], img_size: int) -> np.ndarray:
-    """``(N, 2)`` width and height of all objects, of images scaled to have their long side at ``img_size``.
+    """Return widths and heights ``(N, 2)`` of all objects in images whose long side is scaled to ``img_size``.
 
     Crowds and difficult objects are left out: training does not see them.
     """
@@ -164,7 +164,7 @@ def _records(config: Config) -> list[Record]:
 
 
 def _without_images(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The config of a dataset, and of those inside, without what reads images."""
+    """Remove the keys that read images from the config of a dataset and of those inside it."""
     dataset = {key: value for key, value in dataset.items() if key not in _READING_IMAGES}
     if 'dataset' in dataset:
         dataset['dataset'] = _without_images(dataset['dataset'])

@@ -1,8 +1,8 @@
-"""Paired bootstrap: how far a metric, and the difference of two, may be chance of the images it was measured on.
+"""Paired bootstrap: confidence intervals of a metric, and of the difference of two models, over the choice of images.
 
-The images are drawn anew with replacement many times, and the metric computed each time (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993). Two models are compared on the *same* draws, which takes out what makes an image
-easy or hard for both; so a difference can be certain although the two metrics' own intervals overlap.
+The images are resampled with replacement many times, and the metric is computed each time (Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993). Two models are compared on the *same* resamples, which cancels what makes an image
+easy or hard for both; so a difference can be significant although the intervals of the two models overlap.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from detkit.utils.rng import keyed_rng
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with the interval that holds it at the level asked for.
+    """A metric with its confidence interval.
 
     Attributes:
         value: on all images.
-        low, high: ends of the interval; nan where no draw defined the metric.
+        low, high: ends of the interval; nan if no resample defines the metric.
     """
 
     value: float
@@ -31,16 +31,15 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Of a difference: whether it has a sign at all."""
+        """Whether a difference has a sign at this confidence."""
         return self.low > 0 or self.high < 0
 
 
 def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
-    """How often each image comes up in each of so many draws with replacement, ``(R, I)`` int32; the same for a
-    seed.
+    """Count how often each image comes up in each of R resamples with replacement, ``(R, I)`` int32.
 
     Raises:
-        ConfigError: fewer than 2 images, of which draws say nothing, or no replicate.
+        ConfigError: fewer than 2 images, which cannot be resampled, or no replicate.
     """
     if num_images < 2:
         raise ConfigError(f'a bootstrap needs at least 2 images, found {num_images}')
@@ -56,7 +55,7 @@ def draw_counts(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
 
 
 def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The percentile interval of one metric.
+    """Return the percentile interval of a metric.
 
     Args:
         value: on all images.
@@ -72,7 +71,7 @@ def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> 
 
 
 def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
-    """Average precisions ``(R, C, A, T)`` of choices of images ``(R, I)`` (all, once each, when left out).
+    """Return average precisions ``(R, C, A, T)`` of choices of images ``(R, I)``, or of all images if left out.
 
     nan where a choice holds no object of a class and area.
     """
@@ -81,7 +80,7 @@ def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.n
 
 
 def precision_summaries(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
-    """Of ``class_precisions`` the mean over all overlaps and the value at the first, ``(R, C, A, 2)``.
+    """Return the mean of ``class_precisions`` over all overlaps and its value at the first, ``(R, C, A, 2)``.
 
     It takes a fifth of the memory.
     """
@@ -93,7 +92,7 @@ def precision_summaries(matches: Matches, counts: np.ndarray | None = None) -> n
 
 
 def mean_precision(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
-    """The mean of the defined values, nan where there are none; such as mAP of ``class_precisions``."""
+    """Return the mean of the defined values, such as mAP of ``class_precisions``; nan if there are none."""
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0).sum(axis)
     number = defined.sum(axis)

@@ -1,4 +1,4 @@
-"""``compare``: which of several models is better on the same images, and how certain that is."""
+"""Comparison of several models on the same images, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ComparedMetric:
     """One metric of every model.
 
     Attributes:
-        kind: what it measures, 'bbox', 'segm', … or 'label'.
+        kind: 'bbox', 'segm', … or 'label'.
         name: such as 'mAP', 'mAP50', 'mAP_s' or 'top1'.
-        group: the class that it is of, '' for all.
+        group: the class that it is measured on, '' for all.
         objects: objects (of a classifier: images) that it is measured on.
         values: of each model.
         differences: of each pair (i, j) with i < j, the second model's less the first's.
@@ -41,16 +41,16 @@ class ComparedMetric:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``compare`` found.
+    """The results of ``compare``.
 
     Attributes:
-        models: compared, the first being what the others are held against.
-        kinds: what was compared, the config's main one first.
+        models: the models, the first being the one that the others are compared with.
+        kinds: kinds of overlap, the config's main one first.
         overall, per_area, per_class: metrics.
         confidence: of every interval.
-        replicates: draws behind it.
+        replicates: bootstrap replicates of every interval.
         results: of each model, the images in the first model's order.
-        matches: of each model by the last of the kinds; None of classifiers.
+        matches: of each model, by the last of the kinds; None for classifiers.
     """
 
     models: list[EvaluatedModel]
@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """What the models are called."""
+        """Names of the models."""
         return [model.label for model in self.models]
 
     @property
@@ -80,11 +80,11 @@ def evaluate_models(
     options: Sequence[str] | dict | None = None,
     settings: EvaluationSettings = EvaluationSettings(),
 ) -> list[EvaluatedModel]:
-    """Evaluates several models for ``compare``; whether they can be compared is known before the first image.
+    """Evaluate several models for ``compare``, after a check that they can be compared.
 
     Args:
         models: config and checkpoint of each.
-        labels: what to call them; the configs' names when left out.
+        labels: their names; the configs' names if left out.
         options, settings: as ``evaluate_model``, of all.
 
     Raises:
@@ -105,13 +105,13 @@ def evaluate_models(
 def compare(
     models: Sequence[EvaluatedModel], replicates: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Comparison:
-    """Compares models that were evaluated on the same images.
+    """Compare models that were evaluated on the same images.
 
     Args:
         models: at least one.
-        replicates: draws of the bootstrap.
+        replicates: number of bootstrap resamples.
         confidence: of the intervals.
-        seed: of the draws.
+        seed: of the resamples.
 
     Raises:
         ConfigError: models of different tasks, classes, images or objects; a confidence outside (0, 1).
@@ -140,10 +140,10 @@ def compare(
 
 
 def check_tasks(models: Sequence[EvaluatedModel] | Sequence[ModelEvaluation]) -> tuple[str, ...]:
-    """The kinds that all models can be compared by.
+    """Return the kinds of overlap that all models are evaluated by.
 
     Raises:
-        ConfigError: there is none, or the models' classes differ, or how many images they see; says how.
+        ConfigError: there is none, or the models' classes or numbers of images differ.
     """
     first = models[0]
     kinds = tuple(kind for kind in first.metric.needs if all(kind in model.metric.needs for model in models))
@@ -176,7 +176,7 @@ _OTHER_IMAGES = (
 
 
 def in_order(models: Sequence[EvaluatedModel]) -> list[list[DetDataSample]]:
-    """Every model's results in the order of the first model's.
+    """Return every model's results in the order of the first model's.
 
     Raises:
         ConfigError: the images differ, or their objects.
@@ -213,7 +213,7 @@ def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
 def _metric(
     kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray, confidence: float
 ) -> ComparedMetric:
-    """Of values ``(V,)`` and draws ``(R, V)`` of V models."""
+    """Return a metric with intervals from values ``(V,)`` and bootstrap replicates ``(R, V)`` of V models."""
     differences = {
         (i, j): interval(values[j] - values[i], drawn[:, j] - drawn[:, i], confidence)
         for i, j in combinations(range(len(values)), 2)
@@ -275,7 +275,7 @@ def _accuracies(
 
 
 def verdict(metric: ComparedMetric, pair: tuple[int, int], labels: Sequence[str]) -> str:
-    """A sentence on which of two models is better, as far as the images can tell."""
+    """Say which of two models is better, if the images show it."""
     difference, (i, j) = metric.differences[pair], pair
     if np.isnan(difference.low):
         return 'not defined on these images'
@@ -285,13 +285,13 @@ def verdict(metric: ComparedMetric, pair: tuple[int, int], labels: Sequence[str]
 
 
 def image_scores(found: Comparison, score_thr: float = 0.25) -> np.ndarray:
-    """How well each model does on each image, ``(V, I)``.
+    """Return a score of each model on each image, ``(V, I)``.
 
-    F1 of its predictions by the last of the kinds at an overlap of .5, 1 where there is nothing to find and nothing
-    found; of a classifier 1 or 0.
+    It is the F1 of its predictions by the last of the kinds at an overlap of .5, which is 1 for an image without
+    objects and predictions; of a classifier 1 or 0.
 
     Args:
-        found: of ``compare``.
+        found: the results of ``compare``.
         score_thr: predictions below it do not count.
     """
     if found.matches is None:
@@ -313,7 +313,7 @@ def _f1_of_images(matches: Matches, score_thr: float) -> np.ndarray:
 
 
 def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = None) -> list[str]:
-    """What to call models: as given, else the configs' names, numbered where they recur.
+    """Return the given names of the models, or else the configs' names, numbered where they recur.
 
     Raises:
         ConfigError: another number of labels than of models, or one given twice.

@@ -1,4 +1,4 @@
-"""What ``compare`` found, as tables on the console and as one HTML page."""
+"""Reports of ``compare``: tables for the console and an HTML page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ _MARKERS = 'osD^'  # when colours begin anew
 
 
 def metric_name(metric: ComparedMetric) -> str:
+    """Return the name of a metric with its kind of overlap, such as 'box mAP'."""
     return f'{KIND_NAMES.get(metric.kind, "")} {metric.name}'.strip()
 
 
 def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
-    """Every model's metrics with their intervals, then every pair's difference with a verdict."""
+    """Return tables of every model's metrics with intervals, and of every pair's difference with a verdict."""
     labels = found.labels
     header = ['model', *(metric_name(metric) for metric in found.overall), *(['ms/image'] if latencies else [])]
     rows = [
@@ -88,7 +89,7 @@ def _difference(value: Interval) -> str:
 
 
 def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
-    """Places of what nothing else beats: no other is as cheap and better, or as good and cheaper; by rising cost."""
+    """Return the Pareto front by rising cost, as indices: no other is as cheap and better, or as good and cheaper."""
     front = [
         i
         for i, (cost, gain) in enumerate(zip(costs, gains, strict=True))
@@ -104,14 +105,14 @@ def write_report(
     score_thr: float = 0.25,
     max_images: int = 12,
 ) -> None:
-    """Writes everything found as one HTML page.
+    """Write the whole report as one HTML page.
 
     Args:
-        found: of ``compare``.
+        found: the results of ``compare``.
         path: the page.
         latencies: milliseconds an image of each model, or None.
-        score_thr: predictions below it count neither in the pictures nor in choosing them.
-        max_images: how many images to show, those on which the models differ most.
+        score_thr: least score of the predictions that choose the pictures and are drawn.
+        max_images: number of images to draw, those on which the models differ most.
     """
     labels = found.labels
     page = HtmlPage(
@@ -215,7 +216,7 @@ def _difference_cell(value: Interval) -> Cell:
 
 
 def _group_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMetric], what: str) -> None:
-    """A row a class or size: every model's metric, and the others' differences from the first."""
+    """Add a table with a row for each class or size: every model's metric, and differences from the first model's."""
     labels = found.labels
     for kind in found.kinds:
         chosen = [metric for metric in metrics if metric.kind == kind]
@@ -333,5 +334,5 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
 
 
 def _matters(path: KeyPath) -> bool:
-    """Neither where a run was written to, nor a part of a variable, which is repeated where it is used."""
+    """Return whether a differing key is neither the folder of a run nor a variable, which recurs where it is used."""
     return path[0] not in ('work_dir', 'log_to') and (path[0] in TOP_LEVEL_KEYS or len(path) == 1)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which, background included."""
+"""The confusion matrix of a detector, with background as a class."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def confusion_matrix(
     iou_thr: float = 0.5,
     sigmas: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Counts of objects by true and predicted class.
+    """Count objects by true and predicted class.
 
-    Predictions and objects are paired whatever their classes, those that overlap most first, each once. A prediction
-    left over was made of background, unless it lies on an ignored object; an object left over was taken for background.
+    Predictions and objects are paired whatever their classes, those that overlap most first, each once. An unpaired
+    prediction counts as background, unless it lies on an ignored object; so does an unpaired object.
 
     Args:
         results: of each image, as for ``match``.
@@ -51,7 +51,7 @@ def confusion_matrix(
 
 
 def pair_up(overlaps: np.ndarray, iou_thr: float) -> np.ndarray:
-    """Pairs of row and column, ``(P, 2)``, of the largest overlaps ``(D, N)`` down to ``iou_thr``, each once."""
+    """Pair rows and columns of overlaps ``(D, N)``, the largest first, down to ``iou_thr``, each once; ``(P, 2)``."""
     rows, columns = np.nonzero(overlaps >= iou_thr)
     order = np.argsort(-overlaps[rows, columns], kind='stable')
     pairs, taken_rows, taken_columns = [], set(), set()

@@ -51,10 +51,10 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
 
 
 def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
-    """``confusion_matrix.png`` and, as numbers, ``confusion_matrix.csv``: a row a true class, a column a predicted one.
+    """Write ``confusion_matrix.png`` and ``.csv``, with a row for each true class and a column for each predicted one.
 
     Args:
-        folder: made if need be.
+        folder: where to write; it is made if need be.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Precision and recall, against each other and against the score from which predictions count."""
+"""Precision and recall, against each other and against the score threshold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCORES = np.linspace(0, 1, 1001)
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """Of one class at one overlap.
+    """Curves of one class at one overlap.
 
     Attributes:
         label: of the class.
@@ -35,16 +35,16 @@ class ClassCurves:
 
     @property
     def best(self) -> int:
-        """Place in ``SCORES`` where F1 is highest; the highest score of equals."""
+        """Index in ``SCORES`` of the highest F1; of the highest score among equals."""
         return len(SCORES) - 1 - int(self.f1[::-1].argmax())
 
 
 def class_curves(matches: Matches, threshold: int = 0) -> list[ClassCurves]:
-    """The curves of every class that has objects.
+    """Compute the curves of every class that has objects.
 
     Args:
         matches: of ``match``.
-        threshold: place in ``matches.iou_thrs``.
+        threshold: index in ``matches.iou_thrs``.
     """
     found = []
     for label, own in enumerate(matches.per_class):
@@ -65,7 +65,7 @@ def class_curves(matches: Matches, threshold: int = 0) -> list[ClassCurves]:
 
 
 def mean_curves(curves: list[ClassCurves]) -> ClassCurves:
-    """The mean over classes, each counting alike, as in mean average precision; ``label`` is -1.
+    """Average the curves of all classes, as mean average precision does; ``label`` is -1.
 
     Raises:
         ValueError: there is no class.

@@ -1,4 +1,4 @@
-"""Examples of a kind of error, cut out of their images."""
+"""Pictures of examples of a type of error, cut out of their images."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _COLUMNS = 4
 def error_sheet(
     model: EvaluatedModel, errors: ErrorTypes, name: str, count: int, kind: str = 'bbox'
 ) -> np.ndarray | None:
-    """The surest predictions of a kind of error, or the largest objects that were missed, or None where there are none.
+    """Draw the predictions of a type of error with the highest scores, or the largest missed objects; None without any.
 
     Each example has the object on its left side and the prediction on its right.
 
     Args:
         model: evaluated.
         errors: its predictions.
-        name: of ``error_types.ERROR_TYPES``.
+        name: one of ``error_types.ERROR_TYPES``.
         count: how many.
-        kind: by which predictions were judged; masks and keypoints are drawn if it is theirs.
+        kind: the kind of overlap; masks or keypoints are drawn if it is theirs.
     """
     from detkit.analysis.errors.error_types import FALSE_POSITIVE_TYPES  # that one draws nothing
 
@@ -69,7 +69,7 @@ def _example(model: EvaluatedModel, errors: ErrorTypes, prediction: int, number:
 
 
 def _corners(sample: DetDataSample, rows: list[int], truth: bool) -> np.ndarray:
-    """``(n, 4, 2)`` of upright or rotated boxes."""
+    """Return the corners ``(n, 4, 2)`` of upright or rotated boxes."""
     instances = sample.gt_instances if truth else sample.pred_instances
     if 'rbboxes' in instances:
         return rbbox_corners(instances.rbboxes[rows]).reshape(-1, 4, 2)
@@ -91,7 +91,7 @@ def _cut(
     truth: bool,
     kind: str,
 ) -> np.ndarray:
-    """The window of the image ``(_SIDE, _SIDE, 3)`` with the objects or predictions of the ``rows``."""
+    """Draw the objects or predictions of the ``rows`` on a window of the image, ``(_SIDE, _SIDE, 3)``."""
     instances = sample.gt_instances if truth else sample.pred_instances
     quads = window.moved(_corners(sample, rows, truth))
     bboxes = np.concatenate([quads.min(1), quads.max(1)], 1) if rows else np.zeros((0, 4))

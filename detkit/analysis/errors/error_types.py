@@ -1,7 +1,8 @@
-"""What costs a detector its average precision: each prediction's kind of error, and the AP that each kind takes.
+"""Types of a detector's errors, and the average precision lost to each.
 
-After TIDE (Bolya et al., https://arxiv.org/abs/2008.08115): a wrong prediction is classed by its overlap with the
-objects, and each kind is then put right alone, to see how much average precision (at an overlap of .5) would be gained.
+The types are those of TIDE (Bolya et al., https://arxiv.org/abs/2008.08115): a false prediction is classified by its
+overlaps with the objects, and each type is corrected alone, to measure the gain in average precision at an overlap
+of .5.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True)
 class ErrorTypes:
-    """Every prediction of all images, D in number, and every object, N.
+    """The types of error of all D predictions and N objects of a dataset.
 
     Attributes:
-        images, indices: ``(D,)`` int64, each prediction's image and place in it.
+        images, indices: ``(D,)`` int64, the image of each prediction and its index in it.
         labels, scores: ``(D,)``.
         found: ``(D,)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED``.
         types: ``(D,)`` int64, index into ``FALSE_POSITIVE_TYPES``, -1 for predictions that are not false.
         objects: ``(D,)`` int64, the object that a prediction has or should have had, -1 for none.
-        gt_images, gt_indices, gt_labels: ``(N,)``, of objects that count.
-        missed: ``(N,)`` bool: not found, and not the object of a classification or localisation error either.
+        gt_images, gt_indices, gt_labels: ``(N,)``, of the objects that are not ignored.
+        missed: ``(N,)`` bool, objects that are neither found nor the object of a classification or localisation error.
     """
 
     images: np.ndarray
@@ -57,7 +58,7 @@ class ErrorTypes:
     missed: np.ndarray
 
     def above(self, score_thr: float) -> ErrorTypes:
-        """The same without the predictions below a score, which leaves the kinds of the others as they are."""
+        """Return the errors without the predictions below a score; the types of the others stay."""
         kept = self.scores >= score_thr
         names = ('images', 'indices', 'labels', 'scores', 'found', 'types', 'objects')
         columns = {name: getattr(self, name)[kept] for name in names}
@@ -68,7 +69,7 @@ class ErrorTypes:
 def classify_errors(
     results: Sequence, classes: Sequence[str], kind: str = 'bbox', sigmas: Sequence[float] | None = None
 ) -> ErrorTypes:
-    """Finds each prediction's kind of error.
+    """Classify each false prediction by its type of error.
 
     Args:
         results, classes, kind, sigmas: as for ``match``.
@@ -116,7 +117,7 @@ def classify_errors(
 
 
 def _missed(found: np.ndarray, types: np.ndarray, objects: np.ndarray, number: int) -> np.ndarray:
-    """Of all objects, ``(N,)`` bool."""
+    """Return which objects were missed, ``(N,)`` bool."""
     missed = np.ones(number, bool)
     covered = (found == TRUE) | np.isin(types, [FALSE_POSITIVE_TYPES.index(name) for name in FIXABLE])
     missed[objects[covered]] = False
@@ -124,7 +125,7 @@ def _missed(found: np.ndarray, types: np.ndarray, objects: np.ndarray, number: i
 
 
 def _types_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of false predictions ``(F, N)``: the kind of each, and the object it should have had (-1 for none)."""
+    """Return the type of each false prediction ``(F, N)``, and the object it should have had (-1 for none)."""
     if not overlaps.shape[1]:
         return np.full(len(overlaps), FALSE_POSITIVE_TYPES.index('background')), np.full(len(overlaps), -1)
     own, other = np.where(same, overlaps, -1.0), np.where(same, -1.0, overlaps)
@@ -145,14 +146,14 @@ def _types_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
 
 @dataclass(frozen=True)
 class DeltaAP:
-    """Average precision at .5, and what each kind of error takes of it.
+    """Average precision at an overlap of .5, and its gain if each type of error were corrected (delta AP).
 
     Attributes:
-        ap50: as it is.
-        gains: for each of ``ERROR_TYPES``, the rise if that kind alone were put right.
-        false_positives: the rise if no prediction were false.
-        false_negatives: the rise if every object had been found.
-        numbers: how many errors there are of each of ``ERROR_TYPES``, counted from a score on.
+        ap50: mean average precision of the predictions as they are.
+        gains: for each of ``ERROR_TYPES``, the gain if that type alone were corrected.
+        false_positives: the gain if no prediction were false.
+        false_negatives: the gain if every object were found.
+        numbers: number of errors of each of ``ERROR_TYPES`` from a score on.
     """
 
     ap50: float
@@ -163,14 +164,14 @@ class DeltaAP:
 
 
 def delta_ap(errors: ErrorTypes, class_count: int, score_thr: float = 0.0) -> DeltaAP:
-    """Puts each kind of error right in turn and measures the mean average precision anew.
+    """Correct each type of error in turn, and measure the gain in mean average precision.
 
-    A classification error gets its object's class, a localisation error its object's place; where several predictions
-    then have one object the surest stays and the others go. Duplicates, predictions that are wrong in both and those on
-    background go. Missed objects are no longer asked for.
+    A classification error gets the class of its object, a localisation error its box; if several predictions then have
+    the same object, the one of the highest score is kept. Duplicates, errors of both kinds and predictions on
+    background are removed. Missed objects are not counted.
 
     Args:
-        errors: all predictions, as average precision goes by their order and not by a threshold.
+        errors: the errors at all scores, since average precision depends on all predictions.
         class_count: C.
         score_thr: predictions below it don't count among the ``numbers``.
     """
@@ -214,7 +215,7 @@ def delta_ap(errors: ErrorTypes, class_count: int, score_thr: float = 0.0) -> De
 
 
 def _put_right(errors: ErrorTypes, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and outcomes when the ``wrong`` predictions get their objects, of each of which the surest stays."""
+    """Return labels and outcomes if the ``wrong`` predictions had their objects; of several the best score counts."""
     labels, found = errors.labels.copy(), errors.found.copy()
     labels[wrong] = errors.gt_labels[errors.objects[wrong]]
     candidates = np.flatnonzero(wrong | (errors.found == TRUE))

@@ -1,4 +1,4 @@
-"""``evaluate_model``: a checkpoint's predictions on a dataset, kept in memory together with the ground truth."""
+"""Evaluation of a checkpoint that keeps its predictions in memory together with the ground truth."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from detkit.utils.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """What a model says of every image of a dataset, beside the truth.
+    """A model's predictions on every image of a dataset, with the ground truth.
 
     Attributes:
-        label: what to call the model, e.g. its config's name.
+        label: name of the model, e.g. its config's.
         config: as it was loaded.
         checkpoint: the file.
         classes: names of the labels.
         results: of each image, ordered by path, see ``evaluated_sample``.
-        metric: of the config, after the evaluation; ``metric.needs`` says what its results can be matched by.
-        metrics: all the config's metrics give, such as ``{'coco/bbox_mAP': …}``.
+        metric: of the config, after the evaluation; ``metric.needs`` are the kinds of overlap of its results.
+        metrics: values of all the config's metrics, such as ``{'coco/bbox_mAP': …}``.
         metainfo: of the dataset.
     """
 
@@ -44,24 +44,24 @@ class EvaluatedModel:
 
     @property
     def max_dets(self) -> int | None:
-        """Boxes or masks of an image and class that the metric counts; None where it leaves that to COCO's rules."""
+        """Number of boxes or masks of an image and class that the metric counts; None for COCO's default."""
         return (getattr(self.metric, 'max_dets', None) or [None])[-1]
 
 
 class ModelEvaluation:
-    """A checkpoint and a dataset that fit each other; ``run`` it once, or ``close`` it.
+    """The prepared evaluation of a checkpoint on a dataset; ``run`` it once, or ``close`` it.
 
     Args:
         path, checkpoint, options, settings: as ``evaluate_checkpoint``.
-        label: what to call the model; ``model_name`` when left out.
+        label: name of the model; ``model_name`` if left out.
 
     Attributes:
         label, classes, metric: as in ``EvaluatedModel``.
         num_images: of the dataset.
 
     Raises:
-        ConfigError, CheckpointError, DataError: as ``evaluate_checkpoint``; or the metrics of the config look at other
-            things than single images.
+        ConfigError, CheckpointError, DataError: as ``evaluate_checkpoint``; or no metric of the config
+            evaluates single images.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ModelEvaluation:
         self.num_images = len(dataset)
 
     def run(self) -> EvaluatedModel:
-        """Evaluates.
+        """Evaluate the model.
 
         Raises:
             DataError: no image can be read, or the model finds nothing in any.
@@ -132,6 +132,6 @@ def evaluate_model(
 
 
 def model_name(path: str | Path) -> str:
-    """A config's name; of the config that a run wrote into its folder, the folder's."""
+    """Return the name of a config file, or of its folder for the config that a run wrote into its folder."""
     path = Path(path)
     return path.absolute().parent.name if path.name == CONFIG_FILE else path.stem

@@ -1,4 +1,4 @@
-"""Pictures of what ``detkit.analysis`` finds: precision and recall, scores, kinds of errors."""
+"""Charts of an evaluation: precision and recall, score thresholds, types of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GREY = '#b9c1ca'
 
 
 def plot_precision_recall(curves: Sequence[ClassCurves], classes: Sequence[str], title: str = '') -> Figure:
-    """Precision against recall of each class and of their mean."""
+    """Plot precision against recall of each class and of their mean."""
     figure, axes = _panel('recall', 'precision')
     _class_lines(
         axes, COCO_RECALLS, curves, 'precision_at', lambda one: f'{_name(one, classes)} {one.average_precision:.3f}'
@@ -31,7 +31,7 @@ def plot_precision_recall(curves: Sequence[ClassCurves], classes: Sequence[str],
 
 
 def plot_against_score(curves: Sequence[ClassCurves], classes: Sequence[str], what: str, title: str = '') -> Figure:
-    """'precision', 'recall' or 'f1' against the score from which predictions count."""
+    """Plot 'precision', 'recall' or 'f1' against the score threshold."""
     figure, axes = _panel('score from which predictions count', what.capitalize() if what == 'f1' else what)
     _class_lines(axes, SCORES, curves, what, lambda one: _name(one, classes))
     if what == 'f1':
@@ -44,7 +44,7 @@ def plot_against_score(curves: Sequence[ClassCurves], classes: Sequence[str], wh
 
 
 def plot_delta_ap(delta: DeltaAP, score_thr: float = 0.0) -> Figure:
-    """How much average precision each kind of error takes, and how many there are from a score on."""
+    """Plot the average precision lost to each type of error, with their numbers from a score on."""
     figure = Figure(figsize=(7, 3.3), dpi=110, layout='constrained')
     axes = figure.add_subplot()
     gains = [delta.gains[name] for name in ERROR_TYPES]
@@ -77,7 +77,7 @@ def _panel(x: str, y: str) -> tuple[Figure, Axes]:
 def _class_lines(
     axes: Axes, x: np.ndarray, curves: Sequence[ClassCurves], what: str, label: Callable[[ClassCurves], str]
 ) -> None:
-    """A line a class, named or not, and their mean."""
+    """Plot a line for each class and their mean."""
     by_height = sorted(curves, key=lambda one: float(getattr(one, what).mean()))
     named = by_height[::-1] if len(curves) <= _NAMED else by_height[:_LOWEST][::-1]
     others = by_height[len(named) :]

@@ -1,4 +1,4 @@
-"""Files of what a model does on a dataset: confusion matrix, curves, kinds of errors with examples."""
+"""Files about a model's predictions on a dataset: confusion matrix, curves, types of errors with examples."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _TABLE_ROWS = 50
 
 
 def chosen_kind(model: EvaluatedModel, kind: str | None, what: str) -> str:
-    """The kind asked for, or else the config's last, which says most (masks rather than boxes).
+    """Return the given kind of overlap, or else the config's last, which is the most specific (masks, not boxes).
 
     Args:
         model: evaluated.
-        kind: asked for, or None.
-        what: for the error: what needs it.
+        kind: the kind of overlap, or None.
+        what: name of the report that needs it, for the error.
 
     Raises:
         ConfigError: the config's metric does not evaluate it, or the model is a classifier.
@@ -57,19 +57,19 @@ def write_confusion_matrix(
     iou_thr: float = 0.5,
     max_rows: int = 15,
 ) -> str:
-    """Writes ``confusion_matrix.png`` and ``.csv``; of detectors with background as a class of its own.
+    """Write ``confusion_matrix.png`` and ``.csv``; for detectors with background as a class of its own.
 
     Classes that are neither in the data nor predicted are left out.
 
     Args:
         model: evaluated.
-        folder: made if need be.
-        kind: what overlaps, the config's last when None.
+        folder: where to write; it is made if need be.
+        kind: the kind of overlap; the config's last if None.
         score_thr, iou_thr: as for ``confusion_matrix``.
         max_rows: of the table.
 
     Returns:
-        a table of the most frequent confusions.
+        A table of the most frequent confusions.
     """
     if model.metric.needs == ('label',):
         counts, names = np.zeros((len(model.classes),) * 2, np.int64), np.array(model.classes)
@@ -123,16 +123,16 @@ def write_run_pictures(model: EvaluatedModel, folder: str | Path) -> list[str]:
 
 
 def write_curves(model: EvaluatedModel, folder: str | Path, kind: str | None = None, iou_thr: float = 0.5) -> str:
-    """Writes ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
+    """Write ``pr_curve.png``, ``precision_curve.png``, ``recall_curve.png``, ``f1_curve.png`` and ``curves.csv``.
 
     Args:
         model: evaluated.
-        folder: made if need be.
-        kind: what overlaps, the config's last when None.
+        folder: where to write; it is made if need be.
+        kind: the kind of overlap; the config's last if None.
         iou_thr: least overlap of a match.
 
     Returns:
-        a table with the best score threshold of every class.
+        A table with the best score threshold of every class.
 
     Raises:
         DataError: there is no object to find.
@@ -191,7 +191,7 @@ def _draw_curves(
 
 
 def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: Path) -> None:
-    """The numbers behind the pictures in long form; a tenth of those by score, which change little in between."""
+    """Write the values of the curves in long form; of those by score every tenth."""
     rows = []
     for one in curves:
         for name, x, y in (
@@ -207,17 +207,17 @@ def _write_curves(curves: Sequence[ClassCurves], classes: Sequence[str], path: P
 def write_errors(
     model: EvaluatedModel, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
 ) -> str:
-    """Writes ``errors.png``, ``errors.json`` and for each kind of error a sheet of its surest examples.
+    """Write ``errors.png``, ``errors.json`` and, for each type of error, a sheet of the examples of the highest scores.
 
     Args:
         model: evaluated.
-        folder: made if need be.
-        kind: what overlaps, the config's last when None.
-        score_thr: predictions below it are neither counted nor shown; average precision is always that of all.
-        examples: on a sheet.
+        folder: where to write; it is made if need be.
+        kind: the kind of overlap; the config's last if None.
+        score_thr: least score of a prediction that is counted and drawn; average precision is always that of all.
+        examples: number of examples on a sheet.
 
     Returns:
-        a table of the kinds.
+        A table of the types.
 
     Raises:
         DataError: there is no object to find.

@@ -1,4 +1,4 @@
-"""Which predictions match which objects, kept so that average precision of any choice of images is quickly had."""
+"""Matches of predictions and objects, from which average precision of any choice of images is computed quickly."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ClassMatches:
 
     Attributes:
         images: ``(D,)`` int32, the image of each prediction.
-        indices: ``(D,)`` int32, its place among its image's predictions.
+        indices: ``(D,)`` int32, its index among the predictions of its image.
         scores: ``(D,)`` descending.
         found: ``(A, T, D)`` int8, ``TRUE``, ``FALSE`` or ``IGNORED`` for each range of areas and each overlap.
-        matched: ``(T, D)`` int32, the matched object's place in its image for the range of all areas, -1 for none.
+        matched: ``(T, D)`` int32, index of the matched object in its image for the range of all areas, -1 for none.
         objects: ``(A, I)`` int32, objects to find in each image.
     """
 
@@ -54,7 +54,7 @@ class Matches:
     """All classes' matches by COCO's rules.
 
     Attributes:
-        kind: what overlaps are of, one of ``OVERLAP_KINDS``.
+        kind: the kind of overlap, one of ``OVERLAP_KINDS``.
         classes: names, by label.
         iou_thrs: ``(T,)`` the least overlaps.
         areas: A names of ranges of areas.
@@ -79,7 +79,7 @@ def match(
     by_area: bool = True,
     max_dets: int | None = None,
 ) -> Matches:
-    """Matches predictions and objects of the same class as pycocotools does, crowd and area rules included.
+    """Match predictions and objects of the same class as pycocotools does, crowd and area rules included.
 
     Args:
         results: evaluated samples, one of each image.
@@ -168,7 +168,7 @@ class _RotatedEval(COCOeval):
 
 
 def _upright(sample: DetDataSample) -> DetDataSample:
-    """The rotated boxes of a sample in the form that ``to_coco`` takes."""
+    """Convert the rotated boxes of a sample to the form that ``to_coco`` takes."""
     gt, pred = sample.gt_instances, sample.pred_instances
     upright = DetDataSample(metainfo=dict(ori_shape=(0, 0)))
     upright.gt_instances = InstanceData(
@@ -182,7 +182,7 @@ def _upright(sample: DetDataSample) -> DetDataSample:
 
 
 def _square(rbboxes: np.ndarray) -> np.ndarray:
-    """Upright boxes of the same areas, as a prediction's area is read off its box."""
+    """Return upright boxes of the same areas, since pycocotools computes a prediction's area from its box."""
     sides = np.sqrt(rbboxes[:, 2] * rbboxes[:, 3])[:, None]
     return np.concatenate([np.zeros((len(rbboxes), 2)), np.repeat(sides, 2, 1)], 1)
 
@@ -194,7 +194,7 @@ _Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
 def _class_part(
     cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, first: int, num_thrs: int
 ) -> _Part:
-    """One class's matches in the images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
+    """Return a class's matches in images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
     num_areas, num_images = cells.shape
     objects = np.zeros((num_areas, num_images), np.int32)
     images, indices, scores = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0)]
@@ -237,7 +237,7 @@ def _joined(parts: Sequence[_Part]) -> ClassMatches:
 
 
 def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) -> np.ndarray:
-    """COCO's average precision (101 recalls) of one class, on images that count as often as is said.
+    """Compute COCO's average precision (101 recalls) of one class on weighted images.
 
     Args:
         matches: of the class.

@@ -1,4 +1,4 @@
-"""How much each prediction of an image overlaps with each object, whatever their classes."""
+"""Overlaps of the predictions and objects of an image, whatever their classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detkit.structures.rotated_iou import pairwise_rotated_iou
 
 
 def overlaps_of(sample: DetDataSample, kind: str, sigmas: Sequence[float] | None = None) -> np.ndarray:
-    """Overlaps in [0, 1], ``(D, N)`` float64; with an ignored object the share of the prediction that lies in it.
+    """Compute overlaps in [0, 1], ``(D, N)`` float64; with an ignored object, the share of the prediction inside it.
 
     Args:
         sample: evaluated, of one image.
@@ -42,7 +42,7 @@ def overlaps_of(sample: DetDataSample, kind: str, sigmas: Sequence[float] | None
 
 
 def _keypoint_similarity(gt: InstanceData, pred: InstanceData, sigmas: Sequence[float] | None) -> np.ndarray:
-    """COCO's: the mean over visible points of exp(-d² / (2 area (2 sigma)²))."""
+    """Compute COCO's object keypoint similarity: the mean over visible points of exp(-d² / (2 area (2 sigma)²))."""
     count = gt.keypoints.shape[1]
     variances = (2 * np.asarray(default_sigmas(count) if sigmas is None else sigmas)) ** 2
     offsets = pred.keypoints[:, None, :, :2] - gt.keypoints[None, :, :, :2]  # (D, N, K, 2)

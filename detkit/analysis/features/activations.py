@@ -1,4 +1,4 @@
-"""What modules of a network put out for an image."""
+"""Recording of the outputs of a network's modules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detkit.utils.errors import ConfigError, nearest
 
 
 def choose_modules(model: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Names of modules, in the model's order.
+    """Return the names of the modules that match patterns, in the model's order.
 
     Args:
         model: the network.
@@ -31,18 +31,16 @@ def choose_modules(model: nn.Module, patterns: Sequence[str]) -> list[str]:
 
 @contextmanager
 def record_activations(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """Keeps the feature maps ``(B, C, h, w)`` that modules put out while the context lasts.
+    """Record the feature maps ``(B, C, h, w)`` that modules return within the context.
 
-    What follows a module gets a copy, so that an operator in place leaves what is kept as it was; gradients flow
-    through it.
+    The next module gets a copy, through which gradients flow, so that an in-place operator does not change the record.
 
     Args:
         model: the network.
         names: of its modules.
 
     Returns:
-        By name, the maps of the latest call, one after the other where a module puts out several; none where it puts
-        out something else.
+        Lists of the feature maps of the latest call, by name; empty for a module that returns something else.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in names}
 

@@ -1,4 +1,4 @@
-"""Class activation maps: which places of an image a prediction rests on."""
+"""Class activation maps: the regions of an image that a prediction depends on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ METHODS = ('gradcam', 'eigencam')
 
 
 def eigen_cam(activations: Tensor) -> Tensor:
-    """What most of a feature map agrees on: its projection on its first principal axis, without gradients or classes.
+    """Project a feature map on its first principal component, without gradients or classes (Eigen-CAM).
 
-    Muhammad and Yeasin, https://arxiv.org/abs/2008.00299. An axis has no direction; the one is chosen in which the
-    strongest places are positive.
+    Muhammad and Yeasin, https://arxiv.org/abs/2008.00299. The sign of the component is chosen so that its
+    strongest values are positive.
 
     Args:
         activations: ``(C, h, w)``.
@@ -32,7 +32,7 @@ def eigen_cam(activations: Tensor) -> Tensor:
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels summed, each by the mean gradient of the score with respect to it.
+    """Sum the channels, each weighted by the mean gradient of the score with respect to it (Grad-CAM).
 
     Selvaraju et al., https://arxiv.org/abs/1610.02391.
 
@@ -47,13 +47,13 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> tuple[Tensor, Tensor]:
-    """Of all N places that a network may predict at, for the first image; of a classifier 1.
+    """Return the class logits of all N locations of the first image; N is 1 for a classifier.
 
     Returns:
-        logits ``(N, num_classes)``, to which objectness is added where a head tells it apart, and the probabilities.
+        Logits ``(N, num_classes)``, with objectness added if the head predicts it, and the probabilities.
 
     Raises:
-        ConfigError: the head gives no class logits that are known.
+        ConfigError: the head returns no known class logits.
     """
     if 'anchor_preds' in preds:  # four numbers of the box, objectness, classes
         places = torch.cat([_by_place(level[0], 5 + num_classes) for level in preds['anchor_preds']])
@@ -71,28 +71,28 @@ def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> t
 
 
 def _by_place(values: Tensor, count: int) -> Tensor:
-    """``(A * count, h, w)`` -> ``(A * h * w, count)``."""
+    """Reshape ``(A * count, h, w)`` to ``(A * h * w, count)``."""
     return values.unflatten(0, (-1, count)).movedim(1, -1).flatten(0, -2)
 
 
 def class_score(logits: Tensor, probabilities: Tensor, label: int, score_thr: float) -> Tensor:
-    """What Grad-CAM explains: the summed logits of a class at the places that predict it.
+    """Sum the logits of a class at the locations that predict it, which is the score that Grad-CAM explains.
 
     Args:
         logits, probabilities: ``(N, C)``.
         label: the class.
-        score_thr: places with a lower probability do not count, but the best one always does.
+        score_thr: least probability of a location that counts; the best one always does.
     """
     own = probabilities[:, label]
     return logits[(own >= score_thr) | (own == own.max()), label].sum()
 
 
 def normalised(maps: list[Tensor], together: bool) -> list[np.ndarray]:
-    """Values from 0 to 1.
+    """Scale maps to values from 0 to 1.
 
     Args:
         maps: not negative.
-        together: by the maximum of all of them, so that a map that matters little looks so; or each by its own.
+        together: whether to scale all maps by their common maximum, which keeps their proportions, or each by its own.
     """
     highest = max(float(cam.max()) for cam in maps)
     scales = [highest if together else float(cam.max()) for cam in maps]

@@ -1,4 +1,4 @@
-"""Pictures of what goes on inside a network: activations of modules, class activation maps."""
+"""Pictures of the feature maps of modules and of class activation maps."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Note = Callable[[str], Any]
 
 
 def default_module(model: nn.Module) -> str:
-    """The last before the head."""
+    """Return the name of the last module before the head."""
     return 'neck' if getattr(model, 'neck', None) is not None else 'backbone'
 
 
 def write_activations(
     predictor: Predictor, source: Source, patterns: Sequence[str], folder: str | Path, max_channels: int = 64
 ) -> list[Path]:
-    """A sheet for each image, module, and map that the module puts out.
+    """Write a sheet for each image, module, and feature map of the module.
 
     Args:
         predictor: with a model whose batch normalisation is not folded, so that every module is there.
@@ -48,7 +48,7 @@ def write_activations(
         The files.
 
     Raises:
-        ConfigError: there is no such module, or none of them puts out feature maps.
+        ConfigError: there is no such module, or none of them returns feature maps.
         DataError: no image can be read.
     """
     names = choose_modules(predictor.model, patterns)
@@ -80,22 +80,22 @@ def write_cams(
     class_name: str | None = None,
     note: Note = print,
 ) -> list[Path]:
-    """A sheet for each image: its predictions, then a map of heat for each feature map that ``module`` puts out.
+    """Write a sheet for each image: its predictions, then a heat map for each feature map of ``module``.
 
     Args:
         predictor: see ``write_activations``.
         source: of the images.
         method: 'gradcam' or 'eigencam'.
         folder: for the pictures.
-        module: whose maps; the last before the head where left out.
-        class_name: that Grad-CAM explains; that of the image's best prediction where left out.
-        note: is given a line an image.
+        module: name of the module; the last before the head if left out.
+        class_name: the class that Grad-CAM explains; that of the image's best prediction if left out.
+        note: called with a line for each image.
 
     Returns:
         The files.
 
     Raises:
-        ConfigError: there is no such module or class, or the module puts out no feature maps that the head uses.
+        ConfigError: there is no such module or class, or the module returns no feature maps that the head uses.
         DataError: no image can be read.
     """
     model = predictor.model
@@ -137,7 +137,7 @@ def write_cams(
 def _explain(
     predictor: Predictor, batch: dict, name: str, method: str, label: int | None
 ) -> tuple[list[tuple[int, np.ndarray]], DetDataSample, int]:
-    """Numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
+    """Return numbered maps ``(h, w)`` from 0 to 1, the predictions, and the class that is explained."""
     model: nn.Module = predictor.model
     raw: list[dict] = []
     handle = model.head.register_forward_hook(lambda module, arguments, output: raw.append(output))
@@ -184,7 +184,7 @@ def _best_label(sample: DetDataSample, probabilities: Tensor) -> int:
 
 
 def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.ndarray, dict]]:
-    """Path, decoded image and batch of one, of every image that can be read."""
+    """Yield path, decoded image and batch of one for every image that can be read."""
     paths = find_images(source)
     unread = []
     for number, image in enumerate(paths):

@@ -1,4 +1,4 @@
-"""``CheckList``: what was looked at, whether it is in order, and what to do where it is not."""
+"""A list of checks with their results and remedies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PACKAGE = Path(detkit.__file__).parent
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        status: 'passed', 'warned' (a run will come to its end, but maybe not as meant) or 'failed' (it will not).
-        title: what was looked at, in a word or two.
+        status: 'passed', 'warned' (a run will end, but perhaps not as intended) or 'failed' (a run will stop).
+        title: what was checked, in a word or two.
         text: what was found.
-        remedy: what to do; empty where nothing is to be done.
+        remedy: what to do; empty if there is nothing to do.
     """
 
     status: str
@@ -37,7 +37,7 @@ class Check:
 
     @property
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """Return the check as lines of text for a terminal."""
         first, *others = self.text.splitlines() or ['']
         lines = [f'{self.status}  {self.title:{_TITLE_WIDTH}}  {first}']
         lines += [' ' * (_TITLE_WIDTH + 10) + line.strip() for line in others]
@@ -45,10 +45,10 @@ class Check:
 
 
 class CheckList:
-    """Takes down checks in the order they are made.
+    """The checks of a run, in their order.
 
     Args:
-        show: is given each line as soon as it is known; None prints them on what is the standard output now.
+        show: called with each line as soon as it is known; None prints to the current standard output.
     """
 
     def __init__(self, show: Callable[[str], Any] | None = None) -> None:
@@ -73,10 +73,10 @@ class CheckList:
 
     @contextmanager
     def section(self, title: str) -> Iterator[None]:
-        """What goes wrong inside becomes a failed check, and what follows is still looked at.
+        """Turn an exception inside the context into a failed check, so that the checks after it are still made.
 
-        A mistake of the user's has its own sentence. Anything else, such as an error in somebody's own component, is
-        named with the line of code that it came from.
+        An error of detkit's has a text for the user. Any other, such as one in a custom component, is reported with
+        the line of code that it came from.
         """
         try:
             yield
@@ -91,7 +91,7 @@ class CheckList:
 
     @property
     def summary(self) -> str:
-        """Such as '12 passed, 1 warned, 0 failed'."""
+        """The counts as text: '12 passed, 1 warned, 0 failed'."""
         return ', '.join(f'{self.count(status)} {status}' for status in (PASSED, WARNED, FAILED))
 
     def as_dicts(self) -> list[dict[str, str]]:
@@ -108,7 +108,7 @@ def _out_of_memory(error: Exception) -> tuple[str, str] | None:
 
 
 def _place(error: Exception) -> str:
-    """Where an error came from: the innermost line of detkit or of a user's own code, or else the innermost of all."""
+    """Return where an error came from: the innermost line of detkit or of a user's code, or else the innermost."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame

@@ -1,4 +1,4 @@
-"""What a dataset holds, as far as training and evaluation depend on it."""
+"""Checks of a dataset's annotations and images."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SHOWN = 3
 
 @dataclass
 class DatasetSummary:
-    """Of all images of a dataset.
+    """A summary of the annotations of a dataset.
 
     Attributes:
         classes: names of the labels.
         paths: of the images, each once.
         num_objects: ``(C,)`` objects of each class that count, images of each class for a classifier.
         num_without: of ``NEEDS``, how many of those objects lack it.
-        empty: how many images have no such object.
+        empty: number of images without such an object.
         skipped: what was left out when annotations were read.
     """
 
@@ -54,12 +54,12 @@ class DatasetSummary:
 
 
 def records_of(dataset: Any) -> list[Record]:
-    """Of all datasets that this one is made of; none where it keeps none."""
+    """Return the records of all datasets inside this one; none for a dataset without records."""
     return [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
 
 
 def summarize_dataset(dataset: Any) -> DatasetSummary:
-    """Looks at every annotation of a dataset, at no image."""
+    """Summarise the annotations of a dataset without reading its images."""
     classes = tuple(dataset.metainfo['classes'])
     found = DatasetSummary(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
     labels = [np.zeros(0, np.int64)]
@@ -93,12 +93,12 @@ def _lacking(objects: Annotations, counted: np.ndarray) -> dict[str, int]:
 
 
 def check_needs(checks: CheckList, split: str, found: DatasetSummary, needs: Sequence[str], who: str) -> None:
-    """Whether objects have what somebody needs of them.
+    """Check that objects have the annotations that a component needs.
 
     Args:
         split: 'train' or 'val'.
-        needs: of ``NEEDS``; others are always there.
-        who: needs it, such as 'CocoMetric'.
+        needs: keys of ``NEEDS``; other needs are always fulfilled.
+        who: name of the component, such as 'CocoMetric'.
     """
     for need in dict.fromkeys(needs):
         if need not in NEEDS or not found.total:
@@ -123,7 +123,7 @@ _NAMES = {'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rotated boxes', '
 
 
 def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_classes: int | None) -> None:
-    """Whether there is something to learn from or to measure with, and labels that the head knows."""
+    """Check that there are objects, and as many classes as the head has."""
     title = f'{split} objects'
     if num_classes is not None and num_classes != len(found.classes):
         checks.failed(
@@ -152,7 +152,7 @@ def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_clas
 
 
 def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
-    """What was wrong in the annotation files."""
+    """Report what was skipped in the annotation files."""
     if found.skipped:
         path, where, reason = found.skipped[0]
         place = path if where is None else f'{path}:{where}'
@@ -164,7 +164,7 @@ def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
 
 
 def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) -> None:
-    """Whether the two sets fit together."""
+    """Check that the classes of both datasets agree, and that they share no images."""
     if train.classes != val.classes:
         number = next(
             (i for i, (a, b) in enumerate(zip(train.classes, val.classes, strict=False)) if a != b),
@@ -198,7 +198,7 @@ def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) 
 
 
 def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: int = 0) -> None:
-    """Decodes a sample of the images.
+    """Decode a sample of the images.
 
     Args:
         count: how many; all of them where there are no more.

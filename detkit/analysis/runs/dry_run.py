@@ -1,4 +1,4 @@
-"""``dry_run``: a training run in small, to find within a minute what would end or spoil it after hours."""
+"""A training run in small, to find within a minute what would stop or spoil the real one after hours."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def dry_run(
     seconds: float = 10.0,
     show: Callable[[str], Any] | None = None,
 ) -> CheckList:
-    """Builds what a config describes, trains and validates a little, and looks for what would go wrong later.
+    """Build everything in a config, train and validate a few batches, and check for what would go wrong later.
 
     Everything is written into a temporary folder, which is removed. Batches are made in this process.
 
@@ -63,12 +63,12 @@ def dry_run(
         path: the config file.
         options: changes to the config, as ``--cfg-options``.
         device: in place of the config's.
-        sample: how many images of each dataset to decode; 0 for none.
-        seconds: how long to time training steps, about.
-        show: is given each line of the list as soon as it is known; None prints them.
+        sample: number of images of each dataset to decode.
+        seconds: approximate time to measure training steps for.
+        show: called with each line of the list as soon as it is known; None prints them.
 
     Returns:
-        The checks. What fails does not keep those that do not need it from being made.
+        The checks. After a failed check, those that do not depend on it are still made.
     """
     checks, config = CheckList(show), None
     with checks.section('config'):
@@ -122,7 +122,7 @@ class _DryRun:
     # ---- data --------------------------------------------------------------------------------------------------------
 
     def _load(self, split: str, sample: int) -> DataLoader | None:
-        """Builds a dataset and looks at its annotations and images."""
+        """Build a dataset and check its annotations and images."""
         loader = None
         with self.checks.section(f'{split} data'), _quiet():
             settings = {**self.config[f'{split}_dataloader'], 'num_workers': 0}
@@ -165,7 +165,7 @@ class _DryRun:
         return runner
 
     def _prepare(self, runner: Runner) -> bool:
-        """Builds the rest of a run; says whether that succeeded."""
+        """Build the rest of a run, and return whether that succeeded."""
         with self.checks.section('optimiser'), _quiet():
             runner.prepare_training()
             runner.call_hook('before_train')
@@ -231,7 +231,7 @@ class _DryRun:
                 check_time(self.checks, runner, self.costs, self.workers)
 
     def _train(self, runner: Runner, seconds: float) -> None:
-        """A few steps as the run begins with them."""
+        """Run the first steps of the training."""
         loop, costs, cuda = runner.train_loop, self.costs, runner.device.type == 'cuda'
         costs.memory_before = process_peak()
         if cuda:
@@ -256,7 +256,7 @@ class _DryRun:
         self._note_peak(runner)
 
     def _train_last(self, runner: Runner) -> None:
-        """A step as the last epoch makes it: without mosaic where that is closed, at the largest of several scales."""
+        """Run a step as in the last epoch: without mosaic if that is closed, at the largest of several scales."""
         loop, preprocessor = runner.train_loop, getattr(unwrap(runner.model), 'data_preprocessor', None)
         loop.dataloader.batch_sampler.set_epoch(loop.max_epochs - 1)
         batch = next(iter(loop.dataloader))
@@ -275,7 +275,7 @@ class _DryRun:
         self.checks.passed('last epoch', text)
 
     def _validate(self, runner: Runner) -> None:
-        """The whole course of a validation, on a few images that have objects where there are such."""
+        """Run a whole validation on a few images, with objects if there are any."""
         few = _FewBatches(runner.val_dataloader)
         metrics = runner.validate(batches=few)
         synchronize(runner.device)
@@ -307,7 +307,7 @@ class _DryRun:
         runner.call_hook('after_fit_epoch', metrics=metrics, improved=False)
 
     def _save_and_load(self, runner: Runner) -> None:
-        """A checkpoint goes to a file and comes back."""
+        """Save a checkpoint to a file and load it again."""
         path = Path(self.folder) / 'checkpoint.pth'
         save_checkpoint(capture_training_state(runner), path)
         size = path.stat().st_size
@@ -326,7 +326,7 @@ class _DryRun:
 
 
 class _FewBatches:
-    """Stands where the loader of validation data does: a batch, several times, of images with objects if there are any.
+    """A stand-in for the validation loader: one batch, several times, of images with objects if there are any.
 
     Args:
         loader: the whole one.
@@ -356,7 +356,7 @@ class _FewBatches:
             self._times.append((began, made, time.perf_counter()))
 
     def seconds(self) -> tuple[float, float]:
-        """Of a batch: to make it, to predict on it and note the results."""
+        """Seconds to make a batch, and to predict on it and keep the results."""
         began, made, done = self._times[-1]
         return made - began, done - made
 
@@ -371,11 +371,11 @@ def _endless(loader: DataLoader) -> Iterator[dict]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps a run's own lines from the terminal."""
+    """Keep a run's own lines from the terminal."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
 def _size(shape: Sequence[int]) -> str:
-    """(4, 3, 640, 640) -> '4 x 640 x 640'."""
+    """Format a shape: (4, 3, 640, 640) -> '4 x 640 x 640'."""
     return ' x '.join(map(str, np.delete(shape, 1)))

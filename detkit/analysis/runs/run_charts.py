@@ -1,4 +1,4 @@
-"""The metrics of several runs in one picture: a panel a metric, a line a run."""
+"""A chart of the metrics of several runs: a panel for each metric, a line for each run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _FEW_POINTS = 25
 
 
 def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0, axis: str = 'epoch') -> Figure:
-    """Curves of runs beside each other.
+    """Plot the curves of several runs.
 
     Args:
-        runs: one colour each; beyond seven also other dashes.
-        names: of the metrics; a panel each.
-        weight: of the smoothing, 0 for none. What is smoothed is drawn over the pale values themselves.
-        axis: what x is.
+        runs: the runs, each with a colour, and with dashes beyond seven.
+        names: of the metrics, each with a panel.
+        weight: of the smoothing, 0 for none. Smoothed curves are drawn over the pale values.
+        axis: the x axis, see ``AXES``.
     """
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)

@@ -1,4 +1,4 @@
-"""What a run is going to cost in time, memory and disk space, from a few of its steps."""
+"""Estimates of a run's time, memory and disk space, from a few of its steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NEARLY_FULL = 0.9  # share of an accelerator's memory
 
 @dataclass
 class StepCosts:
-    """Of a run's steps.
+    """Time and memory of a run's steps.
 
     Attributes:
         data, step: seconds of each timed step, to make its batch in one process, and to train on it.
@@ -44,15 +44,15 @@ class StepCosts:
 
     @property
     def count(self) -> int:
-        """Steps made, the first, untimed one included."""
+        """Number of steps, including the first one, which is not timed."""
         return len(self.step) + 1
 
 
 def check_time(checks: CheckList, runner: Runner, costs: StepCosts, workers: dict[str, int]) -> None:
-    """Time per epoch and per run, from the medians of the steps.
+    """Estimate the time of an epoch and of the run from the medians of the steps.
 
-    Workers make batches while the network trains: an iteration takes as long as the slower of the two. On a CPU they
-    share the processors with it, which this does not know of.
+    Workers make batches while the network trains: an iteration takes as long as the slower of the two. That they share
+    the processors with the network on a CPU is not part of the estimate.
     """
     loop = runner.train_loop
     data, step = float(np.median(costs.data)), float(np.median(costs.step))
@@ -100,7 +100,7 @@ def _useful(workers: int) -> int:
 
 
 def _processors() -> int:
-    """That this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -109,7 +109,7 @@ def _duration(seconds: float) -> str:
 
 
 def check_workers(checks: CheckList, workers: dict[str, int]) -> None:
-    """Whether there are processors for the workers."""
+    """Check that there are processors for the workers."""
     for split, count in workers.items():
         if count > _processors():
             checks.warned(
@@ -120,7 +120,7 @@ def check_workers(checks: CheckList, workers: dict[str, int]) -> None:
 
 
 def check_memory(checks: CheckList, runner: Runner, costs: StepCosts) -> None:
-    """Most memory that the steps took."""
+    """Report the peak memory of the steps."""
     if costs.device_peak is not None:
         total = torch.cuda.get_device_properties(runner.device).total_memory / 2**20
         text = f'{costs.device_peak:,.0f} of {total:,.0f} MiB of {runner.device}'
@@ -139,7 +139,7 @@ def check_memory(checks: CheckList, runner: Runner, costs: StepCosts) -> None:
 
 
 def check_disk(checks: CheckList, runner: Runner, work_dir: Path, size: int) -> None:
-    """Whether the checkpoints of the run fit where it writes them.
+    """Check that the checkpoints of the run fit on its disk.
 
     Args:
         work_dir: the run's folder, which need not exist.

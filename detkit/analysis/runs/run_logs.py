@@ -1,4 +1,4 @@
-"""Metrics of training runs over time, smoothed, beside each other."""
+"""Metrics of training runs over time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class RunLog:
     """The metrics of one run.
 
     Attributes:
-        label: what to call it.
-        path: the file they are from.
+        label: its name.
+        path: the file that they were read from.
         curves: name (of metrics without 'metrics/') -> x and y.
     """
 
@@ -37,12 +37,12 @@ class RunLog:
 
 
 def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) -> RunLog:
-    """Reads a run's folder, or one of its two files.
+    """Read the metrics of a run from its folder or from one of its two files.
 
     Args:
         path: a folder, of which ``results.csv`` is read, or ``scalars.json`` for 'iter' or where the former is missing;
             or a file.
-        axis: what x is, see ``AXES``.
+        axis: the x axis, see ``AXES``.
         label: the folder's name when left out.
 
     Raises:
@@ -67,12 +67,11 @@ def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) ->
 
 
 def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[tuple[Path, str]]:
-    """The runs among ``paths``, and what to call each.
+    """Return the runs among ``paths`` with a name for each.
 
     Args:
         paths: folders of runs, folders that hold such, or files of runs.
-        labels: one for each; by default the folders' names, with as many of their parents' as it takes to tell them
-            apart.
+        labels: one for each; by default the folders' names, with as many of their parents' as make them unique.
 
     Raises:
         ConfigError: another number of labels than of runs.
@@ -105,11 +104,11 @@ def _is_run(folder: Path) -> bool:
 
 
 def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) -> list[str]:
-    """The metrics to show, in the runs' order.
+    """Return the names of the curves to show, in the runs' order.
 
     Args:
         runs: of which any may have them.
-        patterns: names, or such with * and ?; None for losses, average precisions, accuracies and the first group's
+        patterns: names, * and ? allowed; None for losses, average precisions, accuracies and the first group's
             learning rate.
 
     Raises:
@@ -131,10 +130,10 @@ def _is_usual(name: str) -> bool:
 
 
 def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average: ``weight`` of what was before, from which the start's bias is taken out.
+    """Return the exponential moving average of a curve, with the bias of its start corrected.
 
-    As the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which do not scatter, and metrics of
-    less than 25 points, such as those of a few validations, stay as they are: the average would only lag behind them.
+    It is the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which have no noise, and metrics
+    of less than 25 points, such as those of a few validations, are returned unchanged: the average would only lag.
     """
     if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
         return y
@@ -146,18 +145,18 @@ def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
 
 
 def is_metric(name: str) -> bool:
-    """Whether it is found on validation data, so that its best value means something."""
+    """Return whether a curve is measured on validation data, so that its best value is meaningful."""
     return '/' in name and not name.startswith(('train/', 'lr/'))
 
 
 def best_place(name: str, y: np.ndarray) -> int:
-    """Of the first best value: the least of losses, the greatest of other metrics."""
+    """Return the index of the first best value: the least of losses, the greatest of other metrics."""
     loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
     return int(y.argmin() if loss else y.argmax())
 
 
 def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch') -> str:
-    """Of each metric and run: the best value and where it was, and the last."""
+    """Return a table of the best and the last value of each metric and run."""
     rows = []
     for name in names:
         for run in runs:
@@ -173,7 +172,7 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
 def write_logs(
     runs: Sequence[RunLog], names: Sequence[str], path: str | Path, weight: float = 0.0, axis: str = 'epoch'
 ) -> None:
-    """A CSV file: run, metric, x, value, smoothed value."""
+    """Write a CSV file with the columns run, metric, x, value and smoothed value."""
     rows = []
     for run in runs:
         for name in names:

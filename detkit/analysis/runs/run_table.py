@@ -1,4 +1,4 @@
-"""Several runs in one table: what each has, how good it became, how long it took."""
+"""A table of several runs: parameters, epochs, time, best and last metrics."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ _TRAIN, _METRICS = 'train/', 'metrics/'
 
 @dataclass
 class RunSummary:
-    """Of one run.
+    """The results of a run.
 
     Attributes:
         name: of its folder.
         parameters: of its model.
         epochs: completed.
         seconds: of training and validation, those before a resume included.
-        best_epoch: the first of the greatest fitness; None where nothing was validated.
-        metrics: per name, as the columns of ``results.csv`` are called but without 'metrics/', the value of each epoch
-            that has one.
+        best_epoch: the first epoch of the greatest fitness; None if nothing was validated.
+        metrics: name, as in ``results.csv`` but without 'metrics/' -> epoch -> value.
     """
 
     name: str
@@ -43,17 +42,17 @@ class RunSummary:
     metrics: dict[str, dict[int, float]]
 
     def best(self, metric: str) -> float | None:
-        """A metric at the best epoch."""
+        """Return a metric at the best epoch."""
         return self.metrics.get(metric, {}).get(self.best_epoch)
 
     def last(self, metric: str) -> float | None:
-        """A metric at the last epoch that has it."""
+        """Return a metric at the last epoch that has it."""
         values = self.metrics.get(metric)
         return values[max(values)] if values else None
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[Path]:
-    """Run folders among ``paths`` as they are given, and those directly below the others, by name.
+    """Return the run folders among ``paths``, and those directly below the other folders, by name.
 
     Raises:
         DataError: a path is no run folder and holds none.
@@ -72,7 +71,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def summarize_run(folder: str | Path) -> RunSummary:
-    """Reads a run's config and results; its model is built to count the parameters.
+    """Read a run's config and results, and build its model to count the parameters.
 
     Raises:
         ConfigError: the config is missing, or no longer fits.
@@ -114,9 +113,9 @@ def _best_epoch(metrics: dict[str, dict[int, float]], key: str) -> int | None:
 
 
 def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, markdown: bool = False) -> str:
-    """A row a run: parameters, epochs, time, and metrics at the best epoch and at the last.
+    """Return a table with a row for each run: parameters, epochs, time, and metrics at the best and at the last epoch.
 
-    ``gain`` is what the first metric has more than that of the first run, at the best epochs.
+    ``gain`` is the first metric's difference from that of the first run, at the best epochs.
 
     Args:
         runs: at least one.
@@ -146,7 +145,7 @@ def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, 
 
 
 def _headlines(names: Sequence[str]) -> list[str]:
-    """The first headline of each chart, and behind them the same of training."""
+    """Return the first headline metric of each chart, and after them those of training."""
     first: dict[tuple, str] = {}
     for name in filter(higher_is_better, headline_names(names)):
         first.setdefault((name.rpartition('/')[0], chart_title(name)), name)
@@ -154,7 +153,7 @@ def _headlines(names: Sequence[str]) -> list[str]:
 
 
 def _title(name: str) -> str:
-    """``train/top1`` -> 'train top1', ``coco/bbox_mAP`` -> 'bbox mAP'."""
+    """Format a name: ``train/top1`` -> 'train top1', ``coco/bbox_mAP`` -> 'bbox mAP'."""
     text = name.rpartition('/')[2].replace('_', ' ')
     return f'train {text}' if name.startswith(_TRAIN) else text
 

@@ -1,4 +1,4 @@
-"""Pictures of schedules: learning rate, momentum and accumulation over a run, and larger over its beginning."""
+"""Charts of schedules: learning rate, momentum and accumulation over a run, and enlarged over its beginning."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PALE = '#55606e'
 
 
 def plot_schedules(plans: Sequence[SchedulePlan], log_scale: bool = False) -> Figure:
-    """One row each for the rate, the momentum (where it changes) and the accumulation (where batches are summed).
+    """Plot a row each for the rate, the momentum (if it changes) and the accumulation (if batches are summed).
 
     Args:
-        plans: one colour each; of a single one each group has a colour.
-        log_scale: of the learning rate.
+        plans: the plans, each with a colour; if there is one, each of its groups has a colour.
+        log_scale: whether the learning rate has a logarithmic scale.
     """
     rows = [('learning rate', 'lr')]
     if any(np.ptp(group.momentum) > 0 for plan in plans for group in plan.groups):
@@ -81,7 +81,7 @@ def _draw(axes: Axes, plan: SchedulePlan, name: str, number: int | None, end: in
 
 
 def _curves(plan: SchedulePlan, name: str) -> list[tuple[str, np.ndarray]]:
-    """Groups that go together share a curve, which all their names are written at."""
+    """Return a curve for each set of groups with equal values, labelled with all their names."""
     curves: dict[bytes, tuple[list[str], np.ndarray]] = {}
     for group in plan.groups:
         values = getattr(group, name)
@@ -108,7 +108,7 @@ def _finish(axes: Axes, title: str, x: str, log_scale: bool) -> None:
 
 
 def _mark(grid: np.ndarray, plans: Sequence[SchedulePlan], end: int) -> list[str]:
-    """Dotted lines where warm-ups end and mosaic stops; says which of them there are."""
+    """Draw dotted lines where warm-ups end and mosaic stops, and return which of them there are."""
     warmups = {plan.warmup for plan in plans if end} - {0}
     closings = {plan.close_epoch - 1 for plan in plans if plan.close_epoch is not None}
     for axes in grid[:, 0]:

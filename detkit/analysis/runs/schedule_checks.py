@@ -1,4 +1,4 @@
-"""Whether learning rates, accumulation and hooks come to what they are meant for within a run."""
+"""Checks of learning rates, accumulation and hooks over a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Problem = tuple[str, str]  # what is wrong, what to do
 
 
 def check_schedule(checks: CheckList, runner: Runner) -> None:
-    """Looks at a runner whose training is prepared."""
+    """Check the schedule of a runner whose training is prepared."""
     loop = runner.train_loop
     problems = [
         problem
@@ -77,7 +77,7 @@ def _of_warmup_decay(schedule: WarmupDecay) -> list[Problem]:
 
 
 def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Problem]:
-    """Of one of mmengine's schedulers, which know nothing of how long a run is."""
+    """Return the problems of one of mmengine's schedulers, which do not know how long a run is."""
     total, unit = (max_epochs, 'epochs') if scheduler.by_epoch else (max_iters, 'iterations')
     name, begin, end = type(scheduler).__name__, scheduler.begin, scheduler.end
     if begin >= total:

@@ -49,15 +49,15 @@ class SchedulePlan:
     """A run's hyper-parameters.
 
     Attributes:
-        label: what to call it.
+        label: its name.
         optimizer: name of the optimiser's class.
         num_images, batch_size: of an epoch, and of an iteration over all processes.
         epoch_length, max_epochs: iterations of an epoch, epochs of the run.
         warmup: iterations of the warm-up, 0 without.
-        iterations: ``(P,)`` int64, ascending, from 0: where the run was looked at.
-        accumulate: ``(P,)`` int64 batches a step.
+        iterations: ``(P,)`` int64, ascending from 0, the sampled iterations.
+        accumulate: ``(P,)`` int64, batches of a step.
         groups: of parameters.
-        close_epoch: from which epoch on, counted from 1, mosaic and its like are off; None where nothing is turned off.
+        close_epoch: first epoch, counted from 1, without mosaic and mixup; None if they are never turned off.
     """
 
     label: str
@@ -83,7 +83,7 @@ class SchedulePlan:
 
     @property
     def steps(self) -> int:
-        """Of the optimiser, about."""
+        """Approximate number of the optimiser's steps."""
         lengths = np.diff(self.iterations, append=self.max_iters)
         return round(float((lengths / self.accumulate).sum()))
 
@@ -91,7 +91,7 @@ class SchedulePlan:
 def plan_schedule(
     config: Config, num_images: int | None = None, world_size: int = 1, label: str | None = None
 ) -> SchedulePlan:
-    """Goes through a run's schedule with the parts that the run would use.
+    """Compute a run's schedule with the components that the run would use.
 
     The model is built, for its groups of parameters, but never run.
 
@@ -99,7 +99,7 @@ def plan_schedule(
         config: loaded.
         num_images: of an epoch; None to count those of the training data.
         world_size: processes.
-        label: what to call it; the config's name when left out.
+        label: its name; the config's if left out.
 
     Raises:
         ConfigError: the config cannot train.
@@ -144,7 +144,7 @@ def plan_schedule(
 
 
 def plan_text(plan: SchedulePlan) -> str:
-    """What the run comes to, and a table of the groups."""
+    """Return a summary of the run and a table of its groups of parameters."""
     epochs = f' ({plan.warmup / plan.epoch_length:.3g} epochs)' if plan.warmup else ''
     final = int(plan.accumulate[-1])
     lines = [
@@ -176,7 +176,7 @@ def plan_text(plan: SchedulePlan) -> str:
 
 
 def write_plans(plans: Sequence[SchedulePlan], path: str | Path) -> None:
-    """A CSV file: config, iteration, epoch, group, lr, momentum, accumulate."""
+    """Write a CSV file with the columns config, iteration, epoch, group, lr, momentum and accumulate."""
     rows = []
     for plan in plans:
         for group in plan.groups:
@@ -188,7 +188,7 @@ def write_plans(plans: Sequence[SchedulePlan], path: str | Path) -> None:
 
 
 def detail_end(plan: SchedulePlan) -> int:
-    """The iteration until which the beginning is shown larger; 0 where it is not worth it."""
+    """Return the iteration until which the beginning is enlarged; 0 if it need not be."""
     end = round(plan.warmup * _DETAIL)
     return end if 0 < end < 0.6 * plan.max_iters else 0
 
@@ -220,7 +220,7 @@ def _epoch_length(loader: dict, num_images: int, batch_size: int, world_size: in
 
 
 def _warmup(schedules: Schedules, epoch_length: int, max_iters: int) -> int:
-    """Iterations until what rises at the beginning has risen."""
+    """Return the length of the warm-up in iterations."""
     ends = [0]
     for scheduler in schedules.schedulers:
         if isinstance(scheduler, WarmupDecay):
@@ -273,7 +273,7 @@ def _close_epoch(config: Config, max_epochs: int) -> int | None:
 
 
 def _turned_off(dataset: dict) -> bool:
-    """Whether any transform that is in use can be turned off."""
+    """Return whether a transform in use can be turned off."""
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
     steps = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict) and step.get('prob', 1) > 0]
     return any(map(_turned_off, inner)) or any(

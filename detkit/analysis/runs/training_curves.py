@@ -20,15 +20,15 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter')) -> Curves:
-    """The columns of ``results.csv`` or, from a file of another name, of JSON lines such as ``scalars.json``.
+    """Read the columns of ``results.csv`` or, from a file of another suffix, of JSON lines such as ``scalars.json``.
 
     Args:
         path: the file.
-        axes: columns of which the first that a row states is x.
+        axes: columns, of which the first that a row has is x.
 
     Returns:
-        per column name x and y, of the rows that state it. Later rows for the same
-        x replace earlier ones, as after a resumed run. What precedes the last '/' is the group ('train/box').
+        Name of the column -> x and y of the rows that have it. Later rows for the same x replace earlier ones, as
+        after a resumed run. The part of a name before the last '/' is its group ('train/box').
 
     Raises:
         DataError: there is no such file.
@@ -91,7 +91,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
 
 
 def _panels(curves: Curves) -> dict[str, Curves]:
-    """Which curves share a panel: ``{title: {label: curve}}``, in reading order."""
+    """Return which curves share a panel: ``{title: {label: curve}}``, in reading order."""
     losses: dict[str, Curves] = {}
     results: dict[str, Curves] = {}
     others: dict[str, Curves] = {}
@@ -119,7 +119,7 @@ def _panels(curves: Curves) -> dict[str, Curves]:
 
 
 def _number(value: object) -> float | None:
-    """None for what is no finite number: a blank cell, a name."""
+    """Return a finite number, or None for anything else, such as a blank cell."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

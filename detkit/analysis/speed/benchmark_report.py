@@ -1,4 +1,4 @@
-"""What ``benchmark`` found, as tables, JSON and CSV."""
+"""Reports of a benchmark: tables, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _FAR_OUT = 3.0
 
 
 def spread_of(seconds: np.ndarray) -> dict[str, float]:
-    """Of times ``(K, R)``: quantiles and the interquartile range in ms, its share of the median, how many are far out.
+    """Return quantiles of times ``(K, R)`` in ms, their interquartile range as a share of the median, and outliers.
 
-    Far-out times stay in the quantiles, for whoever waits for an answer waits for those too.
+    The quantiles include the outliers, since a user waits for those, too.
     """
     ms = seconds.ravel() * 1e3
     p25, p50, p75, p90, p99 = np.quantile(ms, [0.25, 0.5, 0.75, 0.9, 0.99])
@@ -42,14 +42,14 @@ def spread_of(seconds: np.ndarray) -> dict[str, float]:
 
 
 def verdict(found: Interval) -> str:
-    """Of a ratio of times: what it says of the variant."""
+    """Say what a ratio of times means for the variant."""
     if found.low > 1:
         return 'slower'
     return 'faster' if found.high < 1 else 'no difference shown'
 
 
 def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
-    """The models; then for each batch size the times of the network (or training step), and of each phase."""
+    """Return tables of the models and, for each batch size, of the times of the network or step and of each phase."""
     parts = [_conditions(found), _models_table(found)]
     for batch_size in found.measurements[0].seconds:
         parts += [_main_table(found, batch_size, confidence), _phases_table(found, batch_size, confidence)]
@@ -112,12 +112,12 @@ def _models_table(found: Benchmark) -> str:
 
 
 def _main(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
-    """Seconds ``(K, R)`` of the model's own phase."""
+    """Return the seconds ``(K, R)`` of the model's own phase."""
     return own.seconds[batch_size][..., found.main]
 
 
 def _whole(own: Measurement, batch_size: int) -> np.ndarray:
-    """Seconds ``(K, R)`` of all phases."""
+    """Return the seconds ``(K, R)`` of all phases together."""
     return own.seconds[batch_size].sum(-1)
 
 
@@ -168,7 +168,7 @@ def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
 
 
 def _compared(found: Benchmark, own: Measurement, value: Interval) -> list[str]:
-    """Cells; none where there is nothing to compare with."""
+    """Return the cells of the comparison; none if there is nothing to compare with."""
     if len(found.measurements) == 1:
         return []
     if own is found.measurements[0]:
@@ -177,7 +177,7 @@ def _compared(found: Benchmark, own: Measurement, value: Interval) -> list[str]:
 
 
 def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
-    """Everything but the single times, of plain types. Times are in ms a batch."""
+    """Return all results but the single times as plain types. Times are in ms a batch."""
     environment = {
         'device': str(found.device),
         'processor': cpu_name(),
@@ -230,11 +230,12 @@ def _batch(found: Benchmark, own: Measurement, size: int, confidence: float) -> 
 
 
 def write_benchmark_json(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
+    """Write all results but the single times as JSON."""
     Path(path).write_text(json.dumps(as_dict(found, confidence), indent=1) + '\n', encoding='utf-8')
 
 
 def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
-    """A row for each variant and batch size; times in ms a batch."""
+    """Write a CSV file with a row for each variant and batch size; times are in ms a batch."""
     rows = []
     for variant in as_dict(found, confidence)['variants']:
         for size, batch in variant['batches'].items():

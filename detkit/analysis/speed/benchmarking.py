@@ -1,4 +1,4 @@
-"""``benchmark``: how fast models predict or train, and how much memory that takes, beside each other."""
+"""Benchmarks of the speed and memory of several models in prediction or training."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from detkit.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Settings:
-    """How to time.
+    """Settings of a benchmark.
 
     Attributes:
-        batch_sizes: images at a time, each timed for itself.
+        batch_sizes: images at a time, each timed separately.
         device: where to run; None for the accelerator if there is one.
         img_size: side of the images (prediction only; training takes it from the config); None for the configs'.
         options: changes to all the configs, as ``--cfg-options``.
         images: files, folders and patterns to predict on; None to draw some.
         score_thr: least score of a prediction.
         seconds, rounds, seed: see ``time_paired``.
-        memory: whether to look how much is needed, which takes a process a variant.
+        memory: whether to measure memory, in a process for each variant.
     """
 
     batch_sizes: Sequence[int] = (1,)
@@ -59,12 +59,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the things that are timed.
+    """A model and execution mode to time.
 
     Attributes:
-        label: what to call it.
+        label: its name.
         config, checkpoint: files; without a checkpoint the weights are random.
-        way: how the network is run.
+        mode: how the network is run.
     """
 
     label: str
@@ -75,10 +75,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found of a variant.
+    """The results of a variant.
 
     Attributes:
-        variant: whose.
+        variant: the variant.
         parameters: of the model as it trains.
         flops: of one image, 2 a multiply-add, None where they cannot be counted.
         img_size: side of the square that ``flops`` are of, None in training.
@@ -96,14 +96,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All variants beside each other.
+    """The results of all variants.
 
     Attributes:
-        phases: what the last axis of ``seconds`` stands for.
-        main: number of the phase that is the model's own.
+        phases: names of the phases along the last axis of ``seconds``.
+        main: index of the phase that is the model's own.
         device: where it ran.
         settings: how.
-        measurements: of each variant, the first being what the others are held against.
+        measurements: of each variant, the first being the one that the others are compared with.
     """
 
     phases: tuple[str, ...]
@@ -119,7 +119,7 @@ def choose_variants(
     labels: Sequence[str] | None = None,
     modes: Sequence[ExecutionMode] = (ExecutionMode(),),
 ) -> list[Variant]:
-    """Every config in every mode.
+    """Return a variant for every config in every mode.
 
     Args:
         configs: files; one may come twice.
@@ -143,7 +143,7 @@ def choose_variants(
 def benchmark_prediction(
     variants: Sequence[Variant], settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Benchmark:
-    """Times prediction from files to data samples.
+    """Time prediction from files to data samples.
 
     Args:
         variants: at least one.
@@ -180,7 +180,7 @@ def benchmark_prediction(
 def benchmark_training(
     variants: Sequence[Variant], settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Benchmark:
-    """Times training steps on the configs' training data; arguments as ``benchmark_prediction``.
+    """Time training steps on the configs' training data; arguments as ``benchmark_prediction``.
 
     Raises:
         ConfigError, DataError: of the models and their data.
@@ -217,7 +217,7 @@ def time_networks(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Milliseconds an image that networks take, from a normalised image to raw predictions, timed in turns.
+    """Time networks in turns, in milliseconds an image, from a normalised image to raw predictions.
 
     Batch normalisation is folded into the convolutions, as prediction does. The input is square noise.
 
@@ -231,7 +231,7 @@ def time_networks(
         confidence: of the intervals.
 
     Returns:
-        An interval each.
+        An interval for each network.
 
     Raises:
         ConfigError, CheckpointError: see ``init_detector``.
@@ -283,7 +283,7 @@ def _measure_memory(
 def _peaks(
     makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device, before: float | None
 ) -> dict[int, PeakMemory]:
-    """Peaks grow only, so small batches come first."""
+    """Measure the peak memory of each batch size; small batches come first, since a peak never falls."""
     found = {}
     for batch_size in sorted(set(settings.batch_sizes)):
         step = makers(batch_size)()

@@ -1,4 +1,4 @@
-"""``complexity``: what each module of a network costs in parameters, multiply-adds, memory and time."""
+"""Parameters, multiply-adds, memory and time of each module of a network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WARMUP = 2
 
 @dataclass(frozen=True)
 class ModuleCost:
-    """Of one module with all that is in it, for one image.
+    """The cost of one module with its submodules, for one image.
 
     Attributes:
         name: such as 'backbone.stem'; empty for the whole network.
@@ -53,7 +53,7 @@ class ModuleCost:
 
 
 def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int = 20) -> list[ModuleCost]:
-    """Of every module that is run, or holds some that are, in the order of the model's definition.
+    """Measure every module that is run or holds one that is, in the order of the model's definition.
 
     Args:
         model: a detector in evaluation mode whose batch normalisation is not folded; it will be.
@@ -85,7 +85,7 @@ def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int 
 
 
 def _holders(name: str) -> list[str]:
-    """A module and all that it is in: 'a.b' -> ['a.b', 'a', '']."""
+    """Return a module's name and those of all modules that it is in: 'a.b' -> ['a.b', 'a', '']."""
     holders = [name]
     while name:
         name = name.rpartition('.')[0]
@@ -94,7 +94,7 @@ def _holders(name: str) -> list[str]:
 
 
 class _ModuleStack:
-    """Knows, while a model runs, which of its modules are running.
+    """The modules of a model that are running at a time.
 
     Attributes:
         names: of those, outermost first.
@@ -131,7 +131,7 @@ class _ModuleStack:
 
 
 class _Meter(TorchDispatchMode):
-    """Adds up what operators do, for all modules that are running.
+    """Counter of the operators' work, for all modules that are running.
 
     Args:
         running: names of the modules, kept up to date by others.
@@ -167,7 +167,7 @@ def _bytes(value: Any) -> int:
 
 
 def _times(model: nn.Module, inputs: Tensor, rounds: int, device: torch.device) -> dict[str, float]:
-    """Median ms of each module."""
+    """Return the median ms of each module."""
     found: dict[str, list[float]] = {name: [] for name, _ in model.named_modules()}
     with _stopwatches(model, device) as watches, torch.inference_mode():
         for turn in range(_WARMUP + rounds):
@@ -186,7 +186,7 @@ def _times(model: nn.Module, inputs: Tensor, rounds: int, device: torch.device) 
 
 @contextmanager
 def _stopwatches(model: nn.Module, device: torch.device) -> Iterator[Counter[str]]:
-    """Seconds that each module has run; a module that runs again adds up."""
+    """Measure the seconds of each module; repeated runs add up."""
     watches: Counter[str] = Counter()
     began: list[float] = []
 
@@ -214,7 +214,7 @@ def _stopwatches(model: nn.Module, device: torch.device) -> Iterator[Counter[str
 
 
 def select(costs: list[ModuleCost], depth: int | None = 2, under: str = '') -> list[ModuleCost]:
-    """The modules down to a depth below one of them.
+    """Select the modules down to a depth below one of them.
 
     Args:
         costs: of ``module_costs``.
@@ -237,7 +237,7 @@ def select(costs: list[ModuleCost], depth: int | None = 2, under: str = '') -> l
 
 
 def costs_table(costs: list[ModuleCost]) -> str:
-    """A row each, indented by depth; shares are of the first."""
+    """Return a table with a row for each module, indented by depth; shares are of the first module."""
     first, rows = costs[0], []
     for cost in costs:
         own = cost.name.rpartition('.')[2] if cost is not first else cost.name or 'network'
@@ -261,7 +261,7 @@ def _share(value: float, whole: float) -> str:
 
 
 def write_costs(costs: list[ModuleCost], path: str | Path) -> None:
-    """By the file's ending as CSV or JSON."""
+    """Write the costs as CSV or JSON, by the file's suffix."""
     rows = [asdict(cost) for cost in costs]
     if Path(path).suffix.lower() != '.csv':
         Path(path).write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')

@@ -1,4 +1,4 @@
-"""The ways in which a network can be run: as it is, in mixed precision, compiled, by ONNX Runtime."""
+"""Execution modes of a network: plain, in mixed precision, compiled, by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from detkit.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class ExecutionMode:
-    """How a network is run.
+    """The way in which a network is run.
 
     Attributes:
         amp: in mixed precision.
@@ -31,13 +31,13 @@ class ExecutionMode:
 
     @property
     def name(self) -> str:
-        """Such as 'amp compile'; empty for a network as it is."""
+        """Name such as 'amp compile'; empty for the plain mode."""
         return ' '.join(
             name for name, used in (('amp', self.amp), ('compile', self.compiled), ('onnx', self.onnx)) if used
         )
 
     def precision(self, device: torch.device) -> AbstractContextManager:
-        """The context to run in.
+        """Return the context to run in.
 
         Raises:
             ConfigError: the device has no mixed precision that would be faster.
@@ -51,7 +51,7 @@ class ExecutionMode:
 
 
 def execution_modes(amp: bool = False, compiled: bool = False, onnx: bool = False) -> list[ExecutionMode]:
-    """As it is, and each of the others that is asked for; mixed precision and compiling also together."""
+    """Return the plain mode and each requested one; mixed precision and compilation also together."""
     return [
         ExecutionMode(use_amp, use_compile)
         for use_compile in (False, True)[: 1 + compiled]
@@ -60,12 +60,12 @@ def execution_modes(amp: bool = False, compiled: bool = False, onnx: bool = Fals
 
 
 def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network]:
-    """Gives fresh copies of a detector's network, made to run in a certain mode.
+    """Return a function that makes fresh copies of a detector's network for a mode.
 
-    A compiled network is made once, since to compile it takes minutes.
+    A network is compiled only once, since that takes minutes.
 
     Raises:
-        ConfigError: the way is impossible here; says what is missing.
+        ConfigError: the mode is not available here.
     """
     if mode.onnx:
         return onnx_maker(model)

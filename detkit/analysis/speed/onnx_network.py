@@ -1,4 +1,4 @@
-"""A detector's network exported to ONNX and run by ONNX Runtime, for timing it."""
+"""A detector's network exported to ONNX and run by ONNX Runtime, to be timed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OPSET = 17
 
 
 def onnx_maker(model: nn.Module) -> Callable[[], Network]:
-    """Gives fresh sessions of a network, each exported once for every shape of input that comes.
+    """Return a function that makes fresh sessions of a network, which is exported once for every shape of input.
 
     Raises:
         ConfigError: onnx or onnxruntime are not installed, the model is not on a CPU, or it cannot be exported (when a
@@ -54,10 +54,10 @@ def onnx_maker(model: nn.Module) -> Callable[[], Network]:
 
 
 class _Flat(nn.Module):
-    """A detector's network whose answers are a tuple of tensors.
+    """A detector's network whose output is a tuple of tensors.
 
     Attributes:
-        keys: of each tensor of the latest call, its name, and its place where the name holds a list.
+        keys: name of each tensor of the latest call, and its index if the name holds a list.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,11 +1,10 @@
-"""Timing several things against each other on a machine that does other work too.
+"""Paired timing of several steps on a machine that has other load, too.
 
-Things are timed in turns, in an order drawn anew each round, so that whatever slows the machine down hits all of them
-alike, and a ratio is taken within a round. What would still favour one of them for as long as a process lives (where
-its weights lie in memory) is drawn anew a few times: the rounds fall into blocks, and each block starts with fresh
-copies. Intervals come from the blocks: the median of each is one observation, and Student's t makes an interval of the
-mean of their logarithms. So an interval knows of both kinds of chance, and two copies of one thing have a ratio of 1
-within it.
+The steps run in turns, in a random order each round, so that other load on the machine affects all of them equally,
+and ratios are taken within a round. What could favour a step for the life of a process, such as the addresses of its
+weights, is varied as well: the rounds are split into blocks, and each block starts with fresh copies. The median of a
+block is one observation, and the interval is Student's t interval of the mean of their logarithms. It thus accounts for
+both kinds of noise, and the interval of the ratio of two copies of one step contains 1.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ def time_paired(
     blocks: int = BLOCKS,
     seed: int = 0,
 ) -> np.ndarray:
-    """Runs several steps in turns.
+    """Time several steps in turns.
 
     Args:
-        makers: each gives a fresh copy of what is timed; called at the start of each block.
-        seconds: how long to time each thing, about; there are at least 3 rounds a block all the same.
-        rounds: how many rounds, whatever they take; rounded up to whole blocks.
-        blocks: how often to start with fresh copies.
-        seed: of the orders.
+        makers: functions that return a fresh copy of a step; called at the start of each block.
+        seconds: approximate time for each step; a block has at least 3 rounds.
+        rounds: number of rounds in place of a time; rounded up to whole blocks.
+        blocks: number of blocks.
+        seed: of the random orders.
 
     Returns:
-        Seconds ``(V, K, R, P)`` of V things in K blocks of R rounds and P phases.
+        Seconds ``(V, K, R, P)`` of V steps in K blocks of R rounds and P phases.
 
     Raises:
-        ConfigError: fewer than 2 rounds or blocks, from which nothing can be said of chance.
+        ConfigError: fewer than 2 rounds or blocks, which give no interval.
     """
     if blocks < 2 or (rounds is not None and rounds < 2):
         raise ConfigError(f'timing needs at least 2 rounds, found {blocks if rounds is None else rounds}')
@@ -89,27 +88,27 @@ def time_paired(
 
 
 def mean_interval(seconds: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The time of one thing with its interval.
+    """Return the mean time of a step with its interval.
 
     Args:
         seconds: ``(K, R)``.
-        confidence: how often the interval is to hold what endless timing would give.
+        confidence: level of the interval.
     """
     return _of_blocks(np.median(np.log(seconds), axis=1), confidence)
 
 
 def ratio_interval(seconds: np.ndarray, first: np.ndarray, confidence: float = 0.95) -> Interval:
-    """How many times as long as another thing one takes; arguments as ``level``, timed in the same rounds."""
+    """Return the ratio of a step's time to that of another in the same rounds; arguments as ``mean_interval``."""
     return _of_blocks(np.median(np.log(seconds) - np.log(first), axis=1), confidence)
 
 
 def _of_blocks(logs: np.ndarray, confidence: float) -> Interval:
-    """The mean ``(K,)`` observations' exponential with the interval of Student's t."""
+    """Return the exponential of the mean of ``(K,)`` observations with Student's t interval."""
     half = stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
     return Interval(*(float(np.exp(logs.mean() + shift)) for shift in (0.0, -half, half)))
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)

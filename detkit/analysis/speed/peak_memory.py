@@ -1,4 +1,4 @@
-"""How much memory something takes, seen in a process of its own."""
+"""Peak memory of a function, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from detkit.utils.errors import DetkitError
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Most memory at any time, in MiB.
+    """Peak memory in MiB.
 
     Attributes:
-        process: of main memory that the whole process held, PyTorch itself included; None where the system does not
-            tell.
-        before: what of this it had held before, so that the rest is the model's.
-        device: that tensors held on the accelerator; None on a CPU.
+        process: main memory of the whole process, PyTorch included; None if the system does not report it.
+        before: main memory of the process before, so that the difference is the model's.
+        device: memory of tensors on the accelerator; None on a CPU.
     """
 
     process: float | None
@@ -33,20 +32,20 @@ class PeakMemory:
 
     @property
     def own(self) -> float | None:
-        """What the model takes: on the accelerator if it is there, else of main memory."""
+        """Memory of the model: on the accelerator if there is one, else main memory."""
         if self.device is not None or self.process is None:
             return self.device
         return self.process - self.before
 
 
 def peak_memory(device: torch.device, before: float | None) -> PeakMemory:
-    """Of this process so far; ``before``: what ``process_peak`` gave at its start."""
+    """Return the peak memory of this process; ``before`` is ``process_peak`` at its start."""
     on_device = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == 'cuda' else None
     return PeakMemory(process_peak(), before, on_device)
 
 
 def process_peak() -> float | None:
-    """Most main memory that this process has held, in MiB; None where the system does not tell."""
+    """Return the peak main memory of this process in MiB; None if the system does not report it."""
     status = Path('/proc/self/status')
     if status.exists():  # getrusage would count what the parent held when it started this process
         for line in status.read_text().splitlines():
@@ -60,7 +59,7 @@ def process_peak() -> float | None:
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
-    """``function(*arguments)``, called in a new Python; both must be such as pickle takes.
+    """Call ``function(*arguments)`` in a new Python process; all of them must be picklable.
 
     Raises:
         DetkitError: the process was killed, as the system does when memory runs out.

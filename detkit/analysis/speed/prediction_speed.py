@@ -1,4 +1,4 @@
-"""Prediction as something to be timed: from image files to data samples, phase by phase."""
+"""Steps of prediction to be timed, from image files to data samples, phase by phase."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_IMAGES = 64
 
 
 def draw_images(folder: Path) -> list[str]:
-    """Pictures of 640 x 640 to predict on, where there are no others; their paths."""
+    """Draw pictures of 640 x 640 to predict on, and return their paths."""
     squares = (
         scene.image for scene in render_scenes('train', 2 * _DRAWN) if scene.image.shape[0] == scene.image.shape[1]
     )
@@ -35,7 +35,7 @@ def draw_images(folder: Path) -> list[str]:
 
 
 def readable_images(source: Sequence[str]) -> list[str]:
-    """The first images, 64 at most, of files, folders and patterns.
+    """Return the first images, 64 at most, of files, folders and patterns.
 
     Raises:
         DataError: there is none, or one that cannot be read.
@@ -50,7 +50,7 @@ def readable_images(source: Sequence[str]) -> list[str]:
 
 
 def batches(paths: Sequence[str], batch_size: int) -> list[list[str]]:
-    """Images in batches, from the first again where they run out."""
+    """Split images into full batches, which start again with the first images if need be."""
     number = -(-len(paths) // batch_size)
     return [[paths[(b * batch_size + i) % len(paths)] for i in range(batch_size)] for b in range(number)]
 
@@ -58,7 +58,7 @@ def batches(paths: Sequence[str], batch_size: int) -> list[list[str]]:
 def prediction_maker(
     predictor: Predictor, mode: ExecutionMode, paths: Sequence[str], batch_size: int
 ) -> Callable[[], Step]:
-    """For ``time_paired``: a step predicts one batch from its files, one image after another, and times ``PHASES``.
+    """Return a maker of steps for ``time_paired`` that predict one batch from its files and time ``PHASES``.
 
     'load' reads and decodes files, 'preprocess' makes the network's input and brings it to the device, 'network' goes
     to raw predictions, 'postprocess' to data samples in pixels of the images (decoding, suppression, masks).
@@ -102,7 +102,7 @@ def prediction_maker(
 
 
 def noise_maker(model: nn.Module, img_size: int, batch_size: int) -> Callable[[], Step]:
-    """For ``time_paired``: a step runs the network alone on square noise."""
+    """Return a maker of steps for ``time_paired`` that run the network alone on square noise."""
     make_network, device = network_maker(model, ExecutionMode()), next(model.parameters()).device
     images = torch.randint(
         256, (batch_size, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Training steps as something to be timed."""
+"""Training steps to be timed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEED = 0
 
 
 def training_model(path: str | Path, config: Config) -> nn.Module:
-    """The network of a config, with random weights.
+    """Build the network of a config with random weights.
 
     Raises:
         ConfigError: the config cannot train.
@@ -39,10 +39,10 @@ def training_model(path: str | Path, config: Config) -> nn.Module:
 
 
 def training_maker(model: nn.Module, config: Config, batch_size: int, device: torch.device) -> Callable[[], Step]:
-    """For ``time_paired``: a step makes a batch of the training data in this process ('data'), and trains on it
-    ('step': forward, losses, backward, clipping, optimiser and average, in the config's number format).
+    """Return a maker of steps for ``time_paired`` that make a batch in this process and train on it.
 
-    The learning rate is 0, so that the weights, and with them the work of a step, stay what they are.
+    The phases are 'data' and 'step' (forward, losses, backward, clipping, optimiser and average, in the config's number
+    format). The learning rate is 0, so that the weights, and with them the work of a step, do not change.
 
     Raises:
         DataError: an epoch of the data holds no batch.
