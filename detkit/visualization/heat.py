@@ -10,7 +10,7 @@ import numpy as np
 
 from detkit.visualization.sheets import grid, with_caption
 
-_ALPHA = 0.75  # of the hottest place
+_ALPHA = 0.75  # of the largest value
 _GREY = 0.8  # how bright the image below the heat remains
 _CELL = 160  # of a channel, at least
 _SHEET_SIDE = 1920

@@ -55,14 +55,14 @@ def draw_skeletons(
         extent = float(np.hypot(*(bbox[2:] - bbox[:2])))
         width = int(min(line, max(1, round(extent / 60))))
         shown = points[:, 2] > 0
-        places = np.rint((points[:, :2] - 0.5) * 16).astype(np.int32)  # OpenCV's fixed point, 4 fractional bits
+        fixed_points = np.rint((points[:, :2] - 0.5) * 16).astype(np.int32)  # OpenCV's fixed point, 4 fractional bits
         for i, j in skeleton:
             if shown[i] and shown[j]:
                 colour = _SIDES[sides[i]] if sides[i] == sides[j] else _SIDES[2]
-                cv2.line(img, places[i].tolist(), places[j].tolist(), colour, width, cv2.LINE_AA, shift=4)
+                cv2.line(img, fixed_points[i].tolist(), fixed_points[j].tolist(), colour, width, cv2.LINE_AA, shift=4)
         radius = max(2.0, 1.4 * width)
         for i in np.flatnonzero(shown):
-            fixed, centre = round(radius * 16), places[i].tolist()
+            fixed, centre = round(radius * 16), fixed_points[i].tolist()
             if width > 1:
                 cv2.circle(img, centre, fixed + 16, _EDGE, -1, cv2.LINE_AA, shift=4)
             filled = points[i, 2] > 1

@@ -264,7 +264,7 @@ def test_tables_say_who_is_slower():
     assert rows['one'].split('|')[7].strip() == '1' and 'slower' in rows['two']
     assert 'no difference shown' in rows['three'] and ' 1.50' in rows['two']
     assert '100.' in rows['one'] or '99.' in rows['one']  # images/s
-    assert '2.00' in text and '1,234' in text and '100 ' in text and 'Random weights' in text
+    assert '2.00' in text and '1,234' in text and '100 ' in text and 'With random weights' in text
     assert [verdict(Interval(1.0, low, high)) for low, high in ((0.9, 1.1), (1.01, 1.1), (0.8, 0.99))] == [
         'no difference shown',
         'slower',

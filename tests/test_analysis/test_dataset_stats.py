@@ -122,7 +122,7 @@ def test_report(stats, tmp_path):
     assert '| cat   |             3 |      2 |' in text and 'class id 9' in text
     lines = list(issue_lines(stats))
     assert any('across splits' in line and 'flattered' in line for line in lines)
-    assert 'train: 1 label duplicate: two objects of one class at almost the same place' in lines
+    assert 'train: 1 label duplicate: two objects of one class with almost the same box' in lines
     assert write_issues(stats, tmp_path / 'out' / 's.csv') == 6
     rows = list(csv.DictReader((tmp_path / 'out' / 's.csv').open()))
     assert [row['kind'] for row in rows] == [

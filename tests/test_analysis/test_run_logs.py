@@ -8,7 +8,7 @@ import pytest
 
 from detkit.analysis.runs.run_charts import plot_runs
 from detkit.analysis.runs.run_logs import (
-    best_place,
+    best_index,
     choose_names,
     find_logs,
     is_metric,
@@ -83,8 +83,8 @@ def test_smoothing():
 
 def test_which_value_is_best(runs):
     y = np.array([0.2, 0.1, 0.4, 0.4])
-    assert best_place('coco/bbox_mAP', y) == 2 and best_place('train/box', y) == 1
-    assert best_place('accuracy/cross_entropy', y) == 1
+    assert best_index('coco/bbox_mAP', y) == 2 and best_index('train/box', y) == 1
+    assert best_index('accuracy/cross_entropy', y) == 1
     assert is_metric('coco/bbox_mAP') and not is_metric('grad_norm') and not is_metric('train/box')
 
 

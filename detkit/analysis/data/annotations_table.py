@@ -40,7 +40,7 @@ class SplitTable:
         keypoints: ``(N, K, 3)`` or None.
         outlines: ``(N, 4)`` xyxy around each object's outline, zeros for one without, or None where none has any.
         class_labels: ``(I,)`` int64 of a classifier's images, else None.
-        skipped: what the reader of the files left out: file, place in it, reason.
+        skipped: what the reader of the files left out: file, line, reason.
         duplicates: likewise, the objects that repeat another one exactly.
         metainfo: of the dataset.
     """
@@ -168,13 +168,13 @@ def _outlines(annotations: Sequence[Any]) -> np.ndarray | None:
 
 def _shapes(records: Sequence[Record]) -> np.ndarray:
     shapes = np.zeros((len(records), 2), np.int64)
-    unknown = [place for place, record in enumerate(records) if record.ori_shape is None]
-    for place, record in enumerate(records):
+    unknown = [index for index, record in enumerate(records) if record.ori_shape is None]
+    for index, record in enumerate(records):
         if record.ori_shape is not None:
-            shapes[place] = record.ori_shape
-    for place, size in zip(unknown, read_image_sizes([records[place].img_path for place in unknown]), strict=True):
+            shapes[index] = record.ori_shape
+    for index, size in zip(unknown, read_image_sizes([records[index].img_path for index in unknown]), strict=True):
         if not isinstance(size, OSError):
-            shapes[place] = size
+            shapes[index] = size
     return shapes
 
 

@@ -96,12 +96,14 @@ class Browser:
         wanted = set(indices)
         found: dict[int, dict] = {}
         for batch in self.batches(epoch):
-            places = [place for place, key in enumerate(batch) if key.index in wanted and key.index not in found]
+            positions = [
+                position for position, key in enumerate(batch) if key.index in wanted and key.index not in found
+            ]
             if len(found) == len(wanted):
                 break
-            if places:
+            if positions:
                 samples = self.dataset.__getitems__(batch)
-                found.update({batch[place].index: samples[place] for place in places})
+                found.update({batch[position].index: samples[position] for position in positions})
         return found
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from detkit.analysis.charts import COLOURS
 from detkit.analysis.data.annotations_table import SplitTable
 
-_WIDTH = 3.4  # inches: legible on a phone, and where four stand beside each other
+_WIDTH = 3.4  # inches: legible on a phone, and in a row of four
 NAMED_CLASSES = 20
 _BINS = 32
 _ASPECTS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16])
@@ -33,8 +33,8 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
     figure, axes = _panel(height=1.2 + 0.2 * max(3, len(order)))
     height = 0.8 / len(splits)
     for split, (own, name) in enumerate(zip(counts, splits, strict=True)):
-        places = np.arange(len(order)) + (split - (len(splits) - 1) / 2) * height
-        axes.barh(places, own[order], height, color=COLOURS[split], label=name)
+        positions = np.arange(len(order)) + (split - (len(splits) - 1) / 2) * height
+        axes.barh(positions, own[order], height, color=COLOURS[split], label=name)
     axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=8)
     axes.set_ylim(len(order) - 0.4, -0.6)
     if len(order) and total.max() > 50 * max(1, total[order].min()):
@@ -129,7 +129,7 @@ def plot_image_sizes(tables: Sequence[SplitTable]) -> Figure:
     return figure
 
 
-def plot_places(table: SplitTable) -> Figure:
+def plot_centres(table: SplitTable) -> Figure:
     """Plot how many objects have their centre in each cell of a grid over the image."""
     figure, axes = _panel()
     wh = table.object_shapes[:, ::-1]
@@ -158,8 +158,8 @@ def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure
             if table.keypoints is None or not len(table.keypoints)
             else (table.keypoints[~table.ignored, :, 2] > 0).mean(0)
         )
-        places = np.arange(len(names)) + (split - (len(tables) - 1) / 2) * height
-        axes.barh(places, labelled, height, color=COLOURS[split], label=table.name)
+        positions = np.arange(len(names)) + (split - (len(tables) - 1) / 2) * height
+        axes.barh(positions, labelled, height, color=COLOURS[split], label=table.name)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1)

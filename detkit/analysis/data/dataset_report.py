@@ -57,8 +57,8 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
     for table in stats.tables:
         if table.skipped:
             path, where, reason = table.skipped[0]
-            place = path if where is None else f'{path}:{where}'
-            yield f'{table.name}: {len(table.skipped)} {_LEFT_OUT}, the first {place}: {reason}'
+            location = path if where is None else f'{path}:{where}'
+            yield f'{table.name}: {len(table.skipped)} {_LEFT_OUT}, the first {location}: {reason}'
         if table.duplicates:
             path, where, _ = table.duplicates[0]
             yield (
@@ -114,7 +114,7 @@ def write_issues(stats: DatasetStats, path: str | Path) -> int:
 def _issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
     table = stats.tables[split]
     for one in stats.label_issues[split]:
-        names = [stats.classes[table.labels[place]] for place in (one.index, one.other) if place is not None]
+        names = [stats.classes[table.labels[index]] for index in (one.index, one.other) if index is not None]
         yield [
             table.name,
             stats.path(split, table.images[one.index]),
@@ -167,7 +167,7 @@ def _charts(page: HtmlPage, stats: DatasetStats) -> None:
         if any(table.rbboxes is not None for table in tables):
             charts.append((dataset_charts.plot_angles(tables), 'Direction of the objects'))
         charts += [
-            (dataset_charts.plot_places(table), f"Where the objects' middles are, {table.name}")
+            (dataset_charts.plot_centres(table), f'Centres of the objects, {table.name}')
             for table in tables
             if len(table.labels)
         ]
@@ -290,28 +290,28 @@ def _issue_pictures(
             img = read_image(path)
         except UnreadableImageError:
             continue  # which is listed as such
-        places = [one.index] if one.other is None else [one.index, one.other]
+        indices = [one.index] if one.other is None else [one.index, one.other]
         yield (
-            _object_picture(img, table, places, stats.classes, one.kind == 'outline'),
+            _object_picture(img, table, indices, stats.classes, one.kind == 'outline'),
             f'{table.name}: {Path(path).name}, object {table.numbers[one.index]}, {one.detail}',
         )
 
 
 def _object_picture(
-    img: np.ndarray, table: SplitTable, places: list[int], classes: Sequence[str], with_outline: bool
+    img: np.ndarray, table: SplitTable, indices: list[int], classes: Sequence[str], with_outline: bool
 ) -> np.ndarray:
-    corners = bbox_corners(table.bboxes[places]) if table.rbboxes is None else rbbox_corners(table.rbboxes[places])
+    corners = bbox_corners(table.bboxes[indices]) if table.rbboxes is None else rbbox_corners(table.rbboxes[indices])
     points, rings, extra = [corners.reshape(-1, 2)], [], {}
     if with_outline:
-        polygons = table.records[table.images[places[0]]].annotations.polygons
+        polygons = table.records[table.images[indices[0]]].annotations.polygons
         rings = [
             ring
             for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
-            if owner == table.numbers[places[0]]
+            if owner == table.numbers[indices[0]]
         ]
         points += rings
     if table.keypoints is not None:
-        keypoints = table.keypoints[places]
+        keypoints = table.keypoints[indices]
         points.append(keypoints[keypoints[..., 2] > 0, :2])
     window = Window.around(np.concatenate(points), img.shape[:2], _CUT_SIDE)
     if table.keypoints is not None:
@@ -320,10 +320,10 @@ def _object_picture(
             keypoint_info=table.metainfo,
         )
     if table.rbboxes is not None:
-        extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[places])
+        extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[indices])
     moved = window.moved(corners)
     bboxes = np.concatenate([moved.min(1), moved.max(1)], 1)
-    picture = draw_instances(window.cut(img), bboxes, table.labels[places], classes, **extra)
+    picture = draw_instances(window.cut(img), bboxes, table.labels[indices], classes, **extra)
     for ring in rings:
         cv2.polylines(picture, [np.rint(window.moved(ring)).astype(np.int32)], True, _OUTLINE_COLOUR, 2, cv2.LINE_AA)
     return picture

@@ -15,9 +15,9 @@ ISSUE_KINDS = {
     'tiny': 'a side shorter than a few pixels',
     'thin': 'one side many times the other',
     'outside': 'reaches beyond the picture',
-    'duplicate': 'two objects of one class at almost the same place',
-    'ambiguous': 'objects of two classes at almost the same place',
-    'outline': 'the outline does not fill the box',
+    'duplicate': 'two objects of one class with almost the same box',
+    'ambiguous': 'objects of two classes with almost the same box',
+    'outline': 'the outline and the box do not agree',
     'keypoints': 'a labelled keypoint outside the picture',
 }
 

@@ -113,8 +113,8 @@ def optimize_anchors(
         raise ConfigError(f'{path}: its head, {type(head).__name__}, has no anchors.')
     if not hasattr(head.assigner, 'shape_quality'):
         raise ConfigError(
-            f'{path}: its assigner, {type(head.assigner).__name__}, has no shape_quality, which tells '
-            'how well an anchor fits a box.'
+            f'{path}: its assigner, {type(head.assigner).__name__}, has no shape_quality, the measure '
+            'of how well an anchor fits a box.'
         )
     records = _records(config)
     sizes_wh = object_sizes(records, size)

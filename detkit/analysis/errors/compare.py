@@ -324,8 +324,8 @@ def unique_labels(paths: Sequence[str | Path], given: Sequence[str] | None = Non
         return list(given)
     stems = [model_name(path) for path in paths]
     numbered = [
-        f'{stem}-{stems[:place].count(stem) + 1}' if stems.count(stem) > 1 else stem for place, stem in enumerate(stems)
+        f'{stem}-{stems[:index].count(stem) + 1}' if stems.count(stem) > 1 else stem for index, stem in enumerate(stems)
     ]
     if len(set(numbered)) < len(numbered):  # a config is called what another's number makes of its name
-        return [f'{place}-{stem}' for place, stem in enumerate(stems, 1)]
+        return [f'{index}-{stem}' for index, stem in enumerate(stems, 1)]
     return numbered

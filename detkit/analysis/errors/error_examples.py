@@ -77,8 +77,8 @@ def _corners(sample: DetDataSample, rows: list[int], truth: bool) -> np.ndarray:
     return np.stack([np.stack([x0, y0], -1), np.stack([x1, y0], -1), np.stack([x1, y1], -1), np.stack([x0, y1], -1)], 1)
 
 
-def _object_area(sample: DetDataSample, place: int) -> float:
-    corners = _corners(sample, [int(place)], True)[0]
+def _object_area(sample: DetDataSample, index: int) -> float:
+    corners = _corners(sample, [int(index)], True)[0]
     return float(np.ptp(corners[:, 0]) * np.ptp(corners[:, 1]))
 
 

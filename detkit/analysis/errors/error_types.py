@@ -19,15 +19,15 @@ from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_pr
 FOREGROUND, BACKGROUND = 0.5, 0.1
 # In the order in which a prediction is asked.
 FALSE_POSITIVE_TYPES = ('classification', 'localisation', 'duplicate', 'both', 'background')
-FIXABLE = ('classification', 'localisation')  # those that a right class or place would make true
+FIXABLE = ('classification', 'localisation')  # those that a right class or box would make true
 ERROR_TYPES = (*FALSE_POSITIVE_TYPES, 'missed')
 EXPLANATIONS = {
-    'classification': 'right place, wrong class',
+    'classification': 'right location, wrong class',
     'localisation': 'right class, overlap only .1 to .5',
-    'duplicate': 'an object that a surer prediction already has',
+    'duplicate': 'an object that a prediction of a higher score already has',
     'both': 'wrong class and overlap only .1 to .5',
     'background': 'overlaps nothing',
-    'missed': 'objects that no prediction is near, not even a wrong one',
+    'missed': 'objects that no prediction overlaps, not even a wrong one',
 }
 
 
@@ -135,7 +135,7 @@ def _types_of(overlaps: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
         [FALSE_POSITIVE_TYPES.index(name) for name in ('duplicate', 'localisation', 'classification', 'both')],
         FALSE_POSITIVE_TYPES.index('background'),
     )
-    # A wrong class in the right place says more than a poor overlap with a neighbour of the right one.
+    # A wrong class at the right location says more than a poor overlap with a neighbour of the right one.
     types[(best_other >= FOREGROUND) & (best_own < FOREGROUND)] = FALSE_POSITIVE_TYPES.index('classification')
     wanted = np.full(len(overlaps), -1)
     for name, candidates in (('duplicate', own), ('localisation', own), ('classification', other), ('both', other)):

@@ -56,12 +56,12 @@ def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> t
         ConfigError: the head returns no known class logits.
     """
     if 'anchor_preds' in preds:  # four numbers of the box, objectness, classes
-        places = torch.cat([_by_place(level[0], 5 + num_classes) for level in preds['anchor_preds']])
-        classes, objectness = places[:, 5:], places[:, 4:5]
+        locations = torch.cat([_by_location(level[0], 5 + num_classes) for level in preds['anchor_preds']])
+        classes, objectness = locations[:, 5:], locations[:, 4:5]
         return classes + objectness, classes.sigmoid() * objectness.sigmoid()
     logits = preds.get('cls_logits')
     if isinstance(logits, list | tuple):
-        logits = torch.cat([_by_place(level[0], num_classes) for level in logits])
+        logits = torch.cat([_by_location(level[0], num_classes) for level in logits])
         return logits, logits.sigmoid()
     if isinstance(logits, Tensor) and logits.dim() == 2:  # a classifier's (B, C)
         return logits[:1], logits[:1].softmax(-1)
@@ -70,7 +70,7 @@ def class_logits(preds: dict[str, Tensor | list[Tensor]], num_classes: int) -> t
     raise ConfigError(f'Grad-CAM needs class logits from the head, which gives {", ".join(preds)}; use eigencam')
 
 
-def _by_place(values: Tensor, count: int) -> Tensor:
+def _by_location(values: Tensor, count: int) -> Tensor:
     """Reshape ``(A * count, h, w)`` to ``(A * h * w, count)``."""
     return values.unflatten(0, (-1, count)).movedim(1, -1).flatten(0, -2)
 

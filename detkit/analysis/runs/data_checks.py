@@ -128,7 +128,8 @@ def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_clas
     if num_classes is not None and num_classes != len(found.classes):
         checks.failed(
             f'{split} classes',
-            f'the head tells {num_classes} classes, the {split} data {len(found.classes)} ({shorten(found.classes)})',
+            f'the head has {num_classes} classes, '
+            f'the {split} data have {len(found.classes)} ({shorten(found.classes)})',
             'leave model.head.num_classes out, so that it follows the data',
         )
     what = (
@@ -155,10 +156,10 @@ def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
     """Report what was skipped in the annotation files."""
     if found.skipped:
         path, where, reason = found.skipped[0]
-        place = path if where is None else f'{path}:{where}'
+        location = path if where is None else f'{path}:{where}'
         checks.warned(
             f'{split} labels',
-            f'{len(found.skipped):,} images or objects are left out; the first, {place}, {reason}',
+            f'{len(found.skipped):,} images or objects are left out; the first, {location}, {reason}',
             'a run lists all of them in skipped.csv',
         )
 
@@ -193,7 +194,7 @@ def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) 
         checks.warned(
             'splits',
             f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as {min(both)}',
-            'metrics of val then say nothing of new images',
+            'validation metrics then do not measure generalisation',
         )
 
 

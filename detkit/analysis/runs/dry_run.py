@@ -292,7 +292,7 @@ class _DryRun:
         elif value is None:
             self.checks.warned(
                 'validation',
-                f'none of the metrics ({", ".join(metrics) or "there are none"}) tells '
+                f'none of the metrics ({", ".join(metrics) or "there are none"}) says '
                 'which weights are the best, so best.pth is never written',
                 'train_cfg.best_metric=...',
             )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from detkit.analysis.charts import COLOURS
-from detkit.analysis.runs.run_logs import AXES, RunLog, best_place, is_metric, smooth
+from detkit.analysis.runs.run_logs import AXES, RunLog, best_index, is_metric, smooth
 
 _STYLES = ('-', '--', ':', '-.')
 _COLUMNS = 3
@@ -30,13 +30,13 @@ def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0,
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(max(4.2 * columns, 5.5), 2.9 * rows + 0.6), dpi=110, layout='constrained')
     lines = {}
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, place + 1)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
         for number, run in enumerate(runs):
             if name in run.curves:
                 lines.setdefault(number, _draw(axes, run, name, number, weight))
         axes.set_title(name, fontsize=11)
-        if place >= len(names) - columns:
+        if index >= len(names) - columns:
             axes.set_xlabel(AXES[axis], fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis != 'time'))
         axes.tick_params(labelsize=8)
@@ -65,6 +65,6 @@ def _draw(axes: Axes, run: RunLog, name: str, number: int, weight: float) -> obj
         axes.plot(x, y, color=colour, linewidth=1, alpha=0.25)
     (line,) = axes.plot(x, smoothed, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=3)
     if is_metric(name):
-        best = best_place(name, y)
+        best = best_index(name, y)
         axes.plot(x[best], y[best], marker='*', color=colour, markersize=9, markeredgecolor='white', zorder=3)
     return line

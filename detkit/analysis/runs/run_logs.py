@@ -149,7 +149,7 @@ def is_metric(name: str) -> bool:
     return '/' in name and not name.startswith(('train/', 'lr/'))
 
 
-def best_place(name: str, y: np.ndarray) -> int:
+def best_index(name: str, y: np.ndarray) -> int:
     """Return the index of the first best value: the least of losses, the greatest of other metrics."""
     loss = name.startswith(('train/', 'val/')) or not higher_is_better(name)
     return int(y.argmin() if loss else y.argmax())
@@ -163,7 +163,7 @@ def logs_table(runs: Sequence[RunLog], names: Sequence[str], axis: str = 'epoch'
             if name not in run.curves or not (is_metric(name) or name.startswith('train/')):
                 continue
             x, y = run.curves[name]
-            best = best_place(name, y)
+            best = best_index(name, y)
             rows.append([name, run.label, f'{y[best]:.4g}', f'{x[best]:.4g}', f'{y[-1]:.4g}', f'{x[-1]:.4g}'])
     at = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minute'}[axis]
     return text_table(['metric', 'run', 'best', f'at {at}', 'last', f'at {at}'], rows, left=(0, 1))

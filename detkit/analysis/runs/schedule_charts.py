@@ -67,15 +67,15 @@ def _draw(axes: Axes, plan: SchedulePlan, name: str, number: int | None, end: in
     if name == 'accumulate':
         axes.step(x, plan.accumulate[shown], where='post', color=COLOURS[(number or 0) % len(COLOURS)], linewidth=1.6)
         return
-    for place, (names, values) in enumerate(_curves(plan, name)):
-        colour = place if number is None else number
+    for index, (names, values) in enumerate(_curves(plan, name)):
+        colour = index if number is None else number
         label = names if number is None else f'{plan.label}: {names}'
         axes.plot(
             x,
             values[shown],
             color=COLOURS[colour % len(COLOURS)],
             linewidth=1.6,
-            linestyle=_STYLES[place % len(_STYLES)],
+            linestyle=_STYLES[index % len(_STYLES)],
             label=label,
         )
 

@@ -244,14 +244,14 @@ def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple
     groups = wrapper.optimizer.param_groups
     rates, momenta = np.zeros((2, len(groups), len(iterations)))
     accumulate = np.ones(len(iterations), np.int64)
-    for place, iteration in enumerate(iterations.tolist()):
+    for index, iteration in enumerate(iterations.tolist()):
         with warnings.catch_warnings():  # mmengine's that no step of the optimiser came before theirs
             warnings.filterwarnings('ignore', message='Detected call of')
             schedules.apply(iteration)
-        accumulate[place] = getattr(wrapper, 'current_accumulate', 1)
+        accumulate[index] = getattr(wrapper, 'current_accumulate', 1)
         for number, group in enumerate(groups):
-            rates[number, place] = group['lr']
-            momenta[number, place] = group.get('momentum', (group.get('betas') or (np.nan,))[0])
+            rates[number, index] = group['lr']
+            momenta[number, index] = group.get('momentum', (group.get('betas') or (np.nan,))[0])
     return accumulate, tuple(
         GroupPlan(
             group.get('name', f'group {number}'),

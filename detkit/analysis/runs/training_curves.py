@@ -70,8 +70,8 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.9 * rows), dpi=110, layout='tight')
-    for place, (title, lines) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(rows, columns, place)
+    for index, (title, lines) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(rows, columns, index)
         for colour, (label, (x, y)) in zip(COLOURS * (len(lines) // len(COLOURS) + 1), lines.items(), strict=False):
             axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker='o' if len(x) < 25 else None, markersize=3)
         axes.set_title(title, fontsize=11)

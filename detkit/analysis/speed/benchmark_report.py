@@ -57,11 +57,11 @@ def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
     total = sum(taken.shape[0] * taken.shape[1] for own in found.measurements for taken in own.seconds.values())
     parts.append(
         f'{confidence:.0%} intervals. spread: width of the middle half of the times, as a share of p50. '
-        f'{far_out} of {total} times lie more than {_FAR_OUT:g} such widths above it; the percentiles count '
-        'them, the ratios do not heed them.'
+        f'{far_out} of {total} times lie more than {_FAR_OUT:g} such widths above it; the percentiles include '
+        'them, the ratios do not depend on them.'
     )
     if any(own.variant.checkpoint is None for own in found.measurements) and 'postprocess' in found.phases:
-        parts.append('Random weights find nothing or anything: time postprocess with a checkpoint.')
+        parts.append('With random weights the number of predictions is arbitrary: time postprocess with a checkpoint.')
     return '\n'.join(parts)
 
 

@@ -97,9 +97,9 @@ def _session(content: bytes) -> Any:
 
 def _preds(arrays: list, keys: list[tuple[str, int | None]]) -> Preds:
     preds: Preds = {}
-    for (name, place), array in zip(keys, arrays, strict=True):
+    for (name, index), array in zip(keys, arrays, strict=True):
         tensor = torch.from_numpy(array)
-        if place is None:
+        if index is None:
             preds[name] = tensor
         else:
             preds.setdefault(name, []).append(tensor)

@@ -21,7 +21,7 @@ from detkit.analysis.errors.bootstrap import Interval
 from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
 
-# What is timed: called with the number of the round, it does its work once and says how long its phases took (s).
+# Called with the number of the round, a step does its work once and returns the seconds of its phases.
 Step = Callable[[int], Sequence[float]]
 
 BLOCKS = 10
