@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mmengine.model import Sequential
-from torch import nn
+from torch import Tensor, nn
 
 from detkit.config.signatures import arguments_of
 from detkit.registry import BACKBONES, HEADS, NECKS, Registry, no_such_part
@@ -70,6 +70,42 @@ def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tu
 def build_head(cfg: dict | nn.Module, before: Output) -> nn.Module:
     """Builds a head behind ``before``."""
     return _build_wired(cfg, HEADS, before, 'head')[0]
+
+
+def check_feats(feats: tuple[Tensor, ...], component: nn.Module, kind: str) -> tuple[Tensor, ...]:
+    """Return ``feats``, the maps that a backbone or a neck returned.
+
+    Raises:
+        ConfigError: they are no tuple of maps, or not of the channels that the component's ``out_channels`` says.
+    """
+    label = f"{kind} '{type(component).__name__}'"
+    if not isinstance(feats, tuple | list):
+        raise ConfigError(
+            f'{label} returns a {type(feats).__name__}; it must return a tuple of feature maps, fine to coarse, '
+            'be it of one'
+        )
+    found, declared = tuple(feat.shape[1] for feat in feats), tuple(component.out_channels)
+    if found != declared:
+        raise ConfigError(
+            f'{label} says out_channels = {declared}, but returns maps of {found} channels; what is behind it is built '
+            'from out_channels, so make the two agree'
+        )
+    return feats
+
+
+def check_losses(losses: dict[str, Tensor], head: nn.Module) -> dict[str, Tensor]:
+    """Return ``losses``, the dict that a head's ``loss`` returned.
+
+    Raises:
+        ConfigError: one that is trained on is no scalar.
+    """
+    for name, value in losses.items():
+        if name.startswith('loss_') and value.ndim:
+            raise ConfigError(
+                f"head '{type(head).__name__}': {name} has the shape {tuple(value.shape)}, but a loss is one number; "
+                'the loss behind it must return the sum divided by avg_factor (detkit/protocols.py)'
+            )
+    return losses
 
 
 def _build_wired(cfg: dict | nn.Module, registry: Registry, before: Output, label: str) -> tuple[nn.Module, str]:

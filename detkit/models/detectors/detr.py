@@ -10,11 +10,11 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
 from ..data_preprocessor import inside_images
-from .single_stage import SingleStageDetector
+from .base_detector import BaseDetector
 
 
 @DETECTORS.register_module()
-class DETR(SingleStageDetector):
+class DETR(BaseDetector):
     """Backbone, necks if any, and a head that looks at the whole image at once (arXiv:2005.12872).
 
     Images of a batch differ in size and are padded to the largest; the head gets the mask of the padding.

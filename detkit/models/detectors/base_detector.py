@@ -1,0 +1,102 @@
+"""``BaseDetector``: a backbone, necks and a head, and the way of a batch through them."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from detkit.registry import DATA_PREPROCESSORS
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+
+from ..layers import set_batch_norm
+from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
+
+
+class BaseDetector(BaseModel):
+    """Base of detectors and classifiers: image to predictions in one pass.
+
+    Args:
+        backbone: config; its class states ``out_channels`` and ``out_strides``.
+        neck: config of one part, a list of parts that run in order, or None.
+        head: config; ``in_channels`` and ``strides`` are wired, as the necks' are.
+        data_preprocessor: config; ``DetDataPreprocessor`` with its defaults when left out.
+        batch_norm: ``dict(eps=…, momentum=…)`` for every batch normalisation of the model; None leaves each as its
+            component makes it. Darknet's networks and YOLOv8's classifiers have other values than YOLOv8's detectors.
+        init_cfg: mmengine's initialisation config.
+
+    Attributes:
+        truth: the field of the ground truth that ``predict`` copies from the data samples to its results.
+
+    Raises:
+        ConfigError: ``batch_norm`` has another key, or components do not fit each other.
+    """
+
+    truth: str = 'gt_instances'
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        neck: dict | list[dict] | None = None,
+        data_preprocessor: dict | None = None,
+        batch_norm: dict[str, float] | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        # Built here, as mmengine would look for the name among its own components.
+        super().__init__(DATA_PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
+        self.backbone, output = build_backbone(backbone)
+        self.neck, output = build_necks(neck, output)
+        self.head = build_head(head, output)
+        set_batch_norm(self, batch_norm or {})
+        if getattr(self.data_preprocessor, 'channels_last', False):
+            self.to(memory_format=torch.channels_last)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
+        feats = check_feats(self.backbone(inputs), self.backbone, 'backbone')
+        for neck in self.neck or ():
+            feats = check_feats(neck(feats), neck, 'neck')
+        return feats
+
+    def forward(
+        self,
+        inputs: Tensor,
+        gt: GtBatch | None = None,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor | list[Tensor]] | list[DetDataSample]:
+        """Runs the network on normalised images ``(B, 3, H, W)``.
+
+        Args:
+            inputs, gt, data_samples: as the data preprocessor gives them.
+            mode: ``'tensor'`` gives the head's raw predictions, ``'loss'`` a dict of losses (needs ``gt``),
+                ``'predict'`` one data sample an image, in pixels of the original image (needs ``data_samples``).
+        """
+        padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
+        preds = self.head(self.extract_feat(inputs), padding_mask)
+        if mode == 'tensor':
+            return preds
+        if mode == 'loss':
+            return check_losses(self.head.loss(preds, gt), self.head)
+        if mode == 'predict':
+            return self.predict(preds, data_samples)
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+
+    def padding_mask(
+        self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
+    ) -> Tensor | None:
+        """``(B, H, W)`` bool, True where an image is padded, for heads that look beyond a pixel's neighbourhood; None
+        for the others. Arguments as ``forward``."""
+        return None
+
+    def predict(
+        self, preds: dict[str, Tensor | list[Tensor]], data_samples: list[DetDataSample]
+    ) -> list[DetDataSample]:
+        """Return the head's predictions, with the ground truth of ``data_samples`` where they have one."""
+        results = self.head.predict(preds, [sample.metainfo for sample in data_samples])
+        for result, sample in zip(results, data_samples, strict=True):
+            if self.truth in sample:
+                result.set_field(sample.get(self.truth), self.truth)
+        return results
