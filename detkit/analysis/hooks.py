@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mmengine.dist import is_main_process
 
+from detkit.analysis.charts import save_figure
 from detkit.analysis.errors.confusion_chart import write_confusion
 from detkit.analysis.runs.training_curves import plot_curves, read_results
 from detkit.engine.hooks.hook import Hook
@@ -106,7 +107,9 @@ class RunPicturesHook(Hook):
         self._trained = True
         results = Path(runner.work_dir, 'results.csv')
         if self.curves and is_main_process() and results.is_file():
-            if plot_curves(read_results(results), results.with_suffix('.png')):
+            figure = plot_curves(read_results(results))
+            if figure is not None:
+                save_figure(figure, results.with_suffix('.png'))
                 runner.log_picture('results.png')
 
     def after_run(self, runner: Runner) -> None:
@@ -114,7 +117,6 @@ class RunPicturesHook(Hook):
         if not (self.evaluation_report and self._trained and is_main_process()):
             return
         # Only now, as training needs none of it.
-        from detkit.analysis.charts import save_figure
         from detkit.analysis.data.label_charts import plot_labels
         from detkit.analysis.data.label_statistics import label_statistics
         from detkit.analysis.errors.evaluated_model import EvaluatedModel

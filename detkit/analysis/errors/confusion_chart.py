@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from detkit.analysis.charts import save_figure
 from detkit.utils.tables import write_csv
 
 _NAMED_CLASSES = 100  # more names than that don't fit beside a matrix
@@ -15,13 +16,12 @@ _LARGE_NAMES = 40  # nor more than that in a large font
 _NUMBERED_CLASSES = 20  # more numbers than that aren't read
 
 
-def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
-    """Write a confusion matrix as a picture; colours are shares of the true class's images.
+def plot_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Plot a confusion matrix; colours are shares of the true class's images.
 
     Args:
         confusion: ``(C, C)`` counts, rows the true classes, columns the predicted ones.
         classes: their names.
-        path: the PNG to write.
     """
     count = len(confusion)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
@@ -47,7 +47,7 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str], path: str | Pa
     axes.set_xlabel('predicted')
     axes.set_ylabel('true')
     figure.colorbar(image, shrink=0.8, label='share of the true class')
-    figure.savefig(path, bbox_inches='tight')
+    return figure
 
 
 def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
@@ -60,4 +60,4 @@ def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str |
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
     write_csv(folder / 'confusion_matrix.csv', ['true \\ predicted', *classes], rows)
-    plot_confusion(confusion, classes, folder / 'confusion_matrix.png')
+    save_figure(plot_confusion(confusion, classes), folder / 'confusion_matrix.png')

@@ -53,19 +53,18 @@ def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter
     return {name: (np.array(sorted(of)), np.array([of[x] for x in sorted(of)])) for name, of in points.items()}
 
 
-def plot_curves(curves: Curves, path: str | Path) -> int:
-    """Write a picture with a panel for each loss, each task's average precision and the learning rates.
+def plot_curves(curves: Curves) -> Figure | None:
+    """Plot a panel for each loss, each task's average precision and the learning rates.
 
     Args:
         curves: as ``read_results`` returns them.
-        path: the PNG to write.
 
     Returns:
-        The number of panels; with none (nothing to show) no file is written.
+        The chart; None if there is nothing to show.
     """
     panels = _panels(curves)
     if not panels:
-        return 0
+        return None
     bounded = {chart_title(name) for name in curves if higher_is_better(name)}  # shares of 1
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
@@ -86,8 +85,7 @@ def plot_curves(curves: Curves, path: str | Path) -> int:
             axes.set_ylim(0, max(0.05, *(1.08 * y.max() for _, y in lines.values())))
         if title == 'learning rate':
             axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))
-    figure.savefig(path)
-    return len(panels)
+    return figure
 
 
 def _panels(curves: Curves) -> dict[str, Curves]:

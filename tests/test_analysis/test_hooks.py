@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from builders import RecordSet
+from test_visualization.test_drawing import make_sample
+from test_visualization.test_sheets import make_batch
 
 from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
 from detkit.datasets import RepeatDataset
@@ -15,9 +17,6 @@ from detkit.registry import HOOKS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.pictures import unique_name, write_picture
-
-from .test_drawing import make_sample
-from .test_sheets import make_batch
 
 
 def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
