@@ -1,4 +1,3 @@
-import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,15 +5,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from builders import RecordSet
 from test_visualization.test_drawing import make_sample
-from test_visualization.test_sheets import make_batch
 
 from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
-from detkit.datasets import RepeatDataset
-from detkit.evaluation import CocoMetric, Evaluator
-from detkit.registry import HOOKS
-from detkit.structures.annotations import Annotations, Record
+from detkit.config import load_config
+from detkit.engine import Runner
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.pictures import unique_name, write_picture
 
@@ -32,36 +27,6 @@ def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
     )
 
 
-def make_training(folder: Path, samples: list[DetDataSample]) -> tuple[SimpleNamespace, CocoMetric]:
-    """A runner that trains, and the metric of its validation, which has ``samples`` to evaluate."""
-    runner = make_runner(folder)
-    records = [
-        Record(
-            f'{i}.jpg',
-            i,
-            (100, 200),
-            Annotations(
-                np.array([0, 2]), np.array([[0, 0, 20, 10], [40, 50, 160, 90]], np.float32), np.array([False, i == 0])
-            ),
-        )
-        for i in range(3)
-    ]
-    dataset = RecordSet(records, tuple(runner.val_dataloader.dataset.metainfo['classes']))
-    runner.train_dataloader = SimpleNamespace(dataset=RepeatDataset(dataset, times=2))
-    metric = CocoMetric(classwise=False)
-    metric.dataset_meta = dataset.metainfo
-    metric.process(None, samples)
-    runner.val_loop = SimpleNamespace(evaluator=Evaluator([metric]))
-    runner.train_loop, runner.is_training, runner.cfg = SimpleNamespace(finished=False), True, {}
-    return runner, metric
-
-
-def make_train_batch() -> dict:
-    inputs, gt = make_batch('map')
-    samples = [DetDataSample(metainfo={'img_path': f'{i}.jpg'}) for i in range(3)]
-    return {'inputs': inputs, 'gt': gt, 'data_samples': samples}
-
-
 def make_val_samples(folder: Path, count: int, first: int = 0) -> list[DetDataSample]:
     samples = []
     for i in range(first, first + count):
@@ -72,82 +37,64 @@ def make_val_samples(folder: Path, count: int, first: int = 0) -> list[DetDataSa
     return samples
 
 
-def test_first_training_batches(tmp_path: Path):
-    hook = HOOKS.build({'type': 'RunPicturesHook', 'train_batches': 2})
-    batch = make_train_batch()
-    before = batch['inputs'].clone(), batch['gt'].bboxes.clone(), batch['gt'].masks.clone()
-    for iteration in range(4):
-        hook.before_train_iter(make_runner(tmp_path, iteration), iteration, batch)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['train_batch0.jpg', 'train_batch1.jpg']
-    assert cv2.imread(str(tmp_path / 'train_batch0.jpg')).std() > 10
-    for tensor, copy in zip((batch['inputs'], batch['gt'].bboxes, batch['gt'].masks), before, strict=True):
-        assert torch.equal(tensor, copy)
+def run(repo: Path, data: Path, work_dir: Path, pictures: dict | None, **options) -> tuple[Runner, dict[str, int]]:
+    """A run of two epochs, and how often each picture was logged."""
+    config = load_config(
+        repo / 'configs' / 'yolov8' / 'det_n_coco8.py',
+        {
+            'data_root': str(data),
+            'img_size': 64,
+            'batch_size': 2,
+            'num_workers': 0,
+            'repeat_times': 2,
+            'max_epochs': 2,
+            'device': 'cpu',
+            'optim_wrapper.amp': False,
+            'work_dir': str(work_dir),
+            **options,
+        },
+    )
+    config.default_hooks.pictures = pictures and dict(type='RunPicturesHook', **pictures)
+    runner, logged = Runner(config), {}
+    log_picture = runner.log_picture
+
+    def count(name: str, *args, **kwargs) -> None:
+        logged[name] = logged.get(name, 0) + 1
+        log_picture(name, *args, **kwargs)
+
+    runner.log_picture = count
+    runner.train()
+    return runner, logged
 
 
-def test_random_states_are_left_alone(tmp_path: Path):
-    states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
-    hook = RunPicturesHook()
-    samples = make_val_samples(tmp_path, 2)
-    runner, metric = make_training(tmp_path, samples)
-    hook.before_train_iter(runner, 0, make_train_batch())
-    hook.after_val_iter(runner, 0, None, samples)
-    hook.after_val_epoch(runner, {})
-    (tmp_path / 'results.csv').write_text('epoch,train/box\n1,2\n2,1\n')
-    hook.after_train(runner)
-    hook.before_val_epoch(runner)
-    metric.evaluate(2, keep=True)
-    hook.after_run(runner)
-    assert {
-        'train_batch0.jpg',
-        'val_batch0.jpg',
-        'results.png',
-        'labels.png',
-        'pr_curve.png',
-        'f1_curve.png',
-        'confusion_matrix.png',
-        'confusion_matrix.csv',
-    } <= {path.name for path in tmp_path.iterdir()}
-    assert random.getstate() == states[0] and (np.random.get_state()[1] == states[1]).all()
-    assert torch.equal(torch.get_rng_state(), states[2])
+AFTER_TRAINING = {'results.png', 'labels.png', 'confusion_matrix.png', 'pr_curve.png', 'f1_curve.png'}
 
 
-def test_only_the_last_validation_is_kept_and_drawn(tmp_path: Path):
-    hook = RunPicturesHook()
-    runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 2))
-    hook.before_val_epoch(runner)
-    metric.evaluate(2)
-    assert not metric.samples  # more follow
-    metric.process(None, make_val_samples(tmp_path, 2))
-    hook.before_val_epoch(runner)
-    metric.evaluate(2, keep=True)
-    assert [Path(sample.img_path).name for sample in metric.samples] == ['0.png', '1.png']
-    hook.after_run(runner)
-    assert not (tmp_path / 'labels.png').exists()  # it failed before the end of training
-    hook.after_train(runner)
-    hook.after_run(runner)
-    with (tmp_path / 'confusion_matrix.csv').open() as file:
-        assert file.readline().startswith('true \\ predicted,class ')
-    for name in ('labels', 'pr_curve', 'f1_curve', 'confusion_matrix'):
-        assert cv2.imread(str(tmp_path / f'{name}.png')).std() > 5
+def test_a_run_is_drawn_and_stays_the_same(repo: Path, tiny_data: Path, tmp_path: Path):
+    drawn, logged = run(repo, tiny_data, tmp_path / 'drawn', {'train_batches': 2})
+    once = {'train_batch0.jpg', 'train_batch1.jpg', *AFTER_TRAINING}
+    validations = logged.pop('val_batch0.jpg')
+    assert logged == dict.fromkeys(once, 1) and validations >= 2
+    for name in {*once, 'val_batch0.jpg'}:
+        assert cv2.imread(str(tmp_path / 'drawn' / name)) is not None
+    with (tmp_path / 'drawn' / 'confusion_matrix.csv').open() as file:
+        assert file.readline().startswith('true \\ predicted,')
+    plain, logged = run(repo, tiny_data, tmp_path / 'plain', None)
+    assert not logged and not list((tmp_path / 'plain').glob('*.jpg'))
+    # Drawing uses no random number and changes no batch.
+    others = plain.model.state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in drawn.model.state_dict().items())
 
 
-def test_evaluation_report_may_be_left_out(tmp_path: Path):
-    hook = RunPicturesHook(evaluation_report=False)
-    runner, metric = make_training(tmp_path, make_val_samples(tmp_path, 1))
-    hook.after_train(runner)
-    hook.before_val_epoch(runner)
-    metric.evaluate(1, keep=True)
-    hook.after_run(runner)
-    assert [path.name for path in tmp_path.iterdir()] == ['0.png']
+def test_pictures_may_be_left_out(repo: Path, tiny_data: Path, tmp_path: Path):
+    settings = {'train_batches': 0, 'val_images': 0, 'evaluation_report': False, 'curves': False}
+    assert run(repo, tiny_data, tmp_path, settings)[1] == {}
 
 
-def test_a_run_without_validation_still_draws_its_labels(tmp_path: Path):
-    hook = RunPicturesHook()
-    runner, _ = make_training(tmp_path, [])
-    runner.val_loop = None
-    hook.after_train(runner)
-    hook.after_run(runner)
-    assert [path.name for path in tmp_path.iterdir()] == ['labels.png']
+def test_a_run_without_validation_still_draws_its_labels(repo: Path, tiny_data: Path, tmp_path: Path):
+    nothing = dict.fromkeys(('val_dataloader', 'val_evaluator', 'val_cfg'))
+    _, logged = run(repo, tiny_data, tmp_path, {'train_batches': 0}, **nothing)
+    assert set(logged) == {'results.png', 'labels.png'}
 
 
 def test_validation_samples_are_limited_and_renewed(tmp_path: Path):
