@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .frozen_batch_norm import FrozenBatchNorm2d
+from .normalization import FrozenBatchNorm2d
 
 _FUSABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 

@@ -1,10 +1,13 @@
-"""``FrozenBatchNorm2d``: batch normalisation whose statistics and weights never change."""
+"""Batch normalisation: frozen, or with other constants."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
+
+from detkit.utils.errors import ConfigError, nearest
 
 
 class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):
@@ -22,3 +25,23 @@ class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):
         bias = self.bias - self.running_mean * scale  # (C,)
         scale, bias = (vector.to(x.dtype).view(1, -1, 1, 1) for vector in (scale, bias))
         return torch.addcmul(bias, x, scale)
+
+
+_SETTINGS = ('eps', 'momentum')
+
+
+def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
+    """Gives every batch normalisation of ``model`` the same ``eps``, ``momentum`` or both.
+
+    Raises:
+        ConfigError: ``settings`` has another key.
+    """
+    for key in settings:
+        if key not in _SETTINGS:
+            raise ConfigError(
+                f'{type(model).__name__}: batch_norm has no key {key!r}; it takes eps and momentum.'
+                f'{nearest(key, _SETTINGS)}'
+            )
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            vars(module).update(settings)

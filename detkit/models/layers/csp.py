@@ -1,0 +1,123 @@
+"""Blocks of cross-stage partial networks: ``C2f`` of YOLOv8 and ``C3`` of YOLOv5, made of bottlenecks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from detkit.registry import LAYERS
+
+from .conv_module import ConvModule
+
+
+class Bottleneck(nn.Module):
+    """Two convolutions with an optional shortcut around both: ``(B, in, H, W) -> (B, out, H, W)``.
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        shortcut: add the input to the result (only where the channels agree).
+        kernel_sizes: of the two convolutions; (1, 3) is Darknet's residual block and that of C3.
+        expansion: channels between the two, as a fraction of ``out_channels``.
+        act: activation of the convolutions, see ``ConvModule``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        shortcut: bool = True,
+        kernel_sizes: tuple[int, int] = (3, 3),
+        expansion: float = 1.0,
+        act: nn.Module | str | dict | None = 'SiLU',
+    ) -> None:
+        super().__init__()
+        hidden = int(out_channels * expansion)
+        self.conv1 = ConvModule(in_channels, hidden, kernel_sizes[0], act=act)
+        self.conv2 = ConvModule(hidden, out_channels, kernel_sizes[1], act=act)
+        self.shortcut = shortcut and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv2(self.conv1(x))
+        return x + y if self.shortcut else y
+
+
+@LAYERS.register_module()
+class C2f(nn.Module):
+    """YOLOv8's stage block, in which every bottleneck's output reaches the last convolution.
+
+    ::
+
+        x ── 1x1 ─┬─ first half ───────────────────────────────────┐
+                  └─ second half ─┬────────────────────────────────┤
+                                  └─ bottleneck ─┬─────────────────┤ concat ── 1x1 ──
+                                                 └─ bottleneck ─ … ┘
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        num_blocks: how many bottlenecks.
+        shortcut: whether each bottleneck adds its input.
+        expansion: channels of a half, and of a bottleneck, as a fraction of ``out_channels``.
+        act: activation of the convolutions, see ``ConvModule``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_blocks: int = 1,
+        shortcut: bool = False,
+        expansion: float = 0.5,
+        act: nn.Module | str | dict | None = 'SiLU',
+    ) -> None:
+        super().__init__()
+        hidden = int(out_channels * expansion)
+        self.in_conv = ConvModule(in_channels, 2 * hidden, 1, act=act)
+        self.blocks = nn.ModuleList(Bottleneck(hidden, hidden, shortcut, act=act) for _ in range(num_blocks))
+        self.out_conv = ConvModule((2 + num_blocks) * hidden, out_channels, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.in_conv(x).chunk(2, dim=1))
+        for block in self.blocks:
+            parts.append(block(parts[-1]))
+        return self.out_conv(torch.cat(parts, dim=1))
+
+
+@LAYERS.register_module()
+class C3(nn.Module):
+    """YOLOv5's stage block: half of the channels run through the bottlenecks, half past them.
+
+    ::
+
+        x ─┬─ 1x1 ── bottleneck ── … ── bottleneck ─┐
+           └─ 1x1 ──────────────────────────────────┴ concat ── 1x1 ──
+
+    (Wang et al., https://arxiv.org/abs/1911.11929, with three convolutions beside the bottlenecks.)
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        num_blocks: how many bottlenecks, of a 1x1 and a 3x3 convolution each.
+        shortcut: whether each bottleneck adds its input.
+        expansion: channels of a half, and of a bottleneck, as a fraction of ``out_channels``.
+        act: activation of the convolutions, see ``ConvModule``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_blocks: int = 1,
+        shortcut: bool = False,
+        expansion: float = 0.5,
+        act: nn.Module | str | dict | None = 'SiLU',
+    ) -> None:
+        super().__init__()
+        hidden = int(out_channels * expansion)
+        self.main_conv = ConvModule(in_channels, hidden, 1, act=act)
+        self.side_conv = ConvModule(in_channels, hidden, 1, act=act)
+        self.blocks = nn.Sequential(
+            *(Bottleneck(hidden, hidden, shortcut, kernel_sizes=(1, 3), act=act) for _ in range(num_blocks))
+        )
+        self.out_conv = ConvModule(2 * hidden, out_channels, 1, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out_conv(torch.cat((self.blocks(self.main_conv(x)), self.side_conv(x)), dim=1))
