@@ -15,12 +15,12 @@ from detkit.config.signatures import arguments_of
 from detkit.registry import BACKBONES, HEADS, NECKS, Registry, no_such_part
 from detkit.utils.errors import ConfigError, nearest
 
-# What a component may call the strides of what it takes.
+# Names that a component may give to the strides of its incoming maps.
 _STRIDE_NAMES = ('in_strides', 'strides')
 
 
 class Output(NamedTuple):
-    """What a component hands on: its name for error texts, and its maps' channels and strides, fine to coarse."""
+    """Output of a component: its name for error texts, and its maps' channels and strides, fine to coarse."""
 
     source: str
     channels: tuple[int, ...]
@@ -28,7 +28,7 @@ class Output(NamedTuple):
 
 
 def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
-    """Builds a backbone (or takes one already built) and reads what it hands on.
+    """Build a backbone (or take one already built) and return it with its output.
 
     Raises:
         ConfigError: it lacks ``out_channels`` or ``out_strides``, which everything behind it is wired from.
@@ -39,7 +39,7 @@ def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
 
 
 def build_necks(cfg: dict | list[dict] | None, before: Output) -> tuple[Sequential | None, Output]:
-    """Builds a neck, which may be one part, several that run in order, or none."""
+    """Build a neck, which may be one part, several that run in order, or none."""
     if not cfg:
         return None, before
     parts, output = Sequential(), before
@@ -51,14 +51,14 @@ def build_necks(cfg: dict | list[dict] | None, before: Output) -> tuple[Sequenti
 
 
 def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tuple[nn.Module, Output]:
-    """Builds one part of a neck behind ``before``.
+    """Build one part of a neck behind ``before``.
 
     A part that has no ``out_strides`` and returns as many maps as it takes is assumed to keep their strides.
 
     Args:
         cfg: the part's config, or the part already built.
-        before: what the component before it hands on.
-        label: how the config calls the part, e.g. ``'neck[1]'``.
+        before: output of the component before it.
+        label: the part's name in the config, e.g. ``'neck[1]'``.
     """
     neck, label = _build_wired(cfg, NECKS, before, label)
     channels = _declared(neck, 'out_channels', label)
@@ -68,7 +68,7 @@ def build_neck(cfg: dict | nn.Module, before: Output, label: str = 'neck') -> tu
 
 
 def build_head(cfg: dict | nn.Module, before: Output) -> nn.Module:
-    """Builds a head behind ``before``."""
+    """Build a head behind ``before``."""
     return _build_wired(cfg, HEADS, before, 'head')[0]
 
 
@@ -109,7 +109,7 @@ def check_losses(losses: dict[str, Tensor], head: nn.Module) -> dict[str, Tensor
 
 
 def _build_wired(cfg: dict | nn.Module, registry: Registry, before: Output, label: str) -> tuple[nn.Module, str]:
-    """Fills and checks a config's incoming channels and strides, then builds it; only checks what is built already."""
+    """Fill and check a config's incoming channels and strides, then build it; only check what is built already."""
     if not isinstance(cfg, dict):
         label = f"{label} '{type(cfg).__name__}'"
         for name, value in _incoming(before).items():
