@@ -1,4 +1,4 @@
-"""What a run has whatever it trains: where it starts, its seed, and its hooks (a schedule adds those of its recipe).
+"""The settings of every run: where it starts, its seed, and its hooks, to which a schedule adds those of its recipe.
 
 ``--cfg-options`` reaches all of it, e.g. ``randomness.seed=1 default_hooks.time_limit.hours=2``; a hook that is set to
 None is left out.
@@ -12,7 +12,7 @@ resume = False  # True: the newest intact checkpoint in work_dir; or a checkpoin
 device = None  # the accelerator, if there is one
 launcher = 'none'
 log_level = 'INFO'
-log_to = []  # 'tensorboard', 'wandb', 'mlflow': where figures go beside the run's own files
+log_to = []  # 'tensorboard', 'wandb', 'mlflow': where metrics go beside the run's own files
 
 randomness = dict(seed=0, deterministic=False)
 env_cfg = dict(backend=None, timeout=1800, cudnn_benchmark=False)

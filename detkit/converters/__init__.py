@@ -1,1 +1,1 @@
-"""Weights of other projects -> detkit, one key table each."""
+"""Conversion of other projects' weights into detkit checkpoints: one file and one name table a project."""

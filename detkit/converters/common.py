@@ -143,7 +143,9 @@ def match_tensors(
     kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
     problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
     if problems:
-        raise CheckpointError(f'{what} model of its size. Of its parameters are\n' + '\n'.join(problems))
+        raise CheckpointError(
+            f'{what} model of its size. These of its parameters do not match:\n' + '\n'.join(problems)
+        )
     return {ours: names[ours] for ours in expected}
 
 

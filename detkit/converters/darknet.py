@@ -51,7 +51,7 @@ _MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters
 Anchors = list[list[tuple[float, float]]]
 
 
-# What OpenCV adds to a running variance; Darknet itself adds as much to its root, later releases ten times as much.
+# OpenCV adds this to a running variance. Darknet adds as much to its root, its later releases ten times as much.
 DARKNET_EPS = 1e-6
 _NORMALISED = ('bn.bias', 'bn.weight', 'bn.running_mean', 'bn.running_var', 'conv.weight')
 _PLAIN = ('bias', 'weight')
@@ -64,7 +64,7 @@ def convert_darknet(
     cfg: str | Path | None = None,
     names: str | Path | None = None,
 ) -> list[str]:
-    """Converts a file, in the direction that its content says.
+    """Convert a file; its content decides the direction.
 
     Args:
         source: a ``.weights`` file of YOLOv3, YOLOv3-SPP or YOLOv3-tiny, or ``darknet53.conv.74``; or a checkpoint of
@@ -159,7 +159,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     for path, text in texts.items():
         if path.exists() and (path == target or path.read_text(encoding='utf-8') != text):
             raise CheckpointError(
-                f'{path} is in the way: another file stands where one is to be written beside '
+                f'{path} is in the way: another file has the name of one that is to be written beside '
                 f'{target}. Give another name.'
             )
     temporary = target.with_name(f'.{target.name}.tmp')
@@ -177,7 +177,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
 
 
 def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
-    """The family whose layers a ``.cfg`` has.
+    """Return the family whose layers a ``.cfg`` has: its name and its config.
 
     Raises:
         CheckpointError: it is none of them; says where it departs from the nearest.
@@ -208,7 +208,7 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
 
 
 def _of_count(count: int, source: Path, configs: Path) -> tuple[str, Description]:
-    """The family and number of classes that a number of parameters can only be of.
+    """Return the only family that has this number of parameters for some number of classes: its name and its config.
 
     Raises:
         CheckpointError: none has as many, or several have.
@@ -257,7 +257,7 @@ def _family(
 
 @dataclass(frozen=True)
 class Header:
-    """Of a ``.weights`` file: the version of its format, and how many images the model was trained on."""
+    """The header of a ``.weights`` file: the version of its format, and the number of images trained on."""
 
     major: int = 0
     minor: int = 2
@@ -266,7 +266,7 @@ class Header:
 
     @property
     def wide(self) -> bool:
-        """Whether ``seen`` takes eight bytes."""
+        """Return whether ``seen`` takes eight bytes."""
         return self.major * 10 + self.minor >= 2 and self.major < 1000 and self.minor < 1000
 
     def to_bytes(self) -> bytes:
@@ -275,7 +275,7 @@ class Header:
 
 
 def read_stream(path: str | Path) -> tuple[Header, np.ndarray]:
-    """The header and the float32 numbers behind it.
+    """Read the header and the float32 numbers after it.
 
     Raises:
         CheckpointError: the file is missing, truncated, or something else.
@@ -305,7 +305,7 @@ def read_stream(path: str | Path) -> tuple[Header, np.ndarray]:
 
 
 def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[Layer, str]]:
-    """Each parameter in the stream's order, with its layer.
+    """Return each parameter in the stream's order, with its layer.
 
     Args:
         names: of detkit's state dict.
@@ -320,19 +320,19 @@ def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[La
 
 
 def count_numbers(layers: Iterable[Layer], state: Mapping[str, Tensor]) -> int:
-    """How many numbers the stream of a model with these tensors has; ``state`` may be on the ``meta`` device."""
+    """Return the count of numbers in the stream of a model with these tensors, which may be on the ``meta`` device."""
     return sum(state[name].numel() for _, name in tensor_names(layers, state))
 
 
 def from_stream(
     values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str, Tensor], source: str | Path, model: str
 ) -> dict[str, Tensor]:
-    """A state dict from a stream.
+    """Return a state dict from a stream.
 
     Args:
-        values: of ``read_stream``.
-        layers: of the model's ``Layout``.
-        shapes: the model's state dict, of which only shapes count.
+        values: the numbers that ``read_stream`` returns.
+        layers: the layers of the model's ``Layout``.
+        shapes: the model's state dict; only its shapes matter.
         source, model: names for messages.
 
     Raises:
@@ -365,11 +365,11 @@ def from_stream(
 
 
 def to_stream(layers: Iterable[Layer], state: Mapping[str, Tensor], eps: Mapping[str, float]) -> np.ndarray:
-    """The inverse of ``from_stream``, float32.
+    """Return the float32 stream of a state dict, the inverse of ``from_stream``.
 
     Args:
-        eps: of each normalised layer, by its prefix. What it differs from Darknet's goes into the running variance, so
-            that both compute the same.
+        eps: the epsilon of each normalised layer, by its prefix. Its difference to Darknet's is added to the running
+            variance, so that both compute the same.
     """
     parts = []
     for layer, name in tensor_names(layers, state):
@@ -381,9 +381,9 @@ def to_stream(layers: Iterable[Layer], state: Mapping[str, Tensor], eps: Mapping
 
 
 def reverse_groups(tensor: Tensor, groups: int) -> Tensor:
-    """A kernel ``(out, in, k, k)`` with its ``groups`` equal parts of the input channels in reverse order.
+    """Return a kernel ``(out, in, k, k)`` with its ``groups`` equal parts of the input channels in reverse order.
 
-    What has no input channels stays as it is.
+    A tensor without input channels is returned as it is.
     """
     if groups == 1 or tensor.dim() < 4:
         return tensor

@@ -18,7 +18,7 @@ from detkit.utils.errors import CheckpointError
 LEAKY_SLOPE = 0.1
 _ACTIVATIONS = {nn.Identity: 'linear', nn.ReLU: 'relu', nn.SiLU: 'swish', nn.Mish: 'mish'}
 
-# What is compared of each kind of layer, all of it as text; the rest of a .cfg is about training.
+# The options of a layer that decide its output; the other options of a .cfg concern training.
 Facts = dict[str, object]
 
 
@@ -27,9 +27,9 @@ class Section:
     """A layer, or the ``net`` that comes first.
 
     Attributes:
-        kind: what stands in brackets, such as ``convolutional``.
-        options: by key, as written.
-        line: of its bracket in the file, from 1; 0 where it comes from no file.
+        kind: the name in brackets, such as ``convolutional``.
+        options: the values by key, as written.
+        line: the line of its bracket in the file, from 1; 0 where it comes from no file.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Section:
 
 
 def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
-    """The ``net`` section, and the layers in their order.
+    """Return the ``net`` section, and the layers in their order.
 
     Raises:
         CheckpointError: the text is no ``.cfg``; says which line.
@@ -64,7 +64,7 @@ def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
 
 
 def format_cfg(sections: Sequence[Section]) -> str:
-    """The text of a ``.cfg`` file."""
+    """Return the text of a ``.cfg`` file."""
     blocks = (
         '\n'.join((f'[{section.kind}]', *(f'{key}={value}' for key, value in section.options.items())))
         for section in sections
@@ -73,11 +73,11 @@ def format_cfg(sections: Sequence[Section]) -> str:
 
 
 class SectionReader:
-    """Reads a layer's options as numbers and absolute layer indices.
+    """Reader of a layer's options, as numbers and absolute layer indices.
 
     Args:
         section: the layer.
-        index: its place among the layers, from 0.
+        index: its index among the layers, from 0.
         source: the file's name in messages.
     """
 
@@ -93,7 +93,7 @@ class SectionReader:
         return self.numbers(key, str(default))[0]
 
     def numbers(self, key: str, default: str = '') -> tuple[int, ...]:
-        """Whole numbers; Darknet cuts off what stands behind a decimal point."""
+        """Return whole numbers; Darknet drops the digits after a decimal point."""
         return tuple(int(value) for value in self.floats(key, default))
 
     def floats(self, key: str, default: str = '') -> tuple[float, ...]:
@@ -107,7 +107,7 @@ class SectionReader:
         return values
 
     def layers(self, key: str) -> tuple[int, ...]:
-        """Indices from 0 of other layers, which a file may count backwards from this one."""
+        """Return indices from 0 of other layers, which a file may count backwards from this one."""
         return tuple(value if value >= 0 else self.index + value for value in self.numbers(key))
 
 
@@ -116,9 +116,9 @@ class Layer:
     """One layer.
 
     Attributes:
-        section: as in a ``.cfg``, indices of other layers counted from 0.
-        prefix: of its parameters in detkit's state dict; '' where it has none.
-        groups: in how many equal parts its input channels stand in reverse order, seen from detkit.
+        section: the layer as in a ``.cfg``, with indices of other layers counted from 0.
+        prefix: the prefix of its parameters in detkit's state dict; '' where it has none.
+        groups: the number of equal parts of its input channels, whose order is the reverse of detkit's.
     """
 
     section: Section
@@ -152,7 +152,7 @@ class Layout:
         self._levels(parts[0], model.head, [outputs[i] for i in model.backbone.out_indices])
 
     def _add(self, kind: str, prefix: str = '', groups: int = 1, **options: object) -> int:
-        """Appends a layer; returns its index."""
+        """Append a layer and return its index."""
         text = {
             key.rstrip('_'): ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             for key, value in options.items()
@@ -176,11 +176,11 @@ class Layout:
         )
 
     def _backbone(self, backbone: Darknet, prefix: str) -> list[int]:
-        """Returns the index of the last layer of the stem and of each stage."""
+        """Append the backbone; return the index of the last layer of the stem and of each stage."""
         outputs = [self._conv(backbone.stem, f'{prefix}stem')]
         for number, stage in enumerate(backbone.stages):
-            for place, part in enumerate(stage):
-                name = f'{prefix}stages.{number}.{place}'
+            for index, part in enumerate(stage):
+                name = f'{prefix}stages.{number}.{index}'
                 if isinstance(part, ConvModule):
                     self._conv(part, name)
                 elif isinstance(part, Bottleneck):
@@ -193,16 +193,16 @@ class Layout:
         return outputs
 
     def _levels(self, neck: YOLOv3Neck, head: YOLOv3Head, feats: Sequence[int]) -> None:
-        """Level by level, coarse to fine.
+        """Append neck and head level by level, coarse to fine.
 
         Args:
-            feats: index of the layer that each of the backbone's maps comes from, fine to coarse.
+            feats: the index of the layer of each of the backbone's feature maps, fine to coarse.
         """
         anchors = head.prior_generator.anchors
         flat = ', '.join(f'{width:g},{height:g}' for level in anchors for width, height in level)
         for level in reversed(range(len(feats))):
-            for place, part in enumerate(neck.sets[level]):
-                name = f'neck.0.sets.{level}.{place}'
+            for index, part in enumerate(neck.sets[level]):
+                name = f'neck.0.sets.{level}.{index}'
                 if isinstance(part, SPP):
                     self._spp(part, name)
                 elif isinstance(part, ConvModule):
@@ -231,7 +231,7 @@ class Layout:
                 self._add('route', layers=[up, feats[level - 1]])
 
     def _spp(self, spp: SPP, prefix: str) -> None:
-        """Pools side by side, concatenated from the largest to the map itself: detkit's order reversed."""
+        """Append pools side by side, concatenated from the largest to the input: detkit's order reversed."""
         parts = [self._conv(spp.in_conv, f'{prefix}.in_conv')]
         for size in spp.kernel_sizes:
             if len(parts) > 1:
@@ -245,7 +245,7 @@ class Layout:
 
 
 def activation_name(act: nn.Module) -> str:
-    """Darknet's name of an activation.
+    """Return Darknet's name of an activation.
 
     Raises:
         CheckpointError: it has none.
@@ -261,7 +261,9 @@ def activation_name(act: nn.Module) -> str:
 
 
 def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
-    """What a layer computes, whichever of the many ways a ``.cfg`` has to say it; indices are counted from 0.
+    """Return the options that decide a layer's output, in one form for the several spellings of a ``.cfg``.
+
+    Indices of other layers are counted from 0.
 
     Raises:
         CheckpointError: an option is no number where there should be one.
@@ -300,7 +302,7 @@ def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
 
 
 def yolo_anchors(read: SectionReader) -> tuple[tuple[float, float], ...]:
-    """The shapes (width, height) in pixels that a ``yolo`` layer predicts, its mask applied.
+    """Return the anchors (width, height) in pixels of a ``yolo`` layer, its mask applied.
 
     Raises:
         CheckpointError: the mask names one that is not there.
@@ -316,10 +318,10 @@ def yolo_anchors(read: SectionReader) -> tuple[tuple[float, float], ...]:
 def compare_layers(
     found: Sequence[Section], expected: Sequence[Section], source: str | Path, model: str
 ) -> tuple[int, str | None]:
-    """Whether a file's layers compute what a model's do.
+    """Compare the layers of a file with those of a model.
 
     Returns:
-        how many of the first layers agree; a sentence on the first one that does not, None where all do.
+        The number of layers before the first that differs, and a sentence about that one; None where all agree.
     """
     for index, (section, other) in enumerate(zip(found, expected, strict=False)):
         where = SectionReader(section, index, source).where

@@ -35,7 +35,7 @@ _HEAD_DIMS = 32  # channels of each head of an attention, in all published model
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tells a DETR from others, by its weights and by what is said beside them."""
+    """The sizes that distinguish one DETR from another, read off its weights and the files beside them."""
 
     depth: int
     dilated: bool
@@ -51,7 +51,7 @@ class Architecture:
     positions: str
 
     def label(self) -> str:
-        """For people."""
+        """Return the name for messages."""
         parts = f'ResNet-{self.depth}', '-DC5' if self.dilated else '', ' with masks' if self.masks else ''
         return f'DETR {"".join(parts)}'
 
@@ -64,16 +64,16 @@ def convert_detr(
     config: str | Path | None = None,
     names: str | Path | None = None,
 ) -> list[str]:
-    """Converts a file; nothing in it is run.
+    """Convert a file; nothing in it is run.
 
     Args:
         source: a ``.pth`` of the authors, with or without masks, or of their training; or ``model.safetensors`` or
-            ``pytorch_model.bin`` of the Hub, whose ``config.json``, lying beside it, is read too.
+            ``pytorch_model.bin`` of the Hub, whose ``config.json`` beside it is read too.
         target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
         configs: detkit's folder of that name, whose configs for DETR describe the models.
         size: the ``size`` of detkit's configs, such as ``'r50_dc5'``. Needed for what weights do not show: a last stage
             that is dilated (DC5), where neither arguments in the file nor ``config.json`` nor the file's name say so.
-        config: the config of the very model, in place of the one that the file is found to be of.
+        config: the config of the same model, instead of the one that fits the weights.
         names: the class names, one a line; needed where neither the file nor COCO says them.
 
     Returns:
@@ -131,10 +131,10 @@ def convert_detr(
 
 
 def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architecture:
-    """Reads sizes off the shapes.
+    """Read the sizes off the shapes.
 
     Raises:
-        CheckpointError: the backbone is none of detkit's, or parts of every DETR are missing.
+        CheckpointError: the backbone is none of detkit's, or a part that every DETR has is missing.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in found.tensors.items():
@@ -176,12 +176,12 @@ def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architect
 
 
 def _count(names: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers stand at the pattern's group."""
+    """Count the different numbers that the pattern's group matches."""
     return len({match[1] for name in names if (match := re.match(pattern, name))})
 
 
 def _find_dilation(found: DETRFile, source: Path) -> tuple[bool, str]:
-    """Whether the last stage is dilated, and how that is known."""
+    """Return whether the last stage is dilated, and how that is known."""
     if found.dilated is not None:
         return found.dilated, f'{found.said_by} says so'
     if 'dc5' in source.name.lower():
@@ -218,7 +218,7 @@ def _load(file: Path, options: dict[str, str]) -> dict[str, Any]:
 
 
 def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
-    """Changes a config where the file's model differs."""
+    """Change a config where the file's model differs."""
     model['backbone'].update(depth=architecture.depth)
     if architecture.dilated != model['backbone'].get('dilate_last', False):
         model['backbone'].update(dilate_last=architecture.dilated)
@@ -239,7 +239,7 @@ def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
 def _find_classes(
     found: DETRFile, architecture: Architecture, own: tuple[str, ...], names: str | Path | None
 ) -> tuple[tuple[str, ...], str]:
-    """Class names, and who says them."""
+    """Return the class names, and their source for the report."""
     if names is not None:
         return read_names(Path(names)), str(names)
     if found.classes is not None:

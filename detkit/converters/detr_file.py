@@ -27,15 +27,15 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class DETRFile:
-    """A DETR's weights and what is known of it.
+    """A DETR's weights, and what the file or its companions say about the model.
 
     Attributes:
-        layout: 'original' or 'hugging_face', see ``detr_keys``.
-        tensors: by the file's names, packed projections unpacked.
-        dilated: whether the backbone's last stage is dilated, None where that is not said; weights cannot tell.
-        num_heads: of the attentions; None where that is not said.
-        classes: names by label, None where they are not said.
-        said_by: the file that says these, for people.
+        layout: 'original' or 'hugging_face', see ``DETR_KEYS``.
+        tensors: the tensors by the file's names, packed projections unpacked.
+        dilated: whether the backbone's last stage is dilated, which weights do not show; None where it is not said.
+        num_heads: the heads of the attentions; None where that is not said.
+        classes: the names by label; None where they are not said.
+        said_by: the name of the file that says these.
     """
 
     layout: str
@@ -47,7 +47,7 @@ class DETRFile:
 
 
 def read_detr(path: Path) -> DETRFile:
-    """Reads a file; nothing in it is run.
+    """Read a file; nothing in it is run.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds no DETR.
@@ -91,7 +91,7 @@ def _read(path: Path) -> Any:
 
 
 def _with_tensors(archive: TorchArchive, content: Any) -> Any:
-    """What a file holds, its tensors read; only dicts are looked into, as deep as weights may lie."""
+    """Read the tensors of a file's content, in its top level and in the dicts that hold weights."""
     if not isinstance(content, dict):
         return content
     read: dict[Any, Any] = {}
@@ -106,7 +106,7 @@ def _with_tensors(archive: TorchArchive, content: Any) -> Any:
 
 
 def _arguments(args: Any, path: Path) -> dict[str, Any]:
-    """What the arguments say that the original's own training keeps with the weights."""
+    """Return what the training arguments that DETR's own code saves with the weights say."""
     values = args.state if isinstance(args, StandIn) else None
     if not isinstance(values, dict):
         return {}
@@ -114,7 +114,7 @@ def _arguments(args: Any, path: Path) -> dict[str, Any]:
 
 
 def _beside(path: Path) -> dict[str, Any]:
-    """What ``config.json`` says, which the Hub has beside the weights."""
+    """Return what the Hub's ``config.json`` beside the weights says."""
     file = path.with_name('config.json')
     if not file.is_file():
         return {}
@@ -128,7 +128,7 @@ def _beside(path: Path) -> dict[str, Any]:
             'have the weights converted without what it says.'
         ) from error
     if classes is not None and all(name == f'LABEL_{label}' for label, name in enumerate(classes)):
-        classes = None  # what stands there when nobody named them
+        classes = None  # placeholders: the classes were never named
     return dict(
         dilated=_bool(values.get('dilation')),
         num_heads=_positive(values.get('encoder_attention_heads')),
@@ -150,14 +150,14 @@ def _positive(value: Any) -> int | None:
 
 
 def _attention(theirs: str, ours: str) -> Rows:
-    """The Hub's; the original's incoming projections are packed into one."""
+    """Return the rows of an attention of the Hub; the original packs the incoming projections into one tensor."""
     short = dict(query_proj='q_proj', key_proj='k_proj', value_proj='v_proj', out_proj='out_proj')
     return tuple((f'{theirs}.{short[name]}', f'{ours}.{name}') for name in short)
 
 
 _ENCODER, _DECODER = 'head.transformer.encoder_layers.{}', 'head.transformer.decoder_layers.{}'
 
-# The mask head is called the same in both.
+# The mask head has the same names in both.
 _MASKS: Rows = (
     ('bbox_attention.q_linear', 'head.mask_attention.query_proj'),
     ('bbox_attention.k_linear', 'head.mask_attention.key_proj'),
@@ -193,7 +193,7 @@ DETR_KEYS: dict[str, Rows] = {
         ('model.backbone.conv_encoder.model', 'backbone'),
         ('model.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
         ('model.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
-        # As releases before 5 called them.
+        # The names of releases before 5.
         ('model.backbone.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
         ('model.backbone.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
         ('model.input_projection', 'head.input_proj'),
@@ -226,7 +226,7 @@ _FROM_DETKIT: dict[str, Patterns] = {
 
 
 def _renamed_backbone(name: str) -> str:
-    """torchvision's names for those of transformers' own ResNet (the Hub's revisions ``no_timm``)."""
+    """Return torchvision's name for one of transformers' own ResNet (the Hub's revisions ``no_timm``)."""
     name = name.replace('backbone.embedder.embedder.convolution', 'backbone.conv1')
     name = name.replace('backbone.embedder.embedder.normalization', 'backbone.bn1')
     stage = re.match(r'backbone\.encoder\.stages\.(\d+)\.layers\.(\d+)\.(.*)', name)
@@ -240,7 +240,7 @@ def _renamed_backbone(name: str) -> str:
 
 
 def layout_of(names: Mapping[str, object]) -> str | None:
-    """``'original'`` or ``'hugging_face'``, by the parameters' names; None for neither."""
+    """Return ``'original'`` or ``'hugging_face'`` by the parameters' names, None for neither."""
     plain = {name.removeprefix('detr.') for name in names}
     if 'class_embed.weight' in plain:
         return 'original'
@@ -248,10 +248,10 @@ def layout_of(names: Mapping[str, object]) -> str | None:
 
 
 def to_detkit(name: str, layout: str) -> str | None:
-    """detkit's name of a parameter or buffer; None for one that detkit has no need of.
+    """Return detkit's name of a parameter or buffer; None for one that detkit does not need.
 
     Args:
-        name: of a tensor of ``unpack``'s result.
+        name: the name of a tensor that ``unpack`` returns.
         layout: 'original' or 'hugging_face'.
 
     Raises:
@@ -263,12 +263,12 @@ def to_detkit(name: str, layout: str) -> str | None:
 
 
 def from_detkit(name: str, layout: str) -> str:
-    """The inverse of ``to_detkit``, without the prefix of models with masks."""
+    """Return the inverse of ``to_detkit``, without the prefix of models with masks."""
     return rename(name, _FROM_DETKIT[layout])
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Packed incoming projections of attentions, ``*.in_proj_weight``, as ``*.query_proj.weight`` and so on."""
+    """Split the packed projections of attentions, ``*.in_proj_weight``, into ``*.query_proj.weight`` and so on."""
     unpacked: dict[str, Tensor] = {}
     for name, tensor in state.items():
         attention, packed, kind = name.rpartition('.in_proj_')
@@ -281,7 +281,7 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert_state(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """A DETR's state dict under detkit's names.
+    """Return a DETR's state dict under detkit's names.
 
     Raises:
         KeyError: a name is none of a DETR's.

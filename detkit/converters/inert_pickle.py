@@ -1,9 +1,10 @@
-"""``TorchArchive``: what a file of ``torch.save`` says, read without running anything of it.
+"""``TorchArchive``: a reader of ``torch.save`` files that runs nothing of them.
 
-Such a file is a zip archive: a pickle that describes objects, and the bytes of each tensor's storage. A pickle is a
-program that may call any function it names. Here every name means an inert stand-in, save for plain containers and
-tensors: a stand-in takes whatever it is given, keeps it, and does nothing. So neither harm nor the project that wrote
-the file is needed to look into it.
+It exists because the YOLO projects pickle whole models. ``torch.load`` either runs such a file, which may call any
+function that it names, or (``weights_only=True``) refuses it because of its classes. A file is a zip archive: a pickle
+that describes objects, and the bytes of each tensor's storage. Here every name in the pickle except plain containers
+and tensors becomes an inert stand-in, which keeps what it is given and does nothing. So the file can do no harm, and
+the project that wrote it need not be installed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _DTYPES = {
     'BoolStorage': torch.bool,
 }
 
-# What reading a pickle that is damaged, or made to mislead, may raise.
+# The exceptions that reading a damaged or forged pickle may raise.
 _UNPICKLING = (
     pickle.UnpicklingError,
     EOFError,
@@ -54,13 +55,13 @@ _UNPICKLING = (
 
 
 class StandIn:
-    """An object of a class that is not loaded, or what a call of a function that is not called would have given.
+    """A stand-in for an object whose class is not loaded, or for the result of a function that is not called.
 
     Attributes:
-        path: the class's or function's full name, of the class.
-        args: what it was called with.
-        state: what was to be its state; an object's attributes as a rule.
-        items: what was to be put into it, for containers.
+        path: the class's or function's full name.
+        args: the arguments that it was called with.
+        state: the state that it was given, an object's attributes as a rule.
+        items: the items that were put into it, for containers.
     """
 
     __slots__ = ('args', 'items', 'state')
@@ -72,18 +73,18 @@ class StandIn:
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: ``__new__`` has kept the arguments."""
+        """Do nothing: ``__new__`` has kept the arguments."""
 
     @property
     def kind(self) -> str:
-        """The class's own name."""
+        """Return the class's own name."""
         return self.path.rpartition('.')[2]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute that the object would have."""
+        """Return an attribute that the object would have."""
         return self.state.get(name, default) if isinstance(self.state, dict) else default
 
-    # What an unpickler calls.
+    # The methods that an unpickler calls.
 
     def __call__(self, *args: Any, **kwargs: Any) -> StandIn:
         return type(self)(self, *args, **kwargs)
@@ -170,17 +171,17 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 def _check_memo(data: bytes) -> None:
-    """Refuse places in the unpickler's memory beyond what the pickle can fill: it would allocate all before them."""
+    """Refuse memo indices larger than the pickle, for which the unpickler would allocate all smaller ones."""
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and argument > len(data):
-            raise pickle.UnpicklingError(f'an object at place {argument} of {len(data)}')
+            raise pickle.UnpicklingError(f'a memo index of {argument} in {len(data)} bytes')
 
 
 class TorchArchive:
     """A file of ``torch.save``, open for reading; close it, or use it in a ``with``.
 
     Attributes:
-        content: what was saved, in which tensors are ``TensorRef`` and objects of unknown classes ``StandIn``.
+        content: the saved object, in which tensors are ``TensorRef`` and objects of unknown classes ``StandIn``.
 
     Raises:
         CheckpointError: the file is missing, or no such file, or damaged.
@@ -219,7 +220,7 @@ class TorchArchive:
         self._zip.close()
 
     def _find_root(self) -> str:
-        """The folder in the archive that holds everything."""
+        """Return the folder in the archive that holds everything."""
         names = self._zip.namelist()
         roots = [name.removesuffix('/data.pkl') for name in names if name.endswith('/data.pkl')]
         if len(roots) != 1:
@@ -245,7 +246,7 @@ class TorchArchive:
             raise self._damaged(str(error) or type(error).__name__) from error
 
     def read(self, ref: TensorRef) -> Tensor:
-        """The tensor, in memory of its own.
+        """Read a tensor into memory of its own.
 
         Raises:
             CheckpointError: its bytes are missing or do not suffice.

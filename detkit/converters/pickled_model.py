@@ -137,11 +137,11 @@ def shapes_of(tensors: Mapping[str, TensorRef]) -> dict[str, tuple[int, ...]]:
 
 
 def find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:
-    """The entry that holds the model, and the model: the averaged one, 'ema', where there are two.
+    """Return the entry that holds the model, and the model: the averaged one, 'ema', where there are two.
 
     Args:
-        content: of the file.
-        expected: for errors, what the project's own files hold.
+        content: the file's content.
+        expected: a sentence on what the project's own files hold, for errors.
 
     Raises:
         CheckpointError: there is none.
@@ -171,14 +171,14 @@ def find_model(content: Any, path: Path, expected: str) -> tuple[str, StandIn]:
 
 
 def children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
-    """A module's named parts."""
+    """Yield a module's named parts."""
     for name, child in _table(module, '_modules'):
         if isinstance(child, StandIn):
             yield name, child
 
 
 def walk(module: StandIn, prefix: str = '', depth: int = 0) -> Iterator[tuple[str, StandIn]]:
-    """A module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too."""
+    """Yield a module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too."""
     if depth > 20:
         raise CheckpointError('The file is damaged: its layers are nested without end.')
     yield prefix, module
@@ -187,7 +187,7 @@ def walk(module: StandIn, prefix: str = '', depth: int = 0) -> Iterator[tuple[st
 
 
 def tensors_of(model: StandIn) -> Iterator[tuple[str, TensorRef]]:
-    """As ``torch.nn.Module.state_dict``."""
+    """Yield parameters and buffers by name, as ``torch.nn.Module.state_dict``."""
     for prefix, module in walk(model):
         transient = module.get('_non_persistent_buffers_set') or ()
         for name, value in (*_table(module, '_parameters'), *_table(module, '_buffers')):
@@ -201,7 +201,7 @@ def _table(module: StandIn, name: str) -> list[tuple[str, Any]]:
 
 
 def layers_of(model: StandIn, path: Path, family: str) -> list[StandIn]:
-    """The layers that the model runs one after the other."""
+    """Return the layers that the model runs one after the other."""
     sequence = dict(children(model)).get('model')
     layers = [] if sequence is None else [layer for _, layer in children(sequence)]
     if not layers:
@@ -241,14 +241,15 @@ def check_layers(
 def check_attributes(
     model: StandIn, path: Path, family: str, attributes: Mapping[str, Mapping[str, Any]], shortcut_layers: Sequence[str]
 ) -> float:
-    """Compare what shapes do not show, though outputs depend on it.
+    """Compare the attributes that decide a model's outputs but do not show in its shapes.
 
     Args:
-        attributes: of a module, by the name of its class or by its own; one that a version lacks has this value in it.
-        shortcut_layers: numbers of the layers whose bottlenecks add their input.
+        attributes: the values of a module's attributes, by the name of its class or of the module. A version that
+            lacks an attribute behaves as with this value.
+        shortcut_layers: the numbers of the layers whose bottlenecks add their input.
 
     Returns:
-        the batch normalisations' epsilon.
+        The epsilon of the batch normalisations.
 
     Raises:
         CheckpointError: names the first one that differs.
@@ -294,7 +295,7 @@ def check_strides(archive: TorchArchive, model: StandIn, family: str, expected: 
 
 
 def class_names(model: StandIn, head: StandIn, path: Path) -> tuple[str, ...]:
-    """By label, as many as the head says."""
+    """Return the class names by label, as many as the head has."""
     names = model.get('names')
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[label] for label in range(len(names))]
@@ -307,7 +308,7 @@ def class_names(model: StandIn, head: StandIn, path: Path) -> tuple[str, ...]:
 
 
 def stated_factors(described: Any) -> tuple[float, float] | None:
-    """Depth and width factor, from the description that the model was made from."""
+    """Return the depth and width factors of the description that the model was made from, or None."""
     if not isinstance(described, dict):
         return None
     scales = described.get('scales')
@@ -317,11 +318,12 @@ def stated_factors(described: Any) -> tuple[float, float] | None:
 
 
 def stated_img_size(arguments: Any) -> int | None:
-    """From the arguments of training."""
+    """Return the image size of the training arguments, or None."""
     size = arguments.get('imgsz') if isinstance(arguments, dict) else None
     size = max(size) if isinstance(size, list | tuple) and size else size
     return size if isinstance(size, int) and size > 0 and size % 32 == 0 else None
 
 
 def text_or_empty(value: Any) -> str:
+    """Return a string, or an empty one for anything else."""
     return value if isinstance(value, str) else ''

@@ -1,5 +1,7 @@
-"""``read_safetensors``: a file of named tensors in the safetensors format (https://github.com/huggingface/safetensors):
-the length of a header, the header in JSON, the tensors' bytes in a row."""
+"""``read_safetensors``: a reader of the safetensors format (https://github.com/huggingface/safetensors).
+
+A file is the length of a header, the header in JSON, and the bytes of the tensors in a row.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ _LENGTH = struct.Struct('<Q')
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as one does: a length that fits into it, and a brace."""
+    """Return whether a file begins with a length that fits into it, and a brace."""
     with path.open('rb') as file:
         start = file.read(_LENGTH.size + 1)
     return (
@@ -41,7 +43,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Its tensors by name.
+    """Return the tensors of a file by name.
 
     Raises:
         CheckpointError: the file is damaged.

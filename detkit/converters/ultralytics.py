@@ -56,14 +56,14 @@ TASK_NAMES = {
     'cls': 'classification',
 }
 COCO_KEYPOINT_SHAPE = (17, 3)
-NORM_EPS = 1e-3  # of the batch normalisations, but for those of classifiers
+NORM_EPS = 1e-3  # of the batch normalisations of every model but the classifiers
 _STAGE_BLOCKS = (3, 6, 6, 3)
 _EXPECTED = "ultralytics' own files hold the whole model under 'ema' or 'model'"
 
 # The head's class says the task.
 TASKS = {'Detect': 'det', 'Segment': 'seg', 'Pose': 'pose', 'OBB': 'obb', 'Classify': 'cls'}
 
-# Each layer's class, and the layers that it takes where that is not the one before.
+# Each layer's class and its input layers; -1 is the layer before.
 _STAGE_LAYERS = (('Conv', -1), *(('Conv', -1), ('C2f', -1)) * 4)
 _DETECTOR_LAYERS = (
     *_STAGE_LAYERS, ('SPPF', -1),
@@ -74,7 +74,7 @@ _HEAD_INPUTS = [15, 18, 21]
 _STRIDES = [8, 16, 32]
 _SHORTCUT_LAYERS = ('2', '4', '6', '8')  # the backbone's C2f
 
-# What shapes do not show, though outputs depend on it. An attribute that a version lacks has this value in it.
+# Attributes that decide the outputs but do not show in shapes. A version that lacks one behaves as with this value.
 _ATTRIBUTES = {
     'MaxPool2d': {'kernel_size': 5},
     'SPPF': {'n': 3, 'add': False},
@@ -180,7 +180,7 @@ def describe_model(found: UltralyticsModel, scale: Scale, file: Path) -> Descrip
 
 
 def keypoint_meta(found: UltralyticsModel) -> dict[str, Any]:
-    """What the file says of its keypoints; where it names none and they are a person's 17, they are COCO's."""
+    """Return what the file says about its keypoints; a person's 17 keypoints without names are COCO's."""
     if found.keypoint_shape is None:
         return {}
     count, names = found.keypoint_shape[0], found.keypoint_names
@@ -234,7 +234,7 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
 
 
 def _check_structure(layers: list[StandIn], model: StandIn, path: Path) -> str:
-    """The task, if the layers are those of YOLOv8."""
+    """Return the task, if the layers are those of YOLOv8."""
     head = layers[-1].kind
     expected = _STAGE_LAYERS if head == 'Classify' else _DETECTOR_LAYERS
     expected = (*expected, (head if head in TASKS else 'Detect', -1 if head == 'Classify' else _HEAD_INPUTS))
@@ -258,7 +258,7 @@ def _keypoint_shape(head: StandIn, path: Path) -> tuple[int, int]:
 
 
 def _keypoint_names(names: Any) -> tuple[str, ...] | None:
-    """From a list, or a table of lists by class of which the first counts."""
+    """Return the keypoint names of a list, or of the first class in a table of lists."""
     if isinstance(names, dict) and names:
         names = names[min(names)]
     return tuple(map(str, names)) if isinstance(names, list | tuple) else None
@@ -327,7 +327,7 @@ _TO_ULTRALYTICS: Patterns = compile_rows(
 
 
 def to_detkit(name: str, task: str = 'seg') -> str | None:
-    """detkit's name of an ultralytics parameter or buffer; None for one that detkit has no need of.
+    """Return detkit's name of an ultralytics parameter or buffer; None for one that detkit does not need.
 
     Args:
         task: 'det', 'seg', 'pose', 'obb' or 'cls'; 'seg' serves detection too.
@@ -339,15 +339,15 @@ def to_detkit(name: str, task: str = 'seg') -> str | None:
 
 
 def to_ultralytics(name: str) -> str:
-    """The inverse of ``to_detkit``, for every task."""
+    """Return the inverse of ``to_detkit``, for every task."""
     return rename(name, _TO_ULTRALYTICS)
 
 
 def convert_state(state: Mapping[str, Tensor], task: str = 'seg') -> dict[str, Tensor]:
-    """An ultralytics YOLOv8 state dict under detkit's names; the tensors are the same objects.
+    """Return an ultralytics YOLOv8 state dict under detkit's names; the tensors are the same objects.
 
     Args:
-        task: as of ``to_detkit``.
+        task: as in ``to_detkit``.
     """
     renamed = {to_detkit(name, task): tensor for name, tensor in state.items()}
     renamed.pop(None, None)

@@ -46,14 +46,14 @@ from detkit.utils.errors import CheckpointError
 
 NORM_EPS = 1e-3
 _STAGE_BLOCKS = (3, 6, 9, 3)
-# Of releases up to 5.0, whose last block is behind the pooling.
+# Releases up to 5.0 have their last block behind the pooling.
 _FOCUS_STAGE_BLOCKS = (3, 9, 9, 0)
 _FOCUS_LAST_BLOCKS = 3
 _STEM_WEIGHT = 'backbone.stem.conv.weight'
 _EXPECTED = "YOLOv5's own files hold the whole model under 'ema' or 'model'"
 _FAMILY = 'YOLOv5'
 
-# Each layer's class, and the layers that it takes where that is not the one before.
+# Each layer's class and its input layers; -1 is the layer before.
 _STAGES: tuple[Layer, ...] = (('Conv', -1), ('C3', -1)) * 3
 _PYRAMID: tuple[Layer, ...] = (
     ('Conv', -1), ('Upsample', -1), ('Concat', [-1, 6]), ('C3', -1),
@@ -65,7 +65,7 @@ _LAYERS: tuple[Layer, ...] = (('Conv', -1), *_STAGES, ('Conv', -1), ('C3', -1), 
 _FOCUS_LAYERS: tuple[Layer, ...] = (('Focus', -1), *_STAGES, ('Conv', -1), ('SPP', -1), ('C3', -1), *_PYRAMID)
 _STRIDES = [8, 16, 32]
 
-# What shapes do not show, though outputs depend on it. An attribute that a version lacks has this value in it.
+# Attributes that decide the outputs but do not show in shapes. A version that lacks one behaves as with this value.
 _COMMON = {'Upsample': {'scale_factor': 2, 'mode': 'nearest'}, 'Concat': {'d': 1}}
 _ATTRIBUTES = {**_COMMON, 'model.9.m': {'kernel_size': 5}}
 _FOCUS_ATTRIBUTES = {**_COMMON, **{f'model.8.m.{i}': {'kernel_size': size} for i, size in enumerate((5, 9, 13))}}
@@ -128,7 +128,7 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
 
 
 def focus_to_conv(weight: Tensor) -> Tensor:
-    """A Focus layer's 3x3 kernel ``(N, 4 C, 3, 3)`` as that of a 6x6 convolution of stride 2 ``(N, C, 6, 6)``.
+    """Return the kernel ``(N, C, 6, 6)`` of the stride-2 convolution that equals a Focus layer's ``(N, 4 C, 3, 3)``.
 
     Focus stacks the pixels of each 2x2 block as channels, column by column, and convolves those; one kernel on the
     pixels themselves, padded by 2, gives the same sums.
@@ -173,7 +173,7 @@ def describe_model(found: YOLOv5Model, scale: Scale, file: Path) -> Description:
 
 
 def model_changes(found: YOLOv5Model, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
-    """What makes the model of a config the file's, by dotted key; nothing that is so already."""
+    """Return the changes, by dotted key, that turn a config's model into the file's."""
     wanted: dict[str, Any] = {'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors]}
     if found.focus:
         spp, pan = model['neck']
@@ -199,7 +199,7 @@ def _apply(model: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """With lists in place of tuples, to compare by."""
+    """Return the value with lists in place of tuples, for comparison."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
@@ -261,7 +261,7 @@ def read_yolov5(archive: TorchArchive) -> YOLOv5Model:
 
 
 def _check_kind(model: StandIn, path: Path) -> None:
-    """Whether the model is of the project (its modules are ``models.…``, or ``yolov5.models.…`` of its package)."""
+    """Refuse a model of another project; YOLOv5's modules are ``models.…``, or ``yolov5.models.…`` of its package."""
     project = model.path.startswith(('models.', 'yolov5.models.'))
     if project and model.kind in _OTHER_TASKS:
         raise CheckpointError(
@@ -273,7 +273,7 @@ def _check_kind(model: StandIn, path: Path) -> None:
 
 
 def _anchors(archive: TorchArchive, tensors: dict[str, TensorRef]) -> tuple[tuple[tuple[float, float], ...], ...]:
-    """(Width, height) in pixels, of each level."""
+    """Return the (width, height) in pixels of each level's anchors."""
     ref = tensors.get('model.24.anchors')
     if ref is None or len(ref.size) != 3 or ref.size[0] != len(_STRIDES) or ref.size[2] != 2 or not ref.size[1]:
         shape = None if ref is None else tuple(ref.size)
@@ -307,7 +307,7 @@ def _spp(theirs: str) -> Rows:
 
 
 def _detector(pan: str) -> Rows:
-    """What all releases have; ``pan`` is the path aggregation's place in detkit's neck."""
+    """Return the rows that all releases share; ``pan`` is the path aggregation's prefix in detkit's neck."""
     return (
         ('model.1', 'backbone.stages.0.0'),
         ('model.3', 'backbone.stages.1.0'),
@@ -349,7 +349,7 @@ _TO_YOLOV5: dict[bool, Patterns] = {
 
 
 def to_detkit(name: str, focus: bool = False) -> str | None:
-    """detkit's name of a YOLOv5 parameter or buffer; None for one that detkit has no need of.
+    """Return detkit's name of a YOLOv5 parameter or buffer; None for one that detkit does not need.
 
     Args:
         focus: whether the model begins with a Focus layer.
@@ -361,5 +361,5 @@ def to_detkit(name: str, focus: bool = False) -> str | None:
 
 
 def to_yolov5(name: str, focus: bool = False) -> str:
-    """The inverse of ``to_detkit``."""
+    """Return the inverse of ``to_detkit``."""
     return rename(name, _TO_YOLOV5[focus])

@@ -1,6 +1,6 @@
 """A small DETR that learns from scratch: ResNet-18 with trainable normalisation, few layers, no dropout.
 
-It looks at the features of stride 16: small pictures have too few cells of stride 32 to tell their objects apart.
+It reads the feature map of stride 16: small images have too few cells of stride 32 to separate their objects.
 """
 
 _base_ = './detr.py'
