@@ -48,7 +48,7 @@ def detkit_way(args: argparse.Namespace, cached: bool) -> Callable[[int], None]:
             dict(type='RandomAffine', size=args.img_size),
             dict(type='RandomFlip'),
             dict(type='Render', with_masks=True),
-            dict(type='HSV'),
+            dict(type='RandomHSV'),
             dict(type='PackInputs'),
         ],
     )

@@ -39,7 +39,7 @@ from detkit.converters.darknet_layout import (
     yolo_anchors,
 )
 from detkit.inference.model import init_detector
-from detkit.inference.steps import detector_size
+from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
 from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
@@ -149,7 +149,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     layout = Layout(model)
     eps = {name: module.bn.eps for name, module in model.named_modules() if isinstance(module, ConvModule)}
     values = to_stream(layout.layers, model.state_dict(), eps)
-    size = detector_size(model.cfg)
+    size = input_size(model.cfg, False)
     net = Section('net', dict(width=str(size), height=str(size), channels=str(model.backbone.stem.conv.in_channels)))
     texts = {
         target.with_suffix('.cfg'): format_cfg([net, *layout.sections()]),

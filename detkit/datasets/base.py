@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from mmengine.logging import print_log
@@ -15,14 +15,31 @@ from torch.utils.data import Dataset
 
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import check_skips
+from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.keypoints import fill_metainfo
+from detkit.structures.sample import BatchFrame, Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.rng import keyed_rng
 
-__all__ = ['DetDataset', 'Skip']
+__all__ = ['DetDataset', 'MixingDataset', 'Skip']
+
+
+@runtime_checkable
+class MixingDataset(Protocol):
+    """A dataset whose pipeline may mix images, as training reads it.
+
+    Attributes:
+        mixes_images: whether any transform of its pipeline does.
+        mix_until_epoch: no images are mixed from this epoch on; None: always.
+    """
+
+    mixes_images: bool
+    mix_until_epoch: int | None
+
 
 Skip = tuple[str, object, str]  # path, where in it (a line or an object; None: all of it), reason
 
@@ -32,21 +49,18 @@ class DetDataset(Dataset):
 
     Args:
         data_root: the folder that relative paths start from.
-        pipeline: transforms as config dicts or built objects, run in this order over a ``dict`` that starts with
-            ``record``, ``epoch``, ``rng``, ``test_mode``, ``partners`` (number -> so many other samples, drawn with
-            ``rng``, in the state this one is in), ``images`` (path -> what is decoded already), ``flip_pairs`` (of
-            ``metainfo``, or None) and, in rectangular batches, ``batch_shape`` (length of the long side -> (h, w) of
-            the batch).
+        pipeline: transforms as config dicts or built objects, run in this order over a ``Sample``; the last one returns
+            what ``collate`` takes.
         metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes. Of keypoints
             ``keypoint_names``, ``flip_pairs`` (left and right), ``skeleton`` (limbs), both pairs of numbers from 0, and
             ``sigmas``.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
             objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
         cache: 'ram' to decode every image once, at construction, and keep it; None to read images when needed.
-        partners: where mosaic, mixup and copy-paste get other images from. 'group': the ``pool_size`` consecutive
+        mix_from: where mosaic and mixup get other images from. 'group': the ``mix_group_size`` consecutive
             positions of the epoch's order that the sample belongs to, so that a batch decodes each of its images once;
             'dataset': any image, meant for cached ones.
-        pool_size: the group's size, a divisor of the batch size; None: the batch itself.
+        mix_group_size: the group's size, a divisor of the batch size; None: the batch itself.
         max_skipped: the share of images, and of objects, that may be skipped as invalid when the annotations are read
             (one always may).
         fraction: the share of the images to use, the first ones in the dataset's order.
@@ -62,6 +76,9 @@ class DetDataset(Dataset):
         metainfo: at least ``classes``, a tuple of names.
         skipped: what was left out when the annotations were read.
         order: ``(N,)`` indices in the order to be read, or None where any order will do.
+        mix_until_epoch: no images are mixed from this epoch on; None: always. ``CloseMosaicHook`` sets it before any
+            worker starts, and a sample compares it with its own epoch, so that nothing depends on when workers start or
+            where a run resumes.
 
     Raises:
         ConfigError: an argument has a value that it cannot have.
@@ -74,12 +91,12 @@ class DetDataset(Dataset):
     def __init__(
         self,
         data_root: str = '',
-        pipeline: Sequence[dict | Callable[[dict], dict]] = (),
+        pipeline: Sequence[dict | Callable[[Sample], Any]] = (),
         metainfo: dict | None = None,
         test_mode: bool = False,
         cache: str | None = None,
-        partners: str = 'group',
-        pool_size: int | None = None,
+        mix_from: str = 'group',
+        mix_group_size: int | None = None,
         max_skipped: float = 0.01,
         fraction: float = 1.0,
         single_class: bool = False,
@@ -89,20 +106,21 @@ class DetDataset(Dataset):
         sample: str | None = None,
     ) -> None:
         check_choice('cache', cache, (None, 'ram'))
-        check_choice('partners', partners, ('group', 'dataset'))
+        check_choice('mix_from', mix_from, ('group', 'dataset'))
         if not 0 < fraction <= 1:
             raise ConfigError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
-        if pool_size is not None and pool_size < 1:
-            raise ConfigError(f'pool_size={pool_size} of {type(self).__name__} must be at least 1, or None')
+        if mix_group_size is not None and mix_group_size < 1:
+            raise ConfigError(f'mix_group_size={mix_group_size} of {type(self).__name__} must be at least 1, or None')
         self.data_root = str(data_root)
         self.test_mode = test_mode
-        self.partners = partners
-        self.pool_size = pool_size
+        self.mix_from = mix_from
+        self.mix_group_size = mix_group_size
         self.max_skipped = max_skipped
         self.single_class = single_class
         self.pad, self.size_divisor = pad, size_divisor
         self.metainfo: dict[str, Any] = dict(metainfo or {})
         self.skipped: list[Skip] = []
+        self.mix_until_epoch: int | None = None
         self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
         self._find_root(sample)
@@ -160,6 +178,11 @@ class DetDataset(Dataset):
                 'current',
             )
 
+    @property
+    def mixes_images(self) -> bool:
+        """Whether a transform of the pipeline combines several images (mosaic, mixup, copy-paste)."""
+        return any(getattr(transform, 'mixes', False) for transform in nested_transforms(self.transforms))
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -168,7 +191,7 @@ class DetDataset(Dataset):
         if isinstance(key, SampleKey):
             return self.__getitems__([key])[0]
         index = range(len(self))[int(key)]
-        size = self.pool_size or 1
+        size = self.mix_group_size or 1
         first = index // size * size
         group = [as_sample_key(i) for i in range(first, min(first + size, len(self)))]
         return self._samples([as_sample_key(index)], group)[0]
@@ -186,82 +209,87 @@ class DetDataset(Dataset):
         keys = [as_sample_key(key) for key in keys]
         return self._samples(keys, keys)
 
-    def batch_shape(self, indices: Sequence[int], long_side: int) -> tuple[int, int]:
-        """(h, w) of the smallest padded canvas that holds these images, each scaled to ``long_side``."""
-        shapes = np.array([self.records[index].ori_shape for index in indices], np.float64)
-        relative = (shapes / shapes.max(1, keepdims=True)).max(0)
-        cells = np.ceil(relative * long_side / self.size_divisor + self.pad).astype(int) * self.size_divisor
-        return int(cells[0]), int(cells[1])
+    def batch_frame(self, indices: Sequence[int]) -> BatchFrame:
+        """Return the smallest padded frame that holds these images, each scaled to the same long side."""
+        return BatchFrame.of_shapes([self.records[index].ori_shape for index in indices], self.size_divisor, self.pad)
 
     # -- making samples ------------------------------------------------------------------------------------------
 
     def _samples(self, keys: list[SampleKey], group_keys: list[SampleKey]) -> list[dict]:
-        shared: dict[str, Any] = {'images': {} if self._cache is None else self._cache, 'test_mode': self.test_mode}
-        shared['flip_pairs'] = self.metainfo.get('flip_pairs')
-        if self.order is not None:
-            shared['batch_shape'] = partial(self.batch_shape, [key.index for key in keys])
+        images = {} if self._cache is None else self._cache
+        frame = None if self.order is None else self.batch_frame([key.index for key in keys])
         groups: dict[int, list[SampleKey]] = {}
         for key in group_keys:
             groups.setdefault(self._group_of(key), []).append(key)
         samples, skipped = [], []
         for key in keys:
-            rng = keyed_rng(key.seed, key.epoch, key.position)
-            base = {'epoch': key.epoch, 'rng': rng, **shared}
-            samples.append(self._sample(key, groups[self._group_of(key)], base, skipped))
+            start = Sample(
+                record=self.records[key.index],
+                rng=keyed_rng(key.seed, key.epoch, key.position),
+                epoch=key.epoch,
+                test_mode=self.test_mode,
+                may_mix=self.mix_until_epoch is None or key.epoch < self.mix_until_epoch,
+                images=images,
+                flip_pairs=self.metainfo.get('flip_pairs'),
+                batch_frame=frame,
+            )
+            samples.append(self._sample(key, groups[self._group_of(key)], start, skipped))
         if skipped:
             samples[0]['skipped'] = list(dict.fromkeys(skipped))
         return samples
 
     def _group_of(self, key: SampleKey) -> int:
-        return key.position // self.pool_size if self.pool_size else 0
+        return key.position // self.mix_group_size if self.mix_group_size else 0
 
-    def _sample(self, key: SampleKey, group: list[SampleKey], base: dict[str, Any], skipped: list[Skip]) -> dict:
-        whole_set = self.partners == 'dataset'
+    def _sample(self, key: SampleKey, group: list[SampleKey], start: Sample, skipped: list[Skip]) -> dict:
+        whole_set = self.mix_from == 'dataset'
         pool = range(len(self)) if whole_set else [member.index for member in group]
         if not self.test_mode:
-            start = key.index if whole_set else group.index(key)
-            return self._first_readable(start, base, pool, len(self.transforms), skipped)
-        results = self._try_run(self.records[key.index], base, pool, len(self.transforms), skipped)
-        if results is None:
-            record = self.records[key.index]
+            first = key.index if whole_set else group.index(key)
+            return self._first_readable(first, start, pool, len(self.transforms), skipped)
+        packed = self._try_run(start, pool, len(self.transforms), skipped)
+        if packed is None:
+            record = start.record
             grey = np.full((*(record.ori_shape or (32, 32)), 3), 114, np.uint8)
-            base = {**base, 'images': {record.img_path: grey}, 'skip_reason': skipped[-1][2]}
-            record = replace(record, annotations=Annotations())
-            results = self._try_run(record, base, pool, len(self.transforms), skipped)
-        return results
+            start = replace(
+                start,
+                record=replace(record, annotations=Annotations()),
+                images={record.img_path: grey},
+                skip_reason=skipped[-1][2],
+            )
+            packed = self._try_run(start, pool, len(self.transforms), skipped)
+        return packed
 
     def _first_readable(
-        self, start: int, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip]
-    ) -> dict:
-        """Runs ``stage`` transforms on the first readable image of the pool, from place ``start`` on, going round."""
+        self, first: int, start: Sample, pool: Sequence[int], stop: int, skipped: list[Skip]
+    ) -> Sample | dict:
+        """Run ``stop`` transforms on the first readable image of the pool, from its entry ``first`` on, in a circle."""
         for offset in range(len(pool)):
-            record = self.records[pool[(start + offset) % len(pool)]]
-            results = self._try_run(record, base, pool, stage, skipped)
-            if results is not None:
-                return results
+            record = self.records[pool[(first + offset) % len(pool)]]
+            made = self._try_run(replace(start, record=record), pool, stop, skipped)
+            if made is not None:
+                return made
         path, _, reason = skipped[-1]
         raise DataError(f'none of the {len(pool)} images of a group can be read; the last one, {path}, {reason}')
 
-    def _try_run(
-        self, record: Record, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip]
-    ) -> dict | None:
-        """Runs the first ``stage`` transforms on a record; None, and an entry in ``skipped``, if it is unreadable."""
-        results = {**base, 'record': record}
+    def _try_run(self, sample: Sample, pool: Sequence[int], stop: int, skipped: list[Skip]) -> Sample | dict | None:
+        """Run the first ``stop`` transforms; return None, and add to ``skipped``, where the image is unreadable."""
+        start = sample
         try:
-            for number, transform in enumerate(self.transforms[:stage]):
-                results['partners'] = partial(self._draw_partners, base, pool, number, skipped)
-                results = transform(results)
+            for number, transform in enumerate(self.transforms[:stop]):
+                make_others = partial(self._draw_others, start, pool, number, skipped)
+                sample = apply_transform(transform, sample, make_others)
         except UnreadableImageError as error:
             skipped.append((error.path, None, error.reason))
             return None
-        return results
+        return sample
 
-    def _draw_partners(
-        self, base: dict[str, Any], pool: Sequence[int], stage: int, skipped: list[Skip], count: int
-    ) -> list[dict]:
-        """``count`` other samples, drawn with replacement, in the state in which the asking transform gets its own."""
-        starts = base['rng'].integers(len(pool), size=count)
-        return [self._first_readable(int(start), base, pool, stage, skipped) for start in starts]
+    def _draw_others(
+        self, start: Sample, pool: Sequence[int], stop: int, skipped: list[Skip], count: int
+    ) -> list[Sample]:
+        """Return ``count`` samples drawn with replacement from the pool, after the first ``stop`` transforms."""
+        firsts = start.rng.integers(len(pool), size=count)
+        return [self._first_readable(int(first), start, pool, stop, skipped) for first in firsts]
 
     # -- construction --------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
         device_type: where the batches will be used, 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: a key is unknown, ``dataset`` is missing, or its ``pool_size`` does not divide ``batch_size``.
+        ConfigError: a key is unknown, ``dataset`` is missing, or its ``mix_group_size`` does not divide ``batch_size``.
         DataError: from the dataset.
     """
     cfg = dict(cfg)
@@ -93,13 +93,15 @@ def init_worker(worker_id: int) -> None:
 
 
 def _check_pools(dataset: Any, batch_size: int) -> None:
-    """A batch must hold whole groups of mosaic partners, for a worker sees no image outside its batch."""
+    """A batch must hold whole groups of images that a mosaic mixes, for a worker sees no image outside its batch."""
     inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
     for wrapped in filter(None, inner):
         _check_pools(wrapped, batch_size)
-    pool_size = getattr(dataset, 'pool_size', None)
-    if pool_size is not None and batch_size % pool_size:
-        raise ConfigError(f'pool_size={pool_size} of {type(dataset).__name__} does not divide batch_size={batch_size}')
+    mix_group_size = getattr(dataset, 'mix_group_size', None)
+    if mix_group_size is not None and batch_size % mix_group_size:
+        raise ConfigError(
+            f'mix_group_size={mix_group_size} of {type(dataset).__name__} does not divide batch_size={batch_size}'
+        )
 
 
 def _build_function(cfg: dict) -> Any:

@@ -104,7 +104,7 @@ class RepeatDataset(DatasetWrapper):
 class ConcatDataset(DatasetWrapper):
     """Several datasets of the same classes, one after the other.
 
-    In a batch the samples of one dataset stand together, and the partners of a mosaic come from the image's own.
+    In a batch the samples of one dataset stand together, and a mosaic mixes images of one dataset.
 
     Args:
         datasets: datasets or their configs.

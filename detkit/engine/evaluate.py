@@ -19,7 +19,7 @@ from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
 # The arguments of a dataset that are for training alone.
-_TRAINING_ONLY = ('pipeline', 'test_mode', 'cache', 'partners', 'pool_size', 'fraction')
+_TRAINING_ONLY = ('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'fraction')
 _TRAINING_KEYS = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 _VALIDATION_KEYS = ('val_dataloader', 'val_cfg', 'val_evaluator')
 

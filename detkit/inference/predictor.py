@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,16 +17,18 @@ from torch import nn
 from detkit.datasets.collate import collate
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
-from detkit.inference.classification import class_input_size, class_pipeline
 from detkit.inference.model import init_detector
 from detkit.inference.sources import Source, find_images
-from detkit.inference.steps import detector_size, detector_steps
+from detkit.inference.steps import input_size, prediction_steps
 from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
+from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.rng import keyed_rng
 
 _READERS = 4  # threads that decode while the network runs
 
@@ -96,7 +99,7 @@ class Predictor:
         self._dtype = resolve_amp(amp, self.device)
         cfg = getattr(self.model, 'cfg', {})
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
-        self.img_size = img_size or (class_input_size(cfg) if self.classifies else detector_size(cfg))
+        self.img_size = img_size or input_size(cfg, self.classifies)
         if self.img_size < 32:
             raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
         self.score_thr = score_thr
@@ -110,11 +113,8 @@ class Predictor:
         }
         if retina_masks is not None and getattr(self.model, 'cfg', {}).get('task') == 'seg':
             wanted['retina_masks'] = retina_masks
-        self.model.head.test_cfg.update(wanted)
-        self._pipeline = [
-            TRANSFORMS.build(step)
-            for step in (class_pipeline(cfg, self.img_size) if self.classifies else detector_steps(cfg, self.img_size))
-        ]
+        self.model = _with_own_options(self.model, wanted)
+        self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]
         # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
         self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
         self.skipped: list[tuple[str, str]] = []
@@ -175,17 +175,24 @@ class Predictor:
             img = read_image(path) if isinstance(image, str) else np.ascontiguousarray(image)
         except UnreadableImageError as error:
             return error.path, error.reason
-        results: dict[str, Any] = {
-            'record': Record(path, Path(path).stem, img.shape[:2], Annotations()),
-            'images': {path: img},
-            'epoch': 0,
-            'test_mode': False,
-            'rng': None,
-            'partners': None,
-        }
+        record = Record(path, Path(path).stem, img.shape[:2], Annotations())
+        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={path: img})
         for transform in self._pipeline:
-            results = transform(results)
-        return img, results
+            sample = apply_transform(transform, sample, _no_others)
+        return img, sample
+
+
+def _no_others(count: int) -> list[Sample]:
+    raise ConfigError('the test pipeline mixes several images (mosaic, mixup); prediction has one image at a time')
+
+
+def _with_own_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
+    """Return a model that shares its weights with ``model`` and has prediction options of its own."""
+    own = copy.copy(model)
+    own._modules = dict(model._modules)  # copy.copy shares this dict, in which the next line sets the head
+    own.head = copy.copy(model.head)
+    own.head.test_cfg = {**model.head.test_cfg, **options}
+    return own
 
 
 def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from detkit.utils.errors import ConfigError
 
 # Transforms whose size scales with the size of the input, and that size where a config leaves it out.
-_SIZES = {'ResizeShortestEdge': 224, 'CenterCrop': 224, 'Stretch': 224, 'LetterBox': 640}
+_SIZES = {'ResizeShortestEdge': 224, 'CenterCrop': 224, 'Resize': 224, 'LetterBox': 640}
 # Transforms that read what an image without annotations has not.
 _OF_LABELS = ('LoadSegments',)
 
@@ -45,28 +45,35 @@ def _scaled(size: int | Sequence[int], factor: float) -> int | tuple[int, ...]:
     return round(size * factor) if isinstance(size, int) else tuple(round(side * factor) for side in size)
 
 
-def detector_size(config: Config | dict) -> int:
-    """What ``img_size`` is of a detector's test pipeline: the longer side of its letterbox or, where it resizes by the
-    shorter side, that; 640 where it does neither."""
-    for step in steps_of(config):
-        if step['type'] in ('LetterBox', 'ResizeShortestEdge'):
+def input_size(config: Config | dict, classifies: bool) -> int:
+    """Return what ``img_size`` means for the config's test pipeline: the size of its last step that scales or cuts.
+
+    That is the longer side of a letterbox, the shorter side of ``ResizeShortestEdge``, the side of a classifier's crop;
+    640, or 224 for a classifier, where no step does.
+    """
+    for step in reversed(steps_of(config)):
+        if step['type'] in _SIZES:
             size = step.get('size', _SIZES[step['type']])
             return int(size if isinstance(size, int) else max(size))
-    return _SIZES['LetterBox']
+    return 224 if classifies else 640
 
 
-def detector_steps(config: Config | dict, img_size: int) -> list[dict[str, Any]]:
-    """Transforms from an image to a detector's input, see ``detector_size``.
+def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> list[dict[str, Any]]:
+    """Return the transforms from an image to the network's input: the config's own test pipeline.
 
-    A test pipeline that letterboxes gives way to one that pads no further than the network needs.
+    Its sizes change by the factor that makes the input ``img_size``. A letterbox rounds and pads no further than the
+    network needs, where the config does not say otherwise; transforms that read annotations are left out.
+
+    Args:
+        config: where it has no test pipeline, a classifier crops and a detector letterboxes.
+        img_size: see ``input_size``.
+        classifies: whether the model classifies whole images.
     """
-    steps = steps_of(config)
-    if any(step['type'] == 'ResizeShortestEdge' for step in steps):
-        factor = img_size / detector_size(config)
-        return [resized(step, factor) for step in steps if step['type'] not in _OF_LABELS]
-    return [
-        {'type': 'LoadImageFromFile'},
-        {'type': 'LetterBox', 'size': img_size, 'rounding': 'nearest', 'pad_to': 'divisor'},
-        {'type': 'Render'},
-        {'type': 'PackInputs'},
-    ]
+    steps = [step for step in steps_of(config) if step['type'] not in _OF_LABELS]
+    factor = img_size / input_size(config, classifies)
+    if not steps:
+        middle = [{'type': 'ResizeShortestEdge'}, {'type': 'CenterCrop'}] if classifies else [{'type': 'LetterBox'}]
+        render = {'type': 'Render', 'antialias': True} if classifies else {'type': 'Render'}
+        steps = [{'type': 'LoadImageFromFile'}, *middle, render, {'type': 'PackInputs'}]
+    tight = {'rounding': 'nearest', 'pad_to': 'divisor'}
+    return [{**(tight if step['type'] == 'LetterBox' else {}), **resized(step, factor)} for step in steps]

@@ -71,7 +71,7 @@ def test_mosaic_ends_where_training_ends_it(repo, root):
     assert not torch.equal(plain, browser.samples([index], 3)[index]['inputs'])
     dataset = build_dataloader({**cfg.train_dataloader}, 0).dataset
     CloseMosaicHook(0).close(dataset, 6)
-    assert all(getattr(step, 'until_epoch', None) is None for step in dataset.dataset.transforms)
+    assert dataset.dataset.mixes_images and dataset.dataset.mix_until_epoch is None
 
 
 def test_images_by_number_and_class(repo, root):

@@ -16,7 +16,7 @@ EPOCHS, LENGTH = 20, 10
 
 def found(*schedulers, accumulate=1, hooks=(), **loop):
     loop = {'max_epochs': EPOCHS, 'epoch_length': LENGTH, 'val_begin': 1, 'val_interval': 1, **loop}
-    dataset = SimpleNamespace(transforms=[SimpleNamespace(until_epoch=None)])
+    dataset = SimpleNamespace(mixes_images=True, mix_until_epoch=None)
     runner = SimpleNamespace(
         train_loop=SimpleNamespace(
             **loop, max_iters=loop['max_epochs'] * loop['epoch_length'], dataloader=SimpleNamespace(dataset=dataset)

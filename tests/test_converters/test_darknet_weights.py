@@ -12,7 +12,7 @@ from detkit.converters.darknet import Header, convert_darknet, from_stream, read
 from detkit.converters.darknet_layout import Layout, compare_layers, format_cfg, parse_cfg
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.inference.model import init_detector
-from detkit.inference.steps import detector_size
+from detkit.inference.steps import input_size
 from detkit.models.layers import set_batch_norm
 from detkit.utils.errors import CheckpointError
 
@@ -69,7 +69,7 @@ def test_a_file_is_recognised_by_its_size(tiny, tmp_path):
     assert len(content['meta']['classes']) == 80 and content['meta']['task'] == 'det'
     assert content['meta']['converted_from'] == {'file': 'tiny.weights', 'project': 'Darknet', 'images_seen': 0}
     model = init_detector(None, target, device='cpu')
-    assert detector_size(model.cfg) == 416
+    assert input_size(model.cfg, False) == 416
     assert len(model(torch.rand(1, 3, 64, 64))['anchor_preds']) == 2
 
 
@@ -96,7 +96,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     printed = convert_darknet(weights, target, CONFIGS, cfg, names)
     assert any("size=tiny with other classes, anchors; write '-' for it" in line for line in printed)
     model = init_detector(None, target, device='cpu')
-    assert model.dataset_meta['classes'] == ('bolt', 'nut') and detector_size(model.cfg) == 320
+    assert model.dataset_meta['classes'] == ('bolt', 'nut') and input_size(model.cfg, False) == 320
     assert model.head.prior_generator.anchors == (((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))
 
     convert_darknet(weights, tmp_path / 'other.pth', CONFIGS)  # the number of classes follows from the size

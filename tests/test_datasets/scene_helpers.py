@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 
 from detkit.datasets.base import DetDataset
+from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.structures import Annotations, Polygons, Record, Scene
+from detkit.structures.sample import Sample
 from detkit.utils.rng import keyed_rng
 
 GREEN = (0, 255, 0)
@@ -43,8 +45,14 @@ def shapes_scene(height: int = 120, width: int = 160) -> Scene:
     return Scene.of_image(paint(height, width, rings), annotations_of(rings))
 
 
-def results_of(scene: Scene, seed: int = 0, position: int = 0, **options) -> dict:
-    return {'scene': scene, 'rng': keyed_rng(seed, 0, position), 'epoch': 0, 'test_mode': False, **options}
+def sample_of(scene: Scene, seed: int = 0, position: int = 0, **options) -> Sample:
+    record = Record('', 'image', scene.size, Annotations())
+    return Sample(**{'record': record, 'rng': keyed_rng(seed, 0, position), 'scene': scene, **options})
+
+
+def run(transform, sample: Sample, others=()) -> Sample:
+    """Run a transform, the scenes of ``others`` being what it mixes in."""
+    return apply_transform(transform, sample, lambda count: [sample_of(scene) for scene in others[:count]])
 
 
 class ListDataset(DetDataset):

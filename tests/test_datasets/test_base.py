@@ -1,4 +1,4 @@
-"""``DetDataset``: partners, groups, caches, unreadable images, rectangular batches; workers change nothing."""
+"""``DetDataset``: mixed images, groups, caches, unreadable images, rectangular batches; workers change nothing."""
 
 import shutil
 
@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader
 
 from detkit.datasets import collate
 from detkit.datasets.sample_key import SampleKey, as_sample_key
+from detkit.datasets.transforms.mixing import MixTransform
 from detkit.structures import Annotations, Record
+from detkit.structures.sample import Sample
 from detkit.utils.errors import DataError, DetkitError
 
 TRAIN = [
@@ -22,7 +24,7 @@ TRAIN = [
     dict(type='MixUp', prob=0.5),
     dict(type='RandomFlip'),
     dict(type='Render', with_masks=True),
-    dict(type='HSV'),
+    dict(type='RandomHSV'),
     dict(type='PackInputs'),
 ]
 VAL = [dict(type='LoadImageFromFile'), dict(type='LetterBox', size=64), dict(type='Render'), dict(type='PackInputs')]
@@ -61,14 +63,14 @@ def test_no_annotations_at_all(tmp_path):
     assert batch['inputs'].shape == (1, 3, 64, 64) and batch['gt'].labels.shape == (1, 0)
 
 
-@pytest.mark.parametrize('partners', ['group', 'dataset'])
+@pytest.mark.parametrize('mix_from', ['group', 'dataset'])
 @pytest.mark.parametrize('cache', [None, 'ram'])
-def test_batches_depend_on_their_keys_alone(records, partners, cache):
+def test_batches_depend_on_their_keys_alone(records, mix_from, cache):
     """Any number of workers, any earlier batches, any batch around the group, cached or not: the same samples."""
-    dataset = ListDataset(records, pipeline=TRAIN, partners=partners, pool_size=2)
+    dataset = ListDataset(records, pipeline=TRAIN, mix_from=mix_from, mix_group_size=2)
     keys = keys_of(range(6))
     whole = collate(dataset.__getitems__(keys))
-    other = ListDataset(records, pipeline=TRAIN, partners=partners, pool_size=2, cache=cache)
+    other = ListDataset(records, pipeline=TRAIN, mix_from=mix_from, mix_group_size=2, cache=cache)
     collate(other.__getitems__(keys_of(range(4), epoch=3)))
     assert same(collate(other.__getitems__(keys)), whole)
     parts = [sample for first in (4, 0, 2) for sample in other.__getitems__(keys[first : first + 2])]
@@ -113,34 +115,51 @@ def test_a_group_is_decoded_once(records, monkeypatch):
     assert sorted(decoded) == sorted({records[key.index].img_path for key in keys_of(range(4))})
 
 
-def test_partners_come_from_the_group(records):
-    seen = []
+class Spy(MixTransform):
+    """Note the other samples that it is given, and leave its own as it is."""
 
-    def spy(results):
-        seen.append([partner['record'].img_id for partner in results['partners'](20)])
-        return results
+    num_mix_images = 20
 
+    def __init__(self):
+        self.seen = []
+
+    def draw(self, sample):
+        return ()
+
+    def mix(self, sample, others, drawn):
+        assert all(isinstance(other, Sample) for other in others)
+        self.seen.append(others)
+        return sample
+
+
+def test_mixed_images_come_from_the_group(records):
+    spy = Spy()
     pipeline = [dict(type='LoadImageFromFile'), spy]
-    dataset = ListDataset(records, pipeline=pipeline, pool_size=3)
+    dataset = ListDataset(records, pipeline=pipeline, mix_group_size=3)
     dataset.__getitems__([SampleKey(0, 0, p, p) for p in range(6)])
-    assert [set(own) for own in seen] == [{0, 1, 2}] * 3 + [{3, 4, 5}] * 3
-    seen.clear()
+    found = [{other.record.img_id for other in others} for others in spy.seen]
+    assert found == [{0, 1, 2}] * 3 + [{3, 4, 5}] * 3 and all(len(others) == 20 for others in spy.seen)
+    spy.seen.clear()
     dataset[4]
-    assert set(seen[0]) == {3, 4, 5}
-    seen.clear()
-    ListDataset(records, pipeline=pipeline, partners='dataset').__getitems__([SampleKey(0, 0, 0, 0)])
-    assert len(set(seen[0])) > 3
+    assert {other.record.img_id for other in spy.seen[0]} == {3, 4, 5}
+    spy.seen.clear()
+    ListDataset(records, pipeline=pipeline, mix_from='dataset').__getitems__([SampleKey(0, 0, 0, 0)])
+    assert len({other.record.img_id for other in spy.seen[0]}) > 3
 
 
-def test_partners_have_gone_through_what_stands_before(records):
-    stages = []
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LetterBox', size=32),
-        lambda results: stages.append(results['partners'](1)[0]['scene'].size) or results,
-    ]
+def test_mixed_images_have_gone_through_the_transforms_before(records):
+    spy = Spy()
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LetterBox', size=32), spy]
     ListDataset(records, pipeline=pipeline).__getitems__(keys_of(range(2)))
-    assert stages == [(32, 32)] * 2
+    assert [other.scene.size for others in spy.seen for other in others] == [(32, 32)] * 40
+
+
+def test_a_choice_mixes_the_images_before_it(records):
+    spy = Spy()
+    choice = dict(type='RandomChoice', transforms=[[dict(type='LetterBox', size=48), spy]])
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LetterBox', size=32), choice]
+    ListDataset(records, pipeline=pipeline).__getitems__(keys_of(range(1)))
+    assert [other.scene.size for other in spy.seen[0]] == [(32, 32)] * 20
 
 
 def truncate(path):
@@ -211,7 +230,7 @@ def test_rectangular_batches(tmp_path):
     batches = [collate(dataset.__getitems__(dataset.order[first : first + 2])) for first in (0, 2, 4)]
     sizes = [tuple(batch['inputs'].shape[2:]) for batch in batches]
     assert sizes == [(32, 64), (64, 64), (64, 48)]
-    assert dataset.batch_shape([1, 4], 100) == (56, 104)
+    assert dataset.batch_frame([1, 4]).shape(100) == (56, 104)
     without = [Record(record.img_path, 0, None, Annotations()) for record in records]
     with pytest.raises(DataError, match='rect=True'):
         ListDataset(without, pipeline=VAL, rect=True)
@@ -230,9 +249,9 @@ def test_fraction_and_single_class(records):
     [
         (dict(data_root='/no/such/place'), 'does not exist.*data_root'),
         (dict(cache='disk'), "cache='disk' is not one of None, 'ram'"),
-        (dict(partners='all'), 'partners'),
+        (dict(mix_from='all'), 'mix_from'),
         (dict(fraction=0), 'fraction=0'),
-        (dict(pool_size=0), 'pool_size=0'),
+        (dict(mix_group_size=0), 'mix_group_size=0'),
         (dict(metainfo={}), 'names no classes'),
     ],
 )

@@ -47,7 +47,7 @@ def yolo(tmp_path):
             {'type': 'Mosaic', 'size': 32},
             {'type': 'RandomAffine', 'size': 32},
             {'type': 'Render', 'with_masks': True},
-            {'type': 'HSV'},
+            {'type': 'RandomHSV'},
             {'type': 'PackInputs'},
         ],
     }
@@ -135,9 +135,13 @@ def test_mistakes(change, message):
 
 
 def test_mosaic_groups_must_fit_batches(yolo):
-    with pytest.raises(ConfigError, match='pool_size=4.*batch_size=6'):
+    with pytest.raises(ConfigError, match='mix_group_size=4.*batch_size=6'):
         build_dataloader(
-            {'dataset': {'type': 'RepeatDataset', 'times': 2, 'dataset': {**yolo, 'pool_size': 4}}, 'batch_size': 6}, 0
+            {
+                'dataset': {'type': 'RepeatDataset', 'times': 2, 'dataset': {**yolo, 'mix_group_size': 4}},
+                'batch_size': 6,
+            },
+            0,
         )
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from format_helpers import write_image, write_yolo
-from scene_helpers import annotations_of, paint, results_of
+from scene_helpers import annotations_of, paint, run, sample_of
 
 from detkit.datasets import DotaDataset, YoloTxtDataset
 from detkit.datasets.class_names import DOTA15
@@ -227,18 +227,18 @@ def painted_rectangles(img: np.ndarray) -> list[np.ndarray]:
 )
 def test_boxes_follow_the_pixels(transforms):
     for seed in range(3):
-        results = results_of(boxes_scene(), seed)
+        results = sample_of(boxes_scene(), seed)
         for transform in [*transforms, Render(fill=0)]:
             results = transform(results)
-        own = results['annotations']
-        painted = painted_rectangles(results['img'])
+        own = results.annotations
+        painted = painted_rectangles(results.img)
         assert len(own) == len(painted) > 0
         for rbbox in own.rbboxes:
             nearest = min(painted, key=lambda other: np.linalg.norm(other[:2] - rbbox[:2]))
-            scale = max(results['img'].shape[:2]) / 160
+            scale = max(results.img.shape[:2]) / 160
             assert np.abs(nearest[:4] - rbbox[:4]).max() < 2.5 * scale
             assert abs(np.sin(nearest[4] - rbbox[4])) < 0.12
-        assert np.allclose(rbbox_hulls(own.rbboxes).clip(0, max(results['img'].shape)), own.bboxes, atol=25)
+        assert np.allclose(rbbox_hulls(own.rbboxes).clip(0, max(results.img.shape)), own.bboxes, atol=25)
 
 
 def test_what_a_crop_leaves_is_enclosed_anew():
@@ -246,31 +246,30 @@ def test_what_a_crop_leaves_is_enclosed_anew():
     scene = Scene.of_image(
         np.zeros((100, 100, 3), np.uint8), Annotations(np.zeros(1, np.int64), rbbox_hulls(box), rbboxes=box)
     ).cropped((0, 0, 60, 100))
-    own = Render()(results_of(scene))['annotations']
+    own = Render()(sample_of(scene)).annotations
     assert own.rbboxes[0] == pytest.approx([45, 50, 30, 20, 0], abs=1e-4)
     assert own.bboxes[0] == pytest.approx([30, 40, 60, 60], abs=1e-4)
 
 
 def test_shear_encloses_the_moved_corners():
     matrix = np.array([[1, 0.3, 0], [0, 1, 0], [0, 0, 1.0]])
-    own = Render()(results_of(boxes_scene().moved(matrix, (120, 220))))['annotations']
+    own = Render()(sample_of(boxes_scene().moved(matrix, (120, 220)))).annotations
     moved = rbbox_corners(BOXES) @ matrix[:2, :2].T
     assert own.rbboxes == pytest.approx(corners_to_rbboxes(moved), abs=1e-3)
 
 
 def test_mosaic_keeps_boxes_inside():
-    partner = results_of(boxes_scene())
-    results = results_of(boxes_scene(), 3, partners=lambda count: [partner] * count)
+    results = sample_of(boxes_scene(), 3)
     for transform in (Mosaic(160), RandomAffine(size=160, degrees=30), Render(fill=0)):
-        results = transform(results)
-    own = results['annotations']
+        results = run(transform, results, [boxes_scene()] * 3)
+    own = results.annotations
     assert len(own) > 2
     assert (own.rbboxes[:, :2] > 0).all() and (own.rbboxes[:, :2] < 160).all() and (own.rbboxes[:, 2:4] > 0).all()
 
 
 def test_pasted_copies_are_mirrored():
-    results = CopyPaste(1.0, max_covered=1.0)(results_of(boxes_scene()))
-    own = Render(fill=0)(results)['annotations']
+    results = CopyPaste(1.0, max_covered=1.0)(sample_of(boxes_scene()))
+    own = Render(fill=0)(results).annotations
     assert len(own) == 6
     mirrored = corners_to_rbboxes(rbbox_corners(BOXES) * [-1, 1] + [160, 0])
     for rbbox in mirrored:
@@ -280,13 +279,12 @@ def test_pasted_copies_are_mirrored():
 def test_ignored_objects_are_for_metrics_only():
     annotations = Annotations(np.arange(3), rbbox_hulls(BOXES), np.array([False, True, False]), rbboxes=BOXES)
     record = Record('x.png', 'x', (120, 160), annotations)
-    results = results_of(
+    results = sample_of(
         Scene.of_image(np.zeros((120, 160, 3), np.uint8), annotations),
         record=record,
         ori_shape=(120, 160),
         test_mode=True,
     )
-    results['test_mode'] = True
     packed = PackInputs()(Render()(results))
     batch = collate([packed])
     assert batch['gt'].rbboxes.shape == (1, 2, 5) and batch['gt'].labels.tolist() == [[0, 2]]
@@ -299,16 +297,14 @@ def test_a_batch_of_images_without_objects():
     packed = []
     for annotations in (empty, Annotations()):
         record = Record('x.png', 'x', (8, 8), annotations)
-        results = results_of(
-            Scene.of_image(np.zeros((8, 8, 3), np.uint8), annotations), record=record, ori_shape=(8, 8)
-        )
+        results = sample_of(Scene.of_image(np.zeros((8, 8, 3), np.uint8), annotations), record=record, ori_shape=(8, 8))
         packed.append(PackInputs()(Render()(results)))
     assert collate(packed)['gt'].rbboxes.shape == (2, 0, 5)
 
 
 def test_outlines_are_as_before():
     ring = np.array([[10, 10], [60, 20], [40, 60]], np.float32)
-    own = Render()(results_of(Scene.of_image(np.zeros((80, 80, 3), np.uint8), annotations_of([ring]))))['annotations']
+    own = Render()(sample_of(Scene.of_image(np.zeros((80, 80, 3), np.uint8), annotations_of([ring])))).annotations
     assert own.rbboxes is None and own.bboxes[0] == pytest.approx([10, 10, 60, 60])
 
 

@@ -1,17 +1,21 @@
 """Transforms of whole images: crops, RandAugment, colour jitter, erasing."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
+from scene_helpers import sample_of
 
 from detkit.datasets.transforms import photometry
-from detkit.datasets.transforms.rand_augment import RandAugment, about_centre, motion, photometric_change
+from detkit.datasets.transforms.photometry import apply_operation
+from detkit.datasets.transforms.rand_augment import RandAugment, about_centre, motion
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations
+from detkit.structures.sample import PixelOperation, Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
@@ -27,11 +31,11 @@ def photo(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     return img
 
 
-def run(steps: list[dict], img: np.ndarray, position: int = 0) -> dict:
-    results = {'scene': Scene.of_image(img, Annotations()), 'rng': keyed_rng(0, 0, position), 'ori_shape': img.shape}
+def run(steps: list[dict], img: np.ndarray, position: int = 0) -> Sample:
+    sample = sample_of(Scene.of_image(img, Annotations()), position=position)
     for step in steps:
-        results = TRANSFORMS.build(step)(results)
-    return results
+        sample = TRANSFORMS.build(step)(sample)
+    return sample
 
 
 VAL = [dict(type='ResizeShortestEdge', size=64), dict(type='CenterCrop', size=64)]
@@ -42,7 +46,7 @@ SHAPES = [(480, 640), (333, 517), (97, 64), (64, 64), (50, 71), (1080, 401)]
 def test_test_transform_equals_torchvision(shape):
     transforms = pytest.importorskip('torchvision.transforms')
     img = photo(shape)
-    ours = run([*VAL, dict(type='Render', antialias=True)], img)['img']
+    ours = run([*VAL, dict(type='Render', antialias=True)], img).img
     theirs = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64)])(Image.fromarray(img))
     assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
 
@@ -56,19 +60,19 @@ def test_test_transform_equals_pillow(shape):
     whole = np.asarray(Image.fromarray(img).resize(scaled[::-1], Image.Resampling.BILINEAR))
     top, left = (round((side - 64) / 2) for side in scaled)
     ours = run([*VAL, dict(type='Render', antialias=True)], img)
-    assert np.abs(ours['img'].astype(int) - whole[top : top + 64, left : left + 64]).max() <= 1
+    assert np.abs(ours.img.astype(int) - whole[top : top + 64, left : left + 64]).max() <= 1
     expected = np.array([[scaled[1] / width, 0, -left], [0, scaled[0] / height, -top], [0, 0, 1]])
-    np.testing.assert_allclose(ours['matrix'], expected, atol=1e-9)
-    coarse = run([*VAL, dict(type='Render')], img)['img']  # OpenCV's filter, a little off
+    np.testing.assert_allclose(ours.matrix, expected, atol=1e-9)
+    coarse = run([*VAL, dict(type='Render')], img).img  # OpenCV's filter, a little off
     assert np.abs(coarse.astype(int) - whole[top : top + 64, left : left + 64]).mean() < 12
 
 
 def test_antialiased_mirror_and_padding():
     img = photo((40, 60))
-    plain = run([dict(type='CenterCrop', size=80), dict(type='Render', antialias=True)], img)['img']
+    plain = run([dict(type='CenterCrop', size=80), dict(type='Render', antialias=True)], img).img
     assert (plain[20:60, 10:70] == img).all() and (plain[:20] == 114).all() and (plain[:, 70:] == 114).all()
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=1.0, direction='vertical')]
-    mirrored = run([*flips, dict(type='Render', antialias=True)], img)['img']
+    mirrored = run([*flips, dict(type='Render', antialias=True)], img).img
     assert (mirrored == img[::-1, ::-1]).all()
 
 
@@ -96,7 +100,7 @@ def test_random_crop_is_drawn_as_cropped_and_resized():
     left, top, width, height = crop.draw_rect(keyed_rng(0, 0, 0), (120, 160))
     box = (left, top, left + width, top + height)
     expected = Image.fromarray(img).resize((48, 48), Image.Resampling.BILINEAR, box)
-    assert np.abs(results['img'].astype(int) - np.asarray(expected)).max() <= 1
+    assert np.abs(results.img.astype(int) - np.asarray(expected)).max() <= 1
 
 
 # name -> (ours, Pillow's, largest difference)
@@ -141,9 +145,9 @@ def test_rand_augment_draws_all_kinds_and_leaves_the_sampling_to_render():
     kinds = Counter()
     for position in range(300):
         results = run([dict(type='RandAugment', num_ops=1, magnitude=15)], img, position)
-        moved = not np.array_equal(results['scene'].tiles[0].matrix, np.eye(3))
-        assert len(results['photometric']) + moved <= 1 and results['scene'].size == (60, 80)
-        kinds['moved' if moved else 'coloured' if results['photometric'] else 'as it was'] += 1
+        moved = not np.array_equal(results.scene.tiles[0].matrix, np.eye(3))
+        assert len(results.pixel_operations) + moved <= 1 and results.scene.size == (60, 80)
+        kinds['moved' if moved else 'coloured' if results.pixel_operations else 'as it was'] += 1
     assert 70 < kinds['moved'] < 145 and 130 < kinds['coloured'] < 215 and 5 < kinds['as it was'] < 45
 
 
@@ -151,16 +155,20 @@ def test_rand_augment_of_strength_0_changes_no_geometry_and_prob_0_nothing():
     img = photo((60, 80))
     for position in range(30):
         results = run([dict(type='RandAugment', num_ops=3, magnitude=0)], img, position)
-        np.testing.assert_allclose(results['scene'].tiles[0].matrix, np.eye(3), atol=1e-12)
-        assert 'photometric' not in run([dict(type='RandAugment', prob=0.0)], img, position)
+        np.testing.assert_allclose(results.scene.tiles[0].matrix, np.eye(3), atol=1e-12)
+        assert run([dict(type='RandAugment', prob=0.0)], img, position).pixel_operations == ()
     for name in ('brightness', 'saturation', 'contrast', 'sharpness', 'posterize'):
-        assert np.abs(photometric_change(name, 0.0)(img).astype(int) - img).max() <= 0
+        assert np.abs(apply_operation(img, PixelOperation(name, 0.0)).astype(int) - img).max() <= 0
 
 
 def test_render_applies_what_was_drawn_in_order():
     img = np.full((8, 8, 3), 100, np.uint8)
-    results = {'scene': Scene.of_image(img, Annotations()), 'photometric': (lambda i: i + 50, lambda i: i * 0 + i // 3)}
-    assert (TRANSFORMS.build(dict(type='Render'))(results)['img'] == 50).all() and (img == 100).all()
+    operations = PixelOperation('solarize', 1.0), PixelOperation('brightness', -0.5)  # 255 - i, then times .55
+    for order, expected in ((operations, 85), (operations[::-1], 200)):
+        sample = sample_of(Scene.of_image(img, Annotations()), pixel_operations=order)
+        assert (TRANSFORMS.build(dict(type='Render'))(sample).img == expected).all() and (img == 100).all()
+    with pytest.raises(ValueError, match="no pixel operation 'blur'"):
+        apply_operation(img, PixelOperation('blur', 1.0))
 
 
 @pytest.mark.parametrize(
@@ -184,23 +192,23 @@ def test_motions_at_full_strength(name, corner):
 def test_a_rotation_behind_a_crop_brings_in_what_was_cropped():
     img = np.full((100, 100, 3), 200, np.uint8)
     results = run([dict(type='CenterCrop', size=40)], img)
-    scene = results['scene'].moved(about_centre(motion('rotate', 1.0, (40, 40)), (40, 40)))
-    rendered = TRANSFORMS.build(dict(type='Render'))({**results, 'scene': scene})['img']
+    scene = results.scene.moved(about_centre(motion('rotate', 1.0, (40, 40)), (40, 40)))
+    rendered = TRANSFORMS.build(dict(type='Render'))(replace(results, scene=scene)).img
     assert (rendered == 200).all()
 
 
 def test_color_jitter():
     img = photo((40, 50))
     same = dict(type='ColorJitter', brightness=0, contrast=0, saturation=0, hue=0)
-    results = {'img': img, 'rng': keyed_rng(1)}
-    assert TRANSFORMS.build(same)(results)['img'] is img
+    results = sample_of(Scene.of_image(img, Annotations()), img=img, rng=keyed_rng(1))
+    assert TRANSFORMS.build(same)(results).img is img
     jitter = TRANSFORMS.build(dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.1))
-    changed = [jitter({'img': img, 'rng': keyed_rng(i)})['img'] for i in range(8)]
+    changed = [jitter(sample_of(Scene.of_image(img, Annotations()), img=img, rng=keyed_rng(i))).img for i in range(8)]
     assert all(other.shape == img.shape and other.dtype == np.uint8 for other in changed)
     means = {round(float(other.mean()), 3) for other in changed}
     assert len(means) == 8 and min(means) < img.mean() < max(means)
     brightness = TRANSFORMS.build({**same, 'brightness': 0.5})
-    ratios = [brightness({'img': img // 3, 'rng': keyed_rng(i)})['img'].mean() / (img // 3).mean() for i in range(50)]
+    ratios = [brightness({'img': img // 3, 'rng': keyed_rng(i)}).img.mean() / (img // 3).mean() for i in range(50)]
     assert 0.49 < min(ratios) < 0.65 and 1.35 < max(ratios) < 1.51
 
 
@@ -209,7 +217,7 @@ def test_erasing():
     erase = TRANSFORMS.build(dict(type='RandomErasing', prob=0.4, scale=(0.1, 0.3), fill=7))
     areas = []
     for i in range(200):
-        changed = erase({'img': img, 'rng': keyed_rng(i)})['img']
+        changed = erase(sample_of(Scene.of_image(img, Annotations()), img=img, rng=keyed_rng(i))).img
         hidden = (changed == 7).all(2)
         if not hidden.any():
             continue
@@ -246,14 +254,14 @@ def test_the_same_key_gives_the_same_sample():
         dict(type='ColorJitter'),
         dict(type='RandomErasing'),
     ]
-    first, again, other = (run(steps, img, position)['img'] for position in (3, 3, 4))
+    first, again, other = (run(steps, img, position).img for position in (3, 3, 4))
     assert (first == again).all() and (first != other).any()
     assert isinstance(TRANSFORMS.build(steps[2]), RandAugment)
 
 
 @pytest.mark.parametrize('shape', SHAPES)
 def test_stretching_fills_the_size(shape):
-    results = run([dict(type='Stretch', size=(60, 44)), dict(type='Render', antialias=True)], photo(shape))
-    assert results['img'].shape == (60, 44, 3)
+    results = run([dict(type='Resize', size=(60, 44)), dict(type='Render', antialias=True)], photo(shape))
+    assert results.img.shape == (60, 44, 3)
     expected = cv2.resize(photo(shape), (44, 60), interpolation=cv2.INTER_AREA)
-    assert np.abs(results['img'].astype(int) - expected).mean() < 4
+    assert np.abs(results.img.astype(int) - expected).mean() < 4

@@ -1,6 +1,7 @@
 """DETR's resizing, cropping and choosing, and its whole training pipeline."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scene_helpers import annotations_of, results_of, shapes_scene
+from scene_helpers import annotations_of, run, sample_of, shapes_scene
 
 from detkit.config import load_config
 from detkit.datasets.collate import collate
 from detkit.datasets.transforms import RandomChoice, RandomCrop, RandomFlip, Render, ResizeShortestEdge
+from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.cropping import short_side_shape
-from detkit.engine.hooks.close_mosaic_hook import all_transforms
 from detkit.registry import TRANSFORMS
 from detkit.structures import Annotations, Record, Scene
 from detkit.utils.rng import keyed_rng
@@ -43,17 +44,17 @@ def test_validation_size(shape):
 @pytest.mark.parametrize('shape', [(60, 80), (90, 47), (33, 200)])
 def test_validation_image_equals_pillow(shape):
     img = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    results = results_of(Scene.of_image(img, Annotations()))
-    ours = Render(antialias=True)(ResizeShortestEdge(72, 120)(results))['img']
+    results = sample_of(Scene.of_image(img, Annotations()))
+    ours = Render(antialias=True)(ResizeShortestEdge(72, 120)(results)).img
     height, width = short_side_shape(shape, 72, 120)
     assert (ours == np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling.BILINEAR))).all()
 
 
 def test_one_of_several_sizes_is_drawn():
     resize = ResizeShortestEdge([48, 64, 80], max_size=110)
-    shapes = Counter(resize(results_of(shapes_scene(), position=i))['scene'].size for i in range(300))
+    shapes = Counter(resize(sample_of(shapes_scene(), position=i)).scene.size for i in range(300))
     assert set(shapes) == {(48, 64), (64, 85), (80, 106)} and min(shapes.values()) > 70
-    assert len({resize(results_of(shapes_scene(), position=7))['scene'].size for _ in range(3)}) == 1
+    assert len({resize(sample_of(shapes_scene(), position=7)).scene.size for _ in range(3)}) == 1
 
 
 def test_crops_keep_their_promises():
@@ -73,17 +74,17 @@ def test_crops_keep_their_promises():
 def test_crop_is_what_a_slice_gives(position):
     """Boxes and masks too: those of the outlines cut at the crop's edge."""
     scene = shapes_scene()
-    whole = Render(with_masks=True, mask_stride=1, overlap_mask=False)(results_of(scene))
+    whole = Render(with_masks=True, mask_stride=1, overlap_mask=False)(sample_of(scene))
     x0, y0, x1, y1 = RandomCrop(50, 90).draw_rect(keyed_rng(0, 0, position), scene.size)
     keep_all = dict(min_size=0, max_aspect=None, min_area_ratio=0, min_outline_area_ratio=0)
     cropped = Render(with_masks=True, mask_stride=1, overlap_mask=False, **keep_all)(
-        RandomCrop(50, 90)(results_of(scene, position=position))
+        RandomCrop(50, 90)(sample_of(scene, position=position))
     )
-    assert (cropped['img'] == whole['img'][y0:y1, x0:x1]).all()
-    labels = cropped['annotations'].labels
-    assert set(labels) == {label for label in range(3) if whole['masks'][label, y0:y1, x0:x1].any()}
-    for label, bbox, mask in zip(labels, cropped['annotations'].bboxes, cropped['masks'], strict=True):
-        sliced = whole['masks'][label, y0:y1, x0:x1]
+    assert (cropped.img == whole.img[y0:y1, x0:x1]).all()
+    labels = cropped.annotations.labels
+    assert set(labels) == {label for label in range(3) if whole.masks[label, y0:y1, x0:x1].any()}
+    for label, bbox, mask in zip(labels, cropped.annotations.bboxes, cropped.masks, strict=True):
+        sliced = whole.masks[label, y0:y1, x0:x1]
         assert (mask != sliced).mean() < 0.01
         rows, columns = np.flatnonzero(sliced.any(1)), np.flatnonzero(sliced.any(0))
         np.testing.assert_allclose(bbox, [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=1.5)
@@ -91,17 +92,22 @@ def test_crop_is_what_a_slice_gives(position):
 
 def test_choice_runs_one_branch():
     mark = [partial(_marked, name=name) for name in 'abc']
+
+    def way(choice, position):
+        return run(choice, sample_of(shapes_scene(), position=position, skip_reason='')).skip_reason
+
     choice = RandomChoice([[mark[0], mark[1]], [], [mark[2]]], prob=[0.5, 0.2, 0.3])
-    ways = Counter(choice({'rng': keyed_rng(0, 0, i), 'way': ''})['way'] for i in range(2000))
+    ways = Counter(way(choice, i) for i in range(2000))
     assert set(ways) == {'ab', '', 'c'}
-    assert [abs(ways[way] / 2000 - share) < 0.04 for way, share in (('ab', 0.5), ('', 0.2), ('c', 0.3))] == [True] * 3
+    shares = [abs(ways[name] / 2000 - share) for name, share in (('ab', 0.5), ('', 0.2), ('c', 0.3))]
+    assert max(shares) < 0.04
     even = RandomChoice([[mark[0]], [mark[1]]])
-    assert 400 < sum(even({'rng': keyed_rng(0, 0, i), 'way': ''})['way'] == 'a' for i in range(1000)) < 600
-    assert RandomChoice([[mark[0]], [mark[1]]], prob=[0, 1])({'rng': keyed_rng(0), 'way': ''})['way'] == 'b'
+    assert 400 < sum(way(even, i) == 'a' for i in range(1000)) < 600
+    assert way(RandomChoice([[mark[0]], [mark[1]]], prob=[0, 1]), 0) == 'b'
 
 
-def _marked(results, name):
-    return {**results, 'way': results['way'] + name}
+def _marked(sample, name):
+    return replace(sample, skip_reason=sample.skip_reason + name)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +147,11 @@ def test_recipe_draws_both_ways(recipe):
     steps = [TRANSFORMS.build(step) for step in recipe.train_pipeline[1:4]]
     matrices, cropped = [], 0
     for position in range(200):
-        results = results_of(shapes_scene(480, 640), position=position)
+        results = sample_of(shapes_scene(480, 640), position=position)
         for step in steps:
-            results = step(results)
-        (tile,) = results['scene'].tiles
-        height, width = results['scene'].size
+            results = run(step, results)
+        (tile,) = results.scene.tiles
+        height, width = results.scene.size
         assert min(height, width) in range(480, 801, 32) or max(height, width) > 1200
         assert max(height, width) <= 1334
         cropped += tile.clip != (0, 0, 640, 480)
@@ -157,13 +163,13 @@ def test_recipe_draws_both_ways(recipe):
 @pytest.mark.parametrize('position', range(8))
 def test_recipe_keeps_boxes_on_what_is_drawn(recipe, position):
     scene = shapes_scene(240, 320)
-    results = results_of(scene, position=position)
+    results = sample_of(scene, position=position)
     for step in recipe.train_pipeline[1:4]:
-        results = TRANSFORMS.build(step)(results)
+        results = run(TRANSFORMS.build(step), results)
     results = TRANSFORMS.build({**recipe.render, 'fill': 0})(results)
-    green = results['img'][..., 1] > 127
+    green = results.img[..., 1] > 127
     assert green.any()
-    for x0, y0, x1, y1 in results['annotations'].bboxes:
+    for x0, y0, x1, y1 in results.annotations.bboxes:
         x0, y0, x1, y1 = (int(round(float(v))) for v in (x0, y0, x1, y1))
         edge = 3
         grown = green[max(y0 - edge, 0) : y1 + edge, max(x0 - edge, 0) : x1 + edge]
@@ -179,12 +185,12 @@ def test_slivers_stay_and_a_batch_is_padded_to_its_largest(recipe):
     for shape in ((320, 20), (16, 300)):
         scene = Scene.of_image(np.full((*shape, 3), 7, np.uint8), thin)
         record = Record('x.jpg', 0, shape, thin)
-        results = RandomFlip(0.0)({**results_of(scene), 'record': record, 'ori_shape': shape})
+        results = RandomFlip(0.0)(sample_of(scene, record=record, ori_shape=shape))
         packed.append(pack(render(results)))
     batch = collate(packed)
     assert batch['inputs'].shape == (2, 3, 320, 300) and batch['gt'].img_shapes.tolist() == [[320, 20], [16, 300]]
     assert batch['gt'].labels.tolist() == [[0, 1], [0, 1]]
-    assert len(TRANSFORMS.build(dict(type='Render'))(results)['annotations']) == 0
+    assert len(TRANSFORMS.build(dict(type='Render'))(results).annotations) == 0
     assert cv2.countNonZero((batch['inputs'][0, 0].numpy() == 7).astype(np.uint8)) == 320 * 20
 
 
@@ -192,4 +198,4 @@ def test_mosaics_inside_a_choice_are_found():
     mosaic, mixup = (TRANSFORMS.build(dict(type=name)) for name in ('Mosaic', 'MixUp'))
     flip, inner = RandomFlip(), RandomChoice([[mosaic], []])
     outer = RandomChoice([[inner, mixup]])
-    assert list(all_transforms([flip, outer])) == [flip, outer, inner, mosaic, mixup]
+    assert list(nested_transforms([flip, outer])) == [flip, outer, inner, mosaic, mixup]

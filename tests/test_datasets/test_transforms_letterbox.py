@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from parity.seeded import seeded_array
-from scene_helpers import results_of
+from scene_helpers import sample_of
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.transforms import LetterBox, Render
@@ -34,13 +34,13 @@ class Shapes(DetDataset):
 @pytest.mark.parametrize('shape', SHAPES, ids=lambda shape: f'{shape[0]}x{shape[1]}')
 def test_equals_the_reference_pixel_for_pixel(way, shape):
     img = (seeded_array((*shape, 3), f'noise {shape}', int(RECORDED['seed'])) * 256).astype(np.uint8)
-    results = results_of(Scene.of_image(img, Annotations()))
+    results = sample_of(Scene.of_image(img, Annotations()))
     if way in ('val_rect', 'batch'):
         dataset = Shapes(rect=True)
         indices = [SHAPES.index(shape)] if way == 'val_rect' else range(len(SHAPES))
-        results['batch_shape'] = lambda size: dataset.batch_shape(indices, size)
+        results.batch_frame = dataset.batch_frame(indices)
     # The reference never averages, however much it shrinks.
-    drawn = Render(prefilter_above=np.inf)(LetterBox(640, **WAYS[way])(results))['img']
+    drawn = Render(prefilter_above=np.inf)(LetterBox(640, **WAYS[way])(results)).img
 
     key = f'{way}.{shape[0]}x{shape[1]}'
     assert drawn.shape[:2] == tuple(RECORDED[f'{key}.shape'])
@@ -54,7 +54,7 @@ def test_equals_the_reference_pixel_for_pixel(way, shape):
 def test_large_images_are_averaged_by_default():
     img = np.zeros((96, 96, 3), np.uint8)
     img[::3] = 255  # a third of all rows: averaged grey, sampled black and white
-    drawn = Render()(LetterBox(32)(results_of(Scene.of_image(img, Annotations()))))['img']
+    drawn = Render()(LetterBox(32)(sample_of(Scene.of_image(img, Annotations())))).img
     assert np.abs(drawn.astype(int) - 85).max() <= 1
 
 
@@ -63,14 +63,14 @@ def test_large_images_are_averaged_by_default():
 def test_boxes_round_trip(shape, rounding):
     bboxes = np.array([[2, 1, 29, 6]], np.float32)
     scene = Scene.of_image(np.zeros((*shape, 3), np.uint8), Annotations(np.zeros(1, np.int64), bboxes))
-    results = Render(min_size=0)(LetterBox(64, rounding=rounding)(results_of(scene)))
-    back = np.linalg.inv(results['matrix']) @ np.append(results['annotations'].bboxes.reshape(2, 2).T, [[1, 1]], 0)
+    results = Render(min_size=0)(LetterBox(64, rounding=rounding)(sample_of(scene)))
+    back = np.linalg.inv(results.matrix) @ np.append(results.annotations.bboxes.reshape(2, 2).T, [[1, 1]], 0)
     np.testing.assert_allclose(back[:2].T.ravel(), bboxes[0], atol=1e-4)
 
 
 def test_small_images_stay_small_where_asked():
     scene = Scene.of_image(np.full((10, 20, 3), 7, np.uint8), Annotations())
-    drawn = Render()(LetterBox(64, enlarge=False)(results_of(scene)))['img']
+    drawn = Render()(LetterBox(64, enlarge=False)(sample_of(scene))).img
     assert (drawn == 7).all(2).sum() == 200
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from detkit.datasets.transforms import LoadImageFromFile
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures import Annotations, Record
+from detkit.structures.sample import Sample
+from detkit.utils.rng import keyed_rng
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_other_unreadable_files(tmp_path, content, reason):
 def test_a_size_that_the_annotations_contradict(tmp_path, picture):
     path = str(tmp_path / 'a.png')
     Image.fromarray(picture).save(path)
-    results = {'record': Record(path, 0, (64, 48), Annotations()), 'images': {}}
+    results = Sample(Record(path, 0, (64, 48), Annotations()), keyed_rng(0))
     with pytest.raises(UnreadableImageError, match='is 64x48 pixels, but its annotations say 48x64'):
         LoadImageFromFile()(results)
 
@@ -91,7 +93,7 @@ def test_a_size_that_the_annotations_contradict(tmp_path, picture):
 def test_decoded_images_are_shared(tmp_path, picture):
     path = str(tmp_path / 'a.png')
     Image.fromarray(picture).save(path)
-    results = {'record': Record(path, 0, None, Annotations()), 'images': {}}
+    results = Sample(Record(path, 0, None, Annotations()), keyed_rng(0))
     first = LoadImageFromFile()(results)
-    assert first['scene'].tiles[0].img is LoadImageFromFile()(results)['scene'].tiles[0].img
-    assert first['ori_shape'] == (48, 64)
+    assert first.scene.tiles[0].img is LoadImageFromFile()(results).scene.tiles[0].img
+    assert first.ori_shape == (48, 64)

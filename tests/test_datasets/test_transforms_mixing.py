@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scene_helpers import annotations_of, paint, results_of, shapes_scene
+from scene_helpers import annotations_of, paint, run, sample_of, shapes_scene
 
 from detkit.datasets.transforms import CopyPaste, MixUp, Mosaic, RandomAffine, Render
 from detkit.structures import Annotations, Scene
@@ -14,18 +14,14 @@ def flat(height, width, value, label=0):
     return Scene.of_image(np.full((height, width, 3), value, np.uint8), annotations)
 
 
-def with_partners(own, others, **options):
-    return results_of(own, partners=lambda count: [{'scene': scene} for scene in others[:count]], **options)
-
-
 @pytest.mark.parametrize('position', range(6))
 def test_mosaic_puts_four_images_round_a_point(position):
     scenes = [flat(64, 64, 40, 0), flat(32, 64, 80, 1), flat(64, 32, 160, 2), flat(128, 128, 200, 3)]
-    results = Mosaic(64)(with_partners(scenes[0], scenes[1:], position=position))
-    assert results['scene'].size == (128, 128)
+    results = run(Mosaic(64), sample_of(scenes[0], position=position), scenes[1:])
+    assert results.scene.size == (128, 128)
     rendered = Render()(results)
-    img, bboxes = rendered['img'][..., 0], rendered['annotations'].bboxes
-    boxes = dict(zip(rendered['annotations'].labels.tolist(), bboxes, strict=True))
+    img, bboxes = rendered.img[..., 0], rendered.annotations.bboxes
+    boxes = dict(zip(rendered.annotations.labels.tolist(), bboxes, strict=True))
     x, y = boxes[0][2:]  # the first image's bottom right corner is the meeting point
     assert 32 <= x <= 96 and 32 <= y <= 96
     assert boxes[1][[0, 3]].tolist() == boxes[2][[2, 1]].tolist() == boxes[3][:2].tolist() == [x, y]
@@ -43,11 +39,11 @@ def test_mosaic_puts_four_images_round_a_point(position):
 def test_mosaic_behind_an_affine_keeps_objects_in_their_tiles(position, degrees):
     """The masks of tiles that are objects from edge to edge are the tiles as drawn."""
     scenes = [flat(96, 128, 40), flat(90, 64, 80, 1), flat(64, 80, 160, 2), flat(128, 128, 200, 3)]
-    results = Mosaic(128)(with_partners(scenes[0], scenes[1:], position=position))
+    results = run(Mosaic(128), sample_of(scenes[0], position=position), scenes[1:])
     results = Render(with_masks=True, mask_stride=1, min_size=0)(RandomAffine(128, degrees=degrees)(results))
-    labels = results['annotations'].labels
+    labels = results.annotations.labels
     values = np.array([114, *np.array([40, 80, 160, 200])[labels]])
-    differs = values[results['masks']] != results['img'][..., 0]
+    differs = values[results.masks] != results.img[..., 0]
     # Pixels on the edges, of up to four tiles, may fall to either neighbour.
     assert differs.sum() <= (900 if degrees else 4 * 128)
     inner = ~differs[1:-1, 1:-1]
@@ -56,85 +52,88 @@ def test_mosaic_behind_an_affine_keeps_objects_in_their_tiles(position, degrees)
 
 def test_no_mosaic_is_a_letterbox():
     scene = shapes_scene(60, 80)
-    for results in (
-        Mosaic(64, prob=0.0)(results_of(scene)),
-        Mosaic(64, until_epoch=3)({**results_of(scene), 'epoch': 3}),
+    for transform, own in (
+        (Mosaic(64, prob=0.0), sample_of(scene)),
+        (Mosaic(64), sample_of(scene, may_mix=False)),
     ):
-        assert results['scene'].size == (64, 64) and len(results['scene'].tiles) == 1
-        np.testing.assert_allclose(results['scene'].tiles[0].matrix, [[0.8, 0, 0], [0, 0.8, 8], [0, 0, 1]])
-    kept = Mosaic(64, until_epoch=3)(with_partners(scene, [scene] * 3))
-    assert len(kept['scene'].tiles) > 1
+        left = run(transform, own, [scene] * 3)
+        assert left.scene.size == (64, 64) and len(left.scene.tiles) == 1
+        np.testing.assert_allclose(left.scene.tiles[0].matrix, [[0.8, 0, 0], [0, 0.8, 8], [0, 0, 1]])
+    assert len(run(Mosaic(64), sample_of(scene), [scene] * 3).scene.tiles) > 1
 
 
 def test_mixup_averages_and_keeps_both():
-    results = MixUp(1.0)(with_partners(flat(32, 32, 200, 0), [flat(32, 32, 100, 1)]))
-    share = results['scene'].tiles[0].weight
-    assert 0 < share < 1 and results['scene'].tiles[1].weight == pytest.approx(1 - share)
+    results = run(MixUp(1.0), sample_of(flat(32, 32, 200, 0)), [flat(32, 32, 100, 1)])
+    share = results.scene.tiles[0].weight
+    assert 0 < share < 1 and results.scene.tiles[1].weight == pytest.approx(1 - share)
     rendered = Render()(results)
-    assert np.abs(rendered['img'] - (share * 200 + (1 - share) * 100)).max() <= 1
-    assert rendered['annotations'].labels.tolist() == [0, 1]
+    assert np.abs(rendered.img - (share * 200 + (1 - share) * 100)).max() <= 1
+    assert rendered.annotations.labels.tolist() == [0, 1]
 
 
 def test_mixup_averages_the_grey_of_both_layers():
-    own = Mosaic(32)(with_partners(flat(32, 32, 200), [flat(32, 32, 200)] * 3))['scene']
-    other = Mosaic(32)(with_partners(flat(16, 32, 0), [flat(16, 32, 0)] * 3, position=1))['scene']
-    mixed = MixUp(1.0)(with_partners(own, [other]))['scene']
+    own = run(Mosaic(32), sample_of(flat(32, 32, 200)), [flat(32, 32, 200)] * 3).scene
+    other = run(Mosaic(32), sample_of(flat(16, 32, 0), position=1), [flat(16, 32, 0)] * 3).scene
+    mixed = run(MixUp(1.0), sample_of(own), [other]).scene
     share = mixed.tiles[0].weight
-    alone = [Render()(results_of(scene))['img'].astype(float) for scene in (own, other)]
+    alone = [Render()(sample_of(scene)).img.astype(float) for scene in (own, other)]
     expected = share * alone[0] + (1 - share) * alone[1]
-    assert np.abs(Render()(results_of(mixed))['img'] - expected).max() <= 1
+    assert np.abs(Render()(sample_of(mixed)).img - expected).max() <= 1
 
 
 def test_mixup_twice_is_an_average_of_three():
-    first = MixUp(1.0)(with_partners(flat(8, 8, 0), [flat(8, 8, 120)]))
-    second = MixUp(1.0)({**first, 'partners': lambda count: [{'scene': flat(8, 8, 240)}]})
-    weights = [tile.weight for tile in second['scene'].tiles]
+    first = run(MixUp(1.0), sample_of(flat(8, 8, 0)), [flat(8, 8, 120)])
+    second = run(MixUp(1.0), first, [flat(8, 8, 240)])
+    weights = [tile.weight for tile in second.scene.tiles]
     assert sum(weights) == pytest.approx(1) and len(weights) == 3
-    assert np.abs(Render()(second)['img'] - (weights[1] * 120 + weights[2] * 240)).max() <= 1
+    assert np.abs(Render()(second).img - (weights[1] * 120 + weights[2] * 240)).max() <= 1
 
 
 def test_mixup_of_different_sizes_is_an_error():
     with pytest.raises(ValueError, match='one size'):
-        MixUp(1.0)(with_partners(flat(8, 8, 0), [flat(8, 9, 0)]))
+        run(MixUp(1.0), sample_of(flat(8, 8, 0)), [flat(8, 9, 0)])
 
 
 def test_mixing_stops_where_asked():
-    late = {**results_of(shapes_scene()), 'epoch': 5}
-    for transform in (MixUp(1.0, until_epoch=5), CopyPaste(1.0, until_epoch=5), MixUp(0.0), CopyPaste(0.0)):
-        assert transform(late) is late
+    late = sample_of(shapes_scene(), may_mix=False)
+    for transform in (MixUp(1.0), CopyPaste(1.0)):
+        assert run(transform, late) is late
+    for transform in (MixUp(0.0), CopyPaste(0.0)):
+        own = sample_of(shapes_scene())
+        assert run(transform, own) is own
 
 
 def test_copies_are_mirrored_objects_where_there_is_room():
     height, width = 100, 200
     ring = np.array([[10, 20], [60, 20], [60, 70], [10, 50]], float)
     scene = Scene.of_image(paint(height, width, [ring]), annotations_of([ring], [7]))
-    results = Render(with_masks=True, mask_stride=1)(CopyPaste(1.0)(results_of(scene)))
-    assert results['annotations'].labels.tolist() == [7, 7]
-    np.testing.assert_allclose(results['annotations'].bboxes, [[10, 20, 60, 70], [140, 20, 190, 70]], atol=1e-4)
-    green = results['img'][..., 1]
+    results = Render(with_masks=True, mask_stride=1)(CopyPaste(1.0)(sample_of(scene)))
+    assert results.annotations.labels.tolist() == [7, 7]
+    np.testing.assert_allclose(results.annotations.bboxes, [[10, 20, 60, 70], [140, 20, 190, 70]], atol=1e-4)
+    green = results.img[..., 1]
     assert np.abs(green.astype(int) - np.maximum(green, green[:, ::-1])).mean() < 1  # its own mirror image
     assert (green[30:45, 145:185] > 250).all()
-    assert ((results['masks'] == 2) != (green > 127))[:, 100:].sum() < 120
+    assert ((results.masks == 2) != (green > 127))[:, 100:].sum() < 120
 
 
 def test_copies_that_would_hide_something_are_not_made():
     ring = np.array([[80, 20], [120, 20], [120, 70], [80, 70]], float)  # its own mirror image
     scene = Scene.of_image(paint(100, 200, [ring]), annotations_of([ring]))
-    assert len(CopyPaste(1.0)(results_of(scene))['scene'].tiles) == 1
+    assert len(CopyPaste(1.0)(sample_of(scene)).scene.tiles) == 1
     ignored = annotations_of([ring - [70, 0]], ignored=np.array([True]))
-    assert len(CopyPaste(1.0)(results_of(Scene.of_image(scene.tiles[0].img, ignored)))['scene'].tiles) == 1
+    assert len(CopyPaste(1.0)(sample_of(Scene.of_image(scene.tiles[0].img, ignored))).scene.tiles) == 1
     boxes_only = Annotations(np.zeros(1, np.int64), np.array([[10, 20, 50, 70]], np.float32))
-    assert len(CopyPaste(1.0)(results_of(Scene.of_image(scene.tiles[0].img, boxes_only)))['scene'].tiles) == 1
-    assert len(CopyPaste(1.0)(results_of(Scene.of_image(scene.tiles[0].img, Annotations())))['scene'].tiles) == 1
+    assert len(CopyPaste(1.0)(sample_of(Scene.of_image(scene.tiles[0].img, boxes_only))).scene.tiles) == 1
+    assert len(CopyPaste(1.0)(sample_of(Scene.of_image(scene.tiles[0].img, Annotations()))).scene.tiles) == 1
 
 
 def test_copies_in_a_mosaic_follow_the_affine():
     scenes = [shapes_scene(120, 160) for _ in range(4)]
-    results = with_partners(scenes[0], scenes[1:], position=2)
+    results = sample_of(scenes[0], position=2)
     for transform in (Mosaic(160), CopyPaste(1.0, max_covered=0.9), RandomAffine(160, degrees=20)):
-        results = transform(results)
-    assert any(tile.pasted for tile in results['scene'].tiles)
+        results = run(transform, results, scenes[1:])
+    assert any(tile.pasted for tile in results.scene.tiles)
     rendered = Render(with_masks=True, mask_stride=1, fill=0)(results)
-    green = rendered['img'][..., 1] > 127
-    assert ((rendered['masks'] > 0) != green).mean() < 0.03
+    green = rendered.img[..., 1] > 127
+    assert ((rendered.masks > 0) != green).mean() < 0.03
     assert green.any()

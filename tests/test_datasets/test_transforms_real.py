@@ -17,7 +17,7 @@ def pipeline(**affine):
         dict(type='MixUp', prob=0.2),
         dict(type='RandomFlip'),
         dict(type='Render', with_masks=True, overlap_mask=False, mask_stride=2),
-        dict(type='HSV'),
+        dict(type='RandomHSV'),
         dict(type='PackInputs'),
     ]
 
@@ -46,7 +46,7 @@ def test_boxes_surround_masks_in_mosaics_of_coco8(real_data, affine):
         images='images/train',
         data_root=str(real_data / 'coco8-seg'),
         metainfo=dict(classes=COCO80),
-        partners='dataset',
+        mix_from='dataset',
         cache='ram',
         pipeline=pipeline(**affine),
     )

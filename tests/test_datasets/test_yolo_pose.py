@@ -161,9 +161,9 @@ def test_outside_the_frame_is_invisible(tmp_path):
         pipeline=[dict(type='LoadImageFromFile'), shift, dict(type='Render')],
         metainfo=dict(classes=('cat',)),
     )
-    assert data[0]['annotations'].keypoints[0, :, 2].tolist() == [2, 2, 1]
+    assert data[0].annotations.keypoints[0, :, 2].tolist() == [2, 2, 1]
     data.transforms[1].draw_matrix = lambda *_: np.array([[1, 0, 2], [0, 1, 0], [0, 0, 1.0]])
-    moved = data[0]['annotations'].keypoints[0]
+    moved = data[0].annotations.keypoints[0]
     np.testing.assert_allclose(moved, [[12, 5, 2], [22, 5, 0], [4, 1, 1]], rtol=1e-6)
 
 

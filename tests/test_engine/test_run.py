@@ -158,18 +158,14 @@ def test_freeze(tmp_path):
         Runner(dummy_config(tmp_path / 'c', train_cfg=dict(max_epochs=1, freeze=4))).train()
 
 
-class Transform:
-    until_epoch = None
-
-
 def test_close_mosaic_reaches_wrapped_data_sets(tmp_path):
     inner = [DummyDataset(), DummyDataset()]
     for dataset in inner:
-        dataset.transforms = [Transform(), object()]
+        dataset.mixes_images, dataset.mix_until_epoch = True, None
     hooks = dict(close_mosaic=dict(type='CloseMosaicHook', num_epochs=3))
     loader = {**dummy_config('')['train_dataloader'], 'dataset': RepeatDataset(ConcatDataset(inner))}
     Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, default_hooks=hooks)).train()
-    assert [dataset.transforms[0].until_epoch for dataset in inner] == [1, 1]
+    assert [dataset.mix_until_epoch for dataset in inner] == [1, 1]
 
 
 def test_non_finite_loss_names_its_images(tmp_path):

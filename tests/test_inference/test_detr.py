@@ -9,7 +9,7 @@ from small_models import write_images
 
 from detkit.config import load_config
 from detkit.inference import Predictor
-from detkit.inference.steps import detector_size, detector_steps
+from detkit.inference.steps import input_size, prediction_steps
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -48,12 +48,12 @@ def test_predicts_in_pixels_of_images_of_different_shapes(config, tmp_path):
 
 
 def test_sizes_follow_the_config(config):
-    assert detector_size(config) == 256
-    steps = detector_steps(config, 128)
+    assert input_size(config, False) == 256
+    steps = prediction_steps(config, 128, False)
     assert [step['type'] for step in steps] == ['LoadImageFromFile', 'ResizeShortestEdge', 'Render', 'PackInputs']
     assert steps[1]['size'] == 128 and steps[1]['max_size'] == 213
     yolo = load_config(CONFIGS / 'yolov8' / 'det_n_coco8.py', need_classes=False)
-    assert detector_size(yolo) == 640 and detector_steps(yolo, 320)[1]['size'] == 320
+    assert input_size(yolo, False) == 640 and prediction_steps(yolo, 320, False)[1]['size'] == 320
     panoptic = dict(
         val_dataloader=dict(
             dataset=dict(
@@ -65,5 +65,8 @@ def test_sizes_follow_the_config(config):
             )
         )
     )
-    assert detector_steps(panoptic, 400) == [dict(type='LoadImageFromFile'), dict(type='ResizeShortestEdge', size=400)]
-    assert detector_size({}) == 640
+    assert prediction_steps(panoptic, 400, False) == [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeShortestEdge', size=400),
+    ]
+    assert input_size({}, False) == 640

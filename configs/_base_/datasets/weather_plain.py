@@ -4,7 +4,7 @@ _base_ = './weather.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Stretch', size=_base_.img_size),
+    dict(type='Resize', size=_base_.img_size),
     dict(type='Render', antialias=True),
     dict(type='PackInputs'),
 ]

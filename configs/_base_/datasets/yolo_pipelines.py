@@ -8,7 +8,7 @@ _base_ = './loaders.py'
 
 task = 'det'  # or 'seg', 'pose', 'obb'
 img_size = 640
-partners = 'group'  # with cache='ram', 'dataset' lets a mosaic take any image
+mix_from = 'group'  # with cache='ram', 'dataset' lets a mosaic take any image
 single_class = False
 
 mosaic_prob = 1.0
@@ -45,7 +45,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
     dict(type='RandomFlip', prob=flip_prob),
     dict(type='Render', with_masks=with_masks, mask_stride=mask_stride, overlap_mask=overlap_mask),
-    dict(type='HSV', hue=hue, saturation=saturation, value=value),
+    dict(type='RandomHSV', hue=hue, saturation=saturation, value=value),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
@@ -55,7 +55,7 @@ val_pipeline = [
     dict(type='PackInputs'),
 ]
 
-train_dataloader = dict(dataset=dict(partners=partners, single_class=single_class, pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(mix_from=mix_from, single_class=single_class, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(single_class=single_class, rect=True, pipeline=val_pipeline))
 test_dataloader = val_dataloader
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from detkit.analysis.runs.checklist import CheckList
+from detkit.datasets.base import MixingDataset
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import WarmupDecay
@@ -119,8 +120,5 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
 
 
 def _has_mosaic(runner: Runner) -> bool:
-    return any(
-        hasattr(transform, 'until_epoch')
-        for leaf in leaf_datasets(runner.train_loop.dataloader.dataset)
-        for transform in getattr(leaf, 'transforms', ())
-    )
+    leaves = leaf_datasets(runner.train_loop.dataloader.dataset)
+    return any(isinstance(leaf, MixingDataset) and leaf.mixes_images for leaf in leaves)

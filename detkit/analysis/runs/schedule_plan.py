@@ -12,7 +12,6 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import plain_dataset
-from detkit.config.signatures import arguments_of
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
@@ -276,9 +275,7 @@ def _turned_off(dataset: dict) -> bool:
     """Return whether a transform in use can be turned off."""
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', ())
     steps = [step for step in dataset.get('pipeline', ()) if isinstance(step, dict) and step.get('prob', 1) > 0]
-    return any(map(_turned_off, inner)) or any(
-        'until_epoch' in arguments_of(TRANSFORMS.get(step['type'])).names for step in steps
-    )
+    return any(map(_turned_off, inner)) or any(getattr(TRANSFORMS.get(step['type']), 'mixes', False) for step in steps)
 
 
 def _span(values: np.ndarray) -> str:

@@ -1,15 +1,15 @@
 """Transforms: loading, lazy geometry, mixing of samples, rendering, colour, packing.
 
 A transform is any callable that takes the pipeline's ``dict`` and returns it with changes. Geometry only composes the
-matrices of ``results['scene']``; ``Render`` turns the scene into ``results['img']`` and ``results['annotations']``.
+matrices of ``sample.scene``; ``Render`` turns the scene into ``sample.img`` and ``sample.annotations``.
 
 A transform may declare its ``stage``, by which the check of a config judges the order: 'load', 'geometry' (changes the
 scene), 'render', 'pixels' (changes the image that was drawn) or 'pack'.
 """
 
 from detkit.datasets.transforms.choice import RandomChoice
-from detkit.datasets.transforms.color import HSV, ColorJitter
-from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, ResizeShortestEdge, Stretch
+from detkit.datasets.transforms.color import ColorJitter, RandomHSV
+from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, Resize, ResizeShortestEdge
 from detkit.datasets.transforms.erasing import RandomErasing
 from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
 from detkit.datasets.transforms.loading import LoadImageFromFile
@@ -23,7 +23,7 @@ __all__ = [
     'CenterCrop',
     'ColorJitter',
     'CopyPaste',
-    'HSV',
+    'RandomHSV',
     'LetterBox',
     'LoadImageFromFile',
     'LoadSegments',
@@ -39,5 +39,5 @@ __all__ = [
     'RandomResizedCrop',
     'Render',
     'ResizeShortestEdge',
-    'Stretch',
+    'Resize',
 ]

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 
-__all__ = ['RandomChoice']
+__all__ = ['RandomChoice', 'nested_transforms']
 
 
 @TRANSFORMS.register_module()
 class RandomChoice:
-    """Runs one of several lists of transforms, drawn for each sample.
+    """Run one of several lists of transforms, drawn for each sample.
 
     Args:
         transforms: the lists, of config dicts or built objects; an empty one leaves the sample as it is.
-        prob: how likely each is, summing up to 1; None: all the same. A transform that asks for partners (mosaic) gets
-            them as they are before the choice.
+        prob: how likely each is, summing up to 1; None: all the same. Images that a
+            mosaic in a list mixes in are as they are before the choice.
     """
 
     def __init__(
         self,
-        transforms: Sequence[Sequence[dict | Callable[[dict], dict]]],
+        transforms: Sequence[Sequence[dict | Callable[[Sample], Sample]]],
         prob: Sequence[float] | None = None,
     ) -> None:
         if not transforms:
@@ -40,8 +42,15 @@ class RandomChoice:
             )
         self._ends = np.cumsum(prob)[:-1]
 
-    def __call__(self, results: dict) -> dict:
-        number = int(np.searchsorted(self._ends, results['rng'].random(), side='right'))
-        for transform in self.transforms[number]:
-            results = transform(results)
-        return results
+    def choose(self, sample: Sample) -> list[Callable[[Sample], Sample]]:
+        """Draw the list of transforms that this sample goes through; whoever runs the pipeline applies them."""
+        return self.transforms[int(np.searchsorted(self._ends, sample.rng.random(), side='right'))]
+
+
+def nested_transforms(transforms: Iterable[Any]) -> Iterator[Any]:
+    """Yield the transforms of a pipeline, and those inside a ``RandomChoice``."""
+    for transform in transforms:
+        yield transform
+        if isinstance(transform, RandomChoice):
+            for branch in transform.transforms:
+                yield from nested_transforms(branch)

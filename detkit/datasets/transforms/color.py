@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from detkit.datasets.transforms.photometry import scale_brightness, scale_contrast, scale_saturation
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 
-__all__ = ['HSV', 'ColorJitter']
+__all__ = ['ColorJitter', 'RandomHSV']
 
 
 @TRANSFORMS.register_module()
-class HSV:
+class RandomHSV:
     """Shifts the hue, scales saturation and value by random amounts, by look-up tables.
 
     Args:
@@ -28,11 +31,11 @@ class HSV:
         self.saturation = saturation
         self.value = value
 
-    def __call__(self, results: dict) -> dict:
+    def __call__(self, sample: Sample) -> Sample:
         if not (self.hue or self.saturation or self.value):
-            return results
-        draws = results['rng'].uniform(-1, 1, 3) * [self.hue, self.saturation, self.value]
-        return {**results, 'img': shift_hsv(results['img'], *draws)}
+            return sample
+        draws = sample.rng.uniform(-1, 1, 3) * [self.hue, self.saturation, self.value]
+        return replace(sample, img=shift_hsv(sample.img, *draws))
 
 
 def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> np.ndarray:
@@ -77,8 +80,8 @@ class ColorJitter:
         self.saturation = saturation
         self.hue = hue
 
-    def __call__(self, results: dict) -> dict:
-        rng, img = results['rng'], results['img']
+    def __call__(self, sample: Sample) -> Sample:
+        rng, img = sample.rng, sample.img
         changes = (
             (self.brightness, lambda img, draw: scale_brightness(img, 1 + draw)),
             (self.contrast, lambda img, draw: scale_contrast(img, 1 + draw)),
@@ -90,4 +93,4 @@ class ColorJitter:
             largest, change = changes[number]
             if largest:
                 img = change(img, largest * draws[number])
-        return {**results, 'img': img}
+        return replace(sample, img=img)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from detkit.datasets.transforms.geometry import size_pair
+from detkit.datasets.transforms.geometry import fit_inside, size_pair
 from detkit.registry import TRANSFORMS
-from detkit.structures.scene import Scene, scale_matrix, translation_matrix
+from detkit.structures.sample import Sample
+from detkit.structures.scene import scale_matrix, translation_matrix
 
-__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortestEdge', 'Stretch', 'short_side_shape']
+__all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortestEdge', 'Resize', 'short_side_shape']
 
 # How often a random crop that would not fit is drawn again before the middle is taken.
 _ATTEMPTS = 10
@@ -46,31 +48,34 @@ class ResizeShortestEdge:
             raise ValueError(f'ResizeShortestEdge(max_size={max_size}): expected at least the short side, {size}')
         self.max_size = max_size
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
-        size = self.sizes[0] if len(self.sizes) == 1 else self.sizes[int(results['rng'].integers(len(self.sizes)))]
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
+        size = self.sizes[0] if len(self.sizes) == 1 else self.sizes[int(sample.rng.integers(len(self.sizes)))]
         height, width = scene.size
         new = short_side_shape(scene.size, size, self.max_size)
-        return {**results, 'scene': scene.moved(scale_matrix(new[1] / width, new[0] / height), new)}
+        return replace(sample, scene=scene.moved(scale_matrix(new[1] / width, new[0] / height), new))
 
 
 @TRANSFORMS.register_module()
-class Stretch:
-    """Scales the sample to a size, whatever becomes of its aspect.
+class Resize:
+    """Scale the sample to a size.
 
     Args:
         size: a side, or (h, w).
+        keep_ratio: scale both sides by one factor, so that the sample fits inside ``size``; otherwise both sides become
+            exactly ``size``.
     """
 
     stage = 'geometry'
 
-    def __init__(self, size: int | Sequence[int] = 224) -> None:
+    def __init__(self, size: int | Sequence[int] = 224, keep_ratio: bool = False) -> None:
         self.size = size_pair(size)
+        self.keep_ratio = keep_ratio
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
-        (height, width), (old_height, old_width) = self.size, scene.size
-        return {**results, 'scene': scene.moved(scale_matrix(width / old_width, height / old_height), self.size)}
+    def __call__(self, sample: Sample) -> Sample:
+        height, width = sample.scene.size
+        new = fit_inside((height, width), self.size) if self.keep_ratio else self.size
+        return replace(sample, scene=sample.scene.moved(scale_matrix(new[1] / width, new[0] / height), new))
 
 
 @TRANSFORMS.register_module()
@@ -86,11 +91,11 @@ class CenterCrop:
     def __init__(self, size: int | Sequence[int] = 224) -> None:
         self.size = size_pair(size)
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
         # Python's round, halves to even: the same pixel that torchvision starts at.
         top, left = (round((old - new) / 2) for old, new in zip(scene.size, self.size, strict=True))
-        return {**results, 'scene': scene.moved(translation_matrix(-left, -top), self.size)}
+        return replace(sample, scene=scene.moved(translation_matrix(-left, -top), self.size))
 
 
 @TRANSFORMS.register_module()
@@ -122,11 +127,11 @@ class RandomResizedCrop:
         self.scale = tuple(scale)
         self.ratio = tuple(ratio)
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
-        left, top, width, height = self.draw_rect(results['rng'], scene.size)
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
+        left, top, width, height = self.draw_rect(sample.rng, scene.size)
         matrix = scale_matrix(self.size[1] / width, self.size[0] / height) @ translation_matrix(-left, -top)
-        return {**results, 'scene': scene.moved(matrix, self.size)}
+        return replace(sample, scene=scene.moved(matrix, self.size))
 
     def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
         """(left, top, width, height) in whole pixels of an image of (h, w)."""
@@ -163,9 +168,9 @@ class RandomCrop:
         self.min_size = min_size
         self.max_size = max_size
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
-        return {**results, 'scene': scene.cropped(self.draw_rect(results['rng'], scene.size))}
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
+        return replace(sample, scene=scene.cropped(self.draw_rect(sample.rng, scene.size)))
 
     def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
         """xyxy in whole pixels of an image of (h, w)."""

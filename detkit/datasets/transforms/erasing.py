@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 
 __all__ = ['RandomErasing']
 
@@ -42,10 +44,10 @@ class RandomErasing:
         self.ratio = tuple(ratio)
         self.fill = fill
 
-    def __call__(self, results: dict) -> dict:
-        rng, img = results['rng'], results['img']
+    def __call__(self, sample: Sample) -> Sample:
+        rng, img = sample.rng, sample.img
         if rng.random() >= self.prob:
-            return results
+            return sample
         height, width = img.shape[:2]
         for _ in range(_ATTEMPTS):
             area = height * width * rng.uniform(*self.scale)
@@ -55,5 +57,5 @@ class RandomErasing:
                 top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
                 img = img.copy()  # it may be the decoded image itself, which is shared
                 img[top : top + h, left : left + w] = self.fill
-                return {**results, 'img': img}
-        return results
+                return replace(sample, img=img)
+        return sample

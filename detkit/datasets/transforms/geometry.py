@@ -10,6 +10,7 @@ import numpy as np
 
 from detkit.registry import TRANSFORMS
 from detkit.structures.keypoints import flip_indices
+from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene, Tile, scale_matrix, translation_matrix
 
 # The largest change of the depth, which is 1 at the centre, by perspective.
@@ -71,15 +72,14 @@ class LetterBox:
         self.pad_to = pad_to
         self.size_divisor = size_divisor
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
-        shape_of_batch = results.get('batch_shape')
-        frame = self.size if shape_of_batch is None else shape_of_batch(max(self.size))
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
+        frame = self.size if sample.batch_frame is None else sample.batch_frame.shape(max(self.size))
         inner = self._inner(scene.size, frame)
-        if shape_of_batch is None and self.pad_to == 'divisor':
+        if sample.batch_frame is None and self.pad_to == 'divisor':
             # The leftover of a full letterbox, less whole multiples of the divisor.
             frame = tuple(side + (full - side) % self.size_divisor for side, full in zip(inner, frame, strict=True))
-        return {**results, 'scene': letterbox_scene(scene, inner, frame)}
+        return replace(sample, scene=letterbox_scene(scene, inner, frame))
 
     def _inner(self, shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the scaled image."""
@@ -132,11 +132,11 @@ class RandomAffine:
         self.perspective = perspective
         self.prob = prob
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
         size = self.size or scene.size
-        matrix = self.draw_matrix(results['rng'], scene.size, size)
-        return {**results, 'scene': scene.moved(matrix, size)}
+        matrix = self.draw_matrix(sample.rng, scene.size, size)
+        return replace(sample, scene=scene.moved(matrix, size))
 
     def draw_matrix(self, rng: np.random.Generator, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
         """The 3x3 matrix from a canvas of ``old`` (h, w) to one of ``new``."""
@@ -184,17 +184,17 @@ class RandomFlip:
         self.prob = prob
         self.direction = direction
 
-    def __call__(self, results: dict) -> dict:
-        if results['rng'].random() >= self.prob:
-            return results
-        scene: Scene = results['scene']
+    def __call__(self, sample: Sample) -> Sample:
+        if sample.rng.random() >= self.prob:
+            return sample
+        scene = sample.scene
         height, width = scene.size
         if self.direction == 'horizontal':
             matrix = translation_matrix(width, 0) @ scale_matrix(-1, 1)
         else:
             matrix = translation_matrix(0, height) @ scale_matrix(1, -1)
-        tiles = [mirror_tile(tile, matrix, results.get('flip_pairs')) for tile in scene.tiles]
-        return results if None in tiles else {**results, 'scene': Scene(scene.size, tuple(tiles))}
+        tiles = [mirror_tile(tile, matrix, sample.flip_pairs) for tile in scene.tiles]
+        return sample if None in tiles else replace(sample, scene=Scene(scene.size, tuple(tiles)))
 
 
 def mirror_tile(tile: Tile, matrix: np.ndarray, flip_pairs: Sequence[tuple[int, int]] | None) -> Tile | None:

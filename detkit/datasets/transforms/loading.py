@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
 
@@ -34,15 +37,15 @@ class LoadImageFromFile:
 
     stage = 'load'
 
-    def __call__(self, results: dict) -> dict:
-        record, images = results['record'], results['images']
+    def __call__(self, sample: Sample) -> Sample:
+        record, images = sample.record, sample.images
         img = images.get(record.img_path)
         if img is None:
             img = images[record.img_path] = read_image(record.img_path)
         if record.ori_shape is not None and img.shape[:2] != tuple(record.ori_shape):
             found, stated = 'x'.join(map(str, img.shape[1::-1])), 'x'.join(map(str, record.ori_shape[::-1]))
             raise UnreadableImageError(record.img_path, f'is {found} pixels, but its annotations say {stated}')
-        return {**results, 'scene': Scene.of_image(img, record.annotations), 'ori_shape': img.shape[:2]}
+        return replace(sample, scene=Scene.of_image(img, record.annotations), ori_shape=img.shape[:2])
 
 
 def read_image(path: str) -> np.ndarray:

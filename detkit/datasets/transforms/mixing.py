@@ -11,17 +11,38 @@ from detkit.datasets.transforms.geometry import fit_inside, letterbox_scene, mir
 from detkit.datasets.transforms.scene_objects import scene_bboxes
 from detkit.registry import TRANSFORMS
 from detkit.structures.bboxes import bbox_overlap_ratios
+from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene, scale_matrix, translation_matrix
 
-__all__ = ['CopyPaste', 'MixUp', 'Mosaic']
+__all__ = ['CopyPaste', 'MixTransform', 'MixUp', 'Mosaic']
 
 
-def _is_over(until_epoch: int | None, results: dict) -> bool:
-    return until_epoch is not None and results['epoch'] >= until_epoch
+class MixTransform:
+    """Base of transforms that combine a sample with other images.
+
+    Whoever runs the pipeline asks ``draw`` whether and how this sample is mixed, makes the ``num_mix_images`` other
+    samples, which have gone through the transforms before this one, and hands them to ``mix``.
+    """
+
+    stage = 'geometry'
+    mixes = True
+    num_mix_images = 1
+
+    def draw(self, sample: Sample) -> tuple | None:
+        """Draw the parameters of a mix from ``sample.rng``; None where this sample is not mixed."""
+        raise NotImplementedError
+
+    def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple) -> Sample:
+        """Return the sample combined with ``num_mix_images`` others, ``drawn`` as ``draw`` returned it."""
+        raise NotImplementedError
+
+    def leave(self, sample: Sample) -> Sample:
+        """Return the sample where it is not mixed."""
+        return sample
 
 
 @TRANSFORMS.register_module()
-class Mosaic:
+class Mosaic(MixTransform):
     """Four samples meet at a random point of a canvas of twice the size, each scaled to ``size`` on its long side.
 
     ``RandomAffine(size=size)`` behind it crops the canvas. Where no mosaic is made, the sample is letterboxed to
@@ -30,26 +51,30 @@ class Mosaic:
     Args:
         size: the side, or (h, w), that a sample is scaled to fit.
         prob: how often a mosaic is made.
-        until_epoch: none is made from this epoch on; None: always.
     """
 
-    stage = 'geometry'
+    num_mix_images = 3
 
-    def __init__(self, size: int | Sequence[int] = 640, prob: float = 1.0, until_epoch: int | None = None) -> None:
+    def __init__(self, size: int | Sequence[int] = 640, prob: float = 1.0) -> None:
         self.size = size_pair(size)
         self.prob = prob
-        self.until_epoch = until_epoch
 
-    def __call__(self, results: dict) -> dict:
-        rng = results['rng']
-        own = results['scene']
+    def draw(self, sample: Sample) -> tuple[int, int] | None:
+        """Draw the point (x, y) where the four images meet."""
+        rng = sample.rng
         # The number is drawn in any case, so that later draws do not depend on the epoch.
-        if rng.random() >= self.prob or _is_over(self.until_epoch, results):
-            inner = fit_inside(own.size, self.size)
-            return {**results, 'scene': letterbox_scene(own, inner, self.size)}
+        if rng.random() >= self.prob or not sample.may_mix:
+            return None
         height, width = self.size
-        x, y = int(rng.uniform(0.5, 1.5) * width), int(rng.uniform(0.5, 1.5) * height)
-        scenes = [own, *(partner['scene'] for partner in results['partners'](3))]
+        return int(rng.uniform(0.5, 1.5) * width), int(rng.uniform(0.5, 1.5) * height)
+
+    def leave(self, sample: Sample) -> Sample:
+        inner = fit_inside(sample.scene.size, self.size)
+        return replace(sample, scene=letterbox_scene(sample.scene, inner, self.size))
+
+    def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple[int, int]) -> Sample:
+        (x, y), (height, width) = drawn, self.size
+        scenes = [sample.scene, *(other.scene for other in others)]
         placed = []
         for corner, scene in enumerate(scenes):
             inner = fit_inside(scene.size, self.size)
@@ -58,11 +83,11 @@ class Mosaic:
             scale = scale_matrix(inner[1] / scene.size[1], inner[0] / scene.size[0])
             moved = scene.moved(translation_matrix(left, top) @ scale, (2 * height, 2 * width))
             placed.append(moved.cropped((0, 0, 2 * width, 2 * height)))
-        return {**results, 'scene': Scene.joined((2 * height, 2 * width), placed)}
+        return replace(sample, scene=Scene.joined((2 * height, 2 * width), placed))
 
 
 @TRANSFORMS.register_module()
-class MixUp:
+class MixUp(MixTransform):
     """Averages the sample with another one and keeps the objects of both (Zhang et al., 2018).
 
     The other sample has gone through all that stands before this in the pipeline; both must have the same size by then.
@@ -70,23 +95,21 @@ class MixUp:
     Args:
         prob: how often.
         alpha: the sample's share is drawn from Beta(alpha, alpha).
-        until_epoch: not from this epoch on; None: always.
     """
 
-    stage = 'geometry'
-
-    def __init__(self, prob: float = 0.0, alpha: float = 32.0, until_epoch: int | None = None) -> None:
+    def __init__(self, prob: float = 0.0, alpha: float = 32.0) -> None:
         self.prob = prob
         self.alpha = alpha
-        self.until_epoch = until_epoch
 
-    def __call__(self, results: dict) -> dict:
-        rng = results['rng']
-        if rng.random() >= self.prob or _is_over(self.until_epoch, results):
-            return results
-        share = float(rng.beta(self.alpha, self.alpha))
-        own: Scene = results['scene']
-        other: Scene = results['partners'](1)[0]['scene']
+    def draw(self, sample: Sample) -> tuple[float] | None:
+        """Draw the sample's share."""
+        if sample.rng.random() >= self.prob or not sample.may_mix:
+            return None
+        return (float(sample.rng.beta(self.alpha, self.alpha)),)
+
+    def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple[float]) -> Sample:
+        (share,) = drawn
+        own, other = sample.scene, others[0].scene
         if other.size != own.size:
             raise ValueError(f'MixUp needs samples of one size before it in the pipeline: {own.size}, {other.size}')
         first_layer = max((tile.layer for tile in own.tiles), default=-1) + 1
@@ -94,7 +117,7 @@ class MixUp:
         tiles += [
             replace(tile, weight=tile.weight * (1 - share), layer=tile.layer + first_layer) for tile in other.tiles
         ]
-        return {**results, 'scene': Scene(own.size, tuple(tiles))}
+        return replace(sample, scene=Scene(own.size, tuple(tiles)))
 
 
 @TRANSFORMS.register_module()
@@ -107,32 +130,31 @@ class CopyPaste:
     Args:
         prob: the share of the objects that fit which are pasted.
         max_covered: an object fits where its mirrored box covers no more than this share of any box that is there.
-        until_epoch: not from this epoch on; None: always.
     """
 
     stage = 'geometry'
+    mixes = True
 
-    def __init__(self, prob: float = 0.0, max_covered: float = 0.3, until_epoch: int | None = None) -> None:
+    def __init__(self, prob: float = 0.0, max_covered: float = 0.3) -> None:
         self.prob = prob
         self.max_covered = max_covered
-        self.until_epoch = until_epoch
 
-    def __call__(self, results: dict) -> dict:
-        if not self.prob or _is_over(self.until_epoch, results):
-            return results
-        scene: Scene = results['scene']
+    def __call__(self, sample: Sample) -> Sample:
+        if not self.prob or not sample.may_mix:
+            return sample
+        scene = sample.scene
         bboxes, has_outline, tile_numbers = scene_bboxes(scene)
         mirror = translation_matrix(scene.size[1], 0) @ scale_matrix(-1, 1)
         mirrored = bboxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [scene.size[1], 0, scene.size[1], 0]
         covered = bbox_overlap_ratios(mirrored, bboxes).max(1, initial=0)
         fits = np.flatnonzero(has_outline & (covered < self.max_covered))
         chosen = np.zeros(len(bboxes), bool)
-        chosen[results['rng'].permutation(fits)[: round(self.prob * len(fits))]] = True
+        chosen[sample.rng.permutation(fits)[: round(self.prob * len(fits))]] = True
         pasted = []
         for number, tile in enumerate(scene.tiles):
             keep = chosen[tile_numbers == number]
             if keep.any():
                 copy = replace(tile, annotations=tile.annotations.select(keep), pasted=True)
-                pasted.append(mirror_tile(copy, mirror, results.get('flip_pairs')))
+                pasted.append(mirror_tile(copy, mirror, sample.flip_pairs))
         pasted = [] if None in pasted else pasted
-        return {**results, 'scene': Scene(scene.size, (*scene.tiles, *pasted))}
+        return replace(sample, scene=Scene(scene.size, (*scene.tiles, *pasted)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 
 __all__ = ['PackInputs']
 
@@ -22,26 +25,26 @@ class PackInputs:
 
     stage = 'pack'
 
-    def __call__(self, results: dict) -> dict:
-        record, img = results['record'], results['img']
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        record, img = sample.record, sample.img
         meta = {
             'img_path': record.img_path,
             'img_id': record.img_id,
-            'ori_shape': results['ori_shape'],
+            'ori_shape': sample.ori_shape,
             'img_shape': img.shape[:2],
-            'matrix': results['matrix'],
+            'matrix': sample.matrix,
         }
-        if 'skip_reason' in results:
-            meta['skipped'] = results['skip_reason']
+        if sample.skip_reason is not None:
+            meta['skipped'] = sample.skip_reason
         packed = {
             'inputs': torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1),  # (H, W, 3) -> (3, H, W)
-            'annotations': results['annotations'],
+            'annotations': sample.annotations,
             'meta': meta,
         }
-        if results.get('masks') is not None:
-            packed['masks'] = results['masks']
+        if sample.masks is not None:
+            packed['masks'] = sample.masks
         if record.class_label is not None:
             packed['class_label'] = record.class_label
-        if results['test_mode']:
+        if sample.test_mode:
             packed['gt_raw'] = record.annotations
         return packed

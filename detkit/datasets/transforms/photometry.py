@@ -5,7 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from detkit.structures.sample import PixelOperation
+
 __all__ = [
+    'PIXEL_OPERATIONS',
+    'apply_operation',
     'autocontrast',
     'equalize',
     'posterize',
@@ -16,9 +20,43 @@ __all__ = [
     'solarize',
 ]
 
+# The names of PixelOperation, in the order in which RandAugment counts them.
+PIXEL_OPERATIONS = (
+    'brightness',
+    'saturation',
+    'contrast',
+    'sharpness',
+    'posterize',
+    'solarize',
+    'autocontrast',
+    'equalize',
+)
+
 _LEVELS = np.arange(256)
 # Smooths a little: the middle weighs 5, its eight neighbours 1 each.
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
+
+
+def apply_operation(img: np.ndarray, operation: PixelOperation) -> np.ndarray:
+    """Return an image changed by an operation; at strength 1 by RandAugment's largest change (arXiv:1909.13719)."""
+    strength = operation.strength
+    scaling = {
+        'brightness': scale_brightness,
+        'saturation': scale_saturation,
+        'contrast': scale_contrast,
+        'sharpness': sharpen,
+    }
+    if operation.name in scaling:
+        return scaling[operation.name](img, 1 + 0.9 * strength)
+    if operation.name == 'posterize':
+        return posterize(img, 8 - round(4 * abs(strength)))
+    if operation.name == 'solarize':
+        return solarize(img, 255 * (1 - abs(strength)))
+    if operation.name == 'autocontrast':
+        return autocontrast(img)
+    if operation.name == 'equalize':
+        return equalize(img)
+    raise ValueError(f'there is no pixel operation {operation.name!r}, only {", ".join(PIXEL_OPERATIONS)}')
 
 
 def scale_brightness(img: np.ndarray, factor: float) -> np.ndarray:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 
-from detkit.datasets.transforms import photometry
+from detkit.datasets.transforms.photometry import PIXEL_OPERATIONS
 from detkit.registry import TRANSFORMS
-from detkit.structures.scene import Scene, translation_matrix
+from detkit.structures.sample import PixelOperation, Sample
+from detkit.structures.scene import translation_matrix
 
 __all__ = ['RandAugment']
 
 _LARGEST = 30
 _GEOMETRIC = ('shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate')
-_PHOTOMETRIC = (
-    'brightness',
-    'saturation',
-    'contrast',
-    'sharpness',
-    'posterize',
-    'solarize',
-    'autocontrast',
-    'equalize',
-)
-_OPERATIONS = ('identity', *_GEOMETRIC, *_PHOTOMETRIC)
+_OPERATIONS = ('identity', *_GEOMETRIC, *PIXEL_OPERATIONS)
 
 
 @TRANSFORMS.register_module()
@@ -55,21 +45,21 @@ class RandAugment:
         self.magnitude = magnitude
         self.prob = prob
 
-    def __call__(self, results: dict) -> dict:
-        rng = results['rng']
+    def __call__(self, sample: Sample) -> Sample:
+        rng = sample.rng
         if rng.random() >= self.prob:
-            return results
+            return sample
         strength = self.magnitude / _LARGEST
-        scene: Scene = results['scene']
-        photometric = list(results.get('photometric', ()))
+        scene = sample.scene
+        operations = list(sample.pixel_operations)
         for number in rng.integers(len(_OPERATIONS), size=self.num_ops):
             name = _OPERATIONS[number]
             sign = 1.0 if rng.random() < 0.5 else -1.0
             if name in _GEOMETRIC:
                 scene = scene.moved(about_centre(motion(name, sign * strength, scene.size), scene.size))
-            elif name in _PHOTOMETRIC:
-                photometric.append(photometric_change(name, sign * strength))
-        return {**results, 'scene': scene, 'photometric': tuple(photometric)}
+            elif name in PIXEL_OPERATIONS:
+                operations.append(PixelOperation(name, sign * strength))
+        return replace(sample, scene=scene, pixel_operations=tuple(operations))
 
 
 def motion(name: str, strength: float, size: tuple[int, int]) -> np.ndarray:
@@ -90,20 +80,3 @@ def motion(name: str, strength: float, size: tuple[int, int]) -> np.ndarray:
 def about_centre(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     x, y = size[1] / 2, size[0] / 2
     return translation_matrix(x, y) @ matrix @ translation_matrix(-x, -y)
-
-
-def photometric_change(name: str, strength: float) -> Callable[[np.ndarray], np.ndarray]:
-    """A colour operation as a function of an image; ``strength`` in -1 … 1, its sign means less or more."""
-    scaling = {
-        'brightness': photometry.scale_brightness,
-        'saturation': photometry.scale_saturation,
-        'contrast': photometry.scale_contrast,
-        'sharpness': photometry.sharpen,
-    }
-    if name in scaling:
-        return partial(scaling[name], factor=1 + 0.9 * strength)
-    if name == 'posterize':
-        return partial(photometry.posterize, bits=8 - round(4 * abs(strength)))
-    if name == 'solarize':
-        return partial(photometry.solarize, threshold=255 * (1 - abs(strength)))
-    return photometry.autocontrast if name == 'autocontrast' else photometry.equalize

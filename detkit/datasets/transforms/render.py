@@ -9,8 +9,10 @@ import numpy as np
 
 from detkit.datasets.transforms.drawing import draw_tile, place_tile
 from detkit.datasets.transforms.object_masks import Bitmap, draw_index_map, draw_instance_masks
+from detkit.datasets.transforms.photometry import apply_operation
 from detkit.datasets.transforms.scene_objects import SceneObjects, place_objects
 from detkit.registry import TRANSFORMS
+from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 
 __all__ = ['Render']
@@ -23,7 +25,7 @@ class Render:
     An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
     moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original
     pixels of the sample's own image -> pixels of ``img``), and ``masks`` where asked. Changes of colour that transforms
-    before it have drawn (``photometric``, functions of an image) are made on the rendered image.
+    before it have drawn (``pixel_operations``) are carried out on the rendered image.
 
     Args:
         with_masks: draw the objects' masks.
@@ -65,28 +67,30 @@ class Render:
         self.prefilter_above = prefilter_above
         self.antialias = antialias
 
-    def __call__(self, results: dict) -> dict:
-        scene: Scene = results['scene']
+    def __call__(self, sample: Sample) -> Sample:
+        scene = sample.scene
         placements = [place_tile(tile, scene.size, self.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)
-        rendered = {
-            'img': self._draw(scene, placements, objects),
-            'matrix': matrices[0] if matrices else np.eye(3),
-        }
-        for change in results.get('photometric', ()):
-            rendered['img'] = change(rendered['img'])
-        objects = objects.select(self._keep(objects))
+        img = self._draw(scene, placements, objects)
+        for operation in sample.pixel_operations:
+            img = apply_operation(img, operation)
+        objects, masks = objects.select(self._keep(objects)), None
         if self.with_masks:
             draw = draw_index_map if self.overlap_mask else draw_instance_masks
             bitmaps = _bitmaps(scene, matrices, objects)
-            rendered['masks'] = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
+            masks = draw(objects.outlines, bitmaps, scene.size, self.mask_stride)
             if not self.overlap_mask and objects.annotations.rles is not None:
                 # A bitmap's outline may still touch the frame when none of its pixels is left.
-                seen = rendered['masks'].any((1, 2)) | [bitmap is None for bitmap in bitmaps]
-                objects, rendered['masks'] = objects.select(seen), rendered['masks'][seen]
-        rendered['annotations'] = replace(objects.annotations, rles=None)
-        return {**results, **rendered}
+                seen = masks.any((1, 2)) | [bitmap is None for bitmap in bitmaps]
+                objects, masks = objects.select(seen), masks[seen]
+        return replace(
+            sample,
+            img=img,
+            matrix=matrices[0] if matrices else np.eye(3),
+            masks=masks,
+            annotations=replace(objects.annotations, rles=None),
+        )
 
     def _draw(self, scene: Scene, placements: list, objects: SceneObjects) -> np.ndarray:
         layers: dict[int, np.ndarray] = {}

@@ -9,6 +9,7 @@ from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Record
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import rgb_to_ids
+from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import ConfigError
 
@@ -29,19 +30,19 @@ class LoadSegments:
 
     stage = 'geometry'
 
-    def __call__(self, results: dict) -> dict:
-        record: Record = results['record']
+    def __call__(self, sample: Sample) -> Sample:
+        record: Record = sample.record
         if not len(record.annotations):  # also of the grey image that stands in for an unreadable one
-            return results
+            return sample
         if record.segments is None:
             raise ConfigError(
                 f'LoadSegments: the dataset of {record.img_path} has no bitmaps of segments. Use it with '
                 'CocoPanopticDataset, or leave it out of the pipeline.'
             )
-        annotations = replace(record.annotations, rles=self._rles(record, results['ori_shape']))
-        scene: Scene = results['scene']
+        annotations = replace(record.annotations, rles=self._rles(record, sample.ori_shape))
+        scene = sample.scene
         tiles = tuple(replace(tile, annotations=annotations) for tile in scene.tiles)
-        return {**results, 'record': replace(record, annotations=annotations), 'scene': Scene(scene.size, tiles)}
+        return replace(sample, record=replace(record, annotations=annotations), scene=Scene(scene.size, tiles))
 
     @staticmethod
     def _rles(record: Record, shape: tuple[int, int]) -> list[dict]:

@@ -1,0 +1,34 @@
+"""Running one transform of a pipeline, whatever it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from detkit.datasets.transforms.choice import RandomChoice
+from detkit.datasets.transforms.mixing import MixTransform
+from detkit.structures.sample import Sample
+
+__all__ = ['apply_transform']
+
+
+def apply_transform(
+    transform: Callable[[Sample], Any], sample: Sample, make_others: Callable[[int], list[Sample]]
+) -> Any:
+    """Run a transform on a sample.
+
+    Args:
+        transform: takes a sample and returns a changed copy; the last one of a pipeline returns what ``collate`` takes.
+        sample: goes in.
+        make_others: gives so many other samples, in the state that the pipeline's transforms before this one leave.
+    """
+    if isinstance(transform, RandomChoice):
+        for step in transform.choose(sample):
+            sample = apply_transform(step, sample, make_others)
+        return sample
+    if isinstance(transform, MixTransform):
+        drawn = transform.draw(sample)
+        if drawn is None:
+            return transform.leave(sample)
+        return transform.mix(sample, make_others(transform.num_mix_images), drawn)
+    return transform(sample)

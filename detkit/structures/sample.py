@@ -1,0 +1,103 @@
+"""``Sample``: the state of one image on its way through a pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from detkit.structures.annotations import Annotations, Record
+from detkit.structures.scene import Scene
+
+__all__ = ['BatchFrame', 'PixelOperation', 'Sample']
+
+
+@dataclass(frozen=True)
+class PixelOperation:
+    """A change of colour that a transform has drawn and that ``Render`` carries out on the rendered image.
+
+    Attributes:
+        name: an operation of ``detkit.datasets.transforms.photometry``.
+        strength: -1 ... 1; the sign means less or more.
+    """
+
+    name: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class BatchFrame:
+    """The common frame of a rectangular batch.
+
+    Attributes:
+        relative_shape: (h, w) that hold every image of the batch when each is scaled to a long side of 1.
+        size_divisor: sides of the frame are multiples of it, in pixels.
+        pad: added before rounding up, in units of ``size_divisor``.
+    """
+
+    relative_shape: tuple[float, float]
+    size_divisor: int
+    pad: float
+
+    @classmethod
+    def of_shapes(cls, shapes: Sequence[tuple[int, int]], size_divisor: int, pad: float) -> BatchFrame:
+        """Return the frame of images of these shapes (h, w)."""
+        sides = np.array(shapes, np.float64)
+        relative = (sides / sides.max(1, keepdims=True)).max(0)
+        return cls((float(relative[0]), float(relative[1])), size_divisor, pad)
+
+    def shape(self, long_side: int) -> tuple[int, int]:
+        """Return (h, w) of the frame for images that are scaled to ``long_side`` pixels."""
+        height, width = (
+            math.ceil(side * long_side / self.size_divisor + self.pad) * self.size_divisor
+            for side in self.relative_shape
+        )
+        return height, width
+
+
+@dataclass
+class Sample:
+    """One image with all that transforms read and make; a transform takes a sample and returns a changed copy.
+
+    The dataset fills the first group of fields, ``LoadImageFromFile`` the scene, ``Render`` what follows it. Training,
+    testing and prediction build the same sample.
+
+    Attributes:
+        record: path, id, size and annotations of the image as the dataset read them.
+        rng: the source of every random draw, keyed by seed, epoch and position; shared with the images mixed in.
+        epoch: of the training run, from 0.
+        test_mode: whether the packed sample keeps the original image's ground truth.
+        may_mix: whether mosaic, mixup and copy-paste act; False in the last epochs (``CloseMosaicHook``).
+        images: decoded images by path, RGB uint8 ``(h, w, 3)``; shared by a batch.
+        flip_pairs: pairs of keypoints that a mirror exchanges, or None where they are unknown.
+        batch_frame: the frame of a rectangular batch, or None.
+        skip_reason: why a grey image replaces this one, or None.
+        scene: the lazy image: tiles and matrices.
+        ori_shape: (h, w) of the decoded image.
+        pixel_operations: changes of colour that ``Render`` carries out, in this order.
+        img: the rendered image, uint8 RGB ``(H, W, 3)``.
+        annotations: the objects left in the rendered image, in its pixels.
+        matrix: ``(3, 3)`` float64, original pixels of the sample's own image -> pixels of ``img``.
+        masks: index map ``(h, w)`` or ``(N, h, w)`` bool, or None where none are drawn.
+    """
+
+    record: Record
+    rng: np.random.Generator
+    epoch: int = 0
+    test_mode: bool = False
+    may_mix: bool = True
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    flip_pairs: Sequence[tuple[int, int]] | None = None
+    batch_frame: BatchFrame | None = None
+    skip_reason: str | None = None
+
+    scene: Scene | None = None
+    ori_shape: tuple[int, int] | None = None
+    pixel_operations: tuple[PixelOperation, ...] = ()
+
+    img: np.ndarray | None = None
+    annotations: Annotations | None = None
+    matrix: np.ndarray | None = None
+    masks: np.ndarray | None = None
