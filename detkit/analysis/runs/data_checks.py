@@ -13,6 +13,7 @@ from detkit.analysis.runs.checklist import CheckList
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.structures.annotations import Annotations, Record
+from detkit.structures.sample import Sample
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng
 
@@ -227,7 +228,7 @@ def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: 
 
 def _read_error(record: Record) -> UnreadableImageError | None:
     try:
-        LoadImageFromFile()({'record': record, 'images': {}})
+        LoadImageFromFile()(Sample(record, keyed_rng(0)))
     except UnreadableImageError as error:
         return error
     return None
