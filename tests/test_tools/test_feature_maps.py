@@ -49,12 +49,12 @@ def test_the_command_line(task, method, tmp_path: Path, monkeypatch, capsys):
         64,
     ]
     if method == 'maps':
-        arguments += ['--module', 'backbone.stem', 'neck']
+        arguments += ['--module', 'backbone.stem', 'neck.1']
     assert run_tool(monkeypatch, 'analyze/feature_maps', *arguments) == 0
     out = capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / 'out').iterdir())
     assert names == (
-        ['1_backbone.stem.png', '1_neck[0].png', '1_neck[1].png', '1_neck[2].png']
+        ['1_backbone.stem.png', '1_neck.1[0].png', '1_neck.1[1].png', '1_neck.1[2].png']
         if method == 'maps'
         else [f'1_{method}.jpg']
     )

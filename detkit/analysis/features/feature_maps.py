@@ -29,7 +29,8 @@ Note = Callable[[str], Any]
 
 def default_module(model: nn.Module) -> str:
     """Return the name of the last module before the head."""
-    return 'neck' if getattr(model, 'neck', None) is not None else 'backbone'
+    neck = getattr(model, 'neck', None)  # a sequence whose parts the detector calls one by one
+    return f'neck.{len(neck) - 1}' if neck else 'backbone'
 
 
 def write_activations(
