@@ -4,9 +4,13 @@ import re
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from detkit.engine import train_from_config
+from detkit.inference import Predictor
+from detkit.utils.errors import ConfigError
 
 
 @pytest.fixture
@@ -22,6 +26,11 @@ def project(tmp_path, repo, monkeypatch):
         'my_parts/neck.py',
         'my_parts/loss.py',
         'my_parts/hook.py',
+        'cells.py',
+        'my_cells/__init__.py',
+        'my_cells/csv_dataset.py',
+        'my_cells/stain.py',
+        'my_cells/centre_head.py',
     } == files.keys()
     folder = tmp_path / 'my_project'
     for name, content in files.items():
@@ -56,3 +65,31 @@ def test_the_example_of_the_docs_trains(project, repo, tiny_data, tmp_path, monk
         text=True,
     )
     assert done.returncode == 0 and "'PlainBackbone'" in done.stdout, done.stderr
+
+
+def test_an_own_format_transform_and_head_train_and_predict(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = tmp_path / 'cells'
+    cells.mkdir()
+    rng = np.random.default_rng(0)
+    rows = ['image,class,x0,y0,x1,y1']
+    for number in range(4):
+        img = rng.integers(0, 60, (64, 96, 3), np.uint8)
+        x, y = 12 + 16 * number, 20
+        img[y : y + 16, x : x + 16] = 255
+        cv2.imwrite(str(cells / f'{number}.png'), img)
+        rows.append(f'{number}.png,{"mast" if number % 2 else "blast"},{x},{y},{x + 16},{y + 16}')
+    (cells / 'train.csv').write_text('\n'.join(rows) + '\n')
+
+    options = dict(img_size=96, num_workers=0, batch_size=2, max_epochs=2, device='cpu', work_dir='run')
+    runner = train_from_config(str(project / 'cells.py'), options)
+    assert runner.classes == ('blast', 'mast') and runner.model.head.num_classes == 2
+    stages = [type(transform).__name__ for transform in runner.train_loop.dataloader.dataset.transforms]
+    assert stages == ['LoadImageFromFile', 'LetterBox', 'Render', 'RandomStain', 'PackInputs']
+    (sample,) = Predictor('run/config.py', 'run/last.pth', score_thr=0.0, max_det=5).predict(cells / '0.png')
+    assert len(sample.pred_instances) == 5 and set(sample.pred_instances.labels.tolist()) <= {0, 1}
+
+    # A transform in the wrong place is refused before anything is built.
+    wrong = {'train_pipeline.3': dict(type='Render'), **options}
+    with pytest.raises(ConfigError, match='there are two transforms that do this'):
+        train_from_config(str(project / 'cells.py'), wrong)
