@@ -74,8 +74,8 @@ def test_a_step_predicts_what_prediction_does(task, tmp_path, monkeypatch):
     predictor = Predictor(model=model, img_size=64, batch_size=2)
     expected = predictor.predict(paths)
     seen = []
-    predict = model.predict
-    monkeypatch.setattr(model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
+    predict = predictor.model.predict  # a view of the model with options of its own
+    monkeypatch.setattr(predictor.model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
     step = prediction_speed.prediction_maker(predictor, ExecutionMode(), paths, 2)()
     seconds = step(0), step(1)
     assert np.shape(seconds) == (2, 4) and np.min(seconds) > 0

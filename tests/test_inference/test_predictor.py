@@ -210,3 +210,37 @@ def test_input_is_letterboxed(checkpoint: Path):
     assert torch.equal(seen[0][0, :, 16, 32], torch.tensor([1.0, 0.0, 0.0]))
     predictor.predict(np.full((20, 60, 3), (255, 0, 0), np.uint8))
     assert torch.allclose(seen[1][0, :, 0, 0], torch.tensor(114 / 255))
+
+
+def test_two_predictors_over_one_model_do_not_change_each_other(checkpoint: Path, images: Path):
+    model = init_detector(None, checkpoint, 'cpu')
+    before = dict(model.head.test_cfg)
+    many = Predictor(model=model, img_size=64, score_thr=0.0, max_det=7)
+    few = Predictor(model=model, img_size=64, score_thr=0.0, max_det=2)
+    assert [len(sample.pred_instances) for sample in many.predict(images)] == [7, 7, 7]
+    assert [len(sample.pred_instances) for sample in few.predict(images)] == [2, 2, 2]
+    assert dict(model.head.test_cfg) == before
+    assert many.model.backbone is few.model.backbone is model.backbone  # the weights are shared
+
+
+def test_prediction_runs_the_own_transforms_of_the_test_pipeline(checkpoint: Path, images: Path):
+    config = make_config()
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LetterBox', size=640),
+        dict(type='Render'),
+        dict(type='RandomErasing', prob=1.0, scale=(0.5, 0.6), fill=255),
+        dict(type='PackInputs'),
+    ]
+    config['test_dataloader'] = dict(dataset=dict(type='YoloTxtDataset', images='images', pipeline=steps))
+    plain = Predictor(make_config(), checkpoint, img_size=64)
+    changed = Predictor(config, checkpoint, img_size=64)
+    image = str(images / '0.png')
+    ours, theirs = changed.prepare(image, 0)[1]['inputs'], plain.prepare(image, 0)[1]['inputs']
+    assert ours.shape == theirs.shape == (3, 64, 64)
+    assert (ours == 255).all(0).float().mean() > 0.3 > (theirs == 255).all(0).float().mean()
+    assert torch.equal(ours, changed.prepare(image, 0)[1]['inputs'])  # draws depend on the image's number alone
+
+    mixing = {**config, 'test_dataloader': dict(dataset=dict(pipeline=[steps[0], dict(type='Mosaic'), *steps[2:]]))}
+    left = Predictor(mixing, checkpoint, img_size=64).prepare(image, 0)[1]['inputs']
+    assert left.shape == (3, 640, 640)  # one image alone is not mixed
