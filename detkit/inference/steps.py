@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine.config import Config
 
-from detkit.utils.errors import ConfigError
-
-# Transforms whose size scales with the size of the input, and that size where a config leaves it out.
-_SIZES = {'ResizeShortestEdge': 224, 'CenterCrop': 224, 'Resize': 224, 'LetterBox': 640}
-# Transforms that read what an image without annotations has not.
-_OF_LABELS = ('LoadSegments',)
+from detkit.datasets.transforms.geometry import LetterBox
+from detkit.registry import TRANSFORMS
+from detkit.utils.errors import ConfigError, nearest
 
 
 def steps_of(config: Config | dict) -> list[dict[str, Any]]:
-    """The pipeline of the config's test or validation data; empty where it has neither.
+    """Return the pipeline of the config's test or validation data; empty where it has neither.
 
     Raises:
         ConfigError: its transforms are no configs.
@@ -33,12 +31,24 @@ def steps_of(config: Config | dict) -> list[dict[str, Any]]:
     return []
 
 
-def resized(step: dict[str, Any], factor: float) -> dict[str, Any]:
-    """A transform's config with its sizes multiplied, where the transform scales or cuts the image."""
-    if step['type'] not in _SIZES:
-        return dict(step)
-    sizes = {'size': _SIZES[step['type']], **{key: step[key] for key in ('size', 'max_size') if step.get(key)}}
-    return {**step, **{key: _scaled(size, factor) for key, size in sizes.items()}}
+def sizes_of(step: dict[str, Any]) -> dict[str, int | Sequence[int]]:
+    """Return the arguments of a transform that are sizes of the input, which it declares in ``size_arguments``."""
+    factory = factory_of(step)
+    parameters = inspect.signature(factory).parameters
+    sizes = {name: step.get(name, parameters[name].default) for name in getattr(factory, 'size_arguments', ())}
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def factory_of(step: dict[str, Any]) -> Callable:
+    """Return the class of a transform's config.
+
+    Raises:
+        ConfigError: there is no such transform.
+    """
+    factory = TRANSFORMS.get(step['type']) if isinstance(step['type'], str) else step['type']
+    if factory is None:
+        raise ConfigError(f'there is no transform {step["type"]!r}.{nearest(step["type"], TRANSFORMS.names())}')
+    return factory
 
 
 def _scaled(size: int | Sequence[int], factor: float) -> int | tuple[int, ...]:
@@ -52,8 +62,8 @@ def input_size(config: Config | dict, classifies: bool) -> int:
     640, or 224 for a classifier, where no step does.
     """
     for step in reversed(steps_of(config)):
-        if step['type'] in _SIZES:
-            size = step.get('size', _SIZES[step['type']])
+        size = sizes_of(step).get('size')
+        if size is not None:
             return int(size if isinstance(size, int) else max(size))
     return 224 if classifies else 640
 
@@ -61,19 +71,27 @@ def input_size(config: Config | dict, classifies: bool) -> int:
 def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> list[dict[str, Any]]:
     """Return the transforms from an image to the network's input: the config's own test pipeline.
 
-    Its sizes change by the factor that makes the input ``img_size``. A letterbox rounds and pads no further than the
-    network needs, where the config does not say otherwise; transforms that read annotations are left out.
+    The sizes of its transforms (``size_arguments``) change by the factor that makes the input ``img_size``. A letterbox
+    rounds and pads no further than the network needs, where the config does not say otherwise; transforms that read
+    annotations are left out.
 
     Args:
         config: where it has no test pipeline, a classifier crops and a detector letterboxes.
         img_size: see ``input_size``.
         classifies: whether the model classifies whole images.
     """
-    steps = [step for step in steps_of(config) if step['type'] not in _OF_LABELS]
+    steps = [step for step in steps_of(config) if not getattr(factory_of(step), 'needs_annotations', False)]
     factor = img_size / input_size(config, classifies)
     if not steps:
         middle = [{'type': 'ResizeShortestEdge'}, {'type': 'CenterCrop'}] if classifies else [{'type': 'LetterBox'}]
         render = {'type': 'Render', 'antialias': True} if classifies else {'type': 'Render'}
         steps = [{'type': 'LoadImageFromFile'}, *middle, render, {'type': 'PackInputs'}]
     tight = {'rounding': 'nearest', 'pad_to': 'divisor'}
-    return [{**(tight if step['type'] == 'LetterBox' else {}), **resized(step, factor)} for step in steps]
+    return [
+        {
+            **(tight if factory_of(step) is LetterBox else {}),
+            **step,
+            **{name: _scaled(size, factor) for name, size in sizes_of(step).items()},
+        }
+        for step in steps
+    ]

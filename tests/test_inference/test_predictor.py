@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,9 @@ from small_models import CLASSES, make_config, write_checkpoint, write_images
 
 from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.inference import Predictor, init_detector
+from detkit.registry import TRANSFORMS
 from detkit.structures.masks import InstanceMasks
+from detkit.structures.scene import scale_matrix
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
 
 
@@ -244,3 +247,30 @@ def test_prediction_runs_the_own_transforms_of_the_test_pipeline(checkpoint: Pat
     mixing = {**config, 'test_dataloader': dict(dataset=dict(pipeline=[steps[0], dict(type='Mosaic'), *steps[2:]]))}
     left = Predictor(mixing, checkpoint, img_size=64).prepare(image, 0)[1]['inputs']
     assert left.shape == (3, 640, 640)  # one image alone is not mixed
+
+
+@TRANSFORMS.register_module()
+class SquareOf:
+    """An own transform that scales the image to a square."""
+
+    stage = 'geometry'
+    size_arguments = ('side', 'size')
+
+    def __init__(self, size: int = 128, side: int | None = None):
+        self.size = size
+
+    def __call__(self, sample):
+        matrix = scale_matrix(self.size / sample.scene.size[1], self.size / sample.scene.size[0])
+        return replace(sample, scene=sample.scene.moved(matrix, (self.size, self.size)))
+
+
+def test_an_own_resize_follows_the_image_size(checkpoint: Path, images: Path):
+    steps = [dict(type=name) for name in ('LoadImageFromFile', 'SquareOf', 'Render', 'PackInputs')]
+    config = {**make_config(), 'val_dataloader': dict(dataset=dict(pipeline=steps))}
+    for img_size, expected in ((None, 128), (96, 96)):
+        predictor = Predictor(config, checkpoint, img_size=img_size)
+        packed = predictor.prepare(str(images / '0.png'), 0)[1]
+        assert predictor.img_size == expected and packed['inputs'].shape == (3, expected, expected)
+    steps[1] = dict(type='SquareOff')
+    with pytest.raises(ConfigError, match="no transform 'SquareOff'. Did you mean 'SquareOf'"):
+        Predictor(config, checkpoint)

@@ -39,6 +39,7 @@ class ResizeShortestEdge:
     """
 
     stage = 'geometry'
+    size_arguments = ('size', 'max_size')
 
     def __init__(self, size: int | Sequence[int] = 224, max_size: int | None = None) -> None:
         self.sizes = (size,) if isinstance(size, int) else tuple(size)
@@ -67,6 +68,7 @@ class Resize:
     """
 
     stage = 'geometry'
+    size_arguments = ('size',)
 
     def __init__(self, size: int | Sequence[int] = 224, keep_ratio: bool = False) -> None:
         self.size = size_pair(size)
@@ -87,6 +89,7 @@ class CenterCrop:
     """
 
     stage = 'geometry'
+    size_arguments = ('size',)
 
     def __init__(self, size: int | Sequence[int] = 224) -> None:
         self.size = size_pair(size)

@@ -53,6 +53,7 @@ class LetterBox:
     """
 
     stage = 'geometry'
+    size_arguments = ('size',)
 
     def __init__(
         self,

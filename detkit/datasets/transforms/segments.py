@@ -29,6 +29,7 @@ class LoadSegments:
     """
 
     stage = 'geometry'
+    needs_annotations = True
 
     def __call__(self, sample: Sample) -> Sample:
         record: Record = sample.record
