@@ -140,7 +140,7 @@ class DetDataset(Dataset):
     def peek(cls, cfg: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is known of a dataset before it is built, without reading its annotations.
 
-        A subclass adds what its files tell in their headers. The model is wired from it.
+        A subclass adds what the headers of its files contain. The model is wired from it.
 
         Args:
             cfg: the dataset's config.
@@ -156,7 +156,7 @@ class DetDataset(Dataset):
         return {**metainfo, 'classes': ('object',)} if cfg.get('single_class') else metainfo
 
     def load_records(self) -> list[Record]:
-        """Reads the annotation files, whole, into one record an image.
+        """Read the annotation files, whole, into one record an image.
 
         A subclass appends what it leaves out to ``self.skipped`` and sets ``self.metainfo['classes']`` where the config
         gave none.
@@ -164,7 +164,7 @@ class DetDataset(Dataset):
         raise NotImplementedError
 
     def describe_keypoints(self, num_keypoints: int, source: str) -> None:
-        """For ``load_records`` of a set with keypoints: fills in and checks what ``metainfo`` says of them.
+        """Check the keypoint entries of ``metainfo`` and fill in missing ones; ``load_records`` calls it.
 
         Raises:
             ConfigError: it does not fit K keypoints; ``source`` says where they come from.
@@ -187,7 +187,7 @@ class DetDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, key: SampleKey | int) -> dict:
-        """One sample. A plain index i stands for position i of the dataset's own order, with its group around it."""
+        """Return one sample. A plain index i means position i of the dataset's own order, with its group around it."""
         if isinstance(key, SampleKey):
             return self.__getitems__([key])[0]
         index = range(len(self))[int(key)]
@@ -197,7 +197,7 @@ class DetDataset(Dataset):
         return self._samples([as_sample_key(index)], group)[0]
 
     def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
-        """A whole batch, so that images shared by its samples are decoded once.
+        """Return a whole batch, so that images shared by its samples are decoded once.
 
         Returns:
             A sample a key, as the pipeline's last transform leaves it. Where images could not be read the first one
@@ -325,7 +325,7 @@ class DetDataset(Dataset):
         return np.argsort(shapes[:, 0] / shapes[:, 1], kind='stable')
 
     def _fill_cache(self) -> None:
-        """Decodes every image before workers are forked, so that all of them share one copy."""
+        """Decode every image before workers are forked, so that all of them share one copy."""
         self._cache = {}
 
         def read(path: str) -> np.ndarray | UnreadableImageError:

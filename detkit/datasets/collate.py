@@ -19,7 +19,7 @@ __all__ = ['collate']
 
 @FUNCTIONS.register_module()
 def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1) -> dict:
-    """Makes one batch of what ``PackInputs`` returned.
+    """Make one batch of what ``PackInputs`` returned.
 
     Args:
         samples: at least one.
@@ -48,7 +48,7 @@ def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1
 
 
 def make_gt_batch(annotations: Sequence[Annotations], img_shapes: Sequence[tuple[int, int]]) -> GtBatch:
-    """Pads the objects of B images to the largest count; masks are left out."""
+    """Pad the objects of B images to the largest count; masks are left out."""
     counts = np.array([len(own) for own in annotations])
     valid = np.arange(counts.max()) < counts[:, None]  # (B, M)
 
@@ -69,7 +69,7 @@ def make_gt_batch(annotations: Sequence[Annotations], img_shapes: Sequence[tuple
 
 
 def _pad_optional(annotations: Sequence[Annotations], name: str, pad) -> Tensor | None:
-    """An array that some images may lack: those without any object, whose reader could not know of it."""
+    """Return an array that some images may lack: those without any object, whose reader could not know of it."""
     arrays = [getattr(own, name) for own in annotations]
     shape = next((array.shape[1:] for array in arrays if array is not None), None)
     if shape is None:
@@ -93,7 +93,7 @@ def _stack_images(images: list[Tensor], pad_value: int, size_divisor: int) -> tu
 
 
 def _stack_masks(masks: list[np.ndarray], max_instances: int) -> Tensor:
-    """Index maps ``(h, w)`` -> ``(B, h, w)``; bool masks ``(N, h, w)`` -> ``(B, M, h, w)``; smaller ones padded."""
+    """Stack index maps ``(h, w)`` to ``(B, h, w)``, bool masks ``(N, h, w)`` to ``(B, M, h, w)``; pad smaller ones."""
     height, width = (max(mask.shape[axis] for mask in masks) for axis in (-2, -1))
     dtype = np.result_type(*masks)
     lead = (max_instances,) if masks[0].ndim == 3 else ()

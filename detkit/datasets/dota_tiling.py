@@ -22,7 +22,7 @@ _FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}
 
 @dataclass(frozen=True)
 class Tile:
-    """A place in an image.
+    """A rectangle of an image.
 
     Attributes:
         size: side of the tiles before they are cut to the image; part of the name.
@@ -39,7 +39,7 @@ class Tile:
 
 @dataclass
 class TilingReport:
-    """What was done.
+    """The outcome of a tiling.
 
     Attributes:
         images, tiles, objects: how many were read, written, and written with their tiles (an object may be in several).
@@ -55,14 +55,14 @@ class TilingReport:
 
 
 def tile_starts(length: int, size: int, overlap: int) -> list[int]:
-    """Where tiles start along a side of an image: ``size - overlap`` apart, the last one flush with the end."""
+    """Return where tiles start along a side of an image: ``size - overlap`` apart, the last one flush with the end."""
     if length <= size:
         return [0]
     return [*range(0, length - size, size - overlap), length - size]
 
 
 def tiles_of(shape: tuple[int, int], sizes: Sequence[int], overlaps: Sequence[int]) -> list[Tile]:
-    """The tiles of an image of (h, w), of each of the sizes."""
+    """Return the tiles of an image of (h, w), of each of the sizes."""
     height, width = shape
     return [
         Tile(size, (x, y, min(x + size, width), min(y + size, height)))
@@ -73,7 +73,7 @@ def tiles_of(shape: tuple[int, int], sizes: Sequence[int], overlaps: Sequence[in
 
 
 def cut_labels(labels: DotaLabels, rect: tuple[int, int, int, int], min_visible: float) -> tuple[list[str], int]:
-    """The label lines of a tile, corners in its pixels.
+    """Return the label lines of a tile, corners in its pixels.
 
     Objects that the tile cuts keep their corners, also those outside, so that angles stay. Those of which less than
     ``min_visible`` shows are marked difficult (2): neither learnt nor asked for.
@@ -107,7 +107,7 @@ def tile_dota(
     labels: str = 'labelTxt',
     num_threads: int = 4,
 ) -> TilingReport:
-    """Cuts a part of DOTA, ``images/*`` and ``labelTxt/*.txt`` (none for a test set), into one of the same layout.
+    """Cut a part of DOTA, ``images/*`` and ``labelTxt/*.txt`` (none for a test set), into one of the same layout.
 
     Images smaller than a tile are kept whole. Names say where a tile lies, so that predictions can be merged.
 
@@ -160,7 +160,7 @@ def tile_dota(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is done with each image; see ``tile_dota``."""
+    """The settings of a tiling, applied to each image in a worker; see ``tile_dota``."""
 
     target: Path
     images: str

@@ -40,7 +40,7 @@ class FlatAnnotations:
     rbboxes: np.ndarray | None = None
 
     def split(self, num_images: int) -> list[Annotations]:
-        """One ``Annotations`` for each image. Outlines and RLEs are None everywhere if the dataset has none."""
+        """Return one ``Annotations`` for each image. Outlines and RLEs are None everywhere if the dataset has none."""
         bboxes, points = self.bboxes.astype(np.float32), self.points.astype(np.float32)
         areas = self._fill_areas().astype(np.float32)
         keypoints = None if self.keypoints is None else self.keypoints.astype(np.float32)
@@ -75,7 +75,7 @@ class FlatAnnotations:
         return annotations
 
     def _fill_areas(self) -> np.ndarray:
-        """``(N,)``: the stated areas, with those that are not stated measured."""
+        """Return ``(N,)``: the stated areas, with those that are not stated measured."""
         missing = np.isnan(self.areas)
         if not missing.any():
             return self.areas
@@ -86,7 +86,7 @@ class FlatAnnotations:
 
 
 def _ring_areas(points: np.ndarray, ring_sizes: np.ndarray) -> np.ndarray:
-    """``(R,)`` areas of closed rings, by the shoelace formula."""
+    """Return ``(R,)`` areas of closed rings, by the shoelace formula."""
     if not len(ring_sizes):
         return np.zeros(0)
     starts = np.cumsum(ring_sizes) - ring_sizes

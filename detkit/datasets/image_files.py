@@ -19,7 +19,7 @@ _BLOCK = 256
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
-    """All images below ``folder``, sorted by path. Hidden files and folders are left out.
+    """Return all images below ``folder``, sorted by path. Hidden files and folders are left out.
 
     Raises:
         DataError: ``folder`` is missing or holds no image.
@@ -34,7 +34,7 @@ def list_images(folder: str | os.PathLike) -> list[str]:
 
 
 def images_below(folder: str | os.PathLike) -> list[str]:
-    """As ``list_images``, but there may be none."""
+    """Return all images below ``folder`` as ``list_images`` does, possibly none."""
     found = []
     for parent, folders, names in os.walk(os.fspath(folder), followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
@@ -43,12 +43,12 @@ def images_below(folder: str | os.PathLike) -> list[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name counts as an image."""
+    """Return whether a file of this name counts as an image."""
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
 
 
 def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str]:
-    """The images named in a text file, one a line; relative ones start at the file's folder (``./``) or at ``root``.
+    """Return the images named in a text file, one a line; relative to the file's folder (``./``) or to ``root``.
 
     Raises:
         DataError: the file is no text, or names no image.
@@ -68,7 +68,7 @@ def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str
 
 
 def read_image_size(path: str) -> tuple[int, int]:
-    """(h, w) of the upright image, from the file's header and its EXIF orientation.
+    """Return (h, w) of the upright image, from the file's header and its EXIF orientation.
 
     Raises:
         OSError: the file is missing or is no image that can be identified.
@@ -78,13 +78,13 @@ def read_image_size(path: str) -> tuple[int, int]:
             # Of a turned TIFF some versions of Pillow swap ``size`` themselves; its tags say what is stored.
             width, height = (image.tag_v2[tag] for tag in (256, 257)) if image.format == 'TIFF' else image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow says of broken headers
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # raised by Pillow for broken headers
         raise OSError(str(error)) from error
     return (width, height) if turned else (height, width)
 
 
 def read_image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | OSError]:
-    """``read_image_size`` of many files at once; the error itself stands where one could not be read."""
+    """Run ``read_image_size`` on many files at once; return the error in place of a size where it fails."""
 
     def read_block(start: int) -> list[tuple[int, int] | OSError]:
         sizes: list[tuple[int, int] | OSError] = []

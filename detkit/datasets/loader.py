@@ -33,7 +33,7 @@ class BatchLoader(DataLoader):
 
 
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:
-    """A loader of the batches that ``cfg`` describes.
+    """Return a loader of the batches that ``cfg`` describes.
 
     The loader's ``batch_sampler`` is the ``EpochSampler``: call its ``set_epoch`` before each iteration, and its
     ``skip`` to enter an epoch midway.
@@ -87,13 +87,13 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
 
 
 def init_worker(worker_id: int) -> None:
-    """Keeps a worker to one thread; the main process's thread count is never touched."""
+    """Keep a worker to one thread; the main process's thread count is never touched."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 
 
 def _check_pools(dataset: Any, batch_size: int) -> None:
-    """A batch must hold whole groups of images that a mosaic mixes, for a worker sees no image outside its batch."""
+    """Check that a batch holds whole mix groups, because a worker sees no image outside its batch."""
     inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
     for wrapped in filter(None, inner):
         _check_pools(wrapped, batch_size)
@@ -105,7 +105,7 @@ def _check_pools(dataset: Any, batch_size: int) -> None:
 
 
 def _build_function(cfg: dict) -> Any:
-    """The registered function of a config, with the config's other keys bound as arguments."""
+    """Return the registered function of a config, with the config's other keys bound as arguments."""
     options = dict(cfg)
     function = FUNCTIONS.get(options.pop('type'))
     if function is None:

@@ -8,12 +8,12 @@ __all__ = ['SampleKey', 'as_sample_key']
 
 
 class SampleKey(NamedTuple):
-    """Names one sample of one epoch.
+    """Name one sample of one epoch.
 
     Attributes:
         seed: the run's seed.
         epoch: counted from 0; transforms that stop at some epoch read it.
-        position: the place in the epoch's order over all ranks. With seed and epoch it keys the random draws, so an
+        position: the index into the epoch's order over all ranks. With seed and epoch it keys the random draws, so an
             image that occurs twice in an epoch is augmented differently each time.
         index: which record of the dataset.
     """
@@ -25,5 +25,5 @@ class SampleKey(NamedTuple):
 
 
 def as_sample_key(key: SampleKey | int) -> SampleKey:
-    """A plain index means seed 0, epoch 0 and the position of the same number."""
+    """Return the key; a plain index means seed 0, epoch 0 and the position of the same number."""
     return key if isinstance(key, SampleKey) else SampleKey(0, 0, int(key), int(key))

@@ -61,22 +61,22 @@ class EpochSampler:
             raise ValueError('the dataset has an order of its own (rectangular batches): set shuffle=False')
 
     def set_epoch(self, epoch: int) -> None:
-        """Names the epoch whose order the next iteration gives."""
+        """Name the epoch whose order the next iteration gives."""
         self.epoch = epoch
 
     def skip(self, num_batches: int) -> None:
-        """Makes the next iteration, and only that, start behind this process's first ``num_batches`` batches."""
+        """Make the next iteration, and only that, start behind this process's first ``num_batches`` batches."""
         self._skipped_batches = num_batches
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """``(N,)`` int64: the indices of the dataset in the order of the positions."""
+        """Return ``(N,)`` int64: the indices of the dataset in the order of the positions."""
         if self.shuffle:
             return keyed_rng(self.seed, epoch).permutation(len(self.dataset))
         order = getattr(self.dataset, 'order', None)
         return np.arange(len(self.dataset)) if order is None else np.asarray(order)
 
     def __len__(self) -> int:
-        """The number of this process's batches in a whole epoch."""
+        """Return the number of this process's batches in a whole epoch."""
         size = len(self.dataset)
         num_blocks = size // self.batch_size if self.drop_last else -(-size // self.batch_size)
         if self.round_up:

@@ -17,7 +17,7 @@ _SHOWN = 5
 
 
 def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
-    """Refuses a dataset of which too much had to be left out.
+    """Refuse a dataset of which too much had to be left out.
 
     A single bad entry never stops a run, however small the dataset.
 
@@ -45,7 +45,7 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
 
 
 def note_duplicates(duplicates: Sequence[Skip], source: str) -> None:
-    """Puts a line into the log about repeated objects that were left out, if there are any."""
+    """Put a line into the log about repeated objects that were left out, if there are any."""
     if duplicates:
         places = [f'{file}:{where}' for file, where, _ in duplicates[:_SHOWN]]
         more = ', ...' if len(duplicates) > _SHOWN else ''

@@ -104,7 +104,7 @@ class RepeatDataset(DatasetWrapper):
 class ConcatDataset(DatasetWrapper):
     """Several datasets of the same classes, one after the other.
 
-    In a batch the samples of one dataset stand together, and a mosaic mixes images of one dataset.
+    In a batch the samples of one dataset are adjacent, and a mosaic mixes images of one dataset.
 
     Args:
         datasets: datasets or their configs.

@@ -9,7 +9,7 @@ from detkit.structures.data_sample import DetDataSample, best_classes
 
 
 def answer_entry(sample: DetDataSample, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The json entry of one image, see ``class_entry``."""
+    """Return the json entry of one image, see ``class_entry``."""
     labels, scores = best_classes(sample.pred_scores, len(classes))
     return class_entry(sample.img_path, sample.img_id, labels, scores, classes)
 

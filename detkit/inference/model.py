@@ -76,7 +76,7 @@ def init_detector(
 
 
 def check_device(device: str | torch.device | None) -> torch.device:
-    """The device, which must be there.
+    """Return the device, which must be there.
 
     Raises:
         ConfigError: it is no device, or this machine or this build of PyTorch has none such.
@@ -84,13 +84,13 @@ def check_device(device: str | torch.device | None) -> torch.device:
     try:
         device = torch.device(get_device() if device is None else device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # what PyTorch raises for a name it does not know, or no driver
+    except (RuntimeError, AssertionError) as error:  # raised by PyTorch for an unknown name or a missing driver
         raise ConfigError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from error
     return device
 
 
 def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
-    """A config from the text that a checkpoint holds: assignments of literals, read without running them.
+    """Return a config from the text that a checkpoint holds: assignments of literals, read without running them.
 
     Raises:
         CheckpointError: the text is anything else.

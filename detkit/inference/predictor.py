@@ -64,7 +64,7 @@ class Predictor:
         model: a detector as ``init_detector`` returns it.
 
     Attributes:
-        classifies: whether the model tells classes of whole images.
+        classifies: whether the model classifies whole images.
         skipped: ``(path, reason)`` of the images of the latest source that could not be read.
 
     Raises:
@@ -120,7 +120,7 @@ class Predictor:
         self.skipped: list[tuple[str, str]] = []
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
-        """A data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_images``.
+        """Return a data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_images``.
 
         Raises:
             DataError: ``source`` names no image. Images that cannot be read are left out and noted in ``skipped``.
@@ -128,11 +128,11 @@ class Predictor:
         return (sample for _, sample in self.stream(source))
 
     def predict(self, source: Source) -> list[DetDataSample]:
-        """As calling the predictor, all at once."""
+        """Return the predictions on all images of a source as a list; arguments as of calling the predictor."""
         return list(self(source))
 
     def stream(self, source: Source) -> Iterator[tuple[np.ndarray, DetDataSample]]:
-        """As calling the predictor; gives the decoded image ``(H, W, 3)`` RGB as well."""
+        """Yield the decoded image ``(H, W, 3)`` RGB and its prediction; arguments as of calling the predictor."""
         images = find_images(source)
         self.skipped = []
         return self._stream(images)
@@ -164,7 +164,7 @@ class Predictor:
             return self.model(**inputs, mode='predict')
 
     def prepare(self, image: str | np.ndarray, number: int) -> tuple[np.ndarray, dict] | tuple[str, str]:
-        """(image, packed sample for ``collate``), or (path, reason) where it cannot be read.
+        """Return (image, packed sample for ``collate``), or (path, reason) where it cannot be read.
 
         Args:
             image: a path, or a decoded image ``(H, W, 3)`` uint8 RGB.
@@ -196,7 +196,7 @@ def _with_own_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
 
 
 def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:
-    """Labels of classes given by name or number."""
+    """Return the labels of classes given by name or number."""
     if not wanted:
         return None
     numbers = []

@@ -1,4 +1,4 @@
-"""What can be predicted on: paths, folders, patterns, arrays."""
+"""Sources of images to predict on: paths, folders, patterns, arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Source = str | os.PathLike | np.ndarray | Sequence['Source']
 
 
 def find_images(source: Source) -> list[str | np.ndarray]:
-    """The images that ``source`` names, in order.
+    """Return the images that ``source`` names, in order.
 
     Args:
         source: an image file, a folder (searched with its subfolders), a pattern such as ``'photos/*.jpg'`` or

@@ -1,4 +1,4 @@
-"""What ``tools/predict.py`` does: predict on a source, write a picture an image and one json."""
+"""Prediction into a folder (``tools/predict.py``): a picture for each image and one json."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def predict_to_folder(
 
 
 def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[dict]:
-    """The json entries of one image."""
+    """Return the json entries of one image."""
     if 'pred_scores' in sample:
         return [answer_entry(sample, classes)]
     found = _found(sample)
@@ -94,7 +94,7 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
 
 
 def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
-    """Such as '2 person, 1 dog'."""
+    """Return a summary of a prediction, for example '2 person, 1 dog'."""
     if 'pred_scores' in sample:
         return describe_answer(sample, classes)
     counts = Counter(_found(sample).labels.tolist())
@@ -102,5 +102,5 @@ def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
 
 
 def _found(sample: DetDataSample) -> InstanceData:
-    """The objects of an image; its segments, where it is divided into such."""
+    """Return the objects of an image; its segments, where it is divided into such."""
     return sample.pred_panoptic.to_instances() if 'pred_panoptic' in sample else sample.pred_instances

@@ -1,4 +1,4 @@
-"""The sample dataset that detkit draws itself where no real one can be had."""
+"""The drawn sample dataset that replaces COCO8-seg where it cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detkit.utils.rng import keyed_rng
 Place = Callable[[np.random.Generator], backdrops.Backdrop]
 
 _JPEG_QUALITY = 93
-_COCO_NAMES = {'wall clock': 'clock', 'alarm clock': 'clock'}  # of what COCO calls otherwise than the drawers do
+_COCO_NAMES = {'wall clock': 'clock', 'alarm clock': 'clock'}  # names that differ from the drawing functions'
 _PLACES: dict[str, tuple[Place, ...]] = {
     'train': (
         lambda rng: backdrops.park(rng, (640, 640)),
@@ -34,10 +34,10 @@ _PLACES: dict[str, tuple[Place, ...]] = {
 
 
 def render_scenes(split: str, count: int, seed: int = 0) -> Iterator[RenderedScene]:
-    """Scenes of a split, places in turn, classes dealt evenly over the split.
+    """Yield the scenes of a split, backdrops in turn, classes dealt evenly over the split.
 
     Args:
-        split: 'train' or 'val'; they have different places and objects.
+        split: 'train' or 'val'; they have different backdrops and objects.
         count: how many scenes.
         seed: another seed gives other scenes.
 
@@ -52,7 +52,7 @@ def render_scenes(split: str, count: int, seed: int = 0) -> Iterator[RenderedSce
 
 
 def label_lines(scene: RenderedScene) -> list[str]:
-    """A YOLO polygon label line an object: class index, then x y ... divided by width and height."""
+    """Return a YOLO polygon label line an object: class index, then x y ... divided by width and height."""
     h, w = scene.image.shape[:2]
     lines = []
     for instance in scene.objects:

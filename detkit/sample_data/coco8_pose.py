@@ -1,4 +1,4 @@
-"""The people that detkit draws itself where COCO8-pose cannot be had."""
+"""The drawn people that replace COCO8-pose where it cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAMS = {'train': 10, 'val': 11}  # apart from those of the other drawn sets
 
 
 def render_crowds(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.ndarray, list[SeenPerson]]]:
-    """Pictures of two to five people, and who is in them.
+    """Yield pictures of two to five people, and the people in them.
 
     Args:
         split: 'train' or 'val'.
@@ -37,7 +37,7 @@ def render_crowds(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.nd
 
 
 def pose_lines(shape: tuple[int, int], people: list[SeenPerson]) -> list[str]:
-    """A YOLO-pose label line a person: 0, then cx cy w h and 17 times x y visibility, divided by width and height."""
+    """Return a YOLO-pose line a person: 0, cx cy w h, and 17 times x y visibility, divided by width and height."""
     h, w = shape
     lines = []
     for person in people:

@@ -1,4 +1,4 @@
-"""The aerial pictures that detkit draws itself where DOTA8 cannot be had."""
+"""The drawn aerial pictures that replace DOTA8 where it cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STREAMS = {'train': 20, 'val': 21}  # apart from those of the other drawn sets
 
 
 def render_surveys(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.ndarray, list[SeenObject]]]:
-    """Pictures from above and the objects in them, eight kinds of places in turn.
+    """Yield pictures from above and the objects in them, eight kinds of surroundings in turn.
 
     Args:
         split: 'train' or 'val'.
@@ -33,7 +33,7 @@ def render_surveys(split: str, count: int, seed: int = 0) -> Iterator[tuple[np.n
 
 
 def obb_lines(shape: tuple[int, int], objects: list[SeenObject]) -> list[str]:
-    """A YOLO-obb label line an object: class index, then four corners x y divided by width and height.
+    """Return a YOLO-obb label line an object: class index, then four corners x y divided by width and height.
 
     Corners run clockwise from the front left one. Those of an object at the border may lie outside [0, 1].
     """

@@ -83,7 +83,7 @@ _announced: set[Path] = set()
 
 
 def prepare(name: str, root: str | Path, url: str | None = None) -> str:
-    """Makes sure that the sample ``name`` lies at ``root``, and says in one line where it came from.
+    """Make sure that the sample ``name`` lies at ``root``, and says in one line where it came from.
 
     A set that is not whole never appears at ``root``: it is made beside it and renamed. Processes that prepare the
     same set at the same time wait for the first one.
@@ -132,8 +132,8 @@ def _announce(name: str, root: Path, how: str, why: str = '') -> str:
 
 
 def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
-    """Puts the set at ``root``; returns how, and why not otherwise."""
-    for leftover in root.parent.glob(f'.{root.name}.part-*'):  # of processes that were killed: we hold the lock
+    """Put the set at ``root``; returns how, and why not otherwise."""
+    for leftover in root.parent.glob(f'.{root.name}.part-*'):  # from processes that were killed: we hold the lock
         shutil.rmtree(leftover)
     # Two folders, because a thread that was given up may still wake up and write.
     fetched, drawn = (root.with_name(f'.{root.name}.part-{how}-{os.getpid()}') for how in ('fetched', 'drawn'))
@@ -156,7 +156,7 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
 
 
 def _fetch(sample: Sample, url: str, part: Path) -> None:
-    """Downloads and unpacks the set into the new folder ``part``."""
+    """Download and unpacks the set into the new folder ``part``."""
     part.mkdir()
     archive = part / 'archive.zip'
     download(url, archive, sample.max_bytes, sample.sha256)
@@ -172,7 +172,7 @@ def _fetch(sample: Sample, url: str, part: Path) -> None:
 
 
 def _check_columns(path: Path, columns: int) -> None:
-    """Refuses an archive made for another task."""
+    """Refuse an archive made for another task."""
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         if line.strip() and len(line.split()) != columns:
             found = len(line.split())
@@ -181,7 +181,7 @@ def _check_columns(path: Path, columns: int) -> None:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Lets one process at a time prepare ``root``; a process that dies gives its lock back."""
+    """Let one process at a time prepare ``root``; a process that dies gives its lock back."""
     try:
         import fcntl
     except ImportError:  # not on Windows: there the last rename fails and says so

@@ -1,4 +1,4 @@
-"""The weather pictures that detkit draws itself, an image folder with four classes."""
+"""The drawn weather pictures, an image folder with four classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STREAMS = {'train': 30, 'test': 31}  # apart from those of the other drawn sets
 
 
 def render_weather_pictures(split: str, kind: str, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Landscapes in one kind of weather.
+    """Yield landscapes in one kind of weather.
 
     Args:
         split: 'train' or 'test'.

@@ -1,4 +1,4 @@
-"""What data is: annotations, the lazy scene, the batch's ground truth and the sample of one image."""
+"""Data types: annotations, the lazy scene, the batch's ground truth and the sample of one image."""
 
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample

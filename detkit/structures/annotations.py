@@ -1,4 +1,4 @@
-"""What a dataset says of one image: ``Annotations``, all numpy, and the ``Record`` that holds them."""
+"""The annotations of one image: ``Annotations``, all numpy, and the ``Record`` that holds them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Annotations:
         return len(self.labels)
 
     def select(self, keep: np.ndarray) -> Annotations:
-        """The objects where ``keep`` (``(N,)`` bool) holds, in the same order."""
+        """Return the objects where ``keep`` (``(N,)`` bool) holds, in the same order."""
         if keep.all():
             return self
         return Annotations(
@@ -70,7 +70,7 @@ class Annotations:
 
     @staticmethod
     def concatenate(parts: Sequence[Annotations]) -> Annotations:
-        """The objects of several images in a row.
+        """Concatenate the objects of several images.
 
         An optional array that some parts have and others lack is filled up: no rings, no bitmap, unlabelled keypoints,
         rotated boxes of size 0.

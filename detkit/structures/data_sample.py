@@ -13,7 +13,7 @@ class DetDataSample(BaseDataElement):
 
     Meta information: ``img_path``, ``img_id``, ``ori_shape`` (h, w), ``img_shape`` (h, w) of the network's input before
     batch padding, ``matrix`` (3x3 float64, original -> input pixels, continuous coordinates), and ``skipped`` (why)
-    where the image could not be read and a grey one stands in for it, which metrics leave out.
+    where the image could not be read and a grey one replaces it, which metrics leave out.
 
     Attributes:
         gt_instances: ``InstanceData`` of arrays ``labels (N,)``, ``bboxes (N, 4)``, ``ignored (N,)`` bool (crowd,

@@ -1,4 +1,4 @@
-"""What a dataset says of its keypoints as a whole: names, left-right pairs, skeleton, and how exact each one is."""
+"""Meta information on a dataset's keypoints: names, left-right pairs, skeleton, and sigmas (how exact each one is)."""
 
 from __future__ import annotations
 
@@ -83,17 +83,17 @@ COCO_SIGMAS = (
     0.089,
 )
 
-# What ``metainfo`` says of keypoints.
+# The keypoint entries of ``metainfo``.
 _KEYS = ('keypoint_names', 'flip_pairs', 'skeleton', 'sigmas')
 _SIDES = (('left', 'right'), ('Left', 'Right'), ('LEFT', 'RIGHT'))
 _SHORT_SIDES = (('l_', 'r_'), ('L_', 'R_'))
 
 
 def check_shape(shape: Any, source: str) -> tuple[int, int]:
-    """(K, D): K keypoints of D values each, x and y and, where D is 3, visibility.
+    """Return (K, D): K keypoints of D values each, x and y and, where D is 3, visibility.
 
     Raises:
-        ConfigError: ``shape`` is no such pair; ``source`` says where it stands.
+        ConfigError: ``shape`` is no such pair; ``source`` says where it was given.
     """
     good = isinstance(shape, Sequence) and len(shape) == 2 and all(type(value) is int for value in shape)
     if not good or shape[0] < 1 or shape[1] not in (2, 3):
@@ -105,17 +105,17 @@ def check_shape(shape: Any, source: str) -> tuple[int, int]:
 
 
 def default_sigmas(num_keypoints: int) -> tuple[float, ...]:
-    """COCO's for 17 keypoints, 1 / K each otherwise."""
+    """Return COCO's sigmas for 17 keypoints, 1 / K each otherwise."""
     return COCO_SIGMAS if num_keypoints == len(COCO_SIGMAS) else (1 / max(num_keypoints, 1),) * num_keypoints
 
 
 def default_skeleton(num_keypoints: int) -> tuple[tuple[int, int], ...]:
-    """COCO's for 17 keypoints, none otherwise."""
+    """Return COCO's skeleton for 17 keypoints, none otherwise."""
     return COCO_SKELETON if num_keypoints == len(COCO_KEYPOINTS) else ()
 
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Keypoints whose names differ in left and right alone, such as ``left_eye`` and ``right_eye``."""
+    """Return the pairs of keypoints whose names differ in left and right alone (``left_eye``, ``right_eye``)."""
     places = {name: i for i, name in enumerate(names)}
     pairs = []
     for i, name in enumerate(names):
@@ -126,7 +126,7 @@ def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 
 def flip_indices(flip_pairs: Sequence[Sequence[int]], num_keypoints: int) -> list[int]:
-    """Which keypoint of a mirrored object each one is, ``(K,)``."""
+    """Return the index ``(K,)`` of the keypoint that each one becomes in a mirrored object."""
     indices = list(range(num_keypoints))
     for i, j in flip_pairs:
         indices[i], indices[j] = j, i
@@ -134,7 +134,7 @@ def flip_indices(flip_pairs: Sequence[Sequence[int]], num_keypoints: int) -> lis
 
 
 def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) -> dict[str, Any]:
-    """``keypoint_names``, ``flip_pairs``, ``skeleton`` and ``sigmas`` of a dataset, given ones checked.
+    """Return ``keypoint_names``, ``flip_pairs``, ``skeleton`` and ``sigmas`` of a dataset, given ones checked.
 
     Keypoints without names are called by their numbers. Pairs follow from the names; without names they are unknown
     (None), as a wrong guess would teach a model to take left for right.
@@ -165,7 +165,7 @@ def fill_metainfo(metainfo: Mapping[str, Any], num_keypoints: int, source: str) 
 
 
 def keypoint_info(metainfo: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a dataset's ``metainfo`` says of keypoints; empty where it has none."""
+    """Return the keypoint entries of a dataset's ``metainfo``; empty where it has none."""
     return {key: metainfo[key] for key in _KEYS if key in metainfo} if metainfo else {}
 
 

@@ -42,7 +42,7 @@ class InstanceMasks:
 
     @classmethod
     def from_bool(cls, masks: np.ndarray) -> InstanceMasks:
-        """From full frames ``(N, H, W)``, cropped to what they cover."""
+        """Build from full frames ``(N, H, W)``, cropped to the area they cover."""
         masks = np.asarray(masks, bool)
         crops, offsets = [], []
         for mask in masks:
@@ -55,7 +55,7 @@ class InstanceMasks:
 
     @staticmethod
     def cat(parts: Sequence[InstanceMasks]) -> InstanceMasks:
-        """One after the other; all must be of the same image shape (``InstanceData`` calls this by name)."""
+        """Concatenate masks of one image shape (``InstanceData`` calls this by name)."""
         shapes = {part.img_shape for part in parts}
         if len(shapes) != 1:
             raise ValueError(f'masks of images of different shapes cannot be joined: {sorted(shapes)}')
@@ -75,7 +75,7 @@ class InstanceMasks:
         return f'InstanceMasks({len(self)} masks, img_shape={self.img_shape})'
 
     def __getitem__(self, index: int | slice | Sequence | np.ndarray | torch.Tensor) -> InstanceMasks:
-        """Chosen masks; an integer keeps the first dimension, so the result is always ``InstanceMasks``."""
+        """Return chosen masks; an integer keeps the first dimension, so the result is always ``InstanceMasks``."""
         if isinstance(index, torch.Tensor):
             index = index.detach().cpu().numpy()
         index = np.asarray(index, np.int64) if isinstance(index, list | tuple) and not len(index) else index
@@ -88,14 +88,14 @@ class InstanceMasks:
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)
 
     def to_bool(self) -> np.ndarray:
-        """``(N, H, W)`` bool, the full frames."""
+        """Return ``(N, H, W)`` bool, the full frames."""
         frames = np.zeros((len(self), *self.img_shape), bool)
         for frame, crop, (x, y) in zip(frames, self.crops, self.offsets, strict=True):
             frame[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
         return frames
 
     def to_rle(self) -> list[dict]:
-        """COCO's compressed run-length encoding: per mask ``{'size': [H, W], 'counts': bytes}``.
+        """Return COCO's compressed run-length encoding: per mask ``{'size': [H, W], 'counts': bytes}``.
 
         The same bytes as ``pycocotools.mask.encode`` of the full frames, without ever making those.
         """
@@ -110,7 +110,7 @@ class InstanceMasks:
         return rles
 
     def to_polygons(self, tolerance: float = 0.0) -> list[list[np.ndarray]]:
-        """Outlines in continuous coordinates: per mask a list of ``(P, 2)`` float32 rings, one for each connected part.
+        """Return outlines in continuous coordinates: per mask a list of ``(P, 2)`` float32 rings, one a connected part.
 
         Holes are not kept. Rings run along the pixels' edges, so that filling them gives the mask back.
 
@@ -137,7 +137,7 @@ class InstanceMasks:
         return np.array([crop.shape for crop in self.crops], np.int64).reshape(-1, 2)
 
     def _encode(self, first: int, stop: int, sizes: np.ndarray, footprints: np.ndarray) -> list[dict]:
-        """``to_rle`` of the masks ``first`` to ``stop``, all at once."""
+        """Return ``to_rle`` of the masks ``first`` to ``stop``, all at once."""
         img_h, img_w = self.img_shape
         starts = np.cumsum(footprints) - footprints
         flat = np.zeros(footprints.sum() + 1, bool)  # one column of one mask after the other
@@ -160,14 +160,14 @@ class InstanceMasks:
 
 
 def _without_collinear(ring: np.ndarray) -> np.ndarray:
-    """``ring (P, 2)`` of axis-parallel steps without repeated points and those in the middle of an edge."""
+    """Return ``ring (P, 2)`` of axis-parallel steps without repeated points and those in the middle of an edge."""
     ring = ring[(ring != np.roll(ring, 1, axis=0)).any(1)]
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def _compress(positions: np.ndarray, owners: np.ndarray, count: int, img_h: int, img_w: int) -> list[dict]:
-    """RLE dicts of ``count`` masks from the sorted positions at which each changes value.
+    """Return RLE dicts of ``count`` masks from the sorted positions at which each changes value.
 
     COCO writes a mask as the lengths of its runs, background first, from the fourth on as difference to the length two
     before, and each number as groups of 5 bits, low ones first, with a bit that says whether another follows.

@@ -48,7 +48,7 @@ class PanopticSegments:
     def from_rles(
         cls, rles: Sequence[dict], labels: np.ndarray, shape: tuple[int, int], ignored: np.ndarray | None = None
     ) -> PanopticSegments:
-        """From one compressed COCO RLE a segment, of an image of (h, w); where two overlap, the later one is seen."""
+        """Build from one compressed COCO RLE a segment of an image of (h, w); later ones cover earlier ones."""
         index_map = np.zeros(shape, np.int32)
         for number, rle in enumerate(rles, 1):
             index_map[coco_mask.decode(rle) > 0] = number
@@ -68,7 +68,7 @@ class PanopticSegments:
         return InstanceMasks.from_bool(self.index_map == np.arange(1, len(self) + 1)[:, None, None])
 
     def to_instances(self) -> InstanceData:
-        """``bboxes (S, 4)``, ``labels``, ``scores`` and ``masks``, as of objects, each box around its mask."""
+        """Return ``bboxes (S, 4)``, ``labels``, ``scores`` and ``masks``, as of objects, each box around its mask."""
         masks = self.masks
         sizes = np.array([crop.shape[::-1] for crop in masks.crops], np.int64).reshape(-1, 2)  # (w, h)
         bboxes = np.concatenate([masks.offsets, masks.offsets + sizes], 1).astype(np.float32)
@@ -81,11 +81,11 @@ class PanopticSegments:
 
 
 def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8 -> ``(H, W)`` int32: R + 256 G + 256² B, how COCO's panoptic PNGs write a segment's id."""
+    """Convert ``(H, W, 3)`` uint8 to ``(H, W)`` int32, R + 256 G + 256² B: a segment's id in COCO's panoptic PNGs."""
     red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
     return red + (green << 8) + (blue << 16)
 
 
 def ids_to_rgb(ids: np.ndarray) -> np.ndarray:
-    """The reverse of ``rgb_to_ids``, for ids below 2²⁴."""
+    """Convert ids below 2²⁴ to colours, the reverse of ``rgb_to_ids``."""
     return np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], -1).astype(np.uint8)

@@ -33,15 +33,15 @@ class Polygons:
         return np.cumsum(self.ring_sizes) - self.ring_sizes
 
     def rings(self) -> list[np.ndarray]:
-        """One ``(K, 2)`` view a ring."""
+        """Return one ``(K, 2)`` view a ring."""
         return np.split(self.points, np.cumsum(self.ring_sizes)[:-1]) if len(self.ring_sizes) else []
 
     def moved(self, matrix: np.ndarray) -> Polygons:
-        """All points taken through a 3x3 matrix."""
+        """Return all points taken through a 3x3 matrix."""
         return Polygons(move_points(self.points, matrix), self.ring_sizes, self.ring_owners)
 
     def select(self, keep: np.ndarray) -> Polygons:
-        """The rings of the chosen objects, renumbered.
+        """Return the rings of the chosen objects, renumbered.
 
         Args:
             keep: ``(N,)`` bool over the objects.
@@ -57,7 +57,7 @@ class Polygons:
 
     @staticmethod
     def concatenate(parts: Sequence[Polygons], counts: Sequence[int]) -> Polygons:
-        """Several sets in a row.
+        """Concatenate several sets.
 
         Args:
             parts: the sets.
@@ -71,7 +71,7 @@ class Polygons:
         )
 
     def sorted_by_owner(self) -> Polygons:
-        """The same rings in the order of their owners, as every ``Polygons`` has to keep them."""
+        """Return the same rings in the order of their owners, as every ``Polygons`` has to keep them."""
         order = np.argsort(self.ring_owners, kind='stable')
         starts, sizes = self.ring_starts[order], self.ring_sizes[order]
         firsts = np.cumsum(sizes) - sizes
@@ -79,7 +79,7 @@ class Polygons:
         return Polygons(self.points[index], sizes, self.ring_owners[order])
 
     def clip(self, rect: tuple[float, float, float, float] | np.ndarray) -> Polygons:
-        """The parts inside ``rect`` (xyxy), by Sutherland and Hodgman (1974), all rings at once.
+        """Return the parts inside ``rect`` (xyxy), by Sutherland and Hodgman (1974), all rings at once.
 
         A ring that leaves nothing is dropped. A concave ring cut in two stays one ring whose parts are joined along the
         rectangle's border, which changes neither its area nor its box.
@@ -100,7 +100,7 @@ class Polygons:
         return clipped
 
     def bboxes(self, num_objects: int) -> np.ndarray:
-        """``(N, 4)`` xyxy around all rings of each object; zeros for an object without one."""
+        """Return ``(N, 4)`` xyxy around all rings of each object; zeros for an object without one."""
         bboxes = np.zeros((num_objects, 4), self.points.dtype)
         if len(self.ring_sizes):
             first_rings = np.flatnonzero(np.diff(self.ring_owners, prepend=-1))
@@ -112,7 +112,7 @@ class Polygons:
         return bboxes
 
     def areas(self, num_objects: int) -> np.ndarray:
-        """``(N,)`` float64 area of each object by the shoelace formula, its rings summed."""
+        """Return ``(N,)`` float64 area of each object by the shoelace formula, its rings summed."""
         if not len(self.ring_sizes):
             return np.zeros(num_objects)
         x, y = self.points.astype(np.float64).T
@@ -121,14 +121,14 @@ class Polygons:
         return np.bincount(self.ring_owners, np.abs(doubled) / 2, minlength=num_objects)
 
     def next_points(self) -> np.ndarray:
-        """``(P,)`` the index of the point that follows each one round its ring."""
+        """Return ``(P,)`` the index of the point that follows each one round its ring."""
         after = np.arange(1, len(self.points) + 1)
         after[np.cumsum(self.ring_sizes) - 1] = self.ring_starts
         return after
 
 
 def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """``(P, 2)`` points through a 3x3 matrix, in float64, returned in the points' own type."""
+    """Move ``(P, 2)`` points by a 3x3 matrix, in float64, and return them in their own type."""
     moved = points @ matrix[:2, :2].T + matrix[:2, 2]
     if matrix[2, 0] or matrix[2, 1] or matrix[2, 2] != 1:
         moved /= (points @ matrix[2, :2] + matrix[2, 2])[:, None]
@@ -136,7 +136,7 @@ def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _clip_side(polygons: Polygons, axis: int, bound: float, sign: int) -> Polygons:
-    """Cuts off what lies beyond one side: keeps points with ``sign * (coordinate - bound) >= 0``."""
+    """Cut off what lies beyond one side: keeps points with ``sign * (coordinate - bound) >= 0``."""
     points = polygons.points
     depths = (points[:, axis] - bound) * sign
     inside = depths >= 0

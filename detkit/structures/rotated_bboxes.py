@@ -33,7 +33,7 @@ _SAME_AREA = 1e-6
 
 
 def normalize_rbboxes(rbboxes: np.ndarray) -> np.ndarray:
-    """The same rectangles ``(N, 5)`` with the long side as w and the angle in [-pi/4, 3pi/4)."""
+    """Return the same rectangles ``(N, 5)`` with the long side as w and the angle in [-pi/4, 3pi/4)."""
     cx, cy, w, h, angle = rbboxes.T
     swap = h > w
     angle = np.where(swap, angle + np.pi / 2, angle)
@@ -46,7 +46,7 @@ def normalize_rbboxes(rbboxes: np.ndarray) -> np.ndarray:
 
 
 def rbbox_corners(rbboxes: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` -> ``(N, 4, 2)``: (-w, -h), (+w, -h), (+w, +h), (-w, +h) of the box's own frame."""
+    """Return ``(N, 5)`` -> ``(N, 4, 2)``: (-w, -h), (+w, -h), (+w, +h), (-w, +h) of the box's own frame."""
     cos, sin = np.cos(rbboxes[:, 4]), np.sin(rbboxes[:, 4])
     half_w = np.stack([cos, sin], 1) * rbboxes[:, 2:3] / 2
     half_h = np.stack([-sin, cos], 1) * rbboxes[:, 3:4] / 2
@@ -55,13 +55,13 @@ def rbbox_corners(rbboxes: np.ndarray) -> np.ndarray:
 
 
 def rbbox_hulls(rbboxes: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` -> ``(N, 4)`` xyxy, the upright boxes around them."""
+    """Return ``(N, 5)`` -> ``(N, 4)`` xyxy, the upright boxes around them."""
     corners = rbbox_corners(rbboxes)
     return np.concatenate([corners.min(1), corners.max(1)], 1)
 
 
 def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
-    """``(N, P, 2)`` points -> ``(N, 5)`` float32, the rectangles of least area around them.
+    """Return ``(N, P, 2)`` points -> ``(N, 5)`` float32, the rectangles of least area around them.
 
     Four corners of a rectangle, in any order, give that rectangle. One of its sides lies along a side of the points'
     convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points need be tried. Of rectangles
@@ -89,7 +89,7 @@ def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
 
 
 def enclosing_rbboxes(outlines: Polygons, num_objects: int) -> np.ndarray:
-    """``(N, 5)`` float32: the rectangle of least area around each object's ring, zeros for an object without one.
+    """Return ``(N, 5)`` float32: the rectangle of least area around each object's ring, zeros where it has none.
 
     Args:
         outlines: at most one ring an object, of few points: all pairs of them are tried.
@@ -106,7 +106,7 @@ def enclosing_rbboxes(outlines: Polygons, num_objects: int) -> np.ndarray:
 
 
 def move_rbboxes(rbboxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` through a 3x3 matrix: the rectangles of least area around the moved corners.
+    """Move ``(N, 5)`` by a 3x3 matrix: the rectangles of least area around the moved corners.
 
     Exact for turns, shifts, mirrors and uniform scales.
     """
@@ -115,7 +115,7 @@ def move_rbboxes(rbboxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def rbboxes_to_xywhr(rbboxes: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` -> ``(N, 5)`` as ultralytics reports predictions: any side as w, the angle in [0, pi/2)."""
+    """Return ``(N, 5)`` -> ``(N, 5)`` as ultralytics reports predictions: any side as w, the angle in [0, pi/2)."""
     cx, cy, w, h, angle = rbboxes.T
     quarters = np.floor(angle / (np.pi / 2))
     odd = quarters % 2 == 1
@@ -124,5 +124,5 @@ def rbboxes_to_xywhr(rbboxes: np.ndarray) -> np.ndarray:
 
 
 def xywhr_to_rbboxes(xywhr: np.ndarray) -> np.ndarray:
-    """``(N, 5)`` centre, width, height and clockwise angle in radians, of any range -> rotated boxes ``(N, 5)``."""
+    """Convert ``(N, 5)`` centre, width, height and clockwise angle in radians, of any range, to rotated boxes."""
     return normalize_rbboxes(np.asarray(xywhr))

@@ -14,10 +14,10 @@ _CHUNK = 1 << 18
 
 
 def rotated_intersections(rbboxes: Tensor, others: Tensor) -> Tensor:
-    """The area that each box shares with the one at the same place.
+    """Return the area that each box shares with the one at the same index.
 
     In the frame of the second box, whose sides are then upright, the first is cut along each of them in turn
-    (Sutherland and Hodgman, 1974). The polygon that is left has at most 8 corners; unused places repeat the first one,
+    (Sutherland and Hodgman, 1974). The polygon that is left has at most 8 corners; unused entries repeat the first one,
     which changes no area.
 
     Args:
@@ -46,7 +46,7 @@ def rotated_intersections(rbboxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _cut(points: Tensor, counts: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
-    """Keeps of polygons ``(P, n, 2)`` the side where ``depths (P, n)`` is at least 0: ``(P, n + 1, 2)``, new counts."""
+    """Keep of polygons ``(P, n, 2)`` the side where ``depths (P, n)`` is at least 0: ``(P, n + 1, 2)``, new counts."""
     places = torch.arange(points.shape[1], device=points.device)
     real = places < counts.unsqueeze(1)
     inside = depths >= 0
@@ -55,7 +55,7 @@ def _cut(points: Tensor, counts: Tensor, depths: Tensor) -> tuple[Tensor, Tensor
     inside = inside & real
     fraction = torch.where(crosses, depths / (depths - next_depths), torch.zeros_like(depths))
     crossing = points + fraction.unsqueeze(-1) * (following - points)
-    # A corner is emitted when inside, then the crossing on the way to the next one. What a place too many takes (the
+    # A corner is emitted when inside, then the crossing on the way to the next one. The value of a surplus entry (the
     # last one, cut off again) is all that is not emitted.
     emitted = inside.long() + crosses.long()
     ends = emitted.cumsum(1)
@@ -73,14 +73,14 @@ def _cut(points: Tensor, counts: Tensor, depths: Tensor) -> tuple[Tensor, Tensor
 
 
 def rotated_iou(rbboxes: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of each box with the one at the same place: ``(P, 5)`` twice -> ``(P,)`` float64."""
+    """Return the IoU of each box with the one at the same index: ``(P, 5)`` twice -> ``(P,)`` float64."""
     shared = rotated_intersections(rbboxes, others)
     areas = rbboxes[:, 2:4].double().prod(1) + others[:, 2:4].double().prod(1)
     return shared / (areas - shared).clamp(min=1e-12)
 
 
 def nearby_pairs(rbboxes: Tensor, others: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The pairs whose circumscribed circles meet: all others cannot overlap.
+    """Return the pairs whose circumscribed circles meet: all others cannot overlap.
 
     Args:
         rbboxes: ``(N, 5)``.
@@ -97,7 +97,7 @@ def nearby_pairs(rbboxes: Tensor, others: Tensor, allowed: Tensor | None = None)
 
 
 def pairwise_rotated_iou(rbboxes: Tensor, others: Tensor, allowed: Tensor | None = None) -> Tensor:
-    """``(N, M)`` float64 IoU of each of N boxes with each of M; 0 where not ``allowed`` (``(N, M)`` bool)."""
+    """Return ``(N, M)`` float64 IoU of each of N boxes with each of M; 0 where not ``allowed`` (``(N, M)`` bool)."""
     first, second = nearby_pairs(rbboxes, others, allowed)
     overlaps = torch.zeros(len(rbboxes), len(others), dtype=torch.float64, device=rbboxes.device)
     overlaps[first, second] = rotated_iou(rbboxes[first], others[second])

@@ -11,7 +11,7 @@ __all__ = ['map_rbboxes', 'normalize_rbboxes', 'rbbox_corners', 'rbbox_hulls']
 
 
 def normalize_rbboxes(rbboxes: Tensor) -> Tensor:
-    """The same rectangles with the long side as w and the angle in [-pi/4, 3pi/4)."""
+    """Return the same rectangles with the long side as w and the angle in [-pi/4, 3pi/4)."""
     centres, w, h, angle = rbboxes[..., :2], rbboxes[..., 2], rbboxes[..., 3], rbboxes[..., 4]
     swap = h > w
     angle = torch.where(swap, angle + pi / 2, angle)
@@ -23,7 +23,7 @@ def normalize_rbboxes(rbboxes: Tensor) -> Tensor:
 
 
 def rbbox_corners(rbboxes: Tensor) -> Tensor:
-    """``(..., 5)`` -> ``(..., 4, 2)``: (-w, -h), (+w, -h), (+w, +h), (-w, +h) of the box's own frame."""
+    """Return ``(..., 5)`` -> ``(..., 4, 2)``: (-w, -h), (+w, -h), (+w, +h), (-w, +h) of the box's own frame."""
     cos, sin = rbboxes[..., 4].cos(), rbboxes[..., 4].sin()
     half_w = torch.stack([cos, sin], -1) * rbboxes[..., 2:3] / 2
     half_h = torch.stack([-sin, cos], -1) * rbboxes[..., 3:4] / 2
@@ -32,13 +32,13 @@ def rbbox_corners(rbboxes: Tensor) -> Tensor:
 
 
 def rbbox_hulls(rbboxes: Tensor) -> Tensor:
-    """``(..., 5)`` -> ``(..., 4)`` xyxy, the upright boxes around them."""
+    """Return ``(..., 5)`` -> ``(..., 4)`` xyxy, the upright boxes around them."""
     corners = rbbox_corners(rbboxes)
     return torch.cat([corners.amin(-2), corners.amax(-2)], -1)
 
 
 def map_rbboxes(rbboxes: Tensor, matrix: Tensor) -> Tensor:
-    """``(..., 5)`` through an affine 3x3 matrix: centre and sides are moved, and the sides taken to be at right angles.
+    """Move ``(..., 5)`` by an affine 3x3 matrix: centre and sides are moved, the sides taken to be at right angles.
 
     Exact for turns, shifts, mirrors and uniform scales; near for what rounding makes of a uniform scale.
     """

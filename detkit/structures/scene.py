@@ -13,10 +13,12 @@ __all__ = ['Scene', 'Tile', 'scale_matrix', 'translation_matrix']
 
 
 def translation_matrix(x: float, y: float) -> np.ndarray:
+    """Return the 3x3 matrix that moves by (x, y)."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
 def scale_matrix(x: float, y: float) -> np.ndarray:
+    """Return the 3x3 matrix that scales by (x, y)."""
     return np.diag([x, y, 1.0])
 
 
@@ -87,12 +89,12 @@ class Scene:
 
     @staticmethod
     def of_image(img: np.ndarray, annotations: Annotations) -> Scene:
-        """One image as it is."""
+        """Return a scene of one unchanged image."""
         h, w = img.shape[:2]
         return Scene((h, w), (Tile(img, annotations, np.eye(3), (0.0, 0.0, float(w), float(h))),))
 
     def moved(self, matrix: np.ndarray, size: tuple[int, int] | None = None) -> Scene:
-        """Everything taken through ``matrix`` (3x3, this scene's pixels -> the new one's).
+        """Return everything taken through ``matrix`` (3x3, this scene's pixels -> the new one's).
 
         Args:
             matrix: applied after what the tiles' matrices already do.
@@ -102,7 +104,7 @@ class Scene:
         return Scene(size or self.size, tuple(tile.moved(matrix) for tile in self.tiles))
 
     def cropped(self, rect: tuple[int, int, int, int]) -> Scene:
-        """The part inside ``rect`` (xyxy, whole pixels), whose corner becomes the new origin; tiles are cut to it.
+        """Return the part inside ``rect`` (xyxy, whole pixels), whose corner becomes the origin; tiles are cut to it.
 
         Raises:
             ValueError: see ``Tile.clipped``.
@@ -114,5 +116,5 @@ class Scene:
 
     @staticmethod
     def joined(size: tuple[int, int], scenes: Iterable[Scene]) -> Scene:
-        """The tiles of several scenes, already moved to their places, on one canvas."""
+        """Return the tiles of several scenes, already moved to their places, on one canvas."""
         return Scene(size, tuple(tile for scene in scenes for tile in scene.tiles))

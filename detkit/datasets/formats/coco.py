@@ -26,7 +26,7 @@ class CocoFileDataset(DetDataset):
         img_prefix: the folder of the images, relative to ``data_root``.
         keep_category_ids: labels are the file's category ids (DETR's are COCO's, 0 to 90) rather than 0, 1, 2, ...
             An id that the file does not use is a class too, named 'N/A'. Where ``metainfo`` names the classes, each
-            must stand at the place of its id; it may name more than the file has.
+            must have its id as index; it may name more than the file has.
         **kwargs: see ``DetDataset``.
     """
 
@@ -55,7 +55,7 @@ class CocoFileDataset(DetDataset):
         return known
 
     def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
-        """The label of each category id; None for the categories that are not asked for."""
+        """Return the label of each category id; None for the categories that are not asked for."""
         try:
             categories = sorted(categories, key=lambda category: category['id'])
             ids: dict[str, int] = {}
@@ -80,7 +80,7 @@ class CocoFileDataset(DetDataset):
         return {category['id']: labels.get(category['name']) for category in categories}
 
     def _keep_ids(self, names: dict[int, str], ann_file: str) -> dict[int, int | None]:
-        """Each category id as its own label."""
+        """Return each category id as its own label."""
         if not all(isinstance(number, int) and number >= 0 for number in names):
             raise DataError(f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 on')
         classes = tuple(self.metainfo.get('classes') or names_by_id(names))
@@ -96,7 +96,7 @@ class CocoFileDataset(DetDataset):
         return {number: number for number in names}
 
     def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
-        """The images that lie in the folder, with their full paths, and their sizes where the file has none."""
+        """Return the images that lie in the folder, with their full paths, and their sizes where the file has none."""
         folder = Path(self.data_root) / self.img_prefix
         if not folder.is_dir():
             raise DataError(
@@ -223,7 +223,7 @@ class CocoDataset(CocoFileDataset):
         return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
 
     def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
-        """K, the same for all chosen classes; also fills in ``metainfo``."""
+        """Return K, the same for all chosen classes, and fill in ``metainfo``."""
         named = {
             tuple(map(str, category['keypoints'])): category
             for category in categories

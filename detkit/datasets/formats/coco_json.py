@@ -37,7 +37,7 @@ class CocoImages:
 
 
 def load_json(ann_file: str) -> dict[str, list[dict]]:
-    """The contents of an annotation file.
+    """Return the contents of an annotation file.
 
     Raises:
         DataError: it is missing, no JSON, or not in COCO's form.
@@ -86,7 +86,7 @@ def _cached_categories(ann_file: str, mtime_ns: int, size: int) -> tuple[dict, .
 
 
 def _find_categories(ann_file: str) -> list[dict] | None:
-    """Return the list behind the key "categories" in the file's text; None where not exactly one place has the key."""
+    """Return the list behind the key "categories" in the file's text; None unless the key occurs exactly once."""
     with open(ann_file, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         places = [match.end() for match in re.finditer(rb'"categories"\s*:\s*(?=\[)', text)]
         if len(places) != 1:
@@ -104,7 +104,7 @@ def _find_categories(ann_file: str) -> list[dict] | None:
 
 
 def read_images(entries: Sequence[dict], ann_file: str) -> CocoImages:
-    """The images that a file lists, in its order; repeated ids and entries without a name are dropped."""
+    """Return the images that a file lists, in its order; repeated ids and entries without a name are dropped."""
     images, seen = CocoImages(), set()
     for entry in entries:
         if 'id' not in entry or not entry.get('file_name'):
@@ -129,7 +129,7 @@ def read_annotations(
     unused_images: set[int | str],
     num_keypoints: int | None = None,
 ) -> tuple[FlatAnnotations, list[Skip], list[Skip]]:
-    """The objects of a file, sorted by image; those that break a rule are dropped alone.
+    """Return the objects of a file, sorted by image; those that break a rule are dropped alone.
 
     Args:
         entries: COCO's annotations.
@@ -221,6 +221,7 @@ def _is_number(value: Any) -> bool:
 
 
 def is_box(bbox: Any) -> bool:
+    """Return whether ``bbox`` is a list of four numbers."""
     return isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox))
 
 
@@ -246,7 +247,7 @@ def _keypoint_values(entry: dict) -> int:
 
 
 def _keypoints(entries: Sequence[dict], num_keypoints: int) -> np.ndarray:
-    """``(N, K, 3)``; an object without keypoints, such as a crowd, has none that is labelled."""
+    """Return ``(N, K, 3)``; an object without keypoints, such as a crowd, has none that is labelled."""
     none = [0] * (3 * num_keypoints)
     values = chain.from_iterable(entry.get('keypoints') or none for entry in entries)
     keypoints = np.fromiter(values, np.float64, len(entries) * len(none)).reshape(-1, num_keypoints, 3)
@@ -258,7 +259,7 @@ def _has_rings(entry: dict) -> bool:
 
 
 def _to_compressed(rle: dict) -> dict:
-    """A COCO RLE whose counts are pycocotools' compressed bytes."""
+    """Return a COCO RLE whose counts are pycocotools' compressed bytes."""
     height, width = rle['size']
     if isinstance(rle['counts'], list):
         return mask_utils.frPyObjects(rle, height, width)
@@ -275,7 +276,7 @@ def _area(entry: dict) -> float:
 
 
 def _drop_repeats(entries: Sequence[dict], ann_file: str, duplicates: list[Skip]) -> list[dict]:
-    """Leaves out an object that has image, class, box and outline of an earlier one."""
+    """Leave out an object that has image, class, box and outline of an earlier one."""
     kept: list[dict] = []
     seen: dict[tuple, list[Any]] = {}
     for entry in entries:

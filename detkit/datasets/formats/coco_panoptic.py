@@ -89,7 +89,7 @@ class CocoPanopticDataset(CocoFileDataset):
             )
 
     def _entries_by_image(self, content: dict, ann_file: str, files: set[str]) -> dict[int | str, dict]:
-        """The usable annotation of each image."""
+        """Return the usable annotation of each image."""
         listed = {entry.get('id') for entry in content['images']}
         entries: dict[int | str, dict] = {}
         for entry in content['annotations']:
@@ -116,7 +116,7 @@ class CocoPanopticDataset(CocoFileDataset):
     def _read_segments(
         self, entry: dict, shape: tuple[int, int], labels: dict[int, int | None], ann_file: str
     ) -> tuple[Annotations, np.ndarray]:
-        """The objects of an image and their ids in its PNG; those that break a rule are left out alone."""
+        """Return the objects of an image and their ids in its PNG; those that break a rule are left out alone."""
         kept, seen = [], set()
         for segment in entry['segments_info']:
             number, bbox = segment.get('id'), segment.get('bbox')
@@ -149,7 +149,7 @@ class CocoPanopticDataset(CocoFileDataset):
 
 
 def stuff_labels_of(categories: list[dict], labels: dict[int, int | None], ann_file: str) -> tuple[int, ...]:
-    """The labels of a file's categories that are no things, ascending.
+    """Return the labels of a file's categories that are no things, ascending.
 
     Raises:
         DataError: the file does not say which are.

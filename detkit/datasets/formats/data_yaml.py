@@ -14,14 +14,14 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 
 @dataclass(frozen=True)
 class DataYaml:
-    """What a data yaml says.
+    """The contents of a data yaml.
 
     Attributes:
         root: the folder that its paths are relative to.
         splits: the folders and image lists of each part ('train', 'val', ...), as absolute or ``root`` based paths.
         classes: the class names, or None where it gives none.
         keypoint_shape: (K, D), number of keypoints and values of each (``kpt_shape``), or None.
-        flip_pairs: keypoints that change places in a mirrored image (from ``flip_idx``), or None.
+        flip_pairs: keypoints that are exchanged in a mirrored image (from ``flip_idx``), or None.
         keypoint_names: (``kpt_names``), or None.
     """
 
@@ -34,12 +34,12 @@ class DataYaml:
 
 
 def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
-    """Reads a data yaml.
+    """Read a data yaml.
 
     Args:
         path: the file. Its key ``path`` is absolute, or relative to the file's folder; the folder itself where it is
             left out or does not exist there.
-        data_root: takes the place of the file's ``path``.
+        data_root: replaces the file's ``path``.
 
     Raises:
         DataError: the file is missing, is no YAML mapping, or its class names or keypoints make no sense.
@@ -63,7 +63,7 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
 
 
 def split_paths(data: DataYaml, split: str, path: str | Path) -> list[Path]:
-    """The folders and lists of one part.
+    """Return the folders and lists of one part.
 
     Raises:
         DataError: there is no such part.
@@ -84,7 +84,7 @@ def _find_root(path: Path, given: Any) -> Path:
 
 
 def _locate(root: Path, item: str) -> Path:
-    """Some tools write ``../train/images`` for a folder that lies beside the yaml."""
+    """Return the path; ``../train/images``, as some tools write it, may also mean a folder beside the yaml."""
     located = root / item
     if not located.exists() and item.startswith('../') and (root / item[3:]).exists():
         return root / item[3:]
@@ -113,7 +113,7 @@ def _read_names(path: Path, content: dict) -> tuple[str, ...] | None:
 def _read_keypoints(
     path: Path, content: dict
 ) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...] | None, tuple[str, ...] | None]:
-    """Shape, pairs and names of the keypoints."""
+    """Return shape, pairs and names of the keypoints."""
     if content.get('kpt_shape') is None:
         return None, None, None
     try:

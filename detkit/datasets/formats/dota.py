@@ -117,7 +117,7 @@ class DotaDataset(DetDataset):
     def _annotations(
         self, found: DotaLabels, shape: tuple[int, int], label_of: dict[str, int], file: str | None
     ) -> Annotations:
-        """The objects of the wanted classes that can be seen."""
+        """Return the objects of the wanted classes that can be seen."""
         hulls = visible_hulls(found.corners, (0, 0, shape[1], shape[0]))
         unseen = (hulls == 0).all(1)
         self.skipped += [(file, int(line), 'four corners outside the image') for line in found.numbers[unseen]]
@@ -134,12 +134,12 @@ class DotaDataset(DetDataset):
 
 
 def class_key(name: str) -> str:
-    """A class name as names are compared: ``'storage-tank'`` and ``'storage tank'`` are one class."""
+    """Return a class name as names are compared: ``'storage-tank'`` and ``'storage tank'`` are one class."""
     return name.strip().lower().replace('-', ' ').replace('_', ' ')
 
 
 def read_dota_labels(path: str | os.PathLike, known: Sequence[str] = DOTA18) -> DotaLabels:
-    """Reads one label file; see ``parse_dota_labels``.
+    """Read one label file; see ``parse_dota_labels``.
 
     Raises:
         DataError: the file cannot be read.
@@ -151,7 +151,7 @@ def read_dota_labels(path: str | os.PathLike, known: Sequence[str] = DOTA18) -> 
 
 
 def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
-    """Takes what a label file holds apart.
+    """Parse the contents of a label file.
 
     Args:
         text: of the file. A line's last value, difficult, may be missing; 1 means yes, and so does 2, which tiling

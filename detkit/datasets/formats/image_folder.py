@@ -90,7 +90,7 @@ class ImageFolderDataset(DetDataset):
         return FolderRecords(str(root), paths)
 
     def _folder_names(self) -> tuple[str, ...]:
-        """The class folders' names in the order of the labels; sets the class names where none were given."""
+        """Return the class folders' names in the order of the labels; sets the class names where none were given."""
         classes = self.metainfo.get('classes')
         if not classes:
             source = Path(self.data_root, self.class_folder or self.folder)
@@ -127,7 +127,7 @@ class ImageFolderDataset(DetDataset):
 
 
 def class_folders(folder: str | os.PathLike) -> list[str]:
-    """Names of the subfolders, sorted; hidden ones are left out.
+    """Name of the subfolders, sorted; hidden ones are left out.
 
     Raises:
         DataError: there is no such folder.
@@ -190,7 +190,7 @@ class FolderRecords(Sequence):
 
 
 def _images_in(root: Path, name: str) -> list[str]:
-    """Paths below ``root`` of the images of a class folder, sorted."""
+    """Return the paths below ``root`` of the images of a class folder, sorted."""
     return [os.path.relpath(path, root) for path in images_below(root / name)]
 
 

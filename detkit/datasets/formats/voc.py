@@ -114,7 +114,7 @@ class VOCDataset(DetDataset):
         return records
 
     def _list_images(self) -> list[tuple[Path, list[str]]]:
-        """Of each split the folder that holds everything, and the names of its images."""
+        """Return for each split the folder that holds everything, and the names of its images."""
         if self.splits is None:
             folder = Path(self.data_root) / self.annotations
             names = [path.stem for path in annotation_files(folder)]
@@ -128,7 +128,7 @@ class VOCDataset(DetDataset):
         return [(home, read_split(path)) for home, path in homes]
 
     def _find_files(self, home: Path, names: Sequence[str]) -> list[tuple[str, str, VocObjects]]:
-        """Image path, annotation path and objects of each image that has both files."""
+        """Return image path, annotation path and objects of each image that has both files."""
         folder = home / self.images
         if not folder.is_dir():
             raise DataError(
@@ -158,7 +158,7 @@ class VOCDataset(DetDataset):
     def _annotations(
         self, objects: VocObjects, shape: tuple[int, int], label_of: dict[str, int], xml: str
     ) -> Annotations:
-        """The objects of the wanted classes that have an area inside the image."""
+        """Return the objects of the wanted classes that have an area inside the image."""
         bboxes = objects.bboxes - ([1, 1, 0, 0] if self.one_based else 0)
         bboxes = clip_bboxes(bboxes, (0, 0, shape[1], shape[0]))
         seen: set[tuple] = set()
@@ -181,7 +181,7 @@ class VOCDataset(DetDataset):
         )
 
     def _check_names(self, records: Sequence[Record], label_of: dict[str, int]) -> None:
-        """Says which classes were not asked for.
+        """Say which classes were not asked for.
 
         Raises:
             DataError: those were all.
@@ -207,10 +207,10 @@ _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 @dataclass
 class VocObjects:
-    """What one annotation file says.
+    """The contents of one annotation file.
 
     Attributes:
-        bboxes: ``(N, 4)`` float64 xmin, ymin, xmax, ymax as they stand in the file.
+        bboxes: ``(N, 4)`` float64 xmin, ymin, xmax, ymax as written in the file.
         names: N class names.
         difficult: ``(N,)`` bool.
         numbers: ``(N,)`` int64, which object of the file each is, from 1.
@@ -229,7 +229,7 @@ class VocObjects:
 
 
 def read_voc_xml(path: str | os.PathLike) -> VocObjects:
-    """Reads one file; objects that break a rule are left out alone. Parts of objects (head, hand) are not read.
+    """Read one file; objects that break a rule are left out alone. Parts of objects (head, hand) are not read.
 
     Raises:
         DataError: the file is missing, or no annotation in VOC's form.
@@ -275,7 +275,7 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
 
 
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """(h, w), unless the file leaves them out or, as some tools do, at 0."""
+    """Return (h, w), unless the file leaves them out or, as some tools do, at 0."""
     try:
         size = tuple(int(float(root.findtext(f'size/{side}') or 0)) for side in ('height', 'width'))
     except (ValueError, OverflowError):
@@ -284,7 +284,7 @@ def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
 
 
 def find_split(root: str | os.PathLike, split: str) -> tuple[Path, Path]:
-    """The folder that holds ``JPEGImages`` and ``Annotations``, and the list of the images of ``split``.
+    """Return the folder that holds ``JPEGImages`` and ``Annotations``, and the list of the images of ``split``.
 
     Args:
         root: the folder of all data.
@@ -297,7 +297,7 @@ def find_split(root: str | os.PathLike, split: str) -> tuple[Path, Path]:
 
 
 def read_split(path: Path) -> list[str]:
-    """The image names in a list. Of a class's own list (``cat_train.txt``) those that show the class, difficult or not.
+    """Return the image names in a list; from a class's list (``cat_train.txt``) those that show it, difficult or not.
 
     Raises:
         DataError: the list is missing, is no text, or names no image.
@@ -318,12 +318,12 @@ def read_split(path: Path) -> list[str]:
 
 
 def annotation_files(folder: Path) -> list[Path]:
-    """The annotation files directly in a folder, sorted; none where it is missing."""
+    """Return the annotation files directly in a folder, sorted; none where it is missing."""
     return sorted(path for path in folder.glob('*.xml') if not path.name.startswith('.'))
 
 
 def discover_classes(folders: Iterable[Path]) -> tuple[str, ...]:
-    """All class names in the annotation files of these folders, in alphabetical order.
+    """Return all class names in the annotation files of these folders, in alphabetical order.
 
     Files that cannot be read are left out: the dataset reports those that it uses.
     """

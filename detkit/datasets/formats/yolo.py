@@ -41,13 +41,13 @@ class YoloTxtDataset(DetDataset):
     Args:
         images: folders of images, or text files that list images, relative to ``data_root``.
         data_yaml: a data yaml instead, which gives the folders and, where ``metainfo`` does not, the class names.
-            ``data_root``, if set, takes the place of its ``path``, and the file itself may lie in it.
+            ``data_root``, if set, replaces its ``path``, and the file itself may lie in it.
         split: which part of the data yaml: 'train', 'val' or 'test'.
         labels: what a line holds. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
             ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``); 'obb': ``class x1 y1 ... x4 y4``,
             the corners of a rotated box, some of which may lie outside the image (see ``yolo_obb_labels``).
         keypoint_shape: of 'pose', (K, D): K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``) by
-            default. What ``metainfo`` says of keypoints (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
+            default. The keypoint entries of ``metainfo`` (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
             comes before what the data yaml says (``kpt_names``, ``flip_idx``).
         **kwargs: see ``DetDataset``.
     """
@@ -129,7 +129,7 @@ class YoloTxtDataset(DetDataset):
         ]
 
     def _parser(self) -> Callable[[Lines, int | None], LabelTable] | None:
-        """Of this dataset's kind of lines."""
+        """Return the parser for this dataset's kind of lines."""
         if self.labels == 'obb':
             return parse_corners
         if self.labels != 'pose':
@@ -143,7 +143,7 @@ class YoloTxtDataset(DetDataset):
         return partial(parse_keypoints, keypoint_shape=self.keypoint_shape)
 
     def _find_sources(self) -> tuple[list[Path], Path]:
-        """The folders and lists to read, and the folder that the paths in lists start from."""
+        """Return the folders and lists to read, and the folder that the paths in lists start from."""
         if self.data_yaml is None:
             if not self.images:
                 raise DataError('YoloTxtDataset needs images (folders or lists of images) or data_yaml')
@@ -191,7 +191,7 @@ class YoloTxtDataset(DetDataset):
 
 
 def find_label_files(image_paths: Sequence[str]) -> list[str | None]:
-    """The label file of each image, None where it has none.
+    """Return the label file of each image, None where it has none.
 
     Raises:
         DataError: none of the images has a folder of labels, which is a wrong path sooner than a set without objects.
@@ -220,7 +220,7 @@ def find_label_files(image_paths: Sequence[str]) -> list[str | None]:
 
 
 def _labels_folder(image_folder: str) -> str | None:
-    """``a/images/train`` -> ``a/labels/train``; None for a path without a folder called images."""
+    """Return ``a/images/train`` -> ``a/labels/train``; None for a path without a folder called images."""
     parts = list(Path(image_folder).parts)
     if 'images' not in parts:
         return None
@@ -237,7 +237,7 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _make_ids(image_paths: Sequence[str]) -> list[str]:
-    """The files' stems, or their paths below the folder they share where two have the same stem."""
+    """Return the files' stems, or their paths below the folder they share where two have the same stem."""
     stems = [os.path.splitext(os.path.basename(path))[0] for path in image_paths]
     if len(set(stems)) == len(stems):
         return stems
@@ -268,7 +268,7 @@ def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray)
 
 
 def with_rbboxes(flat: FlatAnnotations) -> FlatAnnotations:
-    """Rotated boxes in place of outlines of four points each; areas are theirs."""
+    """Replace outlines of four points each by rotated boxes, whose areas become the objects' areas."""
     rbboxes = corners_to_rbboxes(flat.points.reshape(-1, 4, 2))
     none = np.zeros(0, np.int64)
     return replace(

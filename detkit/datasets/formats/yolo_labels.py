@@ -1,7 +1,7 @@
 """Reading YOLO label files, thousands at a time.
 
 A line is ``class cx cy w h`` (a box) or ``class x1 y1 x2 y2 x3 y3 ...`` (an outline of three points or more), all
-coordinates divided by the image's width and height. Both kinds may stand in one file. The numbers of many files are
+coordinates divided by the image's width and height. One file may hold both kinds. The numbers of many files are
 taken apart in one go, and every rule is applied to all lines at once: no Python loop runs over lines or numbers.
 """
 
@@ -26,7 +26,7 @@ class LabelTable:
     """The objects of F label files, in the order of files and lines.
 
     Attributes:
-        files: ``(N,)`` int64, which file an object stands in.
+        files: ``(N,)`` int64, index of the file that holds the object.
         labels: ``(N,)`` int64.
         bboxes: ``(N, 4)`` float64 xyxy, divided by the image's size, inside [0, 1].
         ring_sizes: ``(N,)`` int64, the number of points of an object's outline, 0 for a box.
@@ -51,7 +51,7 @@ def parse_labels(
     num_classes: int | None,
     parse: Callable[[Lines, int | None], LabelTable] | None = None,
 ) -> LabelTable:
-    """Takes the contents of label files apart.
+    """Parse the contents of label files.
 
     Args:
         texts: what each file holds.
@@ -86,7 +86,7 @@ def parse_labels(
 
 
 def parse_outlines(lines: Lines, num_classes: int | None) -> LabelTable:
-    """Reads boxes and outlines."""
+    """Read boxes and outlines."""
     lines.drop_non_numbers()
     polygon = (lines.counts >= 7) & (lines.counts % 2 == 1)
     lines.drop(
@@ -161,14 +161,14 @@ class Lines:
         return np.cumsum(self.counts) - self.counts
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """All numbers but the class ids as ``(P, 2)`` pairs, and ``(L,)`` where a line's first pair stands."""
+        """Return all numbers but the class ids as ``(P, 2)`` pairs, and ``(L,)`` the index of a line's first pair."""
         is_coordinate = np.ones(len(self.values), bool)
         is_coordinate[self.starts] = False
         sizes = (self.counts - 1) // 2
         return self.values[is_coordinate].reshape(-1, 2), np.cumsum(sizes) - sizes
 
     def describe(self, mask: np.ndarray, reason: str) -> list[tuple[int, int, str]]:
-        """(file, line number, reason) of the lines in ``mask``."""
+        """Return (file, line number, reason) of the lines in ``mask``."""
         starts = self.starts
         return [
             (int(self.files[i]), int(self.numbers[i]), reason.format(count=self.counts[i], id=self.values[starts[i]]))
@@ -176,7 +176,7 @@ class Lines:
         ]
 
     def drop(self, mask: np.ndarray, reason: str, record_only: bool = False) -> None:
-        """Takes the lines in ``mask`` out and notes why."""
+        """Take the lines in ``mask`` out and notes why."""
         if not mask.any():
             return
         self.skipped += self.describe(mask, reason)
@@ -189,7 +189,7 @@ class Lines:
         self.drop(~np.logical_and.reduceat(np.isfinite(self.values), self.starts), 'a value that is no number')
 
     def drop_bad_ids(self, num_classes: int | None) -> None:
-        """Drops lines whose class id is no whole number from 0 to ``num_classes`` - 1 (without limit where None)."""
+        """Drop lines whose class id is no whole number from 0 to ``num_classes`` - 1 (without limit where None)."""
         ids = self.values[self.starts]
         limit = np.inf if num_classes is None else num_classes
         expected = f'a whole number from 0 to {num_classes - 1}' if num_classes else 'a whole number from 0'
@@ -214,11 +214,12 @@ def _reduce(ufunc: np.ufunc, points: np.ndarray, starts: np.ndarray) -> np.ndarr
 
 
 def any_by_line(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return ``(L,)`` bool: lines with a value for which ``mask`` holds."""
     return np.logical_or.reduceat(mask.any(1), starts) if len(starts) else np.zeros(0, bool)
 
 
 def find_repeats(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
-    """``(L,)`` bool: lines whose numbers are the same as those of an earlier line of their file."""
+    """Return ``(L,)`` bool: lines whose numbers are the same as those of an earlier line of their file."""
     repeats = np.zeros(len(bboxes), bool)
     starts = lines.starts
     # Lines of equal file, length, class and bounding box are few: only those are compared number by number.
@@ -239,7 +240,7 @@ _LEAST_AREA = 1e-9
 
 
 def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
-    """Reads quadrilaterals, for ``parse_labels``.
+    """Read quadrilaterals, for ``parse_labels``.
 
     Objects of which nothing is inside the image are dropped with the lines that break a rule.
 
@@ -270,14 +271,14 @@ def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
 
 
 def flat_quads(corners: np.ndarray) -> np.ndarray:
-    """``(N,)`` bool: which quadrilaterals ``(N, 4, 2)`` have all corners on one line."""
+    """Return ``(N,)`` bool: which quadrilaterals ``(N, 4, 2)`` have all corners on one line."""
     a, b, c = (corners[:, i] - corners[:, 0] for i in (1, 2, 3))
     largest = np.max([np.abs(p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) for p, q in ((a, b), (b, c), (a, c))], axis=0)
     return largest < _LEAST_AREA
 
 
 def visible_hulls(corners: np.ndarray, rect: tuple[float, float, float, float]) -> np.ndarray:
-    """``(N, 4)`` xyxy around the parts of quadrilaterals ``(N, 4, 2)`` inside ``rect``; zeros where there is none."""
+    """Return ``(N, 4)`` xyxy around the parts of quadrilaterals ``(N, 4, 2)`` inside ``rect``, zeros where empty."""
     count = len(corners)
     outlines = Polygons(corners.reshape(-1, 2), np.full(count, 4), np.arange(count)).clip(rect)
     hulls = outlines.bboxes(count)
@@ -289,7 +290,7 @@ def _corners(lines: Lines) -> np.ndarray:
 
 
 def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple[int, int]) -> LabelTable:
-    """Reads boxes with keypoints, for ``parse_labels``.
+    """Read boxes with keypoints, for ``parse_labels``.
 
     A keypoint of two values counts as labelled unless a coordinate is negative. Where a keypoint is not labelled, its
     coordinates mean nothing and may be anything. An object may have no labelled keypoint at all.
@@ -335,7 +336,7 @@ def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple
 
 
 def _keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """``(L, K, 2)`` coordinates and ``(L, K)`` visibilities, at least 0."""
+    """Return ``(L, K, 2)`` coordinates and ``(L, K)`` visibilities, at least 0."""
     num_keypoints, num_values = keypoint_shape
     values = lines.values.reshape(-1, 5 + num_keypoints * num_values)[:, 5:].reshape(-1, num_keypoints, num_values)
     if num_values == 3:

@@ -16,7 +16,7 @@ __all__ = ['ColorJitter', 'RandomHSV']
 
 @TRANSFORMS.register_module()
 class RandomHSV:
-    """Shifts the hue, scales saturation and value by random amounts, by look-up tables.
+    """Shift the hue, scales saturation and value by random amounts, by look-up tables.
 
     Args:
         hue: largest shift either way, as a share of the colour circle.
@@ -39,7 +39,7 @@ class RandomHSV:
 
 
 def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> np.ndarray:
-    """Args are relative changes; 0 leaves a channel as it is. OpenCV's 8-bit hue counts 180 steps round the circle."""
+    """Change each channel by a relative amount, 0 for none. OpenCV's 8-bit hue counts 180 steps round the circle."""
     steps = np.arange(256)
     tables = np.stack(
         [
@@ -55,7 +55,7 @@ def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> n
 
 @TRANSFORMS.register_module()
 class ColorJitter:
-    """Scales brightness, contrast and saturation and shifts the hue, by random amounts in random order.
+    """Scale brightness, contrast and saturation and shifts the hue, by random amounts in random order.
 
     Args:
         brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x], x at most 1.

@@ -20,7 +20,7 @@ _ATTEMPTS = 10
 
 
 def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = None) -> tuple[int, int]:
-    """(h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortestEdge``."""
+    """Return (h, w) of an image of ``shape`` whose shorter side becomes ``size``, see ``ResizeShortestEdge``."""
     short, long = min(shape), max(shape)
     if max_size is not None and long / short * size > max_size:
         size = max(round(max_size * short / long), 1)
@@ -30,7 +30,7 @@ def short_side_shape(shape: tuple[int, int], size: int, max_size: int | None = N
 
 @TRANSFORMS.register_module()
 class ResizeShortestEdge:
-    """Scales the sample, up or down, until its shorter side has a length; the other follows, rounded down.
+    """Scale the sample, up or down, until its shorter side has a length; the other follows, rounded down.
 
     Args:
         size: the shorter side in pixels; of several, one is drawn for each sample.
@@ -137,7 +137,7 @@ class RandomResizedCrop:
         return replace(sample, scene=scene.moved(matrix, self.size))
 
     def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-        """(left, top, width, height) in whole pixels of an image of (h, w)."""
+        """Return (left, top, width, height) in whole pixels of an image of (h, w)."""
         old_height, old_width = shape
         log_ratio = np.log(self.ratio)
         for _ in range(_ATTEMPTS):
@@ -176,7 +176,7 @@ class RandomCrop:
         return replace(sample, scene=scene.cropped(self.draw_rect(sample.rng, scene.size)))
 
     def draw_rect(self, rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-        """xyxy in whole pixels of an image of (h, w)."""
+        """Return xyxy in whole pixels of an image of (h, w)."""
         height, width = (
             int(rng.integers(min(self.min_size, side), min(self.max_size, side), endpoint=True)) for side in shape
         )

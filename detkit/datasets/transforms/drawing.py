@@ -15,14 +15,14 @@ from detkit.structures.scene import Tile, scale_matrix, translation_matrix
 __all__ = ['Placement', 'draw_tile', 'place_tile']
 
 # Rounding a tile to whole source pixels moves what is drawn by up to half of one; enlarged further than this,
-# it is drawn at its exact place instead.
+# it is drawn at its exact position instead.
 _MAX_SNAPPED_SCALE = 2.0
 _WHOLE = 1e-6
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a tile is drawn.
+    """The position of a tile on the canvas and the way to draw it.
 
     Attributes:
         matrix: the tile's matrix, rounded to whole pixels where that is how it is drawn. Objects are moved by it.
@@ -40,7 +40,7 @@ class Placement:
 
 
 def place_tile(tile: Tile, size: tuple[int, int], exact: bool = False) -> Placement:
-    """Finds where a tile goes on a canvas of ``size`` (h, w), and whether a plain resize can draw it.
+    """Find where a tile goes on a canvas of ``size`` (h, w), and whether a plain resize can draw it.
 
     A tile whose rows and columns stay such is drawn by ``cv2.resize`` from whole pixels to whole pixels. It is the
     faster way, and exactly the reference's where the tile lands on whole pixels by itself (a letterbox). Elsewhere its
@@ -76,7 +76,7 @@ def place_tile(tile: Tile, size: tuple[int, int], exact: bool = False) -> Placem
 def _place_axis(
     low: float, high: float, scale: float, shift: float, side: int
 ) -> tuple[tuple[int, int], tuple[int, int], bool]:
-    """The visible part along one axis: its whole pixels on the canvas and in the image, and if that rounds nothing."""
+    """Return the visible whole pixels along one axis, on the canvas and in the image, and whether that is exact."""
     first, last = sorted((low * scale + shift, high * scale + shift))
     first, last = max(first, 0.0), max(min(last, float(side)), 0.0)
     ends = sorted(((first - shift) / scale, (last - shift) / scale))
@@ -88,7 +88,7 @@ def _place_axis(
 
 
 def _segment_to_segment(source: tuple[int, int], target: tuple[int, int], mirrored: bool) -> tuple[float, float]:
-    """Scale and shift of the plain resize along one axis."""
+    """Return scale and shift of the plain resize along one axis."""
     scale = (target[1] - target[0]) / (source[1] - source[0])
     return (-scale, target[1] + scale * source[0]) if mirrored else (scale, target[0] - scale * source[0])
 
@@ -105,7 +105,7 @@ def draw_tile(
     mask: np.ndarray | None = None,
     antialias: bool = False,
 ) -> None:
-    """Draws a tile into ``canvas`` ``(H, W, 3)``, in place.
+    """Draw a tile into ``canvas`` ``(H, W, 3)``, in place.
 
     Args:
         canvas: drawn into.
@@ -149,7 +149,7 @@ def _resized(img: np.ndarray, placement: Placement, prefilter_above: float) -> n
 
 
 def _antialiased(img: np.ndarray, placement: Placement) -> np.ndarray:
-    """Resampled with a triangle as wide as the pixels of the result, at its exact place."""
+    """Resample with a triangle as wide as the pixels of the result, at its exact position."""
     (scale_x, _, shift_x), (_, scale_y, shift_y), _ = placement.matrix.tolist()
     x0, y0, x1, y1 = placement.target
     left, right = sorted(min(max((x - shift_x) / scale_x, 0.0), float(img.shape[1])) for x in (x0, x1))
@@ -170,7 +170,7 @@ def _warped(tile: Tile, placement: Placement, prefilter_above: float) -> np.ndar
 
 
 def _prefiltered(img: np.ndarray, matrix: np.ndarray, prefilter_above: float) -> tuple[np.ndarray, np.ndarray]:
-    """The image averaged over whole blocks of pixels, so that what is left to shrink is less than 2."""
+    """Return the image averaged over whole blocks of pixels, so that what is left to shrink is less than 2."""
     shrinks = 1 / np.maximum(np.hypot(matrix[0, :2], matrix[1, :2]), 1e-6)
     if shrinks.max() <= prefilter_above:
         return img, matrix
@@ -182,7 +182,7 @@ def _prefiltered(img: np.ndarray, matrix: np.ndarray, prefilter_above: float) ->
 
 
 def _fill_quad(tile: Tile, placement: Placement) -> np.ndarray:
-    """``(h, w)`` uint8 over the target: 255 where the clip rectangle comes to lie."""
+    """Return ``(h, w)`` uint8 over the target: 255 where the clip rectangle comes to lie."""
     x0, y0, x1, y1 = placement.target
     quad = move_points(_rect_corners(tile.clip), placement.matrix) - (x0 + 0.5, y0 + 0.5)
     inside = np.zeros((y1 - y0, x1 - x0), np.uint8)

@@ -19,7 +19,7 @@ _ATTEMPTS = 10
 
 @TRANSFORMS.register_module()
 class RandomErasing:
-    """Fills a random rectangle with one value (arXiv:1708.04896); for classification, as objects are left as they are.
+    """Fill a random rectangle with one value (arXiv:1708.04896); for classification, as objects are left as they are.
 
     Args:
         prob: how often.

@@ -20,18 +20,18 @@ __all__ = ['LetterBox', 'RandomAffine', 'RandomFlip', 'fit_inside', 'letterbox_s
 
 
 def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """A side, or (h, w), as (h, w)."""
+    """Return a side, or (h, w), as (h, w)."""
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def fit_inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) scaled, up or down, to fit inside ``size``; fractions are rounded up where that still fits."""
+    """Return (h, w) scaled, up or down, to fit inside ``size``; fractions are rounded up where that still fits."""
     ratio = min(size[0] / shape[0], size[1] / shape[1])
     return min(math.ceil(shape[0] * ratio), size[0]), min(math.ceil(shape[1] * ratio), size[1])
 
 
 def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int]) -> Scene:
-    """Scales a scene to ``inner`` (h, w) and centres it on a canvas of ``size``, an odd pixel going right and below."""
+    """Scale a scene to ``inner`` (h, w) and centres it on a canvas of ``size``, an odd pixel going right and below."""
     (height, width), (old_height, old_width) = inner, scene.size
     # Halves are rounded down by the slightest bias, so that both sides of an odd margin add up.
     left, top = round((size[1] - width) / 2 - 0.1), round((size[0] - height) / 2 - 0.1)
@@ -41,7 +41,7 @@ def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int])
 
 @TRANSFORMS.register_module()
 class LetterBox:
-    """Scales the sample to fit a size, its aspect kept, and pads it.
+    """Scale the sample to fit a size, its aspect kept, and pads it.
 
     Args:
         size: the output's side, or (h, w).
@@ -83,7 +83,7 @@ class LetterBox:
         return replace(sample, scene=letterbox_scene(scene, inner, frame))
 
     def _inner(self, shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the scaled image."""
+        """Return (h, w) of the scaled image."""
         fit = (min(frame[0], self.size[0]), min(frame[1], self.size[1]))
         ratio = min(fit[0] / shape[0], fit[1] / shape[1])
         if ratio > 1 and not self.enlarge:
@@ -97,7 +97,7 @@ class LetterBox:
 class RandomAffine:
     """Turns, scales, shears, shifts and tilts the sample about its centre, onto a canvas of ``size``.
 
-    The centre of the old canvas comes to a random place near the centre of the new one, so that a mosaic's double
+    The centre of the old canvas comes to a random point near the centre of the new one, so that a mosaic's double
     canvas is cropped.
 
     Args:
@@ -140,7 +140,7 @@ class RandomAffine:
         return replace(sample, scene=scene.moved(matrix, size))
 
     def draw_matrix(self, rng: np.random.Generator, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-        """The 3x3 matrix from a canvas of ``old`` (h, w) to one of ``new``."""
+        """Return the 3x3 matrix from a canvas of ``old`` (h, w) to one of ``new``."""
         applies = rng.random() < self.prob
         tilt_x, tilt_y, angle, stretch, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 8) * applies
         centre = translation_matrix(-old[1] / 2, -old[0] / 2)
@@ -167,9 +167,9 @@ class RandomAffine:
 
 @TRANSFORMS.register_module()
 class RandomFlip:
-    """Mirrors the sample.
+    """Mirror the sample.
 
-    Either way a left eye becomes a right one: keypoints change places as the dataset's ``flip_pairs`` say. Where these
+    Either way a left eye becomes a right one: keypoints are exchanged as the dataset's ``flip_pairs`` say. Where these
     are unknown, a sample with keypoints is left as it is.
 
     Args:
@@ -199,7 +199,7 @@ class RandomFlip:
 
 
 def mirror_tile(tile: Tile, matrix: np.ndarray, flip_pairs: Sequence[tuple[int, int]] | None) -> Tile | None:
-    """A tile moved by a ``matrix`` that mirrors, its keypoints exchanged by pairs; None where the pairs are unknown."""
+    """Return a tile moved by a mirroring ``matrix``, keypoints exchanged by pairs; None where the pairs are unknown."""
     own = tile.annotations
     if own.keypoints is not None:
         if flip_pairs is None:

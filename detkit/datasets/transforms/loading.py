@@ -49,7 +49,7 @@ class LoadImageFromFile:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Decodes a file to ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation.
+    """Decode a file to ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation.
 
     Raises:
         UnreadableImageError: the file is missing, no image, or ends early. (Decoders fill the missing part of a JPEG
@@ -74,7 +74,7 @@ def read_image(path: str) -> np.ndarray:
 
 
 def is_truncated(data: memoryview) -> bool:
-    """Whether a JPEG, PNG, WebP or BMP file lacks its end; False for other formats. Data after the end is allowed."""
+    """Return whether a JPEG, PNG, WebP or BMP file lacks its end (data may follow it); False for other formats."""
     head = bytes(data[:16])
     if head.startswith(b'\xff\xd8'):
         return bytes(data[-2:]) != b'\xff\xd9' and not _has_jpeg_end(bytes(data))
@@ -88,7 +88,7 @@ def is_truncated(data: memoryview) -> bool:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Looks for the end marker behind the header segments, which may hold a thumbnail with an end of its own."""
+    """Look for the end marker behind the header segments, which may hold a thumbnail with an end of its own."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]

@@ -88,9 +88,9 @@ class Mosaic(MixTransform):
 
 @TRANSFORMS.register_module()
 class MixUp(MixTransform):
-    """Averages the sample with another one and keeps the objects of both (Zhang et al., 2018).
+    """Average the sample with another one and keeps the objects of both (Zhang et al., 2018).
 
-    The other sample has gone through all that stands before this in the pipeline; both must have the same size by then.
+    The other sample has gone through the transforms before this one; both must have the same size by then.
 
     Args:
         prob: how often.
@@ -122,7 +122,7 @@ class MixUp(MixTransform):
 
 @TRANSFORMS.register_module()
 class CopyPaste:
-    """Pastes mirrored copies of the sample's own objects where they hide little (after Ghiasi et al., 2021).
+    """Paste mirrored copies of the sample's own objects where they hide little (after Ghiasi et al., 2021).
 
     Objects are known by their outlines; those without one are not copied, nor are any in a sample whose keypoints have
     left and right, but not known pairs (see ``RandomFlip``).

@@ -32,7 +32,7 @@ class Bitmap:
         self.clip = clip
 
     def warped(self, size: tuple[int, int], stride: int) -> np.ndarray:
-        """``(h, w)`` bool by nearest neighbour, read at the points that ``_sample`` takes for the given stride."""
+        """Return ``(h, w)`` bool by nearest neighbour at the points that ``_sample`` takes for the given stride."""
         bitmap = coco_mask.decode(self.rle)
         x0, y0, x1, y1 = (round(value) for value in self.clip)
         cut = np.zeros_like(bitmap)
@@ -45,11 +45,11 @@ class Bitmap:
 def draw_index_map(
     outlines: Polygons, bitmaps: Sequence[Bitmap | None], size: tuple[int, int], stride: int
 ) -> np.ndarray:
-    """All objects on one map, smaller ones on top.
+    """Return all objects on one map, smaller ones on top.
 
     Args:
         outlines: of N objects, in pixels of the image.
-        bitmaps: N entries, an object's bitmap where it is known by one; it takes the place of the outline.
+        bitmaps: N entries, an object's bitmap where it is known by one; it replaces the outline.
         size: (h, w) of the image.
         stride: pixels of the image to one of the map.
 
@@ -70,7 +70,7 @@ def draw_index_map(
 def draw_instance_masks(
     outlines: Polygons, bitmaps: Sequence[Bitmap | None], size: tuple[int, int], stride: int
 ) -> np.ndarray:
-    """One mask an object, overlaps in all of them; arguments as above. Returns ``(N, h / stride, w / stride)`` bool."""
+    """Return ``(N, h / stride, w / stride)`` bool, a mask an object, overlaps in all of them; arguments as above."""
     num_objects = len(bitmaps)
     masks = np.zeros((num_objects, *_sampled_size(size, stride)), bool)
     rings_of = _fixed_point_rings(outlines, num_objects, stride)
@@ -85,13 +85,13 @@ def draw_instance_masks(
 
 
 def _fill(canvas: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
-    """Fills the union of fixed-point rings; one call a ring, since one call for all would make overlaps holes."""
+    """Fill the union of fixed-point rings; one call a ring, since one call for all would make overlaps holes."""
     for ring in rings:
         cv2.fillPoly(canvas, [ring], value, cv2.LINE_8, _SHIFT)
 
 
 def _sampling_shift(stride: int) -> float:
-    """Added to continuous coordinates so that the centres of the map's cells fall on the centres of the pixels read."""
+    """Return the shift that puts the centres of the map's cells on those of the pixels read."""
     return stride // 2 - stride / 2
 
 
@@ -100,7 +100,7 @@ def _sampled_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
 
 
 def _sample(fine: np.ndarray, stride: int) -> np.ndarray:
-    """Every stride-th pixel, the ones in the middle of the map's cells."""
+    """Return every stride-th pixel, the ones in the middle of the map's cells."""
     return np.ascontiguousarray(fine[stride // 2 :: stride, stride // 2 :: stride])
 
 

@@ -15,7 +15,7 @@ __all__ = ['PackInputs']
 
 @TRANSFORMS.register_module()
 class PackInputs:
-    """Keeps the image as a tensor, the objects, and the meta information of the sample.
+    """Keep the image as a tensor, the objects, and the meta information of the sample.
 
     The result has ``inputs`` (uint8 ``(3, H, W)``, a view of the rendered image and so with the channels innermost in
     memory, which is the layout the networks run in), ``annotations``, ``masks`` where they were drawn, ``class_label``

@@ -60,46 +60,46 @@ def apply_operation(img: np.ndarray, operation: PixelOperation) -> np.ndarray:
 
 
 def scale_brightness(img: np.ndarray, factor: float) -> np.ndarray:
-    """0 gives black, 1 the image."""
+    """Scale the brightness: 0 gives black, 1 the image."""
     return cv2.LUT(img, _to_table(_LEVELS * factor))
 
 
 def scale_contrast(img: np.ndarray, factor: float) -> np.ndarray:
-    """0 gives the mean grey, 1 the image."""
+    """Scale the contrast: 0 gives the mean grey, 1 the image."""
     mean = round(float(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY).mean()))
     return cv2.LUT(img, _to_table(mean + (_LEVELS - mean) * factor))
 
 
 def scale_saturation(img: np.ndarray, factor: float) -> np.ndarray:
-    """0 gives the grey image, 1 the image."""
+    """Scale the saturation: 0 gives the grey image, 1 the image."""
     grey = cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return cv2.addWeighted(img, factor, grey, 1 - factor, 0)
 
 
 def sharpen(img: np.ndarray, factor: float) -> np.ndarray:
-    """0 gives a smoothed image, 1 the image; the outermost pixels stay."""
+    """Sharpen: 0 gives a smoothed image, 1 the image; the outermost pixels stay."""
     changed = cv2.addWeighted(img, factor, cv2.filter2D(img, -1, _SMOOTH), 1 - factor, 0)
     changed[[0, -1]], changed[:, [0, -1]] = img[[0, -1]], img[:, [0, -1]]
     return changed
 
 
 def posterize(img: np.ndarray, bits: int) -> np.ndarray:
-    """Keeps the highest ``bits`` of each value's 8."""
+    """Keep the highest ``bits`` of each value's 8."""
     return cv2.LUT(img, (_LEVELS & (256 - (1 << (8 - bits)))).astype(np.uint8))
 
 
 def solarize(img: np.ndarray, threshold: float) -> np.ndarray:
-    """Inverts the values from ``threshold`` on."""
+    """Invert the values from ``threshold`` on."""
     return cv2.LUT(img, np.where(threshold > _LEVELS, _LEVELS, 255 - _LEVELS).astype(np.uint8))
 
 
 def autocontrast(img: np.ndarray) -> np.ndarray:
-    """Stretches each channel to 0 … 255."""
+    """Stretch each channel to 0 … 255."""
     return _by_channel(img, _stretching_table)
 
 
 def equalize(img: np.ndarray) -> np.ndarray:
-    """Makes the values of each channel equally frequent."""
+    """Make the values of each channel equally frequent."""
     return _by_channel(img, _equalising_table)
 
 

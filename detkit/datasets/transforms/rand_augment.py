@@ -21,9 +21,9 @@ _OPERATIONS = ('identity', *_GEOMETRIC, *PIXEL_OPERATIONS)
 
 @TRANSFORMS.register_module()
 class RandAugment:
-    """Draws ``num_ops`` of fourteen operations, with replacement (arXiv:1909.13719).
+    """Draw ``num_ops`` of fourteen operations, with replacement (arXiv:1909.13719).
 
-    It stands before ``Render``: what it draws of geometry is multiplied into the scene's matrices, so that the image is
+    It comes before ``Render``: what it draws of geometry is multiplied into the scene's matrices, so that the image is
     still sampled once, and what it draws of colour is left to ``Render`` to do on the result, in the order drawn.
 
     At strength 30: shears by .3, shifts by 150/331 of the size, rotation by 30°, brightness, saturation, contrast and
@@ -63,7 +63,7 @@ class RandAugment:
 
 
 def motion(name: str, strength: float, size: tuple[int, int]) -> np.ndarray:
-    """The 3x3 matrix of a geometric operation about the origin; ``strength`` in -1 … 1, ``size`` (h, w)."""
+    """Return the 3x3 matrix of a geometric operation about the origin; ``strength`` in -1 … 1, ``size`` (h, w)."""
     if name == 'rotate':
         radians = math.radians(30 * strength)
         cos, sin = math.cos(radians), math.sin(radians)

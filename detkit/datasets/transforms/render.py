@@ -20,7 +20,7 @@ __all__ = ['Render']
 
 @TRANSFORMS.register_module()
 class Render:
-    """Draws every tile of the scene once and moves its objects by the same matrix.
+    """Draw every tile of the scene once and moves its objects by the same matrix.
 
     An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
     moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original
@@ -37,7 +37,7 @@ class Render:
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
         prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
-        antialias: resample tiles whose rows stay rows by Pillow, at their exact place and smoothed as much as they
+        antialias: resample tiles whose rows stay rows by Pillow, at their exact position and smoothed as much as they
             shrink, as torchvision does; a little slower.
     """
 
@@ -116,7 +116,7 @@ class Render:
         return np.round(total).astype(np.uint8)
 
     def _keep(self, objects: SceneObjects) -> np.ndarray:
-        """``(N,)`` bool: which objects show enough of themselves."""
+        """Return ``(N,)`` bool: which objects show enough of themselves."""
         bboxes = objects.annotations.bboxes
         wh = bboxes[:, 2:] - bboxes[:, :2]
         short, long = wh.min(1), wh.max(1)

@@ -47,7 +47,7 @@ class SceneObjects:
 
 
 def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> SceneObjects:
-    """Moves the objects of all tiles into the scene.
+    """Move the objects of all tiles into the scene.
 
     Args:
         scene: what is placed.
@@ -85,7 +85,7 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
 
 
 def scene_bboxes(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the objects of all tiles are, ignored ones included (their boxes too must not be hidden).
+    """Return the boxes of the objects of all tiles, ignored ones included (their boxes too must not be hidden).
 
     Returns:
         ``bboxes (N, 4)`` in pixels of the scene, ``has_outline (N,)`` bool (never for an ignored object), and
@@ -104,7 +104,7 @@ def scene_bboxes(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _outlines(annotations: Annotations) -> tuple[Polygons, np.ndarray]:
-    """What each object's box is derived from, and ``(N,)`` bool whether that is more than its box."""
+    """Return the points that each object's box is derived from, and ``(N,)`` bool if they are more than its box."""
     num_objects = len(annotations)
     if annotations.rbboxes is not None:
         corners = rbbox_corners(annotations.rbboxes).reshape(-1, 2).astype(np.float32)
@@ -131,7 +131,7 @@ def _outlines(annotations: Annotations) -> tuple[Polygons, np.ndarray]:
 
 
 def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
-    """A ring around a bitmap ``(h, w)``: down its leftmost pixels' edges, up its rightmost ones'.
+    """Return a ring around a bitmap ``(h, w)``: down its leftmost pixels' edges, up its rightmost ones'.
 
     It surrounds the object row by row, so that its box, also after turning and cutting, is the object's, but for what
     concavities to the left and right add.
@@ -149,7 +149,7 @@ def bitmap_outline(bitmap: np.ndarray) -> np.ndarray:
 
 
 def _moved(own: Annotations, tile: Tile, matrix: np.ndarray, size: tuple[int, int]) -> Annotations:
-    """Keypoints moved; boxes, rotated boxes and polygons follow from the outlines."""
+    """Move the keypoints; boxes, rotated boxes and polygons follow from the outlines."""
     keypoints = own.keypoints
     if keypoints is not None:
         points = keypoints[..., :2].reshape(-1, 2)

@@ -18,7 +18,7 @@ __all__ = ['LoadSegments']
 
 @TRANSFORMS.register_module()
 class LoadSegments:
-    """Gives the objects of a panoptic dataset their bitmaps, right behind ``LoadImageFromFile``.
+    """Give the objects of a panoptic dataset their bitmaps, right behind ``LoadImageFromFile``.
 
     From there on they are moved, cut and drawn as any object that is known by an RLE. Without this transform the
     objects are boxes alone, and no PNG is read.
@@ -33,7 +33,7 @@ class LoadSegments:
 
     def __call__(self, sample: Sample) -> Sample:
         record: Record = sample.record
-        if not len(record.annotations):  # also of the grey image that stands in for an unreadable one
+        if not len(record.annotations):  # also for the grey image that replaces an unreadable one
             return sample
         if record.segments is None:
             raise ConfigError(

@@ -77,16 +77,16 @@ class Survey:
             self.image += (ground - self.image) * where[..., None].astype(np.float32)
 
     def line(self, distance: np.ndarray, width: float, colour: tuple, opacity: float = 0.85) -> None:
-        """A painted line of ``width`` pixels where ``distance`` (h, w) is 0."""
+        """Draw a painted line of ``width`` pixels where ``distance`` (h, w) is 0."""
         cover = np.clip(width / 2 + 0.5 - np.abs(distance), 0, 1)
         self.lay(np.float32(colour), cover * np.float32(opacity))
 
     def centre(self, u: float, v: float) -> np.ndarray:
-        """Pixel (x, y) of a point."""
+        """Return the pixel (x, y) of a point."""
         return self.axes @ (u, v) + self.size / 2
 
     def anywhere(self, margin: float = 0.0) -> tuple[float, float]:
-        """(u, v) of a point of the picture, ``margin`` pixels from its border at least."""
+        """Return (u, v) of a point of the picture, ``margin`` pixels from its border at least."""
         u, v = self.rng.uniform(margin - self.size / 2, self.size / 2 - margin, 2) @ self.axes
         return float(u), float(v)
 
@@ -119,7 +119,7 @@ class Survey:
         return True
 
     def sail(self, u: float, v: float, heading: float, size: float, variant: int) -> bool:
-        """A ship under way, with its wake."""
+        """Draw a ship under way, with its wake."""
         if not self.put('ship', u, v, heading, size, variant):
             return False
         half = (0.105, 0.15, 0.098, 0.18)[variant % 4]
@@ -129,11 +129,11 @@ class Survey:
         return True
 
     def keep_free(self, where: np.ndarray) -> None:
-        """Nothing may be put ``where`` (h, w) bool."""
+        """Put no further object ``where`` (h, w) bool."""
         self._taken |= where
 
     def finish(self) -> tuple[np.ndarray, list[SeenObject]]:
-        """(H, W, 3) uint8 RGB and what is annotated in it."""
+        """Return (H, W, 3) uint8 RGB and what is annotated in it."""
         scene = compose(self.image, self._under + self._placements, self.rng, 0.5)
         sprites = {placement.label: placement.sprite for placement in self._placements}
         found = []
@@ -146,7 +146,7 @@ class Survey:
 
 
 def oriented_corners(sprite: Sprite, straight: bool = False) -> np.ndarray:
-    """(4, 2) corners in the sprite's pixels of the box around what is drawn, along its own axes or the picture's."""
+    """Return (4, 2) corners, in the sprite's pixels, of the box along its own axes or the picture's."""
     ys, xs = np.nonzero(sprite.alpha > 0.5)
     linear = sprite.matrix[:, :2] / np.sqrt(abs(np.linalg.det(sprite.matrix[:, :2])))  # in pixels, only turned
     if straight:
@@ -159,6 +159,7 @@ def oriented_corners(sprite: Sprite, straight: bool = False) -> np.ndarray:
 
 # grounds ---------------------------------------------------------------------------------------------------------
 def water(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw water with swell and waves."""
     deep = ((28, 74, 104), (34, 92, 108), (44, 84, 88), (24, 62, 96))[rng.integers(4)]
     swell, waves = noise(rng, shape, 150, 3), noise(rng, shape, 9, 3, stretch=1.8)
     colour = blend(np.float32(deep) * np.float32(0.85), np.float32(deep) * np.float32(1.25), 0.5 + 0.5 * swell)
@@ -166,6 +167,7 @@ def water(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def turf(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw turf."""
     green = ((96, 128, 62), (116, 132, 74), (78, 116, 60), (134, 134, 88))[rng.integers(4)]
     tufts = noise(rng, shape, 14, 4)
     value = 1 + 0.12 * noise(rng, shape, 130, 3) + 0.14 * tufts
@@ -173,10 +175,12 @@ def turf(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def concrete(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw concrete."""
     tone = ((172, 170, 164), (150, 150, 148), (186, 180, 168))[rng.integers(3)]
     return asphalt(rng, shape, tone) + grain(rng, shape, 4)
 
 
 def tar(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw tarmac."""
     tone = ((92, 93, 97), (78, 79, 84), (110, 108, 106))[rng.integers(3)]
     return asphalt(rng, shape, tone)

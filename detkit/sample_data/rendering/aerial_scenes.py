@@ -20,7 +20,7 @@ def _trees(land: Survey, count: int, area: tuple[float, float, float, float] | N
 
 
 def _road(land: Survey, v: float, width: float) -> None:
-    """A road along u around ``v``, with a dashed line in its middle."""
+    """Draw a road along u around ``v``, with a dashed line in its middle."""
     across = land.v - v
     land.lay(np.float32([168, 162, 150]), np.clip(width / 2 + 6.5 - np.abs(across), 0, 1))
     land.lay(tar(land.rng, land.shape), np.clip(width / 2 + 0.5 - np.abs(across), 0, 1))
@@ -30,7 +30,7 @@ def _road(land: Survey, v: float, width: float) -> None:
 
 
 def _traffic(land: Survey, v: float, width: float, unit: float, share_large: float) -> None:
-    """Vehicles on the road, keeping to the right; ``unit`` is a car's length in pixels."""
+    """Draw vehicles on the road, keeping to the right; ``unit`` is a car's length in pixels."""
     rng = land.rng
     for side in (-1, 1):
         u = -0.7 * land.size + rng.uniform(0, 60)
@@ -46,7 +46,7 @@ def _traffic(land: Survey, v: float, width: float, unit: float, share_large: flo
 def _bays(
     land: Survey, u0: float, u1: float, v: float, unit: float, filled: float, name: str = 'small vehicle'
 ) -> None:
-    """A row of parking bays from u0 to u1 around v, cars across the row."""
+    """Draw a row of parking bays from u0 to u1 around v, cars across the row."""
     rng, large = land.rng, name == 'large vehicle'
     step, depth = (0.36, 1.1) if large else (0.62, 1.18)
     step, depth = step * unit, depth * unit
@@ -60,7 +60,7 @@ def _bays(
 
 
 def _helipads(land: Survey, where: np.ndarray, count: int, colour: tuple) -> None:
-    """Round landing places with a helicopter each, centred ``where`` (h, w) bool."""
+    """Draw round landing pads with a helicopter each, centred ``where`` (h, w) bool."""
     for _ in range(40):
         (u, v), size = land.anywhere(30), land.rng.uniform(84, 112)
         x, y = np.floor(land.centre(u, v)).astype(int)
@@ -73,12 +73,12 @@ def _helipads(land: Survey, where: np.ndarray, count: int, colour: tuple) -> Non
 
 
 def _length(rng: np.random.Generator, kind: int) -> float:
-    """Pixels of a ship under way: yachts and boats are small."""
+    """Return the length in pixels of a ship under way: yachts and boats are small."""
     return rng.uniform(*((130, 220), (70, 130), (110, 200), (46, 76))[kind])
 
 
 def port(rng: np.random.Generator, size: int) -> Survey:
-    """A quay with moored ships and jetties, lorries on land, ships coming and going."""
+    """Draw a quay with moored ships and jetties, lorries on land, ships coming and going."""
     land = Survey(rng, size, rng.uniform(0, 360))
     edge = rng.uniform(-0.28, -0.1) * size
     land.lay(water(rng, land.shape))
@@ -124,7 +124,7 @@ def port(rng: np.random.Generator, size: int) -> Survey:
 
 
 def _moor(land: Survey, u: float, v: float, long: float, fingers: int) -> None:
-    """Boats between the fingers of a jetty around (u, v) that heads along v."""
+    """Draw boats between the fingers of a jetty around (u, v) that heads along v."""
     places = np.linspace(-0.18, 0.475, fingers)
     for first, second in zip(places[:-1], places[1:], strict=True):
         for side in (-1, 1):
@@ -135,7 +135,7 @@ def _moor(land: Survey, u: float, v: float, long: float, fingers: int) -> None:
 
 
 def airport(rng: np.random.Generator, size: int) -> Survey:
-    """An apron with parked planes, a landing place for helicopters, and vehicles that serve them."""
+    """Draw an apron with parked planes, a landing pad for helicopters, and vehicles that serve them."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(concrete(rng, land.shape))
     slab = rng.uniform(46, 62)
@@ -169,7 +169,7 @@ def airport(rng: np.random.Generator, size: int) -> Survey:
 
 
 def car_park(rng: np.random.Generator, size: int) -> Survey:
-    """Rows of parked cars and of lorries, beside a road."""
+    """Draw rows of parked cars and of lorries, beside a road."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(turf(rng, land.shape))
     unit = rng.uniform(38, 50)
@@ -195,7 +195,7 @@ def car_park(rng: np.random.Generator, size: int) -> Survey:
 
 
 def suburb(rng: np.random.Generator, size: int) -> Survey:
-    """Houses with pools along a road, and a tennis court."""
+    """Draw houses with pools along a road, and a tennis court."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(turf(rng, land.shape))
     unit = rng.uniform(34, 44)
@@ -229,7 +229,7 @@ def suburb(rng: np.random.Generator, size: int) -> Survey:
 
 
 def tank_farm(rng: np.random.Generator, size: int) -> Survey:
-    """Storage tanks inside walls, pipes between them, and tank lorries."""
+    """Draw storage tanks inside walls, pipes between them, and tank lorries."""
     land = Survey(rng, size, rng.uniform(0, 360))
     gravel = concrete(rng, land.shape) * np.float32([0.98, 0.94, 0.86])
     land.lay(gravel)
@@ -265,7 +265,7 @@ def tank_farm(rng: np.random.Generator, size: int) -> Survey:
 
 
 def sports_ground(rng: np.random.Generator, size: int) -> Survey:
-    """Tennis and basketball courts, a pool and a few parked cars."""
+    """Draw tennis and basketball courts, a pool and a few parked cars."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(turf(rng, land.shape))
     for v in (-0.34 * size, 0.02 * size, 0.38 * size):
@@ -289,7 +289,7 @@ def sports_ground(rng: np.random.Generator, size: int) -> Survey:
 
 
 def sea(rng: np.random.Generator, size: int) -> Survey:
-    """Ships on open water, and a helicopter or two above it."""
+    """Draw ships on open water, and a helicopter or two above it."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(water(rng, land.shape))
     for k in range(16):
@@ -301,7 +301,7 @@ def sea(rng: np.random.Generator, size: int) -> Survey:
 
 
 def river(rng: np.random.Generator, size: int) -> Survey:
-    """A motorway beside a river with boats, and a landing place for helicopters."""
+    """Draw a motorway beside a river with boats, and a landing pad for helicopters."""
     land = Survey(rng, size, rng.uniform(0, 360))
     land.lay(turf(rng, land.shape))
     bank = rng.uniform(0.05, 0.14) * size

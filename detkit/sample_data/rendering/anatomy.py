@@ -47,7 +47,7 @@ class Skeleton:
 
 
 def rotation(axis: int, degrees: float) -> np.ndarray:
-    """(3, 3) about x (0), y (1) or z (2); about y it takes z towards x, about z x towards y, about x y towards z."""
+    """Return the (3, 3) rotation about x (0, y towards z), y (1, z towards x) or z (2, x towards y)."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     i, j = ((1, 2), (2, 0), (0, 1))[axis]
     matrix = np.eye(3)
@@ -62,7 +62,7 @@ def _direction(side: str, angles: tuple[float, float]) -> np.ndarray:
 
 
 def stand_up(pose: Pose, facing: float, look: tuple[float, float], camera: float) -> Skeleton:
-    """The joints of ``pose`` before the camera.
+    """Return the joints of ``pose`` before the camera.
 
     Args:
         pose: what the limbs do.
@@ -154,7 +154,7 @@ def _pick(rng: np.random.Generator, choices: tuple) -> Callable[[_Angle], _Limb]
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """Somebody standing, striding or gesturing."""
+    """Draw at random the pose of somebody standing, striding or gesturing."""
 
     def at(mean: float, spread: float) -> float:
         return mean + spread * float(np.clip(rng.normal(), -1.8, 1.8))

@@ -50,7 +50,7 @@ SIGNS = ('stop sign', 'traffic light')
 
 
 def park(rng: np.random.Generator, shape: tuple[int, int], dusk: bool = False) -> Backdrop:
-    """A meadow under the sky, with a picnic cloth."""
+    """Draw a meadow under the sky, with a picnic cloth."""
     h, w = shape
     horizon = round(h * 0.47)
     colours = ((96, 120, 176), (246, 196, 150)) if dusk else ((66, 132, 214), (196, 222, 242))
@@ -94,7 +94,7 @@ def park(rng: np.random.Generator, shape: tuple[int, int], dusk: bool = False) -
 
 
 def street(rng: np.random.Generator, shape: tuple[int, int]) -> Backdrop:
-    """A road towards a row of houses, and a wooden bench in front."""
+    """Draw a road towards a row of houses, and a wooden bench in front."""
     h, w = shape
     horizon = round(h * 0.44)
     image = np.empty((h, w, 3), np.float32)
@@ -154,7 +154,7 @@ def street(rng: np.random.Generator, shape: tuple[int, int]) -> Backdrop:
 
 
 def beach(rng: np.random.Generator, shape: tuple[int, int]) -> Backdrop:
-    """Sky, sea and sand, and a towel."""
+    """Draw sky, sea and sand, and a towel."""
     h, w = shape
     horizon, shore = round(h * 0.38), round(h * 0.54)
     image = np.empty((h, w, 3), np.float32)
@@ -203,7 +203,7 @@ def beach(rng: np.random.Generator, shape: tuple[int, int]) -> Backdrop:
 
 
 def wall(rng: np.random.Generator, shape: tuple[int, int], kind: str = 'bricks') -> Backdrop:
-    """A wall of 'bricks' or 'plaster' with two shelves, over a pavement."""
+    """Draw a wall of 'bricks' or 'plaster' with two shelves, over a pavement."""
     h, w = shape
     image = bricks(rng, shape) if kind == 'bricks' else plaster(rng, shape, (172, 190, 178))
     floor = round(h * 0.87)
@@ -246,7 +246,7 @@ def wall(rng: np.random.Generator, shape: tuple[int, int], kind: str = 'bricks')
 
 
 def table(rng: np.random.Generator, shape: tuple[int, int], kind: str = 'planks') -> Backdrop:
-    """A table from above, of 'planks', 'marble' or covered with 'gingham'."""
+    """Draw a table from above, of 'planks', 'marble' or covered with 'gingham'."""
     h, w = shape
     surfaces = {'planks': planks, 'marble': marble, 'gingham': gingham}
     image = surfaces[kind](rng, shape)

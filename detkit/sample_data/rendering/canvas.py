@@ -34,7 +34,7 @@ class Sprite:
         return self.alpha.shape
 
     def bounds(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 of the pixels that are more than half covered (or of the whole sprite, when none is)."""
+        """Return x0, y0, x1, y1 of the pixels that are more than half covered (of the whole sprite, when none is)."""
         ys, xs = np.nonzero(self.alpha > 0.5)
         if not len(xs):
             return 0, 0, self.alpha.shape[1], self.alpha.shape[0]
@@ -42,7 +42,7 @@ class Sprite:
 
 
 class Canvas:
-    """Draws one object.
+    """Draw one object.
 
     Args:
         bounds: x0, y0, x1, y1 of the drawing in object coordinates (y down).
@@ -81,7 +81,7 @@ class Canvas:
         self.light = (cos * LIGHT[0] + sin * LIGHT[1], -sin * LIGHT[0] + cos * LIGHT[1], LIGHT[2])
 
     def region(self, points: np.ndarray | Sequence[Sequence[float]], margin: float) -> Canvas:
-        """The part of this canvas around ``points`` (K, 2): what is drawn there is drawn here, at less cost.
+        """Return the part of this canvas around ``points`` (K, 2): what is drawn there is drawn here, at less cost.
 
         ``margin`` is in object units; a part outside the canvas is empty.
         """
@@ -96,30 +96,30 @@ class Canvas:
 
     # masks -------------------------------------------------------------------------------------------------------
     def inside(self, distance: np.ndarray) -> np.ndarray:
-        """Coverage of the area where a signed distance in object units is negative."""
+        """Return the coverage of the area where a signed distance in object units is negative."""
         return np.clip(0.5 - distance * self.scale, 0, 1)
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float | None = None) -> np.ndarray:
-        """Coverage of an axis-aligned ellipse."""
+        """Return the coverage of an axis-aligned ellipse."""
         ry = rx if ry is None else ry
         return self.inside((np.hypot((self.x - cx) / rx, (self.y - cy) / ry) - 1) * min(rx, ry))
 
     def box(self, cx: float, cy: float, half_w: float, half_h: float, radius: float = 0.0) -> np.ndarray:
-        """Coverage of a rectangle with rounded corners."""
+        """Return the coverage of a rectangle with rounded corners."""
         dx = np.abs(self.x - cx) - (half_w - radius)
         dy = np.abs(self.y - cy) - (half_h - radius)
         outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0)) + np.minimum(np.maximum(dx, dy), 0)
         return self.inside(outside - radius)
 
     def polygons(self, *polygons: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
-        """Coverage of the union of polygons, each (K, 2) object coordinates."""
+        """Return the coverage of the union of polygons, each (K, 2) object coordinates."""
         mask = np.zeros(self.x.shape, np.uint8)
         for polygon in polygons:
             cv2.fillPoly(mask, [self._fixed(polygon)], 255, cv2.LINE_AA, _SHIFT)
         return mask.astype(np.float32) / 255
 
     def strokes(self, *lines: np.ndarray | Sequence[Sequence[float]], width: float) -> np.ndarray:
-        """Coverage of lines with round ends, each (K, 2) object coordinates; ``width`` in object units."""
+        """Return the coverage of lines with round ends, each (K, 2) object coordinates; ``width`` in object units."""
         mask = np.zeros(self.x.shape, np.uint8)
         thickness = max(1, round(width * self.scale))
         for line in lines:
@@ -151,20 +151,20 @@ class Canvas:
 
     # light -------------------------------------------------------------------------------------------------------
     def dome(self, cx: float = 0.0, cy: float = 0.0, rx: float = 1.0, ry: float | None = None) -> tuple:
-        """Normals (nx, ny, nz), each (h, w), of an ellipsoid bulging to the viewer; at its rim they lie flat."""
+        """Return normals (nx, ny, nz), each (h, w), of an ellipsoid bulging to the viewer; at its rim they lie flat."""
         nx, ny = (self.x - cx) / rx, (self.y - cy) / (rx if ry is None else ry)
         length = np.maximum(np.hypot(nx, ny), 1)
         nx, ny = nx / length, ny / length
         return nx, ny, np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0))
 
     def diffuse(self, normals: tuple, ambient: float = 0.45, strength: float = 0.75) -> np.ndarray:
-        """Lambert's shading, about 1 where lit."""
+        """Return Lambert's shading, about 1 where lit."""
         nx, ny, nz = normals
         lambert = np.maximum(nx * self.light[0] + ny * self.light[1] + nz * self.light[2], 0)
         return ambient + strength * lambert
 
     def gloss(self, normals: tuple, sharpness: int = 32) -> np.ndarray:
-        """Blinn's highlight, 0-1; ``sharpness`` is a power of two."""
+        """Return Blinn's highlight, 0-1; ``sharpness`` is a power of two."""
         half = np.array([self.light[0], self.light[1], self.light[2] + 1])
         half /= np.sqrt((half * half).sum())
         shine = np.maximum(normals[0] * half[0] + normals[1] * half[1] + normals[2] * half[2], 0)
@@ -173,7 +173,7 @@ class Canvas:
         return shine
 
     def finish(self) -> Sprite:
-        """The drawing at its final size."""
+        """Return the drawing at its final size."""
         size_wh = (self.x.shape[1] // self.samples, self.x.shape[0] // self.samples)
         lit = np.clip(self.rgb, 0, 255 * self.alpha[..., None])  # highlights saturate
         rgb = cv2.resize(lit, size_wh, interpolation=cv2.INTER_AREA)
@@ -182,7 +182,7 @@ class Canvas:
 
 
 def _covered(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of (h, w) ``mask`` outside of which it is 0."""
+    """Return the rows and columns of (h, w) ``mask`` outside of which it is 0."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return slice(0), slice(0)
@@ -190,6 +190,6 @@ def _covered(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, count: int = 24) -> np.ndarray:
-    """(count, 2) points of an elliptic arc from ``start`` to ``stop`` degrees, clockwise on the screen from +x."""
+    """Return (count, 2) points of an elliptic arc from ``start`` to ``stop`` degrees, clockwise from +x."""
     turn = np.deg2rad(np.linspace(start, stop, count))
     return np.column_stack([cx + rx * np.cos(turn), cy + ry * np.sin(turn)])

@@ -77,7 +77,7 @@ def _choose(rng: np.random.Generator, colours: tuple) -> np.ndarray:
 
 
 def random_looks(rng: np.random.Generator) -> tuple[Looks, Outfit]:
-    """Somebody."""
+    """Draw at random how somebody looks."""
     style = ('short', 'short', 'long', 'long', 'bun', 'bald', 'beanie')[rng.integers(7)]
     looks = Looks(
         skin=_choose(rng, _SKINS),

@@ -93,7 +93,7 @@ def compose(
 
 
 def _overlap(shape: tuple[int, int], size: tuple[int, int], x: int, y: int) -> tuple[tuple, tuple]:
-    """Slices of the picture and of a sprite at (x, y) where the two meet."""
+    """Return slices of the picture and of a sprite at (x, y) where the two meet."""
     y0, x0 = min(max(y, 0), shape[0]), min(max(x, 0), shape[1])
     y1, x1 = max(min(y + size[0], shape[0]), y0), max(min(x + size[1], shape[1]), x0)
     return (slice(y0, y1), slice(x0, x1)), (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
@@ -134,7 +134,7 @@ def _cast_shadow(image: np.ndarray, placement: Placement, strength: float) -> No
 
 
 def _photograph(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A camera's view: darker corners, uneven light, a touch of blur, noise; (H, W, 3) uint8."""
+    """Return a camera's view: darker corners, uneven light, a touch of blur, noise; (H, W, 3) uint8."""
     h, w = image.shape[:2]
     y = (np.arange(h, dtype=np.float32)[:, None] / h - 0.5) ** 2
     x = (np.arange(w, dtype=np.float32)[None] / w - 0.5) ** 2

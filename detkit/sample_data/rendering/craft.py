@@ -14,7 +14,7 @@ _LIVERIES = ((196, 40, 46), (30, 84, 160), (26, 128, 96), (240, 150, 30), (92, 6
 
 
 def _hull(half: float, bow: float, stern: float, count: int = 14) -> np.ndarray:
-    """Outline of a hull of half width ``half``; the bow tapers over ``bow``, the stern narrows to ``stern`` of it."""
+    """Return a hull's outline: half width ``half``; the bow tapers over ``bow``, the stern narrows to ``stern``."""
     t = np.linspace(0, 1, count)
     x = np.concatenate([[-0.5, -0.44], 0.5 - bow + bow * t])
     y = np.concatenate([[half * stern, half], half * (1 - t**2.2)])
@@ -23,7 +23,7 @@ def _hull(half: float, bow: float, stern: float, count: int = 14) -> np.ndarray:
 
 
 def draw_ship(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A container ship, a tanker, a yacht or a motor boat, in turn.
+    """Draw a container ship, a tanker, a yacht or a motor boat, in turn.
 
     Args:
         rng: colours and load.
@@ -85,7 +85,7 @@ def _superstructure(canvas: Canvas, x: float, half: float) -> None:
 
 
 def _load_boxes(rng: np.random.Generator, canvas: Canvas, half: float) -> None:
-    """Rows of containers."""
+    """Draw rows of containers."""
     rows = max(round(half * 2 * 0.84 / 0.04), 2)
     step = 2 * half * 0.84 / rows
     for x in np.arange(-0.3, 0.3, 0.082):
@@ -101,7 +101,7 @@ def _load_boxes(rng: np.random.Generator, canvas: Canvas, half: float) -> None:
 
 
 def draw_wake(rng: np.random.Generator, size: float, angle: float, half: float) -> Sprite:
-    """The foam behind and beside a ship of ``size`` pixels and half width ``half`` in lengths, drawn in its axes."""
+    """Draw the foam behind and beside a ship of ``size`` pixels and half width ``half`` in lengths, in its axes."""
     canvas = Canvas((-1.5, -0.42, 0.56, 0.42), size, angle)
     back = 0.45 - canvas.x  # lengths behind the bow
     aside = np.abs(canvas.y)
@@ -117,7 +117,7 @@ def draw_wake(rng: np.random.Generator, size: float, angle: float, half: float) 
 
 
 def draw_plane(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A jet liner with two or four engines, a propeller plane or a fighter; arguments as of :func:`draw_ship`."""
+    """Draw a jet liner with two or four engines, a propeller plane or a fighter; arguments as of :func:`draw_ship`."""
     kind = ('liner', 'jumbo', 'propeller', 'liner', 'fighter')[variant % 5]
     canvas = Canvas((-0.53, -0.53, 0.53, 0.53), size, angle)
     livery = np.float32(_LIVERIES[rng.integers(len(_LIVERIES))])
@@ -166,6 +166,7 @@ def draw_plane(rng: np.random.Generator, size: float, angle: float = 0.0, varian
 
 
 def fuselage_band(canvas: Canvas, x0: float, x1: float, half: float) -> np.ndarray:
+    """Return the coverage of the fuselage from ``x0`` to ``x1``."""
     return canvas.box((x0 + x1) / 2, 0, (x1 - x0) / 2, half, 0.01)
 
 
@@ -188,7 +189,7 @@ def _draw_fighter(rng: np.random.Generator, canvas: Canvas) -> None:
 
 
 def draw_helicopter(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A helicopter with its rotor; arguments as of :func:`draw_ship`."""
+    """Draw a helicopter with its rotor; arguments as of :func:`draw_ship`."""
     canvas = Canvas((-0.53, -0.4, 0.53, 0.4), size, angle)
     colour = np.float32(((206, 48, 44), (236, 190, 50), (60, 92, 66), (44, 78, 140), (226, 226, 222))[variant % 5])
     boom = tube(canvas, (-0.46, 0), (0.0, 0), ((0, 0.018), (1, 0.05)))

@@ -33,7 +33,7 @@ class SeenPerson:
 
 
 def _facing(rng: np.random.Generator, number: int) -> float:
-    """Degrees; of ten people eight face the viewer more or less, the others show their back or, at times, a side."""
+    """Draw a direction in degrees; eight of ten people face the viewer, the others show their back or a side."""
     if number % 10 not in (3, 8):
         return rng.normal(0, 18)
     if number % 20 != 18:
@@ -80,7 +80,7 @@ class _Crowd:
 def draw_crowd(
     rng: np.random.Generator, stage: Stage, count: int, close: bool = False, before: int = 0
 ) -> tuple[np.ndarray, list[SeenPerson]]:
-    """``count`` people, less where there is no room, on a stage.
+    """Return ``count`` people, less where there is no room, on a stage.
 
     Args:
         rng: all choices.
@@ -128,7 +128,7 @@ def draw_crowd(
 
 
 def _visibility(places: np.ndarray, seen: np.ndarray, coverage: np.ndarray, placement: Placement) -> np.ndarray:
-    """``seen`` (17,) less what others hide and what lies outside the picture."""
+    """Return ``seen`` (17,) less what others hide and what lies outside the picture."""
     h, w = coverage.shape
     x, y = np.floor(places).astype(int).T
     inside = (x >= 0) & (y >= 0) & (x < w) & (y < h)

@@ -11,7 +11,7 @@ _LINE = np.float32([240, 240, 236])
 
 
 def draw_tank(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A storage tank.
+    """Draw a storage tank.
 
     Args:
         rng: wear.
@@ -44,7 +44,7 @@ def draw_tank(rng: np.random.Generator, size: float, angle: float = 0.0, variant
 
 
 def _court(rng: np.random.Generator, size: float, angle: float, ratio: float, inner: tuple, outer: tuple) -> Canvas:
-    """A painted rectangle, (1, ratio) large, with a border of another colour."""
+    """Draw a painted rectangle, (1, ratio) large, with a border of another colour."""
     canvas = Canvas((-0.53, -ratio / 2 - 0.03, 0.53, ratio / 2 + 0.03), size, angle)
     canvas.paint(canvas.box(0, 0, 0.5, ratio / 2), np.float32(outer))
     canvas.tint(canvas.box(0, 0, 0.4, ratio / 2 - 0.07), np.float32(inner))
@@ -54,7 +54,7 @@ def _court(rng: np.random.Generator, size: float, angle: float, ratio: float, in
 
 
 def draw_tennis_court(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A tennis court with its net; ``size`` is its length in pixels, otherwise as :func:`draw_tank`."""
+    """Draw a tennis court with its net; ``size`` is its length in pixels, otherwise as :func:`draw_tank`."""
     looks = (
         ((52, 98, 160), (70, 132, 92)),
         ((186, 96, 62), (162, 82, 56)),
@@ -79,7 +79,7 @@ def draw_tennis_court(rng: np.random.Generator, size: float, angle: float = 0.0,
 
 
 def draw_basketball_court(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A basketball court; ``size`` is its length in pixels, otherwise as :func:`draw_tank`."""
+    """Draw a basketball court; ``size`` is its length in pixels, otherwise as :func:`draw_tank`."""
     looks = (
         ((208, 150, 92), (142, 62, 48), (142, 62, 48)),
         ((120, 124, 132), (88, 96, 106), (186, 84, 56)),
@@ -105,7 +105,7 @@ def draw_basketball_court(rng: np.random.Generator, size: float, angle: float = 
 
 
 def draw_pool(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A swimming pool, with lanes, round ends or bent; ``size`` is its length in pixels, else as :func:`draw_tank`."""
+    """Draw a swimming pool, with lanes, round ends or bent; ``size`` is its length in pixels, see :func:`draw_tank`."""
     kind = ('plain', 'bent', 'lanes', 'round')[variant % 4]
     half = {'plain': 0.25, 'bent': 0.27, 'lanes': 0.24, 'round': 0.22}[kind]
     canvas = Canvas((-0.54, -0.34, 0.54, 0.34), size, angle)
@@ -137,7 +137,7 @@ def draw_pool(rng: np.random.Generator, size: float, angle: float = 0.0, variant
 
 
 def draw_jetty(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A landing stage with fingers to both sides; its land end is at -x, ``size`` its length in pixels."""
+    """Draw a landing stage with fingers to both sides; its land end is at -x, ``size`` its length in pixels."""
     fingers = 3 + variant % 2
     canvas = Canvas((-0.53, -0.33, 0.53, 0.33), size, angle)
     wood = np.float32(((176, 146, 112), (158, 150, 140), (190, 170, 140))[variant % 3])
@@ -158,7 +158,7 @@ def draw_jetty(rng: np.random.Generator, size: float, angle: float = 0.0, varian
 
 
 def draw_roof(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A hipped roof with tiles and a chimney, or a flat one."""
+    """Draw a hipped roof with tiles and a chimney, or a flat one."""
     ratio = rng.uniform(0.55, 0.9)
     canvas = Canvas((-0.53, -ratio / 2 - 0.03, 0.53, ratio / 2 + 0.03), size, angle)
     colours = ((164, 84, 62), (112, 104, 104), (138, 92, 70), (96, 84, 90), (182, 120, 88))
@@ -180,7 +180,7 @@ def draw_roof(rng: np.random.Generator, size: float, angle: float = 0.0, variant
 
 
 def draw_tree(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A tree's crown."""
+    """Draw a tree's crown."""
     canvas = Canvas((-0.56, -0.56, 0.56, 0.56), size, angle)
     rough = noise(rng, canvas.x.shape, max(0.16 * canvas.scale, 3), 3)
     radius = np.hypot(canvas.x, canvas.y)

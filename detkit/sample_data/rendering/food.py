@@ -12,7 +12,7 @@ _SPRINKLES = np.array([(252, 252, 250), (250, 214, 50), (72, 166, 232), (226, 52
 
 
 def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """An iced donut with sprinkles; its hole shows what is behind.
+    """Draw an iced donut with sprinkles; its hole shows what is behind.
 
     Args:
         rng: chooses sprinkles and slant.
@@ -64,7 +64,7 @@ def draw_donut(rng: np.random.Generator, size: float, angle: float = 0.0, varian
 
 
 def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A red, green or two-coloured apple with stem and leaf.
+    """Draw a red, green or two-coloured apple with stem and leaf.
 
     Args:
         rng: chooses how it is streaked, stem and leaf.
@@ -108,7 +108,7 @@ def draw_apple(rng: np.random.Generator, size: float, angle: float = 0.0, varian
 
 
 def draw_banana(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A banana with ridges, brown ends and freckles.
+    """Draw a banana with ridges, brown ends and freckles.
 
     Args:
         rng: chooses bend, side and freckles.

@@ -54,13 +54,13 @@ class Head:
         self.half = np.array([np.hypot(_RX * np.sqrt(1 - sideways**2), _RZ * sideways), _RY])
 
     def place(self, direction: np.ndarray) -> np.ndarray:
-        """Camera coordinates of a point of the surface, given in the head's axes on the unit ball."""
+        """Return camera coordinates of a point of the surface, given in the head's axes on the unit ball."""
         across, down, near = self.frame.T @ self.turn @ direction
         flat = self.frame[:2, :2] @ (np.array([across, down]) * self.half)
         return self.centre + [flat[0], flat[1], near * _RZ]
 
     def keypoints(self) -> dict[str, tuple[np.ndarray, int]]:
-        """Position (camera coordinates) and COCO visibility of nose, eyes and ears, as far as the head goes."""
+        """Return position (camera coordinates) and COCO visibility of nose, eyes and ears, as far as the head goes."""
         found = {}
         for name, direction in _FEATURES.items():
             near = (self.turn @ direction)[2] / np.sqrt((direction**2).sum())
@@ -81,7 +81,7 @@ class Head:
         part.tint(part.ellipse(place[0], place[1], width * 0.5, 0.018), self.looks.skin * np.float32(0.68))
 
     def draw(self, canvas: Canvas) -> np.ndarray:
-        """Head and hair on it; returns the coverage (h, w) on ``canvas.region``'s part around the centre."""
+        """Draw head and hair; return the coverage (h, w) on ``canvas.region``'s part around the centre."""
         part = canvas.region([self.centre[:2]], 0.19)
         a, b, ball = self._surface(part, 1.0)
         self._draw_skin(part, a, b, ball)
@@ -90,7 +90,7 @@ class Head:
         return ball
 
     def _surface(self, part: Canvas, grow: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coordinates across and down (1 at the rim) and coverage of the head, or of a larger one around it."""
+        """Return coordinates across and down (1 at the rim) and coverage of the head, or of a larger one around it."""
         px, py = part.x - np.float32(self.centre[0]), part.y - np.float32(self.centre[1])
         (ax, bx), (ay, by) = self.frame[:2, :2]
         half = self.half * grow
@@ -100,7 +100,7 @@ class Head:
         return a, b, part.inside((np.hypot(a, b) - 1) * np.float32(half.min()))
 
     def _directions(self, a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
-        """Points of the unit ball in the head's axes, x, y and z, each (h, w), and the camera's nearness."""
+        """Return points of the unit ball in the head's axes, x, y and z, each (h, w), and the camera's nearness."""
         norm = np.maximum(np.hypot(a, b), 1)
         a, b = a / norm, b / norm
         near = np.sqrt(np.maximum(1 - a * a - b * b, 0))
@@ -169,7 +169,7 @@ class Head:
             part.paint(bun, looks.hair * part.diffuse(dome, 0.55, 0.6)[..., None])
 
     def draw_long_hair(self, canvas: Canvas) -> None:
-        """What of long hair hangs behind the neck; belongs behind or before the body, as the head is turned."""
+        """Draw the hair that hangs behind the neck; behind or before the body, as the head is turned."""
         top, end = self.place(np.array([0, -0.15, -0.45])), self.place(np.array([0, 1.9, -0.85]))
         part = canvas.region([top[:2], end[:2]], 0.16)
         wide = 0.06 + 0.036 * abs(self.turn[0, 0])

@@ -13,7 +13,7 @@ _GLYPH_WIDTHS = {'I': 0.5, 'V': 1.25, 'X': 1.25}
 
 
 def _numeral(text: str, cx: float, cy: float, height: float) -> list[np.ndarray]:
-    """Strokes of a Roman number around (cx, cy)."""
+    """Return the strokes of a Roman number around (cx, cy)."""
     strokes, x = [], -sum(_GLYPH_WIDTHS[c] for c in text) / 2
     for character in text:
         middle = x + _GLYPH_WIDTHS[character] / 2
@@ -27,7 +27,7 @@ def _numeral(text: str, cx: float, cy: float, height: float) -> list[np.ndarray]
 def draw_clock(
     rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0, alarm: bool = False
 ) -> Sprite:
-    """A round clock with hands: a wall clock, or an alarm clock with bells and feet.
+    """Draw a round clock with hands: a wall clock, or an alarm clock with bells and feet.
 
     Args:
         rng: chooses face and time of day.
@@ -110,7 +110,7 @@ _CLOTHS = [
 
 
 def draw_umbrella(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """An open umbrella seen from the side, with ribs, shaft and crook.
+    """Draw an open umbrella seen from the side, with ribs, shaft and crook.
 
     Args:
         rng: chooses how its panels are turned.

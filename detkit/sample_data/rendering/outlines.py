@@ -9,7 +9,7 @@ _ZOOM = 4  # coverage is enlarged before it is traced, so that an outline follow
 
 
 def trace(coverage: np.ndarray, tolerance: float = 0.3, min_area: float = 4.0) -> list[np.ndarray]:
-    """Outlines of the pieces where ``coverage`` exceeds one half.
+    """Return the outlines of the pieces where ``coverage`` exceeds one half.
 
     Args:
         coverage: (H, W) float, 0-1.
@@ -45,7 +45,7 @@ def trace(coverage: np.ndarray, tolerance: float = 0.3, min_area: float = 4.0) -
 
 
 def join(pieces: list[np.ndarray]) -> np.ndarray:
-    """One closed polygon through all pieces: a seam of no width leads to each and back, between nearest vertices."""
+    """Return one closed polygon through all pieces, joined by seams of no width between nearest vertices."""
     joined = pieces[0]
     for piece in pieces[1:]:
         squared = ((joined[:, None] - piece[None]) ** 2).sum(-1)

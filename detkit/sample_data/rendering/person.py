@@ -38,7 +38,7 @@ class Person:
 
 
 class _Painter:
-    """Draws a person part by part, from back to front."""
+    """Draw a person part by part, from back to front."""
 
     def __init__(self, canvas: Canvas, body: Skeleton, looks: Looks, outfit: Outfit, rng: np.random.Generator) -> None:
         self.canvas, self.body, self.looks, self.outfit = canvas, body, looks, outfit
@@ -93,7 +93,7 @@ class _Painter:
                 self.seen[name] = 2 if name in own else 1
 
     def cloth(self, part: Canvas, mask: np.ndarray, strength: float = 0.16) -> None:
-        """Folds."""
+        """Draw folds."""
         x, y = np.rint(self.canvas.matrix[:, 2] - part.matrix[:, 2]).astype(int)
         h, w = mask.shape
         part.shade(1 + strength * self.folds[y : y + h, x : x + w], mask)
@@ -189,7 +189,7 @@ class _Painter:
             self.dress_limb(limb, 2.0, self.looks.skin)
 
     def _trunk_tube(self, first: float, last: float, grow: float, flare: float = 0.0) -> tuple[Tube, np.ndarray]:
-        """A piece of the trunk, and for each pixel the longitude on it: 0 in front, positive to the body's left."""
+        """Return a piece of the trunk, and each pixel's longitude on it: 0 in front, positive to the body's left."""
         joints = self.body.joints
         neck, crotch = joints['neck'], joints['crotch']
         start, end = (neck + (crotch - neck) * t for t in (first, last))
@@ -295,7 +295,7 @@ class _Painter:
 
 
 def draw_person(rng: np.random.Generator, height: float, facing: float) -> Person:
-    """Somebody in some pose.
+    """Draw somebody in some pose.
 
     Args:
         rng: chooses looks, clothes and pose.

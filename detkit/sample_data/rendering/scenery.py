@@ -12,7 +12,7 @@ from .textures import blend, grain, noise, relief, smoothstep
 def sky(
     rng: np.random.Generator, shape: tuple[int, int], zenith: Colour, horizon: Colour, cloudy: float = 0.0
 ) -> np.ndarray:
-    """A sky with clouds lit from above; ``cloudy`` from -.3 (few) to .3 (many)."""
+    """Draw a sky with clouds lit from above; ``cloudy`` from -.3 (few) to .3 (many)."""
     h, w = shape
     down = np.linspace(0, 1, h, dtype=np.float32)[:, None] + np.zeros((1, w), np.float32)
     air = blend(zenith, horizon, smoothstep(0, 1.0, down))
@@ -24,7 +24,7 @@ def sky(
 
 
 def draw_trees(rng: np.random.Generator, image: np.ndarray, horizon: int, colour: Colour, height: float) -> None:
-    """A line of crowns along the horizon, in place."""
+    """Draw a line of crowns along the horizon, in place."""
     h, w = image.shape[:2]
     crowns = np.zeros((h, w), np.float32)
     light = np.zeros((h, w), np.float32)
@@ -54,7 +54,7 @@ def draw_trees(rng: np.random.Generator, image: np.ndarray, horizon: int, colour
 
 
 def draw_houses(rng: np.random.Generator, image: np.ndarray, horizon: int) -> None:
-    """House fronts with windows along the horizon, in place."""
+    """Draw house fronts with windows along the horizon, in place."""
     x = -rng.uniform(0, 40)
     w = image.shape[1]
     palette = [(178, 150, 128), (150, 100, 84), (196, 184, 164), (126, 132, 142), (170, 128, 96)]
@@ -77,7 +77,7 @@ def draw_houses(rng: np.random.Generator, image: np.ndarray, horizon: int) -> No
 
 
 def draw_sea(rng: np.random.Generator, image: np.ndarray, top: int, shore: int) -> None:
-    """Water from the horizon to a foamy shore, in place."""
+    """Draw water from the horizon to a foamy shore, in place."""
     h, w = image.shape[:2]
     area = image[top : shore + 14]
     rows = np.linspace(0, 1, area.shape[0], dtype=np.float32)[:, None]
@@ -93,7 +93,7 @@ def draw_sea(rng: np.random.Generator, image: np.ndarray, top: int, shore: int) 
 
 
 def joint_lines(phase: np.ndarray, width: float) -> np.ndarray:
-    """(h, w) 0 where ``phase`` is whole, 1 farther than ``width`` from there."""
+    """Return (h, w) 0 where ``phase`` is whole, 1 farther than ``width`` from there."""
     return smoothstep(0, width, np.abs(phase - np.rint(phase)))
 
 

@@ -17,7 +17,7 @@ def _down(shape: Shape) -> np.ndarray:
 
 
 def _towards(rng: np.random.Generator, first: tuple, second: tuple) -> np.ndarray:
-    """A colour between two."""
+    """Draw a colour between two."""
     first, second = np.float32(first), np.float32(second)
     return first + (second - first) * np.float32(rng.random())
 
@@ -25,7 +25,7 @@ def _towards(rng: np.random.Generator, first: tuple, second: tuple) -> np.ndarra
 def _clouds(
     rng: np.random.Generator, air: np.ndarray, cover: float, dark: np.ndarray, bright: np.ndarray, low: bool = False
 ) -> np.ndarray:
-    """Clouds over ``air`` (h, w, 3): ``cover`` from -.6 (hardly any) to .8 (no gap), lit from above or from ``low``."""
+    """Draw clouds over ``air`` (h, w, 3), ``cover`` from -.6 (few) to .8 (no gap), lit from above or from ``low``."""
     shape = air.shape[:2]
     cell = rng.uniform(50, 130)
     puffs = noise(rng, shape, cell, 5, stretch=rng.uniform(1.6, 3.4) if not low else rng.uniform(3, 6)) + np.float32(
@@ -39,7 +39,7 @@ def _clouds(
 
 
 def _sun(image: np.ndarray, x: float, y: float, radius: float, colour: np.ndarray, glow: float) -> None:
-    """The sun's disc and its glow, in place; x, y in pixels."""
+    """Return the sun's disc and its glow, in place; x, y in pixels."""
     h, w = image.shape[:2]
     far = np.hypot(
         np.arange(w, dtype=np.float32)[None] + 0.5 - np.float32(x),
@@ -148,7 +148,7 @@ def _street(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def _skyline(rng: np.random.Generator, image: np.ndarray, horizon: int, light: np.ndarray, haze: float) -> None:
-    """Hills, trees or houses along the horizon, in place; the far ones take the sky's colour."""
+    """Draw hills, trees or houses along the horizon, in place; the far ones take the sky's colour."""
     h, w = image.shape[:2]
     x = np.arange(w)
     mist = image[max(horizon - 6, 0) : horizon].mean((0, 1))
@@ -190,7 +190,7 @@ def _reflect(image: np.ndarray, horizon: int, share: np.ndarray, ripples: np.nda
 
 
 def _fall(rng: np.random.Generator, image: np.ndarray, horizon: int) -> None:
-    """Rain in the air, splashes on the ground and drops on the lens, in place."""
+    """Draw rain in the air, splashes on the ground and drops on the lens, in place."""
     h, w = image.shape[:2]
     lean = rng.uniform(-0.3, 0.3)
     for count, length, strength, blur in (
@@ -220,7 +220,7 @@ def _fall(rng: np.random.Generator, image: np.ndarray, horizon: int) -> None:
 
 
 def _drops(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
-    """Drops on a pane before the camera, each showing the scene upside down, in place."""
+    """Drop on a pane before the camera, each showing the scene upside down, in place."""
     h, w = image.shape[:2]
     image[:] = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.6))
     for x, y, size in rng.random((count, 3)):
@@ -246,7 +246,7 @@ WEATHER: dict[str, Callable[[np.random.Generator, Shape], Sky]] = {
 
 
 def draw_weather(rng: np.random.Generator, kind: str, shape: Shape) -> np.ndarray:
-    """A landscape, (H, W, 3) uint8 RGB.
+    """Draw a landscape, (H, W, 3) uint8 RGB.
 
     Args:
         rng: all choices.

@@ -48,7 +48,7 @@ def tube(
     profile: Sequence[tuple[float, float]],
     round_ends: bool = True,
 ) -> Tube:
-    """A tube from ``start`` to ``end`` (x, y).
+    """Draw a tube from ``start`` to ``end`` (x, y).
 
     Args:
         profile: its radius at fractions of its length, (fraction, radius), fractions rising.

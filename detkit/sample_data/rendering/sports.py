@@ -14,7 +14,7 @@ _ICOSAHEDRON = np.array(
 
 
 def _random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """(3, 3) float32 rotation, uniform over all directions (Shoemake's quaternions)."""
+    """Return (3, 3) float32 rotation, uniform over all directions (Shoemake's quaternions)."""
     u, v, t = rng.random(3)
     a, b = np.sqrt(1 - u), np.sqrt(u)
     x, y, z, w = (
@@ -34,7 +34,7 @@ def _random_rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_ball(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A football, basketball or tennis ball.
+    """Draw a football, basketball or tennis ball.
 
     Args:
         rng: chooses its turn and its colours.
@@ -57,7 +57,7 @@ def draw_ball(rng: np.random.Generator, size: float, angle: float = 0.0, variant
 
 
 def _football(rng: np.random.Generator, surface: np.ndarray, pixel: float) -> np.ndarray:
-    """Truncated icosahedron: dark pentagons around the twelve vertices, seams between the white hexagons."""
+    """Draw a truncated icosahedron: dark pentagons around the twelve vertices, seams between the white hexagons."""
     dots = np.sort(surface @ _ICOSAHEDRON.T, -1)[..., -3:]
     # coordinates a >= b >= c along the three nearest vertices, whose directions have pairwise cosine s
     s = 5**-0.5
@@ -71,7 +71,7 @@ def _football(rng: np.random.Generator, surface: np.ndarray, pixel: float) -> np
 
 
 def _basketball(rng: np.random.Generator, surface: np.ndarray, pixel: float) -> np.ndarray:
-    """Two great circles and two small ones, dark on pebbled orange."""
+    """Draw two great circles and two small ones, dark on pebbled orange."""
     a, b, _ = (surface[..., i] for i in range(3))
     line = np.minimum(np.minimum(np.abs(a), np.abs(b)), np.abs(np.abs(a) - 0.64) * 1.2)
     seam = smoothstep(0.035 + pixel, 0.035 - pixel * 0.5, line)[..., None]
@@ -81,7 +81,7 @@ def _basketball(rng: np.random.Generator, surface: np.ndarray, pixel: float) -> 
 
 
 def _tennis(rng: np.random.Generator, surface: np.ndarray, pixel: float) -> np.ndarray:
-    """The one seam that winds around, white on yellow felt."""
+    """Return the one seam that winds around, white on yellow felt."""
     a, b, c = (surface[..., i] for i in range(3))
     wave = np.abs(a * a - b * b + 0.75 * c) * 0.6
     seam = smoothstep(0.05 + pixel, 0.05 - pixel * 0.5, wave)[..., None]
@@ -96,7 +96,7 @@ _KITE_COLOURS = np.array(
 
 
 def draw_kite(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A diamond kite of four cloths with spars and a tail of bows.
+    """Draw a diamond kite of four cloths with spars and a tail of bows.
 
     Args:
         rng: chooses colours, proportions and how the tail waves.

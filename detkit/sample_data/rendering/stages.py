@@ -30,7 +30,7 @@ _SKIES = (((66, 132, 214), (196, 222, 242)), ((96, 120, 176), (246, 196, 150)), 
 
 
 def _open_air(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, int]:
-    """A picture with a sky above a horizon."""
+    """Draw a picture with a sky above a horizon."""
     h, w = shape
     horizon = round(h * rng.uniform(0.34, 0.5))
     image = np.zeros((h, w, 3), np.float32)
@@ -39,7 +39,7 @@ def _open_air(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndar
 
 
 def meadow(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """Grass before a row of trees."""
+    """Draw grass before a row of trees."""
     h, w = shape
     image, horizon = _open_air(rng, shape)
     greens = ((88, 140, 52), (104, 126, 52), (70, 118, 60))
@@ -49,7 +49,7 @@ def meadow(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
 
 
 def square(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """A paved square before houses."""
+    """Draw a paved square before houses."""
     h, w = shape
     image, horizon = _open_air(rng, shape)
     draw_houses(rng, image, horizon)
@@ -68,7 +68,7 @@ def square(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
 
 
 def beach(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """Sand before the sea."""
+    """Draw sand before the sea."""
     h, w = shape
     image, horizon = _open_air(rng, shape)
     image[horizon:] = sand(rng, (h - horizon, w))
@@ -78,7 +78,7 @@ def beach(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
 
 
 def yard(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """A wall of bricks over asphalt with a painted line."""
+    """Draw a wall of bricks over asphalt with a painted line."""
     h, w = shape
     foot = round(h * rng.uniform(0.56, 0.68))
     image = np.empty((h, w, 3), np.float32)
@@ -92,7 +92,7 @@ def yard(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
 
 
 def hall(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """A room with a wooden floor, a painted wall and windows."""
+    """Draw a room with a wooden floor, a painted wall and windows."""
     h, w = shape
     foot = round(h * rng.uniform(0.56, 0.7))
     image = np.empty((h, w, 3), np.float32)
@@ -115,7 +115,7 @@ def hall(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
 
 
 def track(rng: np.random.Generator, shape: tuple[int, int]) -> Stage:
-    """A red running track before trees."""
+    """Draw a red running track before trees."""
     h, w = shape
     image, horizon = _open_air(rng, shape)
     draw_trees(rng, image, horizon, (62, 96, 54), h * rng.uniform(0.1, 0.2))

@@ -14,7 +14,7 @@ def _octagon(apothem: float) -> np.ndarray:
 
 
 def _stop_letters() -> list[np.ndarray]:
-    """Strokes of the word STOP, about (-.72, -.3) to (.72, .3)."""
+    """Return the strokes of the word STOP, about (-.72, -.3) to (.72, .3)."""
     s = np.vstack(
         [
             arc(0, -0.145, 0.125, 0.145, -20, -180, 14),
@@ -36,7 +36,7 @@ def _stop_letters() -> list[np.ndarray]:
 
 
 def draw_stop_sign(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A red octagon with white rim and letters, a little weathered and seen at a slant.
+    """Draw a red octagon with white rim and letters, a little weathered and seen at a slant.
 
     Args:
         rng: chooses wear and where it glares.
@@ -62,7 +62,7 @@ def draw_stop_sign(rng: np.random.Generator, size: float, angle: float = 0.0, va
 
 
 def draw_traffic_light(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A box with three lamps under visors, one of them lit.
+    """Draw a box with three lamps under visors, one of them lit.
 
     Args:
         rng: chooses the lit lamp.
@@ -102,7 +102,7 @@ def draw_traffic_light(rng: np.random.Generator, size: float, angle: float = 0.0
 
 
 def draw_post(rng: np.random.Generator, width: float, height: float) -> Sprite:
-    """A round metal post, upright, ``width`` x ``height`` pixels."""
+    """Draw a round metal post, upright, ``width`` x ``height`` pixels."""
     canvas = Canvas((0, 0, width, height), 1.0)
     across = canvas.x / width
     metal = (

@@ -11,7 +11,7 @@ from .canvas import Colour
 def noise(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 4, stretch: float = 1.0
 ) -> np.ndarray:
-    """Smooth noise, (h, w) float32 within [-1, 1].
+    """Return smooth noise, (h, w) float32 within [-1, 1].
 
     Args:
         rng: where its values come from.
@@ -37,38 +37,38 @@ def noise(
 
 
 def blend(first: Colour, second: Colour, amount: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float32: ``first`` where ``amount`` (h, w) is 0, ``second`` where it is 1."""
+    """Return (h, w, 3) float32: ``first`` where ``amount`` (h, w) is 0, ``second`` where it is 1."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     return first + (second - first) * amount.astype(np.float32)[..., None]
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 below ``low``, 1 above ``high``, smooth between."""
+    """Return 0 below ``low``, 1 above ``high``, smooth between."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> np.ndarray:
-    """(h, w, 1) float32 fine noise to add."""
+    """Return (h, w, 1) float32 fine noise to add."""
     return (rng.random(shape, dtype=np.float32)[..., None] - 0.5) * np.float32(2 * strength)
 
 
 def relief(field: np.ndarray, dy: int, dx: int = 0) -> np.ndarray:
-    """How much (h, w) ``field`` rises from the point ``dy`` pixels above and ``dx`` to the left; at borders 0."""
+    """Return by how much (h, w) ``field`` rises from the point ``dy`` pixels above and ``dx`` left; 0 at borders."""
     h, w = field.shape
     before = np.pad(field, ((max(dy, 0), max(-dy, 0)), (max(dx, 0), max(-dx, 0))), mode='edge')
     return field - before[max(-dy, 0) : max(-dy, 0) + h, max(-dx, 0) : max(-dx, 0) + w]
 
 
 def _bevel(distance: np.ndarray, width: float) -> np.ndarray:
-    """-1 on the upper or left edge, 1 on the lower or right edge, 0 inside; ``distance`` is relative to the middle."""
+    """Return -1 on the upper or left edge, 1 on the lower or right, 0 inside; ``distance`` is from the middle."""
     return np.sign(distance) * smoothstep(1 - width, 1, np.abs(distance))
 
 
 def bricks(
     rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (158, 74, 55), row: int = 40
 ) -> np.ndarray:
-    """A brick wall in running bond."""
+    """Draw a brick wall in running bond."""
     h, w = shape
     length = 2.4 * row
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -90,7 +90,7 @@ def bricks(
 
 
 def plaster(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (206, 190, 160)) -> np.ndarray:
-    """A painted, slightly stained wall."""
+    """Draw a painted, slightly stained wall."""
     rough = noise(rng, shape, 18, 4)
     stains = smoothstep(0.1, 0.8, noise(rng, shape, 180, 4))
     wall = np.asarray(colour, np.float32) * (1 + 0.025 * rough + 0.12 * relief(rough, 2, 2) - 0.1 * stains)[..., None]
@@ -98,7 +98,7 @@ def plaster(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (
 
 
 def planks(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (171, 119, 72), width: int = 104):
-    """Wooden boards that lie from left to right."""
+    """Draw wooden boards that lie from left to right."""
     h, w = shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
     board = (y // width).astype(int)
@@ -125,7 +125,7 @@ def planks(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (1
 def gingham(
     rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (196, 44, 48), square: int = 48
 ) -> np.ndarray:
-    """A woven cloth with checks and soft folds."""
+    """Draw a woven cloth with checks and soft folds."""
     h, w = shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
     folds = noise(rng, shape, 200, 3)
@@ -138,7 +138,7 @@ def gingham(
 
 
 def marble(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (228, 226, 222)) -> np.ndarray:
-    """A polished stone slab with veins."""
+    """Draw a polished stone slab with veins."""
     base = noise(rng, shape, 220, 5, stretch=1.4)
     veins = 1 - np.minimum(np.abs(base + 0.3 * noise(rng, shape, 60, 4)) * 9, 1)
     fine = 1 - np.minimum(np.abs(noise(rng, shape, 130, 5)) * 14, 1)
@@ -153,7 +153,7 @@ def lawn(
     near: float = 1.0,
     far: float = 0.25,
 ):
-    """Grass; blades are ``near`` times their usual size at the bottom and ``far`` times at the top."""
+    """Draw grass; blades are ``near`` times their usual size at the bottom and ``far`` times at the top."""
     h, w = shape
     patches = noise(rng, shape, 120, 4, stretch=2.5)
     base = np.asarray(colour, np.float32) * (0.78 + 0.16 * patches)[..., None]
@@ -173,7 +173,7 @@ def lawn(
 
 
 def sand(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (222, 194, 146)) -> np.ndarray:
-    """Dry sand with ripples and footmarks."""
+    """Draw dry sand with ripples and footmarks."""
     dunes = noise(rng, shape, 90, 5, stretch=3.5)
     pits = smoothstep(0.35, 0.8, noise(rng, shape, 34, 2, stretch=1.7))
     value = 1 + 0.06 * dunes + 0.75 * relief(dunes, 3) - 0.1 * pits
@@ -181,7 +181,7 @@ def sand(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (222
 
 
 def asphalt(rng: np.random.Generator, shape: tuple[int, int], colour: Colour = (98, 98, 102)) -> np.ndarray:
-    """A road's surface: stones in tar, patches and a crack or two."""
+    """Draw a road's surface: stones in tar, patches and a crack or two."""
     h, w = shape
     stones = rng.random(shape, dtype=np.float32)
     value = 1 + 0.13 * noise(rng, shape, 150, 4) + 0.3 * (stones - 0.5) + 0.4 * (stones > 0.985)

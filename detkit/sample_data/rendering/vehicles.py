@@ -26,13 +26,13 @@ def _paint(rng: np.random.Generator) -> np.ndarray:
 
 
 def _lit(canvas: Canvas, colour: np.ndarray) -> np.ndarray:
-    """``colour`` with a sheen to the light's side, (h, w, 3)."""
+    """Return ``colour`` with a sheen to the light's side, (h, w, 3)."""
     sheen = 1 - 0.16 * (canvas.x * canvas.light[0] * -1 + canvas.y * canvas.light[1] * -3)
     return colour * np.clip(sheen, 0.8, 1.2)[..., None]
 
 
 def draw_car(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A saloon, an estate car, a pick-up or a van.
+    """Draw a saloon, an estate car, a pick-up or a van.
 
     Args:
         rng: colours.
@@ -77,7 +77,7 @@ def draw_car(rng: np.random.Generator, size: float, angle: float = 0.0, variant:
 
 
 def draw_truck(rng: np.random.Generator, size: float, angle: float = 0.0, variant: int = 0) -> Sprite:
-    """A lorry with a trailer, a bus or a tank lorry; arguments as of :func:`draw_car`."""
+    """Draw a lorry with a trailer, a bus or a tank lorry; arguments as of :func:`draw_car`."""
     kind = ('trailer', 'bus', 'trailer', 'tank')[variant % 4]
     half = 0.105 if kind != 'bus' else 0.12
     canvas = Canvas((-0.53, -0.16, 0.53, 0.16), size, angle)
