@@ -51,7 +51,7 @@ class DetDataset(Dataset):
         data_root: the folder that relative paths start from.
         pipeline: transforms as config dicts or built objects, run in this order over a ``Sample``; the last one returns
             what ``collate`` takes.
-        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name the classes. Of keypoints
+        metainfo: ``dict(classes=(...))``; where it is missing, the annotation files must name them. For keypoints
             ``keypoint_names``, ``flip_pairs`` (left and right), ``skeleton`` (limbs), both pairs of numbers from 0, and
             ``sigmas``.
         test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
@@ -59,7 +59,7 @@ class DetDataset(Dataset):
         cache: 'ram' to decode every image once, at construction, and keep it; None to read images when needed.
         mix_from: where mosaic and mixup get other images from. 'group': the ``mix_group_size`` consecutive
             positions of the epoch's order that the sample belongs to, so that a batch decodes each of its images once;
-            'dataset': any image, meant for cached ones.
+            'dataset': any image of the dataset, intended for cached ones.
         mix_group_size: the group's size, a divisor of the batch size; None: the batch itself.
         max_skipped: the share of images, and of objects, that may be skipped as invalid when the annotations are read
             (one always may).
@@ -67,14 +67,14 @@ class DetDataset(Dataset):
         single_class: treat all objects as one class, named 'object'.
         rect: rectangular batches: images sorted by aspect ratio (``order``), each batch padded no further than its
             own images need.
-        pad: of a rectangular batch, in units of ``size_divisor``, added before rounding up.
+        pad: the border of a rectangular batch, in units of ``size_divisor``, added before rounding up.
         size_divisor: sides of rectangular batches are multiples of it.
         sample: name of a sample dataset that is fetched, or drawn, when ``data_root`` is missing.
 
     Attributes:
         records: the images, as a sequence.
         metainfo: at least ``classes``, a tuple of names.
-        skipped: what was left out when the annotations were read.
+        skipped: entries left out when the annotations were read.
         order: ``(N,)`` indices in the order to be read, or None where any order will do.
         mix_until_epoch: no images are mixed from this epoch on; None: always. ``CloseMosaicHook`` sets it before any
             worker starts, and a sample compares it with its own epoch, so that nothing depends on when workers start or
@@ -85,7 +85,7 @@ class DetDataset(Dataset):
         DataError: nothing to read, no class names, or too much skipped.
     """
 
-    # What a sample goes through, in this order: each transform states its stage.
+    # The stages of a pipeline in their order; each transform states its own.
     pipeline_stages = ('load', 'geometry', 'render', 'pixels', 'pack')
 
     def __init__(
@@ -167,7 +167,7 @@ class DetDataset(Dataset):
         """Check the keypoint entries of ``metainfo`` and fill in missing ones; ``load_records`` calls it.
 
         Raises:
-            ConfigError: it does not fit K keypoints; ``source`` says where they come from.
+            ConfigError: it does not fit K keypoints; ``source`` names their origin in the error.
         """
         self.metainfo.update(fill_metainfo(self.metainfo, num_keypoints, f'{type(self).__name__} at {source!r}'))
         if self.metainfo['flip_pairs'] is None and not self.test_mode:

@@ -18,7 +18,7 @@ COCO80: tuple[str, ...] = (
 # The ids that COCO's annotation files and its evaluation server use for them; ten of 1 ... 90 were never given out.
 COCO_CATEGORY_IDS: tuple[int, ...] = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
-# What a class is called that keeps an unused id in its place.
+# The name of a class that fills an unused id.
 UNUSED_CLASS = 'N/A'
 
 

@@ -19,11 +19,11 @@ __all__ = ['collate']
 
 @FUNCTIONS.register_module()
 def collate(samples: Sequence[dict], pad_value: int = 114, size_divisor: int = 1) -> dict:
-    """Make one batch of what ``PackInputs`` returned.
+    """Make one batch of the outputs of ``PackInputs``.
 
     Args:
         samples: at least one.
-        pad_value: of the area right of and below an image that is smaller than the batch's largest.
+        pad_value: the value of the area right of and below an image that is smaller than the batch's largest.
         size_divisor: the batch's height and width are rounded up to multiples of it.
 
     Returns:

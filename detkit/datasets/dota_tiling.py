@@ -75,7 +75,7 @@ def tiles_of(shape: tuple[int, int], sizes: Sequence[int], overlaps: Sequence[in
 def cut_labels(labels: DotaLabels, rect: tuple[int, int, int, int], min_visible: float) -> tuple[list[str], int]:
     """Return the label lines of a tile, corners in its pixels.
 
-    Objects that the tile cuts keep their corners, also those outside, so that angles stay. Those of which less than
+    Objects that the tile cuts keep their corners, also those outside, so that angles stay. Objects of which less than
     ``min_visible`` shows are marked difficult (2): neither learnt nor asked for.
 
     Returns:
@@ -115,7 +115,7 @@ def tile_dota(
         source: folder with the two folders.
         target: folder to write to, made where it is missing; it must hold no images yet.
         size: side of the tiles; several: tiles of each size, which shows objects at several scales.
-        overlap: of neighbouring tiles, as a share of the size. Objects smaller than it are whole in some tile.
+        overlap: shared by neighbouring tiles, a share of the size. Objects smaller than it are whole in some tile.
         min_visible: see ``cut_labels``.
         keep_empty: also write tiles that show no object.
         image_format: 'jpg' or 'png'.

@@ -75,7 +75,7 @@ def read_image_size(path: str) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            # Of a turned TIFF some versions of Pillow swap ``size`` themselves; its tags say what is stored.
+            # Some versions of Pillow swap ``size`` of a turned TIFF themselves; its tags give the stored size.
             width, height = (image.tag_v2[tag] for tag in (256, 257)) if image.format == 'TIFF' else image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # raised by Pillow for broken headers

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.errors import ConfigError, nearest
 
-# What a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
+# Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
 _DEFAULTS: dict[str, Any] = {
     'batch_size': 1,
     'num_workers': 0,
@@ -29,7 +29,7 @@ class BatchLoader(DataLoader):
 
     def close(self) -> None:
         """End the workers at once; left to the garbage collector they take seconds each."""
-        self._iterator = None  # where PyTorch keeps them, without a method that ends them
+        self._iterator = None  # PyTorch keeps them here and has no method that ends them
 
 
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:

@@ -1,4 +1,4 @@
-"""``SampleKey``: what a sampler yields, and all that the randomness of a sample depends on."""
+"""``SampleKey``: yielded by a sampler; the randomness of a sample depends on nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ['SampleKey', 'as_sample_key']
 
 
 class SampleKey(NamedTuple):
-    """Name one sample of one epoch.
+    """The key of one sample of one epoch.
 
     Attributes:
         seed: the run's seed.

@@ -22,7 +22,7 @@ class EpochSampler:
     can be entered at any batch, and no image of the skipped ones is read.
 
     Args:
-        dataset: what is sampled; with an ``order`` (a permutation of its indices, see rectangular batches) it is read
+        dataset: to be sampled; with an ``order`` (a permutation of its indices, see rectangular batches) it is read
             in that order.
         batch_size: images of one batch of one process.
         shuffle: draw a new order for each epoch, instead of the dataset's own.

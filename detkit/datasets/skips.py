@@ -25,7 +25,7 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
         skipped: (file, line or entry, reason) of what was left out.
         num_entries: how many objects and images there were, the skipped ones included.
         max_skipped: the share of them that may be left out.
-        source: what was read, for the message.
+        source: the name of the dataset in the message.
 
     Raises:
         DataError: more than ``max_skipped`` of the entries were left out.

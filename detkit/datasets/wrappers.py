@@ -49,7 +49,7 @@ def find_record(dataset: Any, index: int) -> Record:
 
 @DATASETS.register_module()
 class RepeatDataset(DatasetWrapper):
-    """A dataset that is gone through several times in one epoch.
+    """A dataset that is read several times in one epoch.
 
     A repeated image keeps its own position in the epoch, so each repeat is augmented differently.
 

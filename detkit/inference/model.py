@@ -33,7 +33,7 @@ def init_detector(
         config: a config file, a loaded config, or None for the config that the checkpoint holds.
         checkpoint: a ``.pth`` file of detkit; its averaged weights are used where training kept an average. None leaves
             the weights random, for trying things out; it needs a ``config`` that states its classes.
-        device: where to run; the accelerator if there is one by default.
+        device: the device to run on; the accelerator if there is one by default.
         fuse: fold batch normalisation into the convolutions, which changes no output and saves time.
         options: changes to a config file, as ``--cfg-options``.
 

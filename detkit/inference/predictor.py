@@ -34,7 +34,7 @@ _READERS = 4  # threads that decode while the network runs
 
 
 class Predictor:
-    """Detects objects in images.
+    """A detector, or classifier, ready to run on images.
 
         predictor = Predictor(None, 'work_dirs/seg_n_coco8/best.pth')
         for sample in predictor('photos/'):
@@ -48,16 +48,16 @@ class Predictor:
     Args:
         config: a config file, a loaded config, or None for the one in the checkpoint.
         checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
-        device: where to run; the accelerator if there is one by default.
+        device: the device to run on; the accelerator if there is one by default.
         img_size: the longer side (DETR: the shorter one; a classifier: its input); the config's test size by default.
         batch_size: images at a time.
         score_thr: least score of a prediction; a classifier always gives its best.
-        iou_thr: of two predictions of a class that overlap more, the better one stays.
+        iou_thr: of two predictions of a class that overlap more, the better one is kept.
         classes: names or numbers of the only classes to report; None for all.
         max_det: most predictions an image.
         agnostic_nms: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
-            None: as the config says.
+            None: the config's.
         amp: True, 'bf16' or 'fp16' for mixed precision.
         fuse: fold batch normalisation into the convolutions.
         options: changes to the config file, as ``--cfg-options``.
@@ -168,7 +168,7 @@ class Predictor:
 
         Args:
             image: a path, or a decoded image ``(H, W, 3)`` uint8 RGB.
-            number: what to call an image that has no path.
+            number: the id of an image that has no path.
         """
         path = image if isinstance(image, str) else f'image{number}'
         try:

@@ -30,10 +30,10 @@ def predict_to_folder(
     """Predict on all images of ``source``, saying on the console what was found in each.
 
     Args:
-        predictor: which has all settings.
+        predictor: the predictor, which holds all settings.
         source: see ``find_images``.
-        out_dir: where the pictures and the json go; made if need be.
-        pictures: whether to draw.
+        out_dir: the folder for the pictures and the json; made if it is missing.
+        pictures: whether to draw pictures.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
             ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
             image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``; of a

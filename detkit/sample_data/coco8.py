@@ -16,7 +16,7 @@ from detkit.utils.rng import keyed_rng
 Place = Callable[[np.random.Generator], backdrops.Backdrop]
 
 _JPEG_QUALITY = 93
-_COCO_NAMES = {'wall clock': 'clock', 'alarm clock': 'clock'}  # names that differ from the drawing functions'
+_COCO_NAMES = {'wall clock': 'clock', 'alarm clock': 'clock'}  # COCO's names where they differ
 _PLACES: dict[str, tuple[Place, ...]] = {
     'train': (
         lambda rng: backdrops.park(rng, (640, 640)),

@@ -83,7 +83,7 @@ _announced: set[Path] = set()
 
 
 def prepare(name: str, root: str | Path, url: str | None = None) -> str:
-    """Make sure that the sample ``name`` lies at ``root``, and says in one line where it came from.
+    """Make sure that the sample ``name`` lies at ``root``, and log in one line where it came from.
 
     A set that is not whole never appears at ``root``: it is made beside it and renamed. Processes that prepare the
     same set at the same time wait for the first one.
@@ -132,7 +132,7 @@ def _announce(name: str, root: Path, how: str, why: str = '') -> str:
 
 
 def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
-    """Put the set at ``root``; returns how, and why not otherwise."""
+    """Put the dataset at ``root``; return how, and why not in a better way."""
     for leftover in root.parent.glob(f'.{root.name}.part-*'):  # from processes that were killed: we hold the lock
         shutil.rmtree(leftover)
     # Two folders, because a thread that was given up may still wake up and write.
@@ -156,7 +156,7 @@ def _make(sample: Sample, root: Path, url: str) -> tuple[str, str]:
 
 
 def _fetch(sample: Sample, url: str, part: Path) -> None:
-    """Download and unpacks the set into the new folder ``part``."""
+    """Download and unpack the set into the new folder ``part``."""
     part.mkdir()
     archive = part / 'archive.zip'
     download(url, archive, sample.max_bytes, sample.sha256)

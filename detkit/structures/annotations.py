@@ -100,10 +100,10 @@ class Annotations:
 
 @dataclass(frozen=True)
 class SegmentFile:
-    """Where the bitmaps of an image's objects are: a PNG whose colours are ids (see ``structures.panoptic``).
+    """The file with the bitmaps of an image's objects: a PNG whose colours are ids (see ``structures.panoptic``).
 
     Attributes:
-        path: of the PNG.
+        path: the path of the PNG.
         ids: ``(N,)`` int64, the id of each object of the record's annotations.
     """
 
@@ -116,12 +116,12 @@ class Record:
     """One image of a dataset as its annotation files describe it; nothing of it is decoded yet.
 
     Attributes:
-        img_path: where the image lies.
+        img_path: the path of the image.
         img_id: the dataset's own id (COCO's integer; the file's stem elsewhere).
         ori_shape: (h, w) of the upright image (EXIF rotation applied), or None where reading it was not needed.
-        annotations: in pixels of that upright image.
-        class_label: of the whole image, for classification; None elsewhere.
-        segments: of a panoptic dataset, the file that ``LoadSegments`` reads the objects' bitmaps from.
+        annotations: the objects, in pixels of that upright image.
+        class_label: the class of the whole image, for classification; None elsewhere.
+        segments: in a panoptic dataset, the file that ``LoadSegments`` reads the objects' bitmaps from.
     """
 
     img_path: str

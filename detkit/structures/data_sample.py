@@ -1,4 +1,4 @@
-"""``DetDataSample``: everything known of one image, for people, metrics and pictures."""
+"""``DetDataSample``: all that is known about one image, for people, metrics and pictures."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""``GtBatch``: the ground truth of a batch as padded tensors, what a head's ``loss`` takes."""
+"""``GtBatch``: the ground truth of a batch as padded tensors, the argument of a head's ``loss``."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def corners_to_rbboxes(corners: np.ndarray) -> np.ndarray:
     """Return ``(N, P, 2)`` points -> ``(N, 5)`` float32, the rectangles of least area around them.
 
     Four corners of a rectangle, in any order, give that rectangle. One of its sides lies along a side of the points'
-    convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points need be tried. Of rectangles
+    convex hull (Freeman and Shapira, 1975), so that only the directions of pairs of points are tried. Among rectangles
     of equal area, as two adjacent sides of a quadrilateral often give, the one along the longer side is taken.
     """
     points = corners.astype(np.float64)

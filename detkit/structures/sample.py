@@ -67,7 +67,7 @@ class Sample:
     Attributes:
         record: path, id, size and annotations of the image as the dataset read them.
         rng: the source of every random draw, keyed by seed, epoch and position; shared with the images mixed in.
-        epoch: of the training run, from 0.
+        epoch: the epoch of the training run, from 0.
         test_mode: whether the packed sample keeps the original image's ground truth.
         may_mix: whether mosaic, mixup and copy-paste act; False in the last epochs (``CloseMosaicHook``).
         images: decoded images by path, RGB uint8 ``(h, w, 3)``; shared by a batch.

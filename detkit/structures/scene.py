@@ -24,13 +24,13 @@ def scale_matrix(x: float, y: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of a scene and where it goes. Never changed in place: images and annotations are shared.
+    """One image of a scene and its position. Never changed in place: images and annotations are shared.
 
     Coordinates are continuous: pixel j covers [j, j + 1).
 
     Attributes:
         img: ``(h, w, 3)`` uint8 RGB, upright.
-        annotations: in pixels of ``img``.
+        annotations: the objects, in pixels of ``img``.
         matrix: ``(3, 3)`` float64, pixels of ``img`` -> pixels of the scene.
         clip: (x0, y0, x1, y1) in pixels of ``img``: only what lies inside is drawn, objects are cut there.
         pasted: draw only inside the outlines of the tile's own objects (copy-paste).

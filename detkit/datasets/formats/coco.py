@@ -89,7 +89,7 @@ class CocoFileDataset(DetDataset):
             if found != name:
                 raise DataError(
                     f'keep_category_ids: {ann_file!r} names category {number} {name!r}, but class {number} of metainfo '
-                    f'is {found!r}. Leave metainfo.classes out, or name each class at the place of its id.'
+                    f'is {found!r}. Leave metainfo.classes out, or list each class at the index of its id.'
                 )
         self.metainfo['classes'] = classes
         self.metainfo['category_ids'] = tuple(range(len(classes)))
@@ -148,7 +148,7 @@ class CocoDataset(CocoFileDataset):
         img_prefix: the folder of the images, relative to ``data_root``.
         keypoints: read keypoints too, as ``person_keypoints_*.json`` has them. Their names and skeleton are taken from
             the file, left and right from the names, where ``metainfo`` does not say.
-        unlabelled: what becomes of objects none of whose keypoints is labelled. 'drop': training does not see them, as
+        unlabelled: the treatment of objects none of whose keypoints is labelled. 'drop': training does not see them, as
             in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
             keypoints, and counts them for boxes.
         only_labelled: leave out images without any object that has a labelled keypoint.
@@ -180,7 +180,7 @@ class CocoDataset(CocoFileDataset):
                 for category in read_categories(str(path))
                 if category.get('keypoints') and (cfg.get('single_class') or category['name'] in known['classes'])
             }
-            if len(counts) == 1:  # the dataset says what is wrong with any other number
+            if len(counts) == 1:  # the dataset reports any other number as an error
                 known['keypoint_shape'] = (counts.pop(), 3)
         return known
 

@@ -22,7 +22,7 @@ from detkit.utils.errors import DataError
 
 @dataclass
 class CocoImages:
-    """The usable images of a file, and why others are not.
+    """The usable images of a file, and the reasons why others are not.
 
     Attributes:
         ids, names: COCO's id and ``file_name`` of each image.
@@ -69,7 +69,7 @@ def read_categories(ann_file: str) -> list[dict]:
         DataError: as ``load_json``, or a category has no id or no name.
     """
     if not os.path.isfile(ann_file):
-        return load_json(ann_file)['categories']  # says what is missing
+        return load_json(ann_file)['categories']  # names what is missing
     status = os.stat(ann_file)
     return list(_cached_categories(ann_file, status.st_mtime_ns, status.st_size))
 
@@ -95,7 +95,7 @@ def _find_categories(ann_file: str) -> list[dict] | None:
         while True:
             try:
                 found, _ = json.JSONDecoder().raw_decode(text[places[0] : places[0] + length].decode(errors='replace'))
-            except ValueError:  # the list goes on behind this part
+            except ValueError:  # the list continues after this part
                 if places[0] + length >= len(text):
                     return None
                 length *= 8
@@ -217,7 +217,7 @@ def _name(entry: dict) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value - value == 0  # which infinity and NaN fail
+    return isinstance(value, (int, float)) and value - value == 0  # infinity and NaN fail this
 
 
 def is_box(bbox: Any) -> bool:
@@ -247,7 +247,7 @@ def _keypoint_values(entry: dict) -> int:
 
 
 def _keypoints(entries: Sequence[dict], num_keypoints: int) -> np.ndarray:
-    """Return ``(N, K, 3)``; an object without keypoints, such as a crowd, has none that is labelled."""
+    """Return ``(N, K, 3)``; an object without keypoints (a crowd) has unlabelled ones."""
     none = [0] * (3 * num_keypoints)
     values = chain.from_iterable(entry.get('keypoints') or none for entry in entries)
     keypoints = np.fromiter(values, np.float64, len(entries) * len(none)).reshape(-1, num_keypoints, 3)

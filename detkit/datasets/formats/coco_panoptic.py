@@ -28,7 +28,7 @@ class CocoPanopticDataset(CocoFileDataset):
     asked for, count neither way.
 
     Args:
-        ann_file: the json, such as ``annotations/panoptic_train2017.json``.
+        ann_file: the json, for example ``annotations/panoptic_train2017.json``.
         img_prefix: the folder of the images, relative to ``data_root``.
         seg_prefix: the folder of the PNGs, relative to ``data_root``; None: named as ``ann_file`` without '.json'.
         **kwargs: ``keep_category_ids``, see ``CocoFileDataset``, and what ``DetDataset`` takes.

@@ -1,4 +1,4 @@
-"""The ``data.yaml`` that describes a YOLO dataset: where its parts lie and how its classes are called."""
+"""The ``data.yaml`` that describes a YOLO dataset: the folders of its splits and the names of its classes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
 
-# Lines in front of the objects, such as 'imagesource:GoogleEarth' and 'gsd:0.146'.
+# Lines before the objects, for example 'imagesource:GoogleEarth' and 'gsd:0.146'.
 _HEADERS = ('imagesource', 'gsd')
 
 
@@ -154,7 +154,7 @@ def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
     """Parse the contents of a label file.
 
     Args:
-        text: of the file. A line's last value, difficult, may be missing; 1 means yes, and so does 2, which tiling
+        text: the file's text. A line's last value, difficult, may be missing; 1 means yes, and so does 2, which tiling
             tools give to objects that they cut.
         known: names of classes; another name is a mistake.
     """

@@ -18,7 +18,7 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 
 __all__ = ['ImageFolderDataset', 'class_folders']
 
-# How many names an error lists.
+# The number of names that an error lists.
 _SHOWN = 5
 
 
@@ -34,7 +34,7 @@ class ImageFolderDataset(DetDataset):
     the classes: labels would silently mean something else.
 
     Args:
-        folder: of this split, relative to ``data_root``: 'train', 'val', 'test'.
+        folder: the folder of this split, relative to ``data_root``: 'train', 'val', 'test'.
         class_folder: the folder whose subfolders name the classes, in sorted order, where ``metainfo`` has no
             ``classes``; default: ``folder`` itself. Give the training folder for the other splits.
         folders: the subfolders' names in the order of ``metainfo``'s classes, where they are not the classes' own.
@@ -90,7 +90,7 @@ class ImageFolderDataset(DetDataset):
         return FolderRecords(str(root), paths)
 
     def _folder_names(self) -> tuple[str, ...]:
-        """Return the class folders' names in the order of the labels; sets the class names where none were given."""
+        """Return the class folders' names in the order of the labels; set the class names where none were given."""
         classes = self.metainfo.get('classes')
         if not classes:
             source = Path(self.data_root, self.class_folder or self.folder)

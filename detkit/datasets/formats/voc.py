@@ -215,7 +215,7 @@ class VocObjects:
         difficult: ``(N,)`` bool.
         numbers: ``(N,)`` int64, which object of the file each is, from 1.
         size: (h, w) that the file states for its image, or None.
-        filename: of its image, '' where the file does not say.
+        filename: the name of its image, '' where the file gives none.
         skipped: (object, reason) of those that were left out.
     """
 

@@ -42,13 +42,13 @@ class YoloTxtDataset(DetDataset):
         images: folders of images, or text files that list images, relative to ``data_root``.
         data_yaml: a data yaml instead, which gives the folders and, where ``metainfo`` does not, the class names.
             ``data_root``, if set, replaces its ``path``, and the file itself may lie in it.
-        split: which part of the data yaml: 'train', 'val' or 'test'.
-        labels: what a line holds. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
+        split: the part of the data yaml: 'train', 'val' or 'test'.
+        labels: the content of a line. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
             ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``); 'obb': ``class x1 y1 ... x4 y4``,
             the corners of a rotated box, some of which may lie outside the image (see ``yolo_obb_labels``).
         keypoint_shape: of 'pose', (K, D): K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``) by
             default. The keypoint entries of ``metainfo`` (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
-            comes before what the data yaml says (``kpt_names``, ``flip_idx``).
+            precedes the data yaml's (``kpt_names``, ``flip_idx``).
         **kwargs: see ``DetDataset``.
     """
 

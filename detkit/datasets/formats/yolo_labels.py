@@ -15,9 +15,9 @@ import numpy as np
 from detkit.structures.bboxes import cxcywh_to_xyxy
 from detkit.structures.polygons import Polygons
 
-# How far beyond [0, 1] a coordinate may lie and be clipped; what is farther out is no rounding error.
+# A coordinate this far beyond [0, 1] is clipped; one that is farther out is no rounding error.
 TOLERANCE = 0.01
-# Bytes of text taken apart at a time, which bounds the memory that a large dataset needs.
+# Bytes of text parsed at a time, which bounds the memory that a large dataset needs.
 _CHUNK_BYTES = 8 << 20
 
 
@@ -54,7 +54,7 @@ def parse_labels(
     """Parse the contents of label files.
 
     Args:
-        texts: what each file holds.
+        texts: the contents of each file.
         num_classes: class ids must be below it; None for no limit.
         parse: reads lines of another kind than ``parse_outlines`` does.
     """
@@ -126,7 +126,7 @@ class Lines:
     """The lines of some files that are not blank.
 
     Args:
-        texts: what each file holds.
+        texts: the contents of each file.
 
     Attributes:
         values: ``(T,)`` float64, all their numbers in a row (NaN for what is no number).
@@ -176,7 +176,7 @@ class Lines:
         ]
 
     def drop(self, mask: np.ndarray, reason: str, record_only: bool = False) -> None:
-        """Take the lines in ``mask`` out and notes why."""
+        """Take the lines in ``mask`` out and note why."""
         if not mask.any():
             return
         self.skipped += self.describe(mask, reason)
@@ -245,7 +245,7 @@ def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
     Objects of which nothing is inside the image are dropped with the lines that break a rule.
 
     Args:
-        lines: what the files hold.
+        lines: the lines of the files.
         num_classes: class ids must be below it; None for no limit.
 
     Returns:
@@ -296,7 +296,7 @@ def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple
     coordinates mean nothing and may be anything. An object may have no labelled keypoint at all.
 
     Args:
-        lines: what the files hold.
+        lines: the lines of the files.
         num_classes: class ids must be below it; None for no limit.
         keypoint_shape: (K, D), D being 2 or 3 values a keypoint.
     """

@@ -19,7 +19,7 @@ class RandomChoice:
 
     Args:
         transforms: the lists, of config dicts or built objects; an empty one leaves the sample as it is.
-        prob: how likely each is, summing up to 1; None: all the same. Images that a
+        prob: the probability of each, summing up to 1; None: all the same. Images that a
             mosaic in a list mixes in are as they are before the choice.
     """
 

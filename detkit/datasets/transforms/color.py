@@ -16,7 +16,7 @@ __all__ = ['ColorJitter', 'RandomHSV']
 
 @TRANSFORMS.register_module()
 class RandomHSV:
-    """Shift the hue, scales saturation and value by random amounts, by look-up tables.
+    """Shift the hue and scale saturation and value by random amounts, by look-up tables.
 
     Args:
         hue: largest shift either way, as a share of the colour circle.
@@ -55,7 +55,7 @@ def shift_hsv(img: np.ndarray, hue: float, saturation: float, value: float) -> n
 
 @TRANSFORMS.register_module()
 class ColorJitter:
-    """Scale brightness, contrast and saturation and shifts the hue, by random amounts in random order.
+    """Scale brightness, contrast and saturation and shift the hue, by random amounts in random order.
 
     Args:
         brightness, contrast, saturation: the factor is drawn from [1 - x, 1 + x], x at most 1.

@@ -15,7 +15,7 @@ from detkit.structures.scene import scale_matrix, translation_matrix
 
 __all__ = ['CenterCrop', 'RandomCrop', 'RandomResizedCrop', 'ResizeShortestEdge', 'Resize', 'short_side_shape']
 
-# How often a random crop that would not fit is drawn again before the middle is taken.
+# The number of times that a random crop that does not fit is drawn again before the middle is taken.
 _ATTEMPTS = 10
 
 
@@ -82,7 +82,7 @@ class Resize:
 
 @TRANSFORMS.register_module()
 class CenterCrop:
-    """The middle of the sample; where it is smaller than that, it is padded by what ``Render`` fills with.
+    """Cut out the middle of the sample; a smaller sample is padded with the value that ``Render`` fills with.
 
     Args:
         size: a side, or (h, w).
@@ -103,7 +103,7 @@ class CenterCrop:
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop:
-    """A random part of the sample, scaled to a size (Inception's augmentation, arXiv:1409.4842).
+    """Cut out a random part of the sample and scale it to a size (Inception's augmentation, arXiv:1409.4842).
 
     What lies outside is not cut off: a rotation or a shear behind this brings it in, where cropped pixels would leave
     grey.
@@ -154,7 +154,7 @@ class RandomResizedCrop:
 
 @TRANSFORMS.register_module()
 class RandomCrop:
-    """A random part of the sample at its scale; what lies outside is cut off, objects with it.
+    """Cut out a random part of the sample at its scale; what lies outside is cut off, objects with it.
 
     Height and width are drawn apart, evenly between the limits, or the sample's own sides where these are smaller.
 

@@ -14,7 +14,7 @@ from detkit.structures.scene import Tile, scale_matrix, translation_matrix
 
 __all__ = ['Placement', 'draw_tile', 'place_tile']
 
-# Rounding a tile to whole source pixels moves what is drawn by up to half of one; enlarged further than this,
+# Rounding a tile to whole source pixels moves the drawing by up to half of one; enlarged further than this,
 # it is drawn at its exact position instead.
 _MAX_SNAPPED_SCALE = 2.0
 _WHOLE = 1e-6
@@ -109,8 +109,8 @@ def draw_tile(
 
     Args:
         canvas: drawn into.
-        tile: what is drawn.
-        placement: of ``place_tile``.
+        tile: the tile to draw.
+        placement: as ``place_tile`` returned it.
         prefilter_above: shrinking by more than this averages the pixels that fall together, instead of picking some.
         mask: ``(H, W)`` uint8; only where it is not 0 the canvas changes.
         antialias: whether a tile without ``placement.source`` whose rows stay rows is resampled by Pillow.

@@ -13,7 +13,7 @@ from detkit.structures.sample import Sample
 
 __all__ = ['RandomErasing']
 
-# How often a rectangle that would not fit is drawn again before the image is left whole.
+# The number of times that a rectangle that does not fit is drawn again before the image is left whole.
 _ATTEMPTS = 10
 
 
@@ -22,7 +22,7 @@ class RandomErasing:
     """Fill a random rectangle with one value (arXiv:1708.04896); for classification, as objects are left as they are.
 
     Args:
-        prob: how often.
+        prob: the probability of erasing.
         scale: the rectangle's area as a share of the image's is drawn from this range.
         ratio: its height / width likewise, evenly on a logarithmic scale.
         fill: grey value.

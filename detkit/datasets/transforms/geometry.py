@@ -31,7 +31,7 @@ def fit_inside(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]
 
 
 def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int]) -> Scene:
-    """Scale a scene to ``inner`` (h, w) and centres it on a canvas of ``size``, an odd pixel going right and below."""
+    """Scale a scene to ``inner`` (h, w) and centre it on a canvas of ``size``, an odd pixel going right and below."""
     (height, width), (old_height, old_width) = inner, scene.size
     # Halves are rounded down by the slightest bias, so that both sides of an odd margin add up.
     left, top = round((size[1] - width) / 2 - 0.1), round((size[0] - height) / 2 - 0.1)
@@ -41,7 +41,7 @@ def letterbox_scene(scene: Scene, inner: tuple[int, int], size: tuple[int, int])
 
 @TRANSFORMS.register_module()
 class LetterBox:
-    """Scale the sample to fit a size, its aspect kept, and pads it.
+    """Scale the sample to fit a size, its aspect kept, and pad it.
 
     Args:
         size: the output's side, or (h, w).
@@ -95,7 +95,7 @@ class LetterBox:
 
 @TRANSFORMS.register_module()
 class RandomAffine:
-    """Turns, scales, shears, shifts and tilts the sample about its centre, onto a canvas of ``size``.
+    """Turn, scale, shear, shift and tilt the sample about its centre, onto a canvas of ``size``.
 
     The centre of the old canvas comes to a random point near the centre of the new one, so that a mosaic's double
     canvas is cropped.
@@ -108,7 +108,7 @@ class RandomAffine:
         shear: largest shear angle either way, in degrees, on both axes.
         perspective: largest perspective coefficient, 1 / pixels; useful values are below 0.001, and what would turn
             part of the canvas inside out is reduced.
-        prob: how often anything of this is drawn; otherwise the centres are matched and no more.
+        prob: the probability that any of this is drawn; otherwise the centres are matched and no more.
     """
 
     stage = 'geometry'
@@ -173,7 +173,7 @@ class RandomFlip:
     are unknown, a sample with keypoints is left as it is.
 
     Args:
-        prob: how often.
+        prob: the probability of a flip.
         direction: 'horizontal' (left and right change places) or 'vertical'.
     """
 

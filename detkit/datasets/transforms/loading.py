@@ -29,7 +29,7 @@ class UnreadableImageError(DataError):
 
 @TRANSFORMS.register_module()
 class LoadImageFromFile:
-    """Starts the scene: the decoded image as its only tile, where it is not decoded yet.
+    """Start the scene: the decoded image as its only tile, where it is not decoded yet.
 
     Raises:
         UnreadableImageError: the dataset answers it by a recorded skip.

@@ -43,14 +43,14 @@ class MixTransform:
 
 @TRANSFORMS.register_module()
 class Mosaic(MixTransform):
-    """Four samples meet at a random point of a canvas of twice the size, each scaled to ``size`` on its long side.
+    """Join four samples at a random point of a canvas of twice the size, each scaled to ``size`` on its long side.
 
     ``RandomAffine(size=size)`` behind it crops the canvas. Where no mosaic is made, the sample is letterboxed to
     ``size``, so that what follows sees the same scale. From YOLOv4 (Bochkovskiy et al., 2020).
 
     Args:
         size: the side, or (h, w), that a sample is scaled to fit.
-        prob: how often a mosaic is made.
+        prob: the probability of a mosaic.
     """
 
     num_mix_images = 3
@@ -88,12 +88,12 @@ class Mosaic(MixTransform):
 
 @TRANSFORMS.register_module()
 class MixUp(MixTransform):
-    """Average the sample with another one and keeps the objects of both (Zhang et al., 2018).
+    """Average the sample with another one and keep the objects of both (Zhang et al., 2018).
 
     The other sample has gone through the transforms before this one; both must have the same size by then.
 
     Args:
-        prob: how often.
+        prob: the probability of mixing.
         alpha: the sample's share is drawn from Beta(alpha, alpha).
     """
 

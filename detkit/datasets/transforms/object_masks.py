@@ -18,7 +18,7 @@ _SHIFT = 4
 
 
 class Bitmap:
-    """An object's bitmap on its way into a scene.
+    """An object's bitmap and its position in a scene.
 
     Args:
         rle: COCO's, at the size of the tile's image.

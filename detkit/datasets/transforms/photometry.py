@@ -33,7 +33,7 @@ PIXEL_OPERATIONS = (
 )
 
 _LEVELS = np.arange(256)
-# Smooths a little: the middle weighs 5, its eight neighbours 1 each.
+# A weak smoothing kernel: the middle weighs 5, its eight neighbours 1 each.
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 

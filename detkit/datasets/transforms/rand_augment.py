@@ -23,7 +23,7 @@ _OPERATIONS = ('identity', *_GEOMETRIC, *PIXEL_OPERATIONS)
 class RandAugment:
     """Draw ``num_ops`` of fourteen operations, with replacement (arXiv:1909.13719).
 
-    It comes before ``Render``: what it draws of geometry is multiplied into the scene's matrices, so that the image is
+    It comes before ``Render``: its geometric operations are multiplied into the scene's matrices, so that the image is
     still sampled once, and what it draws of colour is left to ``Render`` to do on the result, in the order drawn.
 
     At strength 30: shears by .3, shifts by 150/331 of the size, rotation by 30°, brightness, saturation, contrast and
@@ -33,7 +33,7 @@ class RandAugment:
     Args:
         num_ops: how many operations a sample.
         magnitude: their strength, 0 … 30.
-        prob: how often anything is done.
+        prob: the probability that anything is done.
     """
 
     stage = 'geometry'

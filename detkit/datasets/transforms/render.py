@@ -20,7 +20,7 @@ __all__ = ['Render']
 
 @TRANSFORMS.register_module()
 class Render:
-    """Draw every tile of the scene once and moves its objects by the same matrix.
+    """Draw every tile of the scene once and move its objects by the same matrix.
 
     An object is kept when enough of it can be seen. Boxes of objects with an outline are derived from the outline as
     moved and cut. Sets ``img`` (uint8 RGB ``(H, W, 3)``), ``annotations``, ``matrix`` (``(3, 3)`` float64, original

@@ -50,8 +50,8 @@ def place_objects(scene: Scene, matrices: list[np.ndarray] | None = None) -> Sce
     """Move the objects of all tiles into the scene.
 
     Args:
-        scene: what is placed.
-        matrices: of the tiles, where they differ from the tiles' own because drawing rounded them to whole pixels.
+        scene: the scene to read.
+        matrices: the tiles', where they differ from the tiles' own because drawing rounded them to whole pixels.
     """
     parts, outlines, flags = [], [], []
     for number, tile in enumerate(scene.tiles):

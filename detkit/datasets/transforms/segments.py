@@ -18,7 +18,7 @@ __all__ = ['LoadSegments']
 
 @TRANSFORMS.register_module()
 class LoadSegments:
-    """Give the objects of a panoptic dataset their bitmaps, right behind ``LoadImageFromFile``.
+    """Give the objects of a panoptic dataset their bitmaps; comes directly after ``LoadImageFromFile``.
 
     From there on they are moved, cut and drawn as any object that is known by an RLE. Without this transform the
     objects are boxes alone, and no PNG is read.
