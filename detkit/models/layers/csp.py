@@ -93,12 +93,7 @@ class C3(nn.Module):
 
     (Wang et al., https://arxiv.org/abs/1911.11929, with three convolutions beside the bottlenecks.)
 
-    Args:
-        in_channels, out_channels: channels before and after.
-        num_blocks: how many bottlenecks, of a 1x1 and a 3x3 convolution each.
-        shortcut: whether each bottleneck adds its input.
-        expansion: channels of a half, and of a bottleneck, as a fraction of ``out_channels``.
-        act: activation of the convolutions, see ``ConvModule``.
+    The arguments are those of ``C2f``; each bottleneck has a 1x1 and a 3x3 convolution.
     """
 
     def __init__(
