@@ -133,6 +133,7 @@ class _Check:
         low, high = RANGES.get(str(path[-1]), (-math.inf, math.inf))
         if isinstance(value, int | float) and not low <= value <= high:
             bounds = f'at least {low}' if high == math.inf else f'from {low} to {high}'
+            bounds = 'as a number' if low == -math.inf else bounds  # not a number
             raise self.fail(path, f'{title} takes {path[-1]} {bounds}; found {value!r}')
 
     def build(self, value: dict, path: KeyPath, position: Position) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from mmengine.runner.utils import set_random_seed
 
+from detkit.utils.errors import ConfigError
+
 
 def seed_everything(seed: int | None, deterministic: bool = False) -> int:
     """Seed every global generator.
@@ -21,6 +23,8 @@ def seed_everything(seed: int | None, deterministic: bool = False) -> int:
     Returns:
         The seed.
     """
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ConfigError(f'randomness.seed must be from 0 to {2**32 - 1}, found {seed}')
     if deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # read by cuBLAS when it starts
         torch.backends.cudnn.benchmark = False

@@ -60,6 +60,17 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if len(mean) != len(std):
             raise ValueError(f'DetDataPreprocessor: {len(mean)} values in mean but {len(std)} in std')
+        if len(mean) not in (1, 3):
+            raise ValueError(
+                f'DetDataPreprocessor: mean and std take one value or one for each channel, found {len(mean)}'
+            )
+        if min(std) <= 0:
+            raise ValueError(f'DetDataPreprocessor: std must be above 0, found {tuple(std)}')
+        if multi_scale is not None and not 0 < multi_scale[0] <= multi_scale[1]:
+            raise ValueError(
+                f'DetDataPreprocessor: multi_scale must be (lowest, highest) with 0 < lowest <= highest, found '
+                f'{tuple(multi_scale)}'
+            )
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self.has_mean = any(mean)

@@ -6,10 +6,12 @@ from typing import Literal
 
 import pytest
 import torch
+from builders import CONFIGS
 
 from detkit.config import load_config
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import fits
+from detkit.engine.runner import Runner
 from detkit.utils.errors import ConfigError
 
 
@@ -197,3 +199,23 @@ def test_signature_of_a_scheduler_of_mmengine():
     arguments = arguments_of(LinearLR)
     assert {'optimizer', 'start_factor', 'begin', 'end', 'by_epoch'} <= set(arguments.names)
     assert 'param_name' not in arguments.names and not arguments.any_name
+
+
+@pytest.mark.parametrize(
+    'options, match',
+    [
+        (['widen_factor=0'], 'CSPDarknet takes widen_factor at least 0.01; found 0'),
+        (['model.head.loss_cls.loss_weight=-1'], 'model.head.loss_cls.loss_weight: .* at least 0; found -1'),
+        (['+model.data_preprocessor.multi_scale=(2,0.5)'], 'multi_scale must be .lowest, highest.'),
+        (['+model.data_preprocessor.std=(0,1,1)'], 'std must be above 0'),
+        (['+model.data_preprocessor.mean=(0,0)', '+model.data_preprocessor.std=(1,1)'], 'one value or one a channel'),
+        (['+model.batch_norm.eps=-1'], 'batch_norm.eps must be a number above 0, found -1'),
+        (['+model.batch_norm.momentum=x'], "batch_norm.momentum must be a number from 0 to 1, found 'x'"),
+        (['randomness.seed=-1'], 'randomness.seed must be from 0 to 4294967295, found -1'),
+    ],
+)
+def test_values_that_would_fail_in_the_first_step(options, match, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = CONFIGS / 'yolov8' / 'det_n_coco8.py'
+    with pytest.raises(ConfigError, match=match):
+        Runner(load_config(path, [*options, 'device=cpu', f'work_dir={tmp_path / "run"}']))

@@ -31,10 +31,10 @@ _SETTINGS = ('eps', 'momentum')
 
 
 def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
-    """Gives every batch normalisation of ``model`` the same ``eps``, ``momentum`` or both.
+    """Give every batch normalisation of ``model`` the same ``eps``, ``momentum`` or both.
 
     Raises:
-        ConfigError: ``settings`` has another key.
+        ConfigError: ``settings`` has another key, or a value that normalisation cannot use.
     """
     for key in settings:
         if key not in _SETTINGS:
@@ -42,6 +42,11 @@ def set_batch_norm(model: nn.Module, settings: dict[str, float]) -> None:
                 f'{type(model).__name__}: batch_norm has no key {key!r}; it takes eps and momentum.'
                 f'{nearest(key, _SETTINGS)}'
             )
+        value = settings[key]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and (value > 0 if key == 'eps' else 0 <= value <= 1)):
+            expected = 'a number above 0' if key == 'eps' else 'a number from 0 to 1'
+            raise ConfigError(f'{type(model).__name__}: batch_norm.{key} must be {expected}, found {value!r}')
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             vars(module).update(settings)
