@@ -208,7 +208,7 @@ def test_signature_of_a_scheduler_of_mmengine():
         (['model.head.loss_cls.loss_weight=-1'], 'model.head.loss_cls.loss_weight: .* at least 0; found -1'),
         (['+model.data_preprocessor.multi_scale=(2,0.5)'], 'multi_scale must be .lowest, highest.'),
         (['+model.data_preprocessor.std=(0,1,1)'], 'std must be above 0'),
-        (['+model.data_preprocessor.mean=(0,0)', '+model.data_preprocessor.std=(1,1)'], 'one value or one a channel'),
+        (['+model.data_preprocessor.mean=(0,0)', '+model.data_preprocessor.std=(1,1)'], 'one value or one for each channel'),
         (['+model.batch_norm.eps=-1'], 'batch_norm.eps must be a number above 0, found -1'),
         (['+model.batch_norm.momentum=x'], "batch_norm.momentum must be a number from 0 to 1, found 'x'"),
         (['randomness.seed=-1'], 'randomness.seed must be from 0 to 4294967295, found -1'),
