@@ -87,20 +87,9 @@ def _hints(init: Callable) -> dict[str, typing.Any]:
     hints: dict[str, typing.Any] = {}
     for name, annotation in init.__annotations__.items():
         single = types.SimpleNamespace(__annotations__={name: annotation})
-        with contextlib.suppress(NameError, TypeError):
+        with contextlib.suppress(NameError, TypeError, AttributeError):
             hints |= typing.get_type_hints(single, globalns=init.__globals__)
     return hints
-
-
-def _hints(init: Callable) -> dict[str, typing.Any]:
-    """Return the annotations of a function; those that exist for type checkers only are left out."""
-    found = {}
-    for name, annotation in init.__annotations__.items():
-        try:
-            found[name] = eval(annotation, init.__globals__) if isinstance(annotation, str) else annotation
-        except (NameError, TypeError, AttributeError):
-            continue
-    return found
 
 
 def _of_signature(parameters: list[inspect.Parameter]) -> Arguments:
