@@ -19,7 +19,7 @@ from detkit.utils.errors import ConfigError, DataError
 
 SPLITS = ('train', 'val', 'test')
 
-# What a dataset has for the sake of training, and what looking at it needs instead.
+# Arguments that only training needs, and their values for looking at a dataset.
 _PLAIN = dict(pipeline=[], cache=None, rect=False, max_skipped=1.0)
 
 

@@ -81,7 +81,7 @@ class Browser:
         return list(order[: len(indices) or number])
 
     def _order(self, epoch: int) -> list[int]:
-        """Of the epoch, each image once, however often the dataset is repeated."""
+        """Return the images of an epoch in order, each once, however often the dataset is repeated."""
         order = [key.index for batch in self.batches(epoch) for key in batch]
         paths: dict[str, int] = {}
         for index in order:

@@ -20,7 +20,7 @@ from detkit.utils.tables import text_table
 
 Anchors = list[list[tuple[float, float]]]
 
-# What a dataset does not need when only its annotations are read.
+# Arguments that a dataset does not need when only its annotations are read.
 _READING_IMAGES = ('pipeline', 'cache')
 # Objects with both sides below it are noise rather than something to fit anchors to.
 _MIN_SIDE = 2

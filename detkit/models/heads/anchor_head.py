@@ -125,6 +125,11 @@ class AnchorHead(DenseHead):
         self.assigner = ASSIGNERS.build(assigner)
         self.bbox_coder = CODERS.build(bbox_coder)
         self.loss_bbox = LOSSES.build(loss_bbox)
+        if OverlapLoss not in type(self.loss_bbox).__mro__:
+            raise ConfigError(
+                f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the objectness '
+                'learns; it must be an OverlapLoss (detkit/protocols.py), as IoULoss is'
+            )
         self.loss_obj = LOSSES.build(loss_obj)
         self.loss_cls = LOSSES.build(loss_cls)
         self.obj_level_weights = tuple(obj_level_weights or (1.0,) * num_levels)
