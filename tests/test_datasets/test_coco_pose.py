@@ -144,7 +144,7 @@ def test_real_keypoints(real_data):
     assert data.skipped == [] and len(data) == 50
     assert data.metainfo['keypoint_names'] == COCO_KEYPOINTS and data.metainfo['skeleton'] == COCO_SKELETON
     assert data.metainfo['flip_pairs'] == COCO_FLIP_PAIRS and data.metainfo['sigmas'] == COCO_SIGMAS
-    entries = json.loads((root / ann_file).read_text()).annotations
+    entries = json.loads((root / ann_file).read_text())['annotations']
     counts = np.concatenate([(record.annotations.keypoints[..., 2] > 0).sum(1) for record in data.records])
     assert sorted(counts) == sorted(entry['num_keypoints'] for entry in entries)
     labelled = CocoDataset(ann_file, only_labelled=True, **options)
