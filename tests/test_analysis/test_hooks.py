@@ -5,11 +5,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from test_visualization.test_classification import CLASSES as WEATHER
+from test_visualization.test_classification import IMG as CLASSIFIED
+from test_visualization.test_classification import make_sample as make_classified
 from test_visualization.test_drawing import make_sample
 
 from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
 from detkit.config import load_config
 from detkit.engine import Runner
+from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
+from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.pictures import unique_name, write_picture
 
@@ -155,3 +160,39 @@ def test_unique_names():
     taken: set[str] = set()
     names = [unique_name(stem, '.jpg', taken) for stem in ('a', 'b', 'A', 'a')]
     assert names == ['a.jpg', 'b.jpg', 'A-2.jpg', 'a-3.jpg']
+
+
+def test_the_hooks_draw_the_pictures_of_a_classifier(tmp_path: Path):
+    samples = []
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), CLASSIFIED)
+        samples.append(make_classified(i, path=str(tmp_path / f'{i}.png')))
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': WEATHER}))
+    metric = AccuracyMetric()
+    metric.confusion = np.eye(4, dtype=int)
+    run = tmp_path / 'run'
+    runner = SimpleNamespace(
+        iter=0,
+        work_dir=str(run),
+        val_dataloader=loader,
+        test_dataloader=loader,
+        test_evaluator=Evaluator([CocoMetric(), metric]),
+        console=SimpleNamespace(line=lambda text: None),
+        log_picture=lambda name, image: write_picture(run / name, image),
+    )
+    run.mkdir()
+    hook = HOOKS.build(dict(type='RunPicturesHook'))
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0, None, samples)
+    hook.after_val_epoch(runner, {})
+    assert sorted(p.name for p in run.iterdir()) == ['val_batch0.jpg']
+    hook = HOOKS.build(dict(type='SavePicturesHook', out_dir=str(tmp_path / 'shown')))
+    hook.after_test_iter(runner, 0, None, samples)
+    hook.after_test_epoch(runner, {})
+    assert sorted(p.name for p in (tmp_path / 'shown').iterdir()) == [
+        '0.jpg',
+        '1.jpg',
+        '2.jpg',
+        'confusion_matrix.csv',
+        'confusion_matrix.png',
+    ]

@@ -1,21 +1,11 @@
-"""Pictures of classifiers: names on images, sheets, the confusion matrix, curves."""
+"""Pictures of classifiers: names on images, sheets."""
 
-import csv
-from pathlib import Path
-from types import SimpleNamespace
-
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from detkit.analysis.errors.confusion_chart import plot_confusion, write_confusion
-from detkit.analysis.runs.training_curves import plot_curves, read_results
-from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
-from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.utils.pictures import write_picture
 from detkit.visualization import batch_sheet, draw_data_sample, prediction_sheet
 from detkit.visualization.classification import verdict
 from detkit.visualization.palette import class_colour
@@ -72,65 +62,3 @@ def test_sheets():
     sheet = batch_sheet(torch.full((2, 3, 32, 32), 90, dtype=torch.uint8), gt, CLASSES, ['a.png', 'b.png'])
     left, right = sheet[:, : sheet.shape[1] // 2], sheet[:, sheet.shape[1] // 2 :]
     assert has_colour(left, 2) and not has_colour(left, 0) and has_colour(right, 0) and not has_colour(right, 2)
-
-
-def test_confusion_as_numbers_and_picture(tmp_path: Path):
-    confusion = np.array([[5, 1, 0, 0], [0, 0, 0, 0], [0, 2, 7, 0], [0, 0, 0, 3]])
-    write_confusion(confusion, CLASSES, tmp_path / 'out')
-    with open(tmp_path / 'out' / 'confusion_matrix.csv', newline='') as file:
-        rows = list(csv.reader(file))
-    assert rows[0][1:] == list(CLASSES) and [row[0] for row in rows[1:]] == list(CLASSES)
-    assert [[int(value) for value in row[1:]] for row in rows[1:]] == confusion.tolist()
-    assert min(cv2.imread(str(tmp_path / 'out' / 'confusion_matrix.png')).shape[:2]) > 300
-    axes = plot_confusion(confusion, CLASSES).axes[0]
-    assert np.allclose(axes.images[0].get_array(), confusion / np.array([[6], [1], [9], [3]]))
-    numbers = {text.get_position(): text.get_text() for text in axes.texts}
-    assert numbers == {(0, 0): '5', (1, 0): '1', (1, 2): '2', (2, 2): '7', (3, 3): '3'}
-    assert [text.get_text() for text in axes.get_yticklabels()] == list(CLASSES)
-    large = plot_confusion(np.eye(300, dtype=int), [f'class {i}' for i in range(300)])
-    assert not large.axes[0].texts and max(large.get_size_inches()) * large.dpi < 2500
-
-
-def test_hooks(tmp_path: Path):
-    samples = []
-    for i in range(3):
-        cv2.imwrite(str(tmp_path / f'{i}.png'), IMG)
-        samples.append(make_sample(i, path=str(tmp_path / f'{i}.png')))
-    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={'classes': CLASSES}))
-    metric = AccuracyMetric()
-    metric.confusion = np.eye(4, dtype=int)
-    run = tmp_path / 'run'
-    runner = SimpleNamespace(
-        iter=0,
-        work_dir=str(run),
-        val_dataloader=loader,
-        test_dataloader=loader,
-        test_evaluator=Evaluator([CocoMetric(), metric]),
-        console=SimpleNamespace(line=lambda text: None),
-        log_picture=lambda name, image: write_picture(run / name, image),
-    )
-    run.mkdir()
-    hook = HOOKS.build(dict(type='RunPicturesHook'))
-    hook.before_val_epoch(runner)
-    hook.after_val_iter(runner, 0, None, samples)
-    hook.after_val_epoch(runner, {})
-    assert sorted(p.name for p in run.iterdir()) == ['val_batch0.jpg']
-    hook = HOOKS.build(dict(type='SavePicturesHook', out_dir=str(tmp_path / 'shown')))
-    hook.after_test_iter(runner, 0, None, samples)
-    hook.after_test_epoch(runner, {})
-    assert sorted(p.name for p in (tmp_path / 'shown').iterdir()) == [
-        '0.jpg',
-        '1.jpg',
-        '2.jpg',
-        'confusion_matrix.csv',
-        'confusion_matrix.png',
-    ]
-
-
-def test_accuracies_share_a_panel(tmp_path: Path):
-    (tmp_path / 'results.csv').write_text(
-        'epoch,train/cls,metrics/accuracy/top1,metrics/accuracy/top5\n1,1.4,.3,.9\n2,1.1,.5,1\n'
-    )
-    assert len(plot_curves(read_results(tmp_path / 'results.csv')).axes) == 2
-    (tmp_path / 'scalars.json').write_text('{"iter": 3, "accuracy/top1": 0.5, "accuracy/top5": 1.0}\n')
-    assert len(plot_curves(read_results(tmp_path / 'scalars.json')).axes) == 1

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from detkit.analysis.runs.training_curves import plot_curves
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_bboxes import rbbox_corners, rbbox_hulls
@@ -79,11 +78,3 @@ def test_a_batch_shows_its_rotated_boxes_at_its_scale():
     for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
         x, y = ((a + b) / 2).astype(int)
         assert coloured(sheet, 1)[y - 3 : y + 4, x - 3 : x + 4].any()
-
-
-def test_figures_share_a_panel(tmp_path):
-    x = np.arange(3.0)
-    names = ('mAP', 'mAP50', 'mAP75', 'mAP50-voc07')
-    curves = {f'metrics/dota/{name}': (x, x / 3) for name in names} | {'train/angle': (x, x)}
-    assert len(plot_curves(curves).axes) == 2
-    assert len(plot_curves({f'dota/{name}': (x, x / 3) for name in names}).axes) == 1

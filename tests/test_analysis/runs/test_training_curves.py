@@ -68,3 +68,20 @@ def test_training_and_validation_of_a_classifier_share_panels(tmp_path: Path):
         'accuracy': {'train top1': [0.3, 0.5], 'val top1': [0.4, 0.6]},
         'learning rate': {'pg0': [0.1, 0.1]},
     }
+
+
+def test_accuracies_share_a_panel(tmp_path: Path):
+    (tmp_path / 'results.csv').write_text(
+        'epoch,train/cls,metrics/accuracy/top1,metrics/accuracy/top5\n1,1.4,.3,.9\n2,1.1,.5,1\n'
+    )
+    assert len(plot_curves(read_results(tmp_path / 'results.csv')).axes) == 2
+    (tmp_path / 'scalars.json').write_text('{"iter": 3, "accuracy/top1": 0.5, "accuracy/top5": 1.0}\n')
+    assert len(plot_curves(read_results(tmp_path / 'scalars.json')).axes) == 1
+
+
+def test_average_precisions_of_dota_share_a_panel():
+    x = np.arange(3.0)
+    names = ('mAP', 'mAP50', 'mAP75', 'mAP50-voc07')
+    curves = {f'metrics/dota/{name}': (x, x / 3) for name in names} | {'train/angle': (x, x)}
+    assert len(plot_curves(curves).axes) == 2
+    assert len(plot_curves({f'dota/{name}': (x, x / 3) for name in names}).axes) == 1
