@@ -1,8 +1,8 @@
 """The contracts of a model's parts.
 
 A head states in ``takes`` which protocol each of its parts follows, and a part names the protocols that it follows as
-parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded, see
-``detkit.config.contracts``. B images of at most M objects, P priors, C classes, S slots, K candidates an object.
+parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded and when a head is built,
+see ``detkit.contracts``. B images of at most M objects, P priors, C classes, S slots, K candidates an object.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -71,11 +72,108 @@ class Head(Protocol):
         ...
 
 
+class DataPreprocessor(Protocol):
+    """Batches as ``collate`` makes them to what the network takes."""
+
+    def __call__(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return ``inputs`` float ``(B, 3, H, W)``, ``gt`` and ``data_samples``, the latter two None where absent."""
+        ...
+
+
+class Detector(Protocol):
+    """A whole network.
+
+    Attributes:
+        data_preprocessor: what makes ``inputs`` and ``gt`` of a batch.
+    """
+
+    data_preprocessor: DataPreprocessor
+
+    def __call__(
+        self,
+        inputs: Tensor,
+        gt: GtBatch | None = None,
+        data_samples: list[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Return the head's predictions, for the mode 'loss' its losses, for 'predict' a sample for each image."""
+        ...
+
+
+# ---- Layers
+
+
+class Block(Protocol):
+    """A stage's block, built with ``in_channels``, ``out_channels`` and ``num_blocks``."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return ``(B, out_channels, h, w)`` of ``(B, in_channels, h, w)``."""
+        ...
+
+
+class PositionEncoding(Protocol):
+    """Vectors for the positions of a feature map's cells.
+
+    Attributes:
+        embed_dims: C, length of a vector.
+    """
+
+    embed_dims: int
+
+    def __call__(self, feats: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Return ``(B or 1, C, h, w)`` for maps ``(B, channels, h, w)``; the mask is ``(B, h, w)``, True if padded."""
+        ...
+
+
+class Transformer(Protocol):
+    """The cells of a feature map and object queries to a vector for each query.
+
+    Attributes:
+        embed_dims: C, length of the vectors.
+        num_heads: heads of an attention.
+    """
+
+    embed_dims: int
+    num_heads: int
+
+    def __call__(
+        self, cells: Tensor, positions: Tensor, queries: Tensor, padding_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the encoded cells ``(B, S, C)`` and the queries' vectors after each decoder layer ``(L, B, Q, C)``.
+
+        Args:
+            cells: ``(B, S, C)``.
+            positions: ``(B or 1, S, C)``, the encoding of the cells' positions.
+            queries: ``(Q, C)``.
+            padding_mask: ``(B, S)`` bool, True where padded.
+        """
+        ...
+
+
+# ---- Priors
+
+
+class PriorGenerator(Protocol):
+    """Makes the priors of feature maps.
+
+    Attributes:
+        strides: pixels per cell of each map, fine to coarse.
+    """
+
+    strides: tuple[int, ...]
+
+    def __call__(
+        self, sizes: Sequence[tuple[int, int]], device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32
+    ) -> Any:
+        """Return the priors of maps of the given (h, w), in the form that the head and its assigner agree on."""
+        ...
+
+
 # ---- Assigners
 
 
 class Candidates(NamedTuple):
-    """Predictions that an assigner may look at; None where the kind of assigner needs none.
+    """Predictions that an assigner uses; None where the kind of assigner needs none.
 
     Attributes:
         cls_logits: ``(..., B, P, C)``.
@@ -92,8 +190,8 @@ class AssignResult(NamedTuple):
     Attributes:
         prior_idx: ``(..., B, M, K)`` int64, the prior in each slot, 0 where the slot is empty.
         valid: ``(..., B, M, K)`` bool, False where the slot is empty.
-        gt_idx: ``(..., B, M, K)`` int64, the box that the prior learns. A box keeps its own slots except where the
-            family gives a contested prior to a third box, which then has more than K.
+        gt_idx: ``(..., B, M, K)`` int64, the box that the prior learns. It is the slot's own box, except where the
+            family gives a prior that several boxes claim to another box.
         scores: ``(..., B, M, K)`` soft class targets in [0, 1], 0 where empty; None where the family has none.
     """
 
@@ -116,7 +214,7 @@ class PointAssigner(Assigner, Protocol):
 
 
 class RotatedPointAssigner(Assigner, Protocol):
-    """Assigns points to ``gt.rbboxes``: as ``PointAssigner``, with rotated candidates ``(B, P, 5)``."""
+    """Assigns points to ``gt.rbboxes`` in the way of ``PointAssigner``, with rotated candidates ``(B, P, 5)``."""
 
 
 class AnchorAssigner(Assigner, Protocol):
@@ -155,7 +253,7 @@ class DistanceCoder(Protocol):
 
 
 class RotatedCoder(Protocol):
-    """As ``DistanceCoder``, along the sides of a rotated box, with its angle."""
+    """Rotated boxes as the distances of ``DistanceCoder`` along the sides of the box, and its angle."""
 
     def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor: ...
     def decode(
@@ -267,7 +365,7 @@ class BoxLoss(Loss, Protocol):
 
 
 class OverlapLoss(BoxLoss, Protocol):
-    """A ``BoxLoss`` of overlaps, which the head uses besides."""
+    """A ``BoxLoss`` of overlaps, which the head also uses by themselves."""
 
     def overlaps(self, pred: Tensor, target: Tensor) -> Tensor:
         """Return the overlap of each box with its target, at most 1: ``(...)``."""

@@ -9,8 +9,6 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from detkit.config.contracts import misfit
-from detkit.config.hints import nearest_first
 from detkit.config.locate import describe
 from detkit.config.mmengine_parts import refusal
 from detkit.config.origins import KeyPath, Origins, dotted
@@ -18,8 +16,9 @@ from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
 from detkit.config.value_types import RANGES, fits, remedy_for, spelled
+from detkit.contracts import misfit
 from detkit.registry import MODEL_PARTS, Registry, backend_names, no_such_part
-from detkit.utils.errors import ComponentError, ConfigError, nearest
+from detkit.utils.errors import ComponentError, ConfigError, nearest, nearest_first
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.wiring.
 WIRED = frozenset({'in_channels', 'in_strides', 'strides', 'num_classes'})
@@ -112,8 +111,8 @@ class _Check:
                     f'{title} takes {key} as {spelled(expected)}; found {value[key]!r}'
                     f'{remedy_for(value[key], expected)}',
                 )
-            self.argument(value[key], (*path, key), position.below)
             self.contract(factory, value[key], (*path, key))
+            self.argument(value[key], (*path, key), position.below)
             if factory.__module__.startswith('detkit.'):
                 self.range(value[key], (*path, key), title)
         incomplete = arguments.required & WIRED - value.keys()

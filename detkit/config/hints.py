@@ -7,16 +7,6 @@ from typing import Any
 from detkit.config.keys import WORDS
 from detkit.config.origins import KeyPath, dotted
 
-_MOST = 10
-
-
-def nearest_first(name: object, choices: Iterable[object], count: int = _MOST) -> str:
-    """Return at most ``count`` of ``choices``, the most similar to ``name`` first, as an error lists them."""
-    texts = [str(choice) for choice in choices]
-    ordered = sorted(texts, key=lambda text: -_similarity(str(name), text))  # stable: ties keep their order
-    rest = len(ordered) - count
-    return ', '.join(ordered[:count]) + (f', and {rest} more' if rest > 0 else '') if texts else '(none)'
-
 
 def meant_keys(key: str, values: dict[str, Any], variables: Iterable[str]) -> list[str]:
     """Return the keys of a config that the unknown ``key`` may mean, at most three.
@@ -51,10 +41,6 @@ def did_you_mean(keys: Iterable[str], value: str = '') -> str:
     """Return " Did you mean 'a' or 'b'?" with its leading space, or nothing for no keys."""
     quoted = [repr(f'{key}{value}') for key in keys]
     return f' Did you mean {" or ".join(quoted)}?' if quoted else ''
-
-
-def _similarity(name: str, text: str) -> float:
-    return difflib.SequenceMatcher(None, name.lower(), text.lower()).ratio()
 
 
 def _dotted_keys(values: dict[str, Any], variables: set[str]) -> list[str]:

@@ -12,14 +12,14 @@ from typing import Any
 
 from detkit.config.check import check_config
 from detkit.config.execute import Executed, execute
-from detkit.config.hints import did_you_mean, meant_keys, nearest_first
+from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
 from detkit.config.resolve import LoadedConfig
 from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
 from detkit.config.wiring import wire_from_data
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, nearest_first
 
 Options = Mapping[str, Any] | Iterable[str | Option] | None
 

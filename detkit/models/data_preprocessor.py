@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from detkit.protocols import DataPreprocessor
 from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_tensors import map_rbboxes
@@ -32,7 +33,7 @@ class StepKey(NamedTuple):
 
 
 @DATA_PREPROCESSORS.register_module()
-class DetDataPreprocessor(BaseDataPreprocessor):
+class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
     """Moves, scales, normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
 
     Args:

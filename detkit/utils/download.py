@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import stat
 import sys
 import threading
@@ -50,6 +51,28 @@ def download(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 is not None and not digest.startswith(sha256):
         raise DownloadError(f'the file has the checksum {digest[:12]}..., not {sha256[:12]}...')
+
+
+def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = None) -> None:
+    """Fetch ``url`` into ``path``, a file in a cache, unless it is there; a file of that name is always complete.
+
+    Args:
+        url, max_bytes, sha256: see ``download``.
+        path: the file; its folder is made.
+
+    Raises:
+        DownloadError: see ``download``.
+        OSError: the file cannot be written.
+    """
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        download(url, part, max_bytes, sha256)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Transfer:

@@ -1,10 +1,19 @@
 """Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
-__all__ = ['CheckpointError', 'ComponentError', 'ConfigError', 'DataError', 'DetkitError', 'nearest', 'shorten']
+__all__ = [
+    'CheckpointError',
+    'ComponentError',
+    'ConfigError',
+    'DataError',
+    'DetkitError',
+    'nearest',
+    'nearest_first',
+    'shorten',
+]
 
 
 class DetkitError(Exception):
@@ -57,7 +66,19 @@ def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float 
     return f' Did you mean {" or ".join(quoted)}?'
 
 
+def nearest_first(name: object, choices: Iterable[object], count: int = 10) -> str:
+    """Return at most ``count`` of ``choices``, the most similar to ``name`` first, as an error lists them."""
+    texts = [str(choice) for choice in choices]
+    ordered = sorted(texts, key=lambda text: -_similarity(str(name), text))  # stable: ties keep their order
+    rest = len(ordered) - count
+    return ', '.join(ordered[:count]) + (f', and {rest} more' if rest > 0 else '') if texts else '(none)'
+
+
 def shorten(names: Iterable[object], count: int = 3) -> str:
     """Return the first ``count`` names, for an error that may concern hundreds."""
     names = [str(name) for name in names]
     return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
+
+
+def _similarity(name: str, text: str) -> float:
+    return SequenceMatcher(None, name.lower(), text.lower()).ratio()

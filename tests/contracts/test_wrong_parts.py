@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 import detkit.models  # noqa: F401 - registers the components
-from detkit.protocols import BoxLoss
-from detkit.registry import BACKBONES, DETECTORS, LOSSES, NECKS
+from detkit.config.locate import located
+from detkit.models.heads import YOLOv8Head
+from detkit.models.losses import IoULoss
+from detkit.protocols import BinaryClassLoss, BoxLoss
+from detkit.registry import BACKBONES, DETECTORS, HEADS, LOSSES, NECKS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
@@ -44,6 +47,41 @@ class VectorLoss(nn.Module, BoxLoss):
         return (pred - target).abs().sum(-1)
 
 
+@LOSSES.register_module()
+class VectorOverlapLoss(IoULoss):
+    """Forgets the sum where the overlaps are known."""
+
+    def from_overlaps(self, overlaps, weight=None, avg_factor=None):
+        return 1 - overlaps
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        return (1 - self.overlaps(pred, target)).sum()
+
+
+@LOSSES.register_module()
+class NumberLoss(nn.Module, BinaryClassLoss):
+    """Returns a number, which has no gradient."""
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        return 0.5
+
+
+@LOSSES.register_module()
+class UnweightedLoss(nn.Module, BoxLoss):
+    """Takes no weight."""
+
+    def forward(self, pred, target):
+        return (pred - target).abs().sum()
+
+
+@HEADS.register_module()
+class VectorHead(YOLOv8Head):
+    """Returns a loss of its own, not summed up."""
+
+    def loss(self, preds, gt):
+        return dict(loss_cls=preds['cls_logits'][0].flatten())
+
+
 def run(**parts):
     cfg = dict(
         type='SingleStageDetector', backbone=dict(type='OddBackbone'), head=dict(type='YOLOv8Head', num_classes=2)
@@ -73,11 +111,34 @@ def test_parts_that_keep_their_contracts_train():
         ),
         (dict(neck=dict(type='OddNeck')), r"neck 'OddNeck' says out_channels = \(8,\), but returns maps of \(4,\)"),
         (
-            dict(head=dict(type='YOLOv8Head', num_classes=2, loss_bbox=dict(type='VectorLoss'))),
-            "head 'YOLOv8Head': loss_box has the shape .* but a loss is one number",
+            dict(head=dict(type='VectorHead', num_classes=2)),
+            "head 'VectorHead': loss_cls has the shape .* but a loss is one number",
         ),
     ],
 )
 def test_the_part_is_named(parts, message):
     with pytest.raises(ConfigError, match=message):
         run(**parts)
+
+
+@pytest.mark.parametrize(
+    ('head', 'key', 'loss', 'message'),
+    [
+        ('YOLOv8Head', 'loss_bbox', 'VectorLoss', r'returns a tensor of shape \(2,\) instead of a scalar'),
+        ('YOLOv5Head', 'loss_bbox', 'VectorOverlapLoss', r'returns a tensor of shape \(2,\) instead of a scalar'),
+        ('YOLOv3Head', 'loss_obj', 'NumberLoss', 'returns a float instead of a scalar tensor'),
+        ('YOLOv8PoseHead', 'loss_bbox', 'UnweightedLoss', 'fails: TypeError: .*weight'),
+    ],
+)
+def test_a_loss_is_tried_when_its_head_is_built(head, key, loss, message):
+    anchors = {} if head.startswith('YOLOv8') else dict(anchors=[[(8, 8)]])
+    model = dict(
+        type='SingleStageDetector',
+        backbone=dict(type='OddBackbone'),
+        head=dict(type=head, num_classes=2, **{key: dict(type=loss)}, **anchors),
+    )
+    with (
+        pytest.raises(ConfigError, match=f'model.head.{key}: {head}.{key}: {loss}, called as .* {message}'),
+        located(dict(model=model)),
+    ):
+        DETECTORS.build(model)

@@ -429,7 +429,10 @@ def test_default_anchors_by_number_of_levels(count):
         (dict(anchors=[[], [], []]), '0, 0, 0 shapes'),
         (dict(anchors=[[(10, 13)], [(3, 4)], [10, 13]]), 'shape 10'),
         (dict(anchors=[[(10, 13)], [(3, 4)], [(10, 0)]]), r'shape \(10, 0\)'),
-        (dict(loss_bbox=dict(type='ProbIoULoss')), 'ProbIoULoss does not give the overlaps.*IoULoss'),
+        (
+            dict(loss_bbox=dict(type='ProbIoULoss')),
+            'loss_bbox must follow OverlapLoss .* but ProbIoULoss follows RotatedBoxLoss; .*IoULoss',
+        ),
         (dict(obj_level_weights=(1.0, 2.0)), '2 obj_level_weights for 3 levels'),
         (dict(obj_iou_ratio=1.5), 'obj_iou_ratio'),
         (dict(nominal_batch_size=0), 'nominal_batch_size'),

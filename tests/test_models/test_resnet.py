@@ -8,9 +8,10 @@ from torchvision.models import ResNet18_Weights, resnet18, resnet34, resnet50, r
 from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from detkit.engine.finetune import freeze_modules
-from detkit.models.backbones import ResNet, pretrained
+from detkit.models.backbones import ResNet
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
 from detkit.registry import DETECTORS
+from detkit.utils import download
 from detkit.utils.download import DownloadError
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -241,7 +242,7 @@ def test_weights_by_name_are_downloaded_once(hub, monkeypatch, reference, file, 
         asked.append((url, sha256))
         path.write_bytes(file.read_bytes())
 
-    monkeypatch.setattr(pretrained, 'download', fake)
+    monkeypatch.setattr(download, 'download', fake)
     for _ in range(2):
         backbone = ResNet(18, weights=name)
         backbone.init_weights()
@@ -255,7 +256,7 @@ def test_offline_the_remedy_is_named(hub, monkeypatch):
         path.write_bytes(b'half')
         raise DownloadError('nothing came for 9 s')
 
-    monkeypatch.setattr(pretrained, 'download', fake)
+    monkeypatch.setattr(download, 'download', fake)
     with pytest.raises(CheckpointError) as caught:
         ResNet(18, weights='DEFAULT').init_weights()
     for part in (ResNet18_Weights.DEFAULT.url, str(hub / 'resnet18-f37072fd.pth'), 'nothing came', 'weights=None'):

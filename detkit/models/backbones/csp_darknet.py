@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from detkit.registry import BACKBONES
 
-from ..layers import ConvModule, build_block, scale_blocks, scale_channels
+from ..layers import Activation, ConvModule, build_block, scale_blocks, scale_channels
 
 
 @BACKBONES.register_module()
@@ -60,7 +60,7 @@ class CSPDarknet(BaseModule):
         stage_channels: Sequence[int] = (128, 256, 512, 1024),
         stage_blocks: Sequence[int] = (3, 6, 6, 3),
         block: dict | None = None,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
         out_indices: Sequence[int] = (2, 3, 4),
         init_cfg: dict | list | None = None,
     ) -> None:

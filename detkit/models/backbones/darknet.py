@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
-from ..layers import LEAKY_RELU, Bottleneck, ConvModule, scale_channels
+from ..layers import LEAKY_RELU, Activation, Bottleneck, ConvModule, scale_channels
 from .pretrained import load_backbone, read_weights
 
 # Channels of the stem and the stages, residual blocks of the stages (none in tiny), and the maps returned by default.
@@ -61,7 +61,7 @@ class Darknet(BaseModule):
         widen_factor: float = 1.0,
         in_channels: int = 3,
         out_indices: Sequence[int] | None = None,
-        act: nn.Module | str | dict | None = LEAKY_RELU,
+        act: Activation = LEAKY_RELU,
         weights: str | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:

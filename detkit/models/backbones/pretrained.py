@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from detkit.utils.download import DownloadError, download
+from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 
 _MAX_BYTES = 1_000_000_000
@@ -45,25 +45,16 @@ def fetch_weights(weights: WeightsEnum) -> Path:
     Raises:
         CheckpointError: it is not there and cannot be downloaded.
     """
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    url = weights.url
-    path = folder / url.rsplit('/', 1)[-1]
-    if path.is_file():
-        return path
-    part = folder / f'.{path.name}.{os.getpid()}'
+    # The name ends in the first digits of the checksum: resnet50-0676ba61.pth.
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / weights.url.rsplit('/', 1)[-1]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # The name ends in the first digits of the checksum: resnet50-0676ba61.pth.
-        download(url, part, _MAX_BYTES, sha256=path.stem.rpartition('-')[2])
-        part.replace(path)
+        download_once(weights.url, path, _MAX_BYTES, sha256=path.stem.rpartition('-')[2])
     except (DownloadError, OSError) as error:
         raise CheckpointError(
-            f'The weights {weights} could not be downloaded from {url} ({error}). Fetch that address on a machine with '
-            f'a network and put the file at {path}, or say where it is with model.backbone.weights=<file>; '
+            f'The weights {weights} could not be downloaded from {weights.url} ({error}). Fetch that address on a '
+            f'machine with a network and put the file at {path}, or give its path as model.backbone.weights; '
             'model.backbone.weights=None trains from random weights.'
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

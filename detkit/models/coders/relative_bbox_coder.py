@@ -12,7 +12,8 @@ from detkit.registry import CODERS
 @CODERS.register_module()
 class RelativeBBoxCoder(ImageCoder):
     """Boxes as (cx, cy, w, h) in units of the image's width and height, without the batch's padding (DETR,
-    arXiv:2005.12872)."""
+    arXiv:2005.12872).
+    """
 
     def encode(self, bboxes: Tensor, img_shapes: Tensor) -> Tensor:
         """Boxes relative to their images.

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from detkit.protocols import Detector
 from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -14,7 +15,7 @@ from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
 
 
-class BaseDetector(BaseModel):
+class BaseDetector(BaseModel, Detector):
     """Base of detectors and classifiers: image to predictions in one pass.
 
     Args:
@@ -88,7 +89,8 @@ class BaseDetector(BaseModel):
         self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
     ) -> Tensor | None:
         """``(B, H, W)`` bool, True where an image is padded, for heads that look beyond a pixel's neighbourhood; None
-        for the others. Arguments as ``forward``."""
+        for the others. Arguments as ``forward``.
+        """
         return None
 
     def predict(

@@ -62,12 +62,11 @@ class AnchorHead(DenseHead):
         num_classes: C; a single class is not learnt, the objectness says it all.
         in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
         anchors: for each level, fine to coarse, (width, height) in pixels of A shapes; ``COCO_ANCHORS`` by default.
-        assigner, bbox_coder: configs.
-        loss_bbox: config of a loss such as ``IoULoss``, the mean over a level's positives.
-        loss_obj: config of a loss such as ``BinaryCrossEntropyLoss``, the mean over a level's anchors. Its weight is
-            multiplied by (img_size / ``GAIN_SIZE``) ** ``GAIN_POWER``.
-        loss_cls: the same, the mean over a level's positives and classes. Its weight is multiplied by C / 80.
-        obj_level_weights: factor of each level's objectness.
+        assigner, bbox_coder, loss_bbox, loss_obj, loss_cls: configs of the parts; the child's ``default_parts`` when
+            left out. The losses are means: ``loss_bbox`` over a level's positives, ``loss_obj`` over its anchors, its
+            weight times (img_size / ``GAIN_SIZE``) ** ``GAIN_POWER``, and ``loss_cls`` over its positives and the
+            classes, its weight times C / 80.
+        obj_level_weights: factor of each level's objectness; the child's ``_default_level_weights`` when left out.
         obj_iou_ratio: the objectness' target is 1 - ratio + ratio · overlap.
         img_size: side in pixels of the images that the recipe is for; None takes the square root of the batch's area.
         nominal_batch_size: losses are multiplied by the batch size and divided by this: 1 makes gradients add up over
@@ -92,12 +91,11 @@ class AnchorHead(DenseHead):
         num_classes: int,
         in_channels: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
-        *,
-        assigner: dict,
-        bbox_coder: dict,
-        loss_bbox: dict,
-        loss_obj: dict,
-        loss_cls: dict,
+        assigner: dict | None = None,
+        bbox_coder: dict | None = None,
+        loss_bbox: dict | None = None,
+        loss_obj: dict | None = None,
+        loss_cls: dict | None = None,
         anchors: Sequence[Sequence[Sequence[float]]] | None = None,
         obj_level_weights: Sequence[float] | None = None,
         obj_iou_ratio: float = 1.0,
@@ -122,17 +120,12 @@ class AnchorHead(DenseHead):
             if value is not None and value < 1:
                 raise ConfigError(f'{title}: {name} must be at least 1, found {value}')
         self.prior_generator = AnchorPriorGenerator(anchors, self.strides)
-        self.assigner = ASSIGNERS.build(assigner)
-        self.bbox_coder = CODERS.build(bbox_coder)
-        self.loss_bbox = LOSSES.build(loss_bbox)
-        if OverlapLoss not in type(self.loss_bbox).__mro__:
-            raise ConfigError(
-                f'{title}: loss_bbox {type(self.loss_bbox).__name__} does not give the overlaps that the objectness '
-                'learns; it must be an OverlapLoss (detkit/protocols.py), as IoULoss is'
-            )
-        self.loss_obj = LOSSES.build(loss_obj)
-        self.loss_cls = LOSSES.build(loss_cls)
-        self.obj_level_weights = tuple(obj_level_weights or (1.0,) * num_levels)
+        self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
+        self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
+        self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
+        self.loss_obj = self.build_part(LOSSES, 'loss_obj', loss_obj)
+        self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
+        self.obj_level_weights = tuple(obj_level_weights or self._default_level_weights(num_levels))
         self.obj_iou_ratio = obj_iou_ratio
         self.img_size = img_size
         self.nominal_batch_size = nominal_batch_size
@@ -149,6 +142,9 @@ class AnchorHead(DenseHead):
     def class_rows(self) -> dict[str, tuple[int, int, int]]:
         """The predictors' channels, see ``BaseHead``."""
         return {f'convs.{level}': (self.num_shapes, _CLASSES, 0) for level in range(len(self.convs))}
+
+    def _default_level_weights(self, num_levels: int) -> Sequence[float]:
+        return (1.0,) * num_levels
 
     def _init_biases(self) -> None:
         """Starts with a few objects an image and all classes alike, so that the first steps are calm."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
+
+from detkit.contracts import check_loss, misfit
+from detkit.registry import LOSSES, Registry
+from detkit.utils.errors import ConfigError
 
 
 class BaseHead(BaseModule):
@@ -13,20 +17,48 @@ class BaseHead(BaseModule):
 
     Attributes:
         loss_reduction: 'sum' where the losses are sums over the images of a batch, 'mean' where they are means.
-        nominal_batch_size: the losses are divided by it beside.
+        nominal_batch_size: the losses are also divided by this number.
         class_rows: layers whose output channels belong to classes, beside convolutions and linear layers with 'cls' in
             their name: layer -> (number of groups of channels, channels at a group's beginning and at its end that all
             classes share). With it weights can be loaded into a model of other classes.
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
+        default_parts: argument that holds a part -> the config of the part where the argument is None.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
     """
 
     loss_reduction: str = 'sum'
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
-    added_parts: tuple[str, ...] = ()
     takes: ClassVar[Mapping[str, type]] = {}
+    default_parts: ClassVar[Mapping[str, dict]] = {}
+    added_parts: tuple[str, ...] = ()
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""
         return 1 if self.loss_reduction == 'mean' else batch_size / self.nominal_batch_size
+
+    def build_part(self, registry: Registry, key: str, cfg: dict | None, size: int = 2) -> Any:
+        """Build the part that an argument describes.
+
+        Args:
+            registry: the registry of the part's kind.
+            key: the name of the argument, a key of ``takes``.
+            cfg: the argument's value; None takes the config in ``default_parts``.
+            size: for a loss, the number of classes, bins, keypoints or prototypes that the head gives it.
+
+        Raises:
+            ConfigError: the part does not follow the protocol that the head takes, or is a loss that does not return a
+                scalar.
+        """
+        cfg = cfg or self.default_parts[key]
+        kind = cfg.get('type')
+        reason = misfit(type(self), key, registry.get(kind) if isinstance(kind, str) else kind)
+        if reason is not None:
+            raise ConfigError(reason)
+        part = registry.build(cfg)
+        if registry is LOSSES and key in self.takes:
+            try:
+                check_loss(part, self.takes[key], size)
+            except ConfigError as error:
+                raise ConfigError(f'{type(self).__name__}.{key}: {error}') from error
+        return part

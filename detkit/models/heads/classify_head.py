@@ -31,6 +31,7 @@ class ClassifyHead(BaseHead):
 
     loss_reduction = 'mean'
     takes = {'loss_cls': ClassLoss}
+    default_parts = {'loss_cls': dict(type='CrossEntropyLoss')}
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class ClassifyHead(BaseHead):
             )
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
-        self.loss_cls = LOSSES.build(loss_cls or dict(type='CrossEntropyLoss'))
+        self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
         self.test_cfg = dict(test_cfg or {})
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:

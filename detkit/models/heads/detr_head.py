@@ -12,7 +12,17 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detkit.protocols import AssignResult, BoxLoss, Candidates, ClassLoss, CoordinateLoss, ImageCoder, QueryAssigner
+from detkit.protocols import (
+    AssignResult,
+    BoxLoss,
+    Candidates,
+    ClassLoss,
+    CoordinateLoss,
+    ImageCoder,
+    PositionEncoding,
+    QueryAssigner,
+    Transformer,
+)
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -83,24 +93,33 @@ class DETRHead(BaseHead):
         num_classes: classes of objects, without 'no object'.
         in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
         num_queries: Q, the most objects that can be found in an image.
-        transformer: config, ``DETRTransformer`` by default.
-        position_encoding: config, ``SinePositionEncoding`` by default; its ``embed_dims`` is the transformer's.
+        transformer, position_encoding: configs; ``default_parts`` when left out. The encoding's ``embed_dims`` is the
+            transformer's.
         num_bbox_layers: linear layers of the MLP.
-        assigner: config, ``HungarianAssigner`` by default.
-        bbox_coder: config, ``RelativeBBoxCoder`` by default.
-        loss_cls, loss_bbox, loss_iou: configs of the losses: of classes, of boxes cxcywh and of boxes xyxy, both
-            relative to the image.
+        assigner, bbox_coder, loss_cls, loss_bbox, loss_iou: configs of the parts; ``default_parts`` when left out.
+            ``loss_bbox`` compares boxes as cxcywh, ``loss_iou`` as xyxy, both relative to the image.
         test_cfg: ``score_thr`` (0), ``max_per_img`` (100), ``classes`` (labels to keep, None for all). Tools may change
             it between calls; what concerns suppression is not looked at.
         init_cfg: mmengine's initialisation config.
     """
 
     takes = {
+        'transformer': Transformer,
+        'position_encoding': PositionEncoding,
         'assigner': QueryAssigner,
         'bbox_coder': ImageCoder,
         'loss_cls': ClassLoss,
         'loss_bbox': CoordinateLoss,
         'loss_iou': BoxLoss,
+    }
+    default_parts = {
+        'transformer': dict(type='DETRTransformer'),
+        'position_encoding': dict(type='SinePositionEncoding'),
+        'assigner': dict(type='HungarianAssigner'),
+        'bbox_coder': dict(type='RelativeBBoxCoder'),
+        'loss_cls': dict(type='CrossEntropyLoss', last_class_weight=0.1),
+        'loss_bbox': dict(type='L1Loss', loss_weight=5.0),
+        'loss_iou': dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12),
     }
     class_rows = {'fc_cls': (1, 0, 1)}
     loss_reduction = 'mean'  # over the batch's queries and objects
@@ -137,10 +156,11 @@ class DETRHead(BaseHead):
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.num_queries = num_queries
-        self.transformer = LAYERS.build(transformer or dict(type='DETRTransformer'))
+        self.transformer = self.build_part(LAYERS, 'transformer', transformer)
         self.embed_dims = self.transformer.embed_dims
-        position_encoding = dict(position_encoding or dict(type='SinePositionEncoding'))
-        self.position_encoding = LAYERS.build({'embed_dims': self.embed_dims, **position_encoding})
+        position_encoding = position_encoding or self.default_parts['position_encoding']
+        position_encoding = {'embed_dims': self.embed_dims, **position_encoding}
+        self.position_encoding = self.build_part(LAYERS, 'position_encoding', position_encoding)
         if self.position_encoding.embed_dims != self.embed_dims:
             raise ConfigError(
                 f'{type(self).__name__}: position_encoding.embed_dims is '
@@ -151,11 +171,11 @@ class DETRHead(BaseHead):
         self.query_embed = nn.Embedding(num_queries, self.embed_dims)
         self.fc_cls = nn.Linear(self.embed_dims, num_classes + 1)
         self.bbox_mlp = MLP(self.embed_dims, self.embed_dims, 4, num_bbox_layers)
-        self.assigner = ASSIGNERS.build(assigner or dict(type='HungarianAssigner'))
-        self.bbox_coder = CODERS.build(bbox_coder or dict(type='RelativeBBoxCoder'))
-        self.loss_cls = LOSSES.build(loss_cls or dict(type='CrossEntropyLoss', last_class_weight=0.1))
-        self.loss_bbox = LOSSES.build(loss_bbox or dict(type='L1Loss', loss_weight=5.0))
-        self.loss_iou = LOSSES.build(loss_iou or dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12))
+        self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
+        self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
+        self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes + 1)
+        self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
+        self.loss_iou = self.build_part(LOSSES, 'loss_iou', loss_iou)
         self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -196,7 +216,8 @@ class DETRHead(BaseHead):
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
         """``loss_cls``, ``loss_box`` (L1) and ``loss_giou`` of the last layer, and ``loss_aux``, the sum of all of the
-        layers before, where there are any."""
+        layers before, where there are any.
+        """
         layers = self.layer_losses(preds, gt)
         losses = {name: values[-1] for name, values in layers.items()}
         if len(preds['cls_logits']) > 1:

@@ -55,6 +55,11 @@ class DETRSegmentHead(DETRHead):
     """
 
     takes = {**DETRHead.takes, 'loss_mask': PixelMaskLoss, 'loss_dice': PixelMaskLoss}
+    default_parts = {
+        **DETRHead.default_parts,
+        'loss_mask': dict(type='MaskFocalLoss'),
+        'loss_dice': dict(type='MaskDiceLoss'),
+    }
     added_parts = ('mask_attention', 'mask_decoder')
     TEST_KEYS = (*DETRHead.TEST_KEYS, 'panoptic_score_thr', 'panoptic_min_area')
 
@@ -85,12 +90,13 @@ class DETRSegmentHead(DETRHead):
         num_heads = self.transformer.num_heads
         self.mask_attention = AttentionMaps(self.embed_dims, num_heads)
         self.mask_decoder = MaskDecoder(self.embed_dims, num_heads, self.in_channels[-2::-1])
-        self.loss_mask = LOSSES.build(loss_mask or dict(type='MaskFocalLoss'))
-        self.loss_dice = LOSSES.build(loss_dice or dict(type='MaskDiceLoss'))
+        self.loss_mask = self.build_part(LOSSES, 'loss_mask', loss_mask)
+        self.loss_dice = self.build_part(LOSSES, 'loss_dice', loss_dice)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
         """As ``DETRHead``; also what the last layer's masks are made of: ``mask_maps (B, Q, H, h, w)`` and
-        ``mask_feats``, a list of ``(B, c, h_i, w_i)``, see ``MaskDecoder``."""
+        ``mask_feats``, a list of ``(B, c, h_i, w_i)``, see ``MaskDecoder``.
+        """
         return super().forward(feats, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor | list[Tensor]]:
@@ -104,7 +110,8 @@ class DETRSegmentHead(DETRHead):
 
     def mask_logits(self, preds: dict[str, Tensor | list[Tensor]], places: Tensor) -> Tensor:
         """``(N, h', w')``, as fine as the finest map: the masks of N queries, ``places (N,)`` in the flattened
-        ``(B, Q)``."""
+        ``(B, Q)``.
+        """
         maps, feats = preds['mask_maps'], preds['mask_feats']
         half = feats[0].dtype in (torch.float16, torch.bfloat16)  # then as forward was run
         with torch.autocast(maps.device.type, feats[0].dtype if half else None, enabled=half):

@@ -67,9 +67,7 @@ class YOLOv8Head(DenseHead):
         num_classes: C.
         in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
         reg_max: bins of a distance's distribution.
-        assigner: config, ``TaskAlignedAssigner`` by default.
-        bbox_coder: config, ``DistancePointBBoxCoder`` by default.
-        loss_cls, loss_bbox, loss_dfl: configs of the losses.
+        assigner, bbox_coder, loss_cls, loss_bbox, loss_dfl: configs of the parts; ``default_parts`` when left out.
         test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
         init_cfg: mmengine's initialisation config.
     """
@@ -80,6 +78,13 @@ class YOLOv8Head(DenseHead):
         'loss_cls': BinaryClassLoss,
         'loss_bbox': BoxLoss,
         'loss_dfl': DistributionLoss,
+    }
+    default_parts = {
+        'assigner': dict(type='TaskAlignedAssigner'),
+        'bbox_coder': dict(type='DistancePointBBoxCoder'),
+        'loss_cls': dict(type='BinaryCrossEntropyLoss', loss_weight=0.5),
+        'loss_bbox': dict(type='IoULoss', mode='ciou', loss_weight=7.5),
+        'loss_dfl': dict(type='DistributionFocalLoss', loss_weight=1.5),
     }
 
     def __init__(
@@ -99,11 +104,12 @@ class YOLOv8Head(DenseHead):
         super().__init__(num_classes, in_channels, strides, test_cfg, init_cfg)
         self.reg_max = reg_max
         self.prior_generator = PointPriorGenerator(self.strides)
-        self.assigner = ASSIGNERS.build(assigner or dict(type='TaskAlignedAssigner'))
-        self.bbox_coder = CODERS.build(bbox_coder or dict(type='DistancePointBBoxCoder', reg_max=reg_max))
-        self.loss_cls = LOSSES.build(loss_cls or dict(type='BinaryCrossEntropyLoss', loss_weight=0.5))
-        self.loss_bbox = LOSSES.build(loss_bbox or dict(type='IoULoss', mode='ciou', loss_weight=7.5))
-        self.loss_dfl = LOSSES.build(loss_dfl or dict(type='DistributionFocalLoss', loss_weight=1.5))
+        self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
+        bbox_coder = bbox_coder or {**self.default_parts['bbox_coder'], 'reg_max': reg_max}
+        self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
+        self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
+        self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
+        self.loss_dfl = self.build_part(LOSSES, 'loss_dfl', loss_dfl, reg_max)
         self._build_branches()
         self._init_biases()
 

@@ -25,12 +25,9 @@ class YOLOv8OBBHead(YOLOv8Head):
     """``YOLOv8Head`` for rotated boxes: a third branch gives each cell's angle, in whose frame the distances are.
 
     Args:
-        assigner: config, ``RotatedTaskAlignedAssigner`` by default.
-        bbox_coder: config, ``RotatedDistanceCoder`` by default.
-        loss_bbox: config, ``ProbIoULoss`` by default.
-        loss_angle: config, ``RotationLoss`` by default; of weight 0 it is as in ultralytics before 8.4.
-        test_cfg: arguments of ``batched_rotated_nms``.
-        num_classes, in_channels, strides, reg_max, **kwargs: of ``YOLOv8Head``.
+        loss_angle: config of the loss of angles; of weight 0, training is that of ultralytics before 8.4.
+        num_classes, in_channels, strides, **kwargs: see ``YOLOv8Head``. Its ``test_cfg`` holds arguments of
+            ``batched_rotated_nms``.
     """
 
     takes = {
@@ -40,6 +37,13 @@ class YOLOv8OBBHead(YOLOv8Head):
         'loss_bbox': RotatedBoxLoss,
         'loss_angle': AngleLoss,
     }
+    default_parts = {
+        **YOLOv8Head.default_parts,
+        'assigner': dict(type='RotatedTaskAlignedAssigner'),
+        'bbox_coder': dict(type='RotatedDistanceCoder'),
+        'loss_bbox': dict(type='ProbIoULoss', loss_weight=7.5),
+        'loss_angle': dict(type='RotationLoss', loss_weight=1.0),
+    }
     TEST_KEYS = ROTATED_NMS_KEYS
 
     def __init__(
@@ -47,24 +51,11 @@ class YOLOv8OBBHead(YOLOv8Head):
         num_classes: int,
         in_channels: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
-        reg_max: int = 16,
-        assigner: dict | None = None,
-        bbox_coder: dict | None = None,
-        loss_bbox: dict | None = None,
         loss_angle: dict | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_channels,
-            strides,
-            reg_max,
-            assigner=assigner or dict(type='RotatedTaskAlignedAssigner'),
-            bbox_coder=bbox_coder or dict(type='RotatedDistanceCoder', reg_max=reg_max),
-            loss_bbox=loss_bbox or dict(type='ProbIoULoss', loss_weight=7.5),
-            **kwargs,
-        )
-        self.loss_angle = LOSSES.build(loss_angle or dict(type='RotationLoss', loss_weight=1.0))
+        super().__init__(num_classes, in_channels, strides, **kwargs)
+        self.loss_angle = self.build_part(LOSSES, 'loss_angle', loss_angle)
 
     def _build_branches(self) -> None:
         super()._build_branches()

@@ -35,6 +35,11 @@ class YOLOv8PoseHead(YOLOv8Head):
     """
 
     takes = {**YOLOv8Head.takes, 'loss_keypoint': KeypointPositionLoss, 'loss_visibility': KeypointClassLoss}
+    default_parts = {
+        **YOLOv8Head.default_parts,
+        'loss_keypoint': dict(type='KeypointLoss', loss_weight=12.0),
+        'loss_visibility': dict(type='KeypointVisibilityLoss', loss_weight=1.0),
+    }
 
     def __init__(
         self,
@@ -48,9 +53,10 @@ class YOLOv8PoseHead(YOLOv8Head):
     ) -> None:
         self.keypoint_shape = check_shape(keypoint_shape, f'{type(self).__name__}: keypoint_shape')
         super().__init__(num_classes, in_channels, strides, **kwargs)
-        loss_keypoint = loss_keypoint or dict(type='KeypointLoss', loss_weight=12.0)
-        self.loss_keypoint = LOSSES.build({'num_keypoints': self.keypoint_shape[0], **loss_keypoint})
-        self.loss_visibility = LOSSES.build(loss_visibility or dict(type='KeypointVisibilityLoss', loss_weight=1.0))
+        num_keypoints = self.keypoint_shape[0]
+        loss_keypoint = {'num_keypoints': num_keypoints, **(loss_keypoint or self.default_parts['loss_keypoint'])}
+        self.loss_keypoint = self.build_part(LOSSES, 'loss_keypoint', loss_keypoint, num_keypoints)
+        self.loss_visibility = self.build_part(LOSSES, 'loss_visibility', loss_visibility, num_keypoints)
 
     def _build_branches(self) -> None:
         super()._build_branches()

@@ -31,6 +31,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
     """
 
     takes = {**YOLOv8Head.takes, 'loss_mask': PrototypeMaskLoss}
+    default_parts = {**YOLOv8Head.default_parts, 'loss_mask': dict(type='ProtoMaskLoss', loss_weight=7.5)}
     TEST_KEYS = (*YOLOv8Head.TEST_KEYS, 'retina_masks')
 
     def __init__(
@@ -46,7 +47,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto_channels = proto_channels
         self.num_protos = num_protos
         super().__init__(num_classes, in_channels, strides, **kwargs)
-        self.loss_mask = LOSSES.build(loss_mask or dict(type='ProtoMaskLoss', loss_weight=7.5))
+        self.loss_mask = self.build_part(LOSSES, 'loss_mask', loss_mask, num_protos)
 
     def _build_branches(self) -> None:
         super()._build_branches()

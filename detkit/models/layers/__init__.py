@@ -1,6 +1,6 @@
 """Building blocks that backbones, necks and heads share."""
 
-from .activation import LEAKY_RELU, build_activation
+from .activation import LEAKY_RELU, Activation, build_activation
 from .attention import MultiHeadAttention
 from .block import build_block
 from .block_deconv import BlockDeconv2d
@@ -15,6 +15,7 @@ from .scaling import scale_blocks, scale_channels
 from .upsample import upsample_nearest
 
 __all__ = [
+    'Activation',
     'BlockDeconv2d',
     'Bottleneck',
     'C2f',

@@ -13,9 +13,11 @@ for _name in ACTIVATIONS:
 
 # Darknet's 'leaky'. In place: the normalisation before it keeps its own input, so that its output need not be kept too.
 LEAKY_RELU = dict(type='LeakyReLU', negative_slope=0.1, inplace=True)
+# An activation as an argument: a module, a registered name, a config, or None for the identity.
+Activation = nn.Module | str | dict | None
 
 
-def build_activation(act: nn.Module | str | dict | None) -> nn.Module:
+def build_activation(act: Activation) -> nn.Module:
     """A module as it is; one by its registered name, with or without arguments; the identity for None.
 
     Raises:

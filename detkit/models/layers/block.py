@@ -7,10 +7,10 @@ from torch import nn
 from detkit.config.signatures import arguments_of
 from detkit.registry import LAYERS
 
+from .activation import Activation
 
-def build_block(
-    block: dict, in_channels: int, out_channels: int, num_blocks: int, act: nn.Module | str | dict | None
-) -> nn.Module:
+
+def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: int, act: Activation) -> nn.Module:
     """A block of a registered class, such as ``dict(type='C2f', shortcut=True)``.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .activation import build_activation
+from .activation import Activation, build_activation
 
 # The YOLO family's settings of batch normalisation, of v3 to v8 alike but for a few older weight files.
 BN_EPS = 1e-3
@@ -32,7 +32,7 @@ class ConvModule(nn.Module):
         padding: int | None = None,
         groups: int = 1,
         dilation: int = 1,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
         eps: float = BN_EPS,
         momentum: float = BN_MOMENTUM,
     ) -> None:

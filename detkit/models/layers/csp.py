@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import Block
 from detkit.registry import LAYERS
 
+from .activation import Activation
 from .conv_module import ConvModule
 
 
@@ -28,7 +32,7 @@ class Bottleneck(nn.Module):
         shortcut: bool = True,
         kernel_sizes: tuple[int, int] = (3, 3),
         expansion: float = 1.0,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
@@ -41,8 +45,45 @@ class Bottleneck(nn.Module):
         return x + y if self.shortcut else y
 
 
+class CSPBlock(nn.Module, Block):
+    """Base of the stage blocks.
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        num_blocks: number of bottlenecks.
+        shortcut: whether each bottleneck adds its input.
+        expansion: channels of a bottleneck, as a fraction of ``out_channels``.
+        act: activation of the convolutions, see ``ConvModule``.
+
+    Attributes:
+        kernel_sizes: of the two convolutions of each bottleneck.
+    """
+
+    kernel_sizes: tuple[int, int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_blocks: int = 1,
+        shortcut: bool = False,
+        expansion: float = 0.5,
+        act: Activation = 'SiLU',
+    ) -> None:
+        super().__init__()
+        hidden = int(out_channels * expansion)
+        blocks = (Bottleneck(hidden, hidden, shortcut, self.kernel_sizes, act=act) for _ in range(num_blocks))
+        self._build(in_channels, hidden, out_channels, blocks, act)
+
+    def _build(
+        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
+    ) -> None:
+        """Build the layers around the bottlenecks, which are made as they are taken from ``blocks``."""
+        raise NotImplementedError
+
+
 @LAYERS.register_module()
-class C2f(nn.Module):
+class C2f(CSPBlock):
     """YOLOv8's stage block, in which every bottleneck's output reaches the last convolution.
 
     ::
@@ -52,28 +93,17 @@ class C2f(nn.Module):
                                   └─ bottleneck ─┬─────────────────┤ concat ── 1x1 ──
                                                  └─ bottleneck ─ … ┘
 
-    Args:
-        in_channels, out_channels: channels before and after.
-        num_blocks: how many bottlenecks.
-        shortcut: whether each bottleneck adds its input.
-        expansion: channels of a half, and of a bottleneck, as a fraction of ``out_channels``.
-        act: activation of the convolutions, see ``ConvModule``.
+    The arguments are those of ``CSPBlock``; a half has as many channels as a bottleneck.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_blocks: int = 1,
-        shortcut: bool = False,
-        expansion: float = 0.5,
-        act: nn.Module | str | dict | None = 'SiLU',
+    kernel_sizes = (3, 3)
+
+    def _build(
+        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
     ) -> None:
-        super().__init__()
-        hidden = int(out_channels * expansion)
         self.in_conv = ConvModule(in_channels, 2 * hidden, 1, act=act)
-        self.blocks = nn.ModuleList(Bottleneck(hidden, hidden, shortcut, act=act) for _ in range(num_blocks))
-        self.out_conv = ConvModule((2 + num_blocks) * hidden, out_channels, 1, act=act)
+        self.blocks = nn.ModuleList(blocks)
+        self.out_conv = ConvModule((2 + len(self.blocks)) * hidden, out_channels, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = list(self.in_conv(x).chunk(2, dim=1))
@@ -83,7 +113,7 @@ class C2f(nn.Module):
 
 
 @LAYERS.register_module()
-class C3(nn.Module):
+class C3(CSPBlock):
     """YOLOv5's stage block: half of the channels run through the bottlenecks, half past them.
 
     ::
@@ -93,25 +123,17 @@ class C3(nn.Module):
 
     (Wang et al., https://arxiv.org/abs/1911.11929, with three convolutions beside the bottlenecks.)
 
-    The arguments are those of ``C2f``; each bottleneck has a 1x1 and a 3x3 convolution.
+    The arguments are those of ``CSPBlock``.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        num_blocks: int = 1,
-        shortcut: bool = False,
-        expansion: float = 0.5,
-        act: nn.Module | str | dict | None = 'SiLU',
+    kernel_sizes = (1, 3)
+
+    def _build(
+        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
     ) -> None:
-        super().__init__()
-        hidden = int(out_channels * expansion)
         self.main_conv = ConvModule(in_channels, hidden, 1, act=act)
         self.side_conv = ConvModule(in_channels, hidden, 1, act=act)
-        self.blocks = nn.Sequential(
-            *(Bottleneck(hidden, hidden, shortcut, kernel_sizes=(1, 3), act=act) for _ in range(num_blocks))
-        )
+        self.blocks = nn.Sequential(*blocks)
         self.out_conv = ConvModule(2 * hidden, out_channels, 1, act=act)
 
     def forward(self, x: Tensor) -> Tensor:

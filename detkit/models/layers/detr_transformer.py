@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import Transformer
 from detkit.registry import LAYERS
 
 from .attention import MultiHeadAttention
@@ -27,7 +28,7 @@ class Transformed(NamedTuple):
 
 
 @LAYERS.register_module()
-class DETRTransformer(nn.Module):
+class DETRTransformer(nn.Module, Transformer):
     """The encoder and decoder of DETR (arXiv:2005.12872): normalisation after each sublayer, positions added to queries
     and keys, but not to values, in every layer, decoder inputs that start at zero.
 

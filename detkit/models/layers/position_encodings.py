@@ -7,12 +7,13 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
+from detkit.protocols import PositionEncoding
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError
 
 
 @LAYERS.register_module()
-class SinePositionEncoding(nn.Module):
+class SinePositionEncoding(nn.Module, PositionEncoding):
     """Half of the channels for the row, half for the column; of each, sines and cosines by turns, of wavelengths that
     grow from 2π to temperature * 2π (Vaswani et al., arXiv:1706.03762, section 3.5; in two dimensions as in DETR,
     arXiv:2005.12872).
@@ -72,7 +73,7 @@ class SinePositionEncoding(nn.Module):
 
 
 @LAYERS.register_module()
-class LearnedPositionEncoding(nn.Module):
+class LearnedPositionEncoding(nn.Module, PositionEncoding):
     """Half of the channels from the column's vector, half from the row's (DETR, arXiv:2005.12872, appendix).
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.registry import NECKS
 
-from ..layers import build_block, scale_blocks
+from ..layers import Activation, build_block, scale_blocks
 
 
 @NECKS.register_module()
@@ -37,7 +37,7 @@ class LastBlock(BaseModule):
         num_blocks: int = 3,
         deepen_factor: float = 1.0,
         block: dict | None = None,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)

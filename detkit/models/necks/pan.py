@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from detkit.registry import NECKS
 
-from ..layers import ConvModule, build_block, scale_blocks, upsample_nearest
+from ..layers import Activation, ConvModule, build_block, scale_blocks, upsample_nearest
 
 
 @NECKS.register_module()
@@ -54,7 +54,7 @@ class PAN(BaseModule):
         deepen_factor: float = 1.0,
         block: dict | None = None,
         reduce: bool = False,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)

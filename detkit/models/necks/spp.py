@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.registry import NECKS
 
-from ..layers import ConvModule
+from ..layers import Activation, ConvModule
 
 
 @NECKS.register_module()
@@ -44,7 +44,7 @@ class SPP(BaseModule):
         in_channels: Sequence[int],
         kernel_sizes: Sequence[int] = (5, 9, 13),
         out_channels: int | None = None,
-        act: nn.Module | str | dict | None = 'SiLU',
+        act: Activation = 'SiLU',
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
-from ..layers import LEAKY_RELU, ConvModule, upsample_nearest
+from ..layers import LEAKY_RELU, Activation, ConvModule, upsample_nearest
 
 
 @NECKS.register_module()
@@ -54,7 +54,7 @@ class YOLOv3Neck(BaseModule):
         out_channels: Sequence[int] | None = None,
         num_convs: int | Sequence[int] = 5,
         spp: dict | None = None,
-        act: nn.Module | str | dict | None = LEAKY_RELU,
+        act: Activation = LEAKY_RELU,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)

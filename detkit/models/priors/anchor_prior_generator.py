@@ -11,7 +11,7 @@ from torch import Tensor
 from detkit.registry import PRIOR_GENERATORS
 from detkit.utils.errors import ConfigError
 
-from .prior_generator import PriorGenerator, cell_points
+from .prior_generator import BasePriorGenerator, cell_points
 
 
 class AnchorPriors(NamedTuple):
@@ -33,7 +33,7 @@ class AnchorPriors(NamedTuple):
 
 
 @PRIOR_GENERATORS.register_module()
-class AnchorPriorGenerator(PriorGenerator):
+class AnchorPriorGenerator(BasePriorGenerator):
     """Makes a list of ``AnchorPriors``, one a level.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from detkit.registry import PRIOR_GENERATORS
 
-from .prior_generator import PriorGenerator, cell_points
+from .prior_generator import BasePriorGenerator, cell_points
 
 
 class PointPriors(NamedTuple):
@@ -26,7 +26,7 @@ class PointPriors(NamedTuple):
 
 
 @PRIOR_GENERATORS.register_module()
-class PointPriorGenerator(PriorGenerator):
+class PointPriorGenerator(BasePriorGenerator):
     """Makes ``PointPriors``.
 
     Args:

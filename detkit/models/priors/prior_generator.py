@@ -1,4 +1,4 @@
-"""``PriorGenerator``: what prior generators have in common."""
+"""``BasePriorGenerator``: the base of prior generators."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from detkit.protocols import PriorGenerator
 
-class PriorGenerator:
+
+class BasePriorGenerator(PriorGenerator):
     """Makes the priors of a list of feature maps, and keeps them by size, device and type.
 
     A child writes ``_generate``.

@@ -1,0 +1,60 @@
+"""Small heads and models, and a batch for any of them, for the tests of contracts."""
+
+import torch
+
+from detkit.registry import HEADS
+from detkit.structures.gt_batch import GtBatch
+
+CHANNELS, STRIDES, SIZE = (8, 12, 16), (8, 16, 32), 64
+# Arguments of a small head.
+SMALL = {
+    'DETRHead': dict(
+        num_queries=4, transformer=dict(type='DETRTransformer', embed_dims=32, num_heads=8, feedforward_dims=16)
+    ),
+    'YOLOv8PoseHead': dict(keypoint_shape=(3, 3)),
+}
+SMALL['DETRSegmentHead'] = SMALL['DETRHead']
+NUM_CLASSES = 3
+
+
+def own_names(registry) -> list[str]:
+    """The names of detkit's own components, in alphabetical order."""
+    return sorted(name for name in registry.names() if registry.get(name).__module__.startswith('detkit.'))
+
+
+def batch(counts: tuple[int, ...] = (2, 0)) -> GtBatch:
+    """Objects that have everything that any head learns."""
+    most, images = max(counts), len(counts)
+    valid = torch.arange(most) < torch.tensor(counts).unsqueeze(1)
+    bboxes = torch.tensor([[4.0, 6.0, 40.0, 30.0], [20.0, 10.0, 60.0, 58.0]])[:most].expand(images, -1, -1)
+    bboxes = bboxes * valid.unsqueeze(-1)
+    centres, sides = (bboxes[..., :2] + bboxes[..., 2:]) / 2, bboxes[..., 2:] - bboxes[..., :2]
+    masks = torch.zeros(images, SIZE // 4, SIZE // 4, dtype=torch.uint8)
+    if most:
+        masks[0, 2:7, 1:10] = 1
+    return GtBatch(
+        labels=torch.where(valid, torch.arange(most) % NUM_CLASSES, -1),
+        bboxes=bboxes,
+        valid=valid,
+        flat_index=valid.flatten().nonzero().squeeze(1),
+        img_shapes=torch.tensor([[SIZE, SIZE]] * images),
+        masks=masks,
+        keypoints=torch.cat([centres, torch.ones_like(centres[..., :1])], -1).unsqueeze(2).repeat(1, 1, 3, 1),
+        rbboxes=torch.cat([centres, sides, torch.full_like(sides[..., :1], 0.2)], -1),
+        class_labels=torch.zeros(images, dtype=torch.int64),
+    )
+
+
+def head_config(name: str, **parts) -> dict:
+    return {**dict(type=name, num_classes=NUM_CLASSES), **SMALL.get(name, {}), **parts}
+
+
+def build_head(name: str, **parts):
+    torch.manual_seed(0)
+    config = head_config(name, in_channels=CHANNELS, **parts)
+    return HEADS.build(config if 'Classify' in name or name == 'DETRHead' else dict(config, strides=STRIDES))
+
+
+def model_config(head: dict) -> dict:
+    backbone = dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
+    return {'model': dict(type='SingleStageDetector', backbone=backbone, head=head)}
