@@ -7,6 +7,7 @@ import torch
 from mmengine.config import ConfigDict
 
 from detkit.config import load_config
+from detkit.datasets.skips import Skip
 from detkit.registry import DETECTORS
 from detkit.structures.annotations import Record
 
@@ -37,7 +38,8 @@ class RecordSet:
     def __init__(self, records: list[Record], classes: tuple[str, ...]) -> None:
         self.records = records
         self.metainfo = {'classes': classes}
-        self.skipped: list[tuple] = []
+        self.skipped: list[Skip] = []
+        self.unused: list[Skip] = []
         self.max_skipped = 0.01
 
     def __len__(self) -> int:

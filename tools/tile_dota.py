@@ -59,7 +59,7 @@ def main() -> None:
         args.labels,
         args.threads,
     )
-    for path, line, reason in report.skipped:
+    for path, line, reason, *_ in report.skipped:
         print(f'skipped {path}{"" if line is None else f":{line}"}: {reason}')
     print(
         f'{report.images} images cut into {report.tiles} tiles with {report.objects} objects, {report.cut} of them '

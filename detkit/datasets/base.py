@@ -14,9 +14,9 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from detkit.datasets.sample_key import SampleKey, as_sample_key
-from detkit.datasets.skips import check_skips
+from detkit.datasets.skips import Skip, check_skips
 from detkit.datasets.transforms.choice import nested_transforms
-from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
@@ -25,7 +25,7 @@ from detkit.structures.sample import BatchFrame, Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.rng import keyed_rng
 
-__all__ = ['DetDataset', 'MixingDataset', 'Skip']
+__all__ = ['DetDataset', 'MixingDataset']
 
 
 @runtime_checkable
@@ -39,9 +39,6 @@ class MixingDataset(Protocol):
 
     mixes_images: bool
     mix_until_epoch: int | None
-
-
-Skip = tuple[str, object, str]  # path, where in it (a line or an object; None: all of it), reason
 
 
 class DetDataset(Dataset):
@@ -74,7 +71,9 @@ class DetDataset(Dataset):
     Attributes:
         records: the images, as a sequence.
         metainfo: at least ``classes``, a tuple of names.
-        skipped: entries left out when the annotations were read.
+        skipped: entries left out when the annotations were read, because they are broken.
+        unused: entries left out for another reason: repeated objects, classes that were not asked for, files that
+            belong to nothing. They count for no limit.
         order: ``(N,)`` indices in the order to be read, or None where any order will do.
         mix_until_epoch: no images are mixed from this epoch on; None: always. ``CloseMosaicHook`` sets it before any
             worker starts, and a sample compares it with its own epoch, so that nothing depends on when workers start or
@@ -120,6 +119,7 @@ class DetDataset(Dataset):
         self.pad, self.size_divisor = pad, size_divisor
         self.metainfo: dict[str, Any] = dict(metainfo or {})
         self.skipped: list[Skip] = []
+        self.unused: list[Skip] = []
         self.mix_until_epoch: int | None = None
         self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
@@ -158,8 +158,8 @@ class DetDataset(Dataset):
     def load_records(self) -> list[Record]:
         """Read the annotation files, whole, into one record an image.
 
-        A subclass appends what it leaves out to ``self.skipped`` and sets ``self.metainfo['classes']`` where the config
-        gave none.
+        A subclass appends what it leaves out to ``self.skipped`` or ``self.unused``, and sets
+        ``self.metainfo['classes']`` where the config gave none.
         """
         raise NotImplementedError
 
@@ -255,7 +255,7 @@ class DetDataset(Dataset):
                 start,
                 record=replace(record, annotations=Annotations()),
                 images={record.img_path: grey},
-                skip_reason=skipped[-1][2],
+                skip_reason=skipped[-1].reason,
             )
             packed = self._try_run(start, pool, len(self.transforms), skipped)
         return packed
@@ -269,8 +269,10 @@ class DetDataset(Dataset):
             made = self._try_run(replace(start, record=record), pool, stop, skipped)
             if made is not None:
                 return made
-        path, _, reason = skipped[-1]
-        raise DataError(f'none of the {len(pool)} images of a group can be read; the last one, {path}, {reason}')
+        last = skipped[-1]
+        raise DataError(
+            f'none of the {len(pool)} images of a group can be read; the last one, {last.path}, {last.reason}'
+        )
 
     def _try_run(self, sample: Sample, pool: Sequence[int], stop: int, skipped: list[Skip]) -> Sample | dict | None:
         """Run the first ``stop`` transforms; return None, and add to ``skipped``, where the image is unreadable."""
@@ -280,7 +282,7 @@ class DetDataset(Dataset):
                 make_others = partial(self._draw_others, start, pool, number, skipped)
                 sample = apply_transform(transform, sample, make_others)
         except UnreadableImageError as error:
-            skipped.append((error.path, None, error.reason))
+            skipped.append(Skip(error.path, None, error.reason))
             return None
         return sample
 
@@ -313,7 +315,7 @@ class DetDataset(Dataset):
         name = f'{type(self).__name__} at {self.data_root!r}'
         if not records:
             count = len(self.skipped)
-            hints = [f': {count} skipped, the first, {path}, {reason}' for path, _, reason in self.skipped[:1]]
+            hints = [f': {count} skipped, the first, {skip.path}, {skip.reason}' for skip in self.skipped[:1]]
             raise DataError(f'{name} has no image{"".join(hints)}')
         if not self.metainfo.get('classes'):
             raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")
@@ -328,9 +330,11 @@ class DetDataset(Dataset):
         """Decode every image before workers are forked, so that all of them share one copy."""
         self._cache = {}
 
+        load = next((step for step in self.transforms if isinstance(step, LoadImageFromFile)), LoadImageFromFile())
+
         def read(path: str) -> np.ndarray | UnreadableImageError:
             try:
-                return read_image(path)
+                return read_image(path, load.max_pixels)
             except UnreadableImageError as error:
                 return error
 
@@ -338,7 +342,7 @@ class DetDataset(Dataset):
         with ThreadPoolExecutor() as pool:
             for path, img in zip(paths, pool.map(read, paths), strict=True):
                 if isinstance(img, UnreadableImageError):
-                    self.skipped.append((path, None, img.reason))
+                    self.skipped.append(Skip(path, None, img.reason))
                 else:
                     self._cache[path] = img
         check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)

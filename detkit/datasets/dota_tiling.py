@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 
 from detkit.datasets.formats.dota import DotaLabels, parse_dota_labels, read_dota_labels
 from detkit.datasets.image_files import list_images
+from detkit.datasets.skips import Skip
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.polygons import Polygons
 from detkit.utils.errors import ConfigError, DataError
@@ -44,14 +45,14 @@ class TilingReport:
     Attributes:
         images, tiles, objects: how many were read, written, and written with their tiles (an object may be in several).
         cut: how many of the written objects show too little of themselves and were marked difficult.
-        skipped: (path, line or None, reason) of what was left out.
+        skipped: what was left out.
     """
 
     images: int = 0
     tiles: int = 0
     objects: int = 0
     cut: int = 0
-    skipped: list[tuple[str, int | None, str]] | None = None
+    skipped: list[Skip] = field(default_factory=list)
 
 
 def tile_starts(length: int, size: int, overlap: int) -> list[int]:
@@ -145,7 +146,7 @@ def tile_dota(
         (target / images).mkdir(parents=True, exist_ok=True)
         if label_folder.is_dir():
             (target / labels).mkdir(parents=True, exist_ok=True)
-        report = TilingReport(skipped=[])
+        report = TilingReport()
         with ThreadPoolExecutor(num_threads) as pool:
             for done in pool.map(lambda path: job.run(path, label_folder), paths):
                 report.images += done.images
@@ -172,17 +173,17 @@ class _Job:
     image_format: str
 
     def run(self, path: str, label_folder: Path) -> TilingReport:
-        report = TilingReport(skipped=[])
+        report = TilingReport()
         try:
             img = read_image(path)
         except UnreadableImageError as error:
-            report.skipped.append((path, None, error.reason))
+            report.skipped.append(Skip(path, None, error.reason))
             return report
         report.images = 1
         stem = Path(path).stem
         file = label_folder / f'{stem}.txt'
         found = read_dota_labels(file) if file.is_file() else parse_dota_labels('')
-        report.skipped += [(str(file), line, reason) for line, reason in found.skipped]
+        report.skipped += [Skip(str(file), line, reason) for line, reason in found.skipped]
         for tile, lines, cut in self._tiles(img.shape[:2], found):
             name = tile.name(stem)
             x0, y0, x1, y1 = tile.rect

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
+import cv2
+import numpy as np
 from PIL import Image
 
+from detkit.datasets.path_finder import PathFinder
+from detkit.datasets.skips import Skip
 from detkit.utils.errors import DataError
+from detkit.utils.text_files import read_text
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+# What OpenCV or Pillow decodes.
+IMAGE_SUFFIXES = tuple(
+    f'.{suffix}'
+    for suffix in (
+        'jpg jpeg jpe jfif png apng bmp dib tif tiff webp avif gif jp2 j2k jpx pbm pgm ppm pnm pfm hdr ras sgi pcx '
+        'tga qoi psd'
+    ).split()
+)
+# Pictures that neither does, unless a module like pillow_heif has taught it to Pillow.
+UNREAD_SUFFIXES = tuple(
+    f'.{suffix}' for suffix in 'heic heif hif jxl svg exr dcm raw cr2 cr3 nef arw dng orf rw2 pdf eps'.split()
+)
+
+# Names of Pillow's plugins for them. Its others are left out: some start other programs. TGA has no mark of its own.
+_FORMATS = 'JPEG PNG WEBP BMP DIB TIFF GIF JPEG2000 PPM SGI PCX QOI PSD SUN TGA'.split()
+_EXTRA_FORMATS = ('AVIF', 'HEIF')  # depend on how Pillow was built, and on other modules
+
+# What Pillow raises for broken files, beside OSError.
+HEADER_ERRORS = (ValueError, SyntaxError, KeyError, TypeError, IndexError, EOFError, struct.error)
 
 _EXIF_ORIENTATION = 274
 # Files a thread reads at a time: headers are small, so the cost to spread is the latency of a disk or a network.
@@ -29,58 +55,141 @@ def list_images(folder: str | os.PathLike) -> list[str]:
         raise DataError(f'the image folder {folder!r} does not exist')
     found = images_below(folder)
     if not found:
-        raise DataError(f'the image folder {folder!r} holds no image ({", ".join(IMAGE_SUFFIXES)})')
+        unread = len(unread_images(folder))
+        other = f'; {unread} pictures are of kinds that are not read ({", ".join(UNREAD_SUFFIXES)})' if unread else ''
+        raise DataError(f'the image folder {folder!r} holds no image ({", ".join(IMAGE_SUFFIXES)}){other}')
     return found
 
 
 def images_below(folder: str | os.PathLike) -> list[str]:
     """Return all images below ``folder`` as ``list_images`` does, possibly none."""
-    found = []
+    return [path for path in files_below(folder) if is_image_name(os.path.basename(path))]
+
+
+def unread_images(folder: str | os.PathLike) -> list[Skip]:
+    """Return the pictures below ``folder`` that are of a kind that cannot be decoded."""
+    return [
+        Skip(path, None, f'a picture of a kind that is not read ({suffix}): convert it to JPEG or PNG')
+        for path in files_below(folder)
+        if (suffix := os.path.splitext(path)[1].lower()) in UNREAD_SUFFIXES and suffix not in Image.EXTENSION
+    ]
+
+
+def files_below(folder: str | os.PathLike) -> list[str]:
+    """Return all files below ``folder``, sorted by path. Hidden ones are left out, and a folder is entered once."""
+    found, entered = [], set()
     for parent, folders, names in os.walk(os.fspath(folder), followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        found += [os.path.join(parent, name) for name in names if is_image_name(name)]
+        real = os.path.realpath(parent)
+        if real in entered:  # a link that leads back
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        found += [os.path.join(parent, name) for name in names if not name.startswith('.')]
     return sorted(found)
 
 
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name counts as an image."""
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+    suffix = os.path.splitext(name)[1].lower()
+    known = suffix in IMAGE_SUFFIXES or (suffix in UNREAD_SUFFIXES and suffix in Image.EXTENSION)
+    return known and not name.startswith('.')
 
 
 def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str]:
-    """Return the images named in a text file, one a line; relative to the file's folder (``./``) or to ``root``.
+    """Return the images named in a text file, one a line; relative to the file's folder or to ``root``.
+
+    Names as other systems write them are understood, see ``PathFinder``; of a file that is not found, the path where it
+    should be is returned.
 
     Raises:
         DataError: the file is no text, or names no image.
     """
     list_file = Path(list_file)
-    try:
-        lines = [line.strip() for line in list_file.read_text(encoding='utf-8').splitlines()]
-    except UnicodeDecodeError as error:
-        raise DataError(f'{str(list_file)!r} is neither a folder nor a text file that lists images') from error
-    paths = []
-    for line in filter(None, lines):
-        beside = list_file.parent / line
-        paths.append(str(beside if line.startswith('./') or beside.exists() else Path(root) / line))
+    lines = [line.strip() for line in read_text(list_file, 'image list').splitlines()]
+    finder = PathFinder(list_file.parent, root)
+    paths = [
+        finder.find(line) or os.path.join(list_file.parent if line.startswith('./') else root, line.removeprefix('./'))
+        for line in filter(None, lines)
+    ]
     if not paths:
         raise DataError(f'the image list {str(list_file)!r} names no image')
     return paths
 
 
-def read_image_size(path: str) -> tuple[int, int]:
-    """Return (h, w) of the upright image, from the file's header and its EXIF orientation.
+def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:
+    """Return (h, w) of the upright image, from its header and its EXIF orientation.
+
+    Args:
+        file: a path, or a file's contents.
 
     Raises:
-        OSError: the file is missing or is no image that can be identified.
+        OSError: the file is missing, no regular file, or no image that can be identified.
     """
+    height, width, orientation = read_image_header(file)
+    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+def read_image_header(file: str | bytes | memoryview) -> tuple[int, int, int]:
+    """Return (h, w) of the stored pixels and the EXIF orientation, 1 for an upright image; see ``read_image_size``."""
+    if not isinstance(file, str):
+        return _read_header(BytesIO(file))
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise OSError('no regular file')
+    with open(file, 'rb') as opened:
+        return _read_header(opened)
+
+
+def _read_header(file: BinaryIO) -> tuple[int, int, int]:
     try:
-        with Image.open(path) as image:
+        return _read_with_pillow(file)
+    except OSError:
+        file.seek(0)
+        data = np.frombuffer(file.read(), np.uint8)
+        try:  # OpenCV knows some that Pillow does not, such as fractions in three channels
+            img = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+        except cv2.error:
+            img = None
+        if img is None:
+            raise
+        return *img.shape[:2], 1
+
+
+def _read_with_pillow(file: BinaryIO) -> tuple[int, int, int]:
+    try:
+        with open_image(file) as image:
             # Some versions of Pillow swap ``size`` of a turned TIFF themselves; its tags give the stored size.
             width, height = (image.tag_v2[tag] for tag in (256, 257)) if image.format == 'TIFF' else image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:  # raised by Pillow for broken headers
-        raise OSError(str(error)) from error
-    return (width, height) if turned else (height, width)
+            # To look for EXIF data behind the pixels of a PNG, Pillow would decode all of it.
+            has_exif = image.format != 'PNG' or {'exif', 'Raw profile type exif'} & image.info.keys()
+            return int(height), int(width), image.getexif().get(_EXIF_ORIENTATION, 1) if has_exif else 1
+    except HEADER_ERRORS as error:
+        raise OSError(f'{type(error).__name__}: {error}') from error
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open an image with Pillow but without Pillow's limit on its size, as nothing is decoded yet.
+
+    Raises:
+        OSError: no plugin knows it.
+    """
+    if not Image.OPEN.keys() >= set(_FORMATS):
+        Image.init()
+    for name in (*_FORMATS, *(name for name in _EXTRA_FORMATS if name in Image.OPEN)):
+        factory, accept = Image.OPEN[name]
+        file.seek(0)
+        if accept is None or accept(file.read(16)) is True:
+            file.seek(0)
+            try:
+                return factory(file, '')
+            except (SyntaxError, IndexError, TypeError, struct.error):
+                continue
+    raise OSError('no image that can be identified')
+
+
+def unreadable(path: str, error: OSError) -> Skip:
+    """Return the entry of an image whose header cannot be read."""
+    return Skip(path, None, f'the image cannot be read: {error.strerror or error}', 'an image that cannot be read')
 
 
 def read_image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | OSError]:

@@ -1,19 +1,49 @@
-"""When bad entries in annotation files are too many to go on without them."""
+"""What a dataset leaves out of its files, counted by reason, and when that is too much."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-
-from mmengine.logging import print_log
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from detkit.utils.errors import DataError
 
-# (file, line or entry in it or None for all of it, reason)
-Skip = tuple[str, int | str | None, str]
-
-# How many of the entries and files an error names.
+# How many entries, files or reasons a message names.
 _SHOWN = 5
+
+
+class Skip(NamedTuple):
+    """An entry of a dataset's files that is not used.
+
+    Attributes:
+        path: the file that holds it.
+        where: the line or object in it; None for all of the file.
+        reason: why, with the values that were found.
+        kind: the reason without values, by which entries are counted; '' where ``reason`` has no values.
+        count: how many entries this one stands for.
+    """
+
+    path: str
+    where: int | str | None
+    reason: str
+    kind: str = ''
+    count: int = 1
+
+    def location(self) -> str:
+        """Return the file and the entry in it."""
+        return str(self.path) if self.where is None else f'{self.path}:{self.where}'
+
+
+def skip_lines(skips: Iterable[Skip]) -> Iterator[str]:
+    """Yield a line for each reason, the most frequent first, with its count and its first entry."""
+    counts: Counter[str] = Counter()
+    first: dict[str, Skip] = {}
+    for skip in skips:
+        kind = skip.kind or skip.reason
+        counts[kind] += skip.count
+        first.setdefault(kind, skip)
+    for kind, count in counts.most_common():
+        yield f'{count:,} × {kind}, such as {first[kind].location()}'
 
 
 def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
@@ -22,7 +52,7 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
     A single bad entry never stops a run, however small the dataset.
 
     Args:
-        skipped: (file, line or entry, reason) of what was left out.
+        skipped: what was left out because it is broken.
         num_entries: how many objects and images there were, the skipped ones included.
         max_skipped: the share of them that may be left out.
         source: the name of the dataset in the message.
@@ -30,23 +60,17 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
     Raises:
         DataError: more than ``max_skipped`` of the entries were left out.
     """
-    if len(skipped) <= max(1, max_skipped * num_entries):
+    count = sum(skip.count for skip in skipped)
+    if count <= max(1, max_skipped * num_entries):
         return
-    places = [f'{file}{"" if where is None else f":{where}"}: {reason}' for file, where, reason in skipped[:_SHOWN]]
-    by_file = Counter(file for file, _, _ in skipped)
-    worst = [f'{file} ({count})' for file, count in by_file.most_common(_SHOWN)]
+    by_file: Counter[str] = Counter()
+    for skip in skipped:
+        by_file[str(skip.path)] += skip.count
+    worst = [f'{file} ({number})' for file, number in by_file.most_common(_SHOWN)]
     more = f' and {len(by_file) - _SHOWN} more files' if len(by_file) > _SHOWN else ''
     raise DataError(
-        f'{len(skipped)} of {num_entries} images and objects in {source} cannot be used, which is more than '
+        f'{count} of {num_entries} images and objects in {source} cannot be used, which is more than '
         f'max_skipped={max_skipped:g} of them. They are in {", ".join(worst)}{more}. The first ones:\n  '
-        + '\n  '.join(places)
+        + '\n  '.join(f'{skip.location()}: {skip.reason}' for skip in skipped[:_SHOWN])
         + '\nCorrect the files, or set max_skipped in the config of the dataset to the share you accept.'
     )
-
-
-def note_duplicates(duplicates: Sequence[Skip], source: str) -> None:
-    """Put a line into the log about repeated objects that were left out, if there are any."""
-    if duplicates:
-        places = [f'{file}:{where}' for file, where, _ in duplicates[:_SHOWN]]
-        more = ', ...' if len(duplicates) > _SHOWN else ''
-        print_log(f'{len(duplicates)} repeated objects of {source} left out: {", ".join(places)}{more}', 'current')

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.sample_key import SampleKey, as_sample_key
+from detkit.datasets.skips import Skip
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError
@@ -25,6 +26,14 @@ class DatasetWrapper:
     """
 
     parts: Sequence[Any]
+
+    @property
+    def skipped(self) -> list[Skip]:
+        return [skip for part in self.parts for skip in part.skipped]
+
+    @property
+    def unused(self) -> list[Skip]:
+        return [skip for part in self.parts for skip in part.unused]
 
     def locate(self, index: int) -> tuple[Any, int]:
         """Return the part that holds sample ``index``, and the sample's index in it."""
@@ -69,10 +78,6 @@ class RepeatDataset(DatasetWrapper):
     @property
     def metainfo(self) -> dict:
         return self.dataset.metainfo
-
-    @property
-    def skipped(self) -> list:
-        return self.dataset.skipped
 
     @property
     def max_skipped(self) -> float:
@@ -129,10 +134,6 @@ class ConcatDataset(DatasetWrapper):
     @property
     def metainfo(self) -> dict:
         return self.datasets[0].metainfo
-
-    @property
-    def skipped(self) -> list:
-        return [skip for dataset in self.datasets for skip in dataset.skipped]
 
     @property
     def max_skipped(self) -> float:

@@ -109,7 +109,9 @@ def test_a_group_is_decoded_once(records, monkeypatch):
     from detkit.datasets.transforms import loading
 
     decoded = []
-    monkeypatch.setattr(loading, 'read_image', lambda path, read=loading.read_image: decoded.append(path) or read(path))
+    monkeypatch.setattr(
+        loading, 'read_image', lambda path, *limit, read=loading.read_image: decoded.append(path) or read(path, *limit)
+    )
     dataset = ListDataset(records, pipeline=TRAIN)
     dataset.__getitems__(keys_of(range(4)))
     assert sorted(decoded) == sorted({records[key.index].img_path for key in keys_of(range(4))})
@@ -173,7 +175,7 @@ def test_training_replaces_an_unreadable_image(records):
     keys = [SampleKey(0, 0, p, p) for p in range(3)]
     batch = collate(dataset.__getitems__(keys))
     assert [sample.img_id for sample in batch['data_samples']] == [0, 2, 2]
-    ((path, where, reason),) = batch['skipped']
+    ((path, where, reason, *_),) = batch['skipped']
     assert path == records[1].img_path and where is None and 'truncated' in reason
 
 

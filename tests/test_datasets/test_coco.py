@@ -141,7 +141,7 @@ def test_a_bad_annotation_is_left_out_alone(make, change, reason):
     bad = {'id': 4, 'image_id': 3, 'category_id': 2, 'bbox': [1, 1, 5, 5], **change}
     dataset = make(lambda content: content['annotations'].insert(1, bad))
     assert [len(record.annotations) for record in dataset.records] == [1, 2, 0]
-    [(file, entry, text)] = dataset.skipped
+    [(file, entry, text, *_)] = dataset.skipped
     assert file.endswith('instances.json') and entry == f'annotation 4 of image {bad["image_id"]}' and reason in text
 
 
@@ -153,13 +153,13 @@ def test_repeated_annotation(make):
 
     dataset = make(change)
     assert len(dataset.records[1].annotations) == 3 and dataset.skipped == []
-    assert [entry for _, entry, _ in dataset.duplicates] == ['annotation 8 of image 3']
+    assert [skip.where for skip in dataset.unused] == ['annotation 8 of image 3']
 
 
 def test_missing_image_takes_its_annotations_along(make):
     dataset = make(lambda content: content['images'][1].update(file_name='gone.png'))
     assert [record.img_id for record in dataset.records] == [7, 5]
-    [(path, _, reason)] = dataset.skipped
+    [(path, _, reason, *_)] = dataset.skipped
     assert path.endswith('gone.png') and 'image 3' in reason
 
 
@@ -218,7 +218,7 @@ def test_real_file_against_pycocotools(real_data, name):
     reference = COCO(str(real_data / ann_file))
     assert dataset.metainfo == {'classes': COCO80, 'category_ids': COCO_CATEGORY_IDS}
     assert dataset.skipped == [] and len(dataset) == len(reference.imgs)
-    assert sum(len(record.annotations) for record in dataset.records) + len(dataset.duplicates) == len(reference.anns)
+    assert sum(len(record.annotations) for record in dataset.records) + len(dataset.unused) == len(reference.anns)
     crowds = 0
     for record in dataset.records:
         expected = reference.loadAnns(reference.getAnnIds(record.img_id))

@@ -160,7 +160,7 @@ def test_a_bad_segment_is_left_out_alone(root, change, reason):
     edit(root, lambda content: content['annotations'][0]['segments_info'][0].update(change))
     data = dataset(root)
     assert len(data.records[0].annotations) == 4 and len(data.records[0].segments.ids) == 4
-    ((_, where, found),) = data.skipped
+    ((_, where, found, *_),) = data.skipped
     assert 'of image 1' in where and reason in found
 
 
@@ -177,13 +177,13 @@ def test_a_bad_annotation_takes_its_image_out(root, change, reason):
     edit(root, lambda content: content['annotations'].reverse() or content['annotations'][1].update(change))
     data = dataset(root, max_skipped=1.0)
     assert [record.img_id for record in data.records] == [2]
-    assert any(reason in found for _, _, found in data.skipped)
+    assert any(reason in found for _, _, found, *_ in data.skipped)
 
 
 def test_an_unlabelled_image_is_left_out(root):
     edit(root, lambda content: content['annotations'].pop())
     data = dataset(root)
-    assert len(data) == 1 and data.skipped[0][1:] == ('image 2', 'no annotation')
+    assert len(data) == 1 and data.skipped[0][1:3] == ('image 2', 'no annotation')
 
 
 def test_what_cannot_be_is_refused(root):

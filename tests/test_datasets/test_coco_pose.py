@@ -111,7 +111,7 @@ def test_objects_without_labelled_keypoints(make):
 )
 def test_malformed_keypoints_are_left_out_alone(make, keypoints, reason):
     data = make(lambda content: content['annotations'][1].update(keypoints=keypoints), unlabelled='keep')
-    ((path, where, why),) = data.skipped
+    ((path, where, why, *_),) = data.skipped
     assert path.endswith('keypoints.json') and where == 'annotation 2 of image 0' and reason in why
     assert [len(record.annotations) for record in data.records] == [2, 1, 0]
 

@@ -1,5 +1,8 @@
 """Images of every mode become RGB: grey, with transparency, palettes, 16 bits, CMYK."""
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -8,7 +11,7 @@ import pytest
 from PIL import Image
 
 from detkit.datasets import ImageFolderDataset
-from detkit.datasets.image_files import read_image_size
+from detkit.datasets.image_files import list_images, read_image_size, unread_images
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 
 SHAPE = (40, 50)
@@ -48,6 +51,11 @@ MODES = {
     'rgb16.tif': (sixteen_bits(RGB), RGB, 0),
     'palette.png': (RGB.quantize(64), RGB.quantize(64).convert('RGB'), 0),
     'palette.bmp': (RGB.quantize(64), RGB.quantize(64).convert('RGB'), 0),
+    'gif.gif': (RGB.quantize(64), RGB.quantize(64).convert('RGB'), 0),
+    'float.tif': (colours().astype(np.float32) / 255, RGB, 0),
+    'portable.ppm': (RGB, RGB, 0),
+    'jpeg.jfif': (RGB, RGB, 14),
+    'jpeg2000.jp2': (RGB, RGB, 12),
     'cmyk.jpg': (RGB.convert('CMYK'), RGB, 12),
     'cmyk.tif': (RGB.convert('CMYK'), RGB, 2),
 }
@@ -71,11 +79,66 @@ def test_modes(tmp_path, name):
     assert read_image_size(str(tmp_path / name)) == SHAPE
 
 
-def test_a_mode_that_cannot_be_shown_is_refused(tmp_path):
-    path = tmp_path / 'float.tif'
-    cv2.imwrite(str(path), colours().astype(np.float32) / 255)
-    with pytest.raises(UnreadableImageError, match='float.tif: '):
+def test_deep_pixels(tmp_path):
+    """12 bits stored in 16 fill the range; fractions are taken from [0, 1]; what is no number is black."""
+    ramp = np.linspace(0, 255, 50).round().astype(np.uint8)[None].repeat(40, 0)
+    cv2.imwrite(str(tmp_path / '12.png'), ramp.astype(np.uint16) * 16)
+    cv2.imwrite(str(tmp_path / '8.png'), ramp.astype(np.uint16))
+    Image.fromarray(ramp.astype(np.float32) / 255).save(tmp_path / 'fraction.tif')
+    Image.fromarray(np.where(ramp == 0, np.nan, ramp).astype(np.float32)).save(tmp_path / 'whole.tif')
+    for name in ('12.png', '8.png', 'fraction.tif', 'whole.tif'):
+        assert (read_image(str(tmp_path / name)) == ramp[..., None]).all(), name
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'', 'is empty'),
+        (b'hello', 'OpenCV or Pillow'),
+        (b'\xff\xd8\xff\xd9', 'OpenCV or Pillow'),
+        (None, 'no regular'),
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path, content, reason):
+    path = tmp_path / 'x.jpg'
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=f'x.jpg: .*{reason}'):
         read_image(str(path))
+    with pytest.raises(OSError, match='.'):
+        read_image_size(str(path))
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    Image.new('1', (3000, 2000)).save(tmp_path / 'large.png')
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
+    with pytest.raises(
+        UnreadableImageError, match='3000x2000 pixels, more than max_pixels=5,999,999.*raise max_pixels'
+    ):
+        read_image(str(tmp_path / 'large.png'), 5_999_999)
+
+
+def test_the_header_of_any_size_is_read(tmp_path):
+    """Pillow alone refuses it; whether it is decoded is decided later."""
+    data = bytearray(b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sIIBBBBB', 13, b'IHDR', 32000, 32000, 1, 0, 0, 0, 0))
+    data += struct.pack('>I', zlib.crc32(data[12:29]))
+    for kind, content in ((b'IDAT', zlib.compress(b'')), (b'IEND', b'')):
+        data += struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    (tmp_path / 'a.png').write_bytes(data)
+    assert read_image_size(str(tmp_path / 'a.png')) == (32000, 32000)
+
+
+def test_kinds_that_are_not_read_are_counted(tmp_path):
+    write(tmp_path / 'a.JPG', RGB)
+    for name in ('b.heic', 'c.jxl', 'd.txt', '.e.heic'):
+        (tmp_path / name).write_bytes(b'x')
+    assert list_images(tmp_path) == [str(tmp_path / 'a.JPG')]
+    assert [os.path.basename(skip.path) for skip in unread_images(tmp_path)] == ['b.heic', 'c.jxl']
+
+
+def test_a_link_to_its_own_folder_adds_nothing(tmp_path):
+    write(tmp_path / 'a' / 'one.png', RGB)
+    (tmp_path / 'a' / 'again').symlink_to(tmp_path / 'a')
+    assert list_images(tmp_path) == [str(tmp_path / 'a' / 'one.png')]
 
 
 def test_a_folder_of_mixed_modes_gives_samples(tmp_path):

@@ -61,15 +61,14 @@ def test_yolo_records(tmp_path):
 )
 def test_a_line_that_is_no_quadrilateral_is_a_recorded_skip(tmp_path, line, reason):
     dataset = load(write_yolo(tmp_path, {'one': f'0 {UPRIGHT}\n{line}\n1 {TURNED}\n'}), max_skipped=0.5)
-    ((file, number, found),) = dataset.skipped
+    ((file, number, found, *_),) = dataset.skipped
     assert os.path.basename(file) == 'one.txt' and number == 2 and reason in found
     assert dataset.records[0].annotations.labels.tolist() == [0, 1]
 
 
-def test_repeated_lines_count_once(tmp_path, monkeypatch):
-    monkeypatch.setattr('detkit.datasets.skips.print_log', lambda text, logger: None)
+def test_repeated_lines_count_once(tmp_path):
     dataset = load(write_yolo(tmp_path, {'one': f'0 {UPRIGHT}\n0 {UPRIGHT}\n1 {UPRIGHT}\n'}))
-    assert dataset.skipped == [] and len(dataset.duplicates) == 1
+    assert dataset.skipped == [] and len(dataset.unused) == 1
     assert dataset.records[0].annotations.labels.tolist() == [0, 1]
 
 
@@ -170,7 +169,7 @@ def test_dota_records(tmp_path):
 def test_dota_lines_that_break_a_rule_are_recorded_skips(tmp_path, line, reason):
     root = write_dota(tmp_path / 'd', {'P1': f'gsd:1\n{line}\n{dota_line(1, 2, "ship")}\n'})
     dataset = DotaDataset(data_root=str(root), metainfo={'classes': DOTA15}, max_skipped=0.5)
-    ((file, number, found),) = dataset.skipped
+    ((file, number, found, *_),) = dataset.skipped
     assert os.path.basename(file) == 'P1.txt' and number == 2 and reason in found
     assert dataset.records[0].annotations.labels.tolist() == [1]
 

@@ -116,7 +116,7 @@ def test_the_image_may_be_named_in_the_file_alone(tmp_path):
 def test_an_object_that_breaks_a_rule_is_left_out_alone(tmp_path, entry, reason):
     dataset, annotations = annotations_of(write_one(tmp_path, entry, DOG), metainfo=dict(classes=('cat', 'dog')))
     assert annotations.labels.tolist() == [1]
-    ((path, where, found),) = dataset.skipped
+    ((path, where, found, *_),) = dataset.skipped
     assert path.endswith('a.xml') and where == 'object 1' and reason in found
 
 
@@ -124,7 +124,7 @@ def test_boxes_end_at_the_border_and_repeats_are_left_out(tmp_path):
     twice = object_xml('dog', (5, 5, 99, 99))
     dataset, annotations = annotations_of(write_one(tmp_path, CAT, twice, twice))
     assert annotations.bboxes.tolist() == [[0, 0, 10, 5], [4, 4, 20, 10]]
-    assert dataset.skipped == [] and [where for _, where, _ in dataset.duplicates] == ['object 3']
+    assert dataset.skipped == [] and [skip.where for skip in dataset.unused] == ['object 3']
 
 
 @pytest.mark.parametrize(

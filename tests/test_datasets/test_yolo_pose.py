@@ -85,7 +85,7 @@ def test_data_set_and_its_report(tmp_path):
         max_skipped=1,
         metainfo=dict(classes=('cat', 'dog'), keypoint_names=('l_eye', 'r_eye', 'nose')),
     )
-    path, line, reason = data.skipped[0]
+    path, line, reason, *_ = data.skipped[0]
     assert path.endswith('b.txt') and line == 2
     assert reason == '8 values, where a box with 3 keypoints of 3 values each has 14'
     own = data.records[0].annotations

@@ -11,6 +11,7 @@ from PIL import Image
 
 from detkit.datasets import CocoDataset, YoloTxtDataset
 from detkit.datasets.class_names import COCO80
+from detkit.datasets.skips import skip_lines
 from detkit.datasets.transforms.loading import read_image
 from detkit.utils.errors import DataError
 
@@ -94,7 +95,7 @@ def test_bad_lines_and_images_are_listed(tmp_path):
     dataset = load(root)
     assert [record.img_id for record in dataset.records] == ['bad', 'good']
     assert dataset.records[0].annotations.labels.tolist() == [1]
-    by_file = {(os.path.basename(file), where): reason for file, where, reason in dataset.skipped}
+    by_file = {(os.path.basename(file), where): reason for file, where, reason, *_ in dataset.skipped}
     assert set(by_file) == {('broken.png', None), ('bad.txt', 1), ('bad.txt', 3)}
     assert 'class id 7' in by_file['bad.txt', 3] and '0 to 2' in by_file['bad.txt', 3]
 
@@ -107,13 +108,12 @@ def test_too_many_bad_lines_are_an_error(tmp_path):
     assert len(load(tmp_path, max_skipped=0.5).skipped) == 3
 
 
-def test_duplicates_are_no_skips(tmp_path, monkeypatch):
-    notes = []
-    monkeypatch.setattr('detkit.datasets.skips.print_log', lambda text, logger: notes.append(text))
+def test_duplicates_are_no_skips(tmp_path):
     dataset = load(write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4\n' * 3}))
     assert len(dataset.records[0].annotations) == 1 and dataset.skipped == []
-    assert [(os.path.basename(file), line) for file, line, _ in dataset.duplicates] == [('one.txt', 2), ('one.txt', 3)]
-    assert len(notes) == 1 and notes[0].startswith('2 repeated objects') and 'one.txt:2' in notes[0]
+    assert [(os.path.basename(skip.path), skip.where) for skip in dataset.unused] == [('one.txt', 2), ('one.txt', 3)]
+    (line,) = skip_lines(dataset.unused)
+    assert line.startswith('2 × the same as an earlier line') and line.endswith('one.txt:2')
 
 
 @pytest.mark.parametrize('make', [False, True])
@@ -126,7 +126,7 @@ def test_missing_and_empty_folder(tmp_path, make):
 
 def test_files_that_are_no_list_or_no_label(tmp_path):
     write_yolo(tmp_path, {'one': None})
-    with pytest.raises(DataError, match='neither a folder nor a text file'):
+    with pytest.raises(DataError, match='no UTF-8 text'):
         load(tmp_path, images='images/train/one.png')
     (tmp_path / 'list.txt').write_text('\n')
     with pytest.raises(DataError, match='names no image'):
@@ -285,7 +285,7 @@ def test_real_labels(real_data, tmp_path):
 def test_corners_outside_the_image(real_data):
     names = {'classes': tuple(f'class {i}' for i in range(16))}
     dataset = YoloTxtDataset(images=str(real_data / 'dota8/images/train'), metainfo=names, max_skipped=1.0)
-    assert len(dataset) == 4 and dataset.skipped and all('outside' in reason for _, _, reason in dataset.skipped)
+    assert len(dataset) == 4 and dataset.skipped and all('outside' in reason for _, _, reason, *_ in dataset.skipped)
     for record in dataset.records:
         h, w = record.ori_shape
         assert ((record.annotations.polygons.points >= 0) & (record.annotations.polygons.points <= (w, h))).all()

@@ -9,6 +9,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from detkit.datasets.skips import Skip
 from detkit.registry import DATA_PREPROCESSORS, DATASETS, DETECTORS, FUNCTIONS, METRICS
 from detkit.utils.rng import keyed_rng
 
@@ -25,7 +26,8 @@ class DummyDataset:
         self.size = size
         self.bad_position = bad_position
         self.metainfo = {'classes': CLASSES}
-        self.skipped: list[tuple] = []
+        self.skipped: list[Skip] = []
+        self.unused: list[Skip] = []
         self.transforms: list[Any] = []
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 
 from detkit.datasets import ConcatDataset, RepeatDataset
+from detkit.datasets.skips import Skip
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console, duration_text
 from detkit.engine.run_folder import choose_run_folder
@@ -183,14 +184,15 @@ class SkippingDataset(DummyDataset):
     def __init__(self, num_bad: int) -> None:
         super().__init__()
         self.num_bad = num_bad
-        self.skipped = [('labels/a.txt', 3, 'no number')]
+        self.skipped = [Skip('labels/a.txt', 3, 'no number')]
+        self.unused: list[Skip] = []
 
 
 @pytest.mark.parametrize(('num_bad', 'fails'), [(2, False), (3, True)])
 def test_skipped_data_is_listed(tmp_path, capsys, num_bad, fails):
     class Spoil(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            data_batch['skipped'] = [(f'images/{i}.jpg', None, 'truncated') for i in range(num_bad)]
+            data_batch['skipped'] = [Skip(f'images/{i}.jpg', None, 'truncated') for i in range(num_bad)]
 
     loader = {**dummy_config('')['train_dataloader'], 'dataset': dict(type='SkippingDataset', num_bad=num_bad)}
     runner = Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, custom_hooks=[Spoil()]))

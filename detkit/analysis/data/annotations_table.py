@@ -40,8 +40,8 @@ class SplitTable:
         keypoints: ``(N, K, 3)`` or None.
         outlines: ``(N, 4)`` xyxy around each object's outline, zeros for one without, or None where none has any.
         class_labels: ``(I,)`` int64 of a classifier's images, else None.
-        skipped: what the reader of the files left out: file, line, reason.
-        duplicates: likewise, the objects that repeat another one exactly.
+        skipped: what the reader of the files left out because it is broken.
+        unused: what it left out for another reason, such as objects that repeat another one exactly.
         metainfo: of the dataset.
     """
 
@@ -58,7 +58,7 @@ class SplitTable:
     outlines: np.ndarray | None = None
     class_labels: np.ndarray | None = None
     skipped: list[Skip] = field(default_factory=list)
-    duplicates: list[Skip] = field(default_factory=list)
+    unused: list[Skip] = field(default_factory=list)
     metainfo: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,7 +144,7 @@ def make_table(name: str, dataset: Any) -> SplitTable:
         outlines=_outlines(annotations),
         class_labels=np.array(classified, np.int64) if all(label is not None for label in classified) else None,
         skipped=[skip for leaf in leaves for skip in leaf.skipped],
-        duplicates=[skip for leaf in leaves for skip in getattr(leaf, 'duplicates', ())],
+        unused=[skip for leaf in leaves for skip in leaf.unused],
         metainfo=dict(leaves[0].metainfo),
     )
 

@@ -14,6 +14,7 @@ from detkit.analysis.data.annotations_table import SplitTable
 from detkit.analysis.data.dataset_stats import DatasetStats, NearDuplicates
 from detkit.analysis.data.label_issues import ISSUE_KINDS, LabelIssue
 from detkit.analysis.html_page import Cell, HtmlPage
+from detkit.datasets.skips import skip_lines
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.bboxes import bbox_corners
 from detkit.structures.rotated_bboxes import rbbox_corners
@@ -55,16 +56,8 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
                 f'{table.records[int(unreadable[0])].img_path}'
             )
     for table in stats.tables:
-        if table.skipped:
-            path, where, reason = table.skipped[0]
-            location = path if where is None else f'{path}:{where}'
-            yield f'{table.name}: {len(table.skipped)} {_LEFT_OUT}, the first {location}: {reason}'
-        if table.duplicates:
-            path, where, _ = table.duplicates[0]
-            yield (
-                f'{table.name}: {_count(len(table.duplicates), "label")} that {_verb(len(table.duplicates))} '
-                f'another exactly, the first {path}:{where}'
-            )
+        for line in skip_lines([*table.skipped, *table.unused]):
+            yield f'{table.name}: {_LEFT_OUT}: {line}'
     for table, own in zip(stats.tables, stats.label_issues, strict=True):
         for kind, number in Counter(issue.kind for issue in own).items():
             yield f'{table.name}: {_count(number, "label")} {kind}: {ISSUE_KINDS[kind]}'
@@ -261,9 +254,9 @@ def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None
 
 def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
     rows = [
-        [table.name, _wrapped(str(path)), '' if where is None else str(where), _wrapped(reason)]
+        [table.name, _wrapped(str(skip.path)), '' if skip.where is None else str(skip.where), _wrapped(skip.reason)]
         for table in stats.tables
-        for path, where, reason in [*table.skipped, *table.duplicates]
+        for skip in [*table.skipped, *table.unused]
     ]
     if rows:
         page.heading('Left out when read')
@@ -398,7 +391,3 @@ def _text(value: object) -> str:
 
 def _count(number: int, what: str) -> str:
     return f'{number:,} {what}{"" if number == 1 else "s"}'
-
-
-def _verb(number: int) -> str:
-    return 'repeats' if number == 1 else 'repeat'

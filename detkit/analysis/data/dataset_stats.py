@@ -125,8 +125,8 @@ class DatasetStats:
         statistics['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
         if (counts > 0).any():
             statistics['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
-        statistics['left out when read'] = len(table.skipped)
-        statistics['repeated labels left out'] = len(table.duplicates)
+        statistics['broken entries left out'] = sum(skip.count for skip in table.skipped)
+        statistics['other entries left out'] = sum(skip.count for skip in table.unused)
         return statistics
 
     def path(self, split: int, image: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from detkit.analysis.runs.checklist import CheckList
+from detkit.datasets.skips import Skip, skip_lines
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.structures.annotations import Annotations, Record
@@ -47,7 +48,7 @@ class DatasetSummary:
     num_objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     num_without: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NEEDS, 0))
     empty: int = 0
-    skipped: Sequence[tuple] = ()
+    skipped: Sequence[Skip] = ()
 
     @property
     def total(self) -> int:
@@ -62,7 +63,7 @@ def records_of(dataset: Any) -> list[Record]:
 def summarize_dataset(dataset: Any) -> DatasetSummary:
     """Summarise the annotations of a dataset without reading its images."""
     classes = tuple(dataset.metainfo['classes'])
-    found = DatasetSummary(classes, skipped=tuple(getattr(dataset, 'skipped', None) or ()))
+    found = DatasetSummary(classes, skipped=(*dataset.skipped, *dataset.unused))
     labels = [np.zeros(0, np.int64)]
     for record in records_of(dataset):
         found.paths.add(record.img_path)
@@ -155,14 +156,8 @@ def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_clas
 
 def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
     """Report what was skipped in the annotation files."""
-    if found.skipped:
-        path, where, reason = found.skipped[0]
-        location = path if where is None else f'{path}:{where}'
-        checks.warned(
-            f'{split} labels',
-            f'{len(found.skipped):,} images or objects are left out; the first, {location}, {reason}',
-            'a run lists all of them in skipped.csv',
-        )
+    for line in skip_lines(found.skipped):
+        checks.warned(f'{split} labels', f'left out: {line}', 'a run lists all of them in skipped.csv')
 
 
 def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) -> None:

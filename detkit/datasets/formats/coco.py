@@ -11,8 +11,8 @@ from typing import Any
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
 from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_categories, read_images
-from detkit.datasets.image_files import read_image_sizes
-from detkit.datasets.skips import check_skips, note_duplicates
+from detkit.datasets.image_files import read_image_sizes, unreadable
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
@@ -113,7 +113,8 @@ class CocoFileDataset(DetDataset):
                 names_in[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
             path = os.path.join(parent, base)
             if base not in names_in[parent]:
-                found.skipped.append((path, None, f'the image {image_id} of {ann_file} does not exist'))
+                reason = f'the image {image_id} of {ann_file} does not exist'
+                found.skipped.append(Skip(path, None, reason, 'an image that does not exist'))
                 continue
             found.ids.append(image_id)
             found.names.append(path)
@@ -123,7 +124,7 @@ class CocoFileDataset(DetDataset):
         for i, size in zip(unknown, sizes, strict=True):
             found.shapes[i] = None if isinstance(size, OSError) else size
             if isinstance(size, OSError):
-                found.skipped.append((found.names[i], None, f'the image cannot be read: {size}'))
+                found.skipped.append(unreadable(found.names[i], size))
         if unknown:
             keep = [i for i, shape in enumerate(found.shapes) if shape is not None]
             found = CocoImages(
@@ -190,7 +191,7 @@ class CocoDataset(CocoFileDataset):
         labels_by_category = self._choose_classes(content['categories'], ann_file)
         images = self._find_images(read_images(content['images'], ann_file), ann_file)
         listed = {entry.get('id') for entry in content['images']}
-        flat, skipped, self.duplicates = read_annotations(
+        flat, skipped, unused = read_annotations(
             content['annotations'],
             images.ids,
             images.shapes,
@@ -200,9 +201,9 @@ class CocoDataset(CocoFileDataset):
             self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
         )
         self.skipped += images.skipped + skipped
+        self.unused += unused
         num_entries = len(content['images']) + len(content['annotations'])
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        note_duplicates(self.duplicates, ann_file)
         records = [
             Record(path, image_id, shape, own)
             for path, image_id, shape, own in zip(

@@ -108,9 +108,9 @@ def read_images(entries: Sequence[dict], ann_file: str) -> CocoImages:
     images, seen = CocoImages(), set()
     for entry in entries:
         if 'id' not in entry or not entry.get('file_name'):
-            images.skipped.append((ann_file, f'image {entry.get("id")}', 'no id or no file_name'))
+            images.skipped.append(Skip(ann_file, f'image {entry.get("id")}', 'no id or no file_name'))
         elif entry['id'] in seen:
-            images.skipped.append((ann_file, f'image {entry["id"]}', 'the id of an earlier image'))
+            images.skipped.append(Skip(ann_file, f'image {entry["id"]}', 'the id of an earlier image'))
         else:
             seen.add(entry['id'])
             height, width = entry.get('height'), entry.get('width')
@@ -153,7 +153,10 @@ def read_annotations(
             return
         if report:
             bad = [entry for entry, ok in zip(entries, good, strict=True) if not ok]
-            skipped.extend((ann_file, _name(entry), reason.format_map(_Known(entry))) for entry in bad)
+            skipped.extend(
+                Skip(ann_file, _name(entry), reason.format_map(_Known(entry)), re.sub(r' ?{\w+}', '', reason))
+                for entry in bad
+            )
         entries = [entry for entry, ok in zip(entries, good, strict=True) if ok]
 
     keep(lambda entry: entry.get('image_id') not in unused_images, '', report=False)
@@ -284,7 +287,7 @@ def _drop_repeats(entries: Sequence[dict], ann_file: str, duplicates: list[Skip]
         earlier = seen.setdefault(key, [])
         segmentation = entry.get('segmentation')
         if segmentation in earlier:
-            duplicates.append((ann_file, _name(entry), 'the same as an earlier annotation'))
+            duplicates.append(Skip(ann_file, _name(entry), 'the same as an earlier annotation'))
         else:
             earlier.append(segmentation)
             kept.append(entry)

@@ -11,7 +11,7 @@ import numpy as np
 
 from detkit.datasets.formats.coco import CocoFileDataset
 from detkit.datasets.formats.coco_json import is_box, load_json, read_categories, read_images
-from detkit.datasets.skips import check_skips
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record, SegmentFile
 from detkit.utils.errors import DataError
@@ -106,10 +106,10 @@ class CocoPanopticDataset(CocoFileDataset):
             if reason is None:
                 entries[image_id] = entry
             else:
-                self.skipped.append((ann_file, f'annotation of image {image_id}', reason))
+                self.skipped.append(Skip(ann_file, f'annotation of image {image_id}', reason))
         annotated = {entry.get('image_id') for entry in content['annotations']}
         self.skipped += [
-            (ann_file, f'image {image_id}', 'no annotation') for image_id in listed if image_id not in annotated
+            Skip(ann_file, f'image {image_id}', 'no annotation') for image_id in listed if image_id not in annotated
         ]
         return entries
 
@@ -131,7 +131,7 @@ class CocoPanopticDataset(CocoFileDataset):
                 reason = f'the box {bbox} is empty or no box'
             if reason is not None:
                 where = f'segment {number} of image {entry["image_id"]}'
-                self.skipped.append((ann_file, where, reason))
+                self.skipped.append(Skip(ann_file, where, reason))
                 continue
             seen.add(number)
             if labels[segment['category_id']] is not None:

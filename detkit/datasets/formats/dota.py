@@ -13,8 +13,8 @@ import numpy as np
 from detkit.datasets.base import DetDataset
 from detkit.datasets.class_names import DOTA18
 from detkit.datasets.formats.yolo_labels import flat_quads, visible_hulls
-from detkit.datasets.image_files import list_images, read_image_sizes
-from detkit.datasets.skips import check_skips, note_duplicates
+from detkit.datasets.image_files import list_images, read_image_sizes, unreadable
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
@@ -82,21 +82,19 @@ class DotaDataset(DetDataset):
                 f'{error}. Correct images (relative to data_root={self.data_root!r}) in the config of the dataset.'
             ) from error
         label_files = self._find_labels(paths)
-        records, duplicates, num_entries = [], [], len(paths)
+        records, num_entries = [], len(paths)
         for path, shape, file in zip(paths, read_image_sizes(paths), label_files, strict=True):
             if isinstance(shape, OSError):
-                self.skipped.append((path, None, f'the image cannot be read: {shape}'))
+                self.skipped.append(unreadable(path, shape))
                 continue
             found = parse_dota_labels('') if file is None else read_dota_labels(file, (*DOTA18, *classes))
             num_entries += len(found.names) + len(found.skipped)
-            self.skipped += [(file, line, reason) for line, reason in found.skipped]
-            duplicates += [(file, line, reason) for line, reason in found.duplicates]
+            self.skipped += [Skip(file, line, reason) for line, reason in found.skipped]
+            self.unused += [Skip(file, line, reason) for line, reason in found.duplicates]
             annotations = self._annotations(found, shape, label_of, file)
             records.append(Record(path, os.path.splitext(os.path.basename(path))[0], shape, annotations))
         source = str(Path(self.data_root) / self.images)
-        self.duplicates = duplicates
         check_skips(self.skipped, num_entries, self.max_skipped, source)
-        note_duplicates(duplicates, source)
         return records
 
     def _find_labels(self, paths: Sequence[str]) -> list[str | None]:
@@ -120,7 +118,7 @@ class DotaDataset(DetDataset):
         """Return the objects of the wanted classes that can be seen."""
         hulls = visible_hulls(found.corners, (0, 0, shape[1], shape[0]))
         unseen = (hulls == 0).all(1)
-        self.skipped += [(file, int(line), 'four corners outside the image') for line in found.numbers[unseen]]
+        self.skipped += [Skip(file, int(line), 'four corners outside the image') for line in found.numbers[unseen]]
         labels = np.array([label_of.get(name, 0 if self.single_class else -1) for name in found.names], np.int64)
         keep = (labels >= 0) & ~unseen
         rbboxes = corners_to_rbboxes(found.corners[keep])

@@ -11,7 +11,7 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.image_files import IMAGE_SUFFIXES, images_below, is_image_name
-from detkit.datasets.skips import check_skips
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import ConfigError, DataError, nearest
@@ -82,7 +82,7 @@ class ImageFolderDataset(DetDataset):
         names = self._folder_names()
         present = class_folders(root)
         self._check_folders(root, present, names)
-        self.skipped += [(str(path), None, 'lies in no class folder') for path in _loose_images(root)]
+        self.skipped += [Skip(str(path), None, 'lies in no class folder') for path in _loose_images(root)]
         paths = [_images_in(root, name) for name in names]
         self._check_empty(root, names, paths)
         count = sum(map(len, paths))

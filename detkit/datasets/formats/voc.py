@@ -14,8 +14,8 @@ import numpy as np
 from mmengine.logging import print_log
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.image_files import is_image_name, read_image_sizes
-from detkit.datasets.skips import check_skips, note_duplicates
+from detkit.datasets.image_files import is_image_name, read_image_sizes, unreadable
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
@@ -85,31 +85,30 @@ class VOCDataset(DetDataset):
         if not self.metainfo.get('classes') and self.annotations is not None:
             homes = [home for home, _ in self._list_images()]
             self.metainfo['classes'] = discover_classes(home / self.annotations for home in homes)
-        self.duplicates: list[tuple[str, str, str]] = []
         self._unasked: Counter[str] = Counter()
         label_of = {name: label for label, name in enumerate(self.metainfo.get('classes') or ())}
         records, num_entries = [], len(found) + len(self.skipped)
         sizes = read_image_sizes([path for path, _, _ in found])
         for (path, xml, objects), shape in zip(found, sizes, strict=True):
             num_entries += len(objects.names) + len(objects.skipped)
-            self.skipped += [(xml, where, reason) for where, reason in objects.skipped]
+            self.skipped += [Skip(xml, where, reason) for where, reason in objects.skipped]
             if isinstance(shape, OSError):
-                self.skipped.append((path, None, f'the image cannot be read: {shape}'))
+                self.skipped.append(unreadable(path, shape))
             elif self.check_size and objects.size not in (None, shape):
                 (h, w), (stated_h, stated_w) = shape, objects.size
                 self.skipped.append(
-                    (
+                    Skip(
                         path,
                         None,
                         f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} '
                         '(check_size=False takes it nevertheless)',
+                        'an image of another size than its xml states (check_size=False takes it nevertheless)',
                     )
                 )
             else:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.data_root)
-        note_duplicates(self.duplicates, self.data_root)
         self._check_names(records, label_of)
         return records
 
@@ -145,12 +144,12 @@ class VOCDataset(DetDataset):
                 try:
                     objects = read_voc_xml(xml)
                 except DataError as error:
-                    self.skipped.append((xml, None, str(error)))
+                    self.skipped.append(Skip(xml, None, str(error), 'an annotation file that cannot be read'))
                     continue
             # Some tools name the image in the file alone.
             image = by_stem.get(name) or (objects.filename if objects.filename in present else None)
             if image is None:
-                self.skipped.append((str(folder / name), None, 'there is no image of this name'))
+                self.skipped.append(Skip(str(folder / name), None, 'there is no image of this name'))
             else:
                 found.append((str(folder / image), xml, objects))
         return found
@@ -169,9 +168,9 @@ class VOCDataset(DetDataset):
             if label is None:
                 self._unasked[name] += 1
             elif not (bboxes[i, 2:] > bboxes[i, :2]).all():
-                self.skipped.append((xml, f'object {number}', 'its box has no area inside the image'))
+                self.skipped.append(Skip(xml, f'object {number}', 'its box has no area inside the image'))
             elif key in seen:
-                self.duplicates.append((xml, f'object {number}', 'the same as an earlier object'))
+                self.unused.append(Skip(xml, f'object {number}', 'the same as an earlier object'))
             else:
                 seen.add(key)
                 keep.append(i)

@@ -15,8 +15,8 @@ from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.formats.data_yaml import DataYaml, read_data_yaml, split_paths
 from detkit.datasets.formats.yolo_labels import LabelTable, Lines, parse_corners, parse_keypoints, parse_labels
-from detkit.datasets.image_files import list_images, read_image_sizes, read_list
-from detkit.datasets.skips import check_skips, note_duplicates
+from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unreadable
+from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import check_shape
@@ -104,7 +104,7 @@ class YoloTxtDataset(DetDataset):
         sizes = read_image_sizes(paths)
         for path, size in zip(paths, sizes, strict=True):
             if isinstance(size, OSError):
-                self.skipped.append((path, None, f'the image cannot be read: {size}'))
+                self.skipped.append(unreadable(path, size))
         readable = [(path, size) for path, size in zip(paths, sizes, strict=True) if not isinstance(size, OSError)]
         image_paths, shapes = [path for path, _ in readable], [shape for _, shape in readable]
 
@@ -112,12 +112,11 @@ class YoloTxtDataset(DetDataset):
         named = [(i, file) for i, file in enumerate(label_files) if file is not None]
         texts = [_read_bytes(file) for _, file in named]
         table = parse_labels(texts, None if self.single_class else len(classes), self._parser())
-        self.skipped += [(named[file][1], line, reason) for file, line, reason in table.skipped]
-        self.duplicates = [(named[file][1], line, reason) for file, line, reason in table.duplicates]
+        self.skipped += [Skip(named[file][1], line, reason) for file, line, reason in table.skipped]
+        self.unused += [Skip(named[file][1], line, reason) for file, line, reason in table.duplicates]
         num_entries = len(paths) + len(table.labels) + len(table.skipped)
         source = ', '.join(map(str, sources))
         check_skips(self.skipped, num_entries, self.max_skipped, source)
-        note_duplicates(self.duplicates, source)
 
         flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
         if self.labels == 'obb':

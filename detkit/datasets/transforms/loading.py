@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from io import BytesIO
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
+from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
+
+# The most pixels that an image may have; decoding takes three bytes a pixel.
+MAX_PIXELS = 1 << 28
 
 __all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image']
 
@@ -31,46 +38,112 @@ class UnreadableImageError(DataError):
 class LoadImageFromFile:
     """Start the scene: the decoded image as its only tile, where it is not decoded yet.
 
+    Args:
+        max_pixels: an image with more pixels is refused before it is decoded: a file of some kilobytes can ask for
+            gigabytes of memory.
+
     Raises:
         UnreadableImageError: the dataset answers it by a recorded skip.
     """
 
     stage = 'load'
 
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
+
     def __call__(self, sample: Sample) -> Sample:
         record, images = sample.record, sample.images
         img = images.get(record.img_path)
         if img is None:
-            img = images[record.img_path] = read_image(record.img_path)
+            img = images[record.img_path] = read_image(record.img_path, self.max_pixels)
         if record.ori_shape is not None and img.shape[:2] != tuple(record.ori_shape):
-            found, stated = 'x'.join(map(str, img.shape[1::-1])), 'x'.join(map(str, record.ori_shape[::-1]))
-            raise UnreadableImageError(record.img_path, f'is {found} pixels, but its annotations say {stated}')
+            raise UnreadableImageError(record.img_path, size_mismatch(img.shape[:2], record.ori_shape, record.img_path))
         return replace(sample, scene=Scene.of_image(img, record.annotations), ori_shape=img.shape[:2])
 
 
-def read_image(path: str) -> np.ndarray:
+def size_mismatch(shape: tuple[int, ...], stated: tuple[int, ...], path: str) -> str:
+    """Return what is wrong with an image whose upright (h, w) is not the one that its annotations state."""
+    found, expected = 'x'.join(map(str, shape[::-1])), 'x'.join(map(str, stated[::-1]))
+    text = f'is {found} pixels, but its annotations say {expected}'
+    try:
+        height, width, orientation = read_image_header(path)
+    except OSError:  # an image in memory only
+        return text
+    if orientation != 1 and (height, width) == tuple(stated):
+        text += (
+            f': they describe the stored pixels, which EXIF orientation {orientation} turns. Turn the annotations, or '
+            'write the image anew with its pixels upright and without the tag'
+        )
+    return text
+
+
+def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a file to ``(h, w, 3)`` uint8 RGB, turned upright by its EXIF orientation.
 
+    The first page of an animation or a document counts. Transparency is dropped. Deeper pixels are scaled to 8 bits: of
+    whole numbers the leading 8 of the 12 bits where an image uses no more (cameras store 12 bits in 16), else of 16;
+    fractions from [0, 1] where none is above 1.
+
     Raises:
-        UnreadableImageError: the file is missing, no image, or ends early. (Decoders fill the missing part of a JPEG
-            with grey and call that a success, so the ends of files are checked here.)
+        UnreadableImageError: the file is missing, no image, has too many pixels, or ends early. (Decoders fill the
+            missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # to read from a pipe would wait for ever
+            raise UnreadableImageError(path, 'is no regular file')
         data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UnreadableImageError(path, f'cannot be opened: {error.strerror or error}') from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, 'strerror', None) or error
+        raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
     if data.size == 0:
         raise UnreadableImageError(path, 'is empty')
     if is_truncated(data.data):
         raise UnreadableImageError(path, 'is truncated: the end of the file is missing')
-    flag = getattr(cv2, 'IMREAD_COLOR_RGB', None)  # since OpenCV 4.11
+    _check_pixels(data, path, max_pixels)
+    # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
+    flag = getattr(cv2, 'IMREAD_COLOR_RGB', None) if bytes(data[:2]) == b'\xff\xd8' else None
     try:
-        img = cv2.imdecode(data, cv2.IMREAD_COLOR if flag is None else flag)
-    except cv2.error as error:
-        raise UnreadableImageError(path, f'cannot be decoded: {error.err or error}') from error
+        img = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if flag is None else flag)
+    except cv2.error:
+        img = None
     if img is None:
-        raise UnreadableImageError(path, 'is no image that OpenCV can decode')
-    return cv2.cvtColor(img, cv2.COLOR_BGR2RGB) if flag is None else img
+        return _read_with_pillow(data, path)
+    return img if flag is not None else _to_8_bits(cv2.cvtColor(img, cv2.COLOR_BGR2RGB))
+
+
+def _check_pixels(data: np.ndarray, path: str, max_pixels: int) -> None:
+    try:
+        height, width, _ = read_image_header(data.data)
+    except OSError:  # OpenCV may know what Pillow does not; it has a limit of its own
+        return
+    if height * width > max_pixels:
+        raise UnreadableImageError(
+            path,
+            f'has {width}x{height} pixels, more than max_pixels={max_pixels:,}. Cut it into tiles, or raise max_pixels '
+            'of LoadImageFromFile in the pipeline',
+        )
+
+
+def _read_with_pillow(data: np.ndarray, path: str) -> np.ndarray:
+    try:
+        with open_image(BytesIO(data.data)) as image:
+            image = ImageOps.exif_transpose(image)
+            deep = image.mode.startswith(('I', 'F'))
+            values = np.asarray(image if deep else image.convert('RGB'))
+    except (*HEADER_ERRORS, OSError, MemoryError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(path, f'is no image that OpenCV or Pillow can decode: {error}') from error
+    return _to_8_bits(np.repeat(values[..., None], 3, 2) if deep else values)
+
+
+def _to_8_bits(img: np.ndarray) -> np.ndarray:
+    if img.dtype == np.uint8:
+        return img
+    if img.dtype.kind == 'f':
+        values = np.nan_to_num(img, nan=0.0, posinf=255.0, neginf=0.0)
+        return (values * (255 if values.max() <= 1 else 1)).clip(0, 255).round().astype(np.uint8)
+    bits = int(img.max()).bit_length()
+    used = 8 if bits <= 8 else 12 if bits <= 12 else max(bits, 16)
+    return (img.clip(0) >> (used - 8)).astype(np.uint8)
 
 
 def is_truncated(data: memoryview) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
 
+from detkit.datasets.skips import Skip, skip_lines
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import display_path
@@ -43,16 +44,20 @@ class SkippedHook(Hook):
                 for row in csv.DictReader(file):
                     if not row['line']:
                         self._unreadable[row['split']].add(row['path'])
-        datasets = [('train', runner.train_loop.dataloader.dataset)]
+        datasets = {'train': runner.train_loop.dataloader.dataset}
         if runner.val_loop is not None:
-            datasets.append(('val', runner.val_loop.dataloader.dataset))
-        rows = [[split, *entry] for split, dataset in datasets for entry in dataset.skipped]
-        if rows:
-            if not (runner.resumed and self._path(runner).exists()):
-                self._write(runner, rows)
-            runner.console.line(
-                f'skipped  {len(rows)} images or annotations, listed in {display_path(self._path(runner))}'
-            )
+            datasets['val'] = runner.val_loop.dataloader.dataset
+        rows = [[split, *skip[:3]] for split, dataset in datasets.items() for skip in _left_out(dataset)]
+        if not rows:
+            return
+        if not (runner.resumed and self._path(runner).exists()):
+            self._write(runner, rows)
+        for split, dataset in datasets.items():
+            _show(runner, split, dataset)
+        runner.console.line(f'left out {len(rows):,} entries in all, listed in {display_path(self._path(runner))}')
+
+    def before_test(self, runner: Runner) -> None:
+        _show(runner, 'test', runner.test_loop.dataloader.dataset)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
@@ -81,12 +86,12 @@ class SkippedHook(Hook):
     def _note(self, runner: Runner, split: str, data_batch: dict) -> bool:
         """List the unreadable images of a batch, each once; return whether there were new ones."""
         seen = self._unreadable[split]
-        new = [entry for entry in data_batch.get('skipped') or [] if str(entry[0]) not in seen]
-        seen.update(str(entry[0]) for entry in new)
+        new = [skip for skip in data_batch.get('skipped') or [] if str(skip.path) not in seen]
+        seen.update(str(skip.path) for skip in new)
         if new:
-            self._write(runner, [[split, *entry] for entry in new])
-        for path, _, reason in new:
-            runner.console.line(f'skipped  {path}: {reason}')
+            self._write(runner, [[split, *skip[:3]] for skip in new])
+        for skip in new:
+            runner.console.line(f'skipped  {skip.path}: {skip.reason}')
         return bool(new)
 
     @staticmethod
@@ -102,3 +107,12 @@ class SkippedHook(Hook):
             if is_new:
                 writer.writerow(['split', 'path', 'line', 'reason'])
             writer.writerows(rows)
+
+
+def _left_out(dataset: Any) -> list[Skip]:
+    return [*dataset.skipped, *dataset.unused]
+
+
+def _show(runner: Runner, split: str, dataset: Any) -> None:
+    for line in skip_lines(_left_out(dataset)):
+        runner.console.line(f'left out {split}: {line}')

@@ -1,0 +1,84 @@
+"""Finding the files that lists and annotations name, as other programs and other machines wrote them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import PureWindowsPath
+from urllib.parse import unquote
+
+
+class PathFinder:
+    r"""Finds files by the names that a dataset's files give.
+
+    A name is tried as it is, and where there is no such file: with ``\`` read as ``/``, with ``%20`` and the like
+    decoded, without regard to case and Unicode composition, from one folder lower or higher, and, where it comes from
+    another machine or names folders that are not there, by its last folders alone. No file is found by two such names.
+
+    Args:
+        *roots: folders that relative names start from, in the order in which they are tried.
+    """
+
+    def __init__(self, *roots: str | os.PathLike) -> None:
+        self.roots = [os.fspath(root) or '.' for root in roots]
+        self._listed: dict[str, tuple[set[str], dict[str, str]]] = {}
+        self._names: dict[str, str] = {}  # of the files found, the name each was found by
+
+    def find(self, name: str) -> str | None:
+        """Return the path of the file that ``name`` means, None where there is none."""
+        for root in self.roots:
+            path = os.path.join(root, name)
+            folder, base = os.path.split(path)
+            if base in self._list(folder)[0]:
+                self._names[path] = name
+                return path
+        for variant in _variants(name):
+            for root in self.roots:
+                path = self._find_alike(root, variant)
+                if path is not None and self._names.setdefault(path, name) == name:
+                    return path
+        return None
+
+    def _find_alike(self, root: str, name: str) -> str | None:
+        """Look for ``name`` and its shorter and shorter ends below ``root``, then for the whole in the folder above."""
+        parts = [part for part in name.split('/') if part not in ('', '.', '..')]
+        starts = [('/', parts)] if os.path.isabs(name) else []
+        starts += [(root, parts[number:]) for number in range(len(parts))]
+        if not os.path.isabs(name) and not PureWindowsPath(name).drive:
+            above = os.path.dirname(os.path.abspath(root))
+            starts += [(folder, parts) for folder in (above, *self._folders_in(root))]
+        found = (self._walk(folder, rest) for folder, rest in starts)
+        return next((path for path in found if path is not None), None)
+
+    def _walk(self, root: str, parts: list[str]) -> str | None:
+        path = root
+        for part in parts:
+            exact, alike = self._list(path)
+            found = part if part in exact else alike.get(_key(part))
+            if found is None:
+                return None
+            path = os.path.join(path, found)
+        return path if os.path.isfile(path) else None
+
+    def _list(self, folder: str) -> tuple[set[str], dict[str, str]]:
+        """Return the names in a folder, as they are and by ``_key``."""
+        if folder not in self._listed:
+            try:
+                names = os.listdir(folder or '.')
+            except (OSError, ValueError):  # missing, no folder, or not to be read: it holds nothing for us
+                names = []
+            self._listed[folder] = set(names), {_key(name): name for name in sorted(names, reverse=True)}
+        return self._listed[folder]
+
+    def _folders_in(self, root: str) -> list[str]:
+        return [path for name in sorted(self._list(root)[0]) if os.path.isdir(path := os.path.join(root, name))]
+
+
+def _variants(name: str) -> list[str]:
+    """Return the readings of a name, the least far-fetched first."""
+    slashed = name.strip().replace('\\', '/')
+    return list(dict.fromkeys((name, slashed, unquote(slashed))))
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()
