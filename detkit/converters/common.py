@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,7 @@ from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
-# A row of a name table is a pair of prefixes, theirs and detkit's, in which ``{}`` is a number. The rest of a name
-# (``conv.weight``, ``bn.running_mean``, …) is the same on both sides.
 Rows = tuple[tuple[str, str], ...]
-Patterns = list[tuple[re.Pattern, str]]
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -84,17 +81,46 @@ class Description:
         return lines
 
 
-def compile_rows(rows: Iterable[tuple[str, str]]) -> Patterns:
-    """Compile rows for ``rename``, from the first name of each to the second."""
-    return [(re.compile(re.escape(source).replace(r'\{\}', r'(\d+)') + r'(?=\.)'), target) for source, target in rows]
+class KeyTable:
+    """The names of a model's parameters and buffers, in another project and in detkit.
 
-
-def rename(name: str, patterns: Patterns) -> str:
-    """Return a parameter's name on the other side.
-
-    Raises:
-        KeyError: no row fits.
+    Args:
+        rows: pairs of prefixes, theirs and detkit's, in which ``{}`` is a number. The rest of a name (``conv.weight``,
+            ``bn.running_mean``, …) is the same on both sides. The first row that fits counts.
+        dropped: a regular expression of their names that detkit does not need.
     """
+
+    def __init__(self, rows: Rows, dropped: str = r'(?!)') -> None:
+        self._to_detkit = [(_pattern(theirs), ours) for theirs, ours in rows]
+        self._to_theirs = [(_pattern(ours), theirs) for theirs, ours in rows]
+        self._dropped = re.compile(dropped)
+
+    def to_detkit(self, name: str) -> str | None:
+        """Return detkit's name; None for a tensor that detkit does not need.
+
+        Raises:
+            KeyError: no row fits.
+        """
+        return None if self._dropped.match(name) else _rename(name, self._to_detkit)
+
+    def to_theirs(self, name: str) -> str:
+        """Return the inverse of ``to_detkit``."""
+        return _rename(name, self._to_theirs)
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return their state dict under detkit's names; the tensors are the same objects.
+
+        Raises:
+            KeyError: no row fits a name.
+        """
+        return {ours: tensor for name, tensor in state.items() if (ours := self.to_detkit(name)) is not None}
+
+
+def _pattern(prefix: str) -> re.Pattern:
+    return re.compile(re.escape(prefix).replace(r'\{\}', r'(\d+)') + r'(?=\.)')
+
+
+def _rename(name: str, patterns: list[tuple[re.Pattern, str]]) -> str:
     for pattern, target in patterns:
         if match := pattern.match(name):
             return target.format(*match.groups()) + name[match.end() :]
@@ -102,23 +128,15 @@ def rename(name: str, patterns: Patterns) -> str:
 
 
 def match_tensors(
-    shapes: Mapping[str, Sequence[int]],
-    expected: Mapping[str, Tensor],
-    to_detkit: Callable[[str], str | None],
-    to_theirs: Callable[[str], str],
-    what: str,
-    converted_shape: Callable[[str], tuple[int, ...]] | None = None,
+    shapes: Mapping[str, Sequence[int]], expected: Mapping[str, Tensor], keys: KeyTable, what: str
 ) -> dict[str, str]:
     """Return the file's name of each of detkit's parameters and buffers, in detkit's order.
 
     Args:
-        shapes: the shape of each tensor of the file.
+        shapes: the shape of each tensor of the file, as it is once converted.
         expected: detkit's state dict, whose shapes they must have.
-        to_detkit: returns detkit's name; None for a tensor that detkit does not need; raises KeyError for an unknown
-            one.
-        to_theirs: its inverse.
+        keys: the names on both sides.
         what: 'FILE does not fit THE MODEL', for the error.
-        converted_shape: returns the shape of a file's tensor once converted; by default it does not change.
 
     Raises:
         CheckpointError: some are unknown, missing or of another shape; it lists them all.
@@ -126,19 +144,18 @@ def match_tensors(
     names, unknown = {}, []
     for theirs in shapes:
         try:
-            ours = to_detkit(theirs)
+            ours = keys.to_detkit(theirs)
         except KeyError:
-            unknown.append(theirs)
-            continue
-        if ours is not None and ours not in expected:
-            unknown.append(theirs)
-        elif ours is not None:
+            ours = ''
+        if ours in expected:
             names[ours] = theirs
-    missing = [to_theirs(ours) for ours in expected if ours not in names]
+        elif ours is not None:
+            unknown.append(theirs)
+    missing = [keys.to_theirs(ours) for ours in expected if ours not in names]
     other = [
         f'{theirs} {tuple(shapes[theirs])} instead of {tuple(expected[ours].shape)}'
         for ours, theirs in names.items()
-        if (converted_shape(theirs) if converted_shape else tuple(shapes[theirs])) != tuple(expected[ours].shape)
+        if tuple(shapes[theirs]) != tuple(expected[ours].shape)
     ]
     kinds = (unknown, 'unknown'), (missing, 'missing'), (other, 'of another shape')
     problems = [f'{len(listed)} {kind}:\n  ' + '\n  '.join(listed) for listed, kind in kinds if listed]
@@ -159,24 +176,15 @@ def check_paths(source: Path, target: Path) -> None:
         raise CheckpointError(f'{target} is the file to be converted; give another name for the result.')
 
 
-def check_config_file(file: Path) -> None:
-    """Refuse to go on without the config that describes the model.
+def resolve_config(file: Path, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the config that describes a model, resolved, see ``load_config``.
 
     Raises:
-        CheckpointError: it is missing.
+        CheckpointError: the file is missing.
     """
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
-
-
-def size_table(file: Path) -> dict[str, tuple[float, ...]]:
-    """Return the table ``sizes`` of a config's family.
-
-    Raises:
-        CheckpointError: the config is missing.
-    """
-    check_config_file(file)
-    return load_config(file, need_classes=False)['sizes']
+    return load_config(file, options, need_classes=False).to_dict()
 
 
 def set_classes(config: dict[str, Any], classes: Sequence[str]) -> None:

@@ -2,73 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from detkit.converters.common import (
-    Description,
-    Patterns,
-    Rows,
-    check_paths,
-    compile_rows,
-    match_tensors,
-    rename,
-    save_converted,
-    set_classes,
-    shown_classes,
-    size_table,
-)
+from detkit.converters.common import Description, KeyTable, Rows, set_classes
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
-from detkit.converters.pickled_model import (
-    Layer,
-    PickledModel,
-    Scale,
-    check_attributes,
-    check_layers,
-    check_strides,
-    class_names,
-    find_model,
-    find_scale,
-    layers_of,
-    load_sized,
-    read_tensors,
-    shapes_of,
-    stated_factors,
-    stated_img_size,
-    tensors_of,
-    text_or_empty,
-)
+from detkit.converters.model_file import STRIDES, Layer, ModelFile
+from detkit.converters.pickled_model import NORM_EPS, PickledModel, Scale, Stages, convert_pickled
 from detkit.utils.errors import CheckpointError
 
-NORM_EPS = 1e-3
-_STAGE_BLOCKS = (3, 6, 9, 3)
+_STAGES = Stages('model.0.conv.weight', block_layers=(2, 4, 6, 8), stage_blocks=(3, 6, 9, 3))
 # Releases up to 5.0 have their last block behind the pooling.
-_FOCUS_STAGE_BLOCKS = (3, 9, 9, 0)
-_FOCUS_LAST_BLOCKS = 3
+_FOCUS_STAGES = Stages('model.0.conv.conv.weight', block_layers=(2, 4, 6, 9), stage_blocks=(3, 9, 9, 3))
 _STEM_WEIGHT = 'backbone.stem.conv.weight'
-_EXPECTED = "YOLOv5's own files hold the whole model under 'ema' or 'model'"
-_FAMILY = 'YOLOv5'
 
 # Each layer's class and its input layers; -1 is the layer before.
-_STAGES: tuple[Layer, ...] = (('Conv', -1), ('C3', -1)) * 3
+_BLOCKS: tuple[Layer, ...] = (('Conv', -1), ('C3', -1)) * 3
 _PYRAMID: tuple[Layer, ...] = (
     ('Conv', -1), ('Upsample', -1), ('Concat', [-1, 6]), ('C3', -1),
     ('Conv', -1), ('Upsample', -1), ('Concat', [-1, 4]), ('C3', -1),
     ('Conv', -1), ('Concat', [-1, 14]), ('C3', -1), ('Conv', -1), ('Concat', [-1, 10]), ('C3', -1),
     ('Detect', [17, 20, 23]),
 )  # fmt: skip
-_LAYERS: tuple[Layer, ...] = (('Conv', -1), *_STAGES, ('Conv', -1), ('C3', -1), ('SPPF', -1), *_PYRAMID)
-_FOCUS_LAYERS: tuple[Layer, ...] = (('Focus', -1), *_STAGES, ('Conv', -1), ('SPP', -1), ('C3', -1), *_PYRAMID)
-_STRIDES = [8, 16, 32]
+_LAYERS: tuple[Layer, ...] = (('Conv', -1), *_BLOCKS, ('Conv', -1), ('C3', -1), ('SPPF', -1), *_PYRAMID)
+_FOCUS_LAYERS: tuple[Layer, ...] = (('Focus', -1), *_BLOCKS, ('Conv', -1), ('SPP', -1), ('C3', -1), *_PYRAMID)
 
-# Attributes that decide the outputs but do not show in shapes. A version that lacks one behaves as with this value.
-_COMMON = {'Upsample': {'scale_factor': 2, 'mode': 'nearest'}, 'Concat': {'d': 1}}
-_ATTRIBUTES = {**_COMMON, 'model.9.m': {'kernel_size': 5}}
-_FOCUS_ATTRIBUTES = {**_COMMON, **{f'model.8.m.{i}': {'kernel_size': size} for i, size in enumerate((5, 9, 13))}}
+# Attributes that decide the outputs but do not show in shapes.
+_ATTRIBUTES = {'model.9.m': {'kernel_size': 5}}
+_FOCUS_ATTRIBUTES = {f'model.8.m.{i}': {'kernel_size': size} for i, size in enumerate((5, 9, 13))}
 
 # Models of the project that are no detectors.
 _OTHER_TASKS = {'SegmentationModel': 'a segmentation model', 'ClassificationModel': 'a classifier'}
@@ -83,8 +47,63 @@ class YOLOv5Model(PickledModel):
         focus: whether it has the layers of releases up to 5.0, which begin with a Focus layer.
     """
 
+    writer = family = 'YOLOv5'
+    config = 'yolov5/det_coco.py'
+
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     focus: bool = False
+
+    @property
+    def keys(self) -> KeyTable:
+        return YOLOV5_KEYS[self.focus]
+
+    @property
+    def stages(self) -> Stages:
+        return _FOCUS_STAGES if self.focus else _STAGES
+
+    def converted_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.focus and name == _FOCUS_STAGES.stem and len(shape) == 4:
+            return shape[0], shape[1] // 4, 2 * shape[2], 2 * shape[3]
+        return shape
+
+    def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, _STEM_WEIGHT: focus_to_conv(state[_STEM_WEIGHT])} if self.focus else state
+
+    def describe(self, scale: Scale, file: Path) -> Description:
+        config = self.load_config(scale, file)
+        classes, changes = tuple(config['classes']), self._changes(scale, config['model'])
+        _apply(config['model'], changes)
+        set_classes(config, self.classes)
+        differs = {
+            'layers (those of release 5.0)': self.focus,
+            'anchors': 'head.anchors' in changes,
+            'normalisation': 'batch_norm' in changes,
+            'classes': len(classes) != len(self.classes),
+        }
+        return Description(
+            config,
+            file,
+            scale.options(),
+            tuple(name for name, value in differs.items() if value),
+            classes == self.classes,
+            # The configs have no batch_norm, so that it is added.
+            {f'{"+" if key == "batch_norm" else ""}model.{key}': value for key, value in changes.items()},
+        )
+
+    def _changes(self, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
+        """Return the changes, by dotted key, that turn a config's model into the file's."""
+        wanted: dict[str, Any] = {
+            'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in self.anchors]
+        }
+        if self.focus:
+            *stage_blocks, last = _FOCUS_STAGES.stage_blocks
+            spp, pan = model['neck']
+            last_block = {'type': 'LastBlock', 'num_blocks': last, 'deepen_factor': scale.deepen_factor}
+            wanted['neck'] = [spp, last_block, pan]
+            wanted['backbone.stage_blocks'] = (*stage_blocks, 0)
+        if self.norm_eps != NORM_EPS:
+            wanted['batch_norm'] = {'eps': self.norm_eps}
+        return {key: value for key, value in wanted.items() if _plain(_look_up(model, key)) != _plain(value)}
 
 
 def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
@@ -104,27 +123,7 @@ def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) 
         CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
             of another shape are listed.
     """
-    source, target, configs = Path(source), Path(target), Path(configs)
-    check_paths(source, target)
-    with TorchArchive(source) as archive:
-        found = read_yolov5(archive)
-        file = configs / 'yolov5' / 'det_coco.py'
-        scale = scale_of(found, file, source)
-        description = describe_model(found, scale, file)
-        model = description.build()
-        names = match_names(found, model.state_dict(), source)
-        state, precision = read_tensors(archive, found.tensors, names)
-    if found.focus:
-        state[_STEM_WEIGHT] = focus_to_conv(state[_STEM_WEIGHT])
-    converted_from = {'file': source.name, 'project': 'yolov5', 'version': found.version, 'entry': found.entry}
-    save_converted(target, state, description.config, f'configs/yolov5/{file.name}', converted_from)
-    count = sum(param.numel() for param in model.parameters())
-    return [
-        f'read     {source}: YOLOv5{scale.letter or ""} detection, {shown_classes(found.classes)}, weights '
-        f"'{found.entry}' in {precision} precision, by YOLOv5 {found.version}",
-        f'wrote    {target}: {count:,} parameters',
-        *description.advice(target, configs, 'det_custom.py'),
-    ]
+    return convert_pickled(source, target, configs, read_yolov5)
 
 
 def focus_to_conv(weight: Tensor) -> Tensor:
@@ -137,52 +136,6 @@ def focus_to_conv(weight: Tensor) -> Tensor:
     # (N, column, row, C, ky, kx) -> (N, C, ky, row, kx, column)
     blocks = weight.view(out_channels, 2, 2, -1, height, width).permute(0, 3, 4, 2, 5, 1)
     return blocks.reshape(out_channels, -1, 2 * height, 2 * width).contiguous()
-
-
-def scale_of(found: YOLOv5Model, file: Path, source: Path) -> Scale:
-    """Return the size of the file's model, see ``find_scale``; ``file`` is a config of the family."""
-    if found.focus:
-        stem, layers = 'model.0.conv.conv.weight', (2, 4, 6, 9)
-        blocks = (*_FOCUS_STAGE_BLOCKS[:-1], _FOCUS_LAST_BLOCKS)
-    else:
-        stem, layers, blocks = 'model.0.conv.weight', (2, 4, 6, 8), _STAGE_BLOCKS
-    return find_scale(found, size_table(file), _FAMILY, source, stem, layers, blocks)
-
-
-def describe_model(found: YOLOv5Model, scale: Scale, file: Path) -> Description:
-    """Return the config of the model's size, changed where the file's model differs."""
-    config = load_sized(file, scale, found.img_size)
-    classes, changes = tuple(config['classes']), model_changes(found, scale, config['model'])
-    _apply(config['model'], changes)
-    set_classes(config, found.classes)
-    differs = {
-        'layers (those of release 5.0)': found.focus,
-        'anchors': 'head.anchors' in changes,
-        'normalisation': 'batch_norm' in changes,
-        'classes': len(classes) != len(found.classes),
-    }
-    return Description(
-        config,
-        file,
-        scale.options(),
-        tuple(name for name, value in differs.items() if value),
-        classes == found.classes,
-        # The configs have no batch_norm, so that it is added.
-        {f'{"+" if key == "batch_norm" else ""}model.{key}': value for key, value in changes.items()},
-    )
-
-
-def model_changes(found: YOLOv5Model, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes, by dotted key, that turn a config's model into the file's."""
-    wanted: dict[str, Any] = {'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in found.anchors]}
-    if found.focus:
-        spp, pan = model['neck']
-        last_block = {'type': 'LastBlock', 'num_blocks': _FOCUS_LAST_BLOCKS, 'deepen_factor': scale.deepen_factor}
-        wanted['neck'] = [spp, last_block, pan]
-        wanted['backbone.stage_blocks'] = _FOCUS_STAGE_BLOCKS
-    if found.norm_eps != NORM_EPS:
-        wanted['batch_norm'] = {'eps': found.norm_eps}
-    return {key: value for key, value in wanted.items() if _plain(_look_up(model, key)) != _plain(value)}
 
 
 def _look_up(model: dict[str, Any], key: str) -> Any:
@@ -209,54 +162,26 @@ def _whole(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-def match_names(found: YOLOv5Model, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
-    """Return the file's name of each of detkit's parameters and buffers, see ``match_tensors``."""
-    shapes = shapes_of(found.tensors)
-
-    def converted_shape(name: str) -> tuple[int, ...]:
-        size = shapes[name]
-        if found.focus and to_detkit(name, True) == _STEM_WEIGHT and len(size) == 4:
-            return size[0], size[1] // 4, 2 * size[2], 2 * size[3]
-        return size
-
-    return match_tensors(
-        shapes,
-        expected,
-        lambda name: to_detkit(name, found.focus),
-        lambda name: to_yolov5(name, found.focus),
-        f'{source} does not fit the YOLOv5 detection',
-        converted_shape,
-    )
-
-
 def read_yolov5(archive: TorchArchive) -> YOLOv5Model:
     """Find the model in an open file, and check that it is a YOLOv5 detector of three levels.
 
     Raises:
         CheckpointError: it is not.
     """
-    content, path = archive.content, archive.path
-    entry, model = find_model(content, path, _EXPECTED)
-    _check_kind(model, path)
-    layers = layers_of(model, path, _FAMILY)
-    focus = layers[0].kind == 'Focus'
-    check_layers(layers, _FOCUS_LAYERS if focus else _LAYERS, model, path, _FAMILY, 'Detect')
+    file = ModelFile(archive, 'YOLOv5', 'YOLOv5')
+    _check_kind(file.model, file.path)
+    focus = file.layers()[0].kind == 'Focus'
+    file.check_layers(_FOCUS_LAYERS if focus else _LAYERS, 'Detect')
     # The block behind Focus models' pooling has no shortcuts.
-    shortcuts = ('2', '4', '6') if focus else ('2', '4', '6', '8')
-    norm_eps = check_attributes(model, path, _FAMILY, _FOCUS_ATTRIBUTES if focus else _ATTRIBUTES, shortcuts)
-    check_strides(archive, model, _FAMILY, _STRIDES)
-    tensors = dict(tensors_of(model))
-    version = text_or_empty(content.get('yolov5pip_version')) or ('up to 5.0' if focus else '6.0 or newer')
+    norm_eps = file.check_attributes(_FOCUS_ATTRIBUTES if focus else _ATTRIBUTES, (2, 4, 6) if focus else (2, 4, 6, 8))
+    file.check_strides()
     return YOLOv5Model(
-        classes=class_names(model, layers[-1], path),
-        anchors=_anchors(archive, tensors),
+        anchors=_anchors(archive, file.tensors()),
         focus=focus,
-        tensors=tensors,
-        factors=stated_factors(model.get('yaml')),
         norm_eps=norm_eps,
-        img_size=stated_img_size(content.get('opt')),
-        entry=entry,
-        version=version,
+        img_size=file.img_size('opt'),
+        version=file.text('yolov5pip_version') or ('up to 5.0' if focus else '6.0 or newer'),
+        **file.description(),
     )
 
 
@@ -275,18 +200,18 @@ def _check_kind(model: StandIn, path: Path) -> None:
 def _anchors(archive: TorchArchive, tensors: dict[str, TensorRef]) -> tuple[tuple[tuple[float, float], ...], ...]:
     """Return the (width, height) in pixels of each level's anchors."""
     ref = tensors.get('model.24.anchors')
-    if ref is None or len(ref.size) != 3 or ref.size[0] != len(_STRIDES) or ref.size[2] != 2 or not ref.size[1]:
+    if ref is None or len(ref.size) != 3 or ref.size[0] != len(STRIDES) or ref.size[2] != 2 or not ref.size[1]:
         shape = None if ref is None else tuple(ref.size)
         raise CheckpointError(
             f'{archive.path} has anchors of shape {shape}; expected width and height of some anchors '
-            f'at each of {len(_STRIDES)} levels.'
+            f'at each of {len(STRIDES)} levels.'
         )
     shapes_wh = archive.read(ref).double()  # in units of the stride, a power of 2: exact in half precision, too
     if not (shapes_wh.isfinite() & (shapes_wh > 0)).all():
         raise CheckpointError(f'{archive.path} has anchors without a size: {shapes_wh.tolist()}.')
     return tuple(
         tuple(tuple(value * stride for value in shape) for shape in level)
-        for level, stride in zip(shapes_wh.tolist(), _STRIDES, strict=True)
+        for level, stride in zip(shapes_wh.tolist(), STRIDES, strict=True)
     )
 
 
@@ -328,38 +253,26 @@ def _detector(pan: str) -> Rows:
     )
 
 
+_ANCHORS = r'model\.24\.(anchors|anchor_grid)$'  # which detkit's config holds
+
 # By whether the model begins with a Focus layer, as releases up to 5.0 do.
-YOLOV5_KEYS: dict[bool, Rows] = {
-    False: (
-        ('model.0', 'backbone.stem'),
-        *_c3('model.8', 'backbone.stages.3.1'),
-        *_spp('model.9'),
-        *_detector('neck.1'),
+YOLOV5_KEYS: dict[bool, KeyTable] = {
+    False: KeyTable(
+        (
+            ('model.0', 'backbone.stem'),
+            *_c3('model.8', 'backbone.stages.3.1'),
+            *_spp('model.9'),
+            *_detector('neck.1'),
+        ),
+        _ANCHORS,
     ),
-    True: (('model.0.conv', 'backbone.stem'), *_spp('model.8'), *_c3('model.9', 'neck.1.block'), *_detector('neck.2')),
+    True: KeyTable(
+        (
+            ('model.0.conv', 'backbone.stem'),
+            *_spp('model.8'),
+            *_c3('model.9', 'neck.1.block'),
+            *_detector('neck.2'),
+        ),
+        _ANCHORS,
+    ),
 }
-
-# The anchors, which detkit's config holds.
-_DROPPED = ('model.24.anchors', 'model.24.anchor_grid')
-
-_TO_DETKIT: dict[bool, Patterns] = {focus: compile_rows(rows) for focus, rows in YOLOV5_KEYS.items()}
-_TO_YOLOV5: dict[bool, Patterns] = {
-    focus: compile_rows((ours, theirs) for theirs, ours in rows) for focus, rows in YOLOV5_KEYS.items()
-}
-
-
-def to_detkit(name: str, focus: bool = False) -> str | None:
-    """Return detkit's name of a YOLOv5 parameter or buffer; None for one that detkit does not need.
-
-    Args:
-        focus: whether the model begins with a Focus layer.
-
-    Raises:
-        KeyError: the name is none of such a model.
-    """
-    return None if name in _DROPPED else rename(name, _TO_DETKIT[focus])
-
-
-def to_yolov5(name: str, focus: bool = False) -> str:
-    """Return the inverse of ``to_detkit``."""
-    return rename(name, _TO_YOLOV5[focus])

@@ -20,12 +20,7 @@ from detkit.converters.ultralytics import (
     YOLOV8_KEYS,
     UltralyticsModel,
     convert_ultralytics,
-    describe_model,
-    match_names,
     read_ultralytics,
-    scale_of,
-    to_detkit,
-    to_ultralytics,
 )
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
@@ -49,8 +44,8 @@ def meta_model(config: Path, num_classes: int, widen_factor: float | None = None
         return DETECTORS.build(cfg)
 
 
-def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
+def shapes_of(model: torch.nn.Module, task: str) -> dict[str, tuple[int, ...]]:
+    return {YOLOV8_KEYS[task].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +56,7 @@ def layouts() -> dict:
 @pytest.fixture(scope='module')
 def narrow_shapes() -> dict:
     return {
-        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3, NARROW))
+        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3, NARROW), task)
         for task in ('det', 'cls')
     }
 
@@ -140,7 +135,7 @@ def test_weights_are_those_of_the_file(write_narrow):
     with TorchArchive(source) as archive:
         found = read_ultralytics(archive)
         for name, value in checkpoint['state_dict'].items():
-            expected = archive.read(found.tensors[to_ultralytics(name)])
+            expected = archive.read(found.tensors[found.keys.to_theirs(name)])
             assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
 
 
@@ -214,7 +209,7 @@ def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, 
     classes = tuple(load_config(CONFIGS / 'yolov8' / 'det_coco.py').classes)
     layout = copy.deepcopy(layouts['det_n'])
     set_attribute('model.22', 'nc', 80)(layout, None)
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_coco.py', 80))
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_coco.py', 80), 'det')
     source = write_pt(tmp_path / 'coco.pt', layout, 'det', seeded_tensors(layout, SEED, shapes), classes=classes)
     checkpoint, report = convert(source)
     assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
@@ -236,7 +231,7 @@ def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'
-    shapes = shapes_of(meta_model(config, 7, size=size))
+    shapes = shapes_of(meta_model(config, 7, size=size), task)
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = UltralyticsModel(
         task=task,
@@ -245,21 +240,21 @@ def test_every_size_of_every_task_is_recognised(task, size):
         norm_eps=1e-5 if task == 'cls' else 1e-3,
         keypoint_shape=(17, 3) if task == 'pose' else None,
     )
-    scale = scale_of(found, config, Path('x.pt'))
+    scale = found.find_scale(config, Path('x.pt'))
     assert scale.letter == size
-    description = describe_model(found, scale, config)
+    description = found.describe(scale, config)
     assert description.options == ({} if size == 'n' else {'size': size})
     assert description.differences == ('classes',)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
+    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(shapes)
 
 
 def test_factors_without_a_letter(narrow_shapes):
     def found_scale(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
         found = UltralyticsModel(task='det', classes=CLASSES, tensors=tensors, factors=factors)
-        return scale_of(found, CONFIGS / 'yolov8' / 'det_coco.py', Path('x.pt'))
+        return found.find_scale(CONFIGS / 'yolov8' / 'det_coco.py', Path('x.pt'))
 
     shapes = narrow_shapes['det']
     assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
@@ -275,12 +270,13 @@ def test_factors_without_a_letter(narrow_shapes):
 
 @pytest.mark.parametrize('task', YOLOV8_KEYS)
 def test_names_go_there_and_back(task):
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3))
+    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3), task)
+    keys = YOLOV8_KEYS[task]
     for name in shapes:
-        assert to_ultralytics(to_detkit(name, task)) == name
-    assert to_detkit('model.22.dfl.conv.weight', task) is None
+        assert keys.to_theirs(keys.to_detkit(name)) == name
+    assert task == 'cls' or keys.to_detkit('model.22.dfl.conv.weight') is None
     with pytest.raises(KeyError):
-        to_detkit('model.23.conv.weight', task)
+        keys.to_detkit('model.23.conv.weight')
 
 
 # What is refused.

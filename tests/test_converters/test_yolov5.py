@@ -18,20 +18,11 @@ from ultralytics_files import write_pt as write_ultralytics
 from yolov5_files import CLASSES, read_recorded, seeded_tensors, write_pt
 
 from detkit.config import load_config
-from detkit.converters.common import size_table
+from detkit.converters.common import resolve_config
 from detkit.converters.inert_pickle import StorageRef, TensorRef
 from detkit.converters.pickled_model import Scale
 from detkit.converters.ultralytics import convert_ultralytics
-from detkit.converters.yolov5 import (
-    YOLOV5_KEYS,
-    YOLOv5Model,
-    convert_yolov5,
-    describe_model,
-    match_names,
-    scale_of,
-    to_detkit,
-    to_yolov5,
-)
+from detkit.converters.yolov5 import YOLOV5_KEYS, YOLOv5Model, convert_yolov5
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
@@ -61,7 +52,7 @@ def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
     """Of detkit's model, under the file's names and in its form."""
     with torch.device('meta'):
         state = DETECTORS.build(config).state_dict()
-    shapes = {to_yolov5(name, focus): tuple(value.shape) for name, value in state.items()}
+    shapes = {YOLOV5_KEYS[focus].to_theirs(name): tuple(value.shape) for name, value in state.items()}
     if focus:
         out_channels, in_channels = shapes['model.0.conv.conv.weight'][:2]
         shapes['model.0.conv.conv.weight'] = out_channels, 4 * in_channels, 3, 3
@@ -69,10 +60,10 @@ def file_shapes(config: dict, focus: bool) -> dict[str, tuple[int, ...]]:
 
 
 def model_config(size: str, focus: bool, num_classes: int, widen_factor: float | None = None) -> dict:
-    deepen, widen = size_table(CONFIG)[size]
+    deepen, widen = resolve_config(CONFIG)['sizes'][size]
     scale = Scale(None if widen_factor else size, deepen, widen_factor or widen, 1024)
     found = found_model(tuple(map(str, range(num_classes))), {}, focus)
-    return describe_model(found, scale, CONFIG).config['model']
+    return found.describe(scale, CONFIG).config['model']
 
 
 @pytest.fixture(scope='module')
@@ -158,7 +149,7 @@ def test_weights_are_those_of_the_file(write_narrow, layouts, narrow_shapes):
     tensors = seeded_tensors(layouts['7_n'], SEED, narrow_shapes[False])
     assert len(checkpoint['state_dict']) == len(tensors)
     for name, value in checkpoint['state_dict'].items():
-        expected = tensors[to_yolov5(name)]
+        expected = tensors[YOLOV5_KEYS[False].to_theirs(name)]
         assert torch.equal(value, expected.float() if value.is_floating_point() else expected), name
 
 
@@ -230,21 +221,21 @@ def test_every_size_is_recognised(size, focus):
     shapes = file_shapes(model_config(size, focus, 7), focus)
     tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
     found = found_model(tuple('abcdefg'), tensors, focus)
-    scale = scale_of(found, CONFIG, Path('x.pt'))
+    scale = found.find_scale(CONFIG, Path('x.pt'))
     assert scale.letter == size
-    description = describe_model(found, scale, CONFIG)
+    description = found.describe(scale, CONFIG)
     assert description.options == ({} if size == 'n' else {'size': size})
     assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
     assert description.config['model'] == model_config(size, focus, 7)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])
-    assert len(match_names(found, model.state_dict(), Path('x.pt'))) == len(shapes)
+    assert len(found.match(model.state_dict(), Path('x.pt'))) == len(shapes)
 
 
 def test_factors_without_a_letter(narrow_shapes):
     def found_scale(factors, shapes):
         tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
-        return scale_of(found_model(CLASSES, tensors, factors=factors), CONFIG, Path('x.pt'))
+        return found_model(CLASSES, tensors, factors=factors).find_scale(CONFIG, Path('x.pt'))
 
     shapes = narrow_shapes[False]
     assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
@@ -269,11 +260,12 @@ def test_what_differs_is_named_and_kept(write_narrow, layouts):
 
 @pytest.mark.parametrize('focus', YOLOV5_KEYS)
 def test_names_go_there_and_back(focus, narrow_shapes):
+    keys = YOLOV5_KEYS[focus]
     for name in narrow_shapes[focus]:
-        assert to_yolov5(to_detkit(name, focus), focus) == name
-    assert to_detkit('model.24.anchor_grid', focus) is None
+        assert keys.to_theirs(keys.to_detkit(name)) == name
+    assert keys.to_detkit('model.24.anchor_grid') is None
     with pytest.raises(KeyError):
-        to_detkit('model.25.conv.weight', focus)
+        keys.to_detkit('model.25.conv.weight')
 
 
 # What is refused.

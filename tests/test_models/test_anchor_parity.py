@@ -11,7 +11,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE
 
 import detkit.models  # noqa: F401 - registers the components
-from detkit.converters.yolov5 import to_detkit, to_yolov5
+from detkit.converters.yolov5 import YOLOV5_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
@@ -36,9 +36,9 @@ def seeded_model(
     cfg.neck[1].deepen_factor = depth
     cfg.head.update(num_classes=num_classes, img_size=int(recorded['img_size']), **(head or {}))
     model = DETECTORS.build(cfg).double()
-    shapes = {to_yolov5(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    shapes = {YOLOV5_KEYS[False].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
     state = crowded_state(shapes, int(recorded['seed']), num_classes, **options)
-    model.load_state_dict({to_detkit(name): value for name, value in state.items()})
+    model.load_state_dict(YOLOV5_KEYS[False].convert(state))
     return model
 
 
@@ -108,7 +108,7 @@ def test_losses_and_gradients_equal_the_reference(recorded, size):
     for key, expected in zip(LOSSES, recorded[f'{size}.losses'], strict=True):
         assert losses[key].item() == pytest.approx(expected, rel=1e-6), key
     sum(losses.values()).backward()
-    gradients = {to_yolov5(key): parameter.grad for key, parameter in model.named_parameters()}
+    gradients = {YOLOV5_KEYS[False].to_theirs(key): parameter.grad for key, parameter in model.named_parameters()}
     prefix = f'{size}.grad.'
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     for key, gradient in gradients.items():

@@ -8,7 +8,7 @@ import torch
 from parity.seeded import assert_matches, seeded_state, seeded_tensor
 from yolov8_models import SIZES, build_yolov8
 
-from detkit.converters.ultralytics import convert_state, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 from detkit.structures.gt_batch import GtBatch
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'classify_yolov8.npz'
@@ -23,8 +23,8 @@ def recorded():
 
 def seeded_model(size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8('cls', size, 1000).double()
-    shapes = {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(seeded_state(shapes, seed), 'cls'))
+    shapes = {YOLOV8_KEYS['cls'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(YOLOV8_KEYS['cls'].convert(seeded_state(shapes, seed)))
     return model
 
 
@@ -66,7 +66,7 @@ def test_outputs_loss_and_gradients_equal_the_reference(recorded, size):
     assert list(losses) == ['loss_cls', 'top1']
     assert losses['loss_cls'].item() == pytest.approx(recorded[f'{name}.loss'].item(), rel=1e-6)
     losses['loss_cls'].backward()
-    gradients = {to_ultralytics(key): parameter.grad for key, parameter in model.named_parameters()}
+    gradients = {YOLOV8_KEYS['cls'].to_theirs(key): parameter.grad for key, parameter in model.named_parameters()}
     prefix = f'{name}.grad.'
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     for key, gradient in gradients.items():

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from yolov8_models import SIZES, build_yolov8, yolov8_config
 
-from detkit.converters.ultralytics import convert_state, to_detkit, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 from detkit.models.layers import fuse_conv_bn
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
@@ -221,15 +221,15 @@ def test_the_config_builds_with_the_names_given():
 def test_key_table_is_one_to_one(size):
     assert size in SIZES
     names = build_yolov8('seg', size, device='meta').state_dict().keys()
-    theirs = [to_ultralytics(name) for name in names]
+    theirs = [YOLOV8_KEYS['seg'].to_theirs(name) for name in names]
     assert len(set(theirs)) == len(names)
-    assert [to_detkit(name) for name in theirs] == list(names)
+    assert [YOLOV8_KEYS['seg'].to_detkit(name) for name in theirs] == list(names)
 
 
 def test_key_table_drops_the_integral_and_refuses_strangers():
     weight = torch.zeros(1)
-    assert convert_state({'model.22.dfl.conv.weight': weight, 'model.9.cv1.bn.bias': weight}) == {
+    assert YOLOV8_KEYS['seg'].convert({'model.22.dfl.conv.weight': weight, 'model.9.cv1.bn.bias': weight}) == {
         'neck.0.in_conv.bn.bias': weight
     }
     with pytest.raises(KeyError, match='model.23'):
-        to_detkit('model.23.conv.weight')
+        YOLOV8_KEYS['seg'].to_detkit('model.23.conv.weight')

@@ -8,7 +8,7 @@ import torch
 from parity.seeded import assert_matches, seeded_state, seeded_tensor
 from yolov8_models import build_yolov8
 
-from detkit.converters.ultralytics import convert_state, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'forward_yolov8.npz'
 
@@ -21,8 +21,8 @@ def recorded():
 
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8(task, size).double()
-    shapes = {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(seeded_state(shapes, seed)))
+    shapes = {YOLOV8_KEYS['seg'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(YOLOV8_KEYS['seg'].convert(seeded_state(shapes, seed)))
     return model
 
 

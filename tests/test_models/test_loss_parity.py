@@ -9,7 +9,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE, MASK_CASES, MASK_STRIDE, ground_truth, loss_state, mask_inputs
 from yolov8_models import build_yolov8
 
-from detkit.converters.ultralytics import convert_state, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 from detkit.models.postprocess import decode_masks
 from detkit.structures.gt_batch import GtBatch
 
@@ -25,8 +25,8 @@ def recorded():
 
 def seeded_model(task: str, size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8(task, size).double()
-    shapes = {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(loss_state(shapes, seed)))
+    shapes = {YOLOV8_KEYS['seg'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(YOLOV8_KEYS['seg'].convert(loss_state(shapes, seed)))
     return model
 
 
@@ -65,7 +65,7 @@ def test_losses_and_gradients_equal_the_reference(recorded, task, size):
     for key, value in losses.items():
         assert value.item() == pytest.approx(expected[key.removeprefix('loss_')], rel=1e-6), key
     sum(losses.values()).backward()
-    gradients = {to_ultralytics(key): parameter.grad for key, parameter in model.named_parameters()}
+    gradients = {YOLOV8_KEYS['seg'].to_theirs(key): parameter.grad for key, parameter in model.named_parameters()}
     prefix = f'{name}.grad.'
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     for key, gradient in gradients.items():

@@ -10,7 +10,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE
 from yolov8_models import build_yolov8
 
-from detkit.converters.ultralytics import convert_state, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 from detkit.models.losses import prob_iou
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_bboxes import corners_to_rbboxes, rbboxes_to_xywhr
@@ -27,8 +27,8 @@ def recorded():
 
 def seeded_model(size: str, seed: int) -> torch.nn.Module:
     model = build_yolov8('obb', size).double()
-    shapes = {to_ultralytics(name): tuple(value.shape) for name, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(rotated_state(shapes, size, seed), 'obb'))
+    shapes = {YOLOV8_KEYS['obb'].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(YOLOV8_KEYS['obb'].convert(rotated_state(shapes, size, seed)))
     return model
 
 
@@ -64,7 +64,7 @@ def test_losses_and_gradients_equal_the_reference(recorded, size):
     for name, expected in zip(LOSSES, recorded[f'obb_{size}.losses'], strict=True):
         assert losses[f'loss_{name}'].item() == pytest.approx(expected, rel=1e-6), name
     sum(losses.values()).backward()
-    gradients = {to_ultralytics(key): parameter.grad for key, parameter in model.named_parameters()}
+    gradients = {YOLOV8_KEYS['obb'].to_theirs(key): parameter.grad for key, parameter in model.named_parameters()}
     prefix = f'obb_{size}.grad.'
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     for key, gradient in gradients.items():

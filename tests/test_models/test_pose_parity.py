@@ -10,7 +10,7 @@ from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE, loss_state
 from yolov8_models import yolov8_config
 
-from detkit.converters.ultralytics import convert_state, to_ultralytics
+from detkit.converters.ultralytics import YOLOV8_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
@@ -29,8 +29,8 @@ def seeded_model(name: str, seed: int) -> torch.nn.Module:
     cfg = yolov8_config('pose', name.split('_')[1], num_classes)
     cfg.head.keypoint_shape = keypoint_shape
     model = DETECTORS.build(cfg).double()
-    shapes = {to_ultralytics(key): tuple(value.shape) for key, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(loss_state(shapes, seed), 'pose'))
+    shapes = {YOLOV8_KEYS['pose'].to_theirs(key): tuple(value.shape) for key, value in model.state_dict().items()}
+    model.load_state_dict(YOLOV8_KEYS['pose'].convert(loss_state(shapes, seed)))
     return model
 
 
@@ -91,7 +91,7 @@ def test_losses_and_gradients_equal_the_reference(recorded, name):
     for key, value in losses.items():
         assert value.item() == pytest.approx(expected[key.removeprefix('loss_')], rel=1e-6), key
     sum(losses.values()).backward()
-    gradients = {to_ultralytics(key): parameter.grad for key, parameter in model.named_parameters()}
+    gradients = {YOLOV8_KEYS['pose'].to_theirs(key): parameter.grad for key, parameter in model.named_parameters()}
     prefix = f'{name}.grad.'
     assert set(gradients) == {key.removeprefix(prefix) for key in recorded if key.startswith(prefix)}
     for key, gradient in gradients.items():
