@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from detkit.converters.detr_file import from_detkit
+from detkit.converters.detr_file import DETR_KEYS
 from detkit.registry import DETECTORS
 
 _KINDS = {torch.float32: 'F32', torch.float16: 'F16', torch.int64: 'I64'}
@@ -60,7 +60,7 @@ def small_detr(
 
 def published_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
     """Under the names of a layout; the original's incoming projections are packed."""
-    names = {name: from_detkit(name, layout) for name in model.state_dict()}
+    names = {name: DETR_KEYS[layout].to_theirs(name) for name in model.state_dict()}
     masks = any('mask_head' in name for name in names.values())
     state: dict[str, Tensor] = {}
     for ours, value in model.state_dict().items():

@@ -17,27 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detkit.config import load_config
 from detkit.converters.common import (
     Description,
-    check_config_file,
     check_paths,
     read_names,
+    resolve_config,
     save_converted,
     set_classes,
     shown_classes,
     shown_path,
 )
-from detkit.converters.darknet_layout import (
-    Layer,
-    Layout,
-    Section,
-    SectionReader,
-    compare_layers,
-    format_cfg,
-    parse_cfg,
-    yolo_anchors,
-)
+from detkit.converters.darknet_layout import Layout, Section, compare_layers, format_cfg, parse_cfg
 from detkit.inference.model import init_detector
 from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
@@ -49,7 +39,6 @@ FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': 
 _BACKBONE = 'Darknet-53'
 _MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters
 Anchors = list[list[tuple[float, float]]]
-
 
 # OpenCV adds this to a running variance. Darknet adds as much to its root, its later releases ten times as much.
 DARKNET_EPS = 1e-6
@@ -149,11 +138,11 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     layout = Layout(model)
     eps = {name: module.bn.eps for name, module in model.named_modules() if isinstance(module, ConvModule)}
     values = to_stream(layout.layers, model.state_dict(), eps)
-    size = input_size(model.cfg, False)
+    size = input_size(model.info.config, False)
     net = Section('net', dict(width=str(size), height=str(size), channels=str(model.backbone.stem.conv.in_channels)))
     texts = {
-        target.with_suffix('.cfg'): format_cfg([net, *layout.sections()]),
-        target.with_suffix('.names'): ''.join(f'{name}\n' for name in model.dataset_meta['classes']),
+        target.with_suffix('.cfg'): format_cfg([net, *layout.layers]),
+        target.with_suffix('.names'): ''.join(f'{name}\n' for name in model.info.classes),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
@@ -170,7 +159,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     for path, text in texts.items():
         path.write_text(text, encoding='utf-8')
     return [
-        f'read     {source}: {shown_classes(model.dataset_meta["classes"])}',
+        f'read     {source}: {shown_classes(model.info.classes)}',
         f'wrote    {target}: {len(values):,} numbers',
         *(f'wrote    {path}' for path in texts),
     ]
@@ -185,13 +174,13 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
     if not path.is_file():
         raise CheckpointError(f'{path} does not exist; give the path of a .cfg file.')
     net, sections = parse_cfg(path.read_text(encoding='utf-8', errors='replace'), path)
-    heads = [SectionReader(section, i, path) for i, section in enumerate(sections) if section.kind == 'yolo']
+    heads = [section for section in sections if section.kind == 'yolo']
     if not heads:
         raise CheckpointError(f'{path} has no [yolo] layer; what can be converted is {", ".join(FAMILIES)}.')
     num_classes = heads[0].number('classes', 20)
-    anchors = [[*yolo_anchors(head)] for head in reversed(heads)]  # Darknet's order is coarse to fine
-    size = SectionReader(net, -1, path).number('width', 0)
-    if size != SectionReader(net, -1, path).number('height', 0):
+    anchors = [[*head.anchors()] for head in reversed(heads)]  # Darknet's order is coarse to fine
+    size = net.number('width', 0)
+    if size != net.number('height', 0):
         size = 0  # detkit's images are as large as its config says, so that a side of its own would be lost
     found = []
     for name in FAMILIES:
@@ -199,7 +188,7 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
         if len(anchors) != levels:
             continue
         family = _family(name, configs, num_classes, anchors, size)
-        agreeing, problem = compare_layers(sections, Layout(family.build()).sections(), path, name)
+        agreeing, problem = compare_layers(sections, Layout(family.build()).layers, path, name)
         if problem is None:
             return name, family
         found.append((agreeing, problem))
@@ -241,9 +230,8 @@ def _family(
     """Return the config of a family with other classes and anchors."""
     size, published_size = FAMILIES[name]
     file = configs / 'yolov3' / 'det_coco.py'
-    check_config_file(file)
     options = {'size': size}
-    config = load_config(file, {**options, 'img_size': img_size or published_size}).to_dict()
+    config = resolve_config(file, {**options, 'img_size': img_size or published_size})
     head = config['model']['head']
     differs = {
         'classes': head['num_classes'] != num_classes,
@@ -304,7 +292,7 @@ def read_stream(path: str | Path) -> tuple[Header, np.ndarray]:
     return Header(header.major, header.minor, header.revision, seen), values
 
 
-def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[Layer, str]]:
+def tensor_names(layers: Iterable[Section], names: Iterable[str]) -> list[tuple[Section, str]]:
     """Return each parameter in the stream's order, with its layer.
 
     Args:
@@ -319,13 +307,13 @@ def tensor_names(layers: Iterable[Layer], names: Iterable[str]) -> list[tuple[La
     ]
 
 
-def count_numbers(layers: Iterable[Layer], state: Mapping[str, Tensor]) -> int:
+def count_numbers(layers: Iterable[Section], state: Mapping[str, Tensor]) -> int:
     """Return the count of numbers in the stream of a model with these tensors, which may be on the ``meta`` device."""
     return sum(state[name].numel() for _, name in tensor_names(layers, state))
 
 
 def from_stream(
-    values: np.ndarray, layers: Iterable[Layer], shapes: Mapping[str, Tensor], source: str | Path, model: str
+    values: np.ndarray, layers: Iterable[Section], shapes: Mapping[str, Tensor], source: str | Path, model: str
 ) -> dict[str, Tensor]:
     """Return a state dict from a stream.
 
@@ -364,7 +352,7 @@ def from_stream(
     return {name: state[name] for name in shapes}
 
 
-def to_stream(layers: Iterable[Layer], state: Mapping[str, Tensor], eps: Mapping[str, float]) -> np.ndarray:
+def to_stream(layers: Iterable[Section], state: Mapping[str, Tensor], eps: Mapping[str, float]) -> np.ndarray:
     """Return the float32 stream of a state dict, the inverse of ``from_stream``.
 
     Args:

@@ -18,76 +18,29 @@ from detkit.utils.errors import CheckpointError
 LEAKY_SLOPE = 0.1
 _ACTIVATIONS = {nn.Identity: 'linear', nn.ReLU: 'relu', nn.SiLU: 'swish', nn.Mish: 'mish'}
 
-# The options of a layer that decide its output; the other options of a .cfg concern training.
-Facts = dict[str, object]
-
 
 @dataclass(frozen=True)
 class Section:
-    """A layer, or the ``net`` that comes first.
+    """A section of a ``.cfg``: a layer, or the ``net`` that comes first.
 
     Attributes:
         kind: the name in brackets, such as ``convolutional``.
         options: the values by key, as written.
-        line: the line of its bracket in the file, from 1; 0 where it comes from no file.
+        index: the layer's index, from 0.
+        where: the place in the file, for messages.
+        prefix: the prefix of the layer's parameters in detkit's state dict; '' where it has none.
+        groups: the number of equal parts of its input channels, whose order is the reverse of detkit's.
     """
 
     kind: str
     options: dict[str, str]
-    line: int = 0
-
-
-def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
-    """Return the ``net`` section, and the layers in their order.
-
-    Raises:
-        CheckpointError: the text is no ``.cfg``; says which line.
-    """
-    sections: list[Section] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.split('#')[0].split(';')[0].strip()
-        if not line:
-            continue
-        key, equals, value = (part.strip() for part in line.partition('='))
-        if line.startswith('[') and line.endswith(']'):
-            sections.append(Section(line[1:-1].strip().lower(), {}, number))
-        elif sections and equals and key:
-            sections[-1].options[key] = value
-        else:
-            raise CheckpointError(
-                f'{source}, line {number}: {raw.strip()!r} is neither a [section] nor key=value; is '
-                'this the .cfg of a Darknet model?'
-            )
-    if not sections or sections[0].kind not in ('net', 'network'):
-        raise CheckpointError(f'{source} does not begin with [net]; it is no .cfg of a Darknet model.')
-    return sections[0], sections[1:]
-
-
-def format_cfg(sections: Sequence[Section]) -> str:
-    """Return the text of a ``.cfg`` file."""
-    blocks = (
-        '\n'.join((f'[{section.kind}]', *(f'{key}={value}' for key, value in section.options.items())))
-        for section in sections
-    )
-    return '\n\n'.join(blocks) + '\n'
-
-
-class SectionReader:
-    """Reader of a layer's options, as numbers and absolute layer indices.
-
-    Args:
-        section: the layer.
-        index: its index among the layers, from 0.
-        source: the file's name in messages.
-    """
-
-    def __init__(self, section: Section, index: int, source: str | Path) -> None:
-        self.section = section
-        self.index = index
-        self.where = f'{source}, line {section.line} ([{section.kind}], layer {index})'
+    index: int = -1
+    where: str = ''
+    prefix: str = ''
+    groups: int = 1
 
     def text(self, key: str, default: str) -> str:
-        return self.section.options.get(key, default)
+        return self.options.get(key, default)
 
     def number(self, key: str, default: int) -> int:
         return self.numbers(key, str(default))[0]
@@ -110,20 +63,93 @@ class SectionReader:
         """Return indices from 0 of other layers, which a file may count backwards from this one."""
         return tuple(value if value >= 0 else self.index + value for value in self.numbers(key))
 
+    def facts(self) -> dict[str, object]:
+        """Return the options that decide the layer's output, in one form for the several spellings of a ``.cfg``.
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer.
+        The other options of a ``.cfg`` concern training. Indices of other layers are counted from 0.
 
-    Attributes:
-        section: the layer as in a ``.cfg``, with indices of other layers counted from 0.
-        prefix: the prefix of its parameters in detkit's state dict; '' where it has none.
-        groups: the number of equal parts of its input channels, whose order is the reverse of detkit's.
+        Raises:
+            CheckpointError: an option is no number where there should be one.
+        """
+        if self.kind == 'convolutional':
+            size = self.number('size', 1)
+            return dict(
+                batch_normalize=self.number('batch_normalize', 0),
+                filters=self.number('filters', 1),
+                size=size,
+                stride=self.number('stride', 1),
+                padding=size // 2 if self.number('pad', 0) else self.number('padding', 0),
+                groups=self.number('groups', 1),
+                dilation=self.number('dilation', 1),
+                activation=self.text('activation', 'logistic'),
+            )
+        if self.kind == 'shortcut':
+            return {'from': self.layers('from'), 'activation': self.text('activation', 'linear')}
+        if self.kind == 'route':
+            return dict(layers=self.layers('layers'), groups=self.number('groups', 1))
+        if self.kind == 'upsample':
+            return dict(stride=self.number('stride', 2), scale=self.floats('scale', '1')[0])
+        if self.kind == 'maxpool':
+            stride = self.number('stride', 1)
+            size = self.number('size', stride)
+            return dict(size=size, stride=stride, padding=self.number('padding', size - 1))
+        if self.kind == 'yolo':
+            return dict(
+                anchors=self.anchors(),
+                classes=self.number('classes', 20),
+                scale_x_y=self.floats('scale_x_y', '1')[0],
+                new_coords=self.number('new_coords', 0),
+            )
+        return {}
+
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """Return the anchors (width, height) in pixels of a ``yolo`` layer, its mask applied.
+
+        Raises:
+            CheckpointError: the mask names one that is not there.
+        """
+        values = self.floats('anchors')
+        shapes = tuple(zip(values[::2], values[1::2], strict=False))
+        mask = self.numbers('mask', ','.join(map(str, range(len(shapes)))))
+        if not all(0 <= i < len(shapes) for i in mask):
+            raise CheckpointError(f'{self.where}: mask is {mask}, but there are {len(shapes)} anchors')
+        return tuple(shapes[i] for i in mask)
+
+
+def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
+    """Return the ``net`` section, and the layers in their order.
+
+    Raises:
+        CheckpointError: the text is no ``.cfg``; says which line.
     """
+    sections: list[Section] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.split('#')[0].split(';')[0].strip()
+        if not line:
+            continue
+        key, equals, value = (part.strip() for part in line.partition('='))
+        if line.startswith('[') and line.endswith(']'):
+            kind, index = line[1:-1].strip().lower(), len(sections) - 1
+            sections.append(Section(kind, {}, index, f'{source}, line {number} ([{kind}], layer {index})'))
+        elif sections and equals and key:
+            sections[-1].options[key] = value
+        else:
+            raise CheckpointError(
+                f'{source}, line {number}: {raw.strip()!r} is neither a [section] nor key=value; is '
+                'this the .cfg of a Darknet model?'
+            )
+    if not sections or sections[0].kind not in ('net', 'network'):
+        raise CheckpointError(f'{source} does not begin with [net]; it is no .cfg of a Darknet model.')
+    return sections[0], sections[1:]
 
-    section: Section
-    prefix: str = ''
-    groups: int = 1
+
+def format_cfg(sections: Sequence[Section]) -> str:
+    """Return the text of a ``.cfg`` file."""
+    blocks = (
+        '\n'.join((f'[{section.kind}]', *(f'{key}={value}' for key, value in section.options.items())))
+        for section in sections
+    )
+    return '\n\n'.join(blocks) + '\n'
 
 
 class Layout:
@@ -137,7 +163,7 @@ class Layout:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers: list[Layer] = []
+        self.layers: list[Section] = []
         if isinstance(model, Darknet):
             self._backbone(model, '')
             return
@@ -157,7 +183,7 @@ class Layout:
             key.rstrip('_'): ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             for key, value in options.items()
         }
-        self.layers.append(Layer(Section(kind, text), prefix, groups))
+        self.layers.append(Section(kind, text, len(self.layers), prefix=prefix, groups=groups))
         return len(self.layers) - 1
 
     def _conv(self, module: ConvModule, prefix: str, groups: int = 1) -> int:
@@ -240,9 +266,6 @@ class Layout:
         self._add('route', layers=parts[::-1])
         self._conv(spp.out_conv, f'{prefix}.out_conv', groups=len(parts))
 
-    def sections(self) -> list[Section]:
-        return [layer.section for layer in self.layers]
-
 
 def activation_name(act: nn.Module) -> str:
     """Return Darknet's name of an activation.
@@ -260,61 +283,6 @@ def activation_name(act: nn.Module) -> str:
     return _ACTIVATIONS[type(act)]
 
 
-def layer_facts(section: Section, index: int, source: str | Path) -> Facts:
-    """Return the options that decide a layer's output, in one form for the several spellings of a ``.cfg``.
-
-    Indices of other layers are counted from 0.
-
-    Raises:
-        CheckpointError: an option is no number where there should be one.
-    """
-    read = SectionReader(section, index, source)
-    if section.kind == 'convolutional':
-        size = read.number('size', 1)
-        return dict(
-            batch_normalize=read.number('batch_normalize', 0),
-            filters=read.number('filters', 1),
-            size=size,
-            stride=read.number('stride', 1),
-            padding=size // 2 if read.number('pad', 0) else read.number('padding', 0),
-            groups=read.number('groups', 1),
-            dilation=read.number('dilation', 1),
-            activation=read.text('activation', 'logistic'),
-        )
-    if section.kind == 'shortcut':
-        return {'from': read.layers('from'), 'activation': read.text('activation', 'linear')}
-    if section.kind == 'route':
-        return dict(layers=read.layers('layers'), groups=read.number('groups', 1))
-    if section.kind == 'upsample':
-        return dict(stride=read.number('stride', 2), scale=read.floats('scale', '1')[0])
-    if section.kind == 'maxpool':
-        stride = read.number('stride', 1)
-        size = read.number('size', stride)
-        return dict(size=size, stride=stride, padding=read.number('padding', size - 1))
-    if section.kind == 'yolo':
-        return dict(
-            anchors=yolo_anchors(read),
-            classes=read.number('classes', 20),
-            scale_x_y=read.floats('scale_x_y', '1')[0],
-            new_coords=read.number('new_coords', 0),
-        )
-    return {}
-
-
-def yolo_anchors(read: SectionReader) -> tuple[tuple[float, float], ...]:
-    """Return the anchors (width, height) in pixels of a ``yolo`` layer, its mask applied.
-
-    Raises:
-        CheckpointError: the mask names one that is not there.
-    """
-    values = read.floats('anchors')
-    shapes = tuple(zip(values[::2], values[1::2], strict=False))
-    mask = read.numbers('mask', ','.join(map(str, range(len(shapes)))))
-    if not all(0 <= i < len(shapes) for i in mask):
-        raise CheckpointError(f'{read.where}: mask is {mask}, but there are {len(shapes)} anchors')
-    return tuple(shapes[i] for i in mask)
-
-
 def compare_layers(
     found: Sequence[Section], expected: Sequence[Section], source: str | Path, model: str
 ) -> tuple[int, str | None]:
@@ -324,13 +292,12 @@ def compare_layers(
         The number of layers before the first that differs, and a sentence about that one; None where all agree.
     """
     for index, (section, other) in enumerate(zip(found, expected, strict=False)):
-        where = SectionReader(section, index, source).where
         if section.kind != other.kind:
-            return index, f'{where}: {model} has [{other.kind}] there'
-        facts, wanted = layer_facts(section, index, source), layer_facts(other, index, model)
+            return index, f'{section.where}: {model} has [{other.kind}] there'
+        facts, wanted = section.facts(), other.facts()
         for key, value in facts.items():
             if value != wanted[key]:
-                return index, f'{where}: {key} is {_shown(value)}, where {model} has {_shown(wanted[key])}'
+                return index, f'{section.where}: {key} is {_shown(value)}, where {model} has {_shown(wanted[key])}'
     if len(found) != len(expected):
         return min(len(found), len(expected)), f'{source} has {len(found)} layers, {model} has {len(expected)}'
     return len(found), None

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from detkit.config import load_config
 from detkit.converters.common import (
     Description,
-    check_config_file,
     check_paths,
     match_tensors,
     read_names,
+    resolve_config,
     save_converted,
     set_classes,
     shown_classes,
     shown_path,
 )
-from detkit.converters.detr_file import DETRFile, from_detkit, read_detr, to_detkit
+from detkit.converters.detr_file import DETR_KEYS, DETRFile, read_detr
 from detkit.utils.errors import CheckpointError, ConfigError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
@@ -110,7 +109,13 @@ def convert_detr(
     differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != own_classes else ()
     description = Description(resolved, file, options, differences)
     model = description.build()
-    tensors = match_names(found, model, f'{source} does not fit the {architecture.label()}')
+    names_in_file = match_tensors(
+        {name: tuple(tensor.shape) for name, tensor in found.tensors.items()},
+        model.state_dict(),
+        DETR_KEYS[found.layout],
+        f'{source} does not fit the {architecture.label()}',
+    )
+    tensors = {ours: found.tensors[theirs] for ours, theirs in names_in_file.items()}
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[found.layout]
     inside = file.resolve().is_relative_to(configs.resolve())
@@ -136,10 +141,11 @@ def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architect
     Raises:
         CheckpointError: the backbone is none of detkit's, or a part that every DETR has is missing.
     """
+    keys = DETR_KEYS[found.layout]
     tensors: dict[str, Tensor] = {}
     for name, tensor in found.tensors.items():
         try:
-            tensors[to_detkit(name, found.layout) or ''] = tensor
+            tensors[keys.to_detkit(name) or ''] = tensor
         except KeyError:
             continue  # reported with all others, once the model is known
     stages = tuple(_count(tensors, rf'backbone\.layer{stage}\.(\d+)\.') for stage in range(1, 5))
@@ -153,9 +159,7 @@ def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architect
     needed = ('head.fc_cls.weight', 'head.query_embed.weight', f'{prefix}.decoder_layers.0.linear1.weight')
     for name in needed:
         if name not in tensors or tensors[name].ndim != 2:
-            raise CheckpointError(
-                f'{source} lacks {from_detkit(name, found.layout)}, which every DETR has; copy the file again.'
-            )
+            raise CheckpointError(f'{source} lacks {keys.to_theirs(name)}, which every DETR has; copy the file again.')
     logits, queries, feedforward = (len(tensors[name]) for name in needed)
     embed_dims = tensors['head.fc_cls.weight'].shape[1]
     learned = 'head.position_encoding.row_embed.weight' in tensors
@@ -206,9 +210,8 @@ def _config_of(architecture: Architecture) -> tuple[str, dict[str, str]]:
 
 
 def _load(file: Path, options: dict[str, str]) -> dict[str, Any]:
-    check_config_file(file)
     try:
-        config = load_config(file, options, need_classes=False).to_dict()
+        config = resolve_config(file, options)
     except ConfigError as error:
         raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
     head = config.get('model', {}).get('head', {})
@@ -254,15 +257,3 @@ def _find_classes(
             'give the names with --names FILE, one a line.'
         )
     return own, 'COCO'
-
-
-def match_names(found: DETRFile, model: nn.Module, what: str) -> dict[str, Tensor]:
-    """Return the file's tensors under detkit's names, in detkit's order, see ``match_tensors``."""
-    names = match_tensors(
-        {name: tuple(tensor.shape) for name, tensor in found.tensors.items()},
-        model.state_dict(),
-        lambda name: to_detkit(name, found.layout),
-        lambda name: from_detkit(name, found.layout),
-        what,
-    )
-    return {ours: found.tensors[theirs] for ours, theirs in names.items()}

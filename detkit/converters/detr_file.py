@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detkit.converters.common import Patterns, Rows, compile_rows, rename
+from detkit.converters.common import KeyTable, Rows
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError
@@ -167,62 +167,19 @@ _MASKS: Rows = (
     ('mask_head.out_lay', 'head.mask_decoder.conv_mask'),
 )
 
-DETR_KEYS: dict[str, Rows] = {
-    'original': (
-        ('backbone.0.body', 'backbone'),
-        ('backbone.1.row_embed', 'head.position_encoding.row_embed'),
-        ('backbone.1.col_embed', 'head.position_encoding.column_embed'),
-        ('input_proj', 'head.input_proj'),
-        ('query_embed', 'head.query_embed'),
-        ('transformer.encoder.layers.{}.self_attn', f'{_ENCODER}.self_attn'),
-        ('transformer.encoder.layers.{}.linear{}', f'{_ENCODER}.linear{{}}'),
-        ('transformer.encoder.layers.{}.norm1', f'{_ENCODER}.norm_self'),
-        ('transformer.encoder.layers.{}.norm2', f'{_ENCODER}.norm_ffn'),
-        ('transformer.decoder.layers.{}.self_attn', f'{_DECODER}.self_attn'),
-        ('transformer.decoder.layers.{}.multihead_attn', f'{_DECODER}.cross_attn'),
-        ('transformer.decoder.layers.{}.linear{}', f'{_DECODER}.linear{{}}'),
-        ('transformer.decoder.layers.{}.norm1', f'{_DECODER}.norm_self'),
-        ('transformer.decoder.layers.{}.norm2', f'{_DECODER}.norm_cross'),
-        ('transformer.decoder.layers.{}.norm3', f'{_DECODER}.norm_ffn'),
-        ('transformer.decoder.norm', 'head.transformer.decoder_norm'),
-        ('class_embed', 'head.fc_cls'),
-        ('bbox_embed.layers.{}', 'head.bbox_mlp.layers.{}'),
-        *_MASKS,
-    ),
-    'hugging_face': (
-        ('model.backbone.conv_encoder.model', 'backbone'),
-        ('model.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
-        ('model.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
-        # The names of releases before 5.
-        ('model.backbone.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
-        ('model.backbone.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
-        ('model.input_projection', 'head.input_proj'),
-        ('model.query_position_embeddings', 'head.query_embed'),
-        *_attention('model.encoder.layers.{}.self_attn', f'{_ENCODER}.self_attn'),
-        ('model.encoder.layers.{}.self_attn_layer_norm', f'{_ENCODER}.norm_self'),
-        ('model.encoder.layers.{}.fc{}', f'{_ENCODER}.linear{{}}'),
-        ('model.encoder.layers.{}.final_layer_norm', f'{_ENCODER}.norm_ffn'),
-        *_attention('model.decoder.layers.{}.self_attn', f'{_DECODER}.self_attn'),
-        ('model.decoder.layers.{}.self_attn_layer_norm', f'{_DECODER}.norm_self'),
-        *_attention('model.decoder.layers.{}.encoder_attn', f'{_DECODER}.cross_attn'),
-        ('model.decoder.layers.{}.encoder_attn_layer_norm', f'{_DECODER}.norm_cross'),
-        ('model.decoder.layers.{}.fc{}', f'{_DECODER}.linear{{}}'),
-        ('model.decoder.layers.{}.final_layer_norm', f'{_DECODER}.norm_ffn'),
-        ('model.decoder.layernorm', 'head.transformer.decoder_norm'),
-        ('class_labels_classifier', 'head.fc_cls'),
-        ('bbox_predictor.layers.{}', 'head.bbox_mlp.layers.{}'),
-        *_MASKS,
-    ),
-}
 
-# Counters that training keeps and nothing reads.
-_DROPPED = re.compile(r'.*\.num_batches_tracked$')
+class DETRKeys(KeyTable):
+    """The names of a DETR's parameters; its own files pack the incoming projections of an attention into one tensor."""
 
+    def __init__(self, rows: Rows) -> None:
+        super().__init__(rows, dropped=r'.*\.num_batches_tracked$')  # counters that training keeps and nothing reads
 
-_TO_DETKIT: dict[str, Patterns] = {layout: compile_rows(rows) for layout, rows in DETR_KEYS.items()}
-_FROM_DETKIT: dict[str, Patterns] = {
-    layout: compile_rows((ours, theirs) for theirs, ours in rows) for layout, rows in DETR_KEYS.items()
-}
+    def to_detkit(self, name: str) -> str | None:
+        ours = super().to_detkit(name.removeprefix('detr.'))  # the prefix of models with masks
+        return None if ours is None else _renamed_backbone(ours)
+
+    def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return super().convert(unpack(state))
 
 
 def _renamed_backbone(name: str) -> str:
@@ -239,32 +196,65 @@ def _renamed_backbone(name: str) -> str:
     return f'backbone.layer{int(index) + 1}.{block}.{rest}'
 
 
+DETR_KEYS = {
+    'original': DETRKeys(
+        (
+            ('backbone.0.body', 'backbone'),
+            ('backbone.1.row_embed', 'head.position_encoding.row_embed'),
+            ('backbone.1.col_embed', 'head.position_encoding.column_embed'),
+            ('input_proj', 'head.input_proj'),
+            ('query_embed', 'head.query_embed'),
+            ('transformer.encoder.layers.{}.self_attn', f'{_ENCODER}.self_attn'),
+            ('transformer.encoder.layers.{}.linear{}', f'{_ENCODER}.linear{{}}'),
+            ('transformer.encoder.layers.{}.norm1', f'{_ENCODER}.norm_self'),
+            ('transformer.encoder.layers.{}.norm2', f'{_ENCODER}.norm_ffn'),
+            ('transformer.decoder.layers.{}.self_attn', f'{_DECODER}.self_attn'),
+            ('transformer.decoder.layers.{}.multihead_attn', f'{_DECODER}.cross_attn'),
+            ('transformer.decoder.layers.{}.linear{}', f'{_DECODER}.linear{{}}'),
+            ('transformer.decoder.layers.{}.norm1', f'{_DECODER}.norm_self'),
+            ('transformer.decoder.layers.{}.norm2', f'{_DECODER}.norm_cross'),
+            ('transformer.decoder.layers.{}.norm3', f'{_DECODER}.norm_ffn'),
+            ('transformer.decoder.norm', 'head.transformer.decoder_norm'),
+            ('class_embed', 'head.fc_cls'),
+            ('bbox_embed.layers.{}', 'head.bbox_mlp.layers.{}'),
+            *_MASKS,
+        )
+    ),
+    'hugging_face': DETRKeys(
+        (
+            ('model.backbone.conv_encoder.model', 'backbone'),
+            ('model.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
+            ('model.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
+            # The names of releases before 5.
+            ('model.backbone.position_embedding.row_embeddings', 'head.position_encoding.row_embed'),
+            ('model.backbone.position_embedding.column_embeddings', 'head.position_encoding.column_embed'),
+            ('model.input_projection', 'head.input_proj'),
+            ('model.query_position_embeddings', 'head.query_embed'),
+            *_attention('model.encoder.layers.{}.self_attn', f'{_ENCODER}.self_attn'),
+            ('model.encoder.layers.{}.self_attn_layer_norm', f'{_ENCODER}.norm_self'),
+            ('model.encoder.layers.{}.fc{}', f'{_ENCODER}.linear{{}}'),
+            ('model.encoder.layers.{}.final_layer_norm', f'{_ENCODER}.norm_ffn'),
+            *_attention('model.decoder.layers.{}.self_attn', f'{_DECODER}.self_attn'),
+            ('model.decoder.layers.{}.self_attn_layer_norm', f'{_DECODER}.norm_self'),
+            *_attention('model.decoder.layers.{}.encoder_attn', f'{_DECODER}.cross_attn'),
+            ('model.decoder.layers.{}.encoder_attn_layer_norm', f'{_DECODER}.norm_cross'),
+            ('model.decoder.layers.{}.fc{}', f'{_DECODER}.linear{{}}'),
+            ('model.decoder.layers.{}.final_layer_norm', f'{_DECODER}.norm_ffn'),
+            ('model.decoder.layernorm', 'head.transformer.decoder_norm'),
+            ('class_labels_classifier', 'head.fc_cls'),
+            ('bbox_predictor.layers.{}', 'head.bbox_mlp.layers.{}'),
+            *_MASKS,
+        )
+    ),
+}
+
+
 def layout_of(names: Mapping[str, object]) -> str | None:
     """Return ``'original'`` or ``'hugging_face'`` by the parameters' names, None for neither."""
     plain = {name.removeprefix('detr.') for name in names}
     if 'class_embed.weight' in plain:
         return 'original'
     return 'hugging_face' if 'class_labels_classifier.weight' in plain else None
-
-
-def to_detkit(name: str, layout: str) -> str | None:
-    """Return detkit's name of a parameter or buffer; None for one that detkit does not need.
-
-    Args:
-        name: the name of a tensor that ``unpack`` returns.
-        layout: 'original' or 'hugging_face'.
-
-    Raises:
-        KeyError: the name is none of a DETR's.
-    """
-    if _DROPPED.match(name):
-        return None
-    return _renamed_backbone(rename(name.removeprefix('detr.'), _TO_DETKIT[layout]))
-
-
-def from_detkit(name: str, layout: str) -> str:
-    """Return the inverse of ``to_detkit``, without the prefix of models with masks."""
-    return rename(name, _FROM_DETKIT[layout])
 
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -278,14 +268,3 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             unpacked[name] = tensor
     return unpacked
-
-
-def convert_state(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Return a DETR's state dict under detkit's names.
-
-    Raises:
-        KeyError: a name is none of a DETR's.
-    """
-    renamed = {to_detkit(name, layout): tensor for name, tensor in unpack(state).items()}
-    renamed.pop(None, None)
-    return renamed

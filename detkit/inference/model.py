@@ -15,6 +15,7 @@ from torch import nn
 
 from detkit.config import check_config, load_config, located
 from detkit.engine.checkpoint import check_weights, load_checkpoint
+from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
@@ -38,8 +39,8 @@ def init_detector(
         options: changes to a config file, as ``--cfg-options``.
 
     Returns:
-        The detector in evaluation mode, with ``cfg`` and ``dataset_meta``: ``classes`` and, of a pose model, what the
-        data said of keypoints.
+        The detector in evaluation mode, whose ``info`` holds its config, its classes and what the data said of
+        keypoints.
 
     Raises:
         ConfigError: the config is wrong, or describes another number of classes than the checkpoint.
@@ -70,8 +71,7 @@ def init_detector(
     if fuse:
         fuse_conv_bn(model)
     keypoints = (content['meta'].get('keypoints') if content else None) or {}
-    model.dataset_meta = {'classes': tuple(classes), **keypoints}
-    model.cfg = config
+    model.info = ModelInfo(config, tuple(classes), keypoints)
     return model.to(device)
 
 

@@ -91,13 +91,13 @@ class Predictor:
         model: nn.Module | None = None,
     ) -> None:
         self.model = init_detector(config, checkpoint, device, fuse, options) if model is None else model
-        self.classes: tuple[str, ...] = tuple(self.model.dataset_meta['classes'])
+        self.classes: tuple[str, ...] = self.model.info.classes
         if batch_size < 1:
             raise ConfigError(f'batch_size is {batch_size}, but must be at least 1')
         self.batch_size = batch_size
         self.device = next(self.model.parameters()).device
         self._dtype = resolve_amp(amp, self.device)
-        cfg = getattr(self.model, 'cfg', {})
+        cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
         self.img_size = img_size or input_size(cfg, self.classifies)
         if self.img_size < 32:
@@ -111,7 +111,7 @@ class Predictor:
             'multi_label': False,
             'classes': _label_numbers(classes, self.classes),
         }
-        if retina_masks is not None and getattr(self.model, 'cfg', {}).get('task') == 'seg':
+        if retina_masks is not None and cfg.get('task') == 'seg':
             wanted['retina_masks'] = retina_masks
         self.model = _with_own_options(self.model, wanted)
         self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]

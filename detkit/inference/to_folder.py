@@ -57,7 +57,12 @@ def predict_to_folder(
         if pictures:
             name = unique_name(Path(sample.img_path).stem, '.jpg', taken)
             picture = draw_data_sample(
-                img, sample, 'pred', predictor.classes, predictor.score_thr, keypoint_info=predictor.model.dataset_meta
+                img,
+                sample,
+                'pred',
+                predictor.classes,
+                predictor.score_thr,
+                keypoint_info=predictor.model.info.keypoints,
             )
             write_picture(out_dir / name, picture)
         print(f'{sample.img_path}: {describe(sample, predictor.classes)}')

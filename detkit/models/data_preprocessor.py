@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -108,6 +109,20 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
         if self.zero_padding and gt is not None:
             inputs.mul_(inside_images(gt.img_shapes, inputs.shape[-2:])[:, None])
         return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
+
+    @contextmanager
+    def largest_scale(self) -> Iterator[float | None]:
+        """Resize training batches by the largest factor of ``multi_scale``, which is given; None where there is none.
+
+        Training needs the most memory there.
+        """
+        scales = self.multi_scale
+        if scales is not None:
+            self.multi_scale = (scales[1], scales[1])
+        try:
+            yield scales and scales[1]
+        finally:
+            self.multi_scale = scales
 
     def rescale(self, inputs: Tensor, gt: GtBatch | None, key: StepKey) -> tuple[Tensor, GtBatch | None]:
         """Resize a batch by the factor drawn for its step, boxes and masks with it."""

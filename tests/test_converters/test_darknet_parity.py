@@ -58,4 +58,4 @@ def test_outputs_equal_opencv_s(recorded, family, tmp_path):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_the_writer_makes_what_opencv_read(family):
     net = Section('net', dict(width='608', height='608', channels='3'))
-    assert format_cfg([net, *Layout(build_family(family)).sections()]) == cfg_path(family).read_text()
+    assert format_cfg([net, *Layout(build_family(family)).layers]) == cfg_path(family).read_text()

@@ -69,7 +69,7 @@ def test_a_file_is_recognised_by_its_size(tiny, tmp_path):
     assert len(content['meta']['classes']) == 80 and content['meta']['task'] == 'det'
     assert content['meta']['converted_from'] == {'file': 'tiny.weights', 'project': 'Darknet', 'images_seen': 0}
     model = init_detector(None, target, device='cpu')
-    assert input_size(model.cfg, False) == 416
+    assert input_size(model.info.config, False) == 416
     assert len(model(torch.rand(1, 3, 64, 64))['anchor_preds']) == 2
 
 
@@ -96,7 +96,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
     printed = convert_darknet(weights, target, CONFIGS, cfg, names)
     assert any("size=tiny with other classes, anchors; write '-' for it" in line for line in printed)
     model = init_detector(None, target, device='cpu')
-    assert model.dataset_meta['classes'] == ('bolt', 'nut') and input_size(model.cfg, False) == 320
+    assert model.info.classes == ('bolt', 'nut') and input_size(model.info.config, False) == 320
     assert model.head.prior_generator.anchors == (((11, 15), (24, 28), (37, 58)), ((81, 82), (135, 169), (344, 319)))
 
     convert_darknet(weights, tmp_path / 'other.pth', CONFIGS)  # the number of classes follows from the size
@@ -110,7 +110,7 @@ def test_a_cfg_gives_classes_anchors_and_size(tmp_path):
 def test_a_layout_is_its_own_cfg(family):
     layout = Layout(build_family(family))
     _, sections = parse_cfg(cfg_path(family).read_text(), family)
-    assert compare_layers(sections, layout.sections(), family, 'the model') == (len(sections), None)
+    assert compare_layers(sections, layout.layers, family, 'the model') == (len(sections), None)
     assert (
         len(layout.layers)
         == len(read_layers(cfg_path(family)))
@@ -268,7 +268,7 @@ def test_a_cfg_is_written_as_it_was_read():
 
 def test_layers_counted_backwards_are_the_same():
     """As the published files have it: beside each other in the pyramid pooling, elsewhere over a distance."""
-    layout = Layout(build_family('yolov3_spp')).sections()
+    layout = Layout(build_family('yolov3_spp')).layers
     _, sections = parse_cfg(cfg_path('yolov3_spp').read_text(), 'x.cfg')
     relative = {}
     for index, section in enumerate(sections):

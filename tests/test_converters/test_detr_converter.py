@@ -13,7 +13,7 @@ from small_models import write_images
 
 from detkit.config import load_config
 from detkit.converters.detr import convert_detr
-from detkit.converters.detr_file import from_detkit, layout_of, to_detkit
+from detkit.converters.detr_file import DETR_KEYS, layout_of
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
@@ -257,17 +257,17 @@ def test_names_of_published_models_are_one_to_one(config, size):
     cfg = load_config(CONFIGS / 'detr' / f'{config}.py', dict(size=size)).model
     with torch.device('meta'):
         names = list(DETECTORS.build(cfg).state_dict())
-    hub = [from_detkit(name, 'hugging_face') for name in names]
-    assert len(set(hub)) == len(hub) and [to_detkit(name, 'hugging_face') for name in hub] == names
+    hub = [DETR_KEYS['hugging_face'].to_theirs(name) for name in names]
+    assert len(set(hub)) == len(hub) and [DETR_KEYS['hugging_face'].to_detkit(name) for name in hub] == names
     assert layout_of(dict.fromkeys(hub)) == 'hugging_face'
-    original = [from_detkit(name, 'original') for name in names]
-    assert len(set(original)) == len(original) and [to_detkit(name, 'original') for name in original] == names
+    original = [DETR_KEYS['original'].to_theirs(name) for name in names]
+    assert len(set(original)) == len(original) and [DETR_KEYS['original'].to_detkit(name) for name in original] == names
     assert layout_of(dict.fromkeys(f'detr.{name}' for name in original)) == 'original'
 
 
 def test_names_as_the_authors_wrote_them():
     assert {
-        theirs: to_detkit(theirs, 'original')
+        theirs: DETR_KEYS['original'].to_detkit(theirs)
         for theirs in (
             'backbone.0.body.layer4.2.bn3.running_var',
             'transformer.decoder.layers.5.multihead_attn.out_proj.weight',
@@ -300,7 +300,7 @@ def test_names_of_the_hubs_own_resnet():
     """As its revisions ``no_timm`` have them."""
     prefix = 'model.backbone.conv_encoder.model'
     assert [
-        to_detkit(f'{prefix}.{name}', 'hugging_face')
+        DETR_KEYS['hugging_face'].to_detkit(f'{prefix}.{name}')
         for name in (
             'embedder.embedder.convolution.weight',
             'embedder.embedder.normalization.bias',

@@ -218,7 +218,7 @@ def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, 
     assert f'python tools/predict.py configs/yolov8/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
     assert f'python tools/test.py configs/yolov8/det_coco.py {tmp_path}/coco.pth' in report
     own = init_detector(CONFIGS / 'yolov8' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
-    assert own.dataset_meta['classes'] == classes
+    assert own.info.classes == classes
 
     _, report = convert(write_narrow())
     assert 'with other classes' in report and 'tools/predict.py - ' in report and 'test.py' not in report

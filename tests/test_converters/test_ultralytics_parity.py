@@ -42,7 +42,7 @@ def test_detections_of_a_converted_file_equal_the_reference(recorded, tmp_path, 
     source = write_pt(tmp_path / 'in.pt', layout, task, seeded_tensors(layout, seed), scale=size, classes=classes)
     convert_ultralytics(source, tmp_path / 'out.pth', CONFIGS)
     model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
-    assert model.dataset_meta['classes'] == classes
+    assert model.info.classes == classes
     model.head.test_cfg.update(score_thr=float(recorded['score_thr']), multi_label=False)
     count = int(recorded['images'])
     with torch.no_grad():

@@ -212,7 +212,7 @@ def test_the_report_names_the_config_that_fits(layouts, tmp_path, monkeypatch):
     assert f'python tools/test.py configs/yolov5/det_coco.py {tmp_path}/coco.pth' in report
     assert report.endswith(f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth')
     own = init_detector(CONFIGS / 'yolov5' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
-    assert own.dataset_meta['classes'] == classes
+    assert own.info.classes == classes
 
 
 @pytest.mark.parametrize('focus', [False, True])

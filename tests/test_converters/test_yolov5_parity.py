@@ -37,7 +37,7 @@ def test_detections_of_a_converted_file_equal_the_reference(recorded, tmp_path, 
     source = write_pt(tmp_path / 'in.pt', layout, seeded_tensors(layout, seed), size=size)
     convert_yolov5(source, tmp_path / 'out.pth', CONFIGS)
     model = init_detector(None, tmp_path / 'out.pth', device='cpu', fuse=False).double()
-    assert model.dataset_meta['classes'] == ('cat', 'dog', 'bird')
+    assert model.info.classes == ('cat', 'dog', 'bird')
     assert model.head.prior_generator.anchors == ANCHORS
     model.head.test_cfg.update(score_thr=SCORE_THR, iou_thr=IOU_THR)
     with torch.no_grad():

@@ -10,6 +10,7 @@ from tiny_panoptic import SHAPE
 from detkit.config import load_config
 from detkit.inference import Predictor
 from detkit.inference.to_folder import describe, predict_to_folder
+from detkit.models.detectors import ModelInfo
 from detkit.registry import DETECTORS
 
 
@@ -25,7 +26,7 @@ def predictor(repo, tiny_data):
     model = DETECTORS.build(cfg.model).eval()
     torch.nn.init.constant_(model.head.fc_cls.bias[187], 3.0)
     torch.nn.init.constant_(model.head.fc_cls.bias[1], 2.5)
-    model.cfg, model.dataset_meta = cfg, {'classes': tuple(cfg.val_dataloader.dataset.metainfo.classes)}
+    model.info = ModelInfo(cfg, tuple(cfg.val_dataloader.dataset.metainfo.classes))
     return Predictor(model=model, score_thr=0.0)
 
 

@@ -150,7 +150,7 @@ def test_test_size_of_the_config(checkpoint: Path):
 
 def test_detector_keeps_its_classes(checkpoint: Path):
     model = init_detector(None, checkpoint, 'cpu')
-    assert model.dataset_meta == {'classes': CLASSES} and not model.training
+    assert model.info.classes == CLASSES and not model.info.keypoints and not model.training
     assert Predictor(model=model).classes == CLASSES
 
 

@@ -10,7 +10,7 @@ from parity.detr_shapes import IMG_SHAPES, NUM_CLASSES, detr_state, images, obje
 from parity.seeded import assert_matches
 from parity.shapes import IMG_SHAPE
 
-from detkit.converters.detr_file import convert_state, from_detkit
+from detkit.converters.detr_file import DETR_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
@@ -25,7 +25,7 @@ def recorded():
 
 
 def published_name(name: str) -> str:
-    theirs = from_detkit(name, 'hugging_face')
+    theirs = DETR_KEYS['hugging_face'].to_theirs(name)
     return theirs if theirs.startswith(('mask_head', 'bbox_attention')) else DETECTOR + theirs
 
 
@@ -47,7 +47,7 @@ def model(recorded):
         for name, value in detr.state_dict().items()
         if not name.endswith('num_batches_tracked')
     }
-    detr.load_state_dict(convert_state(detr_state(shapes, int(recorded['seed'])), 'hugging_face'))
+    detr.load_state_dict(DETR_KEYS['hugging_face'].convert(detr_state(shapes, int(recorded['seed']))))
     return detr.train()
 
 

@@ -11,7 +11,7 @@ from detr_models import build_detr
 from parity.detr_shapes import IMG_SHAPES, MODELS, detr_state, images, objects
 from parity.seeded import assert_matches
 
-from detkit.converters.detr_file import convert_state, from_detkit
+from detkit.converters.detr_file import DETR_KEYS
 from detkit.protocols import Candidates
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -28,8 +28,8 @@ def recorded():
 
 def seeded_detr(name: str, seed: int, **backbone) -> torch.nn.Module:
     model = build_detr(name, **backbone).double()
-    shapes = {from_detkit(key, LAYOUT): tuple(value.shape) for key, value in model.state_dict().items()}
-    model.load_state_dict(convert_state(detr_state(shapes, seed), LAYOUT))
+    shapes = {DETR_KEYS[LAYOUT].to_theirs(key): tuple(value.shape) for key, value in model.state_dict().items()}
+    model.load_state_dict(DETR_KEYS[LAYOUT].convert(detr_state(shapes, seed)))
     return model.train()  # nothing depends on it: normalisation is frozen and there is no dropout
 
 
@@ -113,7 +113,9 @@ def test_losses_of_every_layer_equal_the_reference(recorded, trained):
 
 
 def test_gradients_equal_the_reference(recorded, trained):
-    gradients = {from_detkit(key, LAYOUT): p.grad for key, p in trained[0].named_parameters() if p.requires_grad}
+    gradients = {
+        DETR_KEYS[LAYOUT].to_theirs(key): p.grad for key, p in trained[0].named_parameters() if p.requires_grad
+    }
     expected = {key.removeprefix('grad.'): value for key, value in recorded.items() if key.startswith('grad.')}
     flat = []
     for key, gradient in list(gradients.items()):

@@ -44,7 +44,7 @@ def test_a_checkpoint_knows_its_keypoints(trained):
     meta = load_checkpoint(run / 'last.pth')['meta']
     assert tuple(meta['keypoints']['skeleton']) == COCO_SKELETON and meta['task'] == 'pose'
     predictor = Predictor(None, run / 'last.pth', device='cpu', img_size=64)
-    assert tuple(predictor.model.dataset_meta['flip_pairs']) == COCO_FLIP_PAIRS
+    assert tuple(predictor.model.info.keypoints['flip_pairs']) == COCO_FLIP_PAIRS
 
 
 def test_test_and_its_file(trained, tiny_data, tmp_path, monkeypatch, capsys):

@@ -121,7 +121,7 @@ def write_cams(
                     'pred',
                     predictor.classes,
                     predictor.score_thr,
-                    keypoint_info=getattr(model, 'dataset_meta', None),
+                    keypoint_info=model.info.keypoints,
                 ),
                 Path(path).name,
             )

@@ -38,6 +38,7 @@ from detkit.engine.model_cost import count_parameters
 from detkit.engine.runner import Runner
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.evaluation.headline import fitness, headline_names
 from detkit.inference.model import check_device
 from detkit.utils.errors import ConfigError, nearest
@@ -257,20 +258,19 @@ class _DryRun:
 
     def _train_last(self, runner: Runner) -> None:
         """Run a step as in the last epoch: without mosaic if that is closed, at the largest of several scales."""
-        loop, preprocessor = runner.train_loop, getattr(unwrap(runner.model), 'data_preprocessor', None)
+        loop, preprocessor = runner.train_loop, unwrap(runner.model).data_preprocessor
         loop.dataloader.batch_sampler.set_epoch(loop.max_epochs - 1)
         batch = next(iter(loop.dataloader))
-        scales = getattr(preprocessor, 'multi_scale', None)
         text = f'a step as epoch {loop.max_epochs} makes it'
-        if scales:
-            preprocessor.multi_scale = (scales[1], scales[1])
-            text += f', images enlarged by {scales[1]:g}'
-        try:
+        with (
+            preprocessor.largest_scale()
+            if isinstance(preprocessor, DetDataPreprocessor)
+            else contextlib.nullcontext() as scale
+        ):
             loop.run_iter(0, batch)
             loop.losses.read()
-        finally:
-            if scales:
-                preprocessor.multi_scale = scales
+        if scale:
+            text += f', images enlarged by {scale:g}'
         self._note_peak(runner)
         self.checks.passed('last epoch', text)
 

@@ -1,8 +1,8 @@
 """Detectors: glue between a backbone, necks and a head."""
 
-from .base_detector import BaseDetector
+from .base_detector import BaseDetector, ModelInfo
 from .detr import DETR
 from .image_classifier import ImageClassifier
 from .single_stage import SingleStageDetector
 
-__all__ = ['DETR', 'BaseDetector', 'ImageClassifier', 'SingleStageDetector']
+__all__ = ['DETR', 'BaseDetector', 'ImageClassifier', 'ModelInfo', 'SingleStageDetector']

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
@@ -13,6 +17,21 @@ from detkit.structures.gt_batch import GtBatch
 
 from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The origin of a loaded detector; nothing in it changes what the network computes.
+
+    Attributes:
+        config: the config that it was built from.
+        classes: the class names, by label.
+        keypoints: names, sigmas, skeleton and flip pairs of its keypoints; empty without keypoints.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    keypoints: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BaseDetector(BaseModel, Detector):
@@ -28,6 +47,7 @@ class BaseDetector(BaseModel, Detector):
         init_cfg: mmengine's initialisation config.
 
     Attributes:
+        info: the model's config, classes and keypoints, where ``init_detector`` loaded it.
         truth: the field of the ground truth that ``predict`` copies from the data samples to its results.
 
     Raises:
@@ -50,6 +70,7 @@ class BaseDetector(BaseModel, Detector):
         self.backbone, output = build_backbone(backbone)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
+        self.info = ModelInfo()
         set_batch_norm(self, batch_norm or {})
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
