@@ -38,9 +38,9 @@ from detkit.engine.model_cost import count_parameters
 from detkit.engine.runner import Runner
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
-from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.evaluation.headline import fitness, headline_names
 from detkit.inference.model import check_device
+from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.utils.errors import ConfigError, nearest
 
 _TASK_NEEDS = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label'}
