@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from parity.yolov5_state import ANCHORS, FACTORS, yolov5_state
+from pickled_files import CLASSES, Layout, in_half_precision, read_layouts, tensor_shapes, write_model
 from torch import Tensor
-from ultralytics_files import Layout, build_model, made_up_classes
 
 RECORDED = Path(__file__).parent / 'parity' / 'yolov5_pt.npz'
-CLASSES = ('cat', 'dog', 'bird')
 STRIDES = (8, 16, 32)
 
 
 def read_recorded() -> dict[str, Any]:
-    """What ``parity/record_yolov5_pt.py`` recorded, ``layouts`` and ``files`` decoded."""
-    with np.load(RECORDED) as arrays:
-        recorded = dict(arrays)
-    return recorded | {key: json.loads(recorded[key].tobytes()) for key in ('layouts', 'files')}
-
-
-def tensor_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of parameters and buffers, but for the anchors."""
-    return {
-        f'{name}.{key}': tuple(shape)
-        for name, _, _, *groups in layout
-        for group in groups
-        for key, shape in group.items()
-        if 'anchor' not in key
-    }
+    """Return what ``parity/record_yolov5_pt.py`` recorded."""
+    return read_layouts(RECORDED)
 
 
 def seeded_tensors(
@@ -43,8 +27,8 @@ def seeded_tensors(
     dtype: torch.dtype = torch.float16,
 ) -> dict[str, Tensor]:
     """Weights by name, as ``yolov5_state``, in half precision or another."""
-    state = yolov5_state(shapes or tensor_shapes(layout), seed, num_classes)
-    return {key: value.half().to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    shapes = shapes or tensor_shapes(layout, without='anchor')
+    return in_half_precision(yolov5_state(shapes, seed, num_classes), dtype)
 
 
 def write_pt(
@@ -89,19 +73,15 @@ def write_pt(
         'hyp': {'box': 0.05},
         **(attributes or {}),
     }
-    with made_up_classes({row[1] for row in layout}) as made:
-        model = build_model(layout, made, tensors, state)
-        content = {
-            'epoch': -1,
-            'best_fitness': None,
-            'ema': None,
-            'model': None,
-            'updates': None,
-            'optimizer': None,
-            'opt': {'imgsz': 416, 'project': Path('runs')},
-            'date': '2024-01-01T00:00:00',
-            **(more or {}),
-            entry: model,
-        }
-        torch.save(content, path)
-    return path
+    content = {
+        'epoch': -1,
+        'best_fitness': None,
+        'ema': None,
+        'model': None,
+        'updates': None,
+        'optimizer': None,
+        'opt': {'imgsz': 416, 'project': Path('runs')},
+        'date': '2024-01-01T00:00:00',
+        **(more or {}),
+    }
+    return write_model(path, layout, tensors, state, content, entry)

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import CONFIGS
+from conversions import converted
+from conversions import error_of as refusal
 from detr_files import published_state, small_detr, write_hub, write_original, write_safetensors
 from small_models import write_images
 
@@ -15,14 +18,11 @@ from detkit.config import load_config
 from detkit.converters.detr import convert_detr
 from detkit.converters.detr_file import DETR_KEYS, layout_of
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
-from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = ROOT / 'configs'
 DET = CONFIGS / 'detr' / 'det_coco.py'
 COCO = tuple(load_config(CONFIGS / 'detr' / 'det_coco.py').classes)
 
@@ -33,18 +33,11 @@ def model():
 
 
 def convert(source: Path, **kwargs) -> tuple[dict, str]:
-    """The checkpoint and the report."""
-    target = source.with_name('out.pth')
-    lines = convert_detr(source, target, CONFIGS, **kwargs)
-    return load_checkpoint(target), '\n'.join(lines)
+    return converted(convert_detr, source, source.with_name('out.pth'), **kwargs)
 
 
 def error_of(source: Path, **kwargs) -> str:
-    target = source.with_name('out.pth')
-    with pytest.raises(CheckpointError) as caught:
-        convert_detr(source, target, CONFIGS, **kwargs)
-    assert not target.exists()
-    return str(caught.value)
+    return refusal(convert_detr, source, **kwargs)
 
 
 def assert_weights(checkpoint: dict, model: torch.nn.Module) -> None:

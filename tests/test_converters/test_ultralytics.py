@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from builders import CONFIGS
+from conversions import converted, same_weights, tensor_refs, ultralytics_shapes
+from conversions import error_of as refusal
+from pickled_files import CLASSES, NARROW, SEED, Change, add_layer, rename, set_attribute, set_epsilon
 from small_models import write_images
-from ultralytics_files import read_recorded, seeded_tensors, write_pt
+from ultralytics_files import seeded_tensors, write_pt
 
 from detkit.config import load_config
-from detkit.converters.inert_pickle import StorageRef, TensorRef, TorchArchive
+from detkit.converters.inert_pickle import TorchArchive
 from detkit.converters.pickled_model import Scale
 from detkit.converters.ultralytics import (
     DATASETS,
@@ -22,83 +25,23 @@ from detkit.converters.ultralytics import (
     convert_ultralytics,
     read_ultralytics,
 )
-from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-CLASSES = ('cat', 'dog', 'bird')
-NARROW = 0.125  # width factor of the models that most tests use
-SEED = 5
 
-
-def meta_model(config: Path, num_classes: int, widen_factor: float | None = None, size: str = 'n') -> torch.nn.Module:
-    """Without memory: names and shapes only."""
-    cfg = load_config(config, dict(size=size)).model
-    cfg.head.num_classes = num_classes
-    if widen_factor:
-        cfg.backbone.widen_factor = widen_factor
-    with torch.device('meta'):
-        return DETECTORS.build(cfg)
-
-
-def shapes_of(model: torch.nn.Module, task: str) -> dict[str, tuple[int, ...]]:
-    return {YOLOV8_KEYS[task].to_theirs(name): tuple(value.shape) for name, value in model.state_dict().items()}
-
-
-@pytest.fixture(scope='module')
-def layouts() -> dict:
-    return read_recorded()['layouts']
-
-
-@pytest.fixture(scope='module')
-def narrow_shapes() -> dict:
-    return {
-        task: shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3, NARROW), task)
-        for task in ('det', 'cls')
-    }
-
-
-@pytest.fixture
-def write_narrow(layouts, narrow_shapes, tmp_path) -> Callable[..., Path]:
-    """Writes a file with a narrow model; ``change`` may change its layout and tensors."""
-
-    def write(
-        name: str = 'in.pt',
-        task: str = 'det',
-        dtype: torch.dtype = torch.float16,
-        change: Callable | None = None,
-        **kwargs,
-    ) -> Path:
-        layout = copy.deepcopy(layouts[f'{task}_n'])
-        tensors = seeded_tensors(layout, SEED, narrow_shapes[task], dtype)
-        if change:
-            change(layout, tensors)
-        kwargs = {'scale': 't', 'scales': {'t': [0.33, NARROW, 1024]}, 'classes': CLASSES, **kwargs}
-        return write_pt(tmp_path / name, layout, task, tensors, **kwargs)
-
-    return write
-
-
-def convert(source: Path, target: Path | None = None) -> tuple[dict, str]:
-    """The checkpoint and the report."""
-    target = target or source.with_suffix('.pth')
-    lines = convert_ultralytics(source, target, CONFIGS)
-    return load_checkpoint(target), '\n'.join(lines)
-
-
-def same_weights(first: dict, second: dict) -> bool:
-    first, second = first['state_dict'], second['state_dict']
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+def convert(source: Path) -> tuple[dict, str]:
+    return converted(convert_ultralytics, source)
 
 
 def error_of(source: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        convert_ultralytics(source, source.with_suffix('.pth'), CONFIGS)
-    assert not source.with_suffix('.pth').exists()
-    return str(caught.value)
+    return refusal(convert_ultralytics, source)
+
+
+@pytest.fixture
+def write_narrow(write_ultralytics):
+    return write_ultralytics
 
 
 # What comes out.
@@ -175,14 +118,6 @@ def test_the_average_is_taken_where_both_are_there(write_narrow):
     assert checkpoint['meta']['converted_from']['entry'] == 'ema' and "weights 'ema' in half precision" in report
 
 
-def test_the_same_file_gives_the_same_bytes(write_narrow, tmp_path):
-    source = write_narrow()
-    (tmp_path / 'elsewhere').mkdir()
-    for target in ('first.pth', 'elsewhere/second.pth', 'first.pth'):
-        convert(source, tmp_path / target)
-    assert (tmp_path / 'first.pth').read_bytes() == (tmp_path / 'elsewhere/second.pth').read_bytes()
-
-
 def test_the_size_that_training_used_is_kept(write_narrow):
     for size, expected in ((320, 320), ([256, 192], 256), (None, 640), (333, 640)):
         source = write_narrow(more={'train_args': {'imgsz': size}})
@@ -192,24 +127,19 @@ def test_the_size_that_training_used_is_kept(write_narrow):
 
 
 def test_a_classifier_keeps_its_epsilon(write_narrow):
-    def change(layout, tensors):
-        for row in layout:
-            if row[1].endswith('BatchNorm2d'):
-                row[2]['eps'] = 1e-3
-
-    for name, changed, eps in (('a.pt', None, 1e-5), ('b.pt', change, 1e-3)):
+    for name, changed, eps in (('a.pt', None, 1e-5), ('b.pt', set_epsilon(1e-3), 1e-3)):
         source = write_narrow(name, task='cls', change=changed)
         convert(source)
         model = init_detector(None, source.with_suffix('.pth'), 'cpu', fuse=False)
         assert {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {eps}
 
 
-def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, monkeypatch):
+def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow, tmp_path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
     classes = tuple(load_config(CONFIGS / 'yolov8' / 'det_coco.py').classes)
-    layout = copy.deepcopy(layouts['det_n'])
+    layout = copy.deepcopy(ultralytics_layouts['det_n'])
     set_attribute('model.22', 'nc', 80)(layout, None)
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / 'det_coco.py', 80), 'det')
+    shapes = ultralytics_shapes('det', 80)
     source = write_pt(tmp_path / 'coco.pt', layout, 'det', seeded_tensors(layout, SEED, shapes), classes=classes)
     checkpoint, report = convert(source)
     assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
@@ -231,12 +161,11 @@ def test_the_report_names_the_config_that_fits(layouts, write_narrow, tmp_path, 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_size_of_every_task_is_recognised(task, size):
     config = CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py'
-    shapes = shapes_of(meta_model(config, 7, size=size), task)
-    tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
+    shapes = ultralytics_shapes(task, 7, size=size)
     found = UltralyticsModel(
         task=task,
         classes=tuple('abcdefg'),
-        tensors=tensors,
+        tensors=tensor_refs(shapes),
         norm_eps=1e-5 if task == 'cls' else 1e-3,
         keypoint_shape=(17, 3) if task == 'pose' else None,
     )
@@ -250,13 +179,12 @@ def test_every_size_of_every_task_is_recognised(task, size):
     assert len(found.match(model.state_dict(), Path('x.pt'))) == len(shapes)
 
 
-def test_factors_without_a_letter(narrow_shapes):
+def test_factors_without_a_letter(narrow_ultralytics):
     def found_scale(factors, shapes):
-        tensors = {name: TensorRef(StorageRef('0', torch.float16, 0), 0, shape, ()) for name, shape in shapes.items()}
-        found = UltralyticsModel(task='det', classes=CLASSES, tensors=tensors, factors=factors)
+        found = UltralyticsModel(task='det', classes=CLASSES, tensors=tensor_refs(shapes), factors=factors)
         return found.find_scale(CONFIGS / 'yolov8' / 'det_coco.py', Path('x.pt'))
 
-    shapes = narrow_shapes['det']
+    shapes = narrow_ultralytics['det']
     assert found_scale((0.33, NARROW), shapes) == Scale(None, 0.33, NARROW, 1024)
     for factors in (None, (7.0, 7.0)):  # from the weights alone
         found = found_scale(factors, shapes)
@@ -270,7 +198,7 @@ def test_factors_without_a_letter(narrow_shapes):
 
 @pytest.mark.parametrize('task', YOLOV8_KEYS)
 def test_names_go_there_and_back(task):
-    shapes = shapes_of(meta_model(CONFIGS / 'yolov8' / f'{task}_{DATASETS[task]}.py', 3), task)
+    shapes = ultralytics_shapes(task, 3)
     keys = YOLOV8_KEYS[task]
     for name in shapes:
         assert keys.to_theirs(keys.to_detkit(name)) == name
@@ -298,37 +226,11 @@ def test_unknown_and_missing_parameters_are_all_listed(write_narrow):
     assert '1 of another shape:\n  model.0.bn.bias (9,) instead of (8,)' in message
 
 
-def rename(layer: str, path: str) -> Callable:
-    def change(layout, tensors):
-        for row in layout:
-            if row[0] == layer:
-                row[1] = path
-
-    return change
-
-
-def set_attribute(name: str, attribute: str, value: object) -> Callable:
-    def change(layout, tensors):
-        for row in layout:
-            if row[0] == name:
-                row[2][attribute] = value
-
-    return change
-
-
-def cut_to(count: int) -> Callable:
+def cut_to(count: int) -> Change:
     def change(layout, tensors):
         del layout[count:]
 
     return change
-
-
-def add_layer(layout, tensors):
-    layout.append(['model.23', 'ultralytics.nn.modules.conv.Conv', {'f': -1}, {}, {}])
-
-
-def fold_normalisation(layout, tensors):
-    layout[:] = [row for row in layout if not row[1].endswith('BatchNorm2d')]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +244,7 @@ def fold_normalisation(layout, tensors):
         ),
         (set_attribute('model.11', 'f', [-1, 5]), r'layer 11 (Concat) takes layer [-1, 5], where YOLOv8 takes [-1, 6]'),
         (set_attribute('model.22', 'f', [12, 18, 21]), 'layer 22 (Detect) takes layer [12, 18, 21]'),
-        (add_layer, 'has 24 layers, where YOLOv8 has 23'),
+        (add_layer('model.23', 'ultralytics.nn.modules.conv.Conv'), 'has 24 layers, where YOLOv8 has 23'),
         (cut_to(1), 'not a sequence of layers'),
         (rename('', 'models.yolo.DetectionModel'), 'a models.yolo.DetectionModel of the YOLOv5 repository'),
         (rename('', 'thirdparty.Net'), 'a thirdparty.Net, no YOLOv8'),
@@ -352,7 +254,6 @@ def fold_normalisation(layout, tensors):
         (set_attribute('model.12.m.0', 'add', True), 'model.12.m.0 (Bottleneck) has add True'),
         (set_attribute('model.10', 'mode', 'bilinear'), 'mode bilinear'),
         (set_attribute('model.0.bn', 'eps', 1e-5), 'differ in eps'),
-        (fold_normalisation, 'folded into the convolutions'),
         (set_attribute('model.22', 'nc', 4), 'names 3 classes, but its head has 4'),
     ],
 )
@@ -374,49 +275,11 @@ def test_attributes_of_the_model_are_checked(write_narrow, attributes, expected)
     assert expected in error_of(write_narrow(attributes=attributes))
 
 
-def test_keypoints_of_a_strange_shape(layouts, tmp_path):
-    layout = copy.deepcopy(layouts['pose_n'])
+def test_keypoints_of_a_strange_shape(ultralytics_layouts, tmp_path):
+    layout = copy.deepcopy(ultralytics_layouts['pose_n'])
     set_attribute('model.22', 'kpt_shape', [5, 4])(layout, None)
     source = write_pt(tmp_path / 'in.pt', layout, 'pose', seeded_tensors(layout, SEED))
     assert 'keypoints of shape [5, 4]' in error_of(source)
-
-
-class Evil:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_nothing_of_a_file_is_run(write_narrow, tmp_path):
-    expected, _ = convert(write_narrow())
-    evil = Evil(tmp_path / 'victim')
-    checkpoint, _ = convert(write_narrow('evil.pt', more={'train_args': evil}, attributes={'args': evil}))
-    assert same_weights(checkpoint, expected)
-    assert not evil.path.exists()
-    error_of(write_narrow('worse.pt', attributes={'names': evil, 'yaml': evil}))
-    assert not evil.path.exists()
-
-
-@pytest.mark.parametrize(
-    ('content', 'expected'),
-    [
-        ({'a.weight': torch.zeros(2), 'a.bias': torch.zeros(2)}, 'a plain state dict'),
-        ({'model': {'a.weight': torch.zeros(2)}}, 'a plain state dict'),
-        ({'model': None, 'ema': None}, 'holds no model (its entries are model, ema)'),
-        ({}, 'holds no model (its entries are none)'),
-        ([1, 2], 'holds a list alone'),
-        (torch.zeros(2), 'holds a tensor alone'),
-        (torch.nn.Linear(2, 2), 'holds a Linear alone'),
-        ({'meta': {'format': 'detkit'}, 'state_dict': {}}, 'a checkpoint of detkit'),
-        ({'model': torch.nn.Linear(2, 2)}, 'a torch.nn.modules.linear.Linear, no YOLOv8 model'),
-    ],
-)
-def test_other_content_is_one_clear_sentence(tmp_path, content, expected):
-    torch.save(content, tmp_path / 'in.pt')
-    message = error_of(tmp_path / 'in.pt')
-    assert expected in message and '\n' not in message
 
 
 def test_layers_nested_without_end(write_narrow, tmp_path):
@@ -426,11 +289,3 @@ def test_layers_nested_without_end(write_narrow, tmp_path):
         block.get('_modules')['self'] = block
         with pytest.raises(CheckpointError, match='nested without end'):
             read_ultralytics(archive)
-
-
-def test_the_file_itself_is_not_overwritten(write_narrow):
-    source = write_narrow()
-    with pytest.raises(CheckpointError, match='give another name'):
-        convert_ultralytics(source, source, CONFIGS)
-    with pytest.raises(CheckpointError, match='is missing'):
-        convert_ultralytics(source, source.with_suffix('.pth'), CONFIGS / 'none')
