@@ -16,8 +16,9 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from detkit.config.keys import COMPONENT_KEYS
-from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, places_in
-from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base, names_read, rewrite
+from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted
+from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base, names_read
+from detkit.config.source import Source, read_source
 from detkit.utils.errors import ConfigError, nearest
 
 DELETE_KEY = '_delete_'
@@ -74,14 +75,14 @@ def execute(path: Path, variables: Mapping[str, Any]) -> Executed:
 def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ...]) -> Executed:
     path = path.resolve()
     _check_file(path, parents)
-    tree = _parse(path)
-    run_bases = partial(_execute_bases, path, tree, parents)
+    source = read_source(path)
+    run_bases = partial(_execute_bases, path, source.tree, parents)
     merged = first = run_bases(variables)
     overrides: dict[str, Variable] = {}
     for _ in range(_MOST_ROUNDS):
-        former = _former_values(tree, overrides, variables, run_bases)
-        own = _run(path, merged.values, former, variables)
-        origins = _own_origins(path, own, merged, variables)
+        former = _former_values(source.tree, overrides, variables, run_bases)
+        own = _run(source, merged.values, former, variables)
+        origins = _own_origins(source, own, merged, variables)
         found = _overrides(own, origins, merged, variables, former)
         if {n: v.value for n, v in found.items()} == {n: v.value for n, v in overrides.items()}:
             break
@@ -96,20 +97,11 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
     if merged.conflict is not None:
         raise merged.conflict
     _mark_changed_by(overrides, merged, first)
-    merged.read |= names_read(tree)
+    merged.read |= source.names_read
     merged.assigned |= set(own)
     merged.files.append(path)
     _merge(merged.values, own, merged.origins, origins)
     return merged
-
-
-def _parse(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_text(encoding='utf-8'), str(path))
-    except SyntaxError as error:
-        raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
 
 
 def _former_values(
@@ -128,13 +120,13 @@ def _former_values(
     return former
 
 
-def _own_origins(path: Path, own: dict[str, Any], bases: Executed, variables: dict[str, Variable]) -> Origins:
+def _own_origins(source: Source, own: dict[str, Any], bases: Executed, variables: dict[str, Variable]) -> Origins:
     origins = Origins()
     for name in own:
-        origins.add((name,), Origin(path))
-    places, aliases = places_in(_parse(path))
+        origins.add((name,), Origin(source.path))
+    places, aliases = source.places
     for key_path, (line, expression) in places.items():
-        origins.add(key_path, Origin(path, line, expression=expression))
+        origins.add(key_path, Origin(source.path, line, expression=expression))
     for key_path, base_path in aliases.items():
         if isinstance(_value_at(bases.values, base_path), dict | list):  # a plain value is set where it is used
             origins.copy_below(key_path, bases.origins, base_path)
@@ -233,18 +225,19 @@ def _base_names(path: Path, tree: ast.Module) -> list[str]:
     return []
 
 
-def _run(path: Path, bases: dict[str, Any], former: dict[str, Any], variables: dict[str, Variable]) -> dict[str, Any]:
+def _run(
+    source: Source, bases: dict[str, Any], former: dict[str, Any], variables: dict[str, Variable]
+) -> dict[str, Any]:
     """Return the plain top-level names that the file itself assigns.
 
     Args:
-        path: the file.
+        source: the file.
         bases: what ``_base_`` holds.
         former: the bases' values of names that the file computes anew from them.
         variables: values that replace the file's own.
     """
-    tree = rewrite(_parse(path), variables.keys(), former)
+    path, program = source.path, source.program(variables, former)
     views = {BASE: ConfigDict(copy.deepcopy(bases)), FORMER_BASE: ConfigDict(copy.deepcopy(former))}
-    before = copy.deepcopy(views)
     namespace = {
         '__file__': str(path),
         '__name__': path.stem,
@@ -253,20 +246,19 @@ def _run(path: Path, bases: dict[str, Any], former: dict[str, Any], variables: d
     }
     own_helpers = set(namespace)
     try:
-        exec(compile(tree, str(path), 'exec'), namespace)
+        exec(program.code, namespace)
     except Exception as error:
         line = _failing_line(error, path)
-        text = _explain_lookup(error, namespace, tree, line) or _explain(error, namespace)
-        raise ConfigError(f'{Origin(path, line)}: {text}{_variables_at(tree, line, variables)}') from error
-    if views != before:
+        text = _explain_lookup(error, namespace, program.tree, line) or _explain(error, namespace)
+        raise ConfigError(f'{Origin(path, line)}: {text}{_variables_at(program.tree, line, variables)}') from error
+    if not (views[BASE] == bases and views[FORMER_BASE] == former):
         raise ConfigError(
             f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
         )
-    imported = _imported_names(tree)
     return {
         name: plain(value)
         for name, value in namespace.items()
-        if name not in own_helpers | imported and not name.startswith('_') and not _is_code(value)
+        if name not in own_helpers | program.imported and not name.startswith('_') and not _is_code(value)
     }
 
 
@@ -276,13 +268,6 @@ def _variables_at(tree: ast.Module, line: int, variables: dict[str, Variable]) -
     read = {name for statement in statements for name in names_read(statement)} & variables.keys()
     said = [f'{name} = {variables[name].value!r} ({variables[name].origins.find((name,))})' for name in sorted(read)]
     return f' Set elsewhere: {", ".join(said)}' if said else ''
-
-
-def _imported_names(tree: ast.Module) -> set[str]:
-    """Return the names that a file imports to use them (``from … import COCO80``), which are no settings of its own."""
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return {alias.name for node in imports for alias in node.names if alias.asname is None} - assigned
 
 
 def _is_code(value: Any) -> bool:

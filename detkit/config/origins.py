@@ -49,39 +49,44 @@ class Origins:
     """A map from key paths to :class:`Origin`; a path without an entry has its parent's."""
 
     def __init__(self) -> None:
-        self._entries: dict[KeyPath, Origin] = {}
+        # By the first name of the path: a change of one top-level name looks at no other.
+        self._entries: dict[KeyPath, dict[KeyPath, Origin]] = {}
 
     def set(self, path: KeyPath, origin: Origin) -> None:
         """Set the origin of ``path`` and of everything below it."""
         self._forget(path)
-        self._entries[path] = origin
+        self.add(path, origin)
 
     def copy_below(self, path: KeyPath, other: 'Origins', other_path: KeyPath | None = None) -> None:
         """Copy the origins of ``other_path`` (default: ``path``) and everything below it from ``other``."""
         other_path = path if other_path is None else other_path
         depth = len(other_path)
-        copied = {path + p[depth:]: origin for p, origin in other._entries.items() if p[:depth] == other_path}
-        self._forget(path)
-        self._entries[path] = other.find(other_path)
-        self._entries.update(copied)
+        theirs = other._entries.get(other_path[:1], {})
+        copied = {path + p[depth:]: origin for p, origin in theirs.items() if p[:depth] == other_path}
+        self.set(path, other.find(other_path))
+        self._entries[path[:1]].update(copied)
 
     def add(self, path: KeyPath, origin: Origin) -> None:
         """Set the origin of ``path`` and leave those of the paths below it."""
-        self._entries[path] = origin
+        self._entries.setdefault(path[:1], {})[path] = origin
 
     def find(self, path: KeyPath) -> Origin:
         """Return the origin of ``path``, or of the nearest of its parents that has one."""
+        entries = self._entries.get(path[:1], {})
         for length in range(len(path), 0, -1):
-            if path[:length] in self._entries:
-                return self._entries[path[:length]]
+            if path[:length] in entries:
+                return entries[path[:length]]
         return COMMAND_LINE
 
     def expression(self, path: KeyPath) -> str:
         """Return the source that gives the value at ``path`` itself; empty where it is set with its parent."""
-        return self._entries[path].expression if path in self._entries else ''
+        entries = self._entries.get(path[:1], {})
+        return entries[path].expression if path in entries else ''
 
     def _forget(self, path: KeyPath) -> None:
-        self._entries = {p: origin for p, origin in self._entries.items() if p[: len(path)] != path}
+        entries = self._entries.get(path[:1], {})
+        depth = len(path)
+        self._entries[path[:1]] = {p: origin for p, origin in entries.items() if p[:depth] != path}
 
 
 def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:

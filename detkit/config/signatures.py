@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 # A class whose **kwargs do not go to its parents sets this to True in its body; any argument is then accepted.
 OPEN_MARK = '_accepts_any_kwargs'
@@ -37,6 +38,11 @@ def arguments_of(factory: Callable) -> Arguments:
     """Return the arguments of a class or a function."""
     if not inspect.isclass(factory):
         return _of_signature(list(inspect.signature(factory).parameters.values()))
+    return _with_types(factory)
+
+
+@cache
+def _with_types(factory: type) -> Arguments:
     found = _of_class(factory)
     return replace(found, types=_types_of_class(factory, found.names))
 

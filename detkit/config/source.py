@@ -1,0 +1,88 @@
+"""The text of one config file, and what follows from it alone.
+
+A file runs several times while a config loads, as a base of several files and with several sets of variables, so each
+step of reading it is done once.
+"""
+
+import ast
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import CodeType
+
+from detkit.config.origins import KeyPath, Origin, places_in
+from detkit.config.rewrite import names_read, rewrite
+from detkit.utils.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A file that is ready to run.
+
+    Attributes:
+        tree: the syntax tree, rewritten so that variables can be replaced; read only.
+        code: the tree, compiled.
+        imported: the names that the file imports to use them (``from … import COCO80``), which are no settings of its
+            own.
+    """
+
+    tree: ast.Module
+    code: CodeType
+    imported: frozenset[str]
+
+
+class Source:
+    """A config file as it is written.
+
+    Attributes:
+        path: the file.
+        text: its content.
+        tree: the syntax tree; read only.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text = path, text
+        self.tree = ast.parse(text, str(path))
+
+    @cached_property
+    def names_read(self) -> set[str]:
+        """The names that the file reads."""
+        return names_read(self.tree)
+
+    @cached_property
+    def places(self) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:
+        """Where the file sets each value, as :func:`places_in` returns it."""
+        return places_in(self.tree)
+
+    def program(self, variables: Collection[str], former: Collection[str]) -> Program:
+        """Return the file with ``variables`` replaced, see :func:`rewrite`."""
+        return _program(self, frozenset(name for name in variables if name in self.text), frozenset(former))
+
+
+def read_source(path: Path) -> Source:
+    """Read a config file.
+
+    Raises:
+        ConfigError: it is no Python text in UTF-8.
+    """
+    try:
+        return _source(path, path.read_text(encoding='utf-8'))
+    except SyntaxError as error:
+        raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
+
+
+@lru_cache(maxsize=64)
+def _source(path: Path, text: str) -> Source:
+    return Source(path, text)
+
+
+@lru_cache(maxsize=256)
+def _program(source: Source, variables: frozenset[str], former: frozenset[str]) -> Program:
+    tree = rewrite(ast.parse(source.text, str(source.path)), variables, former)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    imported = frozenset(alias.name for node in imports for alias in node.names if alias.asname is None) - assigned
+    return Program(tree, compile(tree, str(source.path), 'exec'), imported)
