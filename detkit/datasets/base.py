@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -162,6 +163,31 @@ class DetDataset(Dataset):
         ``self.metainfo['classes']`` where the config gave none.
         """
         raise NotImplementedError
+
+    def note_other_classes(self, counts: Mapping[str, int], present: Iterable[str], source: str) -> None:
+        """List objects of classes that were not asked for as ``unused``.
+
+        Args:
+            counts: how many objects each of those classes has.
+            present: the classes asked for that have objects.
+            source: the name of the files in messages.
+
+        Raises:
+            DataError: a class asked for has no object, but one of almost the same name has.
+        """
+        for name in sorted(set(self.metainfo.get('classes') or ()) - set(present)):
+            # Names that differ in their numbers are different classes, however alike they look.
+            alike = [other for other in counts if re.findall(r'\d+', other) == re.findall(r'\d+', name)]
+            hint = nearest(name, alike, 1, cutoff=0.85)
+            if hint:
+                raise DataError(
+                    f'no object in {source} is of the class {name!r} of metainfo.{hint} Correct metainfo.classes, or '
+                    'the names in the files.'
+                )
+        self.unused += [
+            Skip(source, f'class {name!r}', 'an object of a class that metainfo does not name', count=count)
+            for name, count in sorted(counts.items())
+        ]
 
     def describe_keypoints(self, num_keypoints: int, source: str) -> None:
         """Check the keypoint entries of ``metainfo`` and fill in missing ones; ``load_records`` calls it.

@@ -8,6 +8,7 @@ from tiny_voc import object_xml, write_tiny_voc, write_voc
 
 from detkit.config import load_config
 from detkit.datasets import VOCDataset, build_dataloader
+from detkit.datasets.formats import voc
 from detkit.datasets.formats.voc import discover_classes, read_split, read_voc_xml
 from detkit.utils.errors import ConfigError, DataError
 
@@ -131,7 +132,7 @@ def test_boxes_end_at_the_border_and_repeats_are_left_out(tmp_path):
     ('spoil', 'reason'),
     [
         (lambda root: (root / 'Annotations' / 'b.xml').unlink(), 'cannot be read'),
-        (lambda root: (root / 'Annotations' / 'b.xml').write_text('<annotation><object>'), 'cannot be read'),
+        (lambda root: (root / 'Annotations' / 'b.xml').write_text('<annotation><object>'), 'cannot be read as XML'),
         (lambda root: (root / 'Annotations' / 'b.xml').write_text('<html/>'), 'its root is <html>'),
         (lambda root: (root / 'JPEGImages' / 'b.jpg').unlink(), 'no image of this name'),
         (lambda root: (root / 'JPEGImages' / 'b.jpg').write_bytes(b'no'), 'the image cannot be read'),
@@ -151,6 +152,77 @@ def test_an_image_that_cannot_be_used_is_left_out_alone(tmp_path, spoil, reason)
     assert len(dataset.skipped) == 1 and reason in dataset.skipped[0][2]
     if 'states' in reason:
         assert len(VOCDataset(splits='train', data_root=str(tmp_path), check_size=False)) == 2
+
+
+@pytest.mark.parametrize('encoding', ['gb2312', 'GBK', 'utf8', 'UTF-16', 'windows-1252', 'shift_jis', 'iso-8859-1'])
+def test_the_declared_encoding_is_read(tmp_path, encoding):
+    name = {'gb2312': '螺栓', 'GBK': '螺栓', 'shift_jis': '猫'}.get(encoding, 'grüße')
+    root = write_one(tmp_path, object_xml(name, (1, 1, 10, 5)))
+    path = root / 'Annotations' / 'a.xml'
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + path.read_text(encoding='utf-8')
+    path.write_bytes(text.encode(encoding))
+    dataset, annotations = annotations_of(root)
+    assert dataset.metainfo['classes'] == (name,) and len(annotations) == 1 and not dataset.skipped
+
+
+@pytest.mark.parametrize(
+    ('head', 'reason'),
+    [
+        ('<?xml version="1.0" encoding="idna"?>', "the encoding 'idna'"),
+        ('<?xml version="1.0" encoding="utf-7"?>', "the encoding 'utf-7'"),
+        ('<?xml version="1.0" encoding="zip"?>', "the encoding 'zip'"),
+        ('<?xml version="1.0" encoding="klingon"?>', "the encoding 'klingon'"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]>', '<!DOCTYPE>'),
+        ('<a>' * 5000, 'nested deeper than 100'),
+        ('\0', 'cannot be read as XML'),
+    ],
+)
+def test_a_file_in_no_known_encoding_is_left_out_with_the_reason(tmp_path, head, reason):
+    write_voc(tmp_path, {'a': [CAT], 'b': [DOG]}, {'train': ['a', 'b']}, (20, 10))
+    path = tmp_path / 'Annotations' / 'b.xml'
+    path.write_text(head + path.read_text() + '</a>' * 5000 * head.startswith('<a>'))
+    dataset = VOCDataset(splits='train', data_root=str(tmp_path))
+    ((found, where, text, kind, _),) = dataset.skipped
+    assert found == str(path) and where is None and reason in text and str(path) in text
+    assert kind == 'an annotation file that cannot be read'
+
+
+def test_other_classes_are_counted_and_a_misspelt_one_is_an_error(tmp_path):
+    root = write_one(tmp_path, CAT, DOG, object_xml('class_1', (2, 2, 8, 8)), object_xml('class_1', (2, 2, 9, 9)))
+    dataset, annotations = annotations_of(root, metainfo=dict(classes=('cat', 'class_2')))
+    assert len(annotations) == 1
+    assert [(skip.where, skip.count) for skip in dataset.unused] == [("class 'class_1'", 2), ("class 'dog'", 1)]
+    for wrong in ('Dog', 'dogs'):
+        with pytest.raises(
+            DataError, match=f"no object in .* is of the class {wrong!r} of metainfo. Did you mean 'dog'"
+        ):
+            annotations_of(root, metainfo=dict(classes=('cat', wrong)))
+
+
+def test_images_without_an_annotation_file_and_pictures_that_are_not_read_are_counted(tmp_path):
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [CAT]}, {'train': ['a']}, (20, 10))
+    (root / 'Annotations' / 'b.xml').unlink()
+    (root / 'JPEGImages' / 'c.heic').write_bytes(b'x')
+    dataset = VOCDataset(data_root=str(root))
+    assert [Path(skip.path).name for skip in dataset.unused] == ['b.jpg', 'c.heic'] and not dataset.skipped
+
+
+def test_no_annotation_file_is_read_twice(tmp_path, monkeypatch):
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG]}, {'train': ['a']}, (20, 10))
+    read = []
+    monkeypatch.setattr(voc, 'read_voc_xml', lambda path: read.append(str(path)) or read_voc_xml(path))
+    VOCDataset(data_root=str(root), splits='train')
+    assert sorted(read) == [str(root / 'Annotations' / name) for name in ('a.xml', 'b.xml')]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize('name', ['gb2312', 'gbk_ascii'])
+def test_reported_encodings(real_data, name):
+    root = real_data / 'reports' / '28-voc-gb2312' / name
+    if not root.is_dir():
+        pytest.skip(f'no {root}')
+    dataset = VOCDataset(data_root=str(root), splits='train')
+    assert len(dataset) > 0 and not dataset.skipped and sum(len(record.annotations) for record in dataset.records) > 0
 
 
 def test_a_size_of_nought_is_none(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy as np
 from detkit.datasets.base import DetDataset
 from detkit.datasets.class_names import DOTA18
 from detkit.datasets.formats.yolo_labels import flat_quads, visible_hulls
-from detkit.datasets.image_files import list_images, read_image_sizes, unreadable
+from detkit.datasets.image_files import list_images, read_image_sizes, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
+from detkit.utils.text_files import read_text
 
 # Lines before the objects, for example 'imagesource:GoogleEarth' and 'gsd:0.146'.
 _HEADERS = ('imagesource', 'gsd')
@@ -75,6 +77,7 @@ class DotaDataset(DetDataset):
                 'config of the dataset'
             )
         label_of = {class_key(name): label for label, name in enumerate(classes)}
+        self._other_classes: Counter[str] = Counter()
         try:
             paths = list_images(Path(self.data_root) / self.images)
         except DataError as error:
@@ -87,14 +90,22 @@ class DotaDataset(DetDataset):
             if isinstance(shape, OSError):
                 self.skipped.append(unreadable(path, shape))
                 continue
-            found = parse_dota_labels('') if file is None else read_dota_labels(file, (*DOTA18, *classes))
+            try:
+                found = parse_dota_labels('') if file is None else read_dota_labels(file, (*DOTA18, *classes))
+            except DataError as error:
+                self.skipped.append(Skip(file, None, str(error), 'a label file that cannot be read'))
+                continue
             num_entries += len(found.names) + len(found.skipped)
             self.skipped += [Skip(file, line, reason) for line, reason in found.skipped]
             self.unused += [Skip(file, line, reason) for line, reason in found.duplicates]
             annotations = self._annotations(found, shape, label_of, file)
             records.append(Record(path, os.path.splitext(os.path.basename(path))[0], shape, annotations))
         source = str(Path(self.data_root) / self.images)
+        self.unused += unread_images(source)
         check_skips(self.skipped, num_entries, self.max_skipped, source)
+        if self._other_classes:
+            present = {classes[label] for record in records for label in record.annotations.labels}
+            self.note_other_classes(self._other_classes, present, str(Path(self.data_root) / self.labels))
         return records
 
     def _find_labels(self, paths: Sequence[str]) -> list[str | None]:
@@ -103,6 +114,8 @@ class DotaDataset(DetDataset):
         folder = Path(self.data_root) / self.labels
         names = set(os.listdir(folder)) if folder.is_dir() else set()
         files = [os.path.splitext(os.path.basename(path))[0] + '.txt' for path in paths]
+        alone = sorted(name for name in names.difference(files) if name.endswith('.txt'))
+        self.unused += [Skip(str(folder / name), None, 'a label file without an image') for name in alone]
         found = [str(folder / file) if file in names else None for file in files]
         if not any(found):
             raise DataError(
@@ -121,6 +134,7 @@ class DotaDataset(DetDataset):
         self.skipped += [Skip(file, int(line), 'four corners outside the image') for line in found.numbers[unseen]]
         labels = np.array([label_of.get(name, 0 if self.single_class else -1) for name in found.names], np.int64)
         keep = (labels >= 0) & ~unseen
+        self._other_classes.update(found.names[i] for i in np.flatnonzero(labels < 0))
         rbboxes = corners_to_rbboxes(found.corners[keep])
         return Annotations(
             labels=labels[keep],
@@ -140,12 +154,9 @@ def read_dota_labels(path: str | os.PathLike, known: Sequence[str] = DOTA18) -> 
     """Read one label file; see ``parse_dota_labels``.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is no text.
     """
-    try:
-        return parse_dota_labels(Path(path).read_text(encoding='utf-8-sig'), known)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'the label file {str(path)!r} cannot be read: {error}') from error
+    return parse_dota_labels(read_text(path, 'label file'), known)
 
 
 def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:

@@ -11,15 +11,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from mmengine.logging import print_log
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.image_files import is_image_name, read_image_sizes, unreadable
+from detkit.datasets.image_files import is_image_name, read_image_sizes, unread_images, unreadable
+from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.text_files import read_text
+from detkit.utils.xml_files import read_xml
 
 __all__ = ['VOCDataset']
 
@@ -81,11 +83,14 @@ class VOCDataset(DetDataset):
         return {**known, 'classes': discover_classes(home / annotations for home in homes) or None}
 
     def load_records(self) -> list[Record]:
-        found = [entry for home, names in self._list_images() for entry in self._find_files(home, names)]
+        self._objects: dict[str, VocObjects | DataError] = {}  # by path, so that no file is read twice
+        listed = self._list_images()
+        found = [entry for home, names in listed for entry in self._find_files(home, names)]
         if not self.metainfo.get('classes') and self.annotations is not None:
-            homes = [home for home, _ in self._list_images()]
-            self.metainfo['classes'] = discover_classes(home / self.annotations for home in homes)
-        self._unasked: Counter[str] = Counter()
+            folders = dict.fromkeys(home / self.annotations for home, _ in listed)
+            files = [str(path) for folder in folders for path in annotation_files(folder)]
+            self.metainfo['classes'] = names_of(map(self._read_objects, files))
+        self._other_classes: Counter[str] = Counter()
         label_of = {name: label for label, name in enumerate(self.metainfo.get('classes') or ())}
         records, num_entries = [], len(found) + len(self.skipped)
         sizes = read_image_sizes([path for path, _, _ in found])
@@ -109,8 +114,16 @@ class VOCDataset(DetDataset):
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.data_root)
-        self._check_names(records, label_of)
+        if self._other_classes:
+            present = {name for _, _, objects in found for name in objects.names}
+            self._check_any(records, label_of)
+            self.note_other_classes(self._other_classes, present, self.data_root)
         return records
+
+    def _read_objects(self, xml: str) -> VocObjects | DataError:
+        if xml not in self._objects:
+            self._objects[xml] = _try_to_read(xml)
+        return self._objects[xml]
 
     def _list_images(self) -> list[tuple[Path, list[str]]]:
         """Return for each split the folder that holds everything, and the names of its images."""
@@ -136,22 +149,28 @@ class VOCDataset(DetDataset):
             )
         present = {name for name in os.listdir(folder) if is_image_name(name)}
         by_stem = {os.path.splitext(name)[0]: name for name in sorted(present, reverse=True)}
-        found = []
+        found, finder = [], PathFinder(folder)
         for name in names:
             xml, objects = '', VocObjects(np.zeros((0, 4)), [], np.zeros(0, bool), np.zeros(0, np.int64))
             if self.annotations is not None:
                 xml = str(home / self.annotations / f'{name}.xml')
-                try:
-                    objects = read_voc_xml(xml)
-                except DataError as error:
-                    self.skipped.append(Skip(xml, None, str(error), 'an annotation file that cannot be read'))
+                objects = self._read_objects(xml)
+                if isinstance(objects, DataError):
+                    self.skipped.append(Skip(xml, None, str(objects), 'an annotation file that cannot be read'))
                     continue
             # Some tools name the image in the file alone.
-            image = by_stem.get(name) or (objects.filename if objects.filename in present else None)
-            if image is None:
+            path = str(folder / by_stem[name]) if name in by_stem else finder.find(objects.filename)
+            if path is None or not is_image_name(os.path.basename(path)):
                 self.skipped.append(Skip(str(folder / name), None, 'there is no image of this name'))
             else:
-                found.append((str(folder / image), xml, objects))
+                found.append((path, xml, objects))
+        if self.splits is None:
+            used = {path for path, _, _ in found}
+            images = (str(folder / image) for image in sorted(present))
+            self.unused += [
+                Skip(path, None, 'an image without an annotation file') for path in images if path not in used
+            ]
+        self.unused += unread_images(folder)
         return found
 
     def _annotations(
@@ -166,7 +185,7 @@ class VOCDataset(DetDataset):
             label = label_of.get(name, 0 if self.single_class else None)
             key = (name, *objects.bboxes[i].tolist())
             if label is None:
-                self._unasked[name] += 1
+                self._other_classes[name] += 1
             elif not (bboxes[i, 2:] > bboxes[i, :2]).all():
                 self.skipped.append(Skip(xml, f'object {number}', 'its box has no area inside the image'))
             elif key in seen:
@@ -179,28 +198,17 @@ class VOCDataset(DetDataset):
             labels=np.array(labels, np.int64), bboxes=bboxes[keep].astype(np.float32), ignored=objects.difficult[keep]
         )
 
-    def _check_names(self, records: Sequence[Record], label_of: dict[str, int]) -> None:
-        """Say which classes were not asked for.
-
-        Raises:
-            DataError: those were all.
-        """
-        if not self._unasked:
-            return
-        names = ', '.join(f'{name!r} ({count})' for name, count in self._unasked.most_common(8))
+    def _check_any(self, records: Sequence[Record], label_of: dict[str, int]) -> None:
         if not any(len(record.annotations) for record in records):
-            hint = nearest(next(iter(label_of), ''), self._unasked)
+            names = ', '.join(f'{name!r} ({count})' for name, count in self._other_classes.most_common(8))
+            hint = nearest(next(iter(label_of), ''), self._other_classes)
             raise DataError(
                 f'no object in {self.data_root!r} has one of the {len(label_of)} classes of metainfo, but '
                 f'there are {names}.{hint}'
             )
-        print_log(
-            f'{self._unasked.total()} objects of {self.data_root} are of classes that metainfo does not name and '
-            f'are left out: {names}',
-            'current',
-        )
 
 
+_FLAGS = {'0': False, '1': True, 'false': False, 'true': True, 'unspecified': False}
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
@@ -233,10 +241,7 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
     Raises:
         DataError: the file is missing, or no annotation in VOC's form.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError, UnicodeDecodeError, LookupError) as error:
-        raise DataError(f'the annotation file {str(path)!r} cannot be read: {error}') from error
+    root = read_xml(path)
     if root.tag != 'annotation':
         raise DataError(f"{str(path)!r} is no annotation of VOC's form: its root is <{root.tag}>, not <annotation>")
     bboxes, names, difficult, numbers = [], [], [], []
@@ -244,7 +249,7 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
     for number, entry in enumerate(root.iterfind('object'), 1):
         name = (entry.findtext('name') or '').strip()
         corners = [entry.findtext(f'bndbox/{corner}') for corner in _CORNERS]
-        hard = (entry.findtext('difficult') or '0').strip()
+        hard = _FLAGS.get((entry.findtext('difficult') or '0').strip().lower())
         try:
             bbox = [float(value) for value in corners if value is not None]
         except ValueError:
@@ -253,12 +258,12 @@ def read_voc_xml(path: str | os.PathLike) -> VocObjects:
             problem = 'no <name>'
         elif len(bbox) != 4 or not np.isfinite(bbox).all():
             problem = f'its <bndbox> does not hold the numbers {", ".join(_CORNERS)}'
-        elif hard not in ('0', '1'):
-            problem = f'<difficult> is {hard!r}, but must be 0 or 1'
+        elif hard is None:
+            problem = f'<difficult> is {entry.findtext("difficult")!r}, but must be 0 or 1'
         else:
             bboxes.append(bbox)
             names.append(name)
-            difficult.append(hard == '1')
+            difficult.append(hard)
             numbers.append(number)
             continue
         skipped.append((f'object {number}', problem))
@@ -302,13 +307,12 @@ def read_split(path: Path) -> list[str]:
         DataError: the list is missing, is no text, or names no image.
     """
     try:
-        lines = [line.split() for line in path.read_text(encoding='utf-8').splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.split() for line in read_text(path, 'list of images').splitlines()]
+    except DataError as error:
         there = sorted(file.stem for file in path.parent.glob('*.txt'))
         hint = f'; there are {", ".join(there[:8])}{", ..." if len(there) > 8 else ""}' if there else ''
         raise DataError(
-            f'the list of images {str(path)!r} cannot be read ({error}){hint}. Correct splits in the '
-            "config of the dataset, such as 'VOC2007/trainval'."
+            f"{error}{hint}. Correct splits in the dataset's config, such as 'VOC2007/trainval'."
         ) from error
     names = [words[0] for words in lines if words and (len(words) == 1 or words[1] != '-1')]
     if not names:
@@ -326,11 +330,16 @@ def discover_classes(folders: Iterable[Path]) -> tuple[str, ...]:
 
     Files that cannot be read are left out: the dataset reports those that it uses.
     """
-    names: set[str] = set()
-    for folder in dict.fromkeys(folders):
-        for path in annotation_files(folder):
-            try:
-                names.update(read_voc_xml(path).names)
-            except DataError:
-                continue
-    return tuple(sorted(names))
+    return names_of(_try_to_read(path) for folder in dict.fromkeys(folders) for path in annotation_files(folder))
+
+
+def names_of(files: Iterable[VocObjects | DataError]) -> tuple[str, ...]:
+    """Return the class names in these files, in alphabetical order."""
+    return tuple(sorted({name for objects in files if isinstance(objects, VocObjects) for name in objects.names}))
+
+
+def _try_to_read(path: str | os.PathLike) -> VocObjects | DataError:
+    try:
+        return read_voc_xml(path)
+    except DataError as error:
+        return error
