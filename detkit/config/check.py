@@ -1,7 +1,6 @@
 """The strict check: every component's name and arguments, before anything is built."""
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
-from detkit.config.value_types import RANGES, fits, remedy_for, spelled
+from detkit.config.value_types import RANGES, fits, range_mistake, remedy_for, spelled
 from detkit.contracts import misfit
 from detkit.registry import MODEL_PARTS, Registry, backend_names, no_such_part
 from detkit.utils.errors import ComponentError, ConfigError, nearest, nearest_first
@@ -55,7 +54,7 @@ class _Check:
         self.origins = origins
 
     def fail(self, path: KeyPath, text: str) -> ConfigError:
-        where = f'{self.origins.find(path)}: ' if self.origins else ''
+        where = f'{self.origins.blame(path)}: ' if self.origins else ''
         return ConfigError(f'{where}{dotted(path)}: {text}')
 
     def position(self, value: Any, path: KeyPath, position: Position) -> None:
@@ -71,7 +70,8 @@ class _Check:
                 raise self.fail(
                     path,
                     f'a {position.registry().name} needs a type; found the keys '
-                    f'{", ".join(map(str, value)) or "(none)"}',
+                    f'{", ".join(map(str, value)) or "(none)"}; write type=..., one of '
+                    f'{nearest_first("", position.registry().names())}',
                 )
             self.component(value, path, position)
         elif isinstance(value, str | int | float):
@@ -113,8 +113,8 @@ class _Check:
                 )
             self.contract(factory, value[key], (*path, key))
             self.argument(value[key], (*path, key), position.below)
-            if factory.__module__.startswith('detkit.'):
-                self.range(value[key], (*path, key), title)
+            if factory.__module__.startswith(('detkit.', 'torch.optim.')):
+                self.range(value[key], (*path, key), title, typed=expected is not None)
         incomplete = arguments.required & WIRED - value.keys()
         if position.tried and factory.__module__.startswith(position.tried) and not incomplete:
             self.build(value, path, position)
@@ -127,13 +127,19 @@ class _Check:
         if reason is not None:
             raise self.fail((*path, 'type'), reason)
 
-    def range(self, value: Any, path: KeyPath, title: str) -> None:
-        """Refuse a number outside the range that an argument of this name has in every component of detkit."""
-        low, high = RANGES.get(str(path[-1]), (-math.inf, math.inf))
-        if isinstance(value, int | float) and not low <= value <= high:
-            bounds = f'at least {low}' if high == math.inf else f'from {low} to {high}'
-            bounds = 'as a number' if low == -math.inf else bounds  # not a number
-            raise self.fail(path, f'{title} takes {path[-1]} {bounds}; found {value!r}')
+    def range(self, value: Any, path: KeyPath, title: str, typed: bool = False) -> None:
+        """Refuse a number outside the range that an argument of this name has, also in a dict of plain values.
+
+        A text in place of a number is refused too, unless an annotation has been compared (``typed``).
+        """
+        if isinstance(value, dict) and 'type' not in value:
+            for key, item in value.items():
+                self.range(item, (*path, key), str(path[-1]))
+        mistake = range_mistake(value, str(path[-1]))
+        if isinstance(value, str) and not typed and path[-1] in RANGES:
+            mistake = f'{path[-1]} as a number; found {value!r}{remedy_for(value, float)}'
+        if mistake:
+            raise self.fail(path, f'{title} takes {mistake}')
 
     def build(self, value: dict, path: KeyPath, position: Position) -> None:
         """Refuse what the component's constructor refuses."""
@@ -178,7 +184,7 @@ class _Check:
                 raise self.fail(
                     (*path, key), f'a data loader takes {key} as {spelled(DATALOADER_KEYS[key])}; found {value[key]!r}'
                 )
-            self.range(value[key], (*path, key), 'a data loader')
+            self.range(value[key], (*path, key), 'a data loader', typed=True)
         if 'dataset' not in value:
             raise self.fail(path, "a data loader needs the argument 'dataset'")
         for key in ('dataset', 'sampler', 'collate_fn'):

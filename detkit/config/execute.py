@@ -6,33 +6,28 @@ and not by mmengine because an option such as ``data_root=...`` has to reach wha
 
 import ast
 import copy
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config import ConfigDict
 
+from detkit.config.failures import Variable, failure, unread_helpers
 from detkit.config.keys import COMPONENT_KEYS
-from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted
-from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base, names_read
+from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
+from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base
 from detkit.config.source import Source, read_source
 from detkit.utils.errors import ConfigError, nearest
 
 DELETE_KEY = '_delete_'
 
+_CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
+
 # A file runs once to find what it replaces, and again until that no longer changes what the bases give it.
 _MOST_ROUNDS = 10
-
-
-@dataclass
-class Variable:
-    """A value that replaces what files assign to a name, and where it was set."""
-
-    value: Any
-    origins: Origins
 
 
 @dataclass
@@ -83,6 +78,7 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
         former = _former_values(source.tree, overrides, variables, run_bases)
         own = _run(source, merged.values, former, variables)
         origins = _own_origins(source, own, merged, variables)
+        refuse_nan(own, origins)
         found = _overrides(own, origins, merged, variables, former)
         if {n: v.value for n, v in found.items()} == {n: v.value for n, v in overrides.items()}:
             break
@@ -101,6 +97,8 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
     merged.assigned |= set(own)
     merged.files.append(path)
     _merge(merged.values, own, merged.origins, origins)
+    merged.origins.leaf = path
+    unread_helpers(source, own, merged.assigned)
     return merged
 
 
@@ -123,13 +121,19 @@ def _former_values(
 def _own_origins(source: Source, own: dict[str, Any], bases: Executed, variables: dict[str, Variable]) -> Origins:
     origins = Origins()
     for name in own:
-        origins.add((name,), Origin(source.path))
-    places, aliases = source.places
+        origins.add((name,), Origin(source.path, source.assigned.get(name, 0)))
+    places, aliases, splats = source.places
     for key_path, (line, expression) in places.items():
         origins.add(key_path, Origin(source.path, line, expression=expression))
     for key_path, base_path in aliases.items():
         if isinstance(_value_at(bases.values, base_path), dict | list):  # a plain value is set where it is used
-            origins.copy_below(key_path, bases.origins, base_path)
+            origins.copy_inside(key_path, bases.origins, base_path)
+    for key_path, base_path in splats:
+        for key in (_value_at(bases.values, base_path) or {}).keys() - {p[-1] for p in places if p[:-1] == key_path}:
+            origins.copy_below((*key_path, key), bases.origins, (*base_path, key))
+    for key_path, (_, expression) in places.items():
+        if expression in variables and isinstance(variables[expression].value, list):  # a list that came from outside
+            origins.copy_inside(key_path, variables[expression].origins, (expression,))
     for name in own.keys() & variables.keys():
         if not isinstance(own[name], dict):
             origins.copy_below((name,), variables[name].origins)
@@ -148,8 +152,9 @@ def _overrides(
     for name in own.keys() & bases.assigned - variables.keys() - set(COMPONENT_KEYS):
         value, base = own[name], former.get(name, bases.values[name])
         if isinstance(value, dict) and isinstance(base, dict):
-            merged = {name: copy.deepcopy(base)}
-            _merge(merged, {name: value}, Origins(), origins)
+            merged, base_origins = {name: copy.deepcopy(base)}, Origins()
+            base_origins.copy_below((name,), bases.origins)
+            _merge(merged, {name: value}, base_origins, origins)
             value = merged[name]
         if isinstance(value, dict) == isinstance(base, dict) or base is None:
             found[name] = Variable(value, origins)
@@ -158,12 +163,11 @@ def _overrides(
 
 def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Executed) -> None:
     """Note at the bases' values that differ because of ``overrides`` which file changed them."""
-    if not overrides:
-        return
-    places = [variable.origins.find((name,)) for name, variable in overrides.items()]
-    by = places[0] if len(places) == 1 else Origin(places[0].file)
-    for path in changed_leaves(first.values, merged.values):
+    places = {name: variable.origins.find((name,)) for name, variable in overrides.items()}
+    for path in changed_leaves(first.values, merged.values) if places else ():
         origin = merged.origins.find(path)
+        read = [place for name, place in places.items() if len(places) == 1 or name in merged.origins.sources(path)]
+        by = read[0] if len(read) == 1 else Origin(next(iter(places.values())).file)
         if path[0] not in overrides and origin.file not in (None, by.file) and origin.changed_by is None:
             merged.origins.add(path, replace(origin, changed_by=by))
 
@@ -242,64 +246,45 @@ def _run(
         '__file__': str(path),
         '__name__': path.stem,
         **views,
-        VARIABLE: lambda name: copy.deepcopy(variables[name].value),
+        VARIABLE: lambda name: variables[name].instead_of(namespace.get(name)),
     }
-    own_helpers = set(namespace)
+    given = set(namespace)
     try:
         exec(program.code, namespace)
     except Exception as error:
-        line = _failing_line(error, path)
-        text = _explain_lookup(error, namespace, program.tree, line) or _explain(error, namespace)
-        raise ConfigError(f'{Origin(path, line)}: {text}{_variables_at(program.tree, line, variables)}') from error
+        raise failure(error, path, source.tree, namespace, variables) from error
     if not (views[BASE] == bases and views[FORMER_BASE] == former):
         raise ConfigError(
-            f'{Origin(path)} changes _base_ in place, which has no effect: assign a new value to a name instead'
+            f'{Origin(path, _changing_line(source.tree))} changes _base_ in place, which has no effect: assign a new '
+            "value to a name instead; a dict is merged into the bases' one, so that it need hold what changes only"
         )
     return {
         name: plain(value)
         for name, value in namespace.items()
-        if name not in own_helpers | program.imported and not name.startswith('_') and not _is_code(value)
+        if name not in given | program.imported and not name.startswith('_') and not isinstance(value, _CODE)
     }
 
 
-def _variables_at(tree: ast.Module, line: int, variables: dict[str, Variable]) -> str:
-    """Return a sentence on the values from elsewhere that a failing line reads."""
-    statements = [statement for statement in tree.body if statement.lineno <= line <= (statement.end_lineno or 0)]
-    read = {name for statement in statements for name in names_read(statement)} & variables.keys()
-    said = [f'{name} = {variables[name].value!r} ({variables[name].origins.find((name,))})' for name in sorted(read)]
-    return f' Set elsewhere: {", ".join(said)}' if said else ''
+def _changing_line(tree: ast.Module) -> int:
+    """Return the line of the first statement that may change a value in place; 0 for none."""
+    for statement in tree.body:
+        stored = [node for node in ast.walk(statement) if isinstance(node, ast.Subscript | ast.Attribute)]
+        if any(not isinstance(node.ctx, ast.Load) for node in stored) or (
+            isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+        ):
+            return statement.lineno
+    return 0
 
 
-def _is_code(value: Any) -> bool:
-    return isinstance(value, types.ModuleType | types.FunctionType | types.BuiltinFunctionType | type)
+def refuse_nan(values: dict[str, Any], origins: Origins) -> None:
+    """Refuse a value that is not a number.
 
-
-def _failing_line(error: Exception, path: Path) -> int:
-    line, frame = 0, error.__traceback__
-    while frame is not None:
-        line = frame.tb_lineno if frame.tb_frame.f_code.co_filename == str(path) else line
-        frame = frame.tb_next
-    return line
-
-
-def _explain_lookup(error: Exception, namespace: dict[str, Any], tree: ast.Module, line: int) -> str:
-    """Return what a table of the file holds where ``table[key]`` on ``line`` found nothing, else an empty string."""
-    for node in ast.walk(tree):
-        if isinstance(error, KeyError) and isinstance(node, ast.Subscript) and node.lineno == line:
-            table = namespace.get(node.value.id) if isinstance(node.value, ast.Name) else None
-            if isinstance(table, dict) and error.args[0] not in table:
-                return f'{node.value.id} has no {error}; it has {", ".join(map(str, table))}.'
-    return ''
-
-
-def _explain(error: Exception, namespace: dict[str, Any]) -> str:
-    hint = ''
-    name = getattr(error, 'name', None)
-    if isinstance(error, NameError) and name:
-        hint = nearest(name, namespace) or ' A name that a base file sets is read as _base_.name.'
-    elif isinstance(error, AttributeError) and isinstance(namespace['_base_'], dict) and '_base_' not in str(error):
-        hint = nearest(name or str(error).split("'")[-2], namespace['_base_'])
-    return f'{type(error).__name__}: {error}.{hint}'
+    Raises:
+        ConfigError: names the key, the file and the line.
+    """
+    for path, value in leaves(values):
+        if any(item != item for item in (value if isinstance(value, list | tuple) else (value,))):
+            raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
 
 
 def plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from detkit.config.keys import WORDS
+from detkit.config.keys import TOP_LEVEL_KEYS, WORDS
 from detkit.config.origins import KeyPath, dotted
 
 
@@ -21,7 +21,8 @@ def meant_keys(key: str, values: dict[str, Any], variables: Iterable[str]) -> li
     parent, _, last = key.rpartition('.')
     candidates = [name for name in WORDS.get(key.lower(), ()) if name in variables or name in everything][:1]
     if not candidates:
-        candidates = [path for path in everything if f'.{path}'.endswith(f'.{key}')]
+        # A key of a table such as sizes is not what an unknown name means.
+        candidates = [path for path in everything if f'.{path}'.endswith(f'.{key}') and _is_setting(path)]
     if not candidates and parent:  # elsewhere below the same component
         root, _, rest = key.partition('.')
         candidates = [path for path in everything if path.startswith(f'{root}.') and path.endswith(f'.{last}')]
@@ -41,6 +42,11 @@ def did_you_mean(keys: Iterable[str], value: str = '') -> str:
     """Return " Did you mean 'a' or 'b'?" with its leading space, or nothing for no keys."""
     quoted = [repr(f'{key}{value}') for key in keys]
     return f' Did you mean {" or ".join(quoted)}?' if quoted else ''
+
+
+def _is_setting(path: str) -> bool:
+    root, _, rest = path.partition('.')
+    return not rest or root in TOP_LEVEL_KEYS
 
 
 def _dotted_keys(values: dict[str, Any], variables: set[str]) -> list[str]:

@@ -21,6 +21,13 @@ COMPONENT_KEYS = (
     'visualizer',
 )
 
+# What one kind of loop needs: all of it, or none.
+GROUPS = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+
 LOADER_KEYS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # Plain values, and what each may be.

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.check import check_config
-from detkit.config.execute import Executed, execute
+from detkit.config.execute import Executed, execute, refuse_nan
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
+from detkit.config.model_check import check_model
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
 from detkit.config.resolve import LoadedConfig
@@ -44,12 +45,15 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     values, origins = executed.values, executed.origins
     for option in rest:
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
+    refuse_nan(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     _import_custom(values, origins)
     check_config(values, origins)
     written = copy.deepcopy(values)
     wire_from_data(values, origins, need_classes)
-    return LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))
+    config = LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))
+    check_model(config)
+    return config
 
 
 def load_config_with_origins(

@@ -19,25 +19,30 @@ def located(config: Config | dict) -> Iterator[None]:
     """Name the key of ``config``, with its file and line, in the errors of components that are built inside."""
     try:
         yield
-    except ComponentError as error:
+    except ConfigError as error:
         values = plain(config.to_dict() if isinstance(config, Config) else dict(config))
-        path = _path_of(values, error) or _path_in_text(values, str(error))
+        path = _path_of(values, error) if isinstance(error, ComponentError) else None
+        path = path or _path_in_text(values, str(error))
         if path is None:
             raise
         raise ConfigError(describe(error, path, origins_of(config))) from error
 
 
-def describe(error: ComponentError, path: KeyPath, origins: Origins | None) -> str:
+def describe(error: ConfigError, path: KeyPath, origins: Origins | None) -> str:
     """Return the error's text with the key of the refused argument, and where that was set, in front."""
-    settings: Any = error.settings
+    settings: Any = error.settings if isinstance(error, ComponentError) else None
     while isinstance(settings, Mapping):
         found = {name: re.search(rf'\b{re.escape(str(name))}\b', str(error)) for name in settings}
         mentioned = {name: match.start() for name, match in found.items() if match}
+        if not mentioned:  # the text may quote the value alone
+            quoted = [name for name, value in settings.items() if isinstance(value, str) and repr(value) in str(error)]
+            mentioned = dict.fromkeys(quoted[:1], 0)
         if not mentioned or path[-1] in mentioned:
             break
         first = min(mentioned, key=mentioned.get)
         path, settings = (*path, first), settings[first]
-    where = f'{origins.find(path)}: ' if origins is not None else ''
+    where = f'{origins.blame(path)}: ' if origins is not None else ''
+    where = '' if str(error).startswith(where) else where
     return f'{where}{error}' if dotted(path) in str(error) else f'{where}{dotted(path)}: {error}'
 
 

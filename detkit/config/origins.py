@@ -1,9 +1,12 @@
 """The file and line that set each value of a config."""
 
+from __future__ import annotations
+
 import ast
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ class Origin:
 
     file: Path | None
     line: int = 0
-    changed_by: 'Origin | None' = None
+    changed_by: Origin | None = None
     expression: str = ''
 
     def __str__(self) -> str:
@@ -46,9 +49,14 @@ COMMAND_LINE = Origin(None)
 
 
 class Origins:
-    """A map from key paths to :class:`Origin`; a path without an entry has its parent's."""
+    """A map from key paths to :class:`Origin`; a path without an entry has its parent's.
+
+    Attributes:
+        leaf: the config file itself, not one of its bases; None where unknown.
+    """
 
     def __init__(self) -> None:
+        self.leaf: Path | None = None
         # By the first name of the path: a change of one top-level name looks at no other.
         self._entries: dict[KeyPath, dict[KeyPath, Origin]] = {}
 
@@ -57,7 +65,7 @@ class Origins:
         self._forget(path)
         self.add(path, origin)
 
-    def copy_below(self, path: KeyPath, other: 'Origins', other_path: KeyPath | None = None) -> None:
+    def copy_below(self, path: KeyPath, other: Origins, other_path: KeyPath | None = None) -> None:
         """Copy the origins of ``other_path`` (default: ``path``) and everything below it from ``other``."""
         other_path = path if other_path is None else other_path
         depth = len(other_path)
@@ -65,6 +73,12 @@ class Origins:
         copied = {path + p[depth:]: origin for p, origin in theirs.items() if p[:depth] == other_path}
         self.set(path, other.find(other_path))
         self._entries[path[:1]].update(copied)
+
+    def copy_inside(self, path: KeyPath, other: Origins, other_path: KeyPath) -> None:
+        """Copy the origins of everything below ``other_path``; ``path`` itself keeps its own."""
+        itself = self.find(path)
+        self.copy_below(path, other, other_path)
+        self.add(path, itself)
 
     def add(self, path: KeyPath, origin: Origin) -> None:
         """Set the origin of ``path`` and leave those of the paths below it."""
@@ -78,6 +92,34 @@ class Origins:
                 return entries[path[:length]]
         return COMMAND_LINE
 
+    def blame(self, path: KeyPath) -> Origin:
+        """Return the origin of ``path`` as an error names it.
+
+        Where a base set it, that is with the line of the config file, or the option, that changed something below it.
+        """
+        own = self.find(path)
+        entries = self._entries.get(path[:1], {})
+        below = [origin for found, origin in entries.items() if found[: len(path)] == path]
+        for origin in (own, *reversed(below)):  # the last one set
+            by = next((one for one in (origin, origin.changed_by) if one and one.file in (None, self.leaf)), None)
+            if by is not None:
+                return by if by is own else replace(own, changed_by=by)
+        return self.blame(path[:-1]) if len(path) > 1 and isinstance(path[-1], int) else own  # a list is set as one
+
+    def own_first(self, *paths: KeyPath) -> KeyPath:
+        """Return the first of ``paths`` that the config file itself or an option sets; where none is, the first."""
+        return next((path for path in paths if self.find(path).file in (None, self.leaf)), paths[0])
+
+    def sources(self, path: KeyPath) -> set[str]:
+        """Return the names that the expression of ``path`` reads, and those that these are computed from in turn."""
+        found: set[str] = set()
+        texts = [self.find(path).expression]
+        while texts:
+            new = {*re.findall(r'[A-Za-z_]\w*', texts.pop())} - found
+            found |= new
+            texts += [self.expression((name,)) for name in new]
+        return found
+
     def expression(self, path: KeyPath) -> str:
         """Return the source that gives the value at ``path`` itself; empty where it is set with its parent."""
         entries = self._entries.get(path[:1], {})
@@ -89,17 +131,20 @@ class Origins:
         self._entries[path[:1]] = {p: origin for p, origin in entries.items() if p[:depth] != path}
 
 
-def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:
+def places_in(
+    tree: ast.Module,
+) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath], list[tuple[KeyPath, KeyPath]]]:
     """Return where a config file sets each value of its top level.
 
     Follows ``dict(...)`` calls, dict, list and tuple displays, and names that were assigned earlier in the file.
 
     Returns:
-        The line and the source of each key path; and for those whose value is ``_base_.a.b``, that key path of the
-        bases.
+        The line and the source of each key path; for those whose value is ``_base_.a.b``, that key path of the bases;
+        and the key paths of dicts that take in such a value (``**_base_.a.b``), with that key path.
     """
     places: dict[KeyPath, tuple[int, str]] = {}
     aliases: dict[KeyPath, KeyPath] = {}
+    splats: list[tuple[KeyPath, KeyPath]] = []
     values: dict[str, ast.expr] = {}
     for statement in tree.body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
@@ -109,6 +154,7 @@ def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[Ke
             names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
             places = {path: place for path, place in places.items() if path[0] not in names}
             aliases = {path: alias for path, alias in aliases.items() if path[0] not in names}
+            splats = [(path, alias) for path, alias in splats if path[0] not in names]
             places.update({(name,): (statement.lineno, '') for name in names})
             for name, value in _assigned_values(target, statement.value):
                 for path, node in _nodes_below(value, (name,), values):
@@ -117,8 +163,11 @@ def places_in(tree: ast.Module) -> tuple[dict[KeyPath, tuple[int, str]], dict[Ke
                     base_path = _base_path(node)
                     if base_path:
                         aliases[path] = base_path
+                    if isinstance(node, ast.Call):
+                        taken = [_base_path(item.value) for item in node.keywords if item.arg is None]
+                        splats += [(path, base_path) for base_path in taken if base_path]
                 values[name] = value
-    return places, aliases
+    return places, aliases, splats
 
 
 def _assigned_values(target: ast.expr, value: ast.expr) -> list[tuple[str, ast.expr]]:

@@ -29,6 +29,14 @@ def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str
         stages, pipeline = getattr(factory, 'pipeline_stages', ()), dataset.get('pipeline')
         if stages and isinstance(pipeline, list | tuple):
             yield from _mistakes(pipeline, stages, (*dataset_path, 'pipeline'))
+            yield from _repeated(pipeline, (*dataset_path, 'pipeline'))
+            for index, step in enumerate(pipeline if dataset.get('test_mode') else ()):
+                if isinstance(step, dict) and getattr(_found(TRANSFORMS, step.get('type')), 'mixes', False):
+                    yield (
+                        (*dataset_path, 'pipeline', index),
+                        f'{_name(step)} mixes images, but a dataset with test_mode=True is for validation and '
+                        'prediction, one image at a time; write a pipeline without it',
+                    )
 
 
 def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -47,6 +55,13 @@ def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterato
         if stage in _EXAMPLES and number not in found and not unknown:
             where = {'load': 'at the beginning', 'pack': 'at the end'}.get(stage, 'behind the transforms of geometry')
             yield path, f'no transform {_verb(stage)}; add dict(type={_EXAMPLES[stage]!r}) {where}'
+
+
+def _repeated(pipeline: list, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    for index, step in enumerate(pipeline):
+        factory = _found(TRANSFORMS, step.get('type')) if isinstance(step, dict) else None
+        if getattr(factory, 'size_arguments', ()) and step in pipeline[:index]:
+            yield (*path, index), f'{_name(step)} is there twice with the same arguments; drop one'
 
 
 def _verb(stage: str) -> str:

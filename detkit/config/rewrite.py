@@ -44,6 +44,25 @@ def rewrite(tree: ast.Module, variables: Set[str], former: Iterable[str] = ()) -
     return ast.fix_missing_locations(_Rewriter(variables).visit(tree))
 
 
+def assigned_lines(node: ast.AST) -> dict[str, int]:
+    """Return the names that the code binds outside of functions, classes and comprehensions, with their lines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name: node.lineno}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name.partition('.')[0]: node.lineno for alias in node.names}
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return {node.id: node.lineno}
+    if isinstance(node, _INNER):
+        return {}
+    found: dict[str, int] = {}
+    for child in ast.iter_child_nodes(node):
+        found |= assigned_lines(child)
+    return found
+
+
+_INNER = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
 def is_name(node: ast.AST, name: str) -> bool:
     """Whether ``node`` is the plain name ``name``."""
     return isinstance(node, ast.Name) and node.id == name

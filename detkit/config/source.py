@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 
 from detkit.config.origins import KeyPath, Origin, places_in
-from detkit.config.rewrite import names_read, rewrite
+from detkit.config.rewrite import assigned_lines, names_read, rewrite
 from detkit.utils.errors import ConfigError
 
 
@@ -51,7 +51,14 @@ class Source:
         return names_read(self.tree)
 
     @cached_property
-    def places(self) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath]]:
+    def assigned(self) -> dict[str, int]:
+        """The names that the file binds, with their lines."""
+        return assigned_lines(self.tree)
+
+    @cached_property
+    def places(
+        self,
+    ) -> tuple[dict[KeyPath, tuple[int, str]], dict[KeyPath, KeyPath], list[tuple[KeyPath, KeyPath]]]:
         """Where the file sets each value, as :func:`places_in` returns it."""
         return places_in(self.tree)
 
@@ -64,14 +71,20 @@ def read_source(path: Path) -> Source:
     """Read a config file.
 
     Raises:
-        ConfigError: it is no Python text in UTF-8.
+        ConfigError: it is no Python text in UTF-8, or imports all names of a module.
     """
     try:
-        return _source(path, path.read_text(encoding='utf-8'))
+        source = _source(path, path.read_text(encoding='utf-8'))
     except SyntaxError as error:
         raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
     except (UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f'{Origin(path)}: this is no Python text in UTF-8: {error}') from error
+    if '*' in source.assigned:
+        raise ConfigError(
+            f'{Origin(path, source.assigned["*"])}: import * sets names that nobody has written; import those that the '
+            'file uses'
+        )
+    return source
 
 
 @lru_cache(maxsize=64)

@@ -1,15 +1,16 @@
 """The checks of a config's top level that need no component."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from detkit.config.execute import Executed
 from detkit.config.hints import did_you_mean, meant_keys
-from detkit.config.keys import DICT_KEYS, PIPELINES, PLAIN_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
-from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.keys import DICT_KEYS, GROUPS, PIPELINES, PLAIN_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
+from detkit.config.origins import KeyPath, Origin, Origins
 from detkit.config.signatures import arguments_of
-from detkit.config.value_types import fits, remedy_for, spelled
+from detkit.config.source import read_source
+from detkit.config.value_types import check_value
 from detkit.registry import HEADS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -34,6 +35,8 @@ def check_top_level(executed: Executed, path: Path, may_be_added: Callable[[str,
             raise ConfigError(f'{origins.find((name,))}: {name} has no effect here: {remedy}')
     refuse_foreign_scope(values.get('default_scope'), f'{origins.find(("default_scope",))}: ')
     check_plain_values(values, origins)
+    emptied = [key for keys in GROUPS for key in keys if key in values]
+    check_groups({key: values[key] for key in emptied}, origins)
     _refuse_unread(executed, path, may_be_added)
     _refuse_unused_pipelines(executed, path)
 
@@ -46,10 +49,31 @@ def check_plain_values(values: dict[str, Any], origins: Origins) -> None:
     """
     for name, kind in PLAIN_KEYS.items():
         if name in values:
-            _check_value(values[name], kind, (name,), origins)
+            check_value(values[name], kind, (name,), origins)
     for name, keys in DICT_KEYS.items():
         if values.get(name) is not None:
             _check_dict(values[name], name, keys, origins)
+
+
+def check_groups(values: Mapping[str, Any], origins: Origins | None, missing: bool = False) -> None:
+    """Refuse a data loader, a loop or an evaluator that is None or [] where the others of its kind are given.
+
+    Args:
+        values: the config.
+        origins: where its values were set; None where unknown.
+        missing: whether a key that the config lacks is one that is None.
+
+    Raises:
+        ConfigError: names the key that is empty, and the others.
+    """
+    for keys in GROUPS:
+        empty = [key for key in keys if values.get(key) in (None, []) and (missing or key in values)]
+        given = [key for key in keys if values.get(key) not in (None, [])]
+        if empty and given:
+            where = f'{origins.find((empty[0],))}: ' if origins and empty[0] in values else ''
+            raise ConfigError(
+                f'{where}the config has {", ".join(given)} but no {" and no ".join(empty)}; give all or none (None).'
+            )
 
 
 def readable_names(executed: Executed) -> set[str]:
@@ -82,7 +106,19 @@ def _refuse_unread(executed: Executed, path: Path, may_be_added: Callable[[str, 
         if shared and name not in WORDS and not nearest(name, readable, cutoff=0.8):
             continue
         meant = meant or [key for key in WORDS.get(name, ()) if may_be_added(key, executed.values[name])][:1]
-        raise ConfigError(f'{origin}: nothing reads the top-level name {name!r}.{did_you_mean(meant)}')
+        raise ConfigError(
+            f'{origin}: nothing reads the top-level name {name!r}.{did_you_mean(meant) or _readers(name, executed)}'
+        )
+
+
+def _readers(name: str, executed: Executed) -> str:
+    """Return a sentence on a file beside the config's bases that both sets and reads ``name``, if there is one."""
+    for folder in dict.fromkeys(file.parent for file in executed.files if _SHARED in file.parts):
+        for file in sorted(folder.glob('*.py')):
+            source = read_source(file)
+            if name in source.assigned and name in source.names_read:
+                return f' {Origin(file)} reads it; take that file as a base to use it.'
+    return ''
 
 
 def _refuse_unused_pipelines(executed: Executed, path: Path) -> None:
@@ -101,13 +137,6 @@ def _refuse_unused_pipelines(executed: Executed, path: Path) -> None:
             )
 
 
-def _check_value(value: Any, kind: Any, path: KeyPath, origins: Origins) -> None:
-    if not fits(value, kind):
-        raise ConfigError(
-            f'{origins.find(path)}: {dotted(path)} is {value!r}, but must be {spelled(kind)}{remedy_for(value, kind)}'
-        )
-
-
 def _check_dict(value: Any, name: str, keys: dict[str, Any], origins: Origins) -> None:
     if not isinstance(value, dict):
         example = next(iter(keys))
@@ -118,7 +147,7 @@ def _check_dict(value: Any, name: str, keys: dict[str, Any], origins: Origins) -
                 f'{origins.find((name, key))}: {name} has no key {key!r}; it takes {", ".join(keys)}.'
                 f'{nearest(key, keys)}'
             )
-        _check_value(item, keys[key], (name, key), origins)
+        check_value(item, keys[key], (name, key), origins)
 
 
 def refuse_foreign_scope(scope: Any, where: str = '') -> None:

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.utils.errors import ConfigError
+
 _PLAIN = {
     int: int,
     str: str,
@@ -19,35 +22,62 @@ _PLAIN = {
     tuple: list | tuple,
 }
 
-# What an argument of this name may be, wherever detkit has one: the least and the largest value.
-RANGES = {
-    'prob': (0, 1),
-    'fraction': (0, 1),
-    'score_thr': (0, 1),
-    'iou_thr': (0, 1),
-    'batch_size': (1, math.inf),
-    'deepen_factor': (0.01, math.inf),
-    'loss_weight': (0, math.inf),
-    'out_channels': (1, math.inf),
-    'widen_factor': (0.01, math.inf),
-    'num_workers': (0, math.inf),
-    'prefetch_factor': (1, math.inf),
-    'timeout': (0, math.inf),
-    'max_epochs': (1, math.inf),
-    'val_interval': (1, math.inf),
-    'log_interval': (1, math.inf),
-    'times': (1, math.inf),
-    'topk': (1, math.inf),
-    'size': (1, math.inf),
-    'img_size': (1, math.inf),
-    'reg_max': (1, math.inf),
-    'depth': (1, math.inf),
-    'num_classes': (1, math.inf),
-    'num_queries': (1, math.inf),
-    'num_epochs': (0, math.inf),
-    'warmup_epochs': (0, math.inf),
-    'accumulate': (1, math.inf),
+_ANY = math.inf
+# What an argument of this name may be, wherever detkit or torch's optimisers have one: the least and the largest value.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped'), (0, 1)),
+    **dict.fromkeys(('deepen_factor', 'widen_factor'), (0.01, _ANY)),
+    **dict.fromkeys(
+        (
+            *('batch_size', 'nominal_batch_size', 'accumulate', 'prefetch_factor', 'times'),
+            *('max_epochs', 'val_interval', 'log_interval', 'interval', 'interval_iters', 'save_period', 'patience'),
+            *('size', 'img_size', 'mask_stride', 'depth', 'out_channels', 'reg_max', 'num_classes', 'num_queries'),
+            *('topk', 'nms_pre', 'max_per_img'),
+        ),
+        (1, _ANY),
+    ),
+    **dict.fromkeys(
+        (
+            *('lr', 'weight_decay', 'loss_weight', 'num_workers', 'timeout', 'freeze', 'num_epochs', 'warmup_epochs'),
+            *('final_factor', 'hours', 'clip_grad_norm'),
+        ),
+        (0, _ANY),
+    ),
+    'seed': (0, 2**32 - 1),
 }
+# Of these 0 itself is not a value.
+_ABOVE_ZERO = {'hours', 'clip_grad_norm', 'fraction'}
+
+
+def range_mistake(value: Any, name: str) -> str:
+    """Return what an argument ``name`` may be, and the number that is outside of that; empty where none is."""
+    if name not in RANGES:
+        return ''
+    low, high = RANGES[name]
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        if number == 0 and name in _ABOVE_ZERO:
+            return f'{name} above 0; found {value!r}'
+        if not low <= number <= high or number == _ANY:
+            bounds = f'from {low} to {high}' if high < _ANY else f'at least {low}'
+            return f'{name} {"as a finite number" if abs(number) == _ANY else bounds}; found {value!r}'
+    return ''
+
+
+def check_value(value: Any, kind: Any, path: KeyPath, origins: Origins) -> None:
+    """Refuse a value of a plain key that is of another kind, or out of the range of the key's name.
+
+    Raises:
+        ConfigError: names the key, what was found and what to write.
+    """
+    if not fits(value, kind):
+        raise ConfigError(
+            f'{origins.blame(path)}: {dotted(path)} is {value!r}, but must be {spelled(kind)}{remedy_for(value, kind)}'
+        )
+    mistake = range_mistake(value, str(path[-1]))
+    if mistake:
+        raise ConfigError(f'{origins.blame(path)}: {dotted(path)}: {path[0]} takes {mistake}')
 
 
 def fits(value: Any, annotation: Any) -> bool:

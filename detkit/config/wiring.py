@@ -3,6 +3,7 @@
 No data format is known here: each dataset class has a method ``peek`` that returns the metainfo of its config.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,6 +77,11 @@ def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:
     if classes is not None and not all(isinstance(name, str) for name in classes):
         wrong = next(name for name in classes if not isinstance(name, str))
         raise ConfigError(f'{origins.find(key)}: {dotted(key)} holds {wrong!r}, but must be a list of names')
+    if classes is not None and not classes:
+        raise ConfigError(f'{origins.find(key)}: {dotted(key)} is empty; write the names of the classes')
+    twice = [name for name, count in Counter(classes or ()).items() if count > 1 and name != 'N/A']
+    if twice:
+        raise ConfigError(f'{origins.find(key)}: {dotted(key)} has {twice[0]!r} more than once; a class has one name')
 
 
 def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], origins: Origins) -> None:

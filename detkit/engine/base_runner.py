@@ -19,8 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from detkit import __version__
-from detkit.config import located, resolved_text
-from detkit.config.top_level import refuse_foreign_scope
+from detkit.config import located, origins_of, resolved_text
+from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import choose_device, environment_text
@@ -85,7 +85,7 @@ class BaseRunner(Elsewhere):
         self.cfg = cfg = cfg if isinstance(cfg, Config) else Config(cfg)
         refuse_unregistered(cfg.to_dict())
         refuse_foreign_scope(cfg.get('default_scope'))
-        _check_groups(cfg)
+        check_groups(cfg, origins_of(cfg), missing=True)
         self._train_loop: TrainLoop | None = None
         self._val_loop: ValLoop | None = None
         self._test_loop: TestLoop | None = None
@@ -296,15 +296,3 @@ class BaseRunner(Elsewhere):
         if self.scalar_log.backends:
             image = read_picture(path) if image is None else image
             self.scalar_log.add_image(path.stem, image, self.iter if step is None else step)
-
-
-def _check_groups(cfg: Config) -> None:
-    for keys in (
-        ('train_dataloader', 'train_cfg', 'optim_wrapper'),
-        ('val_dataloader', 'val_cfg', 'val_evaluator'),
-        ('test_dataloader', 'test_cfg', 'test_evaluator'),
-    ):
-        missing = [key for key in keys if cfg.get(key) is None]
-        if 0 < len(missing) < len(keys):
-            given = ', '.join(key for key in keys if key not in missing)
-            raise ConfigError(f'the config has {given} but no {" and no ".join(missing)}; give all or none.')

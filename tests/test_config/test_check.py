@@ -213,8 +213,8 @@ def test_signature_of_a_scheduler_of_mmengine():
             'one value or one for each channel',
         ),
         (['+model.batch_norm.eps=-1'], 'batch_norm.eps must be a number above 0, found -1'),
-        (['+model.batch_norm.momentum=x'], "batch_norm.momentum must be a number from 0 to 1, found 'x'"),
-        (['randomness.seed=-1'], 'randomness.seed must be from 0 to 4294967295, found -1'),
+        (['+model.batch_norm.momentum=x'], "batch_norm takes momentum as a number; found 'x'"),
+        (['randomness.seed=-1'], 'randomness.seed: randomness takes seed from 0 to 4294967295; found -1'),
     ],
 )
 def test_values_that_would_fail_in_the_first_step(options, match, tmp_path, monkeypatch):

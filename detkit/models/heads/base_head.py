@@ -23,12 +23,14 @@ class BaseHead(BaseModule):
             classes share). With it weights can be loaded into a model of other classes.
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
+        provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
     """
 
     loss_reduction: str = 'sum'
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
+    provides: tuple[str, ...] = ()
     takes: ClassVar[Mapping[str, type]] = {}
     default_parts: ClassVar[Mapping[str, dict]] = {}
     added_parts: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ class ClassifyHead(BaseHead):
     """
 
     loss_reduction = 'mean'
+    provides = ('label',)
     takes = {'loss_cls': ClassLoss}
     default_parts = {'loss_cls': dict(type='CrossEntropyLoss')}
 

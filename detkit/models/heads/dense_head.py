@@ -29,6 +29,7 @@ class DenseHead(BaseHead):
         init_cfg: mmengine's initialisation config.
     """
 
+    provides = ('bbox',)
     # What test_cfg may hold.
     TEST_KEYS = NMS_KEYS
 

@@ -122,6 +122,7 @@ class DETRHead(BaseHead):
         'loss_iou': dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12),
     }
     class_rows = {'fc_cls': (1, 0, 1)}
+    provides = ('bbox',)
     loss_reduction = 'mean'  # over the batch's queries and objects
     # What test_cfg may hold.
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')

@@ -60,6 +60,7 @@ class DETRSegmentHead(DETRHead):
         'loss_mask': dict(type='MaskFocalLoss'),
         'loss_dice': dict(type='MaskDiceLoss'),
     }
+    provides = ('bbox', 'segm', 'panoptic')
     added_parts = ('mask_attention', 'mask_decoder')
     TEST_KEYS = (*DETRHead.TEST_KEYS, 'panoptic_score_thr', 'panoptic_min_area')
 

@@ -30,6 +30,7 @@ class YOLOv8OBBHead(YOLOv8Head):
             ``batched_rotated_nms``.
     """
 
+    provides = ('rbbox',)
     takes = {
         **YOLOv8Head.takes,
         'assigner': RotatedPointAssigner,

@@ -34,6 +34,7 @@ class YOLOv8PoseHead(YOLOv8Head):
         num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``.
     """
 
+    provides = ('bbox', 'keypoints')
     takes = {**YOLOv8Head.takes, 'loss_keypoint': KeypointPositionLoss, 'loss_visibility': KeypointClassLoss}
     default_parts = {
         **YOLOv8Head.default_parts,

@@ -30,6 +30,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
             ``retina_masks``, see ``decode_masks``.
     """
 
+    provides = ('bbox', 'segm')
     takes = {**YOLOv8Head.takes, 'loss_mask': PrototypeMaskLoss}
     default_parts = {**YOLOv8Head.default_parts, 'loss_mask': dict(type='ProtoMaskLoss', loss_weight=7.5)}
     TEST_KEYS = (*YOLOv8Head.TEST_KEYS, 'retina_masks')

@@ -1,0 +1,118 @@
+"""The model of a config, built without memory, against the config's task, metrics and image sizes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from detkit.config.locate import located
+from detkit.config.origins import KeyPath, dotted
+from detkit.config.resolve import LoadedConfig
+from detkit.config.top_level import dataset_paths
+from detkit.models.detectors import BaseDetector
+from detkit.models.heads import BaseHead
+from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS
+from detkit.utils.errors import ConfigError
+
+# What the data of each task hold, and the words for it (``GatheredMetric.needs``, ``BaseHead.provides``).
+_OF_TASK = {'det': 'bbox', 'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label', 'panoptic': 'panoptic'}
+_WORDS = {
+    'bbox': 'boxes',
+    'segm': 'masks',
+    'keypoints': 'keypoints',
+    'rbbox': 'rotated boxes',
+    'label': 'the class of the whole image',
+    'panoptic': 'panoptic segments',
+}
+
+
+def check_model(config: LoadedConfig) -> None:
+    """Refuse a model that cannot be built, or does not do what the rest of the config asks of it.
+
+    It is built on torch's meta device, which takes some 30 ms and draws nothing from a random generator. Models with a
+    user's own parts are left to the run: their constructors may read files.
+
+    Raises:
+        ConfigError: names the key, the file and the line.
+    """
+    model = config.get('model')
+    if not isinstance(model, dict) or not _is_ours(model) or (model.get('head') or {}).get('num_classes') is None:
+        return
+    with located(config), torch.device('meta'):
+        built = DETECTORS.build(model)
+    head = built.head
+    if isinstance(head, BaseHead):
+        classifies = built.truth == BaseDetector.truth
+        if head.provides and classifies == ('label' in head.provides):
+            path = config.origins.own_first(('model', 'type'), ('model', 'head', 'type'))
+            raise ConfigError(
+                f'{config.origins.blame(path)}: {dotted(path)}: {type(built).__name__} does not fit '
+                f'{type(head).__name__}, which predicts {_listed(head.provides)}; write '
+                f'{"ImageClassifier" if classifies else "SingleStageDetector"}, or take another head'
+            )
+        for path, mistake in (*_task_mistakes(config, head), *_metric_mistakes(config, head), *_sizes(config, head)):
+            raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
+
+
+def _is_ours(value: Any) -> bool:
+    """Return whether all components below ``value`` are detkit's or torch's."""
+    if isinstance(value, dict):
+        kind = value.get('type')
+        part: Callable | None = MODEL_PARTS.get(kind) if isinstance(kind, str) else kind
+        own = part is None or part.__module__.startswith(('detkit.', 'torch.'))
+        return own and all(map(_is_ours, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_ours, value))
+
+
+def _task_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+    task, title = config.get('task'), type(head).__name__
+    if task is None or not head.provides:
+        return
+    path = config.origins.own_first(('task',), ('model', 'head', 'type'))
+    if _OF_TASK[task] not in head.provides:
+        text = f'task {task!r} asks for {_WORDS[_OF_TASK[task]]}, but {title} predicts {_listed(head.provides)}'
+        yield path, f'{text}; use the config of a model for this task'
+    elif task == 'det' and len(head.provides) > 1:
+        text = f"task 'det' gives boxes alone, but {title} learns {_listed(head.provides[1:])}"
+        yield path, f'{text}; use the config of a detection model'
+
+
+def _metric_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+    for key in ('val_evaluator', 'test_evaluator'):
+        metrics = config.get(key) or []
+        for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
+            kind = metric.get('type')
+            factory = METRICS.get(kind) if isinstance(kind, str) else kind
+            if not head.provides or not factory.__module__.startswith('detkit.'):
+                continue
+            lacking = [need for need in METRICS.build(metric).needs if need not in head.provides]
+            if lacking:
+                path = (key, index) if isinstance(metrics, list | tuple) else (key,)
+                yield (
+                    path,
+                    f'{factory.__name__} measures {_listed(lacking)}, but {type(head).__name__} predicts '
+                    f'{_listed(head.provides)}; take a metric of these',
+                )
+
+
+def _sizes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the sizes of training images that the largest stride of a dense head does not divide."""
+    largest = max(getattr(head, 'strides', None) or (1,))
+    for path, dataset in dataset_paths(config.get('train_dataloader'), ('train_dataloader',)):
+        for index, step in enumerate(dataset.get('pipeline') or ()):
+            size = step.get('size') if isinstance(step, dict) else None
+            sides = size if isinstance(size, list | tuple) else [size]
+            factory = TRANSFORMS.get(step['type']) if size and isinstance(step.get('type'), str) else None
+            if factory is None or not factory.__module__.startswith('detkit.'):
+                continue
+            if any(isinstance(side, int) and side % largest for side in sides):
+                fitting = tuple(-(-side // largest) * largest for side in sides)
+                yield (
+                    (*path, 'pipeline', index, 'size'),
+                    f'{size} is no multiple of {largest}, the largest stride of {type(head).__name__}; write '
+                    f'{fitting if isinstance(size, list | tuple) else fitting[0]}',
+                )
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return ' and '.join(_WORDS.get(name, name) for name in names)
