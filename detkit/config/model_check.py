@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from detkit.config.locate import located
 from detkit.config.origins import KeyPath, dotted
 from detkit.config.resolve import LoadedConfig
 from detkit.config.top_level import dataset_paths
-from detkit.models.detectors import BaseDetector
-from detkit.models.heads import BaseHead
 from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS
 from detkit.utils.errors import ConfigError
 
@@ -40,18 +39,16 @@ def check_model(config: LoadedConfig) -> None:
         return
     with located(config), torch.device('meta'):
         built = DETECTORS.build(model)
-    head = built.head
-    if isinstance(head, BaseHead):
-        classifies = built.truth == BaseDetector.truth
-        if head.provides and classifies == ('label' in head.provides):
-            path = config.origins.own_first(('model', 'type'), ('model', 'head', 'type'))
-            raise ConfigError(
-                f'{config.origins.blame(path)}: {dotted(path)}: {type(built).__name__} does not fit '
-                f'{type(head).__name__}, which predicts {_listed(head.provides)}; write '
-                f'{"ImageClassifier" if classifies else "SingleStageDetector"}, or take another head'
-            )
-        for path, mistake in (*_task_mistakes(config, head), *_metric_mistakes(config, head), *_sizes(config, head)):
-            raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
+    head, classifies = built.head, built.truth == 'gt_label'
+    if classifies != ('label' in head.provides):
+        path = config.origins.own_first(('model', 'type'), ('model', 'head', 'type'))
+        raise ConfigError(
+            f'{config.origins.blame(path)}: {dotted(path)}: {type(built).__name__} does not fit '
+            f'{type(head).__name__}, which predicts {_listed(head.provides)}; write '
+            f'{"SingleStageDetector" if classifies else "ImageClassifier"}, or take another head'
+        )
+    for path, mistake in (*_task_mistakes(config, head), *_metric_mistakes(config, head), *_sizes(config, head)):
+        raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
 
 
 def _is_ours(value: Any) -> bool:
@@ -64,9 +61,9 @@ def _is_ours(value: Any) -> bool:
     return not isinstance(value, list | tuple) or all(map(_is_ours, value))
 
 
-def _task_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+def _task_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
     task, title = config.get('task'), type(head).__name__
-    if task is None or not head.provides:
+    if task is None:
         return
     path = config.origins.own_first(('task',), ('model', 'head', 'type'))
     if _OF_TASK[task] not in head.provides:
@@ -77,13 +74,13 @@ def _task_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPa
         yield path, f'{text}; use the config of a detection model'
 
 
-def _metric_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
     for key in ('val_evaluator', 'test_evaluator'):
         metrics = config.get(key) or []
         for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
             kind = metric.get('type')
             factory = METRICS.get(kind) if isinstance(kind, str) else kind
-            if not head.provides or not factory.__module__.startswith('detkit.'):
+            if not factory.__module__.startswith('detkit.'):
                 continue
             lacking = [need for need in METRICS.build(metric).needs if need not in head.provides]
             if lacking:
@@ -95,7 +92,7 @@ def _metric_mistakes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[Key
                 )
 
 
-def _sizes(config: LoadedConfig, head: BaseHead) -> Iterator[tuple[KeyPath, str]]:
+def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
     """Yield the sizes of training images that the largest stride of a dense head does not divide."""
     largest = max(getattr(head, 'strides', None) or (1,))
     for path, dataset in dataset_paths(config.get('train_dataloader'), ('train_dataloader',)):

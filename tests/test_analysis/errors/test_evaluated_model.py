@@ -48,7 +48,7 @@ def test_unreadable_images_are_left_out(files, tmp_path):
 
 def test_errors(files, tmp_path):
     checkpoint, options = files
-    with pytest.raises(ConfigError, match='test_evaluator'):
+    with pytest.raises(ConfigError, match='no val_evaluator; give all or none'):
         evaluate_model(
             CONFIG,
             checkpoint,
