@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.dist import is_main_process
 
 from detkit.analysis.charts import save_figure
-from detkit.analysis.errors.confusion_chart import write_confusion
-from detkit.analysis.runs.training_curves import plot_curves, read_results
+from detkit.analysis.errors.confusion import write_confusion, write_confusion_matrix
+from detkit.analysis.errors.evaluated_model import EvaluatedModel
+from detkit.analysis.errors.precision_recall import write_curve_charts
+from detkit.analysis.runs.run_charts import plot_curves
+from detkit.analysis.runs.run_logs import read_results
+from detkit.datasets.wrappers import records_of
 from detkit.engine.hooks.hook import Hook
 from detkit.evaluation import AccuracyMetric, Evaluator
 from detkit.registry import HOOKS
@@ -73,7 +77,7 @@ class RunPicturesHook(Hook):
         names = [Path(sample.metainfo.get('img_path') or '').name for sample in data_batch.get('data_samples') or ()]
         dataset = runner.train_dataloader.dataset
         sheet = batch_sheet(
-            data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, _metainfo(dataset)
+            data_batch['inputs'], data_batch['gt'], _classes(dataset), names, self.train_images, dataset.metainfo
         )
         # The counter moves on after the iteration.
         runner.log_picture(f'train_batch{runner.iter}.jpg', sheet, step=runner.iter + 1)
@@ -99,7 +103,7 @@ class RunPicturesHook(Hook):
         if samples:
             dataset = runner.val_dataloader.dataset
             sheet = prediction_sheet(
-                [_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr, _metainfo(dataset)
+                [_read(sample) for sample in samples], samples, _classes(dataset), self.score_thr, dataset.metainfo
             )
             runner.log_picture('val_batch0.jpg', sheet)
 
@@ -117,22 +121,19 @@ class RunPicturesHook(Hook):
         if not (self.evaluation_report and self._trained and is_main_process()):
             return
         # Only now, as training needs none of it.
-        from detkit.analysis.data.label_charts import plot_labels
-        from detkit.analysis.data.label_statistics import label_statistics
-        from detkit.analysis.errors.evaluated_model import EvaluatedModel
-        from detkit.analysis.errors.evaluation_report import write_run_pictures
+        from detkit.analysis.data.annotations_table import make_table
+        from detkit.analysis.data.dataset_charts import plot_labels
 
-        labels = label_statistics(runner.train_dataloader.dataset)
-        if labels is not None:
-            save_figure(plot_labels(labels), Path(runner.work_dir, 'labels.png'))
+        dataset = runner.train_dataloader.dataset
+        if records_of(dataset):
+            save_figure(plot_labels(make_table('train', dataset)), Path(runner.work_dir, 'labels.png'))
             runner.log_picture('labels.png')
         metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
         if metric is not None and metric.samples:
-            metainfo = _metainfo(runner.val_dataloader.dataset)
-            model = EvaluatedModel(
-                '', runner.cfg, '', tuple(metainfo['classes']), list(metric.samples), metric, {}, metainfo
-            )
-            for name in write_run_pictures(model, runner.work_dir):
+            metainfo = runner.val_dataloader.dataset.metainfo
+            classes = tuple(metainfo['classes'])
+            model = EvaluatedModel('', runner.cfg, '', classes, list(metric.samples), metric, {}, metainfo)
+            for name in write_evaluation_pictures(model, runner.work_dir):
                 runner.log_picture(name)
 
 
@@ -162,7 +163,7 @@ class SavePicturesHook(Hook):
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
         dataset = runner.test_dataloader.dataset
-        classes, metainfo = _classes(dataset), _metainfo(dataset)
+        classes, metainfo = _classes(dataset), dataset.metainfo
         for sample in outputs or ():
             if 'skipped' in sample.metainfo:
                 continue
@@ -179,19 +180,30 @@ class SavePicturesHook(Hook):
             _write_confusion(runner.test_evaluator, runner.test_dataloader.dataset, self.out_dir)
 
 
-def _write_confusion(evaluator: Evaluator, dataset: object, folder: str | Path) -> None:
+def write_evaluation_pictures(model: EvaluatedModel, folder: str | Path) -> list[str]:
+    """Write ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
+
+    Returns:
+        The names of the pictures; none where there is neither an object nor a prediction.
+    """
+    pictures = []
+    if model.classifies or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
+        write_confusion_matrix(model, folder)
+        pictures.append('confusion_matrix.png')
+    if not model.classifies and write_curve_charts(model, Path(folder), model.metric.needs[-1]):
+        pictures += ['pr_curve.png', 'f1_curve.png']
+    return pictures
+
+
+def _write_confusion(evaluator: Evaluator, dataset: Any, folder: str | Path) -> None:
     """Write the confusion matrix of a classifier's metric, where there is one."""
     for metric in evaluator.metrics:
         if isinstance(metric, AccuracyMetric) and metric.confusion is not None:
             write_confusion(metric.confusion, _classes(dataset) or range(len(metric.confusion)), folder)
 
 
-def _classes(dataset: object) -> Sequence[str] | None:
-    return _metainfo(dataset).get('classes')
-
-
-def _metainfo(dataset: object) -> dict:
-    return getattr(dataset, 'metainfo', {})
+def _classes(dataset: Any) -> Sequence[str] | None:
+    return dataset.metainfo.get('classes')
 
 
 def _read(sample: DetDataSample) -> np.ndarray:

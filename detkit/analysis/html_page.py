@@ -22,7 +22,7 @@ _NO_METADATA = dict.fromkeys(('Date', 'Creator', 'Format', 'Type'))  # of a char
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table whose text differs from its value.
+    """A cell of a table whose text differs from its value; a table for the console shows the text.
 
     Attributes:
         text: the text shown.
@@ -33,6 +33,14 @@ class Cell:
     text: str
     value: float | str | None = None
     mark: str = ''
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def wrapped(cls, text: str) -> Cell:
+        """Return the cell of a long text."""
+        return cls(text, text, 'wrap')
 
 
 class HtmlPage:
@@ -78,7 +86,7 @@ class HtmlPage:
             columns: names.
             rows: cells; floats are rounded to ``digits``, None and nan are shown as a dash.
             caption: a line above.
-            digits: of floats.
+            digits: number of decimals of a float.
 
         Raises:
             ValueError: a row has more or fewer cells than there are columns.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,22 @@ class DatasetWrapper:
         raise NotImplementedError
 
 
+@runtime_checkable
+class RecordDataset(Protocol):
+    """A dataset of records.
+
+    Attributes:
+        records: the images.
+        skipped, unused: entries left out when the annotations were read, because they are broken or for another reason.
+        max_skipped: the share of images that may be skipped.
+    """
+
+    records: Sequence[Record]
+    skipped: Sequence[Skip]
+    unused: Sequence[Skip]
+    max_skipped: float
+
+
 def leaf_datasets(dataset: Any) -> Iterator[Any]:
     """Yield the datasets that hold records, behind any wrappers."""
     if not isinstance(dataset, DatasetWrapper):
@@ -47,6 +63,11 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         return
     for part in dataset.parts:
         yield from leaf_datasets(part)
+
+
+def records_of(dataset: Any) -> list[Record]:
+    """Return the records of all datasets behind any wrappers; none of one that is no ``RecordDataset``."""
+    return [record for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset) for record in leaf.records]
 
 
 def find_record(dataset: Any, index: int) -> Record:

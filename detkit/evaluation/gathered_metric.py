@@ -34,6 +34,7 @@ class GatheredMetric(BaseMetric):
         fitness_weights: share of each result in ``fitness``.
         needs: what annotations and predictions must hold: 'bbox', 'segm' (masks), 'keypoints', 'rbbox', 'label' (the
             class of the whole image) or 'panoptic'.
+        max_dets: numbers of predictions of an image and class that count, ascending; empty where all count.
         per_class: a dict for each class that has ground truth, of the last evaluation and on the main process.
         table: the same as text; '' where there is none.
         samples: of the last evaluation, where it was asked to keep them and on the main process: each image's
@@ -45,6 +46,7 @@ class GatheredMetric(BaseMetric):
     lower_is_better: ClassVar[tuple[str, ...]] = ()
     fitness_weights: ClassVar[Mapping[str, float]] = {}
     needs: tuple[str, ...] = ()
+    max_dets: Sequence[int] = ()
 
     def __init__(self, classwise: bool = True, outfile: str | None = None, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks, segmentation_to_rle
@@ -197,7 +198,7 @@ def masks_from_segmentations(
 
 
 def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

@@ -66,10 +66,8 @@ def batch_cell(
 ) -> np.ndarray:
     """Draw image ``b`` of a batch with its annotations, longer side ``side`` pixels; arguments as ``batch_sheet``."""
     height, width = inputs.shape[2:]
-    scale = side / max(height, width)
-    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
-    img = np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy())
-    img = cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    img = fit(np.ascontiguousarray(inputs[b].permute(1, 2, 0).cpu().numpy()), side, enlarge=True)
+    size_wh = img.shape[1], img.shape[0]
     valid = gt.valid[b].cpu().numpy()
     scale_wh = np.divide(size_wh, (width, height))
     bboxes = gt.bboxes[b].cpu().numpy()[valid] * np.tile(scale_wh, 2)
@@ -172,11 +170,13 @@ def _batch_masks(masks: np.ndarray, valid: np.ndarray, size_wh: tuple[int, int])
     return InstanceMasks.from_bool(np.array(frames, bool).reshape(len(numbers), size_wh[1], size_wh[0]))
 
 
-def fit(img: np.ndarray, side: int) -> np.ndarray:
-    """Shrink a picture so that neither side is longer than ``side``."""
-    scale = min(1.0, side / max(img.shape[:2]))
+def fit(img: np.ndarray, side: float, enlarge: bool = False) -> np.ndarray:
+    """Resize a picture so that its longer side is ``side``; a smaller one is enlarged only if asked for."""
+    scale = side / max(img.shape[:2])
+    if scale >= 1 and not enlarge:
+        return img
     size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
-    return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA) if scale < 1 else img
+    return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def with_caption(img: np.ndarray, text: str, colour: tuple[int, int, int] = (40, 40, 40)) -> np.ndarray:

@@ -30,7 +30,7 @@ def model(
         f'{label}.pth',
         classes,
         list(results),
-        SimpleNamespace(needs=kinds, **metric),
+        SimpleNamespace(**{'needs': kinds, 'max_dets': (), **metric}),
         {},
         {},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mmengine.structures import InstanceData
 
+from detkit.analysis.errors.matching import Matches, average_precisions
 from detkit.structures.data_sample import DetDataSample
 
 CLASSES = ('cat', 'dog', 'bird')
@@ -90,3 +91,12 @@ def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
 def _turn(bboxes: np.ndarray) -> np.ndarray:
     wh = bboxes[:, 2:] - bboxes[:, :2]
     return np.concatenate([(bboxes[:, :2] + bboxes[:, 2:]) / 2, wh, np.full((len(bboxes), 1), 0.3)], 1)
+
+
+def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
+    """Return average precisions ``(R, C, A, T)`` of choices of images ``(R, I)``, or of all images if left out.
+
+    nan where a choice holds no object of a class and area.
+    """
+    values = np.stack([average_precisions(one, counts) for one in matches.per_class], 1)
+    return np.where(values < 0, np.nan, values)

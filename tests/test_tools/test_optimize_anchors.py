@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
 
-from detkit.analysis.data.optimize_anchors import object_sizes, optimize_anchors
+from detkit.analysis.data.anchors import object_sizes, optimize_anchors
 from detkit.config import load_config
 from detkit.structures.annotations import Annotations, Record
 from detkit.utils.errors import ConfigError, DataError
@@ -56,7 +56,7 @@ def test_finds_anchors_and_prints_them_as_an_option(name, size, root, monkeypatc
 def test_from_python(root):
     report = optimize_anchors(str(YOLOV5), dict(data_root=str(root)), img_size=320, per_level=2, steps=5)
     assert report.improved and report.img_size == 320 and [len(level) for level in report.after] == [2, 2, 2]
-    assert sum(report.at_level_after) == report.num_objects == 6 and report.num_small == 0
+    assert sum(report.fit_after.best_counts) == report.num_objects == 6 and report.num_small == 0
     assert report.fit_after.quality > 0.95
     again = optimize_anchors(str(YOLOV5), {'data_root': str(root), 'model.head.anchors': report.after}, 320, steps=0)
     assert again.before == report.after and again.fit_before == report.fit_after

@@ -29,12 +29,12 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.evaluated_model import evaluate_model
-    from detkit.analysis.errors.evaluation_report import write_confusion_matrix
+    from detkit.analysis.errors.confusion import write_confusion_matrix
+    from detkit.analysis.errors.evaluated_model import ModelEvaluation
     from detkit.engine.evaluate import EvaluationSettings
 
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    model = evaluate_model(args.config, args.checkpoint, args.cfg_options, settings)
+    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
     print(write_confusion_matrix(model, args.out, args.kind, args.score_thr, args.iou_thr))
     print(f'confusion_matrix.png and .csv in {args.out}')
 

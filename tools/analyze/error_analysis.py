@@ -31,12 +31,12 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.evaluated_model import evaluate_model
-    from detkit.analysis.errors.evaluation_report import write_errors
+    from detkit.analysis.errors.error_report import write_errors
+    from detkit.analysis.errors.evaluated_model import ModelEvaluation
     from detkit.engine.evaluate import EvaluationSettings
 
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    model = evaluate_model(args.config, args.checkpoint, args.cfg_options, settings)
+    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
     print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
     print(f'errors.png, errors.json and a sheet of examples of each type in {args.out}')
 

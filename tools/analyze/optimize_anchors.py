@@ -31,7 +31,7 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.data.optimize_anchors import optimize_anchors
+    from detkit.analysis.data.anchors import optimize_anchors
 
     report = optimize_anchors(args.config, args.cfg_options, args.img_size, args.per_level, args.steps, args.seed)
     print('\n'.join(report.lines()))

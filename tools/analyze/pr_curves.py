@@ -26,12 +26,12 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.evaluated_model import evaluate_model
-    from detkit.analysis.errors.evaluation_report import write_curves
+    from detkit.analysis.errors.evaluated_model import ModelEvaluation
+    from detkit.analysis.errors.precision_recall import write_curves
     from detkit.engine.evaluate import EvaluationSettings
 
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    model = evaluate_model(args.config, args.checkpoint, args.cfg_options, settings)
+    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
     print(write_curves(model, args.out, args.kind, args.iou_thr))
     print(f'pr_curve.png, precision_curve.png, recall_curve.png, f1_curve.png and curves.csv in {args.out}')
 

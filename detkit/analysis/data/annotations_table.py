@@ -1,4 +1,4 @@
-"""Images and objects of a config's datasets as flat arrays, read without a pipeline and without decoding images."""
+"""Images and objects of datasets as flat arrays, made without a pipeline and without decoding images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detkit.utils.errors import ConfigError, DataError
 SPLITS = ('train', 'val', 'test')
 
 # Arguments that only training needs, and their values for looking at a dataset.
-_PLAIN = dict(pipeline=[], cache=None, rect=False, max_skipped=1.0)
+_PLAIN = dict(pipeline=[], cache=None, rect=False)
 
 
 @dataclass
@@ -30,7 +30,7 @@ class SplitTable:
     Attributes:
         name: 'train', 'val' or 'test'.
         records: the I images.
-        shapes: ``(I, 2)`` int64 (h, w); zeros for an image that cannot be read.
+        shapes: ``(I, 2)`` int64 (h, w); zeros where it is not known.
         images: ``(N,)`` int64, the image each object is in, non-decreasing.
         numbers: ``(N,)`` int64, which object of its image it is.
         labels: ``(N,)`` int64.
@@ -40,9 +40,9 @@ class SplitTable:
         keypoints: ``(N, K, 3)`` or None.
         outlines: ``(N, 4)`` xyxy around each object's outline, zeros for one without, or None where none has any.
         class_labels: ``(I,)`` int64 of a classifier's images, else None.
-        skipped: what the reader of the files left out because it is broken.
-        unused: what it left out for another reason, such as objects that repeat another one exactly.
-        metainfo: of the dataset.
+        skipped: entries that the reader of the files left out because they are broken.
+        unused: entries left out for another reason, for example objects that repeat another one exactly.
+        metainfo: meta information of the dataset.
     """
 
     name: str
@@ -62,9 +62,30 @@ class SplitTable:
     metainfo: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(map(str, self.metainfo['classes']))
+
+    @property
     def per_image(self) -> np.ndarray:
         """Numbers of objects of each image, ``(I,)``, without ignored ones."""
         return np.bincount(self.images[~self.ignored], minlength=len(self.records))
+
+    @property
+    def num_objects(self) -> int:
+        """Number of objects that are not ignored; of a classifier's data, of images."""
+        return int(self.class_counts()[1].sum())
+
+    def class_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Count the images that show each class and its objects, ``(C,)`` each (the same of a classifier's data)."""
+        count = len(self.classes)
+        if self.class_labels is not None:
+            images = np.bincount(self.class_labels, minlength=count)
+            return images, images
+        used = ~self.ignored
+        objects = np.bincount(self.labels[used], minlength=count)
+        pairs = np.unique(np.stack([self.images[used], self.labels[used]], 1), axis=0)
+        return np.bincount(pairs[:, 1], minlength=count), objects
 
     @property
     def sizes_wh(self) -> np.ndarray:
@@ -97,29 +118,33 @@ def load_splits(config: Config, names: Sequence[str] = ('train', 'val')) -> list
                 f'{config.filename}: the config has no {name}_dataloader; it has one for '
                 f'{", ".join(there) or "no split"}'
             )
-        dataset = plain_dataset(loader['dataset'])
+        dataset = plain_dataset(loader['dataset'], max_skipped=1.0)
         if dataset in seen:
             continue
         seen.append(dataset)
         tables.append(make_table(name, DATASETS.build(dataset)))
+        _read_shapes(tables[-1])
     for table in tables[1:]:
         _check_classes(tables[0], table)
     return tables
 
 
-def plain_dataset(cfg: dict) -> dict:
-    """Return the config of a dataset without the keys that only training needs, in wrapped datasets, too."""
+def plain_dataset(cfg: dict, **changes: Any) -> dict:
+    """Return the config of a dataset without what only training needs, and with changes; in wrapped datasets, too."""
     if 'dataset' in cfg:
-        return {**cfg, 'dataset': plain_dataset(cfg['dataset'])}
+        return {**cfg, 'dataset': plain_dataset(cfg['dataset'], **changes)}
     if 'datasets' in cfg:
-        return {**cfg, 'datasets': [plain_dataset(part) for part in cfg['datasets']]}
+        return {**cfg, 'datasets': [plain_dataset(part, **changes) for part in cfg['datasets']]}
     kind = cfg['type']
     taken = arguments_of(DATASETS.get(kind) if isinstance(kind, str) else kind).names
-    return {**cfg, **{key: value for key, value in _PLAIN.items() if key in taken}}
+    return {**cfg, **{key: value for key, value in {**_PLAIN, **changes}.items() if key in taken}}
 
 
 def make_table(name: str, dataset: Any) -> SplitTable:
-    """Return the images and objects of a dataset, or of all parts of a concatenated one."""
+    """Return the images and objects of all parts of a dataset, each part once however often it is repeated.
+
+    No file is read: the shapes are those that the records state.
+    """
     leaves = list(leaf_datasets(dataset))
     records = leaves[0].records if len(leaves) == 1 else [record for leaf in leaves for record in leaf.records]
     annotations = [record.annotations for record in records]
@@ -133,15 +158,17 @@ def make_table(name: str, dataset: Any) -> SplitTable:
     return SplitTable(
         name=name,
         records=records,
-        shapes=_shapes(records),
+        shapes=np.array([record.ori_shape or (0, 0) for record in records], np.int64).reshape(-1, 2),
         images=images,
         numbers=np.arange(len(images)) - np.repeat(np.cumsum(counts) - counts, counts),
         labels=joined([own.labels for own in annotations], (), np.int64),
         bboxes=joined([own.bboxes for own in annotations], (4,), np.float64),
         ignored=joined([own.ignored for own in annotations], (), bool),
-        rbboxes=_optional(annotations, 'rbboxes'),
-        keypoints=_optional(annotations, 'keypoints'),
-        outlines=_outlines(annotations),
+        rbboxes=_optional(counts, [own.rbboxes for own in annotations]),
+        keypoints=_optional(counts, [own.keypoints for own in annotations]),
+        outlines=_optional(
+            counts, [None if own.polygons is None else own.polygons.bboxes(len(own)) for own in annotations]
+        ),
         class_labels=np.array(classified, np.int64) if all(label is not None for label in classified) else None,
         skipped=[skip for leaf in leaves for skip in leaf.skipped],
         unused=[skip for leaf in leaves for skip in leaf.unused],
@@ -149,38 +176,27 @@ def make_table(name: str, dataset: Any) -> SplitTable:
     )
 
 
-def _optional(annotations: Sequence[Any], name: str) -> np.ndarray | None:
-    """Join an array that some images lack: zeros for those, None if all images lack it."""
-    shape = next((getattr(own, name).shape[1:] for own in annotations if getattr(own, name) is not None), None)
+def _optional(counts: np.ndarray, arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Join the arrays of images of so many objects: zeros for images that lack it, None if all images lack it."""
+    shape = next((own.shape[1:] for own in arrays if own is not None), None)
     if shape is None:
         return None
-    filled = [np.zeros((len(own), *shape)) if getattr(own, name) is None else getattr(own, name) for own in annotations]
+    filled = [np.zeros((count, *shape)) if own is None else own for count, own in zip(counts, arrays, strict=True)]
     return np.concatenate(filled).astype(np.float64)
 
 
-def _outlines(annotations: Sequence[Any]) -> np.ndarray | None:
-    if all(own.polygons is None for own in annotations):
-        return None
-    return np.concatenate(
-        [np.zeros((len(own), 4)) if own.polygons is None else own.polygons.bboxes(len(own)) for own in annotations]
-    ).astype(np.float64)
-
-
-def _shapes(records: Sequence[Record]) -> np.ndarray:
-    shapes = np.zeros((len(records), 2), np.int64)
-    unknown = [index for index, record in enumerate(records) if record.ori_shape is None]
-    for index, record in enumerate(records):
-        if record.ori_shape is not None:
-            shapes[index] = record.ori_shape
-    for index, size in zip(unknown, read_image_sizes([records[index].img_path for index in unknown]), strict=True):
+def _read_shapes(table: SplitTable) -> None:
+    """Fill in the shapes of images that can be read, from the headers of the files."""
+    unknown = np.flatnonzero((table.shapes == 0).all(1))
+    sizes = read_image_sizes([table.records[index].img_path for index in unknown])
+    for index, size in zip(unknown, sizes, strict=True):
         if not isinstance(size, OSError):
-            shapes[index] = size
-    return shapes
+            table.shapes[index] = size
 
 
 def _check_classes(first: SplitTable, other: SplitTable) -> None:
     """Raise an error unless both splits name the same classes."""
-    ours, theirs = first.metainfo['classes'], other.metainfo['classes']
+    ours, theirs = first.classes, other.classes
     if ours == theirs:
         return
     differing = next((label for label, (one, two) in enumerate(zip(ours, theirs, strict=False)) if one != two), None)

@@ -113,7 +113,7 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
     Args:
         config: loaded.
         split: 'train', 'val' or 'test'.
-        seed: of the run; the config's, or 0, when None.
+        seed: seed of the run; the config's, or 0, when None.
 
     Raises:
         ConfigError: there is no such loader.
@@ -142,11 +142,11 @@ def contact_sheets(
     Two images share a row where there is room for both.
 
     Args:
-        browser: of ``open_browser``.
-        indices: of the images.
+        browser: the result of ``open_browser``.
+        indices: indices of the images.
         epochs: epochs whose augmentation is drawn, counted from 0.
         before: whether to show the originals.
-        rows: of a sheet.
+        rows: number of rows of a sheet.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB, one sheet at a time.

@@ -1,4 +1,4 @@
-"""Charts of the splits of a dataset: classes, objects an image, sizes, shapes, positions."""
+"""Charts of datasets: classes, objects an image, sizes, shapes, positions; several splits, or all of one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from detkit.analysis.charts import COLOURS
+from detkit.analysis.charts import COLOURS, count_bar, panel, style
 from detkit.analysis.data.annotations_table import SplitTable
 
-_WIDTH = 3.4  # inches: legible on a phone, and in a row of four
+_WIDTH, _HEIGHT = 3.4, 2.4  # inches: legible on a phone, and in a row of four
 NAMED_CLASSES = 20
 _BINS = 32
+_FINE_BINS = 50  # of ``plot_labels``
+_MOST_NAMES = 100  # of classes that fit one above the other
+_LARGE_NAMES = 30
 _ASPECTS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16])
 
 
@@ -31,12 +34,7 @@ def plot_class_counts(counts: Sequence[np.ndarray], splits: Sequence[str], class
     order = np.argsort(-total, kind='stable')
     order = order[total[order] > 0][:NAMED_CLASSES]
     figure, axes = _panel(height=1.2 + 0.2 * max(3, len(order)))
-    height = 0.8 / len(splits)
-    for split, (own, name) in enumerate(zip(counts, splits, strict=True)):
-        positions = np.arange(len(order)) + (split - (len(splits) - 1) / 2) * height
-        axes.barh(positions, own[order], height, color=COLOURS[split], label=name)
-    axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=8)
-    axes.set_ylim(len(order) - 0.4, -0.6)
+    _bars(axes, [own[order] for own in counts], splits, [classes[label] for label in order])
     if len(order) and total.max() > 50 * max(1, total[order].min()):
         axes.set_xscale('log')
         what += ' (logarithmic)'
@@ -140,10 +138,7 @@ def plot_centres(table: SplitTable) -> Figure:
     image = axes.imshow(counts, cmap='Blues', vmin=0, extent=(0, 1, 1, 0), interpolation='nearest', aspect='auto')
     axes.set_xticks([0, 0.5, 1], ['left', 'middle', 'right'])
     axes.set_yticks([0, 0.5, 1], ['top', 'middle', 'bottom'])
-    bar = figure.colorbar(image, shrink=0.8)
-    bar.locator = MaxNLocator(4, integer=True)
-    bar.update_ticks()
-    bar.ax.tick_params(labelsize=8)
+    count_bar(figure, axes, image, shrink=0.8)
     axes.grid(False)
     return figure
 
@@ -151,17 +146,13 @@ def plot_centres(table: SplitTable) -> Figure:
 def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure:
     """Plot the share of the objects that have each keypoint labelled."""
     figure, axes = _panel(height=1.2 + 0.2 * len(names))
-    height = 0.8 / len(tables)
-    for split, table in enumerate(tables):
-        labelled = (
-            np.zeros(len(names))
-            if table.keypoints is None or not len(table.keypoints)
-            else (table.keypoints[~table.ignored, :, 2] > 0).mean(0)
-        )
-        positions = np.arange(len(names)) + (split - (len(tables) - 1) / 2) * height
-        axes.barh(positions, labelled, height, color=COLOURS[split], label=table.name)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    labelled = [
+        np.zeros(len(names))
+        if table.keypoints is None or not len(table.keypoints)
+        else (table.keypoints[~table.ignored, :, 2] > 0).mean(0)
+        for table in tables
+    ]
+    _bars(axes, labelled, [table.name for table in tables], names)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel('share of the objects that have it labelled')
@@ -169,16 +160,20 @@ def plot_keypoints(tables: Sequence[SplitTable], names: Sequence[str]) -> Figure
     return figure
 
 
-def _panel(height: float = 2.4) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, height), dpi=110, layout='constrained')
-    axes = figure.add_subplot()
-    axes.grid(alpha=0.3)
+def _panel(height: float = _HEIGHT) -> tuple[Figure, Axes]:
+    figure, axes = panel(_WIDTH, height)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_size(9)
-    axes.yaxis.label.set_size(9)
-    axes.spines[['top', 'right']].set_visible(False)
     return figure, axes
+
+
+def _bars(axes: Axes, values: Sequence[np.ndarray], splits: Sequence[str], names: Sequence[str]) -> None:
+    """Draw a group of horizontal bars for each name, with a bar for each split."""
+    height = 0.8 / len(splits)
+    for number, (own, split) in enumerate(zip(values, splits, strict=True)):
+        positions = np.arange(len(names)) + (number - (len(splits) - 1) / 2) * height
+        axes.barh(positions, own, height, color=COLOURS[number], label=split)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _histograms(axes: Axes, values: Sequence[np.ndarray], bins: np.ndarray, tables: Sequence[SplitTable]) -> None:
@@ -209,3 +204,93 @@ def _legend(axes: Axes, count: int, same_size: bool = False) -> None:
         if same_size:
             for handle in legend.legend_handles:
                 handle.set_sizes([36])
+
+
+def plot_labels(table: SplitTable) -> Figure:
+    """Plot class frequencies and, for a detector's data, the objects an image, their positions and sizes.
+
+    Sizes and positions are those of the objects whose image's size is known.
+    """
+    counts = table.class_counts()[1]
+    with_objects = table.class_labels is None
+    present = min(int(np.count_nonzero(counts)), _MOST_NAMES)
+    least = 6.4 if with_objects else 1.2 + 0.25 * min(present, _LARGE_NAMES)
+    figure = Figure(figsize=(10.5 if with_objects else 5.5, max(least, 0.14 * present)), dpi=110, layout='constrained')
+    if not with_objects:
+        _class_bars(figure.add_subplot(), counts, table.classes, 'images')
+        return figure
+    wh = table.shapes[table.images][:, ::-1]
+    known = (wh > 0).all(1) & ~table.ignored
+    # The precision of the annotations, so that an object on the edge of a bin is where its reader put it.
+    x0, y0, x1, y1 = (table.bboxes[known].astype(np.float32) / np.tile(wh[known], 2).astype(np.float32)).T
+    grid = figure.add_gridspec(2, 3)
+    _class_bars(figure.add_subplot(grid[:, 0]), counts, table.classes, 'objects')
+    _per_image_bars(figure.add_subplot(grid[0, 1]), table.per_image)
+    centres = _density(figure, figure.add_subplot(grid[1, 1]), (x0 + x1) / 2, (y0 + y1) / 2)
+    centres.set(title='centres as shares of the image', xlabel='x', ylabel='y')
+    centres.invert_yaxis()
+    sizes = _density(figure, figure.add_subplot(grid[1, 2]), x1 - x0, y1 - y0)
+    sizes.set(title='sizes as shares of the image', xlabel='width', ylabel='height')
+    _size_bars(figure.add_subplot(grid[0, 2]), np.sqrt(np.clip((x1 - x0) * (y1 - y0), 1e-8, 1)))
+    for axes in figure.axes:
+        axes.title.set_size(10)
+    return figure
+
+
+def _class_bars(axes: Axes, all_counts: np.ndarray, classes: Sequence[str], what: str) -> None:
+    order = np.argsort(-all_counts, kind='stable')
+    order = order[all_counts[order] > 0]
+    counts = all_counts[order]
+    named = len(order) <= _MOST_NAMES
+    style(axes, grid='')
+    axes.barh(range(len(order)), counts, height=0.75 if named else 1.0, color=COLOURS[0])
+    if named:
+        size = 8 if len(order) <= _LARGE_NAMES else 6.5
+        axes.set_yticks(range(len(order)), [classes[label] for label in order], fontsize=size)
+        for row, count in enumerate(counts.tolist()):
+            axes.text(count, row, f' {count:,}', va='center', fontsize=size)
+        axes.set_xlim(0, 1.2 * max(1, counts.max(initial=0)))
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    else:
+        axes.set_ylabel('classes, the most frequent first')
+        axes.set_xscale('log')
+        axes.set_ylim(len(order), 0)
+    absent = len(classes) - len(order)
+    text = f'{counts.sum():,} {what} of {len(order):,} classes'
+    axes.set_title(text + (f', {absent:,} without any' if absent else ''), fontsize=10)
+
+
+def _per_image_bars(axes: Axes, per_image: np.ndarray) -> None:
+    highest = int(per_image.max())
+    axes.hist(per_image, np.arange(highest + 2) - 0.5 if highest < _FINE_BINS else _FINE_BINS, color=COLOURS[2])
+    axes.set(title=f'objects an image, {per_image.mean():.1f} on average', ylabel='images')
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    style(axes, grid='')
+
+
+def _size_bars(axes: Axes, sides: np.ndarray) -> None:
+    axes.hist(sides, np.linspace(0, 1, _FINE_BINS + 1), color=COLOURS[1])
+    axes.set(title='size: root of the share of the image', ylabel='objects', xlim=(0, 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    style(axes, grid='')
+
+
+def _density(figure: Figure, axes: Axes, x: np.ndarray, y: np.ndarray) -> Axes:
+    """Draw the density of points in the unit square."""
+    counts, _, _ = np.histogram2d(y, x, _FINE_BINS, ((0, 1), (0, 1)))
+    image = axes.imshow(
+        np.ma.masked_equal(counts, 0),
+        cmap='viridis_r',
+        vmin=0,
+        extent=(0, 1, 0, 1),
+        origin='lower',
+        interpolation='nearest',
+    )
+    axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_size(9)
+    axes.yaxis.label.set_size(9)
+    count_bar(figure, axes, image, shrink=0.7)
+    return axes

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from detkit.analysis.data import dataset_charts
-from detkit.analysis.data.annotations_table import SplitTable
-from detkit.analysis.data.dataset_stats import DatasetStats, NearDuplicates
-from detkit.analysis.data.label_issues import ISSUE_KINDS, LabelIssue
+from detkit.analysis.data.dataset_pictures import (
+    MAX_SHOWN_DUPLICATES,
+    issue_pictures,
+    near_duplicate_caption,
+    near_duplicate_picture,
+)
+from detkit.analysis.data.dataset_stats import DatasetStats, split_statistics
+from detkit.analysis.data.label_issues import ISSUE_KINDS
 from detkit.analysis.html_page import Cell, HtmlPage
 from detkit.datasets.skips import skip_lines
-from detkit.datasets.transforms.loading import UnreadableImageError, read_image
-from detkit.structures.bboxes import bbox_corners
-from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.utils.errors import shorten
 from detkit.utils.tables import text_table, write_csv
-from detkit.visualization.drawing import draw_instances
-from detkit.visualization.sheets import fit, grid, with_caption
-from detkit.visualization.windows import Window
 
 _LISTED = 200  # rows of a list on the page
 _SHOWN_CLASSES = 20  # rows of the console's table
-_SHOWN_SKIPS = 5
-_SIDE = 220  # of a picture among those that look the same
-_CUT_SIDE = 300  # of an object cut out of its image
-_OUTLINE_COLOUR = (255, 255, 0)
-_MAX_SHOWN_DUPLICATES = 6  # of a group that are shown
-
-# What a split's list of skipped entries is called.
-_LEFT_OUT = 'left out when read'
 
 
 def console_report(stats: DatasetStats) -> str:
@@ -51,13 +42,11 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
         yield f'{number} {what}: {shorten(names, 8)}'
     for table, unreadable in zip(stats.tables, stats.unreadable, strict=False):
         if len(unreadable):
-            yield (
-                f'{table.name}: {_count(len(unreadable), "image")} cannot be read, such as '
-                f'{table.records[int(unreadable[0])].img_path}'
-            )
+            path = table.records[int(unreadable[0])].img_path
+            yield f'{table.name}: {_count(len(unreadable), "image")} cannot be read, such as {path}'
     for table in stats.tables:
         for line in skip_lines([*table.skipped, *table.unused]):
-            yield f'{table.name}: {_LEFT_OUT}: {line}'
+            yield f'{table.name}: left out when read: {line}'
     for table, own in zip(stats.tables, stats.label_issues, strict=True):
         for kind, number in Counter(issue.kind for issue in own).items():
             yield f'{table.name}: {_count(number, "label")} {kind}: {ISSUE_KINDS[kind]}'
@@ -65,19 +54,18 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
 
 
 def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
+    found = stats.near_duplicates or ()
     for across in (False, True):
-        groups = [group for group in stats.near_duplicates or () if (len(group.splits) > 1) == across]
-        if not groups:
-            continue
-        images = sum(len(group.members) for group in groups)
-        first = groups[0]
-        where = 'across splits' if across else 'within a split'
-        yield (
-            f'{_count(images, "image")} in {_count(len(groups), "group")} {where} look the same, such as '
-            f'{" and ".join(stats.path(*member) for member in first.members[:2])}'
-            + ('; evaluation is flattered by them' if across else '')
-        )
-    conflicts = [group for group in stats.near_duplicates or () if group.labels]
+        groups = [group for group in found if (len(group.splits) > 1) == across]
+        if groups:
+            images = _count(sum(len(group.members) for group in groups), 'image')
+            where = 'across splits' if across else 'within a split'
+            example = ' and '.join(stats.path(*member) for member in groups[0].members[:2])
+            yield (
+                f'{images} in {_count(len(groups), "group")} {where} look the same, such as {example}'
+                + '; evaluation is flattered by them' * across
+            )
+    conflicts = [group for group in found if group.labels]
     if conflicts:
         yield (
             f'{_count(len(conflicts), "group")} of images that look the same have different classes, such as '
@@ -149,9 +137,9 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
 
 def _charts(page: HtmlPage, stats: DatasetStats) -> None:
     tables, splits = stats.tables, [table.name for table in stats.tables]
-    what = 'images' if stats.classifies else 'objects'
+    with_objects = [table for table in tables if len(table.labels)]
     charts = []
-    if any(len(table.labels) for table in tables):
+    if with_objects:
         charts += [
             (dataset_charts.plot_per_image(tables), 'Objects an image'),
             (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
@@ -159,33 +147,20 @@ def _charts(page: HtmlPage, stats: DatasetStats) -> None:
         ]
         if any(table.rbboxes is not None for table in tables):
             charts.append((dataset_charts.plot_angles(tables), 'Direction of the objects'))
-        charts += [
-            (dataset_charts.plot_centres(table), f'Centres of the objects, {table.name}')
-            for table in tables
-            if len(table.labels)
-        ]
+        for table in with_objects:
+            charts.append((dataset_charts.plot_centres(table), f'Centres of the objects, {table.name}'))
     charts.append((dataset_charts.plot_image_sizes(tables), 'Size of the images; a larger dot is more images'))
     # The high ones last.
-    charts.append(
-        (
-            dataset_charts.plot_class_counts(
-                [stats.class_counts(i)[1] for i in range(len(tables))], splits, stats.classes, what
-            ),
-            _chart_title(what, len(stats.classes)),
-        )
-    )
-    names = [table.metainfo.get('keypoint_names') for table in tables if table.keypoints is not None]
-    if names:
-        count = next(table.keypoints.shape[1] for table in tables if table.keypoints is not None)
-        charts.append(
-            (dataset_charts.plot_keypoints(tables, names[0] or list(map(str, range(count)))), 'Labelled keypoints')
-        )
+    what = 'images' if stats.classifies else 'objects'
+    counts = [table.class_counts()[1] for table in tables]
+    which = 'each class' if len(stats.classes) <= dataset_charts.NAMED_CLASSES else 'the most frequent classes'
+    chart = dataset_charts.plot_class_counts(counts, splits, stats.classes, what)
+    charts.append((chart, f'{what.capitalize()} of {which}'))
+    posed = [table for table in tables if table.keypoints is not None]
+    if posed:
+        names = posed[0].metainfo.get('keypoint_names') or list(map(str, range(posed[0].keypoints.shape[1])))
+        charts.append((dataset_charts.plot_keypoints(tables, names), 'Labelled keypoints'))
     page.charts(charts)
-
-
-def _chart_title(what: str, num_classes: int) -> str:
-    few = num_classes <= dataset_charts.NAMED_CLASSES
-    return f'{what.capitalize()} of {"each class" if few else "the most frequent classes"}'
 
 
 def _page_classes(page: HtmlPage, stats: DatasetStats) -> None:
@@ -209,13 +184,12 @@ def _page_near_duplicates(page: HtmlPage, stats: DatasetStats, max_pictures: int
         'Found by perceptual hashes: copies, also scaled, compressed, a little brighter or cropped. Those in '
         'more than one split make evaluation look better than it is.'
     )
-    # What spoils an evaluation comes first.
+    # Groups that spoil an evaluation come first.
     groups = sorted(
         stats.near_duplicates, key=lambda group: (len(group.splits) == 1, not group.labels, -len(group.members))
     )
     page.pictures(
-        (_near_duplicate_picture(stats, group), _near_duplicate_caption(stats, group))
-        for group in groups[:max_pictures]
+        (near_duplicate_picture(stats, group), near_duplicate_caption(stats, group)) for group in groups[:max_pictures]
     )
     rows = [
         [
@@ -223,7 +197,7 @@ def _page_near_duplicates(page: HtmlPage, stats: DatasetStats, max_pictures: int
             len(group.members),
             'yes' if group.identical else 'no',
             ' / '.join(group.labels),
-            _wrapped(', '.join(stats.path(*member) for member in group.members[:_MAX_SHOWN_DUPLICATES])),
+            Cell.wrapped(', '.join(stats.path(*member) for member in group.members[:MAX_SHOWN_DUPLICATES])),
         ]
         for group in groups[:_LISTED]
     ]
@@ -243,7 +217,7 @@ def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None
             continue
         page.heading(f'{kind}: {_count(len(own), "label")}', 3)
         page.text(f'{meaning[0].upper()}{meaning[1:]}.')
-        page.pictures(_issue_pictures(stats, own, max_pictures))
+        page.pictures(issue_pictures(stats, own, max_pictures))
     rows = [
         [row[0], Cell(Path(row[1]).name, row[1]), row[2], row[3], row[4], row[5]]
         for split in range(len(stats.tables))
@@ -254,7 +228,12 @@ def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None
 
 def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
     rows = [
-        [table.name, _wrapped(str(skip.path)), '' if skip.where is None else str(skip.where), _wrapped(skip.reason)]
+        [
+            table.name,
+            Cell.wrapped(str(skip.path)),
+            '' if skip.where is None else str(skip.where),
+            Cell.wrapped(skip.reason),
+        ]
         for table in stats.tables
         for skip in [*table.skipped, *table.unused]
     ]
@@ -264,111 +243,42 @@ def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
         page.table(['split', 'file', 'where', 'why'], rows[:_LISTED], _cut_note(len(rows)))
 
 
-def _wrapped(text: str) -> Cell:
-    return Cell(text, text, 'wrap')
-
-
 def _cut_note(count: int) -> str:
     return f'The first {_LISTED} of {count:,}' if count > _LISTED else ''
 
 
-def _issue_pictures(
-    stats: DatasetStats, own: Sequence[tuple[int, LabelIssue]], most: int
-) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield the objects, cut out of their images, each with the object that it collides with."""
-    for split, one in own[:most]:
-        table = stats.tables[split]
-        path = stats.path(split, table.images[one.index])
-        try:
-            img = read_image(path)
-        except UnreadableImageError:
-            continue  # which is listed as such
-        indices = [one.index] if one.other is None else [one.index, one.other]
-        yield (
-            _object_picture(img, table, indices, stats.classes, one.kind == 'outline'),
-            f'{table.name}: {Path(path).name}, object {table.numbers[one.index]}, {one.detail}',
-        )
-
-
-def _object_picture(
-    img: np.ndarray, table: SplitTable, indices: list[int], classes: Sequence[str], with_outline: bool
-) -> np.ndarray:
-    corners = bbox_corners(table.bboxes[indices]) if table.rbboxes is None else rbbox_corners(table.rbboxes[indices])
-    points, rings, extra = [corners.reshape(-1, 2)], [], {}
-    if with_outline:
-        polygons = table.records[table.images[indices[0]]].annotations.polygons
-        rings = [
-            ring
-            for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
-            if owner == table.numbers[indices[0]]
-        ]
-        points += rings
-    if table.keypoints is not None:
-        keypoints = table.keypoints[indices]
-        points.append(keypoints[keypoints[..., 2] > 0, :2])
-    window = Window.around(np.concatenate(points), img.shape[:2], _CUT_SIDE)
-    if table.keypoints is not None:
-        extra = dict(
-            keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
-            keypoint_info=table.metainfo,
-        )
-    if table.rbboxes is not None:
-        extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[indices])
-    moved = window.moved(corners)
-    bboxes = np.concatenate([moved.min(1), moved.max(1)], 1)
-    picture = draw_instances(window.cut(img), bboxes, table.labels[indices], classes, **extra)
-    for ring in rings:
-        cv2.polylines(picture, [np.rint(window.moved(ring)).astype(np.int32)], True, _OUTLINE_COLOUR, 2, cv2.LINE_AA)
-    return picture
-
-
-def _near_duplicate_picture(stats: DatasetStats, group: NearDuplicates) -> np.ndarray:
-    cells = []
-    for split, image in group.members[:_MAX_SHOWN_DUPLICATES]:
-        try:
-            img = read_image(stats.path(split, image))
-        except UnreadableImageError:  # readable to the hash's reader, but cut short
-            img = np.full((_SIDE, _SIDE, 3), 114, np.uint8)
-        cells.append(with_caption(fit(img, _SIDE), stats.tables[split].name))
-    return grid(cells, min(3, len(cells)))
-
-
-def _near_duplicate_caption(stats: DatasetStats, group: NearDuplicates) -> str:
-    names = [Path(stats.path(*member)).name for member in group.members]
-    parts = [shorten(names, _MAX_SHOWN_DUPLICATES)]
-    parts += ['the same file'] * group.identical + [f'classes {" / ".join(group.labels)}'] * bool(group.labels)
-    return ': '.join(parts)
-
-
 def _split_rows(stats: DatasetStats) -> list[list[str]]:
-    statistics = [stats.split_statistics(split) for split in range(len(stats.tables))]
+    statistics = [split_statistics(table) for table in stats.tables]
     names = list(dict.fromkeys(name for own in statistics for name in own))
     return [[name, *(_text(own.get(name)) for own in statistics)] for name in names]
 
 
 def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
     """Return a row for each class: objects and images of each split, and the median size of the objects."""
-    columns, counts = ['class'], []
-    for split, table in enumerate(stats.tables):
-        images, objects = stats.class_counts(split)
-        columns += [f'{table.name} images'] if stats.classifies else [f'{table.name} objects', 'images', 'median size']
-        counts.append((images, objects))
-    rows = []
-    for label, name in enumerate(stats.classes):
-        row: list = [name]
-        for table, (images, objects) in zip(stats.tables, counts, strict=True):
-            row.append(int(objects[label]))
-            if not stats.classifies:
-                wh = table.sizes_wh[(table.labels == label) & ~table.ignored]
-                row += [int(images[label]), float(np.sqrt(np.median(wh.prod(1)))) if len(wh) else None]
-        rows.append([value if not isinstance(value, float) else Cell(f'{value:.0f}', value) for value in row])
-    return columns, rows
+    columns, per_split = ['class'], []
+    for table in stats.tables:
+        images, objects = table.class_counts()
+        if stats.classifies:
+            columns.append(f'{table.name} images')
+            per_split.append([[count] for count in images.tolist()])
+            continue
+        columns += [f'{table.name} objects', 'images', 'median size']
+        areas, labels = table.sizes_wh.prod(1)[~table.ignored], table.labels[~table.ignored]
+        sizes = [_side(areas[labels == label]) for label in range(len(stats.classes))]
+        per_split.append(list(zip(objects.tolist(), images.tolist(), sizes, strict=True)))
+    return columns, [[name, *chain(*own)] for name, *own in zip(stats.classes, *per_split, strict=True)]
+
+
+def _side(areas: np.ndarray) -> Cell | None:
+    """Return the side of a square of the median area; None without objects."""
+    side = float(np.sqrt(np.median(areas))) if len(areas) else None
+    return None if side is None else Cell(f'{side:.0f}', side)
 
 
 def _class_table(stats: DatasetStats) -> str:
     """Return a table of the most frequent classes."""
     columns, rows = _class_rows(stats)
-    counts = np.sum([stats.class_counts(split)[1] for split in range(len(stats.tables))], 0)
+    counts = np.sum([table.class_counts()[1] for table in stats.tables], 0)
     order = np.argsort(-counts, kind='stable')
     order = order[counts[order] > 0]
     shown = [[_text(value) for value in rows[label]] for label in order[:_SHOWN_CLASSES]]
@@ -380,10 +290,9 @@ def _class_table(stats: DatasetStats) -> str:
 
 
 def _text(value: object) -> str:
+    """Format a cell for the console."""
     if value is None:
         return '-'
-    if isinstance(value, Cell):
-        return value.text
     if isinstance(value, float):
         return f'{value:.2f}'
     return f'{value:,}' if isinstance(value, int) else str(value)

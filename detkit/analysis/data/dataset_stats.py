@@ -43,39 +43,31 @@ class DatasetStats:
     """The results of ``dataset_stats``.
 
     Attributes:
-        config: as it was loaded.
-        tables: of each split.
-        classes: names of the labels.
-        label_issues: of each split.
+        config: the loaded config.
+        tables: table of each split.
+        label_issues: issues of each split.
         near_duplicates: groups of images that look the same; None if they were not searched for.
-        unreadable: of each split, indices of images that could not be decoded; empty if images were not read.
+        unreadable: for each split, the indices of images that could not be decoded; empty if images were not read.
     """
 
     config: Config
     tables: list[SplitTable]
-    classes: tuple[str, ...]
     label_issues: list[list[LabelIssue]]
     near_duplicates: list[NearDuplicates] | None
     unreadable: list[np.ndarray] = field(default_factory=list)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.tables[0].classes
+
+    @property
     def classifies(self) -> bool:
         return all(table.class_labels is not None for table in self.tables)
 
-    def class_counts(self, split: int) -> tuple[np.ndarray, np.ndarray]:
-        """Count the images that show each class and its objects, ``(C,)`` each (the same of a classifier's data)."""
-        table, count = self.tables[split], len(self.classes)
-        if table.class_labels is not None:
-            images = np.bincount(table.class_labels, minlength=count)
-            return images, images
-        used = ~table.ignored
-        objects = np.bincount(table.labels[used], minlength=count)
-        pairs = np.unique(np.stack([table.images[used], table.labels[used]], 1), axis=0)
-        return np.bincount(pairs[:, 1], minlength=count), objects
-
     def class_problems(self) -> dict[str, list[str]]:
         """Return the classes that training or evaluation has no object of: problem -> their names."""
-        seen = [self.class_counts(split)[1] > 0 for split in range(len(self.tables))]
+        seen = [table.class_counts()[1] > 0 for table in self.tables]
         by_name = {table.name: own for table, own in zip(self.tables, seen, strict=True)}
         train = by_name.pop('train', None)
         problems: dict[str, np.ndarray] = {}
@@ -95,42 +87,42 @@ class DatasetStats:
             if which.any()
         }
 
-    def split_statistics(self, split: int) -> dict[str, float | int | str]:
-        """Return the statistics of a split by their titles."""
-        table = self.tables[split]
-        statistics: dict[str, float | int | str] = {'images': len(table.records)}
-        shapes = table.shapes[(table.shapes > 0).all(1)]
-        if len(shapes):
-            (height, width), count = Counter(map(tuple, shapes.tolist())).most_common(1)[0]
-            statistics['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
-            sides = np.sqrt(shapes.prod(1))
-            statistics['smallest, largest'] = ', '.join(
-                f'{shapes[index][1]} x {shapes[index][0]}' for index in (sides.argmin(), sides.argmax())
-            )
-        if table.class_labels is None:
-            per_image = table.per_image
-            areas = table.sizes_wh.prod(1)[~table.ignored]
-            statistics['without an object'] = int((per_image == 0).sum())
-            statistics['objects'] = int(per_image.sum())
-            statistics['ignored (crowd, difficult)'] = int(table.ignored.sum())
-            statistics['objects an image, mean'] = float(per_image.mean())
-            statistics['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
-            if len(areas):
-                shares = [
-                    float(which.mean())
-                    for which in (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)
-                ]
-                statistics['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
-        counts = self.class_counts(split)[1]
-        statistics['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
-        if (counts > 0).any():
-            statistics['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
-        statistics['broken entries left out'] = sum(skip.count for skip in table.skipped)
-        statistics['other entries left out'] = sum(skip.count for skip in table.unused)
-        return statistics
-
     def path(self, split: int, image: int) -> str:
         return self.tables[split].records[image].img_path
+
+
+def split_statistics(table: SplitTable) -> dict[str, float | int | str]:
+    """Return the statistics of a split by their titles."""
+    statistics: dict[str, float | int | str] = {'images': len(table.records)}
+    shapes = table.shapes[(table.shapes > 0).all(1)]
+    if len(shapes):
+        (height, width), count = Counter(map(tuple, shapes.tolist())).most_common(1)[0]
+        statistics['most frequent size'] = f'{width} x {height} ({count / len(shapes):.0%})'
+        sides = np.sqrt(shapes.prod(1))
+        statistics['smallest, largest'] = ', '.join(
+            f'{shapes[index][1]} x {shapes[index][0]}' for index in (sides.argmin(), sides.argmax())
+        )
+    if table.class_labels is None:
+        per_image = table.per_image
+        areas = table.sizes_wh.prod(1)[~table.ignored]
+        statistics['without an object'] = int((per_image == 0).sum())
+        statistics['objects'] = int(per_image.sum())
+        statistics['ignored (crowd, difficult)'] = int(table.ignored.sum())
+        statistics['objects an image, mean'] = float(per_image.mean())
+        statistics['median, most'] = f'{np.median(per_image):g}, {per_image.max()}'
+        if len(areas):
+            shares = [
+                float(which.mean())
+                for which in (areas < _SMALL, (areas >= _SMALL) & (areas < _MEDIUM), areas >= _MEDIUM)
+            ]
+            statistics['small, medium, large'] = ', '.join(f'{share:.0%}' for share in shares)
+    counts = table.class_counts()[1]
+    statistics['classes seen'] = f'{(counts > 0).sum()} of {len(counts)}'
+    if (counts > 0).any():
+        statistics['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
+    statistics['broken entries left out'] = sum(skip.count for skip in table.skipped)
+    statistics['other entries left out'] = sum(skip.count for skip in table.unused)
+    return statistics
 
 
 def dataset_stats(
@@ -153,8 +145,7 @@ def dataset_stats(
         ConfigError, DataError: see ``load_splits``.
     """
     tables = load_splits(config, splits)
-    classes = tuple(map(str, tables[0].metainfo['classes']))
-    stats = DatasetStats(config, tables, classes, [find_label_issues(table, limits) for table in tables], None)
+    stats = DatasetStats(config, tables, [find_label_issues(table, limits) for table in tables], None)
     if find_duplicates:
         _find_near_duplicates(stats, max_distance)
     return stats

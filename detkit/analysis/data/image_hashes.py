@@ -27,6 +27,8 @@ _REDUCED = (
     (1, cv2.IMREAD_GRAYSCALE),
 )
 _LEAST_SIDE = 128  # that a reduced reading must leave
+_NUM_THREADS = 4  # files read at a time
+_MIN_CORRELATION = 0.9  # of the grey levels of two thumbnails that look the same
 _MAX_PAIRS = 1_000_000  # that are kept at a time
 _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
@@ -61,13 +63,12 @@ def perceptual_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), 'big')
 
 
-def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], num_threads: int = 4) -> ImageHashes:
+def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None]) -> ImageHashes:
     """Read images in grey, as small as their format allows, and hash them.
 
     Args:
         paths: files.
         shapes: (h, w) of each image or None; it decides how small the image may be read.
-        num_threads: files read at a time.
     """
     hashes = ImageHashes(
         np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8), np.zeros(len(paths), bool)
@@ -80,24 +81,22 @@ def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None], 
             hashes.thumbs[index] = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
             hashes.readable[index] = True
 
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
         for _ in pool.map(read, range(len(paths))):
             pass
     return hashes
 
 
-def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6, min_correlation: float = 0.9) -> list[np.ndarray]:
+def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6) -> list[np.ndarray]:
     """Return groups of images that look the same.
 
     Two images do if their hashes differ in few bits and their thumbnails correlate; the latter separates pictures of
-    the same composition, such as a sky above a field, which hashes alone may confuse. Groups are the connected
-    components of such pairs.
+    the same composition, such as a sky above a field, which hashes alone may confuse. Images of a uniform grey, which
+    have no correlation, look the same if their means are close. Groups are the connected components of such pairs.
 
     Args:
-        hashes: of all images.
+        hashes: hashes of all images.
         max_distance: bits that may differ, up to 15.
-        min_correlation: least correlation of the grey levels of the thumbnails. Images of a uniform grey, which have no
-            correlation, look the same if their means are close.
 
     Returns:
         Ascending indices of each group of two or more images; the groups are sorted by their first image.
@@ -107,7 +106,7 @@ def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6, min_correla
     readable = np.flatnonzero(hashes.readable)
     pairs, num_pairs = [], 0
     for first, second in _near_pairs(hashes.bits[readable], max_distance):
-        similar = _correlate(hashes.thumbs[readable[first]], hashes.thumbs[readable[second]]) >= min_correlation
+        similar = _correlate(hashes.thumbs[readable[first]], hashes.thumbs[readable[second]]) >= _MIN_CORRELATION
         pairs.append(np.stack([first[similar], second[similar]]))
         num_pairs += pairs[-1].shape[1]
         if num_pairs > _MAX_PAIRS:  # n copies of an image are n² / 2 pairs, of which n say all

@@ -70,19 +70,15 @@ def interval(value: float, replicates: np.ndarray, confidence: float = 0.95) -> 
     return Interval(float(value), float(low), float(high))
 
 
-def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
-    """Return average precisions ``(R, C, A, T)`` of choices of images ``(R, I)``, or of all images if left out.
-
-    nan where a choice holds no object of a class and area.
-    """
-    values = np.stack([average_precisions(one, counts) for one in matches.per_class], 1)
-    return np.where(values < 0, np.nan, values)
-
-
 def precision_summaries(matches: Matches, counts: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean of ``class_precisions`` over all overlaps and its value at the first, ``(R, C, A, 2)``.
+    """Return each class's average precision as the mean over all overlaps and at the first one, ``(R, C, A, 2)``.
 
-    It takes a fifth of the memory.
+    Args:
+        matches: matches of the predictions of a model.
+        counts: choices of images ``(R, I)``, see ``average_precisions``; all images once if left out.
+
+    Returns:
+        nan where a choice holds no object of a class and area.
     """
     found = []
     for one in matches.per_class:
@@ -92,7 +88,7 @@ def precision_summaries(matches: Matches, counts: np.ndarray | None = None) -> n
 
 
 def mean_precision(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
-    """Return the mean of the defined values, such as mAP of ``class_precisions``; nan if there are none."""
+    """Return the mean of the defined values, such as mAP of those of the classes; nan if there are none."""
     defined = ~np.isnan(values)
     total = np.where(defined, values, 0).sum(axis)
     number = defined.sum(axis)

@@ -24,11 +24,11 @@ class ComparedMetric:
 
     Attributes:
         kind: 'bbox', 'segm', … or 'label'.
-        name: such as 'mAP', 'mAP50', 'mAP_s' or 'top1'.
+        name: its name, for example 'mAP', 'mAP50', 'mAP_s' or 'top1'.
         group: the class that it is measured on, '' for all.
         objects: objects (of a classifier: images) that it is measured on.
-        values: of each model.
-        differences: of each pair (i, j) with i < j, the second model's less the first's.
+        values: its value for each model.
+        differences: for each pair (i, j) with i < j, the second model's less the first's.
     """
 
     kind: str
@@ -47,10 +47,10 @@ class Comparison:
         models: the models, the first being the one that the others are compared with.
         kinds: kinds of overlap, the config's main one first.
         overall, per_area, per_class: metrics.
-        confidence: of every interval.
+        confidence: level of every interval.
         replicates: bootstrap replicates of every interval.
-        results: of each model, the images in the first model's order.
-        matches: of each model, by the last of the kinds; None for classifiers.
+        results: samples of each model, the images in the first model's order.
+        matches: matches of each model by the last of the kinds; None for classifiers.
     """
 
     models: list[EvaluatedModel]
@@ -85,7 +85,7 @@ def evaluate_models(
     Args:
         models: config and checkpoint of each.
         labels: their names; the configs' names if left out.
-        options, settings: as ``evaluate_model``, of all.
+        options, settings: those of ``ModelEvaluation``, for all models.
 
     Raises:
         ConfigError, CheckpointError, DataError: as ``ModelEvaluation``, ``unique_labels`` and ``check_tasks``.
@@ -110,8 +110,8 @@ def compare(
     Args:
         models: at least one.
         replicates: number of bootstrap resamples.
-        confidence: of the intervals.
-        seed: of the resamples.
+        confidence: level of the intervals.
+        seed: seed of the resamples.
 
     Raises:
         ConfigError: models of different tasks, classes, images or objects; a confidence outside (0, 1).

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from detkit.analysis.charts import COLOURS
+from detkit.analysis.charts import COLOURS, panel, style
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import ComparedMetric, Comparison, image_scores, verdict
 from detkit.analysis.errors.matching import KIND_NAMES
@@ -21,6 +20,7 @@ from detkit.config.origins import KeyPath
 from detkit.datasets.transforms.loading import read_image
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.sheets import fit
 
 _SHOWN_SIDE = 480
 _FEW_IMAGES = 30
@@ -34,33 +34,31 @@ def metric_name(metric: ComparedMetric) -> str:
 
 def console_tables(found: Comparison, latencies: Sequence[Interval] | None = None) -> str:
     """Return tables of every model's metrics with intervals, and of every pair's difference with a verdict."""
-    labels = found.labels
-    header = ['model', *(metric_name(metric) for metric in found.overall), *(['ms/image'] if latencies else [])]
-    rows = [
-        [
-            label,
-            *(_with_interval(metric.values[i]) for metric in found.overall),
-            *([_with_interval(latencies[i], 1)] if latencies else []),
-        ]
-        for i, label in enumerate(labels)
-    ]
-    parts = [text_table(header, rows)]
-    if len(labels) > 1:
-        rows = [
-            [
-                f'{labels[j]} - {labels[i]}',
-                metric_name(metric),
-                _difference(metric.differences[i, j]),
-                verdict(metric, (i, j), labels),
-            ]
-            for metric in found.overall
-            for i, j in combinations(range(len(labels)), 2)
-        ]
-        parts.append(
-            text_table(['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows, left=(0, 3))
-        )
-    parts.append(_basis(found))
-    return '\n'.join(parts)
+    columns, rows = _metric_rows(found, latencies)
+    parts = [text_table(columns, rows)]
+    if len(found.labels) > 1:
+        parts.append(text_table(*_difference_rows(found), left=(0, 3)))
+    return '\n'.join([*parts, _basis(found)])
+
+
+def _metric_rows(found: Comparison, latencies: Sequence[Interval] | None) -> tuple[list[str], list[list]]:
+    """Return titles of columns and a row for each model."""
+    columns = ['model', *(metric_name(metric) for metric in found.overall), *(['ms/image'] if latencies else [])]
+    rows = []
+    for i, label in enumerate(found.labels):
+        times = [_interval_cell(latencies[i], 1)] if latencies else []
+        rows.append([label, *(_interval_cell(metric.values[i]) for metric in found.overall), *times])
+    return columns, rows
+
+
+def _difference_rows(found: Comparison) -> tuple[list[str], list[list]]:
+    """Return titles of columns and a row for each metric and pair of models."""
+    labels, rows = found.labels, []
+    for metric in found.overall:
+        for i, j in combinations(range(len(labels)), 2):
+            cell = _difference_cell(metric.differences[i, j])
+            rows.append([f'{labels[j]} - {labels[i]}', metric_name(metric), cell, verdict(metric, (i, j), labels)])
+    return ['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows
 
 
 def _basis(found: Comparison) -> str:
@@ -82,10 +80,15 @@ def _with_interval(value: Interval, digits: int = 3) -> str:
     return f'{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})'
 
 
-def _difference(value: Interval) -> str:
+def _interval_cell(value: Interval, digits: int = 3) -> Cell:
+    return Cell(_with_interval(value, digits), value.value)
+
+
+def _difference_cell(value: Interval) -> Cell:
     if np.isnan(value.low):
-        return '-'
-    return f'{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})'
+        return Cell('-', None if np.isnan(value.value) else value.value)
+    mark = '' if not value.excludes_zero else 'good' if value.value > 0 else 'bad'
+    return Cell(f'{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})', value.value, mark)
 
 
 def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
@@ -119,7 +122,10 @@ def write_report(
         'Comparison of ' + (_listed(labels) if len(labels) < 5 else f'{len(labels)} models'), _summary(found)
     )
     page.heading('Metrics')
-    _metrics_table(page, found, latencies)
+    columns, rows = _metric_rows(found, latencies)
+    page.table(
+        [*columns, 'checkpoint'], [[*row, model.checkpoint] for row, model in zip(rows, found.models, strict=True)]
+    )
     page.charts(
         (_interval_chart(metric, labels), f'{metric_name(metric)} with {found.confidence:.0%} intervals')
         for metric in found.overall
@@ -131,7 +137,7 @@ def write_report(
             'A difference counts as shown when its interval holds no zero. The intervals of two metrics may '
             'overlap all the same, as both models see the same images in every draw.'
         )
-        _difference_table(page, found, found.overall)
+        page.table(*_difference_rows(found))
     if latencies:
         page.heading('Accuracy against time')
         page.chart(
@@ -162,11 +168,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _summary(found: Comparison) -> str:
     labels, metric = found.labels, found.headline
-    best = (
-        int(np.nanargmax([value.value for value in metric.values]))
-        if any(not np.isnan(value.value) for value in metric.values)
-        else 0
-    )
+    values = np.array([value.value for value in metric.values])
+    best = int(np.where(np.isnan(values), -np.inf, values).argmax())
     text = (
         f'{metric_name(metric)} on {len(found.models[0].results)} images: {labels[best]} has the highest, '
         f'{_with_interval(metric.values[best])}.'
@@ -176,43 +179,6 @@ def _summary(found: Comparison) -> str:
             pair = (min(best, other), max(best, other))
             text += f' Against {labels[other]}: {verdict(metric, pair, labels)}.'
     return text
-
-
-def _metrics_table(page: HtmlPage, found: Comparison, latencies: Sequence[Interval] | None) -> None:
-    columns = [
-        'model',
-        *(metric_name(metric) for metric in found.overall),
-        *(['ms/image'] if latencies else []),
-        'checkpoint',
-    ]
-    rows = []
-    for i, model in enumerate(found.models):
-        cells = [Cell(_with_interval(metric.values[i]), metric.values[i].value) for metric in found.overall]
-        times = [Cell(_with_interval(latencies[i], 1), latencies[i].value)] if latencies else []
-        rows.append([model.label, *cells, *times, model.checkpoint])
-    page.table(columns, rows)
-
-
-def _difference_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMetric]) -> None:
-    labels = found.labels
-    page.table(
-        ['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'],
-        [
-            [
-                f'{labels[j]} - {labels[i]}',
-                metric_name(metric),
-                _difference_cell(metric.differences[i, j]),
-                verdict(metric, (i, j), labels),
-            ]
-            for metric in metrics
-            for i, j in combinations(range(len(labels)), 2)
-        ],
-    )
-
-
-def _difference_cell(value: Interval) -> Cell:
-    mark = '' if np.isnan(value.low) or not value.excludes_zero else 'good' if value.value > 0 else 'bad'
-    return Cell(_difference(value), value.value if not np.isnan(value.value) else None, mark)
 
 
 def _group_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMetric], what: str) -> None:
@@ -225,20 +191,10 @@ def _group_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMe
         rows = []
         for metric in chosen:
             name = metric.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[metric.name.rpartition('_')[2]]
-            rows.append(
-                [
-                    name,
-                    metric.objects,
-                    *(value.value for value in metric.values),
-                    *(_difference_cell(metric.differences[0, j]) for j in range(1, len(labels))),
-                ]
-            )
-        columns = [
-            what,
-            'images' if kind == 'label' else 'objects',
-            *labels,
-            *(f'{label} - {labels[0]}' for label in labels[1:]),
-        ]
+            differences = [_difference_cell(metric.differences[0, j]) for j in range(1, len(labels))]
+            rows.append([name, metric.objects, *(value.value for value in metric.values), *differences])
+        counted = 'images' if kind == 'label' else 'objects'
+        columns = [what, counted, *labels, *(f'{label} - {labels[0]}' for label in labels[1:])]
         page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
 
 
@@ -251,17 +207,14 @@ def _interval_chart(metric: ComparedMetric, labels: Sequence[str]) -> Figure:
         axes.plot([value.value], [i], 'o', color=colour, markersize=6)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.tick_params(labelsize=9)
-    axes.grid(axis='x', alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
+    style(axes, tick_size=9, grid='x')
     return picture
 
 
 def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Figure:
     metric = found.headline
     times, gains = [latency.value for latency in latencies], [value.value for value in metric.values]
-    picture = Figure(figsize=(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2)), layout='constrained')
-    axes = picture.add_subplot()
+    picture, axes = panel(4.6, 3.4 + 0.2 * np.ceil(len(times) / 2), tick_size=9, label_size=10)
     front = pareto_front(times, gains)
     axes.plot([times[i] for i in front], [gains[i] for i in front], color='#9aa5b1', linewidth=1.5, zorder=0)
     for i, (label, time, value) in enumerate(zip(found.labels, latencies, metric.values, strict=True)):
@@ -278,9 +231,6 @@ def _pareto_chart(found: Comparison, latencies: Sequence[Interval]) -> Figure:
     axes.margins(x=0.1)
     axes.set_xlabel('ms/image')
     axes.set_ylabel(metric_name(metric))
-    axes.tick_params(labelsize=9)
-    axes.grid(alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
     picture.legend(loc='outside lower center', ncols=2, fontsize=9, frameon=False)
     return picture
 
@@ -305,13 +255,7 @@ def _images(page: HtmlPage, found: Comparison, score_thr: float, max_images: int
             judged = ('right' if own else 'wrong') if kind == 'label' else f'F1 {own:.2f}'
             picture = draw_data_sample(img, results[i], 'pred', first.classes, score_thr, keypoint_info=first.metainfo)
             pictures.append((picture, f'{label}: {judged}'))
-        page.pictures((_fit(picture), caption) for picture, caption in pictures)
-
-
-def _fit(img: np.ndarray) -> np.ndarray:
-    scale = _SHOWN_SIDE / max(img.shape[:2])
-    size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
-    return cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        page.pictures((fit(picture, _SHOWN_SIDE, enlarge=True), caption) for picture, caption in pictures)
 
 
 def _configs(page: HtmlPage, found: Comparison) -> None:
@@ -320,10 +264,7 @@ def _configs(page: HtmlPage, found: Comparison) -> None:
     for other in found.models[1:]:
         page.heading(f'{first.label} and {other.label}', 3)
         rows = [
-            [
-                difference.key,
-                *(Cell(shown(value), shown(value), 'wrap') for value in (difference.first, difference.second)),
-            ]
+            [difference.key, Cell.wrapped(shown(difference.first)), Cell.wrapped(shown(difference.second))]
             for difference in config_differences(first.config, other.config)
             if _matters(difference.path or difference.other_path)
         ]

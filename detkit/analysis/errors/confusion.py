@@ -1,18 +1,29 @@
-"""The confusion matrix of a detector, with background as a class."""
+"""The confusion matrix of a model as numbers, chart and CSV file; for detectors with background as a class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from detkit.analysis.errors.overlaps import overlaps_of
+from detkit.analysis.charts import save_figure
+from detkit.analysis.errors.evaluated_model import EvaluatedModel
+from detkit.analysis.errors.matching import overlaps_of
+from detkit.structures.data_sample import DetDataSample, predicted_class
+from detkit.utils.tables import text_table, write_csv
 
 BACKGROUND = 'background'
 
+_NAMED_CLASSES = 100  # more names than that don't fit beside a matrix
+_LARGE_NAMES = 40  # nor more than that in a large font
+_TABLE_ROWS = 15
+_NUMBERED_CLASSES = 20  # more numbers than that aren't read
+
 
 def confusion_matrix(
-    results: Sequence,
+    results: Sequence[DetDataSample],
     class_count: int,
     kind: str = 'bbox',
     score_thr: float = 0.25,
@@ -25,12 +36,12 @@ def confusion_matrix(
     prediction counts as background, unless it lies on an ignored object; so does an unpaired object.
 
     Args:
-        results: of each image, as for ``match``.
+        results: evaluated samples, one of each image.
         class_count: C.
-        kind: what overlaps, see ``overlaps_of``.
+        kind: the kind of overlap, see ``overlaps_of``.
         score_thr: predictions below it do not count.
         iou_thr: least overlap of a pair.
-        sigmas: of keypoints, see ``match``.
+        sigmas: OKS sigmas of the keypoints, see ``match``.
 
     Returns:
         ``(C + 1, C + 1)`` int64, rows the true classes, columns the predicted ones, the last of each background.
@@ -61,3 +72,96 @@ def pair_up(overlaps: np.ndarray, iou_thr: float) -> np.ndarray:
             taken_rows.add(row)
             taken_columns.add(column)
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def plot_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Plot a confusion matrix; colours are shares of the true class's images.
+
+    Args:
+        confusion: ``(C, C)`` counts, rows the true classes, columns the predicted ones.
+        classes: their names.
+    """
+    count = len(confusion)
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = min(max(4.2, 0.42 * count + 2.2), 14)
+    figure = Figure(figsize=(side + 1, side), dpi=110, layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
+    if count <= _NAMED_CLASSES:
+        size = 8 if count <= _LARGE_NAMES else 6.5
+        axes.set_xticks(range(count), classes, rotation=90 if count > 4 else 0, fontsize=size)
+        axes.set_yticks(range(count), classes, fontsize=size)
+    if count <= _NUMBERED_CLASSES:
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            axes.text(
+                column,
+                row,
+                confusion[row, column],
+                ha='center',
+                va='center',
+                fontsize=8,
+                color='white' if shares[row, column] > 0.55 else 'black',
+            )
+    axes.set_xlabel('predicted')
+    axes.set_ylabel('true')
+    figure.colorbar(image, shrink=0.8, label='share of the true class')
+    return figure
+
+
+def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
+    """Write ``confusion_matrix.png`` and ``.csv``, with a row for each true class and a column for each predicted one.
+
+    Args:
+        folder: where to write; it is made if need be.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
+    write_csv(folder / 'confusion_matrix.csv', ['true \\ predicted', *classes], rows)
+    save_figure(plot_confusion(confusion, classes), folder / 'confusion_matrix.png')
+
+
+def write_confusion_matrix(
+    model: EvaluatedModel,
+    folder: str | Path,
+    kind: str | None = None,
+    score_thr: float = 0.25,
+    iou_thr: float = 0.5,
+) -> str:
+    """Write ``confusion_matrix.png`` and ``.csv``; for detectors with background as a class of its own.
+
+    Classes that are neither in the data nor predicted are left out.
+
+    Args:
+        model: evaluated.
+        folder: where to write; it is made if need be.
+        kind: the kind of overlap; the config's last if None.
+        score_thr, iou_thr: those of ``confusion_matrix``.
+
+    Returns:
+        A table of the most frequent confusions.
+    """
+    if model.classifies:
+        pairs = [(sample.gt_label, predicted_class(sample)) for sample in model.results]
+        names = np.array(model.classes)
+        counts = np.zeros((len(names), len(names)), np.int64)
+        np.add.at(counts, tuple(zip(*pairs, strict=True)), 1)
+    else:
+        kind = model.chosen_kind(kind, 'boxes')
+        names = np.array([*model.classes, BACKGROUND])
+        counts = confusion_matrix(
+            model.results, len(model.classes), kind, score_thr, iou_thr, model.metainfo.get('sigmas')
+        )
+    kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts, names = counts[np.ix_(kept, kept)], names[kept]
+    write_confusion(counts, names.tolist(), folder)
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind='stable')[:_TABLE_ROWS]
+    rows = [
+        [names[i], names[j], str(wrong[i, j]), f'{wrong[i, j] / counts[i].sum():.1%}']
+        for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True)
+        if wrong[i, j]
+    ]
+    if not rows:
+        return 'nothing is confused'
+    return text_table(['true', 'taken for', 'times', 'of the true'], rows, left=(0, 1))

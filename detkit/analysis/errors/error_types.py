@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detkit.analysis.errors.matching import match
-from detkit.analysis.errors.overlaps import overlaps_of
+from detkit.analysis.errors.matching import match, overlaps_of
 from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision
 
 FOREGROUND, BACKGROUND = 0.5, 0.1
@@ -60,10 +59,18 @@ class ErrorTypes:
     def above(self, score_thr: float) -> ErrorTypes:
         """Return the errors without the predictions below a score; the types of the others stay."""
         kept = self.scores >= score_thr
-        names = ('images', 'indices', 'labels', 'scores', 'found', 'types', 'objects')
-        columns = {name: getattr(self, name)[kept] for name in names}
-        missed = _missed(columns['found'], columns['types'], columns['objects'], len(self.gt_labels))
-        return replace(self, **columns, missed=missed)
+        found, types, objects = self.found[kept], self.types[kept], self.objects[kept]
+        return replace(
+            self,
+            images=self.images[kept],
+            indices=self.indices[kept],
+            labels=self.labels[kept],
+            scores=self.scores[kept],
+            found=found,
+            types=types,
+            objects=objects,
+            missed=_missed(found, types, objects, len(self.gt_labels)),
+        )
 
 
 def classify_errors(
@@ -72,47 +79,42 @@ def classify_errors(
     """Classify each false prediction by its type of error.
 
     Args:
-        results, classes, kind, sigmas: as for ``match``.
+        results, classes, kind, sigmas: those of ``match``.
     """
     per_class = match(results, classes, kind, [FOREGROUND], sigmas, by_area=False).per_class
-    counted = [np.flatnonzero(~result.gt_instances.ignored) for result in results]
-    starts = np.cumsum([0, *map(len, counted)])
-    gt_images = np.repeat(np.arange(len(results)), list(map(len, counted)))
-    gt_labels = np.concatenate([result.gt_instances.labels[own] for result, own in zip(results, counted, strict=True)])
-    columns = {'images': [], 'indices': [], 'labels': [], 'scores': [], 'found': [], 'objects': []}
-    for label, matches in enumerate(per_class):
-        matched = np.full(len(matches.images), -1)
-        for d in np.flatnonzero(matches.found[0, 0] == TRUE):
-            image = matches.images[d]
-            matched[d] = starts[image] + np.searchsorted(counted[image], matches.matched[0, d])
-        own = (
-            matches.images,
-            matches.indices,
-            np.full(len(matches.images), label),
-            matches.scores,
-            matches.found[0, 0],
-            matched,
-        )
-        for column, values in zip(columns.values(), own, strict=True):
-            column.append(values)
-    joined = {name: np.concatenate(values) for name, values in columns.items()}
-    types = np.full(len(joined['images']), -1)
-    for image in np.unique(joined['images']):
-        rows = np.flatnonzero(joined['images'] == image)
-        own = counted[image]
-        overlaps = overlaps_of(results[image], kind, sigmas)[joined['indices'][rows]][:, own]
-        same = joined['labels'][rows, None] == results[image].gt_instances.labels[own]
-        false = joined['found'][rows] == FALSE
-        types[rows[false]], wanted = _types_of(overlaps[false], same[false])
-        joined['objects'][rows[false]] = np.where(wanted >= 0, starts[image] + wanted, -1)
-    missed = _missed(joined['found'], types, joined['objects'], len(gt_labels))
+    gts = [result.gt_instances for result in results]
+    # All objects are numbered through all images, those that are ignored left out.
+    starts = np.cumsum([0, *(len(gt.labels) for gt in gts)])
+    real = ~np.concatenate([gt.ignored for gt in gts])
+    numbers = np.where(real, np.cumsum(real) - 1, -1)
+    labels = np.repeat(np.arange(len(classes)), [len(matches.images) for matches in per_class])
+    images = np.concatenate([matches.images for matches in per_class])
+    indices = np.concatenate([matches.indices for matches in per_class])
+    scores = np.concatenate([matches.scores for matches in per_class])
+    found = np.concatenate([matches.found[0, 0] for matches in per_class])
+    matched = np.concatenate([matches.matched[0] for matches in per_class])
+    objects = np.full(len(images), -1)
+    hits = found == TRUE
+    objects[hits] = numbers[starts[images[hits]] + matched[hits]]
+    types = np.full(len(images), -1)
+    for image in np.unique(images):
+        rows, own = np.flatnonzero((images == image) & (found == FALSE)), np.flatnonzero(~gts[image].ignored)
+        overlaps = overlaps_of(results[image], kind, sigmas)[indices[rows]][:, own]
+        types[rows], wanted = _types_of(overlaps, labels[rows, None] == gts[image].labels[own])
+        objects[rows] = np.where(wanted >= 0, numbers[starts[image] + own[wanted]] if len(own) else -1, -1)
+    gt_labels = np.concatenate([gt.labels for gt in gts])[real]
     return ErrorTypes(
-        **joined,
+        images=images,
+        indices=indices,
+        labels=labels,
+        scores=scores,
+        found=found,
         types=types,
-        gt_images=gt_images,
-        gt_indices=np.concatenate(counted),
+        objects=objects,
+        gt_images=np.repeat(np.arange(len(gts)), np.diff(starts))[real],
+        gt_indices=np.concatenate([np.arange(len(gt.labels)) for gt in gts])[real],
         gt_labels=gt_labels,
-        missed=missed,
+        missed=_missed(found, types, objects, len(gt_labels)),
     )
 
 

@@ -24,13 +24,13 @@ class EvaluatedModel:
 
     Attributes:
         label: name of the model, e.g. its config's.
-        config: as it was loaded.
+        config: the loaded config.
         checkpoint: the file.
         classes: names of the labels.
-        results: of each image, ordered by path, see ``evaluated_sample``.
-        metric: of the config, after the evaluation; ``metric.needs`` are the kinds of overlap of its results.
+        results: samples of the images, ordered by path, see ``evaluated_sample``.
+        metric: the config's metric after the evaluation; ``metric.needs`` are the kinds of overlap of its results.
         metrics: values of all the config's metrics, such as ``{'coco/bbox_mAP': …}``.
-        metainfo: of the dataset.
+        metainfo: meta information of the dataset.
     """
 
     label: str
@@ -43,21 +43,47 @@ class EvaluatedModel:
     metainfo: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def classifies(self) -> bool:
+        """Whether the model is a classifier."""
+        return self.metric.needs == ('label',)
+
+    @property
     def max_dets(self) -> int | None:
         """Number of boxes or masks of an image and class that the metric counts; None for COCO's default."""
-        return (getattr(self.metric, 'max_dets', None) or [None])[-1]
+        return self.metric.max_dets[-1] if self.metric.max_dets else None
+
+    def chosen_kind(self, kind: str | None, what: str) -> str:
+        """Return the given kind of overlap, or else the config's last, which is the most specific (masks, not boxes).
+
+        Args:
+            kind: the kind of overlap, or None.
+            what: name of the report that needs it, for the error.
+
+        Raises:
+            ConfigError: the config's metric does not evaluate it, or the model is a classifier.
+        """
+        if self.classifies:
+            raise ConfigError(f'{self.label} is a classifier, which has no {what}')
+        if kind is None:
+            return self.metric.needs[-1]
+        if kind not in self.metric.needs:
+            raise ConfigError(
+                f'{self.label} evaluates {", ".join(self.metric.needs)}, not {kind!r}; choose one of '
+                'these, or change test_evaluator'
+            )
+        return kind
 
 
 class ModelEvaluation:
-    """The prepared evaluation of a checkpoint on a dataset; ``run`` it once, or ``close`` it.
+    """The evaluation of a checkpoint as ``tools/test.py`` does it, prepared; ``run`` it once, or ``close`` it.
 
     Args:
-        path, checkpoint, options, settings: as ``evaluate_checkpoint``.
+        path, checkpoint, options, settings: those of ``evaluate_checkpoint``.
         label: name of the model; ``model_name`` if left out.
 
     Attributes:
-        label, classes, metric: as in ``EvaluatedModel``.
-        num_images: of the dataset.
+        label, classes, metric: those of ``EvaluatedModel``.
+        num_images: number of images of the dataset.
 
     Raises:
         ConfigError, CheckpointError, DataError: as ``evaluate_checkpoint``; or no metric of the config
@@ -114,21 +140,6 @@ class ModelEvaluation:
 
     def close(self) -> None:
         self._runner.close()
-
-
-def evaluate_model(
-    path: str | Path,
-    checkpoint: str | Path,
-    options: Sequence[str] | dict | None = None,
-    settings: EvaluationSettings = EvaluationSettings(),
-    label: str | None = None,
-) -> EvaluatedModel:
-    """Evaluate a checkpoint as ``tools/test.py`` does, and keep its predictions; arguments as ``ModelEvaluation``.
-
-    Raises:
-        ConfigError, CheckpointError, DataError: as ``ModelEvaluation`` and its ``run``.
-    """
-    return ModelEvaluation(path, checkpoint, options, settings, label).run()
 
 
 def model_name(path: str | Path) -> str:

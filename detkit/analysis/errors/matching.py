@@ -1,15 +1,16 @@
-"""Matches of predictions and objects, from which average precision of any choice of images is computed quickly."""
+"""Overlaps and matches of predictions and objects, and average precision of any choice of images from the matches."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -58,7 +59,7 @@ class Matches:
         classes: names, by label.
         iou_thrs: ``(T,)`` the least overlaps.
         areas: A names of ranges of areas.
-        per_class: of each label.
+        per_class: matches of each label.
         num_images: I.
     """
 
@@ -86,7 +87,7 @@ def match(
         classes: names of the labels.
         kind: the overlap: of boxes, masks, keypoints (object keypoint similarity) or rotated boxes (exact).
         iou_thrs: least overlaps; .50, .55 … .95 when left out.
-        sigmas: of the keypoints; COCO's for 17 and 1 / K for K others when left out.
+        sigmas: OKS sigmas of the keypoints; COCO's for 17 and 1 / K for K others when left out.
         by_area: False for the range of all areas alone, which takes a quarter of the time.
         max_dets: predictions of an image and class that count; if left out 100, by keypoints 20, of rotated boxes all.
 
@@ -99,7 +100,7 @@ def match(
     if kind == 'keypoints' and sigmas is None:
         counts = [r.pred_instances.keypoints.shape[1] for r in results if 'keypoints' in r.pred_instances]
         sigmas = default_sigmas(max(counts, default=0))
-    parts: list[list[_Part]] = [[] for _ in classes]
+    parts: list[list[ClassMatches]] = [[] for _ in classes]
     for start in range(0, max(len(results), 1), _IMAGES_AT_ONCE):
         chosen = results[start : start + _IMAGES_AT_ONCE]
         evaluation = _evaluate(chosen, len(classes), kind, iou_thrs, sigmas, by_area, max_dets)
@@ -187,14 +188,10 @@ def _square(rbboxes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(rbboxes), 2)), np.repeat(sides, 2, 1)], 1)
 
 
-# Images, indices, scores, found and matched of a class, image by image, and its objects; see ``ClassMatches``.
-_Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
 def _class_part(
     cells: np.ndarray, label: int, results: Sequence, starts: np.ndarray, first: int, num_thrs: int
-) -> _Part:
-    """Return a class's matches in images from the ``first`` on; ``cells (A, I)`` hold pycocotools' dicts or None."""
+) -> ClassMatches:
+    """Return a class's matches, image by image from the ``first`` on; ``cells (A, I)`` are pycocotools' or None."""
     num_areas, num_images = cells.shape
     objects = np.zeros((num_areas, num_images), np.int32)
     images, indices, scores = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0)]
@@ -218,7 +215,7 @@ def _class_part(
         ignored = np.stack([cell['dtIgnore'] for cell in cells[:, image]])
         found.append(np.where(ignored, IGNORED, np.where(ids > 0, TRUE, FALSE)).astype(np.int8))
         matched.append(np.where(ids[0] > 0, ids[0] - starts[image], -1).astype(np.int32))
-    return (
+    return ClassMatches(
         np.concatenate(images),
         np.concatenate(indices),
         np.concatenate(scores),
@@ -228,19 +225,29 @@ def _class_part(
     )
 
 
-def _joined(parts: Sequence[_Part]) -> ClassMatches:
-    images, indices, scores, found, matched, objects = (
-        np.concatenate(column, -1) for column in zip(*parts, strict=True)
-    )
+def _joined(parts: Sequence[ClassMatches]) -> ClassMatches:
+    """Join the matches of several sets of images, best first."""
+
+    def join(arrays: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(arrays), -1)
+
+    scores = join(part.scores for part in parts)
     order = np.argsort(-scores, kind='mergesort')
-    return ClassMatches(images[order], indices[order], scores[order], found[..., order], matched[:, order], objects)
+    return ClassMatches(
+        join(part.images for part in parts)[order],
+        join(part.indices for part in parts)[order],
+        scores[order],
+        join(part.found for part in parts)[..., order],
+        join(part.matched for part in parts)[:, order],
+        join(part.objects for part in parts),
+    )
 
 
 def average_precisions(matches: ClassMatches, counts: np.ndarray | None = None) -> np.ndarray:
     """Compute COCO's average precision (101 recalls) of one class on weighted images.
 
     Args:
-        matches: of the class.
+        matches: matches of the class.
         counts: ``(R, I)`` int, how often each image counts in each of R choices; once each when left out.
 
     Returns:
@@ -278,3 +285,41 @@ def _precisions(matches: ClassMatches, counts: np.ndarray) -> np.ndarray:
             true = np.cumsum(weights[:, hits], 1, dtype=np.int32)
             result[real, area, thr] = average_precision_of_counts(true, seen, objects[real, area])
     return result
+
+
+def overlaps_of(sample: DetDataSample, kind: str, sigmas: Sequence[float] | None = None) -> np.ndarray:
+    """Compute overlaps in [0, 1], ``(D, N)`` float64; with an ignored object, the share of the prediction inside it.
+
+    Args:
+        sample: evaluated, of one image.
+        kind: 'bbox', 'segm', 'keypoints' (object keypoint similarity, 0 for objects without a visible point) or
+            'rbbox'.
+        sigmas: OKS sigmas of the keypoints, see ``match``.
+    """
+    gt, pred = sample.gt_instances, sample.pred_instances
+    shape = len(pred.labels), len(gt.labels)
+    if 0 in shape:
+        return np.zeros(shape)
+    if kind == 'rbbox':
+        ours, theirs = torch.from_numpy(pred.rbboxes), torch.from_numpy(gt.rbboxes)
+        return pairwise_rotated_iou(ours, theirs, torch.ones(shape, dtype=torch.bool)).double().numpy()
+    if kind == 'keypoints':
+        return _keypoint_similarity(gt, pred, sigmas)
+    crowd = gt.ignored.astype(int).tolist()
+    if kind == 'segm':
+        return np.asarray(coco_mask.iou(pred.masks, gt.masks, crowd), np.float64).reshape(shape)
+    ours, theirs = (
+        np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], 1).astype(np.float64) for b in (pred.bboxes, gt.bboxes)
+    )
+    return np.asarray(coco_mask.iou(ours, theirs, crowd), np.float64).reshape(shape)
+
+
+def _keypoint_similarity(gt: InstanceData, pred: InstanceData, sigmas: Sequence[float] | None) -> np.ndarray:
+    """Compute COCO's object keypoint similarity: the mean over visible points of exp(-d² / (2 area (2 sigma)²))."""
+    count = gt.keypoints.shape[1]
+    variances = (2 * np.asarray(default_sigmas(count) if sigmas is None else sigmas)) ** 2
+    offsets = pred.keypoints[:, None, :, :2] - gt.keypoints[None, :, :, :2]  # (D, N, K, 2)
+    areas = gt.areas[None, :, None] + np.spacing(1)
+    similarity = np.exp(-(offsets**2).sum(-1) / (2 * areas * variances))
+    visible = gt.keypoints[:, :, 2] > 0
+    return (similarity * visible).sum(-1) / np.maximum(visible.sum(-1), 1)

@@ -1,36 +1,104 @@
-"""Pictures of the feature maps of modules and of class activation maps."""
+"""The feature maps of modules, and pictures of them and of class activation maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from detkit.analysis.features.activations import choose_modules, record_activations
 from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
 from detkit.datasets.collate import collate
 from detkit.inference import Predictor
 from detkit.inference.sources import Source, find_images
+from detkit.models.detectors.base_detector import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.heat import channel_sheet, heat_over, onto_image
-from detkit.visualization.sheets import grid, with_caption
+from detkit.visualization.sheets import fit, grid, with_caption
 
 _CELL = 640  # longest side of a picture on a sheet
-Note = Callable[[str], Any]
 
 
-def default_module(model: nn.Module) -> str:
+def default_module(model: BaseDetector) -> str:
     """Return the name of the last module before the head."""
-    neck = getattr(model, 'neck', None)  # a sequence whose parts the detector calls one by one
-    return f'neck.{len(neck) - 1}' if neck else 'backbone'
+    # A neck is a sequence whose parts the detector calls one by one.
+    return f'neck.{len(model.neck) - 1}' if model.neck else 'backbone'
+
+
+def choose_modules(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Return the names of the modules that match patterns, in the model's order.
+
+    Args:
+        model: the network.
+        patterns: names such as 'backbone.stem', or patterns such as 'neck.*'; '*' also stands for dots.
+
+    Raises:
+        ConfigError: a pattern fits no module.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ConfigError(f'the network has no module {pattern!r}.{nearest(pattern, names)} --list shows them all')
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+@contextmanager
+def record_activations(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Record the feature maps ``(B, C, h, w)`` that modules return within the context.
+
+    The next module gets a copy, through which gradients flow, so that an in-place operator does not change the record.
+
+    Args:
+        model: the network.
+        names: names of its modules.
+
+    Returns:
+        Lists of the feature maps of the latest call, by name; empty for a module that returns something else.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def keeper(name: str) -> Any:
+        def keep(module: nn.Module, arguments: tuple, output: Any) -> Any:
+            found[name] = [tensor for tensor in _tensors(output) if tensor.dim() == 4]
+            return _copied(output)
+
+        return keep
+
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_hook(keeper(name)) for name in names]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return [tensor for item in output for tensor in _tensors(item)]
+    return []
+
+
+def _copied(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, dict):
+        return {key: _copied(value) for key, value in output.items()}
+    if type(output) in (list, tuple):
+        return type(output)(_copied(item) for item in output)
+    return output
 
 
 def write_activations(
@@ -40,7 +108,7 @@ def write_activations(
 
     Args:
         predictor: with a model whose batch normalisation is not folded, so that every module is there.
-        source: of the images, see ``find_images``.
+        source: the images, see ``find_images``.
         patterns: the modules, see ``choose_modules``.
         folder: for the pictures.
         max_channels: how many to show of each.
@@ -77,20 +145,18 @@ def write_cams(
     source: Source,
     method: str,
     folder: str | Path,
-    module: str | None = None,
+    module: str,
     class_name: str | None = None,
-    note: Note = print,
 ) -> list[Path]:
-    """Write a sheet for each image: its predictions, then a heat map for each feature map of ``module``.
+    """Write a sheet for each image, and print its path: predictions, and a heat map for each feature map of ``module``.
 
     Args:
         predictor: see ``write_activations``.
-        source: of the images.
+        source: the images.
         method: 'gradcam' or 'eigencam'.
         folder: for the pictures.
-        module: name of the module; the last before the head if left out.
+        module: name of the module.
         class_name: the class that Grad-CAM explains; that of the image's best prediction if left out.
-        note: called with a line for each image.
 
     Returns:
         The files.
@@ -100,7 +166,6 @@ def write_cams(
         DataError: no image can be read.
     """
     model = predictor.model
-    module = module or default_module(model)
     name, *others = choose_modules(model, [module])
     if others:
         raise ConfigError(
@@ -113,25 +178,17 @@ def write_cams(
         maps, sample, label = _explain(predictor, batch, name, method, wanted)
         shape, matrix = batch['inputs'].shape[2:], batch['data_samples'][0].metainfo['matrix']
         what = predictor.classes[label] if method == 'gradcam' else 'all classes'
-        cells = [
-            _captioned(
-                draw_data_sample(
-                    img,
-                    sample,
-                    'pred',
-                    predictor.classes,
-                    predictor.score_thr,
-                    keypoint_info=model.info.keypoints,
-                ),
-                Path(path).name,
-            )
-        ]
+        drawn = draw_data_sample(
+            img, sample, 'pred', predictor.classes, predictor.score_thr, keypoint_info=model.info.keypoints
+        )
+        pictures = [(drawn, Path(path).name)]
         for number, heat in maps:
             drawn = heat_over(img, np.clip(onto_image(heat, shape, matrix, img.shape[:2]), 0, 1))
-            cells.append(_captioned(drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}'))
+            pictures.append((drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}'))
+        cells = [with_caption(fit(picture, _CELL, enlarge=True), caption) for picture, caption in pictures]
         files.append(Path(folder) / unique_name(f'{Path(path).stem}_{method}', '.jpg', taken))
         write_picture(files[-1], grid(cells, 2 if len(cells) > 3 else len(cells)))
-        note(f'{path}: {method} of {name}, {what}')
+        print(f'{path}: {method} of {name}, {what}')
     return files
 
 
@@ -204,9 +261,3 @@ def _label(name: str, classes: Sequence[str]) -> int:
     if name not in classes:
         raise ConfigError(f'the model has no class {name!r}.{nearest(name, classes)}')
     return list(classes).index(name)
-
-
-def _captioned(img: np.ndarray, text: str) -> np.ndarray:
-    scale = _CELL / max(img.shape[:2])
-    size_wh = max(1, round(img.shape[1] * scale)), max(1, round(img.shape[0] * scale))
-    return with_caption(cv2.resize(img, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), text)

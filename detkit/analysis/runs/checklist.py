@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ class Check:
 
     Attributes:
         status: 'passed', 'warned' (a run will end, but perhaps not as intended) or 'failed' (a run will stop).
-        title: what was checked, in a word or two.
-        text: what was found.
-        remedy: what to do; empty if there is nothing to do.
+        title: subject of the check, in a word or two.
+        text: the finding.
+        remedy: advice; empty if nothing needs to be done.
     """
 
     status: str
@@ -42,6 +43,17 @@ class Check:
         lines = [f'{self.status}  {self.title:{_TITLE_WIDTH}}  {first}']
         lines += [' ' * (_TITLE_WIDTH + 10) + line.strip() for line in others]
         return lines + [' ' * (_TITLE_WIDTH + 10) + f'-> {self.remedy}'] * bool(self.remedy)
+
+
+@dataclass
+class Section:
+    """A part of the checks.
+
+    Attributes:
+        succeeded: whether it came to its end.
+    """
+
+    succeeded: bool = False
 
 
 class CheckList:
@@ -72,14 +84,19 @@ class CheckList:
         self.add(FAILED, title, text, remedy)
 
     @contextmanager
-    def section(self, title: str) -> Iterator[None]:
+    def section(self, title: str) -> Iterator[Section]:
         """Turn an exception inside the context into a failed check, so that the checks after it are still made.
+
+        What is printed inside the context, other than checks, is left out.
 
         An error of detkit's has a text for the user. Any other, such as one in a custom component, is reported with
         the line of code that it came from.
         """
+        section = Section()
         try:
-            yield
+            with redirect_stdout(io.StringIO()):
+                yield section
+            section.succeeded = True
         except DetkitError as error:
             self.failed(title, str(error))
         except Exception as error:  # whatever a component raises would end a run in the same way

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from detkit.analysis.data.annotations_table import SplitTable
 from detkit.analysis.runs.checklist import CheckList
-from detkit.datasets.skips import Skip, skip_lines
+from detkit.datasets.skips import skip_lines
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
-from detkit.datasets.wrappers import leaf_datasets
+from detkit.datasets.wrappers import leaf_datasets, records_of
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng
 
-# What objects must have to be matched in a certain way, see ``GatheredMetric.needs``: its name, where it comes from.
+# Annotations that a kind of matching needs, see ``GatheredMetric.needs``: their name, and where they come from.
 NEEDS = {
     'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
     'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),
@@ -30,71 +30,26 @@ _READERS = 4
 _SHOWN = 3
 
 
-@dataclass
-class DatasetSummary:
-    """A summary of the annotations of a dataset.
-
-    Attributes:
-        classes: names of the labels.
-        paths: of the images, each once.
-        num_objects: ``(C,)`` objects of each class that count, images of each class for a classifier.
-        num_without: of ``NEEDS``, how many of those objects lack it.
-        empty: number of images without such an object.
-        skipped: what was left out when annotations were read.
-    """
-
-    classes: tuple[str, ...]
-    paths: set[str] = field(default_factory=set)
-    num_objects: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    num_without: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NEEDS, 0))
-    empty: int = 0
-    skipped: Sequence[Skip] = ()
-
-    @property
-    def total(self) -> int:
-        return int(self.num_objects.sum())
+def _count_lacking(table: SplitTable, need: str) -> int:
+    """Count the objects without the annotations of one of ``NEEDS``; a classifier's images lack nothing."""
+    if table.class_labels is not None:
+        return 0
+    return sum(int(_lacking(record.annotations, need).sum()) for record in table.records)
 
 
-def records_of(dataset: Any) -> list[Record]:
-    """Return the records of all datasets inside this one; none for a dataset without records."""
-    return [record for leaf in leaf_datasets(dataset) for record in getattr(leaf, 'records', ())]
+def _lacking(objects: Annotations, need: str) -> np.ndarray:
+    """Return which of the N objects of an image lack it, ``(N,)`` bool; ignored ones count as complete."""
+    counted = ~objects.ignored
+    if need == 'keypoints' and objects.keypoints is not None or need == 'rbbox' and objects.rbboxes is not None:
+        return np.zeros(len(objects), bool)
+    if need == 'segm' and objects.polygons is not None:
+        counted[objects.polygons.ring_owners] = False
+    if need == 'segm' and objects.rles is not None:
+        counted &= [rle is None for rle in objects.rles]
+    return counted
 
 
-def summarize_dataset(dataset: Any) -> DatasetSummary:
-    """Summarise the annotations of a dataset without reading its images."""
-    classes = tuple(dataset.metainfo['classes'])
-    found = DatasetSummary(classes, skipped=(*dataset.skipped, *dataset.unused))
-    labels = [np.zeros(0, np.int64)]
-    for record in records_of(dataset):
-        found.paths.add(record.img_path)
-        if record.class_label is not None:
-            labels.append(np.array([record.class_label]))
-            continue
-        counted = ~record.annotations.ignored
-        labels.append(record.annotations.labels[counted])
-        found.empty += not counted.any()
-        for need, count in _lacking(record.annotations, counted).items():
-            found.num_without[need] += count
-    found.num_objects = np.bincount(np.concatenate(labels), minlength=len(classes))
-    return found
-
-
-def _lacking(objects: Annotations, counted: np.ndarray) -> dict[str, int]:
-    outlined = np.zeros(len(objects), bool)
-    if objects.polygons is not None:
-        outlined[objects.polygons.ring_owners] = True
-    if objects.rles is not None:
-        outlined |= [rle is not None for rle in objects.rles]
-    everyone = int(counted.sum())
-    return {
-        'segm': int((counted & ~outlined).sum()),
-        'keypoints': everyone * (objects.keypoints is None),
-        'rbbox': everyone * (objects.rbboxes is None),
-        'label': everyone,
-    }
-
-
-def check_needs(checks: CheckList, split: str, found: DatasetSummary, needs: Sequence[str], who: str) -> None:
+def check_needs(checks: CheckList, split: str, table: SplitTable, needs: Sequence[str], who: str) -> None:
     """Check that objects have the annotations that a component needs.
 
     Args:
@@ -102,20 +57,21 @@ def check_needs(checks: CheckList, split: str, found: DatasetSummary, needs: Seq
         needs: keys of ``NEEDS``; other needs are always fulfilled.
         who: name of the component, such as 'CocoMetric'.
     """
+    total = table.num_objects
     for need in dict.fromkeys(needs):
-        if need not in NEEDS or not found.total:
+        if need not in NEEDS or not total:
             continue
-        (what, source), lacking = NEEDS[need], found.num_without[need]
-        if lacking == found.total:
+        (what, source), lacking = NEEDS[need], _count_lacking(table, need)
+        if lacking == total:
             checks.failed(
                 f'{split} {_NAMES[need]}',
-                f'{who} needs {what} of every object, but none of the {found.total:,} objects of {split} has one',
+                f'{who} needs {what} of every object, but none of the {total:,} objects of {split} has one',
                 f'use data with {source}; or a config and metric of the task that the data are made for',
             )
         elif lacking:
             checks.warned(
                 f'{split} {_NAMES[need]}',
-                f'{lacking:,} of {found.total:,} objects of {split} lack {what}, '
+                f'{lacking:,} of {total:,} objects of {split} lack {what}, '
                 f'which {who} needs; only their boxes are known',
                 'complete or remove them',
             )
@@ -124,14 +80,17 @@ def check_needs(checks: CheckList, split: str, found: DatasetSummary, needs: Seq
 _NAMES = {'segm': 'masks', 'keypoints': 'keypoints', 'rbbox': 'rotated boxes', 'label': 'classes'}
 
 
-def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_classes: int | None) -> None:
+def check_objects(checks: CheckList, split: str, table: SplitTable, num_classes: int | None) -> None:
     """Check that there are objects, and as many classes as the head has."""
-    title = f'{split} objects'
-    if num_classes is not None and num_classes != len(found.classes):
+    title, counts = f'{split} objects', table.class_counts()[1]
+    num_images, empty = len({record.img_path for record in table.records}), int((table.per_image == 0).sum())
+    if table.class_labels is not None:
+        empty = 0
+    if num_classes is not None and num_classes != len(table.classes):
         checks.failed(
             f'{split} classes',
             f'the head has {num_classes} classes, '
-            f'the {split} data have {len(found.classes)} ({shorten(found.classes)})',
+            f'the {split} data have {len(table.classes)} ({shorten(table.classes)})',
             'leave model.head.num_classes out, so that it follows the data',
         )
     what = (
@@ -139,28 +98,28 @@ def check_objects(checks: CheckList, split: str, found: DatasetSummary, num_clas
         if split == 'val'
         else 'there is nothing to learn'
     )
-    if not found.total:
+    if not counts.any():
         checks.failed(
             title,
-            f'the {len(found.paths):,} images of {split} have no object: {what}',
+            f'the {num_images:,} images of {split} have no object: {what}',
             'are the annotation file, the labels folder and the class names those of these images?',
         )
         return
-    present = int((found.num_objects > 0).sum())
-    text = f'{found.total:,} objects of {present} of {len(found.classes)} classes; {found.empty:,} images have none'
-    if split == 'train' and found.empty > len(found.paths) // 2 > 0:
+    present = int((counts > 0).sum())
+    text = f'{counts.sum():,} objects of {present} of {len(table.classes)} classes; {empty:,} images have none'
+    if split == 'train' and empty > num_images // 2 > 0:
         checks.warned(title, text, 'are labels missing? Images without objects are trained on as background')
     else:
         checks.passed(title, text)
 
 
-def check_skipped(checks: CheckList, split: str, found: DatasetSummary) -> None:
+def check_skipped(checks: CheckList, split: str, table: SplitTable) -> None:
     """Report what was skipped in the annotation files."""
-    for line in skip_lines(found.skipped):
+    for line in skip_lines([*table.skipped, *table.unused]):
         checks.warned(f'{split} labels', f'left out: {line}', 'a run lists all of them in skipped.csv')
 
 
-def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) -> None:
+def check_splits(checks: CheckList, train: SplitTable, val: SplitTable) -> None:
     """Check that the classes of both datasets agree, and that they share no images."""
     if train.classes != val.classes:
         number = next(
@@ -175,8 +134,9 @@ def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) 
             'give both datasets the same metainfo=dict(classes=...)',
         )
         return
-    if train.total and val.total:
-        unseen = [val.classes[i] for i in np.flatnonzero((val.num_objects > 0) & (train.num_objects == 0))]
+    in_train, in_val = train.class_counts()[1] > 0, val.class_counts()[1] > 0
+    if in_train.any() and in_val.any():
+        unseen = [val.classes[i] for i in np.flatnonzero(in_val & ~in_train)]
         if unseen:
             checks.warned(
                 'classes',
@@ -184,17 +144,18 @@ def check_splits(checks: CheckList, train: DatasetSummary, val: DatasetSummary) 
                 'they cannot be learnt, and lower the mean average precision',
             )
         else:
-            checks.passed('classes', f'every class that val measures ({int((val.num_objects > 0).sum())}) is in train')
-    both = train.paths & val.paths
+            checks.passed('classes', f'every class that val measures ({in_val.sum()}) is in train')
+    trained, validated = ({record.img_path for record in table.records} for table in (train, val))
+    both = trained & validated
     if both:
         checks.warned(
             'splits',
-            f'{len(both):,} of {len(val.paths):,} validation images are trained on too, such as {min(both)}',
+            f'{len(both):,} of {len(validated):,} validation images are trained on too, such as {min(both)}',
             'validation metrics then do not measure generalisation',
         )
 
 
-def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: int = 0) -> None:
+def check_images(checks: CheckList, split: str, dataset: Any, count: int) -> None:
     """Decode a sample of the images.
 
     Args:
@@ -203,14 +164,14 @@ def check_images(checks: CheckList, split: str, dataset: Any, count: int, seed: 
     records = records_of(dataset)
     if not records or not count:
         return
-    chosen = keyed_rng(seed).permutation(len(records))[:count]
+    chosen = keyed_rng(0).permutation(len(records))[:count]
     with ThreadPoolExecutor(_READERS) as pool:
         errors = [error for error in pool.map(_read_error, (records[i] for i in chosen)) if error is not None]
     title, text = f'{split} images', f'{len(chosen):,} of {len(records):,} images read'
     if not errors:
         checks.passed(title, text)
         return
-    limit = min(getattr(leaf, 'max_skipped', 0.01) for leaf in leaf_datasets(dataset))
+    limit = min(leaf.max_skipped for leaf in leaf_datasets(dataset))
     named = '\n'.join(str(error) for error in errors[:_SHOWN])
     text = f'{len(errors)} of a sample of {len(chosen):,} images cannot be read:\n{named}'
     if len(errors) > max(1, limit * len(chosen)) and split == 'train':

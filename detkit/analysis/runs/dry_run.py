@@ -15,24 +15,24 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
+from detkit.analysis.data.annotations_table import SplitTable, make_table
 from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.data_checks import (
     NEEDS,
-    DatasetSummary,
     check_images,
     check_needs,
     check_objects,
     check_skipped,
     check_splits,
-    records_of,
-    summarize_dataset,
 )
 from detkit.analysis.runs.run_costs import StepCosts, check_disk, check_memory, check_time, check_workers
 from detkit.analysis.runs.schedule_checks import check_schedule
 from detkit.analysis.speed.paired_timing import synchronize
 from detkit.analysis.speed.peak_memory import process_peak
+from detkit.analysis.speed.training_speed import endless
 from detkit.config import load_config
 from detkit.datasets.loader import build_dataloader
+from detkit.datasets.wrappers import RecordDataset, records_of
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.runner import Runner
@@ -41,7 +41,7 @@ from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.evaluation.headline import fitness, headline_names
 from detkit.inference.model import check_device
 from detkit.models.data_preprocessor import DetDataPreprocessor
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError, nearest, shorten
 
 _TASK_NEEDS = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label'}
 _FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones
@@ -71,15 +71,14 @@ def dry_run(
     Returns:
         The checks. After a failed check, those that do not depend on it are still made.
     """
-    checks, config = CheckList(show), None
-    with checks.section('config'):
-        loaded = load_config(path, options)
-        loaded.device = str(check_device(device or loaded.get('device')))
-        if not loaded.get('train_dataloader'):
+    checks = CheckList(show)
+    with checks.section('config') as section:
+        config = load_config(path, options)
+        config.device = str(check_device(device or config.get('device')))
+        if not config.get('train_dataloader'):
             raise ConfigError('the config has no train_dataloader, train_cfg and optim_wrapper, so it cannot train')
         checks.passed('config', f'{path} and its bases: every name and argument is known')
-        config = loaded
-    if config is not None:
+    if section.succeeded:
         with tempfile.TemporaryDirectory(prefix='detkit-check-') as folder:
             _DryRun(config, folder, checks).run(sample, seconds)
     return checks
@@ -96,13 +95,13 @@ class _DryRun:
             for split in ('train', 'val')
             if config.get(f'{split}_dataloader')
         }
-        self.surveys: dict[str, DatasetSummary] = {}
+        self.tables: dict[str, SplitTable] = {}
         self.costs = StepCosts()
 
     def run(self, sample: int, seconds: float) -> None:
         loaders = {split: self._load(split, sample) for split in self.workers}
-        if 'train' in self.surveys and 'val' in self.surveys:
-            check_splits(self.checks, self.surveys['train'], self.surveys['val'])
+        if 'train' in self.tables and 'val' in self.tables:
+            check_splits(self.checks, self.tables['train'], self.tables['val'])
         runner = self._build(loaders)
         tried = False
         if runner is not None:
@@ -111,7 +110,7 @@ class _DryRun:
                     tried = True
                     self._exercise(runner, seconds)
             finally:
-                with _quiet():
+                with contextlib.redirect_stdout(io.StringIO()):
                     runner.close()
         if not tried:
             self.checks.warned(
@@ -124,22 +123,23 @@ class _DryRun:
 
     def _load(self, split: str, sample: int) -> DataLoader | None:
         """Build a dataset and check its annotations and images."""
-        loader = None
-        with self.checks.section(f'{split} data'), _quiet():
+        with self.checks.section(f'{split} data') as section:
             settings = {**self.config[f'{split}_dataloader'], 'num_workers': 0}
             seed = (self.config.get('randomness') or {}).get('seed') or 0
             loader = build_dataloader(settings, seed, torch.device(self.config.device).type)
             dataset = loader.dataset
             self.checks.passed(f'{split} data', f'{len(dataset):,} images in {len(loader):,} batches')
-        if loader is None or not records_of(dataset):
+        if not section.succeeded:
+            return None
+        if not records_of(dataset):
             return loader
         with self.checks.section(f'{split} objects'):
-            found = self.surveys[split] = summarize_dataset(dataset)
-            check_skipped(self.checks, split, found)
-            check_objects(self.checks, split, found, (self.config.model.get('head') or {}).get('num_classes'))
+            table = self.tables[split] = make_table(split, dataset)
+            check_skipped(self.checks, split, table)
+            check_objects(self.checks, split, table, (self.config.model.get('head') or {}).get('num_classes'))
             if split == 'train':
                 task = self.config.get('task')
-                check_needs(self.checks, split, found, [_TASK_NEEDS.get(task, '')], f'task {task!r}')
+                check_needs(self.checks, split, table, [_TASK_NEEDS.get(task, '')], f'task {task!r}')
             check_images(self.checks, split, dataset, sample)
         return loader
 
@@ -152,8 +152,7 @@ class _DryRun:
         for split, loader in loaders.items():
             if loader is not None:
                 config[f'{split}_dataloader'] = loader
-        runner = None
-        with self.checks.section('model'), _quiet():
+        with self.checks.section('model') as section:
             runner = Runner(config)
             runner.scalar_log.backends.clear()  # that they could be built shows that they are installed
             model = runner.model
@@ -163,11 +162,11 @@ class _DryRun:
                 f'{type(model).__name__}, {count_parameters(model):,} parameters, '
                 f'{trainable:,} trainable, on {runner.device}',
             )
-        return runner
+        return runner if section.succeeded else None
 
     def _prepare(self, runner: Runner) -> bool:
         """Build the rest of a run, and return whether that succeeded."""
-        with self.checks.section('optimiser'), _quiet():
+        with self.checks.section('optimiser') as section:
             runner.prepare_training()
             runner.call_hook('before_train')
             wrapper = runner.optim_wrapper
@@ -179,8 +178,7 @@ class _DryRun:
             )
             check_schedule(self.checks, runner)
             self._check_metrics(runner)
-            return True
-        return False
+        return section.succeeded
 
     def _check_metrics(self, runner: Runner) -> None:
         if runner.val_loop is None:
@@ -192,8 +190,8 @@ class _DryRun:
             return
         for metric in runner.val_loop.evaluator.metrics:
             needs = metric.needs if isinstance(metric, GatheredMetric) else ()
-            if 'val' in self.surveys:
-                check_needs(self.checks, 'val', self.surveys['val'], needs, type(metric).__name__)
+            if 'val' in self.tables:
+                check_needs(self.checks, 'val', self.tables['val'], needs, type(metric).__name__)
             wanted = _TASK_NEEDS.get(self.config.get('task'))
             if wanted and needs and wanted not in needs:
                 self.checks.warned(
@@ -206,24 +204,22 @@ class _DryRun:
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def _exercise(self, runner: Runner, seconds: float) -> None:
-        trained = False
-        with self.checks.section('training step'), _quiet():
+        with self.checks.section('training step') as training:
             self._train(runner, seconds)
             losses = ', '.join(f'{name} {value:.4g}' for name, value in runner.train_loop.losses.latest.items())
             self.checks.passed(
                 'training step', f'{self.costs.count} steps of {_size(self.costs.shape)}; at last {losses}'
             )
-            trained = True
-        if trained:
-            with self.checks.section('last epoch'), _quiet():
+        if training.succeeded:
+            with self.checks.section('last epoch'):
                 self._train_last(runner)
         if runner.val_loop is not None:
-            with self.checks.section('validation'), _quiet():
+            with self.checks.section('validation'):
                 self._validate(runner)
-        with self.checks.section('checkpoint'), _quiet():
+        with self.checks.section('checkpoint'):
             self._save_and_load(runner)
-        if trained:
-            with self.checks.section('end of training'), _quiet():
+        if training.succeeded:
+            with self.checks.section('end of training'):
                 runner.call_hook('after_train')
                 self.checks.passed('end of training', 'every hook came to its end')
             with self.checks.section('time'):
@@ -237,7 +233,7 @@ class _DryRun:
         costs.memory_before = process_peak()
         if cuda:
             torch.cuda.reset_peak_memory_stats(runner.device)
-        batches = _endless(loop.dataloader)
+        batches = endless(loop.dataloader)
         runner.call_hook('before_train_epoch')
         runner.model.train()
         began = time.perf_counter()
@@ -297,13 +293,8 @@ class _DryRun:
                 'train_cfg.best_metric=...',
             )
         else:
-            names = headline_names(metrics) or list(metrics)
-            self.checks.passed(
-                'validation',
-                f'{few.num_images} images; metrics {", ".join(names[:4])}, ...'
-                if len(names) > 4
-                else f'{few.num_images} images; metrics {", ".join(names)}',
-            )
+            names = shorten(headline_names(metrics) or metrics, 4)
+            self.checks.passed('validation', f'{few.num_images} images; metrics {names}')
         runner.call_hook('after_fit_epoch', metrics=metrics, improved=False)
 
     def _save_and_load(self, runner: Runner) -> None:
@@ -335,7 +326,7 @@ class _FewBatches:
     def __init__(self, loader: DataLoader) -> None:
         self.dataset, self._collate = loader.dataset, loader.collate_fn
         count = loader.batch_size or loader.batch_sampler.batch_size
-        records = [] if not records_of(self.dataset) else getattr(self.dataset, 'records', [])
+        records = self.dataset.records if isinstance(self.dataset, RecordDataset) else ()
         chosen = [i for i, record in enumerate(records) if len(record.annotations)][:count]
         self._indices = chosen or list(range(min(count, len(self.dataset))))
         self._times: list[tuple[float, float, float]] = []  # asked for, made, asked for the next
@@ -359,21 +350,6 @@ class _FewBatches:
         """Seconds to make a batch, and to predict on it and keep the results."""
         began, made, done = self._times[-1]
         return made - began, done - made
-
-
-def _endless(loader: DataLoader) -> Iterator[dict]:
-    epoch = 0
-    while True:
-        loader.batch_sampler.set_epoch(epoch)
-        yield from loader
-        epoch += 1
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep a run's own lines from the terminal."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -28,7 +28,7 @@ class StepCosts:
     Attributes:
         data, step: seconds of each timed step, to make its batch in one process, and to train on it.
         val_data, val_step: the same of a validation batch.
-        shape: of the training batches.
+        shape: shape of the training batches.
         memory_before, process_peak: most main memory (MiB) before training and ever; None where not known.
         device_peak: most memory of tensors on the accelerator (MiB); None on a CPU.
     """
@@ -143,7 +143,7 @@ def check_disk(checks: CheckList, runner: Runner, work_dir: Path, size: int) -> 
 
     Args:
         work_dir: the run's folder, which need not exist.
-        size: of a checkpoint, in bytes.
+        size: size of a checkpoint in bytes.
     """
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if not hooks:

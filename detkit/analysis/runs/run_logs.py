@@ -1,7 +1,10 @@
-"""Metrics of training runs over time."""
+"""Metrics of training runs over time, read from the files in the runs' folders."""
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -9,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.analysis.runs.run_table import RESULTS_FILE
-from detkit.analysis.runs.training_curves import Curves, read_results
 from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.tables import text_table, write_csv
 
-SCALARS_FILE = 'scalars.json'
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+
+RESULTS_FILE, SCALARS_FILE = 'results.csv', 'scalars.json'
 AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
 _METRICS = 'metrics/'
-_FEW_POINTS = 25
+FEW_POINTS = 25
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,49 @@ class RunLog:
     label: str
     path: Path
     curves: Curves
+
+
+def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter')) -> Curves:
+    """Read the columns of ``results.csv`` or, from a file of another suffix, of JSON lines such as ``scalars.json``.
+
+    Args:
+        path: the file.
+        axes: columns, of which the first that a row has is x.
+
+    Returns:
+        Name of the column -> x and y of the rows that have it. Later rows for the same x replace earlier ones, as
+        after a resumed run. The part of a name before the last '/' is its group ('train/box').
+
+    Raises:
+        DataError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"'{path}' does not exist; give the results.csv or scalars.json of a run's folder.")
+    with path.open(encoding='utf-8', newline='') as file:
+        if path.suffix == '.csv':
+            rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
+        else:
+            rows = [json.loads(line) for line in file if line.strip()]
+    points: dict[str, dict[float, float]] = {}
+    for row in rows:
+        x = next((x for x in (_number(row.get(axis)) for axis in axes) if x is not None), None)
+        if x is None:
+            continue
+        for name, value in row.items():
+            number = _number(value)
+            if number is not None and name not in ('epoch', 'step', 'iter'):
+                points.setdefault(name, {})[x] = number
+    return {name: (np.array(sorted(of)), np.array([of[x] for x in sorted(of)])) for name, of in points.items()}
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, or None for anything else, such as a blank cell."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_run(path: str | Path, axis: str = 'epoch', label: str | None = None) -> RunLog:
@@ -79,13 +125,10 @@ def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) 
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir() and not _is_run(path):
-            below = sorted(folder for folder in path.iterdir() if _is_run(folder))
-            if not below:
-                raise DataError(f"'{path}' holds no {RESULTS_FILE} and no {SCALARS_FILE}, nor does a folder in it")
-            found += below
-        else:
-            found.append(path)
+        runs = folders_of_runs(path, (RESULTS_FILE, SCALARS_FILE)) if path.is_dir() else [path]
+        if not runs:
+            raise DataError(f"'{path}' holds no {RESULTS_FILE} and no {SCALARS_FILE}, nor does a folder in it")
+        found += runs
     if labels:
         if len(labels) != len(found):
             raise ConfigError(
@@ -99,15 +142,18 @@ def find_logs(paths: Sequence[str | Path], labels: Sequence[str] | None = None) 
     return [(path, '/'.join(folder.parts[-depth:])) for path, folder in zip(found, folders, strict=True)]
 
 
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (RESULTS_FILE, SCALARS_FILE))
+def folders_of_runs(path: Path, names: Sequence[str]) -> list[Path]:
+    """Return a folder if it holds one of the files, or else the folders in it that do, by name."""
+    if any((path / name).is_file() for name in names):
+        return [path]
+    return sorted({file.parent for name in names for file in path.glob(f'*/{name}')})
 
 
 def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) -> list[str]:
     """Return the names of the curves to show, in the runs' order.
 
     Args:
-        runs: of which any may have them.
+        runs: the runs, any of which may have them.
         patterns: names, * and ? allowed; None for losses, average precisions, accuracies and the first group's
             learning rate.
 
@@ -124,9 +170,7 @@ def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) 
 
 
 def _is_usual(name: str) -> bool:
-    if name.startswith(('train/', 'val/')) or name == 'lr/pg0':
-        return True
-    return chart_title(name) is not None
+    return name.startswith(('train/', 'val/')) or name == 'lr/pg0' or chart_title(name) is not None
 
 
 def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
@@ -135,7 +179,7 @@ def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:
     It is the running mean of Adam (Kingma and Ba, 2015, algorithm 1). Learning rates, which have no noise, and metrics
     of less than 25 points, such as those of a few validations, are returned unchanged: the average would only lag.
     """
-    if name.startswith('lr') or len(y) < _FEW_POINTS or not weight:
+    if name.startswith('lr') or len(y) < FEW_POINTS or not weight:
         return y
     smoothed, mean = np.empty(len(y)), 0.0
     for i, value in enumerate(y.tolist()):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detkit.analysis.runs.training_curves import read_results
+from detkit.analysis.runs.run_logs import RESULTS_FILE, folders_of_runs, read_results
 from detkit.config import load_config
 from detkit.engine.console import duration_text
 from detkit.engine.model_cost import count_parameters
@@ -16,8 +16,6 @@ from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.tables import text_table
 
-RESULTS_FILE = 'results.csv'
-
 _TRAIN, _METRICS = 'train/', 'metrics/'
 
 
@@ -26,10 +24,10 @@ class RunSummary:
     """The results of a run.
 
     Attributes:
-        name: of its folder.
-        parameters: of its model.
+        name: name of its folder.
+        parameters: number of parameters of its model.
         epochs: completed.
-        seconds: of training and validation, those before a resume included.
+        seconds: duration of training and validation, those before a resume included.
         best_epoch: the first epoch of the greatest fitness; None if nothing was validated.
         metrics: name, as in ``results.csv`` but without 'metrics/' -> epoch -> value.
     """
@@ -59,8 +57,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
     """
     folders: list[Path] = []
     for path in map(Path, paths):
-        below = sorted(file.parent for file in path.glob(f'*/{RESULTS_FILE}'))
-        own = [path] if (path / RESULTS_FILE).is_file() else below
+        own = folders_of_runs(path, [RESULTS_FILE])
         if not own:
             raise DataError(
                 f"'{path}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from detkit.analysis.charts import COLOURS
+from detkit.analysis.charts import COLOURS, style
 from detkit.analysis.runs.schedule_plan import SchedulePlan, detail_end
 
 _STYLES = ('-', '--', (0, (1, 1)), '-.')
@@ -37,18 +37,12 @@ def plot_schedules(plans: Sequence[SchedulePlan], log_scale: bool = False) -> Fi
         for axes, detail in zip(panels, (False, True), strict=False):
             for number, plan in enumerate(plans):
                 _draw(axes, plan, name, number if len(plans) > 1 else None, end if detail else None)
-            _finish(
-                axes,
-                f'{title} at the beginning' if detail else title,
-                'iteration' if detail else 'epoch',
-                log_scale and name == 'lr',
-            )
+            shown = f'{title} at the beginning' if detail else title
+            _finish(axes, shown, 'iteration' if detail else 'epoch', log_scale and name == 'lr')
             if name == 'lr' and end and not detail and not log_scale:
-                # What the beginning's own panel shows must not press the rest flat.
-                axes.set_ylim(
-                    top=1.1
-                    * max(group.lr[plan.iterations >= plan.warmup].max() for plan in plans for group in plan.groups)
-                )
+                # The beginning, which has a panel of its own, must not press the rest flat.
+                settled = [group.lr[plan.iterations >= plan.warmup].max() for plan in plans for group in plan.groups]
+                axes.set_ylim(top=1.1 * max(settled))
     marks = _mark(grid, plans, end)
     handles, labels = grid[0][0].get_legend_handles_labels()
     if marks:
@@ -70,32 +64,24 @@ def _draw(axes: Axes, plan: SchedulePlan, name: str, number: int | None, end: in
     for index, (names, values) in enumerate(_curves(plan, name)):
         colour = index if number is None else number
         label = names if number is None else f'{plan.label}: {names}'
-        axes.plot(
-            x,
-            values[shown],
-            color=COLOURS[colour % len(COLOURS)],
-            linewidth=1.6,
-            linestyle=_STYLES[index % len(_STYLES)],
-            label=label,
-        )
+        style_of_line = dict(color=COLOURS[colour % len(COLOURS)], linestyle=_STYLES[index % len(_STYLES)])
+        axes.plot(x, values[shown], linewidth=1.6, label=label, **style_of_line)
 
 
 def _curves(plan: SchedulePlan, name: str) -> list[tuple[str, np.ndarray]]:
     """Return a curve for each set of groups with equal values, labelled with all their names."""
     curves: dict[bytes, tuple[list[str], np.ndarray]] = {}
     for group in plan.groups:
-        values = getattr(group, name)
         # By both, so that a curve has the same colour in each panel.
-        curves.setdefault(group.lr.tobytes() + group.momentum.tobytes(), ([], values))[0].append(group.name)
+        key = group.lr.tobytes() + group.momentum.tobytes()
+        curves.setdefault(key, ([], group.lr if name == 'lr' else group.momentum))[0].append(group.name)
     return [(', '.join(names), values) for names, values in curves.values()]
 
 
 def _finish(axes: Axes, title: str, x: str, log_scale: bool) -> None:
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
+    axes.set_xlabel(x)
+    style(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if log_scale:
         axes.set_yscale('log')

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmengine.optim.scheduler.param_scheduler import (
+    CosineAnnealingParamScheduler,
+    MultiStepParamScheduler,
+    StepParamScheduler,
+    _ParamScheduler,
+)
 
 from detkit.analysis.runs.checklist import CheckList
 from detkit.datasets.base import MixingDataset
@@ -77,7 +84,7 @@ def _of_warmup_decay(schedule: WarmupDecay) -> list[Problem]:
     ]
 
 
-def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Problem]:
+def _of_mmengine(scheduler: _ParamScheduler, max_epochs: int, max_iters: int) -> list[Problem]:
     """Return the problems of one of mmengine's schedulers, which do not know how long a run is."""
     total, unit = (max_epochs, 'epochs') if scheduler.by_epoch else (max_iters, 'iterations')
     name, begin, end = type(scheduler).__name__, scheduler.begin, scheduler.end
@@ -91,7 +98,7 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
                 f'end={total}, or as many epochs as it needs',
             )
         )
-    period = getattr(scheduler, 'T_max', None)
+    period = scheduler.T_max if isinstance(scheduler, CosineAnnealingParamScheduler) else None
     last = min(end, total) - begin
     if period is not None and period > last and not problems:
         problems.append((f'{name} reaches its end after {period} {unit}, but has {last} of the run', f'T_max={last}'))
@@ -102,8 +109,8 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
                 f'T_max={last}, unless that is meant',
             )
         )
-    milestones = getattr(scheduler, 'milestones', None)
-    late = sorted(step for step in milestones or () if step >= total)
+    milestones = scheduler.milestones if isinstance(scheduler, MultiStepParamScheduler) else ()
+    late = sorted(step for step in milestones if step >= total)
     if late:
         problems.append(
             (
@@ -111,11 +118,9 @@ def _of_mmengine(scheduler: Any, max_epochs: int, max_iters: int) -> list[Proble
                 f'milestones below {total}',
             )
         )
-    step_size = getattr(scheduler, 'step_size', None)
-    if step_size is not None and begin + step_size >= total:
-        problems.append(
-            (f'{name} steps every {step_size} {unit}, but the run has {total}', f'step_size below {total - begin}')
-        )
+    if isinstance(scheduler, StepParamScheduler) and begin + scheduler.step_size >= total:
+        text = f'{name} steps every {scheduler.step_size} {unit}, but the run has {total}'
+        problems.append((text, f'step_size below {total - begin}'))
     return problems
 
 

@@ -15,6 +15,7 @@ from detkit.analysis.data.annotations_table import plain_dataset
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
+from detkit.engine.optim_wrapper import OptimWrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.registry import DATA_SAMPLERS, DATASETS, DETECTORS, TRANSFORMS
 from detkit.utils.errors import ConfigError, DataError
@@ -30,9 +31,9 @@ class GroupPlan:
     """One group of parameters over a run.
 
     Attributes:
-        name: of the group.
+        name: name of the group.
         parameters: how many numbers it holds.
-        weight_decay: of it.
+        weight_decay: its weight decay.
         lr, momentum: ``(P,)`` at the iterations of the plan; the momentum is Adam's first beta, NaN where none is.
     """
 
@@ -50,12 +51,12 @@ class SchedulePlan:
     Attributes:
         label: its name.
         optimizer: name of the optimiser's class.
-        num_images, batch_size: of an epoch, and of an iteration over all processes.
+        num_images, batch_size: images of an epoch, and of an iteration over all processes.
         epoch_length, max_epochs: iterations of an epoch, epochs of the run.
         warmup: iterations of the warm-up, 0 without.
         iterations: ``(P,)`` int64, ascending from 0, the sampled iterations.
         accumulate: ``(P,)`` int64, batches of a step.
-        groups: of parameters.
+        groups: groups of parameters.
         close_epoch: first epoch, counted from 1, without mosaic and mixup; None if they are never turned off.
     """
 
@@ -96,7 +97,7 @@ def plan_schedule(
 
     Args:
         config: loaded.
-        num_images: of an epoch; None to count those of the training data.
+        num_images: images of an epoch; None to count those of the training data.
         world_size: processes.
         label: its name; the config's if left out.
 
@@ -158,18 +159,10 @@ def plan_text(plan: SchedulePlan) -> str:
     rows = []
     for group in plan.groups:
         highest = int(group.lr.argmax())
-        rows.append(
-            [
-                group.name,
-                f'{group.parameters:,}',
-                f'{group.lr[0]:.4g}',
-                f'{group.lr[highest]:.4g}',
-                f'{plan.epochs[highest]:.1f}',
-                f'{group.lr[-1]:.4g}',
-                _span(group.momentum),
-                f'{group.weight_decay:.4g}',
-            ]
-        )
+        rates = [f'{rate:.4g}' for rate in (group.lr[0], group.lr[highest], group.lr[-1])]
+        rates.insert(2, f'{plan.epochs[highest]:.1f}')
+        row = [group.name, f'{group.parameters:,}', *rates, _span(group.momentum), f'{group.weight_decay:.4g}']
+        rows.append(row)
     header = ['group', 'parameters', 'lr at first', 'highest', 'in epoch', 'at last', 'momentum', 'weight decay']
     return '\n'.join([*lines, text_table(header, rows)])
 
@@ -224,7 +217,7 @@ def _warmup(schedules: Schedules, epoch_length: int, max_iters: int) -> int:
     for scheduler in schedules.schedulers:
         if isinstance(scheduler, WarmupDecay):
             ends.append(scheduler.warmup_iters)
-        elif getattr(scheduler, 'begin', 1) == 0:  # one of mmengine's that ends before the run does
+        elif scheduler.begin == 0:  # one of mmengine's that ends before the run does
             end = scheduler.end * (epoch_length if scheduler.by_epoch else 1)
             ends.append(end if end < max_iters else 0)
     return max(ends)
@@ -239,7 +232,9 @@ def _iterations(epoch_length: int, max_epochs: int, warmup: int) -> np.ndarray:
     return np.unique(np.concatenate(parts).astype(np.int64))
 
 
-def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple[np.ndarray, tuple[GroupPlan, ...]]:
+def _follow(
+    schedules: Schedules, wrapper: OptimWrapper, iterations: np.ndarray
+) -> tuple[np.ndarray, tuple[GroupPlan, ...]]:
     groups = wrapper.optimizer.param_groups
     rates, momenta = np.zeros((2, len(groups), len(iterations)))
     accumulate = np.ones(len(iterations), np.int64)
@@ -247,7 +242,7 @@ def _follow(schedules: Schedules, wrapper: Any, iterations: np.ndarray) -> tuple
         with warnings.catch_warnings():  # mmengine's that no step of the optimiser came before theirs
             warnings.filterwarnings('ignore', message='Detected call of')
             schedules.apply(iteration)
-        accumulate[index] = getattr(wrapper, 'current_accumulate', 1)
+        accumulate[index] = wrapper.current_accumulate
         for number, group in enumerate(groups):
             rates[number, index] = group['lr']
             momenta[number, index] = group.get('momentum', (group.get('betas') or (np.nan,))[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,48 +67,32 @@ def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
 
 def _conditions(found: Benchmark) -> str:
     taken = next(iter(found.measurements[0].seconds.values()))
-    names = (
-        torch.cuda.get_device_name(found.device)
-        if found.device.type == 'cuda'
-        else f'{cpu_name()}, {torch.get_num_threads()} threads'
-    )
+    count = len(found.measurements)
+    name = _gpu_name(found.device) or f'{cpu_name()}, {torch.get_num_threads()} threads'
     return (
-        f'{found.device} ({names}), torch {torch.__version__}; '
-        f'{f"{len(found.measurements)} variants in turns, " if len(found.measurements) > 1 else ""}'
-        f'{taken.shape[0]} blocks of {taken.shape[1]} rounds'
+        f'{found.device} ({name}), torch {torch.__version__}; '
+        + (f'{count} variants in turns, ' if count > 1 else '')
+        + f'{taken.shape[0]} blocks of {taken.shape[1]} rounds'
     )
 
 
-def _table(title: str, header: list[str], rows: list[list[str]], left: Sequence[int] = (0,)) -> str:
-    table = text_table(header, rows, left)
-    return f'{title}\n{table}' if title else table
+def _gpu_name(device: torch.device) -> str | None:
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else None
 
 
 def _models_table(found: Benchmark) -> str:
-    sizes = list(found.measurements[0].memory)
+    first = found.measurements[0]
     where = 'MiB' if found.device.type == 'cpu' else 'GPU MiB'
-    header = [
-        '',
-        'parameters',
-        *(['size', 'GFLOPs'] if found.measurements[0].img_size else []),
-        *(f'{where}, batch {size}' for size in sizes),
-    ]
+    costs = ['size', 'GFLOPs'] if first.img_size else []
+    header = ['', 'parameters', *costs, *(f'{where}, batch {size}' for size in first.memory)]
     rows = []
     for own in found.measurements:
-        cost = (
-            []
-            if own.img_size is None
-            else [f'{own.img_size} x {own.img_size}', '-' if own.flops is None else f'{own.flops / 1e9:.2f}']
-        )
-        rows.append(
-            [
-                own.variant.label,
-                f'{own.parameters:,}',
-                *cost,
-                *('-' if own.memory[size].own is None else f'{own.memory[size].own:.0f}' for size in sizes),
-            ]
-        )
-    return _table('', header, rows)
+        row = [own.variant.label, f'{own.parameters:,}']
+        if costs:
+            row += [f'{own.img_size} x {own.img_size}', '-' if own.flops is None else f'{own.flops / 1e9:.2f}']
+        peaks = [own.memory[size].own for size in first.memory]
+        rows.append([*row, *('-' if peak is None else f'{peak:.0f}' for peak in peaks)])
+    return text_table(header, rows)
 
 
 def _main(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
@@ -116,7 +100,7 @@ def _main(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
     return own.seconds[batch_size][..., found.main]
 
 
-def _whole(own: Measurement, batch_size: int) -> np.ndarray:
+def _whole(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
     """Return the seconds ``(K, R)`` of all phases together."""
     return own.seconds[batch_size].sum(-1)
 
@@ -125,20 +109,18 @@ def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
     rows = []
     for own in found.measurements:
         spread = spread_of(_main(found, own, batch_size))
-        compared = ratio_interval(
-            _main(found, own, batch_size), _main(found, found.measurements[0], batch_size), confidence
-        )
         rows.append(
             [
                 own.variant.label,
                 *(f'{spread[name]:.2f}' for name in ('p50', 'p90', 'p99')),
                 f'{spread["spread"]:.1%}',
                 f'{batch_size / spread["p50"] * 1e3:.1f}',
-                *_compared(found, own, compared),
+                *_compared(found, own, _main, batch_size, confidence),
             ]
         )
     header = ['', 'p50', 'p90', 'p99', 'spread', 'images/s', *(['time ratio', ''] if len(rows) > 1 else [])]
-    return _table(f'{found.phases[found.main]}, batch {batch_size} (ms a batch)', header, rows, left=(0, 7))
+    title = f'{found.phases[found.main]}, batch {batch_size} (ms a batch)'
+    return f'{title}\n{text_table(header, rows, left=(0, 7))}'
 
 
 def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
@@ -146,34 +128,32 @@ def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
     rows = []
     for own in found.measurements:
         medians = np.median(own.seconds[batch_size], (0, 1)) / batch_size * 1e3
-        whole = float(np.median(_whole(own, batch_size)))
-        last = (
-            [f'{math.ceil(medians[0] / medians[1])}']
-            if trains
-            else [
-                f'{batch_size / whole:.1f}',
-                *_compared(
-                    found,
-                    own,
-                    ratio_interval(_whole(own, batch_size), _whole(found.measurements[0], batch_size), confidence),
-                )[:1],
-            ]
-        )
-        rows.append(
-            [own.variant.label, *(f'{value:.2f}' for value in medians), f'{whole / batch_size * 1e3:.2f}', *last]
-        )
+        whole = float(np.median(_whole(found, own, batch_size)))
+        row = [own.variant.label, *(f'{value:.2f}' for value in medians), f'{whole / batch_size * 1e3:.2f}']
+        if trains:
+            row.append(f'{math.ceil(medians[0] / medians[1])}')
+        else:
+            row += [f'{batch_size / whole:.1f}', *_compared(found, own, _whole, batch_size, confidence)[:1]]
+        rows.append(row)
     header = ['', *found.phases, 'whole', *(['workers needed'] if trains else ['images/s', 'time ratio'])]
-    header = header[: len(rows[0])]
-    return _table(f'phases, batch {batch_size} (ms an image, medians)', header, rows)
+    return f'phases, batch {batch_size} (ms an image, medians)\n{text_table(header[: len(rows[0])], rows)}'
 
 
-def _compared(found: Benchmark, own: Measurement, value: Interval) -> list[str]:
-    """Return the cells of the comparison; none if there is nothing to compare with."""
+def _compared(
+    found: Benchmark,
+    own: Measurement,
+    seconds: Callable[[Benchmark, Measurement, int], np.ndarray],
+    batch_size: int,
+    confidence: float,
+) -> list[str]:
+    """Return the ratio of a variant's time to that of the first, and a verdict; nothing if there is one variant."""
+    first = found.measurements[0]
     if len(found.measurements) == 1:
         return []
-    if own is found.measurements[0]:
+    if own is first:
         return ['1', '']
-    return [f'{value.value:.3f} ({value.low:.3f} to {value.high:.3f})', verdict(value)]
+    ratio = ratio_interval(seconds(found, own, batch_size), seconds(found, first, batch_size), confidence)
+    return [f'{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})', verdict(ratio)]
 
 
 def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
@@ -182,28 +162,26 @@ def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
         'device': str(found.device),
         'processor': cpu_name(),
         'threads': torch.get_num_threads(),
-        'gpu': torch.cuda.get_device_name(found.device) if found.device.type == 'cuda' else None,
+        'gpu': _gpu_name(found.device),
         'torch': torch.__version__,
         'detkit': __version__,
         'python': platform.python_version(),
         'system': platform.platform(),
     }
     settings = {**asdict(found.settings), 'confidence': confidence}
-    variants = []
-    for own in found.measurements:
-        batches = {str(size): _batch(found, own, size, confidence) for size in own.seconds}
-        variants.append(
-            {
-                'label': own.variant.label,
-                'config': own.variant.config,
-                'checkpoint': own.variant.checkpoint,
-                'mode': own.variant.mode.name,
-                'parameters': own.parameters,
-                'flops': own.flops,
-                'img_size': own.img_size,
-                'batches': batches,
-            }
-        )
+    variants = [
+        {
+            'label': own.variant.label,
+            'config': own.variant.config,
+            'checkpoint': own.variant.checkpoint,
+            'mode': own.variant.mode.name,
+            'parameters': own.parameters,
+            'flops': own.flops,
+            'img_size': own.img_size,
+            'batches': {str(size): _batch(found, own, size, confidence) for size in own.seconds},
+        }
+        for own in found.measurements
+    ]
     return {'environment': environment, 'settings': settings, 'phases': list(found.phases), 'variants': variants}
 
 
@@ -239,21 +217,12 @@ def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 
     rows = []
     for variant in as_dict(found, confidence)['variants']:
         for size, batch in variant['batches'].items():
-            row = {
-                key: variant[key]
-                for key in ('label', 'config', 'checkpoint', 'mode', 'parameters', 'flops', 'img_size')
-            }
-            row |= {
-                'batch_size': size,
-                'images_per_second': batch['images_per_second'],
-                'memory_mib': (batch['memory_mib'] or {}).get('own'),
-            }
+            row = {key: value for key, value in variant.items() if key != 'batches'}
+            row |= {'batch_size': size, 'images_per_second': batch['images_per_second']}
+            row['memory_mib'] = (batch['memory_mib'] or {}).get('own')
             for name, phase in batch['phases'].items():
                 row |= {f'{name}_{key}': phase[key] for key in ('p50', 'p90', 'p99', 'spread', 'far_out')}
-                row |= {
-                    f'{name}_ratio': phase['ratio']['value'],
-                    f'{name}_ratio_low': phase['ratio']['low'],
-                    f'{name}_ratio_high': phase['ratio']['high'],
-                }
+                row |= {f'{name}_ratio': phase['ratio']['value']}
+                row |= {f'{name}_ratio_{end}': phase['ratio'][end] for end in ('low', 'high')}
             rows.append(row)
     write_csv(path, list(rows[0]), [row.values() for row in rows])

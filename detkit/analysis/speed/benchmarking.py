@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch import nn
 
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import unique_labels
@@ -79,11 +78,11 @@ class Measurement:
 
     Attributes:
         variant: the variant.
-        parameters: of the model as it trains.
-        flops: of one image, 2 a multiply-add, None where they cannot be counted.
+        parameters: number of parameters of the model as it trains.
+        flops: operations on one image, 2 a multiply-add, None where they cannot be counted.
         img_size: side of the square that ``flops`` are of, None in training.
-        seconds: of each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``time_paired``.
-        memory: of each batch size.
+        seconds: for each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``time_paired``.
+        memory: peak memory of each batch size.
     """
 
     variant: Variant
@@ -103,7 +102,7 @@ class Benchmark:
         main: index of the phase that is the model's own.
         device: where it ran.
         settings: how.
-        measurements: of each variant, the first being the one that the others are compared with.
+        measurements: results of each variant, the first being the one that the others are compared with.
     """
 
     phases: tuple[str, ...]
@@ -123,8 +122,8 @@ def choose_variants(
 
     Args:
         configs: files; one may come twice.
-        checkpoints: of each config; None, or 'none' for one of them, for random weights.
-        labels: of each config; their names by default.
+        checkpoints: checkpoint of each config; None, or 'none' for one of them, for random weights.
+        labels: name of each config; their names by default.
         modes: how to run each.
 
     Raises:
@@ -140,6 +139,46 @@ def choose_variants(
     ]
 
 
+class _Prediction:
+    """Prediction by a variant, from files to data samples.
+
+    Args:
+        variant: the variant.
+        settings: how to time it.
+        paths: paths of the images.
+    """
+
+    phases, main = prediction_speed.PHASES, 2
+
+    def __init__(self, variant: Variant, settings: Settings, paths: Sequence[str]) -> None:
+        device = check_device(settings.device)
+        model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
+        parameters = count_parameters(model)
+        predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
+        size = predictor.img_size
+        self.measurement = Measurement(variant, parameters, count_flops(model, (size, size)), size)
+        self._predictor, self._paths = predictor, paths
+
+    def maker(self, batch_size: int) -> Callable[[], Step]:
+        mode = self.measurement.variant.mode
+        return prediction_speed.prediction_maker(self._predictor, mode, self._paths, batch_size)
+
+
+class _Training:
+    """Training of a variant on its config's data; arguments as ``_Prediction``, without images."""
+
+    phases, main = training_speed.PHASES, 1
+
+    def __init__(self, variant: Variant, settings: Settings, paths: Sequence[str] = ()) -> None:
+        self._device = check_device(settings.device)
+        self._config = load_config(variant.config, settings.options)
+        self._model = training_speed.training_model(variant.config, self._config)
+        self.measurement = Measurement(variant, count_parameters(self._model), None, None)
+
+    def maker(self, batch_size: int) -> Callable[[], Step]:
+        return training_speed.training_maker(self._model, self._config, batch_size, self._device)
+
+
 def benchmark_prediction(
     variants: Sequence[Variant], settings: Settings, log: Callable[[str], None] = lambda line: None
 ) -> Benchmark:
@@ -153,28 +192,13 @@ def benchmark_prediction(
     Raises:
         ConfigError, CheckpointError, DataError: of the models (see ``init_detector``) and the images.
     """
-    device = check_device(settings.device)
     with TemporaryDirectory() as folder:
         paths = (
             prediction_speed.readable_images(settings.images)
             if settings.images is not None
             else prediction_speed.draw_images(Path(folder))
         )
-        predictors, measurements = [], []
-        for variant in variants:
-            predictor, found = _predictor(variant, settings, device)
-            predictors.append(predictor)
-            measurements.append(found)
-
-        def makers(batch_size: int) -> list[Callable[[], Step]]:
-            return [
-                prediction_speed.prediction_maker(predictor, variant.mode, paths, batch_size)
-                for predictor, variant in zip(predictors, variants, strict=True)
-            ]
-
-        _time(makers, measurements, settings, log)
-        _measure_memory(_prediction_memory, (paths,), measurements, settings, log)
-    return Benchmark(prediction_speed.PHASES, 2, device, settings, measurements)
+        return _benchmark(_Prediction, variants, settings, log, paths)
 
 
 def benchmark_training(
@@ -185,34 +209,55 @@ def benchmark_training(
     Raises:
         ConfigError, DataError: of the models and their data.
     """
-    device = check_device(settings.device)
-    configs = [load_config(variant.config, settings.options) for variant in variants]
-    models = [
-        training_speed.training_model(variant.config, config) for variant, config in zip(variants, configs, strict=True)
-    ]
-    measurements = [
-        Measurement(variant, count_parameters(model), None, None)
-        for variant, model in zip(variants, models, strict=True)
-    ]
+    return _benchmark(_Training, variants, settings, log)
 
-    def makers(batch_size: int) -> list[Callable[[], Step]]:
-        return [
-            training_speed.training_maker(model, config, batch_size, device)
-            for model, config in zip(models, configs, strict=True)
-        ]
 
-    _time(makers, measurements, settings, log)
-    _measure_memory(_training_memory, (), measurements, settings, log)
-    return Benchmark(training_speed.PHASES, 1, device, settings, measurements)
+def _benchmark(
+    kind: type[_Prediction] | type[_Training],
+    variants: Sequence[Variant],
+    settings: Settings,
+    log: Callable[[str], None],
+    paths: Sequence[str] = (),
+) -> Benchmark:
+    timed = [kind(variant, settings, paths) for variant in variants]
+    measurements = [own.measurement for own in timed]
+    for batch_size in sorted(set(settings.batch_sizes)):
+        log(f'timing batches of {batch_size}')
+        makers = [own.maker(batch_size) for own in timed]
+        seconds = time_paired(makers, settings.seconds, settings.rounds, seed=settings.seed)
+        for own, taken in zip(measurements, seconds, strict=True):
+            own.seconds[batch_size] = taken
+    for own in measurements if settings.memory else ():
+        log(f'memory of {own.variant.label}')
+        peaks = in_fresh_process(_measure_memory, kind, own.variant, settings, paths, torch.get_num_threads())
+        own.memory.update(peaks)
+    return Benchmark(kind.phases, kind.main, check_device(settings.device), settings, measurements)
+
+
+def _measure_memory(
+    kind: type[_Prediction] | type[_Training],
+    variant: Variant,
+    settings: Settings,
+    paths: Sequence[str],
+    num_threads: int,
+) -> dict[int, PeakMemory]:
+    """Measure the peak memory of each batch size; small batches come first, since a peak never falls."""
+    before = process_peak()
+    torch.set_num_threads(num_threads)
+    timed, found = kind(variant, settings, paths), {}
+    for batch_size in sorted(set(settings.batch_sizes)):
+        step = timed.maker(batch_size)()
+        for turn in range(2):
+            step(turn)
+        found[batch_size] = peak_memory(check_device(settings.device), before)
+    return found
 
 
 def time_networks(
     models: Sequence[tuple[str | Path, str | Path | None]],
     options: Sequence[str] | dict | None = None,
     device: str | None = None,
-    batch_size: int = 1,
     img_size: int | None = None,
-    seconds: float = 5.0,
     rounds: int | None = None,
     confidence: float = 0.95,
     seed: int = 0,
@@ -225,10 +270,9 @@ def time_networks(
         models: config and checkpoint of each; None for random weights, which are as fast.
         options: changes to all the configs, as ``--cfg-options``.
         device: where to run; the accelerator if there is one by default.
-        batch_size: images at a time.
         img_size: side of the images; each config's test size by default.
-        seconds, rounds, seed: see ``time_paired``.
-        confidence: of the intervals.
+        rounds, seed: see ``time_paired``; about 5 seconds for each network without ``rounds``.
+        confidence: level of the intervals.
 
     Returns:
         An interval for each network.
@@ -240,80 +284,6 @@ def time_networks(
         Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
         for config, checkpoint in models
     ]
-    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size, batch_size) for predictor in predictors]
-    taken = time_paired(makers, seconds, rounds, seed=seed)[..., 0] * 1e3 / batch_size
+    makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size) for predictor in predictors]
+    taken = time_paired(makers, 5.0, rounds, seed=seed)[..., 0] * 1e3
     return [mean_interval(own, confidence) for own in taken]
-
-
-def _predictor(variant: Variant, settings: Settings, device: torch.device) -> tuple[Predictor, Measurement]:
-    model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
-    parameters = count_parameters(model)
-    predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
-    size = predictor.img_size
-    return predictor, Measurement(variant, parameters, count_flops(model, (size, size)), size)
-
-
-def _time(
-    makers: Callable[[int], list[Callable[[], Step]]],
-    measurements: list[Measurement],
-    settings: Settings,
-    log: Callable[[str], None],
-) -> None:
-    for batch_size in sorted(set(settings.batch_sizes)):
-        log(f'timing batches of {batch_size}')
-        seconds = time_paired(makers(batch_size), settings.seconds, settings.rounds, seed=settings.seed)
-        for own, taken in zip(measurements, seconds, strict=True):
-            own.seconds[batch_size] = taken
-
-
-def _measure_memory(
-    function: Callable,
-    arguments: tuple,
-    measurements: list[Measurement],
-    settings: Settings,
-    log: Callable[[str], None],
-) -> None:
-    if not settings.memory:
-        return
-    for own in measurements:
-        log(f'memory of {own.variant.label}')
-        own.memory.update(in_fresh_process(function, own.variant, settings, torch.get_num_threads(), *arguments))
-
-
-def _peaks(
-    makers: Callable[[int], Callable[[], Step]], settings: Settings, device: torch.device, before: float | None
-) -> dict[int, PeakMemory]:
-    """Measure the peak memory of each batch size; small batches come first, since a peak never falls."""
-    found = {}
-    for batch_size in sorted(set(settings.batch_sizes)):
-        step = makers(batch_size)()
-        for turn in range(2):
-            step(turn)
-        found[batch_size] = peak_memory(device, before)
-    return found
-
-
-def _prediction_memory(
-    variant: Variant, settings: Settings, num_threads: int, paths: Sequence[str]
-) -> dict[int, PeakMemory]:
-    before = process_peak()
-    torch.set_num_threads(num_threads)
-    device = check_device(settings.device)
-    predictor, _ = _predictor(variant, settings, device)
-    return _peaks(
-        lambda batch_size: prediction_speed.prediction_maker(predictor, variant.mode, paths, batch_size),
-        settings,
-        device,
-        before,
-    )
-
-
-def _training_memory(variant: Variant, settings: Settings, num_threads: int) -> dict[int, PeakMemory]:
-    before = process_peak()
-    torch.set_num_threads(num_threads)
-    device = check_device(settings.device)
-    config = load_config(variant.config, settings.options)
-    model: nn.Module = training_speed.training_model(variant.config, config)
-    return _peaks(
-        lambda batch_size: training_speed.training_maker(model, config, batch_size, device), settings, device, before
-    )

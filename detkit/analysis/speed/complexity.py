@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,14 +31,14 @@ class ModuleCost:
     """The cost of one module with its submodules, for one image.
 
     Attributes:
-        name: such as 'backbone.stem'; empty for the whole network.
+        name: its name, for example 'backbone.stem'; empty for the whole network.
         kind: its class.
-        depth: of its name, 0 for the network.
+        depth: depth of its name, 0 for the network.
         parameters: numbers, each counted in every module that holds it.
-        trainable: of these, those that get gradients.
+        trainable: number of these that get gradients.
         macs: multiply-adds of convolutions, linear layers and matrix products.
-        output_bytes: of everything its operators wrote, at the number format of the input; what training keeps of it
-            for the gradients is no more than this.
+        output_bytes: size of everything that its operators wrote, at the number format of the input; training keeps no
+            more than this for the gradients.
         ms: median time of a pass as prediction runs it, batch normalisation folded into convolutions.
     """
 
@@ -73,14 +73,14 @@ def module_costs(model: nn.Module, img_size: int | tuple[int, int], rounds: int 
         )
         for name, module in model.named_modules()
     }
-    with torch.no_grad(), _ModuleStack(model) as stack, _Meter(stack.names) as meter:
+    meter = _Meter()
+    with torch.no_grad(), _module_hooks(model, meter.enter, meter.leave), meter:
         model(inputs, mode='tensor')
     taken = _times(fuse_conv_bn(model), inputs, rounds, device)
-    used = {holder for name in stack.called for holder in _holders(name)}
     return [
         ModuleCost(name, *facts, meter.macs[name], meter.output_bytes[name], taken.get(name, 0.0))
         for name, facts in static.items()
-        if name in used
+        if name in meter.used
     ]
 
 
@@ -93,58 +93,44 @@ def _holders(name: str) -> list[str]:
     return holders
 
 
-class _ModuleStack:
-    """The modules of a model that are running at a time.
-
-    Attributes:
-        names: of those, outermost first.
-        called: of all that ran.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.names: list[str] = []
-        self.called: set[str] = set()
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> _ModuleStack:
-        for name, module in self.model.named_modules():
-            self._handles += [
-                module.register_forward_pre_hook(self._enter(name)),
-                module.register_forward_hook(self._leave),
-            ]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
+@contextmanager
+def _module_hooks(model: nn.Module, enter: Callable[[str], None], leave: Callable[[str], None]) -> Iterator[None]:
+    """Call functions with a module's name before and after each run of it, within the context."""
+    handles = []
+    for name, module in model.named_modules():
+        handles += [
+            module.register_forward_pre_hook(lambda *arguments, name=name: enter(name)),
+            module.register_forward_hook(lambda *arguments, name=name: leave(name)),
+        ]
+    try:
+        yield
+    finally:
+        for handle in handles:
             handle.remove()
-
-    def _enter(self, name: str) -> Any:
-        def enter(module: nn.Module, inputs: tuple) -> None:
-            self.names.append(name)
-            self.called.add(name)
-
-        return enter
-
-    def _leave(self, module: nn.Module, inputs: tuple, output: Any) -> None:
-        self.names.pop()
 
 
 class _Meter(TorchDispatchMode):
     """Counter of the operators' work, for all modules that are running.
 
-    Args:
-        running: names of the modules, kept up to date by others.
-
     Attributes:
+        running: names of the modules that are running, outermost first; ``enter`` and ``leave`` maintain it.
         macs, output_bytes: by module.
+        used: names of the modules that ran or hold one that ran.
     """
 
-    def __init__(self, running: list[str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.running = running
+        self.running: list[str] = []
+        self.used: set[str] = set()
         self.macs: Counter[str] = Counter()
         self.output_bytes: Counter[str] = Counter()
+
+    def enter(self, name: str) -> None:
+        self.running.append(name)
+        self.used.update(_holders(name))
+
+    def leave(self, name: str) -> None:
+        self.running.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -167,57 +153,38 @@ def _bytes(value: Any) -> int:
 
 
 def _times(model: nn.Module, inputs: Tensor, rounds: int, device: torch.device) -> dict[str, float]:
-    """Return the median ms of each module."""
-    found: dict[str, list[float]] = {name: [] for name, _ in model.named_modules()}
-    with _stopwatches(model, device) as watches, torch.inference_mode():
-        for turn in range(_WARMUP + rounds):
-            watches.clear()
-            model(inputs, mode='tensor')
-            if turn >= _WARMUP:
-                for name, seconds in watches.items():
-                    found[name].append(seconds * 1e3)
-    medians = {name: float(np.median(values)) for name, values in found.items() if values}
-    # A list of modules is not run itself: it takes what its modules take.
-    for name in sorted(found, key=lambda name: -name.count('.')):
-        if name not in medians:
-            medians[name] = sum(value for other, value in medians.items() if other.rpartition('.')[0] == name and other)
-    return medians
-
-
-@contextmanager
-def _stopwatches(model: nn.Module, device: torch.device) -> Iterator[Counter[str]]:
-    """Measure the seconds of each module; repeated runs add up."""
+    """Return the median ms of each module; repeated runs of a module within a pass add up."""
+    passes: dict[str, list[float]] = defaultdict(list)
     watches: Counter[str] = Counter()
     began: list[float] = []
 
-    def start(module: nn.Module, inputs: tuple) -> None:
+    def start(name: str) -> None:
         synchronize(device)
         began.append(time.perf_counter())
 
-    def stop(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple, output: Any) -> None:
-            synchronize(device)
-            watches[name] += time.perf_counter() - began.pop()
+    def stop(name: str) -> None:
+        synchronize(device)
+        watches[name] += time.perf_counter() - began.pop()
 
-        return hook
-
-    handles = [
-        handle
-        for name, module in model.named_modules()
-        for handle in (module.register_forward_pre_hook(start), module.register_forward_hook(stop(name)))
-    ]
-    try:
-        yield watches
-    finally:
-        for handle in handles:
-            handle.remove()
+    with _module_hooks(model, start, stop), torch.inference_mode():
+        for turn in range(_WARMUP + rounds):
+            watches.clear()
+            model(inputs, mode='tensor')
+            for name, seconds in watches.items() if turn >= _WARMUP else ():
+                passes[name].append(seconds * 1e3)
+    medians = {name: float(np.median(values)) for name, values in passes.items()}
+    # A list of modules is not run itself: it takes what its modules take.
+    for name in sorted((name for name, _ in model.named_modules()), key=lambda name: -name.count('.')):
+        if name not in medians:
+            medians[name] = sum(value for other, value in medians.items() if other.rpartition('.')[0] == name and other)
+    return medians
 
 
 def select(costs: list[ModuleCost], depth: int | None = 2, under: str = '') -> list[ModuleCost]:
     """Select the modules down to a depth below one of them.
 
     Args:
-        costs: of ``module_costs``.
+        costs: the result of ``module_costs``.
         depth: levels below ``under``; None for all.
         under: a module's name.
 

@@ -43,7 +43,7 @@ def time_paired(
         seconds: approximate time for each step; a block has at least 3 rounds.
         rounds: number of rounds in place of a time; rounded up to whole blocks.
         blocks: number of blocks.
-        seed: of the random orders.
+        seed: seed of the random orders.
 
     Returns:
         Seconds ``(V, K, R, P)`` of V steps in K blocks of R rounds and P phases.

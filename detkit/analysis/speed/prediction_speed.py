@@ -101,11 +101,11 @@ def prediction_maker(
     return make
 
 
-def noise_maker(model: nn.Module, img_size: int, batch_size: int) -> Callable[[], Step]:
-    """Return a maker of steps for ``time_paired`` that run the network alone on square noise."""
+def noise_maker(model: nn.Module, img_size: int) -> Callable[[], Step]:
+    """Return a maker of steps for ``time_paired`` that run the network alone on an image of square noise."""
     make_network, device = network_maker(model, ExecutionMode()), next(model.parameters()).device
     images = torch.randint(
-        256, (batch_size, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        256, (1, 3, img_size, img_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     data = model.data_preprocessor({'inputs': images}, training=False)
 

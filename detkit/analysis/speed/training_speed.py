@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.hooks.ema_hook import ModelEMA
-from detkit.engine.optim_constructor import resolve_optimizer
-from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
+from detkit.engine.optim_constructor import build_optim_wrapper
+from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError
 
 PHASES = ('data', 'step')
@@ -57,7 +58,7 @@ def training_maker(model: nn.Module, config: Config, batch_size: int, device: to
     model = model.to(device)
 
     def make() -> Step:
-        own, stream = copy.deepcopy(model), _stream(loader)
+        own, stream = copy.deepcopy(model), endless(loader)
         train = _trainer(own, config, batch_size, len(loader))
 
         def step(turn: int) -> tuple[float, float]:
@@ -73,12 +74,11 @@ def training_maker(model: nn.Module, config: Config, batch_size: int, device: to
     return make
 
 
-def _stream(loader: DataLoader) -> Iterator[dict]:
-    epoch = 0
-    while True:
+def endless(loader: DataLoader) -> Iterator[dict]:
+    """Yield the batches of one epoch after another."""
+    for epoch in itertools.count():
         loader.batch_sampler.set_epoch(epoch)
         yield from loader
-        epoch += 1
 
 
 def _trainer(model: nn.Module, config: Config, batch_size: int, epoch_length: int) -> Callable[[dict], Any]:
@@ -88,12 +88,7 @@ def _trainer(model: nn.Module, config: Config, batch_size: int, epoch_length: in
     freeze_batch_norm(held)
     classes = config.get('classes') or ()
     num_iters = epoch_length * config.train_cfg.get('max_epochs', 1)
-    options = resolve_optimizer(dict(config.optim_wrapper), batch_size, num_iters, len(classes))
-    constructor = options.pop('constructor', 'GroupOptimConstructor')
-    paramwise_cfg = options.pop('paramwise_cfg', None)
-    wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type=constructor, optim_wrapper_cfg=options, paramwise_cfg=paramwise_cfg)
-    )(model)
+    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, len(classes))
     wrapper.current_accumulate = 1
     for group in wrapper.optimizer.param_groups:
         group['lr'] = 0.0

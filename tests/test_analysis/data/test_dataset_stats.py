@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import load_splits
 from detkit.analysis.data.dataset_report import console_report, issue_lines, write_issues, write_page
-from detkit.analysis.data.dataset_stats import dataset_stats
+from detkit.analysis.data.dataset_stats import dataset_stats, split_statistics
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
 
@@ -84,14 +84,16 @@ def stats(root):
 def test_counts(stats):
     train, val = stats.tables
     assert (train.name, val.name) == ('train', 'val')
-    assert stats.class_counts(0)[0].tolist() == [2, 1, 1, 0] and stats.class_counts(0)[1].tolist() == [3, 1, 1, 0]
-    assert stats.class_counts(1)[1].tolist() == [0, 2, 0, 1]
-    statistics = stats.split_statistics(0)
+    assert stats.tables[0].class_counts()[0].tolist() == [2, 1, 1, 0] and stats.tables[0].class_counts()[
+        1
+    ].tolist() == [3, 1, 1, 0]
+    assert stats.tables[1].class_counts()[1].tolist() == [0, 2, 0, 1]
+    statistics = split_statistics(stats.tables[0])
     assert statistics['images'] == 5 and statistics['objects'] == 5 and statistics['without an object'] == 2
     assert statistics['median, most'] == '1, 2' and statistics['most frequent size'] == '90 x 60 (100%)'
     assert statistics['broken entries left out'] == 1 and statistics['other entries left out'] == 1
     assert statistics['classes seen'] == '3 of 4' and statistics['most : least frequent'] == '3 : 1'
-    assert stats.split_statistics(1)['smallest, largest'] == '90 x 60, 180 x 120'
+    assert split_statistics(stats.tables[1])['smallest, largest'] == '90 x 60, 180 x 120'
 
 
 def test_classes_that_one_split_lacks(stats):
@@ -180,7 +182,7 @@ def test_a_classifier(tmp_path):
         for split in ('train', 'val')
     }
     stats = dataset_stats(named(tmp_path, parts))
-    assert stats.classifies and stats.class_counts(0)[1].tolist() == [1, 2]
+    assert stats.classifies and stats.tables[0].class_counts()[1].tolist() == [1, 2]
     (group,) = stats.near_duplicates
     assert group.identical and group.labels == ('a', 'b')
     lines = list(issue_lines(stats))

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, random_results
+from test_analysis.results import CLASSES, class_precisions, random_results
 
 from detkit.analysis.errors.bootstrap import (
-    class_precisions,
     draw_counts,
     interval,
     mean_precision,

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, evaluated, random_results, rotated
+from test_analysis.results import CLASSES, class_precisions, evaluated, random_results, rotated
 
-from detkit.analysis.errors.bootstrap import class_precisions
 from detkit.analysis.errors.confusion import confusion_matrix, pair_up
-from detkit.analysis.errors.curves import SCORES, class_curves, mean_curves
 from detkit.analysis.errors.matching import match
+from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves
 from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import DetDataSample
 
@@ -63,9 +62,9 @@ def test_curves_by_hand():
     (curve,) = class_curves(match([result], CLASSES, iou_thrs=[0.5]))
     assert curve.objects == 2 and curve.label == 0
     at = {score: np.searchsorted(SCORES, score - 1e-9) for score in (0.1, 0.5, 0.7, 0.95)}
-    assert curve.precision[list(at.values())] == pytest.approx([2 / 3, 0.5, 1, 1])
-    assert curve.recall[list(at.values())] == pytest.approx([1, 0.5, 0.5, 0])
-    assert curve.f1[list(at.values())] == pytest.approx([0.8, 0.5, 2 / 3, 0])
+    assert curve.by_score['precision'][list(at.values())] == pytest.approx([2 / 3, 0.5, 1, 1])
+    assert curve.by_score['recall'][list(at.values())] == pytest.approx([1, 0.5, 0.5, 0])
+    assert curve.by_score['f1'][list(at.values())] == pytest.approx([0.8, 0.5, 2 / 3, 0])
     assert SCORES[curve.best] == pytest.approx(0.3)
     assert curve.precision_at[COCO_RECALLS <= 0.5] == pytest.approx(1)
     assert curve.precision_at[COCO_RECALLS > 0.5] == pytest.approx(2 / 3)
@@ -81,7 +80,7 @@ def test_average_precision_is_cocos():
 
 def test_no_prediction_and_no_object():
     (curve,) = class_curves(match([one_image([[0, 0, 10, 10]], [1], [], [], [])], CLASSES))
-    assert curve.average_precision == 0 and not curve.recall.any() and not curve.f1.any()
+    assert curve.average_precision == 0 and not curve.by_score['recall'].any() and not curve.by_score['f1'].any()
     assert class_curves(match([one_image([], [], [[0, 0, 10, 10]], [1], [0.5])], CLASSES)) == []
     with pytest.raises(ValueError, match='no curves'):
         mean_curves([])

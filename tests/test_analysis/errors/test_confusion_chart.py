@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detkit.analysis.errors.confusion_chart import plot_confusion, write_confusion
+from detkit.analysis.errors.confusion import plot_confusion, write_confusion
 
 CLASSES = ('cloudy', 'rain', 'shine', 'sunrise')
 

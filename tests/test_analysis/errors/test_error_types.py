@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, evaluated, random_results, rotated
+from test_analysis.results import CLASSES, class_precisions, evaluated, random_results, rotated
 
-from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
+from detkit.analysis.errors.bootstrap import mean_precision
 from detkit.analysis.errors.error_types import ERROR_TYPES, FALSE_POSITIVE_TYPES, classify_errors, delta_ap
-from detkit.analysis.errors.matching import match
-from detkit.analysis.errors.overlaps import overlaps_of
+from detkit.analysis.errors.matching import match, overlaps_of
 from detkit.structures.data_sample import DetDataSample
 
 OBJECTS = np.array([[0, 0, 100, 100], [200, 0, 300, 100], [0, 200, 100, 300], [200, 200, 300, 300]], float)

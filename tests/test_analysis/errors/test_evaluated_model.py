@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 from builders import CONFIGS
 from small_models import write_checkpoint
+from test_analysis.results import class_precisions
 from test_tools.tool_helpers import write_yolo_set
 
-from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
-from detkit.analysis.errors.evaluated_model import evaluate_model
+from detkit.analysis.errors.bootstrap import mean_precision
+from detkit.analysis.errors.evaluated_model import ModelEvaluation
 from detkit.analysis.errors.matching import match
 from detkit.datasets.class_names import COCO80
 from detkit.engine.evaluate import EvaluationSettings
@@ -25,7 +26,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def test_results_are_what_the_figures_were_made_of(files):
     checkpoint, options = files
-    collected = evaluate_model(CONFIG, checkpoint, options, EvaluationSettings('train', device='cpu'))
+    collected = ModelEvaluation(CONFIG, checkpoint, options, EvaluationSettings('train', device='cpu')).run()
     assert collected.label == 'seg_n_coco8' and collected.classes == COCO80
     assert collected.metric.needs == ('bbox', 'segm')
     assert [Path(result.img_path).stem for result in collected.results] == ['train0', 'train1', 'train2']
@@ -39,9 +40,9 @@ def test_unreadable_images_are_left_out(files, tmp_path):
     checkpoint, options = files
     root = write_yolo_set(tmp_path / 'data')
     (root / 'images' / 'val' / 'val0.png').write_bytes(b'no picture')
-    collected = evaluate_model(
+    collected = ModelEvaluation(
         CONFIG, checkpoint, [f'data_root={root}', *options[1:]], EvaluationSettings(device='cpu'), 'mine'
-    )
+    ).run()
     assert collected.label == 'mine'
     assert [Path(result.img_path).stem for result in collected.results] == ['val1']
 
@@ -49,13 +50,13 @@ def test_unreadable_images_are_left_out(files, tmp_path):
 def test_errors(files, tmp_path):
     checkpoint, options = files
     with pytest.raises(ConfigError, match='no val_evaluator; give all or none'):
-        evaluate_model(
+        ModelEvaluation(
             CONFIG,
             checkpoint,
             [*options, 'test_evaluator=None', 'val_evaluator=None'],
             EvaluationSettings(device='cpu'),
-        )
+        ).run()
     with pytest.raises(DataError):
-        evaluate_model(
+        ModelEvaluation(
             CONFIG, checkpoint, [f'data_root={tmp_path / "none"}', *options[1:]], EvaluationSettings(device='cpu')
-        )
+        ).run()

@@ -10,17 +10,11 @@ from pycocotools import mask as coco_mask
 from test_analysis.models import answers, model, with_pictures
 from test_analysis.results import CLASSES, evaluated, random_results, rotated
 
-from detkit.analysis.errors.confusion import confusion_matrix
-from detkit.analysis.errors.error_examples import error_sheet
+from detkit.analysis.errors.confusion import confusion_matrix, write_confusion_matrix
+from detkit.analysis.errors.error_report import error_sheet, plot_delta_ap, write_errors
 from detkit.analysis.errors.error_types import ERROR_TYPES, classify_errors, delta_ap
-from detkit.analysis.errors.evaluation_charts import plot_delta_ap
-from detkit.analysis.errors.evaluation_report import (
-    chosen_kind,
-    write_confusion_matrix,
-    write_curves,
-    write_errors,
-    write_run_pictures,
-)
+from detkit.analysis.errors.precision_recall import write_curves
+from detkit.analysis.hooks import write_evaluation_pictures
 from detkit.utils.errors import ConfigError, DataError
 
 
@@ -145,19 +139,19 @@ def test_an_example_shows_object_and_prediction(tmp_path):
 
 
 def test_what_a_run_leaves(tmp_path):
-    write_run_pictures(model('', random_results(8)), tmp_path / 'det')
+    write_evaluation_pictures(model('', random_results(8)), tmp_path / 'det')
     assert {path.name for path in (tmp_path / 'det').iterdir()} == {
         'confusion_matrix.png',
         'confusion_matrix.csv',
         'pr_curve.png',
         'f1_curve.png',
     }
-    write_run_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
+    write_evaluation_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
     assert {path.name for path in (tmp_path / 'cls').iterdir()} == {'confusion_matrix.png', 'confusion_matrix.csv'}
     empty = random_results(2)[1:]
     for result in empty:
         result.gt_instances = result.gt_instances[:0]
-    write_run_pictures(model('', empty), tmp_path / 'none')
+    write_evaluation_pictures(model('', empty), tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
 
 
@@ -167,14 +161,14 @@ def test_many_classes_are_drawn(tmp_path):
         for instances in (result.gt_instances, result.pred_instances):
             instances.labels = instances.labels + 19 * (i % 4)
     own = model('a', results, classes=names)
-    write_run_pictures(own, tmp_path)
+    write_evaluation_pictures(own, tmp_path)
     for name in ('confusion_matrix', 'pr_curve', 'f1_curve'):
         seen(tmp_path / f'{name}.png')
 
 
 def test_errors(tmp_path):
     own = model('mine', random_results(4), ('bbox', 'segm'))
-    assert chosen_kind(own, None, '') == 'segm' and chosen_kind(own, 'bbox', '') == 'bbox'
+    assert own.chosen_kind(None, '') == 'segm' and own.chosen_kind('bbox', '') == 'bbox'
     with pytest.raises(ConfigError, match="mine evaluates bbox, segm, not 'keypoints'"):
         write_confusion_matrix(own, tmp_path, 'keypoints')
     classifier = model('mine', answers([True] * 3), ('label',))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, random_results, rotated
+from test_analysis.results import CLASSES, class_precisions, random_results, rotated
 
-from detkit.analysis.errors.bootstrap import class_precisions, mean_precision
+from detkit.analysis.errors.bootstrap import mean_precision
 from detkit.analysis.errors.matching import match
 from detkit.evaluation import CocoMetric, DOTAMetric
 from detkit.utils.errors import ConfigError

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from detkit.analysis.features.activations import choose_modules, record_activations
 from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
+from detkit.analysis.features.feature_maps import choose_modules, record_activations
 from detkit.utils.errors import ConfigError
 from detkit.visualization.heat import channel_sheet, heat_over, onto_image
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detkit.analysis.runs.training_curves import _panels, plot_curves, read_results
+from detkit.analysis.runs.run_charts import _panels, plot_curves
+from detkit.analysis.runs.run_logs import read_results
 from detkit.utils.errors import DataError
 
 CSV = """epoch, time,train/box,train/seg,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP50,metrics/coco/bbox_mAP_s,lr/weight

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis.errors.bootstrap import Interval
-from detkit.analysis.speed import onnx_network, prediction_speed, training_speed
+from detkit.analysis.speed import prediction_speed, training_speed
 from detkit.analysis.speed.benchmark_report import (
     as_dict,
     console_tables,
@@ -171,7 +171,7 @@ def test_compiled_gives_the_same_predictions():
 
 def test_what_is_missing_for_a_way_is_said(monkeypatch):
     model, _ = tiny_model()
-    monkeypatch.setattr(onnx_network.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(ConfigError, match='--onnx needs onnx and onnxruntime: pip install onnx onnxruntime'):
         network_maker(model, ExecutionMode(onnx=True))
     monkeypatch.setattr('detkit.analysis.speed.execution_modes.resolve_amp', lambda amp, device: None)

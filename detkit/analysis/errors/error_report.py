@@ -1,29 +1,109 @@
-"""Pictures of examples of a type of error, cut out of their images."""
+"""Files about the types of a model's errors: a chart, numbers, and pictures of examples cut out of their images."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from pycocotools import mask as coco_mask
 
+from detkit.analysis.charts import COLOURS, panel, save_figure
+from detkit.analysis.errors.error_types import (
+    ERROR_TYPES,
+    EXPLANATIONS,
+    FALSE_POSITIVE_TYPES,
+    DeltaAP,
+    ErrorTypes,
+    classify_errors,
+    delta_ap,
+)
+from detkit.analysis.errors.evaluated_model import EvaluatedModel
 from detkit.datasets.transforms.loading import read_image
+from detkit.structures.bboxes import bbox_corners
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.rotated_bboxes import rbbox_corners
+from detkit.utils.errors import DataError
+from detkit.utils.pictures import write_picture
+from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_instances
 from detkit.visualization.sheets import grid, with_caption
 from detkit.visualization.skeletons import drawn_keypoints
 from detkit.visualization.windows import Window
 
-if TYPE_CHECKING:
-    from detkit.analysis.errors.error_types import ErrorTypes
-    from detkit.analysis.errors.evaluated_model import EvaluatedModel
-
 _SIDE = 300
 _COLUMNS = 4
+
+
+def write_errors(
+    model: EvaluatedModel, folder: str | Path, kind: str | None = None, score_thr: float = 0.25, examples: int = 12
+) -> str:
+    """Write ``errors.png``, ``errors.json`` and, for each type of error, a sheet of the examples of the highest scores.
+
+    Args:
+        model: evaluated.
+        folder: where to write; it is made if need be.
+        kind: the kind of overlap; the config's last if None.
+        score_thr: least score of a prediction that is counted and drawn; average precision is always that of all.
+        examples: number of examples on a sheet.
+
+    Returns:
+        A table of the types.
+
+    Raises:
+        DataError: there is no object to find.
+    """
+    kind = model.chosen_kind(kind, 'kinds of errors')
+    errors = classify_errors(model.results, model.classes, kind, model.metainfo.get('sigmas'))
+    delta = delta_ap(errors, len(model.classes), score_thr)
+    if delta.ap50 < 0:
+        raise DataError(f'{model.label}: the data hold no object, so that there are no types of errors')
+    folder = Path(folder)
+    save_figure(plot_delta_ap(delta, score_thr), folder / 'errors.png')
+    content = {
+        'kind': kind,
+        'score_thr': score_thr,
+        'AP50': delta.ap50,
+        'gains': delta.gains,
+        'numbers': delta.numbers,
+        'false positives': delta.false_positives,
+        'false negatives': delta.false_negatives,
+    }
+    (folder / 'errors.json').write_text(json.dumps(content, indent=1))
+    sure = errors.above(score_thr)
+    for name in ERROR_TYPES:
+        sheet = error_sheet(model, sure, name, examples, kind)
+        if sheet is not None:
+            write_picture(folder / f'errors_{name}.jpg', sheet)
+    return _error_table(delta, score_thr)
+
+
+def _error_table(delta: DeltaAP, score_thr: float) -> str:
+    rows = [[name, f'{delta.gains[name]:.3f}', f'{delta.numbers[name]:,}', EXPLANATIONS[name]] for name in ERROR_TYPES]
+    rows += [
+        ['all false', f'{delta.false_positives:.3f}', '', 'if no prediction were false'],
+        ['all missed', f'{delta.false_negatives:.3f}', '', 'if every object had been found'],
+    ]
+    table = text_table(['error', 'AP50 lost', f'at score {score_thr:g}', 'what it is'], rows, left=(0, 3))
+    return f'AP50 is {delta.ap50:.3f}\n{table}'
+
+
+def plot_delta_ap(delta: DeltaAP, score_thr: float = 0.0) -> Figure:
+    """Plot the average precision lost to each type of error, with their numbers from a score on."""
+    figure, axes = panel(7, 3.3, tick_size=10, label_size=10, grid='')
+    gains, rows = [delta.gains[name] for name in ERROR_TYPES], range(len(ERROR_TYPES))
+    axes.barh(rows, gains, color=COLOURS[: len(ERROR_TYPES)], height=0.65)
+    axes.set_yticks(rows, [f'{name}\n{EXPLANATIONS[name]}' for name in ERROR_TYPES], fontsize=8)
+    axes.invert_yaxis()
+    for row, name in enumerate(ERROR_TYPES):
+        axes.text(gains[row], row, f'  {gains[row]:.3f}  ({delta.numbers[name]:,})', va='center', fontsize=9)
+    axes.set_xlim(0, max(0.02, max(gains)) * 1.35)
+    axes.set_xlabel(f'AP50 lost (number of errors from a score of {score_thr:g} on)')
+    axes.set_title(f'AP50 is {delta.ap50:.3f}', fontsize=11)
+    return figure
 
 
 def error_sheet(
@@ -40,8 +120,6 @@ def error_sheet(
         count: how many.
         kind: the kind of overlap; masks or keypoints are drawn if it is theirs.
     """
-    from detkit.analysis.errors.error_types import FALSE_POSITIVE_TYPES  # that one draws nothing
-
     if name == 'missed':
         indices = np.flatnonzero(errors.missed)
         areas = np.array([_object_area(model.results[errors.gt_images[n]], errors.gt_indices[n]) for n in indices])
@@ -73,8 +151,7 @@ def _corners(sample: DetDataSample, rows: list[int], truth: bool) -> np.ndarray:
     instances = sample.gt_instances if truth else sample.pred_instances
     if 'rbboxes' in instances:
         return rbbox_corners(instances.rbboxes[rows]).reshape(-1, 4, 2)
-    x0, y0, x1, y1 = instances.bboxes[rows].reshape(-1, 4).T
-    return np.stack([np.stack([x0, y0], -1), np.stack([x1, y0], -1), np.stack([x1, y1], -1), np.stack([x0, y1], -1)], 1)
+    return bbox_corners(instances.bboxes[rows].reshape(-1, 4))
 
 
 def _object_area(sample: DetDataSample, index: int) -> float:

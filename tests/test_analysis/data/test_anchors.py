@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.analysis.data.anchor_search import AnchorSearch, split_by_level
+from detkit.analysis.data.anchors import AnchorSearch, split_by_level
 from detkit.registry import ASSIGNERS
 
 RATIO = ASSIGNERS.build(dict(type='YOLOv5AnchorAssigner', max_ratio=4.0))
@@ -38,8 +38,8 @@ def test_fit_by_hand():
     assert fit.quality == pytest.approx((1 + 0.4 + 16 / 39 + 0.8) / 4)
     fit = search.measure(np.array([(10, 10)]))
     assert fit.recall == 3 / 4 and fit.quality == pytest.approx((1 + 10 / 39 + 0.5) / 4)
-    assert search.count_best(np.array([(10, 10), (30, 30), (500, 500)])).tolist() == [1, 3, 0]
-    assert search.count_best(np.array([(10, 10)])).tolist() == [3]
+    assert search.measure(np.array([(10, 10), (30, 30), (500, 500)])).best_counts == (1, 3, 0)
+    assert search.measure(np.array([(10, 10)])).best_counts == (3,)
 
 
 @pytest.mark.parametrize('assigner', [RATIO, IOU], ids=['ratio', 'iou'])
@@ -67,7 +67,7 @@ def test_the_seed_decides():
 
 
 def test_many_objects_are_sampled_for_the_search_and_all_are_measured(monkeypatch):
-    monkeypatch.setattr('detkit.analysis.data.anchor_search._MAX_OBJECTS', 100)
+    monkeypatch.setattr('detkit.analysis.data.anchors._MAX_OBJECTS', 100)
     centres, sizes = clusters()
     search = search_of(sizes)
     whole = search_of(sizes[:100])
@@ -75,7 +75,7 @@ def test_many_objects_are_sampled_for_the_search_and_all_are_measured(monkeypatc
     fit = search.measure(centres)
     expected = RATIO.shape_quality(torch.tensor(sizes).unsqueeze(1), torch.tensor(centres))
     assert fit.quality == pytest.approx(expected.amax(1).mean().item()) and fit.recall == 1
-    assert search.count_best(centres).sum() == 400
+    assert sum(fit.best_counts) == 400
 
 
 def test_fewer_objects_than_anchors():

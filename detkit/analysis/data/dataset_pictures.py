@@ -1,0 +1,95 @@
+"""Pictures of label issues and of images that look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detkit.analysis.data.annotations_table import SplitTable
+from detkit.analysis.data.dataset_stats import DatasetStats, NearDuplicates
+from detkit.analysis.data.label_issues import LabelIssue
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.structures.bboxes import bbox_corners
+from detkit.structures.rotated_bboxes import rbbox_corners
+from detkit.utils.errors import shorten
+from detkit.visualization.drawing import draw_instances
+from detkit.visualization.sheets import fit, grid, with_caption
+from detkit.visualization.windows import Window
+
+_SIDE = 220  # of a picture among those that look the same
+_CUT_SIDE = 300  # of an object cut out of its image
+_OUTLINE_COLOUR = (255, 255, 0)
+MAX_SHOWN_DUPLICATES = 6  # of a group that are shown
+
+
+def issue_pictures(
+    stats: DatasetStats, own: Sequence[tuple[int, LabelIssue]], most: int
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield the objects, cut out of their images, each with the object that it collides with."""
+    for split, one in own[:most]:
+        table = stats.tables[split]
+        path = stats.path(split, table.images[one.index])
+        try:
+            img = read_image(path)
+        except UnreadableImageError:
+            continue  # which is listed as such
+        indices = [one.index] if one.other is None else [one.index, one.other]
+        yield (
+            _object_picture(img, table, indices, stats.classes, one.kind == 'outline'),
+            f'{table.name}: {Path(path).name}, object {table.numbers[one.index]}, {one.detail}',
+        )
+
+
+def _object_picture(
+    img: np.ndarray, table: SplitTable, indices: list[int], classes: Sequence[str], with_outline: bool
+) -> np.ndarray:
+    corners = bbox_corners(table.bboxes[indices]) if table.rbboxes is None else rbbox_corners(table.rbboxes[indices])
+    points, rings, extra = [corners.reshape(-1, 2)], [], {}
+    if with_outline:
+        polygons = table.records[table.images[indices[0]]].annotations.polygons
+        rings = [
+            ring
+            for ring, owner in zip(polygons.rings(), polygons.ring_owners, strict=True)
+            if owner == table.numbers[indices[0]]
+        ]
+        points += rings
+    if table.keypoints is not None:
+        keypoints = table.keypoints[indices]
+        points.append(keypoints[keypoints[..., 2] > 0, :2])
+    window = Window.around(np.concatenate(points), img.shape[:2], _CUT_SIDE)
+    if table.keypoints is not None:
+        extra = dict(
+            keypoints=np.concatenate([window.moved(keypoints[..., :2]), keypoints[..., 2:]], 2),
+            keypoint_info=table.metainfo,
+        )
+    if table.rbboxes is not None:
+        extra['rbboxes'] = window.moved_rbboxes(table.rbboxes[indices])
+    moved = window.moved(corners)
+    bboxes = np.concatenate([moved.min(1), moved.max(1)], 1)
+    picture = draw_instances(window.cut(img), bboxes, table.labels[indices], classes, **extra)
+    for ring in rings:
+        cv2.polylines(picture, [np.rint(window.moved(ring)).astype(np.int32)], True, _OUTLINE_COLOUR, 2, cv2.LINE_AA)
+    return picture
+
+
+def near_duplicate_picture(stats: DatasetStats, group: NearDuplicates) -> np.ndarray:
+    """Draw the first images of a group side by side."""
+    cells = []
+    for split, image in group.members[:MAX_SHOWN_DUPLICATES]:
+        try:
+            img = read_image(stats.path(split, image))
+        except UnreadableImageError:  # readable to the hash's reader, but cut short
+            img = np.full((_SIDE, _SIDE, 3), 114, np.uint8)
+        cells.append(with_caption(fit(img, _SIDE), stats.tables[split].name))
+    return grid(cells, min(3, len(cells)))
+
+
+def near_duplicate_caption(stats: DatasetStats, group: NearDuplicates) -> str:
+    """Return the names of the images, and whether they are one file or have different classes."""
+    names = [Path(stats.path(*member)).name for member in group.members]
+    parts = [shorten(names, MAX_SHOWN_DUPLICATES)]
+    parts += ['the same file'] * group.identical + [f'classes {" / ".join(group.labels)}'] * bool(group.labels)
+    return ': '.join(parts)
