@@ -19,7 +19,7 @@ from detkit.analysis.data.dataset_pictures import (
 from detkit.analysis.data.dataset_stats import DatasetStats, split_statistics
 from detkit.analysis.data.label_issues import ISSUE_KINDS
 from detkit.analysis.html_page import Cell, HtmlPage
-from detkit.datasets.skips import skip_lines
+from detkit.datasets.skips import Skip, skip_lines
 from detkit.utils.errors import shorten
 from detkit.utils.tables import text_table, write_csv
 
@@ -241,6 +241,10 @@ def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
         page.heading('Left out when read')
         page.text('Training and evaluation never see these entries of the files.')
         page.table(['split', 'file', 'where', 'why'], rows[:_LISTED], _cut_note(len(rows)))
+
+
+def _where(skip: Skip) -> str:
+    return '' if skip.where is None else str(skip.where)
 
 
 def _cut_note(count: int) -> str:
