@@ -5,12 +5,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from test_analysis.models import answers, model
+from test_analysis.results import random_results
 from test_visualization.test_classification import CLASSES as WEATHER
 from test_visualization.test_classification import IMG as CLASSIFIED
 from test_visualization.test_classification import make_sample as make_classified
 from test_visualization.test_drawing import make_sample
 
-from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
+from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook, write_evaluation_pictures
 from detkit.config import load_config
 from detkit.engine import Runner
 from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
@@ -196,3 +198,31 @@ def test_the_hooks_draw_the_pictures_of_a_classifier(tmp_path: Path):
         'confusion_matrix.csv',
         'confusion_matrix.png',
     ]
+
+
+def test_what_a_run_leaves(tmp_path):
+    write_evaluation_pictures(model('', random_results(8)), tmp_path / 'det')
+    assert {path.name for path in (tmp_path / 'det').iterdir()} == {
+        'confusion_matrix.png',
+        'confusion_matrix.csv',
+        'pr_curve.png',
+        'f1_curve.png',
+    }
+    write_evaluation_pictures(model('', answers([True, False] * 3), ('label',)), tmp_path / 'cls')
+    assert {path.name for path in (tmp_path / 'cls').iterdir()} == {'confusion_matrix.png', 'confusion_matrix.csv'}
+    empty = random_results(2)[1:]
+    for result in empty:
+        result.gt_instances = result.gt_instances[:0]
+    write_evaluation_pictures(model('', empty), tmp_path / 'none')
+    assert not (tmp_path / 'none').exists()
+
+
+def test_many_classes_are_drawn(tmp_path):
+    results, names = random_results(60), tuple(f'class {i}' for i in range(60))
+    for i, result in enumerate(results):
+        for instances in (result.gt_instances, result.pred_instances):
+            instances.labels = instances.labels + 19 * (i % 4)
+    own = model('a', results, classes=names)
+    write_evaluation_pictures(own, tmp_path)
+    for name in ('confusion_matrix', 'pr_curve', 'f1_curve'):
+        assert cv2.imread(str(tmp_path / f'{name}.png')).std() > 5

@@ -1,10 +1,17 @@
+"""Precision and recall: numbers, charts and files."""
+
+import csv
+import re
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
-from test_analysis.results import CLASSES, class_precisions, evaluated, random_results, rotated
+from test_analysis.models import model
+from test_analysis.results import CLASSES, class_precisions, evaluated, random_results
 
-from detkit.analysis.errors.confusion import confusion_matrix, pair_up
 from detkit.analysis.errors.matching import match
-from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves
+from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves, write_curves
 from detkit.evaluation.average_precision import COCO_RECALLS
 from detkit.structures.data_sample import DetDataSample
 
@@ -13,41 +20,20 @@ def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> DetDataSam
     return evaluated(1, gt, gt_labels, bboxes, labels, scores, ignored)
 
 
-def test_confusion_by_hand():
-    result = one_image(
-        [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 80, 10]],
-        [0, 1, 2, 2],
-        [[0, 0, 10, 10], [20, 0, 30, 9], [100, 0, 110, 10], [40, 0, 50, 10], [60, 0, 70, 10]],
-        [0, 2, 1, 2, 0],
-        [0.9, 0.8, 0.7, 0.1, 0.6],
-        ignored=[False, False, False, True],
-    )
-    expected = np.zeros((4, 4), int)
-    expected[0, 0] = 1  # right
-    expected[1, 2] = 1  # another class
-    expected[3, 1] = 1  # of background
-    expected[2, 3] = 1  # the prediction at the third is too unsure
-    # The last one lies on an ignored object.
-    np.testing.assert_array_equal(confusion_matrix([result], 3), expected)
+def rows_of(path: Path) -> list[list[str]]:
+    with path.open(newline='') as file:
+        return list(csv.reader(file))
 
 
-def test_the_largest_overlaps_are_paired_first():
-    np.testing.assert_array_equal(pair_up(np.array([[0.6, 0.9], [0.7, 0.8]]), 0.5), [[0, 1], [1, 0]])
-    assert pair_up(np.zeros((0, 3)), 0.5).shape == (0, 2)
+def seen(path: Path) -> np.ndarray:
+    """Return a written picture, which is large enough to read."""
+    img = cv2.imread(str(path))
+    assert min(img.shape[:2]) > 150
+    return img
 
 
-@pytest.mark.parametrize('kind', ['bbox', 'rbbox'])
-def test_rows_and_columns_add_up(kind):
-    results = random_results(num_images=20)
-    results = rotated(results) if kind == 'rbbox' else results
-    counts = confusion_matrix(results, 3, kind, score_thr=0)
-    objects = np.bincount(
-        np.concatenate([r.gt_instances.labels[~r.gt_instances.ignored] for r in results]), minlength=3
-    )
-    predictions = np.bincount(np.concatenate([r.pred_instances.labels for r in results]), minlength=3)
-    np.testing.assert_array_equal(counts[:3].sum(1), objects)
-    assert (counts[:, :3].sum(0) <= predictions).all()  # some lie on ignored objects
-    assert np.trace(counts[:3, :3]) > objects.sum() / 3
+def cells(table: str) -> list[list[str]]:
+    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
 
 
 def test_curves_by_hand():
@@ -84,3 +70,24 @@ def test_no_prediction_and_no_object():
     assert class_curves(match([one_image([], [], [[0, 0, 10, 10]], [1], [0.5])], CLASSES)) == []
     with pytest.raises(ValueError, match='no curves'):
         mean_curves([])
+
+
+def test_curves(tmp_path):
+    text = write_curves(model('a', random_results(20)), tmp_path, iou_thr=0.75)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'pr_curve.png',
+        'precision_curve.png',
+        'recall_curve.png',
+        'f1_curve.png',
+        'curves.csv',
+    }
+    for path in tmp_path.glob('*.png'):
+        seen(path)
+    header, every, *classes = cells(text)
+    assert header[:3] == ['class', 'objects', 'AP75'] and every[0] == 'all'
+    values = [float(row[2]) for row in classes]
+    assert values == sorted(values) and float(every[2]) == pytest.approx(np.mean(values), abs=1e-3)
+    rows = rows_of(tmp_path / 'curves.csv')
+    assert rows[0] == ['class', 'curve', 'x', 'y'] and len(rows) == 1 + 3 * 4 * 101
+    cat = [float(y) for name, curve, _, y in rows[1:] if (name, curve) == ('cat', 'precision at recall')]
+    assert np.mean(cat) == pytest.approx(float(next(row for row in classes if row[0] == 'cat')[2]), abs=1e-3)

@@ -1,0 +1,82 @@
+"""Files about the types of errors, and the mistakes that all reports of an evaluation refuse."""
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_analysis.models import answers, model, with_pictures
+from test_analysis.results import CLASSES, evaluated, random_results, rotated
+
+from detkit.analysis.errors.confusion import (
+    write_confusion_matrix,
+)
+from detkit.analysis.errors.error_report import error_sheet, plot_delta_ap, write_errors
+from detkit.analysis.errors.error_types import ERROR_TYPES, classify_errors, delta_ap
+from detkit.analysis.errors.precision_recall import write_curves
+from detkit.utils.errors import ConfigError, DataError
+
+
+def seen(path: Path) -> np.ndarray:
+    """Return a written picture, which is large enough to read."""
+    img = cv2.imread(str(path))
+    assert min(img.shape[:2]) > 150
+    return img
+
+
+def cells(table: str) -> list[list[str]]:
+    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm', 'keypoints', 'rbbox'])
+def test_errors_of_every_kind(kind, tmp_path):
+    results = random_results(12, noise=12.0)
+    results = {'bbox': list, 'segm': with_masks, 'keypoints': with_keypoints, 'rbbox': rotated}[kind](results)
+    own = model('a', with_pictures(results, tmp_path), ('bbox', kind) if kind in ('segm', 'keypoints') else (kind,))
+    text = write_errors(own, tmp_path / 'out', score_thr=0.4, examples=3)
+    content = json.loads((tmp_path / 'out' / 'errors.json').read_text())
+    errors = classify_errors(results, CLASSES, kind)
+    delta = delta_ap(errors, 3, 0.4)
+    assert content['kind'] == kind and content['numbers'] == delta.numbers and content['gains'] == delta.gains
+    assert f'AP50 is {delta.ap50:.3f}' in text
+    assert {row[0]: row[2] for row in cells(text)[1:7]} == {k: str(n) for k, n in delta.numbers.items()}
+    seen(tmp_path / 'out' / 'errors.png')
+    bars = [bar.get_width() for bar in plot_delta_ap(delta, 0.4).axes[0].patches]
+    assert bars == [delta.gains[name] for name in ERROR_TYPES]
+    sheets = {path.stem.partition('_')[2] for path in (tmp_path / 'out').glob('*.jpg')}
+    assert sheets == {name for name, number in delta.numbers.items() if number} and len(sheets) >= 3
+    for name in sheets:
+        seen(tmp_path / 'out' / f'errors_{name}.jpg')
+
+
+def test_an_example_shows_object_and_prediction(tmp_path):
+    results = with_pictures(random_results(1), tmp_path)
+    result = evaluated(0, [[100, 100, 160, 160]], [0], [[100, 100, 160, 120]], [0], [0.9])
+    result.set_metainfo(dict(img_path=results[0].img_path))
+    own = model('a', [result])
+    sheet = error_sheet(own, classify_errors([result], CLASSES), 'localisation', 5)
+    left, right = sheet[-300:, :300].astype(int), sheet[-300:, 302:].astype(int)
+    # The window is 1.8 times as wide as both: 108 pixels, 300 of the sheet; boxes start at 24 / 108 of it.
+    changed = np.abs(left - right).sum(2) > 60
+    assert changed[230:240, 100:200].any()  # the object's lower edge, (24 + 60) / 108
+    assert changed[118:126, 100:200].any()  # the prediction's, (24 + 20) / 108
+    assert error_sheet(own, classify_errors([result], CLASSES), 'missed', 5) is None
+
+
+def test_errors(tmp_path):
+    own = model('mine', random_results(4), ('bbox', 'segm'))
+    assert own.chosen_kind(None, '') == 'segm' and own.chosen_kind('bbox', '') == 'bbox'
+    with pytest.raises(ConfigError, match="mine evaluates bbox, segm, not 'keypoints'"):
+        write_confusion_matrix(own, tmp_path, 'keypoints')
+    classifier = model('mine', answers([True] * 3), ('label',))
+    with pytest.raises(ConfigError, match='mine is a classifier, which has no precision at a recall'):
+        write_curves(classifier, tmp_path)
+    with pytest.raises(ConfigError, match='no kinds of errors'):
+        write_errors(classifier, tmp_path)
+    without = model('mine', [result for result in random_results(4) if not len(result.gt_instances)])
+    for write in (write_curves, write_errors):
+        with pytest.raises(DataError, match='mine: the data hold no object'):
+            write(without, tmp_path)
+    assert not list(tmp_path.iterdir())
