@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,16 @@ class CheckList:
     """
 
     def __init__(self, show: Callable[[str], Any] | None = None) -> None:
-        stream = sys.stdout  # a run's own lines are kept from the terminal by exchanging it
         self.checks: list[Check] = []
-        self._show = show or (lambda text: print(text, file=stream, flush=True))
+        self._stream = sys.stdout  # within a section another one takes its place
+        self._show = show or partial(print, flush=True)
 
     def add(self, status: str, title: str, text: str, remedy: str = '') -> None:
         check = Check(status, title, text, remedy)
         self.checks.append(check)
-        for line in check.lines:
-            self._show(line)
+        with redirect_stdout(self._stream):
+            for line in check.lines:
+                self._show(line)
 
     def passed(self, title: str, text: str) -> None:
         self.add(PASSED, title, text)
@@ -87,7 +89,7 @@ class CheckList:
     def section(self, title: str) -> Iterator[Section]:
         """Turn an exception inside the context into a failed check, so that the checks after it are still made.
 
-        What is printed inside the context, other than checks, is left out.
+        Whatever else is printed inside the context is kept from the terminal.
 
         An error of detkit's has a text for the user. Any other, such as one in a custom component, is reported with
         the line of code that it came from.
