@@ -10,6 +10,7 @@ from torch import nn
 
 from detkit.models.backbones import Darknet
 from detkit.models.backbones.darknet import SameMaxPool
+from detkit.models.detectors import BaseDetector
 from detkit.models.heads import YOLOv3Head
 from detkit.models.layers import Bottleneck, ConvModule
 from detkit.models.necks import SPP, YOLOv3Neck
@@ -167,15 +168,16 @@ class Layout:
         if isinstance(model, Darknet):
             self._backbone(model, '')
             return
-        parts = list(getattr(model, 'neck', None) or ())
-        kinds = [type(part) for part in (getattr(model, 'backbone', None), *parts, getattr(model, 'head', None))]
+        necks = list(model.neck or ()) if isinstance(model, BaseDetector) else []
+        parts = [model.backbone, *necks, model.head] if isinstance(model, BaseDetector) else [model]
+        kinds = [type(part) for part in parts]
         if kinds != [Darknet, YOLOv3Neck, YOLOv3Head]:
             found = ', '.join(kind.__name__ for kind in kinds)
             raise CheckpointError(
                 f'Darknet has no layers for {found}; what can be converted is Darknet with YOLOv3Neck and YOLOv3Head.'
             )
         outputs = self._backbone(model.backbone, 'backbone.')
-        self._levels(parts[0], model.head, [outputs[i] for i in model.backbone.out_indices])
+        self._levels(necks[0], model.head, [outputs[i] for i in model.backbone.out_indices])
 
     def _add(self, kind: str, prefix: str = '', groups: int = 1, **options: object) -> int:
         """Append a layer and return its index."""

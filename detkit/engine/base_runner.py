@@ -24,7 +24,7 @@ from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import choose_device, environment_text
-from detkit.engine.eval_loops import TestLoop, ValLoop
+from detkit.engine.eval_loops import EvalLoop, TestLoop, ValLoop
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.launch import init_distributed
 from detkit.engine.mmengine_names import Elsewhere
@@ -86,9 +86,7 @@ class BaseRunner(Elsewhere):
         refuse_unregistered(cfg.to_dict())
         refuse_foreign_scope(cfg.get('default_scope'))
         check_groups(cfg, origins_of(cfg), missing=True)
-        self._train_loop: TrainLoop | None = None
-        self._val_loop: ValLoop | None = None
-        self._test_loop: TestLoop | None = None
+        self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
         self.ema: ModelEMA | None = None
         self.hooks: list[MMEngineHook] = []
@@ -181,55 +179,50 @@ class BaseRunner(Elsewhere):
         return build_dataloader(dict(dataloader), seed=self.seed, device_type=self.device.type)
 
     def _loop(self, split: str, **parts: Any) -> Any:
-        config = self.cfg[f'{split}_cfg']
-        if not isinstance(config, Mapping):
-            return config
-        default = f'{split.capitalize()}Loop'
-        with located(self.cfg):
-            dataloader = self.build_dataloader(self.cfg[f'{split}_dataloader'])
-            return LOOPS.build({'type': default, **config, 'runner': self, 'dataloader': dataloader, **parts})
+        """Return the loop of 'train', 'val' or 'test', built when it is first asked for; None where there is none."""
+        config = self.cfg.get(f'{split}_cfg')
+        if split not in self._loops and config is not None:
+            if isinstance(config, Mapping):
+                with located(self.cfg):
+                    dataloader = self.build_dataloader(self.cfg[f'{split}_dataloader'])
+                    default = {'type': f'{split.capitalize()}Loop'}
+                    config = LOOPS.build({**default, **config, 'runner': self, 'dataloader': dataloader, **parts})
+            self._loops[split] = config
+        return self._loops.get(split)
 
     @property
     def train_loop(self) -> TrainLoop:
         """The loop of training, built when it is first asked for."""
-        if self._train_loop is None:
-            if not self._trains:
-                raise ConfigError(
-                    'the config has no train_cfg, train_dataloader and optim_wrapper, so it cannot train.'
-                )
-            self._train_loop = self._loop('train')
-        return self._train_loop
+        if not self._trains:
+            raise ConfigError('the config has no train_cfg, train_dataloader and optim_wrapper, so it cannot train.')
+        return self._loop('train')
 
     @property
     def val_loop(self) -> ValLoop | None:
         """The loop of validation, built when it is first asked for; None where the config has none."""
-        if self._val_loop is None and self.cfg.get('val_cfg') is not None:
-            self._val_loop = self._loop('val', evaluator=self.cfg.val_evaluator)
-        return self._val_loop
+        return self._loop('val', evaluator=self.cfg.get('val_evaluator'))
 
     @property
     def test_loop(self) -> TestLoop | None:
         """The loop of a test, built when it is first asked for; None where the config has none."""
-        if self._test_loop is None and self.cfg.get('test_cfg') is not None:
-            self._test_loop = self._loop('test', evaluator=self.cfg.test_evaluator)
-        return self._test_loop
+        return self._loop('test', evaluator=self.cfg.get('test_evaluator'))
 
     # ---- state -------------------------------------------------------------------------------------------------------
 
     @property
     def is_training(self) -> bool:
         """Whether the run is one of training, which has begun."""
-        return self._train_loop is not None
+        return 'train' in self._loops
 
     @property
     def epoch(self) -> int:
         """Completed epochs; 0 without training."""
-        return self._train_loop.epoch if self._train_loop is not None else 0
+        return self.train_loop.epoch if self.is_training else 0
 
     @property
     def iter(self) -> int:
         """Completed iterations; 0 without training."""
-        return self._train_loop.iter if self._train_loop is not None else 0
+        return self.train_loop.iter if self.is_training else 0
 
     @property
     def max_epochs(self) -> int:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detkit.models.heads import BaseHead
-from detkit.utils.errors import CheckpointError, ConfigError, nearest
+from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 
 
 @dataclass
@@ -29,15 +29,22 @@ class LoadReport:
         if self.reinitialised:
             lines.append(
                 f'{len(self.reinitialised)} tensors are missing or do not fit, and are initialised anew: '
-                f'{_shorten(self.reinitialised)}'
+                f'{shorten(self.reinitialised)}'
             )
         if self.unused:
-            lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {_shorten(self.unused)}')
+            lines.append(f'{len(self.unused)} tensors of the checkpoint are not used: {shorten(self.unused)}')
         return lines
 
 
-def _shorten(names: list[str], count: int = 4) -> str:
-    return ', '.join(names[:count]) + (f', … ({len(names) - count} more)' if len(names) > count else '')
+@runtime_checkable
+class NamesParts(Protocol):
+    """A backbone whose parts are not its children.
+
+    Attributes:
+        freeze_parts: the names of the modules of each part, from the stem on, see ``freeze_modules``.
+    """
+
+    freeze_parts: Sequence[tuple[str, ...]]
 
 
 def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int, int]]:
@@ -89,7 +96,7 @@ def load_weights(
     missing = [name for name in target if name not in weights and not name.startswith(added)]
     if missing:
         raise CheckpointError(
-            f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({_shorten(missing)}). '
+            f'{source} lacks {len(missing)} of the {len(target)} tensors of this model ({shorten(missing)}). '
             'It belongs to another architecture, size or task: use a checkpoint of the same model config.'
         )
 
@@ -174,8 +181,8 @@ def freeze_modules(model: nn.Module, freeze: int | str | Sequence[str]) -> list[
         ConfigError: a prefix names no module, or the backbone has fewer parts.
     """
     if isinstance(freeze, int):
-        backbone = getattr(model, 'backbone', nn.Module())
-        parts = getattr(backbone, 'freeze_parts', None) or _parts(backbone)
+        backbone = dict(model.named_children()).get('backbone', nn.Module())
+        parts = backbone.freeze_parts if isinstance(backbone, NamesParts) else _parts(backbone)
         if freeze > len(parts):
             raise ConfigError(f'train_cfg.freeze is {freeze}, but the backbone has only {len(parts)} parts.')
         prefixes = [f'backbone.{name}' for part in parts[:freeze] for name in part]

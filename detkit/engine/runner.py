@@ -216,7 +216,7 @@ class Runner(BaseRunner):
         """Give back what is global: workers, log files and the capture of warnings."""
         self.console.close()
         self.scalar_log.close()
-        for loop in (self._train_loop, self._val_loop, self._test_loop):
-            if loop is not None and isinstance(loop.dataloader, BatchLoader):
+        for loop in self._loops.values():
+            if isinstance(loop.dataloader, BatchLoader):
                 loop.dataloader.close()
         self._log_files.close()

@@ -43,6 +43,15 @@ class TrainLoop(BaseLoop):
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first
             ones of the backbone, see ``freeze_modules``.
+
+    Attributes:
+        epoch: completed epochs.
+        iter: completed iterations; inside the hooks of an iteration, those before it.
+        batch: completed iterations of the current epoch.
+        stop_training: whether training ends after the current epoch.
+        stop_reason: the reason, which is shown.
+        losses: the losses of the current epoch.
+        best_fitness, best_epoch, best_metrics: the best validation so far; None, 0 and empty before the first.
     """
 
     def __init__(
@@ -70,32 +79,18 @@ class TrainLoop(BaseLoop):
         self.final_eval = final_eval
         self.log_interval = log_interval
         self.freeze = freeze
+        self.stop_training = False
         self.stop_reason = ''
         self.losses = LossLog()
         self.best_fitness: float | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}
-        self._epoch = 0
-        self._iter = 0
-        self._batch = 0
+        self.epoch = 0
+        self.iter = 0
+        self.batch = 0
         self._elapsed_before = 0.0
         self._started = time.perf_counter()
         self._frozen_layers: list[nn.Module] = []
-
-    @property
-    def epoch(self) -> int:
-        """Completed epochs."""
-        return self._epoch
-
-    @property
-    def iter(self) -> int:
-        """Completed iterations (inside hooks of an iteration: those before it)."""
-        return self._iter
-
-    @property
-    def batch(self) -> int:
-        """Completed iterations of the current epoch."""
-        return self._batch
 
     @property
     def epoch_length(self) -> int:
@@ -113,17 +108,13 @@ class TrainLoop(BaseLoop):
         return self._elapsed_before + time.perf_counter() - self._started
 
     @property
-    def stop_training(self) -> bool:
-        """Whether a hook ends the training."""
-        return bool(self.stop_reason)
-
-    @property
     def finished(self) -> bool:
         """Whether no epoch follows."""
-        return self._epoch >= self.max_epochs or self.stop_training
+        return self.epoch >= self.max_epochs or self.stop_training
 
     def stop(self, reason: str) -> None:
         """End training after the current epoch; ``reason`` is shown."""
+        self.stop_training = True
         self.stop_reason = self.stop_reason or reason
 
     def freeze_parts(self, model: nn.Module) -> None:
@@ -143,34 +134,34 @@ class TrainLoop(BaseLoop):
     def run_epoch(self) -> None:
         """Train the rest of the current epoch."""
         runner = self.runner
-        if self._batch == 0:
+        if self.batch == 0:
             self.losses.reset()
         runner.call_hook('before_train_epoch')
         runner.model.train()
         freeze_batch_norm(self._frozen_layers)
         with preserved_random_state():
             sampler = self.dataloader.batch_sampler
-            sampler.set_epoch(self._epoch)
-            if self._batch:
-                sampler.skip(self._batch)
+            sampler.set_epoch(self.epoch)
+            if self.batch:
+                sampler.skip(self.batch)
             batches = iter(self.dataloader)
         for data_batch in batches:
-            self.run_iter(self._batch, data_batch)
+            self.run_iter(self.batch, data_batch)
         runner.call_hook('after_train_epoch')
 
     def run_iter(self, batch_idx: int, data_batch: dict[str, Any]) -> None:
         """Make one step."""
         runner = self.runner
         optim_wrapper = runner.optim_wrapper
-        data_batch = {**data_batch, 'step_key': StepKey(runner.seed, self._iter, optim_wrapper.num_steps)}
+        data_batch = {**data_batch, 'step_key': StepKey(runner.seed, self.iter, optim_wrapper.num_steps)}
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
-        runner.param_schedulers.apply(self._iter)
+        runner.param_schedulers.apply(self.iter)
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         batch_size = len(data_batch['inputs'])
         self.losses.add(
-            self._iter,
+            self.iter,
             outputs,
             batch_size,
             images,
@@ -178,17 +169,17 @@ class TrainLoop(BaseLoop):
             loss_divisor(unwrap(runner.model), batch_size),
         )
         is_last = batch_idx + 1 == self.epoch_length
-        if is_last or runner.device.type == 'cpu' or (self._iter + 1) % self.log_interval == 0:
+        if is_last or runner.device.type == 'cpu' or (self.iter + 1) % self.log_interval == 0:
             self.losses.read()
         runner.call_hook('after_train_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
-        self._iter += 1
-        self._batch += 1
+        self.iter += 1
+        self.batch += 1
         runner.call_hook('after_fit_iter')
 
     def finish_epoch(self) -> None:
         """Count the epoch, and validate where due."""
-        self._epoch += 1
-        self._batch = 0
+        self.epoch += 1
+        self.batch = 0
         metrics, improved = None, False
         if self.val_due():
             metrics = self.runner.validate(keep=self.finished)
@@ -199,7 +190,7 @@ class TrainLoop(BaseLoop):
         """Return whether the epoch that has just been counted is to be validated."""
         if self.runner.val_loop is None:
             return False
-        return self.finished or (self._epoch >= self.val_begin and self._epoch % self.val_interval == 0)
+        return self.finished or (self.epoch >= self.val_begin and self.epoch % self.val_interval == 0)
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         value = fitness(metrics, self.best_metric)
@@ -210,14 +201,14 @@ class TrainLoop(BaseLoop):
             )
         if value is None or (self.best_fitness is not None and value <= self.best_fitness):
             return False
-        self.best_fitness, self.best_epoch, self.best_metrics = value, self._epoch, _plain(metrics)
+        self.best_fitness, self.best_epoch, self.best_metrics = value, self.epoch, _plain(metrics)
         return True
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            'epoch': self._epoch,
-            'iter': self._iter,
-            'batch': self._batch,
+            'epoch': self.epoch,
+            'iter': self.iter,
+            'batch': self.batch,
             'epoch_length': self.epoch_length,
             'elapsed': self.elapsed,
             'best_fitness': self.best_fitness,
@@ -241,7 +232,7 @@ class TrainLoop(BaseLoop):
                 )
             # Schedules count iterations; whole epochs keep their meaning.
             state = {**state, 'iter': state['epoch'] * self.epoch_length}
-        self._epoch, self._iter, self._batch = state['epoch'], state['iter'], state['batch']
+        self.epoch, self.iter, self.batch = state['epoch'], state['iter'], state['batch']
         self._elapsed_before = state['elapsed']
         self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
         self.best_metrics = state['best_metrics']

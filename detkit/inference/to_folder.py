@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from mmengine.structures import InstanceData
 
+from detkit.evaluation.accuracy_metric import class_entry
 from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
-from detkit.inference.classification import answer_entry, describe_answer
 from detkit.inference.predictor import Predictor
 from detkit.inference.sources import Source
-from detkit.structures.data_sample import DetDataSample
+from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.pictures import unique_name, write_picture
 from detkit.visualization.drawing import draw_data_sample
 
@@ -80,7 +80,8 @@ def predict_to_folder(
 def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[dict]:
     """Return the json entries of one image."""
     if 'pred_scores' in sample:
-        return [answer_entry(sample, classes)]
+        labels, scores = best_classes(sample.pred_scores, len(classes))
+        return [class_entry(sample.img_path, sample.img_id, labels, scores, classes)]
     found = _found(sample)
     rles = found.masks.to_rle() if 'masks' in found else None
     labels, keypoints = found.labels.tolist(), None
@@ -99,9 +100,10 @@ def prediction_entries(sample: DetDataSample, classes: tuple[str, ...]) -> list[
 
 
 def describe(sample: DetDataSample, classes: tuple[str, ...]) -> str:
-    """Return a summary of a prediction, for example '2 person, 1 dog'."""
+    """Return a summary of a prediction: '2 person, 1 dog'; of a classified image 'rain 0.93, cloudy 0.05'."""
     if 'pred_scores' in sample:
-        return describe_answer(sample, classes)
+        best = zip(*best_classes(sample.pred_scores, 3), strict=True)
+        return ', '.join(f'{classes[label]} {score:.2f}' for label, score in best)
     counts = Counter(_found(sample).labels.tolist())
     return ', '.join(f'{count} {classes[label]}' for label, count in counts.most_common()) or 'nothing found'
 
