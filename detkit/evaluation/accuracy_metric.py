@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
-from detkit.utils.tables import text_table
+from detkit.utils.tables import text_table, write_json
 
 __all__ = ['AccuracyMetric', 'class_entry']
 
@@ -105,8 +103,7 @@ class AccuracyMetric(GatheredMetric):
                 }
                 for sample, (labels, scores) in zip(results, ranked, strict=True)
             ]
-            Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
+            write_json(self.outfile, entries)
         metrics = {
             f'top{k}': float(np.mean([label in labels[:k] for label, (labels, _) in zip(truth, ranked, strict=True)]))
             for k in self.topk

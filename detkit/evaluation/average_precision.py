@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # The outcomes of a prediction.
@@ -24,9 +26,9 @@ def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) 
     Returns:
         ``(T, D)`` int8: ``TRUE``, ``FALSE`` or ``IGNORED``.
     """
-    found = np.full((len(iou_thrs), len(overlaps)), FALSE, np.int8)
+    outcomes = np.full((len(iou_thrs), len(overlaps)), FALSE, np.int8)
     if not overlaps.size:
-        return found
+        return outcomes
     real = overlaps[:, ~ignored]
     easy = overlaps[:, ignored].max(1, initial=0)
     best_of = np.maximum(real.max(1, initial=0), easy)
@@ -39,8 +41,8 @@ def match_coco(overlaps: np.ndarray, ignored: np.ndarray, iou_thrs: np.ndarray) 
             best = candidates.argmax(1)
             matches = candidates[rows, best] >= iou_thrs
             free[rows[matches], best[matches]] = False
-        found[:, d] = np.where(matches, TRUE, np.where(easy[d] >= iou_thrs, IGNORED, FALSE))
-    return found
+        outcomes[:, d] = np.where(matches, TRUE, np.where(easy[d] >= iou_thrs, IGNORED, FALSE))
+    return outcomes
 
 
 def match_voc(overlaps: np.ndarray, ignored: np.ndarray, iou_thr: float = 0.5) -> np.ndarray:
@@ -54,28 +56,40 @@ def match_voc(overlaps: np.ndarray, ignored: np.ndarray, iou_thr: float = 0.5) -
     Returns:
         ``(D,)`` int8.
     """
-    found = np.full(len(overlaps), FALSE, np.int8)
+    outcomes = np.full(len(overlaps), FALSE, np.int8)
     if not overlaps.size:
-        return found
+        return outcomes
     best = overlaps.argmax(1)
     hits = np.flatnonzero(overlaps[np.arange(len(best)), best] > iou_thr)
-    found[hits[ignored[best[hits]]]] = IGNORED
+    outcomes[hits[ignored[best[hits]]]] = IGNORED
     hits = hits[~ignored[best[hits]]]
     _, first = np.unique(best[hits], return_index=True)
-    found[hits[first]] = TRUE
-    return found
+    outcomes[hits[first]] = TRUE
+    return outcomes
 
 
-def precision_recall(found: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
+def rank_outcomes(parts: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """Return the outcomes ``(R, D)`` of the predictions of all images, best first.
+
+    Args:
+        parts: the scores ``(D_i,)`` and outcomes ``(R, D_i)`` of each image.
+        count: R.
+    """
+    nothing = np.zeros(0), np.zeros((count, 0), np.int8)
+    scores, outcomes = (np.concatenate(column, -1) for column in zip(nothing, *parts, strict=True))
+    return outcomes[:, np.argsort(-scores, kind='stable')]
+
+
+def precision_recall(outcomes: np.ndarray, num_objects: int) -> tuple[np.ndarray, np.ndarray]:
     """Return precision and recall ``(D',)`` after each prediction that is not ignored.
 
     Args:
-        found: ``(D,)`` of one class and threshold, all images' predictions, best first.
+        outcomes: ``(D,)`` of one class and threshold, all images' predictions, best first.
         num_objects: how many there are to find, at least 1.
     """
-    found = found[found != IGNORED]
-    true = np.cumsum(found == TRUE)
-    return true / np.arange(1, len(found) + 1), true / num_objects
+    outcomes = outcomes[outcomes != IGNORED]
+    true = np.cumsum(outcomes == TRUE)
+    return true / np.arange(1, len(outcomes) + 1), true / num_objects
 
 
 def precision_envelope(precision: np.ndarray) -> np.ndarray:
@@ -83,22 +97,22 @@ def precision_envelope(precision: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(precision[..., ::-1], -1)[..., ::-1]
 
 
-def precision_at(found: np.ndarray, num_objects: int, recalls: np.ndarray = COCO_RECALLS) -> np.ndarray:
+def precision_at(outcomes: np.ndarray, num_objects: int, recalls: np.ndarray = COCO_RECALLS) -> np.ndarray:
     """Return the best precision at each of ``recalls`` or a higher one; 0 at recalls that are not reached.
 
     Args:
-        found, num_objects: see ``precision_recall``.
+        outcomes, num_objects: see ``precision_recall``.
         recalls: ascending.
     """
-    precision, recall = precision_recall(found, num_objects)
+    precision, recall = precision_recall(outcomes, num_objects)
     return np.append(precision_envelope(precision), 0)[np.searchsorted(recall, recalls, side='left')]
 
 
-def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 'coco') -> float:
+def average_precision(outcomes: np.ndarray, num_objects: int, interpolation: str = 'coco') -> float:
     """Return the mean, over recalls, of the best precision at that recall or a higher one.
 
     Args:
-        found, num_objects: see ``precision_recall``.
+        outcomes, num_objects: see ``precision_recall``.
         interpolation: 'coco', at 101 evenly spread recalls; 'voc07', at 11; or 'area', over all recalls, the area under
             the curve, as VOC measures since 2010.
 
@@ -108,10 +122,10 @@ def average_precision(found: np.ndarray, num_objects: int, interpolation: str = 
     if not num_objects:
         return -1.0
     if interpolation == 'area':
-        precision, recall = precision_recall(found, num_objects)
+        precision, recall = precision_recall(outcomes, num_objects)
         return float((np.diff(recall, prepend=0) * precision_envelope(precision)).sum())
     recalls = {'coco': COCO_RECALLS, 'voc07': _VOC_RECALLS}[interpolation]
-    return float(precision_at(found, num_objects, recalls).mean())
+    return float(precision_at(outcomes, num_objects, recalls).mean())
 
 
 def average_precision_of_counts(true: np.ndarray, seen: np.ndarray, num_objects: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""COCO's dictionaries and results file from evaluated samples."""
+"""COCO's dictionaries and results file from evaluated samples, and files of one class each."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.tables import write_json
 
 
 def to_coco(samples: Sequence[DetDataSample], class_count: int, predictions: bool, iou_type: str) -> dict:
@@ -134,6 +134,16 @@ def write_results(samples: Sequence[DetDataSample], category_ids: Sequence[int],
             category_ids,
             instance_keypoints(pred),
         )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(entries))
+    write_json(path, entries)
     return len(entries)
+
+
+def write_class_files(
+    lines: Sequence[Sequence[str]], classes: Sequence[str], folder: str | Path, name: str
+) -> list[Path]:
+    """Write a file of lines for each class, empty ones too; ``name`` has ``{}`` for the class. Return the files."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    files = [Path(folder, name.format(class_name)) for class_name in classes]
+    for file, text in zip(files, lines, strict=True):
+        file.write_text(''.join(f'{line}\n' for line in text), encoding='utf-8')
+    return files

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from detkit.evaluation.average_precision import average_precision, match_coco, match_voc
+from detkit.evaluation.average_precision import average_precision, match_coco, match_voc, rank_outcomes
 from detkit.evaluation.gathered_metric import GatheredMetric, count_objects, instance_labels
 from detkit.evaluation.rotated_format import rotated_entries, write_submission
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_iou import pairwise_rotated_iou
+from detkit.utils.tables import write_json
 
 _IOU_THRS = np.arange(50, 100, 5) / 100
 
@@ -55,9 +53,7 @@ class DOTAMetric(GatheredMetric):
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
         classes = self.class_names(instance_labels(results))
         if self.outfile:
-            entries = rotated_entries(results, self.category_ids(len(classes), first=0))
-            Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.outfile).write_text(json.dumps(entries), encoding='utf-8')
+            write_json(self.outfile, rotated_entries(results, self.category_ids(len(classes), first=0)))
         if self.submission_dir:
             write_submission(results, classes, self.submission_dir, self.merge_iou_thr)
         of_class = self._measure(results, len(classes))
@@ -78,31 +74,22 @@ class DOTAMetric(GatheredMetric):
     @staticmethod
     def _measure(results: list[DetDataSample], class_count: int) -> dict[str, np.ndarray]:
         """Return the average precision of each class ``(C,)`` by the results' names; -1 where there are no objects."""
-        scores: list[list[np.ndarray]] = [[] for _ in range(class_count)]
-        coco: list[list[np.ndarray]] = [[] for _ in range(class_count)]
-        voc: list[list[np.ndarray]] = [[] for _ in range(class_count)]
+        parts: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(class_count)]
         objects, _ = count_objects(results, class_count)
         for result in results:
             gt, pred = result.gt_instances, result.pred_instances
-            same = pred.labels[:, None] == gt.labels
-            overlaps = pairwise_rotated_iou(
-                torch.from_numpy(pred.rbboxes), torch.from_numpy(gt.rbboxes), torch.from_numpy(same)
-            ).numpy()
+            same = torch.from_numpy(pred.labels[:, None] == gt.labels)
+            overlaps = pairwise_rotated_iou(torch.from_numpy(pred.rbboxes), torch.from_numpy(gt.rbboxes), same).numpy()
             for label in np.unique(pred.labels):
                 rows, columns = np.flatnonzero(pred.labels == label), np.flatnonzero(gt.labels == label)
-                own, ignored = overlaps[np.ix_(rows, columns)], gt.ignored[columns]
-                scores[label].append(pred.scores[rows])
-                coco[label].append(match_coco(own, ignored, _IOU_THRS))
-                voc[label].append(match_voc(own, ignored))
+                match = overlaps[np.ix_(rows, columns)], gt.ignored[columns]
+                outcomes = np.concatenate([match_coco(*match, _IOU_THRS), match_voc(*match)[None]])
+                parts[label].append((pred.scores[rows], outcomes))
         coco_ap, voc_ap = np.full((class_count, len(_IOU_THRS)), -1.0), np.full(class_count, -1.0)
         for label in np.flatnonzero(objects):
-            if not scores[label]:
-                coco_ap[label], voc_ap[label] = 0, 0
-                continue
-            order = np.argsort(-np.concatenate(scores[label]), kind='stable')
-            found = np.concatenate(coco[label], 1)[:, order]
-            coco_ap[label] = [average_precision(row, objects[label]) for row in found]
-            voc_ap[label] = average_precision(np.concatenate(voc[label])[order], objects[label], 'voc07')
+            *coco, voc = rank_outcomes(parts[label], len(_IOU_THRS) + 1)
+            coco_ap[label] = [average_precision(row, objects[label]) for row in coco]
+            voc_ap[label] = average_precision(voc, objects[label], 'voc07')
         return {
             'mAP': np.where(objects > 0, coco_ap.mean(1), -1.0),
             'mAP50': coco_ap[:, 0],

@@ -54,9 +54,9 @@ class Evaluator(MMEngineEvaluator):
         """
         results: dict[str, float] = {}
         for metric in self.metrics:
-            found = metric.evaluate(size, keep) if isinstance(metric, GatheredMetric) else metric.evaluate(size)
-            twice = sorted(results.keys() & found.keys())
+            values = metric.evaluate(size, keep) if isinstance(metric, GatheredMetric) else metric.evaluate(size)
+            twice = sorted(results.keys() & values.keys())
             if twice:
                 raise ValueError(f'two metrics call a result {twice[0]!r}; give one of them another prefix')
-            results |= found
+            results |= values
         return results

@@ -147,8 +147,8 @@ class GatheredMetric(BaseMetric):
         objects, images = count_objects(samples, len(classes))
         self.per_class = [{'class': 'all', 'images': len(samples), 'objects': int(objects.sum()), **overall}]
         for k in np.flatnonzero(objects):
-            own = {name: float(values[k]) for name, values in of_class.items()}
-            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **own})
+            row = {name: float(values[k]) for name, values in of_class.items()}
+            self.per_class.append({'class': classes[k], 'images': int(images[k]), 'objects': int(objects[k]), **row})
         header = [name.replace('_', ' ') for name in self.per_class[0]]
         self.table = text_table(header, [list(row.values()) for row in self.per_class])
 

@@ -61,7 +61,7 @@ def fitness(results: Mapping[str, float], key: str = 'fitness') -> float | None:
         groups.setdefault(name.rpartition('/')[0], {})[_result(name)] = float(value)
     parts = []
     for prefix, group in groups.items():
-        metric = next((found for name in group if (found := declaring_metric(f'{prefix}/{name}'))), None)
+        metric = next((kind for name in group if (kind := declaring_metric(f'{prefix}/{name}'))), None)
         if metric is not None:
             parts.append(metric.fitness(group) if key == 'fitness' else _sum_of(group, key, metric))
     parts = [part for part in parts if part is not None]

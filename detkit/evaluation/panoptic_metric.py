@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb
 from detkit.utils.errors import ConfigError, DataError
-from detkit.utils.tables import text_table
+from detkit.utils.tables import text_table, write_json
 
 
 @METRICS.register_module()
@@ -108,8 +107,7 @@ class PanopticMetric(GatheredMetric):
             }
             for result in results
         ]
-        Path(self.outfile).parent.mkdir(parents=True, exist_ok=True)
-        Path(self.outfile).write_text(json.dumps({'annotations': entries}))
+        write_json(self.outfile, {'annotations': entries})
 
 
 def ground_truth_segments(gt: InstanceData | None, shape: tuple[int, int], path: str) -> PanopticSegments:

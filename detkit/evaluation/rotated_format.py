@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from detkit.evaluation.coco_format import result_entries
+from detkit.evaluation.coco_format import result_entries, write_class_files
 from detkit.models.postprocess.rotated_nms import rotated_nms
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.rotated_bboxes import rbbox_corners
@@ -94,10 +94,5 @@ def write_submission(
         corners = rbbox_corners(rbboxes).reshape(-1, 8)
         for quad, label, score in zip(corners.tolist(), labels.tolist(), scores.tolist(), strict=True):
             lines[label].append(f'{image} {score:.6f} ' + ' '.join(f'{value:.2f}' for value in quad))
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, own in zip(classes, lines, strict=True):
-        files.append(folder / f'Task1_{name.replace(" ", "-")}.txt')
-        files[-1].write_text(''.join(f'{line}\n' for line in own), encoding='utf-8')
-    return files
+    names = [name.replace(' ', '-') for name in classes]
+    return write_class_files(lines, names, folder, 'Task1_{}.txt')

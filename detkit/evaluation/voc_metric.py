@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.evaluation.average_precision import average_precision, match_voc
-from detkit.evaluation.coco_format import write_results
+from detkit.evaluation.average_precision import average_precision, match_voc, rank_outcomes
+from detkit.evaluation.coco_format import write_class_files, write_results
 from detkit.evaluation.gathered_metric import GatheredMetric, count_objects, instance_labels
 from detkit.registry import METRICS
 from detkit.structures.bboxes import pairwise_iou
@@ -75,8 +75,7 @@ class VOCMetric(GatheredMetric):
 
     def _measure(self, results: Sequence[DetDataSample], objects: np.ndarray) -> dict[str, np.ndarray]:
         """Return the average precision of each class ``(C,)`` by the results' names; -1 where there are no objects."""
-        found: list[list[np.ndarray]] = [[] for _ in objects]
-        scores: list[list[np.ndarray]] = [[] for _ in objects]
+        parts: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in objects]
         # The devkit takes an overlap that equals the threshold, the matching what exceeds it.
         bounds = [np.nextafter(thr, 0) for thr in self.iou_thrs]
         for result in results:
@@ -85,15 +84,14 @@ class VOCMetric(GatheredMetric):
             for label in np.unique(pred.labels):
                 rows, columns = order[pred.labels[order] == label], gt.labels == label
                 overlaps = pairwise_iou(pred.bboxes[rows].astype(np.float64), gt.bboxes[columns].astype(np.float64))
-                found[label].append(np.stack([match_voc(overlaps, gt.ignored[columns], bound) for bound in bounds]))
-                scores[label].append(pred.scores[rows])
+                outcomes = np.stack([match_voc(overlaps, gt.ignored[columns], bound) for bound in bounds])
+                parts[label].append((pred.scores[rows], outcomes))
         of_class = {
             f'mAP{100 * thr:.3g}{ending}': np.full(len(objects), -1.0) for thr in self.iou_thrs for ending in _CURVES
         }
         for label in np.flatnonzero(objects):
-            order = np.argsort(-np.concatenate(scores[label] or [np.zeros(0)]), kind='stable')
-            table = np.concatenate(found[label] or [np.zeros((len(bounds), 0), np.int8)], 1)[:, order]  # (T, D)
-            values = [average_precision(row, objects[label], curve) for row in table for curve in _CURVES.values()]
+            ranked = rank_outcomes(parts[label], len(bounds))
+            values = [average_precision(row, objects[label], curve) for row in ranked for curve in _CURVES.values()]
             for column, value in zip(of_class.values(), values, strict=True):
                 column[label] = value
         return of_class
@@ -113,10 +111,4 @@ def write_submission(results: Sequence[DetDataSample], classes: Sequence[str], f
         bboxes = pred.bboxes + [1, 1, 0, 0]
         for bbox, label, score in zip(bboxes.tolist(), pred.labels.tolist(), pred.scores.tolist(), strict=True):
             lines[label].append(f'{result.img_id} {score:.6f} ' + ' '.join(f'{value:.2f}' for value in bbox))
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, own in zip(classes, lines, strict=True):
-        files.append(folder / f'comp4_det_test_{name}.txt')
-        files[-1].write_text(''.join(f'{line}\n' for line in own), encoding='utf-8')
-    return files
+    return write_class_files(lines, classes, folder, 'comp4_det_test_{}.txt')

@@ -1,10 +1,12 @@
-"""Tables as text, and as CSV files."""
+"""Tables as text, and files of tables and of json."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
@@ -39,3 +41,9 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Iterable[o
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write a json file, and make its folder if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content), encoding='utf-8')
