@@ -182,7 +182,7 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
     size = net.number('width', 0)
     if size != net.number('height', 0):
         size = 0  # detkit's images are as large as its config says, so that a side of its own would be lost
-    found = []
+    differing = []
     for name in FAMILIES:
         levels = 2 if name == 'YOLOv3-tiny' else 3
         if len(anchors) != levels:
@@ -191,8 +191,8 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
         agreeing, problem = compare_layers(sections, Layout(family.build()).layers, path, name)
         if problem is None:
             return name, family
-        found.append((agreeing, problem))
-    nearest = f' {max(found)[1]}.' if found else ''
+        differing.append((agreeing, problem))
+    nearest = f' {max(differing)[1]}.' if differing else ''
     raise CheckpointError(f'{path} describes none of {", ".join(FAMILIES)}.{nearest}')
 
 
@@ -202,21 +202,21 @@ def _of_count(count: int, source: Path, configs: Path) -> tuple[str, Description
     Raises:
         CheckpointError: none has as many, or several have.
     """
-    found, published = [], []
+    fitting, published = [], []
     for name in FAMILIES:
         model = _family(name, configs, 1).build()
-        one = count_numbers(Layout(model).layers, model.state_dict())
-        each = sum(param.numel() for param in model.head.parameters()) // 6  # x, y, w, h, objectness and a class
-        more, rest = divmod(count - one, each)
+        with_one_class = count_numbers(Layout(model).layers, model.state_dict())
+        per_class = sum(param.numel() for param in model.head.parameters()) // 6  # x, y, w, h, objectness and a class
+        more, rest = divmod(count - with_one_class, per_class)
         if rest == 0 and 0 <= more < _MAX_CLASSES:
-            found.append((name, _family(name, configs, more + 1)))
-        published.append(f'{name} {one + 79 * each:,}')
-    if len(found) == 1:
-        return found[0]
-    if found:
+            fitting.append((name, _family(name, configs, more + 1)))
+        published.append(f'{name} {with_one_class + 79 * per_class:,}')
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
         raise CheckpointError(
             f'{source} holds {count:,} numbers, as many as several models have '
-            f'({", ".join(name for name, _ in found)}): give its .cfg file (--cfg).'
+            f'({", ".join(name for name, _ in fitting)}): give its .cfg file (--cfg).'
         )
     raise CheckpointError(
         f'{source} holds {count:,} numbers, which no model has, whatever its classes (with 80: '

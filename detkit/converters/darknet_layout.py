@@ -28,7 +28,7 @@ class Section:
         kind: the name in brackets, such as ``convolutional``.
         options: the values by key, as written.
         index: the layer's index, from 0.
-        where: the place in the file, for messages.
+        where: the line in the file, for messages.
         prefix: the prefix of the layer's parameters in detkit's state dict; '' where it has none.
         groups: the number of equal parts of its input channels, whose order is the reverse of detkit's.
     """
@@ -172,9 +172,9 @@ class Layout:
         parts = [model.backbone, *necks, model.head] if isinstance(model, BaseDetector) else [model]
         kinds = [type(part) for part in parts]
         if kinds != [Darknet, YOLOv3Neck, YOLOv3Head]:
-            found = ', '.join(kind.__name__ for kind in kinds)
+            names = ', '.join(kind.__name__ for kind in kinds)
             raise CheckpointError(
-                f'Darknet has no layers for {found}; what can be converted is Darknet with YOLOv3Neck and YOLOv3Head.'
+                f'Darknet has no layers for {names}; what can be converted is Darknet with YOLOv3Neck and YOLOv3Head.'
             )
         outputs = self._backbone(model.backbone, 'backbone.')
         self._levels(necks[0], model.head, [outputs[i] for i in model.backbone.out_indices])
@@ -286,23 +286,23 @@ def activation_name(act: nn.Module) -> str:
 
 
 def compare_layers(
-    found: Sequence[Section], expected: Sequence[Section], source: str | Path, model: str
+    sections: Sequence[Section], expected: Sequence[Section], source: str | Path, model: str
 ) -> tuple[int, str | None]:
     """Compare the layers of a file with those of a model.
 
     Returns:
         The number of layers before the first that differs, and a sentence about that one; None where all agree.
     """
-    for index, (section, other) in enumerate(zip(found, expected, strict=False)):
+    for index, (section, other) in enumerate(zip(sections, expected, strict=False)):
         if section.kind != other.kind:
             return index, f'{section.where}: {model} has [{other.kind}] there'
         facts, wanted = section.facts(), other.facts()
         for key, value in facts.items():
             if value != wanted[key]:
                 return index, f'{section.where}: {key} is {_shown(value)}, where {model} has {_shown(wanted[key])}'
-    if len(found) != len(expected):
-        return min(len(found), len(expected)), f'{source} has {len(found)} layers, {model} has {len(expected)}'
-    return len(found), None
+    if len(sections) != len(expected):
+        return min(len(sections), len(expected)), f'{source} has {len(sections)} layers, {model} has {len(expected)}'
+    return len(sections), None
 
 
 def _shown(value: object) -> str:

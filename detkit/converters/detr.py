@@ -84,10 +84,10 @@ def convert_detr(
     """
     source, target, configs = Path(source), Path(target), Path(configs)
     check_paths(source, target)
-    found = read_detr(source)
+    detr = read_detr(source)
     if config is None:
-        dilated, why = _find_dilation(found, source) if size is None else (size.endswith('_dc5'), '--size says so')
-        architecture = find_architecture(found, source, dilated)
+        dilated, why = _find_dilation(detr, source) if size is None else (size.endswith('_dc5'), '--size says so')
+        architecture = find_architecture(detr, source, dilated)
         if size not in (None, _size_of(architecture)):
             raise CheckpointError(f'{source} is of size {_size_of(architecture)}, not {size} (--size).')
         name, options = _config_of(architecture)
@@ -97,27 +97,27 @@ def convert_detr(
         file, options = Path(config), {}
         resolved = _load(file, options)
         dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{shown_path(file)} says so'
-        architecture = find_architecture(found, source, dilated)
-    as_is, own_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
+        architecture = find_architecture(detr, source, dilated)
+    as_is, config_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
     if config is None:
         _set_model(resolved['model'], architecture)
-    classes, by = _find_classes(found, architecture, own_classes, names)
+    classes, by = _find_classes(detr, architecture, config_classes, names)
     if len(classes) != architecture.num_classes:
         raise CheckpointError(f'{source} has {architecture.num_classes} classes, but {by} names {len(classes)}.')
     set_classes(resolved, classes)
     as_is['head']['num_classes'] = len(classes)
-    differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != own_classes else ()
+    differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
     description = Description(resolved, file, options, differences)
     model = description.build()
-    names_in_file = match_tensors(
-        {name: tuple(tensor.shape) for name, tensor in found.tensors.items()},
+    file_names = match_tensors(
+        {name: tuple(tensor.shape) for name, tensor in detr.tensors.items()},
         model.state_dict(),
-        DETR_KEYS[found.layout],
+        DETR_KEYS[detr.layout],
         f'{source} does not fit the {architecture.label()}',
     )
-    tensors = {ours: found.tensors[theirs] for ours, theirs in names_in_file.items()}
+    tensors = {ours: detr.tensors[theirs] for ours, theirs in file_names.items()}
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    project = PROJECTS[found.layout]
+    project = PROJECTS[detr.layout]
     inside = file.resolve().is_relative_to(configs.resolve())
     save_converted(
         target,
@@ -135,15 +135,15 @@ def convert_detr(
     ]
 
 
-def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architecture:
+def find_architecture(detr: DETRFile, source: Path, dilated: bool) -> Architecture:
     """Read the sizes off the shapes.
 
     Raises:
         CheckpointError: the backbone is none of detkit's, or a part that every DETR has is missing.
     """
-    keys = DETR_KEYS[found.layout]
+    keys = DETR_KEYS[detr.layout]
     tensors: dict[str, Tensor] = {}
-    for name, tensor in found.tensors.items():
+    for name, tensor in detr.tensors.items():
         try:
             tensors[keys.to_detkit(name) or ''] = tensor
         except KeyError:
@@ -170,7 +170,7 @@ def find_architecture(found: DETRFile, source: Path, dilated: bool) -> Architect
         logits - 1,
         queries,
         embed_dims,
-        found.num_heads or max(embed_dims // _HEAD_DIMS, 1),
+        detr.num_heads or max(embed_dims // _HEAD_DIMS, 1),
         feedforward,
         _count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'),
         _count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
@@ -184,10 +184,10 @@ def _count(names: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for name in names if (match := re.match(pattern, name))})
 
 
-def _find_dilation(found: DETRFile, source: Path) -> tuple[bool, str]:
+def _find_dilation(detr: DETRFile, source: Path) -> tuple[bool, str]:
     """Return whether the last stage is dilated, and how that is known."""
-    if found.dilated is not None:
-        return found.dilated, f'{found.said_by} says so'
+    if detr.dilated is not None:
+        return detr.dilated, f'{detr.said_by} says so'
     if 'dc5' in source.name.lower():
         return True, "the file's name has 'dc5'"
     return False, (
@@ -240,20 +240,20 @@ def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
 
 
 def _find_classes(
-    found: DETRFile, architecture: Architecture, own: tuple[str, ...], names: str | Path | None
+    detr: DETRFile, architecture: Architecture, config_classes: tuple[str, ...], names: str | Path | None
 ) -> tuple[tuple[str, ...], str]:
     """Return the class names, and their source for the report."""
     if names is not None:
         return read_names(Path(names)), str(names)
-    if found.classes is not None:
+    if detr.classes is not None:
         # Some files have names for ids that COCO never used.
-        same = len(found.classes) == len(own) and all(
-            name in ('N/A', theirs) for name, theirs in zip(own, found.classes, strict=True)
+        same = len(detr.classes) == len(config_classes) and all(
+            name in ('N/A', theirs) for name, theirs in zip(config_classes, detr.classes, strict=True)
         )
-        return own if same else found.classes, str(found.said_by)
-    if architecture.num_classes != len(own):
+        return config_classes if same else detr.classes, str(detr.said_by)
+    if architecture.num_classes != len(config_classes):
         raise CheckpointError(
-            f'The file has {architecture.num_classes} classes without names, and COCO {len(own)}; '
+            f'The file has {architecture.num_classes} classes without names, and COCO {len(config_classes)}; '
             'give the names with --names FILE, one a line.'
         )
-    return own, 'COCO'
+    return config_classes, 'COCO'

@@ -263,8 +263,8 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         attention, packed, kind = name.rpartition('.in_proj_')
         if packed and len(tensor) % 3 == 0:
-            for part, own in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
-                unpacked[f'{attention}.{part}_proj.{kind}'] = own
+            for part, chunk in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
+                unpacked[f'{attention}.{part}_proj.{kind}'] = chunk
         else:
             unpacked[name] = tensor
     return unpacked

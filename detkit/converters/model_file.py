@@ -71,14 +71,14 @@ class ModelFile:
         made = f' made from {name}' if name else ''
         what = f'{self.path} holds a {self.model.kind}{made}, but no {family} that detkit has'
         for number, (layer, (kind, source)) in enumerate(zip(layers, expected, strict=False)):
-            found = layer.get('f', -1)
-            found = list(found) if isinstance(found, list | tuple) else found
+            taken = layer.get('f', -1)
+            taken = list(taken) if isinstance(taken, list | tuple) else taken
             if layer.kind != kind:
                 known = heads if number == len(expected) - 1 else kind
                 raise CheckpointError(f'{what}: layer {number} is a {layer.kind}, where {family} has {known}.')
-            if found != source:
+            if taken != source:
                 raise CheckpointError(
-                    f'{what}: layer {number} ({kind}) takes layer {found}, where {family} takes {source}.'
+                    f'{what}: layer {number} ({kind}) takes layer {taken}, where {family} takes {source}.'
                 )
         if len(layers) != len(expected):
             raise CheckpointError(f'{what}: it has {len(layers)} layers, where {family} has {len(expected)}.')
@@ -107,10 +107,10 @@ class ModelFile:
             if module.kind == 'Bottleneck':
                 expected['add'] = name.split('.')[1] in map(str, shortcut_layers)
             for attribute, value in expected.items():
-                found = module.get(attribute, value)
-                if found != value:
+                stated = module.get(attribute, value)
+                if stated != value:
                     raise CheckpointError(
-                        f'{self._changed}: {name} ({module.kind}) has {attribute} {found}, where {self.family} has '
+                        f'{self._changed}: {name} ({module.kind}) has {attribute} {stated}, where {self.family} has '
                         f'{value}.'
                     )
             activation = dict(_children(module)).get('act') if module.kind == 'Conv' else None
@@ -132,8 +132,8 @@ class ModelFile:
     def check_strides(self) -> None:
         """Compare the strides that the model states, if it does."""
         stride = self.model.get('stride')
-        if isinstance(stride, TensorRef) and (found := self._archive.read(stride).tolist()) != STRIDES:
-            raise CheckpointError(f'{self._changed}: its strides are {found}, where {self.family} has {STRIDES}.')
+        if isinstance(stride, TensorRef) and (strides := self._archive.read(stride).tolist()) != STRIDES:
+            raise CheckpointError(f'{self._changed}: its strides are {strides}, where {self.family} has {STRIDES}.')
 
     def description(self) -> dict[str, Any]:
         """Return the attributes of ``PickledModel`` that every file states in the same way."""
@@ -153,13 +153,13 @@ class ModelFile:
 
     def tensors(self) -> dict[str, TensorRef]:
         """Return parameters and buffers by name, as ``torch.nn.Module.state_dict``."""
-        found = {}
+        tensors = {}
         for prefix, module in _walk(self.model):
             transient = module.get('_non_persistent_buffers_set') or ()
             for name, value in (*_table(module, '_parameters'), *_table(module, '_buffers')):
                 if isinstance(value, TensorRef) and name not in transient:
-                    found[f'{prefix}.{name}' if prefix else name] = value
-        return found
+                    tensors[f'{prefix}.{name}' if prefix else name] = value
+        return tensors
 
     def _factors(self) -> tuple[float, float] | None:
         """Return the depth and width factors of the description that the model was made from, or None."""

@@ -188,34 +188,50 @@ def convert_pickled(
     configs: str | Path,
     read: Callable[[TorchArchive], PickledModel],
 ) -> list[str]:
-    """Convert a file whose model ``read`` finds; the rest as in ``convert_ultralytics``."""
+    """Convert a ``.pt`` file that holds a whole model.
+
+    Nothing in it is run, and the result depends on its content alone.
+
+    Args:
+        source: the file.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs for the family describe the models.
+        read: returns the model in an open file.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
+            of another shape are listed.
+    """
     source, target, configs = Path(source), Path(target), Path(configs)
     check_paths(source, target)
     with TorchArchive(source) as archive:
-        found = read(archive)
-        file = configs / found.config
-        scale = found.find_scale(file, source)
-        description = found.describe(scale, file)
+        pickled = read(archive)
+        file = configs / pickled.config
+        scale = pickled.find_scale(file, source)
+        description = pickled.describe(scale, file)
         model = description.build()
-        names = found.match(model.state_dict(), source)
-        state = {ours: archive.read(found.tensors[theirs]) for ours, theirs in names.items()}
+        names = pickled.match(model.state_dict(), source)
+        state = {ours: archive.read(pickled.tensors[theirs]) for ours, theirs in names.items()}
     half = any(value.dtype in (torch.float16, torch.bfloat16) for value in state.values())
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    more, keypoints = found.meta()
+    more, keypoints = pickled.meta()
     origin = {
         'file': source.name,
-        'project': found.writer.lower(),
-        'version': found.version,
-        'entry': found.entry,
+        'project': pickled.writer.lower(),
+        'version': pickled.version,
+        'entry': pickled.entry,
         **more,
     }
-    save_converted(target, found.convert(state), description.config, f'configs/{found.config}', origin, keypoints)
-    data = {'data_root': 'path/to/folder'} if found.task == 'cls' else None
+    save_converted(target, pickled.convert(state), description.config, f'configs/{pickled.config}', origin, keypoints)
+    data = {'data_root': 'path/to/folder'} if pickled.task == 'cls' else None
     return [
-        f'read     {source}: {found.family}{scale.letter or ""} {TASK_NAMES[found.task]}, '
-        f"{shown_classes(found.classes)}, weights '{found.entry}' in {'half' if half else 'single'} precision, "
-        f'by {found.writer} {found.version}',
+        f'read     {source}: {pickled.family}{scale.letter or ""} {TASK_NAMES[pickled.task]}, '
+        f"{shown_classes(pickled.classes)}, weights '{pickled.entry}' in {'half' if half else 'single'} precision, "
+        f'by {pickled.writer} {pickled.version}',
         *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),
         f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
-        *description.advice(target, configs, f'{found.task}_custom.py', data),
+        *description.advice(target, configs, f'{pickled.task}_custom.py', data),
     ]

@@ -92,22 +92,7 @@ class UltralyticsModel(PickledModel):
 
 
 def convert_ultralytics(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
-    """Convert a file.
-
-    Nothing in it is run, and the result depends on its content alone.
-
-    Args:
-        source: a ``.pt`` file that ultralytics wrote, of a YOLOv8 of any task and size.
-        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
-        configs: detkit's folder of that name, whose configs for YOLOv8 describe the models.
-
-    Returns:
-        Lines for people: what was read and written, the config that fits, and how to go on.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
-            of another shape are listed.
-    """
+    """Convert a file that ultralytics wrote, of a YOLOv8 of any task and size, see ``convert_pickled``."""
     return convert_pickled(source, target, configs, read_ultralytics)
 
 

@@ -107,22 +107,7 @@ class YOLOv5Model(PickledModel):
 
 
 def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
-    """Convert a file.
-
-    Nothing in it is run, and the result depends on its content alone.
-
-    Args:
-        source: a ``.pt`` file of a detector of any size that YOLOv5, release 5.0 to 7.0, wrote.
-        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
-        configs: detkit's folder of that name, whose configs for YOLOv5 describe the models.
-
-    Returns:
-        Lines for people: what was read and written, the config that fits, and how to go on.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
-            of another shape are listed.
-    """
+    """Convert a file of a detector of any size that YOLOv5, release 5.0 to 7.0, wrote, see ``convert_pickled``."""
     return convert_pickled(source, target, configs, read_yolov5)
 
 

@@ -141,7 +141,7 @@ def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | No
         ``(checkpoint, path, notes)``; the first two are None when there is none. ``notes`` are sentences on files that
         were skipped because they are damaged.
     """
-    notes, found = [], []
+    notes, resumable = [], []
     for path in sorted(Path(folder).glob('*.pth')):
         try:
             checkpoint = load_checkpoint(path, mmap=True)
@@ -150,8 +150,8 @@ def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | No
             continue
         if 'loop' in checkpoint:
             position = checkpoint['meta']['epoch'], checkpoint['meta']['iter'], path.name == 'last.pth'
-            found.append((position, path))
-    for _, path in sorted(found, reverse=True):
+            resumable.append((position, path))
+    for _, path in sorted(resumable, reverse=True):
         try:
             return load_checkpoint(path), path, notes
         except CheckpointError as error:

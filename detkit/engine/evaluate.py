@@ -142,8 +142,8 @@ def metrics_table(metrics: dict[str, float]) -> str:
     others = []
     for name, value in metrics.items():
         prefix, _, last = name.rpartition('/')
-        kind, found, column = last.partition('_')
-        if not found:
+        kind, underscore, column = last.partition('_')
+        if not underscore:
             kind, column = prefix, last
         if kind:
             rows.setdefault(kind, {})[column] = value

@@ -57,7 +57,7 @@ def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int
         For each tensor's name the arrangement of its rows: the number of groups, and the number of rows at a group's
         beginning and at its end that all classes share.
     """
-    found = {}
+    layers = {}
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.Conv2d | nn.Linear)
@@ -65,10 +65,10 @@ def class_layers(model: nn.Module, num_classes: int) -> dict[str, tuple[int, int
             and 'cls' in name
             and module.weight.shape[0] == num_classes
         ):
-            found[name] = 1, 0, 0
-        layers = module.class_rows if isinstance(module, BaseHead) else {}
-        found.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in layers.items()})
-    return {f'{name}.{kind}': arrangement for name, arrangement in found.items() for kind in ('weight', 'bias')}
+            layers[name] = 1, 0, 0
+        rows = module.class_rows if isinstance(module, BaseHead) else {}
+        layers.update({f'{name}.{layer}'.lstrip('.'): arrangement for layer, arrangement in rows.items()})
+    return {f'{name}.{kind}': arrangement for name, arrangement in layers.items() for kind in ('weight', 'bias')}
 
 
 def load_weights(

@@ -61,13 +61,13 @@ def train_from_config(
 def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Option]]:
     """Return the config file and the options of a run: those of the resumed one, where ``options`` resume one."""
     given = {option.key: option.value for option in options}
-    own, resume = run_of_config(path), given.get('resume')
+    run, resume = run_of_config(path), given.get('resume')
     if resume is True:
-        resume = own or newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
+        resume = run or newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
         if resume is not None:  # this very folder, not a later one that was made from its config
             options = [*options, Option('resume', str(resume), adds=True)]
-    if own is not None and not given.get('work_dir'):
-        options = [*options, Option('work_dir', str(own), adds=True)]
+    if run is not None and not given.get('work_dir'):
+        options = [*options, Option('work_dir', str(run), adds=True)]
     if not resume:
         return path, options
     folder = Path(resume) if Path(resume).is_dir() else Path(resume).absolute().parent

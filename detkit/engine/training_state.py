@@ -59,13 +59,13 @@ def capture_training_state(runner: Runner, metrics: dict[str, float] | None = No
     model = unwrap(runner.model)
     weights = dict(model.state_dict())
     loop = runner.train_loop.state_dict()
-    own = {
+    of_rank = {
         'random': capture_random_state(),
         'gradients': {
             name: param.grad.detach().cpu() for name, param in model.named_parameters() if param.grad is not None
         },
     }
-    ranks = all_gather_object(own)
+    ranks = all_gather_object(of_rank)
     return {
         'meta': make_meta(runner, metrics),
         'state_dict': runner.ema.state_dict() if runner.ema else weights,
@@ -132,10 +132,10 @@ def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: s
             hook.load_state_dict(checkpoint['hooks'][name])
 
     if len(checkpoint['ranks']) == get_world_size():
-        own = checkpoint['ranks'][get_rank()]
-        restore_random_state(own['random'])
+        of_rank = checkpoint['ranks'][get_rank()]
+        restore_random_state(of_rank['random'])
         for name, param in model.named_parameters():
-            gradient = own['gradients'].get(name)
+            gradient = of_rank['gradients'].get(name)
             # In the weight's own memory layout, which fused optimisers rely on.
             param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
     else:

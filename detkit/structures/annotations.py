@@ -140,4 +140,4 @@ def coco_segmentations(annotations: Annotations) -> list[list[list[float]] | dic
         for owner, ring in zip(annotations.polygons.ring_owners, annotations.polygons.rings(), strict=True):
             rings[owner].append(ring.ravel().tolist())
     rles = annotations.rles or [None] * len(annotations)
-    return [rle or own or [box] for rle, own, box in zip(rles, rings, corners, strict=True)]
+    return [rle or outline or [box] for rle, outline, box in zip(rles, rings, corners, strict=True)]

@@ -116,12 +116,12 @@ def default_skeleton(num_keypoints: int) -> tuple[tuple[int, int], ...]:
 
 def pairs_by_name(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Return the pairs of keypoints whose names differ in left and right alone (``left_eye``, ``right_eye``)."""
-    places = {name: i for i, name in enumerate(names)}
+    indices = {name: i for i, name in enumerate(names)}
     pairs = []
     for i, name in enumerate(names):
         others = [name.replace(left, right) for left, right in _SIDES if left in name]
         others += [right + name[2:] for left, right in _SHORT_SIDES if name.startswith(left)]
-        pairs += [(i, places[other]) for other in others if other in places]
+        pairs += [(i, indices[other]) for other in others if other in indices]
     return tuple(pairs)
 
 

@@ -47,8 +47,8 @@ def rotated_intersections(rbboxes: Tensor, others: Tensor) -> Tensor:
 
 def _cut(points: Tensor, counts: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
     """Keep of polygons ``(P, n, 2)`` the side where ``depths (P, n)`` is at least 0: ``(P, n + 1, 2)``, new counts."""
-    places = torch.arange(points.shape[1], device=points.device)
-    real = places < counts.unsqueeze(1)
+    corners = torch.arange(points.shape[1], device=points.device)
+    real = corners < counts.unsqueeze(1)
     inside = depths >= 0
     following, next_depths = points.roll(-1, 1), depths.roll(-1, 1)
     crosses = (inside != (next_depths >= 0)) & real

@@ -116,5 +116,5 @@ class Scene:
 
     @staticmethod
     def joined(size: tuple[int, int], scenes: Iterable[Scene]) -> Scene:
-        """Return the tiles of several scenes, already moved to their places, on one canvas."""
+        """Return the tiles of several scenes, already moved to their positions, on one canvas."""
         return Scene(size, tuple(tile for scene in scenes for tile in scene.tiles))
