@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detkit import __version__
-from detkit.config import literal_text, load_config
+from detkit.config import load_config
 from detkit.config.top_level import datasets_in
-from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION, save_checkpoint
+from detkit.engine.checkpoint import describe_model, save_checkpoint
+from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
 
@@ -60,9 +60,9 @@ class Description:
             custom: the config to train with on other data, which is beside ``file``.
             data: the options that name those data; by default a data.yaml.
         """
-        shown, options = shown_path(self.file), shown_options(self.options)
+        shown, options = display_path(self.file), shown_options(self.options)
         predict, test, train = (
-            shown_path(configs.parent / 'tools' / f'{name}.py') for name in ('predict', 'test', 'train')
+            display_path(configs.parent / 'tools' / f'{name}.py') for name in ('predict', 'test', 'train')
         )
         if self.differences:
             lines = [
@@ -77,7 +77,7 @@ class Description:
         if custom and self.file.with_name(custom).is_file():
             data = data or {'data_yaml': 'path/to/data.yaml'}
             options = shown_options({**data, 'load_from': str(target), **self.options, **self.changes})
-            lines.append(f'train    python {train} {shown_path(self.file.with_name(custom))}{options}')
+            lines.append(f'train    python {train} {display_path(self.file.with_name(custom))}{options}')
         return lines
 
 
@@ -227,17 +227,8 @@ def save_converted(
         converted_from: where the weights are from: ``file``, ``project``, and what else is known.
         keypoints: what the file says about its keypoints.
     """
-    meta = {
-        'format': FORMAT,
-        'format_version': FORMAT_VERSION,
-        'detkit_version': __version__,
-        'config': literal_text(config) if config else None,
-        'config_file': config_file,
-        'classes': list(config['classes']) if config else [],
-        'task': config['task'] if config else None,
-        'keypoints': keypoints or {},
-        'converted_from': converted_from,
-    }
+    classes, task = (config['classes'], config['task']) if config else ((), None)
+    meta = {**describe_model(config, config_file, classes, task, keypoints or {}), 'converted_from': converted_from}
     target.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({'meta': meta, 'state_dict': state}, target)
 
@@ -249,12 +240,6 @@ def shown_options(options: Mapping[str, Any]) -> str:
         word = f'{key}={value}' if isinstance(value, str) else f'{key}={value!r}'.replace(' ', '')
         words.append(f'"{word}"' if set(word) & set('([{') else word)
     return f' --cfg-options {" ".join(words)}' if words else ''
-
-
-def shown_path(path: Path) -> str:
-    """Return the path relative to the working directory, where it is inside."""
-    path = path.resolve()
-    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path).as_posix()
 
 
 def shown_classes(names: Sequence[str], count: int = 3) -> str:

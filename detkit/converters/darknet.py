@@ -25,9 +25,9 @@ from detkit.converters.common import (
     save_converted,
     set_classes,
     shown_classes,
-    shown_path,
 )
 from detkit.converters.darknet_layout import Layout, Section, compare_layers, format_cfg, parse_cfg
+from detkit.engine.run_folder import display_path
 from detkit.inference.model import init_detector
 from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
@@ -96,8 +96,8 @@ def import_darknet(
         state = from_stream(values, layers, backbone.state_dict(), source, _BACKBONE)
         state = {f'backbone.{name}': tensor for name, tensor in state.items()}
         save_converted(target, state, None, '', origin)
-        train = shown_path(configs.parent / 'tools' / 'train.py')
-        config = shown_path(configs / 'yolov3' / 'det_coco.py')
+        train = display_path(configs.parent / 'tools' / 'train.py')
+        config = display_path(configs / 'yolov3' / 'det_coco.py')
         return [
             f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',
             f'wrote    {target}',

@@ -20,9 +20,9 @@ from detkit.converters.common import (
     save_converted,
     set_classes,
     shown_classes,
-    shown_path,
 )
 from detkit.converters.detr_file import DETR_KEYS, DETRFile, read_detr
+from detkit.engine.run_folder import display_path
 from detkit.utils.errors import CheckpointError, ConfigError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
@@ -96,7 +96,7 @@ def convert_detr(
     else:
         file, options = Path(config), {}
         resolved = _load(file, options)
-        dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{shown_path(file)} says so'
+        dilated, why = bool(resolved['model']['backbone'].get('dilate_last')), f'{display_path(file)} says so'
         architecture = find_architecture(detr, source, dilated)
     as_is, config_classes = copy.deepcopy(resolved['model']), tuple(resolved['classes'])
     if config is None:

@@ -3,17 +3,44 @@
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from detkit import __version__
+from detkit.config import literal_text
 from detkit.utils.errors import CheckpointError, shorten
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
+
+
+def describe_model(
+    config: Mapping[str, Any] | None, config_file: str, classes: Sequence[str], task: str | None, keypoints: dict
+) -> dict[str, Any]:
+    """Return the ``meta`` from which a checkpoint's model can be rebuilt without a dataset.
+
+    Args:
+        config: the resolved config; None for weights that are no whole model.
+        config_file: the config file that it came from.
+        classes: the class names, by label.
+        task: the config's.
+        keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
+    """
+    return {
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'detkit_version': __version__,
+        'config': literal_text(config) if config else None,
+        'config_file': config_file,
+        'classes': list(classes),
+        'task': task,
+        'keypoints': keypoints,
+    }
 
 
 def check_plain(value: Any, where: str = 'checkpoint') -> None:

@@ -1,6 +1,7 @@
 """Learning rate, momentum and accumulation as pure functions of the iteration."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ DECAYS = ('linear', 'cosine', 'constant')
 
 
 @PARAM_SCHEDULERS.register_module()
+@dataclass(eq=False)
 class WarmupDecay:
     """Linear warm-up, then linear or cosine decay to ``lr * final_factor``.
 
@@ -34,40 +36,31 @@ class WarmupDecay:
         by_epoch: the rate is constant within an epoch (as the recipes have it), or changes each iteration.
     """
 
-    def __init__(
-        self,
-        warmup_epochs: float = 3.0,
-        warmup_min_iters: int = 0,
-        warmup_max_iters: int | None = None,
-        warmup_factor: float = 0.0,
-        warmup_bias_lr: float | str | None = None,
-        warmup_momentum: float | None = 0.8,
-        decay: str = 'linear',
-        final_factor: float = 0.01,
-        by_epoch: bool = True,
-    ) -> None:
-        if decay not in DECAYS:
+    warmup_epochs: float = 3.0
+    warmup_min_iters: int = 0
+    warmup_max_iters: int | None = None
+    warmup_factor: float = 0.0
+    warmup_bias_lr: float | str | None = None
+    warmup_momentum: float | None = 0.8
+    decay: str = 'linear'
+    final_factor: float = 0.01
+    by_epoch: bool = True
+
+    def __post_init__(self) -> None:
+        if self.decay not in DECAYS:
             raise ConfigError(
-                f'param_scheduler.decay is {decay!r}; it must be one of {", ".join(DECAYS)}.{nearest(decay, DECAYS)}'
+                f'param_scheduler.decay is {self.decay!r}; it must be one of {", ".join(DECAYS)}.'
+                f'{nearest(self.decay, DECAYS)}'
             )
-        if isinstance(warmup_bias_lr, str) and warmup_bias_lr != 'weights':
+        if isinstance(self.warmup_bias_lr, str) and self.warmup_bias_lr != 'weights':
             raise ConfigError(
-                f"param_scheduler.warmup_bias_lr is {warmup_bias_lr!r}; it must be a number, None or 'weights'."
+                f"param_scheduler.warmup_bias_lr is {self.warmup_bias_lr!r}; it must be a number, None or 'weights'."
             )
-        if warmup_max_iters is not None and warmup_max_iters < warmup_min_iters:
+        if self.warmup_max_iters is not None and self.warmup_max_iters < self.warmup_min_iters:
             raise ConfigError(
-                f'param_scheduler: warmup_max_iters {warmup_max_iters} is less than warmup_min_iters '
-                f'{warmup_min_iters}.'
+                f'param_scheduler: warmup_max_iters {self.warmup_max_iters} is less than warmup_min_iters '
+                f'{self.warmup_min_iters}.'
             )
-        self.warmup_epochs = warmup_epochs
-        self.warmup_min_iters = warmup_min_iters
-        self.warmup_max_iters = warmup_max_iters
-        self.warmup_factor = warmup_factor
-        self.warmup_bias_lr = warmup_bias_lr
-        self.warmup_momentum = warmup_momentum
-        self.decay = decay
-        self.final_factor = final_factor
-        self.by_epoch = by_epoch
         self.optim_wrapper: Any = None
         self.epoch_length = self.max_epochs = 1
 

@@ -10,9 +10,7 @@ from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from detkit import __version__
-from detkit.config import literal_text
-from detkit.engine.checkpoint import FORMAT, FORMAT_VERSION
+from detkit.engine.checkpoint import describe_model
 from detkit.engine.random_state import capture_random_state, restore_random_state
 from detkit.utils.errors import CheckpointError
 
@@ -32,20 +30,13 @@ def sync_buffers(model: nn.Module) -> None:
 
 
 def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[str, Any]:
-    """Return a checkpoint's description of itself, from which the model can be rebuilt without a dataset."""
+    """Return a checkpoint's ``meta``: the model, see ``describe_model``, and how far it is trained."""
     cfg, loop = runner.cfg, runner.train_loop
     return {
-        'format': FORMAT,
-        'format_version': FORMAT_VERSION,
-        'detkit_version': __version__,
+        **describe_model(cfg, str(cfg.filename or ''), runner.classes, cfg.get('task'), runner.keypoints),
         'torch_version': str(torch.__version__),
         'time': time.strftime('%Y-%m-%d %H:%M:%S'),
-        'config': literal_text(cfg),
-        'config_file': str(cfg.filename or ''),
-        'classes': list(runner.classes),
-        'task': cfg.get('task'),
         'seed': runner.seed,
-        'keypoints': runner.keypoints,
         'epoch': loop.epoch,
         'iter': loop.iter,
         'best_fitness': loop.best_fitness,

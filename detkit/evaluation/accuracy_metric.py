@@ -14,8 +14,6 @@ from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.tables import text_table, write_json
 
-__all__ = ['AccuracyMetric', 'class_entry']
-
 # Classes of an image that are written to files.
 _LISTED = 5
 # Classes that the table has room for.

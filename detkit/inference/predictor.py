@@ -113,7 +113,7 @@ class Predictor:
         }
         if retina_masks is not None and cfg.get('task') == 'seg':
             wanted['retina_masks'] = retina_masks
-        self.model = _with_own_options(self.model, wanted)
+        self.model = _with_options(self.model, wanted)
         self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]
         # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
         self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
@@ -186,13 +186,13 @@ def _no_others(count: int) -> list[Sample]:
     raise ConfigError('the test pipeline mixes several images (mosaic, mixup); prediction has one image at a time')
 
 
-def _with_own_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
+def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
     """Return a model that shares its weights with ``model`` and has prediction options of its own."""
-    own = copy.copy(model)
-    own._modules = dict(model._modules)  # copy.copy shares this dict, in which the next line sets the head
-    own.head = copy.copy(model.head)
-    own.head.test_cfg = {**model.head.test_cfg, **options}
-    return own
+    shared = copy.copy(model)
+    shared._modules = dict(model._modules)  # copy.copy shares this dict, in which the next line sets the head
+    shared.head = copy.copy(model.head)
+    shared.head.test_cfg = {**model.head.test_cfg, **options}
+    return shared
 
 
 def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:

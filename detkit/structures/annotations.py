@@ -9,8 +9,6 @@ import numpy as np
 
 from detkit.structures.polygons import Polygons
 
-__all__ = ['Annotations', 'Polygons', 'Record', 'SegmentFile']
-
 
 @dataclass
 class Annotations:

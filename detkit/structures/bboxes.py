@@ -4,16 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = [
-    'bbox_areas',
-    'bbox_corners',
-    'bbox_overlap_ratios',
-    'clip_bboxes',
-    'cxcywh_to_xyxy',
-    'pairwise_iou',
-    'xyxy_to_cxcywh',
-]
-
 
 def bbox_areas(bboxes: np.ndarray) -> np.ndarray:
     """Return ``(N, 4)`` -> ``(N,)``, 0 for a box turned inside out."""

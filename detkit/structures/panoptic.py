@@ -12,8 +12,6 @@ from pycocotools import mask as coco_mask
 
 from detkit.structures.masks import InstanceMasks
 
-__all__ = ['PanopticSegments', 'ids_to_rgb', 'rgb_to_ids']
-
 
 @dataclass
 class PanopticSegments:

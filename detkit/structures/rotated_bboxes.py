@@ -17,17 +17,6 @@ import numpy as np
 
 from detkit.structures.polygons import Polygons, move_points
 
-__all__ = [
-    'corners_to_rbboxes',
-    'enclosing_rbboxes',
-    'move_rbboxes',
-    'normalize_rbboxes',
-    'rbbox_corners',
-    'rbbox_hulls',
-    'rbboxes_to_xywhr',
-    'xywhr_to_rbboxes',
-]
-
 # Rectangles whose areas differ by less than this share are taken to be equal, so that rounding does not choose.
 _SAME_AREA = 1e-6
 

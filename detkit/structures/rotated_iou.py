@@ -7,8 +7,6 @@ from torch import Tensor
 
 from detkit.structures.rotated_tensors import rbbox_corners
 
-__all__ = ['nearby_pairs', 'pairwise_rotated_iou', 'rotated_intersections', 'rotated_iou']
-
 # Pairs worked on at a time, which bounds the memory: about 1 kB each.
 _CHUNK = 1 << 18
 

@@ -7,8 +7,6 @@ from math import pi
 import torch
 from torch import Tensor
 
-__all__ = ['map_rbboxes', 'normalize_rbboxes', 'rbbox_corners', 'rbbox_hulls']
-
 
 def normalize_rbboxes(rbboxes: Tensor) -> Tensor:
     """Return the same rectangles with the long side as w and the angle in [-pi/4, 3pi/4)."""

@@ -11,8 +11,6 @@ import numpy as np
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.scene import Scene
 
-__all__ = ['BatchFrame', 'PixelOperation', 'Sample']
-
 
 @dataclass(frozen=True)
 class PixelOperation:

@@ -9,8 +9,6 @@ import numpy as np
 
 from detkit.structures.annotations import Annotations
 
-__all__ = ['Scene', 'Tile', 'scale_matrix', 'translation_matrix']
-
 
 def translation_matrix(x: float, y: float) -> np.ndarray:
     """Return the 3x3 matrix that moves by (x, y)."""

@@ -4,17 +4,6 @@ from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
-__all__ = [
-    'CheckpointError',
-    'ComponentError',
-    'ConfigError',
-    'DataError',
-    'DetkitError',
-    'nearest',
-    'nearest_first',
-    'shorten',
-]
-
 
 class DetkitError(Exception):
     """A mistake that a user can correct. The text says what was wrong, where, what was expected, and what to do."""
