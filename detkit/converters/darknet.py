@@ -296,7 +296,7 @@ def tensor_names(layers: Iterable[Section], names: Iterable[str]) -> list[tuple[
     """Return each parameter in the stream's order, with its layer.
 
     Args:
-        names: of detkit's state dict.
+        names: the names in detkit's state dict.
     """
     names = set(names)
     return [

@@ -82,7 +82,7 @@ def _read(path: Path) -> Any:
             return _with_tensors(archive, archive.content)
     if is_safetensors(path):
         return read_safetensors(path)
-    # As PyTorch before 1.6 wrote files, DETR's published ones among them. PyTorch reads those without running anything.
+    # PyTorch before 1.6 wrote such files, DETR's published ones among them; it reads them without running anything.
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:

@@ -122,7 +122,7 @@ class TensorRef(NamedTuple):
 
 
 class _RebuildTensor:
-    # Without attributes that a pickle could set, as the next class.
+    # This class and the next have no attributes that a pickle could set.
     __slots__ = ()
 
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:

@@ -240,7 +240,7 @@ def _detector(pan: str) -> Rows:
 
 _ANCHORS = r'model\.24\.(anchors|anchor_grid)$'  # which detkit's config holds
 
-# By whether the model begins with a Focus layer, as releases up to 5.0 do.
+# The key says whether the model begins with a Focus layer, as those of releases up to 5.0 do.
 YOLOV5_KEYS: dict[bool, KeyTable] = {
     False: KeyTable(
         (

@@ -68,10 +68,10 @@ class BaseRunner(Elsewhere):
     Attributes:
         cfg: the config.
         work_dir: the run's folder.
-        seed, rank, world_size, distributed, device: of this process.
+        seed, rank, world_size, distributed, device: this process's.
         logger, console, scalar_log, message_hub: where messages, lines and results go.
         model: the detector, wrapped in a distributed run.
-        hooks: in the order in which they are called.
+        hooks: the hooks in the order in which they are called.
         classes: class names of the data.
         keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
         ema: the averaged weights; None without ``EMAHook``.
@@ -277,7 +277,7 @@ class BaseRunner(Elsewhere):
         """Write a picture into the run's folder, and send it to the programs of ``log_to``.
 
         Args:
-            name: of the file, ending in ``.jpg`` or ``.png``; the programs call the picture by its stem.
+            name: the file's, ending in ``.jpg`` or ``.png``; the programs call the picture by its stem.
             image: ``(H, W, 3)`` uint8 RGB; None where the file is there already.
             step: iterations done; those so far where left out.
         """

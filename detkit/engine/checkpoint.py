@@ -142,7 +142,7 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
 
     Args:
         model: the model.
-        weights: of the checkpoint, by name.
+        weights: the checkpoint's, by name.
         source: the checkpoint's name in the error.
 
     Raises:

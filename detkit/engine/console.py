@@ -14,7 +14,7 @@ class Console:
     Where the output is no terminal a bar is one line, printed when it is done.
 
     Args:
-        logger: of the run.
+        logger: the logger of the run.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -130,7 +130,7 @@ class LogFiles:
 
     Args:
         logger: with the file handlers that mmengine made, which only the main process has.
-        console: of the run.
+        console: the console of the run.
         capture_warnings: handle Python's warnings until ``close``.
     """
 

@@ -44,7 +44,7 @@ class EvalLoop(BaseLoop):
 
         Args:
             keep: see ``Evaluator.evaluate``.
-            batches: in place of the loader's, for a trial.
+            batches: a trial's, which replace the loader's.
         """
         call = self.runner.call_hook
         call(f'before_{self.split}')

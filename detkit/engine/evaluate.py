@@ -33,8 +33,8 @@ class EvaluationSettings:
             'train' is the training data, without augmentation, as the validation data are prepared.
         out: where to write the predictions as json, or None: COCO's results file, or an entry an image from a
             classifier.
-        device: in place of the config's.
-        batch_size: in place of the config's.
+        device: replaces the config's.
+        batch_size: replaces the config's.
         amp: whether to compute in mixed precision.
         launcher: how several processes were started.
     """
@@ -93,7 +93,7 @@ def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSetti
     """Return a runner whose ``test()`` evaluates a checkpoint, which fits model and data; ``close()`` it afterwards.
 
     Args:
-        config: as it was loaded; it is left as it is.
+        config: the loaded config, which is left as it is.
         checkpoint: a ``.pth`` file of detkit.
         settings: the data, device and so on.
 

@@ -147,7 +147,7 @@ def _copy_rows(
     """Copy the rows of the classes in ``pairs`` (new, old), and those that all classes share.
 
     Args:
-        arrangement: of the rows, see ``class_layers``; None for a tensor without rows of classes.
+        arrangement: the arrangement of the rows, see ``class_layers``; None for a tensor without rows of classes.
 
     Returns:
         Whether the rows were copied; not where the tensor has none, or the shapes differ otherwise.

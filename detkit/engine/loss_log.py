@@ -46,7 +46,7 @@ class LossLog:
             batch_size: images of the batch.
             images: their names, for errors.
             grad_norm: only checked to be finite.
-            divisor: of the losses, to make them means over the images; None for ``batch_size``.
+            divisor: the number that makes the losses means over the images; None for ``batch_size``.
         """
         self.names = [name for name in losses if name != 'loss'] or ['loss']
         values = [losses[name].detach().float() for name in self.names]

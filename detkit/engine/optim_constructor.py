@@ -19,8 +19,8 @@ class AutoOptimizer:
     """The optimiser 'auto' of a config: SGD for long runs, AdamW for short ones. It is resolved, never built.
 
     Args:
-        momentum: of SGD.
-        weight_decay: of either.
+        momentum: SGD's.
+        weight_decay: the decay of either optimiser.
     """
 
     def __init__(self, params: Any, momentum: float = 0.937, weight_decay: float = 5e-4) -> None:
@@ -42,7 +42,7 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
         cfg: an ``optim_wrapper`` config.
         batch_size: images of one iteration, over all processes.
         num_iters: iterations of the whole run.
-        num_classes: of the data.
+        num_classes: the number of classes of the data.
     """
     cfg = {**cfg, 'optimizer': dict(cfg['optimizer'])}
     nominal, accumulate = cfg.get('nominal_batch_size'), cfg.get('accumulate')

@@ -72,7 +72,7 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
     """Return the folder that a training run writes to, which is made; every process of a distributed run gets the same.
 
     Args:
-        work_dir: of the config; None for ``work_dirs/<name>``.
+        work_dir: the config's; None for ``work_dirs/<name>``.
         name: the config's name.
         resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
             checkpoint's path, or a run's folder, to go on there, unless ``work_dir`` says otherwise.

@@ -151,7 +151,7 @@ class Runner(BaseRunner):
 
         Args:
             keep: keep each image's ground truth and predictions, see ``Evaluator.sample_metric``.
-            batches: in place of the validation data's.
+            batches: a trial's, which replace those of the validation data.
         """
         if self.ema is None and self.world_size > 1:
             sync_buffers(unwrap(self.model))
@@ -185,7 +185,7 @@ class Runner(BaseRunner):
         """Test the weights of ``load_from``.
 
         Args:
-            keep: as for ``validate``.
+            keep: see ``validate``.
         """
         if self.test_loop is None:
             raise ConfigError('the config has no test_dataloader, test_cfg and test_evaluator, so it cannot test.')

@@ -33,9 +33,9 @@ def train_from_config(
         work_dir: the run's folder; None for ``work_dirs/<config name>``.
         resume: a checkpoint's path, or a run's folder; True or 'auto' for the newest intact checkpoint of the run
             folder; None for the config's.
-        amp: mixed precision, in place of the config's; None to leave it.
-        device: in place of the config's; None to leave it.
-        seed: in place of the config's; None to leave it.
+        amp: mixed precision; replaces the config's; None to leave it.
+        device: replaces the config's; None to leave it.
+        seed: replaces the config's; None to leave it.
         launcher: how several processes were started; None for the config's.
     """
     settings = {

@@ -33,7 +33,7 @@ class TrainLoop(BaseLoop):
 
     Args:
         runner: the runner.
-        dataloader: of the training data, or its config.
+        dataloader: the loader of the training data, or its config.
         max_epochs: epochs to train.
         val_interval: epochs from one validation to the next; the last epoch is always validated.
         val_begin: first epoch to validate after, counted from 1.

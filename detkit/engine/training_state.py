@@ -127,7 +127,7 @@ def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: s
         restore_random_state(of_rank['random'])
         for name, param in model.named_parameters():
             gradient = of_rank['gradients'].get(name)
-            # In the weight's own memory layout, which fused optimisers rely on.
+            # Fused optimisers rely on the gradient having the weight's memory layout.
             param.grad = None if gradient is None else torch.empty_like(param).copy_(gradient)
     else:
         optimizer.pending = 0

@@ -85,7 +85,7 @@ def precision_recall(outcomes: np.ndarray, num_objects: int) -> tuple[np.ndarray
 
     Args:
         outcomes: ``(D,)`` of one class and threshold, all images' predictions, best first.
-        num_objects: how many there are to find, at least 1.
+        num_objects: the number of objects to find, at least 1.
     """
     outcomes = outcomes[outcomes != IGNORED]
     true = np.cumsum(outcomes == TRUE)

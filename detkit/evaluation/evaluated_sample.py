@@ -18,7 +18,7 @@ def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str)
     """Return the ground truth and predictions of an image as NumPy arrays, with masks as RLEs, and nothing else.
 
     Args:
-        sample: as the model returned it.
+        sample: the data sample that the model returned.
         needs: what to keep beside boxes: 'segm', 'keypoints', 'rbbox' (see ``GatheredMetric.needs``).
         metric: the name of the metric that asks, for errors.
 

@@ -24,10 +24,10 @@ class GatheredMetric(BaseMetric):
     Args:
         classwise: make the table of classes.
         outfile: where to write the predictions as json, or None.
-        prefix: of the results' names; ``default_prefix`` when left out.
+        prefix: the first part of the results' names; ``default_prefix`` when left out.
 
     Attributes:
-        default_prefix: of the results' names.
+        default_prefix: the first part of the results' names.
         headline: the results that a console line and the tables show, the most important first.
         charts: titles of charts, each with the results drawn in it, the most important first.
         lower_is_better: the results of which a smaller value is the better one.
@@ -37,8 +37,8 @@ class GatheredMetric(BaseMetric):
         max_dets: numbers of predictions of an image and class that count, ascending; empty where all count.
         per_class: a dict for each class that has ground truth, of the last evaluation and on the main process.
         table: the same as text; '' where there is none.
-        samples: of the last evaluation, where it was asked to keep them and on the main process: each image's
-            ground truth and predictions (``evaluated_sample``), ordered by path.
+        samples: each image's ground truth and predictions (``evaluated_sample``) of the last evaluation, ordered by
+            path; empty unless it was asked to keep them, and on every process but the main one.
     """
 
     headline: ClassVar[tuple[str, ...]] = ()
@@ -66,7 +66,7 @@ class GatheredMetric(BaseMetric):
         """Return how good a validation was, greater is better; None where no result of ``fitness_weights`` is there.
 
         Args:
-            results: of this metric, by names without prefix. COCO's -1 (no object to find) counts as 0.
+            results: this metric's, by names without prefix. COCO's -1 (no object to find) counts as 0.
         """
         parts = [weight * max(results[name], 0.0) for name, weight in cls.fitness_weights.items() if name in results]
         return sum(parts) if parts else None

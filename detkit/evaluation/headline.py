@@ -46,7 +46,7 @@ def fitness(results: Mapping[str, float], key: str = 'fitness') -> float | None:
     """Return how good a validation was, greater is better.
 
     Args:
-        results: of all metrics, as ``{'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, …}``.
+        results: the results of all metrics, as ``{'coco/bbox_mAP': .5, 'coco/bbox_mAP50': .7, …}``.
         key: 'fitness' for the sum of the metrics' own (``GatheredMetric.fitness``); or the name of a result, as
             'accuracy/top1'; or the end of one, which stands for the sum of all headline results that end so ('mAP' for
             ``coco/bbox_mAP`` and ``coco/segm_mAP``).

@@ -116,7 +116,7 @@ def ground_truth_segments(gt: InstanceData | None, shape: tuple[int, int], path:
     Args:
         gt: the ground truth.
         shape: (h, w) of the image.
-        path: of the image, for errors.
+        path: the path of the image, for errors.
 
     Raises:
         DataError: there is no ground truth, or it has no bitmaps.
@@ -138,8 +138,8 @@ class PanopticMatches:
     Attributes:
         labels: ``(K,)`` int64, of the true segments that were found.
         ious: ``(K,)`` float64, their overlaps.
-        false_labels: of the predicted segments that match none.
-        missed_labels: of the true segments that were not found.
+        false_labels: the labels of the predicted segments that match none.
+        missed_labels: the labels of the true segments that were not found.
         img_id, img_path: the image.
         segments_info: the predicted segments as COCO's json lists them, with labels for category ids; empty unless
             they are written.

@@ -51,7 +51,7 @@ def merge_tiles(results: Sequence[DetDataSample], iou_thr: float = 0.1) -> dict[
     """Merge predictions on tiles on the images that they were cut from.
 
     Args:
-        results: of tiles, whose ``img_id`` names the image and the position, see ``tile_origin``.
+        results: predictions on tiles, whose ``img_id`` names the image and the position, see ``tile_origin``.
         iou_thr: an object in several tiles is found several times: of two boxes of a class that overlap more, the
             one with the higher score stays. Images of a single tile are left as they are.
 
@@ -81,7 +81,7 @@ def write_submission(
     """Write the files of DOTA's task 1: one a class, ``<image> <score> x1 y1 x2 y2 x3 y3 x4 y4`` a line.
 
     Args:
-        results: of images or tiles, which are merged first.
+        results: predictions on images or tiles, which are merged first.
         classes: names of the labels; DOTA writes them with hyphens.
         folder: made where it is missing.
         iou_thr: see ``merge_tiles``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -52,7 +53,7 @@ class GtBatch:
         """N, the number of real objects in the batch."""
         return self.flat_index.shape[0]
 
-    def _map(self, function) -> GtBatch:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> GtBatch:
         changed = {f.name: function(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None}
         return replace(self, **changed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Tile:
         return not (xy or yx or tilt_x or tilt_y)
 
     def moved(self, matrix: np.ndarray) -> Tile:
-        return Tile(self.img, self.annotations, matrix @ self.matrix, self.clip, self.pasted, self.layer, self.weight)
+        return replace(self, matrix=matrix @ self.matrix)
 
     def clipped(self, rect: tuple[float, float, float, float]) -> Tile:
         """Cut to ``rect``, given in pixels of the scene.
@@ -66,7 +66,7 @@ class Tile:
         ys = sorted(((rect[1] - shift_y) / scale_y, (rect[3] - shift_y) / scale_y))
         x0, y0 = max(xs[0], self.clip[0]), max(ys[0], self.clip[1])
         clip = (x0, y0, max(min(xs[1], self.clip[2]), x0), max(min(ys[1], self.clip[3]), y0))
-        return Tile(self.img, self.annotations, self.matrix, clip, self.pasted, self.layer, self.weight)
+        return replace(self, clip=clip)
 
     @property
     def empty(self) -> bool:

@@ -17,7 +17,7 @@ class EarlyStoppingHook(Hook):
     """Stops when the best fitness is ``patience`` epochs old.
 
     Args:
-        patience: in epochs; None for never.
+        patience: the number of epochs; None for no limit.
     """
 
     def __init__(self, patience: int | None = 100) -> None:
