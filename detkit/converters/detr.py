@@ -34,20 +34,19 @@ _HEAD_DIMS = 32  # channels of each head of an attention, in all published model
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes that distinguish one DETR from another, read off its weights and the files beside them."""
+    """The sizes that distinguish one DETR from another, read off its weights and the files beside them.
+
+    Those of ``transformer`` have the names of the config's keys.
+    """
 
     depth: int
     dilated: bool
     masks: bool
     num_classes: int
     num_queries: int
-    embed_dims: int
-    num_heads: int
-    feedforward_dims: int
-    num_encoder_layers: int
-    num_decoder_layers: int
     num_bbox_layers: int
     positions: str
+    transformer: dict[str, int]
 
     def label(self) -> str:
         """Return the name for messages."""
@@ -169,13 +168,15 @@ def find_architecture(detr: DETRFile, source: Path, dilated: bool) -> Architectu
         any(name.startswith('head.mask_decoder.') for name in tensors),
         logits - 1,
         queries,
-        embed_dims,
-        detr.num_heads or max(embed_dims // _HEAD_DIMS, 1),
-        feedforward,
-        _count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'),
-        _count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
         _count(tensors, r'head\.bbox_mlp\.layers\.(\d+)\.'),
         'LearnedPositionEncoding' if learned else 'SinePositionEncoding',
+        dict(
+            embed_dims=embed_dims,
+            num_heads=detr.num_heads or max(embed_dims // _HEAD_DIMS, 1),
+            num_encoder_layers=_count(tensors, rf'{prefix}\.encoder_layers\.(\d+)\.'),
+            num_decoder_layers=_count(tensors, rf'{prefix}\.decoder_layers\.(\d+)\.'),
+            feedforward_dims=feedforward,
+        ),
     )
 
 
@@ -231,12 +232,7 @@ def _set_model(model: dict[str, Any], architecture: Architecture) -> None:
         head['num_bbox_layers'] = architecture.num_bbox_layers
     if head['position_encoding']['type'] != architecture.positions:
         head['position_encoding'] = dict(type=architecture.positions)
-    head['transformer'].update(
-        {
-            name: getattr(architecture, name)
-            for name in ('embed_dims', 'num_heads', 'num_encoder_layers', 'num_decoder_layers', 'feedforward_dims')
-        }
-    )
+    head['transformer'].update(architecture.transformer)
 
 
 def _find_classes(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from detkit.converters.common import Description, KeyTable, Rows, set_classes
@@ -71,8 +72,11 @@ class YOLOv5Model(PickledModel):
 
     def describe(self, scale: Scale, file: Path) -> Description:
         config = self.load_config(scale, file)
-        classes, changes = tuple(config['classes']), self._changes(scale, config['model'])
-        _apply(config['model'], changes)
+        classes, model = tuple(config['classes']), config['model']
+        changes = self._changes(scale, model)
+        for key, value in changes.items():
+            part, _, name = key.rpartition('.')
+            (model[part] if part else model)[name] = value
         set_classes(config, self.classes)
         differs = {
             'layers (those of release 5.0)': self.focus,
@@ -92,18 +96,18 @@ class YOLOv5Model(PickledModel):
 
     def _changes(self, scale: Scale, model: dict[str, Any]) -> dict[str, Any]:
         """Return the changes, by dotted key, that turn a config's model into the file's."""
-        wanted: dict[str, Any] = {
-            'head.anchors': [[(_whole(w), _whole(h)) for w, h in level] for level in self.anchors]
-        }
+        changes: dict[str, Any] = {}
+        if not np.array_equal(self.anchors, model['head']['anchors']):
+            changes['head.anchors'] = [[(_whole(w), _whole(h)) for w, h in level] for level in self.anchors]
         if self.focus:
             *stage_blocks, last = _FOCUS_STAGES.stage_blocks
             spp, pan = model['neck']
             last_block = {'type': 'LastBlock', 'num_blocks': last, 'deepen_factor': scale.deepen_factor}
-            wanted['neck'] = [spp, last_block, pan]
-            wanted['backbone.stage_blocks'] = (*stage_blocks, 0)
+            changes['neck'] = [spp, last_block, pan]
+            changes['backbone.stage_blocks'] = (*stage_blocks, 0)
         if self.norm_eps != NORM_EPS:
-            wanted['batch_norm'] = {'eps': self.norm_eps}
-        return {key: value for key, value in wanted.items() if _plain(_look_up(model, key)) != _plain(value)}
+            changes['batch_norm'] = {'eps': self.norm_eps}
+        return changes
 
 
 def convert_yolov5(source: str | Path, target: str | Path, configs: str | Path) -> list[str]:
@@ -121,26 +125,6 @@ def focus_to_conv(weight: Tensor) -> Tensor:
     # (N, column, row, C, ky, kx) -> (N, C, ky, row, kx, column)
     blocks = weight.view(out_channels, 2, 2, -1, height, width).permute(0, 3, 4, 2, 5, 1)
     return blocks.reshape(out_channels, -1, 2 * height, 2 * width).contiguous()
-
-
-def _look_up(model: dict[str, Any], key: str) -> Any:
-    value: Any = model
-    for part in key.split('.'):
-        value = value[int(part)] if isinstance(value, list) else value.get(part)
-    return value
-
-
-def _apply(model: dict[str, Any], changes: dict[str, Any]) -> None:
-    for key, value in changes.items():
-        part, _, name = key.rpartition('.')
-        (_look_up(model, part) if part else model)[name] = value
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with lists in place of tuples, for comparison."""
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _whole(value: float) -> float | int:
