@@ -62,7 +62,7 @@ class Scale:
 
 
 class Stages(NamedTuple):
-    """Where a model has its stem and stages.
+    """The layers of a model that are its stem and its stages.
 
     Attributes:
         stem: the name of the first convolution's weight.
@@ -117,7 +117,7 @@ class PickledModel(ABC):
     @property
     @abstractmethod
     def stages(self) -> Stages:
-        """Return where the stages are."""
+        """Return the layers of the stem and the stages."""
 
     @abstractmethod
     def describe(self, scale: Scale, file: Path) -> Description:

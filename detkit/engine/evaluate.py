@@ -26,7 +26,7 @@ _VALIDATION_KEYS = ('val_dataloader', 'val_cfg', 'val_evaluator')
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a checkpoint is evaluated.
+    """The settings of an evaluation.
 
     Attributes:
         split: the data: 'test' and 'val' are the config's data loaders of that name ('test' falls back to 'val');
