@@ -187,7 +187,7 @@ def detail_end(plan: SchedulePlan) -> int:
 
 def _training_data(cfg: dict) -> Any:
     try:
-        return DATASETS.build(plain_dataset(cfg))
+        return DATASETS.build(plain_dataset(cfg, max_skipped=1.0))
     except DataError as error:
         raise DataError(f'{error}. Without the data, say how many images they are: --num-images N') from error
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -128,3 +129,12 @@ def test_picture_and_values(plan, repo, tmp_path):
         'momentum': '0.8',
         'accumulate': '1',
     }
+
+
+def test_broken_labels_do_not_matter_to_a_schedule(repo, tiny_data, tmp_path):
+    shutil.copytree(tiny_data / 'images', tmp_path / 'images')
+    shutil.copytree(tiny_data / 'labels', tmp_path / 'labels')
+    for path in (tmp_path / 'labels' / 'train').iterdir():
+        path.write_text(path.read_text() + '0 nan nan nan nan\n' * 5)
+    cfg = load_config(repo / 'configs/yolov8/seg_n_coco8.py', [f'data_root={tmp_path}'], need_classes=False)
+    assert plan_schedule(cfg).num_images == 2 * cfg.train_dataloader.dataset.times
