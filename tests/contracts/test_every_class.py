@@ -12,7 +12,7 @@ import detkit.models  # noqa: F401 - registers the components
 from detkit import protocols
 from detkit.config.signatures import arguments_of
 from detkit.contracts import protocols_of
-from detkit.models.layers.activation import ACTIVATIONS
+from detkit.models.layers import ACTIVATIONS
 from detkit.registry import (
     ASSIGNERS,
     BACKBONES,

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from detkit.models.layers.attention_maps import AttentionMaps
+from detkit.models.layers import AttentionMaps
 from detkit.models.layers.mask_decoder import MaskDecoder
 from detkit.models.losses import MaskDiceLoss, MaskFocalLoss
 from detkit.models.postprocess import merge_segments

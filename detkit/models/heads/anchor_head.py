@@ -24,8 +24,8 @@ from detkit.utils.errors import ConfigError
 
 from ..priors import AnchorPriorGenerator, AnchorPriors
 from .anchor_slots import AnchorSlots
+from .base_head import widened
 from .dense_head import DenseHead
-from .shared import widened
 
 # The channels of an anchor: x, y, w, h, then the objectness, then the classes.
 _OBJ = 4
@@ -246,10 +246,6 @@ class AnchorHead(DenseHead):
     def _rows(self, level: Tensor) -> Tensor:
         """A row an anchor: ``(B, A * (5 + C), h, w) -> (B, h * w * A, 5 + C)``; no copy in channels_last memory."""
         return level.permute(0, 2, 3, 1).reshape(len(level), -1, _CLASSES + self.num_classes)
-
-    def _priors(self, levels: Sequence[Tensor]) -> list[AnchorPriors]:
-        dtype = torch.float64 if levels[0].dtype == torch.float64 else torch.float32
-        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
 
 
 class Gains(NamedTuple):

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from detkit.protocols import AssignResult
 
-from .shared import widened
+from .base_head import widened
 
 
 class AnchorSlots(NamedTuple):

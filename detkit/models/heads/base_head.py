@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from mmengine.model import BaseModule
+from torch import Tensor
 
 from detkit.contracts import check_loss, misfit
 from detkit.registry import LOSSES, Registry
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, nearest
 
 
 class BaseHead(BaseModule):
@@ -25,6 +27,7 @@ class BaseHead(BaseModule):
         default_parts: argument that holds a part -> the config of the part where the argument is None.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
+        TEST_KEYS: the keys that ``test_cfg`` may have.
     """
 
     loss_reduction: str = 'sum'
@@ -34,10 +37,37 @@ class BaseHead(BaseModule):
     takes: ClassVar[Mapping[str, type]] = {}
     default_parts: ClassVar[Mapping[str, dict]] = {}
     added_parts: tuple[str, ...] = ()
+    TEST_KEYS: tuple[str, ...] = ()
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""
         return 1 if self.loss_reduction == 'mean' else batch_size / self.nominal_batch_size
+
+    def require(self, **wired: Sequence[int] | None) -> None:
+        """Refuse arguments of the incoming maps that are None, or that differ in length."""
+        names = ' and '.join(wired)
+        if None in wired.values():
+            raise ValueError(
+                f'{type(self).__name__} needs {names}. A detector fills them in from the component before the head; to '
+                'build the head alone, give them.'
+            )
+        if len({len(value) for value in wired.values()}) > 1:
+            counts = ' but '.join(f'{len(value)} {name}' for name, value in wired.items())
+            raise ValueError(f'{type(self).__name__}: {counts}')
+
+    def checked_test_cfg(self, test_cfg: dict | None) -> dict:
+        """Return a copy of ``test_cfg``, or an empty dict for None.
+
+        Raises:
+            ConfigError: it has a key that is none of ``TEST_KEYS``.
+        """
+        for name in test_cfg or ():
+            if name not in self.TEST_KEYS:
+                raise ConfigError(
+                    f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
+                    f'{nearest(name, self.TEST_KEYS)}'
+                )
+        return dict(test_cfg or {})
 
     def build_part(self, registry: Registry, key: str, cfg: dict | None, size: int = 2) -> Any:
         """Build the part that an argument describes.
@@ -64,3 +94,8 @@ class BaseHead(BaseModule):
             except ConfigError as error:
                 raise ConfigError(f'{type(self).__name__}.{key}: {error}') from error
         return part
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a half-precision tensor as float32, any other as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

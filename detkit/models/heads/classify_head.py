@@ -13,8 +13,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError, DataError
 
-from .base_head import BaseHead
-from .shared import widened
+from .base_head import BaseHead, widened
 
 
 class ClassifyHead(BaseHead):
@@ -43,11 +42,7 @@ class ClassifyHead(BaseHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if in_channels is None:
-            raise ValueError(
-                f'{type(self).__name__} needs in_channels. A detector fills it in from the component before the head; '
-                'to build the head alone, give it.'
-            )
+        self.require(in_channels=in_channels)
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -13,14 +14,13 @@ from detkit.structures.gt_batch import GtBatch
 
 from ..postprocess.nms import NMS_KEYS, Detections, batched_nms
 from ..postprocess.rescale import to_original
-from .base_head import BaseHead
-from .shared import checked_test_cfg, widened
+from .base_head import BaseHead, widened
 
 
 class DenseHead(BaseHead):
     """Parent of dense heads: incoming maps, options of prediction, and the way from raw predictions to results.
 
-    A child writes ``forward``, ``loss`` and ``_candidates``.
+    A child writes ``forward``, ``loss`` and ``_candidates``, and sets ``prior_generator``.
 
     Args:
         num_classes: C.
@@ -30,7 +30,6 @@ class DenseHead(BaseHead):
     """
 
     provides = ('bbox',)
-    # What test_cfg may hold.
     TEST_KEYS = NMS_KEYS
 
     def __init__(
@@ -42,17 +41,11 @@ class DenseHead(BaseHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if in_channels is None or strides is None:
-            raise ValueError(
-                f'{type(self).__name__} needs in_channels and strides. A detector fills them in from the component '
-                'before the head; to build the head alone, give both.'
-            )
-        if len(in_channels) != len(strides):
-            raise ValueError(f'{type(self).__name__}: {len(in_channels)} in_channels but {len(strides)} strides')
+        self.require(in_channels=in_channels, strides=strides)
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         self.strides = tuple(strides)
-        self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
+        self.test_cfg = self.checked_test_cfg(test_cfg)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
         """Raw predictions of ``(B, in_channels[i], h_i, w_i)`` maps; a list has a tensor for each level."""
@@ -102,6 +95,11 @@ class DenseHead(BaseHead):
         """What is reported of one image, all on the CPU."""
         bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
         return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
+
+    def _priors(self, levels: Sequence[Tensor]) -> Any:
+        """Return the priors of maps ``(B, channels, h_i, w_i)``."""
+        dtype = torch.promote_types(levels[0].dtype, torch.float32)
+        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
 
     def _flatten(self, preds: dict[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
         """All levels in a row, ``(B, P, channels)``, in at least float32; what has no levels keeps its shape."""

@@ -29,11 +29,10 @@ from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
-from ..layers.mlp import MLP
+from ..layers import MLP
 from ..postprocess.nms import Detections, find_candidates
 from ..postprocess.rescale import to_original
-from .base_head import BaseHead
-from .shared import checked_test_cfg, widened
+from .base_head import BaseHead, widened
 
 # B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
 
@@ -124,7 +123,6 @@ class DETRHead(BaseHead):
     class_rows = {'fc_cls': (1, 0, 1)}
     provides = ('bbox',)
     loss_reduction = 'mean'  # over the batch's queries and objects
-    # What test_cfg may hold.
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
 
     def __init__(
@@ -144,11 +142,7 @@ class DETRHead(BaseHead):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if in_channels is None:
-            raise ValueError(
-                f'{type(self).__name__} needs in_channels. A detector fills it in from the component before the head; '
-                'to build the head alone, give it.'
-            )
+        self.require(in_channels=in_channels)
         if num_classes < 1 or num_queries < 1:
             raise ConfigError(
                 f'{type(self).__name__}: num_classes and num_queries must be at least 1, found '
@@ -177,7 +171,7 @@ class DETRHead(BaseHead):
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes + 1)
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
         self.loss_iou = self.build_part(LOSSES, 'loss_iou', loss_iou)
-        self.test_cfg = checked_test_cfg(type(self).__name__, test_cfg, self.TEST_KEYS)
+        self.test_cfg = self.checked_test_cfg(test_cfg)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Predictions of every decoder layer, the last being the result.

@@ -17,8 +17,7 @@ from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import PanopticSegments
 from detkit.utils.errors import ConfigError
 
-from ..layers.attention_maps import AttentionMaps
-from ..layers.mask_decoder import MaskDecoder
+from ..layers import AttentionMaps, MaskDecoder
 from ..postprocess.mask_decoding import resample_masks
 from ..postprocess.nms import Detections
 from ..postprocess.segment_merging import merge_segments
@@ -75,11 +74,7 @@ class DETRSegmentHead(DETRHead):
         **kwargs,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
-        if strides is None or len(strides) != len(self.in_channels):
-            raise ValueError(
-                f'{type(self).__name__} needs strides, one for each of the {len(self.in_channels)} in_channels. A '
-                'detector fills them in from the component before the head; to build the head alone, give them.'
-            )
+        self.require(in_channels=in_channels, strides=strides)
         wrong = [label for label in stuff_labels or () if not 0 <= label < num_classes]
         if wrong:
             raise ConfigError(

@@ -153,7 +153,7 @@ class YOLOv8Head(DenseHead):
         """``loss_box``, ``loss_cls``, ``loss_dfl``, each times its weight and the batch size, in float32 or finer."""
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
             flat = self._flatten(preds)
-            priors = self._priors(preds)
+            priors = self._priors(preds['cls_logits'])
             with torch.no_grad():
                 bboxes = self._decode(flat, priors)
             assigned = self.assigner(Candidates(flat['cls_logits'].detach(), bboxes), priors, gt)
@@ -208,12 +208,7 @@ class YOLOv8Head(DenseHead):
 
     def _candidates(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         flat = self._flatten(preds)
-        return flat, self._decode(flat, self._priors(preds)), flat['cls_logits'].sigmoid()
-
-    def _priors(self, preds: dict[str, Tensor | list[Tensor]]) -> PointPriors:
-        levels = preds['cls_logits']
-        dtype = torch.float64 if levels[0].dtype == torch.float64 else torch.float32
-        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
+        return flat, self._decode(flat, self._priors(preds['cls_logits'])), flat['cls_logits'].sigmoid()
 
 
 def slot_bboxes(gt: GtBatch, gt_idx: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ class YOLOv8PoseHead(YOLOv8Head):
         A keypoint's score is the probability that it is labelled; 1 where D is 2.
         """
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
-            priors = self._priors(preds)
+            priors = self._priors(preds['cls_logits'])
             flat = self._flatten(dict(preds=preds['keypoint_preds']))['preds']
             strides = priors.strides.unsqueeze(-1)  # (P, 1)
             keypoints, logits = self._decode_keypoints(flat, priors.points / strides)

@@ -1,21 +1,21 @@
 """Building blocks that backbones, necks and heads share."""
 
-from .activation import LEAKY_RELU, Activation, build_activation
-from .attention import MultiHeadAttention
-from .block import build_block
-from .block_deconv import BlockDeconv2d
-from .conv_module import ConvModule
+from .attention import AttentionMaps, MultiHeadAttention
+from .block import build_block, scale_blocks, scale_channels
+from .conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
 from .csp import C3, Bottleneck, C2f
 from .detr_transformer import DETRTransformer
 from .fuse import fuse_conv_bn
+from .mask_decoder import MaskDecoder
 from .mlp import MLP
 from .normalization import FrozenBatchNorm2d, set_batch_norm
 from .position_encodings import LearnedPositionEncoding, SinePositionEncoding
-from .scaling import scale_blocks, scale_channels
-from .upsample import upsample_nearest
+from .upsampling import BlockDeconv2d, upsample_nearest
 
 __all__ = [
+    'ACTIVATIONS',
     'Activation',
+    'AttentionMaps',
     'BlockDeconv2d',
     'Bottleneck',
     'C2f',
@@ -26,6 +26,7 @@ __all__ = [
     'LEAKY_RELU',
     'LearnedPositionEncoding',
     'MLP',
+    'MaskDecoder',
     'MultiHeadAttention',
     'SinePositionEncoding',
     'build_activation',

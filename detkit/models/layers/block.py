@@ -1,13 +1,15 @@
-"""Building the blocks that backbones and necks are given by config."""
+"""The blocks of backbones and necks: built by config, and scaled by a family's depth and width factors."""
 
 from __future__ import annotations
+
+from math import ceil
 
 from torch import nn
 
 from detkit.config.signatures import arguments_of
 from detkit.registry import LAYERS
 
-from .activation import Activation
+from .conv_module import Activation
 
 
 def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: int, act: Activation) -> nn.Module:
@@ -24,3 +26,14 @@ def build_block(block: dict, in_channels: int, out_channels: int, num_blocks: in
     if cls is not None and 'act' in arguments_of(cls).names:
         cfg.setdefault('act', act)
     return LAYERS.build(cfg)
+
+
+def scale_channels(channels: int, widen_factor: float, max_channels: int | None = None) -> int:
+    """``channels`` capped, times the width factor, rounded up to a multiple of 8."""
+    capped = channels if max_channels is None else min(channels, max_channels)
+    return ceil(capped * widen_factor / 8) * 8
+
+
+def scale_blocks(num_blocks: int, deepen_factor: float) -> int:
+    """``num_blocks`` times the depth factor, rounded, at least 1."""
+    return max(round(num_blocks * deepen_factor), 1)

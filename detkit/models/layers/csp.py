@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from detkit.protocols import Block
 from detkit.registry import LAYERS
 
-from .activation import Activation
-from .conv_module import ConvModule
+from .conv_module import Activation, ConvModule
 
 
 class Bottleneck(nn.Module):

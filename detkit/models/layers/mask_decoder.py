@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from detkit.utils.errors import ConfigError
 
-from .upsample import upsample_nearest
+from .upsampling import upsample_nearest
 
 # Groups of a normalisation, where there are so many channels.
 _GROUPS = 8

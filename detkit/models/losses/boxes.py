@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import pi
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.protocols import BoxLoss, CoordinateLoss, OverlapLoss
 from detkit.registry import LOSSES
 
-from .reduction import reduce_losses
+from .base_loss import BaseLoss
 
 IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
 
@@ -58,7 +58,7 @@ def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float =
 
 
 @LOSSES.register_module()
-class IoULoss(nn.Module, OverlapLoss):
+class IoULoss(BaseLoss, OverlapLoss):
     """1 - overlap.
 
     Args:
@@ -68,11 +68,10 @@ class IoULoss(nn.Module, OverlapLoss):
     """
 
     def __init__(self, mode: str = 'ciou', loss_weight: float = 1.0, eps: float = 1e-7) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if mode not in IOU_MODES:
             raise ValueError(f'IoULoss mode must be one of {IOU_MODES}, found {mode!r}')
         self.mode = mode
-        self.loss_weight = loss_weight
         self.eps = eps
 
     def forward(
@@ -89,23 +88,19 @@ class IoULoss(nn.Module, OverlapLoss):
         self, overlaps: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss of boxes whose ``overlaps`` are known; arguments as in ``forward``."""
-        return reduce_losses(1 - overlaps, weight, avg_factor, self.loss_weight)
+        return self.reduce(1 - overlaps, weight, avg_factor)
 
 
 @LOSSES.register_module()
-class L1Loss(nn.Module, BoxLoss, CoordinateLoss):
+class L1Loss(BaseLoss, BoxLoss, CoordinateLoss):
     """Sum of the coordinates' absolute differences.
 
     Args:
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``CoordinateLoss``."""
-        return reduce_losses((pred - target).abs().sum(-1), weight, avg_factor, self.loss_weight)
+        return self.reduce((pred - target).abs().sum(-1), weight, avg_factor)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss, SparseTargets
 from detkit.registry import LOSSES
 
-from .reduction import reduce_losses
+from .base_loss import BaseLoss
 
 
 @LOSSES.register_module()
-class BinaryCrossEntropyLoss(nn.Module, BinaryClassLoss):
+class BinaryCrossEntropyLoss(BaseLoss, BinaryClassLoss):
     """Sum of binary cross entropies over all logits, divided by ``avg_factor``.
 
     The cross entropy of logit x and target t is softplus(x) - t x, so targets of 0 need never be written down: a tensor
@@ -25,10 +25,9 @@ class BinaryCrossEntropyLoss(nn.Module, BinaryClassLoss):
     """
 
     def __init__(self, loss_weight: float = 1.0, label_smoothing: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
-        self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
 
     def forward(
@@ -53,7 +52,7 @@ class BinaryCrossEntropyLoss(nn.Module, BinaryClassLoss):
 
 
 @LOSSES.register_module()
-class BinaryFocalLoss(nn.Module, BinaryClassLoss):
+class BinaryFocalLoss(BaseLoss, BinaryClassLoss):
     """Sum of focal losses over all logits (arXiv:1708.02002, equation 5), divided by ``avg_factor``.
 
     With p = sigmoid(logit) and target t the cross entropy is multiplied by (1 - q)^γ, q = t p + (1 - t)(1 - p), and by
@@ -70,7 +69,7 @@ class BinaryFocalLoss(nn.Module, BinaryClassLoss):
     def __init__(
         self, gamma: float = 1.5, alpha: float = 0.25, loss_weight: float = 1.0, label_smoothing: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if gamma < 0:
             raise ValueError(f'BinaryFocalLoss: gamma must be at least 0, found {gamma}')
         if not 0 <= alpha <= 1:
@@ -79,7 +78,6 @@ class BinaryFocalLoss(nn.Module, BinaryClassLoss):
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
         self.gamma = gamma
         self.alpha = alpha
-        self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
 
     def forward(
@@ -117,7 +115,7 @@ class BinaryFocalLoss(nn.Module, BinaryClassLoss):
 
 
 @LOSSES.register_module()
-class CrossEntropyLoss(nn.Module, ClassLoss):
+class CrossEntropyLoss(BaseLoss, ClassLoss):
     """Mean cross entropy of softmax probabilities.
 
     Args:
@@ -128,12 +126,11 @@ class CrossEntropyLoss(nn.Module, ClassLoss):
     """
 
     def __init__(self, loss_weight: float = 1.0, label_smoothing: float = 0.0, last_class_weight: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must be in [0, 1), found {label_smoothing}')
         if last_class_weight <= 0:
             raise ValueError(f'last_class_weight must be above 0, found {last_class_weight}')
-        self.loss_weight = loss_weight
         self.label_smoothing = label_smoothing
         self.last_class_weight = last_class_weight
 
@@ -157,20 +154,16 @@ class CrossEntropyLoss(nn.Module, ClassLoss):
         if weight is None and avg_factor is None:
             return self.loss_weight * F.cross_entropy(pred, target, class_weight, label_smoothing=self.label_smoothing)
         losses = F.cross_entropy(pred, target, class_weight, label_smoothing=self.label_smoothing, reduction='none')
-        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+        return self.reduce(losses, weight, avg_factor)
 
 
 @LOSSES.register_module()
-class DistributionFocalLoss(nn.Module, DistributionLoss):
+class DistributionFocalLoss(BaseLoss, DistributionLoss):
     """Cross entropies of the two bins next to the target, weighted by nearness (arXiv:2006.04388, equation 6).
 
     Args:
         loss_weight: factor of the result.
     """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
@@ -181,7 +174,7 @@ class DistributionFocalLoss(nn.Module, DistributionLoss):
         log_shares = F.log_softmax(pred, -1)
         two_bins = log_shares.gather(-1, torch.stack((below, below + 1), -1))  # (S, 4, bins) -> (S, 4, 2)
         losses = -(two_bins[..., 0] * (1 - nearness) + two_bins[..., 1] * nearness)
-        return reduce_losses(losses.mean(-1), weight, avg_factor, self.loss_weight)
+        return self.reduce(losses.mean(-1), weight, avg_factor)
 
 
 def _divisor(pred: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor | float:

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.protocols import KeypointClassLoss, KeypointPositionLoss, KeypointTargets
 from detkit.registry import LOSSES
 from detkit.structures.keypoints import default_sigmas
 
-from .reduction import reduce_losses
+from .base_loss import BaseLoss
 
 _EPS = 1e-9
 
 
 @LOSSES.register_module()
-class KeypointLoss(nn.Module, KeypointPositionLoss):
+class KeypointLoss(BaseLoss, KeypointPositionLoss):
     """1 - exp(-d² / (2 area (2 sigma)²)) of each labelled keypoint, d being its distance from where it should be.
 
     That is one minus a keypoint's share of the object keypoint similarity (https://cocodataset.org/#keypoints-eval),
@@ -35,11 +35,10 @@ class KeypointLoss(nn.Module, KeypointPositionLoss):
     def __init__(
         self, num_keypoints: int = 17, sigmas: Sequence[float] | None = None, loss_weight: float = 1.0
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         sigmas = default_sigmas(num_keypoints) if sigmas is None else sigmas
         if len(sigmas) != num_keypoints or min(sigmas) <= 0:
             raise ValueError(f'KeypointLoss needs {num_keypoints} positive sigmas, found {sigmas}')
-        self.loss_weight = loss_weight
         self.register_buffer('variances', (2 * torch.tensor(sigmas)) ** 2, persistent=False)
 
     def forward(
@@ -56,24 +55,20 @@ class KeypointLoss(nn.Module, KeypointPositionLoss):
         labelled = visible if weight is None else visible & (weight > 0).unsqueeze(-1)
         losses = -torch.expm1(-distances / scale) * labelled
         means = losses.sum(-1) / labelled.sum(-1).clamp(min=1)
-        return reduce_losses(means, weight, avg_factor, self.loss_weight)
+        return self.reduce(means, weight, avg_factor)
 
 
 @LOSSES.register_module()
-class KeypointVisibilityLoss(nn.Module, KeypointClassLoss):
+class KeypointVisibilityLoss(BaseLoss, KeypointClassLoss):
     """Binary cross entropy of whether a keypoint is labelled, the mean over positives and keypoints.
 
     Args:
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``KeypointClassLoss``."""
         losses = F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction='none').mean(-1)
-        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+        return self.reduce(losses, weight, avg_factor)

@@ -6,26 +6,22 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.protocols import BoxMasks, PixelMaskLoss, PrototypeMaskLoss, PrototypeMasks
 from detkit.registry import LOSSES
 
-from .reduction import reduce_losses
+from .base_loss import BaseLoss
 
 
 @LOSSES.register_module()
-class MaskDiceLoss(nn.Module, PixelMaskLoss):
+class MaskDiceLoss(BaseLoss, PixelMaskLoss):
     """One minus the Dice coefficient of probabilities p and truth t (V-Net, arXiv:1606.04797), with DETR's smoothing:
     1 - (2 Σ p t + 1) / (Σ p + Σ t + 1), so that an empty mask predicted empty costs nothing.
 
     Args:
         loss_weight: factor of the result.
     """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
@@ -36,11 +32,11 @@ class MaskDiceLoss(nn.Module, PixelMaskLoss):
         probabilities = pred.sigmoid()
         shared = (probabilities * target).sum(1)
         losses = 1 - (2 * shared + 1) / (probabilities.sum(1) + target.sum(1) + 1)
-        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+        return self.reduce(losses, weight, avg_factor)
 
 
 @LOSSES.register_module()
-class MaskFocalLoss(nn.Module, PixelMaskLoss):
+class MaskFocalLoss(BaseLoss, PixelMaskLoss):
     """Focal loss (arXiv:1708.02002) of each pixel, averaged over a mask's pixels.
 
     With p the probability that the prediction gives to the truth, a pixel's loss is alpha (1 - p)^gamma (-ln p), and
@@ -53,12 +49,11 @@ class MaskFocalLoss(nn.Module, PixelMaskLoss):
     """
 
     def __init__(self, loss_weight: float = 1.0, alpha: float | None = 0.25, gamma: float = 2.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         if alpha is not None and not 0 <= alpha <= 1:
             raise ValueError(f'MaskFocalLoss: alpha must be in [0, 1], or None; found {alpha}')
         if gamma < 0:
             raise ValueError(f'MaskFocalLoss: gamma must be at least 0, found {gamma}')
-        self.loss_weight = loss_weight
         self.alpha = alpha
         self.gamma = gamma
 
@@ -73,7 +68,7 @@ class MaskFocalLoss(nn.Module, PixelMaskLoss):
         losses = F.binary_cross_entropy_with_logits(pred, target, reduction='none') * wrong**self.gamma
         if self.alpha is not None:
             losses = losses * (self.alpha * target + (1 - self.alpha) * (1 - target))
-        return reduce_losses(losses.mean(1), weight, avg_factor, self.loss_weight)
+        return self.reduce(losses.mean(1), weight, avg_factor)
 
 
 # Slots whose masks a GPU lays out at a time.
@@ -81,7 +76,7 @@ _CHUNK = 256
 
 
 @LOSSES.register_module()
-class ProtoMaskLoss(nn.Module, PrototypeMaskLoss):
+class ProtoMaskLoss(BaseLoss, PrototypeMaskLoss):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 
     A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask
@@ -90,10 +85,6 @@ class ProtoMaskLoss(nn.Module, PrototypeMaskLoss):
     Args:
         loss_weight: factor of the result.
     """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(
         self,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detkit.protocols import AngleLoss, RotatedBoxLoss
 from detkit.registry import LOSSES
 
-from .reduction import reduce_losses
+from .base_loss import BaseLoss
 
 # Bhattacharyya distances beyond it all mean: no overlap.
 _MAX_DISTANCE = 100.0
@@ -50,7 +50,7 @@ def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor,
 
 
 @LOSSES.register_module()
-class ProbIoULoss(nn.Module, RotatedBoxLoss):
+class ProbIoULoss(BaseLoss, RotatedBoxLoss):
     """1 - ``prob_iou``.
 
     Args:
@@ -59,20 +59,19 @@ class ProbIoULoss(nn.Module, RotatedBoxLoss):
     """
 
     def __init__(self, extra_variance: float = 0.01, loss_weight: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         self.extra_variance = extra_variance
-        self.loss_weight = loss_weight
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``RotatedBoxLoss``."""
         losses = 1 - prob_iou(pred, target, self.extra_variance)
-        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+        return self.reduce(losses, weight, avg_factor)
 
 
 @LOSSES.register_module()
-class RotationLoss(nn.Module, AngleLoss):
+class RotationLoss(BaseLoss, AngleLoss):
     """exp(-ln²(w / h) / softness²) · sin²(2 Δangle), of the newer releases of ultralytics (no paper).
 
     The sine has a period of a quarter turn, so that a near-square box may be described either way; a box much longer
@@ -84,9 +83,8 @@ class RotationLoss(nn.Module, AngleLoss):
     """
 
     def __init__(self, softness: float = 3.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         self.softness = softness
-        self.loss_weight = loss_weight
 
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
@@ -95,4 +93,4 @@ class RotationLoss(nn.Module, AngleLoss):
         aspect = torch.log(target[..., 2] / target[..., 3])
         importance = torch.exp(-((aspect / self.softness) ** 2))
         losses = importance * torch.sin(2 * (pred - target[..., 4])) ** 2
-        return reduce_losses(losses, weight, avg_factor, self.loss_weight)
+        return self.reduce(losses, weight, avg_factor)
