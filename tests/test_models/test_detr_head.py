@@ -354,7 +354,7 @@ def test_no_images_give_no_results():
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
-        (dict(in_channels=None), ConfigError, 'DETRHead needs in_channels. A detector fills it in'),
+        (dict(in_channels=None), ConfigError, 'DETRHead needs in_channels. A detector fills them in'),
         (dict(num_queries=0), ConfigError, 'num_classes and num_queries must be at least 1, found 5 and 0'),
         (dict(test_cfg=dict(score_th=0.1)), ConfigError, "test_cfg has no 'score_th'.*Did you mean 'score_thr'"),
         (
