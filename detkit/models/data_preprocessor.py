@@ -1,4 +1,4 @@
-"""``DetDataPreprocessor``: moves a batch to the device and makes the images what the network takes."""
+"""``DetDataPreprocessor``: moves a batch to the device and normalises its images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from detkit.utils.rng import keyed_rng
 
 
 class StepKey(NamedTuple):
-    """The key of what is drawn for a batch as a whole; it depends neither on the rank nor on where a run was resumed.
+    """Key of the random draws for a whole batch, which depends neither on the rank nor on where a run was resumed.
 
     Attributes:
-        seed: of the run.
+        seed: seed of the run.
         iteration: number of batches before this one.
         step: number of optimiser steps before this batch.
     """
@@ -35,11 +35,11 @@ class StepKey(NamedTuple):
 
 @DATA_PREPROCESSORS.register_module()
 class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
-    """Moves, scales, normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
+    """Data preprocessor that moves, resizes and normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
 
     Args:
-        mean, std: of the channels, in units of the uint8 image; the defaults divide by 255.
-        zero_padding: set what lies beyond an image's own size (``gt.img_shapes``) to 0 after normalising.
+        mean, std: mean and standard deviation of the channels, in units of the uint8 image; the defaults divide by 255.
+        zero_padding: set the pixels beyond an image's own size (``gt.img_shapes``) to 0 after normalising.
         channels_last: memory layout of the images, and of a detector's weights; faster on CPUs and on GPUs.
         multi_scale: in training, resize each batch by a factor between these two, e.g. ``(0.5, 1.5)``.
         multi_scale_interval: iterations between two draws of the factor; None draws one for each step of the optimiser,
@@ -85,7 +85,7 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
         self.size_divisor = size_divisor
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Prepares what ``collate`` made.
+        """Prepare a batch that ``collate`` made.
 
         Args:
             data: ``inputs`` uint8 ``(B, 3, H, W)``, and where there are any ``gt`` and ``data_samples``; in training
@@ -93,7 +93,7 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
             training: whether multi-scale applies.
 
         Returns:
-            ``inputs`` float32 ``(B, 3, H', W')``, ``gt`` on the device, ``data_samples`` as they came.
+            ``inputs`` float32 ``(B, 3, H', W')``, ``gt`` on the device, ``data_samples`` unchanged.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         inputs = data['inputs'].to(self.device, non_blocking=self._non_blocking)
@@ -138,7 +138,7 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
 
 
 def inside_images(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which pixels of a padded batch belong to its images.
+    """Return which pixels of a padded batch belong to its images.
 
     Args:
         img_shapes: ``(B, 2)`` (h, w) before padding.
@@ -153,7 +153,7 @@ def inside_images(img_shapes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def rescale_gt(gt: GtBatch, old: tuple[int, int], new: tuple[int, int]) -> GtBatch:
-    """Ground truth of a batch that is resized from ``old`` to ``new`` (h, w); masks by nearest neighbour."""
+    """Resize a batch's ground truth from ``old`` to ``new`` (h, w); masks by nearest neighbour."""
     # Filled on the device: a tensor made from a list would wait for the copy.
     scale_wh = gt.bboxes.new_ones(4)
     scale_wh[0::2].fill_(new[1] / old[1])

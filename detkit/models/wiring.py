@@ -1,6 +1,6 @@
-"""Wiring: filling each component's incoming channels and strides from the component before it.
+"""Wiring: each component's incoming channels and strides are filled in from the component before it.
 
-A config need not repeat what the backbone already says: where a neck's or a head's ``in_channels``, ``in_strides`` or
+A config need not repeat what the backbone states: where a neck's or a head's ``in_channels``, ``in_strides`` or
 ``strides`` are left out they are filled in, and where they are given they are checked.
 """
 
@@ -20,7 +20,7 @@ _STRIDE_NAMES = ('in_strides', 'strides')
 
 
 class Output(NamedTuple):
-    """Output of a component: its name for error texts, and its maps' channels and strides, fine to coarse."""
+    """Name of a component, for error texts, and the channels and strides of its maps, fine to coarse."""
 
     source: str
     channels: tuple[int, ...]
@@ -28,7 +28,7 @@ class Output(NamedTuple):
 
 
 def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
-    """Build a backbone (or take one already built) and return it with its output.
+    """Build a backbone, unless it is already built, and return it with its output.
 
     Raises:
         ConfigError: it lacks ``out_channels`` or ``out_strides``, which everything behind it is wired from.
@@ -39,7 +39,7 @@ def build_backbone(cfg: dict | nn.Module) -> tuple[nn.Module, Output]:
 
 
 def build_necks(cfg: dict | list[dict] | None, before: Output) -> tuple[Sequential | None, Output]:
-    """Build a neck, which may be one part, several that run in order, or none."""
+    """Build a neck of one part, of several that run in order, or of none."""
     if not cfg:
         return None, before
     parts, output = Sequential(), before

@@ -1,4 +1,4 @@
-"""``HungarianAssigner``: one query for each object, at the least total cost."""
+"""``HungarianAssigner``: one query for each object, with the least total cost."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import xyxy_to_relative
 
-# Stands for what is not finite: a pair that is taken only where there is no other.
+# Replaces a cost that is not finite: the pair is chosen only where there is no other.
 _LARGE = 1e15
 
 
 @ASSIGNERS.register_module()
 class HungarianAssigner(QueryAssigner):
-    """The one-to-one matching of objects and queries whose costs add up to the least, image by image (DETR,
-    arXiv:2005.12872; solved by scipy on the CPU, which is the one place of a training step that a GPU waits for).
+    """One-to-one matching of the objects and queries of each image with the least sum of costs (arXiv:2005.12872).
+
+    scipy solves the problem on the CPU; this is the only step of training that a GPU waits for.
 
     Args:
-        match_costs: configs of the costs that are added; DETR's when left out: 1 * class, 5 * L1, 2 * GIoU.
+        match_costs: configs of the costs that are added up; by default DETR's: 1 * class, 5 * L1, 2 * GIoU.
     """
 
     def __init__(self, match_costs: Sequence[dict] | None = None) -> None:
@@ -41,7 +42,7 @@ class HungarianAssigner(QueryAssigner):
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: None, gt: GtBatch) -> AssignResult:
-        """Matches Q queries of B images to their objects, for each of any leading axes (decoder layers) alone.
+        """Match the Q queries of each of B images to its objects, separately for each leading axis (decoder layer).
 
         Args:
             preds: logits ``(..., B, Q, C + 1)`` and boxes ``(..., B, Q, 4)``, cxcywh relative to the image.
@@ -49,8 +50,8 @@ class HungarianAssigner(QueryAssigner):
             gt: M boxes an image; M may be 0.
 
         Returns:
-            ``AssignResult`` with K = 1 slot an object and the leading axes in front: ``(..., B, M, 1)``. A slot is
-            empty where the image has more objects than queries and this one would cost more than the others.
+            ``AssignResult`` with K = 1 slot for each object, ``(..., B, M, 1)``. Where an image has more objects than
+            queries, the slots of the objects that cost most are empty.
         """
         cls_logits, bboxes = preds
         labels, valid = gt.labels, gt.valid
@@ -61,12 +62,12 @@ class HungarianAssigner(QueryAssigner):
             costs = sum(cost(cls_logits, bboxes, labels.clamp(min=0), gt_bboxes) for cost in self.match_costs)
             # All layers at once, so that a GPU waits once.
             costs = costs.nan_to_num(nan=_LARGE, posinf=_LARGE, neginf=_LARGE).cpu().numpy()
-            objects = [np.flatnonzero(own) for own in valid.cpu().numpy()]
-            for place in np.ndindex(*prior_idx.shape[:-1]):
-                own = objects[place[-1]]
-                queries, columns = linear_sum_assignment(costs[place][:, own])
-                prior_idx[place][own[columns]] = queries
-                matched[place][own[columns]] = True
+            objects = [np.flatnonzero(image_valid) for image_valid in valid.cpu().numpy()]
+            for index in np.ndindex(*prior_idx.shape[:-1]):  # (layer, image)
+                image_objects = objects[index[-1]]
+                queries, columns = linear_sum_assignment(costs[index][:, image_objects])
+                prior_idx[index][image_objects[columns]] = queries
+                matched[index][image_objects[columns]] = True
         device = bboxes.device
         gt_idx = torch.arange(labels.shape[1], device=device).expand(prior_idx.shape).unsqueeze(-1)
         return AssignResult(

@@ -1,4 +1,4 @@
-"""Costs of giving an object to a query, whose sum ``HungarianAssigner`` makes least."""
+"""Costs of assigning an object to a query, whose sum ``HungarianAssigner`` minimises."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from detkit.utils.errors import ConfigError
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..losses.boxes import aligned_iou
 
-# Only for boxes without area: relative to the image, one pixel has an area of about 1e-6.
+# For boxes without area only: relative to the image, one pixel has an area of about 1e-6.
 _EPS = 1e-12
 
 
 class BaseMatchCost(MatchCost):
-    """Base of costs.
+    """Base of match costs.
 
     Args:
         weight: factor of the cost.
@@ -28,10 +28,10 @@ class BaseMatchCost(MatchCost):
         self.weight = weight
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """The cost of every pair of a query and an object of its image.
+        """Return the cost of every pair of a query and an object of its image.
 
         Args:
-            cls_logits: ``(..., B, Q, C + 1)``, the last class being 'no object'.
+            cls_logits: ``(..., B, Q, C + 1)``; the last class is 'no object'.
             bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image.
             labels: ``(B, M)`` int64, at least 0.
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
@@ -44,17 +44,17 @@ class BaseMatchCost(MatchCost):
 
 @MATCH_COSTS.register_module()
 class ClassCost(BaseMatchCost):
-    """Minus the probability (softmax) of the object's class."""
+    """Negative probability (softmax) of the object's class."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         scores = cls_logits.softmax(-1)
-        places = labels.unsqueeze(-2).expand(*scores.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
-        return -self.weight * scores.gather(-1, places)
+        class_idx = labels.unsqueeze(-2).expand(*scores.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
+        return -self.weight * scores.gather(-1, class_idx)
 
 
 @MATCH_COSTS.register_module()
 class BBoxL1Cost(BaseMatchCost):
-    """Sum of the four coordinates' differences, cxcywh relative to the image."""
+    """Sum of the absolute differences of the four coordinates, cxcywh relative to the image."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         return self.weight * (bboxes.unsqueeze(-2) - gt_bboxes.unsqueeze(-3)).abs().sum(-1)
@@ -62,7 +62,7 @@ class BBoxL1Cost(BaseMatchCost):
 
 @MATCH_COSTS.register_module()
 class GIoUCost(BaseMatchCost):
-    """Minus the generalised IoU (arXiv:1902.09630)."""
+    """Negative generalised IoU (arXiv:1902.09630)."""
 
     def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
         # (..., B, Q, 1, 4) against (B, 1, M, 4)

@@ -15,12 +15,12 @@ from .task_aligned_assigner import TaskAlignedAssigner
 
 @ASSIGNERS.register_module()
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner, RotatedPointAssigner):
-    """``TaskAlignedAssigner`` of ``gt.rbboxes``: points inside the rotated box, overlaps by ``prob_iou``.
+    """``TaskAlignedAssigner`` for ``gt.rbboxes``: candidates lie inside the rotated box, overlaps are ``prob_iou``.
 
     Args:
-        topk, alpha, beta, min_side: as there; ``min_side`` is of the box's own sides.
-        smallest: boxes with a side shorter than so many pixels are assigned nothing: their variances would be next to
-            nothing, and the overlap meaningless.
+        topk, alpha, beta, min_side: see ``TaskAlignedAssigner``; ``min_side`` concerns the sides of the rotated box.
+        smallest: least side in pixels of a box that is assigned; the overlap of a smaller one is meaningless, because
+            its variances are almost 0.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class RotatedTaskAlignedAssigner(TaskAlignedAssigner, RotatedPointAssigner):
         return gt.rbboxes
 
     def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
-        """``(B, M, P)`` bool: which points lie inside which rotated boxes ``(B, M, 5)``, small sides being enlarged."""
+        """Return ``(B, M, P)`` bool: which points lie in which rotated boxes ``(B, M, 5)``, small sides enlarged."""
         valid = valid & (gt_bboxes[..., 2:4] >= self.smallest).all(-1)
         halves = gt_bboxes[..., 2:4].clamp(min=self.min_side) / 2
-        # A negative half contains no point: that is how padding drops out.
+        # A negative half contains no point, which leaves the padding out.
         halves = torch.where(valid.unsqueeze(-1), halves, torch.full_like(halves, -1))
         cos, sin = gt_bboxes[..., 4:].cos(), gt_bboxes[..., 4:].sin()  # (B, M, 1)
         x, y = points.unbind(-1)

@@ -1,4 +1,4 @@
-"""``TaskAlignedAssigner``: a box is learnt where classification and localisation are already best."""
+"""``TaskAlignedAssigner``: priors that already classify and localise a box best learn it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from detkit.structures.gt_batch import GtBatch
 from ..losses.boxes import aligned_iou
 from ..priors import PointPriors
 
-# Keeps the quotient of soft targets finite; small against any metric that matters.
+# Keeps the quotient of soft targets finite; negligible beside any relevant metric.
 EPS = 1e-9
-# Pairs of a box and a point that a GPU measures at a time, a dozen float32 tensors of this size.
+# Pairs of a box and a point that a GPU measures at a time, in a dozen float32 tensors of this size.
 _DENSE_PAIRS = 1 << 24
 
 
@@ -22,17 +22,17 @@ _DENSE_PAIRS = 1 << 24
 class TaskAlignedAssigner(PointAssigner):
     """Top candidates by score^alpha * overlap^beta (TOOD, arXiv:2108.07755, as YOLOv8 uses it).
 
-    A box's candidates are the points inside it, its ``topk`` best are positive, also those whose metric is 0. A point
-    in several top lists goes to the box that overlaps most with what the point predicts, among *all* boxes that contain
-    the point. The soft class target of a positive is its metric, scaled so that a box's best positive gets the best
-    overlap among the box's positives.
+    The candidates of a box are the points inside it; the ``topk`` best are positive, even where their metric is 0. A
+    point among the best of several boxes is assigned to the box that overlaps most with the point's prediction, among
+    *all* boxes that contain the point. The soft class target of a positive is its metric, scaled so that the best
+    positive of a box gets the best overlap of the box's positives.
 
     Args:
-        topk: positives a box.
+        topk: number of positives of a box.
         alpha: exponent of the class score.
         beta: exponent of the overlap (CIoU, at least 0).
-        min_side: a box's shorter sides are taken to be this many pixels, about the same centre, when the points
-            inside it are looked up: a small box would contain none. 0 takes boxes as they are.
+        min_side: least side in pixels of a box when its candidates are collected, as a smaller box may contain no
+            point; the centre is kept. 0 takes boxes as they are.
     """
 
     def __init__(self, topk: int = 10, alpha: float = 0.5, beta: float = 6.0, min_side: float = 16.0) -> None:
@@ -43,12 +43,12 @@ class TaskAlignedAssigner(PointAssigner):
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: PointPriors, gt: GtBatch) -> AssignResult:
-        """Return the slots of the boxes of B images, K = ``topk`` each (fewer where there are fewer points).
+        """Return the slots of the boxes of B images, K = ``topk`` for each, or P where there are fewer points.
 
         Args:
             preds: logits ``(B, P, C)`` and boxes ``(B, P, 4)``, xyxy in pixels.
             priors: the P points.
-            gt: M boxes an image; M may be 0.
+            gt: ground truth of M boxes for each image; M may be 0.
         """
         cls_logits, bboxes = preds
         points = priors.points
@@ -65,22 +65,22 @@ class TaskAlignedAssigner(PointAssigner):
         return AssignResult(prior_idx.where(valid, torch.zeros_like(prior_idx)), valid, gt_idx, scores)
 
     def _targets(self, gt: GtBatch) -> Tensor:
-        """The boxes to assign, ``(B, M, 4)``, in the form of the predicted ones."""
+        """Return the boxes to assign, ``(B, M, 4)``, in the form of the predicted ones."""
         return gt.bboxes
 
     def _overlap(self, gt_bboxes: Tensor, bboxes: Tensor) -> Tensor:
-        """At least 0, of boxes ``(..., 4)`` at the same places."""
+        """Return the overlaps ``(...)``, at least 0, of boxes ``(..., 4)`` with the boxes of the same indices."""
         return aligned_iou(gt_bboxes, bboxes, 'ciou').clamp_(min=0)
 
     def _points_inside(self, points: Tensor, gt_bboxes: Tensor, valid: Tensor) -> Tensor:
-        """``(B, M, P)`` bool: which points lie inside which boxes, small sides being enlarged."""
+        """Return ``(B, M, P)`` bool: which points lie inside which boxes; small sides are enlarged."""
         centres = (gt_bboxes[..., :2] + gt_bboxes[..., 2:]) / 2
         sides = gt_bboxes[..., 2:] - gt_bboxes[..., :2]
         halves = sides.clamp(min=self.min_side) / 2
         small = sides < self.min_side
         lows = torch.where(small, centres - halves, gt_bboxes[..., :2]) + EPS  # (B, M, 2)
         highs = torch.where(small, centres + halves, gt_bboxes[..., 2:]) - EPS
-        # An empty interval contains no point: that is how padding drops out.
+        # An empty interval contains no point, which leaves the padding out.
         lows = torch.where(valid.unsqueeze(-1), lows, torch.full_like(lows, torch.inf))
         x, y = points.unbind(-1)
         inside = (x > lows[..., :1]) & (x < highs[..., :1])
@@ -92,9 +92,9 @@ class TaskAlignedAssigner(PointAssigner):
     def _measure_pairs(
         self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Overlaps and metrics ``(B, M, P)``, worked out only for points inside boxes; 0 elsewhere.
+        """Return overlaps and metrics ``(B, M, P)``, computed only for points inside boxes and 0 elsewhere.
 
-        Counting such pairs would make a GPU wait for the CPU, so this is the CPU's way.
+        This is for the CPU; to count such pairs, a GPU would have to synchronise.
         """
         image, box, point = inside.nonzero(as_tuple=True)
         pair_overlaps = self._overlap(gt_bboxes[image, box], bboxes[image, point])
@@ -107,7 +107,7 @@ class TaskAlignedAssigner(PointAssigner):
     def _measure_all(
         self, inside: Tensor, cls_logits: Tensor, bboxes: Tensor, gt_bboxes: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same by dense arithmetic, which needs no count, so a GPU never waits; in parts, to bound the memory."""
+        """Return the same by dense arithmetic without synchronisation, a few images at a time to bound the memory."""
         batch, max_instances, num_points = inside.shape
         overlaps, metrics = bboxes.new_zeros(inside.shape), bboxes.new_zeros(inside.shape)
         step = max(1, _DENSE_PAIRS // max(1, max_instances * num_points))
@@ -121,16 +121,16 @@ class TaskAlignedAssigner(PointAssigner):
         return overlaps, metrics
 
     def _resolve_conflicts(self, prior_idx: Tensor, valid: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives every point to one box.
+        """Assign every point to one box.
 
         Returns:
-            the box of each slot, and validity without the slots that name a point already named by an earlier one.
+            the box of each slot, and the slots' validity: of several slots with one point, only the first stays valid.
         """
         batch, max_instances, topk = prior_idx.shape
         num_points = overlaps.shape[-1]
-        own = torch.arange(max_instances, device=prior_idx.device).view(1, -1, 1).expand_as(prior_idx)
+        box_idx = torch.arange(max_instances, device=prior_idx.device).view(1, -1, 1).expand_as(prior_idx)
         if max_instances == 0:
-            return own, valid
+            return box_idx, valid
         # (B, M, K) -> (B, M * K), empty slots sent to an extra point behind the last
         flat_prior = torch.where(valid, prior_idx, num_points).flatten(1)
         slots = torch.arange(flat_prior.shape[1], device=prior_idx.device).expand_as(flat_prior)
@@ -141,18 +141,18 @@ class TaskAlignedAssigner(PointAssigner):
         kept = (first.gather(1, flat_prior) == slots).view_as(valid)
         # (B, M, P) -> (B, M * K): the winner at every slot's point
         winners = overlaps.max(dim=1).indices.gather(1, prior_idx.flatten(1)).view_as(prior_idx)
-        return torch.where(contested, winners, own), valid & kept
+        return torch.where(contested, winners, box_idx), valid & kept
 
     @staticmethod
     def _soft_targets(prior_idx: Tensor, gt_idx: Tensor, valid: Tensor, overlaps: Tensor, metrics: Tensor) -> Tensor:
-        """``(B, M, K)``: metric * (best overlap of the box's positives) / (their best metric)."""
+        """Return ``(B, M, K)``: metric * (best overlap of the box's positives) / (their best metric)."""
         batch, max_instances, num_points = overlaps.shape
         if max_instances == 0:
             return overlaps.new_zeros(prior_idx.shape)
         flat_gt = gt_idx.flatten(1)
-        places = flat_gt * num_points + prior_idx.flatten(1)  # in the flattened (M, P)
-        slot_overlaps = overlaps.flatten(1).gather(1, places) * valid.flatten(1)
-        slot_metrics = metrics.flatten(1).gather(1, places) * valid.flatten(1)
+        flat_idx = flat_gt * num_points + prior_idx.flatten(1)  # in the flattened (M, P)
+        slot_overlaps = overlaps.flatten(1).gather(1, flat_idx) * valid.flatten(1)
+        slot_metrics = metrics.flatten(1).gather(1, flat_idx) * valid.flatten(1)
         best = overlaps.new_zeros(batch, max_instances)
         best_overlaps = best.scatter_reduce(1, flat_gt, slot_overlaps, 'amax').gather(1, flat_gt)
         best_metrics = best.scatter_reduce(1, flat_gt, slot_metrics, 'amax').gather(1, flat_gt)

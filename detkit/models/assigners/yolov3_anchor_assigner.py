@@ -1,4 +1,4 @@
-"""``YOLOv3AnchorAssigner``: a box is learnt in its cell by the anchors of a similar shape."""
+"""``YOLOv3AnchorAssigner``: the anchors of a similar shape in a box's cell learn it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..priors import AnchorPriors
 
 @ASSIGNERS.register_module()
 class YOLOv3AnchorAssigner(AnchorAssigner):
-    """At each level, the anchors of a box's cell whose IoU with the box, both about one centre, exceeds a threshold.
+    """Assigner of the anchors in a box's cell whose IoU with the box, about one centre, exceeds a threshold.
 
-    So a box may be learnt by several anchors and at several levels, or by none (ultralytics' YOLOv3, no paper).
+    Several anchors of several levels may learn a box, or none may (ultralytics' YOLOv3, no paper).
 
     Args:
         iou_thr: the threshold.
@@ -29,22 +29,22 @@ class YOLOv3AnchorAssigner(AnchorAssigner):
 
     @property
     def min_quality(self) -> float:
-        """An anchor fits a box when their ``shape_quality`` is above this."""
+        """The ``shape_quality`` that an anchor must exceed to fit a box."""
         return self.iou_thr
 
     def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
-        """IoU, in [0, 1], of boxes ``(…, 1, 2)`` and anchors ``(A, 2)`` about one centre: ``(…, A)``."""
+        """Return the IoU ``(…, A)``, in [0, 1], of boxes ``(…, 1, 2)`` and anchors ``(A, 2)`` about one centre."""
         overlaps = torch.minimum(sizes_wh, shapes_wh).prod(-1)
         return overlaps / (sizes_wh.prod(-1) + shapes_wh.prod(-1) - overlaps)
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
-        """Assigns one level's anchors; K is their number A in a cell.
+        """Assign the anchors of one level; K is the number A of anchors in a cell.
 
         Args:
-            preds: unused; a part of every assigner's signature.
-            priors: of the level.
-            gt: M boxes an image; M may be 0.
+            preds: unused, but part of every assigner's signature.
+            priors: the anchors of the level.
+            gt: ground truth of M boxes for each image; M may be 0.
         """
         bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
         sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
@@ -56,16 +56,16 @@ class YOLOv3AnchorAssigner(AnchorAssigner):
 
 
 def cell_index(x: Tensor, y: Tensor, map_size: tuple[int, int]) -> Tensor:
-    """Which cell of a map of (h, w) cells a place in cells lies in, row by row; the nearest where it lies outside."""
+    """Return the index, row by row, of the cell that holds or is nearest to a position given in cells."""
     height, width = map_size
     return y.long().clamp(0, height - 1) * width + x.long().clamp(0, width - 1)
 
 
 def slots_of(cell_idx: Tensor, valid: Tensor) -> AssignResult:
-    """Slots of boxes that keep their own.
+    """Return a result in which every box keeps its own slots.
 
     Args:
-        cell_idx: ``(B, M, N)`` int64 cells; each has A slots, one for each of its anchors.
+        cell_idx: ``(B, M, N)`` int64, cells; each has A slots, one for each of its anchors.
         valid: ``(B, M, N * A)`` bool.
     """
     num_shapes = valid.shape[-1] // cell_idx.shape[-1]

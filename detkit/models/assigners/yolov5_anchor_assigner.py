@@ -1,4 +1,4 @@
-"""``YOLOv5AnchorAssigner``: a box is learnt in its cell and the nearest ones by the anchors of a similar shape."""
+"""``YOLOv5AnchorAssigner``: the anchors of a similar shape in a box's cell and the nearest cells learn it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .yolov3_anchor_assigner import cell_index, slots_of
 
 @ASSIGNERS.register_module()
 class YOLOv5AnchorAssigner(AnchorAssigner):
-    """At each level, the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
+    """Assigner of the anchors of which no side is ``max_ratio`` times shorter or longer than the box's.
 
-    They learn the box in the cell of its centre and in the cells beyond the borders that the centre is near to, one at
-    each side and one above or below it (YOLOv5, https://doi.org/10.5281/zenodo.3908559).
+    They learn the box in the cell of its centre and in the neighbouring cells across the borders that are near the
+    centre, at most one beside and one above or below (YOLOv5, https://doi.org/10.5281/zenodo.3908559).
 
     Args:
-        max_ratio: sides are at less than this ratio.
-        reach: a border is near when it is less than so many cells away and has a cell behind it; 0 leaves the
-            neighbours out, .5 takes the two nearest ones.
+        max_ratio: upper limit of the ratio of the longer to the shorter of two sides.
+        reach: distance in cells below which a border is near, if there is a cell beyond it; 0 leaves neighbours out,
+            .5 takes the two nearest.
     """
 
     def __init__(self, max_ratio: float = 4.0, reach: float = 0.5) -> None:
@@ -36,24 +36,27 @@ class YOLOv5AnchorAssigner(AnchorAssigner):
 
     @property
     def min_quality(self) -> float:
-        """An anchor fits a box when their ``shape_quality`` is above this."""
+        """The ``shape_quality`` that an anchor must exceed to fit a box."""
         return 1 / self.max_ratio
 
     def shape_quality(self, sizes_wh: Tensor, shapes_wh: Tensor) -> Tensor:
-        """Shorter ÷ longer, in [0, 1], of the side that differs most, of boxes ``(…, 1, 2)`` and anchors ``(A, 2)``."""
+        """Return the ratio ``(…, A)``, in [0, 1], of shorter to longer for the side that differs most.
+
+        Boxes are ``(…, 1, 2)``, anchors ``(A, 2)``.
+        """
         ratios = sizes_wh / shapes_wh  # (…, A, 2)
         return torch.minimum(ratios, ratios.reciprocal()).amin(-1)
 
     @torch.no_grad()
     def __call__(self, preds: Candidates, priors: AnchorPriors, gt: GtBatch) -> AssignResult:
-        """Assigns one level's A anchors; K is 5 * A: of the centre's cell, left, above, right, below.
+        """Assign the A anchors of one level; K is 5 * A: the centre's cell, then left, above, right and below.
 
-        A prior recurs where a centre lies exactly on a border: both neighbours are then near, one of them its own cell.
+        A prior recurs where a centre lies exactly on a border, as one of the two near neighbours is then its own cell.
 
         Args:
-            preds: unused; a part of every assigner's signature.
-            priors: of the level.
-            gt: M boxes an image; M may be 0.
+            preds: unused, but part of every assigner's signature.
+            priors: the anchors of the level.
+            gt: ground truth of M boxes for each image; M may be 0.
         """
         bboxes = gt.bboxes.to(priors.shapes_wh.dtype)
         sizes_wh = (bboxes[..., 2:] - bboxes[..., :2]).unsqueeze(2)  # (B, M, 1, 2)
@@ -76,5 +79,5 @@ class YOLOv5AnchorAssigner(AnchorAssigner):
         return slots_of(cell_idx, valid.flatten(2))
 
     def _is_near(self, distance: Tensor) -> Tensor:
-        """Whether the border towards the map's edge is near, given the distance to that edge in cells."""
+        """Return whether the border towards an edge of the map is near, given the distance to that edge in cells."""
         return (distance % 1 < self.reach) & (distance > 1)

@@ -14,7 +14,7 @@ from ..layers import Activation, ConvModule, build_block, scale_blocks, scale_ch
 
 @BACKBONES.register_module()
 class CSPDarknet(BaseModule):
-    """A strided stem, then stages of one strided convolution and one cross-stage-partial block each.
+    """Backbone of a strided stem and stages of one strided convolution and one cross-stage-partial block each.
 
     ::
 
@@ -23,22 +23,22 @@ class CSPDarknet(BaseModule):
 
     The defaults are YOLOv8's (https://github.com/ultralytics/ultralytics, described in its documentation; no paper).
     YOLOv5's is ``stem_kernel_size=6, stage_blocks=(3, 6, 9, 3), block=dict(type='C3', shortcut=True)``; the Focus stem
-    of its releases up to 5.0 is that same 6x6 convolution, its weights in another order. There the last stage's block
-    came after the pyramid pooling: ``stage_blocks=(3, 9, 9, 0)`` and ``neck=[SPP, LastBlock, PAN]``.
+    of its releases up to 5.0 is the same 6x6 convolution with its weights in another order. In these releases the block
+    of the last stage followed the pyramid pooling: ``stage_blocks=(3, 9, 9, 0)``, ``neck=[SPP, LastBlock, PAN]``.
 
     Args:
         deepen_factor: multiplies every stage's number of bottlenecks.
         widen_factor: multiplies every number of channels (then rounded up to a multiple of 8).
-        max_channels: cap on the channels, before the factor.
+        max_channels: upper limit of the channels, before the factor.
         in_channels: channels of the image.
         stem_channels: channels of the stem, before the factor.
         stem_kernel_size: kernel of the stem's convolution.
-        stem_padding: of the same; what halves the size when left out. One more gives a map a pixel larger.
+        stem_padding: padding of the stem's convolution; by default the size is halved, and 1 more adds a pixel to it.
         stage_channels: channels of each stage, before the factor.
-        stage_blocks: bottlenecks of each stage, before the factor; a stage of 0 is its convolution alone.
+        stage_blocks: bottlenecks of each stage, before the factor; a stage of 0 consists of its convolution alone.
         block: config of the stages' block, built with ``in_channels, out_channels, num_blocks`` added;
             ``dict(type='C2f', shortcut=True)`` when left out.
-        act: activation of every convolution, see ``ConvModule``; also handed to the block.
+        act: activation of every convolution, see ``ConvModule``; also passed to the block.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
         init_cfg: mmengine's initialisation config, e.g. ``dict(type='Pretrained', checkpoint=…)``.
 

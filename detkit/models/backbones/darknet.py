@@ -24,7 +24,7 @@ _DEPTHS = {
 
 @BACKBONES.register_module()
 class Darknet(BaseModule):
-    """A stem at full size, then five stages that halve it (Redmon and Farhadi, https://arxiv.org/abs/1804.02767).
+    """Backbone of a stem at full size and five stages that halve it (https://arxiv.org/abs/1804.02767).
 
     ::
 
@@ -32,7 +32,7 @@ class Darknet(BaseModule):
         index      0            1             2             3             4              5
 
     A stage of Darknet-53 is a strided 3x3 convolution and 1, 2, 8, 8 or 4 residual blocks (1x1 to half the channels,
-    3x3 back). A stage of the tiny one is a pooling and a 3x3 convolution; its last goes on with a pooling that keeps
+    3x3 back). A stage of the tiny one is a pooling and a 3x3 convolution; its last stage also has a pooling that keeps
     the size and a second convolution, to 1024 channels.
 
     Args:
@@ -43,7 +43,7 @@ class Darknet(BaseModule):
             one when left out; stages after the last of them aren't built.
         act: activation of every convolution, see ``ConvModule``.
         weights: a checkpoint that ``tools/convert.py darknet`` made of ``darknet53.conv.74`` or of a whole detector;
-            None starts at random. Read when weights are initialised, not when a checkpoint is about to be loaded.
+            None for random weights. Read when weights are initialised, not when a checkpoint is to be loaded.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -95,7 +95,7 @@ class Darknet(BaseModule):
         self.out_strides = tuple(2**i for i in indices)
 
     def init_weights(self) -> None:
-        """Loads ``weights``; without them everything keeps PyTorch's random start."""
+        """Load ``weights``, if there are any; otherwise PyTorch's random initialisation stays."""
         super().init_weights()
         if self.weights is not None:
             load_backbone(self, read_weights(Path(self.weights)), self.weights)
@@ -110,7 +110,7 @@ class Darknet(BaseModule):
 
 
 class SameMaxPool(nn.Module):
-    """The largest of each pixel and its neighbours to the right, below and diagonally below: the size stays."""
+    """Max pooling of 2x2 pixels with stride 1, padded to the right and below so that the size stays."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=float('-inf')), 2, stride=1)

@@ -1,4 +1,4 @@
-"""Weights to start a backbone from: of torchvision by name, or of a file."""
+"""Pretrained weights of backbones: torchvision's by name, or those of a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_BYTES = 1_000_000_000
 
 
 def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path:
-    """What a config's ``weights`` stands for.
+    """Return torchvision's weights, or the path, that a config's ``weights`` names.
 
     Args:
         weights: one of ``choices`` by its name, such as ``'IMAGENET1K_V1'``, ``'DEFAULT'``, or in full as torchvision's
@@ -40,7 +40,7 @@ def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path
 
 
 def fetch_weights(weights: WeightsEnum) -> Path:
-    """The file of torchvision's ``weights``, downloaded unless it is there; where ``torch.hub`` looks for it too.
+    """Return the file of torchvision's ``weights`` in the cache of ``torch.hub``, after a download if it is not there.
 
     Raises:
         CheckpointError: it is not there and cannot be downloaded.
@@ -59,7 +59,7 @@ def fetch_weights(weights: WeightsEnum) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A file's tensors by name: its state dict, bare or under ``state_dict`` or ``model``.
+    """Return a file's tensors by name: its state dict, bare or under ``state_dict`` or ``model``.
 
     Raises:
         CheckpointError: it is missing, or holds something else.
@@ -86,10 +86,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copies ``tensors`` into ``backbone``.
+    """Copy ``tensors`` into ``backbone``.
 
-    They may be those of a classifier, or of a whole detector in whose names something (``backbone.``) stands in front
-    of the backbone's; what the backbone has no place for, such as a classifier's last layer, is left out.
+    They may belong to a classifier, or to a whole detector whose names have a prefix such as ``backbone.``; tensors
+    that the backbone does not have, such as those of a classifier's last layer, are left out.
 
     Raises:
         CheckpointError: a tensor of the backbone is missing or has another shape.
@@ -107,7 +107,7 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], source: st
         if names:
             raise CheckpointError(
                 f'The weights {source} {what} {len(names)} of the {len(needed)} tensors of '
-                f'{type(backbone).__name__} ({shorten(names)}): they are of another depth or '
-                'network.'
+                f'{type(backbone).__name__} ({shorten(names)}): they belong to a '
+                'network of another kind or depth.'
             )
     backbone.load_state_dict({name: tensors.get(name, value) for name, value in target.items()})

@@ -34,7 +34,7 @@ _NORMS = {'frozen': FrozenBatchNorm2d, 'bn': nn.BatchNorm2d, 'sync': nn.SyncBatc
 
 @BACKBONES.register_module()
 class ResNet(BaseModule):
-    """A strided stem, then four stages of residual blocks (He et al., https://arxiv.org/abs/1512.03385).
+    """Backbone of a strided stem and four stages of residual blocks (He et al., https://arxiv.org/abs/1512.03385).
 
     ::
 
@@ -42,7 +42,7 @@ class ResNet(BaseModule):
         index      0              1                2             3             4
 
     Its modules are torchvision's under torchvision's names, so that weights of either load into the other. In the
-    blocks of 50 and 101 the stride is that of the 3×3 convolution.
+    blocks of 50 and 101 the 3×3 convolution has the stride.
 
     Args:
         depth: 18, 34, 50 or 101.
@@ -51,8 +51,8 @@ class ResNet(BaseModule):
         norm: ``'bn'`` trains batch normalisation; ``'frozen'`` keeps its statistics and weights as loaded; ``'sync'``
             takes statistics over the batches of all processes (on GPUs).
         dilate_last: dilate the last stage's convolutions instead of halving the size (DC5 of DETR); from depth 50 on.
-        weights: where to start from: None, torchvision's name (``'IMAGENET1K_V1'``, downloaded once), or a file. Read
-            when weights are initialised, not when a checkpoint is about to be loaded for prediction.
+        weights: initial weights: None, a name of torchvision's (``'IMAGENET1K_V1'``, downloaded once), or a file. They
+            are read when weights are initialised, not when a checkpoint is to be loaded for prediction.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -117,7 +117,7 @@ class ResNet(BaseModule):
             module.requires_grad_(False)
 
     def init_weights(self) -> None:
-        """Loads ``weights``; without them everything keeps torchvision's random start."""
+        """Load ``weights``, if there are any; otherwise torchvision's random initialisation stays."""
         super().init_weights()
         if self.weights is None:
             return
@@ -125,7 +125,7 @@ class ResNet(BaseModule):
         load_backbone(self, read_weights(path), str(path))
 
     def train(self, mode: bool = True) -> ResNet:
-        """As usual, but for the frozen parts, whose normalisation keeps its statistics."""
+        """Set the mode of all but the normalisation of frozen parts, which keeps its statistics."""
         super().train(mode)
         for module in self._frozen:
             for layer in module.modules():

@@ -1,4 +1,4 @@
-"""Coders: boxes as what a network regresses, and back."""
+"""Coders: boxes to the numbers that a network regresses, and back."""
 
 from .anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
 from .distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder

@@ -1,4 +1,4 @@
-"""Boxes, upright or rotated, as distances from a point to their sides."""
+"""Coders of boxes, upright or rotated, as distances from a point to their sides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detkit.registry import CODERS
 
 @CODERS.register_module()
 class DistancePointBBoxCoder(DistanceCoder):
-    """Boxes as distances (left, top, right, bottom) from a point, in the point's strides (FCOS, arXiv:1904.01355).
+    """Coder of boxes as distances (left, top, right, bottom) from a point, in strides (FCOS, arXiv:1904.01355).
 
     A network may regress each distance as a distribution over the integers 0 ... ``reg_max - 1``, whose mean it is
     (Generalized Focal Loss, arXiv:2006.04388).
@@ -29,27 +29,27 @@ class DistancePointBBoxCoder(DistanceCoder):
         self.margin = margin
 
     def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor:
-        """Distances of ``bboxes`` from ``points``.
+        """Return the distances of the sides of ``bboxes`` from ``points``.
 
         Args:
-            points: ``(..., 2)`` pixels.
-            bboxes: ``(..., 4)`` xyxy pixels.
-            strides: ``(...)`` pixels a unit of distance.
+            points: ``(..., 2)`` in pixels.
+            bboxes: ``(..., 4)``, xyxy in pixels.
+            strides: ``(...)``, pixels per unit of distance.
 
         Returns:
-            ``(..., 4)``, clamped to what ``decode`` can give back.
+            ``(..., 4)``, clamped to the range that ``decode`` inverts.
         """
         scale = _column(strides)
         distances = torch.cat([points - bboxes[..., :2], bboxes[..., 2:] - points], -1) / scale
         return distances.clamp(0, self.reg_max - 1 - self.margin if self.reg_max > 1 else None)
 
     def decode(self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0) -> Tensor:
-        """Boxes ``(..., 4)`` xyxy in pixels; the inverse of ``encode``, with the same shapes."""
+        """Return boxes ``(..., 4)``, xyxy in pixels: the inverse of ``encode``, with the same shapes."""
         distances = distances * _column(strides)
         return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
 
     def mean_distances(self, bbox_preds: Tensor) -> Tensor:
-        """The distances that raw predictions ``(..., 4 * reg_max)`` stand for: ``(..., 4)`` in strides."""
+        """Return the distances ``(..., 4)`` in strides that raw predictions ``(..., 4 * reg_max)`` mean."""
         if self.reg_max == 1:
             return bbox_preds
         bins = torch.arange(self.reg_max, dtype=bbox_preds.dtype, device=bbox_preds.device)
@@ -62,22 +62,22 @@ def _column(strides: Tensor | float) -> Tensor | float:
 
 @CODERS.register_module()
 class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
-    """``DistancePointBBoxCoder`` in the frame of a rotated box: its sides left, top, right, bottom as turned.
+    """Coder of rotated boxes as the distances from a point to the sides, in the frame of the box, and its angle.
 
     The point need not lie inside the box's upright hull, nor the box's centre near the point: the difference of
-    opposite distances, turned by the angle, leads from the point to the centre.
+    opposite distances, rotated by the angle, leads from the point to the centre.
     """
 
     def encode(self, points: Tensor, bboxes: Tensor, strides: Tensor | float = 1.0) -> Tensor:
-        """Distances of rotated boxes from points.
+        """Return the distances of the sides of rotated boxes from points.
 
         Args:
-            points: ``(..., 2)`` pixels.
-            bboxes: ``(..., 5)`` rotated, pixels.
-            strides: ``(...)`` pixels a unit of distance.
+            points: ``(..., 2)`` in pixels.
+            bboxes: ``(..., 5)``, rotated, in pixels.
+            strides: ``(...)``, pixels per unit of distance.
 
         Returns:
-            ``(..., 4)``, clamped to what ``decode`` can give back.
+            ``(..., 4)``, clamped to the range that ``decode`` inverts.
         """
         cos, sin = bboxes[..., 4].cos(), bboxes[..., 4].sin()
         dx, dy = (bboxes[..., :2] - points).unbind(-1)
@@ -89,11 +89,11 @@ class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
     def decode(
         self, points: Tensor, distances: Tensor, strides: Tensor | float = 1.0, angles: Tensor | None = None
     ) -> Tensor:
-        """Rotated boxes ``(..., 5)`` in pixels; the inverse of ``encode``.
+        """Return rotated boxes ``(..., 5)`` in pixels: the inverse of ``encode``.
 
         Args:
-            points, distances, strides: as ``encode`` takes and gives them.
-            angles: ``(...)`` radians, given back as they are; 0 by default. Neither side need be the longer one.
+            points, distances, strides: see ``encode``.
+            angles: ``(...)`` in radians, returned unchanged; 0 by default. Either side may be the longer one.
         """
         angles = torch.zeros_like(distances[..., 0]) if angles is None else angles
         distances = distances * _column(strides)
@@ -105,10 +105,10 @@ class RotatedDistanceCoder(DistancePointBBoxCoder, RotatedCoder):
 
     @staticmethod
     def angles(angle_logits: Tensor) -> Tensor:
-        """The angles in [-pi/4, 3pi/4) that raw predictions of any shape stand for."""
+        """Return the angles in [-pi/4, 3pi/4) that raw predictions of any shape mean."""
         return (angle_logits.sigmoid() - 0.25) * pi
 
     @staticmethod
     def angle_logits(angles: Tensor) -> Tensor:
-        """The inverse of ``angles``."""
+        """Return the raw predictions of angles: the inverse of ``angles``."""
         return torch.logit(angles / pi + 0.25)

@@ -1,4 +1,4 @@
-"""``RelativeBBoxCoder``: a box as its centre and size relative to its image."""
+"""``RelativeBBoxCoder``: boxes as centre and size relative to the image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from detkit.registry import CODERS
 
 @CODERS.register_module()
 class RelativeBBoxCoder(ImageCoder):
-    """Boxes as (cx, cy, w, h) in units of the image's width and height, without the batch's padding (DETR,
-    arXiv:2005.12872).
-    """
+    """Coder of boxes as (cx, cy, w, h) in units of the image's width and height without padding (arXiv:2005.12872)."""
 
     def encode(self, bboxes: Tensor, img_shapes: Tensor) -> Tensor:
-        """Boxes relative to their images.
+        """Return boxes relative to their images.
 
         Args:
             bboxes: ``(B, M, 4)`` xyxy pixels.
@@ -28,7 +26,7 @@ class RelativeBBoxCoder(ImageCoder):
         return xyxy_to_relative(bboxes, img_shapes)
 
     def decode(self, bboxes_cxcywh: Tensor, img_shapes: Tensor) -> Tensor:
-        """Boxes ``(..., B, M, 4)`` xyxy in pixels; the inverse of ``encode``."""
+        """Return boxes ``(..., B, M, 4)``, xyxy in pixels: the inverse of ``encode``."""
         return cxcywh_to_xyxy(bboxes_cxcywh * _units(img_shapes, bboxes_cxcywh.dtype))
 
 
@@ -39,11 +37,11 @@ def xyxy_to_relative(bboxes: Tensor, img_shapes: Tensor) -> Tensor:
 
 
 def cxcywh_to_xyxy(bboxes_cxcywh: Tensor) -> Tensor:
-    """``(..., 4)`` -> ``(..., 4)``."""
+    """Return boxes ``(..., 4)`` given as centre and size as their corners ``(..., 4)``."""
     centres, halves = bboxes_cxcywh[..., :2], bboxes_cxcywh[..., 2:] / 2
     return torch.cat((centres - halves, centres + halves), dim=-1)
 
 
 def _units(img_shapes: Tensor, dtype: torch.dtype) -> Tensor:
-    """``(B, 2)`` (h, w) -> ``(B, 1, 4)`` (w, h, w, h)."""
+    """Return sizes ``(B, 2)`` (h, w) as ``(B, 1, 4)`` (w, h, w, h)."""
     return img_shapes.flip(-1).repeat(1, 2).unsqueeze(1).to(dtype)

@@ -1,4 +1,4 @@
-"""``BaseDetector``: a backbone, necks and a head, and the way of a batch through them."""
+"""``BaseDetector``: a backbone, necks and a head, through which a batch passes."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class BaseDetector(BaseModel, Detector):
         backbone: config; its class states ``out_channels`` and ``out_strides``.
         neck: config of one part, a list of parts that run in order, or None.
         head: config; ``in_channels`` and ``strides`` are wired, as the necks' are.
-        data_preprocessor: config; ``DetDataPreprocessor`` with its defaults when left out.
+        data_preprocessor: config; ``DetDataPreprocessor`` with its default arguments when left out.
         batch_norm: ``dict(eps=…, momentum=…)`` for every batch normalisation of the model; None leaves each as its
-            component makes it. Darknet's networks and YOLOv8's classifiers have other values than YOLOv8's detectors.
+            component makes it. Darknet and YOLOv8's classifiers have other values than YOLOv8's detectors.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -76,7 +76,7 @@ class BaseDetector(BaseModel, Detector):
             self.to(memory_format=torch.channels_last)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
+        """Return the feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
         feats = check_feats(self.backbone(inputs), self.backbone, 'backbone')
         for neck in self.neck or ():
             feats = check_feats(neck(feats), neck, 'neck')
@@ -89,12 +89,12 @@ class BaseDetector(BaseModel, Detector):
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'tensor',
     ) -> dict[str, Tensor | list[Tensor]] | list[DetDataSample]:
-        """Runs the network on normalised images ``(B, 3, H, W)``.
+        """Run the network on normalised images ``(B, 3, H, W)``.
 
         Args:
-            inputs, gt, data_samples: as the data preprocessor gives them.
-            mode: ``'tensor'`` gives the head's raw predictions, ``'loss'`` a dict of losses (needs ``gt``),
-                ``'predict'`` one data sample an image, in pixels of the original image (needs ``data_samples``).
+            inputs, gt, data_samples: what the data preprocessor returns.
+            mode: ``'tensor'`` returns the head's raw predictions, ``'loss'`` a dict of losses (needs ``gt``),
+                ``'predict'`` a data sample for each image, in pixels of the original image (needs ``data_samples``).
         """
         padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
         preds = self.head(self.extract_feat(inputs), padding_mask)
@@ -109,8 +109,9 @@ class BaseDetector(BaseModel, Detector):
     def padding_mask(
         self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
     ) -> Tensor | None:
-        """``(B, H, W)`` bool, True where an image is padded, for heads that look beyond a pixel's neighbourhood; None
-        for the others. Arguments as ``forward``.
+        """Return ``(B, H, W)`` bool, True where an image is padded; None for a head that needs no mask.
+
+        The arguments are those of ``forward``. A head needs the mask if a prediction depends on the whole image.
         """
         return None
 

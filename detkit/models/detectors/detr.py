@@ -1,4 +1,4 @@
-"""``DETR``: a detector whose head must know which pixels are padding."""
+"""``DETR``: a detector whose head is given the mask of the padding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base_detector import BaseDetector
 
 @DETECTORS.register_module()
 class DETR(BaseDetector):
-    """Backbone, necks if any, and a head that looks at the whole image at once (arXiv:2005.12872).
+    """Detector whose head attends to the whole image (arXiv:2005.12872).
 
     Images of a batch differ in size and are padded to the largest; the head gets the mask of the padding.
     """
@@ -23,7 +23,7 @@ class DETR(BaseDetector):
     def padding_mask(
         self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
     ) -> Tensor | None:
-        """``(B, H, W)`` bool, True in the padding; None where it is known on the CPU that there is none."""
+        """Return ``(B, H, W)`` bool, True in the padding; None where the CPU knows that there is no padding."""
         img_shapes = None if gt is None else gt.img_shapes
         if mode == 'predict' and data_samples is not None:
             img_shapes = torch.tensor([sample.img_shape[:2] for sample in data_samples])

@@ -9,6 +9,6 @@ from .base_detector import BaseDetector
 
 @DETECTORS.register_module()
 class ImageClassifier(BaseDetector):
-    """One class for each image, from any backbone: the head reads its last map; arguments as in ``BaseDetector``."""
+    """Classifier of whole images, whose head reads the last map; the arguments are those of ``BaseDetector``."""
 
     truth = 'gt_label'

@@ -9,4 +9,4 @@ from .base_detector import BaseDetector
 
 @DETECTORS.register_module()
 class SingleStageDetector(BaseDetector):
-    """Detector whose head needs the feature maps alone; arguments as in ``BaseDetector``."""
+    """Detector whose head needs only the feature maps; the arguments are those of ``BaseDetector``."""

@@ -1,4 +1,4 @@
-"""``AnchorHead``: what YOLO's heads of version 2 to 5 have in common."""
+"""``AnchorHead``: the base of YOLO's heads of version 2 to 5."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from .dense_head import DenseHead
 _OBJ = 4
 _CLASSES = 5
 
-# Shapes of anchors by number of levels: of YOLOv3-tiny and YOLOv3, fitted to COCO at 416 pixels (arXiv:1804.02767), and
-# of YOLOv5's models of four levels, fitted at 1280.
+# Shapes of anchors by number of levels: those of YOLOv3-tiny and YOLOv3, fitted to COCO at 416 pixels
+# (arXiv:1804.02767), and those of YOLOv5's models of four levels, fitted at 1280.
 COCO_ANCHORS = {
     2: (((10, 14), (23, 27), (37, 58)), ((81, 82), (135, 169), (344, 319))),
     3: (((10, 13), (16, 30), (33, 23)), ((30, 61), (62, 45), (59, 119)), ((116, 90), (156, 198), (373, 326))),
@@ -49,18 +49,19 @@ _EXPECTED_SIZE = 640
 
 
 class AnchorHead(DenseHead):
-    """One 1x1 convolution a level gives, for each of A anchors in a cell, a box, an objectness and C classes.
+    """Head whose 1x1 convolutions predict, for each of A anchors in a cell, a box, an objectness and C classes.
 
     ::
 
         feature ── 1x1 ── A · (x, y, w, h, objectness, classes)
 
-    The objectness learns whether an anchor has a box, and how well it tells it: its target is their overlap. Box and
-    classes learn at anchors that have one. What differs between versions is injected, or said by a child's attributes.
+    The objectness learns whether an anchor has a ground-truth box and how well it predicts that box: its target is the
+    overlap of the two. Boxes and classes are learnt only at anchors with a ground-truth box. The injected parts and the
+    attributes of a child define a version of YOLO.
 
     Args:
-        num_classes: C; a single class is not learnt, the objectness says it all.
-        in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
+        num_classes: C; a single class is not learnt, as the objectness suffices.
+        in_channels, strides: those of the feature maps, fine to coarse; wired from the component before.
         anchors: for each level, fine to coarse, (width, height) in pixels of A shapes; ``COCO_ANCHORS`` by default.
         assigner, bbox_coder, loss_bbox, loss_obj, loss_cls: configs of the parts; the child's ``default_parts`` when
             left out. The losses are means: ``loss_bbox`` over a level's positives, ``loss_obj`` over its anchors, its
@@ -68,9 +69,10 @@ class AnchorHead(DenseHead):
             classes, its weight times C / 80.
         obj_level_weights: factor of each level's objectness; the child's ``_default_level_weights`` when left out.
         obj_iou_ratio: the objectness' target is 1 - ratio + ratio · overlap.
-        img_size: side in pixels of the images that the recipe is for; None takes the square root of the batch's area.
-        nominal_batch_size: losses are multiplied by the batch size and divided by this: 1 makes gradients add up over
-            images; more makes the sum over so many images their mean.
+        img_size: side in pixels of the images that the recipe assumes; None takes the square root of the area of the
+            batch's images.
+        nominal_batch_size: losses are multiplied by the batch size and divided by this number: with 1, gradients are
+            sums over images; with n, gradients summed over n images are their mean.
         test_cfg: arguments of ``batched_nms``; a candidate's score is objectness times class score.
         init_cfg: mmengine's initialisation config.
     """
@@ -82,7 +84,7 @@ class AnchorHead(DenseHead):
         'loss_obj': BinaryClassLoss,
         'loss_cls': BinaryClassLoss,
     }
-    # How the objectness' weight grows with the image.
+    # The growth of the objectness' weight with the size of the image.
     GAIN_SIZE: int
     GAIN_POWER: int
 
@@ -135,7 +137,7 @@ class AnchorHead(DenseHead):
 
     @property
     def num_shapes(self) -> int:
-        """A, anchors in a cell."""
+        """Number A of anchors in a cell."""
         return self.prior_generator.num_shapes
 
     @property
@@ -147,18 +149,18 @@ class AnchorHead(DenseHead):
         return (1.0,) * num_levels
 
     def _init_biases(self) -> None:
-        """Starts with a few objects an image and all classes alike, so that the first steps are calm."""
+        """Set biases that predict a few objects per image and equal classes, so that the first steps are small."""
         for stride, conv in zip(self.strides, self.convs, strict=True):
             biases = conv.bias.data.view(self.num_shapes, -1)
             biases[:, _OBJ] += log(_EXPECTED_OBJECTS / (_EXPECTED_SIZE / stride) ** 2)
             biases[:, _CLASSES:] += log(0.6 / (self.num_classes - 0.99999))  # near 1 for a single class
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, list[Tensor]]:
-        """Raw predictions.
+        """Return raw predictions.
 
         Args:
             feats: a ``(B, in_channels[i], h_i, w_i)`` map for each level.
-            padding_mask: unused; a part of every head's signature.
+            padding_mask: unused, but part of every head's signature.
 
         Returns:
             ``anchor_preds``, a list of ``(B, A * (5 + C), h_i, w_i)``: for each anchor x, y, w, h, objectness, classes.
@@ -166,9 +168,9 @@ class AnchorHead(DenseHead):
         return dict(anchor_preds=[conv(feat) for conv, feat in zip(self.convs, feats, strict=True)])
 
     def loss(self, preds: dict[str, list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_obj``, ``loss_cls``, sums over the levels, in float32 or finer.
+        """Return ``loss_box``, ``loss_obj`` and ``loss_cls``, sums over the levels, in float32 or finer.
 
-        Each is times its weight, the batch size and 1 / ``nominal_batch_size``.
+        Each is multiplied by its weight and the batch size, and divided by ``nominal_batch_size``.
         """
         levels = preds['anchor_preds']
         with torch.autocast(levels[0].device.type, enabled=False):
@@ -188,13 +190,13 @@ class AnchorHead(DenseHead):
             )
 
     def _gains(self, img_size: float) -> Gains:
-        """What the weights of the losses are multiplied by."""
+        """Return the factors of the losses' weights."""
         return Gains(1.0, (img_size / self.GAIN_SIZE) ** self.GAIN_POWER, self.num_classes / 80)
 
     def _level_losses(
         self, rows: Tensor, priors: AnchorPriors, assigned: AssignResult, gt: GtBatch
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One level's losses of boxes, objectness and classes, for predictions ``(B, P, 5 + C)``."""
+        """Return one level's losses of boxes, objectness and classes, for predictions ``(B, P, 5 + C)``."""
         slots = AnchorSlots.of(assigned, rows.shape[1]).filled()
         chosen, obj_logits = slots.look_up(rows.flatten(0, 1), _OBJ)  # (S, 5 + C), (B * P,)
         weight = slots.valid.to(chosen.dtype)
@@ -203,17 +205,19 @@ class AnchorHead(DenseHead):
         # Boxes are compared in units of the stride.
         points = priors.points.index_select(0, slots.prior_idx) / priors.stride
         sizes_wh = priors.sizes_wh.index_select(0, slots.prior_idx) / priors.stride
-        targets = gt.bboxes.flatten(0, 1).index_select(0, slots.gt_places).to(chosen.dtype) / priors.stride
+        targets = gt.bboxes.flatten(0, 1).index_select(0, slots.flat_gt_idx).to(chosen.dtype) / priors.stride
         overlaps = self.loss_bbox.overlaps(self.bbox_coder.decode(points, sizes_wh, chosen[:, :_OBJ]), targets)
         loss_box = self.loss_bbox.from_overlaps(overlaps, weight, count)
 
         quality = 1 - self.obj_iou_ratio + self.obj_iou_ratio * overlaps.detach().clamp(min=0)
         quality = quality * slots.last_of_prior(obj_logits.numel())
-        loss_obj = self.loss_obj(obj_logits, SparseTargets(slots.places, quality), avg_factor=obj_logits.numel())
+        loss_obj = self.loss_obj(
+            obj_logits, SparseTargets(slots.flat_prior_idx, quality), avg_factor=obj_logits.numel()
+        )
 
         if self.num_classes == 1:
             return loss_box, loss_obj, torch.zeros_like(loss_obj)
-        labels = gt.labels.flatten().index_select(0, slots.gt_places).clamp(min=0)
+        labels = gt.labels.flatten().index_select(0, slots.flat_gt_idx).clamp(min=0)
         flat_index = torch.arange(len(labels), device=labels.device) * self.num_classes + labels
         loss_cls = self.loss_cls(
             chosen[:, _CLASSES:], SparseTargets(flat_index, weight), weight.unsqueeze(1), count * self.num_classes
@@ -221,7 +225,7 @@ class AnchorHead(DenseHead):
         return loss_box, loss_obj, loss_cls
 
     def _candidates(self, preds: dict[str, list[Tensor]]) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
-        """Only anchors whose objectness exceeds the threshold: a score is at most the objectness."""
+        """Return the anchors whose objectness exceeds the threshold, as a score is at most the objectness."""
         levels = preds['anchor_preds']
         score_thr = self.test_cfg.get('score_thr', 0.0)
         bboxes, scores = [], []
@@ -229,23 +233,27 @@ class AnchorHead(DenseHead):
             parts = []
             for level, priors in zip(levels, self._priors(levels), strict=True):
                 rows = self._rows(level[image : image + 1])[0]  # (P, 5 + C)
-                found = (widened(rows[:, _OBJ]).sigmoid() > score_thr).nonzero().squeeze(1)
-                parts.append(self._decode(widened(rows[found]), priors, found))
+                kept = (widened(rows[:, _OBJ]).sigmoid() > score_thr).nonzero().squeeze(1)
+                parts.append(self._decode(widened(rows[kept]), priors, kept))
             image_bboxes, image_scores = zip(*parts, strict=True)
             bboxes.append(torch.cat(image_bboxes))
             scores.append(torch.cat(image_scores))
         return {}, bboxes, scores
 
     def _decode(self, rows: Tensor, priors: AnchorPriors, prior_idx: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes ``(N, 4)`` in pixels of the network's input and scores ``(N, C)`` of rows ``(N, 5 + C)``."""
+        """Return boxes ``(N, 4)`` in pixels of the input and scores ``(N, C)``, of rows ``(N, 5 + C)``."""
         bboxes = self.bbox_coder.decode(
             priors.points[prior_idx], priors.sizes_wh[prior_idx], rows[:, :_OBJ], priors.stride
         )
         return bboxes, rows[:, _OBJ:_CLASSES].sigmoid() * rows[:, _CLASSES:].sigmoid()
 
     def _rows(self, level: Tensor) -> Tensor:
-        """A row an anchor: ``(B, A * (5 + C), h, w) -> (B, h * w * A, 5 + C)``; no copy in channels_last memory."""
+        """Return a row per anchor, ``(B, A * (5 + C), h, w) -> (B, h * w * A, 5 + C)``, a view in channels_last."""
         return level.permute(0, 2, 3, 1).reshape(len(level), -1, _CLASSES + self.num_classes)
+
+    def _priors(self, levels: Sequence[Tensor]) -> list[AnchorPriors]:
+        dtype = torch.promote_types(levels[0].dtype, torch.float32)
+        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
 
 
 class Gains(NamedTuple):

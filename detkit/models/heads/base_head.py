@@ -45,11 +45,11 @@ class BaseHead(BaseModule):
 
     def require(self, **wired: Sequence[int] | None) -> None:
         """Refuse arguments of the incoming maps that are None, or that differ in length."""
-        names = ' and '.join(wired)
-        if None in wired.values():
+        missing = [name for name, value in wired.items() if value is None]
+        if missing:
             raise ValueError(
-                f'{type(self).__name__} needs {names}. A detector fills them in from the component before the head; to '
-                'build the head alone, give them.'
+                f'{type(self).__name__} needs {" and ".join(missing)}. A detector fills them in from the component '
+                'before the head; to build the head alone, give them.'
             )
         if len({len(value) for value in wired.values()}) > 1:
             counts = ' but '.join(f'{len(value)} {name}' for name, value in wired.items())

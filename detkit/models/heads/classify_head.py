@@ -1,4 +1,4 @@
-"""``ClassifyHead``: what heads that give the whole image one class have in common."""
+"""``ClassifyHead``: the base of heads that classify whole images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .base_head import BaseHead, widened
 
 
 class ClassifyHead(BaseHead):
-    """Parent of classification heads: the loss, the training accuracy and the predictions; children add ``forward``.
+    """Base of classification heads: loss, training accuracy and predictions; a child adds ``forward``.
 
     Args:
         num_classes: C.
-        in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
+        in_channels: channels of the feature maps, fine to coarse, of which the last is read; wired from the component
+            before.
         loss_cls: config of the loss; ``CrossEntropyLoss`` by default.
-        test_cfg: ``classes``, the labels to choose among, None for all; tools may change it between calls. What
-            concerns detection only is not looked at.
+        test_cfg: ``classes``, the labels to choose among, None for all; tools may change it between calls. Keys that
+            concern detection only are ignored.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -49,11 +50,11 @@ class ClassifyHead(BaseHead):
         self.test_cfg = dict(test_cfg or {})
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Raw predictions.
+        """Return raw predictions.
 
         Args:
             feats: feature maps, fine to coarse; the last is ``(B, in_channels[-1], h, w)``.
-            padding_mask: unused; a part of every head's signature.
+            padding_mask: unused, but part of every head's signature.
 
         Returns:
             ``cls_logits (B, C)``.
@@ -61,10 +62,10 @@ class ClassifyHead(BaseHead):
         raise NotImplementedError
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_cls``, the mean over the batch; and for the log ``top1``, the share of the batch that is right.
+        """Return ``loss_cls``, the mean over the batch, and for the log ``top1``, the accuracy on the batch.
 
         Raises:
-            DataError: the data give no class of the whole image.
+            DataError: the data have no class of the whole image.
         """
         if gt.class_labels is None:
             raise DataError(
@@ -79,9 +80,9 @@ class ClassifyHead(BaseHead):
 
     @torch.no_grad()
     def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Probabilities and the most probable class of each image, on the CPU.
+        """Return the probabilities and the most probable class of each image, on the CPU.
 
-        Where ``test_cfg['classes']`` leaves classes out, their scores are 0; the others' stay as they are.
+        The scores of classes that are not in ``test_cfg['classes']`` are 0; the other scores are unchanged.
         """
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
             scores = widened(preds['cls_logits']).softmax(1).cpu()  # (B, C)
@@ -93,9 +94,9 @@ class ClassifyHead(BaseHead):
             left_out[list(chosen)] = False
             scores[:, left_out] = 0
         results = []
-        for meta, own in zip(metas, scores, strict=True):
+        for meta, image_scores in zip(metas, scores, strict=True):
             sample = DetDataSample(metainfo=meta)
-            sample.pred_scores = own
-            sample.pred_label = int(own.argmax())
+            sample.pred_scores = image_scores
+            sample.pred_label = int(image_scores.argmax())
             results.append(sample)
         return results

@@ -1,9 +1,8 @@
-"""``DenseHead``: what heads that predict at every cell of their feature maps have in common."""
+"""``DenseHead``: the base of heads that predict at every cell of their feature maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -18,14 +17,14 @@ from .base_head import BaseHead, widened
 
 
 class DenseHead(BaseHead):
-    """Parent of dense heads: incoming maps, options of prediction, and the way from raw predictions to results.
+    """Base of dense heads: incoming maps, options of prediction, and the conversion of raw predictions to results.
 
-    A child writes ``forward``, ``loss`` and ``_candidates``, and sets ``prior_generator``.
+    A child writes ``forward``, ``loss`` and ``_candidates``.
 
     Args:
         num_classes: C.
-        in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
-        test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
+        in_channels, strides: those of the feature maps, fine to coarse; wired from the component before.
+        test_cfg: arguments of ``batched_nms``, which tools may change between calls; the others have their defaults.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -48,39 +47,39 @@ class DenseHead(BaseHead):
         self.test_cfg = self.checked_test_cfg(test_cfg)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """Raw predictions of ``(B, in_channels[i], h_i, w_i)`` maps; a list has a tensor for each level."""
+        """Return raw predictions of ``(B, in_channels[i], h_i, w_i)`` maps; a list has a tensor for each level."""
         raise NotImplementedError
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_*``, scalars in float32 or finer."""
+        """Return ``loss_*``, scalars in float32 or finer."""
         raise NotImplementedError
 
     def _candidates(
         self, preds: dict[str, Tensor | list[Tensor]]
     ) -> tuple[dict[str, Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """What suppression chooses from.
+        """Return the candidates of suppression.
 
         Returns:
-            what ``_instances`` looks up of the chosen ones; for each image boxes ``(P, 4)`` xyxy in pixels of the
-            network's input, and scores ``(P, C)``.
+            the predictions that ``_instances`` reads; for each image boxes ``(P, 4)``, xyxy in pixels of the network's
+            input, and scores ``(P, C)``.
         """
         raise NotImplementedError
 
     @torch.no_grad()
     def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Detections in pixels of the original images, best first.
+        """Return detections in pixels of the original images, best first.
 
         Args:
-            preds: of ``forward``.
+            preds: the output of ``forward``.
             metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
         """
         with torch.autocast(_device(preds).type, enabled=False):
             flat, bboxes, scores = self._candidates(preds)
             detections = self._suppress(bboxes, scores)
             results = []
-            for image, (found, meta) in enumerate(zip(detections, metas, strict=True)):
+            for image, (kept, meta) in enumerate(zip(detections, metas, strict=True)):
                 sample = DetDataSample(metainfo=meta)
-                sample.pred_instances = self._instances(flat, image, found, meta)
+                sample.pred_instances = self._instances(flat, image, kept, meta)
                 results.append(sample)
             return results
 
@@ -88,21 +87,16 @@ class DenseHead(BaseHead):
         return batched_nms(bboxes, scores, **self._options(NMS_KEYS))
 
     def _options(self, names: Sequence[str]) -> dict:
-        """What ``test_cfg`` says of these; tools may have set what another head reads."""
+        """Return the entries of ``test_cfg`` with these names; tools may have set names that another head reads."""
         return {name: value for name, value in self.test_cfg.items() if name in names}
 
-    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        """What is reported of one image, all on the CPU."""
-        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
-        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
-
-    def _priors(self, levels: Sequence[Tensor]) -> Any:
-        """Return the priors of maps ``(B, channels, h_i, w_i)``."""
-        dtype = torch.promote_types(levels[0].dtype, torch.float32)
-        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
+    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the results of one image, on the CPU."""
+        bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())
 
     def _flatten(self, preds: dict[str, Tensor | list[Tensor]]) -> dict[str, Tensor]:
-        """All levels in a row, ``(B, P, channels)``, in at least float32; what has no levels keeps its shape."""
+        """Return each list of levels as one ``(B, P, channels)`` and each tensor as it is, in float32 or finer."""
         flat = {}
         for name, value in preds.items():
             if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""``DETRHead``: a set of objects from queries, without anchors and without suppression."""
+"""``DETRHead``: predicts a set of objects from queries, without anchors and without suppression."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LAYERED = ('cls_logits', 'bbox_preds')
 
 
 class Encoded(NamedTuple):
-    """What the transformer makes of an image's maps.
+    """Output of the transformer.
 
     Attributes:
         projected: ``(B, C, h, w)``, the coarsest map as it enters the transformer.
@@ -60,45 +60,46 @@ class Matches(NamedTuple):
     """The N objects of a batch and the queries that learn them, layer by layer.
 
     Attributes:
-        objects: ``(N,)`` int64, each object's place in the flattened ``(B, M)``.
-        places: ``(L, N)`` int64, its query's place in the flattened ``(B, Q)``.
-        weight: ``(L, N)``, 1, or 0 for an object that found no query (more objects than queries).
+        object_idx: ``(N,)`` int64, each object's index in the flattened ``(B, M)``.
+        query_idx: ``(L, N)`` int64, the index of its query in the flattened ``(B, Q)``.
+        weight: ``(L, N)``, 1, or 0 for an object without a query, of which there are fewer than objects.
         avg_factor: the number of objects, averaged over the processes, at least 1.
     """
 
-    objects: Tensor
-    places: Tensor
+    object_idx: Tensor
+    query_idx: Tensor
     weight: Tensor
     avg_factor: Tensor | float
 
     def gather(self, preds: Tensor, layer: int) -> Tensor:
-        """The matched queries' predictions of a layer: ``(L, B, Q, ...)`` -> ``(N, ...)``."""
-        return preds[layer].flatten(0, 1).index_select(0, self.places[layer])
+        """Return a layer's predictions of the matched queries: ``(L, B, Q, ...)`` -> ``(N, ...)``."""
+        return preds[layer].flatten(0, 1).index_select(0, self.query_idx[layer])
 
 
 @HEADS.register_module()
 class DETRHead(BaseHead):
-    """Detection as the prediction of a set (DETR, arXiv:2005.12872).
+    """Head that predicts a set of objects (DETR, arXiv:2005.12872).
 
     ::
 
         feats[-1] ── 1x1 ── encoder ── memory ── decoder ─┬─ linear ── class logits, the last for 'no object'
                       + positions        queries ──┘      └─ MLP, sigmoid ── boxes
 
-    Each image's objects are matched to queries one to one; a query without an object learns to say so. Every decoder
-    layer is matched and trained alike, by the same linear layer and MLP.
+    Objects of an image are matched to queries one to one; a query without an object learns the class 'no object'. Every
+    decoder layer is matched and trained in the same way, with the same linear layer and MLP.
 
     Args:
         num_classes: classes of objects, without 'no object'.
-        in_channels: of the feature maps, fine to coarse, of which the last counts; wired from the component before.
-        num_queries: Q, the most objects that can be found in an image.
+        in_channels: channels of the feature maps, fine to coarse, of which the last is read; wired from the component
+            before.
+        num_queries: Q, the greatest number of objects that can be detected in an image.
         transformer, position_encoding: configs; ``default_parts`` when left out. The encoding's ``embed_dims`` is the
             transformer's.
         num_bbox_layers: linear layers of the MLP.
         assigner, bbox_coder, loss_cls, loss_bbox, loss_iou: configs of the parts; ``default_parts`` when left out.
             ``loss_bbox`` compares boxes as cxcywh, ``loss_iou`` as xyxy, both relative to the image.
         test_cfg: ``score_thr`` (0), ``max_per_img`` (100), ``classes`` (labels to keep, None for all). Tools may change
-            it between calls; what concerns suppression is not looked at.
+            it between calls; entries that concern suppression are ignored.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -174,7 +175,7 @@ class DETRHead(BaseHead):
         self.test_cfg = self.checked_test_cfg(test_cfg)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Predictions of every decoder layer, the last being the result.
+        """Return the predictions of every decoder layer, of which the last are the result.
 
         Args:
             feats: feature maps, fine to coarse; the last is ``(B, in_channels[-1], h, w)``.
@@ -187,7 +188,7 @@ class DETRHead(BaseHead):
         return self._predictions(feats, self.encode(feats, padding_mask))
 
     def encode(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> Encoded:
-        """Runs the transformer; arguments as ``forward``."""
+        """Run the transformer; the arguments are those of ``forward``."""
         if padding_mask is not None:
             size = feats[-1].shape[-2:]
             padding_mask = F.interpolate(padding_mask[:, None].float(), size).squeeze(1) > 0  # (B, H, W) -> (B, h, w)
@@ -203,15 +204,16 @@ class DETRHead(BaseHead):
         return Encoded(projected, memory, decoded, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
-        # A half-precision coordinate would be some pixels coarse. Tensors without data ('meta') know no autocast.
+        # A half-precision coordinate would be off by pixels. Autocast does not exist on the device 'meta'.
         device = encoded.decoded.device.type
         with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
             decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
             return dict(cls_logits=self.fc_cls(decoded), bbox_preds=self.bbox_mlp(decoded).sigmoid())
 
     def loss(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_cls``, ``loss_box`` (L1) and ``loss_giou`` of the last layer, and ``loss_aux``, the sum of all of the
-        layers before, where there are any.
+        """Return ``loss_cls``, ``loss_box`` (L1), ``loss_giou`` of the last layer, and ``loss_aux``.
+
+        ``loss_aux`` is the sum of the losses of all layers before the last, if there are any.
         """
         layers = self.layer_losses(preds, gt)
         losses = {name: values[-1] for name, values in layers.items()}
@@ -220,7 +222,7 @@ class DETRHead(BaseHead):
         return losses
 
     def layer_losses(self, preds: dict[str, Tensor], gt: GtBatch) -> dict[str, Tensor]:
-        """As ``loss``, ``(L,)`` each, a number for every decoder layer."""
+        """Return the losses of ``loss``, each ``(L,)``, a number for every decoder layer."""
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
             preds = {**preds, **{name: widened(preds[name]) for name in _LAYERED}}
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
@@ -228,27 +230,28 @@ class DETRHead(BaseHead):
             return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
 
     def _matches(self, assigned: AssignResult, gt: GtBatch) -> Matches:
-        """Leaves out what pads the batch; how much that is, the CPU knows."""
-        objects = gt.flat_index
+        """Return the matches of the objects without the batch's padding, whose size is known on the CPU."""
+        object_idx = gt.flat_index
         layers = len(assigned.prior_idx)
         # (L, B, M, 1) -> (L, N)
-        queries = assigned.prior_idx.reshape(layers, -1).index_select(1, objects)
-        found = assigned.valid.reshape(layers, -1).index_select(1, objects)
-        images = objects.div(max(gt.max_instances, 1), rounding_mode='floor')
-        return Matches(objects, images * self.num_queries + queries, found.to(torch.float32), _mean_over_ranks(gt))
+        queries = assigned.prior_idx.reshape(layers, -1).index_select(1, object_idx)
+        matched = assigned.valid.reshape(layers, -1).index_select(1, object_idx)
+        images = object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
+        query_idx = images * self.num_queries + queries
+        return Matches(object_idx, query_idx, matched.to(torch.float32), _mean_over_ranks(gt))
 
     def _losses(self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
-        """The losses of a given matching, each of every layer that has it, the last layer last.
+        """Return the losses of a given matching: for each a number for every layer that has it, in the order of layers.
 
         Args:
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
         """
         labels = self._query_labels(matches, gt)
-        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.objects)  # (N, 4)
+        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx)  # (N, 4)
         losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_box=[], loss_giou=[])
-        for layer, (own_labels, weight) in enumerate(zip(labels, matches.weight, strict=True)):
+        for layer, (layer_labels, weight) in enumerate(zip(labels, matches.weight, strict=True)):
             bboxes = matches.gather(preds['bbox_preds'], layer)
-            losses['loss_cls'].append(self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), own_labels))
+            losses['loss_cls'].append(self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), layer_labels))
             losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
             losses['loss_giou'].append(
                 self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor)
@@ -256,20 +259,20 @@ class DETRHead(BaseHead):
         return {name: torch.stack(values) for name, values in losses.items()}
 
     def _query_labels(self, matches: Matches, gt: GtBatch) -> Tensor:
-        """What each query is to say: ``(L, B * Q)``, ``num_classes`` for 'no object'."""
-        layers, num_queries = len(matches.places), gt.batch_size * self.num_queries
+        """Return the class target of each query, ``(L, B * Q)``: ``num_classes`` for 'no object'."""
+        layers, num_queries = len(matches.query_idx), gt.batch_size * self.num_queries
         labels = gt.labels.new_full((layers, num_queries + 1), self.num_classes)
-        # Objects without a query go to an extra place behind the last.
-        places = torch.where(matches.weight > 0, matches.places, num_queries)
-        own = gt.labels.flatten().index_select(0, matches.objects)  # (N,)
-        return labels.scatter_(1, places, own.expand(layers, -1))[:, :-1]
+        # Objects without a query are written to an extra column behind the last.
+        query_idx = torch.where(matches.weight > 0, matches.query_idx, num_queries)
+        object_labels = gt.labels.flatten().index_select(0, matches.object_idx)  # (N,)
+        return labels.scatter_(1, query_idx, object_labels.expand(layers, -1))[:, :-1]
 
     @torch.no_grad()
     def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Detections in pixels of the original images, best first, at most one a query.
+        """Return detections in pixels of the original images, best first, at most one for each query.
 
         Args:
-            preds: of ``forward``.
+            preds: the output of ``forward``.
             metas: for each image ``img_shape``, ``matrix`` and ``ori_shape``, see ``DetDataSample``.
         """
         with torch.autocast(preds['cls_logits'].device.type, enabled=False):
@@ -280,7 +283,7 @@ class DETRHead(BaseHead):
             results = []
             for image, meta in enumerate(metas):
                 limit = self.test_cfg.get('max_per_img', 100)
-                found = find_candidates(
+                kept = find_candidates(
                     bboxes[image],
                     scores[image],
                     self.test_cfg.get('score_thr', 0.0),
@@ -288,34 +291,34 @@ class DETRHead(BaseHead):
                     multi_label=False,
                     classes=self.test_cfg.get('classes'),
                 )
-                results.append(self._sample(final, image, found, meta))
+                results.append(self._sample(final, image, kept, meta))
             return results
 
     def _final(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> dict[str, Tensor]:
-        """What results are made of: predictions of the last layer, ``(B, Q, ...)`` each."""
+        """Return the predictions that results are made of: those of the last layer, ``(B, Q, ...)`` each."""
         return {name: widened(preds[name][-1]) for name in _LAYERED}
 
-    def _sample(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> DetDataSample:
-        """All that is reported of one image; arguments as ``_instances``."""
+    def _sample(self, final: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> DetDataSample:
+        """Return the data sample of one image; the arguments are those of ``_instances``."""
         sample = DetDataSample(metainfo=meta)
-        sample.pred_instances = self._instances(final, image, found, meta)
+        sample.pred_instances = self._instances(final, image, kept, meta)
         return sample
 
-    def _instances(self, final: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        """What is reported of one image, all on the CPU.
+    def _instances(self, final: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the detections of one image, on the CPU.
 
         Args:
-            final: of ``_final``.
-            found: what was kept; ``prior_idx`` are queries.
+            final: the output of ``_final``.
+            kept: the reported detections; their ``prior_idx`` are indices of queries.
         """
-        bboxes = to_original(found.bboxes, meta['matrix'], meta['ori_shape'])
-        return InstanceData(bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu())
+        bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())
 
 
 def _mean_over_ranks(gt: GtBatch) -> Tensor | float:
-    """The number of objects, averaged over the processes, at least 1."""
+    """Return the number of objects, averaged over the processes, at least 1."""
     if get_world_size() == 1:
         return float(max(gt.num_instances, 1))
-    count = gt.bboxes.new_full((), float(gt.num_instances))  # filled on the device, which waits for nothing
+    count = gt.bboxes.new_full((), float(gt.num_instances))  # filled on the device, without synchronisation
     all_reduce(count, 'mean')
     return count.clamp(min=1)

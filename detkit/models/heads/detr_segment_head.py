@@ -1,4 +1,4 @@
-"""``DETRSegmentHead``: gives each of DETR's objects a mask, and divides the whole image into segments."""
+"""``DETRSegmentHead``: predicts a mask for each of DETR's objects, and panoptic segments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..postprocess.nms import Detections
 from ..postprocess.segment_merging import merge_segments
 from .detr_head import DETRHead, Encoded, Matches
 
-# Objects whose masks are made at a time in prediction, which bounds the memory.
+# Number of objects whose masks prediction makes at a time, to bound the memory.
 _CHUNK = 16
 
 
@@ -37,20 +37,19 @@ class DETRSegmentHead(DETRHead):
         memory ──┴─ attention maps ─┬─ mask decoder ── mask logits, as fine as feats[0]
         projected map, finer feats ─┘
 
-    Masks are made of what ``forward`` returns for the objects that need one: in training those that are matched, in
-    prediction those that are reported. The boxes are learnt along with them, or are frozen (``train_cfg.freeze``): the
-    parts that this class adds are ``mask_attention`` and ``mask_decoder``.
+    Masks are computed from the output of ``forward`` only for the objects that need one: those that are matched in
+    training and those that are reported in prediction. Boxes are learnt jointly, or are frozen (``train_cfg.freeze``):
+    the parts that this class adds are ``mask_attention`` and ``mask_decoder``.
 
     Args:
-        num_classes: classes of objects and, where the data have any, of stuff.
-        in_channels, strides: of the feature maps, fine to coarse, all of which count; wired from the component before.
-        stuff_labels: labels of which an image has one segment, such as the sky. Given, be it empty, results have
-            ``pred_panoptic`` too; filled in from the dataset's ``metainfo`` where that has it. None: boxes and masks.
+        num_classes: number of classes of objects and, where the data have any, of stuff.
+        in_channels, strides: those of the feature maps, fine to coarse, all of which are read; wired from the
+            component before.
+        stuff_labels: labels of which an image has one segment, such as the sky; wired from the dataset's ``metainfo``.
+            Unless it is None, results also have ``pred_panoptic``.
         loss_mask, loss_dice: configs of the losses.
-        **kwargs: of ``DETRHead``. Its ``test_cfg`` also takes ``panoptic_score_thr`` (0.85): least score of a mask that
-            becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
-
-    Attributes:
+        **kwargs: arguments of ``DETRHead``. Its ``test_cfg`` also takes ``panoptic_score_thr`` (0.85): least score of a
+            mask that becomes a segment; and ``panoptic_min_area`` (4): a segment has more pixels than this.
     """
 
     takes = {**DETRHead.takes, 'loss_mask': PixelMaskLoss, 'loss_dice': PixelMaskLoss}
@@ -90,8 +89,9 @@ class DETRSegmentHead(DETRHead):
         self.loss_dice = self.build_part(LOSSES, 'loss_dice', loss_dice)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``DETRHead``; also what the last layer's masks are made of: ``mask_maps (B, Q, H, h, w)`` and
-        ``mask_feats``, a list of ``(B, c, h_i, w_i)``, see ``MaskDecoder``.
+        """Return the predictions of ``DETRHead`` and the inputs of the last layer's masks.
+
+        These are ``mask_maps (B, Q, H, h, w)`` and ``mask_feats``, a list of ``(B, c, h_i, w_i)``, see ``MaskDecoder``.
         """
         return super().forward(feats, padding_mask)
 
@@ -104,29 +104,32 @@ class DETRSegmentHead(DETRHead):
         preds['mask_feats'] = self.mask_decoder.shared(encoded.projected, feats[-2::-1])
         return preds
 
-    def mask_logits(self, preds: dict[str, Tensor | list[Tensor]], places: Tensor) -> Tensor:
-        """``(N, h', w')``, as fine as the finest map: the masks of N queries, ``places (N,)`` in the flattened
-        ``(B, Q)``.
+    def mask_logits(self, preds: dict[str, Tensor | list[Tensor]], query_idx: Tensor) -> Tensor:
+        """Return the mask logits of N queries, ``(N, h', w')``, as fine as the finest map.
+
+        Args:
+            preds: the output of ``forward``.
+            query_idx: ``(N,)`` int64, indices in the flattened ``(B, Q)``.
         """
         maps, feats = preds['mask_maps'], preds['mask_feats']
-        half = feats[0].dtype in (torch.float16, torch.bfloat16)  # then as forward was run
+        half = feats[0].dtype in (torch.float16, torch.bfloat16)  # the type in which forward was run
         with torch.autocast(maps.device.type, feats[0].dtype if half else None, enabled=half):
-            maps = maps.flatten(0, 1).index_select(0, places)
-            logits = self.mask_decoder(feats, maps, places.div(self.num_queries, rounding_mode='floor'))
+            maps = maps.flatten(0, 1).index_select(0, query_idx)
+            logits = self.mask_decoder(feats, maps, query_idx.div(self.num_queries, rounding_mode='floor'))
         return logits.float() if half else logits
 
     def _losses(
         self, preds: dict[str, Tensor | list[Tensor]], matches: Matches, gt: GtBatch, gt_bboxes: Tensor
     ) -> dict[str, Tensor]:
-        """As ``DETRHead``; also ``loss_mask`` and ``loss_dice``, of the last layer alone."""
+        """Return the losses of ``DETRHead``, and ``loss_mask`` and ``loss_dice`` of the last layer only."""
         if gt.masks is None:
             raise ValueError(
                 f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
                 '(Render(with_masks=True)), or use DETRHead.'
             )
         losses = super()._losses(preds, matches, gt, gt_bboxes)
-        logits = self.mask_logits(preds, matches.places[-1])
-        targets = _object_masks(gt, matches.objects)
+        logits = self.mask_logits(preds, matches.query_idx[-1])
+        targets = _object_masks(gt, matches.object_idx)
         logits = F.interpolate(logits.unsqueeze(1), targets.shape[-2:], mode='bilinear', align_corners=False)
         pixels, targets = logits.flatten(1), targets.flatten(1).to(logits.dtype)
         for name in ('loss_mask', 'loss_dice'):
@@ -135,8 +138,8 @@ class DETRSegmentHead(DETRHead):
         return losses
 
     def _final(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> dict:
-        """As ``DETRHead``, what masks are made of, and ``mask_strides``: input pixels a mask pixel."""
-        # The network's input is as large as the largest image, or padded on to what the maps' strides divide.
+        """Return what ``DETRHead`` does, the inputs of masks, and ``mask_strides``: input pixels per mask pixel."""
+        # The network's input is as large as the largest image, or padded to a multiple of the strides.
         stride, grid = self.strides[0], preds['mask_feats'][-1].shape[-2:]
         sides = [max(meta['img_shape'][axis] for meta in metas) for axis in (0, 1)]
         size = [
@@ -146,19 +149,19 @@ class DETRSegmentHead(DETRHead):
         masks = {name: preds[name] for name in ('mask_maps', 'mask_feats')}
         return {**super()._final(preds, metas), **masks, 'mask_strides': strides}
 
-    def _instances(self, final: dict, image: int, found: Detections, meta: dict) -> InstanceData:
-        """As ``DETRHead``, and ``masks`` (``InstanceMasks``)."""
-        instances = super()._instances(final, image, found, meta)
+    def _instances(self, final: dict, image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the detections of ``DETRHead`` with ``masks`` (``InstanceMasks``)."""
+        instances = super()._instances(final, image, kept, meta)
         parts = [InstanceMasks([], [], meta['ori_shape'])]
-        for queries in found.prior_idx.split(_CHUNK):
+        for queries in kept.prior_idx.split(_CHUNK):
             masks = self._original_logits(final, image, queries, meta) > 0  # the probability is above one half
             parts.append(InstanceMasks.from_bool(masks.cpu().numpy()))
         instances.masks = InstanceMasks.cat(parts)
         return instances
 
-    def _sample(self, final: dict, image: int, found: Detections, meta: dict) -> DetDataSample:
-        """As ``DETRHead``, and ``pred_panoptic`` where there are ``stuff_labels``."""
-        sample = super()._sample(final, image, found, meta)
+    def _sample(self, final: dict, image: int, kept: Detections, meta: dict) -> DetDataSample:
+        """Return the data sample of ``DETRHead``, with ``pred_panoptic`` where ``stuff_labels`` is not None."""
+        sample = super()._sample(final, image, kept, meta)
         if self.stuff_labels is not None:
             sample.pred_panoptic = self._segments(final, image, meta)
         return sample
@@ -178,15 +181,15 @@ class DETRSegmentHead(DETRHead):
         )
 
     def _original_logits(self, final: dict, image: int, queries: Tensor, meta: dict) -> Tensor:
-        """``(N, H, W)`` mask logits in pixels of the original image."""
+        """Return mask logits ``(N, H, W)`` at the pixels of the original image."""
         logits = self.mask_logits(final, queries + image * self.num_queries)
         return resample_masks(logits, meta['matrix'], meta['ori_shape'], final['mask_strides'])
 
 
-def _object_masks(gt: GtBatch, objects: Tensor) -> Tensor:
-    """``(N, h, w)`` bool of N objects, which are places in the flattened ``(B, M)``."""
+def _object_masks(gt: GtBatch, object_idx: Tensor) -> Tensor:
+    """Return the masks ``(N, h, w)``, bool, of N objects, given by their indices in the flattened ``(B, M)``."""
     if gt.masks.dim() == 4:
-        return gt.masks.flatten(0, 1).index_select(0, objects)
-    images = objects.div(max(gt.max_instances, 1), rounding_mode='floor')
-    numbers = objects.remainder(max(gt.max_instances, 1)) + 1
+        return gt.masks.flatten(0, 1).index_select(0, object_idx)
+    images = object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
+    numbers = object_idx.remainder(max(gt.max_instances, 1)) + 1
     return gt.masks.index_select(0, images) == numbers[:, None, None]

@@ -15,24 +15,24 @@ from .classify_head import ClassifyHead
 
 @HEADS.register_module()
 class MLPClassifyHead(ClassifyHead):
-    """Average pooling to a grid of cells, then linear layers with ReLU between them; it reads the coarsest map alone.
+    """Classification head of average pooling to a grid of cells and linear layers; it reads only the coarsest map.
 
     ::
 
         feats[-1] ── pool (s x s) ── flatten (c·s·s) ── linear ── ReLU ── … ── dropout ── linear ── class logits (C)
 
     One cell and no hidden layer, the default, is global average pooling (Lin et al., https://arxiv.org/abs/1312.4400).
-    A map that has as many cells as ``pool_size`` says passes unchanged, which is plain flattening; any other is pooled
-    to them, as VGG does it (https://arxiv.org/abs/1409.1556), so that images of every size fit the same weights.
+    A map that has ``pool_size`` cells is flattened without pooling; any other is pooled to them, as in VGG
+    (https://arxiv.org/abs/1409.1556), so that images of every size fit the same weights.
 
     Args:
         num_classes, in_channels, loss_cls, test_cfg, init_cfg: see ``ClassifyHead``.
         pool_size: cells of the pooled map, a side or (h, w).
-        hidden_channels: of each hidden layer, in order.
-        dropout: share of its input that the last layer does without in training.
+        hidden_channels: width of each hidden layer, in order.
+        dropout: share of the last layer's input that training leaves out.
 
     Raises:
-        ConfigError: a size, a number of channels or a share that makes no sense.
+        ConfigError: a size, a number of channels or a share is out of its range.
     """
 
     def __init__(

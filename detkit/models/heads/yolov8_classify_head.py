@@ -14,7 +14,7 @@ from .classify_head import ClassifyHead
 
 @HEADS.register_module()
 class YOLOv8ClassifyHead(ClassifyHead):
-    """A 1x1 convolution, the mean over all positions, dropout, a linear layer; it reads the coarsest map alone.
+    """Classification head of a convolution, the mean over all positions and a linear layer on the coarsest map.
 
     ::
 
@@ -22,7 +22,7 @@ class YOLOv8ClassifyHead(ClassifyHead):
 
     Args:
         num_classes, in_channels, loss_cls, test_cfg, init_cfg: see ``ClassifyHead``.
-        hidden_channels: of the convolution.
+        hidden_channels: output channels of the convolution.
         dropout: share of the averaged features that training leaves out.
     """
 

@@ -1,4 +1,4 @@
-"""``YOLOv8Head``: boxes and classes from every cell of three feature maps, without anchors."""
+"""``YOLOv8Head``: predicts boxes and classes at every cell of the feature maps, without anchors."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _EXPECTED_SIZE = 640
 
 
 class Slots(NamedTuple):
-    """What a head learns from: the S = M * K slots of an assignment, image by image.
+    """The S = M * K slots of an assignment, image by image.
 
     Attributes:
-        places: ``(B, S)`` int64, each slot's prior in the flattened ``(B, P)``.
-        prior_idx, gt_idx: ``(B, S)`` int64, its prior and its box.
+        flat_prior_idx: ``(B, S)`` int64, index of each slot's prior in the flattened ``(B, P)``.
+        prior_idx, gt_idx: ``(B, S)`` int64, indices of its prior and its box within the image.
         valid: ``(B, S)`` bool, False where the slot is empty.
         scores: ``(B, S)``, its soft class target, 0 where empty.
         avg_factor: scalar, the sum of the scores, at least 1.
     """
 
-    places: Tensor
+    flat_prior_idx: Tensor
     prior_idx: Tensor
     gt_idx: Tensor
     valid: Tensor
@@ -50,13 +50,13 @@ class Slots(NamedTuple):
     avg_factor: Tensor
 
     def gather(self, flat: Tensor) -> Tensor:
-        """The slots' rows of predictions: ``(B, P, channels)`` -> ``(B, S, channels)``."""
-        return flat.flatten(0, 1).index_select(0, self.places.flatten()).unflatten(0, self.places.shape)
+        """Return the predictions at the slots: ``(B, P, channels)`` -> ``(B, S, channels)``."""
+        return flat.flatten(0, 1).index_select(0, self.flat_prior_idx.flatten()).unflatten(0, self.flat_prior_idx.shape)
 
 
 @HEADS.register_module()
 class YOLOv8Head(DenseHead):
-    """Decoupled head: for each level one branch for classes and one for the distances to a box's sides.
+    """Decoupled head: each level has one branch for classes and one for the distances to a box's sides.
 
     ::
 
@@ -65,10 +65,10 @@ class YOLOv8Head(DenseHead):
 
     Args:
         num_classes: C.
-        in_channels, strides: of the feature maps, fine to coarse; wired from the component before.
-        reg_max: bins of a distance's distribution.
+        in_channels, strides: those of the feature maps, fine to coarse; wired from the component before.
+        reg_max: number of bins of a distance's distribution.
         assigner, bbox_coder, loss_cls, loss_bbox, loss_dfl: configs of the parts; ``default_parts`` when left out.
-        test_cfg: arguments of ``batched_nms``, which tools may change between calls; what is left out has its default.
+        test_cfg: arguments of ``batched_nms``, which tools may change between calls; the others have their defaults.
         init_cfg: mmengine's initialisation config.
     """
 
@@ -119,7 +119,7 @@ class YOLOv8Head(DenseHead):
         self.cls_branches = self._branches(max(finest, min(self.num_classes, 100)), self.num_classes)
 
     def _branches(self, hidden: int, out_channels: int) -> nn.ModuleList:
-        """For each level two 3x3 convolutions and a 1x1 without normalisation."""
+        """Return for each level two 3x3 convolutions and a 1x1 without normalisation."""
         return nn.ModuleList(
             nn.Sequential(
                 ConvModule(channels, hidden, 3), ConvModule(hidden, hidden, 3), nn.Conv2d(hidden, out_channels, 1)
@@ -128,18 +128,18 @@ class YOLOv8Head(DenseHead):
         )
 
     def _init_biases(self) -> None:
-        """Starts at the class frequencies of images with a few objects each, so that the first steps are calm."""
+        """Set biases to the class frequencies of images with a few objects each, so that the first steps are small."""
         for stride, bbox_branch, cls_branch in zip(self.strides, self.bbox_branches, self.cls_branches, strict=True):
             cells = (_EXPECTED_SIZE / stride) ** 2
             nn.init.constant_(bbox_branch[-1].bias, 1.0)
             nn.init.constant_(cls_branch[-1].bias, log(_EXPECTED_OBJECTS / self.num_classes / cells))
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """Raw predictions.
+        """Return raw predictions.
 
         Args:
             feats: a ``(B, in_channels[i], h_i, w_i)`` map for each level.
-            padding_mask: unused; a part of every head's signature.
+            padding_mask: unused, but part of every head's signature.
 
         Returns:
             ``cls_logits``, a list of ``(B, C, h_i, w_i)``; ``bbox_preds``, a list of ``(B, 4 * reg_max, h_i, w_i)``.
@@ -150,10 +150,10 @@ class YOLOv8Head(DenseHead):
         )
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_cls``, ``loss_dfl``, each times its weight and the batch size, in float32 or finer."""
+        """Return ``loss_box``, ``loss_cls`` and ``loss_dfl``, times weight and batch size, in float32 or finer."""
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
             flat = self._flatten(preds)
-            priors = self._priors(preds['cls_logits'])
+            priors = self._priors(preds)
             with torch.no_grad():
                 bboxes = self._decode(flat, priors)
             assigned = self.assigner(Candidates(flat['cls_logits'].detach(), bboxes), priors, gt)
@@ -161,33 +161,33 @@ class YOLOv8Head(DenseHead):
             return {name: value * gt.batch_size for name, value in losses.items()}
 
     def _decode(self, flat: dict[str, Tensor], priors: PointPriors) -> Tensor:
-        """Predicted boxes ``(B, P, 4)`` xyxy in pixels of the network's input."""
+        """Return predicted boxes ``(B, P, 4)``, xyxy in pixels of the network's input."""
         distances = self.bbox_coder.mean_distances(flat['bbox_preds'])
         return self.bbox_coder.decode(priors.points, distances, priors.strides)
 
     def _losses(
         self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
     ) -> dict[str, Tensor]:
-        """The losses of a given assignment, before they are multiplied by the batch size.
+        """Return the losses of a given assignment, before they are multiplied by the batch size.
 
         Args:
-            flat: predictions with all levels in a row, ``(B, P, channels)`` each.
+            flat: predictions with all levels concatenated, ``(B, P, channels)`` each.
         """
         prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
         scores = assigned.scores.flatten(1)
         avg_factor = scores.sum().clamp(min=1)
         labels = gt.labels.gather(1, gt_idx).clamp(min=0)
         image_starts = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1) * len(priors.points)
-        places = image_starts + prior_idx  # (B, S), in the flattened (B, P)
-        targets = SparseTargets((places * self.num_classes + labels).flatten(), scores.flatten())
+        flat_prior_idx = image_starts + prior_idx  # (B, S), in the flattened (B, P)
+        targets = SparseTargets((flat_prior_idx * self.num_classes + labels).flatten(), scores.flatten())
         loss_cls = self.loss_cls(flat['cls_logits'], targets, avg_factor=avg_factor)
 
-        slots = Slots(places, prior_idx, gt_idx, assigned.valid.flatten(1), scores, avg_factor)
+        slots = Slots(flat_prior_idx, prior_idx, gt_idx, assigned.valid.flatten(1), scores, avg_factor)
         box_losses = self._box_losses(flat, priors, slots, gt)
         return dict(loss_box=box_losses.pop('loss_box'), loss_cls=loss_cls, **box_losses)
 
     def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_dfl``."""
+        """Return ``loss_box`` and ``loss_dfl``."""
         # Distances are regressed in units of the stride, so boxes are compared in them as well.
         strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
         points = priors.points[slots.prior_idx] / strides
@@ -198,7 +198,7 @@ class YOLOv8Head(DenseHead):
         return dict(loss_box=loss_box, loss_dfl=self._dfl(bbox_preds, points, targets, slots))
 
     def _dfl(self, bbox_preds: Tensor, points: Tensor, targets: Tensor, slots: Slots) -> Tensor:
-        """Of predictions ``(B, S, 4 * reg_max)`` against boxes ``(B, S, box)``, both in strides."""
+        """Return the loss of distributions ``(B, S, 4 * reg_max)`` against boxes ``(B, S, box)``, both in strides."""
         return self.loss_dfl(
             bbox_preds.unflatten(-1, (4, -1)).flatten(0, 1),
             self.bbox_coder.encode(points, targets).flatten(0, 1),
@@ -208,9 +208,14 @@ class YOLOv8Head(DenseHead):
 
     def _candidates(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         flat = self._flatten(preds)
-        return flat, self._decode(flat, self._priors(preds['cls_logits'])), flat['cls_logits'].sigmoid()
+        return flat, self._decode(flat, self._priors(preds)), flat['cls_logits'].sigmoid()
+
+    def _priors(self, preds: dict[str, Tensor | list[Tensor]]) -> PointPriors:
+        levels = preds['cls_logits']
+        dtype = torch.promote_types(levels[0].dtype, torch.float32)
+        return self.prior_generator([level.shape[-2:] for level in levels], levels[0].device, dtype)
 
 
 def slot_bboxes(gt: GtBatch, gt_idx: Tensor) -> Tensor:
-    """Ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``."""
+    """Return the ground-truth boxes ``(B, S, 4)`` of slots ``(B, S)``."""
     return gt.bboxes.gather(1, gt_idx.unsqueeze(-1).expand(-1, -1, 4))

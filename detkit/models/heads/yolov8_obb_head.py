@@ -1,4 +1,4 @@
-"""``YOLOv8OBBHead``: adds an angle to each box."""
+"""``YOLOv8OBBHead``: predicts rotated boxes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .yolov8_head import Slots, YOLOv8Head
 
 @HEADS.register_module()
 class YOLOv8OBBHead(YOLOv8Head):
-    """``YOLOv8Head`` for rotated boxes: a third branch gives each cell's angle, in whose frame the distances are.
+    """``YOLOv8Head`` for rotated boxes: a third branch predicts the angle of the frame in which distances are measured.
 
     Args:
         loss_angle: config of the loss of angles; of weight 0, training is that of ultralytics before 8.4.
@@ -63,13 +63,13 @@ class YOLOv8OBBHead(YOLOv8Head):
         self.angle_branches = self._branches(max(self.in_channels[0] // 4, 1), 1)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``; also ``angle_logits``, a list of ``(B, 1, h_i, w_i)``."""
+        """Return the predictions of ``YOLOv8Head`` and ``angle_logits``, a list of ``(B, 1, h_i, w_i)``."""
         preds = super().forward(feats, padding_mask)
         preds['angle_logits'] = [branch(feat) for branch, feat in zip(self.angle_branches, feats, strict=True)]
         return preds
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """As ``YOLOv8Head``, of ``gt.rbboxes``; also ``loss_angle``."""
+        """Return the losses of ``YOLOv8Head`` for ``gt.rbboxes``, and ``loss_angle``."""
         if gt.rbboxes is None:
             if gt.max_instances:
                 raise ValueError(
@@ -86,7 +86,7 @@ class YOLOv8OBBHead(YOLOv8Head):
         return self.bbox_coder.decode(priors.points, distances, priors.strides, angles)
 
     def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_dfl``, ``loss_angle``."""
+        """Return ``loss_box``, ``loss_dfl`` and ``loss_angle``."""
         strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
         points = priors.points[slots.prior_idx] / strides
         targets = self._slot_rbboxes(gt, slots).to(points.dtype)
@@ -102,7 +102,7 @@ class YOLOv8OBBHead(YOLOv8Head):
 
     @staticmethod
     def _slot_rbboxes(gt: GtBatch, slots: Slots) -> Tensor:
-        """Ground-truth boxes ``(B, S, 5)`` of the slots; an empty slot gets a unit box, harmless in quotients."""
+        """Return the ground-truth boxes ``(B, S, 5)`` of slots; empty ones get unit boxes to keep quotients finite."""
         rbboxes = gt.rbboxes.gather(1, slots.gt_idx.unsqueeze(-1).expand(-1, -1, 5))
         unit = torch.zeros_like(rbboxes)
         unit[..., 2:4] = 1
@@ -111,12 +111,12 @@ class YOLOv8OBBHead(YOLOv8Head):
     def _suppress(self, bboxes: Tensor, scores: Tensor) -> list[Detections]:
         return batched_rotated_nms(bboxes, scores, **self._options(ROTATED_NMS_KEYS))
 
-    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        """``rbboxes (N, 5)``, which may reach beyond the image, and ``bboxes``, what of their hulls is inside."""
-        inverse = torch.as_tensor(meta['matrix'], device=found.bboxes.device, dtype=torch.float64).inverse()
-        rbboxes = map_rbboxes(normalize_rbboxes(found.bboxes), inverse.to(found.bboxes.dtype))
+    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return ``rbboxes (N, 5)``, which may exceed the image, and ``bboxes``, their upright hulls clipped to it."""
+        inverse = torch.as_tensor(meta['matrix'], device=kept.bboxes.device, dtype=torch.float64).inverse()
+        rbboxes = map_rbboxes(normalize_rbboxes(kept.bboxes), inverse.to(kept.bboxes.dtype))
         height, width = meta['ori_shape']
         bboxes = rbbox_hulls(rbboxes).clamp(min=0).minimum(rbboxes.new_tensor([width, height] * 2))
         return InstanceData(
-            rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=found.scores.cpu(), labels=found.labels.cpu()
+            rbboxes=rbboxes.cpu(), bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu()
         )

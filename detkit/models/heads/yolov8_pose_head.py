@@ -1,4 +1,4 @@
-"""``YOLOv8PoseHead``: adds to each detection the places of its keypoints."""
+"""``YOLOv8PoseHead``: predicts the keypoints of each detection."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .yolov8_head import Slots, YOLOv8Head, slot_bboxes
 
 @HEADS.register_module()
 class YOLOv8PoseHead(YOLOv8Head):
-    """``YOLOv8Head`` with K keypoints a cell: x and y and, where D is 3, a logit of whether the keypoint is labelled.
+    """``YOLOv8Head`` with K keypoints per cell: x, y and, where D is 3, a logit of whether the keypoint is labelled.
 
-    A cell's prediction p means the place (2 p + cell - .5) · stride, cell being the cell's centre in cells.
+    A prediction p means the position (2 p + cell - .5) · stride, where cell is the centre of the cell in cells.
 
     Args:
-        keypoint_shape: (K, D), D being 2 or 3; wired from the data.
-        loss_keypoint: config of the loss of places.
-        loss_visibility: config of the loss of logits; there is none where D is 2.
-        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``.
+        keypoint_shape: (K, D) with D 2 or 3; wired from the data.
+        loss_keypoint: config of the loss of positions.
+        loss_visibility: config of the loss of logits; not used where D is 2.
+        num_classes, in_channels, strides, **kwargs: see ``YOLOv8Head``.
     """
 
     provides = ('bbox', 'keypoints')
@@ -65,13 +65,13 @@ class YOLOv8PoseHead(YOLOv8Head):
         self.keypoint_branches = self._branches(max(self.in_channels[0] // 4, num_channels), num_channels)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``; also ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
+        """Return the predictions of ``YOLOv8Head`` and ``keypoint_preds``, a list of ``(B, K * D, h_i, w_i)``."""
         preds = super().forward(feats, padding_mask)
         preds['keypoint_preds'] = [branch(feat) for branch, feat in zip(self.keypoint_branches, feats, strict=True)]
         return preds
 
     def loss(self, preds: dict[str, Tensor | list[Tensor]], gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_pose``, ``loss_kobj`` (where D is 3), ``loss_cls``, ``loss_dfl``; see ``YOLOv8Head``."""
+        """Return the losses of ``YOLOv8Head``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
         num_keypoints = self.keypoint_shape[0]
         if gt.keypoints is None:
             if gt.max_instances:
@@ -95,10 +95,10 @@ class YOLOv8PoseHead(YOLOv8Head):
         return {name: losses[name] for name in order if name in losses}
 
     def _box_losses(self, flat: dict[str, Tensor], priors: PointPriors, slots: Slots, gt: GtBatch) -> dict[str, Tensor]:
-        """``loss_box``, ``loss_dfl``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
+        """Return ``loss_box``, ``loss_dfl``, ``loss_pose`` and, where D is 3, ``loss_kobj``."""
         losses = super()._box_losses(flat, priors, slots, gt)
         preds = slots.gather(flat['keypoint_preds'])
-        # Everything in units of the stride, in which the loss is written; it is the same in pixels.
+        # All lengths are in units of the stride, in which the loss is defined; its value is the same in pixels.
         strides = priors.strides[slots.prior_idx].unsqueeze(-1)  # (B, S, 1)
         keypoints, logits = self._decode_keypoints(preds, priors.points[slots.prior_idx] / strides)
         index = slots.gt_idx[..., None, None].expand(-1, -1, *gt.keypoints.shape[2:])
@@ -114,11 +114,11 @@ class YOLOv8PoseHead(YOLOv8Head):
         return losses
 
     def _decode_keypoints(self, preds: Tensor, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Places ``(..., K, 2)`` in strides, and logits ``(..., K)``, None where D is 2.
+        """Return positions ``(..., K, 2)`` in strides, and logits ``(..., K)``, None where D is 2.
 
         Args:
             preds: ``(..., K * D)``.
-            points: ``(..., 2)`` the cells' centres in strides.
+            points: ``(..., 2)``, centres of the cells in strides.
         """
         preds = preds.unflatten(-1, self.keypoint_shape)
         keypoints = 2 * preds[..., :2] + (points - 0.5).unsqueeze(-2)
@@ -126,12 +126,12 @@ class YOLOv8PoseHead(YOLOv8Head):
 
     @torch.no_grad()
     def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
-        """As ``YOLOv8Head``; also ``keypoints (N, K, 2)`` inside the original images and ``keypoint_scores (N, K)``.
+        """Return the results of ``YOLOv8Head`` with ``keypoints (N, K, 2)`` and ``keypoint_scores (N, K)``.
 
-        A keypoint's score is the probability that it is labelled; 1 where D is 2.
+        Keypoints lie inside the original image. A score is the probability that a keypoint is labelled, 1 where D is 2.
         """
         with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
-            priors = self._priors(preds['cls_logits'])
+            priors = self._priors(preds)
             flat = self._flatten(dict(preds=preds['keypoint_preds']))['preds']
             strides = priors.strides.unsqueeze(-1)  # (P, 1)
             keypoints, logits = self._decode_keypoints(flat, priors.points / strides)
@@ -139,9 +139,9 @@ class YOLOv8PoseHead(YOLOv8Head):
             decoded = torch.cat([keypoints * strides.unsqueeze(-1), scores.unsqueeze(-1)], -1)  # (B, P, K, 3)
         return super().predict({**preds, 'keypoints': decoded}, metas)
 
-    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        instances = super()._instances(flat, image, found, meta)
-        keypoints = flat['keypoints'][image, found.prior_idx]
+    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+        instances = super()._instances(flat, image, kept, meta)
+        keypoints = flat['keypoints'][image, kept.prior_idx]
         instances.keypoints = points_to_original(keypoints[..., :2], meta['matrix'], meta['ori_shape']).cpu()
         instances.keypoint_scores = keypoints[..., 2].cpu()
         return instances

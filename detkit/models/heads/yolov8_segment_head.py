@@ -1,4 +1,4 @@
-"""``YOLOv8SegmentHead``: adds to each detection a mask, combined from prototypes that the whole image shares."""
+"""``YOLOv8SegmentHead``: predicts the mask of each detection as a combination of an image's prototypes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .yolov8_head import YOLOv8Head, slot_bboxes
 
 @HEADS.register_module()
 class YOLOv8SegmentHead(YOLOv8Head):
-    """``YOLOv8Head`` with prototype masks at a quarter of the image's size and, per cell, coefficients for them.
+    """``YOLOv8Head`` with prototype masks at a quarter of the image's size and coefficients for them at each cell.
 
     Args:
         proto_channels: hidden channels of the prototype branch; the finest map's channels by default.
         num_protos: D, the number of prototypes.
         loss_mask: config of the loss.
-        num_classes, in_channels, strides, **kwargs: of ``YOLOv8Head``. Its ``test_cfg`` also takes
+        num_classes, in_channels, strides, **kwargs: see ``YOLOv8Head``. Its ``test_cfg`` also takes
             ``retina_masks``, see ``decode_masks``.
     """
 
@@ -57,7 +57,10 @@ class YOLOv8SegmentHead(YOLOv8Head):
         self.proto = ProtoBranch(finest, self.proto_channels or finest, self.num_protos)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor | list[Tensor]]:
-        """As ``YOLOv8Head``; also ``mask_coeffs``, a list of ``(B, D, h_i, w_i)``, and ``mask_protos (B, D, h, w)``."""
+        """Return the predictions of ``YOLOv8Head``, ``mask_coeffs`` and ``mask_protos``.
+
+        They are a list of ``(B, D, h_i, w_i)``, and ``(B, D, h, w)`` with ``proto_stride`` input pixels per pixel.
+        """
         preds = super().forward(feats, padding_mask)
         preds['mask_coeffs'] = [branch(feat) for branch, feat in zip(self.coeff_branches, feats, strict=True)]
         preds['mask_protos'] = self.proto(feats[0])
@@ -65,13 +68,13 @@ class YOLOv8SegmentHead(YOLOv8Head):
 
     @property
     def proto_stride(self) -> float:
-        """Input pixels a prototype pixel."""
+        """Input pixels per prototype pixel."""
         return self.strides[0] / 2
 
     def _losses(
         self, flat: dict[str, Tensor], priors: PointPriors, assigned: AssignResult, gt: GtBatch
     ) -> dict[str, Tensor]:
-        """As ``YOLOv8Head``, and ``loss_seg``."""
+        """Return the losses of ``YOLOv8Head``, and ``loss_seg``."""
         if gt.masks is None:
             raise ValueError(
                 f'{type(self).__name__} learns masks, but the batch has none. Let the pipeline draw them '
@@ -85,11 +88,11 @@ class YOLOv8SegmentHead(YOLOv8Head):
         loss_seg = self.loss_mask(masks, BoxMasks(bboxes, gt.masks, gt_idx), assigned.valid.flatten(1))
         return dict(loss_box=losses.pop('loss_box'), loss_seg=loss_seg, **losses)
 
-    def _instances(self, flat: dict[str, Tensor], image: int, found: Detections, meta: dict) -> InstanceData:
-        """As ``YOLOv8Head``, and ``masks`` (``InstanceMasks``)."""
-        instances = super()._instances(flat, image, found, meta)
+    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the results of ``YOLOv8Head`` with ``masks`` (``InstanceMasks``)."""
+        instances = super()._instances(flat, image, kept, meta)
         instances.masks = decode_masks(
-            flat['mask_coeffs'][image, found.prior_idx].cpu().numpy(),
+            flat['mask_coeffs'][image, kept.prior_idx].cpu().numpy(),
             flat['mask_protos'][image].cpu().numpy(),
             instances.bboxes.numpy(),
             meta['matrix'],
@@ -101,7 +104,7 @@ class YOLOv8SegmentHead(YOLOv8Head):
 
 
 class ProtoBranch(nn.Module):
-    """``(B, in, h, w) -> (B, num_protos, 2h, 2w)``: 3x3, transposed 2x2, 3x3, 1x1 convolutions."""
+    """Branch of 3x3, transposed 2x2, 3x3 and 1x1 convolutions: ``(B, in, h, w) -> (B, num_protos, 2h, 2w)``."""
 
     def __init__(self, in_channels: int, hidden: int, num_protos: int) -> None:
         super().__init__()

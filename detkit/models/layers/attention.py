@@ -10,7 +10,7 @@ class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with H heads (Vaswani et al., arXiv:1706.03762, section 3.2).
 
     Args:
-        embed_dims: C, of queries, keys, values and output.
+        embed_dims: C, channels of queries, keys, values and output.
         num_heads: H, a divisor of C.
         dropout: share of the attention weights that training leaves out.
     """
@@ -28,7 +28,7 @@ class MultiHeadAttention(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Xavier's bounds, those of the incoming projections as of one (3C, C) matrix, as DETR was trained."""
+        """Draw weights within Xavier's bounds; the projections of the input count as one (3C, C) matrix, as in DETR."""
         for layer in (self.query_proj, self.key_proj, self.value_proj):
             nn.init.xavier_uniform_(layer.weight, gain=0.5**0.5)
             nn.init.zeros_(layer.bias)
@@ -36,7 +36,7 @@ class MultiHeadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, key_mask: Tensor | None = None) -> Tensor:
-        """Attends.
+        """Return the attention's output for each query.
 
         Args:
             queries: ``(B, Q, C)``.
@@ -56,12 +56,12 @@ class MultiHeadAttention(nn.Module):
 
 
 class AttentionMaps(nn.Module):
-    """The weights of an attention, without the values they would weigh (DETR, arXiv:2005.12872, section 4.4).
+    """The weights of an attention without its values (DETR, arXiv:2005.12872, section 4.4).
 
-    The softmax runs over all cells of all heads together, so that heads compete as cells do.
+    The softmax runs over all cells of all heads together, so that heads compete in the same way as cells.
 
     Args:
-        embed_dims: C, of queries and keys.
+        embed_dims: C, channels of queries and keys.
         num_heads: H, a divisor of C.
     """
 
@@ -77,15 +77,15 @@ class AttentionMaps(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, keys: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The maps.
+        """Return the attention maps.
 
         Args:
             queries: ``(B, Q, C)``.
             keys: ``(B, S, C)``.
-            padding_mask: ``(B, S)`` bool, True where there is nothing to look at.
+            padding_mask: ``(B, S)`` bool, True where padded.
 
         Returns:
-            ``(B, Q, H, S)``, each query's H * S weights adding up to 1.
+            ``(B, Q, H, S)``, where the H * S weights of each query add up to 1.
         """
         queries, keys = (
             proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, N, C) -> (B, H, N, C / H)

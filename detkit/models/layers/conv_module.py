@@ -16,7 +16,7 @@ LEAKY_RELU = dict(type='LeakyReLU', negative_slope=0.1, inplace=True)
 # An activation as an argument: a module, a registered name, a config, or None for the identity.
 Activation = nn.Module | str | dict | None
 
-# The YOLO family's settings of batch normalisation, of v3 to v8 alike but for a few older weight files.
+# Settings of batch normalisation of YOLOv3 to YOLOv8, except for a few older weight files.
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
 
@@ -26,11 +26,11 @@ class ConvModule(nn.Module):
 
     Args:
         in_channels, out_channels: channels before and after.
-        kernel_size, stride, groups, dilation: of the convolution.
-        padding: default keeps the size at stride 1 (``dilation * (kernel_size - 1) // 2``).
+        kernel_size, stride, groups, dilation: arguments of the convolution.
+        padding: padding of the convolution; by default the size is kept at stride 1.
         act: the activation: a name such as ``'SiLU'``, ``dict(type='LeakyReLU', negative_slope=0.1)``, or a module;
             None for none.
-        eps, momentum: of the batch normalisation.
+        eps, momentum: arguments of the batch normalisation.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ConvModule(nn.Module):
 
 
 def build_activation(act: Activation) -> nn.Module:
-    """A module as it is; one by its registered name, with or without arguments; the identity for None.
+    """Return the module that an activation argument describes.
 
     Raises:
         ConfigError: no activation of that name is registered.

@@ -19,7 +19,7 @@ class Bottleneck(nn.Module):
     Args:
         in_channels, out_channels: channels before and after.
         shortcut: add the input to the result (only where the channels agree).
-        kernel_sizes: of the two convolutions; (1, 3) is Darknet's residual block and that of C3.
+        kernel_sizes: kernels of the two convolutions; (1, 3) is Darknet's residual block and that of C3.
         expansion: channels between the two, as a fraction of ``out_channels``.
         act: activation of the convolutions, see ``ConvModule``.
     """
@@ -55,7 +55,7 @@ class CSPBlock(nn.Module, Block):
         act: activation of the convolutions, see ``ConvModule``.
 
     Attributes:
-        kernel_sizes: of the two convolutions of each bottleneck.
+        kernel_sizes: kernels of the two convolutions of each bottleneck.
     """
 
     kernel_sizes: tuple[int, int]

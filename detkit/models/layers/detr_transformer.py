@@ -1,4 +1,4 @@
-"""``DETRTransformer``: feature map and queries to object vectors."""
+"""``DETRTransformer``: encodes a feature map and decodes queries to a vector for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .attention import MultiHeadAttention
 
 
 class Transformed(NamedTuple):
-    """What a transformer gives.
+    """Output of a transformer.
 
     Attributes:
         memory: ``(B, S, C)``, the encoder's output.
@@ -29,8 +29,10 @@ class Transformed(NamedTuple):
 
 @LAYERS.register_module()
 class DETRTransformer(nn.Module, Transformer):
-    """The encoder and decoder of DETR (arXiv:2005.12872): normalisation after each sublayer, positions added to queries
-    and keys, but not to values, in every layer, decoder inputs that start at zero.
+    """Encoder and decoder of DETR (arXiv:2005.12872).
+
+    Every sublayer is followed by normalisation; positions are added to queries and keys, but not to values, in every
+    layer; the decoder's input is zero.
 
     ::
 
@@ -40,7 +42,7 @@ class DETRTransformer(nn.Module, Transformer):
 
     Args:
         embed_dims: C.
-        num_heads: of every attention, a divisor of C.
+        num_heads: heads of every attention, a divisor of C.
         num_encoder_layers, num_decoder_layers: 0 encoder layers leave the map as it is; at least 1 decoder layer.
         feedforward_dims: width between the two linear layers that follow the attentions.
         dropout: share of values that training leaves out, in attentions and after every sublayer.
@@ -73,13 +75,13 @@ class DETRTransformer(nn.Module, Transformer):
     def forward(
         self, cells: Tensor, positions: Tensor, queries: Tensor, padding_mask: Tensor | None = None
     ) -> Transformed:
-        """Encodes the map and decodes the queries.
+        """Encode the map and decode the queries.
 
         Args:
             cells: ``(B, S, C)``, the map's cells in a row.
-            positions: ``(B, S, C)`` or ``(1, S, C)``, their places.
+            positions: ``(B, S, C)`` or ``(1, S, C)``, the encoding of the cells' positions.
             queries: ``(Q, C)``.
-            padding_mask: ``(B, S)`` bool, True where padded, which no attention looks at; None without padding.
+            padding_mask: ``(B, S)`` bool, True where padded, which every attention ignores; None without padding.
         """
         key_mask = None if padding_mask is None else ~padding_mask[:, None, None]  # (B, S) -> (B, 1, 1, S)
         memory = cells
@@ -96,7 +98,7 @@ class DETRTransformer(nn.Module, Transformer):
 
 
 class _Layer(nn.Module):
-    """What layers of encoder and decoder have in common: dropout, and the two linear layers at the end."""
+    """Base of the layers of encoder and decoder: dropout, and the two linear layers at the end."""
 
     def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float) -> None:
         super().__init__()
@@ -108,16 +110,16 @@ class _Layer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        # Dropout only leaves out and scales up, so ReLU may follow it, in place: one map less to keep for the gradient.
+        # Dropout only zeroes and scales, so that ReLU may follow it in place: the gradient needs one map less.
         hidden = self.dropout(self.linear1(x)).relu_()
         return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
 
 
 class EncoderLayer(_Layer):
-    """Cells look at all cells.
+    """Encoder layer, in which cells attend to all cells.
 
     Args:
-        embed_dims, num_heads, feedforward_dims, dropout: as of ``DETRTransformer``.
+        embed_dims, num_heads, feedforward_dims, dropout: see ``DETRTransformer``.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float) -> None:
@@ -126,17 +128,17 @@ class EncoderLayer(_Layer):
         self.norm_self = nn.LayerNorm(embed_dims)
 
     def forward(self, cells: Tensor, positions: Tensor, key_mask: Tensor | None) -> Tensor:
-        """``(B, S, C) -> (B, S, C)``."""
+        """Return the cells ``(B, S, C)`` after the layer."""
         placed = cells + positions
         cells = self.norm_self(cells + self.dropout(self.self_attn(placed, placed, cells, key_mask)))
         return self.feedforward(cells)
 
 
 class DecoderLayer(_Layer):
-    """Objects look at each other, then at the memory.
+    """Decoder layer, in which objects attend to each other, then to the memory.
 
     Args:
-        embed_dims, num_heads, feedforward_dims, dropout: as of ``DETRTransformer``.
+        embed_dims, num_heads, feedforward_dims, dropout: see ``DETRTransformer``.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float) -> None:
@@ -149,7 +151,7 @@ class DecoderLayer(_Layer):
     def forward(
         self, objects: Tensor, queries: Tensor, keys: Tensor, memory: Tensor, key_mask: Tensor | None
     ) -> Tensor:
-        """``objects`` and ``queries (B, Q, C)``, ``keys`` and ``memory (B, S, C)`` -> ``(B, Q, C)``."""
+        """Return objects ``(B, Q, C)``; ``queries`` are ``(B, Q, C)``, ``keys`` and ``memory`` ``(B, S, C)``."""
         placed = objects + queries
         objects = self.norm_self(objects + self.dropout(self.self_attn(placed, placed, objects)))
         attended = self.cross_attn(objects + queries, keys, memory, key_mask)

@@ -1,4 +1,4 @@
-"""Folding batch normalisation into the convolution before it, for prediction."""
+"""Fusion of batch normalisation with the convolution before it, for prediction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FUSABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
 def fuse_conv_bn(model: nn.Module) -> nn.Module:
-    """Folds normalisations into the convolutions before them, in place, and returns the model.
+    """Fuse normalisations with the convolutions before them, in place, and return the model.
 
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence.
@@ -36,7 +36,7 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of children that may be a convolution and its normalisation."""
+    """Yield the names of pairs of children that may be a convolution and its normalisation."""
     names = [name for name, _ in module.named_children()]
     if isinstance(module, nn.Sequential):
         yield from zip(names, names[1:], strict=False)

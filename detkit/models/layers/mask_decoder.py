@@ -1,4 +1,4 @@
-"""``MaskDecoder``: attention maps, enlarged step by step to masks."""
+"""``MaskDecoder``: upsamples attention maps to masks, step by step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from detkit.utils.errors import ConfigError
 
 from .upsampling import upsample_nearest
 
-# Groups of a normalisation, where there are so many channels.
+# Groups of a normalisation, if there are as many channels.
 _GROUPS = 8
 
 
 class MaskDecoder(nn.Module):
-    """DETR's mask head (arXiv:2005.12872, figure 8): 3x3 convolutions with group normalisation, between them steps up
-    to the next finer map of the backbone, which is added.
+    """Mask head of DETR (arXiv:2005.12872, figure 8).
+
+    Between 3x3 convolutions with group normalisation the map is upsampled to the next finer map of the backbone, which
+    is added.
 
     ::
 
@@ -25,13 +27,13 @@ class MaskDecoder(nn.Module):
         attention (H) 3x3 ─+─ norm ─ 3x3, C/2 ─ up ─+─ 3x3, C/4 ─ up ─+─ … ─ 3x3 ─ mask logits
                                    finer map, 1x1 ──┘  finest, 1x1 ───┘
 
-    What depends on the image alone is worked out once an image (``shared``), the rest once an object (``forward``). A
-    convolution of map and attention side by side is the sum of one of each.
+    Terms that depend only on the image are computed once for each image (``shared``), the others for each object
+    (``forward``): a convolution of the concatenated map and attention is the sum of a convolution of each.
 
     Args:
-        embed_dims: C, of the coarsest map.
-        num_heads: H, of the attention maps.
-        in_channels: of the backbone's finer maps, coarse to fine.
+        embed_dims: C, channels of the coarsest map.
+        num_heads: H, channels of the attention maps.
+        in_channels: channels of the backbone's finer maps, coarse to fine.
 
     Raises:
         ConfigError: C is too small to be halved at every step, or channels cannot be put into groups.
@@ -62,7 +64,7 @@ class MaskDecoder(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def shared(self, coarse: Tensor, finer: Sequence[Tensor]) -> list[Tensor]:
-        """What all objects of an image have in common.
+        """Return the maps that all objects of an image share.
 
         Args:
             coarse: ``(B, C, h, w)``.
@@ -76,12 +78,12 @@ class MaskDecoder(nn.Module):
         return [first, *(lateral(feat) for lateral, feat in zip(self.laterals, finer, strict=True))]
 
     def forward(self, shared: Sequence[Tensor], maps: Tensor, image_idx: Tensor) -> Tensor:
-        """Mask logits of N objects, as fine as the finest map.
+        """Return the mask logits of N objects, as fine as the finest map.
 
         Args:
-            shared: of ``shared``.
-            maps: ``(N, H, h, w)``, their attention maps.
-            image_idx: ``(N,)`` int64, the image of each.
+            shared: the output of ``shared``.
+            maps: ``(N, H, h, w)``, attention maps of the objects.
+            image_idx: ``(N,)`` int64, the image of each object.
 
         Returns:
             ``(N, h', w')``.

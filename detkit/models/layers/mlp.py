@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """``(..., in_dims) -> (..., out_dims)``.
+    """Linear layers with ReLU between them: ``(..., in_dims) -> (..., out_dims)``.
 
     Args:
         in_dims, hidden_dims, out_dims: widths before, between and after the layers.

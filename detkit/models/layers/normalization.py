@@ -11,11 +11,11 @@ from detkit.utils.errors import ConfigError, nearest
 
 
 class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):
-    """torchvision's, computed in the format of its input.
+    """Frozen batch normalisation, computed in the type of its input.
 
-    Everything it holds is a buffer under the names of ``nn.BatchNorm2d``, so that weights of either fit and no
-    optimiser finds them. It is one multiplication and addition a channel, for whose gradient nothing of the map is
-    kept; unlike torchvision's it leaves a bfloat16 map of autocast what it is, instead of widening it to float32.
+    Weights and statistics are buffers with the names of ``nn.BatchNorm2d``, so that weights of either fit and no
+    optimiser sees them. Nothing of the map is kept for the gradient. Unlike torchvision's, the layer leaves a bfloat16
+    map of autocast in bfloat16.
 
     Shape: ``(B, C, H, W)`` to the same.
     """

@@ -14,9 +14,10 @@ from detkit.utils.errors import ConfigError
 
 @LAYERS.register_module()
 class SinePositionEncoding(nn.Module, PositionEncoding):
-    """Half of the channels for the row, half for the column; of each, sines and cosines by turns, of wavelengths that
-    grow from 2π to temperature * 2π (Vaswani et al., arXiv:1706.03762, section 3.5; in two dimensions as in DETR,
-    arXiv:2005.12872).
+    """Encoding by sines and cosines of the row in one half of the channels and of the column in the other.
+
+    Sines and cosines alternate, with wavelengths that grow from 2π to temperature * 2π (Vaswani et al.,
+    arXiv:1706.03762, section 3.5; in two dimensions as in DETR, arXiv:2005.12872).
 
     Args:
         embed_dims: channels, a multiple of 4.
@@ -47,10 +48,10 @@ class SinePositionEncoding(nn.Module, PositionEncoding):
         self.eps = eps
 
     def forward(self, feats: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The encoding of a map.
+        """Return the encoding of a map.
 
         Args:
-            feats: ``(B, channels, h, w)``, of which size, type and device count.
+            feats: ``(B, channels, h, w)``, of which only size, type and device are used.
             padding_mask: ``(B, h, w)`` bool, True where padded; None for maps without padding.
 
         Returns:
@@ -58,23 +59,26 @@ class SinePositionEncoding(nn.Module, PositionEncoding):
         """
         if padding_mask is None:
             padding_mask = torch.zeros(1, *feats.shape[-2:], dtype=torch.bool, device=feats.device)
-        dtype = torch.promote_types(feats.dtype, torch.float32)  # half precision cannot tell neighbouring cells apart
+        dtype = torch.promote_types(feats.dtype, torch.float32)  # in half precision neighbouring cells would be equal
         inside = (~padding_mask).to(dtype)
         axes = [self._encode(inside.cumsum(dim), dim) for dim in (1, 2)]
         return torch.cat(axes, dim=-1).permute(0, 3, 1, 2).to(feats.dtype)  # (B, h, w, C) -> (B, C, h, w)
 
-    def _encode(self, places: Tensor, dim: int) -> Tensor:
-        """Places along ``dim``, counted from 1: ``(B, h, w)`` -> ``(B, h, w, embed_dims / 2)``."""
+    def _encode(self, coordinates: Tensor, dim: int) -> Tensor:
+        """Encode coordinates along ``dim``, counted from 1: ``(B, h, w)`` -> ``(B, h, w, embed_dims / 2)``."""
         if self.normalize:
-            places = places / (places.narrow(dim, places.shape[dim] - 1, 1) + self.eps) * self.scale
-        pairs = torch.arange(self.embed_dims // 4, dtype=places.dtype, device=places.device)
-        angles = places.unsqueeze(-1) / self.temperature ** (pairs * 4 / self.embed_dims)  # (B, h, w, pairs)
+            last = coordinates.narrow(dim, coordinates.shape[dim] - 1, 1)
+            coordinates = coordinates / (last + self.eps) * self.scale
+        pairs = torch.arange(self.embed_dims // 4, dtype=coordinates.dtype, device=coordinates.device)
+        angles = coordinates.unsqueeze(-1) / self.temperature ** (pairs * 4 / self.embed_dims)  # (B, h, w, pairs)
         return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
 @LAYERS.register_module()
 class LearnedPositionEncoding(nn.Module, PositionEncoding):
-    """Half of the channels from the column's vector, half from the row's (DETR, arXiv:2005.12872, appendix).
+    """Encoding by a learnt vector of the column in one half of the channels and of the row in the other.
+
+    It is the alternative of DETR (arXiv:2005.12872, appendix).
 
     Args:
         embed_dims: channels, even.
@@ -93,7 +97,7 @@ class LearnedPositionEncoding(nn.Module, PositionEncoding):
         nn.init.uniform_(self.column_embed.weight)
 
     def forward(self, feats: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """The encoding of a map ``(B, channels, h, w)``, ``(1, embed_dims, h, w)``; padding changes nothing.
+        """Return the encoding ``(1, embed_dims, h, w)`` of a map ``(B, channels, h, w)``; padding changes nothing.
 
         Raises:
             ConfigError: the map has more rows or columns than ``num_positions``.

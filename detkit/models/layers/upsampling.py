@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def upsample_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(B, C, h, w) -> (B, C, *size)`` by nearest neighbour, keeping the memory layout."""
+    """Upsample ``(B, C, h, w)`` to ``(B, C, *size)`` by nearest neighbour, in the same memory layout."""
     height, width = x.shape[-2:]
     if x.requires_grad and tuple(size) == (2 * height, 2 * width):
         return _Double.apply(x)
@@ -16,9 +16,9 @@ def upsample_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class _Double(torch.autograd.Function):
-    """Twice the size; the gradient of a pixel is the sum over the block of 2x2 that it filled.
+    """Upsampling by 2; the gradient of a pixel is the sum over the 2x2 pixels that it filled.
 
-    That sum is a pooling, which a CPU does ten times as fast as the gradient of a general interpolation.
+    The sum is a pooling, which a CPU computes ten times as fast as the gradient of a general interpolation.
     """
 
     @staticmethod
@@ -33,9 +33,9 @@ class _Double(torch.autograd.Function):
 class BlockDeconv2d(nn.ConvTranspose2d):
     """Transposed convolution whose kernel equals its stride: ``(B, in, H, W) -> (B, out, H * size, W * size)``.
 
-    Every input pixel then fills a block of its own, so that a 1x1 convolution to ``size**2 * out`` channels and a
-    rearrangement give the same numbers. Its backward pass is several times as fast on CPUs as that of the general
-    transposed convolution, whose parameters (and state dict) it shares.
+    As every input pixel fills a separate block, a 1x1 convolution to ``size**2 * out`` channels and a rearrangement
+    give the same numbers. The backward pass is several times as fast on CPUs as that of the general transposed
+    convolution, whose parameters and state dict are the same.
 
     Args:
         in_channels, out_channels: channels before and after.

@@ -1,4 +1,4 @@
-"""Losses. Each takes raw predictions, multiplies by its ``loss_weight`` and returns one number."""
+"""Losses: functions of raw predictions and targets that return a scalar times their ``loss_weight``."""
 
 from .boxes import IoULoss, L1Loss, aligned_iou
 from .classification import BinaryCrossEntropyLoss, BinaryFocalLoss, CrossEntropyLoss, DistributionFocalLoss

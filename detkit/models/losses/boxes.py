@@ -1,4 +1,4 @@
-"""Losses of boxes, and the overlap measures behind them."""
+"""Losses of boxes, and the overlap measures that they use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ IOU_MODES = ('iou', 'giou', 'diou', 'ciou')
 
 
 def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float = 1e-7) -> Tensor:
-    """Overlap of each box with the target at the same place.
+    """Return the overlap of each box with the target of the same index.
 
-    IoU; minus the share of the enclosing box that neither covers (GIoU, arXiv:1902.09630); or minus the squared
-    distance of the centres over that of the enclosing box's corners (DIoU) and, for CIoU, a term for differing aspect
-    ratios (both arXiv:1911.08287).
+    It is the IoU. GIoU subtracts the share of the enclosing box that neither covers (arXiv:1902.09630). DIoU subtracts
+    the squared distance of the centres over that of the enclosing box's corners, and CIoU also a term for differing
+    aspect ratios (both arXiv:1911.08287).
 
     Args:
         bboxes, targets: ``(..., 4)`` xyxy, broadcast against each other.
@@ -59,7 +59,7 @@ def aligned_iou(bboxes: Tensor, targets: Tensor, mode: str = 'iou', eps: float =
 
 @LOSSES.register_module()
 class IoULoss(BaseLoss, OverlapLoss):
-    """1 - overlap.
+    """Loss 1 - overlap.
 
     Args:
         mode: the overlap, one of 'iou', 'giou', 'diou', 'ciou'.
@@ -93,7 +93,7 @@ class IoULoss(BaseLoss, OverlapLoss):
 
 @LOSSES.register_module()
 class L1Loss(BaseLoss, BoxLoss, CoordinateLoss):
-    """Sum of the coordinates' absolute differences.
+    """Sum of the absolute differences of coordinates.
 
     Args:
         loss_weight: factor of the result.

@@ -16,8 +16,8 @@ from .base_loss import BaseLoss
 class BinaryCrossEntropyLoss(BaseLoss, BinaryClassLoss):
     """Sum of binary cross entropies over all logits, divided by ``avg_factor``.
 
-    The cross entropy of logit x and target t is softplus(x) - t x, so targets of 0 need never be written down: a tensor
-    of targets as large as the logits, nearly all zeros, is not made.
+    The cross entropy of logit x and target t is softplus(x) - t x, so targets of 0 need not be stored: no tensor
+    of targets of the size of the logits, nearly all zeros, is made.
 
     Args:
         loss_weight: factor of the result.
@@ -96,7 +96,7 @@ class BinaryFocalLoss(BaseLoss, BinaryClassLoss):
         flat_index, values = target
         background = self.label_smoothing / 2
         loss = self._focal(pred, background)
-        # At the few positions with a target, the difference to what the line above assumed.
+        # At the few positions with a target, the difference from the loss of background.
         looked_up = pred.flatten().index_select(0, flat_index)
         change = self._focal(looked_up, values * (1 - self.label_smoothing) + background)
         change = change - self._focal(looked_up, background)
@@ -109,7 +109,7 @@ class BinaryFocalLoss(BaseLoss, BinaryClassLoss):
         probs = logits.sigmoid()
         wrong = targets + (1 - 2 * targets) * probs  # 1 - q
         share = (1 - self.alpha) + (2 * self.alpha - 1) * targets
-        # Without the floor the root's slope at a wrongness that rounds to 0 would be infinite.
+        # Without the lower bound, the slope of the power would be infinite where the base rounds to 0.
         modulation = wrong.clamp(min=torch.finfo(wrong.dtype).tiny) ** self.gamma
         return (F.softplus(logits) - targets * logits) * share * modulation
 
@@ -121,8 +121,8 @@ class CrossEntropyLoss(BaseLoss, ClassLoss):
     Args:
         loss_weight: factor of the result.
         label_smoothing: ε; the target is 1 - ε for the class plus ε / C for every class (arXiv:1512.00567).
-        last_class_weight: how much a sample of the last class counts in the mean, against 1 of every other; DETR's
-            last class is 'no object', which most of its queries are.
+        last_class_weight: weight of the samples of the last class in the mean; the others have weight 1. DETR's last
+            class is 'no object', to which most queries belong.
     """
 
     def __init__(self, loss_weight: float = 1.0, label_smoothing: float = 0.0, last_class_weight: float = 1.0) -> None:
@@ -168,7 +168,7 @@ class DistributionFocalLoss(BaseLoss, DistributionLoss):
     def forward(
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
-        """Return the loss, a scalar; a slot's is the mean over its four sides. Arguments as in ``DistributionLoss``."""
+        """Return the mean over the four sides of each slot, as a scalar; arguments as in ``DistributionLoss``."""
         below = target.long()
         nearness = target - below
         log_shares = F.log_softmax(pred, -1)

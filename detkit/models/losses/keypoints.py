@@ -1,4 +1,4 @@
-"""Losses of keypoints: how far they are off, by COCO's object keypoint similarity, and whether each is labelled."""
+"""Losses of keypoints: of positions, by COCO's object keypoint similarity, and of whether each is labelled."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _EPS = 1e-9
 
 @LOSSES.register_module()
 class KeypointLoss(BaseLoss, KeypointPositionLoss):
-    """1 - exp(-d² / (2 area (2 sigma)²)) of each labelled keypoint, d being its distance from where it should be.
+    """1 - exp(-d² / (2 area (2 sigma)²)) of each labelled keypoint, with the distance d from its target.
 
     That is one minus a keypoint's share of the object keypoint similarity (https://cocodataset.org/#keypoints-eval),
-    with an object's box for its area. An object's loss is the mean over its labelled keypoints, 0 where it has none;
+    with the area of the object's box. An object's loss is the mean over its labelled keypoints, 0 where it has none;
     the result is the mean over positives.
 
     Args:
         num_keypoints: K; wired from the head.
-        sigmas: K numbers, how far people place a keypoint apart, relative to the square root of an object's area. By
-            default COCO's for 17 keypoints and 1 / K each for any other number.
+        sigmas: K numbers, the deviation of annotators relative to the square root of an object's area; by default
+            COCO's for 17 keypoints and 1 / K each for any other number.
         loss_weight: factor of the result.
     """
 

@@ -1,4 +1,4 @@
-"""Losses of masks: of all pixels, or of prototypes inside boxes."""
+"""Losses of masks, over all pixels or, for prototypes, over the pixels inside boxes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from .base_loss import BaseLoss
 
 @LOSSES.register_module()
 class MaskDiceLoss(BaseLoss, PixelMaskLoss):
-    """One minus the Dice coefficient of probabilities p and truth t (V-Net, arXiv:1606.04797), with DETR's smoothing:
-    1 - (2 Σ p t + 1) / (Σ p + Σ t + 1), so that an empty mask predicted empty costs nothing.
+    """One minus the Dice coefficient of probabilities p and targets t (V-Net, arXiv:1606.04797).
+
+    DETR's smoothing makes it 1 - (2 Σ p t + 1) / (Σ p + Σ t + 1), which is 0 for an empty mask predicted as empty.
 
     Args:
         loss_weight: factor of the result.
@@ -39,13 +40,13 @@ class MaskDiceLoss(BaseLoss, PixelMaskLoss):
 class MaskFocalLoss(BaseLoss, PixelMaskLoss):
     """Focal loss (arXiv:1708.02002) of each pixel, averaged over a mask's pixels.
 
-    With p the probability that the prediction gives to the truth, a pixel's loss is alpha (1 - p)^gamma (-ln p), and
+    With the predicted probability p of the target, a pixel's loss is alpha (1 - p)^gamma (-ln p), and
     1 - alpha in place of alpha on background.
 
     Args:
         loss_weight: factor of the result.
-        alpha: weight of foreground, in [0, 1]; None leaves both kinds alone.
-        gamma: how much less a pixel counts that is right already.
+        alpha: weight of foreground, in [0, 1]; None gives both the weight 1.
+        gamma: exponent, which reduces the loss of pixels that are already right.
     """
 
     def __init__(self, loss_weight: float = 1.0, alpha: float | None = 0.25, gamma: float = 2.0) -> None:
@@ -63,7 +64,7 @@ class MaskFocalLoss(BaseLoss, PixelMaskLoss):
         """Return the loss, a scalar; arguments as in ``PixelMaskLoss``."""
         if not pred.numel():
             return pred.sum() * 0
-        # The signed logit's probability is the truth's.
+        # The probability of the signed logit is that of the wrong class.
         wrong = (pred * (1 - 2 * target)).sigmoid()  # 1 - p
         losses = F.binary_cross_entropy_with_logits(pred, target, reduction='none') * wrong**self.gamma
         if self.alpha is not None:
@@ -71,7 +72,7 @@ class MaskFocalLoss(BaseLoss, PixelMaskLoss):
         return self.reduce(losses.mean(1), weight, avg_factor)
 
 
-# Slots whose masks a GPU lays out at a time.
+# Number of slots whose masks a GPU computes at a time.
 _CHUNK = 256
 
 
@@ -80,7 +81,7 @@ class ProtoMaskLoss(BaseLoss, PrototypeMaskLoss):
     """Cross entropy of masks that are linear combinations of prototypes (YOLACT, arXiv:1904.02689).
 
     A positive's loss is the sum over the mask pixels inside its ground-truth box, divided by the box's area in mask
-    pixels; the result is the mean over positives. Pixels outside the box count for nothing; a CPU works out none.
+    pixels; the result is the mean over positives. Pixels outside the box are ignored; a CPU does not compute them.
 
     Args:
         loss_weight: factor of the result.
@@ -114,7 +115,7 @@ class ProtoMaskLoss(BaseLoss, PrototypeMaskLoss):
 
 
 class _BoxMaskCrossEntropy(torch.autograd.Function):
-    """Weighted sum of cross entropies inside boxes, whose gradients are worked out along with it.
+    """Weighted sum of cross entropies inside boxes, computed together with its gradients.
 
     Autograd would keep several tensors of every slot's mask until the backward pass. Here a group's logits live only
     while its share of loss and gradients is made.
@@ -155,13 +156,13 @@ class _BoxMaskCrossEntropy(torch.autograd.Function):
         return coeff_grads * grad_output, proto_grads * grad_output, None, None, None, None
 
 
-# A group of slots that share an image: the image, the slots, the window's (rows, columns), the targets ``(P, slots)``
-# or ``(P, 1)`` for the window's P pixels, and which of those count, ``(P, slots)`` or None for all.
+# Slots of one image: the image, the slots, the window's (rows, columns), the targets ``(P, slots)`` or ``(P, 1)`` of
+# the window's P pixels, and which of these are inside the box, ``(P, slots)`` or None for all.
 _Group = tuple[int, Tensor | slice, tuple[slice, slice], Tensor, Tensor | None]
 
 
 def _groups_by_box(bboxes: Tensor, masks: Tensor, gt_idx: Tensor, weight: Tensor) -> Iterator[_Group]:
-    """For a CPU: all slots of one box at a time, on the box's own pixels."""
+    """Yield the slots of one box at a time with the box's pixels, for a CPU."""
     height, width = masks.shape[-2:]
     # Pixel j counts when x0 <= j < x1, hence a box's window is [ceil(x0), ceil(x1)).
     limits = bboxes.new_tensor([width, height, width, height])
@@ -180,7 +181,7 @@ def _groups_by_box(bboxes: Tensor, masks: Tensor, gt_idx: Tensor, weight: Tensor
 
 
 def _groups_by_chunk(bboxes: Tensor, masks: Tensor, gt_idx: Tensor, weight: Tensor) -> Iterator[_Group]:
-    """For a GPU: chunks of slots on whole frames, as waiting to learn where the boxes lie costs more."""
+    """Yield chunks of slots with all pixels, for a GPU, which would have to synchronise to read the boxes."""
     height, width = masks.shape[-2:]
     everywhere = (slice(0, height), slice(0, width))
     x = torch.arange(width, device=bboxes.device, dtype=bboxes.dtype).repeat(height).unsqueeze(1)  # (P, 1)

@@ -1,4 +1,4 @@
-"""Losses of rotated boxes, and the probabilistic overlap behind them."""
+"""Losses of rotated boxes, and the probabilistic overlap that they use."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from detkit.registry import LOSSES
 
 from .base_loss import BaseLoss
 
-# Bhattacharyya distances beyond it all mean: no overlap.
+# Upper limit of Bhattacharyya distances; there is no overlap beyond it.
 _MAX_DISTANCE = 100.0
 
 
 def prob_iou(rbboxes: Tensor, targets: Tensor, extra_variance: float = 0.0, eps: float = 1e-7) -> Tensor:
-    """Overlap of each rotated box with the target at the same place, as ProbIoU (arXiv:2106.06072) measures it.
+    """Return the overlap of each rotated box with the target of the same index by ProbIoU (arXiv:2106.06072).
 
-    A box stands for the normal distribution with its centre and covariance: variances w²/12 and h²/12 along its sides.
+    A box is taken as the normal distribution with its centre and covariance: variances w²/12 and h²/12 along its sides.
     The overlap is 1 - the Hellinger distance of the two distributions: smooth, above 0 for boxes that do not touch, and
     for squares independent of their angles.
 
     Args:
         rbboxes, targets: ``(..., 5)``, broadcast against each other.
-        extra_variance: added to all variances: boxes of less extent than that no longer have steep gradients.
+        extra_variance: added to all variances, so that very small boxes have no steep gradients.
         eps: keeps quotients and roots finite.
 
     Returns:
@@ -42,7 +42,7 @@ def prob_iou(rbboxes: Tensor, targets: Tensor, extra_variance: float = 0.0, eps:
 
 
 def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The entries xx, yy and xy of the covariance matrices of ``(..., 5)`` boxes, and their determinants."""
+    """Return the entries xx, yy and xy of the covariance matrices of boxes ``(..., 5)``, and their determinants."""
     along, across = rbboxes[..., 2] ** 2 / 12 + extra_variance, rbboxes[..., 3] ** 2 / 12 + extra_variance
     cos, sin = rbboxes[..., 4].cos(), rbboxes[..., 4].sin()
     xx, yy = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
@@ -51,7 +51,7 @@ def _covariance(rbboxes: Tensor, extra_variance: float) -> tuple[Tensor, Tensor,
 
 @LOSSES.register_module()
 class ProbIoULoss(BaseLoss, RotatedBoxLoss):
-    """1 - ``prob_iou``.
+    """Loss 1 - ``prob_iou``.
 
     Args:
         extra_variance: see ``prob_iou``, in square units of the boxes given.
@@ -72,13 +72,13 @@ class ProbIoULoss(BaseLoss, RotatedBoxLoss):
 
 @LOSSES.register_module()
 class RotationLoss(BaseLoss, AngleLoss):
-    """exp(-ln²(w / h) / softness²) · sin²(2 Δangle), of the newer releases of ultralytics (no paper).
+    """Loss exp(-ln²(w / h) / softness²) · sin²(2 Δangle) of the newer releases of ultralytics (no paper).
 
-    The sine has a period of a quarter turn, so that a near-square box may be described either way; a box much longer
-    than wide, whose angle the overlap loss teaches well, gets little weight here.
+    The sine has a period of a quarter turn, as a nearly square box may be described in either way; a box much longer
+    than wide, whose angle the overlap loss teaches well, has little weight.
 
     Args:
-        softness: how quickly the weight falls with the aspect ratio.
+        softness: scale on which the weight falls with the aspect ratio.
         loss_weight: factor of the result.
     """
 

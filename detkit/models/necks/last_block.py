@@ -14,9 +14,9 @@ from ..layers import Activation, build_block, scale_blocks
 
 @NECKS.register_module()
 class LastBlock(BaseModule):
-    """A block on the last of the feature maps; the others pass through.
+    """Neck that applies a block to the last of the feature maps and returns the others unchanged.
 
-    YOLOv5 up to 5.0 has one behind its pyramid pooling: ``neck=[SPP, LastBlock, PAN]``.
+    YOLOv5 up to 5.0 has one after its pyramid pooling: ``neck=[SPP, LastBlock, PAN]``.
 
     Args:
         in_channels: channels of the incoming maps, fine to coarse.
@@ -24,11 +24,11 @@ class LastBlock(BaseModule):
         deepen_factor: multiplies ``num_blocks``.
         block: config of the block, built with ``in_channels, out_channels, num_blocks`` added; ``dict(type='C3')``,
             which has no shortcuts, when left out.
-        act: activation handed to the block, see ``ConvModule``.
+        act: activation passed to the block, see ``ConvModule``.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
-        out_channels: channels of the maps returned, those of the incoming ones.
+        out_channels: channels of the returned maps, which are those of the incoming maps.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from ..layers import Activation, ConvModule, build_block, scale_blocks, upsample
 
 @NECKS.register_module()
 class PAN(BaseModule):
-    """Carries coarse features up to the finer maps, then fine features down again.
+    """Neck that passes coarse features to the finer maps, then fine features back to the coarser maps.
 
     ::
 
@@ -38,7 +38,7 @@ class PAN(BaseModule):
             which has no shortcuts, when left out.
         reduce: whether a 1x1 convolution brings a map to the finer one's ``out_channels`` before it is upsampled; the
             downward path then continues from its result.
-        act: activation of every convolution, see ``ConvModule``; also handed to the blocks.
+        act: activation of every convolution, see ``ConvModule``; also passed to the blocks.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -71,7 +71,7 @@ class PAN(BaseModule):
             return build_block(block, before, after, num_blocks, act)
 
         steps = range(len(outs) - 1)  # step i joins levels i and i + 1
-        # What step i brings up: the coarsest map as it came in; the others have their out_channels by then.
+        # Channels of the map that step i upsamples: the coarsest is unchanged, the others have their out_channels.
         coarse = (*outs[1:-1], in_channels[-1])
         self.reduce_convs = nn.ModuleList(ConvModule(coarse[i], outs[i], 1, act=act) for i in steps if reduce)
         if reduce:

@@ -16,7 +16,7 @@ from ..layers import Activation, ConvModule
 
 @NECKS.register_module()
 class SPP(BaseModule):
-    """Max-pools of several sizes beside the map itself, on the last of the feature maps; the others pass through.
+    """Neck that concatenates max-pools of the last feature map with the map, and returns the others unchanged.
 
     ::
 
@@ -25,8 +25,8 @@ class SPP(BaseModule):
                              └─ pool 5 (= 9) ─┬───────────────┤ concat ── 1x1 ──
                                               └─ pool 5 (= 13)┘
 
-    Pooling of 5 twice is pooling of 9, so that the sizes are computed as a chain of small pools: the same numbers as
-    parallel pools (He et al., https://arxiv.org/abs/1406.4729, as in YOLOv3-SPP), faster.
+    Two poolings of 5 equal a pooling of 9. A chain of small pools therefore gives the numbers of the parallel pools of
+    the paper (He et al., https://arxiv.org/abs/1406.4729, as in YOLOv3-SPP), and is faster.
 
     Args:
         in_channels: channels of the incoming maps, fine to coarse.
@@ -56,7 +56,7 @@ class SPP(BaseModule):
         self.in_conv = ConvModule(last, hidden, 1, act=act)
         self.out_conv = ConvModule(hidden * (1 + len(kernel_sizes)), out_channels, 1, act=act)
         self.kernel_sizes = tuple(kernel_sizes)
-        # A pool of size a followed by one of size b is one of size a + b - 1.
+        # A pool of size a followed by a pool of size b equals a pool of size a + b - 1.
         self.chain = tuple(k - before + 1 for before, k in zip((1, *kernel_sizes), kernel_sizes, strict=False))
         self.out_channels = (*in_channels[:-1], out_channels)
 

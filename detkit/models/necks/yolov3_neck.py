@@ -1,4 +1,4 @@
-"""``YOLOv3Neck``: coarse features carried up to finer maps."""
+"""``YOLOv3Neck``: passes coarse features to the finer maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..layers import LEAKY_RELU, Activation, ConvModule, upsample_nearest
 
 @NECKS.register_module()
 class YOLOv3Neck(BaseModule):
-    """A set of convolutions at each level, whose result goes up to the finer level and, once more convolved, out.
+    """Neck with a set of convolutions at each level, whose output is passed to the finer level and convolved again.
 
     ::
 
@@ -35,7 +35,7 @@ class YOLOv3Neck(BaseModule):
         in_strides: their strides; each must be twice the one before it. Not checked when left out.
         out_channels: channels of the maps returned; ``in_channels`` when left out.
         num_convs: convolutions of each set, odd, or 0 for no set; one number for each level, or one for all.
-        spp: config of a part such as ``dict(type='SPP')`` that stands in for the middle 1x1 convolution of the coarsest
+        spp: config of a part such as ``dict(type='SPP')`` that replaces the middle 1x1 convolution of the coarsest
             set, built with ``in_channels, out_channels, act`` added; None for none.
         act: activation of every convolution, see ``ConvModule``.
         init_cfg: mmengine's initialisation config.
@@ -74,13 +74,13 @@ class YOLOv3Neck(BaseModule):
         if spp is not None and counts[-1] % 4 != 1:
             raise ConfigError(
                 f'YOLOv3Neck: the coarsest set has {counts[-1]} convolutions, of which the middle one is '
-                'no 1x1 that spp could stand in for; num_convs=5 has one.'
+                'no 1x1 that spp could replace; num_convs=5 has one.'
             )
         last = len(outs) - 1
         self.sets, self.out_convs, self.up_convs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level, (out, count) in enumerate(zip(outs, counts, strict=True)):
             half = out // 2
-            current = in_channels[level] + (half if level < last else 0)  # what comes up has this level's half
+            current = in_channels[level] + (half if level < last else 0)
             convs = nn.Sequential()
             for index in range(count):
                 after = out if index % 2 else half
@@ -99,7 +99,7 @@ class YOLOv3Neck(BaseModule):
         outputs, x = [], feats[-1]
         for level in reversed(range(len(feats))):
             for layer in self.sets[level]:
-                x = layer(x) if isinstance(layer, ConvModule) else layer((x,))[-1]  # a neck's part takes several maps
+                x = layer(x) if isinstance(layer, ConvModule) else layer((x,))[-1]  # a neck takes a tuple of maps
             outputs.append(self.out_convs[level](x))
             if level > 0:
                 up = upsample_nearest(self.up_convs[level - 1](x), feats[level - 1].shape[-2:])

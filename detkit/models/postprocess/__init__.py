@@ -1,4 +1,4 @@
-"""From a network's numbers to results: suppression of duplicates, masks in the original image."""
+"""Postprocessing of predictions to results: non-maximum suppression, and masks in the original image."""
 
 from .mask_decoding import decode_masks
 from .nms import batched_nms

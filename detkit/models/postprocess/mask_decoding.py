@@ -1,4 +1,4 @@
-"""Masks in the original image: from prototypes and coefficients only inside their boxes, or from logits whole."""
+"""Masks in the original image: from prototypes and coefficients inside boxes, or from logits of whole masks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def decode_masks(
     proto_stride: float = 4.0,
     retina_masks: bool = True,
 ) -> InstanceMasks:
-    """Binary masks of one image's N objects.
+    """Return the binary masks of the N objects of one image.
 
-    A mask's logits are coefficients times prototypes, enlarged bilinearly; the mask is where they are above 0, that is,
-    the probability is above one half, and inside the box.
+    The logits of a mask are coefficients times prototypes, upsampled bilinearly. The mask consists of the pixels inside
+    the box whose logit is above 0, which is a probability above one half.
 
     Args:
         mask_coeffs: ``(N, D)`` float.
@@ -31,9 +31,9 @@ def decode_masks(
         bboxes: ``(N, 4)`` xyxy in pixels of the **original** image.
         matrix: ``(3, 3)`` original pixels -> input pixels, which must neither rotate, shear nor mirror.
         ori_shape: (h, w) of the original image.
-        proto_stride: input pixels a prototype pixel.
-        retina_masks: True decides for each pixel of the original image, as published figures do; False for each pixel
-            of the network's input, whose decision the original pixels on it take over: faster for large pictures.
+        proto_stride: input pixels per prototype pixel.
+        retina_masks: True computes each pixel of the original image, as published results do; False computes each pixel
+            of the network's input and copies it to the original pixels, which is faster for large images.
 
     Raises:
         ValueError: ``matrix`` rotates, shears or mirrors.
@@ -44,7 +44,7 @@ def decode_masks(
     columns = _Axis(ori_w, matrix[0, 0], matrix[0, 2], proto_w, proto_stride, retina_masks)
     rows = _Axis(ori_h, matrix[1, 1], matrix[1, 2], proto_h, proto_stride, retina_masks)
     protos = np.ascontiguousarray(mask_protos.transpose(1, 2, 0))  # (D, h, w) -> (h, w, D)
-    # Pixel j counts when x0 <= j < x1.
+    # Pixel j is inside when x0 <= j < x1.
     edges = np.ceil(bboxes).clip(0, [ori_w, ori_h, ori_w, ori_h]).astype(np.int64)
     crops = []
     for coeffs, (x0, y0, x1, y1) in zip(mask_coeffs, edges.tolist(), strict=True):
@@ -61,13 +61,13 @@ def decode_masks(
 def resample_masks(
     mask_logits: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int], strides: Sequence[float]
 ) -> Tensor:
-    """Logits of whole masks at the original image's pixels, bilinearly, on the device where they are.
+    """Resample logits of whole masks bilinearly at the pixels of the original image, on the same device.
 
     Args:
         mask_logits: ``(N, h, w)``.
         matrix: ``(3, 3)`` original pixels -> input pixels, which must neither rotate, shear nor mirror.
         ori_shape: (h, w) of the original image.
-        strides: input pixels a mask pixel, vertically and horizontally.
+        strides: input pixels per mask pixel, vertically and horizontally.
 
     Returns:
         ``(N, *ori_shape)``.
@@ -76,11 +76,12 @@ def resample_masks(
         ValueError: ``matrix`` rotates, shears or mirrors.
     """
     matrix = _checked(matrix)
-    for dim, axis in ((2, 0), (1, 1)):  # columns first, of which there are fewer rows to make
+    for dim, axis in ((2, 0), (1, 1)):  # columns first, while there are fewer rows
         length = mask_logits.shape[dim]
-        places = _Axis(ori_shape[1 - axis], matrix[axis, axis], matrix[axis, 2], length, strides[1 - axis], True)
+        axis_samples = _Axis(ori_shape[1 - axis], matrix[axis, axis], matrix[axis, 2], length, strides[1 - axis], True)
         low, high, nearness = (
-            torch.from_numpy(values).to(mask_logits.device) for values in (places.low, places.high, places.nearness)
+            torch.from_numpy(values).to(mask_logits.device)
+            for values in (axis_samples.low, axis_samples.high, axis_samples.nearness)
         )
         nearness = nearness.to(mask_logits.dtype).view(-1, *[1] * (2 - dim))
         mask_logits = torch.lerp(mask_logits.index_select(dim, low), mask_logits.index_select(dim, high), nearness)
@@ -95,15 +96,15 @@ def _checked(matrix: np.ndarray) -> np.ndarray:
 
 
 class _Axis:
-    """Along one axis: where mask logits are sampled, between which two prototype pixels, and how far.
+    """Samples of mask logits along one axis: the two prototype pixels of each, and its position between them.
 
-    Prototype pixels in the padding around the image are never read: beyond the outermost one inside, its value holds.
+    Prototype pixels in the padding around the image are never read; the outermost one inside is extrapolated.
 
     Args:
         length: pixels of the original image.
         scale, shift: original coordinate -> input coordinate.
         proto_length: prototype pixels.
-        proto_stride: input pixels a prototype pixel.
+        proto_stride: input pixels per prototype pixel.
         fine: sample at original pixels, otherwise at input pixels.
     """
 
@@ -124,16 +125,16 @@ class _Axis:
         self.nearness = centres - self.low
 
     def _samples(self, first: int, stop: int) -> slice:
-        """The samples that the original pixels [first, stop) take their values from."""
+        """Return the samples that the original pixels [first, stop) take their values from."""
         return slice(self.sample_of[first], self.sample_of[stop - 1] + 1)
 
     def window(self, first: int, stop: int) -> slice:
-        """The prototype pixels that the original pixels [first, stop) depend on."""
+        """Return the prototype pixels that the original pixels [first, stop) depend on."""
         samples = self._samples(first, stop)
         return slice(self.low[samples.start], self.high[samples.stop - 1] + 1)
 
     def interpolate(self, values: np.ndarray, first: int, stop: int) -> np.ndarray:
-        """``values`` of the window of [first, stop), along their first axis, at the samples of [first, stop)."""
+        """Interpolate the values of the window of [first, stop), along the first axis, at the samples."""
         samples = self._samples(first, stop)
         origin = self.low[samples.start]
         lower, upper = values[self.low[samples] - origin], values[self.high[samples] - origin]
@@ -141,5 +142,5 @@ class _Axis:
         return lower + nearness * (upper - lower)
 
     def spread(self, values: np.ndarray, first: int, stop: int) -> np.ndarray:
-        """Values at the samples of [first, stop) -> values at the original pixels, along the first axis."""
+        """Return the values at the original pixels [first, stop) for values at their samples, along the first axis."""
         return values[self.sample_of[first:stop] - self.sample_of[first]]

@@ -1,4 +1,4 @@
-"""Class-wise non-maximum suppression that looks at no more candidates than it must."""
+"""Class-wise non-maximum suppression that compares no more candidates than necessary."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 import torchvision
 from torch import Tensor
 
-# Candidates looked at first; times 4 each time that they leave fewer results than asked for.
+# Number of candidates at first, multiplied by 4 as long as they leave fewer results than requested.
 _FIRST_CANDIDATES = 1024
 
 
 class Detections(NamedTuple):
-    """What is left of one image's candidates, best first.
+    """The remaining candidates of one image, best first.
 
     Attributes:
         bboxes: ``(N, 4)`` xyxy.
         scores: ``(N,)``.
         labels: ``(N,)`` int64.
-        prior_idx: ``(N,)`` int64, the prior each came from; a prior may recur with several labels.
+        prior_idx: ``(N,)`` int64, the prior of each; a prior may recur with several labels.
     """
 
     bboxes: Tensor
@@ -41,21 +41,21 @@ def batched_nms(
     class_agnostic: bool = False,
     classes: Sequence[int] | None = None,
 ) -> list[Detections]:
-    """Greedy suppression of every image of a batch.
+    """Suppress the duplicates of every image of a batch greedily.
 
     Args:
         bboxes: ``(B, P, 4)`` xyxy.
         scores: ``(B, P, C)``.
-        score_thr: a candidate scores more than this.
-        iou_thr: a candidate goes when its IoU with a better one of its class is above this.
-        nms_pre: at most this many candidates an image, the best ones.
-        max_per_img: at most this many results an image, the best ones.
+        score_thr: candidates have a score above this.
+        iou_thr: a candidate is suppressed when its IoU with a better one of its class is above this.
+        nms_pre: at most this many candidates per image, the best ones.
+        max_per_img: at most this many results per image, the best ones.
         multi_label: a prior gives a candidate for every class above the threshold instead of only the best.
         class_agnostic: candidates suppress those of other classes too.
         classes: labels to keep; None keeps all.
 
     Returns:
-        one ``Detections`` an image.
+        one ``Detections`` for each image.
     """
     results = []
     for image_bboxes, image_scores in zip(bboxes, scores, strict=True):
@@ -65,14 +65,17 @@ def batched_nms(
     return results
 
 
-# The options above, for those who pass them on from a config.
+# The options of batched_nms, which a config may set.
 NMS_KEYS = tuple(name for name in inspect.signature(batched_nms).parameters if name not in ('bboxes', 'scores'))
 
 
 def find_candidates(
     bboxes: Tensor, scores: Tensor, score_thr: float, nms_pre: int, multi_label: bool, classes: Sequence[int] | None
 ) -> Detections:
-    """An image's candidates, best first; arguments as ``batched_nms``, ``bboxes (P, 4)`` or rotated ``(P, 5)``."""
+    """Return an image's candidates, best first.
+
+    The arguments are those of ``batched_nms``, with ``bboxes (P, 4)``, or ``(P, 5)`` if rotated.
+    """
     if multi_label:
         prior_idx, labels = (scores > score_thr).nonzero(as_tuple=True)
         scores = scores[prior_idx, labels]
@@ -92,10 +95,10 @@ def find_candidates(
 
 
 def _suppress(candidates: Detections, iou_thr: float, max_per_img: int, class_agnostic: bool) -> Tensor:
-    """Indices of the best ``max_per_img`` survivors.
+    """Return the indices of the best ``max_per_img`` candidates that are kept.
 
-    Whether a candidate survives depends on better ones alone. So if the best thousand leave enough survivors, these are
-    what all candidates would have left, and the rest need not be compared.
+    Whether a candidate is kept depends only on better ones. If enough of the best thousand are kept, the others need
+    not be compared.
     """
     bboxes = candidates.bboxes
     if not class_agnostic and len(bboxes):

@@ -1,4 +1,4 @@
-"""Boxes and points from the network's input back to the original image."""
+"""Conversion of boxes and points from the network's input to the original image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
-    """Moves boxes by the inverse of ``matrix`` and clips them to the image.
+    """Transform boxes by the inverse of ``matrix`` and clip them to the image.
 
     Args:
         bboxes: ``(N, 4)`` xyxy in input pixels.
@@ -16,14 +16,14 @@ def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) 
         ori_shape: (h, w) of the original image.
 
     Returns:
-        ``(N, 4)`` xyxy, the upright boxes around the moved ones.
+        ``(N, 4)`` xyxy, the upright boxes around the transformed ones.
     """
     corners = points_to_original(bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2), matrix, ori_shape)
     return torch.cat([corners.amin(1), corners.amax(1)], 1)
 
 
 def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
-    """``(..., 2)`` xy in input pixels -> in original pixels, moved into the image; see ``to_original``."""
+    """Transform points ``(..., 2)`` xy to original pixels and clamp them to the image; see ``to_original``."""
     inverse = torch.as_tensor(np.linalg.inv(matrix), device=points.device, dtype=points.dtype)
     points = points @ inverse[:2, :2].T + inverse[:2, 2]
     height, width = ori_shape

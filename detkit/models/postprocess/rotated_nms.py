@@ -1,4 +1,4 @@
-"""Non-maximum suppression of rotated boxes in plain tensor arithmetic: nothing to compile, any device."""
+"""Non-maximum suppression of rotated boxes in tensor arithmetic, on any device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .nms import Detections, find_candidates
 
 OVERLAPS = ('prob_iou', 'iou')
 
-# Boxes decided on at a time: one step compares each with all that were kept, or are better, before it.
+# Number of boxes in a step, which compares each with all better boxes, or with those of them that were kept.
 _BLOCK = 512
 
 
@@ -33,16 +33,16 @@ def batched_rotated_nms(
     overlap: str = 'prob_iou',
     greedy: bool = False,
 ) -> list[Detections]:
-    """Suppression of every image of a batch.
+    """Suppress the duplicates of every image of a batch.
 
     Args:
         rbboxes: ``(B, P, 5)``.
         scores: ``(B, P, C)``.
-        score_thr, nms_pre, max_per_img, multi_label, class_agnostic, classes: as for ``batched_nms``.
-        iou_thr, overlap, greedy: as for ``rotated_nms``.
+        score_thr, nms_pre, max_per_img, multi_label, class_agnostic, classes: see ``batched_nms``.
+        iou_thr, overlap, greedy: see ``rotated_nms``.
 
     Returns:
-        one ``Detections`` an image, whose ``bboxes`` are ``(N, 5)``.
+        one ``Detections`` for each image, whose ``bboxes`` are ``(N, 5)``.
     """
     results = []
     for image_rbboxes, image_scores in zip(rbboxes, scores, strict=True):
@@ -53,7 +53,7 @@ def batched_rotated_nms(
     return results
 
 
-# The options above, for those who pass them on from a config.
+# The options of batched_rotated_nms, which a config may set.
 ROTATED_NMS_KEYS = tuple(
     name for name in inspect.signature(batched_rotated_nms).parameters if name not in ('rbboxes', 'scores')
 )
@@ -67,19 +67,19 @@ def rotated_nms(
     overlap: str = 'iou',
     greedy: bool = True,
 ) -> Tensor:
-    """Indices of the boxes that no better one suppresses, best first.
+    """Return the indices of the boxes that no better box suppresses, best first.
 
     Args:
         rbboxes: ``(N, 5)``, best first.
-        labels: ``(N,)``; boxes of different labels leave each other alone. None: all boxes are of one class.
-        iou_thr: a box goes when its overlap with a better one is above this.
-        max_num: stop when so many are left; None: never.
-        overlap: 'iou', the exact intersection over union, or 'prob_iou', see there.
-        greedy: True, only boxes that stay suppress others; False, all do (Fast NMS, arXiv:1904.02689), so that fewer
-            stay.
+        labels: ``(N,)``; boxes of different labels do not suppress each other. None puts all boxes into one class.
+        iou_thr: a box is suppressed when its overlap with a better one is above this.
+        max_num: the greatest number of results; None sets no limit.
+        overlap: 'iou', the exact intersection over union, or 'prob_iou', see ``prob_iou``.
+        greedy: True lets only kept boxes suppress others; False lets all do so (Fast NMS, arXiv:1904.02689), which
+            keeps fewer.
 
     Raises:
-        ValueError: for an unknown ``overlap``.
+        ValueError: ``overlap`` is unknown.
     """
     if overlap not in OVERLAPS:
         raise ValueError(f'overlap must be one of {OVERLAPS}, found {overlap!r}')
@@ -111,7 +111,7 @@ def rotated_nms(
 def _overlapping(
     rbboxes: Tensor, labels: Tensor, rows: Tensor, columns: Tensor, iou_thr: float, overlap: str
 ) -> Tensor:
-    """``(rows, columns)`` bool: which pairs of a class overlap by more than ``iou_thr``."""
+    """Return ``(rows, columns)`` bool: which pairs of a class overlap by more than ``iou_thr``."""
     result = torch.zeros(len(rows), len(columns), dtype=torch.bool, device=rbboxes.device)
     if not len(columns):
         return result
@@ -121,14 +121,14 @@ def _overlapping(
         i, j = nearby_pairs(firsts, seconds, same)
         overlaps = rotated_iou(firsts[i], seconds[j])
     else:
-        i, j = _alike_pairs(firsts, seconds, same, iou_thr)
+        i, j = _near_pairs(firsts, seconds, same, iou_thr)
         overlaps = prob_iou(firsts[i], seconds[j])
     result[i, j] = overlaps > iou_thr
     return result
 
 
-def _alike_pairs(rbboxes: Tensor, others: Tensor, allowed: Tensor, iou_thr: float) -> tuple[Tensor, Tensor]:
-    """The pairs whose centres are near enough for a ``prob_iou`` above ``iou_thr``.
+def _near_pairs(rbboxes: Tensor, others: Tensor, allowed: Tensor, iou_thr: float) -> tuple[Tensor, Tensor]:
+    """Return the pairs whose centres are near enough for a ``prob_iou`` above ``iou_thr``.
 
     It needs a Bhattacharyya distance of at most d = -ln(1 - (1 - iou_thr)²), a quarter of the Mahalanobis part alone,
     which is least along the longest sides: |centres|² <= 4 d (longest² + longest²) / 12.

@@ -1,4 +1,4 @@
-"""From overlapping masks to a division of the image."""
+"""Merging of overlapping masks into panoptic segments."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from detkit.structures.panoptic import PanopticSegments
 def merge_segments(
     mask_logits: Tensor, scores: Tensor, labels: Tensor, stuff_labels: Sequence[int], min_area: int = 4
 ) -> PanopticSegments:
-    """Gives each pixel to the mask that claims it most (DETR, arXiv:2005.12872, section 4.4).
+    """Assign each pixel to the mask with the greatest logit (DETR, arXiv:2005.12872, section 4.4).
 
-    Masks of one class of stuff become one segment. Segments of no more than ``min_area`` pixels are taken out, and
-    their pixels given to the masks that are left, until all are larger.
+    Masks of one class of stuff become one segment. Segments of no more than ``min_area`` pixels are removed, and
+    their pixels assigned to the remaining masks, until all are larger.
 
     Args:
         mask_logits: ``(N, H, W)``.
-        scores: ``(N,)``; a segment of several masks has the best of theirs.
+        scores: ``(N,)``; a segment of several masks has the best of their scores.
         labels: ``(N,)`` int64.
         stuff_labels: labels of which an image has one segment.
-        min_area: in pixels.
+        min_area: area in pixels that a segment must exceed.
     """
     count, height, width = mask_logits.shape
     segment_of = _first_of_each(labels, stuff_labels)  # (N,) the mask whose segment each belongs to
@@ -46,7 +46,7 @@ def merge_segments(
 
 
 def _first_of_each(labels: Tensor, stuff_labels: Sequence[int]) -> Tensor:
-    """``(N,)``: of a mask of stuff the first one of its class, of any other mask the mask itself."""
+    """Return ``(N,)``: for a mask of stuff the first mask of its class, for any other mask the mask itself."""
     numbers = torch.arange(len(labels), device=labels.device)
     if not len(stuff_labels):
         return numbers

@@ -15,12 +15,12 @@ from .prior_generator import BasePriorGenerator, cell_points
 
 
 class AnchorPriors(NamedTuple):
-    """The h * w * A anchors of one level: row by row, those of a cell one after another.
+    """The h * w * A anchors of one level, row by row; those of a cell are consecutive.
 
     Attributes:
         points: ``(h * w * A, 2)`` x, y of the centres, in pixels of the network's input.
         sizes_wh: ``(h * w * A, 2)`` width and height in pixels.
-        shapes_wh: ``(A, 2)``, those of one cell.
+        shapes_wh: ``(A, 2)``, sizes of the anchors of one cell.
         stride: pixels per cell.
         map_size: (h, w) in cells.
     """
@@ -34,11 +34,11 @@ class AnchorPriors(NamedTuple):
 
 @PRIOR_GENERATORS.register_module()
 class AnchorPriorGenerator(BasePriorGenerator):
-    """Makes a list of ``AnchorPriors``, one a level.
+    """Prior generator of a list of ``AnchorPriors``, one for each level.
 
     Args:
         anchors: for each level, fine to coarse, (width, height) in pixels of A shapes; every level has as many.
-        strides: of the levels.
+        strides: strides of the levels.
 
     Attributes:
         num_shapes: A.

@@ -27,11 +27,11 @@ class PointPriors(NamedTuple):
 
 @PRIOR_GENERATORS.register_module()
 class PointPriorGenerator(BasePriorGenerator):
-    """Makes ``PointPriors``.
+    """Prior generator of ``PointPriors``.
 
     Args:
-        strides: of the levels, fine to coarse.
-        offset: where in its cell a point lies, .5 the centre.
+        strides: strides of the levels, fine to coarse.
+        offset: position of a point in its cell, in cells; .5 is the centre.
     """
 
     def __init__(self, strides: Sequence[int], offset: float = 0.5) -> None:

@@ -12,12 +12,12 @@ from detkit.protocols import PriorGenerator
 
 
 class BasePriorGenerator(PriorGenerator):
-    """Makes the priors of a list of feature maps, and keeps them by size, device and type.
+    """Base of prior generators, which caches priors by size, device and type.
 
     A child writes ``_generate``.
 
     Args:
-        strides: of the levels, fine to coarse.
+        strides: strides of the levels, fine to coarse.
     """
 
     # Rectangular and multi-scale batches come in many sizes; a size's priors take a few hundred kilobytes.
@@ -33,11 +33,11 @@ class BasePriorGenerator(PriorGenerator):
         device: torch.device | str = 'cpu',
         dtype: torch.dtype = torch.float32,
     ) -> Any:
-        """The priors for maps of the given sizes, shared between calls: not to be changed in place.
+        """Return the priors of maps of the given sizes, shared between calls and not to be changed in place.
 
         Args:
             sizes: (h, w) of each level's map, such as ``feat.shape[-2:]``.
-            device, dtype: of the result. A half-precision type has too few digits for coordinates.
+            device, dtype: those of the result. A half-precision type has too few digits for coordinates.
         """
         if len(sizes) != len(self.strides):
             raise ValueError(f'{type(self).__name__}: {len(sizes)} maps for strides {self.strides}')
@@ -45,7 +45,7 @@ class BasePriorGenerator(PriorGenerator):
         if key not in self._cache:
             if len(self._cache) >= self.MAX_CACHED:
                 self._cache.pop(next(iter(self._cache)))
-            # Made outside inference mode, as what is made inside it can't be used by a later training step.
+            # A tensor made in inference mode could not be used by a later training step.
             with torch.inference_mode(False), torch.no_grad():
                 self._cache[key] = self._generate(*key)
         return self._cache[key]
@@ -57,7 +57,7 @@ class BasePriorGenerator(PriorGenerator):
 def cell_points(
     size: tuple[int, int], stride: int, offset: float, device: torch.device | str, dtype: torch.dtype
 ) -> Tensor:
-    """``(h * w, 2)`` x, y in pixels: the point of each cell, row by row, ``offset`` (.5 the centre) into its cell."""
+    """Return the point of each cell, row by row, ``offset`` (.5 the centre) into it: ``(h * w, 2)`` x, y in pixels."""
     h, w = size
     x = (torch.arange(w, device=device, dtype=dtype) + offset) * stride
     y = (torch.arange(h, device=device, dtype=dtype) + offset) * stride
