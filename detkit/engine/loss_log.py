@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +21,13 @@ class LossLog:
     A loss is divided by the number of images of its batch, so that it can be compared. Values without 'loss' in their
     name, such as a classifier's accuracy, are logged as they are. Means are over images, so that a small last batch
     counts less.
+
+    Args:
+        checkpoint: where the run writes its last one, for the message of a non-finite loss.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self.checkpoint = checkpoint
         self.names: list[str] = []
         self.sums: list[float] = []
         self.count = 0
@@ -75,13 +80,18 @@ class LossLog:
                 raise NonFiniteLossError(
                     f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
                     f'{", ".join(images) or "unknown"}. Check their labels, lower the learning rate, or train with '
-                    'optim_wrapper.amp=False; last.pth is from before.'
+                    f'optim_wrapper.amp=False. {self._remains()}'
                 )
             if len(self.sums) != len(row) - 1:
                 self.sums, self.count = [0.0] * (len(row) - 1), 0
             self.sums = [total + value * batch_size for total, value in zip(self.sums, row[:-1], strict=True)]
             self.count += batch_size
             self.latest = {short_name(name): value for name, value in zip(self.names, row[:-1], strict=True)}
+
+    def _remains(self) -> str:
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return 'No checkpoint has been written yet.'
+        return f'{self.checkpoint.name} is from before.'
 
     def means(self) -> dict[str, float]:
         """Return the means over the images of the epoch that have been read."""

@@ -24,6 +24,7 @@ from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
 from detkit.engine.run_folder import display_path, removed_on_mistake
 from detkit.engine.schedule import Schedules, build_schedules
+from detkit.engine.start_notes import check_batch_of_one
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
@@ -97,6 +98,7 @@ class Runner(BaseRunner):
                 self.console.line(f'note     {note}')
             self.resumed = True
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
+        check_batch_of_one(self)
         self._has_loaded = True
 
     def _build_optim_wrapper(self, config: AccumulatingOptimWrapper | Mapping[str, Any]) -> AccumulatingOptimWrapper:

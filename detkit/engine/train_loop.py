@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,9 +82,10 @@ class TrainLoop(BaseLoop):
         self.freeze = freeze
         self.stop_training = False
         self.stop_reason = ''
-        self.losses = LossLog()
+        self.losses = LossLog(Path(runner.work_dir) / 'last.pth')
         self.best_fitness: float | None = None
         self.best_epoch = 0
+        self.progress_epoch = 0  # the last that was better than all before, or that no metric could judge
         self.best_metrics: dict[str, float] = {}
         self.epoch = 0
         self.iter = 0
@@ -193,13 +195,17 @@ class TrainLoop(BaseLoop):
         return self.finished or (self.epoch >= self.val_begin and self.epoch % self.val_interval == 0)
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
+        """Return whether the weights are the best so far; of equally good ones the later are, as they learnt more."""
         value = fitness(metrics, self.best_metric)
-        if value is None and self.best_metric != 'fitness':
+        known = self.best_metric == 'fitness' or any(_means(name, self.best_metric) for name in metrics)
+        if value is None and not known:
             raise ConfigError(
                 f'train_cfg.best_metric is {self.best_metric!r}, which is none of the results '
                 f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}'
             )
-        if value is None or (self.best_fitness is not None and value <= self.best_fitness):
+        if value is None or self.best_fitness is None or value > self.best_fitness:
+            self.progress_epoch = self._epoch
+        if value is None or (self.best_fitness is not None and value < self.best_fitness):
             return False
         self.best_fitness, self.best_epoch, self.best_metrics = value, self.epoch, _plain(metrics)
         return True
@@ -213,6 +219,7 @@ class TrainLoop(BaseLoop):
             'elapsed': self.elapsed,
             'best_fitness': self.best_fitness,
             'best_epoch': self.best_epoch,
+            'progress_epoch': self.progress_epoch,
             'best_metrics': self.best_metrics,
             'losses': self.losses.state_dict(),
         }
@@ -236,6 +243,7 @@ class TrainLoop(BaseLoop):
         self._elapsed_before = state['elapsed']
         self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
         self.best_metrics = state['best_metrics']
+        self.progress_epoch = state.get('progress_epoch', self.best_epoch)  # absent from older checkpoints
         self.losses.load_state_dict(state['losses'])
 
 
@@ -243,6 +251,11 @@ def loss_divisor(model: nn.Module, batch_size: int) -> float:
     """Return the number by which a model's losses are divided to be means over the images of a batch."""
     head = next((module for module in model.modules() if isinstance(module, BaseHead)), None)
     return batch_size if head is None else head.loss_divisor(batch_size)
+
+
+def _means(name: str, key: str) -> bool:
+    """Return whether ``key`` is the name of a result, with or without its prefix, or the end of it."""
+    return name == key or name.rpartition('/')[2] == key or name.endswith(f'_{key}')
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detkit.evaluation.evaluated_sample import as_array
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, is_defined
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
@@ -52,7 +52,7 @@ class AccuracyMetric(GatheredMetric):
     @classmethod
     def fitness(cls, results: Mapping[str, float]) -> float | None:
         """Return the mean of top-1 and top-5 accuracy, or the one that there is."""
-        accuracies = [results[name] for name in cls.charts['accuracy'] if name in results]
+        accuracies = [results[name] for name in cls.charts['accuracy'] if is_defined(results.get(name, -1.0))]
         return sum(accuracies) / len(accuracies) if accuracies else None
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -63,13 +64,13 @@ class GatheredMetric(BaseMetric):
 
     @classmethod
     def fitness(cls, results: Mapping[str, float]) -> float | None:
-        """Return how good a validation was, greater is better; None where no result of ``fitness_weights`` is there.
+        """Return how good a validation was, greater is better; None where no result of ``fitness_weights`` is defined.
 
         Args:
-            results: this metric's, by names without prefix. COCO's -1 (no object to find) counts as 0.
+            results: this metric's, by names without prefix. COCO's -1 (no object to find) and NaN are undefined.
         """
-        parts = [weight * max(results[name], 0.0) for name, weight in cls.fitness_weights.items() if name in results]
-        return sum(parts) if parts else None
+        defined = [name for name in cls.fitness_weights if is_defined(results.get(name, -1.0))]
+        return sum(cls.fitness_weights[name] * results[name] for name in defined) if defined else None
 
     def process(self, data_batch: Any, data_samples: Sequence[DetDataSample]) -> None:
         """Keep what is evaluated of a batch.
@@ -173,3 +174,8 @@ def count_objects(samples: Sequence[DetDataSample], num_classes: int) -> tuple[n
 def instance_labels(samples: Sequence[DetDataSample]) -> list[np.ndarray]:
     """Return the labels of all objects and predictions, array by array."""
     return [each.labels for sample in samples for each in (sample.gt_instances, sample.pred_instances)]
+
+
+def is_defined(value: float) -> bool:
+    """Return whether a result says anything: COCO's -1 (no object to find) and NaN do not."""
+    return math.isfinite(value) and value != -1

@@ -3,9 +3,10 @@
 Results are known here by their names alone (``coco/bbox_mAP``), so that the files of a finished run can be read, too.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
-from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.gathered_metric import GatheredMetric, is_defined
 from detkit.registry import METRICS
 
 
@@ -52,10 +53,12 @@ def fitness(results: Mapping[str, float], key: str = 'fitness') -> float | None:
             ``coco/bbox_mAP`` and ``coco/segm_mAP``).
 
     Returns:
-        None where no result says anything about it. COCO's -1 (no object to find) counts as 0.
+        None where no result says anything about it: COCO's -1 (no object to find) and NaN do not.
     """
     if key in results:
-        return float(results[key]) if higher_is_better(key) else -float(results[key])
+        value = float(results[key])
+        undefined = math.isnan(value) or (declaring_metric(key) is not None and not is_defined(value))
+        return None if undefined else value if higher_is_better(key) else -value
     groups: dict[str, dict[str, float]] = {}
     for name, value in results.items():
         groups.setdefault(name.rpartition('/')[0], {})[_result(name)] = float(value)
@@ -70,8 +73,8 @@ def fitness(results: Mapping[str, float], key: str = 'fitness') -> float | None:
 
 def _sum_of(results: Mapping[str, float], key: str, metric: type[GatheredMetric]) -> float | None:
     names = [key] if key in results else [name for name in results if name.endswith(f'_{key}')]
-    names = [name for name in names if name in metric.headline]
-    return sum(max(results[name], 0.0) for name in names) if names else None
+    names = [name for name in names if name in metric.headline and is_defined(results[name])]
+    return sum(results[name] for name in names) if names else None
 
 
 def _result(name: str) -> str:

@@ -43,3 +43,12 @@ def test_only_losses_must_be_finite():
     log.add(2, outputs(loss_box=1.0, overlap=1.0), 1, ['c.jpg'], grad_norm=torch.tensor(float('nan')))
     with pytest.raises(NonFiniteLossError, match='gradient norm is infinite'):
         log.read()
+
+
+def test_the_message_names_a_checkpoint_that_is_there(tmp_path):
+    log = LossLog(tmp_path / 'last.pth')
+    for text in ('No checkpoint has been written yet', 'last.pth is from before'):
+        log.add(1, outputs(loss_box=float('inf')), 1, ['b.jpg'])
+        with pytest.raises(NonFiniteLossError, match=text):
+            log.read()
+        (tmp_path / 'last.pth').write_bytes(b'')

@@ -109,7 +109,7 @@ def test_early_stopping(tmp_path, capsys):
     )
     runner = Runner(dummy_config(tmp_path / 'run', **stop))
     runner.train()
-    assert runner.epoch == runner.train_loop.best_epoch + 2 < 20
+    assert runner.epoch == runner.train_loop.progress_epoch + 2 < 20
     assert 'no better fitness for 2 epochs' in capsys.readouterr().out
     again = Runner(dummy_config(tmp_path / 'run', resume=True, **stop))
     again.train()

@@ -55,3 +55,11 @@ def test_the_sum_of_all_that_end_alike():
     results = {'coco/bbox_mAP': 0.5, 'coco/segm_mAP': 0.25, 'coco/bbox_mAP_s': 0.1, 'dota/mAP': -1.0}
     assert fitness(results, 'mAP') == 0.75
     assert fitness({'panoptic/PQ': 0.4, 'panoptic/things_PQ': 0.5}, 'PQ') == 0.4
+
+
+@pytest.mark.parametrize('undefined', [-1.0, float('nan')])
+def test_undefined_results_say_nothing(undefined):
+    nothing = {'coco/bbox_mAP': undefined, 'coco/bbox_mAP50': undefined}
+    assert fitness(nothing) is None and fitness(nothing, 'mAP') is None and fitness(nothing, 'coco/bbox_mAP') is None
+    assert fitness({**nothing, 'coco/segm_mAP': 0.5}) == 0.45 and fitness({'accuracy/top1': float('nan')}) is None
+    assert fitness({'mine/score': -1.0}, 'mine/score') == -1.0  # of a metric that says nothing about its range

@@ -16,12 +16,12 @@ from detkit.datasets.base import MixingDataset
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import WarmupDecay
+from detkit.engine.start_notes import few_steps
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
 
 _ENDLESS = 10**9  # mmengine's mark for a scheduler without an end
-_FEW_STEPS = 100
 
 Problem = tuple[str, str]  # what is wrong, what to do
 
@@ -40,17 +40,12 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
     ]
     for text, remedy in problems:
         checks.warned('schedule', text, remedy)
-    steps = loop.max_iters // runner.optim_wrapper.accumulate
-    if steps < _FEW_STEPS:
-        summed = runner.optim_wrapper.accumulate
-        text = f'{loop.max_epochs} epochs of {loop.epoch_length} batches'
-        text += f', the gradients of {summed} summed,' if summed > 1 else ''
-        checks.warned(
-            'schedule',
-            f'{text} are {steps} steps of the optimiser: too few to learn much',
-            'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1),
-        )
+    few = few_steps(runner)
+    if few is not None:
+        steps, made_of, remedy = few
+        checks.warned('schedule', f'{made_of} are {steps} steps of the optimiser: too few to learn much', remedy)
     elif not problems:
+        steps = loop.max_iters // runner.optim_wrapper.accumulate
         checks.passed(
             'schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, {steps:,} steps of the optimiser'
         )

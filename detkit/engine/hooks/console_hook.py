@@ -12,6 +12,7 @@ from detkit.engine.console import duration_text
 from detkit.engine.environment import device_text
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.model_cost import count_flops, count_parameters
+from detkit.engine.start_notes import start_notes
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
@@ -59,6 +60,8 @@ class ConsoleHook(Hook):
         )
         workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
         console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{workers}')
+        for note in start_notes(runner):
+            console.line(f'note     {note}')
         if loop.stop_reason:
             console.line(f'stopped  {loop.stop_reason}')
         elif loop.finished:

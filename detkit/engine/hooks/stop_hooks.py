@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class EarlyStoppingHook(Hook):
-    """Stops when the best fitness is ``patience`` epochs old.
+    """Stops when no validation of ``patience`` epochs was better than all before; undefined metrics do not count.
 
     Args:
         patience: the number of epochs; None for no limit.
@@ -32,10 +32,9 @@ class EarlyStoppingHook(Hook):
 
     def _check(self, runner: Runner) -> None:
         loop = runner.train_loop
-        if self.patience and loop.best_epoch and loop.epoch - loop.best_epoch >= self.patience:
-            loop.stop(
-                f'no better fitness for {loop.epoch - loop.best_epoch} epochs; the best was epoch {loop.best_epoch}'
-            )
+        waited = loop.epoch - loop.progress_epoch
+        if self.patience and loop.best_epoch and waited >= self.patience:
+            loop.stop(f'no better fitness for {waited} epochs; the best was epoch {loop.best_epoch}')
 
 
 @HOOKS.register_module()

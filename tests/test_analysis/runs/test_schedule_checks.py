@@ -24,6 +24,8 @@ def found(*schedulers, accumulate=1, hooks=(), **loop):
         param_schedulers=Schedules(list(schedulers), LENGTH),
         hooks=list(hooks),
         optim_wrapper=SimpleNamespace(accumulate=accumulate),
+        cfg={},
+        resumed=True,
     )
     checks = CheckList(lambda line: None)
     check_schedule(checks, runner)

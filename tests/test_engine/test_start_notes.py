@@ -1,0 +1,102 @@
+"""Validations without a result, ties, and what a run says or refuses before it begins."""
+
+import numpy as np
+import pytest
+import torch
+from builders import CONFIGS
+from PIL import Image
+
+from detkit.config import load_config
+from detkit.engine import Runner
+from detkit.registry import METRICS
+from detkit.utils.errors import ConfigError
+
+from .dummy import DummyMetric, dummy_config
+
+
+@METRICS.register_module()
+class ScriptedMetric(DummyMetric):
+    """Gives the results it is told to, one a validation."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = list(values)
+
+    def compute_metrics(self, results):
+        value = self.values.pop(0)
+        return {'bbox_mAP': value, 'bbox_mAP50': value}
+
+
+@pytest.mark.parametrize(
+    ('values', 'best_epoch', 'epochs'),
+    [
+        ([-1, -1, -1, -1, -1, -1], 0, 6),  # nothing is defined: nothing is best, and patience does not run out
+        ([float('nan'), 0.5, -1, -1, -1, 0.4], 2, 6),
+        ([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 3, 3),  # of equal ones the later is the best, but none is progress
+        ([0.0, 0.3, 0.3, 0.2, 0.4, 0.4], 3, 4),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 6, 6),
+    ],
+)
+def test_best_and_patience(tmp_path, values, best_epoch, epochs):
+    config = dummy_config(
+        tmp_path / 'run',
+        train_cfg=dict(max_epochs=6, val_interval=1, final_eval=False),
+        default_hooks=dict(early_stopping=dict(type='EarlyStoppingHook', patience=2)),
+        val_evaluator=[dict(type='ScriptedMetric', values=values)],
+    )
+    runner = Runner(config)
+    runner.train()
+    assert (runner.train_loop.best_epoch, runner.epoch) == (best_epoch, epochs)
+    assert (tmp_path / 'run' / 'best.pth').exists() == bool(best_epoch)
+
+
+def write_yolo(root, split, num_objects):
+    for number in range(4):
+        for folder in ('images', 'labels'):
+            (root / folder / split).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(root / 'images' / split / f'{number}.png')
+        sizes = np.linspace(0.1, 0.9, num_objects)
+        text = ''.join(f'0 0.5 0.5 {size:.6f} {size:.6f}\n' for size in sizes)
+        (root / 'labels' / split / f'{number}.txt').write_text(text)
+
+
+def start(tmp_path, num_train, num_val, **options):
+    write_yolo(tmp_path, 'train', num_train)
+    write_yolo(tmp_path, 'val', num_val)
+    (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
+    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    config = load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / 'run')})
+    runner = Runner(config)
+    runner.train()
+
+
+def test_notes_before_a_run(tmp_path, capsys):
+    start(tmp_path / 'a', 0, 0)
+    out = capsys.readouterr().out
+    assert 'none of the 4 train images shows an object: nothing can be learnt' in out
+    assert 'none of the 4 val images shows an object: no metric is defined' in out
+    assert '1 epochs of 2 batches' in out and 'from random weights: too few' in out and 'load_from=PATH' in out
+    assert not (tmp_path / 'a' / 'run' / 'best.pth').exists()
+    start(tmp_path / 'b', 1, 120)
+    out = capsys.readouterr().out
+    assert '4 val images show more objects (up to 120) than the 100 predictions' in out
+    assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out
+
+
+def write_classes(root):
+    for split in ('train', 'val'):
+        for name, count in (('bolt', 2), ('nut', 1)):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(root / split / name / f'{number}.png')
+
+
+def test_a_batch_of_one_that_cannot_be_normalised_is_refused(tmp_path):
+    write_classes(tmp_path)
+    options = dict(data_root=str(tmp_path), num_workers=0, batch_size=2, max_epochs=1, work_dir=str(tmp_path / 'run'))
+    config = CONFIGS / 'yolov8' / 'cls_custom.py'
+    with pytest.raises(ConfigError, match='the last batch of an epoch is one image, and at 32x32.*drop_last=True'):
+        Runner(load_config(config, {**options, 'img_size': 32})).train()
+    assert not (tmp_path / 'run').exists()
+    Runner(load_config(config, {**options, 'img_size': 64})).train()
+    assert torch.load(tmp_path / 'run' / 'last.pth', weights_only=True)['meta']['epoch'] == 1
