@@ -41,7 +41,7 @@ setup(
         'terminaltables',
     ],
     extras_require={
-        'test': ['pytest>=7', 'ruff'],
+        'test': ['hypothesis', 'pytest>=7', 'ruff'],
         'docs': ['mkdocs'],
         'log': ['tensorboard'],
         'export': ['onnx', 'onnxruntime'],

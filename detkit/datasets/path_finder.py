@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import PureWindowsPath
 from urllib.parse import unquote
 
@@ -39,18 +40,38 @@ class PathFinder:
                     return path
         return None
 
+    def find_folder(self, name: str) -> str | None:
+        """Return the path of the folder that ``name`` means, None where there is none.
+
+        Folders have names like ``images`` that occur all over a dataset, so none is found by the last part of a path
+        alone: a path of another machine must agree in its last two.
+        """
+        for root in self.roots:
+            path = os.path.join(root, name)
+            if os.path.isdir(path):
+                return path
+        for variant in _variants(name):
+            parts = _parts(variant)
+            ends = range(max(1, len(parts) - 1)) if _is_absolute(variant) else (0,)
+            for root in self.roots:
+                found = (self._walk(root, parts[number:], os.path.isdir) for number in ends if parts)
+                path = next((path for path in found if path is not None), None)
+                if path is not None:
+                    return path
+        return None
+
     def _find_alike(self, root: str, name: str) -> str | None:
         """Look for ``name`` and its shorter and shorter ends below ``root``, then for the whole in the folder above."""
-        parts = [part for part in name.split('/') if part not in ('', '.', '..')]
+        parts = _parts(name)
         starts = [('/', parts)] if os.path.isabs(name) else []
         starts += [(root, parts[number:]) for number in range(len(parts))]
-        if not os.path.isabs(name) and not PureWindowsPath(name).drive:
+        if not _is_absolute(name):
             above = os.path.dirname(os.path.abspath(root))
             starts += [(folder, parts) for folder in (above, *self._folders_in(root))]
         found = (self._walk(folder, rest) for folder, rest in starts)
         return next((path for path in found if path is not None), None)
 
-    def _walk(self, root: str, parts: list[str]) -> str | None:
+    def _walk(self, root: str, parts: list[str], wanted: Callable[[str], bool] = os.path.isfile) -> str | None:
         path = root
         for part in parts:
             exact, alike = self._list(path)
@@ -58,7 +79,7 @@ class PathFinder:
             if found is None:
                 return None
             path = os.path.join(path, found)
-        return path if os.path.isfile(path) else None
+        return path if wanted(path) else None
 
     def _list(self, folder: str) -> tuple[set[str], dict[str, str]]:
         """Return the names in a folder, as they are and by ``_key``."""
@@ -78,6 +99,15 @@ def _variants(name: str) -> list[str]:
     """Return the readings of a name, the least far-fetched first."""
     slashed = name.strip().replace('\\', '/')
     return list(dict.fromkeys((name, slashed, unquote(slashed))))
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split('/') if part not in ('', '.', '..')]
+
+
+def _is_absolute(name: str) -> bool:
+    """Return whether a path is absolute on this system or on Windows."""
+    return os.path.isabs(name) or bool(PureWindowsPath(name).drive)
 
 
 def _key(name: str) -> str:

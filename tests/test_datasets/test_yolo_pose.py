@@ -27,7 +27,7 @@ def test_no_files_and_empty_files():
     for texts in ([], [b''], [b'', b'\n \n']):
         table = parse(texts)
         assert len(table.labels) == 0 and table.bboxes.shape == (0, 4) and table.keypoints.shape == (0, 2, 3)
-        assert table.skipped == [] and table.duplicates == []
+        assert table.skipped == [] and table.unused == []
 
 
 def test_three_values():
@@ -61,8 +61,8 @@ def test_a_bad_line_is_left_out_alone(line, reason):
     good = f'1 {BOX} .4 .6 2 .5 .7 1'
     table = parse([good.encode(), f'{good}\n\n{line}\n0 {BOX} .1 .1 2 .5 .7 1'.encode()])
     assert table.labels.tolist() == [1, 1, 0] and table.keypoints.shape == (3, 2, 3)
-    assert [(file, number) for file, number, _ in table.skipped] == [(1, 3)]
-    assert reason in table.skipped[0][2]
+    assert [note[:2] for note in table.skipped] == [(1, 3)]
+    assert reason in table.skipped[0].reason
 
 
 def test_tolerance_repeats_and_chunks(monkeypatch):
@@ -70,7 +70,7 @@ def test_tolerance_repeats_and_chunks(monkeypatch):
     line = f'0 {BOX} 1.005 -.005 2 7 7 0'  # coordinates of what is not labelled mean nothing
     table = parse([line.encode(), f'{line}\n{line}'.encode()])
     assert table.files.tolist() == [0, 1] and table.skipped == []
-    assert table.duplicates == [(1, 2, 'the same as an earlier line')]
+    assert [note[:3] for note in table.unused] == [(1, 2, 'the same as an earlier line')]
     np.testing.assert_allclose(table.keypoints[0], [[1, 0, 2], [0, 0, 0]])
 
 

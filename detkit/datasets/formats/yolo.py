@@ -13,15 +13,24 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.flat_annotations import FlatAnnotations
-from detkit.datasets.formats.data_yaml import DataYaml, read_data_yaml, split_paths
-from detkit.datasets.formats.yolo_labels import LabelTable, Lines, parse_corners, parse_keypoints, parse_labels
-from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unreadable
+from detkit.datasets.formats.data_yaml import DataYaml, read_data_yaml
+from detkit.datasets.formats.yolo_files import find_label_files
+from detkit.datasets.formats.yolo_labels import (
+    LabelTable,
+    parse_corners,
+    parse_keypoints,
+    parse_labels,
+    parse_outlines,
+)
+from detkit.datasets.formats.yolo_lines import Lines
+from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Record
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
+from detkit.utils.text_files import read_bytes
 
 _LABELS = ('outline', 'pose', 'obb')
 
@@ -35,20 +44,22 @@ class YoloTxtDataset(DetDataset):
     """Images with one label file each: a line for each object, with coordinates divided by the image's size.
 
     The labels of ``.../images/train/a.jpg`` are in ``.../labels/train/a.txt`` (the last folder called ``images`` of the
-    path counts), or beside the image where there is no such folder. An image without a label file shows no object. A
-    line that breaks a rule is left out alone, and listed in ``skipped`` with its number and the reason.
+    path counts), or beside the image where there is no such folder; see ``find_label_files``. An image without a label
+    file shows no object. A line that breaks a rule is left out alone, and listed in ``skipped`` with its number and the
+    reason; label files without an image, pictures of kinds that are not read and the like are in ``unused``.
 
     Args:
         images: folders of images, or text files that list images, relative to ``data_root``.
         data_yaml: a data yaml instead, which gives the folders and, where ``metainfo`` does not, the class names.
             ``data_root``, if set, replaces its ``path``, and the file itself may lie in it.
         split: the part of the data yaml: 'train', 'val' or 'test'.
-        labels: the content of a line. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...``; 'pose':
+        labels: the content of a line. 'outline': ``class cx cy w h`` or ``class x1 y1 x2 y2 ...`` (of lines with
+            keypoints, which ``kpt_shape`` in the data yaml makes known, the box); 'pose':
             ``class cx cy w h x1 y1 [v1] x2 y2 [v2] ...`` (see ``yolo_pose_labels``); 'obb': ``class x1 y1 ... x4 y4``,
             the corners of a rotated box, some of which may lie outside the image (see ``yolo_obb_labels``).
-        keypoint_shape: of 'pose', (K, D): K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``) by
-            default. The keypoint entries of ``metainfo`` (``keypoint_names``, ``flip_pairs``, ``skeleton``, ``sigmas``)
-            precedes the data yaml's (``kpt_names``, ``flip_idx``).
+        keypoint_shape: (K, D) where lines hold K keypoints of D values each, 2 or 3; of the data yaml (``kpt_shape``)
+            by default. The keypoint entries of ``metainfo`` (``keypoint_names``, ``flip_pairs``, ``skeleton``,
+            ``sigmas``) precede the data yaml's (``kpt_names``, ``flip_idx``).
         **kwargs: see ``DetDataset``.
     """
 
@@ -77,7 +88,7 @@ class YoloTxtDataset(DetDataset):
         if not isinstance(cfg.get('data_yaml'), str):
             return known
         root = cfg.get('data_root') or ''
-        paths = [path for path in (Path(cfg['data_yaml']), Path(root) / cfg['data_yaml']) if path.is_file()]
+        paths = [path for path in (Path(cfg['data_yaml']), Path(root) / cfg['data_yaml']) if os.path.isfile(path)]
         if not paths and known.get('classes'):
             return known
         if not paths:
@@ -106,33 +117,50 @@ class YoloTxtDataset(DetDataset):
             if isinstance(size, OSError):
                 self.skipped.append(unreadable(path, size))
         readable = [(path, size) for path, size in zip(paths, sizes, strict=True) if not isinstance(size, OSError)]
-        image_paths, shapes = [path for path, _ in readable], [shape for _, shape in readable]
+        label_files, texts = self._read_labels([path for path, _ in readable])
+        images = [image for image, text in zip(readable, texts, strict=True) if text is not None]
+        label_files = [file for file, text in zip(label_files, texts, strict=True) if text is not None]
+        texts = [text for text in texts if text is not None]
 
-        label_files = find_label_files(image_paths)
-        named = [(i, file) for i, file in enumerate(label_files) if file is not None]
-        texts = [_read_bytes(file) for _, file in named]
         table = parse_labels(texts, None if self.single_class else len(classes), self._parser())
-        self.skipped += [Skip(named[file][1], line, reason) for file, line, reason in table.skipped]
-        self.unused += [Skip(named[file][1], line, reason) for file, line, reason in table.duplicates]
+        self.skipped += [Skip(label_files[file], *rest) for file, *rest in table.skipped]
+        self.unused += [Skip(label_files[file], *rest) for file, *rest in table.unused]
         num_entries = len(paths) + len(table.labels) + len(table.skipped)
-        source = ', '.join(map(str, sources))
-        check_skips(self.skipped, num_entries, self.max_skipped, source)
+        check_skips(self.skipped, num_entries, self.max_skipped, ', '.join(map(str, sources)))
 
-        flat = _to_pixels(table, np.array([i for i, _ in named], np.int64), np.array(shapes, np.int64).reshape(-1, 2))
+        flat = _to_pixels(table, np.array([shape for _, shape in images], np.int64).reshape(-1, 2))
         if self.labels == 'obb':
             flat = with_rbboxes(flat)
-        annotations = flat.split(len(image_paths))
+        image_ids = _make_ids([path for path, _ in images])
         return [
             Record(path, image_id, shape, own)
-            for path, image_id, shape, own in zip(image_paths, _make_ids(image_paths), shapes, annotations, strict=True)
+            for (path, shape), image_id, own in zip(images, image_ids, flat.split(len(images)), strict=True)
         ]
 
-    def _parser(self) -> Callable[[Lines, int | None], LabelTable] | None:
+    def _read_labels(self, image_paths: Sequence[str]) -> tuple[list[str], list[bytes | None]]:
+        """Return each image's label file and its contents: '' and nothing without one, None where it is unreadable."""
+        files = find_label_files(image_paths)
+        self.unused += [Skip(stray, None, 'a label file that belongs to no image') for stray in files.strays]
+        background = files.of_images.count(None)
+        if background:
+            first = image_paths[files.of_images.index(None)]
+            reason = 'a label file that is missing: the image counts as background, without objects'
+            self.unused.append(Skip(first, None, reason, count=background))
+        texts: list[bytes | None] = []
+        for file in files.of_images:
+            try:
+                texts.append(b'' if file is None else read_bytes(file, 'label file'))
+            except DataError as error:  # without its labels an image would pass for background
+                self.skipped.append(Skip(str(file), None, str(error), 'a label file that cannot be read'))
+                texts.append(None)
+        return [file or '' for file in files.of_images], texts
+
+    def _parser(self) -> Callable[[Lines, int | None], LabelTable]:
         """Return the parser for this dataset's kind of lines."""
         if self.labels == 'obb':
             return parse_corners
-        if self.labels != 'pose':
-            return None
+        if self.labels == 'outline':
+            return partial(parse_outlines, keypoint_shape=self.keypoint_shape)
         if self.keypoint_shape is None:
             raise DataError(
                 "labels='pose' needs keypoint_shape=(number of keypoints, 2 or 3 values of each), or a data_yaml with "
@@ -148,9 +176,10 @@ class YoloTxtDataset(DetDataset):
                 raise DataError('YoloTxtDataset needs images (folders or lists of images) or data_yaml')
             return [Path(self.data_root) / item for item in self.images], Path(self.data_root)
         path = Path(self.data_yaml)
-        if not path.is_file() and self.data_root:
+        if not os.path.isfile(path) and self.data_root:
             path = Path(self.data_root) / path
         data = read_data_yaml(path, self.data_root)
+        self.unused += data.notes
         given = self.metainfo.get('classes')
         if not given and data.classes is not None:
             self.metainfo['classes'] = data.classes
@@ -160,10 +189,10 @@ class YoloTxtDataset(DetDataset):
                 f'names {len(given)} ({", ".join(given[:5])}, ...). Give them in one of the two places, or alike.'
             )
         self._take_keypoints(data, path)
-        return split_paths(data, self.split, path), data.root
+        return data.sources(self.split), data.root
 
     def _take_keypoints(self, data: DataYaml, path: Path) -> None:
-        if self.labels != 'pose' or data.keypoint_shape is None:
+        if self.labels == 'obb' or data.keypoint_shape is None:
             return
         if self.keypoint_shape not in (None, data.keypoint_shape):
             raise DataError(
@@ -171,6 +200,8 @@ class YoloTxtDataset(DetDataset):
                 f'{self.keypoint_shape}. Give it in one of the two places, or alike.'
             )
         self.keypoint_shape = data.keypoint_shape
+        if self.labels != 'pose':
+            return
         for name in ('flip_pairs', 'keypoint_names'):
             if self.metainfo.get(name) is None:
                 self.metainfo[name] = getattr(data, name)
@@ -178,7 +209,7 @@ class YoloTxtDataset(DetDataset):
     def _list_images(self, sources: Sequence[Path], root: Path) -> list[str]:
         paths: list[str] = []
         for source in sources:
-            if source.is_file():
+            if os.path.isfile(source):
                 paths += read_list(source, root)
                 continue
             try:
@@ -186,53 +217,8 @@ class YoloTxtDataset(DetDataset):
             except DataError as error:
                 key = f'images (relative to data_root={self.data_root!r})' if self.data_yaml is None else 'data_yaml'
                 raise DataError(f'{error}. Correct {key} in the config of the dataset.') from error
+            self.unused += unread_images(source)
         return list(dict.fromkeys(paths))
-
-
-def find_label_files(image_paths: Sequence[str]) -> list[str | None]:
-    """Return the label file of each image, None where it has none.
-
-    Raises:
-        DataError: none of the images has a folder of labels, which is a wrong path sooner than a set without objects.
-    """
-    folders: dict[str, tuple[str, set[str]]] = {}
-    found: list[str | None] = []
-    any_folder = False
-    for path in image_paths:
-        parent, name = os.path.split(path)
-        if parent not in folders:
-            labels_folder = _labels_folder(parent)
-            exists = labels_folder is not None and os.path.isdir(labels_folder)
-            any_folder |= exists
-            folder = labels_folder if exists else parent
-            folders[parent] = folder, {entry for entry in os.listdir(folder) if entry.endswith('.txt')}
-        folder, names = folders[parent]
-        label_name = os.path.splitext(name)[0] + '.txt'
-        found.append(os.path.join(folder, label_name) if label_name in names else None)
-    if image_paths and not any_folder and not any(found):
-        looked = [_labels_folder(parent) or parent for parent in folders]
-        raise DataError(
-            f'no label file was found for any of the {len(image_paths)} images in {", ".join(folders)}: looked in '
-            f'{", ".join(looked)} and beside the images. If none of them shows an object, make that folder, empty.'
-        )
-    return found
-
-
-def _labels_folder(image_folder: str) -> str | None:
-    """Return ``a/images/train`` -> ``a/labels/train``; None for a path without a folder called images."""
-    parts = list(Path(image_folder).parts)
-    if 'images' not in parts:
-        return None
-    parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
-    return os.path.join(*parts)
-
-
-def _read_bytes(path: str) -> bytes:
-    try:
-        with open(path, 'rb') as file:
-            return file.read()
-    except OSError as error:
-        raise DataError(f'the label file {path!r} cannot be read: {error.strerror}') from error
 
 
 def _make_ids(image_paths: Sequence[str]) -> list[str]:
@@ -244,8 +230,8 @@ def _make_ids(image_paths: Sequence[str]) -> list[str]:
     return [Path(os.path.relpath(path, shared)).as_posix() for path in image_paths]
 
 
-def _to_pixels(table: LabelTable, image_of_file: np.ndarray, shapes: np.ndarray) -> FlatAnnotations:
-    images = image_of_file[table.files] if len(table.files) else table.files
+def _to_pixels(table: LabelTable, shapes: np.ndarray) -> FlatAnnotations:
+    images = table.files
     scale_wh = shapes[images][:, ::-1].astype(np.float64)  # (N, 2)
     has_ring = table.ring_sizes > 0
     areas, keypoints = np.full(len(images), np.nan), None

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from detkit.datasets.formats.yolo_lines import TOLERANCE, LineNote, Lines
 from detkit.structures.bboxes import cxcywh_to_xyxy
 from detkit.structures.polygons import Polygons
 
-# A coordinate this far beyond [0, 1] is clipped; one that is farther out is no rounding error.
-TOLERANCE = 0.01
 # Bytes of text parsed at a time, which bounds the memory that a large dataset needs.
 _CHUNK_BYTES = 8 << 20
+# Twice the area of the largest triangle of a quadrilateral, in units of the image's; below it, it is a line or a point.
+_LEAST_AREA = 1e-9
+# Corners farther out than this many images are no corners, and their products overflow.
+_FARTHEST = 1e6
+_IMAGE = (0.0, 0.0, 1.0, 1.0)
+_REPEATED = 'the same as an earlier line'
 
 
 @dataclass
@@ -31,8 +37,8 @@ class LabelTable:
         bboxes: ``(N, 4)`` float64 xyxy, divided by the image's size, inside [0, 1].
         ring_sizes: ``(N,)`` int64, the number of points of an object's outline, 0 for a box.
         points: ``(P, 2)`` float64, all outlines' points in a row, divided by the image's size, inside [0, 1].
-        skipped: (file, line number from 1, reason) of every line that was dropped.
-        duplicates: the same for lines that repeat an earlier one of their file.
+        skipped: every line that was dropped because it is broken.
+        unused: lines that repeat an earlier one of their file, comments, and keypoints that were not asked for.
         keypoints: ``(N, K, 3)`` float64 x, y divided by the image's size, visibility; None where lines have none.
     """
 
@@ -41,8 +47,8 @@ class LabelTable:
     bboxes: np.ndarray
     ring_sizes: np.ndarray
     points: np.ndarray
-    skipped: list[tuple[int, int, str]]
-    duplicates: list[tuple[int, int, str]]
+    skipped: list[LineNote]
+    unused: list[LineNote]
     keypoints: np.ndarray | None = None
 
 
@@ -74,139 +80,139 @@ def parse_labels(
         if getattr(tables[0][1], name) is not None
     }
 
-    def numbered(skips: str) -> list[tuple[int, int, str]]:
-        return [(first + file, *rest) for first, table in tables for file, *rest in getattr(table, skips)]
+    def numbered(notes: str) -> list[LineNote]:
+        return [note._replace(file=first + note.file) for first, table in tables for note in getattr(table, notes)]
 
     return LabelTable(
         files=np.concatenate([first + table.files for first, table in tables]),
         **columns,
         skipped=numbered('skipped'),
-        duplicates=numbered('duplicates'),
+        unused=numbered('unused'),
     )
 
 
-def parse_outlines(lines: Lines, num_classes: int | None) -> LabelTable:
-    """Read boxes and outlines."""
-    lines.drop_non_numbers()
-    polygon = (lines.counts >= 7) & (lines.counts % 2 == 1)
-    lines.drop(
-        ~(polygon | (lines.counts == 5)),
-        '{count} values, where a box has 5 and an outline an odd number from 7 on',
-    )
-    lines.drop_bad_ids(num_classes)
-    points, starts = lines.points()
-    outside = any_by_line((points < -TOLERANCE) | (points > 1 + TOLERANCE), starts)
-    lines.drop(outside, f'a coordinate outside [0, 1] by more than {TOLERANCE:g}')
+def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[int, int] | None = None) -> LabelTable:
+    """Read boxes and outlines, for ``parse_labels``.
 
-    points, starts = lines.points()
-    points = points.clip(0, 1)
-    polygon = lines.counts > 5
-    bboxes = np.concatenate([_reduce(np.minimum, points, starts), _reduce(np.maximum, points, starts)], 1)
-    centres, half = points[starts[~polygon]], points[starts[~polygon] + 1] / 2
-    bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1).clip(0, 1)
-    empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
-    repeats = find_repeats(lines, bboxes) & ~empty
-    duplicates = lines.describe(repeats, 'the same as an earlier line')
-    lines.drop(empty, 'a box of no width or no height', record_only=True)
-
-    keep = ~(empty | repeats)
-    is_outline_point = np.repeat(polygon & keep, np.diff(starts, append=len(points)))
-    return LabelTable(
-        files=lines.files[keep],
-        labels=lines.values[lines.starts][keep].astype(np.int64),
-        bboxes=bboxes[keep],
-        ring_sizes=np.where(polygon, (lines.counts - 1) // 2, 0)[keep],
-        points=points[is_outline_point],
-        skipped=sorted(lines.skipped),
-        duplicates=duplicates,
-    )
-
-
-class Lines:
-    """The lines of some files that are not blank.
+    An outline of four points may lie partly outside the image, as the corners of rotated boxes do; it is clipped.
 
     Args:
-        texts: the contents of each file.
-
-    Attributes:
-        values: ``(T,)`` float64, all their numbers in a row (NaN for what is no number).
-        counts, starts: ``(L,)`` int64, how many numbers a line has and where in ``values`` they start.
-        files, numbers: ``(L,)`` int64, a line's file and its number in it, from 1.
-        skipped: (file, line number, reason) of the lines dropped so far.
+        lines: the lines of the files.
+        num_classes: class ids must be below it; None for no limit.
+        keypoint_shape: (K, D) where the dataset has keypoints: of lines that hold them the box is read.
     """
+    if keypoint_shape is not None:
+        _cut_keypoints(lines, keypoint_shape)
+    lines.drop_other_counts(
+        (lines.counts == 5) | ((lines.counts >= 7) & (lines.counts % 2 == 1)),
+        'a box has 5 and an outline an odd number from 7 on',
+        _guess_outline,
+    )
+    lines.drop_bad_ids(num_classes)
+    _drop_unnamed_keypoints(lines)
+    points, starts = lines.points()
+    largest = _reduce(np.maximum, np.abs(points), starts).max(1)
+    outside = any_by_line((points < -TOLERANCE) | (points > 1 + TOLERANCE), starts)
+    partly = outside & (lines.counts == 9) & (largest <= _FARTHEST)
+    partly[partly] = visible_hulls(points[np.repeat(partly, (lines.counts - 1) // 2)].reshape(-1, 4, 2), _IMAGE).any(1)
+    lines.drop_far_out(outside & ~partly, largest, 'a coordinate')
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        texts = [_clean(text) for text in texts]
-        text = b'\n'.join(texts)
-        tokens = text.split()
-        try:
-            self.values = np.fromiter(map(float, tokens), np.float64, len(tokens))
-        except ValueError:
-            self.values = np.fromiter(map(_float_or_nan, tokens), np.float64, len(tokens))
-        characters = np.frombuffer(text, np.uint8)
-        blank = (characters == 32) | ((characters >= 9) & (characters <= 13))
-        token_starts = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]])) if len(text) else np.zeros(0, int)
-        line_ends = np.flatnonzero(characters == 10)
-        token_lines = np.searchsorted(line_ends, token_starts)
-        lines, self.counts = np.unique(token_lines, return_counts=True)
-        # A file starts where the ones before it, each with a line end behind it, stop.
-        file_starts = np.cumsum([0] + [len(text) + 1 for text in texts[:-1]])
-        first_lines = np.searchsorted(line_ends, file_starts)
-        self.files = np.searchsorted(first_lines, lines, 'right') - 1
-        self.numbers = lines - first_lines[self.files] + 1
-        self.skipped: list[tuple[int, int, str]] = []
+    partly = partly[~outside | partly]
+    points, starts = lines.points()
+    sizes = (lines.counts - 1) // 2
+    hulls = visible_hulls(points[np.repeat(partly, sizes)].reshape(-1, 4, 2), _IMAGE)
+    points = np.where(np.repeat(partly, sizes)[:, None], points, points.clip(0, 1))
+    polygon = lines.counts > 5
+    bboxes = np.concatenate([_reduce(np.minimum, points, starts), _reduce(np.maximum, points, starts)], 1)
+    bboxes[partly] = hulls
+    centres, half = points[starts[~polygon]], points[starts[~polygon] + 1] / 2
+    bboxes[~polygon] = np.concatenate([centres - half, centres + half], 1).clip(0, 1)
+    keep = _find_good(lines, bboxes)
 
-    @property
-    def starts(self) -> np.ndarray:
-        return np.cumsum(self.counts) - self.counts
-
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all numbers but the class ids as ``(P, 2)`` pairs, and ``(L,)`` the index of a line's first pair."""
-        is_coordinate = np.ones(len(self.values), bool)
-        is_coordinate[self.starts] = False
-        sizes = (self.counts - 1) // 2
-        return self.values[is_coordinate].reshape(-1, 2), np.cumsum(sizes) - sizes
-
-    def describe(self, mask: np.ndarray, reason: str) -> list[tuple[int, int, str]]:
-        """Return (file, line number, reason) of the lines in ``mask``."""
-        starts = self.starts
-        return [
-            (int(self.files[i]), int(self.numbers[i]), reason.format(count=self.counts[i], id=self.values[starts[i]]))
-            for i in np.flatnonzero(mask)
-        ]
-
-    def drop(self, mask: np.ndarray, reason: str, record_only: bool = False) -> None:
-        """Take the lines in ``mask`` out and note why."""
-        if not mask.any():
-            return
-        self.skipped += self.describe(mask, reason)
-        if record_only:
-            return
-        self.values = self.values[np.repeat(~mask, self.counts)]
-        self.counts, self.files, self.numbers = self.counts[~mask], self.files[~mask], self.numbers[~mask]
-
-    def drop_non_numbers(self) -> None:
-        self.drop(~np.logical_and.reduceat(np.isfinite(self.values), self.starts), 'a value that is no number')
-
-    def drop_bad_ids(self, num_classes: int | None) -> None:
-        """Drop lines whose class id is no whole number from 0 to ``num_classes`` - 1 (without limit where None)."""
-        ids = self.values[self.starts]
-        limit = np.inf if num_classes is None else num_classes
-        expected = f'a whole number from 0 to {num_classes - 1}' if num_classes else 'a whole number from 0'
-        bad = (ids != np.floor(ids)) | (ids < 0) | (ids >= limit)
-        self.drop(bad, f'class id {{id:g}}, where {expected} is expected')
+    outlined = polygon & keep
+    outlines = Polygons(points[np.repeat(outlined, sizes)], sizes[outlined], np.flatnonzero(outlined)).clip(_IMAGE)
+    ring_sizes = np.zeros(len(keep), np.int64)
+    ring_sizes[outlines.ring_owners] = outlines.ring_sizes
+    return LabelTable(
+        files=lines.files[keep],
+        labels=lines.labels[keep],
+        bboxes=bboxes[keep],
+        ring_sizes=ring_sizes[keep],
+        points=outlines.points,
+        skipped=sorted(lines.skipped),
+        unused=sorted(lines.unused),
+    )
 
 
-def _clean(text: bytes) -> bytes:
-    text = text.removeprefix(b'\xef\xbb\xbf')
-    return text.replace(b'\r\n', b'\n').replace(b'\r', b'\n') if b'\r' in text else text
+def _guess_outline(count: int) -> str:
+    """Return what a line of a wrong number of values seems to be, and what to do."""
+    if count == 6:
+        return 'a box and a confidence, as predictions have it? Leave the confidence out'
+    if count == 10:
+        return 'four corners and a confidence, as predictions have it? Leave the confidence out'
+    num_keypoints, rest = divmod(count - 5, 3)
+    if num_keypoints > 0 and not rest:
+        return f'a box with {num_keypoints} keypoints? Set kpt_shape: [{num_keypoints}, 3] in the data yaml'
+    return ''
 
 
-def _float_or_nan(token: bytes) -> float:
-    try:
-        return float(token)
-    except ValueError:
-        return float('nan')
+def _cut_keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> None:
+    """Leave of lines with keypoints the box alone."""
+    with_keypoints = lines.counts == 5 + keypoint_shape[0] * keypoint_shape[1]
+    count = int(with_keypoints.sum())
+    if count:
+        first = int(np.argmax(with_keypoints))
+        reason = 'keypoints that this dataset is not asked for: the box alone is read'
+        lines.unused.append(LineNote(int(lines.files[first]), int(lines.numbers[first]), reason, count=count))
+        lines.cut(with_keypoints, 5)
+
+
+def _drop_unnamed_keypoints(lines: Lines) -> None:
+    """Drop lines that are boxes with keypoints for all their numbers show, though their length fits an outline."""
+    lengths = np.unique(lines.counts[lines.counts > 5])
+    if len(lengths) != 1:  # all objects of a dataset have the same number of keypoints
+        return
+    length = int(lengths[0])
+    rows = lines.rows(length)
+    for num_values in (3, 2):
+        num_keypoints, rest = divmod(length - 5, num_values)
+        if rest or num_keypoints < 2 or not _are_keypoints(rows, num_values):
+            continue
+        lines.drop(
+            lines.counts == length,
+            f'{length} values that look like a box with {num_keypoints} keypoints, no outline: set '
+            f'kpt_shape: [{num_keypoints}, {num_values}] in the data yaml',
+        )
+        return
+
+
+def _are_keypoints(rows: np.ndarray, num_values: int) -> bool:
+    """Return whether ``(M, 5 + K * D)`` lines are boxes with keypoints sooner than outlines.
+
+    In an outline no visibilities stand in every third column; and its second point, which would be a box's width and
+    height, is near its other points, in a dataset of keypoints only where chance has it.
+    """
+    bboxes = cxcywh_to_xyxy(rows[:, 1:5])
+    keypoints = rows[:, 5:].reshape(len(rows), -1, num_values)
+    if ((bboxes < -TOLERANCE) | (bboxes > 1 + TOLERANCE)).any() or (rows[:, 3:5] <= 0).any():
+        return False
+    if num_values == 3:
+        return bool(np.isin(keypoints[..., 2], (0, 1, 2)).all())
+    if len(rows) < 4 or keypoints.shape[1] < 3:
+        return False
+    low, high = keypoints.min(1), keypoints.max(1)
+    inside = ((low >= bboxes[:, :2] - TOLERANCE) & (high <= bboxes[:, 2:] + TOLERANCE)).all(1)
+    far = (np.abs(rows[:, 3:5] - (low + high) / 2) > high - low).any(1)
+    return bool(inside.mean() >= 0.9 and far.mean() >= 1 / 3)
+
+
+def _find_good(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
+    """Return ``(L,)`` bool: the lines whose box has an area and that repeat no other; note the rest."""
+    empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
+    repeats = find_repeats(lines, bboxes) & ~empty
+    lines.skipped += lines.describe(empty, 'a box of no width or no height')
+    lines.unused += lines.describe(repeats, _REPEATED)
+    return ~(empty | repeats)
 
 
 def _reduce(ufunc: np.ufunc, points: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -235,10 +241,6 @@ def find_repeats(lines: Lines, bboxes: np.ndarray) -> np.ndarray:
     return repeats
 
 
-# Twice the area of the largest triangle of a quadrilateral, in units of the image's; below it, it is a line or a point.
-_LEAST_AREA = 1e-9
-
-
 def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
     """Read quadrilaterals, for ``parse_labels``.
 
@@ -251,23 +253,34 @@ def parse_corners(lines: Lines, num_classes: int | None) -> LabelTable:
     Returns:
         outlines of four points each, which may lie outside [0, 1]; ``bboxes`` surround the part inside.
     """
-    lines.drop_non_numbers()
-    lines.drop(lines.counts != 9, '{count} values, where a class and four corners have 9')
+    lines.drop_other_counts(lines.counts == 9, 'a class and four corners have 9', _guess_corners)
     lines.drop_bad_ids(num_classes)
+    largest = np.abs(_corners(lines)).max((1, 2), initial=0)
+    lines.drop_far_out(largest > _FARTHEST, largest, 'a corner')
     lines.drop(flat_quads(_corners(lines)), 'four corners without an area')
-    lines.drop((visible_hulls(_corners(lines), (0, 0, 1, 1)) == 0).all(1), 'four corners outside the image')
-    bboxes = visible_hulls(_corners(lines), (0, 0, 1, 1))
+    hidden = (visible_hulls(_corners(lines), _IMAGE) == 0).all(1)
+    lines.drop(hidden, 'four corners outside the image; they are divided by its width and height')
+    bboxes = visible_hulls(_corners(lines), _IMAGE)
     repeats = find_repeats(lines, bboxes)
+    lines.unused += lines.describe(repeats, _REPEATED)
     corners, keep = _corners(lines), ~repeats
     return LabelTable(
         files=lines.files[keep],
-        labels=lines.values[lines.starts][keep].astype(np.int64),
+        labels=lines.labels[keep],
         bboxes=bboxes[keep],
         ring_sizes=np.full(int(keep.sum()), 4),
         points=corners[keep].reshape(-1, 2),
         skipped=sorted(lines.skipped),
-        duplicates=lines.describe(repeats, 'the same as an earlier line'),
+        unused=sorted(lines.unused),
     )
+
+
+def _guess_corners(count: int) -> str:
+    return {
+        5: 'a box without an angle? Use a config for detection, det_custom.py',
+        6: 'cx cy w h and an angle? Write the four corners instead',
+        10: 'corners and a confidence, as predictions have it? Leave the confidence out',
+    }.get(count, '')
 
 
 def flat_quads(corners: np.ndarray) -> np.ndarray:
@@ -302,43 +315,48 @@ def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple
     """
     num_keypoints, num_values = keypoint_shape
     length = 5 + num_keypoints * num_values
-    lines.drop_non_numbers()
-    lines.drop(
-        lines.counts != length,
-        f'{{count}} values, where a box with {num_keypoints} keypoints of {num_values} values each has {length}',
+    lines.drop_other_counts(
+        lines.counts == length,
+        f'a box with {num_keypoints} keypoints of {num_values} values each has {length}',
+        partial(_guess_keypoints, keypoint_shape=keypoint_shape),
     )
     lines.drop_bad_ids(num_classes)
-    bboxes_cxcywh = lines.values.reshape(-1, length)[:, 1:5]
+    bboxes_cxcywh = lines.rows(length)[:, 1:5]
     outside = ((bboxes_cxcywh < -TOLERANCE) | (bboxes_cxcywh > 1 + TOLERANCE)).any(1)
-    lines.drop(outside, f'a coordinate of the box outside [0, 1] by more than {TOLERANCE:g}')
+    lines.drop_far_out(outside, np.abs(bboxes_cxcywh).max(1, initial=0), 'a coordinate of the box')
     points, visibility = _keypoints(lines, keypoint_shape)
     outside = ((points < -TOLERANCE) | (points > 1 + TOLERANCE)).any(2) & (visibility > 0)
     lines.drop(outside.any(1), f'a keypoint outside [0, 1] by more than {TOLERANCE:g}')
 
     points, visibility = _keypoints(lines, keypoint_shape)
-    bboxes = cxcywh_to_xyxy(lines.values.reshape(-1, length)[:, 1:5].clip(0, 1)).clip(0, 1)
-    empty = (bboxes[:, 2:] <= bboxes[:, :2]).any(1)
-    repeats = find_repeats(lines, bboxes) & ~empty
-    duplicates = lines.describe(repeats, 'the same as an earlier line')
-    lines.drop(empty, 'a box of no width or no height', record_only=True)
-    keep = ~(empty | repeats)
+    bboxes = cxcywh_to_xyxy(lines.rows(length)[:, 1:5].clip(0, 1)).clip(0, 1)
+    keep = _find_good(lines, bboxes)
     labelled = visibility > 0
     return LabelTable(
         files=lines.files[keep],
-        labels=lines.values[lines.starts][keep].astype(np.int64),
+        labels=lines.labels[keep],
         bboxes=bboxes[keep],
         ring_sizes=np.zeros(int(keep.sum()), np.int64),
         points=np.zeros((0, 2)),
         skipped=sorted(lines.skipped),
-        duplicates=duplicates,
+        unused=sorted(lines.unused),
         keypoints=np.concatenate([points.clip(0, 1) * labelled[..., None], visibility[..., None]], 2)[keep],
     )
+
+
+def _guess_keypoints(count: int, keypoint_shape: tuple[int, int]) -> str:
+    num_keypoints, num_values = keypoint_shape
+    if count == 5:
+        return 'a box without keypoints? Use a config for detection, det_custom.py'
+    if count == 5 + num_keypoints * (5 - num_values):
+        return f'keypoints of {5 - num_values} values? Set kpt_shape: [{num_keypoints}, {5 - num_values}]'
+    return ''
 
 
 def _keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(L, K, 2)`` coordinates and ``(L, K)`` visibilities, at least 0."""
     num_keypoints, num_values = keypoint_shape
-    values = lines.values.reshape(-1, 5 + num_keypoints * num_values)[:, 5:].reshape(-1, num_keypoints, num_values)
+    values = lines.rows(5 + num_keypoints * num_values)[:, 5:].reshape(-1, num_keypoints, num_values)
     if num_values == 3:
         return values[..., :2], values[..., 2].clip(0)
     return values, (values >= 0).all(2).astype(np.float64)
