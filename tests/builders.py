@@ -1,8 +1,10 @@
-"""Builders of what tests need: models of the base configs."""
+"""Builders of what tests need: models of the base configs, datasets of records, pictures that were written."""
 
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
 
@@ -30,6 +32,16 @@ def build_model(name: str, num_classes: int | None = 80, device: str = 'cpu', **
     """Build the model of a base config, see ``model_config``; on 'meta' only names and shapes count."""
     with torch.device(device):
         return DETECTORS.build(model_config(name, num_classes, **variables))
+
+
+def read_pictures(folder: Path) -> dict[str, np.ndarray]:
+    """Read the pictures in a folder by name; none of them may be damaged or blank."""
+    pictures = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in ('.jpg', '.png')):
+        pictures[path.name] = cv2.imread(str(path))
+        assert pictures[path.name] is not None, f'{path} is no picture'
+        assert pictures[path.name].std() > 5, f'{path} is blank'
+    return pictures
 
 
 class RecordSet:

@@ -102,7 +102,7 @@ def test_what_is_found_exactly():
     box, other = [50, 50, 40, 10, 0.3], [120, 90, 60, 20, 2.0]
     same = [50, 50, 10, 40, 0.3 + np.pi / 2]  # the same rectangle, written another way
     figures, metric = evaluate([sample_of(0, [(0, box), (2, other)], [(0, 0.9, same), (2, 0.8, other)])])
-    assert all(value == pytest.approx(1) for value in figures.values())
+    assert list(figures.values()) == pytest.approx([1] * 4)
     assert [entry['class'] for entry in metric.per_class] == ['all', 'plane', 'ship']
     assert '| ship ' in metric.table and 'mAP50-voc07' in metric.table
     crossed = [50, 50, 40, 10, 0.3 + np.pi / 2]
@@ -115,7 +115,7 @@ def test_difficult_objects_neither_help_nor_harm():
     gt, ignored = [(0, box), (0, hard)], np.array([False, True])
     for pred in ([(0, 0.9, box)], [(0, 0.9, hard), (0, 0.8, box), (0, 0.7, hard)]):
         figures, metric = evaluate([sample_of(0, gt, pred, ignored)])
-        assert all(value == pytest.approx(1) for value in figures.values())
+        assert list(figures.values()) == pytest.approx([1] * 4)
         assert metric.per_class[0]['objects'] == 1
 
 

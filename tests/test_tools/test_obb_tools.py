@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import CONFIGS
+from builders import CONFIGS, read_pictures
 from small_models import write_checkpoint
 from tiny_obb import write_tiny_obb
-from tool_helpers import modules_loaded_by_help, run_tool
+from tool_helpers import assert_side_by_side, modules_loaded_by_help, run_test, run_tool
 
 from detkit.datasets.class_names import DOTA15
 from detkit.structures.rotated_bboxes import rbbox_corners
@@ -30,30 +30,15 @@ def check_entry(entry: dict) -> None:
 
 
 def test_figures_predictions_pictures_and_submission(root, tmp_path, monkeypatch, capsys):
-    code = run_tool(
-        monkeypatch,
-        'test',
-        CONFIG,
-        root / 'obb.pth',
-        '--device',
-        'cpu',
-        '--out',
-        tmp_path / 'p.json',
-        '--show-dir',
-        tmp_path / 'pictures',
-        '--cfg-options',
-        f'data_root={root / "obb"}',
-        'img_size=64',
-        'num_workers=0',
-        f'test_evaluator.submission_dir={tmp_path / "task1"}',
-    )
+    options = [f'data_root={root / "obb"}', 'img_size=64', 'num_workers=0']
+    options.append(f'test_evaluator.submission_dir={tmp_path / "task1"}')
+    assert run_test(monkeypatch, CONFIG, root / 'obb.pth', options, tmp_path) == 0
     printed = capsys.readouterr().out
-    assert code == 0
     assert '2 images of test, 15 classes' in printed and 'mAP50-voc07' in printed and '| plane ' in printed
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert entries and {entry['image_id'] for entry in entries} <= {'P0000__64__0___0', 'P0001__64__0___0'}
     check_entry(entries[0])
-    assert len(list((tmp_path / 'pictures').iterdir())) == 2
+    assert_side_by_side(read_pictures(tmp_path / 'pictures'), sorted((root / 'obb' / 'images' / 'val').iterdir()))
     lines = [line for file in (tmp_path / 'task1').iterdir() for line in file.read_text().splitlines()]
     assert len(lines) == len(entries) and all(line.split()[0] in ('P0000', 'P0001') for line in lines)
 

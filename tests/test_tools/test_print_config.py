@@ -1,19 +1,46 @@
 """tools/analyze/print_config.py from the command line."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tool_helpers import TOOLS, run_tool
 
 from detkit.config import load_config
 from detkit.config.keys import TOP_LEVEL_KEYS
 
-
-def print_config(repo, *args):
-    tool = str(repo / 'tools' / 'analyze' / 'print_config.py')
-    return subprocess.run([sys.executable, tool, *args], capture_output=True, text=True, cwd=repo)
+Run = Callable[..., SimpleNamespace]
 
 
-def test_every_value_has_its_place(repo):
-    done = print_config(repo, 'configs/yolov8/seg_coco.py', '--cfg-options', 'size=s', 'data_root=elsewhere')
+@pytest.fixture
+def print_config(repo: Path, monkeypatch, capsys) -> Run:
+    """Runs the tool in the repository's folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(repo)
+
+    def run(*args: object) -> SimpleNamespace:
+        code = run_tool(monkeypatch, 'analyze/print_config', *args)
+        printed = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=printed.out, stderr=printed.err)
+
+    return run
+
+
+def test_the_command_line(repo):
+    tool = str(TOOLS / 'analyze' / 'print_config.py')
+    done = subprocess.run(
+        [sys.executable, tool, 'configs/yolov8/det_n_coco8.py'], capture_output=True, text=True, cwd=repo
+    )
+    assert done.returncode == 0, done.stderr
+    assert "model.head.type = 'YOLOv8Head'" in done.stdout
+
+
+def test_every_value_has_its_place(print_config):
+    done = print_config('configs/yolov8/seg_coco.py', '--cfg-options', 'size=s', 'data_root=elsewhere')
     assert done.returncode == 0, done.stderr
     places = dict(line.split(' = ', 1) for line in done.stdout.splitlines())
     assert places['model.backbone.widen_factor'].startswith('0.5')
@@ -24,8 +51,8 @@ def test_every_value_has_its_place(repo):
     assert all('# ' in place for place in places.values())
 
 
-def test_the_plain_form_is_a_config(repo, tmp_path):
-    done = print_config(repo, 'configs/yolov8/det_n_coco8.py', '--plain')
+def test_the_plain_form_is_a_config(print_config, repo, tmp_path):
+    done = print_config('configs/yolov8/det_n_coco8.py', '--plain')
     assert done.returncode == 0, done.stderr
     path = tmp_path / 'plain.py'
     path.write_text(done.stdout)
@@ -36,23 +63,23 @@ def test_the_plain_form_is_a_config(repo, tmp_path):
     assert load_config(path, ['img_size=320']).val_dataloader.dataset.pipeline[1].size == 320
 
 
-def test_a_mistake_is_one_sentence(repo):
-    done = print_config(repo, 'configs/yolov8/det_n_coco8.py', '--cfg-options', 'img_sise=320')
+def test_a_mistake_is_one_sentence(print_config):
+    done = print_config('configs/yolov8/det_n_coco8.py', '--cfg-options', 'img_sise=320')
     assert done.returncode == 2 and done.stdout == ''
     assert done.stderr.startswith('error: ') and "Did you mean 'img_size=320'" in done.stderr
     assert 'Traceback' not in done.stderr
 
 
-def test_two_configs_beside_each_other(repo):
+def test_two_configs_beside_each_other(print_config):
     configs = 'configs/yolov8/det_n_coco8.py', 'configs/yolov8/seg_n_coco8.py'
-    done = print_config(repo, '--diff', *configs, '--cfg-options', 'img_size=320')
+    done = print_config('--diff', *configs, '--cfg-options', 'img_size=320')
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:2] == [f'A: {configs[0]}', f'B: {configs[1]}']
     place = lines.index('model.head.type')
     assert "'YOLOv8Head'" in lines[place + 1] and '# configs/' in lines[place + 1]
     assert "'YOLOv8SegmentHead'" in lines[place + 2] and 'img_size' not in lines
-    same = print_config(repo, '--diff', configs[0], configs[0])
+    same = print_config('--diff', configs[0], configs[0])
     assert same.returncode == 0 and same.stdout.endswith('0 values differ\n')
-    neither = print_config(repo)
-    assert neither.returncode == 2 and 'two configs after --diff' in neither.stderr
+    with pytest.raises(SystemExit, match='2'):
+        print_config()

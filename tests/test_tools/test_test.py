@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from builders import CONFIGS
+from builders import CONFIGS, read_pictures
 from small_models import write_checkpoint
-from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
+from tool_helpers import assert_side_by_side, modules_loaded_by_help, run_test, write_yolo_set
 
 from detkit.datasets.class_names import COCO80
 from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint, metrics_table
@@ -23,26 +23,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 def test_prints_figures_and_writes_files(files, tmp_path: Path, monkeypatch, capsys):
     checkpoint, options = files
-    code = run_tool(
-        monkeypatch,
-        'test',
-        CONFIG,
-        checkpoint,
-        '--device',
-        'cpu',
-        '--out',
-        tmp_path / 'p.json',
-        '--show-dir',
-        tmp_path / 'pictures',
-        '--batch-size',
-        1,
-        '--cfg-options',
-        *options,
-    )
+    code = run_test(monkeypatch, CONFIG, checkpoint, options, tmp_path, '--batch-size', 1)
     printed = capsys.readouterr().out
     assert code == 0
     assert '2 images of test, 80 classes' in printed and '| dog ' in printed and '| segm |' in printed
-    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['val0.jpg', 'val1.jpg']
+    (root,) = (option.partition('=')[2] for option in options if option.startswith('data_root='))
+    assert_side_by_side(read_pictures(tmp_path / 'pictures'), sorted((Path(root) / 'images' / 'val').iterdir()))
     entries = json.loads((tmp_path / 'p.json').read_text())
     assert {entry['image_id'] for entry in entries} == {'val0', 'val1'} and 'counts' in entries[0]['segmentation']
 
@@ -72,11 +58,11 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
         ((boxes,), 'are missing from it'),
         ((fewer,), 'on 3 classes, but tested on 80'),
     ):
-        assert run_tool(monkeypatch, 'test', CONFIG, *arguments, '--device', 'cpu', '--cfg-options', *options) == 2
+        assert run_test(monkeypatch, CONFIG, *arguments, options, None) == 2
         error = capsys.readouterr().err
         assert error.startswith('error: ') and text in error and len(error.splitlines()) == 1
     missing = [f'data_root={tmp_path / "nowhere"}']
-    assert run_tool(monkeypatch, 'test', CONFIG, checkpoint, '--device', 'cpu', '--cfg-options', *missing) == 2
+    assert run_test(monkeypatch, CONFIG, checkpoint, missing, None) == 2
     assert 'nowhere' in capsys.readouterr().err
 
 

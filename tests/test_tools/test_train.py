@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from builders import read_pictures
 
 from detkit.utils.command_line import run_command
 
@@ -35,6 +36,7 @@ def test_a_run_and_going_on_with_it(train, repo, tiny_data, tmp_path):
     code, out, err = train(config, '--work-dir', 'run', '--seed', 3, '--device', 'cpu', '--no-amp', *small(tiny_data))
     assert code == 0, err
     written = {path.name for path in (tmp_path / 'run').iterdir()}
+    assert len(read_pictures(tmp_path / 'run')) >= 7
     assert {
         'config.py',
         'train.log',

@@ -30,6 +30,40 @@ def run_tool(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> 
     return run_command(load_tool(name).main)
 
 
+def run_test(
+    monkeypatch: pytest.MonkeyPatch, config: Path, checkpoint: Path, options: list[str], out: Path | None, *more: object
+) -> int:
+    """Run tools/test.py on the CPU; ``out`` gets ``p.json`` and the folder ``pictures``."""
+    files = ('--out', out / 'p.json', '--show-dir', out / 'pictures') if out else ()
+    arguments = ('--device', 'cpu', *files, *more, '--cfg-options', *options)
+    return run_tool(monkeypatch, 'test', config, checkpoint, *arguments)
+
+
+def run_predict(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, source: Path, out: Path, *more: object) -> int:
+    """Run tools/predict.py with a checkpoint alone, at 64 pixels on the CPU."""
+    return run_tool(
+        monkeypatch, 'predict', '-', checkpoint, source, '--out-dir', out, '--img-size', 64, '--device', 'cpu', *more
+    )
+
+
+def assert_drawn_on(pictures: dict[str, np.ndarray], originals: list[Path]) -> None:
+    """Check that each picture is its original with something clearly drawn on it."""
+    assert sorted(pictures) == sorted(f'{path.stem}.jpg' for path in originals)
+    for path in originals:
+        plain, drawn = cv2.imread(str(path)), pictures[f'{path.stem}.jpg']
+        assert drawn.shape == plain.shape and abs(drawn.astype(int) - plain).max() > 60
+
+
+def assert_side_by_side(pictures: dict[str, np.ndarray], originals: list[Path]) -> None:
+    """Check that each picture shows its original twice, with ground truth and with predictions."""
+    assert sorted(pictures) == sorted(f'{path.stem}.jpg' for path in originals)
+    for path in originals:
+        height, width = cv2.imread(str(path)).shape[:2]
+        shown = pictures[f'{path.stem}.jpg']
+        assert shown.shape[0] >= height and shown.shape[1] >= 2 * width
+        assert abs(shown[:, :width].astype(int) - shown[:, -width:]).max() > 60
+
+
 def modules_loaded_by_help(name: str) -> set[str]:
     """The top-level modules that ``tools/<name>.py --help`` imports."""
     code = (
