@@ -204,7 +204,7 @@ class TrainLoop(BaseLoop):
                 f'{", ".join(metrics)}.{nearest(self.best_metric, metrics)}'
             )
         if value is None or self.best_fitness is None or value > self.best_fitness:
-            self.progress_epoch = self._epoch
+            self.progress_epoch = self.epoch
         if value is None or (self.best_fitness is not None and value < self.best_fitness):
             return False
         self.best_fitness, self.best_epoch, self.best_metrics = value, self.epoch, _plain(metrics)
