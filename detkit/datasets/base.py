@@ -14,6 +14,9 @@ import numpy as np
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from detkit.datasets.class_names import UNUSED_CLASS
+from detkit.datasets.flat_annotations import FlatRecords
+from detkit.datasets.records import Records
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip, check_skips
 from detkit.datasets.transforms.choice import nested_transforms
@@ -27,6 +30,9 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.rng import keyed_rng
 
 __all__ = ['DetDataset', 'MixingDataset']
+
+# How many classes an entry names.
+_SHOWN = 5
 
 
 @runtime_checkable
@@ -126,12 +132,16 @@ class DetDataset(Dataset):
 
         self._find_root(sample)
         records = self.load_records()
+        if not isinstance(records, Records):
+            records = FlatRecords.of(records)
         self._check_loaded(records)
         if single_class:
             self.metainfo['classes'] = ('object',)
-            records = [_with_one_class(record) for record in records]
+            records = records.with_one_class()
         self.metainfo['classes'] = tuple(self.metainfo['classes'])
-        self.records: Sequence[Record] = records[: max(1, round(len(records) * fraction))]
+        self.records: Records = records[: max(1, round(len(records) * fraction))]
+        if not test_mode:
+            self._note_empty_classes()
         self.order = self._aspect_order() if rect else None
         self._cache: dict[str, np.ndarray] | None = None
         if cache == 'ram':
@@ -156,9 +166,10 @@ class DetDataset(Dataset):
         metainfo = {key: value for key, value in (cfg.get('metainfo') or {}).items() if value is not None}
         return {**metainfo, 'classes': ('object',)} if cfg.get('single_class') else metainfo
 
-    def load_records(self) -> list[Record]:
+    def load_records(self) -> Records | Sequence[Record]:
         """Read the annotation files, whole, into one record an image.
 
+        A list of records is packed into ``FlatRecords``, which a reader of large datasets makes itself.
         A subclass appends what it leaves out to ``self.skipped`` or ``self.unused``, and sets
         ``self.metainfo['classes']`` where the config gave none.
         """
@@ -337,7 +348,7 @@ class DetDataset(Dataset):
                 'set data_root to where the data lies, for example with --cfg-options data_root=PATH'
             )
 
-    def _check_loaded(self, records: list[Record]) -> None:
+    def _check_loaded(self, records: Records) -> None:
         name = f'{type(self).__name__} at {self.data_root!r}'
         if not records:
             count = len(self.skipped)
@@ -346,10 +357,22 @@ class DetDataset(Dataset):
         if not self.metainfo.get('classes'):
             raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")
 
+    def _note_empty_classes(self) -> None:
+        """Say which classes a training set cannot teach."""
+        classes = self.metainfo['classes']
+        counts = self.records.count_labels(len(classes))
+        empty = [name for name, count in zip(classes, counts, strict=False) if not count and name != UNUSED_CLASS]
+        if empty:
+            names = ', '.join(map(repr, empty[:_SHOWN])) + (', ...' if len(empty) > _SHOWN else '')
+            where = 'class ' + repr(empty[0]) if len(empty) == 1 else 'classes ' + names
+            reason = f'no object to learn from ({len(empty)} of {len(classes)} classes)'
+            kind = 'a class without any object to learn from'
+            self.unused.append(Skip(self.data_root or type(self).__name__, where, reason, kind, len(empty)))
+
     def _aspect_order(self) -> np.ndarray:
-        if any(record.ori_shape is None for record in self.records):
+        shapes = self.records.shapes().astype(np.float64)
+        if not shapes.all():
             raise DataError(f'rect=True of {type(self).__name__} needs every image size in its records')
-        shapes = np.array([record.ori_shape for record in self.records], np.float64)
         return np.argsort(shapes[:, 0] / shapes[:, 1], kind='stable')
 
     def _fill_cache(self) -> None:
@@ -377,8 +400,3 @@ class DetDataset(Dataset):
 def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         raise ConfigError(f'{name}={value!r} is not one of {", ".join(map(repr, choices))}.{nearest(value, choices)}')
-
-
-def _with_one_class(record: Record) -> Record:
-    annotations = replace(record.annotations, labels=np.zeros_like(record.annotations.labels))
-    return replace(record, annotations=annotations)

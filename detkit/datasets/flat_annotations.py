@@ -1,12 +1,19 @@
-"""The objects of a whole dataset as flat arrays, and their division among the images."""
+"""The objects of a whole dataset as flat arrays, and the records made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from detkit.structures.annotations import Annotations, Polygons
+from detkit.datasets.records import PackedBytes, Records
+from detkit.structures.annotations import Annotations, Polygons, Record, SegmentFile
+
+__all__ = ['FlatAnnotations', 'FlatRecords', 'outline_areas']
 
 
 @dataclass
@@ -22,9 +29,11 @@ class FlatAnnotations:
         points: ``(P, 2)`` pixels, the points of all rings in a row.
         ignored: ``(N,)`` bool.
         areas: ``(N,)`` square pixels; NaN where the files state none: the outline's is taken then, else the box's.
-        rles: for objects that are given as a bitmap, their COCO RLE by object.
+        rle_owners: ``(Q,)`` int64, ascending, the objects that are given as a bitmap of their image.
+        rle_counts: Q compressed run lengths of COCO's.
         keypoints: ``(N, K, 3)`` x, y in pixels and visibility, or None.
         rbboxes: ``(N, 5)`` rotated boxes in pixels, or None.
+        segment_ids: ``(N,)`` int64, ids of the objects in their image's ``SegmentFile``, or None.
     """
 
     images: np.ndarray
@@ -35,64 +44,237 @@ class FlatAnnotations:
     points: np.ndarray
     ignored: np.ndarray
     areas: np.ndarray
-    rles: dict[int, dict]
+    rle_owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    rle_counts: Sequence[bytes] = ()
     keypoints: np.ndarray | None = None
     rbboxes: np.ndarray | None = None
+    segment_ids: np.ndarray | None = None
 
-    def split(self, num_images: int) -> list[Annotations]:
-        """Return one ``Annotations`` for each image. Outlines and RLEs are None everywhere if the dataset has none."""
-        bboxes, points = self.bboxes.astype(np.float32), self.points.astype(np.float32)
-        areas = self._fill_areas().astype(np.float32)
-        keypoints = None if self.keypoints is None else self.keypoints.astype(np.float32)
-        ring_images = self.images[self.ring_owners]
-        numbers = np.arange(num_images + 1)
-        objects = np.searchsorted(self.images, numbers)
-        rings = np.searchsorted(ring_images, numbers)
-        point_ends = np.concatenate([[0], np.cumsum(self.ring_sizes)])[rings]
-        ring_owners = self.ring_owners - objects[:-1][ring_images]
-        has_polygons, has_rles = len(self.ring_sizes) > 0, bool(self.rles)
-        annotations = []
-        for i in range(num_images):
-            own, own_rings = slice(objects[i], objects[i + 1]), slice(rings[i], rings[i + 1])
-            polygons = rles = None
-            if has_polygons:
-                own_points = points[point_ends[i] : point_ends[i + 1]]
-                polygons = Polygons(own_points, self.ring_sizes[own_rings], ring_owners[own_rings])
-            if has_rles:
-                rles = [self.rles.get(j) for j in range(own.start, own.stop)]
-            annotations.append(
-                Annotations(
-                    self.labels[own],
-                    bboxes[own],
-                    self.ignored[own],
-                    areas[own],
-                    polygons,
-                    rles,
-                    None if keypoints is None else keypoints[own],
-                    None if self.rbboxes is None else self.rbboxes[own],
-                )
-            )
-        return annotations
+    @staticmethod
+    def join(parts: Sequence[Annotations]) -> FlatAnnotations:
+        """Return the objects of one ``Annotations`` an image."""
+        whole = Annotations.concatenate(parts or [Annotations()])
+        polygons = whole.polygons or Polygons()
+        rles = [(owner, rle['counts']) for owner, rle in enumerate(whole.rles or ()) if rle is not None]
+        return FlatAnnotations(
+            images=np.repeat(np.arange(len(parts)), np.array([len(part) for part in parts], np.int64)),
+            labels=whole.labels,
+            bboxes=whole.bboxes,
+            ring_owners=polygons.ring_owners,
+            ring_sizes=polygons.ring_sizes,
+            points=polygons.points,
+            ignored=whole.ignored,
+            areas=whole.areas,
+            rle_owners=np.array([owner for owner, _ in rles], np.int64),
+            rle_counts=[counts for _, counts in rles],
+            keypoints=whole.keypoints,
+            rbboxes=whole.rbboxes,
+        )
 
-    def _fill_areas(self) -> np.ndarray:
-        """Return ``(N,)``: the stated areas, with those that are not stated measured."""
+    def select(self, keep: np.ndarray) -> FlatAnnotations:
+        """Return the objects where ``keep`` (``(N,)`` bool) holds, in the same order."""
+        if keep.all():
+            return self
+        polygons = Polygons(self.points, self.ring_sizes, self.ring_owners).select(keep)
+        rle_keep = keep[self.rle_owners]
+
+        def chosen(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[keep]
+
+        return FlatAnnotations(
+            images=self.images[keep],
+            labels=self.labels[keep],
+            bboxes=self.bboxes[keep],
+            ring_owners=polygons.ring_owners,
+            ring_sizes=polygons.ring_sizes,
+            points=polygons.points,
+            ignored=self.ignored[keep],
+            areas=self.areas[keep],
+            rle_owners=(np.cumsum(keep) - 1)[self.rle_owners[rle_keep]],
+            rle_counts=[self.rle_counts[i] for i in np.flatnonzero(rle_keep)],
+            keypoints=chosen(self.keypoints),
+            rbboxes=chosen(self.rbboxes),
+            segment_ids=chosen(self.segment_ids),
+        )
+
+    def packed(self) -> FlatAnnotations:
+        """Return the same objects with all areas known, in the types of ``Annotations``."""
         missing = np.isnan(self.areas)
-        if not missing.any():
-            return self.areas
-        outline_areas = np.bincount(self.ring_owners, _ring_areas(self.points, self.ring_sizes), len(self.labels))
-        box_areas = (self.bboxes[:, 2:] - self.bboxes[:, :2]).prod(1)
-        has_ring = np.bincount(self.ring_owners, minlength=len(self.labels)) > 0
-        return np.where(missing, np.where(has_ring, outline_areas, box_areas), self.areas)
+        areas = self.areas
+        if missing.any():
+            outlines = outline_areas(self.points, self.ring_owners, self.ring_sizes, len(self.labels))
+            box_areas = (self.bboxes[:, 2:] - self.bboxes[:, :2]).prod(1)
+            areas = np.where(missing, np.where(np.isnan(outlines), box_areas, outlines), areas)
+
+        def single(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array.astype(np.float32, copy=False)
+
+        return replace(
+            self,
+            bboxes=single(self.bboxes),
+            points=single(self.points),
+            areas=single(areas),
+            rle_counts=PackedBytes(self.rle_counts),
+            keypoints=single(self.keypoints),
+            rbboxes=single(self.rbboxes),
+        )
 
 
-def _ring_areas(points: np.ndarray, ring_sizes: np.ndarray) -> np.ndarray:
-    """Return ``(R,)`` areas of closed rings, by the shoelace formula."""
-    if not len(ring_sizes):
-        return np.zeros(0)
-    starts = np.cumsum(ring_sizes) - ring_sizes
+class FlatRecords(Records):
+    """Images with objects.
+
+    Args:
+        paths: I paths of the images.
+        ids: I ids.
+        shapes: ``(I, 2)`` (h, w), zeros where a size is not known.
+        objects: of all images.
+        class_labels: ``(I,)`` classes of whole images, -1 for those that have none.
+        segment_paths: I paths of the files that ``objects.segment_ids`` speak of, '' for an image without one; None
+            where there are none at all.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        ids: Sequence[int | float | str],
+        shapes: np.ndarray,
+        objects: FlatAnnotations,
+        class_labels: np.ndarray | None = None,
+        segment_paths: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(len(paths))
+        self._paths = PackedBytes(map(os.fsencode, paths))
+        self._ids = _pack_ids(ids)
+        self._shapes = np.asarray(shapes, np.int64).reshape(-1, 2)
+        self._class_labels = class_labels
+        self._segment_paths = None if segment_paths is None else PackedBytes(map(os.fsencode, segment_paths))
+        self._objects = objects.packed()
+        numbers = np.arange(len(paths) + 1)
+        self._ends = np.searchsorted(objects.images, numbers)
+        self._ring_ends = np.searchsorted(objects.ring_owners, self._ends)
+        self._point_ends = np.concatenate([[0], np.cumsum(objects.ring_sizes)])[self._ring_ends]
+        self._rle_ends = np.searchsorted(objects.rle_owners, self._ends)
+
+    @staticmethod
+    def of(records: Sequence[Record]) -> FlatRecords:
+        """Return the same records in flat arrays."""
+        labels = [-1 if record.class_label is None else record.class_label for record in records]
+        segments = [record.segments for record in records]
+        objects = FlatAnnotations.join([record.annotations for record in records])
+        paths = None
+        if any(part is not None for part in segments):
+            paths = ['' if part is None else part.path for part in segments]
+            ids = [
+                np.zeros(len(record.annotations), np.int64) if record.segments is None else record.segments.ids
+                for record in records
+            ]
+            objects = replace(objects, segment_ids=np.concatenate(ids))
+        return FlatRecords(
+            [record.img_path for record in records],
+            [record.img_id for record in records],
+            np.array([_shape_of(record) for record in records], np.int64),
+            objects,
+            None if set(labels) <= {-1} else np.array(labels, np.int64),
+            paths,
+        )
+
+    def make(self, number: int) -> Record:
+        height, width = self._shapes[number].tolist()
+        shape = (height, width) if height else None
+        labels, segments = self._class_labels, None
+        if self._segment_paths is not None and (path := self._segment_paths[number]):
+            segments = SegmentFile(os.fsdecode(path), self._objects.segment_ids[self._own(number)])
+        return Record(
+            os.fsdecode(self._paths[number]),
+            self._make_id(number),
+            shape,
+            self._annotations(number, shape),
+            None if labels is None or labels[number] < 0 else int(labels[number]),
+            segments,
+        )
+
+    def count_labels(self, num_classes: int) -> np.ndarray:
+        chosen = np.zeros(len(self._paths), bool)
+        chosen[self.order] = True
+        counts = np.bincount(
+            self._objects.labels[chosen[self._objects.images] & ~self._objects.ignored], minlength=num_classes
+        )
+        if self._class_labels is not None:
+            own = self._class_labels[self.order]
+            counts += np.bincount(own[own >= 0], minlength=num_classes)
+        return counts
+
+    def shapes(self) -> np.ndarray:
+        return self._shapes[self.order]
+
+    def with_one_class(self) -> FlatRecords:
+        same = copy.copy(self)
+        same._objects = replace(self._objects, labels=np.zeros_like(self._objects.labels))
+        return same
+
+    def _own(self, number: int) -> slice:
+        return slice(int(self._ends[number]), int(self._ends[number + 1]))
+
+    def _make_id(self, number: int) -> int | float | str:
+        own = self._ids[number]
+        return json.loads(own) if isinstance(own, bytes) else int(own)
+
+    def _annotations(self, number: int, shape: tuple[int, int] | None) -> Annotations:
+        """Return an image's objects. Outlines and bitmaps are None everywhere if the dataset has none."""
+        objects, own = self._objects, self._own(number)
+        polygons = rles = None
+        if len(objects.ring_sizes):
+            rings = slice(self._ring_ends[number], self._ring_ends[number + 1])
+            points = objects.points[self._point_ends[number] : self._point_ends[number + 1]]
+            polygons = Polygons(points, objects.ring_sizes[rings], objects.ring_owners[rings] - own.start)
+        if len(objects.rle_owners):
+            rles = [None] * (own.stop - own.start)
+            for i in range(self._rle_ends[number], self._rle_ends[number + 1]):
+                rle = {'size': list(shape), 'counts': objects.rle_counts[i]}
+                rles[int(objects.rle_owners[i]) - own.start] = rle
+        return Annotations(
+            objects.labels[own],
+            objects.bboxes[own],
+            objects.ignored[own],
+            objects.areas[own],
+            polygons,
+            rles,
+            None if objects.keypoints is None else objects.keypoints[own],
+            None if objects.rbboxes is None else objects.rbboxes[own],
+        )
+
+
+def _shape_of(record: Record) -> tuple[int, int]:
+    """Return (h, w) of an image, which its bitmaps have too; zeros where neither is known."""
+    sizes = (tuple(rle['size']) for rle in record.annotations.rles or () if rle is not None)
+    return record.ori_shape or next(sizes, (0, 0))
+
+
+def _pack_ids(ids: Sequence[int | float | str]) -> np.ndarray | PackedBytes:
+    """Return int64, or the ids in JSON where they are no whole numbers."""
+    if all(type(own) is int and abs(own) < 1 << 63 for own in ids):
+        return np.array(ids, np.int64)
+    return PackedBytes(json.dumps(own).encode() for own in ids)
+
+
+def outline_areas(points: np.ndarray, owners: np.ndarray, sizes: np.ndarray, count: int) -> np.ndarray:
+    """Return ``(count,)`` float64 areas of objects by the shoelace formula, their rings summed; NaN without a ring.
+
+    Args:
+        points: ``(P, 2)``, the points of all rings in a row.
+        owners: ``(R,)`` the object that a ring belongs to.
+        sizes: ``(R,)`` the number of points of each ring.
+        count: the number of objects.
+    """
+    areas = np.full(count, np.nan)
+    if not len(sizes):
+        return areas
+    starts = np.cumsum(sizes) - sizes
     following = np.arange(1, len(points) + 1)
-    following[starts + ring_sizes - 1] = starts
+    following[starts + sizes - 1] = starts
     # Relative to the ring's first point: far from the origin the products would cancel badly.
-    points = points - np.repeat(points[starts], ring_sizes, axis=0)
+    points = points.astype(np.float64) - np.repeat(points[starts].astype(np.float64), sizes, axis=0)
     x, y = points.T
-    return np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts)) / 2
+    ring_areas = np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts)) / 2
+    areas[owners] = np.bincount(owners, ring_areas, minlength=count)[owners]
+    return areas

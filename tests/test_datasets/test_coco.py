@@ -214,7 +214,7 @@ def test_missing_file_and_folder(make, tmp_path):
 )
 def test_real_file_against_pycocotools(real_data, name):
     ann_file, images = name.split(':')
-    dataset = CocoDataset(ann_file, images, data_root=str(real_data))
+    dataset = CocoDataset(ann_file, images, data_root=str(real_data), test_mode=True)
     reference = COCO(str(real_data / ann_file))
     assert dataset.metainfo == {'classes': COCO80, 'category_ids': COCO_CATEGORY_IDS}
     assert dataset.skipped == [] and len(dataset) == len(reference.imgs)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
+from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_categories, read_images
 from detkit.datasets.image_files import read_image_sizes, unreadable
+from detkit.datasets.records import Records
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
-from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError, nearest
 
 
@@ -185,7 +187,7 @@ class CocoDataset(CocoFileDataset):
                 known['keypoint_shape'] = (counts.pop(), 3)
         return known
 
-    def load_records(self) -> list[Record]:
+    def load_records(self) -> Records:
         ann_file = str(Path(self.data_root) / self.ann_file)
         content = load_json(ann_file)
         labels_by_category = self._choose_classes(content['categories'], ann_file)
@@ -204,24 +206,25 @@ class CocoDataset(CocoFileDataset):
         self.unused += unused
         num_entries = len(content['images']) + len(content['annotations'])
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        records = [
-            Record(path, image_id, shape, own)
-            for path, image_id, shape, own in zip(
-                images.names, images.ids, images.shapes, flat.split(len(images.ids)), strict=True
-            )
-        ]
-        return self._choose_labelled(records) if self.keypoints else records
+        shapes = np.array(images.shapes, np.int64).reshape(-1, 2)
+        if self.keypoints:
+            flat = self._choose_labelled(flat)
+        records = FlatRecords(images.names, images.ids, shapes, flat)
+        if not self.only_labelled or not self.keypoints:
+            return records
+        labelled = np.bincount(flat.images[(flat.keypoints[..., 2] > 0).any(1)], minlength=len(records)) > 0
+        return records.select(np.flatnonzero(labelled))
 
-    def _choose_labelled(self, records: list[Record]) -> list[Record]:
-        labelled = [(record.annotations.keypoints[..., 2] > 0).any(1) for record in records]
-        if self.unlabelled == 'drop' and not self.test_mode:
-            kept = [
-                replace(record, annotations=record.annotations.select(own | record.annotations.ignored))
-                for record, own in zip(records, labelled, strict=True)
-            ]
-        else:
-            kept = records
-        return [record for record, own in zip(kept, labelled, strict=True) if own.any() or not self.only_labelled]
+    def _choose_labelled(self, flat: FlatAnnotations) -> FlatAnnotations:
+        """Leave out, where training is not to see them, objects none of whose keypoints is labelled."""
+        if self.unlabelled == 'keep' or self.test_mode:
+            return flat
+        keep = (flat.keypoints[..., 2] > 0).any(1) | flat.ignored
+        count = len(keep) - int(keep.sum())
+        if count:
+            reason = "an object none of whose keypoints is labelled (unlabelled='keep' trains its box)"
+            self.unused.append(Skip(self.ann_file, None, reason, count=count))
+        return flat.select(keep)
 
     def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
         """Return K, the same for all chosen classes, and fill in ``metainfo``."""

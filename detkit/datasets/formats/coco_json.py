@@ -198,11 +198,14 @@ def read_annotations(
         points=np.fromiter(coordinates, np.float64, int(ring_lengths.sum())).reshape(-1, 2),
         ignored=np.array([bool(entry.get('iscrowd')) for entry in entries], bool),
         areas=np.array([_area(entry) for entry in entries], np.float64),
-        rles={
-            number: _to_compressed(entry['segmentation'])
-            for number, entry in enumerate(entries)
+        rle_owners=np.array(
+            [number for number, entry in enumerate(entries) if isinstance(entry.get('segmentation'), dict)], np.int64
+        ),
+        rle_counts=[
+            _to_compressed(entry['segmentation'])['counts']
+            for entry in entries
             if isinstance(entry.get('segmentation'), dict)
-        },
+        ],
         keypoints=None if num_keypoints is None else _keypoints(entries, num_keypoints),
     )
     return flat, skipped, duplicates

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.image_files import IMAGE_SUFFIXES, images_below, is_image_name
+from detkit.datasets.records import PackedBytes, Records
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
@@ -77,7 +78,7 @@ class ImageFolderDataset(DetDataset):
             )
         return {**known, 'classes': tuple(cfg.get('folders') or class_folders(root / name))}
 
-    def load_records(self) -> Sequence[Record]:
+    def load_records(self) -> Records:
         root = Path(self.data_root, self.folder)
         names = self._folder_names()
         present = class_folders(root)
@@ -139,8 +140,8 @@ def class_folders(folder: str | os.PathLike) -> list[str]:
         raise DataError(f'the image folder {os.fspath(folder)!r} cannot be read: {error.strerror or error}') from error
 
 
-class FolderRecords(Sequence):
-    """Records of images by class, a few bytes each, made when asked for; in turns over the classes.
+class FolderRecords(Records):
+    """Images by class, a few bytes each; in turns over the classes.
 
     Args:
         root: the folder that the paths start from.
@@ -149,44 +150,29 @@ class FolderRecords(Sequence):
 
     def __init__(self, root: str, paths: Sequence[Sequence[str]]) -> None:
         counts = np.array([len(own) for own in paths], np.int64)
-        labels = np.repeat(np.arange(len(paths)), counts)
-        turns = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-        encoded = [os.fsencode(path) for own in paths for path in own]
-        ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
-        # One string and three arrays: processes that are forked share them, where a million objects would be copied.
-        self._text = b''.join(encoded)
-        self._ends, self._starts = ends, np.concatenate([[0], ends[:-1]]).astype(np.int64)
-        self._labels = labels
-        self._order = np.lexsort((labels, turns))
+        self._labels = np.repeat(np.arange(len(paths)), counts)
+        super().__init__(len(self._labels))
+        turns = self.order - np.repeat(np.cumsum(counts) - counts, counts)
+        self.order = np.lexsort((self._labels, turns))
+        self._paths = PackedBytes(os.fsencode(path) for own in paths for path in own)
         self._root = root
         self._no_objects = Annotations()
 
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> FolderRecords: ...
-
-    def __getitem__(self, index: int | slice) -> Record | FolderRecords:
-        if isinstance(index, slice):
-            part = object.__new__(FolderRecords)
-            part.__dict__.update(self.__dict__, _order=self._order[index])
-            return part
-        place = self._order[index]
-        name = os.fsdecode(self._text[self._starts[place] : self._ends[place]])
+    def make(self, number: int) -> Record:
+        name = os.fsdecode(self._paths[number])
         return Record(
             os.path.join(self._root, name),
             Path(name).as_posix(),
             None,
             self._no_objects,
-            class_label=int(self._labels[place]),
+            class_label=int(self._labels[number]),
         )
 
-    def __iter__(self) -> Iterator[Record]:
-        return (self[number] for number in range(len(self)))
+    def count_labels(self, num_classes: int) -> np.ndarray:
+        return np.bincount(self._labels[self.order], minlength=num_classes)
+
+    def shapes(self) -> np.ndarray:
+        return np.zeros((len(self), 2), np.int64)
 
 
 def _images_in(root: Path, name: str) -> list[str]:

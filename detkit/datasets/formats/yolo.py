@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
-from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.formats.data_yaml import DataYaml, read_data_yaml
 from detkit.datasets.formats.yolo_files import find_label_files
 from detkit.datasets.formats.yolo_labels import (
@@ -26,7 +26,6 @@ from detkit.datasets.formats.yolo_lines import Lines
 from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
-from detkit.structures.annotations import Record
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
@@ -103,7 +102,7 @@ class YoloTxtDataset(DetDataset):
             told |= {name: getattr(data, name) for name in ('keypoint_shape', 'flip_pairs', 'keypoint_names')}
         return {**{name: value for name, value in told.items() if value is not None}, **known}
 
-    def load_records(self) -> list[Record]:
+    def load_records(self) -> FlatRecords:
         sources, root = self._find_sources()
         classes = self.metainfo.get('classes')
         if not classes:
@@ -131,11 +130,9 @@ class YoloTxtDataset(DetDataset):
         flat = _to_pixels(table, np.array([shape for _, shape in images], np.int64).reshape(-1, 2))
         if self.labels == 'obb':
             flat = with_rbboxes(flat)
-        image_ids = _make_ids([path for path, _ in images])
-        return [
-            Record(path, image_id, shape, own)
-            for (path, shape), image_id, own in zip(images, image_ids, flat.split(len(images)), strict=True)
-        ]
+        shapes = np.array([shape for _, shape in images], np.int64)
+        image_paths = [path for path, _ in images]
+        return FlatRecords(image_paths, _make_ids(image_paths), shapes, flat)
 
     def _read_labels(self, image_paths: Sequence[str]) -> tuple[list[str], list[bytes | None]]:
         """Return each image's label file and its contents: '' and nothing without one, None where it is unreadable."""
@@ -247,7 +244,6 @@ def _to_pixels(table: LabelTable, shapes: np.ndarray) -> FlatAnnotations:
         points=table.points * np.repeat(scale_wh, table.ring_sizes, axis=0),
         ignored=np.zeros(len(images), bool),
         areas=areas,
-        rles={},
         keypoints=keypoints,
     )
 

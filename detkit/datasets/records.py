@@ -1,0 +1,80 @@
+"""The images of a dataset in flat arrays, from which a ``Record`` is made when it is asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+import numpy as np
+
+from detkit.structures.annotations import Record
+
+__all__ = ['PackedBytes', 'Records']
+
+
+class PackedBytes(Sequence[bytes]):
+    """Many byte strings in one, a few bytes more each than they are long.
+
+    Args:
+        items: the strings.
+    """
+
+    def __init__(self, items: Iterable[bytes]) -> None:
+        items = list(items)
+        self._ends = np.cumsum([0, *map(len, items)], dtype=np.int64)
+        self._bytes = b''.join(items)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._bytes[self._ends[index] : self._ends[index + 1]]
+
+
+class Records(Sequence[Record]):
+    """Base of the images of a dataset, which a subclass keeps in arrays.
+
+    Python counts the references to an object inside it, so that processes that are forked copy all objects that they
+    only look at. Arrays are shared for good.
+
+    Args:
+        count: the number of images.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.order = np.arange(count)
+
+    def make(self, number: int) -> Record:
+        """Return the record of one of the images that there were at first."""
+        raise NotImplementedError
+
+    def count_labels(self, num_classes: int) -> np.ndarray:
+        """Return ``(num_classes,)`` int64: how many objects, or images, of each class there are to learn from."""
+        raise NotImplementedError
+
+    def shapes(self) -> np.ndarray:
+        """Return ``(I, 2)`` int64 (h, w) of the images, zeros where a size is not known."""
+        raise NotImplementedError
+
+    def with_one_class(self) -> Records:
+        """Return the same images with the label 0 for all objects."""
+        raise NotImplementedError
+
+    def select(self, indices: np.ndarray | slice) -> Records:
+        """Return some of the images, in the order given; nothing is copied but their numbers."""
+        part = copy.copy(self)
+        part.order = self.order[indices]
+        return part
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Records:
+        return self.select(index) if isinstance(index, slice) else self.make(int(self.order[index]))
