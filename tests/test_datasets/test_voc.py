@@ -189,7 +189,7 @@ def test_a_file_in_no_known_encoding_is_left_out_with_the_reason(tmp_path, head,
 
 def test_other_classes_are_counted_and_a_misspelt_one_is_an_error(tmp_path):
     root = write_one(tmp_path, CAT, DOG, object_xml('class_1', (2, 2, 8, 8)), object_xml('class_1', (2, 2, 9, 9)))
-    dataset, annotations = annotations_of(root, metainfo=dict(classes=('cat', 'class_2')))
+    dataset, annotations = annotations_of(root, metainfo=dict(classes=('cat', 'class_2')), test_mode=True)
     assert len(annotations) == 1
     assert [(skip.where, skip.count) for skip in dataset.unused] == [("class 'class_1'", 2), ("class 'dog'", 1)]
     for wrong in ('Dog', 'dogs'):
