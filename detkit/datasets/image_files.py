@@ -90,10 +90,14 @@ def files_below(folder: str | os.PathLike) -> list[str]:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file of this name counts as an image."""
-    suffix = os.path.splitext(name)[1].lower()
-    known = suffix in IMAGE_SUFFIXES or (suffix in UNREAD_SUFFIXES and suffix in Image.EXTENSION)
-    return known and not name.startswith('.')
+    """Return whether a file of this name counts as an image of a folder."""
+    return has_image_suffix(name) and not name.startswith('.')
+
+
+def has_image_suffix(path: str) -> bool:
+    """Return whether a file's suffix is that of an image that can be decoded."""
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix in IMAGE_SUFFIXES or (suffix in UNREAD_SUFFIXES and suffix in Image.EXTENSION)
 
 
 def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str]:

@@ -20,7 +20,7 @@ from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
-from detkit.inference.sources import Source, find_images
+from detkit.inference.sources import Source, find_images, unread_pictures
 from detkit.inference.steps import input_size, prediction_steps
 from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
@@ -134,7 +134,7 @@ class Predictor:
     def stream(self, source: Source) -> Iterator[tuple[np.ndarray, DetDataSample]]:
         """Yield the decoded image ``(H, W, 3)`` RGB and its prediction; arguments as of calling the predictor."""
         images = find_images(source)
-        self.skipped = []
+        self.skipped = [(skip.path, skip.reason) for skip in unread_pictures(source)]
         return self._stream(images)
 
     def _stream(self, images: list[str | np.ndarray]) -> Iterator[tuple[np.ndarray, DetDataSample]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.datasets.image_files import IMAGE_SUFFIXES, list_images
+from detkit.datasets.image_files import IMAGE_SUFFIXES, has_image_suffix, list_images, unread_images
+from detkit.datasets.skips import Skip
 from detkit.utils.errors import DataError, nearest
 
 Source = str | os.PathLike | np.ndarray | Sequence['Source']
@@ -38,16 +39,23 @@ def find_images(source: Source) -> list[str | np.ndarray]:
     raise DataError(f'cannot predict on a {type(source).__name__}; give a path, folder, pattern, array or list')
 
 
+def unread_pictures(source: Source) -> list[Skip]:
+    """Return the pictures in the folders that ``source`` names which are of kinds that cannot be decoded."""
+    if isinstance(source, str | os.PathLike):
+        return unread_images(source) if os.path.isdir(source) else []
+    return [skip for item in source for skip in unread_pictures(item)] if isinstance(source, Sequence) else []
+
+
 def _find_paths(path: str) -> list[str | np.ndarray]:
     if os.path.isdir(path):
         return list_images(path)
     if os.path.isfile(path):
-        if not path.lower().endswith(IMAGE_SUFFIXES):
+        if not has_image_suffix(path):
             raise DataError(f"'{path}' is no image; known are {', '.join(IMAGE_SUFFIXES)}")
         return [path]
     if glob.has_magic(path):
         found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
-        images = [name for name in found if name.lower().endswith(IMAGE_SUFFIXES)]
+        images = [name for name in found if has_image_suffix(name)]
         if not images:
             raise DataError(
                 f"no image fits the pattern '{path}' ({len(found)} other files do); "

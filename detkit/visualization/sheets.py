@@ -121,7 +121,7 @@ def prediction_sheet(
     for img, sample in zip(images, samples, strict=True):
         name = Path(sample.metainfo.get('img_path') or '').name
         scale = min(1.0, side / max(img.shape[:2]))
-        shape = round(img.shape[0] * scale), round(img.shape[1] * scale)
+        shape = max(round(img.shape[0] * scale), 1), max(round(img.shape[1] * scale), 1)
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
             cell = draw_data_sample(img, sample, which, classes, score_thr, zoom, keypoint_info)

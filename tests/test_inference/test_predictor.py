@@ -79,6 +79,18 @@ def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path)
         assert (sample.pred_instances.bboxes <= torch.tensor([width, height, width, height])).all()
 
 
+@pytest.mark.parametrize('shape', [(2, 3000), (3000, 2), (1, 1)])
+def test_extreme_shapes_cost_nothing(checkpoint: Path, tmp_path: Path, shape: tuple[int, int]):
+    """A side that would shrink to nothing keeps a pixel; the other images keep their results."""
+    write_images(tmp_path / 'usual', 1, (40, 60))
+    write_images(tmp_path / 'narrow', 1, shape)
+    predictor = Predictor(None, checkpoint, img_size=64, batch_size=2, score_thr=0.0)
+    samples = {sample.ori_shape: sample for sample in predictor.predict(tmp_path)}
+    assert samples.keys() == {(40, 60), shape} and predictor.skipped == []
+    bboxes = samples[shape].pred_instances.bboxes
+    assert len(bboxes) and (bboxes <= torch.tensor([*shape[::-1], *shape[::-1]])).all()
+
+
 def test_thresholds(checkpoint: Path, images: Path):
     def count(**settings) -> int:
         (sample,) = Predictor(None, checkpoint, img_size=64, **settings).predict(images / '0.png')
@@ -116,11 +128,13 @@ def test_unreadable_images_are_noted(checkpoint: Path, tmp_path: Path):
     good, broken = write_images(tmp_path, 2)
     broken.write_bytes(broken.read_bytes()[:200])
     (tmp_path / 'text.jpg').write_text('no image')
+    (tmp_path / 'phone.HEIC').write_text('')
     for batch_size in (1, 3):
         predictor = Predictor(None, checkpoint, img_size=64, batch_size=batch_size)
         assert [sample.img_path for sample in predictor(tmp_path)] == [str(good)]
-        assert [path for path, _ in predictor.skipped] == [str(broken), str(tmp_path / 'text.jpg')]
-        assert 'truncated' in predictor.skipped[0][1]
+        skipped = [str(tmp_path / 'phone.HEIC'), str(broken), str(tmp_path / 'text.jpg')]
+        assert [path for path, _ in predictor.skipped] == skipped
+        assert '(.heic)' in predictor.skipped[0][1] and 'truncated' in predictor.skipped[1][1]
 
 
 def test_source_is_checked_at_once(checkpoint: Path):

@@ -89,7 +89,7 @@ class LetterBox:
         if ratio > 1 and not self.enlarge:
             return shape
         if self.rounding == 'nearest':
-            return round(shape[0] * ratio), round(shape[1] * ratio)
+            return max(round(shape[0] * ratio), 1), max(round(shape[1] * ratio), 1)
         return fit_inside(shape, fit)
 
 
