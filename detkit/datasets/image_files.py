@@ -68,9 +68,14 @@ def images_below(folder: str | os.PathLike) -> list[str]:
 
 def unread_images(folder: str | os.PathLike) -> list[Skip]:
     """Return the pictures below ``folder`` that are of a kind that cannot be decoded."""
+    return unread_among(files_below(folder))
+
+
+def unread_among(paths: Sequence[str]) -> list[Skip]:
+    """Return the pictures among some files that are of a kind that cannot be decoded."""
     return [
         Skip(path, None, f'a picture of a kind that is not read ({suffix}): convert it to JPEG or PNG')
-        for path in files_below(folder)
+        for path in paths
         if (suffix := os.path.splitext(path)[1].lower()) in UNREAD_SUFFIXES and suffix not in Image.EXTENSION
     ]
 

@@ -102,6 +102,7 @@ def test_a_class_without_an_image(root):
         (dict(single_class=True), ConfigError, 'nothing to tell apart'),
         (dict(rect=True), DataError, 'image size'),
         (dict(folder='train/cat/deep'), DataError, 'no class folder'),
+        (dict(folder='train/cat'), DataError, "one class folder, 'deep', but a classifier needs two"),
     ],
 )
 def test_mistakes(root, options, error, sentence):
@@ -117,6 +118,56 @@ def test_images_outside_the_class_folders_are_recorded(root):
     ]
     write_image(root / 'train' / 'more.png')
     with pytest.raises(DataError, match='lost.png: lies in no class folder'):
+        ImageFolderDataset(data_root=str(root))
+
+
+@pytest.mark.parametrize('name', ['Dog', 'ca\u0301t'])
+def test_names_that_look_alike(root, name):
+    write_image(root / 'train' / 'c\xe1t' / '0.png')
+    write_image(root / 'val' / name / '0.png')
+    with pytest.raises(DataError, match='differs from .* in upper case or Unicode composition alone'):
+        ImageFolderDataset(data_root=str(root), folder='val', class_folder='train', test_mode=True)
+
+
+def test_a_folder_around_the_classes_is_no_class(root, tmp_path):
+    """Archives are often unpacked into a folder of their own; a Mac adds another one."""
+    (root / 'train').rename(root / 'unpacked')
+    (root / 'train' / '__MACOSX').mkdir(parents=True)
+    (root / 'unpacked').rename(root / 'train' / 'pets')
+    with pytest.raises(DataError, match="one class folder, 'pets', .* It holds the folders a bird, cat, dog: if they"):
+        ImageFolderDataset(data_root=str(root))
+    with pytest.raises(DataError, match="one class folder, 'pets'"):
+        ImageFolderDataset.peek(dict(data_root=str(root)))
+    (root / 'train' / 'pets').rename(root / 'set')
+    (root / 'train' / '__MACOSX').rmdir()
+    (root / 'train').rmdir()
+    (root / 'outer').mkdir()
+    (root / 'set').rename(root / 'outer' / 'train')
+    hint = "There is '.*outer/train': set data_root to '.*outer'"
+    with pytest.raises(DataError, match=hint):
+        ImageFolderDataset(data_root=str(root))
+    with pytest.raises(DataError, match=hint):
+        ImageFolderDataset.peek(dict(data_root=str(root)))
+
+
+def test_one_class_is_no_task(root):
+    for name in ('a bird', 'dog'):
+        (root / 'train' / name).rename(root / name)
+    with pytest.raises(DataError, match="one class folder, 'cat', but a classifier needs two.* holds the folders deep"):
+        ImageFolderDataset(data_root=str(root))
+    with pytest.raises(ConfigError, match="the class 'cat' alone, but a classifier needs two"):
+        ImageFolderDataset(data_root=str(root), metainfo=dict(classes=['cat']))
+
+
+def test_pictures_of_unread_kinds_are_counted(root):
+    for name in ('cat/9.heic', 'dog/9.HEIC', 'dog/._9.heic'):
+        (root / 'train' / name).touch()
+    dataset = ImageFolderDataset(data_root=str(root))
+    assert dataset.skipped == [] and [Path(skip.path).name for skip in dataset.unused] == ['9.heic', '9.HEIC']
+    (root / 'train' / 'dog' / '0.png').unlink()
+    with pytest.raises(
+        DataError, match='1 of the 3 classes have no image .*: dog .*2 pictures are of kinds that are not'
+    ):
         ImageFolderDataset(data_root=str(root))
 
 

@@ -1,9 +1,11 @@
 """Taking label files apart."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from detkit.datasets.formats.yolo_labels import parse_labels
+from detkit.datasets.formats.yolo_labels import parse_labels, parse_outlines
 
 
 def test_no_files_and_empty_files():
@@ -40,6 +42,18 @@ def test_boxes_and_outlines_in_one_file():
         ('0 0.1 0.1 0.5 0.1 0.5 -0.02', 'outside [0, 1]'),
         ('0 0.5 0.5 0 0.2', 'no width or no height'),
         ('0 0.1 0.1 0.5 0.1 0.7 0.1', 'no width or no height'),
+        ('0 0.5 0.5 0.2 0.2 0.9', 'a box and a confidence, as predictions have it?'),
+        ('0 .1 .1 .5 .1 .5 .6 .1 .6 .9', 'four corners and a confidence'),
+        ('0 0.5 0.5 0.2 0.2' + ' .4 .6 2' * 17, 'a box with 17 keypoints? Set kpt_shape: [17, 3] in the data yaml'),
+        ('0 0,5 0,5 0,2 0,2', 'a decimal comma: write 0.5 in place of 0,5'),
+        ('0,0.5,0.5,0.2,0.2', 'spaces separate the values, no commas'),
+        ('bolt 0.5 0.5 0.2 0.2', "the class is given by its id, no name ('bolt')"),
+        ('stop sign 0.5 0.5 0.2 0.2', "the class is given by its id, no name ('stop')"),
+        ('0 0.5 0.5 0.2 0.2 # bolt', "no number ('#')"),
+        ('0 320 240 64 48', 'as if in pixels: divide x by the width of the image'),
+        ('0 10 20 90 20 90 80 10 80', 'as if in pixels'),
+        ('0 1e308 1e308 1 1 0 0 -1e308 1e308', 'as if in pixels'),
+        ('1e300 0.5 0.5 0.2 0.2', 'class id 1e+300'),
     ],
 )
 def test_a_bad_line_is_left_out_alone(line, reason):
@@ -48,6 +62,64 @@ def test_a_bad_line_is_left_out_alone(line, reason):
     assert table.labels.tolist() == [0, 1, 2]
     assert [note[:2] for note in table.skipped] == [(1, 3)]
     assert reason in table.skipped[0].reason
+
+
+def test_ids_that_count_from_one():
+    table = parse_labels([b'1 0.5 0.5 0.2 0.2', b'3 0.5 0.5 0.2 0.2'], 3)
+    (note,) = table.skipped
+    assert 'class id 3, where a whole number from 0 to 2 is expected; the ids seem to count from 1' == note.reason
+    assert 'id 7' not in parse_labels([b'7 0.5 0.5 0.2 0.2'], 3).skipped[0].kind  # counted together, whatever the id
+
+
+def test_comments_are_counted_but_not_broken():
+    table = parse_labels([b'# class cx cy w h\n0 0.5 0.5 0.2 0.2\n#1 0.5 0.5 0.2 0.2'], 2)
+    assert table.labels.tolist() == [0] and table.skipped == []
+    assert [note[:3] for note in table.unused] == [(0, 1, 'a comment'), (0, 3, 'a comment')]
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le'])
+def test_encodings(encoding):
+    table = parse_labels(['0 0.5 0.5 0.2 0.2\r\n1\t0.5\t0.5\t0.2\t0.2'.encode(encoding), b'1 0.5 0.5 0.2 0.2'], 2)
+    if encoding == 'utf-16-le':  # no mark says so
+        assert table.files.tolist() == [1] and 'NUL bytes: save the file as UTF-8' in table.skipped[0].reason
+    else:
+        assert table.labels.tolist() == [0, 1, 1] and table.skipped == []
+
+
+POSE3 = ['0 .5 .5 .4 .4 .4 .6 2 .5 .7 1 0 0 0 .6 .6 2', '1 .3 .6 .2 .4 .3 .6 2 .3 .7 1 .3 .5 1 .35 .6 2']
+POSE2 = ['0 .5 .5 .4 .4 .4 .55 .5 .45 .45 .5 .6 .6', '1 .3 .6 .2 .4 .3 .6 .3 .7 .3 .5 .35 .6']
+
+
+@pytest.mark.parametrize(('lines', 'num_values'), [(POSE3, 3), (POSE2, 2)])
+def test_lines_with_keypoints(lines, num_values):
+    """Their box is read where the keypoints are known; else no outline is drawn through them."""
+    text = '\n'.join([*lines, '0 .5 .5 .1 .1']).encode()
+    table = parse_labels([text], 2, partial(parse_outlines, keypoint_shape=(4, num_values)))
+    assert table.labels.tolist() == [0, 1, 0] and not table.ring_sizes.any()
+    np.testing.assert_allclose(table.bboxes[1], [0.2, 0.4, 0.4, 0.8])
+    assert [(note.line, note.count) for note in table.unused] == [(1, 2)]
+
+    many = [line.replace('.6', f'.6{i}') for i in range(3) for line in lines]
+    table = parse_labels(['\n'.join([*many, '0 .5 .5 .1 .1']).encode()], 2)
+    assert table.labels.tolist() == [0] and len(table.skipped) == 6
+    assert f'look like a box with 4 keypoints, no outline: set kpt_shape: [4, {num_values}]' in table.skipped[0].reason
+
+
+def test_outlines_of_one_length_are_no_keypoints():
+    """Small objects, whose first two points would make a box around the others."""
+    rng = np.random.default_rng(0)
+    angles = np.arange(6) * np.pi / 3
+    ring = np.stack([np.cos(angles), np.sin(angles)], 1) * 0.05
+    lines = ['0 ' + ' '.join(f'{value:.4f}' for value in (rng.uniform(0.3, 0.6, 2) + ring).ravel()) for _ in range(40)]
+    table = parse_labels(['\n'.join(lines).encode()], 1)
+    assert len(table.labels) == 40 and table.skipped == []
+
+
+def test_corners_partly_outside_are_clipped():
+    table = parse_labels([b'0 0.5 0.5 1.3 0.5 1.3 0.9 0.5 0.9\n0 1.2 .1 1.5 .1 1.5 .4 1.2 .4'], 1)
+    np.testing.assert_allclose(table.bboxes, [[0.5, 0.5, 1, 0.9]])
+    assert table.ring_sizes.tolist() == [4] and table.points.max() == 1
+    assert [note.line for note in table.skipped] == [2]
 
 
 def test_slightly_outside_is_clipped():

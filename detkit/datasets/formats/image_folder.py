@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.image_files import IMAGE_SUFFIXES, images_below, is_image_name
+from detkit.datasets.image_files import IMAGE_SUFFIXES, files_below, is_image_name, unread_among
 from detkit.datasets.records import PackedBytes, Records
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
@@ -32,7 +33,7 @@ class ImageFolderDataset(DetDataset):
     before it is needed, as such sets may have a million images.
 
     In training every class must have an image. A validation set may lack some, but may have no folder that is none of
-    the classes: labels would silently mean something else.
+    the classes: labels would silently mean something else. Pictures of kinds that are not read are in ``unused``.
 
     Args:
         folder: the folder of this split, relative to ``data_root``: 'train', 'val', 'test'.
@@ -43,7 +44,7 @@ class ImageFolderDataset(DetDataset):
         **kwargs: see ``DetDataset``.
 
     Raises:
-        DataError: no folder or no class, a training class without an image, or a folder that is no class.
+        DataError: no folder, fewer than two classes, a training class without an image, or a folder that is no class.
     """
 
     def __init__(
@@ -75,16 +76,23 @@ class ImageFolderDataset(DetDataset):
         if not (root / name).is_dir():
             raise DataError(
                 f'there is no {key} {name!r} in {str(root)!r}, whose folders would name the classes; set data_root'
+                f'{_look_deeper(root, name)}'
             )
-        return {**known, 'classes': tuple(cfg.get('folders') or class_folders(root / name))}
+        return {**known, 'classes': tuple(cfg.get('folders') or _read_classes(root / name))}
 
     def load_records(self) -> Records:
         root = Path(self.data_root, self.folder)
         names = self._folder_names()
         present = class_folders(root)
         self._check_folders(root, present, names)
+        if len(names) < 2:
+            raise ConfigError(f'ImageFolderDataset has the class {names[0]!r} alone, but a classifier needs two')
         self.skipped += [Skip(str(path), None, 'lies in no class folder') for path in _loose_images(root)]
-        paths = [_images_in(root, name) for name in names]
+        paths = []
+        for name in names:
+            files = files_below(root / name)
+            self.unused += unread_among(files)
+            paths.append([os.path.relpath(path, root) for path in files if is_image_name(os.path.basename(path))])
         self._check_empty(root, names, paths)
         count = sum(map(len, paths))
         check_skips(self.skipped, count + len(self.skipped), self.max_skipped, str(root))
@@ -95,9 +103,7 @@ class ImageFolderDataset(DetDataset):
         classes = self.metainfo.get('classes')
         if not classes:
             source = Path(self.data_root, self.class_folder or self.folder)
-            classes = self.folders or class_folders(source)
-            if not classes:
-                raise DataError(f'{str(source)!r} has no class folder: images lie in {source}/<class>/')
+            classes = self.folders or _read_classes(source)
             self.metainfo['classes'] = tuple(classes)
         if len(set(classes)) < len(classes):
             twice = next(name for number, name in enumerate(classes) if name in classes[:number])
@@ -113,7 +119,7 @@ class ImageFolderDataset(DetDataset):
             more = f' and {len(strange) - _SHOWN} more' if len(strange) > _SHOWN else ''
             raise DataError(
                 f'{root} has the folder {", ".join(map(repr, strange[:_SHOWN]))}{more}, which is none of the '
-                f'{len(names)} classes ({_shorten(names)}).{nearest(strange[0], names)} Rename or move it, or correct '
+                f'{len(names)} classes ({_shorten(names)}).{_alike(strange[0], names)} Rename or move it, or correct '
                 'the classes.'
             )
 
@@ -121,23 +127,65 @@ class ImageFolderDataset(DetDataset):
         empty = [name for name, own in zip(names, paths, strict=True) if not own]
         if not empty or self.test_mode or self.allow_empty:
             return
+        unread = f'; {len(self.unused)} pictures are of kinds that are not read' if self.unused else ''
         raise DataError(
             f'{len(empty)} of the {len(names)} classes have no image in {root}: {_shorten(empty)} '
-            f'({", ".join(IMAGE_SUFFIXES)} count). Add images, take the class out, or set allow_empty=True.'
+            f'({", ".join(IMAGE_SUFFIXES)} count{unread}). Add images, take the class out, or set allow_empty=True.'
         )
 
 
 def class_folders(folder: str | os.PathLike) -> list[str]:
-    """Name of the subfolders, sorted; hidden ones are left out.
+    """Return the names of the subfolders, sorted; hidden ones, and what a Mac adds to archives, are left out.
 
     Raises:
         DataError: there is no such folder.
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith('.'))
-    except OSError as error:
-        raise DataError(f'the image folder {os.fspath(folder)!r} cannot be read: {error.strerror or error}') from error
+            names = [entry.name for entry in entries if entry.is_dir()]
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, 'strerror', None) or error
+        above, name = os.path.split(os.fspath(folder))
+        raise DataError(
+            f'the image folder {os.fspath(folder)!r} cannot be read: {reason}{_look_deeper(Path(above), name)}'
+        ) from error
+    return sorted(name for name in names if not name.startswith('.') and name != '__MACOSX')
+
+
+def _read_classes(folder: Path) -> list[str]:
+    """Return the class folders in ``folder``.
+
+    Raises:
+        DataError: there are fewer than two, between which alone a classifier can tell.
+    """
+    names = class_folders(folder)
+    if len(names) > 1:
+        return names
+    if not names:
+        raise DataError(f'{str(folder)!r} has no class folder: images lie in {folder}/<class>/')
+    inner = class_folders(folder / names[0])
+    hint = f'. It holds the folders {_shorten(inner)}: if they are the classes, name it in the config' if inner else ''
+    raise DataError(f'{str(folder)!r} has one class folder, {names[0]!r}, but a classifier needs two classes{hint}')
+
+
+def _look_deeper(root: Path, name: str) -> str:
+    """Return a hint at a folder one level deeper, where an archive was unpacked into a folder of its own."""
+    if not root.is_dir():
+        return ''
+    found = [inner for inner in class_folders(root) if name and os.path.isdir(root / inner / name)]
+    return f'. There is {str(root / found[0] / name)!r}: set data_root to {str(root / found[0])!r}' if found else ''
+
+
+def _alike(name: str, names: Sequence[str]) -> str:
+    """Return a hint at the class that a folder may mean."""
+
+    def key(text: str) -> str:
+        return unicodedata.normalize('NFC', text).casefold()
+
+    for other in names:
+        if key(other) == key(name):
+            return f' It differs from {other!r} in upper case or Unicode composition alone.'
+    return nearest(name, names)
 
 
 class FolderRecords(Records):
@@ -173,11 +221,6 @@ class FolderRecords(Records):
 
     def shapes(self) -> np.ndarray:
         return np.zeros((len(self), 2), np.int64)
-
-
-def _images_in(root: Path, name: str) -> list[str]:
-    """Return the paths below ``root`` of the images of a class folder, sorted."""
-    return [os.path.relpath(path, root) for path in images_below(root / name)]
 
 
 def _loose_images(root: Path) -> list[Path]:
