@@ -121,10 +121,10 @@ def test_names_in_a_text_file(tmp_path):
     ],
 )
 def test_folders_as_other_systems_write_them(tmp_path, train):
-    write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4'})
+    write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4'})
     (tmp_path / 'data.yaml').write_text(f'train: {train}\n{NAMES}')
     dataset = YoloTxtDataset(data_yaml=str(tmp_path / 'data.yaml'))
-    assert len(dataset) == 1 and len(dataset.records[0].annotations) == 1 and dataset.unused == []
+    assert len(dataset) == 1 and len(dataset.records[0].annotations) == 2 and dataset.unused == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_folders_that_are_not_there(tmp_path, train, sentence):
 
 
 def test_a_path_that_does_not_exist_is_said(tmp_path):
-    write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4'})
+    write_yolo(tmp_path, {'one': '0 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4'})
     file = tmp_path / 'data.yaml'
     file.write_text(f'path: ../datasets/gone\ntrain: images/train\n{NAMES}')
     (note,) = YoloTxtDataset(data_yaml=str(file)).unused

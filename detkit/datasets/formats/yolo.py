@@ -127,11 +127,11 @@ class YoloTxtDataset(DetDataset):
         num_entries = len(paths) + len(table.labels) + len(table.skipped)
         check_skips(self.skipped, num_entries, self.max_skipped, ', '.join(map(str, sources)))
 
-        flat = _to_pixels(table, np.array([shape for _, shape in images], np.int64).reshape(-1, 2))
+        image_paths = [path for path, _ in images]
+        shapes = np.array([shape for _, shape in images], np.int64).reshape(-1, 2)
+        flat = _to_pixels(table, shapes)
         if self.labels == 'obb':
             flat = with_rbboxes(flat)
-        shapes = np.array([shape for _, shape in images], np.int64)
-        image_paths = [path for path, _ in images]
         return FlatRecords(image_paths, _make_ids(image_paths), shapes, flat)
 
     def _read_labels(self, image_paths: Sequence[str]) -> tuple[list[str], list[bytes | None]]:
