@@ -8,6 +8,7 @@ from detkit.datasets.formats import (
     CocoPanopticDataset,
     DotaDataset,
     ImageFolderDataset,
+    LabelmeDataset,
     VOCDataset,
     YoloTxtDataset,
 )
@@ -24,6 +25,7 @@ __all__ = [
     'DotaDataset',
     'EpochSampler',
     'ImageFolderDataset',
+    'LabelmeDataset',
     'RepeatDataset',
     'SampleKey',
     'VOCDataset',

@@ -4,6 +4,7 @@ from detkit.datasets.formats.coco import CocoDataset
 from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.formats.dota import DotaDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
+from detkit.datasets.formats.labelme import LabelmeDataset
 from detkit.datasets.formats.voc import VOCDataset
 from detkit.datasets.formats.yolo import YoloTxtDataset
 
@@ -12,6 +13,7 @@ __all__ = [
     'CocoPanopticDataset',
     'DotaDataset',
     'ImageFolderDataset',
+    'LabelmeDataset',
     'VOCDataset',
     'YoloTxtDataset',
 ]
