@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import choose_device, environment_text
 from detkit.engine.eval_loops import EvalLoop, TestLoop, ValLoop
+from detkit.engine.folder_lock import is_locked
 from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.launch import init_distributed
 from detkit.engine.mmengine_names import Elsewhere
@@ -107,11 +109,17 @@ class BaseRunner(Elsewhere):
             if self._trains
             else Path(cfg.get('work_dir') or Path('work_dirs') / self._name).absolute()
         )
-        self._new_folder = Path(self.work_dir) if self._trains and not cfg.get('resume') else None
-        with removed_on_mistake(self._new_folder), located(cfg):
+        with self._tidied_on_mistake():
             self._build()
 
     # ---- building ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _tidied_on_mistake(self) -> Iterator[None]:
+        """Locate mistakes of the config; after one, a training that has not begun leaves no folder and no lock."""
+        folder = removed_on_mistake(Path(self.work_dir), not self.cfg.get('resume')) if self._trains else nullcontext()
+        with folder, located(self.cfg):
+            yield
 
     def _build(self) -> None:
         # mmengine finds loggers and scopes by this name, so no two runs of a process may share it.
@@ -145,10 +153,16 @@ class BaseRunner(Elsewhere):
         self.console.line(f'detkit {__version__}, torch {torch.__version__}, config {config}')
         self.console.line(f'folder   {display_path(self.work_dir)}')
         self.logger.info('Environment:\n%s', environment_text())
-        text = resolved_text(self.cfg)
-        self.logger.info('Config:\n%s', text)
+        self.logger.info('Config:\n%s', resolved_text(self.cfg))
+        if is_main_process() and not is_locked(Path(self.work_dir)):
+            self.console.line('note     the file system has no locks: resume this run only when it has ended')
+        if not self.cfg.get('resume'):
+            self._write_config()
+
+    def _write_config(self) -> None:
+        """Write the config into the run's folder; that of a resumed run is replaced only when it is known to fit."""
         if is_main_process():
-            Path(self.work_dir, CONFIG_FILE).write_text(text)
+            Path(self.work_dir, CONFIG_FILE).write_text(resolved_text(self.cfg))
 
     def register_hook(self, hook: MMEngineHook | Mapping[str, Any], priority: int | str | None = None) -> None:
         """Add a hook behind those of the same or a higher priority.

@@ -4,6 +4,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,26 +162,40 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         )
 
 
-def find_resumable(folder: str | Path) -> tuple[dict[str, Any] | None, Path | None, list[str]]:
-    """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact.
+@dataclass(frozen=True)
+class Resumable:
+    """What a run folder holds for a run to go on from.
 
-    Returns:
-        ``(checkpoint, path, notes)``; the first two are None when there is none. ``notes`` are sentences on files that
-        were skipped because they are damaged.
+    Attributes:
+        checkpoint: the intact one that is furthest in training; None when there is none.
+        path: its file.
+        damaged: a sentence on each file that cannot be read.
+        weights: files that hold weights only.
     """
-    notes, resumable = [], []
+
+    checkpoint: dict[str, Any] | None
+    path: Path | None
+    damaged: list[str]
+    weights: list[Path]
+
+
+def find_resumable(folder: str | Path) -> Resumable:
+    """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact."""
+    damaged, weights, resumable = [], [], []
     for path in sorted(Path(folder).glob('*.pth')):
         try:
             checkpoint = load_checkpoint(path, mmap=True)
         except CheckpointError as error:
-            notes.append(str(error))
+            damaged.append(str(error))
             continue
         if 'loop' in checkpoint:
             position = checkpoint['meta']['epoch'], checkpoint['meta']['iter'], path.name == 'last.pth'
             resumable.append((position, path))
+        else:
+            weights.append(path)
     for _, path in sorted(resumable, reverse=True):
         try:
-            return load_checkpoint(path), path, notes
+            return Resumable(load_checkpoint(path), path, damaged, weights)
         except CheckpointError as error:
-            notes.append(str(error))
-    return None, None, notes
+            damaged.append(str(error))
+    return Resumable(None, None, damaged, weights)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
-from detkit.utils.errors import CheckpointError, DetkitError
+from detkit.engine.folder_lock import LOCK_FILE, lock_folder, unlock_folder
+from detkit.utils.errors import CheckpointError, ConfigError, DetkitError
 
 CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
+RESULTS_FILE, SCALARS_FILE = 'results.csv', 'scalars.json'
 
 
 def run_of_config(path: str | Path) -> Path | None:
@@ -33,25 +35,70 @@ def _first_of(folder: Path) -> Path:
 
 
 def next_free(base: Path) -> Path:
-    """Make and return the first of ``base``, ``base-2``, ``base-3``, … that does not exist or is empty."""
+    """Make, lock and return the first of ``base``, ``base-2``, ``base-3``, … that does not exist or is empty.
+
+    Raises:
+        ConfigError: the folder cannot be made or written into.
+    """
     number = 1
     while True:
         folder = base if number == 1 else base.with_name(f'{base.name}-{number}')
         try:
             folder.mkdir(parents=True)  # fails when another run took it in the meantime
-            return folder
         except FileExistsError:
-            if folder.is_dir() and not any(folder.iterdir()):
+            if not folder.is_dir() or _content(folder):
+                number += 1
+                continue
+        except OSError as error:
+            raise _not_writable(folder, error) from error
+        if _lock(folder) is None:
+            if not _content(folder):  # a run that ended since
                 return folder
+            unlock_folder(folder)
         number += 1
 
 
+def _lock(folder: Path) -> str | None:
+    """Lock a folder; return the process that has it instead, None for nobody."""
+    try:
+        return lock_folder(folder)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f'the run folder {display_path(folder)} cannot be made or written into ({error.strerror}). '
+        'Give another one by --work-dir.'
+    )
+
+
+def _content(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
+
+
 def newest_run(base: Path) -> Path | None:
-    """Return the latest of ``base``, ``base-2``, … that holds a checkpoint."""
+    """Return the latest of ``base``, ``base-2``, … that has a history, see ``has_history``."""
     candidates = [base, *base.parent.glob(f'{base.name}-*')]
-    held = [(folder_number(base, folder), folder) for folder in candidates if any(folder.glob('*.pth'))]
+    held = [(folder_number(base, folder), folder) for folder in candidates if has_history(folder)]
     held = [(number, folder) for number, folder in held if number]
     return max(held)[1] if held else None
+
+
+def has_history(folder: Path) -> bool:
+    """Return whether a run folder holds what a new start in it would overwrite: a checkpoint, or results of an epoch.
+
+    A run that was stopped in its first epoch, before it wrote a checkpoint, has no history.
+    """
+    return (
+        any(folder.glob('*.pth'))
+        or any(line[:1].isdigit() for line in _lines(folder / RESULTS_FILE))
+        or any(line.strip() and not line.startswith('{"epoch": 1,') for line in _lines(folder / SCALARS_FILE))
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors='replace').splitlines() if path.is_file() else []
 
 
 def folder_number(base: Path, folder: Path) -> int:
@@ -69,49 +116,71 @@ def display_path(path: str | Path) -> str:
 
 
 def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Path:
-    """Return the folder that a training run writes to, which is made; every process of a distributed run gets the same.
+    """Return the folder that a training run writes to; every process of a distributed run gets the same.
+
+    The folder is made, and locked by the main process.
 
     Args:
         work_dir: the config's; None for ``work_dirs/<name>``.
         name: the config's name.
-        resume: False for a new folder; True to go on in the latest of the run's folders that holds a checkpoint; a
+        resume: False for a new folder; True to go on in the latest of the run's folders that has a history; a
             checkpoint's path, or a run's folder, to go on there, unless ``work_dir`` says otherwise.
 
     Raises:
-        CheckpointError: the checkpoint to resume does not exist.
+        CheckpointError: the checkpoint to resume does not exist, or its run still trains.
+        ConfigError: the folder cannot be made or written into.
     """
     if isinstance(resume, str) and not Path(resume).exists():
         raise CheckpointError(
             f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
             'work_dirs/<run>/last.pth, a run folder, or --resume alone for the newest run of the config.'
         )
-    answer: list[str] = ['']
+    answer: list[Path | DetkitError | None] = [None]
     if is_main_process():
-        base = Path(work_dir or Path('work_dirs') / name).absolute()
-        folder: Path | None = None
-        if isinstance(resume, str):
-            parent = Path(resume).absolute() if Path(resume).is_dir() else Path(resume).absolute().parent
-            if work_dir is None or parent == base:
-                folder = parent
-        elif resume:
-            folder = newest_run(base)
-        answer[0] = str(folder or next_free(_first_of(base) if base.is_dir() else base))
+        try:
+            answer[0] = _claim(Path(work_dir or Path('work_dirs') / name).absolute(), work_dir is not None, resume)
+        except DetkitError as error:
+            answer[0] = error  # which ends the other processes too
     broadcast_object_list(answer)
-    return Path(answer[0])
+    if isinstance(answer[0], DetkitError):
+        raise answer[0]
+    return answer[0]
+
+
+def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
+    """Choose and lock the folder of a run; ``is_given`` says that ``base`` is the config's own ``work_dir``."""
+    folder: Path | None = None
+    if isinstance(resume, str):
+        parent = Path(resume).absolute() if Path(resume).is_dir() else Path(resume).absolute().parent
+        if not is_given or parent == base:
+            folder = parent
+    elif resume:
+        folder = newest_run(base)
+    if folder is None:
+        return next_free(_first_of(base) if base.is_dir() else base)
+    holder = _lock(folder)
+    if holder is not None:
+        raise CheckpointError(
+            f'{display_path(folder)} is in use: {holder} trains in it. Wait for that run, or stop it, before it is '
+            'resumed; without --resume, another run of the config starts in a folder of its own.'
+        )
+    return folder
 
 
 @contextmanager
-def removed_on_mistake(folder: Path | None) -> Iterator[None]:
-    """Remove the folder when a mistake of the user's ends the run before it has begun.
+def removed_on_mistake(folder: Path, is_new: bool) -> Iterator[None]:
+    """Unlock the folder when a mistake of the user's ends the run before it has begun, and remove it if it is new.
 
-    The folder (None for none) is removed only if it holds nothing but the config and the log of that attempt.
+    It is removed only if it holds nothing but the config and the log of that attempt.
     """
     try:
         yield
     except DetkitError:
-        written = list(folder.iterdir()) if folder is not None and is_main_process() else []
-        if written and {path.name for path in written} <= {CONFIG_FILE, LOG_FILE}:
-            for path in written:
-                path.unlink()
-            folder.rmdir()
+        if is_main_process():
+            unlock_folder(folder)
+            written = list(folder.iterdir()) if is_new else []
+            if written and {path.name for path in written} <= {CONFIG_FILE, LOG_FILE}:
+                for path in written:
+                    path.unlink()
+                folder.rmdir()
         raise

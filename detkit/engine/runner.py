@@ -13,22 +13,22 @@ from mmengine.model import BaseModule, MMDistributedDataParallel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from detkit.config import located
 from detkit.datasets.loader import BatchLoader
 from detkit.engine.base_runner import BaseRunner
-from detkit.engine.checkpoint import check_weights, find_resumable, load_checkpoint
+from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, load_checkpoint
 from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
+from detkit.engine.folder_lock import unlock_folder
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
-from detkit.engine.run_folder import display_path, removed_on_mistake
+from detkit.engine.run_folder import display_path, has_history
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_batch_of_one
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError
 
 
 @RUNNERS.register_module()
@@ -55,7 +55,7 @@ class Runner(BaseRunner):
             The model, with the best weights where there was a validation.
         """
         try:
-            with removed_on_mistake(self._new_folder), located(self.cfg):
+            with self._tidied_on_mistake():
                 self.prepare_training()
             self.train_loop.run()
             self._final_evaluation()
@@ -99,6 +99,8 @@ class Runner(BaseRunner):
             self.resumed = True
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         check_batch_of_one(self)
+        if self.cfg.get('resume'):
+            self._write_config()
         self._has_loaded = True
 
     def _build_optim_wrapper(self, config: AccumulatingOptimWrapper | Mapping[str, Any]) -> AccumulatingOptimWrapper:
@@ -122,14 +124,27 @@ class Runner(BaseRunner):
             return None, None
         if isinstance(resume, str) and not Path(resume).is_dir():
             return load_checkpoint(resume), Path(resume)
-        checkpoint, path, notes = find_resumable(self.work_dir)
-        for note in notes:
-            self.console.line(f'note     {note}')
-        if checkpoint is None:
+        found = find_resumable(self.work_dir)
+        if found.checkpoint is None and has_history(Path(self.work_dir)):
+            raise CheckpointError(self._why_not_resumable(found))
+        for error in found.damaged:
+            self.console.line(f'note     {error}')
+        if found.checkpoint is None:
             self.console.line(f'resume   nothing to resume in {display_path(self.work_dir)}: this run starts anew')
-        elif notes:
-            self.console.line(f'note     falling back to {path.name}, the newest intact checkpoint')
-        return checkpoint, path
+        elif found.damaged:
+            self.console.line(f'note     falling back to {found.path.name}, the newest intact checkpoint')
+        return found.checkpoint, found.path
+
+    def _why_not_resumable(self, found: Resumable) -> str:
+        folder = display_path(self.work_dir)
+        reasons = [*found.damaged, *(f'{path.name} holds weights only.' for path in found.weights)]
+        remedies = [f'--cfg-options load_from={display_path(path)} without --resume' for path in found.weights[:1]]
+        return (
+            f'{folder} holds the results of a run, but no checkpoint that it can go on from: '
+            f'{" ".join(reasons) or "there is no .pth file."} A new start there would overwrite the run. Start a new '
+            f'one {"from its weights (" + remedies[0] + ")" if remedies else "without --resume"}, with another '
+            f'--work-dir, or remove {folder}.'
+        )
 
     def _start_from(self, path: str) -> None:
         report = load_weights(unwrap(self.model), load_checkpoint(path), self.classes, path)
@@ -215,10 +230,11 @@ class Runner(BaseRunner):
         self._has_loaded = True
 
     def close(self) -> None:
-        """Give back what is global: workers, log files and the capture of warnings."""
+        """Give back what is global: workers, log files, the capture of warnings and the lock of the folder."""
         self.console.close()
         self.scalar_log.close()
         for loop in self._loops.values():
             if isinstance(loop.dataloader, BatchLoader):
                 loop.dataloader.close()
         self._log_files.close()
+        unlock_folder(Path(self.work_dir))

@@ -1,6 +1,7 @@
 """Shared parts of the tools: arguments of one name and meaning, and how a mistake is reported."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,12 @@ _SHARED_ARGUMENTS = {
     '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
     '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
 }
+# What the system says of a path that cannot be made, read or written; anything else is a bug of a tool.
+_WRONG_PATH = {
+    getattr(errno, name)
+    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOSPC EDQUOT'.split()
+    if hasattr(errno, name)
+}
 
 
 def shared_arguments(*names: str) -> argparse.ArgumentParser:
@@ -47,10 +54,16 @@ def run_command(main: Callable[[], int | None]) -> int:
     except DetkitError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        # The reader of the output (head, less) has gone; Python must not flush to it when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of the output (head, less) has gone; Python must not flush to it when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        if error.errno not in _WRONG_PATH:
+            raise
+        where = f'{error.filename}: ' if error.filename is not None else ''
+        print(f'error: {where}{error.strerror}', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130

@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import is_main_process
 
 from detkit.engine.hooks.hook import Hook
+from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ScalarLogHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         runner.scalar_log.start(runner.cfg, runner.train_loop.iter)
-        if runner.resumed and is_main_process():
+        if is_main_process():  # also a run that starts anew where an earlier one was stopped in its first epoch
             loop = runner.train_loop
             _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
             _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= loop.epoch)
@@ -83,11 +84,11 @@ class ScalarLogHook(Hook):
 
     @staticmethod
     def _json(runner: Runner) -> Path:
-        return Path(runner.work_dir) / 'scalars.json'
+        return Path(runner.work_dir) / SCALARS_FILE
 
     @staticmethod
     def _csv(runner: Runner) -> Path:
-        return Path(runner.work_dir) / 'results.csv'
+        return Path(runner.work_dir) / RESULTS_FILE
 
 
 def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:

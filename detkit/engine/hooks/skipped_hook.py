@@ -39,6 +39,8 @@ class SkippedHook(Hook):
         self._unreadable: dict[str, set[str]] = {'train': set(), 'val': set()}
 
     def before_train(self, runner: Runner) -> None:
+        if not runner.resumed and is_main_process():
+            self._path(runner).unlink(missing_ok=True)  # of a run that was stopped here in its first epoch
         if runner.resumed and self._path(runner).exists():
             with open(self._path(runner), newline='') as file:
                 for row in csv.DictReader(file):

@@ -1,0 +1,196 @@
+"""A run has its folder for itself, and nothing that a run has written is lost by starting another."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from detkit.engine import Runner, load_checkpoint
+from detkit.engine.folder_lock import LOCK_FILE, is_locked, lock_folder, unlock_folder
+from detkit.engine.run_folder import choose_run_folder, next_free
+from detkit.utils.command_line import run_command
+from detkit.utils.errors import CheckpointError, ConfigError
+
+from .dummy import dummy_config
+
+HOLDER = """
+import sys
+from pathlib import Path
+from detkit.engine.folder_lock import lock_folder
+print(lock_folder(Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+STARTER = """
+import sys
+from pathlib import Path
+from detkit.engine.run_folder import next_free
+sys.stdin.readline()
+print(next_free(Path(sys.argv[1])).name, flush=True)
+sys.stdin.read()
+"""
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, '-c', script, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def train(work_dir: Path, **changes) -> Runner:
+    runner = Runner(dummy_config(work_dir, **changes))
+    runner.train()
+    return runner
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return the files of a run, except for its log, which may say of each start why it failed."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != 'train.log'}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a finished run of 4 epochs."""
+    train(tmp_path / 'run')
+    return tmp_path / 'run'
+
+
+@pytest.fixture
+def holder(run: Path) -> Iterator[subprocess.Popen]:
+    """Another process that has locked the folder of ``run``."""
+    with start(HOLDER, str(run)) as process:
+        assert process.stdout.readline().strip() == 'None'
+        yield process
+        process.kill()
+
+
+def test_a_run_in_use_is_not_resumed(run, holder):
+    before = content(run)
+    with pytest.raises(CheckpointError, match=rf'run is in use: process {holder.pid} on .* trains in it'):
+        train(run, resume=True, train_cfg=dict(max_epochs=5))
+    with pytest.raises(CheckpointError, match='is in use'):
+        train(run, resume=str(run / 'last.pth'), train_cfg=dict(max_epochs=5))
+    assert content(run) == before
+    holder.send_signal(signal.SIGKILL)  # its lock goes with it, though its file stays
+    holder.wait()
+    assert (run / LOCK_FILE).exists()
+    train(run, resume=True, train_cfg=dict(max_epochs=5))
+    assert load_checkpoint(run / 'last.pth')['meta']['epoch'] == 5
+    assert not (run / LOCK_FILE).exists()
+
+
+def test_a_new_run_goes_elsewhere_than_one_in_use(run, holder):
+    for path in run.iterdir():
+        if path.name != LOCK_FILE:
+            path.unlink()
+    assert next_free(run).name == 'run-2'
+    unlock_folder(run.with_name('run-2'))
+
+
+def test_starts_at_once_never_share_a_folder(tmp_path):
+    (tmp_path / 'run').mkdir()  # an empty one may be taken, by one of them
+    starters = [start(STARTER, str(tmp_path / 'run')) for _ in range(4)]
+    for process in starters:
+        process.stdin.write('\n')
+        process.stdin.flush()
+    names = [process.stdout.readline().strip() for process in starters]
+    for process in starters:
+        process.communicate()
+    assert sorted(names) == ['run', 'run-2', 'run-3', 'run-4']
+
+
+def test_a_lock_is_the_processs_own(tmp_path):
+    assert lock_folder(tmp_path) is None and is_locked(tmp_path)
+    assert lock_folder(tmp_path) is None  # again
+    with start(HOLDER, str(tmp_path)) as process:
+        assert 'process' in process.stdout.readline()
+        process.stdin.close()
+    assert is_locked(tmp_path)
+    unlock_folder(tmp_path)
+    unlock_folder(tmp_path)
+    assert not is_locked(tmp_path) and not list(tmp_path.iterdir())
+
+
+def test_a_failed_start_keeps_no_lock(run):
+    with pytest.raises(CheckpointError, match='another model'):
+        train(run, resume=True, model=dict(width=4))
+    assert not is_locked(run)
+
+
+def test_a_resumed_runs_config_is_replaced_only_when_it_fits(run):
+    before = content(run)
+    with pytest.raises(CheckpointError, match='another model'):
+        train(run, resume=True, model=dict(width=4))
+    assert content(run) == before
+    train(run, resume=True, train_cfg=dict(max_epochs=5))
+    assert (run / 'config.py').read_bytes() != before['config.py']
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), 'last.pth is truncated'),
+        (lambda path: path.write_bytes(b''), r'last.pth is truncated .* \(0 bytes\)'),
+        (lambda path: path.unlink(), 'best.pth holds weights only'),
+    ],
+)
+def test_a_run_without_an_intact_checkpoint_is_not_begun_anew(run, damage, reason):
+    damage(run / 'last.pth')
+    before = content(run)
+    for resume in (True, str(run)):
+        with pytest.raises(CheckpointError, match=f'{reason}.*would overwrite the run.*load_from=.*best.pth'):
+            train(run, resume=resume, train_cfg=dict(max_epochs=5))
+    assert content(run) == before
+
+
+def test_results_alone_are_not_overwritten(run):
+    for path in run.glob('*.pth'):
+        path.unlink()
+    before = content(run)
+    with pytest.raises(CheckpointError, match='there is no .pth file.*remove '):
+        train(run, resume=True)
+    (run / 'results.csv').unlink()
+    del before['results.csv']
+    with pytest.raises(CheckpointError, match='there is no .pth file'):
+        train(run, resume=True)  # scalars.json goes beyond the first epoch
+    assert content(run) == before
+
+
+def test_an_older_run_is_not_resumed_in_its_place(run, monkeypatch):
+    shutil.copytree(run, run.with_name('run-2'))
+    (run.with_name('run-2') / 'last.pth').unlink()
+    (run.with_name('run-2') / 'best.pth').unlink()
+    with pytest.raises(CheckpointError, match='run-2 holds the results'):
+        train(run, resume=True)
+
+
+def test_a_run_stopped_in_its_first_epoch_begins_anew_there(run, tmp_path):
+    folder = tmp_path / 'early'
+    folder.mkdir()
+    for name in ('config.py', 'train.log'):
+        shutil.copy(run / name, folder / name)
+    (folder / 'scalars.json').write_text('{"epoch": 1, "iter": 2, "train/cls": 77.0}\n')
+    (folder / 'skipped.csv').write_text('split,path,line,reason\ntrain,old.jpg,,broken\n')
+    train(folder, resume=str(folder))
+    assert load_checkpoint(folder / 'last.pth')['meta']['epoch'] == 4
+    assert '77.0' not in (folder / 'scalars.json').read_text() and not (folder / 'skipped.csv').exists()
+
+
+@pytest.mark.parametrize('parent', ['/proc/none', 'file'])
+def test_a_folder_that_cannot_be_made(tmp_path, parent):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ConfigError, match=r'run folder .*run cannot be made .* another one by --work-dir'):
+        choose_run_folder(str(tmp_path / parent / 'run'), 'run', False)
+
+
+def test_a_tool_says_which_path_is_wrong(tmp_path, capsys):
+    assert run_command(lambda: open(tmp_path / 'none' / 'x.json', 'w')) == 2
+    assert capsys.readouterr().err == f'error: {tmp_path}/none/x.json: No such file or directory\n'
+
+    def bug() -> None:
+        raise OSError('unknown')
+
+    with pytest.raises(OSError, match='unknown'):
+        run_command(bug)
