@@ -159,9 +159,10 @@ class YoloTxtDataset(DetDataset):
         if self.labels == 'outline':
             return partial(parse_outlines, keypoint_shape=self.keypoint_shape)
         if self.keypoint_shape is None:
+            place = f' in {self.data_yaml!r}' if self.data_yaml else ''
             raise DataError(
                 "labels='pose' needs keypoint_shape=(number of keypoints, 2 or 3 values of each), or a data_yaml with "
-                'kpt_shape'
+                f'kpt_shape, and there is none{place}. If the labels have no keypoints, use a config for detection.'
             )
         self.describe_keypoints(self.keypoint_shape[0], str(self.data_root or self.data_yaml))
         return partial(parse_keypoints, keypoint_shape=self.keypoint_shape)
