@@ -67,6 +67,7 @@ def test_class_names(text, classes):
         ('kpt_shape: [3, 4]', 'kpt_shape'),
         ('kpt_shape: {0: 3}', 'says kpt_shape: a mapping, but'),
         ('kpt_shape: [3, 3]\nflip_idx: [a, 1, 2]', 'flip_idx .* each of the 3 keypoints'),
+        ('kpt_shape: [3, 3]\nflip_idx: [a, 1, 0, 2]', 'flip_idx'),
         ('kpt_shape: [3, 3]\nflip_idx: {0: 1}', 'flip_idx'),
         ('kpt_shape: [3, 3]\nkpt_names: [a, [b], c]', 'kpt_names .* should list 3 names'),
         ('kpt_shape: [3, 3]\nkpt_names: 5', 'kpt_names .* should list 3 names'),

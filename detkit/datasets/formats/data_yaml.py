@@ -263,9 +263,8 @@ def _read_flips(path: Path, given: Any, num_keypoints: int) -> tuple[tuple[int, 
     if _is_null(given):
         return None
     flip = [_whole(item) for item in given] if isinstance(given, list) else []
-    if sorted(number for number in flip if number is not None) != list(range(num_keypoints)) or any(
-        flip[other] != number for number, other in enumerate(flip)
-    ):
+    is_order = None not in flip and sorted(flip) == list(range(num_keypoints))
+    if not is_order or any(flip[other] != number for number, other in enumerate(flip)):
         raise DataError(
             f'flip_idx in {str(path)!r} must say for each of the {num_keypoints} keypoints which one it becomes in a '
             'mirrored image, such that a second mirroring restores it'

@@ -103,12 +103,11 @@ class Lines:
             for i in np.flatnonzero(mask)
         ]
 
-    def drop(self, mask: np.ndarray, reason: str, kind: str = '', unused: bool = False) -> None:
-        """Take the lines in ``mask`` out and note why, among ``skipped`` or ``unused``."""
+    def drop(self, mask: np.ndarray, reason: str, kind: str = '') -> None:
+        """Take the lines in ``mask`` out and note why, among ``skipped``."""
         if not mask.any():
             return
-        notes = self.unused if unused else self.skipped
-        notes += self.describe(mask, reason, kind)
+        self.skipped += self.describe(mask, reason, kind)
         self._keep(~mask)
 
     def cut(self, mask: np.ndarray, length: int) -> None:
