@@ -33,6 +33,7 @@ setup(
         'mmengine>=0.10.7',
         'numpy',
         'matplotlib',
+        'msgspec>=0.18',
         'opencv-python',
         'pillow',
         'pycocotools',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,19 @@ import numpy as np
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
-from detkit.datasets.formats.coco_json import CocoImages, load_json, read_annotations, read_categories, read_images
-from detkit.datasets.image_files import read_image_sizes, unreadable
+from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
+from detkit.datasets.formats.coco_columns import read_columns
+from detkit.datasets.formats.coco_images import CocoImages, find_images, read_images
+from detkit.datasets.formats.coco_json import check_categories, read_categories, read_in_blocks
 from detkit.datasets.records import Records
 from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.transforms.choice import nested_transforms
+from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
 from detkit.utils.errors import DataError, nearest
+
+# Category ids that are labels are below it.
+_MOST_CLASSES = 100_000
 
 
 class CocoFileDataset(DetDataset):
@@ -56,15 +63,11 @@ class CocoFileDataset(DetDataset):
         known['category_ids'] = tuple(range(len(classes))) if keeps_ids else tuple(map(ids.get, classes))
         return known
 
-    def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int, int | None]:
+    def _choose_classes(self, categories: list[dict], ann_file: str) -> dict[int | float | str, int | None]:
         """Return the label of each category id; None for the categories that are not asked for."""
-        try:
-            categories = sorted(categories, key=lambda category: category['id'])
-            ids: dict[str, int] = {}
-            for category in categories:
-                ids.setdefault(category['name'], category['id'])
-        except (KeyError, TypeError) as error:
-            raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
+        ids: dict[str, int | float | str] = {}
+        for category in categories:
+            ids.setdefault(category['name'], category['id'])
         if not ids:
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
         if self.keep_category_ids and not self.single_class:
@@ -81,10 +84,12 @@ class CocoFileDataset(DetDataset):
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
 
-    def _keep_ids(self, names: dict[int, str], ann_file: str) -> dict[int, int | None]:
+    def _keep_ids(self, names: dict[int | float | str, str], ann_file: str) -> dict[int | float | str, int | None]:
         """Return each category id as its own label."""
-        if not all(isinstance(number, int) and number >= 0 for number in names):
-            raise DataError(f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 on')
+        if not all(isinstance(number, int) and 0 <= number < _MOST_CLASSES for number in names):
+            raise DataError(
+                f'keep_category_ids: a category id of {ann_file!r} is no whole number from 0 to {_MOST_CLASSES - 1}'
+            )
         classes = tuple(self.metainfo.get('classes') or names_by_id(names))
         for number, name in names.items():
             found = classes[number] if number < len(classes) else None
@@ -97,45 +102,18 @@ class CocoFileDataset(DetDataset):
         self.metainfo['category_ids'] = tuple(range(len(classes)))
         return {number: number for number in names}
 
-    def _find_images(self, images: CocoImages, ann_file: str) -> CocoImages:
-        """Return the images that lie in the folder, with their full paths, and their sizes where the file has none."""
+    def _find_images(self, entries: list, ann_file: str) -> CocoImages:
+        """Return the images that lie in the folder, with their paths and sizes."""
         folder = Path(self.data_root) / self.img_prefix
         if not folder.is_dir():
             raise DataError(
                 f'the image folder {str(folder)!r} does not exist. Correct img_prefix (relative to '
                 f'data_root={self.data_root!r}) in the config of the dataset.'
             )
-        if not images.ids:
-            raise DataError(f'the annotation file {ann_file!r} lists no images')
-        found = CocoImages(skipped=images.skipped)
-        names_in: dict[str, set[str]] = {}
-        for image_id, name, shape in zip(images.ids, images.names, images.shapes, strict=True):
-            parent, base = os.path.split(os.path.join(folder, name))
-            if parent not in names_in:
-                names_in[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
-            path = os.path.join(parent, base)
-            if base not in names_in[parent]:
-                reason = f'the image {image_id} of {ann_file} does not exist'
-                found.skipped.append(Skip(path, None, reason, 'an image that does not exist'))
-                continue
-            found.ids.append(image_id)
-            found.names.append(path)
-            found.shapes.append(shape)
-        unknown = [i for i, shape in enumerate(found.shapes) if shape is None]
-        sizes = read_image_sizes([found.names[i] for i in unknown])
-        for i, size in zip(unknown, sizes, strict=True):
-            found.shapes[i] = None if isinstance(size, OSError) else size
-            if isinstance(size, OSError):
-                found.skipped.append(unreadable(found.names[i], size))
-        if unknown:
-            keep = [i for i, shape in enumerate(found.shapes) if shape is not None]
-            found = CocoImages(
-                [found.ids[i] for i in keep],
-                [found.names[i] for i in keep],
-                [found.shapes[i] for i in keep],
-                found.skipped,
-            )
-        return found
+        images = find_images(read_images(entries, ann_file), folder, ann_file)
+        self.skipped += images.skipped
+        self.unused += images.unused
+        return images
 
 
 @DATASETS.register_module()
@@ -189,33 +167,40 @@ class CocoDataset(CocoFileDataset):
 
     def load_records(self) -> Records:
         ann_file = str(Path(self.data_root) / self.ann_file)
-        content = load_json(ann_file)
-        labels_by_category = self._choose_classes(content['categories'], ann_file)
-        images = self._find_images(read_images(content['images'], ann_file), ann_file)
-        listed = {entry.get('id') for entry in content['images']}
-        flat, skipped, unused = read_annotations(
-            content['annotations'],
-            images.ids,
-            images.shapes,
-            labels_by_category,
-            ann_file,
-            listed - set(images.ids),
-            self._count_keypoints(content['categories'], labels_by_category, ann_file) if self.keypoints else None,
-        )
-        self.skipped += images.skipped + skipped
-        self.unused += unused
-        num_entries = len(content['images']) + len(content['annotations'])
+        entries, categories, parts = read_in_blocks(ann_file, read_columns)
+        categories = check_categories(categories, ann_file)
+        labels_by_category = self._choose_classes(categories, ann_file)
+        num_keypoints = self._count_keypoints(categories, labels_by_category, ann_file) if self.keypoints else None
+        images = self._find_images(entries, ann_file)
+        num_entries = len(entries) + sum(map(len, parts))
+        objects = select_objects(parts, images, labels_by_category, ann_file, num_keypoints)
+        self.skipped += objects.skipped
+        self.unused += objects.unused
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        shapes = np.array(images.shapes, np.int64).reshape(-1, 2)
-        if self.keypoints:
-            flat = self._choose_labelled(flat)
-        records = FlatRecords(images.names, images.ids, shapes, flat)
+        self._note_unused(objects, {category['id']: category['name'] for category in categories}, ann_file)
+        flat = self._choose_labelled(objects.flat, ann_file) if self.keypoints else objects.flat
+        records = FlatRecords(images.names, images.ids, images.shape_array(), flat)
         if not self.only_labelled or not self.keypoints:
             return records
         labelled = np.bincount(flat.images[(flat.keypoints[..., 2] > 0).any(1)], minlength=len(records)) > 0
+        if not labelled.all():
+            reason = 'an image without any object that has a labelled keypoint (only_labelled=True)'
+            self.unused.append(Skip(ann_file, None, reason, count=len(labelled) - int(labelled.sum())))
         return records.select(np.flatnonzero(labelled))
 
-    def _choose_labelled(self, flat: FlatAnnotations) -> FlatAnnotations:
+    def _note_unused(self, objects: CocoObjects, names: dict[int | float | str, str], ann_file: str) -> None:
+        """List objects of other classes, and where masks are drawn, objects without an outline."""
+        others: Counter[str] = Counter()
+        for number, count in objects.other_classes.items():
+            others[names[number]] += count
+        # A class that is not in the file at all is an error of its own, so a class without objects is not misspelt.
+        self.note_other_classes(others, self.metainfo['classes'], ann_file)
+        draws_masks = any(isinstance(step, Render) and step.with_masks for step in nested_transforms(self.transforms))
+        count = len(objects.flat.labels) - objects.num_outlines
+        if draws_masks and count:
+            self.unused.append(Skip(ann_file, None, 'an object without an outline: its mask is its box', count=count))
+
+    def _choose_labelled(self, flat: FlatAnnotations, ann_file: str) -> FlatAnnotations:
         """Leave out, where training is not to see them, objects none of whose keypoints is labelled."""
         if self.unlabelled == 'keep' or self.test_mode:
             return flat
@@ -223,10 +208,12 @@ class CocoDataset(CocoFileDataset):
         count = len(keep) - int(keep.sum())
         if count:
             reason = "an object none of whose keypoints is labelled (unlabelled='keep' trains its box)"
-            self.unused.append(Skip(self.ann_file, None, reason, count=count))
+            self.unused.append(Skip(ann_file, None, reason, count=count))
         return flat.select(keep)
 
-    def _count_keypoints(self, categories: list[dict], labels_by_category: dict[int, int | None], ann_file: str) -> int:
+    def _count_keypoints(
+        self, categories: list[dict], labels_by_category: dict[int | float | str, int | None], ann_file: str
+    ) -> int:
         """Return K, the same for all chosen classes, and fill in ``metainfo``."""
         named = {
             tuple(map(str, category['keypoints'])): category

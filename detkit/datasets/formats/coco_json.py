@@ -1,42 +1,82 @@
-"""Reading COCO's ``instances_*.json`` into flat arrays."""
+"""Reading COCO's json files: whole ones, their categories alone, or their annotations a block at a time."""
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import reprlib
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
-from pycocotools import mask as mask_utils
+import msgspec
 
-from detkit.datasets.flat_annotations import FlatAnnotations
-from detkit.datasets.skips import Skip
 from detkit.utils.errors import DataError
+from detkit.utils.text_files import read_text
+
+__all__ = ['CocoAnnotation', 'CocoImage', 'CocoRle', 'load_json', 'read_categories', 'read_in_blocks']
+
+# Bytes of annotations that are parsed at a time, which bounds the memory that their objects take.
+_BLOCK_BYTES = 4 << 20
+# Entries of annotations that are converted at a time where the file had to be parsed as a whole.
+_BLOCK_ENTRIES = 10_000
+# Places at which a block is tried to be cut before more of the file is read, the part of the block in which they are
+# looked for, and how long it may become.
+_MOST_CUTS = 4
+_CUT_BYTES = 64 << 10
+_MOST_BYTES = 64 << 20
+_BOM = b'\xef\xbb\xbf'
+_KEY = re.compile(rb'"annotations"\s*:\s*\[')
+
+_SHOWN_CHARACTERS = 60
+_REPR = reprlib.Repr()
+
+Part = TypeVar('Part')
 
 
-@dataclass
-class CocoImages:
-    """The usable images of a file, and the reasons why others are not.
+class CocoImage(msgspec.Struct, gc=False):
+    """An entry of ``images``, whose values may be anything."""
 
-    Attributes:
-        ids, names: COCO's id and ``file_name`` of each image.
-        shapes: (h, w) of each as the file states it, None where it does not.
-        skipped: entries that were dropped.
-    """
-
-    ids: list[int | str] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    shapes: list[tuple[int, int] | None] = field(default_factory=list)
-    skipped: list[Skip] = field(default_factory=list)
+    id: Any = None
+    file_name: Any = None
+    height: Any = None
+    width: Any = None
 
 
-def load_json(ann_file: str) -> dict[str, list[dict]]:
+class CocoRle(msgspec.Struct, gc=False):
+    """A bitmap in run lengths, compressed ones as text."""
+
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+class CocoAnnotation(msgspec.Struct, gc=False):
+    """An entry of ``annotations`` with values of the right types."""
+
+    id: int | float | str | None = None
+    image_id: int | float | str | None = None
+    category_id: int | float | str | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    area: float | None = None
+    iscrowd: int | bool | None = None
+    segmentation: list[list[float]] | CocoRle | None = None
+    keypoints: list[float] | None = None
+
+
+class _Rest(msgspec.Struct):
+    """A file without its annotations."""
+
+    images: list[CocoImage]
+    annotations: list[Any]
+    categories: list[dict[str, Any]]
+
+
+class _NotInBlocks(Exception):
+    """A file whose list of annotations cannot be found, or divided, by its text alone."""
+
+
+def load_json(ann_file: str) -> dict[str, list]:
     """Return the contents of an annotation file.
 
     Raises:
@@ -46,24 +86,148 @@ def load_json(ann_file: str) -> dict[str, list[dict]]:
         raise DataError(
             f'the annotation file {ann_file!r} does not exist. Set ann_file (relative to data_root) to a COCO json.'
         )
+    text = read_text(ann_file, 'annotation file')
     try:
-        with open(ann_file, encoding='utf-8') as file:
-            content = json.load(file)
-    except ValueError as error:
-        raise DataError(f'the annotation file {ann_file!r} is no valid JSON: {error}') from error
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = 'it is nested too deeply' if isinstance(error, RecursionError) else error
+        raise DataError(f'the annotation file {ann_file!r} is no valid JSON: {reason}') from error
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(
                 f'the annotation file {ann_file!r} has no list {key!r}. A COCO json of instances has the lists images, '
                 'annotations and categories.'
             )
-        if not all(isinstance(entry, dict) for entry in content[key]):
-            raise DataError(f'the list {key!r} of the annotation file {ann_file!r} holds something that is no mapping')
     return content
+
+
+def read_in_blocks(
+    ann_file: str, convert: Callable[[list], Part]
+) -> tuple[list[CocoImage | Any], list[dict | Any], list[Part]]:
+    """Read a file without ever holding all of its annotations as Python objects.
+
+    Args:
+        ann_file: the file.
+        convert: takes some of the annotations in their order, either all of them ``CocoAnnotation``, or as ``json``
+            returns them, where an entry of the block is no such thing.
+
+    Returns:
+        the images, the categories, and what ``convert`` made of each block.
+
+    Raises:
+        DataError: as ``load_json``.
+    """
+    try:
+        with open(ann_file, 'rb') as file:
+            return _read_blocks(file, convert)
+    except (OSError, ValueError, _NotInBlocks):
+        content = load_json(ann_file)
+        entries = content['annotations']
+        starts = range(0, len(entries), _BLOCK_ENTRIES)
+        parts = [convert(entries[start : start + _BLOCK_ENTRIES]) for start in starts]
+        return content['images'], content['categories'], parts
+
+
+def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> tuple[list[CocoImage], list[dict], list[Part]]:
+    start = _find_list(file)
+    parts, end = [], start
+    for entries, stop in _split_list(file, start):
+        end = stop
+        if entries:
+            parts.append(convert(entries))
+    file.seek(0)
+    head = file.read(start).removeprefix(_BOM)
+    file.seek(end)
+    try:
+        rest = msgspec.json.decode(head + b']' + file.read(), type=_Rest)
+    except msgspec.MsgspecError as error:
+        raise _NotInBlocks from error
+    if rest.annotations:  # what was read is another list, inside of something
+        raise _NotInBlocks
+    return rest.images, rest.categories, parts
+
+
+def _find_list(file: BinaryIO) -> int:
+    """Return where the annotations start, behind their bracket."""
+    found: set[int] = set()
+    position, overlap = 0, b''
+    while data := file.read(_BLOCK_BYTES):
+        text = overlap + data
+        found.update(position - len(overlap) + match.end() for match in _KEY.finditer(text))
+        position += len(data)
+        overlap = text[-1024:]
+    if len(found) != 1:
+        raise _NotInBlocks
+    return found.pop()
+
+
+def _split_list(file: BinaryIO, start: int) -> Iterator[tuple[list, int]]:
+    """Yield the entries of the list that starts at ``start`` by blocks, and where each block ends in the file.
+
+    Text that is cut between two entries and closed by a bracket is a list; cut anywhere else, inside an entry or inside
+    a string, it is no JSON. So a cut that can be parsed is right.
+    """
+    file.seek(start)
+    text, position, cut = b'', start, None
+    pattern = None
+    while True:
+        data = file.read(_BLOCK_BYTES)
+        if (not data and cut is None) or len(text) > _MOST_BYTES:
+            raise _NotInBlocks
+        text += data
+        pattern = pattern or _cut_pattern(text)
+        cuts = [match.start() + 1 for match in pattern.finditer(text, max(0, len(text) - _CUT_BYTES))]
+        for cut in reversed(cuts[-_MOST_CUTS:]):
+            entries = _parse(b'[' + text[:cut] + b']')
+            if entries is not None:
+                after = text.index(b',', cut) + 1
+                position += after
+                text = text[after:]
+                yield entries, position
+                break
+        else:
+            cut = None
+            length = _list_length(text)
+            if length is not None:
+                yield _parse(b'[' + text[:length]) or [], position + length
+                return
+
+
+def _cut_pattern(text: bytes) -> re.Pattern:
+    """Return a pattern of the text between two entries, by the key that the first one starts with."""
+    key = re.match(rb'\s*\{\s*("[^"\\]*")', text)
+    return re.compile(rb'\}\s*,\s*\{\s*' + (re.escape(key[1]) if key else b''))
+
+
+def _parse(text: bytes) -> list | None:
+    """Return ``CocoAnnotation`` objects, or what ``json`` makes of a list that holds others; None if it is no list."""
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        pass  # numbers that are none, such as NaN, and values of other types
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list_length(text: bytes) -> int | None:
+    """Return how many bytes the rest of a list has, with its closing bracket; None where ``text`` ends before it."""
+    decoded = text.decode('utf-8', 'surrogateescape')
+    try:
+        _, end = json.JSONDecoder().raw_decode('[' + decoded)
+    except (ValueError, RecursionError):
+        return None
+    return len(decoded[: end - 1].encode('utf-8', 'surrogateescape'))
+
+
+_DECODER = msgspec.json.Decoder(list[CocoAnnotation])
 
 
 def read_categories(ann_file: str) -> list[dict]:
     """Return the categories of an annotation file, by ascending id, without parsing the rest of it.
+
+    Names that are numbers become text.
 
     Raises:
         DataError: as ``load_json``, or a category has no id or no name.
@@ -76,222 +240,72 @@ def read_categories(ann_file: str) -> list[dict]:
 
 @lru_cache(maxsize=16)
 def _cached_categories(ann_file: str, mtime_ns: int, size: int) -> tuple[dict, ...]:
-    categories = _find_categories(ann_file) if size else None
+    categories = _find_categories(ann_file)
     if categories is None:
         categories = load_json(ann_file)['categories']
-    try:
-        return tuple(sorted(({**entry, 'name': entry['name']} for entry in categories), key=lambda entry: entry['id']))
-    except (KeyError, TypeError) as error:
-        raise DataError(f'a category of the annotation file {ann_file!r} has no id or no name') from error
+    return tuple(check_categories(categories, ann_file))
+
+
+def check_categories(categories: list, ann_file: str) -> list[dict]:
+    """Return the categories by ascending id, their names as text.
+
+    Raises:
+        DataError: a category has no id or no name.
+    """
+    checked = []
+    for number, category in enumerate(categories):
+        name = category.get('name') if isinstance(category, dict) else None
+        named = isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip()
+        if not named or not is_id(category.get('id')):
+            raise DataError(
+                f'category {number} of the annotation file {ann_file!r} has no id or no name: the id is a number or '
+                'text, the name is text'
+            )
+        checked.append({**category, 'name': str(name)})
+    return sorted(checked, key=lambda category: _id_key(category['id']))
+
+
+def is_id(value: Any) -> bool:
+    """Return whether a value can be an id: text, or a number that is finite."""
+    if isinstance(value, float):
+        return value - value == 0
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def show(value: Any) -> str:
+    """Return a value of a file for a message, however long or nested it is."""
+    text = value if isinstance(value, str) else _REPR.repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f'{text[:_SHOWN_CHARACTERS]}...'
+
+
+def _id_key(value: int | float | str) -> tuple[int, int | float, str]:
+    """Return the key by which ids are sorted: numbers first, those that are text by their value."""
+    if not isinstance(value, str):
+        return 0, value, ''
+    return (1, int(value), value) if re.fullmatch('[0-9]{1,18}', value) else (2, 0, value)
 
 
 def _find_categories(ann_file: str) -> list[dict] | None:
     """Return the list behind the key "categories" in the file's text; None unless the key occurs exactly once."""
-    with open(ann_file, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        places = [match.end() for match in re.finditer(rb'"categories"\s*:\s*(?=\[)', text)]
+    places, position, overlap = set(), 0, b''
+    with open(ann_file, 'rb') as file:
+        while data := file.read(_BLOCK_BYTES):
+            text = overlap + data
+            found = re.finditer(rb'"categories"\s*:\s*(?=\[)', text)
+            places.update(position - len(overlap) + match.end() for match in found)
+            position += len(data)
+            overlap = text[-1024:]
         if len(places) != 1:
             return None
-        length = 1 << 16
+        length, (place,) = 1 << 16, places
         while True:
+            file.seek(place)
+            text = file.read(length)
             try:
-                found, _ = json.JSONDecoder().raw_decode(text[places[0] : places[0] + length].decode(errors='replace'))
-            except ValueError:  # the list continues after this part
-                if places[0] + length >= len(text):
+                found, _ = json.JSONDecoder().raw_decode(text.decode(errors='replace'))
+            except (ValueError, RecursionError):  # the list continues after this part
+                if len(text) < length:
                     return None
                 length *= 8
                 continue
             return found if all(isinstance(entry, dict) for entry in found) else None
-
-
-def read_images(entries: Sequence[dict], ann_file: str) -> CocoImages:
-    """Return the images that a file lists, in its order; repeated ids and entries without a name are dropped."""
-    images, seen = CocoImages(), set()
-    for entry in entries:
-        if 'id' not in entry or not entry.get('file_name'):
-            images.skipped.append(Skip(ann_file, f'image {entry.get("id")}', 'no id or no file_name'))
-        elif entry['id'] in seen:
-            images.skipped.append(Skip(ann_file, f'image {entry["id"]}', 'the id of an earlier image'))
-        else:
-            seen.add(entry['id'])
-            height, width = entry.get('height'), entry.get('width')
-            images.ids.append(entry['id'])
-            images.names.append(entry['file_name'])
-            images.shapes.append((int(height), int(width)) if height and width else None)
-    return images
-
-
-def read_annotations(
-    entries: Sequence[dict],
-    image_ids: Sequence[int | str],
-    shapes: Sequence[tuple[int, int]],
-    labels_by_category: dict[int, int | None],
-    ann_file: str,
-    unused_images: set[int | str],
-    num_keypoints: int | None = None,
-) -> tuple[FlatAnnotations, list[Skip], list[Skip]]:
-    """Return the objects of a file, sorted by image; those that break a rule are dropped alone.
-
-    Args:
-        entries: COCO's annotations.
-        image_ids, shapes: id and (h, w) of the images that objects may belong to.
-        labels_by_category: the label of each of the file's category ids, None for classes that were not chosen.
-        ann_file: the file's name, for the reports.
-        unused_images: ids of images that were dropped and reported themselves: their objects go without a word.
-        num_keypoints: K, to read that many keypoints of every object; None to read none.
-
-    Returns:
-        The objects, what was skipped, and the duplicates that were left out.
-    """
-    numbers = {image_id: number for number, image_id in enumerate(image_ids)}
-    skipped: list[Skip] = []
-    duplicates: list[Skip] = []
-
-    def keep(test: Callable[[dict], bool], reason: str, report: bool = True) -> None:
-        nonlocal entries
-        good = [test(entry) for entry in entries]
-        if all(good):
-            return
-        if report:
-            bad = [entry for entry, ok in zip(entries, good, strict=True) if not ok]
-            skipped.extend(
-                Skip(ann_file, _name(entry), reason.format_map(_Known(entry)), re.sub(r' ?{\w+}', '', reason))
-                for entry in bad
-            )
-        entries = [entry for entry, ok in zip(entries, good, strict=True) if ok]
-
-    keep(lambda entry: entry.get('image_id') not in unused_images, '', report=False)
-    keep(lambda entry: entry.get('image_id') in numbers, 'image_id {image_id} is not among the images')
-    keep(lambda entry: entry.get('category_id') in labels_by_category, 'category_id {category_id} is not a category')
-    keep(lambda entry: labels_by_category[entry['category_id']] is not None, '', report=False)
-    keep(lambda entry: is_box(entry.get('bbox')), 'bbox {bbox} is not four finite numbers x, y, w, h')
-    keep(lambda entry: entry['bbox'][2] > 0 and entry['bbox'][3] > 0, 'bbox {bbox} has no width or no height')
-    keep(
-        lambda entry: _touches(entry['bbox'], shapes[numbers[entry['image_id']]]),
-        'bbox {bbox} lies outside the image',
-    )
-    keep(
-        lambda entry: _is_segmentation(entry.get('segmentation'), shapes[numbers[entry['image_id']]]),
-        'a segmentation that is neither rings of three points or more nor an RLE of the size of the image',
-    )
-    keep(lambda entry: entry.get('area') is None or _is_number(entry['area']), 'area {area} is no number')
-    if num_keypoints is not None:
-        keep(
-            lambda entry: _keypoint_values(entry) in (0, 3 * num_keypoints),
-            f'{{keypoint_values}} keypoint values, where {num_keypoints} keypoints have {3 * num_keypoints}',
-        )
-        keep(lambda entry: all(map(_is_number, entry.get('keypoints') or ())), 'keypoints that are no numbers')
-    entries = _drop_repeats(entries, ann_file, duplicates)
-
-    images = np.array([numbers[entry['image_id']] for entry in entries], np.int64)
-    order = np.argsort(images, kind='stable')
-    entries = [entries[i] for i in order]
-    xywh = np.array([entry['bbox'] for entry in entries], np.float64).reshape(-1, 4)
-    rings = [entry['segmentation'] if _has_rings(entry) else [] for entry in entries]
-    ring_lengths = np.array([len(ring) for ring in chain.from_iterable(rings)], np.int64)
-    coordinates = chain.from_iterable(chain.from_iterable(rings))
-    flat = FlatAnnotations(
-        images=images[order],
-        labels=np.array([labels_by_category[entry['category_id']] for entry in entries], np.int64),
-        bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-        ring_owners=np.repeat(np.arange(len(entries)), np.array([len(own) for own in rings], np.int64)),
-        ring_sizes=ring_lengths // 2,
-        points=np.fromiter(coordinates, np.float64, int(ring_lengths.sum())).reshape(-1, 2),
-        ignored=np.array([bool(entry.get('iscrowd')) for entry in entries], bool),
-        areas=np.array([_area(entry) for entry in entries], np.float64),
-        rle_owners=np.array(
-            [number for number, entry in enumerate(entries) if isinstance(entry.get('segmentation'), dict)], np.int64
-        ),
-        rle_counts=[
-            _to_compressed(entry['segmentation'])['counts']
-            for entry in entries
-            if isinstance(entry.get('segmentation'), dict)
-        ],
-        keypoints=None if num_keypoints is None else _keypoints(entries, num_keypoints),
-    )
-    return flat, skipped, duplicates
-
-
-class _Known(dict):
-    """An entry for ``str.format`` in which an absent key reads as None; ``keypoint_values`` counts those."""
-
-    def __missing__(self, key: str) -> int | None:
-        return _keypoint_values(self) if key == 'keypoint_values' else None
-
-
-def _name(entry: dict) -> str:
-    return f'annotation {entry.get("id")} of image {entry.get("image_id")}'
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value - value == 0  # infinity and NaN fail this
-
-
-def is_box(bbox: Any) -> bool:
-    """Return whether ``bbox`` is a list of four numbers."""
-    return isinstance(bbox, list) and len(bbox) == 4 and all(map(_is_number, bbox))
-
-
-def _touches(bbox: Sequence[float], shape: tuple[int, int]) -> bool:
-    x, y, w, h = bbox
-    return x < shape[1] and y < shape[0] and x + w > 0 and y + h > 0
-
-
-def _is_segmentation(segmentation: Any, shape: tuple[int, int]) -> bool:
-    try:
-        if isinstance(segmentation, dict):
-            counts = segmentation['counts']
-            right_size = list(segmentation['size']) == list(shape)
-            return right_size and (isinstance(counts, str) or sum(counts) == shape[0] * shape[1])
-        return all(len(ring) >= 6 and len(ring) % 2 == 0 and _is_number(sum(ring)) for ring in segmentation or ())
-    except (KeyError, TypeError):
-        return False
-
-
-def _keypoint_values(entry: dict) -> int:
-    values = entry.get('keypoints') or ()
-    return len(values) if isinstance(values, list | tuple) else 1
-
-
-def _keypoints(entries: Sequence[dict], num_keypoints: int) -> np.ndarray:
-    """Return ``(N, K, 3)``; an object without keypoints (a crowd) has unlabelled ones."""
-    none = [0] * (3 * num_keypoints)
-    values = chain.from_iterable(entry.get('keypoints') or none for entry in entries)
-    keypoints = np.fromiter(values, np.float64, len(entries) * len(none)).reshape(-1, num_keypoints, 3)
-    return keypoints * (keypoints[..., 2:] > 0)
-
-
-def _has_rings(entry: dict) -> bool:
-    return isinstance(entry.get('segmentation'), list)
-
-
-def _to_compressed(rle: dict) -> dict:
-    """Return a COCO RLE whose counts are pycocotools' compressed bytes."""
-    height, width = rle['size']
-    if isinstance(rle['counts'], list):
-        return mask_utils.frPyObjects(rle, height, width)
-    return {'size': [height, width], 'counts': rle['counts'].encode()}
-
-
-def _area(entry: dict) -> float:
-    area = entry.get('area')
-    if area is not None:
-        return float(area)
-    if isinstance(entry.get('segmentation'), dict):
-        return float(mask_utils.area(_to_compressed(entry['segmentation'])))
-    return np.nan
-
-
-def _drop_repeats(entries: Sequence[dict], ann_file: str, duplicates: list[Skip]) -> list[dict]:
-    """Leave out an object that has image, class, box and outline of an earlier one."""
-    kept: list[dict] = []
-    seen: dict[tuple, list[Any]] = {}
-    for entry in entries:
-        key = (entry['image_id'], entry['category_id'], *entry['bbox'], bool(entry.get('iscrowd')))
-        earlier = seen.setdefault(key, [])
-        segmentation = entry.get('segmentation')
-        if segmentation in earlier:
-            duplicates.append(Skip(ann_file, _name(entry), 'the same as an earlier annotation'))
-        else:
-            earlier.append(segmentation)
-            kept.append(entry)
-    return kept

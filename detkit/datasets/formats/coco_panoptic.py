@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.formats.coco import CocoFileDataset
-from detkit.datasets.formats.coco_json import is_box, load_json, read_categories, read_images
+from detkit.datasets.formats.coco_annotations import typed_id
+from detkit.datasets.formats.coco_columns import is_box, is_number
+from detkit.datasets.formats.coco_images import CocoImages
+from detkit.datasets.formats.coco_json import check_categories, is_id, load_json, read_categories, show
+from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record, SegmentFile
@@ -51,29 +55,31 @@ class CocoPanopticDataset(CocoFileDataset):
     def load_records(self) -> list[Record]:
         ann_file = str(Path(self.data_root) / self.ann_file)
         content = load_json(ann_file)
-        labels = self._choose_classes(content['categories'], ann_file)
-        self._check_stuff(content['categories'], labels, ann_file)
-        images = self._find_images(read_images(content['images'], ann_file), ann_file)
-        self.skipped += images.skipped
+        categories = check_categories(content['categories'], ann_file)
+        labels = self._choose_classes(categories, ann_file)
+        self._check_stuff(categories, labels, ann_file)
+        images = self._find_images(content['images'], ann_file)
         folder = Path(self.data_root) / self.seg_prefix
         if not folder.is_dir():
             raise DataError(
                 f'the folder of panoptic PNGs {str(folder)!r} does not exist. Unpack the archive that came with '
                 f'{ann_file!r}, or set seg_prefix (relative to data_root={self.data_root!r}).'
             )
-        entries = self._entries_by_image(content, ann_file, set(os.listdir(folder)))
+        self._names = {category['id']: category['name'] for category in categories}
+        self._others: Counter[str] = Counter()
+        entries = self._entries_by_image(content['annotations'], images, ann_file, PathFinder(folder))
         records = []
         for image_id, path, shape in zip(images.ids, images.names, images.shapes, strict=True):
-            entry = entries.get(image_id)
-            if entry is not None:
-                annotations, ids = self._read_segments(entry, shape, labels, ann_file)
-                segments = SegmentFile(str(folder / entry['file_name']), ids)
-                records.append(Record(path, image_id, shape, annotations, segments=segments))
-        num_entries = len(content['images']) + sum(len(entry['segments_info']) for entry in entries.values())
+            if image_id in entries:
+                segments, png = entries[image_id]
+                annotations, ids = self._read_segments(segments, image_id, shape, labels, ann_file)
+                records.append(Record(path, image_id, shape, annotations, segments=SegmentFile(png, ids)))
+        num_entries = len(content['images']) + sum(len(segments) for segments, _ in entries.values())
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        self.note_other_classes(self._others, self.metainfo['classes'], ann_file)
         return records
 
-    def _check_stuff(self, categories: list[dict], labels: dict[int, int | None], ann_file: str) -> None:
+    def _check_stuff(self, categories: list[dict], labels: dict[int | float | str, int | None], ann_file: str) -> None:
         if self.single_class:
             self.metainfo['stuff_labels'] = ()
             return
@@ -88,53 +94,68 @@ class CocoPanopticDataset(CocoFileDataset):
                 f'{ann_file!r}. Leave stuff_labels out, so that it follows the file.'
             )
 
-    def _entries_by_image(self, content: dict, ann_file: str, files: set[str]) -> dict[int | str, dict]:
-        """Return the usable annotation of each image."""
-        listed = {entry.get('id') for entry in content['images']}
-        entries: dict[int | str, dict] = {}
-        for entry in content['annotations']:
+    def _entries_by_image(
+        self, annotations: list, images: CocoImages, ann_file: str, finder: PathFinder
+    ) -> dict[int | float | str, tuple[list[dict], str]]:
+        """Return the segments and the PNG of each image that has both."""
+        entries: dict[int | float | str, tuple[list[dict], str]] = {}
+        annotated = set()
+        for number, entry in enumerate(annotations):
+            if not isinstance(entry, dict):
+                self.skipped.append(Skip(ann_file, f'annotation number {number}', 'no mapping'))
+                continue
             image_id, name, segments = (entry.get(key) for key in ('image_id', 'file_name', 'segments_info'))
+            png = finder.find(name) if isinstance(name, str) and name else None
             reason = None
-            if image_id not in listed:
-                reason = 'of an image that the file does not list'
-            elif image_id in entries:
+            if not is_id(image_id) or image_id not in images.listed:
+                reason = f'of an image that the file does not list: image_id {typed_id(image_id)}'
+            elif image_id in annotated:
                 reason = 'its image has an earlier annotation'
             elif not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
                 reason = 'no list segments_info'
-            elif name not in files:
-                reason = f'its PNG {name!r} does not exist in {self.seg_prefix!r}'
-            if reason is None:
-                entries[image_id] = entry
+            elif png is None:
+                reason = f'its PNG {show(name)!r} does not exist in {self.seg_prefix!r}'
             else:
-                self.skipped.append(Skip(ann_file, f'annotation of image {image_id}', reason))
-        annotated = {entry.get('image_id') for entry in content['annotations']}
+                entries[image_id] = segments, png
+            if is_id(image_id):
+                annotated.add(image_id)
+            if reason is not None:
+                kind = reason.partition(':')[0] if png is not None else 'its PNG does not exist'
+                self.skipped.append(Skip(ann_file, f'annotation of image {show(image_id)}', reason, kind))
         self.skipped += [
-            Skip(ann_file, f'image {image_id}', 'no annotation') for image_id in listed if image_id not in annotated
+            Skip(ann_file, f'image {image_id}', 'no annotation') for image_id in images.ids if image_id not in annotated
         ]
         return entries
 
     def _read_segments(
-        self, entry: dict, shape: tuple[int, int], labels: dict[int, int | None], ann_file: str
+        self,
+        segments: list[dict],
+        image_id: int | float | str,
+        shape: tuple[int, int],
+        labels: dict[int | float | str, int | None],
+        ann_file: str,
     ) -> tuple[Annotations, np.ndarray]:
         """Return the objects of an image and their ids in its PNG; those that break a rule are left out alone."""
         kept, seen = [], set()
-        for segment in entry['segments_info']:
-            number, bbox = segment.get('id'), segment.get('bbox')
-            reason = None
-            if not isinstance(number, int) or not 0 < number < 1 << 24:
+        for segment in segments:
+            number, bbox, category_id = (segment.get(key) for key in ('id', 'bbox', 'category_id'))
+            reason, kind = None, ''
+            if type(number) is not int or not 0 < number < 1 << 24:
                 reason = 'its id is no colour'
             elif number in seen:
                 reason = 'the id of an earlier segment'
-            elif segment.get('category_id') not in labels:
-                reason = f'unknown category {segment.get("category_id")}'
+            elif not is_id(category_id) or category_id not in labels:
+                reason, kind = f'unknown category {typed_id(category_id)}', 'an unknown category'
             elif not is_box(bbox) or bbox[2] <= 0 or bbox[3] <= 0:
-                reason = f'the box {bbox} is empty or no box'
+                reason, kind = f'the box {show(bbox)} is empty or no box', 'a box that is empty or none'
             if reason is not None:
-                where = f'segment {number} of image {entry["image_id"]}'
-                self.skipped.append(Skip(ann_file, where, reason))
+                where = f'segment {show(number)} of image {image_id}'
+                self.skipped.append(Skip(ann_file, where, reason, kind))
                 continue
             seen.add(number)
-            if labels[segment['category_id']] is not None:
+            if labels[category_id] is None:
+                self._others[self._names[category_id]] += 1
+            else:
                 kept.append(segment)
         xywh = np.array([segment['bbox'] for segment in kept], np.float32).reshape(-1, 4)
         bboxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
@@ -143,12 +164,19 @@ class CocoPanopticDataset(CocoFileDataset):
             labels=np.array([labels[segment['category_id']] for segment in kept], np.int64),
             bboxes=bboxes,
             ignored=np.array([bool(segment.get('iscrowd')) for segment in kept], bool),
-            areas=np.array([segment.get('area') or xywh[i, 2:].prod() for i, segment in enumerate(kept)], np.float32),
+            areas=np.array([_area(segment) for segment in kept], np.float32),
         )
         return annotations, np.array([segment['id'] for segment in kept], np.int64)
 
 
-def stuff_labels_of(categories: list[dict], labels: dict[int, int | None], ann_file: str) -> tuple[int, ...]:
+def _area(segment: dict) -> float:
+    area = segment.get('area')
+    return area if is_number(area) and area > 0 else segment['bbox'][2] * segment['bbox'][3]
+
+
+def stuff_labels_of(
+    categories: list[dict], labels: dict[int | float | str, int | None], ann_file: str
+) -> tuple[int, ...]:
     """Return the labels of a file's categories that are no things, ascending.
 
     Raises:

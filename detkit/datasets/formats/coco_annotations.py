@@ -1,0 +1,333 @@
+"""From the columns of a COCO file's annotations to the objects of its images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from detkit.datasets.flat_annotations import FlatAnnotations
+from detkit.datasets.formats.coco_columns import Columns, read_columns
+from detkit.datasets.formats.coco_images import CocoImages
+from detkit.datasets.formats.coco_json import show
+from detkit.datasets.skips import Skip
+
+__all__ = ['CocoObjects', 'select_objects', 'typed_id']
+
+# Entries with the same fault that are listed one by one.
+_MOST_LISTED = 1000
+
+
+@dataclass
+class CocoObjects:
+    """The objects of a file.
+
+    Attributes:
+        flat: sorted by image.
+        skipped, unused: what was left out.
+        other_classes: how many objects the classes have that were not asked for, by category id.
+        num_outlines: how many objects have an outline or a bitmap.
+    """
+
+    flat: FlatAnnotations
+    skipped: list[Skip] = field(default_factory=list)
+    unused: list[Skip] = field(default_factory=list)
+    other_classes: Counter = field(default_factory=Counter)
+    num_outlines: int = 0
+
+
+def select_objects(
+    parts: list[Columns],
+    images: CocoImages,
+    labels_by_category: Mapping[int | float | str, int | None],
+    ann_file: str,
+    num_keypoints: int | None = None,
+) -> CocoObjects:
+    """Return the objects of a file; those that break a rule are dropped alone.
+
+    Args:
+        parts: the annotations in their order; their points are given up on the way, which bounds the memory needed.
+        images: the images that objects may belong to. Objects of images that are listed but not used go without a word.
+        labels_by_category: the label of each of the file's category ids, None for classes that were not chosen.
+        ann_file: the file's name, for the reports.
+        num_keypoints: K, to read that many keypoints of every object; None to read none.
+    """
+    parts = parts or [read_columns([])]
+    return _Selection(parts, images, labels_by_category, ann_file, num_keypoints).result()
+
+
+class _Selection:
+    """The state of ``select_objects``: M annotations, and which of them are kept."""
+
+    def __init__(
+        self,
+        parts: list[Columns],
+        images: CocoImages,
+        labels_by_category: Mapping[int | float | str, int | None],
+        ann_file: str,
+        num_keypoints: int | None,
+    ) -> None:
+        self.parts, self.ann_file, self.num_keypoints = parts, ann_file, num_keypoints
+        self.skipped: list[Skip] = []
+        self.unused: list[Skip] = []
+        self.starts = np.cumsum([0, *map(len, parts)])
+        self.columns = {
+            name.name: np.concatenate([getattr(part, name.name) for part in parts])
+            for name in fields(Columns)
+            if name.name not in ('points', 'rle_counts', 'problems')
+        }
+        for name in ('ring_owners', 'rle_owners'):
+            self.columns[name] = np.concatenate(
+                [getattr(part, name) + start for part, start in zip(parts, self.starts[:-1], strict=True)]
+            )
+        self.problems = {
+            number + int(start): problem
+            for part, start in zip(parts, self.starts[:-1], strict=True)
+            for number, problem in part.problems.items()
+        }
+        self.kept = np.ones(int(self.starts[-1]), bool)
+        self.shapes = images.shape_array()
+        self.images = _indices(self.columns['image_ids'], images.numbers)
+        self.other_classes = self._choose(images, labels_by_category)
+        self._check()
+
+    def _choose(self, images: CocoImages, labels_by_category: Mapping[int | float | str, int | None]) -> Counter:
+        """Drop annotations of unknown images and categories; return how many of each class were not asked for."""
+        image_ids, category_ids = self.columns['image_ids'], self.columns['category_ids']
+        unused = dict.fromkeys(images.listed - images.numbers.keys(), 0)
+        self.kept &= _indices(image_ids, unused) < 0
+        expected = f'whose ids are {_kinds(images.listed)}'
+        self.drop(
+            self.images < 0,
+            lambda i: f'image_id {typed_id(_at(image_ids, i))} is not among the images, {expected}',
+            'an image_id that is not among the images',
+        )
+        categories = list(labels_by_category)
+        numbers = _indices(category_ids, {own: number for number, own in enumerate(categories)})
+        expected = f'whose ids are {_kinds(categories)}'
+        self.drop(
+            numbers < 0,
+            lambda i: f'category_id {typed_id(_at(category_ids, i))} is not a category of the file, {expected}',
+            'a category_id that is not a category of the file',
+        )
+        labels = np.array([-1 if own is None else own for own in labels_by_category.values()] or [-1], np.int64)
+        self.labels, self.categories = labels[numbers], numbers
+        other = self.kept & (self.labels < 0)
+        self.kept &= ~other
+        counts = np.bincount(numbers[other], minlength=len(categories))
+        return Counter({own: int(count) for own, count in zip(categories, counts, strict=True) if count})
+
+    def _check(self) -> None:
+        columns = self.columns
+        bboxes = columns['bboxes_xywh']
+        bad = np.zeros(len(self.kept), bool)
+        bad[list(self.problems)] = True
+        self.drop(bad)
+        self.drop(
+            ~(bboxes[:, 2:] > 0).all(1),
+            lambda i: f'bbox {bboxes[i].tolist()} has no width or no height',
+            'a bbox that has no width or no height',
+        )
+        xyxy = np.concatenate([bboxes[:, :2], bboxes[:, :2] + bboxes[:, 2:]], 1)
+        size_wh = np.zeros((len(bboxes), 2), np.int64)
+        size_wh[self.kept] = self.shapes[self.images[self.kept]][:, ::-1]
+        self.drop(
+            ~((xyxy[:, :2] < size_wh).all(1) & (xyxy[:, 2:] > 0).all(1)),
+            lambda i: f'bbox {bboxes[i].tolist()} lies outside the image',
+            'a bbox that lies outside the image',
+        )
+        owners = columns['rle_owners']
+        wrong = np.zeros(len(bboxes), bool)
+        wrong[owners] = (columns['rle_sizes'] != size_wh[owners][:, ::-1]).any(1)
+        sizes = dict(zip(owners[wrong[owners]].tolist(), columns['rle_sizes'][wrong[owners]].tolist(), strict=True))
+        self.drop(
+            wrong,
+            lambda i: (
+                f'a segmentation that is a bitmap of the size {sizes[i]} (h, w), where the image has '
+                f'{size_wh[i, ::-1].tolist()}'
+            ),
+            'a segmentation that is a bitmap of another size than the image',
+        )
+        self.bboxes = xyxy
+        if self.num_keypoints is not None:
+            self._check_keypoints(self.num_keypoints)
+
+    def _check_keypoints(self, num_keypoints: int) -> None:
+        counts, values = self.columns['keypoint_counts'], self.columns['keypoint_values']
+        expected = f'keypoint values, where {num_keypoints} keypoints have {3 * num_keypoints}'
+        self.drop(
+            (counts != 0) & (counts != 3 * num_keypoints),
+            lambda i: f'{counts[i]} {expected}',
+            f'another number of {expected}',
+        )
+        wrong = np.zeros(len(counts), bool)
+        wrong[np.repeat(np.arange(len(counts)), counts)[~np.isfinite(values)]] = True
+        self.drop(wrong, None, 'keypoints that are no numbers')
+
+    def drop(self, mask: np.ndarray, describe: Callable[[int], str] | None = None, kind: str = '') -> None:
+        """Take annotations out that are still kept, and note why."""
+        bad = np.flatnonzero(mask & self.kept)
+        self.kept[bad] = False
+        if not len(bad):
+            return
+        for i in bad[:_MOST_LISTED].tolist():
+            known = self.problems.get(i)
+            reason, own_kind = known if known is not None else (describe(i) if describe else kind, kind)
+            self.skipped.append(Skip(self.ann_file, self.where(i), reason, own_kind))
+        if len(bad) > _MOST_LISTED:
+            more = len(bad) - _MOST_LISTED
+            self.skipped.append(Skip(self.ann_file, 'further annotations', kind or reason, count=more))
+
+    def where(self, i: int) -> str:
+        own, image = _at(self.columns['ids'], i), _at(self.columns['image_ids'], i)
+        if own is None and image is None:
+            return f'annotation number {i}'
+        return f'annotation {show(own)} of image {show(image)}'
+
+    def note_unused(self, mask: np.ndarray, reason: str) -> None:
+        """List annotations that are used in part, or not at all, though nothing but this is wrong with them."""
+        rows = np.flatnonzero(mask)
+        self.unused += [Skip(self.ann_file, self.where(i), reason) for i in rows[:_MOST_LISTED].tolist()]
+        if len(rows) > _MOST_LISTED:
+            self.unused.append(Skip(self.ann_file, 'further annotations', reason, count=len(rows) - _MOST_LISTED))
+
+    # -- putting together ----------------------------------------------------------------------------------------
+
+    def result(self) -> CocoObjects:
+        repeats = self._repeats()
+        self.note_unused(repeats, 'the same as an earlier annotation')
+        self.kept &= ~repeats
+        odd = self.columns['odd_outlines'] & self.kept
+        self.note_unused(odd, 'a ring of an outline that is not three points or more: it is left out, the box is kept')
+        rows = np.flatnonzero(self.kept)
+        rows = rows[np.argsort(self.images[rows], kind='stable')]
+        rank = np.full(len(self.kept), -1, np.int64)
+        rank[rows] = np.arange(len(rows))
+        ring_owners, ring_sizes, points = self._rings(rank)
+        rle_owners, rle_counts = self._rles(rank)
+        flat = FlatAnnotations(
+            images=self.images[rows],
+            labels=self.labels[rows],
+            bboxes=self.bboxes[rows],
+            ring_owners=ring_owners,
+            ring_sizes=ring_sizes,
+            points=points,
+            ignored=self.columns['crowds'][rows],
+            areas=self.columns['areas'][rows],
+            rle_owners=rle_owners,
+            rle_counts=rle_counts,
+            keypoints=None if self.num_keypoints is None else self._keypoints(rows, self.num_keypoints),
+        )
+        num_outlines = len(np.unique(ring_owners)) + len(rle_owners)
+        return CocoObjects(flat, self.skipped, self.unused, self.other_classes, num_outlines)
+
+    def _rings(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return owners, sizes and points of the rings of kept objects, in the order of ``rank``."""
+        owners, sizes = rank[self.columns['ring_owners']], self.columns['ring_sizes']
+        order = np.argsort(owners, kind='stable')
+        order = order[np.searchsorted(owners[order], 0) :]
+        targets = np.full(len(sizes), -1, np.int64)
+        targets[order] = np.cumsum(sizes[order]) - sizes[order]
+        points = np.empty((int(sizes[order].sum()), 2), np.float32)
+        first = 0
+        for part in self._take_parts():
+            own_targets = targets[first : first + len(part.ring_sizes)]
+            first += len(part.ring_sizes)
+            keep, own_sizes = own_targets >= 0, part.ring_sizes
+            starts = np.cumsum(own_sizes) - own_sizes
+            index = np.arange(len(part.points)) + np.repeat(own_targets - starts, own_sizes)
+            keep = np.repeat(keep, own_sizes)
+            points[index[keep]] = part.points[keep]
+        return owners[order], sizes[order], points
+
+    def _take_parts(self) -> Iterator[Columns]:
+        """Yield the parts, the points of each being free to go when the next one is asked for."""
+        for part in self.parts:
+            yield part
+            part.points = part.points[:0]
+
+    def _rles(self, rank: np.ndarray) -> tuple[np.ndarray, list[bytes]]:
+        owners = rank[self.columns['rle_owners']]
+        counts = [text for part in self.parts for text in part.rle_counts]
+        order = np.argsort(owners, kind='stable')
+        order = order[np.searchsorted(owners[order], 0) :]
+        return owners[order], [counts[i] for i in order.tolist()]
+
+    def _keypoints(self, rows: np.ndarray, num_keypoints: int) -> np.ndarray:
+        """Return ``(N, K, 3)``; an object without keypoints (a crowd) has unlabelled ones."""
+        counts, values = self.columns['keypoint_counts'], self.columns['keypoint_values']
+        starts = np.cumsum(counts) - counts
+        keypoints = np.zeros((len(rows), 3 * num_keypoints))
+        has = counts[rows] > 0
+        index = starts[rows[has], None] + np.arange(3 * num_keypoints)
+        keypoints[has] = values[index]
+        keypoints = keypoints.reshape(-1, num_keypoints, 3)
+        return keypoints * (keypoints[..., 2:] > 0)
+
+    def _repeats(self) -> np.ndarray:
+        """Return ``(M,)`` bool: objects that have image, class, box and outline of an earlier one."""
+        repeats = np.zeros(len(self.kept), bool)
+        rows = np.flatnonzero(self.kept)
+        keys = np.column_stack(
+            [self.images[rows], self.categories[rows], self.columns['crowds'][rows], self.columns['bboxes_xywh'][rows]]
+        )
+        order = np.lexsort((rows, *keys.T))
+        same = (keys[order][1:] == keys[order][:-1]).all(1)
+        candidates = np.union1d(order[1:][same], order[:-1][same])  # few: only those are compared in full
+        seen: set[tuple] = set()
+        for i, key in zip(rows[candidates].tolist(), keys[candidates].tolist(), strict=True):
+            whole = (*key, *self._outline(i))
+            repeats[i] = whole in seen
+            seen.add(whole)
+        return repeats
+
+    def _outline(self, i: int) -> tuple[bytes, bytes, bytes]:
+        """Return sizes and points of an object's rings, and its bitmap."""
+        number = int(np.searchsorted(self.starts, i, 'right')) - 1
+        part, i = self.parts[number], i - int(self.starts[number])
+        first, last = np.searchsorted(part.ring_owners, [i, i + 1])
+        start, stop = part.ring_sizes[:first].sum(), part.ring_sizes[:last].sum()
+        place = int(np.searchsorted(part.rle_owners, i))
+        has_rle = place < len(part.rle_owners) and part.rle_owners[place] == i
+        rle = part.rle_counts[place] if has_rle else b''
+        return part.ring_sizes[first:last].tobytes(), part.points[start:stop].tobytes(), rle
+
+
+def _indices(ids: np.ndarray, numbers: Mapping[int | float | str, int]) -> np.ndarray:
+    """Return ``(M,)`` int64: the number of each id, -1 for one that has none."""
+    known = list(numbers)
+    if ids.dtype != object and all(type(own) is int and abs(own) < 1 << 62 for own in known):
+        order = np.argsort(np.array(known, np.int64), kind='stable')
+        values = np.array(known, np.int64)[order]
+        places = np.minimum(np.searchsorted(values, ids), max(len(values) - 1, 0))
+        if not len(values):
+            return np.full(len(ids), -1, np.int64)
+        found = np.fromiter(numbers.values(), np.int64, len(known))[order][places]
+        return np.where(values[places] == ids, found, -1)
+    return np.fromiter((numbers.get(own, -1) for own in ids.tolist()), np.int64, len(ids))
+
+
+def _at(column: np.ndarray, i: int) -> int | float | str | None:
+    value = column[i]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def typed_id(value: int | float | str | None) -> str:
+    """Return an id with its type, which is what often differs."""
+    return f'{show(repr(value))} ({_kind(value)})'
+
+
+def _kind(value: int | float | str | None) -> str:
+    names = {int: 'a whole number', float: 'a number', str: 'text'}
+    return names.get(type(value), 'missing')
+
+
+def _kinds(ids: Sequence[int | float | str]) -> str:
+    """Return what the ids of a list are, with an example."""
+    if not ids:
+        return 'none at all'
+    first = next(iter(ids))
+    kinds = sorted({_kind(own) for own in ids})
+    return f'{" or ".join(kinds)}, such as {show(repr(first))}'
