@@ -6,6 +6,7 @@ from detkit.datasets.collate import collate
 from detkit.datasets.formats import (
     CocoDataset,
     CocoPanopticDataset,
+    CvatDataset,
     DotaDataset,
     ImageFolderDataset,
     LabelmeDataset,
@@ -21,6 +22,7 @@ __all__ = [
     'CocoDataset',
     'CocoPanopticDataset',
     'ConcatDataset',
+    'CvatDataset',
     'DetDataset',
     'DotaDataset',
     'EpochSampler',

@@ -2,6 +2,7 @@
 
 from detkit.datasets.formats.coco import CocoDataset
 from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
+from detkit.datasets.formats.cvat import CvatDataset
 from detkit.datasets.formats.dota import DotaDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
 from detkit.datasets.formats.labelme import LabelmeDataset
@@ -11,6 +12,7 @@ from detkit.datasets.formats.yolo import YoloTxtDataset
 __all__ = [
     'CocoDataset',
     'CocoPanopticDataset',
+    'CvatDataset',
     'DotaDataset',
     'ImageFolderDataset',
     'LabelmeDataset',

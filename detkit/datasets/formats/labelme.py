@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from detkit.datasets.formats.shapes import (
     EntryError,
     ListedImage,
+    Listing,
     Shape,
     ShapeDataset,
     crop_to_rle,
@@ -64,14 +65,9 @@ class LabelmeDataset(ShapeDataset):
         documents = _read_folder(Path(cfg.get('data_root') or '') / (cfg.get('annotations') or ''))[0]
         return _names_of(documents.values()), ()
 
-    def header_config(self) -> dict[str, Any]:
-        return {**super().header_config(), 'annotations': self.annotations}
-
-    def list_images(self) -> list[ListedImage]:
-        folder = Path(self.data_root) / self.annotations
-        documents, self.skipped[len(self.skipped) :] = _read_folder(folder)
-        if not self.metainfo.get('classes'):
-            self.metainfo['classes'] = _names_of(documents.values()) or None
+    def read_files(self) -> Listing:
+        documents, skipped = _read_folder(Path(self.data_root) / self.annotations)
+        self.skipped += skipped
         by_folder: dict[str, PathFinder] = {}
         found = []
         for path, document in documents.items():
@@ -80,7 +76,7 @@ class LabelmeDataset(ShapeDataset):
             image = self._find_image(finder, document, os.path.splitext(name)[0], path)
             if image is not None:
                 found.append(ListedImage(image, path, document, _stated_size(document)))
-        return found
+        return Listing(found, _names_of(documents.values()))
 
     def _find_image(self, finder: PathFinder, document: dict, stem: str, source: str) -> str | None:
         named = document.get('imagePath')

@@ -28,6 +28,7 @@ from detkit.utils.errors import DataError
 __all__ = [
     'EntryError',
     'ListedImage',
+    'Listing',
     'Shape',
     'ShapeDataset',
     'crop_to_rle',
@@ -113,11 +114,26 @@ class ListedImage:
     where: str | None = None
 
 
+@dataclass
+class Listing:
+    """The images of a dataset's files.
+
+    Attributes:
+        images: those that are there.
+        classes: the names of the classes that the files give.
+        keypoint_names: the names of the keypoints, none where the files have none.
+    """
+
+    images: list[ListedImage]
+    classes: Sequence[str]
+    keypoint_names: Sequence[str] = ()
+
+
 class ShapeDataset(DetDataset):
     """Base of datasets whose files name each object's class and draw its shape.
 
-    A subclass lists the images in ``list_images`` and draws one's objects in ``read_shapes``. Without
-    ``metainfo['classes']`` the classes are those that ``read_header`` finds. Objects that break a rule are left out
+    A subclass lists the images in ``read_files`` and draws one's objects in ``read_shapes``. Without
+    ``metainfo['classes']`` the classes are those that the files name. Objects that break a rule are left out
     alone and listed in ``skipped``.
 
     Args:
@@ -166,27 +182,21 @@ class ShapeDataset(DetDataset):
         """
         raise NotImplementedError
 
-    def list_images(self) -> list[ListedImage]:
-        """Return the images that are there; a subclass lists others as ``skipped``."""
+    def read_files(self) -> Listing:
+        """Read the annotation files; images that are not there are listed as ``skipped``."""
         raise NotImplementedError
 
     def read_shapes(self, image: ListedImage, shape: tuple[int, int]) -> list[Shape]:
         """Return the objects of an image of the size ``shape`` (h, w), broken ones left out by ``leaving_out``."""
         raise NotImplementedError
 
-    def header_config(self) -> dict[str, Any]:
-        """Return what ``read_header`` needs of the dataset's config; a subclass adds its own keys."""
-        return dict(data_root=self.data_root, images=self.images, keypoints=self.keypoints)
-
     def load_records(self) -> list[Record]:
-        images = self._leave_out_repeats(self.list_images())
-        classes, keypoint_names = self.metainfo.get('classes'), self.metainfo.get('keypoint_names')
-        if not classes or (self.keypoints and not keypoint_names):
-            found, found_keypoints = self.read_header(self.header_config())
-            classes, keypoint_names = classes or tuple(found), keypoint_names or tuple(found_keypoints)
+        listing = self.read_files()
+        images = self._leave_out_repeats(listing.images)
+        classes = self.metainfo.get('classes') or tuple(listing.classes)
         self.metainfo['classes'] = classes
         if self.keypoints:
-            self._describe_keypoints(keypoint_names)
+            self._describe_keypoints(self.metainfo.get('keypoint_names') or listing.keypoint_names)
         label_of = {name: label for label, name in enumerate(classes)}
         others: Counter[str] = Counter()
         present: set[str] = set()
@@ -198,14 +208,15 @@ class ShapeDataset(DetDataset):
             if self.check_size and image.size not in (None, shape):
                 self.skipped.append(_other_size(image, shape))
                 continue
+            before = len(self.skipped)
             shapes = self.read_shapes(image, shape)
-            num_entries += len(shapes)
+            num_entries += len(shapes) + len(self.skipped) - before
             present |= {drawn.name for drawn in shapes}
             wanted = [drawn for drawn in shapes if self.single_class or drawn.name in label_of]
             others.update(drawn.name for drawn in shapes if drawn.name not in label_of and not self.single_class)
             stem = os.path.splitext(os.path.basename(image.path))[0]
             records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image.source)))
-        check_skips(self.skipped, num_entries + len(self.skipped), self.max_skipped, self.source)
+        check_skips(self.skipped, num_entries, self.max_skipped, self.source)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
         return _with_own_ids(records)
