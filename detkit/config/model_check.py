@@ -10,7 +10,6 @@ from detkit.config.locate import located
 from detkit.config.origins import KeyPath, dotted
 from detkit.config.resolve import LoadedConfig
 from detkit.config.top_level import dataset_paths
-from detkit.models.heads.dense_head import DenseHead
 from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS
 from detkit.utils.errors import ConfigError
 
@@ -95,7 +94,7 @@ def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[Ke
 
 def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:
     """Yield the sizes of training images that the largest stride of a dense head does not divide."""
-    largest = max(head.strides) if isinstance(head, DenseHead) else 1
+    largest = max(head.strides) if head.has_whole_cells else 1
     for path, dataset in dataset_paths(config.get('train_dataloader'), ('train_dataloader',)):
         for index, step in enumerate(dataset.get('pipeline') or ()):
             size = step.get('size') if isinstance(step, dict) else None

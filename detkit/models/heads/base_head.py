@@ -26,6 +26,7 @@ class BaseHead(BaseModule):
         takes: argument that holds a part -> the protocol that the part must follow, see ``detkit.protocols``.
         default_parts: argument that holds a part -> the config of the part where the argument is None.
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
+        has_whole_cells: whether the sides of its images must be multiples of its strides.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
         TEST_KEYS: the keys that ``test_cfg`` may have.
     """
@@ -34,6 +35,7 @@ class BaseHead(BaseModule):
     nominal_batch_size: int = 1
     class_rows: Mapping[str, tuple[int, int, int]] = {}
     provides: tuple[str, ...] = ()
+    has_whole_cells: bool = False
     takes: ClassVar[Mapping[str, type]] = {}
     default_parts: ClassVar[Mapping[str, dict]] = {}
     added_parts: tuple[str, ...] = ()

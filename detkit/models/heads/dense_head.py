@@ -29,6 +29,7 @@ class DenseHead(BaseHead):
     """
 
     provides = ('bbox',)
+    has_whole_cells = True
     TEST_KEYS = NMS_KEYS
 
     def __init__(
