@@ -66,7 +66,8 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.analysis.data.dataset_report import console_report, write_issues, write_page
+    from detkit.analysis.data.dataset_page import write_page
+    from detkit.analysis.data.dataset_report import console_report, write_issues
     from detkit.analysis.data.dataset_stats import dataset_stats
     from detkit.analysis.data.label_issues import Limits
     from detkit.config import load_config

@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 
 from detkit.analysis.data.annotations_table import SplitTable
-from detkit.analysis.data.dataset_stats import DatasetStats, NearDuplicates
+from detkit.analysis.data.dataset_stats import DatasetStats
 from detkit.analysis.data.label_issues import LabelIssue
+from detkit.analysis.data.near_duplicates import NearDuplicates
+from detkit.analysis.data.orientations import ORIENTATION_NAMES
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.bboxes import bbox_corners
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.utils.errors import shorten
 from detkit.visualization.drawing import draw_instances
+from detkit.visualization.palette import class_colour
 from detkit.visualization.sheets import fit, grid, with_caption
 from detkit.visualization.windows import Window
 
@@ -76,20 +79,47 @@ def _object_picture(
 
 
 def near_duplicate_picture(stats: DatasetStats, group: NearDuplicates) -> np.ndarray:
-    """Draw the first images of a group side by side."""
+    """Draw the first images of a group side by side with their boxes, each as its file has it."""
     cells = []
-    for split, image in group.members[:MAX_SHOWN_DUPLICATES]:
+    for (split, image), orientation in list(zip(group.members, group.orientations, strict=True))[:MAX_SHOWN_DUPLICATES]:
+        table = stats.tables[split]
         try:
             img = read_image(stats.path(split, image))
         except UnreadableImageError:  # readable to the hash's reader, but cut short
             img = np.full((_SIDE, _SIDE, 3), 114, np.uint8)
-        cells.append(with_caption(fit(img, _SIDE), stats.tables[split].name))
+        name = table.name if orientation == 0 else f'{table.name}, {ORIENTATION_NAMES[orientation]}'
+        cells.append(with_caption(_with_objects(fit(img, _SIDE), table, image), name))
     return grid(cells, min(3, len(cells)))
 
 
+def _with_objects(img: np.ndarray, table: SplitTable, image: int) -> np.ndarray:
+    """Draw an image's objects on a picture of it that may be smaller."""
+    start, stop = np.searchsorted(table.images, [image, image + 1])
+    if start == stop:
+        return img
+    scale_wh = np.divide(img.shape[1::-1], table.shapes[image, ::-1])
+    corners = bbox_corners(table.bboxes[start:stop])
+    if table.rbboxes is not None:
+        corners = rbbox_corners(table.rbboxes[start:stop])
+    img = img.copy()
+    for quad, label in zip(corners * scale_wh, table.labels[start:stop].tolist(), strict=True):
+        cv2.polylines(img, [np.rint(quad).astype(np.int32)], True, class_colour(label), 1, cv2.LINE_AA)
+    return img
+
+
 def near_duplicate_caption(stats: DatasetStats, group: NearDuplicates) -> str:
-    """Return the names of the images, and whether they are one file or have different classes."""
-    names = [Path(stats.path(*member)).name for member in group.members]
-    parts = [shorten(names, MAX_SHOWN_DUPLICATES)]
-    parts += ['the same file'] * group.identical + [f'classes {" / ".join(group.labels)}'] * bool(group.labels)
-    return ': '.join(parts)
+    """Return the names of the images, whether they are one file, how they are turned, and how their labels differ."""
+    parts = [shorten([Path(stats.path(*member)).name for member in group.members], MAX_SHOWN_DUPLICATES)]
+    parts += ['the same file'] * group.identical + [group.turned] * bool(group.turned)
+    if group.first_difference is not None:
+        parts.append(f'labels differ ({difference_text(stats, group)})')
+    return '; '.join(parts)
+
+
+def difference_text(stats: DatasetStats, group: NearDuplicates) -> str:
+    """Return the first image whose labels differ from the first one's, and how; '' if all agree."""
+    index = group.first_difference
+    if index is None:
+        return ''
+    split, image = group.members[index]
+    return f'{Path(stats.path(split, image)).name} of {stats.tables[split].name}: {group.differences[index]}'

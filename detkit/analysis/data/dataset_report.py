@@ -1,4 +1,4 @@
-"""Reports of ``dataset_stats``: tables for the console, an HTML page, and a CSV file of label issues."""
+"""Reports of ``dataset_stats``: tables for the console, and a CSV file of label issues and near duplicates."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.analysis.data import dataset_charts
-from detkit.analysis.data.dataset_pictures import (
-    MAX_SHOWN_DUPLICATES,
-    issue_pictures,
-    near_duplicate_caption,
-    near_duplicate_picture,
-)
+from detkit.analysis.data.dataset_pictures import difference_text
 from detkit.analysis.data.dataset_stats import DatasetStats, split_statistics
-from detkit.analysis.data.label_issues import ISSUE_KINDS
-from detkit.analysis.html_page import Cell, HtmlPage
-from detkit.datasets.skips import Skip, skip_lines
+from detkit.analysis.data.near_duplicates import NearDuplicates
+from detkit.analysis.data.orientations import ORIENTATION_NAMES
+from detkit.analysis.html_page import Cell
+from detkit.datasets.skips import skip_lines
 from detkit.utils.errors import shorten
 from detkit.utils.tables import text_table, write_csv
 
-_LISTED = 200  # rows of a list on the page
 _SHOWN_CLASSES = 20  # rows of the console's table
 
 
 def console_report(stats: DatasetStats) -> str:
     """Return tables of statistics and classes, and a list of possible problems."""
     splits = [table.name for table in stats.tables]
-    parts = [text_table(['', *splits], _split_rows(stats)), _class_table(stats), 'to look at:']
+    parts = [text_table(['', *splits], split_rows(stats)), _class_table(stats), 'to look at:']
     parts += [f'  {line}' for line in issue_lines(stats)] or ['  nothing']
     return '\n'.join(parts)
 
@@ -43,13 +37,13 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
     for table, unreadable in zip(stats.tables, stats.unreadable, strict=False):
         if len(unreadable):
             path = table.records[int(unreadable[0])].img_path
-            yield f'{table.name}: {_count(len(unreadable), "image")} cannot be read, such as {path}'
+            yield f'{table.name}: {counted(len(unreadable), "image")} cannot be read, such as {path}'
     for table in stats.tables:
         for line in skip_lines([*table.skipped, *table.unused]):
             yield f'{table.name}: left out when read: {line}'
     for table, own in zip(stats.tables, stats.label_issues, strict=True):
         for kind, number in Counter(issue.kind for issue in own).items():
-            yield f'{table.name}: {_count(number, "label")} {kind}: {ISSUE_KINDS[kind]}'
+            yield f'{table.name}: {counted(number, "label")} {kind}: {stats.limits.meaning(kind)}'
     yield from _near_duplicate_lines(stats)
 
 
@@ -57,20 +51,36 @@ def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
     found = stats.near_duplicates or ()
     for across in (False, True):
         groups = [group for group in found if (len(group.splits) > 1) == across]
-        if groups:
-            images = _count(sum(len(group.members) for group in groups), 'image')
-            where = 'across splits' if across else 'within a split'
-            example = ' and '.join(stats.path(*member) for member in groups[0].members[:2])
+        for turned in (False, True):
+            own = [group for group in groups if bool(group.turned) == turned]
+            if not own:
+                continue
+            images = counted(sum(len(group.members) for group in own), 'image')
             yield (
-                f'{images} in {_count(len(groups), "group")} {where} look the same, such as {example}'
-                + '; evaluation is flattered by them' * across
+                f'{images} in {counted(len(own), "group")} {"across splits" if across else "within a split"} look the '
+                f'same{" once mirrored or rotated" * turned}, such as {_example(stats, own[0])}'
+                + '; evaluation is flattered by them'
+                * across
             )
-    conflicts = [group for group in found if group.labels]
-    if conflicts:
+    differing = [group for group in found if group.first_difference is not None]
+    if differing:
         yield (
-            f'{_count(len(conflicts), "group")} of images that look the same have different classes, such as '
-            f'{" and ".join(conflicts[0].labels)}'
+            f'{counted(len(differing), "group")} of images that look the same have different labels, such as '
+            f'{difference_text(stats, differing[0])}'
         )
+
+
+def _example(stats: DatasetStats, group: NearDuplicates) -> str:
+    """Return the paths of the first image and of one that is turned or in another split, if there is one."""
+    rank = [
+        (orientation != 0, split != group.members[0][0])
+        for (split, _), orientation in zip(group.members, group.orientations, strict=True)
+    ]
+    other = max(range(1, len(rank)), key=lambda index: rank[index])
+    orientation = group.orientations[other]
+    return f'{stats.path(*group.members[0])} and {stats.path(*group.members[other])}' + (
+        f' ({ORIENTATION_NAMES[orientation]})' if orientation else ''
+    )
 
 
 def write_issues(stats: DatasetStats, path: str | Path) -> int:
@@ -81,18 +91,23 @@ def write_issues(stats: DatasetStats, path: str | Path) -> int:
     Returns:
         the number of rows.
     """
-    rows = [row for split in range(len(stats.tables)) for row in _issue_rows(stats, split)]
+    rows = [row for split in range(len(stats.tables)) for row in issue_rows(stats, split)]
     for number, group in enumerate(stats.near_duplicates or (), 1):
         detail = f'group {number} of {len(group.members)}{", the same file" if group.identical else ""}'
-        for split, image in group.members:
+        for (split, image), orientation, difference in zip(
+            group.members, group.orientations, group.differences, strict=True
+        ):
             table = stats.tables[split]
             name = '' if table.class_labels is None else stats.classes[table.class_labels[image]]
-            rows.append([table.name, stats.path(split, image), '', name, 'near duplicate', detail])
+            turned = f', {ORIENTATION_NAMES[orientation]}' if orientation else ''
+            differs = f', labels differ ({difference})' if difference else ''
+            rows.append([table.name, stats.path(split, image), '', name, 'near duplicate', detail + turned + differs])
     write_csv(path, ['split', 'image', 'object', 'class', 'kind', 'detail'], rows)
     return len(rows)
 
 
-def _issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
+def issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
+    """Yield the row of the CSV file of each label issue of a split."""
     table = stats.tables[split]
     for one in stats.label_issues[split]:
         names = [stats.classes[table.labels[index]] for index in (one.index, one.other) if index is not None]
@@ -106,158 +121,14 @@ def _issue_rows(stats: DatasetStats, split: int) -> Iterator[list]:
         ]
 
 
-def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) -> None:
-    """Write the whole report as one HTML page.
-
-    Args:
-        stats: the statistics.
-        path: the page.
-        max_pictures: pictures of each kind of issue.
-    """
-    name = Path(stats.config.filename).stem
-    splits = [table.name for table in stats.tables]
-    page = HtmlPage(f'Data of {name}', f'{" and ".join(splits)} as {stats.config.filename} reads them.')
-    page.heading('To look at')
-    found = list(issue_lines(stats))
-    if found:
-        page.list(found)
-    else:
-        page.text('Nothing that looks wrong.')
-    page.heading('Statistics')
-    page.table(['', *splits], [[row[0], *(Cell(value, value) for value in row[1:])] for row in _split_rows(stats)])
-    if not stats.classifies:
-        page.text('Small, medium and large as COCO has it: below 32² pixels, up to 96², above.', note=True)
-    _charts(page, stats)
-    _page_issues(page, stats, max_pictures)
-    _page_near_duplicates(page, stats, max_pictures)
-    _page_skips(page, stats)
-    _page_classes(page, stats)
-    page.save(path)
-
-
-def _charts(page: HtmlPage, stats: DatasetStats) -> None:
-    tables, splits = stats.tables, [table.name for table in stats.tables]
-    with_objects = [table for table in tables if len(table.labels)]
-    charts = []
-    if with_objects:
-        charts += [
-            (dataset_charts.plot_per_image(tables), 'Objects an image'),
-            (dataset_charts.plot_object_sizes(tables), 'Size of the objects, relative to their image'),
-            (dataset_charts.plot_aspects(tables), 'Shape of the objects'),
-        ]
-        if any(table.rbboxes is not None for table in tables):
-            charts.append((dataset_charts.plot_angles(tables), 'Direction of the objects'))
-        for table in with_objects:
-            charts.append((dataset_charts.plot_centres(table), f'Centres of the objects, {table.name}'))
-    charts.append((dataset_charts.plot_image_sizes(tables), 'Size of the images; a larger dot is more images'))
-    # The high ones last.
-    what = 'images' if stats.classifies else 'objects'
-    counts = [table.class_counts()[1] for table in tables]
-    which = 'each class' if len(stats.classes) <= dataset_charts.NAMED_CLASSES else 'the most frequent classes'
-    chart = dataset_charts.plot_class_counts(counts, splits, stats.classes, what)
-    charts.append((chart, f'{what.capitalize()} of {which}'))
-    posed = [table for table in tables if table.keypoints is not None]
-    if posed:
-        names = posed[0].metainfo.get('keypoint_names') or list(map(str, range(posed[0].keypoints.shape[1])))
-        charts.append((dataset_charts.plot_keypoints(tables, names), 'Labelled keypoints'))
-    page.charts(charts)
-
-
-def _page_classes(page: HtmlPage, stats: DatasetStats) -> None:
-    page.heading('Classes')
-    for what, names in stats.class_problems().items():
-        page.text(f'{what.capitalize()}: {", ".join(names)}.')
-    columns, rows = _class_rows(stats)
-    page.table(columns, rows)
-    if not stats.classifies:
-        page.text('The median size is the side, in pixels, of a square of the median area.', note=True)
-
-
-def _page_near_duplicates(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
-    if stats.near_duplicates is None:
-        return
-    page.heading('Images that look the same')
-    if not stats.near_duplicates:
-        page.text('None.')
-        return
-    page.text(
-        'Found by perceptual hashes: copies, also scaled, compressed, a little brighter or cropped. Those in '
-        'more than one split make evaluation look better than it is.'
-    )
-    # Groups that spoil an evaluation come first.
-    groups = sorted(
-        stats.near_duplicates, key=lambda group: (len(group.splits) == 1, not group.labels, -len(group.members))
-    )
-    page.pictures(
-        (near_duplicate_picture(stats, group), near_duplicate_caption(stats, group)) for group in groups[:max_pictures]
-    )
-    rows = [
-        [
-            ', '.join(stats.tables[split].name for split in group.splits),
-            len(group.members),
-            'yes' if group.identical else 'no',
-            ' / '.join(group.labels),
-            Cell.wrapped(', '.join(stats.path(*member) for member in group.members[:MAX_SHOWN_DUPLICATES])),
-        ]
-        for group in groups[:_LISTED]
-    ]
-    page.table(['splits', 'images', 'same file', 'different classes', 'paths'], rows, _cut_note(len(groups)))
-
-
-def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None:
-    if stats.classifies:
-        return
-    page.heading('Suspicious labels')
-    if not any(stats.label_issues):
-        page.text('None.')
-        return
-    for kind, meaning in ISSUE_KINDS.items():
-        own = [(split, one) for split, issues in enumerate(stats.label_issues) for one in issues if one.kind == kind]
-        if not own:
-            continue
-        page.heading(f'{kind}: {_count(len(own), "label")}', 3)
-        page.text(f'{meaning[0].upper()}{meaning[1:]}.')
-        page.pictures(issue_pictures(stats, own, max_pictures))
-    rows = [
-        [row[0], Cell(Path(row[1]).name, row[1]), row[2], row[3], row[4], row[5]]
-        for split in range(len(stats.tables))
-        for row in _issue_rows(stats, split)
-    ]
-    page.table(['split', 'image', 'object', 'class', 'kind', 'detail'], rows[:_LISTED], _cut_note(len(rows)))
-
-
-def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
-    rows = [
-        [
-            table.name,
-            Cell.wrapped(str(skip.path)),
-            '' if skip.where is None else str(skip.where),
-            Cell.wrapped(skip.reason),
-        ]
-        for table in stats.tables
-        for skip in [*table.skipped, *table.unused]
-    ]
-    if rows:
-        page.heading('Left out when read')
-        page.text('Training and evaluation never see these entries of the files.')
-        page.table(['split', 'file', 'where', 'why'], rows[:_LISTED], _cut_note(len(rows)))
-
-
-def _where(skip: Skip) -> str:
-    return '' if skip.where is None else str(skip.where)
-
-
-def _cut_note(count: int) -> str:
-    return f'The first {_LISTED} of {count:,}' if count > _LISTED else ''
-
-
-def _split_rows(stats: DatasetStats) -> list[list[str]]:
+def split_rows(stats: DatasetStats) -> list[list[str]]:
+    """Return a row for each statistic: its title and its value in each split."""
     statistics = [split_statistics(table) for table in stats.tables]
     names = list(dict.fromkeys(name for own in statistics for name in own))
     return [[name, *(_text(own.get(name)) for own in statistics)] for name in names]
 
 
-def _class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
+def class_rows(stats: DatasetStats) -> tuple[list[str], list[list]]:
     """Return a row for each class: objects and images of each split, and the median size of the objects."""
     columns, per_split = ['class'], []
     for table in stats.tables:
@@ -281,7 +152,7 @@ def _side(areas: np.ndarray) -> Cell | None:
 
 def _class_table(stats: DatasetStats) -> str:
     """Return a table of the most frequent classes."""
-    columns, rows = _class_rows(stats)
+    columns, rows = class_rows(stats)
     counts = np.sum([table.class_counts()[1] for table in stats.tables], 0)
     order = np.argsort(-counts, kind='stable')
     order = order[counts[order] > 0]
@@ -302,5 +173,6 @@ def _text(value: object) -> str:
     return f'{value:,}' if isinstance(value, int) else str(value)
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, in the plural unless it is 1."""
     return f'{number:,} {what}{"" if number == 1 else "s"}'

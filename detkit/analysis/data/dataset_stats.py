@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import SplitTable, load_splits
-from detkit.analysis.data.image_hashes import find_near_duplicates, hash_images
 from detkit.analysis.data.label_issues import LabelIssue, Limits, find_label_issues
+from detkit.analysis.data.near_duplicates import NearDuplicates, group_near_duplicates, hash_splits
+from detkit.analysis.data.unusual_sizes import find_unusual_sizes
 
 # COCO's: of small, medium and large objects, in square pixels.
 _SMALL, _MEDIUM = 32**2, 96**2
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """A group of images that look the same.
-
-    Attributes:
-        members: (index of the split, index of the image) of each.
-        identical: whether the files are the same, byte by byte.
-        labels: the classes of a classifier's images, where they differ; else empty.
-    """
-
-    members: tuple[tuple[int, int], ...]
-    identical: bool
-    labels: tuple[str, ...] = ()
-
-    @property
-    def splits(self) -> tuple[int, ...]:
-        return tuple(sorted({split for split, _ in self.members}))
 
 
 @dataclass
@@ -45,6 +25,7 @@ class DatasetStats:
     Attributes:
         config: the loaded config.
         tables: table of each split.
+        limits: thresholds of the label issues.
         label_issues: issues of each split.
         near_duplicates: groups of images that look the same; None if they were not searched for.
         unreadable: for each split, the indices of images that could not be decoded; empty if images were not read.
@@ -52,6 +33,7 @@ class DatasetStats:
 
     config: Config
     tables: list[SplitTable]
+    limits: Limits
     label_issues: list[list[LabelIssue]]
     near_duplicates: list[NearDuplicates] | None
     unreadable: list[np.ndarray] = field(default_factory=list)
@@ -144,36 +126,14 @@ def dataset_stats(
     Raises:
         ConfigError, DataError: see ``load_splits``.
     """
+    limits = limits or Limits()
     tables = load_splits(config, splits)
-    stats = DatasetStats(config, tables, [find_label_issues(table, limits) for table in tables], None)
+    unusual = find_unusual_sizes(tables, limits)
+    issues = [find_label_issues(table, limits) + own for table, own in zip(tables, unusual, strict=True)]
+    stats = DatasetStats(config, tables, limits, issues, None)
     if find_duplicates:
-        _find_near_duplicates(stats, max_distance)
+        hashes = hash_splits(tables)
+        stats.near_duplicates = group_near_duplicates(tables, hashes, max_distance)
+        readable = np.split(hashes.readable, np.cumsum([len(table.records) for table in tables])[:-1])
+        stats.unreadable = [np.flatnonzero(~own) for own in readable]
     return stats
-
-
-def _find_near_duplicates(stats: DatasetStats, max_distance: int) -> None:
-    members = [(split, image) for split, table in enumerate(stats.tables) for image in range(len(table.records))]
-    paths = [stats.path(*member) for member in members]
-    shapes = [tuple(stats.tables[split].shapes[image].tolist()) for split, image in members]
-    # A split may list an image twice, and a validation set may be the training set itself.
-    hashes = hash_images(paths, shapes)
-    stats.near_duplicates = []
-    for group in find_near_duplicates(hashes, max_distance):
-        own = tuple(members[index] for index in group)
-        same = len({_digest(paths[index]) for index in group}) == 1
-        labels = ()
-        if stats.classifies:
-            labels = tuple(
-                dict.fromkeys(stats.classes[stats.tables[split].class_labels[image]] for split, image in own)
-            )
-        stats.near_duplicates.append(NearDuplicates(own, same, labels if len(labels) > 1 else ()))
-    starts = np.cumsum([0, *(len(table.records) for table in stats.tables)])
-    unreadable = np.flatnonzero(~hashes.readable)
-    stats.unreadable = [
-        unreadable[(unreadable >= start) & (unreadable < stop)] - start
-        for start, stop in zip(starts[:-1], starts[1:], strict=True)
-    ]
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

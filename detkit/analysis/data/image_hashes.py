@@ -1,7 +1,8 @@
-"""Near-duplicate images: perceptual hashes, and groups of images whose hashes differ little."""
+"""Near-duplicate images: perceptual hashes, and groups of images whose hashes differ little, in any orientation."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import minimum_spanning_tree
 
+from detkit.analysis.data.orientations import COMPOSED, INVERSE, orient, orient_frequencies
 from detkit.utils.errors import ConfigError
 
 _SIDE = 32  # of the picture that is transformed
@@ -30,6 +32,8 @@ _LEAST_SIDE = 128  # that a reduced reading must leave
 _NUM_THREADS = 4  # files read at a time
 _MIN_CORRELATION = 0.9  # of the grey levels of two thumbnails that look the same
 _MAX_PAIRS = 1_000_000  # that are kept at a time
+# A rotation by 270° of one image is one by 90° of the other.
+_COMPARED_ORIENTATIONS = (0, 1, 2, 3, 4, 5, 7)
 _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
 
 
@@ -38,7 +42,7 @@ class ImageHashes:
     """Hashes and thumbnails of N images.
 
     Attributes:
-        bits: ``(N,)`` uint64.
+        bits: ``(N, 8)`` uint64, the hash of the image in each orientation.
         thumbs: ``(N, 16, 16)`` uint8 grey.
         readable: ``(N,)`` bool; the hashes of other images mean nothing.
     """
@@ -51,16 +55,32 @@ class ImageHashes:
         return len(self.bits)
 
 
-def perceptual_hash(grey: np.ndarray) -> int:
-    """Return 64 bits for a grey image ``(h, w)`` uint8: which of its lowest 8 x 8 frequencies exceed their median.
+@dataclass(frozen=True)
+class ImageGroup:
+    """Images that look the same once they are turned.
 
-    Scaling, compression and slight changes of brightness flip few bits. After Zauner (2010), "Implementation and
-    benchmarking of perceptual image hash functions", section 3.2.1, with the lowest frequency, the mean, left out of
-    the median.
+    Attributes:
+        indices: ``(n,)`` ascending, at least two.
+        orientations: ``(n,)``, the orientation that takes the first image to each; see ``orientations``.
+    """
+
+    indices: np.ndarray
+    orientations: np.ndarray
+
+
+def perceptual_hashes(grey: np.ndarray) -> np.ndarray:
+    """Return 64 bits for each orientation of a grey image ``(h, w)`` uint8, ``(8,)`` uint64.
+
+    The bits say which of the image's lowest 8 x 8 frequencies exceed their median. Scaling, compression and slight
+    changes of brightness flip few of them. After Zauner (2010), "Implementation and benchmarking of perceptual image
+    hash functions", section 3.2.1, with the lowest frequency, the mean, left out of the median. The image is
+    transformed once: mirroring changes signs of frequencies, transposing exchanges them.
     """
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:_KEPT, :_KEPT].ravel()
-    return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), 'big')
+    low = cv2.dct(small)[:_KEPT, :_KEPT]
+    turned = np.stack([orient_frequencies(low, orientation).ravel() for orientation in range(8)])  # (8, 64)
+    bits = turned > np.sort(turned[:, 1:], 1)[:, _BITS // 2 - 1, None]  # the median of 63
+    return np.packbits(bits, 1).view('>u8')[:, 0].astype(np.uint64)
 
 
 def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None]) -> ImageHashes:
@@ -71,13 +91,15 @@ def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None]) 
         shapes: (h, w) of each image or None; it decides how small the image may be read.
     """
     hashes = ImageHashes(
-        np.zeros(len(paths), np.uint64), np.zeros((len(paths), _THUMB, _THUMB), np.uint8), np.zeros(len(paths), bool)
+        np.zeros((len(paths), 8), np.uint64),
+        np.zeros((len(paths), _THUMB, _THUMB), np.uint8),
+        np.zeros(len(paths), bool),
     )
 
     def read(index: int) -> None:
         grey = _read_grey(paths[index], shapes[index])
         if grey is not None:
-            hashes.bits[index] = perceptual_hash(grey)
+            hashes.bits[index] = perceptual_hashes(grey)
             hashes.thumbs[index] = cv2.resize(grey, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
             hashes.readable[index] = True
 
@@ -87,8 +109,8 @@ def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None]) 
     return hashes
 
 
-def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6) -> list[np.ndarray]:
-    """Return groups of images that look the same.
+def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6) -> list[ImageGroup]:
+    """Return groups of images that look the same, as they are or mirrored or rotated by quarter turns.
 
     Two images do if their hashes differ in few bits and their thumbnails correlate; the latter separates pictures of
     the same composition, such as a sky above a field, which hashes alone may confuse. Images of a uniform grey, which
@@ -99,54 +121,114 @@ def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6) -> list[np.
         max_distance: bits that may differ, up to 15.
 
     Returns:
-        Ascending indices of each group of two or more images; the groups are sorted by their first image.
+        The groups, sorted by their first image.
     """
     if not 0 <= max_distance <= 15:
         raise ConfigError(f'two alike images may differ in 0 to 15 of {_BITS} bits, not {max_distance}')
     readable = np.flatnonzero(hashes.readable)
-    pairs, num_pairs = [], 0
-    for first, second in _near_pairs(hashes.bits[readable], max_distance):
-        similar = _correlate(hashes.thumbs[readable[first]], hashes.thumbs[readable[second]]) >= _MIN_CORRELATION
-        pairs.append(np.stack([first[similar], second[similar]]))
-        num_pairs += pairs[-1].shape[1]
-        if num_pairs > _MAX_PAIRS:  # n copies of an image are n² / 2 pairs, of which n say all
-            group = _connected(pairs, len(readable))
-            _, first_members = np.unique(group, return_index=True)
-            pairs, num_pairs = [np.stack([np.arange(len(readable)), first_members[group]])], 0
-    group = _connected(pairs, len(readable))
-    order = np.argsort(group, kind='stable')
-    parts = np.split(readable[order], np.cumsum(np.bincount(group))[:-1])
-    return sorted((part for part in parts if len(part) > 1), key=lambda part: int(part[0]))
+    # Exact copies, such as black frames, would be compared with each other again and again.
+    pixels = hashes.thumbs[readable].reshape(len(readable), _THUMB**2)
+    distinct, copy_of = np.unique(pixels, axis=0, return_inverse=True)
+    copy_of = copy_of.reshape(-1)
+    kept = np.zeros(len(distinct), np.int64)
+    kept[copy_of[::-1]] = np.arange(len(readable))[::-1]  # the first copy of each
+    originals = readable[kept]
+    edges = _same_thumbnails(kept[copy_of])
+    for portion in _turned_pairs(hashes.bits[originals], hashes.thumbs[originals], max_distance):
+        edges = np.concatenate([edges, _ordered(kept[portion[0]], kept[portion[1]], portion[2])], 1)
+        if edges.shape[1] > max(_MAX_PAIRS, 2 * len(readable)):  # n alike images are n² / 2 pairs, of which n say all
+            edges = _spanning_edges(edges, len(readable))
+    groups = _groups(_spanning_edges(edges, len(readable)), len(readable))
+    return [ImageGroup(readable[group.indices], group.orientations) for group in groups]
 
 
-def _connected(pairs: list[np.ndarray], number: int) -> np.ndarray:
-    """Return the group of each of so many images, ``(number,)``, that ``(2, P)`` pairs link."""
-    first, second = np.concatenate([np.zeros((2, 0), np.int64), *pairs], 1)
-    graph = coo_array((np.ones(len(first), bool), (first, second)), (number, number))
-    return connected_components(graph, directed=False)[1]
+def _same_thumbnails(first_copies: np.ndarray) -> np.ndarray:
+    """Return edges ``(3, E)`` from the first copy of each image to the image."""
+    later = np.flatnonzero(first_copies != np.arange(len(first_copies)))
+    return np.stack([first_copies[later], later, np.zeros(len(later), np.int64)])
 
 
-def _near_pairs(hashes: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pairs of indices whose hashes differ in at most so many bits, in portions; a pair may come more than once.
+def _turned_pairs(bits: np.ndarray, thumbs: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
+    """Yield edges ``(3, P)``: two indices and the orientation that takes the second image to the first."""
+    shows_something = thumbs.reshape(len(thumbs), _THUMB**2).std(1) >= _FLAT
+    for orientation in _COMPARED_ORIENTATIONS:
+        # Flat images look the same in every orientation.
+        used = np.flatnonzero(shows_something) if orientation else np.arange(len(thumbs))
+        for one, other in _near_pairs(bits[used, 0], bits[used, orientation], max_distance):
+            first, second = used[one], used[other]
+            different = first < second if orientation == 0 else first != second
+            if not different.any():
+                continue
+            first, second = first[different], second[different]
+            similar = _correlate(thumbs[first], orient(thumbs[second], orientation)) >= _MIN_CORRELATION
+            first, second = first[similar], second[similar]
+            yield np.stack([first, second, np.full(len(first), orientation)])
 
-    Two such hashes agree in at least one of ``max_distance + 1`` parts of their bits, so only hashes that share a part
-    are compared: they are sorted by the part, and each is compared with those after it that have the same part.
+
+def _ordered(first: np.ndarray, second: np.ndarray, orientations: np.ndarray) -> np.ndarray:
+    """Return edges ``(3, P)`` whose first index is the lower one; orientations then take the first to the second."""
+    swapped = first < second
+    return np.stack(
+        [np.minimum(first, second), np.maximum(first, second), np.where(swapped, INVERSE[orientations], orientations)]
+    )
+
+
+def _spanning_edges(edges: np.ndarray, number: int) -> np.ndarray:
+    """Return those of the edges ``(3, E)`` that connect all that is connected, with few changes of orientation."""
+    first, second, orientations = edges[:, np.lexsort(edges[::-1])]
+    new = np.ones(len(first), bool)
+    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])  # the lowest orientation of a pair comes first
+    weights = orientations[new] + 1
+    tree = minimum_spanning_tree(coo_array((weights, (first[new], second[new])), (number, number))).tocoo()
+    return np.stack([tree.row, tree.col, tree.data - 1]).astype(np.int64)
+
+
+def _groups(edges: np.ndarray, number: int) -> list[ImageGroup]:
+    """Return the trees of a forest of edges ``(3, E)`` as groups, sorted by their first image."""
+    neighbours: dict[int, list[tuple[int, int]]] = {}
+    for first, second, orientation in edges.T.tolist():
+        neighbours.setdefault(first, []).append((second, orientation))
+        neighbours.setdefault(second, []).append((first, int(INVERSE[orientation])))
+    groups, reached = [], np.full(number, -1)
+    for root in sorted(neighbours):
+        if reached[root] >= 0:
+            continue
+        reached[root] = 0
+        members = [root]
+        for image in members:  # grows meanwhile
+            for neighbour, orientation in neighbours[image]:
+                if reached[neighbour] < 0:
+                    reached[neighbour] = COMPOSED[reached[image], orientation]
+                    members.append(neighbour)
+        indices = np.sort(members)
+        groups.append(ImageGroup(indices, reached[indices]))
+    return groups
+
+
+def _near_pairs(hashes: np.ndarray, others: np.ndarray, max_distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield pairs of indices of both arrays whose hashes differ in at most so many bits; a pair may come again.
+
+    If the bits are divided into ``max_distance + 2`` parts, two such hashes agree in at least two of these. So only
+    hashes that agree in two parts are compared, for each choice of two: one array is sorted by the parts, and each hash
+    of the other array looks up those that agree with it.
     """
-    edges = np.linspace(0, _BITS, max_distance + 2).astype(np.int64)
-    for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        part = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = np.argsort(part, kind='stable')
-        ordered = part[order]
-        alive = np.arange(len(order) - 1)
-        step = 1
+    edges = np.linspace(0, _BITS, max_distance + 3).astype(int).tolist()
+    parts = [(1 << high) - (1 << low) for low, high in itertools.pairwise(edges)]
+    for one_part, other_part in itertools.combinations(parts, 2):
+        mask = np.uint64(one_part | other_part)
+        keys = hashes & mask
+        ordered_keys = others & mask
+        order = np.argsort(ordered_keys)
+        ordered_keys = ordered_keys[order]
+        starts, stops = (np.searchsorted(ordered_keys, keys, side) for side in ('left', 'right'))
+        alive = np.flatnonzero(starts < stops)
         while len(alive):
-            alive = alive[alive + step < len(order)]
-            alive = alive[ordered[alive] == ordered[alive + step]]
-            one, other = order[alive], order[alive + step]
-            near = hamming_distances(hashes[one], hashes[other]) <= max_distance
+            candidates = order[starts[alive]]
+            near = hamming_distances(hashes[alive], others[candidates]) <= max_distance
             if near.any():
-                yield one[near], other[near]
-            step += 1
+                yield alive[near], candidates[near]
+            starts[alive] += 1
+            alive = alive[starts[alive] < stops[alive]]
 
 
 def hamming_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

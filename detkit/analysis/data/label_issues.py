@@ -1,4 +1,4 @@
-"""Labels that are probably wrong: tiny, thin, outside the image, duplicate, at odds with their outline."""
+"""Labels that are probably wrong: tiny, thin, outside the image, duplicate, unlike their outline, of unusual size."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from detkit.analysis.data.annotations_table import SplitTable
 from detkit.structures.bboxes import pairwise_iou
 from detkit.structures.rotated_bboxes import rbbox_corners
 
-ISSUE_KINDS = {
-    'tiny': 'a side shorter than a few pixels',
-    'thin': 'one side many times the other',
-    'outside': 'reaches beyond the picture',
-    'duplicate': 'two objects of one class with almost the same box',
-    'ambiguous': 'objects of two classes with almost the same box',
-    'outline': 'the outline and the box do not agree',
+# With the thresholds, attributes of ``Limits``, in braces.
+_MEANINGS = {
+    'tiny': 'a side shorter than {tiny:g} pixels',
+    'thin': 'one side more than {thin:g} times the other',
+    'outside': 'reaches more than {outside:g} pixels beyond the picture',
+    'duplicate': 'two objects of one class with almost the same box (IoU above {duplicate:g})',
+    'ambiguous': 'objects of two classes with almost the same box (IoU above {duplicate:g})',
+    'outline': 'the outline and the box do not agree (IoU below {outline:g})',
     'keypoints': 'a labelled keypoint outside the picture',
+    'large': 'far larger than usual in its class: {unusual}',
+    'small': 'far smaller than usual in its class: {unusual}',
+    'wide': 'far wider than usual in its class: {unusual}',
+    'narrow': 'far narrower than usual in its class: {unusual}',
 }
+ISSUE_KINDS = tuple(_MEANINGS)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class Limits:
         outside: pixels that a box may reach beyond the image; only the centre of a rotated box must lie inside.
         duplicate: largest overlap (IoU) of two objects.
         outline: least overlap (IoU) of the box and the box around the outline.
+        deviations: robust standard deviations by which the size or the aspect of an object may differ from its class's
+            median, see ``find_unusual_sizes``.
+        factor: the factor by which it may differ all the same.
+        min_objects: objects of a class without which nothing is known about their usual size.
     """
 
     tiny: float = 4.0
@@ -39,6 +49,17 @@ class Limits:
     outside: float = 2.0
     duplicate: float = 0.9
     outline: float = 0.5
+    deviations: float = 5.0
+    factor: float = 2.0
+    min_objects: int = 20
+
+    def meaning(self, kind: str) -> str:
+        """Return what an issue of one of ``ISSUE_KINDS`` means, with its thresholds."""
+        unusual = (
+            f'more than {self.deviations:g} robust standard deviations and {self.factor:g} times off the median of at '
+            f'least {self.min_objects} objects'
+        )
+        return _MEANINGS[kind].format(**vars(self), unusual=unusual)
 
 
 @dataclass(frozen=True)
@@ -50,16 +71,21 @@ class LabelIssue:
         index: the object's index in its ``SplitTable``.
         other: the index of the object that it collides with, or None.
         detail: the measured value, as text.
+        deviations: robust standard deviations from the class's median of an object of unusual size, else 0.
     """
 
     kind: str
     index: int
     other: int | None
     detail: str
+    deviations: float = 0.0
 
 
 def find_label_issues(table: SplitTable, limits: Limits | None = None) -> list[LabelIssue]:
-    """Return all label issues of a split, sorted by kind and object; ignored objects (crowds) have none."""
+    """Return all label issues of a split that a look at one image finds, sorted by kind and object.
+
+    Ignored objects (crowds) have none.
+    """
     limits = limits or Limits()
     found = [
         *_sizes(table, limits),

@@ -9,7 +9,8 @@ import pytest
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import load_splits
-from detkit.analysis.data.dataset_report import console_report, issue_lines, write_issues, write_page
+from detkit.analysis.data.dataset_page import write_page
+from detkit.analysis.data.dataset_report import console_report, issue_lines, write_issues
 from detkit.analysis.data.dataset_stats import dataset_stats, split_statistics
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError, DataError
@@ -121,10 +122,10 @@ def test_images_that_recur(stats):
 
 def test_report(stats, tmp_path):
     text = console_report(stats)
-    assert '| cat   |             3 |      2 |' in text and 'class id 9' in text
+    assert '| cat   |             3 |      2 |' in text and 'class id out of range' in text
     lines = list(issue_lines(stats))
     assert any('across splits' in line and 'flattered' in line for line in lines)
-    assert 'train: 1 label duplicate: two objects of one class with almost the same box' in lines
+    assert 'train: 1 label duplicate: two objects of one class with almost the same box (IoU above 0.9)' in lines
     assert write_issues(stats, tmp_path / 'out' / 's.csv') == 6
     rows = list(csv.DictReader((tmp_path / 'out' / 's.csv').open()))
     assert [row['kind'] for row in rows] == [
@@ -184,9 +185,9 @@ def test_a_classifier(tmp_path):
     stats = dataset_stats(named(tmp_path, parts))
     assert stats.classifies and stats.tables[0].class_counts()[1].tolist() == [1, 2]
     (group,) = stats.near_duplicates
-    assert group.identical and group.labels == ('a', 'b')
+    assert group.identical and group.differences == ('', 'b in place of a')
     lines = list(issue_lines(stats))
-    assert any('different classes, such as a and b' in line for line in lines)
+    assert any('different labels, such as 2.png of val: b in place of a' in line for line in lines)
     assert any('1 image cannot be read' in line for line in lines)
     assert 'objects' not in console_report(stats)
     write_page(stats, tmp_path / 'page.html')

@@ -2,29 +2,9 @@
 
 import numpy as np
 import pytest
+from test_analysis.data.tables import table
 
-from detkit.analysis.data.annotations_table import SplitTable
 from detkit.analysis.data.label_issues import ISSUE_KINDS, Limits, find_label_issues
-from detkit.structures.annotations import Record
-
-
-def table(bboxes, labels=None, images=None, **arrays):
-    bboxes = np.array(bboxes, np.float64).reshape(-1, 4)
-    count = len(bboxes)
-    images = np.zeros(count, np.int64) if images is None else np.array(images)
-    num_images = int(images.max(initial=0)) + 1
-    return SplitTable(
-        'train',
-        [Record(f'{i}.jpg', i, (100, 200), None) for i in range(num_images)],
-        np.tile([100, 200], (num_images, 1)),
-        images,
-        np.arange(count),
-        np.zeros(count, np.int64) if labels is None else np.array(labels),
-        bboxes,
-        arrays.pop('ignored', np.zeros(count, bool)),
-        metainfo={'classes': ('cat', 'dog')},
-        **arrays,
-    )
 
 
 def found(split, **limits):
