@@ -111,17 +111,19 @@ def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[
     lines.drop_bad_ids(num_classes)
     _drop_unnamed_keypoints(lines)
     points, starts = lines.points()
-    largest = _reduce(np.maximum, np.abs(points), starts).max(1)
-    outside = any_by_line((points < -TOLERANCE) | (points > 1 + TOLERANCE), starts)
-    partly = outside & (lines.counts == 9) & (largest <= _FARTHEST)
-    partly[partly] = visible_hulls(points[np.repeat(partly, (lines.counts - 1) // 2)].reshape(-1, 4, 2), _IMAGE).any(1)
-    lines.drop_far_out(outside & ~partly, largest, 'a coordinate')
-
-    partly = partly[~outside | partly]
-    points, starts = lines.points()
+    partly = outside = any_by_line((points < -TOLERANCE) | (points > 1 + TOLERANCE), starts)
+    if outside.any():
+        largest = _reduce(np.maximum, np.abs(points), starts).max(1)
+        partly = outside & (lines.counts == 9) & (largest <= _FARTHEST)
+        partly[partly] = visible_hulls(_points_of(lines, points, partly).reshape(-1, 4, 2), _IMAGE).any(1)
+        lines.drop_far_out(outside & ~partly, largest, 'a coordinate')
+        partly = partly[~outside | partly]
+        points, starts = lines.points()
+    quads = _points_of(lines, points, partly)
+    hulls = visible_hulls(quads.reshape(-1, 4, 2), _IMAGE)
     sizes = (lines.counts - 1) // 2
-    hulls = visible_hulls(points[np.repeat(partly, sizes)].reshape(-1, 4, 2), _IMAGE)
-    points = np.where(np.repeat(partly, sizes)[:, None], points, points.clip(0, 1))
+    points = points.clip(0, 1)
+    points[np.repeat(partly, sizes)] = quads
     polygon = lines.counts > 5
     bboxes = np.concatenate([_reduce(np.minimum, points, starts), _reduce(np.maximum, points, starts)], 1)
     bboxes[partly] = hulls
@@ -130,7 +132,9 @@ def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[
     keep = _find_good(lines, bboxes)
 
     outlined = polygon & keep
-    outlines = Polygons(points[np.repeat(outlined, sizes)], sizes[outlined], np.flatnonzero(outlined)).clip(_IMAGE)
+    outlines = Polygons(_points_of(lines, points, outlined), sizes[outlined], np.flatnonzero(outlined))
+    if partly.any():
+        outlines = outlines.clip(_IMAGE)
     ring_sizes = np.zeros(len(keep), np.int64)
     ring_sizes[outlines.ring_owners] = outlines.ring_sizes
     return LabelTable(
@@ -142,6 +146,11 @@ def parse_outlines(lines: Lines, num_classes: int | None, keypoint_shape: tuple[
         skipped=sorted(lines.skipped),
         unused=sorted(lines.unused),
     )
+
+
+def _points_of(lines: Lines, points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return those of ``lines.points()`` that belong to the lines in ``mask``."""
+    return points[np.repeat(mask, (lines.counts - 1) // 2)]
 
 
 def _guess_outline(count: int) -> str:
