@@ -10,6 +10,7 @@ from detkit.datasets.formats import (
     DotaDataset,
     ImageFolderDataset,
     LabelmeDataset,
+    LabelStudioDataset,
     VOCDataset,
     YoloTxtDataset,
 )
@@ -27,6 +28,7 @@ __all__ = [
     'DotaDataset',
     'EpochSampler',
     'ImageFolderDataset',
+    'LabelStudioDataset',
     'LabelmeDataset',
     'RepeatDataset',
     'SampleKey',

@@ -5,6 +5,7 @@ from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.formats.cvat import CvatDataset
 from detkit.datasets.formats.dota import DotaDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
+from detkit.datasets.formats.label_studio import LabelStudioDataset
 from detkit.datasets.formats.labelme import LabelmeDataset
 from detkit.datasets.formats.voc import VOCDataset
 from detkit.datasets.formats.yolo import YoloTxtDataset
@@ -15,6 +16,7 @@ __all__ = [
     'CvatDataset',
     'DotaDataset',
     'ImageFolderDataset',
+    'LabelStudioDataset',
     'LabelmeDataset',
     'VOCDataset',
     'YoloTxtDataset',

@@ -246,7 +246,9 @@ class ShapeDataset(DetDataset):
         names = list(names)
         path = next((path for path in map(finder.find, names) if path is not None), None)
         if path is None:
-            reason = f'there is no image {names[0] if names else ""!r} in {", ".join(map(repr, finder.roots))}'
+            reason = (
+                f'there is no image {names[0] if names else "(not named)"!r} in {", ".join(map(repr, finder.roots))}'
+            )
             self.skipped.append(Skip(source, where, reason, 'an image that does not exist'))
         return path
 
