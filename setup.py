@@ -37,6 +37,7 @@ setup(
         'opencv-python',
         'pillow',
         'pycocotools',
+        'pysimdjson>=6',
         'rich',
         'scipy',
         'terminaltables',

@@ -16,6 +16,8 @@ from detkit.datasets.skips import Skip
 
 __all__ = ['CocoObjects', 'select_objects', 'typed_id']
 
+# An odd number with as many ones as zeros, to mix bits with.
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 # Entries with the same fault that are listed one by one.
 _MOST_LISTED = 1000
 
@@ -231,15 +233,17 @@ class _Selection:
         targets = np.full(len(sizes), -1, np.int64)
         targets[order] = np.cumsum(sizes[order]) - sizes[order]
         points = np.empty((int(sizes[order].sum()), 2), np.float32)
-        first = 0
+        pairs, first = points.view(np.complex64), 0  # moved as one
         for part in self._take_parts():
-            own_targets = targets[first : first + len(part.ring_sizes)]
-            first += len(part.ring_sizes)
-            keep, own_sizes = own_targets >= 0, part.ring_sizes
-            starts = np.cumsum(own_sizes) - own_sizes
-            index = np.arange(len(part.points)) + np.repeat(own_targets - starts, own_sizes)
-            keep = np.repeat(keep, own_sizes)
-            points[index[keep]] = part.points[keep]
+            own_sizes = part.ring_sizes
+            own_targets = targets[first : first + len(own_sizes)]
+            first += len(own_sizes)
+            index = np.arange(len(part.points)) + np.repeat(own_targets - (np.cumsum(own_sizes) - own_sizes), own_sizes)
+            own = part.points.view(np.complex64)
+            if (own_targets < 0).any():
+                keep = np.repeat(own_targets >= 0, own_sizes)
+                index, own = index[keep], own[keep]
+            pairs[index] = own
         return owners[order], sizes[order], points
 
     def _take_parts(self) -> Iterator[Columns]:
@@ -273,8 +277,9 @@ class _Selection:
         keys = np.column_stack(
             [self.images[rows], self.categories[rows], self.columns['crowds'][rows], self.columns['bboxes_xywh'][rows]]
         )
-        order = np.lexsort((rows, *keys.T))
-        same = (keys[order][1:] == keys[order][:-1]).all(1)
+        mixed = (keys + 0.0).view(np.uint64) @ (np.arange(1, 2 * keys.shape[1], 2, np.uint64) * _MIXER)
+        order = np.argsort(mixed, kind='stable')
+        same = mixed[order][1:] == mixed[order][:-1]
         candidates = np.union1d(order[1:][same], order[:-1][same])  # few: only those are compared in full
         seen: set[tuple] = set()
         for i, key in zip(rows[candidates].tolist(), keys[candidates].tolist(), strict=True):

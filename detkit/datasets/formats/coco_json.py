@@ -15,7 +15,7 @@ import msgspec
 from detkit.utils.errors import DataError
 from detkit.utils.text_files import read_text
 
-__all__ = ['CocoAnnotation', 'CocoImage', 'CocoRle', 'load_json', 'read_categories', 'read_in_blocks']
+__all__ = ['CocoAnnotation', 'CocoImage', 'load_json', 'read_categories', 'read_in_blocks']
 
 # Bytes of annotations that are parsed at a time, which bounds the memory that their objects take.
 _BLOCK_BYTES = 4 << 20
@@ -44,15 +44,8 @@ class CocoImage(msgspec.Struct, gc=False):
     width: Any = None
 
 
-class CocoRle(msgspec.Struct, gc=False):
-    """A bitmap in run lengths, compressed ones as text."""
-
-    size: tuple[int, int]
-    counts: str | list[int]
-
-
 class CocoAnnotation(msgspec.Struct, gc=False):
-    """An entry of ``annotations`` with values of the right types."""
+    """An entry of ``annotations`` with values of the right types; the segmentation is its text."""
 
     id: int | float | str | None = None
     image_id: int | float | str | None = None
@@ -60,7 +53,7 @@ class CocoAnnotation(msgspec.Struct, gc=False):
     bbox: tuple[float, float, float, float] | None = None
     area: float | None = None
     iscrowd: int | bool | None = None
-    segmentation: list[list[float]] | CocoRle | None = None
+    segmentation: msgspec.Raw = msgspec.Raw(b'null')
     keypoints: list[float] | None = None
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from detkit.datasets.formats.coco import CocoFileDataset
 from detkit.datasets.formats.coco_annotations import typed_id
-from detkit.datasets.formats.coco_columns import is_box, is_number
+from detkit.datasets.formats.coco_columns import is_box
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import check_categories, is_id, load_json, read_categories, show
+from detkit.datasets.formats.coco_segmentations import is_number
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
