@@ -145,6 +145,8 @@ def read_image_header(file: str | bytes | memoryview) -> tuple[int, int, int]:
         return _read_header(BytesIO(file))
     if os.path.exists(file) and not os.path.isfile(file):
         raise OSError('no regular file')
+    if '\0' in file:
+        raise OSError('a NUL in its name')
     with open(file, 'rb') as opened:
         return _read_header(opened)
 

@@ -30,8 +30,9 @@ class Skip(NamedTuple):
     count: int = 1
 
     def location(self) -> str:
-        """Return the file and the entry in it."""
-        return str(self.path) if self.where is None else f'{self.path}:{self.where}'
+        """Return the file and the entry in it, printable also where a file's name is no valid Unicode."""
+        path = str(self.path).encode('utf-8', errors='backslashreplace').decode()
+        return path if self.where is None else f'{path}:{self.where}'
 
 
 def skip_lines(skips: Iterable[Skip]) -> Iterator[str]:

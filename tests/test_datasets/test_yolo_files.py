@@ -95,10 +95,19 @@ def test_what_a_dataset_says(tmp_path):
 
 def test_missing_images_of_a_list(tmp_path):
     write_yolo(tmp_path, {'a': BOX})
-    (tmp_path / 'list.txt').write_text('images/train/a.png\nimages/train/gone.png\n')
-    dataset = YoloTxtDataset('list.txt', data_root=str(tmp_path), metainfo={'classes': ('bolt',)})
-    assert len(dataset) == 1 and [os.path.basename(skip.path) for skip in dataset.skipped] == ['gone.png']
-    assert 'No such file' in dataset.skipped[0].reason
+    (tmp_path / 'list.txt').write_text('images/train/a.png\nimages/train/gone.png\nimages/\0.png\n')
+    dataset = YoloTxtDataset('list.txt', data_root=str(tmp_path), metainfo={'classes': ('bolt',)}, max_skipped=1)
+    assert len(dataset) == 1 and [os.path.basename(skip.path) for skip in dataset.skipped] == ['gone.png', '\0.png']
+    assert 'No such file' in dataset.skipped[0].reason and 'a NUL' in dataset.skipped[1].reason
+
+
+def test_a_name_that_is_no_text_is_printable(tmp_path):
+    write_yolo(tmp_path, {'a': BOX})
+    with open(os.fsencode(tmp_path / 'labels/train') + b'/caf\xe9.txt', 'w') as file:
+        file.write(BOX)
+    dataset = YoloTxtDataset('images/train', data_root=str(tmp_path), metainfo={'classes': ('bolt',)})
+    (line,) = skip_lines(dataset.unused)
+    assert line.encode().endswith(rb'caf\udce9.txt')
 
 
 def test_a_link_to_its_own_folder_adds_no_image(tmp_path):

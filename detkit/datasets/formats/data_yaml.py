@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def _is_null(value: Any) -> bool:
 def _show(value: Any) -> str:
     """Return a value for a message; what holds others is named alone, as it may be endless."""
     if isinstance(value, str):
-        return value if len(value) <= _SHOWN_LENGTH else f'{value[:_SHOWN_LENGTH]}...'
+        short = value if len(value) <= _SHOWN_LENGTH else f'{value[:_SHOWN_LENGTH]}...'
+        return ''.join(character if character.isprintable() else ascii(character)[1:-1] for character in short)
     return 'a mapping' if isinstance(value, dict) else 'a list of lists' if _is_nested(value) else 'a list'
 
 
@@ -152,6 +154,15 @@ def _is_nested(value: Any) -> bool:
 
 def _refuse(path: Path, key: str, value: Any, expected: str) -> NoReturn:
     raise DataError(f'the data yaml {str(path)!r} says {key}: {_show(value)}, but {expected}')
+
+
+def _is_name(value: Any) -> bool:
+    """Return whether a value is a text to print: not blank, without control characters and surrogates."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and not any(unicodedata.category(character) in ('Cc', 'Cs') for character in value)
+    )
 
 
 def _whole(value: Any) -> int | None:
@@ -195,7 +206,7 @@ def _read_names(path: Path, root: Path, content: dict) -> tuple[str, ...] | None
     if not names:
         _refuse(path, 'names', names, 'it should list at least one class')
     for number, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
+        if not _is_name(name):
             _refuse(path, f'names[{number}]', name, 'each class needs a name')
     if count is not None and count != len(names):
         raise DataError(f'the data yaml {str(path)!r} says nc: {count}, but names {len(names)} classes')
@@ -254,7 +265,7 @@ def _read_keypoints(
         names = next(iter(names.values()), None)
     if _is_null(names):
         return shape, pairs, None
-    if not isinstance(names, list) or len(names) != shape[0] or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or len(names) != shape[0] or not all(map(_is_name, names)):
         raise DataError(f'kpt_names in {str(path)!r} should list {shape[0]} names, as kpt_shape says')
     return shape, pairs, tuple(names)
 

@@ -73,7 +73,7 @@ class ImageFolderDataset(DetDataset):
             return known
         key = 'class_folder' if cfg.get('class_folder') else 'folder'
         root, name = Path(cfg.get('data_root') or ''), cfg.get(key) or 'train'
-        if not (root / name).is_dir():
+        if not os.path.isdir(root / name):
             raise DataError(
                 f'there is no {key} {name!r} in {str(root)!r}, whose folders would name the classes; set data_root'
                 f'{_look_deeper(root, name)}'
@@ -170,7 +170,7 @@ def _read_classes(folder: Path) -> list[str]:
 
 def _look_deeper(root: Path, name: str) -> str:
     """Return a hint at a folder one level deeper, where an archive was unpacked into a folder of its own."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         return ''
     found = [inner for inner in class_folders(root) if name and os.path.isdir(root / inner / name)]
     return f'. There is {str(root / found[0] / name)!r}: set data_root to {str(root / found[0])!r}' if found else ''

@@ -42,7 +42,7 @@ class SkippedHook(Hook):
         if not runner.resumed and is_main_process():
             self._path(runner).unlink(missing_ok=True)  # of a run that was stopped here in its first epoch
         if runner.resumed and self._path(runner).exists():
-            with open(self._path(runner), newline='') as file:
+            with open(self._path(runner), newline='', encoding='utf-8') as file:
                 for row in csv.DictReader(file):
                     if not row['line']:
                         self._unreadable[row['split']].add(row['path'])
@@ -104,7 +104,8 @@ class SkippedHook(Hook):
         if not is_main_process():
             return
         is_new = not self._path(runner).exists()
-        with open(self._path(runner), 'a', newline='') as file:
+        # A file's name may hold bytes that are no text.
+        with open(self._path(runner), 'a', newline='', encoding='utf-8', errors='backslashreplace') as file:
             writer = csv.writer(file, lineterminator='\n')
             if is_new:
                 writer.writerow(['split', 'path', 'line', 'reason'])
