@@ -235,4 +235,9 @@ class _Check:
                     f' The type is set in {of_type}; to drop what other files set for the former type, write '
                     f'_delete_=True beside it.'
                 )
+            elif of_key.file and path and not of_type.file:
+                text += (
+                    f' The type is set on the command line; write the dict as a whole, which replaces the other keys: '
+                    f"--cfg-options {dotted(path)}=\"{{'type': '{title}'}}\"."
+                )
         return text

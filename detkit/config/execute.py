@@ -16,13 +16,12 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from detkit.config.failures import Variable, failure, unread_helpers
-from detkit.config.keys import COMPONENT_KEYS
+from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
+from detkit.config.options import without_delete_keys
 from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
 from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base
 from detkit.config.source import Source, read_source
 from detkit.utils.errors import ConfigError, nearest
-
-DELETE_KEY = '_delete_'
 
 _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
@@ -311,14 +310,8 @@ def _merge(base: dict, own: dict, origins: Origins, own_origins: Origins, path: 
                     f'{own_origins.find(here)}: {dotted(here)} is a dict, but {origins.find(here)} sets it to a '
                     f'{type(base[key]).__name__}; write {DELETE_KEY}=True in the dict to replace it'
                 )
-        base[key] = _without_delete_keys(value)
+        base[key] = without_delete_keys(value)
         origins.copy_below(here, own_origins)
-
-
-def _without_delete_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_delete_keys(item) for key, item in value.items() if key != DELETE_KEY}
-    return value
 
 
 def _value_at(values: dict, path: KeyPath) -> Any:

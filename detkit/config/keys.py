@@ -21,6 +21,9 @@ COMPONENT_KEYS = (
     'visualizer',
 )
 
+# In a dict of a config file: drop what the base has there.
+DELETE_KEY = '_delete_'
+
 # What one kind of loop needs: all of it, or none.
 GROUPS = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),

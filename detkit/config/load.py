@@ -119,7 +119,10 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         return f'{root} has no effect here: {REFUSED_KEYS[root]}'
     text = f'{path} has no key {dotted(key_path)!r}'
     readable = readable_names(executed)
-    meant = did_you_mean(meant_keys(option.key, executed.values, readable), f'={option.value}')
+    keys = meant_keys(option.key, executed.values, readable)
+    if option.key.lower() not in WORDS:  # a key whose value is of another kind only has the same name
+        keys = [key for key in keys if _is_alike(_value_of(key, executed.values), option.value)]
+    meant = did_you_mean(keys, f'={option.value}')
     if not meant:
         addable = partial(_may_be_added, executed.values)
         others = [key for key in (option.key, *WORDS.get(option.key, ())) if addable(key, option.value)][:1]
@@ -134,6 +137,20 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
     if isinstance(parent, list | tuple):
         return f'{text}: {there} is a list, accepted are 0 to {len(parent) - 1}.{meant}'
     return f'{text}: {there} is {parent!r}, which has no keys.{meant}'
+
+
+def _value_of(key: str, values: dict[str, Any]) -> Any:
+    """Return the value of a dotted key that exists."""
+    value: Any = values
+    for part in Option(key, None).path:
+        value = value[part] if isinstance(value, list | tuple) or part in value else value[str(part)]
+    return value
+
+
+def _is_alike(old: Any, new: Any) -> bool:
+    """Return whether a value may replace another: not a text a number, nor a number a text."""
+    numbers = int, float
+    return not (isinstance(old, numbers) and isinstance(new, str) or isinstance(old, str) and isinstance(new, numbers))
 
 
 def _may_be_added(values: dict[str, Any], key: str, value: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from detkit.config.keys import DELETE_KEY
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
 from detkit.utils.errors import ConfigError
 
@@ -37,7 +38,15 @@ def parse_options(options: Mapping[str, Any] | Iterable[str | Option] | None) ->
 
 
 def _option(key: str, value: Any) -> Option:
-    return Option(key.removeprefix('+'), value, key.startswith('+'))
+    # A dict always replaces the one before it, which is what the key says.
+    return Option(key.removeprefix('+'), without_delete_keys(value), key.startswith('+'))
+
+
+def without_delete_keys(value: Any) -> Any:
+    """Return a value without the keys ``_delete_`` of its dicts, which a config's final form does not have."""
+    if isinstance(value, dict):
+        return {key: without_delete_keys(item) for key, item in value.items() if key != DELETE_KEY}
+    return value
 
 
 def _split(text: str | Option) -> tuple[str, Any] | Option:

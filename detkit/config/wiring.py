@@ -123,9 +123,11 @@ def _refuse_unknown_classes(values: dict[str, Any], unknown: list[tuple[KeyPath,
         return
     for path, reason in unknown:
         raise ConfigError(f'{origins.find(path)}: {reason}')
+    key = ('classes',) if 'classes' in values else ('train_dataloader', 'dataset')
+    remedy = "classes=['bolt', 'nut']" if 'classes' in values else 'train_dataloader.dataset.metainfo.classes=[...]'
     raise ConfigError(
-        f'{origins.find(("train_dataloader", "dataset"))}: train_dataloader.dataset does not say its classes, so '
-        f'{dotted(_CLASSES)} is unknown; give it metainfo=dict(classes=[...])'
+        f'{origins.find(key)}: train_dataloader.dataset does not say its classes, so {dotted(_CLASSES)} is unknown; '
+        f'name them: {remedy}'
     )
 
 

@@ -194,15 +194,32 @@ class FlatRecords(Records):
         )
 
     def count_labels(self, num_classes: int) -> np.ndarray:
-        chosen = np.zeros(len(self._paths), bool)
-        chosen[self.order] = True
-        counts = np.bincount(
-            self._objects.labels[chosen[self._objects.images] & ~self._objects.ignored], minlength=num_classes
-        )
+        counts = np.bincount(self._objects.labels[self._learnt()], minlength=num_classes)
         if self._class_labels is not None:
             own = self._class_labels[self.order]
             counts += np.bincount(own[own >= 0], minlength=num_classes)
         return counts
+
+    def count_lacking(self, need: str) -> tuple[int, int]:
+        if need == 'label':
+            own = self._class_labels
+            return len(self) if own is None else int((own[self.order] < 0).sum()), len(self)
+        objects, learnt = self._objects, self._learnt()
+        has = np.zeros(len(learnt), bool)
+        if need == 'segm':
+            has[objects.ring_owners] = has[objects.rle_owners] = True
+            has |= objects.segment_ids is not None
+        elif need == 'keypoints' and objects.keypoints is not None:
+            has = (objects.keypoints[..., 2] > 0).any(1)
+        elif need == 'rbbox':
+            has |= objects.rbboxes is not None
+        return int((learnt & ~has).sum()), int(learnt.sum())
+
+    def _learnt(self) -> np.ndarray:
+        """Return which objects, ``(N,)`` bool, are in these images and not ignored."""
+        chosen = np.zeros(len(self._paths), bool)
+        chosen[self.order] = True
+        return chosen[self._objects.images] & ~self._objects.ignored
 
     def shapes(self) -> np.ndarray:
         return self._shapes[self.order]

@@ -53,6 +53,15 @@ class Records(Sequence[Record]):
         """Return ``(num_classes,)`` int64: how many objects, or images, of each class there are to learn from."""
         raise NotImplementedError
 
+    def count_lacking(self, need: str) -> tuple[int, int]:
+        """Count what lacks the annotations that a metric or a task needs, and all that could have them.
+
+        Args:
+            need: 'segm' for outlines or bitmaps, 'keypoints' for labelled ones, or 'rbbox', of each object to learn
+                from; 'label' for the class of each whole image.
+        """
+        raise NotImplementedError
+
     def shapes(self) -> np.ndarray:
         """Return ``(I, 2)`` int64 (h, w) of the images, zeros where a size is not known."""
         raise NotImplementedError

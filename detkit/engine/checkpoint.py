@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from detkit import __version__
 from detkit.config import literal_text
-from detkit.utils.errors import CheckpointError, shorten
+from detkit.utils.errors import CheckpointError, shorten, working_folder
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
@@ -94,7 +94,8 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     if not path.is_file():
         kind = 'is a folder' if path.is_dir() else 'does not exist'
         raise CheckpointError(
-            f'Checkpoint {path} {kind}; give the path of a .pth file such as work_dirs/<run>/best.pth.'
+            f'Checkpoint {path} {kind}{working_folder(path)}; give the path of a .pth file such as '
+            'work_dirs/<run>/best.pth.'
         )
     if not zipfile.is_zipfile(path):
         raise CheckpointError(

@@ -24,7 +24,7 @@ from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
 from detkit.engine.run_folder import display_path, has_history
 from detkit.engine.schedule import Schedules, build_schedules
-from detkit.engine.start_notes import check_batch_of_one
+from detkit.engine.start_notes import check_annotations, check_batch_of_one
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
@@ -57,6 +57,7 @@ class Runner(BaseRunner):
         try:
             with self._tidied_on_mistake():
                 self.prepare_training()
+                check_annotations(self)
             self.train_loop.run()
             self._final_evaluation()
             self.call_hook('after_run')

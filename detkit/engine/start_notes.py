@@ -1,14 +1,17 @@
-"""What a run can say of itself before it begins, though it is no error."""
+"""What a run can say of itself before it begins: notes, and mistakes that only its data show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from detkit.datasets.wrappers import leaf_datasets
+from detkit.datasets.records import Records
+from detkit.datasets.wrappers import RecordDataset, leaf_datasets
+from detkit.engine.run_folder import display_path
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.utils.errors import ConfigError
@@ -19,6 +22,15 @@ if TYPE_CHECKING:
 # Steps of the optimiser below which little is learnt: from other weights, and from random ones.
 _FEW_STEPS = 100
 _FEW_STEPS_FROM_RANDOM = 300
+
+# Annotations that a task or a metric needs, see ``GatheredMetric.needs``: their name, and where they come from.
+NEEDS = {
+    'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
+    'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),
+    'rbbox': ('a rotated box', "corners, such as DOTA's labels or YOLO's OBB labels have"),
+    'label': ('a class of the whole image', 'a folder a class'),
+}
+NEED_OF_TASK = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label'}
 
 
 def start_notes(runner: Runner) -> Iterator[str]:
@@ -32,6 +44,9 @@ def start_notes(runner: Runner) -> Iterator[str]:
         if numbers and not any(numbers):
             result = 'nothing can be learnt' if split == 'train' else 'no metric is defined, no best.pth chosen'
             notes.append(f'none of the {len(numbers):,} {split} images shows an object: {result}')
+    for split, need, _, (lacking, total) in _needs(runner):
+        if need == 'segm' and 0 < lacking < total:
+            notes.append(f'{lacking:,} of the {total:,} {split} objects lack an outline: only their boxes are known')
     yield from filter(None, notes)
 
 
@@ -47,6 +62,47 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     if not _starts_from_weights(runner):
         remedy += ', or load_from=PATH to start from trained weights'
     return steps, made_of, remedy
+
+
+def check_annotations(runner: Runner) -> None:
+    """Refuse data none of whose objects has what the task learns or the validation measures.
+
+    Raises:
+        ConfigError: names the config to use instead.
+    """
+    for split, need, who, (lacking, total) in _needs(runner):
+        if total and lacking == total:
+            what, source = NEEDS[need]
+            counted = 'images' if need == 'label' else 'objects'
+            raise ConfigError(
+                f'{who} needs {what}, but none of the {total:,} {split} {counted} has one. For boxes alone use '
+                f'{_detection_config(runner)}; otherwise data with {source}.'
+            )
+
+
+def _needs(runner: Runner) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
+    """Yield a split, what is needed of its data, who needs it, and (objects that lack it, objects)."""
+    needed = {('train', NEED_OF_TASK.get(str(runner.cfg.get('task')))): f'task {runner.cfg.get("task")!r}'}
+    for metric in runner.val_evaluator.metrics if runner.val_loop is not None else ():
+        for need in metric.needs if isinstance(metric, GatheredMetric) else ():
+            needed.setdefault(('val', need), type(metric).__name__)
+    loops = {'train': runner.train_loop, 'val': runner.val_loop}
+    for (split, need), who in needed.items():
+        if need in NEEDS:
+            yield split, need, who, _count_lacking(loops[split].dataloader.dataset, need)
+
+
+def _count_lacking(dataset: Any, need: str) -> tuple[int, int]:
+    leaves = [leaf.records for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset)]
+    counts = [records.count_lacking(need) for records in leaves if isinstance(records, Records)]
+    return sum(lacking for lacking, _ in counts), sum(total for _, total in counts)
+
+
+def _detection_config(runner: Runner) -> str:
+    """Return the config of the run's family and data for detection."""
+    given, task = Path(runner.cfg.filename or ''), runner.cfg.get('task')
+    other = given.with_name('det_' + given.name.removeprefix(f'{task}_')) if given.name else given
+    return display_path(other) if other != given and other.is_file() else 'a config of the task det'
 
 
 def check_batch_of_one(runner: Runner) -> None:

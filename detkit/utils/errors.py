@@ -1,5 +1,6 @@
 """Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
+import os
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
@@ -61,6 +62,15 @@ def nearest_first(name: object, choices: Iterable[object], count: int = 10) -> s
     ordered = sorted(texts, key=lambda text: -_similarity(str(name), text))  # stable: ties keep their order
     rest = len(ordered) - count
     return ', '.join(ordered[:count]) + (f', and {rest} more' if rest > 0 else '') if texts else '(none)'
+
+
+def working_folder(*parts: str | os.PathLike) -> str:
+    """Return " (working directory ...)" for an error on a path that starts from it, and nothing for an absolute one.
+
+    Args:
+        *parts: folders and name of the path, as ``os.path.join`` takes them.
+    """
+    return '' if os.path.isabs(os.path.join(*parts)) else f' (working directory {os.getcwd()})'
 
 
 def shorten(names: Iterable[object], count: int = 3) -> str:

@@ -251,3 +251,16 @@ def test_classes_of_detr_are_those_of_the_config(repo):
     config = load_config(repo / 'configs' / 'detr' / 'det_coco.py')
     assert config.classes == COCO91 and len(COCO91) == 91
     assert [i for i, name in enumerate(COCO91) if name != 'N/A'] == list(COCO_CATEGORY_IDS)
+
+
+def test_categories_of_one_name_are_one_class_and_counted(make):
+    def rename(content):
+        content['categories'] += [{'id': 11, 'name': 'dog'}]
+        content['annotations'].append({'id': 4, 'image_id': 5, 'category_id': 11, 'bbox': [0, 0, 4, 4]})
+
+    dataset = make(rename)
+    assert dataset.metainfo['classes'] == ('cat', 'dog')
+    assert dataset.records[2].annotations.labels.tolist() == [1]
+    (entry,) = (skip for skip in dataset.unused if skip.where == 'categories')
+    assert entry.reason == "2 categories have the name 'dog', so their objects are of one class" and entry.count == 2
+    assert all(skip.where != 'categories' for skip in make(rename, single_class=True).unused)

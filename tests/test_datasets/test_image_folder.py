@@ -89,7 +89,11 @@ def test_a_class_without_an_image(root):
 @pytest.mark.parametrize(
     'options, error, sentence',
     [
-        (dict(folder='tran'), DataError, "image folder '.*tran' cannot be read: No such file"),
+        (
+            dict(folder='tran'),
+            DataError,
+            "image folder '.*tran' cannot be read: No such file.* has the folders train.*val_folder=",
+        ),
         (
             dict(metainfo=dict(classes=['a bird', 'cat'])),
             DataError,

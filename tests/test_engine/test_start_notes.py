@@ -83,6 +83,45 @@ def test_notes_before_a_run(tmp_path, capsys):
     assert 'max_dets=(1, 10, 200)' in out and 'none of the' not in out
 
 
+def start_task(tmp_path, task, **options):
+    (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n')
+    config = CONFIGS / 'yolov8' / f'{task}_custom.py'
+    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    Runner(load_config(config, {**own, **options, 'work_dir': str(tmp_path / 'run')})).train()
+
+
+def relabel(root, split, line):
+    for path in (root / 'labels' / split).iterdir():
+        path.write_text(line)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize(
+    ('task', 'with_it', 'without', 'name'),
+    [
+        ('seg', '0 .1 .1 .9 .1 .9 .9\n', '0 .5 .5 .8 .8\n', 'an outline'),
+        ('pose', '0 .5 .5 .8 .8 .4 .4 2 .6 .6 2\n', '0 .5 .5 .8 .8 0 0 0 0 0 0\n', 'keypoints'),
+    ],
+)
+def test_data_without_what_the_task_learns_are_refused(tmp_path, task, with_it, without, name, split):
+    for own in ('train', 'val'):
+        write_yolo(tmp_path, own, 1)
+        relabel(tmp_path, own, without if own == split else with_it)
+    who = f"task '{task}'" if split == 'train' else 'CocoMetric'
+    with pytest.raises(ConfigError, match=f'{who} needs {name}, but none of the 4 {split} objects .*det_custom.py'):
+        start_task(tmp_path, task)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_some_objects_without_an_outline_are_a_note(tmp_path, capsys):
+    for own in ('train', 'val'):
+        write_yolo(tmp_path, own, 1)
+        relabel(tmp_path, own, '0 .1 .1 .9 .1 .9 .9\n')
+    (tmp_path / 'labels' / 'train' / '0.txt').write_text('0 .5 .5 .8 .8\n')
+    start_task(tmp_path, 'seg')
+    assert '1 of the 4 train objects lack an outline: only their boxes are known' in capsys.readouterr().out
+
+
 def write_classes(root):
     for split in ('train', 'val'):
         for name, count in (('bolt', 2), ('nut', 1)):

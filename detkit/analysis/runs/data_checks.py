@@ -13,18 +13,11 @@ from detkit.analysis.runs.checklist import CheckList
 from detkit.datasets.skips import skip_lines
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
 from detkit.datasets.wrappers import leaf_datasets, records_of
+from detkit.engine.start_notes import NEEDS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
 from detkit.utils.errors import shorten
 from detkit.utils.rng import keyed_rng
-
-# Annotations that a kind of matching needs, see ``GatheredMetric.needs``: their name, and where they come from.
-NEEDS = {
-    'segm': ('an outline', "polygons or RLE, such as COCO's instances_*.json or YOLO's segment labels have"),
-    'keypoints': ('keypoints', "keypoints, such as COCO's person_keypoints_*.json or YOLO's pose labels have"),
-    'rbbox': ('a rotated box', "corners, such as DOTA's labels or YOLO's OBB labels have"),
-    'label': ('a class of the whole image', 'a folder a class'),
-}
 
 _READERS = 4
 _SHOWN = 3

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from detkit.analysis.data.annotations_table import SplitTable, make_table
 from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.data_checks import (
-    NEEDS,
     check_images,
     check_needs,
     check_objects,
@@ -36,6 +35,7 @@ from detkit.datasets.wrappers import RecordDataset, records_of
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.runner import Runner
+from detkit.engine.start_notes import NEED_OF_TASK, NEEDS
 from detkit.engine.training_state import capture_training_state, restore_training_state, unwrap
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.evaluation.headline import fitness, headline_names
@@ -43,7 +43,6 @@ from detkit.inference.model import check_device
 from detkit.models.data_preprocessor import DetDataPreprocessor
 from detkit.utils.errors import ConfigError, nearest, shorten
 
-_TASK_NEEDS = {'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label'}
 _FEWEST_STEPS, _MOST_STEPS = 2, 30  # timed ones
 _VAL_BATCHES = 2  # the first of which is not timed
 
@@ -139,7 +138,7 @@ class _DryRun:
             check_objects(self.checks, split, table, (self.config.model.get('head') or {}).get('num_classes'))
             if split == 'train':
                 task = self.config.get('task')
-                check_needs(self.checks, split, table, [_TASK_NEEDS.get(task, '')], f'task {task!r}')
+                check_needs(self.checks, split, table, [NEED_OF_TASK.get(task, '')], f'task {task!r}')
             check_images(self.checks, split, dataset, sample)
         return loader
 
@@ -192,7 +191,7 @@ class _DryRun:
             needs = metric.needs if isinstance(metric, GatheredMetric) else ()
             if 'val' in self.tables:
                 check_needs(self.checks, 'val', self.tables['val'], needs, type(metric).__name__)
-            wanted = _TASK_NEEDS.get(self.config.get('task'))
+            wanted = NEED_OF_TASK.get(self.config.get('task'))
             if wanted and needs and wanted not in needs:
                 self.checks.warned(
                     'val metric',

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
 from detkit.utils.tables import text_table, write_csv
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
-RESULTS_FILE, SCALARS_FILE = 'results.csv', 'scalars.json'
 AXES = {'epoch': 'epoch', 'iter': 'iteration', 'time': 'minutes of training'}
 _METRICS = 'metrics/'
 FEW_POINTS = 25

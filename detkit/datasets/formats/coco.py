@@ -21,7 +21,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
-from detkit.utils.errors import DataError, nearest
+from detkit.utils.errors import DataError, nearest, working_folder
 
 # Category ids that are labels are below it.
 _MOST_CLASSES = 100_000
@@ -53,8 +53,8 @@ class CocoFileDataset(DetDataset):
             if known.get('classes'):
                 return known
             raise DataError(
-                f'there is no ann_file {str(cfg.get("ann_file"))!r} in {str(cfg.get("data_root") or "")!r}, from which '
-                'the class names would be read; set ann_file to the file'
+                f'there is no ann_file {str(cfg.get("ann_file"))!r} in {str(cfg.get("data_root") or "")!r}'
+                f'{working_folder(path)}, from which the class names would be read; set ann_file to the file'
             )
         names = {category['id']: category['name'] for category in read_categories(str(path))}
         keeps_ids = cfg.get('keep_category_ids') and not cfg.get('single_class')
@@ -72,6 +72,8 @@ class CocoFileDataset(DetDataset):
             raise DataError(f'the annotation file {ann_file!r} lists no categories')
         if self.keep_category_ids and not self.single_class:
             return self._keep_ids({category['id']: category['name'] for category in categories}, ann_file)
+        if not self.single_class:
+            self._note_shared_names(categories, ann_file)
         classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
         for name in classes:
             if name not in ids:
@@ -83,6 +85,16 @@ class CocoFileDataset(DetDataset):
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}
+
+    def _note_shared_names(self, categories: list[dict], ann_file: str) -> None:
+        """List the categories that are one class because they have one name."""
+        counts = Counter(category['name'] for category in categories)
+        for name, count in counts.items():
+            if count > 1:
+                reason = f'{count} categories have the name {name!r}, so their objects are of one class'
+                self.unused.append(
+                    Skip(ann_file, 'categories', reason, 'categories of one name, which are one class', count)
+                )
 
     def _keep_ids(self, names: dict[int | float | str, str], ann_file: str) -> dict[int | float | str, int | None]:
         """Return each category id as its own label."""

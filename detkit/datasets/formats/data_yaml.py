@@ -15,7 +15,7 @@ import yaml
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.structures.keypoints import check_shape
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
 from detkit.utils.text_files import read_text
 
 _SPLITS = ('train', 'val', 'test')
@@ -100,7 +100,10 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
     """
     path = Path(path)
     if not os.path.isfile(path):
-        raise DataError(f'the data yaml {str(path)!r} does not exist. Set data_yaml to the file, or leave it out.')
+        raise DataError(
+            f'the data yaml {str(path)!r} does not exist{working_folder(path)}. Set data_yaml to the file, or leave it '
+            'out.'
+        )
     return parse_data_yaml(read_text(path, 'data yaml'), path, data_root)
 
 

@@ -16,7 +16,7 @@ from detkit.datasets.records import PackedBytes, Records
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
 
 __all__ = ['ImageFolderDataset', 'class_folders']
 
@@ -75,8 +75,8 @@ class ImageFolderDataset(DetDataset):
         root, name = Path(cfg.get('data_root') or ''), cfg.get(key) or 'train'
         if not os.path.isdir(root / name):
             raise DataError(
-                f'there is no {key} {name!r} in {str(root)!r}, whose folders would name the classes; set data_root'
-                f'{_look_deeper(root, name)}'
+                f'there is no {key} {name!r} in {str(root)!r}{working_folder(root)}, whose folders would name the '
+                f'classes; set data_root{_look_deeper(root, name)}{_other_splits(root)}'
             )
         return {**known, 'classes': tuple(cfg.get('folders') or _read_classes(root / name))}
 
@@ -148,6 +148,7 @@ def class_folders(folder: str | os.PathLike) -> list[str]:
         above, name = os.path.split(os.fspath(folder))
         raise DataError(
             f'the image folder {os.fspath(folder)!r} cannot be read: {reason}{_look_deeper(Path(above), name)}'
+            f'{_other_splits(Path(above))}'
         ) from error
     return sorted(name for name in names if not name.startswith('.') and name != '__MACOSX')
 
@@ -174,6 +175,19 @@ def _look_deeper(root: Path, name: str) -> str:
         return ''
     found = [inner for inner in class_folders(root) if name and os.path.isdir(root / inner / name)]
     return f'. There is {str(root / found[0] / name)!r}: set data_root to {str(root / found[0])!r}' if found else ''
+
+
+def _other_splits(root: Path) -> str:
+    """Return a hint at the folders beside one that is missing, which may be the splits under other names."""
+    if not root.is_dir():
+        return ''
+    found = class_folders(root)
+    return (
+        f'. {str(root)!r} has the folders {_shorten(found)}: name the one of a split by folder of its dataset, '
+        'in the configs by train_folder=... and val_folder=...'
+        if found
+        else ''
+    )
 
 
 def _alike(name: str, names: Sequence[str]) -> str:
@@ -218,6 +232,9 @@ class FolderRecords(Records):
 
     def count_labels(self, num_classes: int) -> np.ndarray:
         return np.bincount(self._labels[self.order], minlength=num_classes)
+
+    def count_lacking(self, need: str) -> tuple[int, int]:
+        return (0, len(self)) if need == 'label' else (0, 0)
 
     def shapes(self) -> np.ndarray:
         return np.zeros((len(self), 2), np.int64)

@@ -19,7 +19,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
 from detkit.utils.text_files import read_text
 from detkit.utils.xml_files import read_xml
 
@@ -80,7 +80,18 @@ class VOCDataset(DetDataset):
         root = Path(cfg.get('data_root') or '')
         splits = (splits,) if isinstance(splits, str) else splits
         homes = [root] if splits is None else [find_split(root, split)[0] for split in splits]
-        return {**known, 'classes': discover_classes(home / annotations for home in homes) or None}
+        folders = list(dict.fromkeys(home / annotations for home in homes))
+        classes = discover_classes(folders)
+        if not classes:
+            missing = [folder for folder in folders if not folder.is_dir()]
+            what = (
+                f'there is no folder {str(missing[0])!r}' if missing else f'no xml in {str(folders[0])!r} has an object'
+            )
+            raise DataError(
+                f'{what}{working_folder(root)}, whose files would name the classes; set data_root, and splits or '
+                'annotations where the folder has another name'
+            )
+        return {**known, 'classes': classes}
 
     def load_records(self) -> list[Record]:
         self._objects: dict[str, VocObjects | DataError] = {}  # by path, so that no file is read twice

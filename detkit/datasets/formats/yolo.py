@@ -28,7 +28,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
-from detkit.utils.errors import DataError
+from detkit.utils.errors import DataError, working_folder
 from detkit.utils.text_files import read_bytes
 
 _LABELS = ('outline', 'pose', 'obb')
@@ -92,11 +92,14 @@ class YoloTxtDataset(DetDataset):
             return known
         if not paths:
             place = f' in {str(root)!r}' if root else ''
+            place += working_folder(root, cfg['data_yaml'])
             raise DataError(
                 f'there is no data_yaml {cfg["data_yaml"]!r}{place}, from which the class names would be read; set '
                 'data_yaml to the file'
             )
         data = read_data_yaml(paths[0], root)
+        if not data.classes and not known.get('classes'):
+            raise DataError(f'the data yaml {str(paths[0])!r} has no key names, the list of the class names; add it')
         told = {'classes': data.classes}
         if cfg.get('labels') == 'pose':
             told |= {name: getattr(data, name) for name in ('keypoint_shape', 'flip_pairs', 'keypoint_names')}
