@@ -4,7 +4,7 @@ No data format is known here: each dataset class has a method ``peek`` that retu
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from detkit.config.keys import LOADER_KEYS
@@ -29,16 +29,9 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     Raises:
         ConfigError: head and data, or two datasets, differ; or no dataset says its classes.
     """
-    known, unknown = [], []
-    for key in LOADER_KEYS:
-        for path, dataset in dataset_paths(values.get(key), (key,)):
-            try:
-                metainfo = peek(dataset)
-            except DataError as error:
-                unknown.append((path, str(error)))
-                continue
-            _check_classes(metainfo.get('classes'), path, origins)
-            known.append((path, metainfo))
+    known, unknown = _peek_all(values)
+    for path, metainfo in known:
+        _check_classes(metainfo.get('classes'), path, origins)
     _wire_classes(values, known, origins)
     if not (values.get('model') or {}).get('head'):
         return
@@ -66,6 +59,40 @@ def peek(dataset: dict[str, Any]) -> dict[str, Any]:
     factory = DATASETS.get(kind) if isinstance(kind, str) else kind
     look = getattr(factory, 'peek', None)  # a user's dataset need not have it
     return dict(dataset.get('metainfo') or {}) if look is None else look(dataset)
+
+
+def data_metainfo(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the data of a config say of themselves, from the first dataset that names its classes.
+
+    Nothing is built, and no annotation is read but what names the classes. A config without datasets may state
+    ``classes`` itself.
+
+    Raises:
+        ConfigError: no dataset names its classes, and the config does not state them.
+    """
+    known, unknown = _peek_all(config)
+    found = next((metainfo for _, metainfo in known if metainfo.get('classes')), None)
+    if found is None and config.get('classes'):
+        found = {'classes': config['classes']}
+    if found is None:
+        reasons = ''.join(f': {reason}' for _, reason in unknown[:1])
+        raise ConfigError(
+            f'the class names are unknown{reasons}. Give the data that name them (data_yaml=..., data_root=...), the '
+            "names (classes=['bolt', 'nut']) where the config has this variable, or a checkpoint, which holds them"
+        )
+    return found
+
+
+def _peek_all(values: Mapping[str, Any]) -> tuple[list[tuple[KeyPath, dict]], list[tuple[KeyPath, str]]]:
+    """Return the metainfo of each dataset of a config, and the reasons why that of others cannot be read."""
+    known, unknown = [], []
+    for key in LOADER_KEYS:
+        for path, dataset in dataset_paths(values.get(key), (key,)):
+            try:
+                known.append((path, peek(dataset)))
+            except DataError as error:
+                unknown.append((path, str(error)))
+    return known, unknown
 
 
 def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:

@@ -13,11 +13,12 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from detkit.config import check_config, load_config, located
+from detkit.config import check_config, data_metainfo, load_config, located
 from detkit.engine.checkpoint import check_weights, load_checkpoint
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
+from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 
 
@@ -33,7 +34,7 @@ def init_detector(
     Args:
         config: a config file, a loaded config, or None for the config that the checkpoint holds.
         checkpoint: a ``.pth`` file of detkit; its averaged weights are used where training kept an average. None leaves
-            the weights random, for trying things out; it needs a ``config`` that states its classes.
+            the weights random, for trying things out; the data of the ``config`` then name the classes.
         device: the device to run on; the accelerator if there is one by default.
         fuse: fold batch normalisation into the convolutions, which changes no output and saves time.
         options: changes to a config file, as ``--cfg-options``.
@@ -49,9 +50,8 @@ def init_detector(
     device = check_device(device)
     content = load_checkpoint(checkpoint) if checkpoint is not None else None
     config = _as_config(config, content, checkpoint, options)
-    classes = (content['meta'].get('classes') if content else None) or config.get('classes')
-    if not classes:
-        raise ConfigError("the class names are unknown: the config states no 'classes' and no checkpoint names them")
+    metainfo = content['meta'] if content and content['meta'].get('classes') else data_metainfo(config)
+    classes = metainfo['classes']
     model_cfg = copy.deepcopy(dict(config['model']))
     head = model_cfg.get('head')
     if isinstance(head, dict) and head.get('num_classes') is None:
@@ -70,7 +70,7 @@ def init_detector(
     model.eval()
     if fuse:
         fuse_conv_bn(model)
-    keypoints = (content['meta'].get('keypoints') if content else None) or {}
+    keypoints = content['meta'].get('keypoints') or {} if content else keypoint_info(metainfo)
     model.info = ModelInfo(config, tuple(classes), keypoints)
     return model.to(device)
 

@@ -59,7 +59,7 @@ def training_maker(model: nn.Module, config: Config, batch_size: int, device: to
 
     def make() -> Step:
         own, stream = copy.deepcopy(model), endless(loader)
-        train = _trainer(own, config, batch_size, len(loader))
+        train = _trainer(own, config, batch_size, len(loader), len(loader.dataset.metainfo['classes']))
 
         def step(turn: int) -> tuple[float, float]:
             began = time.perf_counter()
@@ -81,14 +81,15 @@ def endless(loader: DataLoader) -> Iterator[dict]:
         yield from loader
 
 
-def _trainer(model: nn.Module, config: Config, batch_size: int, epoch_length: int) -> Callable[[dict], Any]:
+def _trainer(
+    model: nn.Module, config: Config, batch_size: int, epoch_length: int, num_classes: int
+) -> Callable[[dict], Any]:
     freeze = config.train_cfg.get('freeze') or ()
     held = freeze_modules(model, freeze) if freeze else []
     model.train()
     freeze_batch_norm(held)
-    classes = config.get('classes') or ()
     num_iters = epoch_length * config.train_cfg.get('max_epochs', 1)
-    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, len(classes))
+    wrapper = build_optim_wrapper(config.optim_wrapper, model, batch_size, num_iters, num_classes)
     wrapper.current_accumulate = 1
     for group in wrapper.optimizer.param_groups:
         group['lr'] = 0.0
