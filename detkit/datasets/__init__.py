@@ -11,6 +11,7 @@ from detkit.datasets.formats import (
     ImageFolderDataset,
     LabelmeDataset,
     LabelStudioDataset,
+    LvisDataset,
     VOCDataset,
     YoloTxtDataset,
 )
@@ -30,6 +31,7 @@ __all__ = [
     'ImageFolderDataset',
     'LabelStudioDataset',
     'LabelmeDataset',
+    'LvisDataset',
     'RepeatDataset',
     'SampleKey',
     'VOCDataset',

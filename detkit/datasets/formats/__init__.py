@@ -7,6 +7,7 @@ from detkit.datasets.formats.dota import DotaDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
 from detkit.datasets.formats.label_studio import LabelStudioDataset
 from detkit.datasets.formats.labelme import LabelmeDataset
+from detkit.datasets.formats.lvis import LvisDataset
 from detkit.datasets.formats.voc import VOCDataset
 from detkit.datasets.formats.yolo import YoloTxtDataset
 
@@ -18,6 +19,7 @@ __all__ = [
     'ImageFolderDataset',
     'LabelStudioDataset',
     'LabelmeDataset',
+    'LvisDataset',
     'VOCDataset',
     'YoloTxtDataset',
 ]

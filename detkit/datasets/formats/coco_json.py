@@ -36,12 +36,13 @@ Part = TypeVar('Part')
 
 
 class CocoImage(msgspec.Struct, gc=False):
-    """An entry of ``images``, whose values may be anything."""
+    """An entry of ``images``, whose values may be anything; LVIS's name the file in ``coco_url``."""
 
     id: Any = None
     file_name: Any = None
     height: Any = None
     width: Any = None
+    coco_url: Any = None
 
 
 class CocoAnnotation(msgspec.Struct, gc=False):
