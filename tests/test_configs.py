@@ -152,8 +152,38 @@ def test_own_data_needs_options_alone(names, folder, own, options):
         assert classes == datasets[1].metainfo['classes'] and len(classes) == cfg.model.head.num_classes
 
 
+@pytest.mark.parametrize(
+    ('name', 'file', 'size'),
+    [
+        ('yolov8/det_x_coco.py', 'yolov8/det_coco.py', 'x'),
+        ('yolov8/seg_m_custom.py', 'yolov8/seg_custom.py', 'm'),
+        ('yolov8/det_s_coco8.py', 'yolov8/det_n_coco8.py', 's'),
+        ('detr/det_r50_dc5_coco.py', 'detr/det_coco.py', 'r50_dc5'),
+        ('yolov3/det_tiny_custom.py', 'yolov3/det_custom.py', 'tiny'),
+    ],
+)
+def test_a_name_with_a_size_stands_for_the_config_in_that_size(tmp_path, name, file, size):
+    cfg, same = (
+        load_config(CONFIGS / path, options, need_classes=False)
+        for path, options in ((name, {}), (file, {'size': size}))
+    )
+    assert not (CONFIGS / name).exists() and cfg.filename == str(CONFIGS / name)
+    assert cfg.model == same.model and cfg.size == size
+    (tmp_path / 'child.py').write_text(f'_base_ = {str(CONFIGS / name)!r}\nmax_epochs = 3\n')
+    child = load_config(tmp_path / 'child.py', need_classes=False)
+    assert child.model == cfg.model and child.train_cfg.max_epochs == 3
+    assert load_config(tmp_path / 'child.py', {'size': same.size}, need_classes=False).model == cfg.model
+
+
+def test_a_name_of_no_size_is_refused_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r'no config file .*det_q_coco.py. det_coco.py has the sizes n, s, m, l, x'):
+        load_config(CONFIGS / 'yolov8' / 'det_q_coco.py')
+    with pytest.raises(ConfigError, match="no config file .*dte_coco.py. Did you mean 'det_coco.py'"):
+        load_config(CONFIGS / 'yolov8' / 'dte_coco.py')
+
+
 def test_an_unknown_size_is_refused_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"yolov8_sizes.py:\d+: sizes has no 'q'; it has n, s, m, l, x"):
+    with pytest.raises(ConfigError, match=r"size is 'q', but must be one of n, s, m, l, x.*yolov8_sizes.py:\d+"):
         load_config(CONFIGS / 'yolov8' / 'det_coco.py', {'size': 'q'})
 
 

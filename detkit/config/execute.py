@@ -20,7 +20,7 @@ from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
 from detkit.config.options import without_delete_keys
 from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
 from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base
-from detkit.config.source import Source, read_source
+from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError, nearest
 
 _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
@@ -178,8 +178,12 @@ def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
     if path.suffix != '.py':
         raise ConfigError(f'{Origin(path)}{by_whom} is no config file: a name that ends in .py is expected')
     if not path.is_file():
-        siblings = [sibling.name for sibling in path.parent.glob('*.py')]
-        raise ConfigError(f'there is no config file {Origin(path)}{by_whom}.{nearest(path.name, siblings)}')
+        base, size = sized_base(path) or ('', '')
+        sizes = _execute(path.parent / base, {}, ()).values.get('sizes') or () if base else ()
+        if size not in sizes:
+            siblings = [sibling.name for sibling in path.parent.glob('*.py')]
+            hint = f' {base} has the sizes {", ".join(sizes)}.' if sizes else nearest(path.name, siblings)
+            raise ConfigError(f'there is no config file {Origin(path)}{by_whom}.{hint}')
 
 
 def _execute_bases(path: Path, tree: ast.Module, parents: tuple[Path, ...], variables: dict[str, Variable]) -> Executed:

@@ -5,6 +5,7 @@ import builtins
 import keyword
 import pprint
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from detkit.config.execute import plain
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.origins import KeyPath, Origins
+from detkit.config.source import read_source
 
 _WIDTH = 110
 # What says where and how one run goes, and is not for another one that is made from its config.
@@ -29,7 +31,8 @@ class LoadedConfig(Config):
     """
 
     def __init__(self, values: dict[str, Any], filename: str, origins: Origins, wired: frozenset[KeyPath]) -> None:
-        super().__init__(values, filename=filename)
+        text = read_source(Path(filename)).text if filename else ''
+        super().__init__(values, cfg_text=text, filename=filename)
         # Config keeps its own attributes so; a plain assignment would set a key.
         object.__setattr__(self, 'origins', origins)
         object.__setattr__(self, 'wired', wired)

@@ -5,6 +5,7 @@ step of reading it is done once.
 """
 
 import ast
+import glob
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -68,13 +69,15 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read a config file.
+    """Read a config file, or what the name of a size stands for, see :func:`sized_base`.
 
     Raises:
         ConfigError: it is no Python text in UTF-8, or imports all names of a module.
     """
+    base = None if path.is_file() else sized_base(path)
     try:
-        source = _source(path, path.read_text(encoding='utf-8'))
+        text = path.read_text(encoding='utf-8') if base is None else '_base_ = {!r}\nsize = {!r}\n'.format(*base)
+        source = _source(path, text)
     except SyntaxError as error:
         raise ConfigError(f'{Origin(path, error.lineno or 0)}: this is no valid Python: {error.msg}') from error
     except (UnicodeDecodeError, ValueError) as error:
@@ -85,6 +88,22 @@ def read_source(path: Path) -> Source:
             'file uses'
         )
     return source
+
+
+def sized_base(path: Path) -> tuple[str, str] | None:
+    """Return the file and the size that a name with a size in it may stand for.
+
+    ``det_m_coco.py`` stands for det_coco.py with m, ``det_m_coco8.py`` for det_n_coco8.py with m. None where there is
+    no file of the rest of the name.
+    """
+    task, *words = path.stem.split('_')
+    for count in range(1, len(words)):
+        data = '_'.join(words[count:]) + path.suffix
+        alike = [f'{task}_{data}', *sorted(other.name for other in path.parent.glob(f'{glob.escape(task)}_*_{data}'))]
+        for base in alike:
+            if (path.parent / base).is_file():
+                return base, '_'.join(words[:count])
+    return None
 
 
 @lru_cache(maxsize=64)
