@@ -2,24 +2,28 @@
 
 from detkit.datasets.formats.coco import CocoDataset
 from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
+from detkit.datasets.formats.crowdhuman import CrowdHumanDataset
 from detkit.datasets.formats.cvat import CvatDataset
 from detkit.datasets.formats.dota import DotaDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
 from detkit.datasets.formats.label_studio import LabelStudioDataset
 from detkit.datasets.formats.labelme import LabelmeDataset
 from detkit.datasets.formats.lvis import LvisDataset
+from detkit.datasets.formats.open_images import OpenImagesDataset
 from detkit.datasets.formats.voc import VOCDataset
 from detkit.datasets.formats.yolo import YoloTxtDataset
 
 __all__ = [
     'CocoDataset',
     'CocoPanopticDataset',
+    'CrowdHumanDataset',
     'CvatDataset',
     'DotaDataset',
     'ImageFolderDataset',
     'LabelStudioDataset',
     'LabelmeDataset',
     'LvisDataset',
+    'OpenImagesDataset',
     'VOCDataset',
     'YoloTxtDataset',
 ]
