@@ -11,7 +11,8 @@ from detkit.config.keys import LOADER_KEYS
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.signatures import arguments_of
 from detkit.config.top_level import dataset_paths, head_takes, takes_image_size
-from detkit.registry import DATASETS, HEADS
+from detkit.datasets.class_map import peek_dataset
+from detkit.registry import HEADS
 from detkit.utils.errors import ConfigError, DataError
 
 _HEAD = ('model', 'head')
@@ -29,7 +30,8 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     Raises:
         ConfigError: head and data, or two datasets, differ; or no dataset says its classes.
     """
-    known, unknown = _peek_all(values)
+    _check_parts(values, origins)
+    known, unknown = _peek_all(values, origins)
     for path, metainfo in known:
         _check_classes(metainfo.get('classes'), path, origins)
     _wire_classes(values, known, origins)
@@ -47,18 +49,6 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     ):
         values['model']['head']['img_size'] = values['img_size']
         origins.set((*_HEAD, 'img_size'), origins.find(('img_size',)))
-
-
-def peek(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return the metainfo that a dataset's config, and the headers of the files that it names, contain.
-
-    Raises:
-        DataError: the file that names the classes is missing or wrong.
-    """
-    kind = dataset.get('type')
-    factory = DATASETS.get(kind) if isinstance(kind, str) else kind
-    look = getattr(factory, 'peek', None)  # a user's dataset need not have it
-    return dict(dataset.get('metainfo') or {}) if look is None else look(dataset)
 
 
 def data_metainfo(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,16 +73,35 @@ def data_metainfo(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _peek_all(values: Mapping[str, Any]) -> tuple[list[tuple[KeyPath, dict]], list[tuple[KeyPath, str]]]:
-    """Return the metainfo of each dataset of a config, and the reasons why that of others cannot be read."""
+def _peek_all(
+    values: Mapping[str, Any], origins: Origins | None = None
+) -> tuple[list[tuple[KeyPath, dict]], list[tuple[KeyPath, str]]]:
+    """Return the metainfo of each loader's dataset, and the reasons why that of others cannot be read.
+
+    Datasets behind a wrapper may have other classes each; the model sees those of the whole.
+    """
     known, unknown = [], []
     for key in LOADER_KEYS:
-        for path, dataset in dataset_paths(values.get(key), (key,)):
+        loader, path = values.get(key), (key, 'dataset')
+        dataset = loader.get('dataset') if isinstance(loader, Mapping) else None
+        if isinstance(dataset, Mapping):
             try:
-                known.append((path, peek(dataset)))
+                known.append((path, peek_dataset(dataset)))
             except DataError as error:
                 unknown.append((path, str(error)))
+            except ConfigError as error:
+                where = f'{origins.find(path)}: ' if origins else ''
+                raise ConfigError(f'{where}{dotted(path)}: {error}') from error
     return known, unknown
+
+
+def _check_parts(values: Mapping[str, Any], origins: Origins) -> None:
+    """Refuse names of classes that are none, in datasets behind a wrapper."""
+    for key in LOADER_KEYS:
+        for path, dataset in dataset_paths(values.get(key), (key,)):
+            metainfo = dataset.get('metainfo')
+            if path != (key, 'dataset') and isinstance(metainfo, Mapping):
+                _check_classes(metainfo.get('classes'), path, origins)
 
 
 def _check_classes(classes: Any, path: KeyPath, origins: Origins) -> None:

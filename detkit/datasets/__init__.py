@@ -4,6 +4,7 @@ from detkit.datasets import transforms
 from detkit.datasets.base import DetDataset
 from detkit.datasets.collate import collate
 from detkit.datasets.formats import (
+    BackgroundDataset,
     CocoDataset,
     CocoPanopticDataset,
     CrowdHumanDataset,
@@ -19,10 +20,12 @@ from detkit.datasets.formats import (
 )
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
-from detkit.datasets.samplers import EpochSampler
+from detkit.datasets.samplers import ClassBalancedSampler, EpochSampler, RepeatFactorSampler
 from detkit.datasets.wrappers import ConcatDataset, RepeatDataset
 
 __all__ = [
+    'BackgroundDataset',
+    'ClassBalancedSampler',
     'CocoDataset',
     'CocoPanopticDataset',
     'ConcatDataset',
@@ -37,6 +40,7 @@ __all__ = [
     'LvisDataset',
     'OpenImagesDataset',
     'RepeatDataset',
+    'RepeatFactorSampler',
     'SampleKey',
     'VOCDataset',
     'YoloTxtDataset',

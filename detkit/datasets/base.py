@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,13 @@ import numpy as np
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from detkit.datasets.class_map import label_table, map_classes, relabel_metainfo
 from detkit.datasets.class_names import UNUSED_CLASS
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.records import Records
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.splits import check_subset, choose_subset
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
 from detkit.datasets.transforms.pipeline import apply_transform
@@ -74,6 +77,11 @@ class DetDataset(Dataset):
         pad: the border of a rectangular batch, in units of ``size_divisor``, added before rounding up.
         size_divisor: sides of rectangular batches are multiples of it.
         sample: name of a sample dataset that is fetched, or drawn, when ``data_root`` is missing.
+        subset: ('train', share) or ('val', share): one side of a division of the images, of which ``share`` is trained
+            on; see ``choose_subset``. None takes all.
+        subset_group: the images that belong on one side together: 'folder', or a regular expression for files' names.
+        class_map: other names for classes; None in place of a name leaves the class's objects out, equal names merge
+            classes, '*' stands for all classes that are not named.
 
     Attributes:
         records: the images, as a sequence.
@@ -93,6 +101,8 @@ class DetDataset(Dataset):
 
     # The stages of a pipeline in their order; each transform states its own.
     pipeline_stages = ('load', 'geometry', 'render', 'pixels', 'pack')
+    # Whether a dataset is of no use without names of classes.
+    names_classes = True
 
     def __init__(
         self,
@@ -110,6 +120,9 @@ class DetDataset(Dataset):
         pad: float = 0.5,
         size_divisor: int = 32,
         sample: str | None = None,
+        subset: tuple[str, float] | None = None,
+        subset_group: str | None = None,
+        class_map: dict[str, str | None] | None = None,
     ) -> None:
         check_choice('cache', cache, (None, 'ram'))
         check_choice('mix_from', mix_from, ('group', 'dataset'))
@@ -117,6 +130,11 @@ class DetDataset(Dataset):
             raise ConfigError(f'fraction={fraction} of {type(self).__name__} must lie in (0, 1]')
         if mix_group_size is not None and mix_group_size < 1:
             raise ConfigError(f'mix_group_size={mix_group_size} of {type(self).__name__} must be at least 1, or None')
+        if class_map and single_class:
+            raise ConfigError(
+                f'class_map of {type(self).__name__} has no effect with single_class=True; give one of them'
+            )
+        check_subset(subset, subset_group, type(self).__name__)
         self.data_root = str(data_root)
         self.test_mode = test_mode
         self.mix_from = mix_from
@@ -135,10 +153,15 @@ class DetDataset(Dataset):
         if not isinstance(records, Records):
             records = FlatRecords.of(records)
         self._check_loaded(records)
+        if class_map:
+            records = self._map_classes(records, class_map)
+        if subset is not None:
+            records = records.select(choose_subset(records, *subset, subset_group, self._name()))
+        records = self.narrow_records(records)
+        self._check_images(records)
         if single_class:
             self.metainfo['classes'] = ('object',)
             records = records.with_one_class()
-        self.metainfo['classes'] = tuple(self.metainfo['classes'])
         self.records: Records = records[: max(1, round(len(records) * fraction))]
         if not test_mode:
             self._note_empty_classes()
@@ -174,6 +197,27 @@ class DetDataset(Dataset):
         ``self.metainfo['classes']`` where the config gave none.
         """
         raise NotImplementedError
+
+    def narrow_records(self, records: Records) -> Records:
+        """Leave out images and objects that training or testing alone does not take.
+
+        It follows the division by ``subset``, whose two sides must begin with the same images.
+        """
+        return records
+
+    def with_classes(self, classes: Sequence[str]) -> DetDataset:
+        """Return the dataset with labels that are indices into another list of names.
+
+        Raises:
+            ConfigError: one of its classes is not in the list.
+        """
+        if tuple(classes) == self.metainfo['classes']:
+            return self
+        table = label_table(self.metainfo['classes'], classes, self._name())
+        same = copy.copy(self)
+        same.metainfo = relabel_metainfo(self.metainfo, classes, table)
+        same.records = self.records.with_labels(table)
+        return same
 
     def note_other_classes(self, counts: Mapping[str, int], present: Iterable[str], source: str) -> None:
         """List objects of classes that were not asked for as ``unused``.
@@ -348,14 +392,32 @@ class DetDataset(Dataset):
                 'set data_root to where the data lies, for example with --cfg-options data_root=PATH'
             )
 
+    def _name(self) -> str:
+        return f'{type(self).__name__} at {self.data_root!r}'
+
     def _check_loaded(self, records: Records) -> None:
-        name = f'{type(self).__name__} at {self.data_root!r}'
+        self._check_images(records)
+        if not self.metainfo.get('classes') and self.names_classes:
+            raise DataError(f"{self._name()} names no classes: set metainfo=dict(classes=('name', ...))")
+        self.metainfo['classes'] = tuple(self.metainfo['classes'])
+
+    def _check_images(self, records: Records) -> None:
         if not records:
             count = len(self.skipped)
             hints = [f': {count} skipped, the first, {skip.path}, {skip.reason}' for skip in self.skipped[:1]]
-            raise DataError(f'{name} has no image{"".join(hints)}')
-        if not self.metainfo.get('classes'):
-            raise DataError(f"{name} names no classes: set metainfo=dict(classes=('name', ...))")
+            raise DataError(f'{self._name()} has no image{"".join(hints)}')
+
+    def _map_classes(self, records: Records, class_map: Mapping[str, str | None]) -> Records:
+        former = self.metainfo['classes']
+        classes, table = map_classes(former, class_map, self._name())
+        self.metainfo = relabel_metainfo(self.metainfo, classes, table)
+        counts = records.count_labels(len(former))
+        reason = 'an object of a class that class_map leaves out'
+        self.unused += [
+            Skip(self.data_root or type(self).__name__, f'class {former[label]!r}', reason, count=int(counts[label]))
+            for label in np.flatnonzero((table < 0) & (counts > 0))
+        ]
+        return records.with_labels(table)
 
     def _note_empty_classes(self) -> None:
         """Say which classes a training set cannot teach."""

@@ -131,6 +131,9 @@ class FlatRecords(Records):
         class_labels: ``(I,)`` classes of whole images, -1 for those that have none.
         segment_paths: I paths of the files that ``objects.segment_ids`` speak of, '' for an image without one; None
             where there are none at all.
+
+    Attributes:
+        objects: of all images that there were at first, ``order`` or not.
     """
 
     def __init__(
@@ -148,8 +151,11 @@ class FlatRecords(Records):
         self._shapes = np.asarray(shapes, np.int64).reshape(-1, 2)
         self._class_labels = class_labels
         self._segment_paths = None if segment_paths is None else PackedBytes(map(os.fsencode, segment_paths))
-        self._objects = objects.packed()
-        numbers = np.arange(len(paths) + 1)
+        self._take(objects)
+
+    def _take(self, objects: FlatAnnotations) -> None:
+        self.objects = objects.packed()
+        numbers = np.arange(len(self._paths) + 1)
         self._ends = np.searchsorted(objects.images, numbers)
         self._ring_ends = np.searchsorted(objects.ring_owners, self._ends)
         self._point_ends = np.concatenate([[0], np.cumsum(objects.ring_sizes)])[self._ring_ends]
@@ -183,7 +189,7 @@ class FlatRecords(Records):
         shape = (height, width) if height else None
         labels, segments = self._class_labels, None
         if self._segment_paths is not None and (path := self._segment_paths[number]):
-            segments = SegmentFile(os.fsdecode(path), self._objects.segment_ids[self._own(number)])
+            segments = SegmentFile(os.fsdecode(path), self.objects.segment_ids[self._own(number)])
         return Record(
             os.fsdecode(self._paths[number]),
             self._make_id(number),
@@ -193,18 +199,27 @@ class FlatRecords(Records):
             segments,
         )
 
-    def count_labels(self, num_classes: int) -> np.ndarray:
-        counts = np.bincount(self._objects.labels[self._learnt()], minlength=num_classes)
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        learnt = self._learnt()
+        images, labels = self.images_of_objects()[learnt], self.objects.labels[learnt]
         if self._class_labels is not None:
             own = self._class_labels[self.order]
-            counts += np.bincount(own[own >= 0], minlength=num_classes)
-        return counts
+            whole = np.flatnonzero(own >= 0)
+            images, labels = np.concatenate([images, whole]), np.concatenate([labels, own[whole]])
+        return images, labels
+
+    def images_of_objects(self) -> np.ndarray:
+        """Return ``(N,)`` int64: the index of the image that each of ``objects`` is in, -1 where it was left out."""
+        return self.indices_of(self.objects.images, len(self._paths))
+
+    def paths(self) -> list[str]:
+        return [os.fsdecode(self._paths[number]) for number in self.order]
 
     def count_lacking(self, need: str) -> tuple[int, int]:
         if need == 'label':
             own = self._class_labels
             return len(self) if own is None else int((own[self.order] < 0).sum()), len(self)
-        objects, learnt = self._objects, self._learnt()
+        objects, learnt = self.objects, self._learnt()
         has = np.zeros(len(learnt), bool)
         if need == 'segm':
             has[objects.ring_owners] = has[objects.rle_owners] = True
@@ -217,16 +232,30 @@ class FlatRecords(Records):
 
     def _learnt(self) -> np.ndarray:
         """Return which objects, ``(N,)`` bool, are in these images and not ignored."""
-        chosen = np.zeros(len(self._paths), bool)
-        chosen[self.order] = True
-        return chosen[self._objects.images] & ~self._objects.ignored
+        return (self.images_of_objects() >= 0) & ~self.objects.ignored
 
     def shapes(self) -> np.ndarray:
         return self._shapes[self.order]
 
     def with_one_class(self) -> FlatRecords:
         same = copy.copy(self)
-        same._objects = replace(self._objects, labels=np.zeros_like(self._objects.labels))
+        same.objects = replace(self.objects, labels=np.zeros_like(self.objects.labels))
+        return same
+
+    def with_labels(self, table: np.ndarray) -> FlatRecords:
+        labels = table[self.objects.labels]
+        same = self.select_objects(labels >= 0)
+        same.objects = replace(same.objects, labels=labels[labels >= 0])
+        if self._class_labels is not None:
+            own = self._class_labels
+            same._class_labels = np.where(own >= 0, table[own], -1)
+            same.order = self.order[((own < 0) | (same._class_labels >= 0))[self.order]]
+        return same
+
+    def select_objects(self, keep: np.ndarray) -> FlatRecords:
+        """Return the same images with those objects only where ``keep`` (``(N,)`` bool) holds."""
+        same = copy.copy(self)
+        same._take(self.objects.select(keep))
         return same
 
     def _own(self, number: int) -> slice:
@@ -238,7 +267,7 @@ class FlatRecords(Records):
 
     def _annotations(self, number: int, shape: tuple[int, int] | None) -> Annotations:
         """Return an image's objects. Outlines and bitmaps are None everywhere if the dataset has none."""
-        objects, own = self._objects, self._own(number)
+        objects, own = self.objects, self._own(number)
         polygons = rles = None
         if len(objects.ring_sizes):
             rings = slice(self._ring_ends[number], self._ring_ends[number + 1])

@@ -49,8 +49,12 @@ class Records(Sequence[Record]):
         """Return the record of one of the images that there were at first."""
         raise NotImplementedError
 
-    def count_labels(self, num_classes: int) -> np.ndarray:
-        """Return ``(num_classes,)`` int64: how many objects, or images, of each class there are to learn from."""
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(N,)`` indices of images and ``(N,)`` labels: of each object, or image, that is to learn from."""
+        raise NotImplementedError
+
+    def paths(self) -> list[str]:
+        """Return the paths of the images."""
         raise NotImplementedError
 
     def count_lacking(self, need: str) -> tuple[int, int]:
@@ -69,6 +73,32 @@ class Records(Sequence[Record]):
     def with_one_class(self) -> Records:
         """Return the same images with the label 0 for all objects."""
         raise NotImplementedError
+
+    def with_labels(self, table: np.ndarray) -> Records:
+        """Return the images with other labels.
+
+        Args:
+            table: ``(num_classes,)`` int64, the new label of each; -1 leaves its objects out, and images that are of
+                the class as a whole.
+        """
+        raise NotImplementedError
+
+    def count_labels(self, num_classes: int) -> np.ndarray:
+        """Return ``(num_classes,)`` int64: how many objects, or images, of each class there are to learn from."""
+        return np.bincount(self.labelled()[1], minlength=num_classes)
+
+    def image_classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(P,)`` indices of images and ``(P,)`` labels: each class that an image shows, once."""
+        images, labels = self.labelled()
+        count = max(int(labels.max(initial=0)) + 1, 1)
+        pairs = np.unique(images * count + labels)
+        return pairs // count, pairs % count
+
+    def indices_of(self, numbers: np.ndarray, count: int) -> np.ndarray:
+        """Return the index of each of the images that there were at first, ``count``; -1 for those left out since."""
+        indices = np.full(count, -1)
+        indices[self.order] = np.arange(len(self.order))
+        return indices[numbers]
 
     def select(self, indices: np.ndarray | slice) -> Records:
         """Return some of the images, in the order given; nothing is copied but their numbers."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import numpy as np
 from mmengine.dist import get_dist_info
 
 from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.wrappers import image_classes_of, repeat_factors_of
 from detkit.registry import DATA_SAMPLERS
+from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
 
 
@@ -16,7 +19,10 @@ from detkit.utils.rng import keyed_rng
 class EpochSampler:
     """A batch sampler whose batches depend on (seed, epoch, position) alone.
 
-    The epoch's order is one permutation of the dataset, keyed by (seed, epoch); ``position`` counts along it. Blocks
+    The epoch's order is one permutation of the dataset, keyed by (seed, epoch); ``position`` counts along it. Where the
+    dataset's samples have ``repeat_factors`` (see ``ConcatDataset``), a shuffled epoch has each of them as often as its
+    factor says: the whole number in each epoch, and for the rest a new draw, keyed likewise, without replacement. The
+    factors are scaled down by less than one sample in all, so that every epoch has the same length. Blocks
     of ``batch_size`` consecutive positions go to the processes in turn, so that a step of W processes reads W *
     ``batch_size`` consecutive positions, and no block is ever divided. Nothing is kept from epoch to epoch: an epoch
     can be entered at any batch, and no image of the skipped ones is read.
@@ -31,6 +37,9 @@ class EpochSampler:
         round_up: where there are several processes, go on from the order's start until each has the same number of
             full batches (training in step needs it); otherwise each image is read exactly once. Default: ``shuffle``.
         rank, world_size: the process and their number; default: those of the running process group.
+
+    Attributes:
+        epoch_size: the number of positions.
     """
 
     def __init__(
@@ -59,6 +68,12 @@ class EpochSampler:
         self._skipped_batches = 0
         if shuffle and getattr(dataset, 'order', None) is not None:
             raise ValueError('the dataset has an order of its own (rectangular batches): set shuffle=False')
+        self._factors = self.repeat_factors() if shuffle else None
+        if self._factors is not None and (self._factors == 1).all():
+            self._factors = None
+        self.epoch_size = len(dataset) if self._factors is None else _whole(self._factors.sum())
+        if self._factors is not None and not self.epoch_size:
+            raise ConfigError(f'weights this small leave no image in an epoch of {len(dataset)} images; raise them')
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch whose order the next iteration gives."""
@@ -68,8 +83,15 @@ class EpochSampler:
         """Make the next iteration, and only that, start behind this process's first ``num_batches`` batches."""
         self._skipped_batches = num_batches
 
+    def repeat_factors(self) -> np.ndarray | None:
+        """Return ``(len(dataset),)`` how often each sample is drawn in a shuffled epoch, on average; None: once."""
+        return repeat_factors_of(self.dataset)
+
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """Return ``(N,)`` int64: the indices of the dataset in the order of the positions."""
+        """Return ``(epoch_size,)`` int64: the indices of the dataset in the order of the positions."""
+        if self._factors is not None:
+            rng = keyed_rng(self.seed, epoch)
+            return rng.permutation(np.repeat(np.arange(len(self._factors)), _draw_counts(self._factors, rng)))
         if self.shuffle:
             return keyed_rng(self.seed, epoch).permutation(len(self.dataset))
         order = getattr(self.dataset, 'order', None)
@@ -77,7 +99,7 @@ class EpochSampler:
 
     def __len__(self) -> int:
         """Return the number of this process's batches in a whole epoch."""
-        size = len(self.dataset)
+        size = self.epoch_size
         num_blocks = size // self.batch_size if self.drop_last else -(-size // self.batch_size)
         if self.round_up:
             return -(-num_blocks // self.world_size)
@@ -99,3 +121,105 @@ class EpochSampler:
                 SampleKey(self.seed, epoch, position, int(order[position % len(order)]))
                 for position in range(first, stop)
             ]
+
+
+class _ByClassSampler(EpochSampler):
+    """Base of samplers that draw an image as often as its classes ask for.
+
+    The factors of the dataset's own weights (see ``ConcatDataset``) multiply those of the classes, which are counted in
+    the images as they are drawn with these weights.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, **kwargs: Any) -> None:
+        if not shuffle:
+            raise ConfigError(f'{type(self).__name__} draws images anew for each epoch: set shuffle=True')
+        super().__init__(dataset, shuffle=shuffle, **kwargs)
+
+    def repeat_factors(self) -> np.ndarray | None:
+        images, labels = image_classes_of(self.dataset)
+        weights = super().repeat_factors()
+        if weights is None:
+            weights = np.ones(len(self.dataset))
+        return weights * self.class_factors(images, labels, weights)
+
+    def class_factors(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return ``(N,)`` factors.
+
+        Args:
+            images, labels: ``(P,)`` each, the classes that the images show, each once an image.
+            weights: ``(N,)`` how often each image is drawn already.
+        """
+        raise NotImplementedError
+
+
+@DATA_SAMPLERS.register_module()
+class RepeatFactorSampler(_ByClassSampler):
+    """An ``EpochSampler`` that repeats images of rare classes (Gupta et al., https://arxiv.org/abs/1908.03195).
+
+    Of a class c in a share f(c) of the images the factor is r(c) = max(1, sqrt(threshold / f(c))); an image is drawn as
+    often as the largest r of its classes says, and once where it shows none. An epoch gets longer by it. The fractional
+    parts are drawn anew in each epoch, as in LVIS.
+
+    Args:
+        dataset: datasets of records, wrapped or not.
+        threshold: the share of images below which a class counts as rare.
+        **kwargs: see ``EpochSampler``.
+    """
+
+    def __init__(self, dataset: Sized, threshold: float = 0.001, **kwargs: Any) -> None:
+        if not 0 < threshold <= 1:
+            raise ConfigError(f'threshold={threshold} of RepeatFactorSampler must lie in (0, 1]')
+        self.threshold = threshold
+        super().__init__(dataset, **kwargs)
+
+    def class_factors(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        shares = np.bincount(labels, weights[images]) / weights.sum()
+        factors = np.ones(len(weights))
+        np.maximum.at(factors, images, np.sqrt(self.threshold / shares[labels]))
+        return factors
+
+
+@DATA_SAMPLERS.register_module()
+class ClassBalancedSampler(_ByClassSampler):
+    """An ``EpochSampler`` that draws an image for each class equally often.
+
+    Each class has the same number of draws, divided evenly among the images that show it, and an image has the draws of
+    all its classes: where images show one class each, an epoch has as many of every class. Images without an object
+    keep their share, and an epoch its length.
+
+    Args:
+        dataset: datasets of records, wrapped or not.
+        **kwargs: see ``EpochSampler``.
+    """
+
+    def class_factors(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        counts = np.bincount(labels, weights[images])
+        factors = np.bincount(images, 1 / counts[labels], len(weights))
+        shown = factors > 0
+        draws = weights[shown].sum() / max((counts > 0).sum(), 1)  # of each class
+        return np.where(shown, factors * draws, 1.0)
+
+
+def _whole(total: float) -> int:
+    """Return the whole number below; sums of fractions such as 0.1 are a little off."""
+    return int(np.floor(total + 1e-6))
+
+
+def _draw_counts(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return ``(N,)`` int64: how often each sample is drawn, its factor rounded down or up, ``epoch_size`` in all.
+
+    The fractional parts, laid end to end in random order, are hit by points one apart: a part is hit with a probability
+    of its length, at most once, and the number of hits is always the same (systematic sampling).
+    """
+    counts = np.floor(factors).astype(np.int64)
+    parts = factors - counts
+    num_hits = _whole(factors.sum()) - counts.sum()
+    if num_hits <= 0:
+        return counts
+    order = rng.permutation(len(parts))
+    ends = np.cumsum(parts[order])
+    ends *= num_hits / ends[-1]
+    ends[-1] = num_hits
+    hits = np.floor(ends + rng.random()).astype(np.int64)
+    counts[order] += np.diff(hits, prepend=0)
+    return counts

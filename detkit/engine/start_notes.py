@@ -113,7 +113,7 @@ def check_batch_of_one(runner: Runner) -> None:
     """
     loader = runner.train_loop.dataloader
     sampler = loader.batch_sampler
-    size, count = getattr(sampler, 'batch_size', 0), len(loader.dataset)
+    size, count = getattr(sampler, 'batch_size', 0), getattr(sampler, 'epoch_size', len(loader.dataset))
     last = count % size if size and not getattr(sampler, 'drop_last', False) else 0
     if 1 not in (size, last, count):
         return

@@ -5,7 +5,7 @@ import pytest
 from format_helpers import write_yolo
 
 from detkit.datasets import ConcatDataset, RepeatDataset, SampleKey, YoloTxtDataset
-from detkit.utils.errors import DataError
+from detkit.utils.errors import ConfigError
 
 
 class Keys:
@@ -52,15 +52,15 @@ def test_concat_asks_each_data_set_once_for_its_part():
     assert len(dataset) == 5 and len(dataset.skipped) == 2 and dataset.max_skipped == 0.25
     keys = [SampleKey(0, 1, position, index) for position, index in ((0, 4), (1, 0), (2, 3), (3, 2))]
     found = [(sample['name'], sample['key'].position, sample['key'].index) for sample in dataset.__getitems__(keys)]
-    assert found == [('x', 1, 0), ('x', 3, 2), ('y', 0, 1), ('y', 2, 0)]
+    assert found == [('y', 0, 1), ('x', 1, 0), ('y', 2, 0), ('x', 3, 2)]
     assert dataset[3] == {'name': 'y', 'key': SampleKey(0, 0, 3, 0)}
 
 
-def test_concat_needs_equal_classes():
+def test_concat_needs_equal_classes_of_datasets_that_cannot_be_relabelled():
     other = Keys(2)
     other.metainfo = {'classes': ('a', 'b')}
-    with pytest.raises(DataError, match='1 has 2'):
-        ConcatDataset([Keys(1), other])
+    with pytest.raises(ConfigError, match='dataset 1 has 1 classes .* no method with_classes'):
+        ConcatDataset([other, Keys(1)])
     with pytest.raises(ValueError, match='empty'):
         ConcatDataset([])
 

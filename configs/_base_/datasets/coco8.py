@@ -33,7 +33,7 @@ val_dataloader = dict(
     dataset=dict(
         type='YoloTxtDataset',
         data_root=data_root,
-        images='images/val',
+        images='images/val' if _base_.split is None else 'images/train',
         sample='coco8-seg',
         metainfo=dict(classes=classes),
     )

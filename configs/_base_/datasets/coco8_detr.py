@@ -52,7 +52,7 @@ val_dataloader = dict(
     dataset=dict(
         type='YoloTxtDataset',
         data_root=data_root,
-        images=val_images,
+        images=val_images if _base_.split is None else train_images,
         sample='coco8-seg',
         metainfo=dict(classes=classes),
         single_class=single_class,

@@ -32,8 +32,8 @@ val_dataloader = dict(
     dataset=dict(
         type='CocoDataset',
         data_root=data_root,
-        ann_file=val_ann,
-        img_prefix=val_images,
+        ann_file=val_ann if _base_.split is None else train_ann,
+        img_prefix=val_images if _base_.split is None else train_images,
         keep_category_ids=keep_category_ids,
         metainfo=dict(classes=classes),
         single_class=single_class,

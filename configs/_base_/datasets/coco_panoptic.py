@@ -34,8 +34,8 @@ val_dataloader = dict(
     dataset=dict(
         type='CocoPanopticDataset',
         data_root=data_root,
-        ann_file=val_ann,
-        img_prefix=val_images,
+        ann_file=val_ann if _base_.split is None else train_ann,
+        img_prefix=val_images if _base_.split is None else train_images,
         keep_category_ids=True,
         metainfo=metainfo,
     )

@@ -13,7 +13,11 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        type='YoloTxtDataset', data_root=data_root, data_yaml=data_yaml, split='val', single_class=single_class
+        type='YoloTxtDataset',
+        data_root=data_root,
+        data_yaml=data_yaml,
+        split='val' if _base_.split is None else 'train',
+        single_class=single_class,
     )
 )
 test_dataloader = val_dataloader

@@ -33,8 +33,8 @@ val_dataloader = dict(
     dataset=dict(
         type='DotaDataset',
         data_root=data_root,
-        images=val_images,
-        labels=val_labels,
+        images=val_images if _base_.split is None else train_images,
+        labels=val_labels if _base_.split is None else train_labels,
         metainfo=dict(classes=classes),
     )
 )

@@ -36,7 +36,7 @@ val_dataloader = dict(
     dataset=dict(
         type='YoloTxtDataset',
         data_root=data_root,
-        images='images/val',
+        images='images/val' if _base_.split is None else 'images/train',
         labels='obb',
         sample='dota8',
         metainfo=dict(classes=classes),

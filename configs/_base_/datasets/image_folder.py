@@ -47,7 +47,7 @@ val_dataloader = dict(
     dataset=dict(
         type='ImageFolderDataset',
         data_root=data_root,
-        folder=val_folder,
+        folder=val_folder if _base_.split is None else train_folder,
         class_folder=train_folder,
         pipeline=val_pipeline,
     )

@@ -22,7 +22,12 @@ train_dataloader = dict(
     dataset=dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
 )
 val_dataloader = dict(
-    dataset=dict(type='VOCDataset', data_root=data_root, splits=val_splits, metainfo=dict(classes=classes))
+    dataset=dict(
+        type='VOCDataset',
+        data_root=data_root,
+        splits=val_splits if _base_.split is None else train_splits,
+        metainfo=dict(classes=classes),
+    )
 )
 test_dataloader = val_dataloader
 

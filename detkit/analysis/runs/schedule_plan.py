@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import plain_dataset
+from detkit.datasets.samplers import EpochSampler
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
@@ -110,12 +111,17 @@ def plan_schedule(
             raise ConfigError(f'{config.filename}: the config has no {key}, so it has no schedule')
     loader = config.train_dataloader
     classes = tuple(config.get('classes') or ())
+    sampler = dict(loader.get('sampler') or {})
     if num_images is None:
         dataset = _training_data(loader.dataset)
-        num_images, classes = len(dataset), tuple(dataset.metainfo['classes'])
+        classes = tuple(dataset.metainfo['classes'])
+    else:
+        dataset = range(num_images)
+        # Another sampler would look at the images to know how many of them an epoch has.
+        sampler = {key: sampler[key] for key in ('shuffle', 'round_up') if key in sampler}
     num_classes = len(classes) or (config.model.get('head') or {}).get('num_classes', 0)
     batch_size = loader.get('batch_size', 1)
-    epoch_length = _epoch_length(loader, num_images, batch_size, world_size)
+    num_images, epoch_length = _measure_epoch(loader, sampler, dataset, batch_size, world_size)
     max_epochs = int(config.train_cfg.max_epochs)
     batch_size *= world_size
 
@@ -192,23 +198,25 @@ def _training_data(cfg: dict) -> Any:
         raise DataError(f'{error}. Without the data, say how many images they are: --num-images N') from error
 
 
-def _epoch_length(loader: dict, num_images: int, batch_size: int, world_size: int) -> int:
+def _measure_epoch(loader: dict, sampler: dict, dataset: Sized, batch_size: int, world_size: int) -> tuple[int, int]:
+    """Return the images of an epoch, and its iterations."""
     sampler = {
         'type': 'EpochSampler',
         'batch_size': batch_size,
         'drop_last': loader.get('drop_last', False),
-        **(loader.get('sampler') or {}),
-        'dataset': range(num_images),
+        **sampler,
+        'dataset': dataset,
     }
     if world_size > 1:
         sampler.update(rank=0, world_size=world_size)
-    length = len(DATA_SAMPLERS.build(sampler))
+    built = DATA_SAMPLERS.build(sampler)
+    num_images, length = built.epoch_size if isinstance(built, EpochSampler) else len(dataset), len(built)
     if not length:
         raise DataError(
             f'an epoch has no batch: {num_images} training images are less than one batch of {batch_size}, '
             'and train_dataloader.drop_last leaves the rest out'
         )
-    return length
+    return num_images, length
 
 
 def _warmup(schedules: Schedules, epoch_length: int, max_iters: int) -> int:

@@ -1,5 +1,6 @@
 """Annotation formats; importing this registers their dataset classes."""
 
+from detkit.datasets.formats.background import BackgroundDataset
 from detkit.datasets.formats.coco import CocoDataset
 from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.formats.crowdhuman import CrowdHumanDataset
@@ -14,6 +15,7 @@ from detkit.datasets.formats.voc import VOCDataset
 from detkit.datasets.formats.yolo import YoloTxtDataset
 
 __all__ = [
+    'BackgroundDataset',
     'CocoDataset',
     'CocoPanopticDataset',
     'CrowdHumanDataset',

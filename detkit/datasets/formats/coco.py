@@ -11,7 +11,7 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
-from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
+from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
 from detkit.datasets.formats.coco_columns import read_columns
 from detkit.datasets.formats.coco_images import CocoImages, find_images, read_images
@@ -190,15 +190,7 @@ class CocoDataset(CocoFileDataset):
         self.unused += objects.unused
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
         self._note_unused(objects, {category['id']: category['name'] for category in categories}, ann_file)
-        flat = self._choose_labelled(objects.flat, ann_file) if self.keypoints else objects.flat
-        records = FlatRecords(images.names, images.ids, images.shape_array(), flat)
-        if not self.only_labelled or not self.keypoints:
-            return records
-        labelled = np.bincount(flat.images[(flat.keypoints[..., 2] > 0).any(1)], minlength=len(records)) > 0
-        if not labelled.all():
-            reason = 'an image without any object that has a labelled keypoint (only_labelled=True)'
-            self.unused.append(Skip(ann_file, None, reason, count=len(labelled) - int(labelled.sum())))
-        return records.select(np.flatnonzero(labelled))
+        return FlatRecords(images.names, images.ids, images.shape_array(), objects.flat)
 
     def _note_unused(self, objects: CocoObjects, names: dict[int | float | str, str], ann_file: str) -> None:
         """List objects of other classes, and where masks are drawn, objects without an outline."""
@@ -212,16 +204,26 @@ class CocoDataset(CocoFileDataset):
         if draws_masks and count:
             self.unused.append(Skip(ann_file, None, 'an object without an outline: its mask is its box', count=count))
 
-    def _choose_labelled(self, flat: FlatAnnotations, ann_file: str) -> FlatAnnotations:
-        """Leave out, where training is not to see them, objects none of whose keypoints is labelled."""
+    def narrow_records(self, records: FlatRecords) -> FlatRecords:
+        """Leave out objects none of whose keypoints is labelled, and images without any other, as far as asked for."""
+        if not self.keypoints:
+            return records
+        ann_file = str(Path(self.data_root) / self.ann_file)
+        labelled = (records.objects.keypoints[..., 2] > 0).any(1)
+        images = records.images_of_objects()
+        shown = np.bincount(images[labelled & (images >= 0)], minlength=len(records)) > 0
+        if self.only_labelled and not shown.all():
+            reason = 'an image without any object that has a labelled keypoint (only_labelled=True)'
+            self.unused.append(Skip(ann_file, None, reason, count=len(shown) - int(shown.sum())))
+            records = records.select(np.flatnonzero(shown))
         if self.unlabelled == 'keep' or self.test_mode:
-            return flat
-        keep = (flat.keypoints[..., 2] > 0).any(1) | flat.ignored
-        count = len(keep) - int(keep.sum())
+            return records
+        keep = labelled | records.objects.ignored
+        count = int((~keep & (images >= 0)).sum())
         if count:
             reason = "an object none of whose keypoints is labelled (unlabelled='keep' trains its box)"
             self.unused.append(Skip(ann_file, None, reason, count=count))
-        return flat.select(keep)
+        return records.select_objects(keep)
 
     def _count_keypoints(
         self, categories: list[dict], labels_by_category: dict[int | float | str, int | None], ann_file: str

@@ -64,6 +64,8 @@ class DataYaml:
             raise DataError(
                 f'the data yaml {str(self.file)!r} has no key {split!r} with a folder or a list; '
                 f'it has {", ".join(self.splits) or "none of train, val, test"}.{nearest(split, self.splits)}'
+                + " Without a validation set, --cfg-options split=0.8 trains on 80 % of 'train', validates on the rest."
+                * (split == 'val' and 'train' in self.splits)
             )
         finder = PathFinder(self.root)
         return [self._locate(finder, split, item) for item in self.splits[split]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -230,8 +231,17 @@ class FolderRecords(Records):
             class_label=int(self._labels[number]),
         )
 
-    def count_labels(self, num_classes: int) -> np.ndarray:
-        return np.bincount(self._labels[self.order], minlength=num_classes)
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(len(self)), self._labels[self.order]
+
+    def paths(self) -> list[str]:
+        return [os.path.join(self._root, os.fsdecode(self._paths[number])) for number in self.order]
+
+    def with_labels(self, table: np.ndarray) -> FolderRecords:
+        same = copy.copy(self)
+        same._labels = table[self._labels]
+        same.order = self.order[same._labels[self.order] >= 0]
+        return same
 
     def count_lacking(self, need: str) -> tuple[int, int]:
         return (0, len(self)) if need == 'label' else (0, 0)
