@@ -165,12 +165,11 @@ class OpenImagesDataset(DetDataset):
             reason = 'no area inside the image'
             self.skipped.append(Skip(ann_file, None, reason, count=int(flat.sum())))
         keep = np.flatnonzero(here & (labels >= 0) & ~flat)
-        rows = np.zeros(
-            len(keep), [('image', np.int64), ('label', np.int64), ('sides', np.float32, 4), ('group', bool)]
-        )
-        rows['image'], rows['label'], rows['sides'], rows['group'] = (
+        kind = [('image', np.int64), ('code', np.int64), ('sides', np.float32, 4), ('group', bool)]
+        rows = np.zeros(len(keep), kind)
+        rows['image'], rows['code'], rows['sides'], rows['group'] = (
             images[keep],
-            labels[keep],
+            codes[keep],
             shares[keep],
             groups[keep],
         )
@@ -183,7 +182,7 @@ class OpenImagesDataset(DetDataset):
         none = np.zeros(0, np.int64)
         return FlatAnnotations(
             images=rows['image'],
-            labels=rows['label'],
+            labels=label_of_code[rows['code']],
             bboxes=rows['sides'] * scale,
             ring_owners=none,
             ring_sizes=none,
@@ -219,8 +218,11 @@ def _read_names(path: str) -> dict[str, str]:
         DataError: it is no such file.
     """
     names: dict[str, str] = {}
-    for row in csv.reader(read_text(path, 'class file').splitlines()):
-        row = [value.strip() for value in row]
+    try:
+        rows = list(csv.reader(read_text(path, 'class file').splitlines()))
+    except csv.Error as error:
+        raise DataError(f'the class file {path!r} is no csv: {error}') from error
+    for row in ([value.strip() for value in row] for row in rows):
         if not any(row) or row[0] == 'LabelName':
             continue
         if len(row) != 2 or not all(row):
