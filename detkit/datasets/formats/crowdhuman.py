@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from detkit.datasets.base import check_choice
-from detkit.datasets.formats.shapes import EntryError, ListedImage, Listing, Shape, ShapeDataset, number
+from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
+from detkit.datasets.formats.shapes import EntryError, Shape, number
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.registry import DATASETS

@@ -10,12 +10,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
+from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import (
     EntryError,
-    ListedImage,
-    Listing,
     Shape,
-    ShapeDataset,
     crop_to_rle,
     ellipse_ring,
     number,

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDataset
 from detkit.datasets.formats.shapes import (
     EntryError,
-    ListedImage,
-    Listing,
     Shape,
-    ShapeDataset,
     crop_to_rle,
     ellipse_ring,
     number,
