@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,16 @@ def read_list(list_file: str | os.PathLike, root: str | os.PathLike) -> list[str
     if not paths:
         raise DataError(f'the image list {str(list_file)!r} names no image')
     return paths
+
+
+def image_id_of(path: str) -> int | str:
+    """Return an image's id by its file's name: the stem, or the number that COCO names a file by.
+
+    A number is taken where the name follows from it: ``36.jpg`` or ``000000000036.jpg``, while ``0036`` stays text.
+    """
+    stem = os.path.splitext(os.path.basename(path))[0]
+    number = int(stem) if re.fullmatch('[0-9]{1,18}', stem) else -1
+    return number if stem in (str(number), f'{number:012d}') else stem
 
 
 def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:

@@ -71,24 +71,19 @@ def instance_keypoints(instances: InstanceData) -> np.ndarray | None:
     return instances.get('keypoints')
 
 
-def public_image_id(img_id: int | str) -> int | str:
-    """Return the id for a results file: an integer where the dataset's id is one or consists of digits."""
-    return int(img_id) if str(img_id).isdigit() else img_id
-
-
 def result_entries(
-    img_id: int | str,
+    img_id: int | float | str,
     bboxes: np.ndarray,
     labels: np.ndarray,
     scores: np.ndarray,
     rles: Sequence[dict] | None,
-    category_ids: Sequence[int],
+    category_ids: Sequence[int | float | str],
     keypoints: np.ndarray | None = None,
 ) -> list[dict]:
     """Return one image's predictions as COCO's results file lists them.
 
     Args:
-        img_id: the dataset's.
+        img_id: the dataset's, which is written as it is.
         bboxes: ``(P, 4)`` xyxy in pixels of the original image.
         labels, scores: ``(P,)``.
         rles: P compressed RLEs, or None without masks.
@@ -98,8 +93,8 @@ def result_entries(
     entries = []
     for i, (x0, y0, x1, y1) in enumerate(np.asarray(bboxes, np.float64).tolist()):
         entry = {
-            'image_id': public_image_id(img_id),
-            'category_id': int(category_ids[int(labels[i])]),
+            'image_id': img_id,
+            'category_id': category_ids[int(labels[i])],
             'bbox': [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
             'score': round(float(scores[i]), 6),
         }
@@ -111,7 +106,7 @@ def result_entries(
     return entries
 
 
-def write_results(samples: Sequence[DetDataSample], category_ids: Sequence[int], path: str | Path) -> int:
+def write_results(samples: Sequence[DetDataSample], category_ids: Sequence[int | float | str], path: str | Path) -> int:
     """Write predictions as COCO's results file: a list of entries, one a detection.
 
     Args:

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 
-from detkit.evaluation.coco_format import public_image_id
 from detkit.evaluation.gathered_metric import GatheredMetric
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
@@ -99,10 +98,10 @@ class PanopticMetric(GatheredMetric):
     def _write_json(self, results: list[PanopticMatches], category_ids: Sequence[int]) -> None:
         entries = [
             {
-                'image_id': public_image_id(result.img_id),
+                'image_id': result.img_id,
                 'file_name': f'{Path(result.img_path).stem}.png',
                 'segments_info': [
-                    {**info, 'category_id': int(category_ids[info['category_id']])} for info in result.segments_info
+                    {**info, 'category_id': category_ids[info['category_id']]} for info in result.segments_info
                 ],
             }
             for result in results

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from detkit.datasets.collate import collate
+from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.datasets.transforms.pipeline import apply_transform
@@ -175,7 +176,7 @@ class Predictor:
             img = read_image(path) if isinstance(image, str) else np.ascontiguousarray(image)
         except UnreadableImageError as error:
             return error.path, error.reason
-        record = Record(path, Path(path).stem, img.shape[:2], Annotations())
+        record = Record(path, image_id_of(path), img.shape[:2], Annotations())
         sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={path: img})
         for transform in self._pipeline:
             sample = apply_transform(transform, sample, _no_others)

@@ -115,7 +115,7 @@ class Record:
 
     Attributes:
         img_path: the path of the image.
-        img_id: the dataset's own id (COCO's integer; the file's stem elsewhere).
+        img_id: the dataset's own id (as a COCO file gives it; by the file's name elsewhere).
         ori_shape: (h, w) of the upright image (EXIF rotation applied), or None where reading it was not needed.
         annotations: the objects, in pixels of that upright image.
         class_label: the class of the whole image, for classification; None elsewhere.
@@ -123,7 +123,7 @@ class Record:
     """
 
     img_path: str
-    img_id: int | str
+    img_id: int | float | str
     ori_shape: tuple[int, int] | None
     annotations: Annotations
     class_label: int | None = None

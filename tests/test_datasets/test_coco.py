@@ -119,8 +119,8 @@ def test_sizes_are_read_where_the_file_has_none(make):
 @pytest.mark.parametrize(
     ('change', 'reason'),
     [
-        ({'image_id': 99}, 'image_id 99 (a whole number) is not among the images'),
-        ({'category_id': 99}, 'category_id 99 (a whole number) is not a category'),
+        ({'image_id': 99}, 'image_id 99 (whole number) is not among the images'),
+        ({'category_id': 99}, 'category_id 99 (whole number) is not a category'),
         ({'bbox': [1, 1, 0, 5]}, 'no width or no height'),
         ({'bbox': [1, 1, 5, -5]}, 'no width or no height'),
         ({'bbox': [25, 1, 5, 5]}, 'lies outside the image'),

@@ -21,7 +21,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
-from detkit.utils.errors import DataError, nearest, working_folder
+from detkit.utils.errors import DataError, nearest, shorten, working_folder
 
 # Category ids that are labels are below it.
 _MOST_CLASSES = 100_000
@@ -74,14 +74,14 @@ class CocoFileDataset(DetDataset):
             return self._keep_ids({category['id']: category['name'] for category in categories}, ann_file)
         if not self.single_class:
             self._note_shared_names(categories, ann_file)
-        classes = tuple(ids) if self.single_class else tuple(self.metainfo.get('classes') or ids)
+        classes = tuple(ids) if self.single_class else tuple(map(str, self.metainfo.get('classes') or ids))
         for name in classes:
             if name not in ids:
                 raise DataError(
-                    f'the class {name!r} of metainfo is not among the {len(ids)} categories of {ann_file!r}.'
-                    f'{nearest(name, ids)}'
+                    f'the class {name!r} of metainfo is not among the {len(ids)} categories of {ann_file!r}: '
+                    f'{shorten(map(repr, ids), 10)}.{nearest(name, ids)}'
                 )
-        self.metainfo['classes'] = self.metainfo.get('classes') or classes
+        self.metainfo['classes'] = classes
         self.metainfo['category_ids'] = tuple(ids[name] for name in classes)
         labels = {name: label for label, name in enumerate(classes)}
         return {category['id']: labels.get(category['name']) for category in categories}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = ['CocoObjects', 'select_objects', 'typed_id']
 
 # An odd number with as many ones as zeros, to mix bits with.
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
+_KINDS = {int: 'whole number', float: 'fraction', str: 'text'}
 # Entries with the same fault that are listed one by one.
 _MOST_LISTED = 1000
 
@@ -321,18 +322,11 @@ def _at(column: np.ndarray, i: int) -> int | float | str | None:
 
 def typed_id(value: int | float | str | None) -> str:
     """Return an id with its type, which is what often differs."""
-    return f'{show(repr(value))} ({_kind(value)})'
+    return f'{show(repr(value))} ({_KINDS.get(type(value), "no id")})'
 
 
-def _kind(value: int | float | str | None) -> str:
-    names = {int: 'a whole number', float: 'a number', str: 'text'}
-    return names.get(type(value), 'missing')
-
-
-def _kinds(ids: Sequence[int | float | str]) -> str:
+def _kinds(ids: Iterable[int | float | str]) -> str:
     """Return what the ids of a list are, with an example."""
-    if not ids:
-        return 'none at all'
-    first = next(iter(ids))
-    kinds = sorted({_kind(own) for own in ids})
-    return f'{" or ".join(kinds)}, such as {show(repr(first))}'
+    ids = list(ids)
+    kinds = sorted({f'{_KINDS[type(own)]}s'.replace('texts', 'text') for own in ids})
+    return f'{" or ".join(kinds)}, such as {show(repr(ids[0]))}' if ids else 'none at all'

@@ -91,7 +91,7 @@ def read_rings(texts: Sequence[bytes]) -> Rings:
             own.append(text)
     try:
         ring_owners, lengths, values = _parse(own)
-    except (ValueError, TypeError):  # a list that holds other things, which costs one ring
+    except (ValueError, TypeError, RuntimeError):  # a list that holds other things, which costs one ring
         own = [_mend(text) for text in own]
         ring_owners, lengths, values = _parse(own)
     ring_owners = np.array(owners, np.int64)[ring_owners]
@@ -113,7 +113,7 @@ def _parse(texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ``(R,)`` int64 the list of each ring, ``(R,)`` int64 how many numbers it has, and all numbers as float64.
 
     Raises:
-        ValueError, TypeError: a text is no list of lists of numbers.
+        ValueError, TypeError, RuntimeError: a text is no list of lists of numbers, or of numbers beyond 64 bits.
     """
     if not texts:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)

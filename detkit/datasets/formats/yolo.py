@@ -23,7 +23,7 @@ from detkit.datasets.formats.yolo_labels import (
     parse_outlines,
 )
 from detkit.datasets.formats.yolo_lines import Lines
-from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unread_images, unreadable
+from detkit.datasets.image_files import image_id_of, list_images, read_image_sizes, read_list, unread_images, unreadable
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
@@ -222,11 +222,11 @@ class YoloTxtDataset(DetDataset):
         return list(dict.fromkeys(paths))
 
 
-def _make_ids(image_paths: Sequence[str]) -> list[str]:
-    """Return the files' stems, or their paths below the folder they share where two have the same stem."""
-    stems = [os.path.splitext(os.path.basename(path))[0] for path in image_paths]
-    if len(set(stems)) == len(stems):
-        return stems
+def _make_ids(image_paths: Sequence[str]) -> list[int | str]:
+    """Return ids by the files' names, or the paths below the folder they share where two have the same."""
+    ids = [image_id_of(path) for path in image_paths]
+    if len(set(ids)) == len(ids):
+        return ids
     shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in image_paths])
     return [Path(os.path.relpath(path, shared)).as_posix() for path in image_paths]
 
