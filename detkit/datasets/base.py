@@ -99,6 +99,9 @@ class DetDataset(Dataset):
         DataError: nothing to read, no class names, or too much skipped.
     """
 
+    # Whether ``img_id`` of the records is the files' own, and not made of the image's name.
+    has_image_ids = False
+
     # The stages of a pipeline in their order; each transform states its own.
     pipeline_stages = ('load', 'geometry', 'render', 'pixels', 'pack')
     # Whether a dataset is of no use without names of classes.

@@ -39,6 +39,8 @@ class CocoFileDataset(DetDataset):
         **kwargs: see ``DetDataset``.
     """
 
+    has_image_ids = True
+
     def __init__(self, ann_file: str, img_prefix: str = '', keep_category_ids: bool = False, **kwargs: Any) -> None:
         self.ann_file = ann_file
         self.img_prefix = img_prefix

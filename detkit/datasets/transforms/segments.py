@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.registry import TRANSFORMS
-from detkit.structures.annotations import Record
+from detkit.structures.annotations import Record, SegmentFile
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import rgb_to_ids
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import ConfigError
 
-__all__ = ['LoadSegments']
+__all__ = ['LoadSegments', 'read_segments']
 
 
 @TRANSFORMS.register_module()
@@ -40,20 +40,25 @@ class LoadSegments:
                 f'LoadSegments: the dataset of {record.img_path} has no bitmaps of segments. Use it with '
                 'CocoPanopticDataset, or leave it out of the pipeline.'
             )
-        annotations = replace(record.annotations, rles=self._rles(record, sample.ori_shape))
+        annotations = replace(record.annotations, rles=read_segments(record.segments, sample.ori_shape))
         scene = sample.scene
         tiles = tuple(replace(tile, annotations=annotations) for tile in scene.tiles)
         return replace(sample, record=replace(record, annotations=annotations), scene=Scene(scene.size, tiles))
 
-    @staticmethod
-    def _rles(record: Record, shape: tuple[int, int]) -> list[dict]:
-        path, wanted = record.segments.path, record.segments.ids
-        ids = rgb_to_ids(read_image(path))
-        if ids.shape != tuple(shape):
-            found, stated = 'x'.join(map(str, ids.shape[::-1])), 'x'.join(map(str, shape[::-1]))
-            raise UnreadableImageError(path, f'is {found} pixels, but its image {stated}')
-        masks = InstanceMasks.from_bool(ids == wanted[:, None, None])
-        missing = wanted[masks.areas == 0]
-        if len(missing):
-            raise UnreadableImageError(path, f'has no pixel of the segment {missing[0]} that the json lists')
-        return masks.to_rle()
+
+def read_segments(segments: SegmentFile, shape: tuple[int, int]) -> list[dict]:
+    """Return the bitmaps of an image of (h, w), one COCO RLE an object.
+
+    Raises:
+        UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
+    """
+    path, wanted = segments.path, segments.ids
+    ids = rgb_to_ids(read_image(path))
+    if ids.shape != tuple(shape):
+        found, stated = 'x'.join(map(str, ids.shape[::-1])), 'x'.join(map(str, shape[::-1]))
+        raise UnreadableImageError(path, f'is {found} pixels, but its image {stated}')
+    masks = InstanceMasks.from_bool(ids == wanted[:, None, None])
+    missing = wanted[masks.areas == 0]
+    if len(missing):
+        raise UnreadableImageError(path, f'has no pixel of the segment {missing[0]} that the json lists')
+    return masks.to_rle()
