@@ -116,7 +116,7 @@ def test_meta_is_enough_to_predict(tmp_path):
 
     Runner(dummy_config(tmp_path / 'run')).train()
     meta = load_checkpoint(tmp_path / 'run' / 'best.pth')['meta']
-    assert (meta['classes'], meta['task'], meta['epoch']) == (['ball', 'kite'], 'det', 2)
+    assert (meta['classes'], meta['task'], meta['epoch']) == (['ball', 'kite'], 'det', 4)
     (tmp_path / 'again.py').write_text(meta['config'])
     assert Config.fromfile(tmp_path / 'again.py').model.type == 'DummyDetector'
 

@@ -201,7 +201,7 @@ def test_weights_are_read_when_initialised_only(tmp_path):
 
 
 def test_weights_that_do_not_fit(file, tmp_path):
-    with pytest.raises(CheckpointError, match=r'lack .* tensors of ResNet .*another depth'):
+    with pytest.raises(CheckpointError, match=r'lack .* tensors of ResNet .*another kind or depth'):
         ResNet(34, weights=str(file)).init_weights()
     with pytest.raises(CheckpointError, match='have another shape of'):
         ResNet(

@@ -44,7 +44,7 @@ def test_finds_anchors_and_prints_them_as_an_option(name, size, root, monkeypatc
     recalls = [float(row.split('|')[2]) for row in printed.splitlines() if row.startswith(('| before', '| after'))]
     assert recalls[1] == 1 >= recalls[0]
     option = re.search(r'--cfg-options "(.*)"', printed).group(1)
-    anchors = load_config(config, [option]).model.head.anchors
+    anchors = load_config(config, [f'size={size}', option]).model.head.anchors
     listed = ast.literal_eval(re.search(r'anchors=(\[\n.*?\n\])', printed, re.DOTALL).group(1))
     assert [[tuple(shape) for shape in level] for level in anchors] == listed
     # The two objects of each image are 256 x 213 and 320 x 256 pixels.

@@ -92,7 +92,7 @@ def test_counts(stats):
     statistics = split_statistics(stats.tables[0])
     assert statistics['images'] == 5 and statistics['objects'] == 5 and statistics['without an object'] == 2
     assert statistics['median, most'] == '1, 2' and statistics['most frequent size'] == '90 x 60 (100%)'
-    assert statistics['broken entries left out'] == 1 and statistics['other entries left out'] == 2
+    assert statistics['broken entries left out'] == 1 and statistics['other entries left out'] == 3
     assert statistics['classes seen'] == '3 of 4' and statistics['most : least frequent'] == '3 : 1'
     assert split_statistics(stats.tables[1])['smallest, largest'] == '90 x 60, 180 x 120'
 
