@@ -1,11 +1,17 @@
 """browse_dataset.py, dataset_stats.py, plot_logs.py and plot_schedule.py from the command line."""
 
 import csv
+from pathlib import Path
 
 import cv2
 import pytest
 from builders import CONFIGS
+from small_models import write_checkpoint
 from tool_helpers import modules_loaded_by_help, run_tool, write_yolo_set
+
+from detkit.analysis.errors.evaluated_model import ModelEvaluation
+from detkit.datasets.class_names import COCO80
+from detkit.engine.evaluate import EvaluationSettings
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
@@ -70,6 +76,33 @@ def test_dataset_stats(root, tmp_path, monkeypatch, capsys):
     assert [row['split'] for row in csv.DictReader(found.open())] == ['train'] * 6 + ['val'] * 4
     code = run_tool(monkeypatch, 'analyze/dataset_stats', CONFIG, '--cfg-options', f'data_root={tmp_path / "no"}')
     assert code == 2 and 'does not exist' in capsys.readouterr().err
+
+
+def test_dataset_stats_with_a_model(tmp_path, monkeypatch, capsys):
+    """A model made by chance calls each whole image something; one image is labelled so, one is labelled otherwise."""
+    root, checkpoint = write_yolo_set(tmp_path / 'set'), write_checkpoint(tmp_path / 'seg.pth', classes=COCO80)
+    options = [f'data_root={root}', 'img_size=64', 'num_workers=0']
+    results = ModelEvaluation(CONFIG, checkpoint, options, EvaluationSettings('val', device='cpu')).run().results
+    agreed, swapped = sorted(results, key=lambda result: result.pred_instances.scores[0])
+    seen = agreed.pred_instances.labels[0]
+    unseen = set(range(80)).difference(swapped.pred_instances.labels.tolist()).pop()
+    for result, label in ((agreed, seen), (swapped, unseen)):
+        path = root / 'labels' / 'val' / f'{Path(result.img_path).stem}.txt'
+        path.write_text(f'{label} 0 0 1 0 1 1 0 1')
+
+    page, found = tmp_path / 'data.html', tmp_path / 'found.csv'
+    arguments = ['--device', 'cpu', '--out', page, '--csv', found, '--no-near-duplicates', '--checkpoint']
+    tool = 'analyze/dataset_stats'
+    code = run_tool(monkeypatch, tool, CONFIG, *arguments, f'val={checkpoint}', '--cfg-options', *options)
+    assert code == 0 and f'val: 1 object swapped as {checkpoint} sees it' in capsys.readouterr().out
+    (row,) = [row for row in csv.DictReader(found.open()) if row['kind'] == 'swapped']
+    assert row['image'] == swapped.img_path and row['class'].startswith(f'{COCO80[unseen]} / ')
+    assert float(row['score']) == pytest.approx((1 + swapped.pred_instances.scores[0]) / 2, abs=1e-3)
+    assert 'Labels of val that the model disagrees with' in page.read_text()
+    assert 'Labels of train that' not in page.read_text()
+
+    code = run_tool(monkeypatch, tool, CONFIG, *arguments, 'test=a.pth', '--cfg-options', *options)
+    assert code == 2 and 'add test to --split' in capsys.readouterr().err
 
 
 def test_plot_schedule(root, tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 python tools/analyze/dataset_stats.py configs/yolov8/seg_n_coco8.py
 python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html --csv issues.csv
+python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --split val --checkpoint best.pth --out data.html
 """
 
 import argparse
@@ -13,7 +14,7 @@ from detkit.utils.command_line import run_command, shared_arguments
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Report statistics of a config's data, near duplicates and label issues.",
-        parents=[shared_arguments('config', '--cfg-options')],
+        parents=[shared_arguments('config', '--device', '--batch-size', '--cfg-options')],
     )
     parser.add_argument(
         '--split',
@@ -23,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='data loaders to report on (default: train val)',
     )
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--csv', metavar='FILE', help='write a list of the label issues and near duplicates')
+    parser.add_argument('--csv', metavar='FILE', help='write a list of what was found')
     parser.add_argument(
         '--no-near-duplicates',
         dest='near_duplicates',
@@ -58,6 +59,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='IOU',
         help='report objects that overlap by more (default: 0.9)',
     )
+    parser.add_argument(
+        '--deviations',
+        type=float,
+        default=5.0,
+        metavar='NUMBER',
+        help="report objects whose size or aspect is further from their class's median, in robust standard deviations, "
+        'and at least twice or half of it (default: 5)',
+    )
+    parser.add_argument(
+        '--min-objects',
+        type=int,
+        default=20,
+        help='objects that a class must have for that (default: 20)',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        nargs='+',
+        metavar='[SPLIT=]FILE',
+        help='trained model of the config: report labels that it disagrees with, in all splits or in one, best of a '
+        'split that it was not trained on',
+    )
     parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
     return parser.parse_args(argv)
 
@@ -69,15 +91,28 @@ def main() -> None:
     from detkit.analysis.data.dataset_page import write_page
     from detkit.analysis.data.dataset_report import console_report, write_issues
     from detkit.analysis.data.dataset_stats import dataset_stats
+    from detkit.analysis.data.label_disagreements import find_disagreements, split_checkpoints
     from detkit.analysis.data.label_issues import Limits
+    from detkit.analysis.errors.evaluated_model import ModelEvaluation
     from detkit.config import load_config
+    from detkit.engine.evaluate import EvaluationSettings
 
     config = load_config(args.config, args.cfg_options, need_classes=False)
-    limits = Limits(args.tiny, args.thin, duplicate=args.duplicate_iou)
+    limits = Limits(
+        args.tiny,
+        args.thin,
+        duplicate=args.duplicate_iou,
+        deviations=args.deviations,
+        min_objects=args.min_objects,
+    )
     stats = dataset_stats(config, args.split, limits, args.near_duplicates, args.max_distance)
+    for split, checkpoint in split_checkpoints(args.checkpoint or (), [table.name for table in stats.tables]).items():
+        settings = EvaluationSettings(split, device=args.device, batch_size=args.batch_size)
+        model = ModelEvaluation(args.config, checkpoint, args.cfg_options, settings).run()
+        stats.disagreements.append(find_disagreements(model, split))
     print(console_report(stats))
     if args.csv:
-        print(f'{write_issues(stats, args.csv)} label issues and near duplicates in {args.csv}')
+        print(f'{write_issues(stats, args.csv)} label issues, near duplicates and disagreements in {args.csv}')
     if args.out:
         write_page(stats, args.out, args.max_images)
         print(f'report in {args.out}')

@@ -13,6 +13,7 @@ from detkit.analysis.data.dataset_pictures import (
 )
 from detkit.analysis.data.dataset_report import class_rows, counted, issue_lines, issue_rows, split_rows
 from detkit.analysis.data.dataset_stats import DatasetStats
+from detkit.analysis.data.disagreement_report import add_disagreements
 from detkit.analysis.data.label_issues import ISSUE_KINDS
 from detkit.analysis.data.near_duplicates import NearDuplicates
 from detkit.analysis.data.unusual_sizes import rare_classes
@@ -46,6 +47,8 @@ def write_page(stats: DatasetStats, path: str | Path, max_pictures: int = 12) ->
     _charts(page, stats)
     _page_issues(page, stats, max_pictures)
     _page_near_duplicates(page, stats, max_pictures)
+    for own in stats.disagreements:
+        add_disagreements(page, own, max_pictures)
     _page_skips(page, stats)
     _page_classes(page, stats)
     page.save(path)

@@ -87,8 +87,10 @@ def near_duplicate_picture(stats: DatasetStats, group: NearDuplicates) -> np.nda
             img = read_image(stats.path(split, image))
         except UnreadableImageError:  # readable to the hash's reader, but cut short
             img = np.full((_SIDE, _SIDE, 3), 114, np.uint8)
-        name = table.name if orientation == 0 else f'{table.name}, {ORIENTATION_NAMES[orientation]}'
-        cells.append(with_caption(_with_objects(fit(img, _SIDE), table, image), name))
+        cell = _with_objects(fit(img, _SIDE, enlarge=True), table, image)
+        if group.turned:
+            cell = with_caption(cell, ORIENTATION_NAMES[orientation] if cells else '')
+        cells.append(with_caption(cell, table.name))
     return grid(cells, min(3, len(cells)))
 
 

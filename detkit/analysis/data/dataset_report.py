@@ -11,6 +11,7 @@ import numpy as np
 
 from detkit.analysis.data.dataset_pictures import difference_text
 from detkit.analysis.data.dataset_stats import DatasetStats, split_statistics
+from detkit.analysis.data.disagreement_report import disagreement_lines, disagreement_rows
 from detkit.analysis.data.near_duplicates import NearDuplicates
 from detkit.analysis.data.orientations import ORIENTATION_NAMES
 from detkit.analysis.html_page import Cell
@@ -45,6 +46,8 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
         for kind, number in Counter(issue.kind for issue in own).items():
             yield f'{table.name}: {counted(number, "label")} {kind}: {stats.limits.meaning(kind)}'
     yield from _near_duplicate_lines(stats)
+    for own in stats.disagreements:
+        yield from disagreement_lines(own)
 
 
 def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:
@@ -84,9 +87,10 @@ def _example(stats: DatasetStats, group: NearDuplicates) -> str:
 
 
 def write_issues(stats: DatasetStats, path: str | Path) -> int:
-    """Write a CSV file of all label issues and near-duplicate images.
+    """Write a CSV file of all label issues, near-duplicate images and disagreements with a model.
 
-    Columns: split, image, object (its number in the image, from 0; empty for an image), class, kind, detail.
+    Columns: split, image, object (its number in the image, from 0; empty for an image or one that was overlooked),
+    class, kind, detail, and of disagreements score and image score, 0 to 1, see ``LabelDisagreements``.
 
     Returns:
         the number of rows.
@@ -102,7 +106,9 @@ def write_issues(stats: DatasetStats, path: str | Path) -> int:
             turned = f', {ORIENTATION_NAMES[orientation]}' if orientation else ''
             differs = f', labels differ ({difference})' if difference else ''
             rows.append([table.name, stats.path(split, image), '', name, 'near duplicate', detail + turned + differs])
-    write_csv(path, ['split', 'image', 'object', 'class', 'kind', 'detail'], rows)
+    rows += [row for own in stats.disagreements for row in disagreement_rows(own)]
+    columns = ['split', 'image', 'object', 'class', 'kind', 'detail', 'score', 'image score']
+    write_csv(path, columns, (row + [None] * (len(columns) - len(row)) for row in rows))
     return len(rows)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.analysis.data.annotations_table import SplitTable, load_splits
+from detkit.analysis.data.label_disagreements import LabelDisagreements
 from detkit.analysis.data.label_issues import LabelIssue, Limits, find_label_issues
 from detkit.analysis.data.near_duplicates import NearDuplicates, group_near_duplicates, hash_splits
 from detkit.analysis.data.unusual_sizes import find_unusual_sizes
@@ -29,6 +30,7 @@ class DatasetStats:
         label_issues: issues of each split.
         near_duplicates: groups of images that look the same; None if they were not searched for.
         unreadable: for each split, the indices of images that could not be decoded; empty if images were not read.
+        disagreements: labels that a trained model disagrees with, of the splits that one was evaluated on.
     """
 
     config: Config
@@ -37,6 +39,7 @@ class DatasetStats:
     label_issues: list[list[LabelIssue]]
     near_duplicates: list[NearDuplicates] | None
     unreadable: list[np.ndarray] = field(default_factory=list)
+    disagreements: list[LabelDisagreements] = field(default_factory=list)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -136,14 +136,35 @@ def error_sheet(
 def _example(model: EvaluatedModel, errors: ErrorTypes, prediction: int, number: int, kind: str) -> np.ndarray:
     image = int(errors.images[prediction] if prediction >= 0 else errors.gt_images[number])
     result = model.results[image]
-    img = read_image(result.img_path)
     ours = [] if prediction < 0 else [int(errors.indices[prediction])]
     theirs = [] if number < 0 else [int(errors.gt_indices[number])]
-    points = np.concatenate([_corners(result, ours, False), _corners(result, theirs, True)]).reshape(-1, 2)
+    return with_caption(example_picture(model, result, theirs, ours, kind), Path(result.img_path).name)
+
+
+def example_picture(
+    model: EvaluatedModel, sample: DetDataSample, objects: list[int], predictions: list[int], kind: str = 'bbox'
+) -> np.ndarray:
+    """Draw the same part of an image twice: objects on the left side, predictions on the right side.
+
+    Args:
+        model: evaluated.
+        sample: one of its results.
+        objects: indices of the objects.
+        predictions: indices of the predictions; there must be an object or a prediction.
+        kind: the kind of overlap; masks or keypoints are drawn if it is theirs.
+
+    Raises:
+        UnreadableImageError: the image cannot be read.
+    """
+    img = read_image(sample.img_path)
+    points = np.concatenate([_corners(sample, predictions, False), _corners(sample, objects, True)]).reshape(-1, 2)
     window = Window.around(points, img.shape[:2], _SIDE)
-    halves = [_cut(model, img, window, result, theirs, True, kind), _cut(model, img, window, result, ours, False, kind)]
+    halves = [
+        _cut(model, img, window, sample, objects, True, kind),
+        _cut(model, img, window, sample, predictions, False, kind),
+    ]
     between = np.full((_SIDE, 2, 3), 255, np.uint8)
-    return with_caption(np.concatenate([halves[0], between, halves[1]], 1), Path(result.img_path).name)
+    return np.concatenate([halves[0], between, halves[1]], 1)
 
 
 def _corners(sample: DetDataSample, rows: list[int], truth: bool) -> np.ndarray:
