@@ -37,7 +37,7 @@ def wire_from_data(values: dict[str, Any], origins: Origins, need_classes: bool 
     _wire_classes(values, known, origins)
     if not (values.get('model') or {}).get('head'):
         return
-    if need_classes and _counts_classes(values) and values['model']['head'].get('num_classes') is None:
+    if need_classes and counts_classes(values) and values['model']['head'].get('num_classes') is None:
         _refuse_unknown_classes(values, unknown, origins)
     _wire_argument(values, 'keypoint_shape', known, origins)
     _wire_argument(values, 'stuff_labels', known, origins)
@@ -133,7 +133,7 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
                 f'{origins.find(other)}: {dotted(other)} has {other_count} classes, but {dotted(source)} '
                 f'({origins.find(source)}) has {count}'
             )
-    if not _counts_classes(values):
+    if not counts_classes(values):
         return
     head = values['model']['head']
     if head.get('num_classes') is None:
@@ -146,7 +146,8 @@ def _wire_classes(values: dict[str, Any], known: list[tuple[KeyPath, dict]], ori
         )
 
 
-def _counts_classes(values: dict[str, Any]) -> bool:
+def counts_classes(values: Mapping[str, Any]) -> bool:
+    """Return whether the head of a config's model takes a number of classes."""
     model = values.get('model')
     head = model.get('head') if isinstance(model, dict) else None
     kind = head.get('type') if isinstance(head, dict) else None

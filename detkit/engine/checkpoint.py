@@ -163,6 +163,16 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         )
 
 
+def classes_of_run(folder: str | Path) -> tuple[str, ...]:
+    """Return the class names that the checkpoints in a run's folder hold; none where there is no intact checkpoint."""
+    for path in sorted(Path(folder).glob('*.pth')):
+        try:
+            return tuple(load_checkpoint(path, mmap=True)['meta']['classes'])
+        except (CheckpointError, KeyError):
+            continue
+    return ()
+
+
 @dataclass(frozen=True)
 class Resumable:
     """What a run folder holds for a run to go on from.

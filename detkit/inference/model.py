@@ -13,8 +13,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from detkit.config import check_config, data_metainfo, load_config, located
-from detkit.engine.checkpoint import check_weights, load_checkpoint
+from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
+from detkit.engine.checkpoint import check_weights, classes_of_run, load_checkpoint
+from detkit.engine.run_folder import run_of_config
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
@@ -53,10 +54,10 @@ def init_detector(
     metainfo = content['meta'] if content and content['meta'].get('classes') else data_metainfo(config)
     classes = metainfo['classes']
     model_cfg = copy.deepcopy(dict(config['model']))
-    head = model_cfg.get('head')
-    if isinstance(head, dict) and head.get('num_classes') is None:
+    head = model_cfg['head'] if counts_classes(config) else {}
+    if head and head.get('num_classes') is None:
         head['num_classes'] = len(classes)
-    elif isinstance(head, dict) and head['num_classes'] != len(classes):
+    elif head and head['num_classes'] != len(classes):
         raise ConfigError(
             f'the config describes {head["num_classes"]} classes, but checkpoint {checkpoint} was '
             f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
@@ -73,6 +74,21 @@ def init_detector(
     keypoints = content['meta'].get('keypoints') or {} if content else keypoint_info(metainfo)
     model.info = ModelInfo(config, tuple(classes), keypoints)
     return model.to(device)
+
+
+def untrained_model(config: Config) -> nn.Module:
+    """Build the model of a config file, whose class count comes from the data, or where they are gone from its run.
+
+    Raises:
+        ConfigError: the class count is not known.
+    """
+    model = copy.deepcopy(dict(config['model']))
+    if counts_classes(config) and model['head'].get('num_classes') is None:
+        run = run_of_config(config.filename)
+        classes = (classes_of_run(run) if run else ()) or data_metainfo(config)['classes']
+        model['head']['num_classes'] = len(classes)
+    with located(config):
+        return DETECTORS.build(model)
 
 
 def check_device(device: str | torch.device | None) -> torch.device:

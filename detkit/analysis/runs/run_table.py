@@ -12,7 +12,7 @@ from detkit.engine.console import duration_text
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
-from detkit.registry import DETECTORS
+from detkit.inference.model import untrained_model
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.tables import text_table
 
@@ -89,7 +89,7 @@ def summarize_run(folder: str | Path) -> RunSummary:
     epochs, times = columns['time']
     return RunSummary(
         name=folder.name,
-        parameters=count_parameters(DETECTORS.build(config.model)),
+        parameters=count_parameters(untrained_model(config)),
         epochs=int(epochs[-1]),
         seconds=float(times[-1]),
         best_epoch=_best_epoch(metrics, config.train_cfg.get('best_metric', 'fitness')),

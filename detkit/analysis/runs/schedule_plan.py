@@ -18,7 +18,8 @@ from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import OptimWrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
-from detkit.registry import DATA_SAMPLERS, DATASETS, DETECTORS, TRANSFORMS
+from detkit.inference.model import untrained_model
+from detkit.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.tables import text_table, write_csv
 
@@ -125,7 +126,7 @@ def plan_schedule(
     max_epochs = int(config.train_cfg.max_epochs)
     batch_size *= world_size
 
-    model = DETECTORS.build(config.model)
+    model = untrained_model(config)
     freeze = config.train_cfg.get('freeze')
     if freeze:
         freeze_modules(model, freeze)
@@ -195,7 +196,9 @@ def _training_data(cfg: dict) -> Any:
     try:
         return DATASETS.build(plain_dataset(cfg, max_skipped=1.0))
     except DataError as error:
-        raise DataError(f'{error}. Without the data, say how many images they are: --num-images N') from error
+        raise DataError(
+            f'{str(error).rstrip(".")}. Without the data, say how many images they are: --num-images N'
+        ) from error
 
 
 def _measure_epoch(loader: dict, sampler: dict, dataset: Sized, batch_size: int, world_size: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import pytest
 
 from detkit.analysis.runs.run_table import RunSummary, find_runs, run_table, summarize_run
 from detkit.config import literal_text
+from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.utils.errors import ConfigError, DataError
 
 HEADER = 'epoch,time,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
@@ -41,6 +42,22 @@ def test_a_run_is_read(tmp_path):
     assert run.parameters == 3 * 8 * 9 + 2 * 8 + 8 * 2 + 2
     other = summarize_run(write_run(tmp_path / 'other', best_metric='accuracy/cross_entropy'))
     assert other.best_epoch == 4  # of which smaller is better
+
+
+def test_a_run_whose_data_are_gone_has_its_classes_in_its_checkpoints(tmp_path):
+    folder = write_run(tmp_path / 'run')
+    expected = summarize_run(folder).parameters
+    (folder / 'config.py').write_text(
+        (folder / 'config.py').read_text().replace("'num_classes': 2", '').replace('num_classes=2', '')
+    )
+    (folder / 'train.log').touch()
+    with pytest.raises(ConfigError, match='class names are unknown.*a checkpoint'):
+        summarize_run(folder)
+    (folder / 'best.pth').write_bytes(b'damaged')
+    save_checkpoint(
+        {'meta': describe_model(None, '', ['cat', 'dog'], 'cls', {}), 'state_dict': {}}, folder / 'last.pth'
+    )
+    assert summarize_run(folder).parameters == expected
 
 
 def test_a_run_without_validation(tmp_path):
