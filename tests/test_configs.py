@@ -50,6 +50,8 @@ def load(path, options):
         options = {**options, 'data_root': f'{options["data_root"]}/{"dota" if dataset == "dota" else "obb"}'}
     if dataset == 'voc':
         options = {**options, 'data_root': f'{options["data_root"]}/voc'}
+    if path.stem == 'det_voc_coco':
+        options = {**options, 'voc_root': f'{options["data_root"]}/voc'}
     if path.stem.endswith('_custom'):
         options = {**options, 'data_yaml': 'data.yaml'}
     return load_config(path, options)

@@ -126,3 +126,25 @@ def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
 def test_components_that_the_docs_of_parts_name_exist():
     names = re.findall(r'`([A-Z]\w+)`', (REPO / 'docs/parts.md').read_text().split('```')[0])
     assert len(names) > 10 and [name for name in names if MODEL_PARTS.get(name) is None] == []
+
+
+def test_the_example_of_several_datasets_loads(tmp_path):
+    text = (REPO / 'docs/several_datasets.md').read_text()
+    code = re.search(r'```python\n# my_sets.py\n(.*?)```', text, re.DOTALL).group(1)
+    path = tmp_path / 'my_sets.py'
+    (tmp_path / 'data.yaml').write_text('names: [person, car, truck]\ntrain: images\nval: images')
+    (tmp_path / 'train.json').write_text('{"categories": [{"id": 1, "name": "human"}, {"id": 4, "name": "van"}]}')
+    code = code.replace('detkit/configs', str(REPO / 'configs')).replace('/data/street', str(tmp_path))
+    path.write_text(code.replace('/data/yard', str(tmp_path)))
+    config = load_config(path)
+    assert config.model.head.num_classes == 2 and config.test_dataloader.dataset.class_map.truck == 'vehicle'
+
+
+SEVERAL = (REPO / 'docs/several_datasets.md').read_text().replace('\\\n', '')
+
+
+@pytest.mark.parametrize(('name', 'line'), re.findall(r'train.py (configs/\S+) --cfg-options (.*)', SEVERAL))
+def test_an_option_for_datasets_is_accepted(name, line):
+    options = [option for option in shlex.split(line) if 'data_yaml' not in option and 'data_root' not in option]
+    changed, plain = (load_config(REPO / name, given, need_classes=False).to_dict() for given in (options, []))
+    assert changed['train_dataloader'] != plain['train_dataloader']

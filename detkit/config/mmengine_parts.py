@@ -53,7 +53,7 @@ _REMEDIES = {
     'ApexOptimWrapper': _WRAPPER,
     'BaseDataPreprocessor': _PREPROCESSOR,
     'CheckpointHook': 'use CheckpointHook without a prefix',
-    'ClassBalancedDataset': 'use RepeatDataset or ConcatDataset',
+    'ClassBalancedDataset': "use the sampler: sampler=dict(type='RepeatFactorSampler', threshold=...)",
     'ColossalAIOptimWrapper': _WRAPPER,
     'DeepSpeedOptimWrapper': _WRAPPER,
     'DefaultOptimWrapperConstructor': 'use GroupOptimConstructor with paramwise_cfg=dict(lr_mult={...})',
