@@ -11,14 +11,13 @@ from detkit.analysis.data.dataset_pictures import (
     near_duplicate_caption,
     near_duplicate_picture,
 )
-from detkit.analysis.data.dataset_report import class_rows, counted, issue_lines, issue_rows, split_rows
+from detkit.analysis.data.dataset_report import class_rows, counted, issue_lines, issue_rows, left_out_lines, split_rows
 from detkit.analysis.data.dataset_stats import DatasetStats
 from detkit.analysis.data.disagreement_report import add_disagreements
 from detkit.analysis.data.label_issues import ISSUE_KINDS
 from detkit.analysis.data.near_duplicates import NearDuplicates
 from detkit.analysis.data.unusual_sizes import rare_classes
 from detkit.analysis.html_page import Cell, HtmlPage
-from detkit.datasets.skips import skip_lines
 
 _LISTED = 200  # rows of a list
 
@@ -160,23 +159,25 @@ def _page_issues(page: HtmlPage, stats: DatasetStats, max_pictures: int) -> None
 
 
 def _page_skips(page: HtmlPage, stats: DatasetStats) -> None:
-    skips = [(table.name, skip) for table in stats.tables for skip in [*table.skipped, *table.unused]]
-    if not skips:
-        return
-    page.heading('Left out when read')
-    page.text('Training and evaluation never see these entries of the files. By reason:')
-    page.list(f'{table.name}: {line}' for table in stats.tables for line in skip_lines([*table.skipped, *table.unused]))
     rows = [
         [
-            split,
+            table.name,
+            what,
             Cell.wrapped(str(skip.path)),
             '' if skip.where is None else str(skip.where),
             skip.count,
             Cell.wrapped(skip.reason),
         ]
-        for split, skip in skips
+        for table in stats.tables
+        for what, skips in (('broken', table.skipped), ('not used', table.unused))
+        for skip in skips
     ]
-    page.table(['split', 'file', 'where', 'entries', 'why'], rows[:_LISTED], _cut_note(len(rows)))
+    if not rows:
+        return
+    page.heading('Broken or not used')
+    page.text('What training and evaluation do not take from the files, by reason:')
+    page.list(line for table in stats.tables for line in left_out_lines(table))
+    page.table(['split', 'what', 'file', 'where', 'entries', 'why'], rows[:_LISTED], _cut_note(len(rows)))
 
 
 def _cut_note(count: int) -> str:

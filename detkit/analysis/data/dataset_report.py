@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from detkit.analysis.data.annotations_table import SplitTable
 from detkit.analysis.data.dataset_pictures import difference_text
 from detkit.analysis.data.dataset_stats import DatasetStats, split_statistics
 from detkit.analysis.data.disagreement_report import disagreement_lines, disagreement_rows
@@ -40,14 +41,20 @@ def issue_lines(stats: DatasetStats) -> Iterator[str]:
             path = table.records[int(unreadable[0])].img_path
             yield f'{table.name}: {counted(len(unreadable), "image")} cannot be read, such as {path}'
     for table in stats.tables:
-        for line in skip_lines([*table.skipped, *table.unused]):
-            yield f'{table.name}: left out when read: {line}'
+        yield from left_out_lines(table)
     for table, own in zip(stats.tables, stats.label_issues, strict=True):
         for kind, number in Counter(issue.kind for issue in own).items():
             yield f'{table.name}: {counted(number, "label")} {kind}: {stats.limits.meaning(kind)}'
     yield from _near_duplicate_lines(stats)
     for own in stats.disagreements:
         yield from disagreement_lines(own)
+
+
+def left_out_lines(table: SplitTable) -> Iterator[str]:
+    """Yield a line for each reason for which entries of a split's files are broken or not used."""
+    for what, skips in (('broken, left out', table.skipped), ('not used', table.unused)):
+        for line in skip_lines(skips):
+            yield f'{table.name}: {what}: {line}'
 
 
 def _near_duplicate_lines(stats: DatasetStats) -> Iterator[str]:

@@ -106,7 +106,7 @@ def split_statistics(table: SplitTable) -> dict[str, float | int | str]:
     if (counts > 0).any():
         statistics['most : least frequent'] = f'{counts.max() / counts[counts > 0].min():.3g} : 1'
     statistics['broken entries left out'] = sum(skip.count for skip in table.skipped)
-    statistics['other entries left out'] = sum(skip.count for skip in table.unused)
+    statistics['entries not used'] = sum(skip.count for skip in table.unused)
     return statistics
 
 

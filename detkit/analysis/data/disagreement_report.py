@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detkit.analysis.data.label_disagreements import DISAGREEMENT_KINDS, Disagreement, LabelDisagreements
+from detkit.analysis.data.label_disagreements import DISAGREEMENT_KINDS, SCORE_RANGE, Disagreement, LabelDisagreements
 from detkit.analysis.errors.error_report import example_picture
 from detkit.analysis.html_page import Cell, HtmlPage
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
@@ -18,7 +18,8 @@ _SIDE = 220  # of a classifier's picture
 _LISTED = 200  # rows of a table on the page
 
 _THRESHOLD = {
-    False: 'those of three quarters of the labels of its class that the model finds, and in any case from 0.5 on',
+    False: f'the lower quartile of the scores of the labels that the model finds in its class, {SCORE_RANGE[0]:g} at '
+    f'least and {SCORE_RANGE[1]:g} at most',
     True: 'the mean score that the model gives to the labels of its class',
 }
 SEEN_IMAGES = (
@@ -95,7 +96,13 @@ def add_disagreements(page: HtmlPage, own: LabelDisagreements, max_pictures: int
     if own.joint is not None:
         _add_joint(page, own)
     rows = [
-        [Cell(Path(row[1]).name, row[1]), '' if row[2] is None else str(row[2]), *row[3:]]
+        [
+            Cell(Path(row[1]).name, row[1]),
+            '' if row[2] is None else str(row[2]),
+            *row[3:5],
+            Cell.wrapped(row[5]),
+            *row[6:],
+        ]
         for row in disagreement_rows(own)
     ]
     columns = ['image', 'object', 'class', 'kind', 'detail', 'score', 'of the image']

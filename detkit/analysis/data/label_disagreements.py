@@ -34,7 +34,7 @@ LEAST_FOUND = 5  # labels of a class that a detector finds, without which their 
 _ROUNDING = 1e-9  # of scores that are equal
 
 DISAGREEMENT_KINDS = {
-    'overlooked': f'a confident prediction that overlaps no object by {SEPARATE_IOU:g}',
+    'overlooked': f'a confident prediction that overlaps no labelled object by {SEPARATE_IOU:g} or more',
     'swapped': 'a confident prediction of another class in the same place',
     'badly placed': f'a confident prediction of the class that overlaps the object by less than {AGREEING_IOU:g}',
 }

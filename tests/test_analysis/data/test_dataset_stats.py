@@ -92,7 +92,7 @@ def test_counts(stats):
     statistics = split_statistics(stats.tables[0])
     assert statistics['images'] == 5 and statistics['objects'] == 5 and statistics['without an object'] == 2
     assert statistics['median, most'] == '1, 2' and statistics['most frequent size'] == '90 x 60 (100%)'
-    assert statistics['broken entries left out'] == 1 and statistics['other entries left out'] == 3
+    assert statistics['broken entries left out'] == 1 and statistics['entries not used'] == 3
     assert statistics['classes seen'] == '3 of 4' and statistics['most : least frequent'] == '3 : 1'
     assert split_statistics(stats.tables[1])['smallest, largest'] == '90 x 60, 180 x 120'
 
@@ -123,6 +123,8 @@ def test_images_that_recur(stats):
 def test_report(stats, tmp_path):
     text = console_report(stats)
     assert '| cat   |             3 |      2 |' in text and 'class id out of range' in text
+    assert 'train: broken, left out: 1 × class id out of range' in text
+    assert 'train: not used: 1 × the same as an earlier line' in text
     lines = list(issue_lines(stats))
     assert any('across splits' in line and 'flattered' in line for line in lines)
     assert 'train: 1 label duplicate: two objects of one class with almost the same box (IoU above 0.9)' in lines
@@ -140,6 +142,8 @@ def test_report(stats, tmp_path):
     write_page(stats, tmp_path / 'page.html')
     page = (tmp_path / 'page.html').read_text()
     assert page.count('data:image/jpeg') == 4  # two labels, two groups
+    unused = [skip.reason for table in stats.tables for skip in table.unused]
+    assert page.count('data-value="not used"') == len(unused) > 2 and all(reason in page for reason in unused)
     assert 'Only in val, never in train: fish.' in page and page.count('<svg') == 7
 
 
