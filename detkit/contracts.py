@@ -64,6 +64,8 @@ def check_loss(loss: Callable, kind: type, size: int) -> None:
     if sample is None or torch.empty(0).device.type == 'meta':
         return
     pred, target, weight = sample(size)
+    for tensor in [pred] if isinstance(pred, Tensor) else pred:
+        tensor.requires_grad_()
     title = f'{type(loss).__name__}, called as {kind.__name__} (detkit/protocols.py) states,'
     try:
         values = [loss(pred, target, weight=weight, avg_factor=2.0)]
@@ -78,6 +80,11 @@ def check_loss(loss: Callable, kind: type, size: int) -> None:
             raise ConfigError(
                 f'{title} returns a tensor of shape {tuple(value.shape)} instead of a scalar; it must return the sum '
                 'of the weighted losses divided by avg_factor, times loss_weight'
+            )
+        if torch.is_grad_enabled() and not value.requires_grad:
+            raise ConfigError(
+                f'{title} returns a tensor without a gradient, so that nothing would learn from it; drop detach(), '
+                'item() and torch.no_grad() between pred and the result'
             )
 
 

@@ -6,16 +6,15 @@ mmengine's registries, so that mmengine's own components (schedulers, visualiser
 """
 
 import inspect
-import traceback
-from collections.abc import Mapping
+import pydoc
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine import registry as mmengine_registry
 from mmengine.utils import ManagerMixin
 
-from detkit.utils.errors import ComponentError, ConfigError, nearest
+from detkit.utils.errors import ComponentError, ConfigError, nearest, reason_of
 
 __all__ = [
     'Registry',
@@ -33,6 +32,7 @@ __all__ = [
     'NECKS',
     'PRIOR_GENERATORS',
     'WEIGHT_INITIALIZERS',
+    'is_own',
     'refuse_unregistered',
     'DATASETS',
     'DATA_SAMPLERS',
@@ -52,12 +52,15 @@ __all__ = [
     'VISUALIZERS',
     'backend_names',
     'no_such_part',
+    'package_of',
 ]
 
 
 _REGISTRIES: list['Registry'] = []
 # The packages that a component's name may be prefixed with ("mmengine.EMAHook").
 _SCOPES = ('detkit', 'mmengine')
+# The packages whose components are no user's own.
+_PACKAGES = ('detkit', 'mmengine', 'torch', 'torchvision')
 
 
 class Registry(mmengine_registry.Registry):
@@ -66,11 +69,41 @@ class Registry(mmengine_registry.Registry):
     mmengine's registry imports any dotted name that it is asked for, and the ``registry`` module of any scope. A config
     may be the text that a stranger's checkpoint holds, so here a name that is not registered is an error, and nothing
     is imported because of it.
+
+    Args:
+        name: the noun for what is registered.
+        base: dotted name of the class that detkit gives a user's own components of this kind to extend; '' for none.
     """
 
-    def __init__(self, name: str, **kwargs: Any) -> None:
+    def __init__(self, name: str, base: str = '', **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
+        self._base = base
         _REGISTRIES.append(self)
+
+    @property
+    def base(self) -> Any:
+        """The class that a user's own components of this kind extend, imported when it is first asked for."""
+        return pydoc.locate(self._base)
+
+    def _register_module(
+        self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
+    ) -> None:
+        """Register a class or function; mmengine's decorator ends here.
+
+        Raises:
+            ConfigError: a user's own component has a name that is taken, and ``force`` does not replace it.
+        """
+        if is_own(module):
+            self.import_from_location()  # detkit's own names are taken first, whoever is imported first
+            names = [module_name] if isinstance(module_name, str) else module_name or [module.__name__]
+            taken = [name for name in names if name in self.module_dict and not force]
+            if taken:
+                raise ConfigError(
+                    f'{_defined_at(module)} registers the {self.name} {taken[0]!r}, but '
+                    f'{_defined_at(self.module_dict[taken[0]])} is registered under that name already. Rename the '
+                    f'class, or write register_module(force=True) to replace the other one'
+                )
+        super()._register_module(module, module_name, force)
 
     def get(self, key: str) -> Any:
         """Return the class or function registered as ``key`` here or in a parent, or None."""
@@ -123,7 +156,7 @@ class Registry(mmengine_registry.Registry):
             raise ComponentError(str(error), str(kind), arguments) from error
         except _REFUSALS as error:
             title = getattr(factory, '__name__', str(kind))
-            raise ComponentError(f'{title} cannot be built: {_reason(error)}', str(kind), arguments) from error
+            raise ComponentError(f'{title} cannot be built: {_reason(error, factory)}', str(kind), arguments) from error
 
 
 # What constructors raise for an argument that they cannot use.
@@ -139,12 +172,29 @@ _REFUSALS = (
 )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, factory: Any) -> str:
     """Return an error's text, with the line that raised it unless the error is a plain ``ValueError``."""
     if type(error) is ValueError and str(error):
         return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f'{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})'
+    return reason_of(error, {package_of(factory)} if is_own(factory) else ())
+
+
+def is_own(part: Any) -> bool:
+    """Return whether a component is a user's own, and not one of detkit, mmengine or torch."""
+    return package_of(part) not in ('', *_PACKAGES)
+
+
+def package_of(part: Any) -> str:
+    """Return the top-level package or module that defines a class or function; '' for what states none."""
+    return str(getattr(part, '__module__', None) or '').partition('.')[0]
+
+
+def _defined_at(part: Any) -> str:
+    """Return the file and line of a component's definition, or its module where there is no source."""
+    try:
+        return f'{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}'
+    except (OSError, TypeError):
+        return str(part.__module__)
 
 
 @dataclass(frozen=True)
@@ -213,8 +263,9 @@ def _of_models(name: str) -> Registry:
     return Registry(name, scope='detkit', locations=['detkit.models'])
 
 
-def _child(name: str, parent: str, *locations: str) -> Registry:
-    return Registry(name, parent=getattr(mmengine_registry, parent), scope='detkit', locations=list(locations))
+def _child(name: str, parent: str, *locations: str, base: str = '') -> Registry:
+    parent_registry = getattr(mmengine_registry, parent)
+    return Registry(name, base, parent=parent_registry, scope='detkit', locations=list(locations))
 
 
 DETECTORS = _of_models('detector')
@@ -257,14 +308,14 @@ WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine')
-HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.analysis.hooks')
+HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.analysis.hooks', base='detkit.engine.hooks.Hook')
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS', 'detkit.engine')
 LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS', 'detkit.engine')
 
-METRICS = _child('metric', 'METRICS', 'detkit.evaluation')
+METRICS = _child('metric', 'METRICS', 'detkit.evaluation', base='detkit.evaluation.gathered_metric.GatheredMetric')
 VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'detkit.visualization')
 VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.engine')
 

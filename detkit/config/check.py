@@ -11,6 +11,7 @@ from torch import nn
 from detkit.config.locate import describe
 from detkit.config.mmengine_parts import refusal
 from detkit.config.origins import KeyPath, Origins, dotted
+from detkit.config.own_parts import mistake_in, priority_mistake
 from detkit.config.pipelines import pipeline_mistakes
 from detkit.config.positions import CHILD_POSITIONS, CONSTRUCTOR, DATALOADER_KEYS, LOSS, TOP_POSITIONS, Position
 from detkit.config.signatures import arguments_of
@@ -115,6 +116,12 @@ class _Check:
             self.argument(value[key], (*path, key), position.below)
             if factory.__module__.startswith(('detkit.', 'torch.optim.')):
                 self.range(value[key], (*path, key), title, typed=expected is not None)
+        mistake = priority_mistake(value.get('priority')) if 'priority' in position.extra else None
+        if mistake:
+            raise self.fail((*path, 'priority'), mistake)
+        mistake = mistake_in(factory, position.registry(), value)
+        if mistake:
+            raise self.fail((*path, 'type'), mistake)
         incomplete = arguments.required & WIRED - value.keys()
         if position.tried and factory.__module__.startswith(position.tried) and not incomplete:
             self.build(value, path, position)

@@ -1,9 +1,6 @@
 """``load_config``: a config file and options in, a checked config out."""
 
 import copy
-import importlib
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,9 +14,13 @@ from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WOR
 from detkit.config.model_check import check_model
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
+from detkit.config.own_imports import import_own_modules
+from detkit.config.positions import TOP_POSITIONS
 from detkit.config.resolve import LoadedConfig
+from detkit.config.signatures import arguments_of
 from detkit.config.top_level import check_plain_values, check_top_level, readable_names, takes_image_size
 from detkit.config.wiring import wire_from_data
+from detkit.registry import LOOPS
 from detkit.utils.errors import ConfigError, nearest_first
 
 Options = Mapping[str, Any] | Iterable[str | Option] | None
@@ -44,10 +45,11 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     executed, rest = _execute_with_variables(path, parsed)
     values, origins = executed.values, executed.origins
     for option in rest:
+        option = replace(option, adds=option.adds or _is_loop_argument(values, option.path))
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
     refuse_nan(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
-    _import_custom(values, origins)
+    import_own_modules(values, origins)
     check_config(values, origins)
     written = copy.deepcopy(values)
     wire_from_data(values, origins, need_classes)
@@ -124,6 +126,7 @@ def _missing_key(option: Option, executed: Executed, path: Path, key_path: KeyPa
         keys = [key for key in keys if _is_alike(_value_of(key, executed.values), option.value)]
     meant = did_you_mean(keys, f'={option.value}')
     if not meant:
+        import_own_modules(executed.values, executed.origins)  # its parts' arguments may be added, too
         addable = partial(_may_be_added, executed.values)
         others = [key for key in (option.key, *WORDS.get(option.key, ())) if addable(key, option.value)][:1]
         meant = ''.join(f' To add a key, write +{key}={option.value}' for key in others)
@@ -153,6 +156,15 @@ def _is_alike(old: Any, new: Any) -> bool:
     return not (isinstance(old, numbers) and isinstance(new, str) or isinstance(old, str) and isinstance(new, numbers))
 
 
+def _is_loop_argument(values: dict[str, Any], path: KeyPath) -> bool:
+    """Return whether a key names an argument of a loop, which an option may set though no file does."""
+    position, loop = TOP_POSITIONS.get(path[0]), values.get(path[0])
+    if len(path) != 2 or position is None or position.registry() is not LOOPS or not isinstance(loop, dict):
+        return False
+    factory = LOOPS.get(loop.get('type', position.default_type))
+    return factory is not None and path[1] in arguments_of(factory).names and path[1] not in position.injected
+
+
 def _may_be_added(values: dict[str, Any], key: str, value: Any) -> bool:
     """Return whether the option ``+key=value`` would be accepted."""
     option = Option(key, value, adds=True)
@@ -174,30 +186,3 @@ def _mark_changed(executed: Executed, before: dict[str, Any]) -> None:
         origin = executed.origins.find(path)
         if origin.file is not None:
             executed.origins.add(path, replace(origin, changed_by=COMMAND_LINE))
-
-
-def _import_custom(values: dict[str, Any], origins: Origins) -> None:
-    """Import a user's own modules, which may lie beside the config file that names them.
-
-    That file's folder is noted in the config, so that the resolved config in a run's folder finds them too. It stays
-    in ``sys.path``: the modules may import others of the folder when they are used, also in worker processes.
-    """
-    custom = values.get('custom_imports')
-    if not custom:
-        return
-    where = origins.find(('custom_imports',))
-    folder = custom.get('folder') or (where.file.parent if where.file else Path.cwd())
-    custom['folder'] = str(folder)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    modules = custom.get('imports', [])
-    for module in [modules] if isinstance(modules, str) else modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            if custom.get('allow_failed_imports', False):
-                continue
-            raise ConfigError(
-                f'{where}: custom_imports cannot import {module!r}: {error} '
-                f'(looked in {os.path.relpath(folder)} and the installed packages)'
-            ) from error

@@ -8,21 +8,14 @@ from torch import nn
 
 from detkit.config.locate import located
 from detkit.config.origins import KeyPath, dotted
+from detkit.config.own_parts import NEEDS
 from detkit.config.resolve import LoadedConfig
 from detkit.config.top_level import dataset_paths
-from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS
+from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS, is_own
 from detkit.utils.errors import ConfigError
 
-# What the data of each task hold, and the words for it (``GatheredMetric.needs``, ``BaseHead.provides``).
+# What the data of each task hold, as ``GatheredMetric.needs`` and ``BaseHead.provides`` name it.
 _OF_TASK = {'det': 'bbox', 'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label', 'panoptic': 'panoptic'}
-_WORDS = {
-    'bbox': 'boxes',
-    'segm': 'masks',
-    'keypoints': 'keypoints',
-    'rbbox': 'rotated boxes',
-    'label': 'the class of the whole image',
-    'panoptic': 'panoptic segments',
-}
 
 
 def check_model(config: LoadedConfig) -> None:
@@ -56,8 +49,7 @@ def _is_ours(value: Any) -> bool:
     if isinstance(value, dict):
         kind = value.get('type')
         part: Callable | None = MODEL_PARTS.get(kind) if isinstance(kind, str) else kind
-        own = part is None or part.__module__.startswith(('detkit.', 'torch.'))
-        return own and all(map(_is_ours, value.values()))
+        return not is_own(part) and all(map(_is_ours, value.values()))
     return not isinstance(value, list | tuple) or all(map(_is_ours, value))
 
 
@@ -67,7 +59,7 @@ def _task_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyP
         return
     path = config.origins.own_first(('task',), ('model', 'head', 'type'))
     if _OF_TASK[task] not in head.provides:
-        text = f'task {task!r} asks for {_WORDS[_OF_TASK[task]]}, but {title} predicts {_listed(head.provides)}'
+        text = f'task {task!r} asks for {NEEDS[_OF_TASK[task]]}, but {title} predicts {_listed(head.provides)}'
         yield path, f'{text}; use the config of a model for this task'
     elif task == 'det' and len(head.provides) > 1:
         text = f"task 'det' gives boxes alone, but {title} learns {_listed(head.provides[1:])}"
@@ -80,9 +72,9 @@ def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[Ke
         for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
             kind = metric.get('type')
             factory = METRICS.get(kind) if isinstance(kind, str) else kind
-            if not factory.__module__.startswith('detkit.'):
-                continue
-            lacking = [need for need in METRICS.build(metric).needs if need not in head.provides]
+            # A user's own constructor may read files.
+            needs = getattr(factory, 'needs', ()) if is_own(factory) else METRICS.build(metric).needs
+            lacking = [need for need in needs if need not in head.provides]
             if lacking:
                 path = (key, index) if isinstance(metrics, list | tuple) else (key,)
                 yield (
@@ -112,4 +104,4 @@ def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
-    return ' and '.join(_WORDS.get(name, name) for name in names)
+    return ' and '.join(NEEDS.get(name, name) for name in names)

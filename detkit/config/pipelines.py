@@ -6,6 +6,7 @@ from typing import Any
 from detkit.config.origins import KeyPath
 from detkit.config.top_level import dataset_paths
 from detkit.registry import DATASETS, TRANSFORMS
+from detkit.utils.errors import nearest
 
 # What is wrong with a transform of one stage behind a later one, or in front of an earlier one.
 _REASONS = {
@@ -40,6 +41,10 @@ def pipeline_mistakes(loader: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str
 
 
 def _mistakes(pipeline: list, stages: tuple[str, ...], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    for index, step, stage in _staged(pipeline):
+        if stage not in stages:
+            text = f'{_name(step)} has stage = {stage!r}, but the stages are {", ".join(stages)}'
+            yield (*path, index), f'{text}.{nearest(stage, stages)}'
     steps = [(index, step, stages.index(stage)) for index, step, stage in _staged(pipeline) if stage in stages]
     for (_, before, earlier), (index, step, later) in zip(steps, steps[1:], strict=False):
         if later < earlier:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from detkit.datasets.class_map import label_table, map_classes, relabel_metainfo
 from detkit.datasets.class_names import UNUSED_CLASS
 from detkit.datasets.flat_annotations import FlatRecords
+from detkit.datasets.own_datasets import check_records
 from detkit.datasets.records import Records
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip, check_skips
@@ -154,6 +155,7 @@ class DetDataset(Dataset):
         self._find_root(sample)
         records = self.load_records()
         if not isinstance(records, Records):
+            check_records(records, self.metainfo.get('classes'), type(self).__name__)
             records = FlatRecords.of(records)
         self._check_loaded(records)
         if class_map:

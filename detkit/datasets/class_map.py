@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from detkit.datasets.class_names import UNUSED_CLASS
-from detkit.registry import DATASETS
+from detkit.datasets.own_datasets import peek_own
+from detkit.registry import DATASETS, is_own
 from detkit.utils.errors import ConfigError, nearest, shorten
 
 __all__ = ['label_table', 'map_classes', 'peek_dataset', 'relabel_metainfo', 'union']
@@ -102,13 +103,12 @@ def peek_dataset(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metainfo that a dataset's config, and the headers of the files that it names, contain.
 
     Raises:
-        ConfigError: its ``class_map`` does not fit its classes.
+        ConfigError: its ``class_map`` does not fit its classes, or a user's own class returns no dict.
         DataError: the file that names the classes is missing or wrong.
     """
     kind = cfg.get('type')
     factory = DATASETS.get(kind) if isinstance(kind, str) else kind
-    look = getattr(factory, 'peek', None)  # a user's dataset need not have it
-    known = dict(cfg.get('metainfo') or {}) if look is None else look(cfg)
+    known = peek_own(factory, cfg) if is_own(factory) else factory.peek(cfg)
     class_map, classes = cfg.get('class_map'), known.get('classes')
     if not class_map or not classes or not isinstance(class_map, Mapping) or cfg.get('single_class'):
         return known

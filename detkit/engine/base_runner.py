@@ -42,8 +42,8 @@ from detkit.engine.run_folder import (
 from detkit.engine.scalar_log import ScalarLog
 from detkit.engine.train_loop import TrainLoop
 from detkit.evaluation.evaluator import Evaluator
-from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, refuse_unregistered
-from detkit.utils.errors import ConfigError
+from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, package_of, refuse_unregistered
+from detkit.utils.errors import ComponentError, ConfigError, DetkitError, reason_of
 from detkit.utils.pictures import read_picture, write_picture
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
@@ -183,8 +183,19 @@ class BaseRunner(Elsewhere):
         """Call the method ``point`` of every hook with the runner and ``arguments``."""
         for hook in self.hooks:
             method = getattr(hook, point, None)  # mmengine's own hooks lack the points that only detkit has
-            if method is not None:
+            if method is None:
+                continue
+            try:
                 method(self, **arguments)
+            except DetkitError:
+                raise
+            except Exception as error:
+                kind = type(hook)
+                if not is_own(kind):
+                    raise
+                reason = reason_of(error, {package_of(kind)})
+                with located(self.cfg):
+                    raise ComponentError(f'{kind.__name__}.{point} fails: {reason}', kind.__name__) from error
 
     def build_dataloader(self, dataloader: DataLoader | Mapping[str, Any]) -> DataLoader:
         """Return the loader that a config describes, or the loader itself."""

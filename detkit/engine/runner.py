@@ -22,6 +22,7 @@ from detkit.engine.folder_lock import unlock_folder
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
+from detkit.engine.rehearsal import rehearse
 from detkit.engine.run_folder import display_path, has_history
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
@@ -100,6 +101,7 @@ class Runner(BaseRunner):
             self.resumed = True
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         check_batch_of_one(self)
+        rehearse(self)
         if self.cfg.get('resume'):
             self._write_config()
         self._has_loaded = True

@@ -11,9 +11,11 @@ import numpy as np
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from torch import Tensor
 
 from detkit.evaluation.evaluated_sample import evaluated_sample
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ComponentError
 from detkit.utils.tables import text_table
 
 
@@ -104,13 +106,29 @@ class GatheredMetric(BaseMetric):
                 name = type(self).__name__
                 print_log(f'{name} has seen no image: there is nothing to evaluate.', 'current', logging.WARNING)
             else:
-                results = [{f'{self.prefix}/{name}': value for name, value in self.compute_metrics(kept).items()}]
+                results = [self._named(self.compute_metrics(kept))]
             self.samples = kept if keep and keeps_samples(self) else ()
         broadcast_object_list(results)
         return results[0]
 
+    def _named(self, results: Mapping[str, float]) -> dict[str, float]:
+        """Return results as Python numbers under their names with prefix."""
+        title, named = type(self).__name__, {}
+        if not isinstance(results, Mapping):
+            text = f"{title}.compute_metrics returns {results!r}, but must return a dict such as {{'error': 0.5}}"
+            raise ComponentError(text, title)
+        for name, value in results.items():
+            if isinstance(value, np.ndarray | np.generic | Tensor) and np.size(value) == 1:
+                value = value.item()
+            if not isinstance(value, int | float):
+                raise ComponentError(
+                    f'{title}.compute_metrics returns {value!r} as {name!r}, but results are numbers', title
+                )
+            named[f'{self.prefix}/{name}'] = value
+        return named
+
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Return the results without prefix.
+        """Return the results without prefix, as numbers or as arrays and tensors of one.
 
         Args:
             results: what ``image_result`` returned, of the images of all processes, at least one; on the main process.

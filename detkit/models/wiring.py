@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from detkit.config.signatures import arguments_of
 from detkit.registry import BACKBONES, HEADS, NECKS, Registry, no_such_part
-from detkit.utils.errors import ConfigError, nearest
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ComponentError, ConfigError, nearest
 
 # Names that a component may give to the strides of its incoming maps.
 _STRIDE_NAMES = ('in_strides', 'strides')
@@ -76,19 +77,21 @@ def check_feats(feats: tuple[Tensor, ...], component: nn.Module, kind: str) -> t
     """Return ``feats``, the maps that a backbone or a neck returned.
 
     Raises:
-        ConfigError: they are no tuple of maps, or not of the channels that the component's ``out_channels`` says.
+        ComponentError: they are no tuple of maps, or not of the channels that the component's ``out_channels`` says.
     """
-    label = f"{kind} '{type(component).__name__}'"
+    name = type(component).__name__
     if not isinstance(feats, tuple | list):
-        raise ConfigError(
-            f'{label} returns a {type(feats).__name__}; it must return a tuple of feature maps, fine to coarse, '
-            'be it of one'
+        raise ComponentError(
+            f'{kind} {name!r} returns a {type(feats).__name__}; it must return a tuple of feature maps, fine to '
+            'coarse, be it of one',
+            name,
         )
     found, declared = tuple(feat.shape[1] for feat in feats), tuple(component.out_channels)
     if found != declared:
-        raise ConfigError(
-            f'{label} says out_channels = {declared}, but returns maps of {found} channels; what is behind it is built '
-            'from out_channels, so make the two agree'
+        raise ComponentError(
+            f'{kind} {name!r} says out_channels = {declared}, but returns maps of {found} channels; what is behind it '
+            'is built from out_channels, so make the two agree',
+            name,
         )
     return feats
 
@@ -97,15 +100,50 @@ def check_losses(losses: dict[str, Tensor], head: nn.Module) -> dict[str, Tensor
     """Return ``losses``, the dict that a head's ``loss`` returned.
 
     Raises:
-        ConfigError: one that is trained on is no scalar.
+        ComponentError: they are no dict with a ``loss_*``, or one that is trained on is no scalar tensor.
     """
+    title = type(head).__name__
+    if not isinstance(losses, dict) or not any(name.startswith('loss_') for name in losses):
+        found = (
+            f'a dict of {", ".join(losses) or "nothing"}' if isinstance(losses, dict) else f'a {type(losses).__name__}'
+        )
+        raise ComponentError(
+            f"head '{title}': loss returns {found}, but must return a dict of scalar tensors, of which those named "
+            "loss_… are trained on; write {'loss_cls': …}",
+            title,
+        )
     for name, value in losses.items():
-        if name.startswith('loss_') and value.ndim:
-            raise ConfigError(
-                f"head '{type(head).__name__}': {name} has the shape {tuple(value.shape)}, but a loss is one number; "
-                'the loss behind it must return the sum divided by avg_factor (detkit/protocols.py)'
+        if not name.startswith('loss_'):
+            continue
+        if not isinstance(value, Tensor):
+            raise ComponentError(
+                f"head '{title}': {name} is a {type(value).__name__}, but must be a scalar tensor with a gradient",
+                title,
+            )
+        if value.ndim:
+            raise ComponentError(
+                f"head '{title}': {name} has the shape {tuple(value.shape)}, but a loss is one number; "
+                'the loss behind it must return the sum divided by avg_factor (detkit/protocols.py)',
+                title,
             )
     return losses
+
+
+def check_results(results: list[DetDataSample], count: int, head: nn.Module) -> list[DetDataSample]:
+    """Return ``results``, the list that a head's ``predict`` returned for ``count`` images.
+
+    Raises:
+        ComponentError: it is no list with a data sample for each image.
+    """
+    title = type(head).__name__
+    if not isinstance(results, list) or [type(result) for result in results] != [DetDataSample] * count:
+        found = f'a list of {len(results)} objects' if isinstance(results, list) else f'a {type(results).__name__}'
+        raise ComponentError(
+            f"head '{title}': predict returns {found} for {count} images, but must return a list with a DetDataSample "
+            'for each image',
+            title,
+        )
+    return results
 
 
 def _build_wired(cfg: dict | nn.Module, registry: Registry, before: Output, label: str) -> tuple[nn.Module, str]:
@@ -150,4 +188,9 @@ def _declared(component: nn.Module, name: str, label: str) -> tuple[int, ...]:
     value = getattr(component, name, None)
     if value is None:
         raise ConfigError(f'{label} has no attribute {name}; set it to a tuple with one number for each map it returns')
+    if not isinstance(value, tuple | list):
+        raise ConfigError(
+            f'{label}: {name} is {value!r}, but must be a tuple with one number for each map it returns, such as '
+            f'({value!r},)'
+        )
     return tuple(value)

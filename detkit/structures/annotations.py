@@ -40,6 +40,8 @@ class Annotations:
         if self.ignored is None:
             self.ignored = np.zeros(len(self.labels), bool)
         if self.areas is None:
+            if self.bboxes.dtype.kind not in 'fiu':
+                raise ValueError(f'Annotations.bboxes must be an array of float32, found one of {self.bboxes.dtype}')
             wh = self.bboxes[:, 2:] - self.bboxes[:, :2]
             self.areas = wh.prod(1).astype(np.float32)
         count = len(self.labels)

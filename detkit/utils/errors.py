@@ -1,8 +1,11 @@
 """Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
 import os
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 
@@ -15,17 +18,17 @@ class ConfigError(DetkitError):
 
 
 class ComponentError(ConfigError):
-    """A component's constructor refused a value that a config gave it.
+    """A component's constructor refused a value that a config gave it, or the component does not keep its contract.
 
     Attributes:
         component: the registered name.
-        settings: the arguments that it was given.
+        settings: the arguments that it was given, as far as the error concerns them.
     """
 
-    def __init__(self, text: str, component: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, text: str, component: str, settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
         self.component = component
-        self.settings = settings
+        self.settings = settings or {}
 
 
 class DataError(DetkitError):
@@ -81,3 +84,25 @@ def shorten(names: Iterable[object], count: int = 3) -> str:
 
 def _similarity(name: str, text: str) -> float:
     return SequenceMatcher(None, name.lower(), text.lower()).ratio()
+
+
+def frames_of(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Return the frames that an error passed through, the innermost first, with the line of each."""
+    return reversed(list(traceback.walk_tb(error.__traceback__)))
+
+
+def in_packages(frame: FrameType, packages: Collection[str]) -> bool:
+    """Return whether the code of a frame is part of one of the top-level packages or modules."""
+    return str(frame.f_globals.get('__name__')).partition('.')[0] in packages
+
+
+def reason_of(error: BaseException, packages: Collection[str] = ()) -> str:
+    """Return the type and text of an unforeseen error, and where it was raised.
+
+    Args:
+        error: as it was caught.
+        packages: top-level packages whose innermost line is named in place of the line that raised the error.
+    """
+    frames = list(frames_of(error))
+    frame, line = next(((each, number) for each, number in frames if in_packages(each, packages)), frames[0])
+    return f'{type(error).__name__}: {error} ({Path(frame.f_code.co_filename).name}:{line})'

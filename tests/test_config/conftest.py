@@ -3,18 +3,29 @@
 from pathlib import Path
 
 import pytest
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from torch import nn
 
 from detkit.datasets import CocoDataset, YoloTxtDataset
 from detkit.registry import ASSIGNERS, BACKBONES, DATASETS, DETECTORS, HEADS, LOSSES, METRICS, TRANSFORMS
 
 
 @DETECTORS.register_module()
-class ToyDetector:
+class ToyDetector(BaseModel):
     def __init__(self, backbone, neck=None, head=None, data_preprocessor=None):
         pass
 
+    def forward(self, inputs, gt=None, data_samples=None, mode='tensor'):
+        pass
 
-class ToyParent:
+
+class ToyPart(nn.Module):
+    def forward(self, x, padding_mask=None):
+        pass
+
+
+class ToyParent(ToyPart):
     def __init__(self, init_cfg=None, *, in_channels, frozen=False):
         pass
 
@@ -26,13 +37,21 @@ class ToyBackbone(ToyParent):
 
 
 @BACKBONES.register_module()
-class ToyShallow:
+class ToyShallow(ToyPart):
     def __init__(self, in_channels=3):
         pass
 
 
+class ToyAnyHead(ToyPart):
+    def loss(self, preds, gt):
+        pass
+
+    def predict(self, preds, metas):
+        pass
+
+
 @HEADS.register_module()
-class ToyOpenHead:
+class ToyOpenHead(ToyAnyHead):
     _accepts_any_kwargs = True
 
     def __init__(self, **options):
@@ -40,13 +59,13 @@ class ToyOpenHead:
 
 
 @HEADS.register_module()
-class ToyHead:
+class ToyHead(ToyAnyHead):
     def __init__(self, num_classes, in_channels, loss_cls=None, assigner=None):
         pass
 
 
 @HEADS.register_module()
-class ToyProposals:
+class ToyProposals(ToyAnyHead):
     def __init__(self, in_channels, loss_cls=None, assigner=None):
         pass
 
@@ -80,9 +99,12 @@ class ToyFlip:
     def __init__(self, prob=0.5):
         pass
 
+    def __call__(self, sample):
+        return sample
+
 
 @METRICS.register_module()
-class ToyMetric:
+class ToyMetric(BaseMetric):
     def __init__(self, kind='bbox'):
         pass
 

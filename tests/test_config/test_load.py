@@ -190,8 +190,9 @@ def test_a_missing_file(tmp_path):
 def test_custom_imports_lie_beside_the_config(toy, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     (toy.parent / 'toy_extras_for_load.py').write_text(
-        'from detkit.registry import BACKBONES\n\n\n@BACKBONES.register_module(force=True)\nclass ToyExtra:\n'
-        '    def __init__(self, depth):\n        pass\n'
+        'from torch import nn\nfrom detkit.registry import BACKBONES\n\n\n'
+        '@BACKBONES.register_module(force=True)\nclass ToyExtra(nn.Module):\n'
+        '    def __init__(self, depth):\n        pass\n\n    def forward(self, x):\n        pass\n'
     )
     toy.write_text(
         toy.read_text().replace('ToyBackbone', 'ToyExtra') + "custom_imports = dict(imports=['toy_extras_for_load'])\n"

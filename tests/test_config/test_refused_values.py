@@ -2,9 +2,11 @@
 
 import pytest
 from mmengine.config import Config
+from torch import nn
 
 from detkit.config import load_config, located
 from detkit.engine import Runner
+from detkit.engine.hooks import Hook
 from detkit.registry import BACKBONES, HOOKS
 from detkit.utils.errors import ComponentError, ConfigError
 
@@ -12,7 +14,7 @@ CONFIG = 'configs/yolov8/seg_n_coco8.py'
 
 
 @BACKBONES.register_module()
-class RefusingBackbone:
+class RefusingBackbone(nn.Module):
     """Refuses what a test asks it to."""
 
     def __init__(self, kind: str = 'value', depth: int = 3) -> None:
@@ -23,9 +25,12 @@ class RefusingBackbone:
         if kind == 'index':
             (0, 1)[depth]
 
+    def forward(self, x):
+        return ()
+
 
 @HOOKS.register_module()
-class RefusingHook:
+class RefusingHook(Hook):
     """Refuses every interval."""
 
     def __init__(self, interval: int) -> None:

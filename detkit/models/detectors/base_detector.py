@@ -16,7 +16,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
 from ..layers import set_batch_norm
-from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses
+from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, check_results
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ class BaseDetector(BaseModel, Detector):
     ) -> list[DetDataSample]:
         """Return the head's predictions, with the ground truth of ``data_samples`` where they have one."""
         results = self.head.predict(preds, [sample.metainfo for sample in data_samples])
+        check_results(results, len(data_samples), self.head)
         for result, sample in zip(results, data_samples, strict=True):
             if self.truth in sample:
                 result.set_field(sample.get(self.truth), self.truth)

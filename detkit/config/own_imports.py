@@ -1,0 +1,78 @@
+"""``custom_imports``: the import of a user's own modules, which may lie beside the config file that names them."""
+
+import importlib
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from detkit.config.origins import Origins
+from detkit.utils.errors import ConfigError, DetkitError
+
+
+def import_own_modules(values: dict[str, Any], origins: Origins) -> None:
+    """Import the modules that ``custom_imports`` names.
+
+    The folder of the config file that names them is noted in the config, so that the resolved config in a run's folder
+    finds them too. It stays in ``sys.path``: the modules may import others of the folder when they are used, also in
+    worker processes.
+
+    Raises:
+        ConfigError: a name is no module's, a module cannot be imported, or Python took another one of that name.
+    """
+    custom = values.get('custom_imports')
+    if not custom:
+        return
+    where = origins.find(('custom_imports',))
+    folder = Path(custom.get('folder') or (where.file.parent if where.file else Path.cwd()))
+    custom['folder'] = str(folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    modules = custom.get('imports', [])
+    for module in [modules] if isinstance(modules, str) else modules:
+        mistake = _mistake(module, folder, custom.get('allow_failed_imports', False))
+        if mistake:
+            raise ConfigError(f'{where}: custom_imports {mistake}')
+
+
+def _mistake(module: str, folder: Path, may_fail: bool) -> str:
+    """Import a module, and return what is wrong with it; empty for nothing."""
+    if not re.fullmatch(r'[^\W\d]\w*(\.[^\W\d]\w*)*', module):
+        plain = module.removesuffix('.py').replace('\\', '/').strip('./').replace('/', '.')
+        return f'names {module!r}, but takes module names, searched for from {os.path.relpath(folder)}: write {plain!r}'
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ImportError) and may_fail:
+            return ''
+        if isinstance(error, ModuleNotFoundError) and f'{module}.'.startswith(f'{error.name}.'):
+            return f'cannot import {module!r}: {error} (looked in {os.path.relpath(folder)} and the installed packages)'
+        return f'cannot import {module!r}: {_failure(error, folder)}'
+    root = module.partition('.')[0]
+    found = Path(getattr(sys.modules[root], '__file__', None) or folder).resolve()
+    beside = next((path for path in (folder / f'{root}.py', folder / root / '__init__.py') if path.exists()), None)
+    if beside is not None and not found.is_relative_to(folder.resolve()):
+        return (
+            f'names {module!r}, meaning {os.path.relpath(beside)}, but Python has another module of that name, '
+            f'{found}; rename yours'
+        )
+    return ''
+
+
+def _failure(error: BaseException, folder: Path) -> str:
+    """Return what ended the import of a module, and the line of the user's that did it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    paths = [Path(frame.filename) for frame in frames]
+    inside = [path.is_file() and path.resolve().is_relative_to(folder.resolve()) for path in paths]
+    own = [frame for frame, is_inside in zip(frames, inside, strict=True) if is_inside]
+    last = (own or frames)[-1]
+    file, line, text = last.filename, last.lineno, f'{type(error).__name__}: {error}'
+    if isinstance(error, SyntaxError):
+        file, line, text = error.filename or file, error.lineno, f'{type(error).__name__}: {error.msg}'
+    elif isinstance(error, SystemExit):
+        text = 'it ends the program (sys.exit), which a module must not do when it is imported'
+    elif isinstance(error, DetkitError):
+        return str(error)
+    return f'{os.path.relpath(file)}:{line}: {text}'

@@ -1,0 +1,65 @@
+"""What a dataset of a user's own must return, looked at as it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from detkit.registry import package_of
+from detkit.structures.annotations import Record
+from detkit.utils.errors import ConfigError, DetkitError, reason_of
+
+__all__ = ['check_records', 'peek_own']
+
+
+def check_records(records: Any, classes: Sequence[str] | None, name: str) -> None:
+    """Refuse what ``load_records`` must not return.
+
+    Args:
+        records: what it returned.
+        classes: the names of the labels, where they are known.
+        name: the name of the dataset's class.
+
+    Raises:
+        ConfigError: they are no list of records, a label is no class, or the corners of a box are swapped.
+    """
+    title = f'{name}.load_records'
+    odd = [type(record).__name__ for record in records if not isinstance(record, Record)] if records else []
+    if records is None or odd:
+        found = f'a list that holds a {odd[0]}' if odd else 'None'
+        raise ConfigError(f'{title} returns {found}, but must return a list of Record (detkit.structures)')
+    for record in records:
+        labels, bboxes = record.annotations.labels, record.annotations.bboxes
+        wrong = [label for label in labels.tolist() if classes and not 0 <= label < len(classes)]
+        if wrong:
+            raise ConfigError(
+                f'{title} gives the label {wrong[0]} in {record.img_path}, but labels are 0 to {len(classes) - 1}, the '
+                f'positions of the {len(classes)} classes'
+            )
+        swapped = np.flatnonzero((bboxes[:, 2:] < bboxes[:, :2]).any(1))
+        if len(swapped):
+            raise ConfigError(
+                f'{title} gives the box {bboxes[swapped[0]].tolist()} in {record.img_path}, but boxes are '
+                '(x0, y0, x1, y1) in pixels with x0 <= x1 and y0 <= y1'
+            )
+
+
+def peek_own(dataset: Any, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``peek`` of a user's own dataset class returns.
+
+    Raises:
+        ConfigError: it fails, or returns no dict.
+    """
+    title = f'{dataset.__name__}.peek'
+    try:
+        known = dataset.peek(cfg)
+    except DetkitError:
+        raise
+    except Exception as error:
+        raise ConfigError(f'{title} fails: {reason_of(error, {package_of(dataset)})}') from error
+    if not isinstance(known, Mapping):
+        text = f"{title} returns a {type(known).__name__}, but must return a dict such as {{'classes': ('cat',)}}"
+        raise ConfigError(text)
+    return dict(known)

@@ -1,0 +1,275 @@
+"""A rehearsal of a run that has parts of a user's own: two samples go through all of it before training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from detkit.datasets.base import DetDataset
+from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.wrappers import leaf_datasets
+from detkit.engine.amp import resolve_amp
+from detkit.engine.random_state import preserved_random_state
+from detkit.engine.training_state import unwrap
+from detkit.evaluation.gathered_metric import GatheredMetric
+from detkit.evaluation.headline import headline_names
+from detkit.models.data_preprocessor import StepKey
+from detkit.models.detectors import BaseDetector
+from detkit.models.wiring import check_feats
+from detkit.registry import DATASETS, FUNCTIONS, METRICS, MODEL_PARTS, TRANSFORMS, is_own, package_of
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.sample import Sample
+from detkit.utils.errors import ComponentError, DetkitError, frames_of, in_packages, nearest, reason_of
+
+if TYPE_CHECKING:
+    from detkit.engine.runner import Runner
+
+_KINDS = (MODEL_PARTS, DATASETS, TRANSFORMS, FUNCTIONS, METRICS)
+# The images among which two that show objects are looked for.
+_LOOKED_AT = 200
+
+
+def rehearse(runner: Runner) -> None:
+    """Try a prepared run on two samples of its data, where its config names components of a user's own.
+
+    The samples are trained on, and evaluated, with copies: weights, random states and the order of the data are as they
+    were. Runs of detkit's own components are not rehearsed.
+
+    Raises:
+        ComponentError: one of the user's components fails, or returns what its contract does not allow.
+    """
+    keys = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator')
+    parts = {part for key in keys for part in _own_parts(runner.cfg.get(key))}
+    if parts:
+        with preserved_random_state():
+            rehearsal = _Rehearsal(runner, parts)
+            rehearsal.train()
+            if runner.val_loop is not None:
+                rehearsal.validate()
+
+
+def _own_parts(value: Any) -> Iterator[type]:
+    """Yield the classes and functions of a user's own that a part of a config names."""
+    if isinstance(value, Mapping):
+        kind = value.get('type')
+        found = [registry.get(kind) for registry in _KINDS] if isinstance(kind, str) else [kind]
+        yield from (part for part in found if is_own(part))
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for child in children:
+        yield from _own_parts(child)
+
+
+class _Rehearsal:
+    def __init__(self, runner: Runner, parts: set[type]) -> None:
+        self.runner = runner
+        self.parts = parts
+        self.packages = {package_of(part) for part in parts}
+        self.model = deepcopy(unwrap(runner.model))
+
+    def train(self) -> None:
+        """Make the gradients of one batch."""
+        batch = {**self.batch(self.runner.train_loop.dataloader), 'step_key': StepKey(self.runner.seed)}
+        model = self.model.train()
+        with self.trying('model'), self.runner.optim_wrapper.optim_context(model):
+            data = model.data_preprocessor(batch, True)
+            if isinstance(model, BaseDetector):
+                self.check_maps(model, data['inputs'])
+            losses = model(**data, mode='loss')
+            self.check_gradients(model, losses, data['gt'])
+            loss = model.parse_losses(losses)[0]
+        with self.trying('model'):
+            loss.float().backward()
+
+    def validate(self) -> None:
+        """Predict one batch, and compute the metrics of the user's own."""
+        loop, device, model = self.runner.val_loop, self.runner.device, self.model.eval()
+        batch, dtype = self.batch(loop.dataloader), resolve_amp(loop.amp, device)
+        amp = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+        with self.trying('model'), torch.no_grad(), amp:
+            outputs = model.test_step(batch)
+        if isinstance(model, BaseDetector) and type(model.head) in self.parts and model.truth == 'gt_instances':
+            self.check_predictions(type(model.head).__name__, outputs, len(self.runner.classes))
+        for metric in loop.evaluator.metrics:
+            if type(metric) in self.parts:
+                self.check_metric(deepcopy(metric), outputs, batch)
+
+    # ---- whom an error concerns --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def trying(self, key: str) -> Iterator[None]:
+        """Name the component of the user's own in which an error was raised, or behind which it was, at ``key``."""
+        try:
+            yield
+        except (DetkitError, MemoryError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            reason = reason_of(error, self.packages)
+            part = self.culprit(error)
+            if part is not None:
+                text = f'{part.__name__} fails on two samples, which are tried before training: {reason}'
+                raise ComponentError(text, part.__name__) from error
+            suspects = sorted({own.__name__ for own in _own_parts(self.runner.cfg.get(key)) if own in self.parts})
+            if not suspects:
+                raise
+            text = (
+                f'two samples, which are tried before training, fail behind {" and ".join(suspects)}: {reason}; '
+                'what it returns is not as docs/add_a_component.md describes'
+            )
+            raise ComponentError(text, suspects[-1]) from error
+
+    def culprit(self, error: Exception) -> type | None:
+        """Return the user's own component whose code raised an error, or called what did."""
+        frames = [frame for frame, _ in frames_of(error)]
+        inner = next((i for i, frame in enumerate(frames) if in_packages(frame, self.packages)), 0)
+        owners = (type(frame.f_locals.get('self')) for frame in frames[inner:])
+        return next((owner for owner in owners if owner in self.parts), None)
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    def batch(self, loader: Any) -> dict[str, Any]:
+        """Return a batch of two samples, images with objects where there are any."""
+        dataset, key = loader.dataset, f'{"val" if loader is not self.runner.train_dataloader else "train"}_dataloader'
+        leaves = list(leaf_datasets(dataset))
+        for leaf in leaves:
+            if type(leaf) in self.parts:
+                self.check_classes(type(leaf).__name__, dataset.metainfo['classes'])
+        indices = range(min(len(dataset), _LOOKED_AT))
+        shown = [index for index in indices if _shows_objects(dataset, index)] or list(indices)
+        keys = [SampleKey(self.runner.seed, 0, position, shown[position % len(shown)]) for position in range(2)]
+        watched = [leaf for leaf in leaves if isinstance(leaf, DetDataset)]
+        transforms = [leaf.transforms for leaf in watched]
+        try:
+            for leaf in watched:
+                leaf.transforms = [self.watch(step) for step in deepcopy(leaf.transforms)]
+            with self.trying(key):
+                return loader.collate_fn(dataset.__getitems__(keys))
+        finally:
+            for leaf, steps in zip(watched, transforms, strict=True):
+                leaf.transforms = steps
+
+    def watch(self, step: Any) -> Any:
+        """Return a transform whose results are checked, where it is the user's own."""
+        if type(step) not in self.parts:
+            return step
+        if getattr(step, 'mixes', False):
+            step.mix = partial(self.checked, step, step.mix)
+            return step
+        return partial(self.checked, step, step)
+
+    def checked(self, step: Any, call: Any, sample: Sample, *rest: Any) -> Any:
+        """Return what a transform makes of a sample, after a look at it."""
+        name, stage, before = type(step).__name__, getattr(step, 'stage', None), sample.img
+        result = call(sample, *rest)
+        if stage == 'pack' or (stage is None and isinstance(result, dict) and 'inputs' in result):
+            return result
+        if not isinstance(result, Sample):
+            text = f'{name} returns a {type(result).__name__}, but a transform returns the changed Sample'
+            raise ComponentError(f'{text}: return dataclasses.replace(sample, img=img)', name)
+        img = result.img
+        if img is not None and not (isinstance(img, np.ndarray) and img.dtype == np.uint8 and img.ndim == 3):
+            found = f'{img.dtype} {img.shape}' if isinstance(img, np.ndarray) else type(img).__name__
+            raise ComponentError(f'{name} returns an img of {found}, but it must be uint8 (H, W, 3), 0 to 255', name)
+        if stage == 'pixels' and before is not None and img.shape != before.shape:
+            text = f'{name} returns an img of the shape {img.shape} for one of {before.shape}, but the stage pixels'
+            raise ComponentError(f'{text} keeps the size, as boxes stay where they are; resize before Render', name)
+        return result
+
+    def check_classes(self, name: str, classes: Sequence[str]) -> None:
+        """Refuse classes of a dataset of the user's own that are not those that the head was built for."""
+        head = self.runner.cfg['model'].get('head') or {}
+        wanted = head.get('num_classes', len(classes))
+        if wanted != len(classes):
+            raise ComponentError(
+                f'{name} gives {len(classes)} classes ({", ".join(classes[:3])}{", …" * (len(classes) > 3)}), but the '
+                f'head has {wanted}, as {name}.peek does not return them: return them there under the key classes',
+                name,
+            )
+
+    # ---- model -------------------------------------------------------------------------------------------------------
+
+    def check_maps(self, model: BaseDetector, inputs: Tensor) -> None:
+        """Refuse maps of other strides than a backbone or neck of the user's own states."""
+        feats, strides = inputs, ()
+        necks = [('neck', neck) for neck in model.neck or ()]
+        if not any(type(part) in self.parts for _, part in [('', model.backbone), *necks]):
+            return
+        for kind, part in [('backbone', model.backbone), *necks]:
+            feats = check_feats(part(feats), part, kind)
+            strides = tuple(getattr(part, 'out_strides', strides))  # a neck without keeps those before it
+            sizes = [tuple(feat.shape[-2:]) for feat in feats]
+            fits = all(
+                abs(side * stride - whole) < 2 * stride
+                for size, stride in zip(sizes, strides, strict=False)
+                for side, whole in zip(size, inputs.shape[-2:], strict=True)
+            )
+            if type(part) in self.parts and not fits:
+                name, whole = type(part).__name__, tuple(inputs.shape[-2:])
+                raise ComponentError(
+                    f'{kind} {name!r} says out_strides = {strides}, but returns maps of {sizes} cells for images of '
+                    f'{whole} pixels; what is behind it is built from out_strides, so make the two agree',
+                    name,
+                )
+
+    def check_gradients(self, model: nn.Module, losses: dict[str, Any], gt: Any) -> None:
+        """Refuse a loss from which no gradient flows back."""
+        head = getattr(model, 'head', None)
+        if not isinstance(gt, GtBatch) or not len(gt.flat_index) or head is None:
+            return
+        for name, value in losses.items():
+            owner = next((part for part in (getattr(head, name, None), head) if type(part) in self.parts), None)
+            if name.startswith('loss_') and owner is not None and not value.requires_grad:
+                text = f'{type(owner).__name__}: no gradient flows back from {name}, so that nothing learns from it'
+                raise ComponentError(f'{text}; drop detach(), item() and torch.no_grad() in it', type(owner).__name__)
+
+    def check_predictions(self, name: str, outputs: list[Any], num_classes: int) -> None:
+        """Refuse predictions that lack something, or name a class that there is none of."""
+        for output in outputs:
+            found = output.get('pred_instances')
+            lacking = [key for key in ('bboxes', 'scores', 'labels') if found is None or key not in found]
+            if lacking:
+                text = f"head '{name}': predict returns no pred_instances.{lacking[0]}, but every DetDataSample has"
+                raise ComponentError(f'{text} pred_instances = InstanceData(bboxes=…, scores=…, labels=…)', name)
+            wrong = [label for label in found.labels.tolist() if not 0 <= label < num_classes]
+            if wrong:
+                text = f"head '{name}': predict returns the label {wrong[0]}, but labels are 0 to {num_classes - 1}"
+                raise ComponentError(text, name)
+
+    # ---- metrics -----------------------------------------------------------------------------------------------------
+
+    def check_metric(self, metric: Any, outputs: list[Any], batch: dict[str, Any]) -> None:
+        """Refuse results that are no numbers, and names that a metric declares and does not compute."""
+        name, gathered = type(metric).__name__, isinstance(metric, GatheredMetric)
+        with self.trying('val_evaluator'):
+            if gathered:
+                metric.outfile = None
+                metric.process(batch, outputs)
+            else:
+                metric.process(batch, [output.to_dict() for output in outputs])
+            results = metric.evaluate(len(outputs))
+        if not gathered or not results:
+            return
+        found = [key.rpartition('/')[2] for key in results]
+        for declared in sorted(metric.declared() - {*found}):
+            hint = nearest(declared, found, 1)
+            if hint or not headline_names(results):
+                text = f'{name} declares {declared!r} (headline, lower_is_better or charts), but its results are'
+                raise ComponentError(f'{text} {", ".join(found)}.{hint}', name)
+        best = str(self.runner.train_loop.best_metric)
+        if best.startswith(f'{metric.prefix}/') and best not in results:
+            text = f'train_cfg.best_metric is {best!r}, but the results of {name} are {", ".join(results)}'
+            raise ComponentError(f'{text}.{nearest(best, results)}', name)
+
+
+def _shows_objects(dataset: Any, index: int) -> bool:
+    """Return whether an image shows an object, as far as the dataset has records."""
+    while hasattr(dataset, 'locate'):
+        dataset, index = dataset.locate(index)
+    records = getattr(dataset, 'records', None)
+    return records is not None and len(records[index].annotations) > 0

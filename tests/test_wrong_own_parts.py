@@ -1,0 +1,224 @@
+"""A user's own part with one mistake is refused before training, in a sentence that names it."""
+
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from detkit import registry
+from detkit.config import load_config
+from detkit.config.own_parts import mistake_in
+from detkit.engine import runner as engine_runner
+from detkit.engine import train_from_config
+from detkit.utils.errors import ConfigError
+
+SETTINGS = {
+    'backbone': "model = dict(backbone=dict(_delete_=True, type='PlainBackbone'))",
+    'loss': "model = dict(head=dict(loss_cls=dict(_delete_=True, type='SoftFocalLoss')))",
+    'hook': "custom_hooks = [dict(type='CountObjects')]",
+    'head': "model = dict(head=dict(_delete_=True, type='CentreHead', box_size=24))",
+    'metric': "val_evaluator = [dict(type='CocoMetric'), dict(type='CountMetric')]",
+    'stain': "train_pipeline = [dict(type='LoadImageFromFile'), dict(type='LetterBox', size=_base_.img_size), "
+    "dict(type='Render'), dict(type='RandomStain'), dict(type='PackInputs')]",
+    'dataset': """data_root = 'cells'
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True, type='CsvDataset', data_root=data_root, ann_file='train.csv', pipeline=_base_.train_pipeline
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='CsvDataset',
+        data_root=data_root,
+        ann_file='train.csv',
+        pipeline=_base_.val_pipeline,
+        test_mode=True,
+    )
+)
+test_dataloader = val_dataloader""",
+}
+FILES = {
+    'backbone': 'my_parts/backbone.py',
+    'loss': 'my_parts/loss.py',
+    'hook': 'my_parts/hook.py',
+    'head': 'my_cells/centre_head.py',
+    'metric': 'my_metrics.py',
+    'stain': 'my_cells/stain.py',
+    'dataset': 'my_cells/csv_dataset.py',
+}
+# What a mistake gives as soon as the config is loaded: part, text, text in its place, sentence.
+LOADED = [
+    ('backbone', 'def forward', 'def fwd', 'PlainBackbone has no method forward, which every Backbone has'),
+    ('backbone', '(BaseModule)', '', 'PlainBackbone is no torch.nn.Module; write class PlainBackbone'),
+    ('backbone', 'self, x: Tensor', 'self, x: Tensor, y', r'has forward\(self, x, y\), but is called as forward'),
+    ('loss', 'nn.Module, BinaryClassLoss', 'BinaryClassLoss', 'SoftFocalLoss has no method __call__, which Loss'),
+    ('loss', 'nn.Module, BinaryClassLoss', 'nn.Module', 'SoftFocalLoss states no protocol'),
+    ('head', 'def predict', 'def prdict', 'CentreHead has no method predict'),
+    ('head', "'mean'", "'avg'", "has loss_reduction = 'avg', but it is 'sum'"),
+    ('stain', "'pixels'", "'pixel'", "has stage = 'pixel', but the stages are .* Did you mean 'pixels'"),
+    ('stain', 'def __call__', 'def call', 'RandomStain has no method __call__'),
+    ('stain', 'sample: Sample)', 'sample: Sample, results)', r'has __call__\(self, sample, results\), but is called'),
+    ('hook', 'batch_idx, data_batch=None, outputs=None', '*rest', 'after_train_iter.*, but is called as'),
+    ('hook', 'def after_train(self, runner)', 'def after_train(self)', r'has after_train\(self\), but is called as'),
+    ('hook', 'after_train_iter', 'after_trian_iter', "after_trian_iter, which is no point.*'after_train_iter'"),
+    ('hook', '(Hook)', '', r'CountObjects is no Hook; write class CountObjects\(Hook\)'),
+    ('hook', "'CountObjects'", "'CountObjects', priority='SUPER'", "priority: .*one of HIGHEST.*found 'SUPER'"),
+    ('hook', 'def after_train(', 'def before_save_checkpoint(', 'before_save_checkpoint, which no run calls'),
+    ('hook', 'CountObjects', 'EMAHook', r"own_1.py:\d+ registers the hook 'EMAHook', but .*ema_hook.py:\d+ is.*force"),
+    ('metric', "headline = ('error',)", '', r"CountMetric names no result in headline.*write headline = \('error',\)"),
+    ('metric', "headline = ('error',)", "headline = 'error'", r"headline = 'error', but it is a tuple.*\('error',\)"),
+    ('metric', "default_prefix = 'count'", '', 'CountMetric has no default_prefix'),
+    ('metric', "'count'", "'coco'", "has the prefix 'coco', which is that of CocoMetric"),
+    ('metric', "('bbox',)", "('boxes',)", r"has needs = \('boxes',\); there are bbox"),
+    ('metric', "('bbox',)", "('segm',)", 'CountMetric measures masks, but YOLOv8Head predicts boxes'),
+    ('metric', 'def compute_metrics', 'def compute', 'CountMetric has no method compute_metrics'),
+    ('dataset', 'return {', 'None and {', 'CsvDataset.peek returns a NoneType, but must return a dict'),
+    ('dataset', "cfg['ann_file']", "cfg['file']", r"CsvDataset.peek fails: KeyError: 'file' \(own_1.py:\d+\)"),
+    ('backbone', 'class Plain', 'clas Plain', r'custom_imports cannot import .*own_1.py:\d+: SyntaxError'),
+    ('backbone', 'import BACKBONES', 'import BACKBONES; 1 / 0', r'own_1.py:\d+: ZeroDivisionError: division by zero'),
+    ('backbone', 'import BACKBONES', 'import BACKBONES; raise SystemExit(0)', r'own_1.py:\d+: it ends the program'),
+    ('backbone', "['own_1']", "['./own_1.py']", "takes module names, .*: write 'own_1'"),
+    ('backbone', "['own_1']", "['.own_1']", "takes module names, .*: write 'own_1'"),
+    ('backbone', "['own_1']", "['string']", r"names 'string', meaning .*, but Python has another .*string.py; rename"),
+]
+# What a mistake gives when the run is rehearsed.
+REHEARSED = [
+    ('backbone', 'outs = []', 'outs = nothing', r"PlainBackbone fails on two samples.*'nothing'.* \(own_1.py:\d+\)"),
+    ('backbone', 'tuple(channels[-3:])', 'channels[-1]', 'out_channels is 64, but must be a tuple'),
+    ('backbone', '(8, 16, 32)', '(4, 8, 16)', r'says out_strides = \(4, 8, 16\), but returns maps of'),
+    ('backbone', 'return tuple(outs[-3:])', 'return outs[-1]', 'returns a Tensor; it must return a tuple'),
+    ('loss', 'logits = pred', 'logits = pred.detach()', 'SoftFocalLoss, .* returns a tensor without a gradient'),
+    ('head', "{'loss_cls':", "{'cls':", "'CentreHead': loss returns a dict of cls, but must return a dict"),
+    ('head', 'return results', 'return None', 'predict returns a NoneType for 2 images'),
+    (
+        'head',
+        'labels=labels.cpu()',
+        'labels=labels.cpu() + 100',
+        r'predict returns the label 1\d\d, but labels are 0 to 79',
+    ),
+    ('head', 'bboxes=bboxes.cpu(), ', '', 'predict returns no pred_instances.bboxes'),
+    ('head', '].float()', '].float().detach()', 'CentreHead: no gradient flows back from loss_cls'),
+    ('metric', "('error',)\n    charts", "('err',)\n    charts", "declares 'err' .*, but its results are error"),
+    ('metric', "return {'error'", "None and {'error'", 'compute_metrics returns None, but must return a dict'),
+    ('metric', 'float(sum(errors) / len(errors))', "'bad'", "returns 'bad' as 'error', but results are numbers"),
+    ('metric', 'errors = [', 'errors = 0 / 0; errors = [', 'CountMetric fails on two samples.*ZeroDivisionError'),
+    (
+        'stain',
+        'return replace',
+        'replace',
+        'RandomStain returns a NoneType, but a transform returns the changed Sample',
+    ),
+    ('stain', 'img=img', 'img=img[:7]', r'img of the shape \(7, .* but the stage pixels keeps the size'),
+    ('stain', 'img=img', 'img=img / 255', 'returns an img of float64 .*, but it must be uint8'),
+    ('dataset', "index(row['class'])", "index(row['class']) + 7", 'gives the label 7 in .*, but labels are 0 to 1'),
+    ('dataset', "'x0', 'y0', 'x1', 'y1')]", "'x1', 'y1', 'x0', 'y0')]", 'gives the box .* x0 <= x1'),
+    ('dataset', 'np.float32)', 'str)', 'Annotations.bboxes must be an array of float32'),
+    ('dataset', 'return records', 'return None', 'load_records returns None, but must return a list of Record'),
+    (
+        'dataset',
+        'return {',
+        'return {} if len(cfg) > 2 else {',
+        'gives 2 classes .* but the head has 80, as CsvDataset.peek',
+    ),
+]
+
+
+@pytest.fixture(scope='module')
+def sources(repo):
+    """The components of the documentation, by file."""
+    texts = [(repo / 'docs' / name).read_text() for name in ('add_a_component.md', 'training.md')]
+    return dict(re.findall(r'```python\n# (\S+\.py)\n(.*?)```', ''.join(texts), re.DOTALL))
+
+
+@pytest.fixture
+def write(sources, repo, tmp_path, monkeypatch):
+    """Return a function that writes a part and its config; afterwards nothing of either is known any more."""
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop('own_1', None)
+
+    def write(kind, old='', new='', base='yolov8/det_n_coco8.py'):
+        config = (
+            f"_base_ = {str(repo / 'configs' / base)!r}\ncustom_imports = dict(imports=['own_1'])\n{SETTINGS[kind]}\n"
+        )
+        source = sources[FILES[kind]]
+        assert old in source + config
+        Path('own_1.py').write_text(source.replace(old, new))
+        Path('string.py').write_text('')
+        Path('cfg.py').write_text(config.replace(old, new) if old and old in config else config)
+        if kind == 'dataset':
+            Path('cells').mkdir()
+            rows = ['image,class,x0,y0,x1,y1', '0.png,a,4,4,30,30', '0.png,b,9,9,40,50', '1.png,a,8,8,20,20']
+            Path('cells/train.csv').write_text('\n'.join(rows))
+            for number in range(2):
+                cv2.imwrite(f'cells/{number}.png', np.full((64, 64, 3), 90, np.uint8))
+        return 'cfg.py'
+
+    yield write
+    for one in registry._REGISTRIES:
+        for name in [name for name, part in one.module_dict.items() if part.__module__ == 'own_1']:
+            del one.module_dict[name]
+    sys.modules.pop('own_1', None)
+
+
+def options(kind, data, **more):
+    root = 'cells' if kind == 'dataset' else str(data)
+    return dict(data_root=root, img_size=64, num_workers=0, batch_size=2, max_epochs=1, device='cpu', **more)
+
+
+@pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), LOADED)
+def test_a_mistake_shows_when_the_config_is_loaded(write, tiny_data, kind, old, new, sentence):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        load_config(write(kind, old, new), options(kind, tiny_data))
+    assert re.search(r'cfg\.py:\d+: \w', str(error.value)), 'the file and the key are named'
+
+
+@pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), REHEARSED)
+def test_a_mistake_shows_before_training(write, tiny_data, tmp_path, kind, old, new, sentence):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        train_from_config(write(kind, old, new), options(kind, tiny_data, work_dir='run'))
+    assert re.search(r'cfg\.py:\d+: \w', str(error.value)), 'the file and the key are named'
+    assert not (tmp_path / 'run').exists(), 'nothing was trained'
+
+
+def test_a_dataset_class_without_peek_is_refused():
+    class Plain:
+        pass
+
+    assert 'Plain has no classmethod peek' in mistake_in(Plain, registry.DATASETS, {})
+
+
+def test_a_hook_that_fails_is_named(write, tiny_data):
+    kind = 'hook'
+    with pytest.raises(ConfigError, match=r"CountObjects.after_train_iter fails: KeyError: 'nope' \(own_1.py:\d+\)"):
+        train_from_config(
+            write(kind, "data_batch['gt']", "data_batch['nope']"), options(kind, tiny_data, work_dir='run')
+        )
+
+
+def test_a_result_may_be_a_number_of_numpy_and_its_name_is_checked(write, tiny_data):
+    kind = 'metric'
+    path = write(kind, 'float(sum(errors) / len(errors))', 'sum(errors) / len(errors)')
+    best = {'train_cfg.best_metric': 'count/error'}  # an argument of the loop that no file sets
+    runner = train_from_config(path, {**options(kind, tiny_data, work_dir='run'), **best})
+    assert type(runner.train_loop.best_metrics['count/error']) is float
+    with pytest.raises(ConfigError, match="best_metric is 'count/eror', but .* Did you mean 'count/error'"):
+        train_from_config(path, {**options(kind, tiny_data, work_dir='other'), 'train_cfg.best_metric': 'count/eror'})
+
+
+@pytest.mark.parametrize('kind', ['backbone', 'stain', 'dataset'])
+def test_a_rehearsed_run_is_the_same_run(write, tiny_data, monkeypatch, kind):
+    path = write(kind)
+    rehearsed = train_from_config(path, options(kind, tiny_data, work_dir='a'))
+    calls = []
+    monkeypatch.setattr(engine_runner, 'rehearse', calls.append)
+    plain = train_from_config(path, options(kind, tiny_data, work_dir='b'))
+    assert calls == [plain]
+    assert rehearsed.train_loop.losses.means() == plain.train_loop.losses.means()
+    ours, theirs = rehearsed.model.state_dict(), plain.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
