@@ -180,24 +180,25 @@ class Resumable:
     Attributes:
         checkpoint: the intact one that is furthest in training; None when there is none.
         path: its file.
-        damaged: a sentence on each file that cannot be read.
+        damaged: a sentence on each file that cannot be read, by path.
         weights: files that hold weights only.
     """
 
     checkpoint: dict[str, Any] | None
     path: Path | None
-    damaged: list[str]
+    damaged: dict[Path, str]
     weights: list[Path]
 
 
 def find_resumable(folder: str | Path) -> Resumable:
     """Find the checkpoint of ``folder`` that is furthest in training, among those that are intact."""
-    damaged, weights, resumable = [], [], []
+    damaged: dict[Path, str] = {}
+    weights, resumable = [], []
     for path in sorted(Path(folder).glob('*.pth')):
         try:
             checkpoint = load_checkpoint(path, mmap=True)
         except CheckpointError as error:
-            damaged.append(str(error))
+            damaged[path] = str(error)
             continue
         if 'loop' in checkpoint:
             position = checkpoint['meta']['epoch'], checkpoint['meta']['iter'], path.name == 'last.pth'
@@ -208,5 +209,5 @@ def find_resumable(folder: str | Path) -> Resumable:
         try:
             return Resumable(load_checkpoint(path), path, damaged, weights)
         except CheckpointError as error:
-            damaged.append(str(error))
+            damaged[path] = str(error)
     return Resumable(None, None, damaged, weights)

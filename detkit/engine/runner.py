@@ -130,7 +130,7 @@ class Runner(BaseRunner):
         found = find_resumable(self.work_dir)
         if found.checkpoint is None and has_history(Path(self.work_dir)):
             raise CheckpointError(self._why_not_resumable(found))
-        for error in found.damaged:
+        for error in found.damaged.values():
             self.console.line(f'note     {error}')
         if found.checkpoint is None:
             self.console.line(f'resume   nothing to resume in {display_path(self.work_dir)}: this run starts anew')
@@ -140,11 +140,12 @@ class Runner(BaseRunner):
 
     def _why_not_resumable(self, found: Resumable) -> str:
         folder = display_path(self.work_dir)
-        reasons = [*found.damaged, *(f'{path.name} holds weights only.' for path in found.weights)]
+        reasons = [f'{path.name} ({path.stat().st_size:,} bytes) is damaged' for path in found.damaged]
+        reasons += [f'{path.name} holds weights only' for path in found.weights]
         remedies = [f'--cfg-options load_from={display_path(path)} without --resume' for path in found.weights[:1]]
         return (
             f'{folder} holds the results of a run, but no checkpoint that it can go on from: '
-            f'{" ".join(reasons) or "there is no .pth file."} A new start there would overwrite the run. Start a new '
+            f'{", ".join(reasons) or "there is no .pth file"}. A new start there would overwrite the run. Start a new '
             f'one {"from its weights (" + remedies[0] + ")" if remedies else "without --resume"}, with another '
             f'--work-dir, or remove {folder}.'
         )

@@ -106,12 +106,12 @@ def test_foreign(tmp_path):
 
 
 def test_find_resumable_takes_the_furthest_intact(tmp_path):
-    assert find_resumable(tmp_path) == Resumable(None, None, [], [])
+    assert find_resumable(tmp_path) == Resumable(None, None, {}, [])
     save_checkpoint(a_checkpoint(3, loop={}), tmp_path / 'best.pth')
     save_checkpoint(a_checkpoint(2, loop={}), tmp_path / 'epoch_2.pth')
     save_checkpoint(a_checkpoint(9), tmp_path / 'weights.pth')
     (tmp_path / 'last.pth').write_bytes(b'PK')
     found = find_resumable(tmp_path)
     assert (found.checkpoint['meta']['epoch'], found.path.name) == (3, 'best.pth')
-    assert len(found.damaged) == 1 and 'last.pth' in found.damaged[0]
+    assert [path.name for path in found.damaged] == ['last.pth'] and 'truncated' in found.damaged[tmp_path / 'last.pth']
     assert [path.name for path in found.weights] == ['weights.pth']

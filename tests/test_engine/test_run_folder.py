@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,18 @@ from detkit.engine.run_folder import next_free
 sys.stdin.readline()
 print(next_free(Path(sys.argv[1])).name, flush=True)
 sys.stdin.read()
+"""
+RANK = """
+import sys
+from torch import distributed
+from detkit.engine.run_folder import choose_run_folder
+rank, port, work_dir, resume = sys.argv[1:]
+distributed.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=int(rank), world_size=2)
+try:
+    print(choose_run_folder(work_dir, 'run', bool(int(resume))).name)
+except Exception as error:
+    print(type(error).__name__, error)
+distributed.destroy_process_group()
 """
 
 
@@ -101,6 +114,26 @@ def test_starts_at_once_never_share_a_folder(tmp_path):
     assert sorted(names) == ['run', 'run-2', 'run-3', 'run-4']
 
 
+def choose_on_two_ranks(work_dir: Path, resume: bool) -> list[str]:
+    """Return what each of two processes of a run gets from ``choose_run_folder``: the folder's name, or the error."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    processes = [start(RANK, str(rank), str(port), str(work_dir), str(int(resume))) for rank in range(2)]
+    return [process.communicate(timeout=100)[0].strip() for process in processes]
+
+
+def test_the_ranks_of_a_run_share_its_folder(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'train.log').touch()
+    assert choose_on_two_ranks(tmp_path / 'run', False) == ['run-2', 'run-2']
+
+
+def test_all_ranks_end_where_the_run_is_in_use(run, holder):
+    first, second = choose_on_two_ranks(run, True)
+    assert first == second and first.startswith('CheckpointError') and f'process {holder.pid}' in first
+
+
 def test_a_lock_is_the_processs_own(tmp_path):
     assert lock_folder(tmp_path) is None and is_locked(tmp_path)
     assert lock_folder(tmp_path) is None  # again
@@ -131,8 +164,11 @@ def test_a_resumed_runs_config_is_replaced_only_when_it_fits(run):
 @pytest.mark.parametrize(
     ('damage', 'reason'),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-200]), 'last.pth is truncated'),
-        (lambda path: path.write_bytes(b''), r'last.pth is truncated .* \(0 bytes\)'),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-200]),
+            r'last.pth \([\d,]+ bytes\) is damaged, best.pth holds weights only',
+        ),
+        (lambda path: path.write_bytes(b''), r'last.pth \(0 bytes\) is damaged'),
         (lambda path: path.unlink(), 'best.pth holds weights only'),
     ],
 )
