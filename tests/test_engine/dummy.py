@@ -30,6 +30,10 @@ class DummyDataset:
         self.unused: list[Skip] = []
         self.transforms: list[Any] = []
 
+    @classmethod
+    def peek(cls, cfg: dict[str, Any]) -> dict[str, Any]:
+        return {'classes': CLASSES}
+
     def __len__(self) -> int:
         return self.size
 
