@@ -249,7 +249,20 @@ class CocoDataset(CocoFileDataset):
         if self.metainfo.get('keypoint_names') is None:
             self.metainfo['keypoint_names'] = names
         if self.metainfo.get('skeleton') is None:  # which counts from 1 in the file
-            pairs = category.get('skeleton') or ()
-            self.metainfo['skeleton'] = tuple(tuple(int(number) - 1 for number in pair) for pair in pairs)
+            self.metainfo['skeleton'] = self._read_skeleton(category.get('skeleton') or [], len(names), ann_file)
         self.describe_keypoints(len(names), ann_file)
         return len(names)
+
+    def _read_skeleton(self, pairs: Any, num_keypoints: int, ann_file: str) -> tuple[tuple[int, int], ...]:
+        """Return the limbs that are pairs of keypoints, counted from 0; others are not drawn."""
+        good = tuple(
+            (pair[0] - 1, pair[1] - 1)
+            for pair in (pairs if isinstance(pairs, list) else [pairs])
+            if isinstance(pair, list)
+            and len(pair) == 2
+            and all(type(number) is int and 1 <= number <= num_keypoints for number in pair)
+        )
+        if not isinstance(pairs, list) or len(good) < len(pairs):
+            reason = f'a limb that is no pair of keypoints, numbers from 1 to {num_keypoints}'
+            self.unused.append(Skip(ann_file, 'skeleton', reason))
+        return good

@@ -12,6 +12,7 @@ from detkit.datasets.flat_annotations import FlatAnnotations
 from detkit.datasets.formats.coco_columns import Columns, read_columns
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import show
+from detkit.datasets.formats.coco_segmentations import LIMIT
 from detkit.datasets.skips import Skip
 
 __all__ = ['CocoObjects', 'select_objects', 'typed_id']
@@ -166,7 +167,7 @@ class _Selection:
             f'another number of {expected}',
         )
         wrong = np.zeros(len(counts), bool)
-        wrong[np.repeat(np.arange(len(counts)), counts)[~np.isfinite(values)]] = True
+        wrong[np.repeat(np.arange(len(counts)), counts)[~(np.abs(values) < LIMIT)]] = True
         self.drop(wrong, None, 'keypoints that are no numbers')
 
     def drop(self, mask: np.ndarray, describe: Callable[[int], str] | None = None, kind: str = '') -> None:

@@ -241,7 +241,7 @@ def _cached_categories(ann_file: str, mtime_ns: int, size: int) -> tuple[dict, .
 
 
 def check_categories(categories: list, ann_file: str) -> list[dict]:
-    """Return the categories by ascending id, their names as text.
+    """Return the categories by ascending id, their names as text, and a list of keypoints' names, possibly empty.
 
     Raises:
         DataError: a category has no id or no name.
@@ -255,7 +255,8 @@ def check_categories(categories: list, ann_file: str) -> list[dict]:
                 f'category {number} of the annotation file {ann_file!r} has no id or no name: the id is a number or '
                 'text, the name is text'
             )
-        checked.append({**category, 'name': str(name)})
+        keypoints = category.get('keypoints')
+        checked.append({**category, 'name': str(name), 'keypoints': keypoints if isinstance(keypoints, list) else []})
     return sorted(checked, key=lambda category: _id_key(category['id']))
 
 
