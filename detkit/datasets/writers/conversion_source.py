@@ -20,6 +20,10 @@ from detkit.utils.errors import DataError
 __all__ = ['Header', 'Source', 'SourceImage', 'SourceSplit', 'Tally']
 
 
+# Entries of ``metainfo`` that no format has a place for.
+_UNHELD = {'frequencies': 'how frequent the classes are', 'stuff_labels': 'which classes are stuff'}
+
+
 class Tally:
     """Counts of what a conversion cannot keep, by reason, each with its first example."""
 
@@ -174,6 +178,9 @@ class Source:
             for name in map(str, leaf.metainfo.get('classes') or ()):
                 if name != UNUSED_CLASS:
                     labels.setdefault(name, len(labels))
+        for key, what in _UNHELD.items():
+            if any(leaf.metainfo.get(key) for leaf in every):
+                tally.add(what, type(every[0]).__name__)
         header = Header(tuple(labels), _category_ids(every, tuple(labels), tally), **_keypoints(every))
         splits = [
             SourceSplit(
@@ -204,7 +211,7 @@ def _category_ids(leaves: Sequence[Any], classes: Sequence[str], tally: Tally) -
     if ids:
         tally.add(
             'a category id, as the parts of the source give their classes different ones: numbered anew',
-            str(leaves[0].data_root),
+            type(leaves[0]).__name__,
             count=len(classes),
         )
     return None
