@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ import numpy as np
 
 from detkit.datasets.writers.conversion_source import Header, Source, SourceImage, SourceSplit, Tally
 from detkit.datasets.writers.new_folder import PlacedImages
-from detkit.datasets.writers.object_geometry import fewest_digits, rings_by_object, shortest_float32, with_bitmaps
+from detkit.datasets.writers.object_geometry import (
+    fewest_digits,
+    rings_by_object,
+    shortest_float32,
+    to_polygons,
+    with_bitmaps,
+)
 from detkit.structures.annotations import Annotations
 from detkit.structures.keypoints import default_sigmas
 
@@ -162,10 +169,11 @@ def _xywh(bboxes: np.ndarray) -> np.ndarray:
 
 def _segmentations(annotations: Annotations) -> list[list[list[float]] | dict]:
     """Return flat rings or an RLE an object; an empty list of one that is known by its box alone."""
-    written: list[list[list[float]] | dict] = [
-        [shortest_float32(ring.astype(np.float32)).ravel().tolist() for ring in own]
-        for own in rings_by_object(annotations)
-    ]
+    outlines = to_polygons(rings_by_object(annotations))
+    outlines = replace(outlines, points=shortest_float32(outlines.points.astype(np.float32)))
+    written: list[list[list[float]] | dict] = [[] for _ in range(len(annotations))]
+    for owner, ring in zip(outlines.ring_owners.tolist(), outlines.rings(), strict=True):
+        written[owner].append(ring.ravel().tolist())
     for i, rle in enumerate(annotations.rles or ()):
         if rle is not None:
             written[i] = {'size': list(rle['size']), 'counts': rle['counts'].decode()}

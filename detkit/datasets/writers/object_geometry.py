@@ -28,6 +28,7 @@ __all__ = [
     'object_outlines',
     'rings_by_object',
     'shortest_float32',
+    'to_polygons',
     'with_bitmaps',
 ]
 

@@ -212,22 +212,19 @@ def _outlines(annotations: Annotations, scale_wh: np.ndarray, path: str, tally: 
     several = np.array([len(own) > 1 for own in rings], bool)
     tally.add_objects('the number of rings of an object: bridges of no width join them to one', path, several)
 
-    bboxes = _normalise(annotations.bboxes, scale_wh)
-    hulls, areas = annotations.bboxes.copy(), bbox_areas(annotations.bboxes)
-    values = []
-    for i, own in enumerate(rings):
-        points = join_rings(own) if own else np.zeros((0, 2), np.float32)
-        low, high = (points.min(0), points.max(0)) if own else (points, points)
-        if not own or (high <= low).any():  # a reader derives the box from the outline, and needs one with an area
-            values.append(bboxes[i])
-            continue
-        hulls[i], areas[i] = [*low, *high], to_polygons([own]).areas(1)[0]
-        values.append(_normalise_points(points, scale_wh).ravel())
-    boxes_alone = np.array([len(row) == 4 for row in values], bool)
-    if not boxes_alone.all():
-        reason = 'an object without an outline, written as a box: some trainers then drop the outlines of all'
-        tally.add_objects(reason, path, boxes_alone)
-    other = np.abs(hulls - annotations.bboxes).max(1, initial=0) >= _SAME_SIDE
+    joined = to_polygons([[join_rings(own)] if own else [] for own in rings])
+    hulls, areas = joined.bboxes(count), joined.areas(count)
+    outlined = (hulls[:, 2:] > hulls[:, :2]).all(1)  # a reader derives the box from the outline: it needs an area
+    other = outlined & (np.abs(hulls - annotations.bboxes).max(1, initial=0) >= _SAME_SIDE)
     tally.add_objects('a box that is not the one around the outline', path, other)
-    count_areas(annotations, areas, path, tally)
+    if outlined.any():
+        reason = 'an object without an outline, written as a box: some trainers then drop the outlines of all'
+        tally.add_objects(reason, path, ~outlined)
+    count_areas(annotations, np.where(outlined, areas, bbox_areas(annotations.bboxes)), path, tally)
+
+    values = list(_normalise(annotations.bboxes, scale_wh))
+    points = replace(joined, points=_normalise_points(joined.points, scale_wh))
+    for owner, ring in zip(points.ring_owners, points.rings(), strict=True):
+        if outlined[owner]:
+            values[owner] = ring.ravel()
     return values
