@@ -145,10 +145,11 @@ def _add_joint(page: HtmlPage, own: LabelDisagreements) -> None:
 
 
 def _add_thresholds(page: HtmlPage, own: LabelDisagreements) -> None:
-    counts = Counter((one.kind, one.suggested if one.given is None else one.given) for one in own.found)
+    """Add the threshold and the numbers of disagreements of each class that has any."""
+    counts = Counter((one.suggested if one.given is None else one.given, one.kind) for one in own.found)
+    kinds = [kind for kind in DISAGREEMENT_KINDS if any(one.kind == kind for one in own.found)]
     rows = [
-        [name, float(threshold), *(counts[kind, label] for kind in DISAGREEMENT_KINDS)]
-        for label, (name, threshold) in enumerate(zip(own.model.classes, own.thresholds, strict=True))
-        if np.isfinite(threshold) and any(counts[kind, label] for kind in DISAGREEMENT_KINDS)
+        [own.model.classes[label], float(own.thresholds[label]), *(counts[label, kind] for kind in kinds)]
+        for label in sorted({label for label, _ in counts})
     ]
-    page.table(['class', 'confident from', *DISAGREEMENT_KINDS], rows, 'Scores of confident predictions, and counts')
+    page.table(['class', 'confident from', *kinds], rows, 'Scores of confident predictions, and counts')

@@ -136,12 +136,11 @@ def find_disagreements(model: EvaluatedModel, split: str) -> LabelDisagreements:
     if model.classifies:
         return _classified(model, split)
     kind = 'rbbox' if 'rbbox' in model.metric.needs else 'bbox'
-    overlaps = [overlaps_of(result, kind) for result in model.results]
-    thresholds = _detection_thresholds(model, overlaps)
+    thresholds = _detection_thresholds(model, kind)
     found = [
         one
-        for image, (result, own) in enumerate(zip(model.results, overlaps, strict=True))
-        for one in _detected(image, result, own, thresholds, model.classes)
+        for image, result in enumerate(model.results)
+        for one in _detected(image, result, overlaps_of(result, kind), thresholds, model.classes)
     ]
     return LabelDisagreements(split, model, thresholds, _worst_first(found))
 
@@ -153,15 +152,16 @@ def _worst_first(found: Sequence[Disagreement]) -> list[Disagreement]:
 # ---- detectors -------------------------------------------------------------------------------------------------------
 
 
-def _detection_thresholds(model: EvaluatedModel, overlaps: Sequence[np.ndarray]) -> np.ndarray:
+def _detection_thresholds(model: EvaluatedModel, kind: str) -> np.ndarray:
     """Return the lower quartile of each class's scores of labels that are found, in ``SCORE_RANGE``, ``(C,)``.
 
     A class with fewer than ``LEAST_FOUND`` such labels has the quartile of all classes, inf if no label is found.
     """
     scores, labels = [np.zeros(0)], [np.zeros(0, np.int64)]
-    for result, own in zip(model.results, overlaps, strict=True):
+    for result in model.results:
         gt, pred = result.gt_instances, result.pred_instances
-        agreeing = (own >= AGREEING_IOU) & (pred.labels[:, None] == gt.labels) & ~gt.ignored
+        # Overlaps are computed again later: those of all images of COCO would take gigabytes.
+        agreeing = (overlaps_of(result, kind) >= AGREEING_IOU) & (pred.labels[:, None] == gt.labels) & ~gt.ignored
         # Of the predictions of one object only the surest says what the model gives to it.
         best = np.where(agreeing, pred.scores[:, None], -1.0).max(0, initial=-1.0)
         scores.append(best[best >= 0])
