@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from detkit.datasets.records import PackedBytes, Records
 from detkit.structures.annotations import Annotations, Polygons, Record, SegmentFile
 
 __all__ = ['FlatAnnotations', 'FlatRecords', 'outline_areas']
+
+
+# Points of outlines whose areas are measured at a time.
+_BLOCK_POINTS = 1 << 20
 
 
 @dataclass
@@ -315,12 +320,26 @@ def outline_areas(points: np.ndarray, owners: np.ndarray, sizes: np.ndarray, cou
     areas = np.full(count, np.nan)
     if not len(sizes):
         return areas
+    ends = np.cumsum(sizes)
+    # A block of rings at a time, as what is computed on the way takes several times the memory of the points.
+    cuts = np.unique(np.searchsorted(ends, np.arange(_BLOCK_POINTS, ends[-1], _BLOCK_POINTS), 'right'))
+    bounds = [0, *cuts[(cuts > 0) & (cuts < len(sizes))].tolist(), len(sizes)]
+    ring_areas = np.concatenate(
+        [
+            _ring_areas(points[ends[first] - sizes[first] : ends[last - 1]], sizes[first:last])
+            for first, last in pairwise(bounds)
+        ]
+    )
+    areas[owners] = np.bincount(owners, ring_areas, minlength=count)[owners]
+    return areas
+
+
+def _ring_areas(points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return ``(R,)`` areas of closed rings."""
     starts = np.cumsum(sizes) - sizes
     following = np.arange(1, len(points) + 1)
     following[starts + sizes - 1] = starts
     # Relative to the ring's first point: far from the origin the products would cancel badly.
     points = points.astype(np.float64) - np.repeat(points[starts].astype(np.float64), sizes, axis=0)
     x, y = points.T
-    ring_areas = np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts)) / 2
-    areas[owners] = np.bincount(owners, ring_areas, minlength=count)[owners]
-    return areas
+    return np.abs(np.add.reduceat(x * y[following] - x[following] * y, starts)) / 2

@@ -7,7 +7,7 @@ import pytest
 from format_helpers import write_yolo
 from pycocotools import mask as mask_utils
 
-from detkit.datasets import YoloTxtDataset
+from detkit.datasets import YoloTxtDataset, flat_annotations
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords, outline_areas
 from detkit.datasets.records import PackedBytes
 from detkit.structures.annotations import Annotations, Polygons, Record, SegmentFile
@@ -91,6 +91,16 @@ def test_areas_that_are_not_stated_are_measured():
     square = np.array([[0, 0], [2, 0], [2, 2], [0, 2]], np.float64)
     areas = outline_areas(np.concatenate([square, square * 2 + 1e6]), np.array([2, 2]), np.array([4, 4]), 4)
     np.testing.assert_array_equal(areas, [np.nan, np.nan, 20, np.nan])
+
+
+def test_areas_are_measured_in_blocks_of_rings(monkeypatch):
+    rng = np.random.default_rng(0)
+    sizes, owners = rng.integers(3, 9, 40), np.sort(rng.integers(0, 20, 40))
+    points = rng.uniform(0, 100, (int(sizes.sum()), 2))
+    whole = outline_areas(points, owners, sizes, 20)
+    for block in (1, 7, 50):
+        monkeypatch.setattr(flat_annotations, '_BLOCK_POINTS', block)
+        np.testing.assert_array_equal(outline_areas(points, owners, sizes, 20), whole)
 
 
 def test_packed_bytes():

@@ -239,13 +239,14 @@ def _to_pixels(table: LabelTable, shapes: np.ndarray) -> FlatAnnotations:
     if table.keypoints is not None:
         keypoints = np.concatenate([table.keypoints[..., :2] * scale_wh[:, None], table.keypoints[..., 2:]], 2)
         areas = (table.bboxes[:, 2:] - table.bboxes[:, :2]).prod(1) * scale_wh.prod(1) * _AREA_SHARE
+    table.points *= np.repeat(scale_wh, table.ring_sizes, axis=0)  # in place: they are the bulk of a dataset
     return FlatAnnotations(
         images=images,
         labels=table.labels,
         bboxes=table.bboxes * np.tile(scale_wh, 2),
         ring_owners=np.flatnonzero(has_ring),
         ring_sizes=table.ring_sizes[has_ring],
-        points=table.points * np.repeat(scale_wh, table.ring_sizes, axis=0),
+        points=table.points,
         ignored=np.zeros(len(images), bool),
         areas=areas,
         keypoints=keypoints,
