@@ -46,6 +46,8 @@ setup(
         'test': ['hypothesis', 'pytest>=7', 'ruff'],
         'docs': ['mkdocs'],
         'log': ['tensorboard'],
+        'fiftyone': ['fiftyone>=1.0'],
+        'hf': ['datasets>=3.0'],
         'export': ['onnx', 'onnxruntime'],
     },
     classifiers=[

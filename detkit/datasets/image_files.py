@@ -200,12 +200,12 @@ def open_image(file: BinaryIO) -> Image.Image:
     for name in (*_FORMATS, *(name for name in _EXTRA_FORMATS if name in Image.OPEN)):
         factory, accept = Image.OPEN[name]
         file.seek(0)
-        if accept is None or accept(file.read(16)) is True:
-            file.seek(0)
-            try:
+        try:  # some plugins' tests of the first bytes fail where there are too few
+            if accept is None or accept(file.read(16)) is True:
+                file.seek(0)
                 return factory(file, '')
-            except (SyntaxError, IndexError, TypeError, struct.error):
-                continue
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
     raise OSError('no image that can be identified')
 
 

@@ -6,6 +6,8 @@ from detkit.datasets.formats.coco_panoptic import CocoPanopticDataset
 from detkit.datasets.formats.crowdhuman import CrowdHumanDataset
 from detkit.datasets.formats.cvat import CvatDataset
 from detkit.datasets.formats.dota import DotaDataset
+from detkit.datasets.formats.fiftyone import FiftyOneDataset
+from detkit.datasets.formats.hugging_face import HuggingFaceDataset
 from detkit.datasets.formats.image_folder import ImageFolderDataset
 from detkit.datasets.formats.label_studio import LabelStudioDataset
 from detkit.datasets.formats.labelme import LabelmeDataset
@@ -21,6 +23,8 @@ __all__ = [
     'CrowdHumanDataset',
     'CvatDataset',
     'DotaDataset',
+    'FiftyOneDataset',
+    'HuggingFaceDataset',
     'ImageFolderDataset',
     'LabelStudioDataset',
     'LabelmeDataset',
