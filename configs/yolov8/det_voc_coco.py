@@ -1,6 +1,6 @@
-"""YOLOv8 detection on COCO and PASCAL VOC together, an example of several datasets (see docs/several_datasets.md).
+"""YOLOv8 detection (https://docs.ultralytics.com/models/yolov8) on COCO and PASCAL VOC together.
 
-There is no published result. Train with
+It is an example of several datasets, see docs/several_datasets.md. There is no published result. Train with
     python tools/train.py configs/yolov8/det_voc_coco.py --cfg-options size=n
 """
 

@@ -1,4 +1,4 @@
-"""``DetDataset``: records of an annotation format in, transformed samples out, a whole batch at once."""
+"""``DetDataset``: an annotation format's files to records and meta information."""
 
 from __future__ import annotations
 
@@ -6,53 +6,34 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from torch.utils.data import Dataset
 
 from detkit.datasets.class_map import label_table, map_classes, relabel_metainfo
 from detkit.datasets.class_names import UNUSED_CLASS
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.own_datasets import check_records
+from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
-from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip, check_skips
 from detkit.datasets.splits import check_subset, choose_subset
-from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
-from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
-from detkit.structures.annotations import Annotations, Record
+from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
-from detkit.structures.sample import BatchFrame, Sample
+from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
-from detkit.utils.rng import keyed_rng
 
-__all__ = ['DetDataset', 'MixingDataset']
+__all__ = ['DetDataset']
 
 # How many classes an entry names.
 _SHOWN = 5
 
 
-@runtime_checkable
-class MixingDataset(Protocol):
-    """A dataset whose pipeline may mix images, as training reads it.
-
-    Attributes:
-        mixes_images: whether any transform of its pipeline does.
-        mix_until_epoch: no images are mixed from this epoch on; None: always.
-    """
-
-    mixes_images: bool
-    mix_until_epoch: int | None
-
-
-class DetDataset(Dataset):
+class DetDataset(PipelineDataset):
     """Base of all datasets. A subclass reads one annotation format in ``load_records``.
 
     Args:
@@ -171,7 +152,7 @@ class DetDataset(Dataset):
         if not test_mode:
             self._note_empty_classes()
         self.order = self._aspect_order() if rect else None
-        self._cache: dict[str, np.ndarray] | None = None
+        self.cached_images: dict[str, np.ndarray] | None = None
         if cache == 'ram':
             self._fill_cache()
 
@@ -264,123 +245,6 @@ class DetDataset(Dataset):
                 'current',
             )
 
-    @property
-    def mixes_images(self) -> bool:
-        """Whether a transform of the pipeline combines several images (mosaic, mixup, copy-paste)."""
-        return any(getattr(transform, 'mixes', False) for transform in nested_transforms(self.transforms))
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, key: SampleKey | int) -> dict:
-        """Return one sample. A plain index i means position i of the dataset's own order, with its group around it."""
-        if isinstance(key, SampleKey):
-            return self.__getitems__([key])[0]
-        index = range(len(self))[int(key)]
-        size = self.mix_group_size or 1
-        first = index // size * size
-        group = [as_sample_key(i) for i in range(first, min(first + size, len(self)))]
-        return self._samples([as_sample_key(index)], group)[0]
-
-    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
-        """Return a whole batch, so that images shared by its samples are decoded once.
-
-        Returns:
-            A sample a key, as the pipeline's last transform leaves it. Where images could not be read the first one
-            has ``skipped``, a list of (path, None, reason).
-
-        Raises:
-            DataError: no image of a group can be read.
-        """
-        keys = [as_sample_key(key) for key in keys]
-        return self._samples(keys, keys)
-
-    def batch_frame(self, indices: Sequence[int]) -> BatchFrame:
-        """Return the smallest padded frame that holds these images, each scaled to the same long side."""
-        return BatchFrame.of_shapes([self.records[index].ori_shape for index in indices], self.size_divisor, self.pad)
-
-    # -- making samples ------------------------------------------------------------------------------------------
-
-    def _samples(self, keys: list[SampleKey], group_keys: list[SampleKey]) -> list[dict]:
-        images = {} if self._cache is None else self._cache
-        frame = None if self.order is None else self.batch_frame([key.index for key in keys])
-        groups: dict[int, list[SampleKey]] = {}
-        for key in group_keys:
-            groups.setdefault(self._group_of(key), []).append(key)
-        samples, skipped = [], []
-        for key in keys:
-            start = Sample(
-                record=self.records[key.index],
-                rng=keyed_rng(key.seed, key.epoch, key.position),
-                epoch=key.epoch,
-                test_mode=self.test_mode,
-                may_mix=self.mix_until_epoch is None or key.epoch < self.mix_until_epoch,
-                images=images,
-                flip_pairs=self.metainfo.get('flip_pairs'),
-                batch_frame=frame,
-            )
-            samples.append(self._sample(key, groups[self._group_of(key)], start, skipped))
-        if skipped:
-            samples[0]['skipped'] = list(dict.fromkeys(skipped))
-        return samples
-
-    def _group_of(self, key: SampleKey) -> int:
-        return key.position // self.mix_group_size if self.mix_group_size else 0
-
-    def _sample(self, key: SampleKey, group: list[SampleKey], start: Sample, skipped: list[Skip]) -> dict:
-        whole_set = self.mix_from == 'dataset'
-        pool = range(len(self)) if whole_set else [member.index for member in group]
-        if not self.test_mode:
-            first = key.index if whole_set else group.index(key)
-            return self._first_readable(first, start, pool, len(self.transforms), skipped)
-        packed = self._try_run(start, pool, len(self.transforms), skipped)
-        if packed is None:
-            record = start.record
-            grey = np.full((*(record.ori_shape or (32, 32)), 3), 114, np.uint8)
-            start = replace(
-                start,
-                record=replace(record, annotations=Annotations()),
-                images={record.img_path: grey},
-                skip_reason=skipped[-1].reason,
-            )
-            packed = self._try_run(start, pool, len(self.transforms), skipped)
-        return packed
-
-    def _first_readable(
-        self, first: int, start: Sample, pool: Sequence[int], stop: int, skipped: list[Skip]
-    ) -> Sample | dict:
-        """Run ``stop`` transforms on the first readable image of the pool, from its entry ``first`` on, in a circle."""
-        for offset in range(len(pool)):
-            record = self.records[pool[(first + offset) % len(pool)]]
-            made = self._try_run(replace(start, record=record), pool, stop, skipped)
-            if made is not None:
-                return made
-        last = skipped[-1]
-        raise DataError(
-            f'none of the {len(pool)} images of a group can be read; the last one, {last.path}, {last.reason}'
-        )
-
-    def _try_run(self, sample: Sample, pool: Sequence[int], stop: int, skipped: list[Skip]) -> Sample | dict | None:
-        """Run the first ``stop`` transforms; return None, and add to ``skipped``, where the image is unreadable."""
-        start = sample
-        try:
-            for number, transform in enumerate(self.transforms[:stop]):
-                make_others = partial(self._draw_others, start, pool, number, skipped)
-                sample = apply_transform(transform, sample, make_others)
-        except UnreadableImageError as error:
-            skipped.append(Skip(error.path, None, error.reason))
-            return None
-        return sample
-
-    def _draw_others(
-        self, start: Sample, pool: Sequence[int], stop: int, skipped: list[Skip], count: int
-    ) -> list[Sample]:
-        """Return ``count`` samples drawn with replacement from the pool, after the first ``stop`` transforms."""
-        firsts = start.rng.integers(len(pool), size=count)
-        return [self._first_readable(int(first), start, pool, stop, skipped) for first in firsts]
-
-    # -- construction --------------------------------------------------------------------------------------------
-
     def _find_root(self, sample: str | None) -> None:
         root = Path(self.data_root)
         if sample is not None and root == Path('data') / sample:
@@ -444,7 +308,7 @@ class DetDataset(Dataset):
 
     def _fill_cache(self) -> None:
         """Decode every image before workers are forked, so that all of them share one copy."""
-        self._cache = {}
+        self.cached_images = {}
 
         load = next((step for step in self.transforms if isinstance(step, LoadImageFromFile)), LoadImageFromFile())
 
@@ -460,7 +324,7 @@ class DetDataset(Dataset):
                 if isinstance(img, UnreadableImageError):
                     self.skipped.append(Skip(path, None, img.reason))
                 else:
-                    self._cache[path] = img
+                    self.cached_images[path] = img
         check_skips(self.skipped, len(self.records), self.max_skipped, self.data_root)
 
 

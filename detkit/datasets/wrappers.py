@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from detkit.datasets.class_map import label_table, peek_dataset, relabel_metainfo, union
+from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip
@@ -103,15 +105,21 @@ class DatasetWrapper:
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
-        """Return a sample a key; the keys of one part go to it together, so that its images are decoded once."""
+        """Return a sample a key, in their order. Images of all datasets behind the wrapper are mixed."""
         keys = [as_sample_key(key) for key in keys]
-        located = [self.locate(key.index) for key in keys]
+        located = [_find_leaf(self, key) for key in keys]
+        batch = [(key, leaf.records[key.index]) for leaf, key in located if isinstance(leaf, PipelineDataset)]
+        leaves = list({id(leaf): leaf for leaf, _ in located}.values())
+        caches = [leaf.cached_images for leaf in leaves if isinstance(leaf, PipelineDataset)]
+        images = ChainMap({}, *filter(None, caches))  # what is decoded now is not kept
         samples: dict[int, dict] = {}
-        for part in {id(part): part for part in self.parts}.values():
-            own = [i for i, (owner, _) in enumerate(located) if owner is part]
-            if own:
-                inner = [keys[i]._replace(index=located[i][1]) for i in own]
-                samples.update(zip(own, part.__getitems__(inner), strict=True))
+        for leaf in leaves:
+            numbers = [i for i, (owner, _) in enumerate(located) if owner is leaf]
+            own = [located[i][1] for i in numbers]
+            made = (
+                leaf.samples_among(own, batch, images) if isinstance(leaf, PipelineDataset) else leaf.__getitems__(own)
+            )
+            samples.update(zip(numbers, made, strict=True))
         return [samples[i] for i in range(len(keys))]
 
 
@@ -152,6 +160,14 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
 def records_of(dataset: Any) -> list[Record]:
     """Return the records of all datasets behind any wrappers; none of one that is no ``RecordDataset``."""
     return [record for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset) for record in leaf.records]
+
+
+def _find_leaf(dataset: Any, key: SampleKey) -> tuple[Any, SampleKey]:
+    """Return the dataset behind any wrappers that holds a sample, and the sample's key in it."""
+    index = key.index
+    while isinstance(dataset, DatasetWrapper):
+        dataset, index = dataset.locate(index)
+    return dataset, key._replace(index=index)
 
 
 def find_record(dataset: Any, index: int) -> Record:
@@ -234,7 +250,7 @@ class RepeatDataset(DatasetWrapper):
 class ConcatDataset(DatasetWrapper):
     """Several datasets, one after the other, whose classes are brought together by their names.
 
-    A mosaic mixes images of one dataset.
+    A mosaic mixes images of all datasets of a batch; with ``mix_from='dataset'``, those of one dataset.
 
     Args:
         datasets: datasets or their configs. Where names differ, or classes are to be merged or left out, a dataset's

@@ -19,7 +19,9 @@ from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
 # The arguments of a dataset that are for training alone.
-_TRAINING_ONLY = ('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'fraction')
+_TRAINING_ONLY = frozenset(
+    ('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'fraction', 'weights', 'background')
+)
 _TRAINING_KEYS = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 _VALIDATION_KEYS = ('val_dataloader', 'val_cfg', 'val_evaluator')
 
@@ -167,22 +169,26 @@ def _split(config: Config, split: str) -> tuple[Config, Any]:
     loader, evaluator = config[f'{name}_dataloader'], config[f'{name}_evaluator']
     if split == 'train':
         dataset = (config.get('train_dataloader') or {}).get('dataset')
-        while dataset and 'dataset' in dataset:
-            dataset = dataset['dataset']
-        if not dataset or 'datasets' in dataset:
-            raise ConfigError(
-                'train_dataloader.dataset is no single dataset; choose one of its parts with '
-                '--cfg-options test_dataloader.dataset=...'
-            )
+        if not dataset:
+            raise ConfigError('the config has no train_dataloader.dataset to test on')
         held_out_dataset = loader['dataset']
-        while 'dataset' in held_out_dataset:
-            held_out_dataset = held_out_dataset['dataset']
+        while 'dataset' in held_out_dataset or 'datasets' in held_out_dataset:
+            held_out_dataset = held_out_dataset.get('dataset') or held_out_dataset['datasets'][0]
         prepared = {
             key: held_out_dataset[key] for key in ('pipeline', 'rect', 'pad', 'size_divisor') if key in held_out_dataset
         }
-        kept = {key: value for key, value in dataset.items() if key not in _TRAINING_ONLY}
-        loader['dataset'] = {**kept, **prepared, 'test_mode': True}
+        loader['dataset'] = _as_tested(dataset, prepared)
     return loader, evaluator
+
+
+def _as_tested(dataset: dict, prepared: dict) -> dict:
+    """Return a training dataset's config for a test, which reads each of its images once."""
+    if 'dataset' in dataset:
+        return _as_tested(dataset['dataset'], prepared)
+    kept = {key: value for key, value in dataset.items() if key not in _TRAINING_ONLY}
+    if 'datasets' in dataset:
+        return {**kept, 'datasets': [_as_tested(part, prepared) for part in dataset['datasets']]}
+    return {**kept, **prepared, 'test_mode': True}
 
 
 def _check_classes(trained: Sequence[str], tested: Sequence[str], checkpoint: str) -> None:

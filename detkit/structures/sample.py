@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,7 +86,7 @@ class Sample:
     epoch: int = 0
     test_mode: bool = False
     may_mix: bool = True
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: MutableMapping[str, np.ndarray] = field(default_factory=dict)
     flip_pairs: Sequence[tuple[int, int]] | None = None
     batch_frame: BatchFrame | None = None
     skip_reason: str | None = None

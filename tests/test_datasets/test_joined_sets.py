@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,12 +19,14 @@ from detkit.datasets import (
     ImageFolderDataset,
     RepeatDataset,
     RepeatFactorSampler,
+    SampleKey,
     YoloTxtDataset,
     build_dataloader,
 )
-from detkit.datasets.base import MixingDataset
 from detkit.datasets.class_map import peek_dataset
+from detkit.datasets.pipeline_dataset import MixingDataset
 from detkit.datasets.wrappers import find_record, leaf_datasets, records_of
+from detkit.engine.evaluate import EvaluationSettings, evaluation_config
 from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
 from detkit.utils.errors import ConfigError
 
@@ -353,3 +356,37 @@ def test_a_dataset_without_records_cannot_be_balanced():
 
     with pytest.raises(ConfigError, match='the images of Plain show: it has no records'):
         RepeatFactorSampler(Plain())
+
+
+def test_a_mosaic_mixes_images_of_all_parts(tmp_path, mixed):
+    """Each part has its own grey, which tells where the pixels of a sample are from."""
+    caches = (None, 'ram', None)
+    parts = [dict(part, mix_group_size=None, cache=own) for part, own in zip(mixed['datasets'], caches, strict=True)]
+    joined = ConcatDataset(parts)
+    for value, leaf in zip((20, 200, 240), leaf_datasets(joined), strict=True):
+        for record in leaf.records:
+            cv2.imwrite(record.img_path, np.full((10, 20, 3), value, np.uint8))
+        for img in (leaf.cached_images or {}).values():
+            img[:] = value
+    kept = len(joined.parts[1].cached_images)
+    mixes = 0
+    for epoch in range(5):
+        keys = [SampleKey(0, epoch, position, index) for position, index in enumerate((0, 5, 6, 9))]
+        alone = RepeatDataset(joined.parts[0], 2).__getitems__(keys[:1])[0]
+        assert torch.equal(alone['inputs'], joined.parts[0].__getitems__(keys[:1])[0]['inputs'])
+        for sample in joined.__getitems__(keys):
+            mixes += len(np.intersect1d(sample['inputs'].unique().numpy(), (20, 200, 240))) > 1
+    assert mixes > 10 and len(joined.parts[1].cached_images) == kept
+    for leaf in leaf_datasets(joined):
+        leaf.mix_until_epoch = 5
+    for sample in joined.__getitems__([key._replace(epoch=5) for key in keys]):
+        assert len(np.intersect1d(sample['inputs'].unique().numpy(), (20, 200, 240))) <= 1
+
+
+def test_a_joined_training_set_can_be_tested_on(mixed):
+    cfg = load_config(BASE)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=mixed)
+    tested = evaluation_config(cfg, '', EvaluationSettings(split='train')).test_dataloader.dataset
+    assert tested.type == 'ConcatDataset' and 'weights' not in tested and 'background' not in tested
+    for part in tested.datasets:
+        assert part.test_mode and part.rect and part.pipeline[1].type == 'LetterBox' and 'mix_group_size' not in part

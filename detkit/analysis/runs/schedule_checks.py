@@ -12,7 +12,7 @@ from mmengine.optim.scheduler.param_scheduler import (
 )
 
 from detkit.analysis.runs.checklist import CheckList
-from detkit.datasets.base import MixingDataset
+from detkit.datasets.pipeline_dataset import MixingDataset
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks import CloseMosaicHook
 from detkit.engine.schedule import WarmupDecay

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.utils.data import Dataset
 
-from detkit.datasets.base import MixingDataset
+from detkit.datasets.pipeline_dataset import MixingDataset
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS

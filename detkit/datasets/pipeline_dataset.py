@@ -1,0 +1,201 @@
+"""``PipelineDataset``: records in, transformed samples out, a whole batch at once."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from detkit.datasets.records import Records
+from detkit.datasets.sample_key import SampleKey, as_sample_key
+from detkit.datasets.skips import Skip
+from detkit.datasets.transforms.choice import nested_transforms
+from detkit.datasets.transforms.loading import UnreadableImageError
+from detkit.datasets.transforms.pipeline import apply_transform
+from detkit.structures.annotations import Annotations, Record
+from detkit.structures.sample import BatchFrame, Sample
+from detkit.utils.errors import DataError
+from detkit.utils.rng import keyed_rng
+
+__all__ = ['MixingDataset', 'PipelineDataset']
+
+
+@runtime_checkable
+class MixingDataset(Protocol):
+    """A dataset whose pipeline may mix images, as training reads it.
+
+    Attributes:
+        mixes_images: whether any transform of its pipeline does.
+        mix_until_epoch: no images are mixed from this epoch on; None: always.
+    """
+
+    mixes_images: bool
+    mix_until_epoch: int | None
+
+
+class PipelineDataset(Dataset):
+    """Records that a pipeline makes samples of. A subclass sets the attributes.
+
+    Attributes:
+        records: the images.
+        metainfo: at least ``classes``, a tuple of names.
+        transforms: the pipeline.
+        test_mode: samples also carry the original image's ground truth. An unreadable image becomes a grey one without
+            objects, marked ``skipped`` in its meta information, where training takes the next readable one of the pool.
+        order: ``(N,)`` indices in the order to be read, or None where any order will do; where there is one, a batch
+            is padded to a frame of its own.
+        pad, size_divisor: see ``BatchFrame``.
+        mix_from: where mosaic and mixup get other images from, 'group' or 'dataset'.
+        mix_group_size: the number of consecutive positions that are a group; None: the batch.
+        mix_until_epoch: no images are mixed from this epoch on; None: always.
+        cached_images: decoded images by path, which stay; None where images are read when needed.
+    """
+
+    records: Records
+    metainfo: dict[str, Any]
+    transforms: Sequence[Callable[[Sample], Any]]
+    test_mode: bool
+    order: np.ndarray | None
+    pad: float
+    size_divisor: int
+    mix_from: str
+    mix_group_size: int | None
+    mix_until_epoch: int | None
+    cached_images: dict[str, np.ndarray] | None
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether a transform of the pipeline combines several images (mosaic, mixup, copy-paste)."""
+        return any(getattr(transform, 'mixes', False) for transform in nested_transforms(self.transforms))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: SampleKey | int) -> dict:
+        """Return one sample. A plain index i means position i of the dataset's own order, with its group around it."""
+        if isinstance(key, SampleKey):
+            return self.__getitems__([key])[0]
+        index = range(len(self))[int(key)]
+        size = self.mix_group_size or 1
+        first = index // size * size
+        group = range(first, min(first + size, len(self)))
+        return self.samples_among([as_sample_key(index)], [(as_sample_key(i), self.records[i]) for i in group], {})[0]
+
+    def __getitems__(self, keys: Sequence[SampleKey | int]) -> list[dict]:
+        """Return a whole batch, so that images shared by its samples are decoded once.
+
+        Returns:
+            A sample a key, as the pipeline's last transform leaves it. Where images could not be read the first one
+            has ``skipped``, a list of (path, None, reason).
+
+        Raises:
+            DataError: no image of a group can be read.
+        """
+        keys = [as_sample_key(key) for key in keys]
+        return self.samples_among(keys, [(key, self.records[key.index]) for key in keys], {})
+
+    def samples_among(
+        self,
+        keys: Sequence[SampleKey],
+        batch: Sequence[tuple[SampleKey, Record]],
+        images: MutableMapping[str, np.ndarray],
+    ) -> list[dict]:
+        """Return the samples of this dataset in a batch that other datasets take part in.
+
+        Args:
+            keys: of the samples.
+            batch: the keys of all samples of the batch, and their records, those of ``keys`` included: mosaic and mixup
+                take other images from them, and the batch's frame is fitted to them.
+            images: decoded images by path, to be shared by the batch.
+        """
+        images = images if self.cached_images is None else ChainMap(images, self.cached_images)
+        frame = None if self.order is None else self._frame([record for _, record in batch])
+        groups: dict[int, list[tuple[SampleKey, Record]]] = {}
+        for key, record in batch:
+            groups.setdefault(self._group_of(key), []).append((key, record))
+        samples, skipped = [], []
+        for key in keys:
+            start = Sample(
+                record=self.records[key.index],
+                rng=keyed_rng(key.seed, key.epoch, key.position),
+                epoch=key.epoch,
+                test_mode=self.test_mode,
+                may_mix=self.mix_until_epoch is None or key.epoch < self.mix_until_epoch,
+                images=images,
+                flip_pairs=self.metainfo.get('flip_pairs'),
+                batch_frame=frame,
+            )
+            samples.append(self._sample(key, groups[self._group_of(key)], start, skipped))
+        if skipped:
+            samples[0]['skipped'] = list(dict.fromkeys(skipped))
+        return samples
+
+    def batch_frame(self, indices: Sequence[int]) -> BatchFrame:
+        """Return the smallest padded frame that holds these images, each scaled to the same long side."""
+        return self._frame([self.records[index] for index in indices])
+
+    def _frame(self, records: Sequence[Record]) -> BatchFrame:
+        return BatchFrame.of_shapes([record.ori_shape for record in records], self.size_divisor, self.pad)
+
+    def _group_of(self, key: SampleKey) -> int:
+        return key.position // self.mix_group_size if self.mix_group_size else 0
+
+    def _sample(
+        self, key: SampleKey, group: Sequence[tuple[SampleKey, Record]], start: Sample, skipped: list[Skip]
+    ) -> dict:
+        whole_set = self.mix_from == 'dataset'
+        pool = self.records if whole_set else [record for _, record in group]
+        if not self.test_mode:
+            positions = [member.position for member, _ in group]
+            first = key.index if whole_set else positions.index(key.position)
+            return self._first_readable(first, start, pool, len(self.transforms), skipped)
+        packed = self._try_run(start, pool, len(self.transforms), skipped)
+        if packed is None:
+            record = start.record
+            grey = np.full((*(record.ori_shape or (32, 32)), 3), 114, np.uint8)
+            start = replace(
+                start,
+                record=replace(record, annotations=Annotations()),
+                images={record.img_path: grey},
+                skip_reason=skipped[-1].reason,
+            )
+            packed = self._try_run(start, pool, len(self.transforms), skipped)
+        return packed
+
+    def _first_readable(
+        self, first: int, start: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip]
+    ) -> Sample | dict:
+        """Run ``stop`` transforms on the first readable image of the pool, from its entry ``first`` on, in a circle."""
+        for offset in range(len(pool)):
+            record = pool[(first + offset) % len(pool)]
+            made = self._try_run(replace(start, record=record), pool, stop, skipped)
+            if made is not None:
+                return made
+        last = skipped[-1]
+        raise DataError(
+            f'none of the {len(pool)} images of a group can be read; the last one, {last.path}, {last.reason}'
+        )
+
+    def _try_run(self, sample: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip]) -> Sample | dict | None:
+        """Run the first ``stop`` transforms; return None, and add to ``skipped``, where the image is unreadable."""
+        start = sample
+        try:
+            for number, transform in enumerate(self.transforms[:stop]):
+                make_others = partial(self._draw_others, start, pool, number, skipped)
+                sample = apply_transform(transform, sample, make_others)
+        except UnreadableImageError as error:
+            skipped.append(Skip(error.path, None, error.reason))
+            return None
+        return sample
+
+    def _draw_others(
+        self, start: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip], count: int
+    ) -> list[Sample]:
+        """Return ``count`` samples drawn with replacement from the pool, after the first ``stop`` transforms."""
+        firsts = start.rng.integers(len(pool), size=count)
+        return [self._first_readable(int(first), start, pool, stop, skipped) for first in firsts]
