@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from detkit.analysis.data.orientations import COMPOSED, INVERSE, orient, orient_frequencies
 from detkit.utils.errors import ConfigError
@@ -32,7 +32,7 @@ _LEAST_SIDE = 128  # that a reduced reading must leave
 _NUM_THREADS = 4  # files read at a time
 _MIN_CORRELATION = 0.9  # of the grey levels of two thumbnails that look the same
 _MIN_TURNED_CORRELATION = 0.95  # once one is turned: seven times as many comparisons, so more agree by chance
-_MAX_PAIRS = 1_000_000  # that are kept at a time
+_MAX_PAIRS = 100_000  # that are kept at a time
 # A rotation by 270° of one image is one by 90° of the other.
 _COMPARED_ORIENTATIONS = (0, 1, 2, 3, 4, 5, 7)
 _COUNTS = np.array([bin(byte).count('1') for byte in range(256)], np.uint8)
@@ -135,10 +135,13 @@ def find_near_duplicates(hashes: ImageHashes, max_distance: int = 6) -> list[Ima
     kept[copy_of[::-1]] = np.arange(len(readable))[::-1]  # the first copy of each
     originals = readable[kept]
     edges = _same_thumbnails(kept[copy_of])
-    for portion in _turned_pairs(hashes.bits[originals], hashes.thumbs[originals], max_distance):
+    connected = np.arange(len(originals))  # a number that images have in common once they are known to be alike
+    for portion in _turned_pairs(hashes.bits[originals], hashes.thumbs[originals], max_distance, connected):
         edges = np.concatenate([edges, _ordered(kept[portion[0]], kept[portion[1]], portion[2])], 1)
         if edges.shape[1] > max(_MAX_PAIRS, 2 * len(readable)):  # n alike images are n² / 2 pairs, of which n say all
             edges = _spanning_edges(edges, len(readable))
+            graph = coo_array((np.ones(edges.shape[1], bool), (edges[0], edges[1])), (len(readable), len(readable)))
+            connected[:] = connected_components(graph, directed=False)[1][kept]
     groups = _groups(_spanning_edges(edges, len(readable)), len(readable))
     return [ImageGroup(readable[group.indices], group.orientations) for group in groups]
 
@@ -149,8 +152,13 @@ def _same_thumbnails(first_copies: np.ndarray) -> np.ndarray:
     return np.stack([first_copies[later], later, np.zeros(len(later), np.int64)])
 
 
-def _turned_pairs(bits: np.ndarray, thumbs: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
-    """Yield edges ``(3, P)``: two indices and the orientation that takes the second image to the first."""
+def _turned_pairs(
+    bits: np.ndarray, thumbs: np.ndarray, max_distance: int, connected: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yield edges ``(3, P)``: two indices and the orientation that takes the second image to the first.
+
+    Images whose numbers in ``connected (N,)`` are equal, which the caller may change meanwhile, are not compared again.
+    """
     shows_something = thumbs.reshape(len(thumbs), _THUMB**2).std(1) >= _FLAT
     for orientation in _COMPARED_ORIENTATIONS:
         # Flat images look the same in every orientation.
@@ -158,6 +166,7 @@ def _turned_pairs(bits: np.ndarray, thumbs: np.ndarray, max_distance: int) -> It
         for one, other in _near_pairs(bits[used, 0], bits[used, orientation], max_distance):
             first, second = used[one], used[other]
             different = first < second if orientation == 0 else first != second
+            different &= connected[first] != connected[second]
             if not different.any():
                 continue
             first, second = first[different], second[different]
