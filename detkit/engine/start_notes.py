@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from detkit.datasets.records import Records
@@ -41,7 +42,7 @@ def start_notes(runner: Runner) -> Iterator[str]:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
         notes.append(_dense_scenes(runner, counts['val']))
     for split, numbers in counts.items():
-        if numbers and not any(numbers):
+        if len(numbers) and not numbers.any():
             result = 'nothing can be learnt' if split == 'train' else 'no metric is defined, no best.pth chosen'
             notes.append(f'none of the {len(numbers):,} {split} images shows an object: {result}')
     for split, need, _, (lacking, total) in _needs(runner):
@@ -56,7 +57,7 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     steps = loop.max_iters // summed
     if steps >= (_FEW_STEPS if _starts_from_weights(runner) else _FEW_STEPS_FROM_RANDOM):
         return None
-    made_of = f'{loop.max_epochs} epochs of {loop.epoch_length} batches'
+    made_of = f'{_number(loop.max_epochs, "epoch", "epochs")} of {_number(loop.epoch_length, "batch", "batches")}'
     made_of += f', the gradients of {summed} summed,' if summed > 1 else ''
     remedy = 'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1)
     if not _starts_from_weights(runner):
@@ -139,19 +140,20 @@ def _few_steps(runner: Runner) -> str | None:
         return None
     steps, made_of, remedy = few
     start = 'the weights of load_from' if runner.cfg.get('load_from') else 'random weights'
-    return f'{made_of} are {steps} steps of the optimiser from {start}: too few to learn much; {remedy}'
+    taken = _number(steps, 'step', 'steps')
+    return f'{made_of} are {taken} of the optimiser from {start}: too few to learn much; {remedy}'
 
 
 def _starts_from_weights(runner: Runner) -> bool:
     return bool(runner.cfg.get('load_from') or runner.resumed)
 
 
-def _dense_scenes(runner: Runner, counts: list[int]) -> str | None:
+def _dense_scenes(runner: Runner, counts: np.ndarray) -> str | None:
     metrics = [metric for metric in runner.val_evaluator.metrics if isinstance(metric, GatheredMetric)]
-    most = max(counts, default=0)
+    most = int(counts.max(initial=0))
     for metric in metrics:
         limit = max(metric.max_dets, default=most)
-        dense = sum(count > limit for count in counts)
+        dense = int((counts > limit).sum())
         if dense:
             return (
                 f'{dense:,} val images show more objects (up to {most:,}) than the {limit} predictions '
@@ -161,14 +163,16 @@ def _dense_scenes(runner: Runner, counts: list[int]) -> str | None:
     return None
 
 
+def _number(count: int, one: str, many: str) -> str:
+    return f'{count} {one if count == 1 else many}'
+
+
 def _round_up(count: int) -> int:
     return -(-count // 100) * 100
 
 
-def _objects_per_image(dataset: Any) -> list[int]:
-    """Return how many objects that count each image shows; an image of one class as a whole shows one."""
-    return [
-        1 if record.class_label is not None else int((~record.annotations.ignored).sum())
-        for leaf in leaf_datasets(dataset)
-        for record in getattr(leaf, 'records', ())
-    ]
+def _objects_per_image(dataset: Any) -> np.ndarray:
+    """Return ``(I,)``: how many objects each image has to learn from; an image of one class as a whole has one."""
+    records = [leaf.records for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset)]
+    counts = [np.bincount(own.labelled()[0], minlength=len(own)) for own in records if isinstance(own, Records)]
+    return np.concatenate([np.zeros(0, np.int64), *counts])

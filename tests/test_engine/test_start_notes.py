@@ -75,7 +75,7 @@ def test_notes_before_a_run(tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'none of the 4 train images shows an object: nothing can be learnt' in out
     assert 'none of the 4 val images shows an object: no metric is defined' in out
-    assert '1 epochs of 2 batches' in out and 'from random weights: too few' in out and 'load_from=PATH' in out
+    assert '1 epoch of 2 batches' in out and 'from random weights: too few' in out and 'load_from=PATH' in out
     assert not (tmp_path / 'a' / 'run' / 'best.pth').exists()
     start(tmp_path / 'b', 1, 120)
     out = capsys.readouterr().out
