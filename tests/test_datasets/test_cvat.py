@@ -166,10 +166,10 @@ def test_several_tasks_and_subsets(tmp_path):
     assert [record.img_id for record in dataset.records] == ['Train/a.png', 'Val/a.png', 'Val/b.png']
     assert [record.annotations.areas.tolist() for record in dataset.records] == [[25], [36], [49]]
     assert "no image 'Train/gone.png'" in dataset.skipped[0].reason and 'once more' in dataset.skipped[1].reason
-    dataset = CvatDataset(ann_file='project.xml', subset='Val', **options)
+    dataset = CvatDataset(ann_file='project.xml', image_subset='Val', **options)
     assert sorted(records_by_name(dataset)) == ['a.png', 'b.png'] and dataset.unused[0].count == 1
     with pytest.raises(DataError, match="of the subset 'val'; there are 'Train', 'Val'. Did you mean 'Val'"):
-        CvatDataset(ann_file='project.xml', subset='val', **options)
+        CvatDataset(ann_file='project.xml', image_subset='val', **options)
 
 
 def test_what_is_no_such_file_is_refused(tmp_path):

@@ -45,7 +45,7 @@ class CvatDataset(ShapeDataset):
     Args:
         ann_file: the xml, relative to ``data_root``, or several.
         images: the folder of the images, relative to ``data_root``.
-        subset: take the images of this subset of the project alone, such as 'Train'; None: all.
+        image_subset: take the images of this subset of the project alone, such as 'Train'; None: all.
         keypoints: read the points of skeletons as keypoints.
         rotated: objects are rotated boxes, the rectangle of least area around each outline.
         check_size: leave out images that have another size than the xml states.
@@ -53,10 +53,10 @@ class CvatDataset(ShapeDataset):
     """
 
     def __init__(
-        self, ann_file: str | Sequence[str] = 'annotations.xml', subset: str | None = None, **kwargs: Any
+        self, ann_file: str | Sequence[str] = 'annotations.xml', image_subset: str | None = None, **kwargs: Any
     ) -> None:
         self.ann_file = ann_file
-        self.subset = subset
+        self.image_subset = image_subset
         if not ann_file:
             raise ConfigError('ann_file of CvatDataset is empty; name the xml, such as annotations.xml')
         super().__init__(**kwargs)
@@ -74,18 +74,18 @@ class CvatDataset(ShapeDataset):
             for place, element in enumerate(root.iterfind('image'), 1):
                 subset, name = element.get('subset') or '', element.get('name') or ''
                 subsets.add(subset)
-                if self.subset is not None and subset != self.subset:
+                if self.image_subset is not None and subset != self.image_subset:
                     continue
                 where = f'image {element.get("id") or place}'
                 names = [f'{subset}/{name}', name] if subset else [name]
                 image = self.find_image(finder, [own for own in names if name], path, where)
                 if image is not None:
                     found.append(ListedImage(image, path, element, _stated_size(element), where))
-        if self.subset is not None and self.subset not in subsets:
+        if self.image_subset is not None and self.image_subset not in subsets:
             names = ', '.join(map(repr, sorted(subsets))) or 'none'
             raise DataError(
-                f'no image of {self.source!r} is of the subset {self.subset!r}; there are {names}.'
-                f'{nearest(self.subset, subsets)}'
+                f'no image of {self.source!r} is of the subset {self.image_subset!r}; there are {names}.'
+                f'{nearest(self.image_subset, subsets)}'
             )
         return Listing(found, *_names_of(list(roots.values())))
 
