@@ -27,11 +27,9 @@ from detkit.utils.xml_files import read_xml
 
 __all__ = ['CvatDataset']
 
-# Elements of an image that are objects, and those that enclose nothing.
+# Elements of an image that are objects, and those that enclose nothing; labels may be of one kind alone.
 _OBJECTS = ('box', 'polygon', 'ellipse', 'mask', 'skeleton')
 _OTHERS = ('polyline', 'points', 'cuboid', 'tag')
-# Kinds of labels that no object can have.
-_NO_OBJECTS = ('polyline', 'points', 'cuboid', 'tag')
 
 
 @DATASETS.register_module()
@@ -127,7 +125,7 @@ def _names_of(roots: Sequence[Element]) -> tuple[Sequence[str], Sequence[str]]:
         name, kind = (label.findtext('name') or '').strip(), (label.findtext('type') or '').strip()
         if label.find('parent') is not None:
             points[name] = None
-        elif kind not in _NO_OBJECTS:
+        elif kind not in _OTHERS:
             classes[name] = None
     if not classes:
         images = list(chain.from_iterable(root.iterfind('image') for root in roots))
