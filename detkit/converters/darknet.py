@@ -8,7 +8,6 @@ holds no names and no shapes; the number of its values is all that it says about
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
 from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
+from detkit.utils.zip_files import is_zip
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
 FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
@@ -73,7 +73,7 @@ def convert_darknet(
     """
     source, target = Path(source), Path(target)
     check_paths(source, target)
-    if zipfile.is_zipfile(source):
+    if is_zip(source):
         if cfg or names:
             raise CheckpointError(
                 f'{source} is a checkpoint of detkit, which holds what a .cfg and a .names file say; '

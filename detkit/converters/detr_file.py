@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from detkit.converters.common import KeyTable, Rows
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError
+from detkit.utils.zip_files import is_zip
 
 _EXPECTED = (
     'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
@@ -77,7 +77,7 @@ def read_detr(path: Path) -> DETRFile:
 
 
 def _read(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         with TorchArchive(path) as archive:
             return _with_tensors(archive, archive.content)
     if is_safetensors(path):

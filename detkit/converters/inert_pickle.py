@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from detkit.utils.errors import CheckpointError
+from detkit.utils.zip_files import ZIP_ERRORS, is_zip, open_stored
 
 _DTYPES = {
     'DoubleStorage': torch.float64,
@@ -196,8 +197,10 @@ class TorchArchive:
                 + '; give the path of a .pt file.'
             )
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            self._zip = open_stored(self.path)
         except zipfile.BadZipFile as error:
+            if is_zip(self.path):
+                raise self._damaged(str(error)) from error
             raise CheckpointError(
                 f'{path} is no file that PyTorch 1.6 or newer saved, or it is truncated '
                 f'({self.path.stat().st_size} bytes); give a .pt file, copied whole.'
@@ -268,12 +271,9 @@ class TorchArchive:
             raise self._damaged(str(error).splitlines()[0]) from error
 
     def _bytes(self, name: str) -> bytes:
-        # torch.save compresses nothing; what is compressed could be larger than memory.
-        if self._zip.getinfo(name).compress_type != zipfile.ZIP_STORED:
-            raise self._damaged(f'{name} is compressed')
         try:
             return self._zip.read(name)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except ZIP_ERRORS as error:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, reason: str) -> CheckpointError:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from detkit import __version__
 from detkit.config import literal_text
+from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.utils.errors import CheckpointError, shorten, working_folder
+from detkit.utils.zip_files import ZIP_ERRORS, is_zip, open_stored
 
-FORMAT = 'detkit'
-FORMAT_VERSION = 1
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
+# What ``torch.load`` raises for damaged and forged files, beside UnpicklingError.
+_LOADING = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
 
 def describe_model(
@@ -81,14 +83,14 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
 
 
 def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
-    """Read a detkit checkpoint onto the CPU.
+    """Read a detkit checkpoint onto the CPU. Nothing that the file names is imported or run.
 
     Args:
         path: the file.
         mmap: read tensors only when they are used, for reading ``meta`` alone.
 
     Raises:
-        CheckpointError: the file is missing, truncated, or not detkit's.
+        CheckpointError: the file is missing, truncated, larger inside than outside, or not detkit's.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,18 +99,17 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             f'Checkpoint {path} {kind}{working_folder(path)}; give the path of a .pth file such as '
             'work_dirs/<run>/best.pth.'
         )
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         raise CheckpointError(
             f'Checkpoint {path} is truncated or is no checkpoint at all '
             f'({path.stat().st_size} bytes). Take another one, such as best.pth of the same folder, '
             'or copy the file again.'
         )
     try:
-        if not mmap:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # PyTorch does not verify the checksums it writes
-            if damaged is not None:
-                raise zipfile.BadZipFile(f'{damaged} has a wrong checksum')
+        with open_stored(path) as archive:
+            damaged = None if mmap else archive.testzip()  # PyTorch does not verify the checksums it writes
+        if damaged is not None:
+            raise zipfile.BadZipFile(f'{damaged} has a wrong checksum')
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -116,26 +117,13 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             'loaded, because that could run code. Weights of other projects must be converted to '
             'detkit first.'
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except _LOADING as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f'Checkpoint {path} cannot be read ({error}). It is damaged: take another one, such as '
+            f'Checkpoint {path} cannot be read ({reason}). It is damaged: take another one, such as '
             'best.pth of the same folder.'
         ) from error
-    if not (
-        isinstance(checkpoint, dict)
-        and isinstance(checkpoint.get('meta'), dict)
-        and checkpoint['meta'].get('format') == FORMAT
-        and 'state_dict' in checkpoint
-    ):
-        raise CheckpointError(
-            f'Checkpoint {path} was not written by detkit (its meta data is missing). '
-            'Weights of other projects must be converted to detkit first.'
-        )
-    version = checkpoint['meta'].get('format_version', 0)
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: update detkit.'
-        )
+    check_content(checkpoint, path)
     return checkpoint
 
 

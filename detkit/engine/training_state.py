@@ -86,8 +86,19 @@ def restore_training_state(runner: Runner, checkpoint: dict[str, Any], source: s
         Sentences on parts of the state that cannot be restored.
 
     Raises:
-        CheckpointError: it holds weights only, or belongs to another model, optimiser or class list.
+        CheckpointError: it holds weights only, belongs to another model, optimiser or class list, or holds a state that
+            detkit does not write.
     """
+    try:
+        return _restore(runner, checkpoint, source)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f'{source} does not hold the state of a run as detkit writes it ({type(error).__name__}: {error}). It is '
+            'damaged or forged: start a new run from its weights with load_from.'
+        ) from error
+
+
+def _restore(runner: Runner, checkpoint: dict[str, Any], source: str) -> list[str]:
     if 'loop' not in checkpoint:
         raise CheckpointError(
             f'{source} holds weights only, so training cannot go on from it. Resume from last.pth, '

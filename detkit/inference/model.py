@@ -114,12 +114,14 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
     values: dict[str, Any] = {}
     try:
         for statement in ast.parse(text).body:
-            if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-                raise ValueError(f'line {statement.lineno} is no assignment')
-            values[statement.targets[0].id] = ast.literal_eval(statement.value)
-    except (SyntaxError, ValueError) as error:
-        raise CheckpointError(f'the config in {source} cannot be read ({error}); give the config file too') from error
-    return Config(values)
+            names = statement.targets if isinstance(statement, ast.Assign) else []
+            if len(names) != 1 or not isinstance(names[0], ast.Name):
+                raise ValueError(f'line {statement.lineno} is no assignment to one name')
+            values[names[0].id] = ast.literal_eval(statement.value)
+        return Config(values)
+    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:  # the last: too nested
+        reason = str(error)[:200] or type(error).__name__
+        raise CheckpointError(f'the config in {source} cannot be read ({reason}); give the config file too') from error
 
 
 def _as_config(

@@ -1,0 +1,100 @@
+"""What a checkpoint must hold, checked before anything uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from detkit.utils.errors import CheckpointError
+
+FORMAT = 'detkit'
+FORMAT_VERSION = 1
+
+
+def check_content(checkpoint: Any, path: Path) -> None:
+    """Check the types of what a file holds, as far as predicting and fine-tuning use them.
+
+    Raises:
+        CheckpointError: it was not written by detkit, or by a newer one, or an entry is of another kind.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if not isinstance(meta, dict) or meta.get('format') != FORMAT or 'state_dict' not in checkpoint:
+        raise CheckpointError(
+            f'Checkpoint {path} was not written by detkit (its meta data is missing). '
+            'Weights of other projects must be converted to detkit first.'
+        )
+    version = meta.get('format_version', 0)
+    if type(version) is int and version > FORMAT_VERSION:
+        raise CheckpointError(
+            f'Checkpoint {path} has format {version}, this detkit reads up to {FORMAT_VERSION}: update detkit.'
+        )
+    for key, (is_good, expected) in _META.items():
+        if key in meta and not is_good(meta[key]):
+            raise _damaged(path, f'meta[{key!r}] is a {type(meta[key]).__name__}, where {expected} is expected')
+    weights = checkpoint['state_dict']
+    if not isinstance(weights, Mapping):
+        raise _damaged(path, f'state_dict is a {type(weights).__name__}, where tensors by name are expected')
+    for name, tensor in weights.items():
+        if not isinstance(name, str) or not _is_plain_tensor(tensor):
+            raise _damaged(path, f'state_dict[{str(name)[:80]!r}] is no dense tensor of real numbers')
+    if 'loop' in checkpoint and not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
+        raise _damaged(path, 'it holds the state of a run without the epoch and the iteration')
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == 'cpu'
+        and not value.is_quantized
+        and not value.is_complex()
+    )
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
+        for pair in value
+    )
+
+
+def _is_keypoints(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    names, sigmas = value.get('keypoint_names'), value.get('sigmas')
+    pairs = [value[key] for key in ('flip_pairs', 'skeleton') if value.get(key) is not None]
+    return (
+        (names is None or _is_texts(names))
+        and (sigmas is None or (isinstance(sigmas, list | tuple) and all(type(item) is float for item in sigmas)))
+        and all(map(_is_pairs, pairs))
+        and all(0 <= number < len(names) for pair in (p for group in pairs for p in group) for number in pair if names)
+    )
+
+
+# What predicting and fine-tuning read of ``meta``.
+_META: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'format_version': (lambda value: type(value) is int, 'a whole number'),
+    'classes': (_is_texts, 'a list of names'),
+    'config': (lambda value: value is None or isinstance(value, str), 'a text'),
+    'config_file': (lambda value: isinstance(value, str), 'a text'),
+    'task': (lambda value: value is None or isinstance(value, str), 'a text'),
+    'keypoints': (
+        lambda value: value is None or _is_keypoints(value),
+        'a mapping with the names, pairs, skeleton and sigmas of keypoints',
+    ),
+}
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f'Checkpoint {path} cannot be read ({reason}). It is damaged or forged: take another one, such as best.pth of '
+        'the same folder.'
+    )
