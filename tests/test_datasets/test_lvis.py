@@ -83,6 +83,13 @@ def test_what_cannot_be_used(tmp_path):
         LvisDataset.peek(dict(data_root=str(tmp_path), ann_file='no.json'))
 
 
+def test_deep_nesting_beside_the_annotations_is_refused(tmp_path):
+    text = json.dumps(content([image(license='here')], [annotation()]))
+    (tmp_path / 'lvis.json').write_text(text.replace('"here"', '[' * 5000 + ']' * 5000))
+    with pytest.raises(DataError, match='lvis.json.* is no valid JSON: it is nested too deeply'):
+        LvisDataset('lvis.json', data_root=str(tmp_path))
+
+
 urls = st.sampled_from([URL, URL, 'http://[', 'x', '', 7, None, '/', '//', 'http://a/%00.png'])
 images = st.builds(image, coco_url=urls, id=st.sampled_from([7, 8, '7', 7.0]), neg_category_ids=values)
 annotations = st.builds(annotation, category_id=st.sampled_from([1, 2, 9, None]))

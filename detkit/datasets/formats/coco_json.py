@@ -134,7 +134,7 @@ def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> tuple[list[
     file.seek(end)
     try:
         rest = msgspec.json.decode(head + b']' + file.read(), type=_Rest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _NotInBlocks from error
     if rest.annotations:  # what was read is another list, inside of something
         raise _NotInBlocks
