@@ -99,7 +99,8 @@ def test_what_is_no_such_file_is_refused(tmp_path, text):
 
 sides = st.lists(st.floats(-5, 25), min_size=4, max_size=4)
 boxes = st.builds(box, sides, sides, sides, st.sampled_from(['person', 'mask', 'rider']), extra=st.none() | values)
-lines = st.lists(boxes | boxes.flatmap(replaced) | values, max_size=4).map(lambda own: line(*own))
+whole = st.tuples(*[st.floats(0, 9)] * 2, *[st.floats(1, 20)] * 2).map(lambda sides: box(sides, sides, sides))
+lines = st.lists(whole | boxes | boxes.flatmap(replaced) | values, max_size=4).map(lambda own: line(*own))
 files = st.lists(lines | values.map(json.dumps), max_size=3).map(lambda own: '\n'.join(own).encode('utf-8', 'replace'))
 
 
