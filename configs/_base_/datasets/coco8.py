@@ -1,6 +1,7 @@
 """COCO8: four training and four validation images of COCO, downloaded or drawn on the first run where they are missing.
 
-The training images are repeated within an epoch, which would otherwise be a single iteration.
+The training images are repeated within an epoch, which would otherwise be a single iteration. The downloaded set's
+validation images say nothing of a model trained from scratch on the other four: test it on those, ``--split train``.
 """
 
 from detkit.datasets.class_names import COCO80
