@@ -41,6 +41,7 @@ def start_notes(runner: Runner) -> Iterator[str]:
     if runner.val_loop is not None:
         counts['val'] = _objects_per_image(runner.val_loop.dataloader.dataset)
         notes.append(_dense_scenes(runner, counts['val']))
+        notes.append(_unseen_classes(runner))
     for split, numbers in counts.items():
         if len(numbers) and not numbers.any():
             result = 'nothing can be learnt' if split == 'train' else 'no metric is defined, no best.pth chosen'
@@ -163,6 +164,31 @@ def _dense_scenes(runner: Runner, counts: np.ndarray) -> str | None:
     return None
 
 
+def _unseen_classes(runner: Runner) -> str | None:
+    """Say where most classes of the validation images cannot be learnt, so that its results hang on a few."""
+    seen, measured = (
+        _objects_per_class(loop.dataloader.dataset, len(runner.classes)) > 0
+        for loop in (runner.train_loop, runner.val_loop)
+    )
+    unseen = int((measured & ~seen).sum())
+    if not seen.any() or 2 * unseen <= int(measured.sum()):
+        return None
+    return (
+        f'{unseen:,} of the {int(measured.sum()):,} classes that val shows have no object in train and cannot be '
+        'learnt; test.py --split train shows what was learnt'
+    )
+
+
+def _objects_per_class(dataset: Any, num_classes: int) -> np.ndarray:
+    counts = [leaf.records.count_labels(num_classes) for leaf in _leaves_with_records(dataset)]
+    return np.sum([np.zeros(num_classes, np.int64), *counts], 0)
+
+
+def _leaves_with_records(dataset: Any) -> list[RecordDataset]:
+    leaves = [leaf for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset)]
+    return [leaf for leaf in leaves if isinstance(leaf.records, Records)]
+
+
 def _number(count: int, one: str, many: str) -> str:
     return f'{count} {one if count == 1 else many}'
 
@@ -173,6 +199,6 @@ def _round_up(count: int) -> int:
 
 def _objects_per_image(dataset: Any) -> np.ndarray:
     """Return ``(I,)``: how many objects each image has to learn from; an image of one class as a whole has one."""
-    records = [leaf.records for leaf in leaf_datasets(dataset) if isinstance(leaf, RecordDataset)]
-    counts = [np.bincount(own.labelled()[0], minlength=len(own)) for own in records if isinstance(own, Records)]
+    records = [leaf.records for leaf in _leaves_with_records(dataset)]
+    counts = [np.bincount(own.labelled()[0], minlength=len(own)) for own in records]
     return np.concatenate([np.zeros(0, np.int64), *counts])

@@ -122,6 +122,17 @@ def test_some_objects_without_an_outline_are_a_note(tmp_path, capsys):
     assert '1 of the 4 train objects lack an outline: only their boxes are known' in capsys.readouterr().out
 
 
+def test_a_validation_of_classes_that_are_never_trained_is_noted(tmp_path, capsys):
+    write_yolo(tmp_path, 'train', 1)
+    write_yolo(tmp_path, 'val', 1)
+    for path in (tmp_path / 'labels' / 'val').iterdir():
+        path.write_text('1 0.5 0.5 0.2 0.2\n')
+    (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a, b]\n')
+    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    Runner(load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, 'work_dir': str(tmp_path / 'run')})).train()
+    assert '1 of the 1 classes that val shows have no object in train' in capsys.readouterr().out
+
+
 def write_classes(root):
     for split in ('train', 'val'):
         for name, count in (('bolt', 2), ('nut', 1)):
