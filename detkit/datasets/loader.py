@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from functools import partial
 from typing import Any
 
@@ -87,9 +90,27 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
 
 
 def init_worker(worker_id: int) -> None:
-    """Keep a worker to one thread; the main process's thread count is never touched."""
+    """Keep a worker to one thread, and let the main process decide when it ends.
+
+    A terminal or a scheduler sends its signals to a worker, too, which the main process still needs for the step in
+    which it stops. The main process's thread count is never touched.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    for name in ('SIGINT', 'SIGUSR1'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for SIGTERM of the parent process, and end the worker; those of others are ignored."""
+    parent = os.getppid()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid not in (parent, os.getpid()):
+        pass
+    os._exit(0)
 
 
 def _check_pools(dataset: Any, batch_size: int) -> None:

@@ -40,6 +40,7 @@ from detkit.engine.run_folder import (
     run_name,
 )
 from detkit.engine.scalar_log import ScalarLog
+from detkit.engine.stop_signals import StopSignals
 from detkit.engine.train_loop import TrainLoop
 from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, package_of, refuse_unregistered
@@ -78,6 +79,7 @@ class BaseRunner(Elsewhere):
         keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
         ema: the averaged weights; None without ``EMAHook``.
         resumed: whether this run goes on from a checkpoint.
+        stop_signals: the signals that stop training, noted while its loop runs.
 
     Raises:
         ConfigError: a part of the config is missing or wrong.
@@ -90,6 +92,7 @@ class BaseRunner(Elsewhere):
         check_groups(cfg, origins_of(cfg), missing=True)
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
+        self.stop_signals = StopSignals()
         self.ema: ModelEMA | None = None
         self.hooks: list[MMEngineHook] = []
         self.classes: tuple[str, ...] = tuple(cfg.get('classes') or ())

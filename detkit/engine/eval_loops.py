@@ -7,10 +7,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from detkit.engine.amp import resolve_amp
+from detkit.engine.stop_signals import ValidationStopped
 from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import LOOPS
 
@@ -42,9 +44,14 @@ class EvalLoop(BaseLoop):
     def run(self, keep: bool = False, batches: Iterable[dict[str, Any]] | None = None) -> dict[str, float]:
         """Return the results of all metrics.
 
+        A signal to stop a training ends its validation early, see ``StopSignals``.
+
         Args:
             keep: see ``Evaluator.evaluate``.
             batches: a trial's, which replace the loader's.
+
+        Raises:
+            ValidationStopped: after such a signal.
         """
         call = self.runner.call_hook
         call(f'before_{self.split}')
@@ -52,6 +59,8 @@ class EvalLoop(BaseLoop):
         self.runner.model.eval()
         for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):
             self.run_iter(batch_idx, data_batch)
+            if self.runner.stop_signals.received and get_world_size() == 1:  # several would have to agree on a batch
+                raise ValidationStopped
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset), keep)
         call(f'after_{self.split}_epoch', metrics=metrics)
         call(f'after_{self.split}')

@@ -26,6 +26,7 @@ from detkit.engine.rehearsal import rehearse
 from detkit.engine.run_folder import display_path, has_history
 from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
+from detkit.engine.stop_signals import TrainingStopped
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
@@ -54,6 +55,9 @@ class Runner(BaseRunner):
 
         Returns:
             The model, with the best weights where there was a validation.
+
+        Raises:
+            TrainingStopped: SIGTERM, SIGINT or SIGUSR1 stopped it, and its state is saved.
         """
         try:
             with self._tidied_on_mistake():
@@ -62,6 +66,14 @@ class Runner(BaseRunner):
             self.train_loop.run()
             self._final_evaluation()
             self.call_hook('after_run')
+        except TrainingStopped as stop:
+            self.console.close()
+            loop = self.train_loop
+            self.console.line(
+                f'stopped  by {stop.signal_name} after {loop.epoch} epochs and {loop.batch} iterations; --resume goes '
+                f'on from there in {display_path(self.work_dir)} (exit status {stop.code})'
+            )
+            raise
         except KeyboardInterrupt:
             self.console.close()
             self.console.line(

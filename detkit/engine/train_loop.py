@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mmengine.dist import get_world_size
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog
 from detkit.engine.random_state import preserved_random_state
+from detkit.engine.stop_signals import TrainingStopped, ValidationStopped
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import fitness
 from detkit.models.data_preprocessor import StepKey
@@ -49,6 +52,7 @@ class TrainLoop(BaseLoop):
         epoch: completed epochs.
         iter: completed iterations; inside the hooks of an iteration, those before it.
         batch: completed iterations of the current epoch.
+        val_pending: whether the validation of the last counted epoch is still to be done.
         stop_training: whether training ends after the current epoch.
         stop_reason: the reason, which is shown.
         losses: the losses of the current epoch.
@@ -90,6 +94,7 @@ class TrainLoop(BaseLoop):
         self.epoch = 0
         self.iter = 0
         self.batch = 0
+        self.val_pending = False
         self._elapsed_before = 0.0
         self._started = time.perf_counter()
         self._frozen_layers: list[nn.Module] = []
@@ -124,12 +129,20 @@ class TrainLoop(BaseLoop):
         self._frozen_layers = freeze_modules(model, self.freeze) if self.freeze else []
 
     def run(self) -> nn.Module:
-        """Train until ``max_epochs``, or until a hook stops the loop."""
+        """Train until ``max_epochs``, or until a hook stops the loop.
+
+        Raises:
+            TrainingStopped: a signal stopped it, see ``StopSignals``; ``before_stop`` of the hooks has been called.
+        """
         self._started = time.perf_counter()
-        self.runner.call_hook('before_train')
-        while not self.finished:
-            self.run_epoch()
-            self.finish_epoch()
+        with self.runner.stop_signals:
+            self.runner.call_hook('before_train')
+            if self.val_pending:
+                self.runner.param_schedulers.apply(self.iter - 1)  # the learning rates that are logged beside it
+                self._validate_epoch()
+            while not self.finished:
+                self.run_epoch()
+                self.finish_epoch()
         self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -177,16 +190,37 @@ class TrainLoop(BaseLoop):
         self.iter += 1
         self.batch += 1
         runner.call_hook('after_fit_iter')
+        # Several processes agree at intervals, in which they wait for the device anyway.
+        if not is_last and (get_world_size() == 1 or self.iter % self.log_interval == 0):
+            self._stop_if_asked()
 
     def finish_epoch(self) -> None:
         """Count the epoch, and validate where due."""
         self.epoch += 1
         self.batch = 0
+        self.val_pending = True
+        self._stop_if_asked()
+        self._validate_epoch()
+
+    def _validate_epoch(self) -> None:
+        """Validate the last counted epoch where due, and call the hooks of its end."""
         metrics, improved = None, False
         if self.val_due():
-            metrics = self.runner.validate(keep=self.finished)
+            try:
+                metrics = self.runner.validate(keep=self.finished)
+            except ValidationStopped:
+                self._stop_if_asked()
             improved = self._is_best(metrics)
+        self.val_pending = False
         self.runner.call_hook('after_fit_epoch', metrics=metrics, improved=improved)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        """End training where a process has received a signal; each must call it at the same iteration."""
+        number = self.runner.stop_signals.agreed()
+        if number:
+            self.runner.call_hook('before_stop')
+            raise TrainingStopped(signal.Signals(number).name)
 
     def val_due(self) -> bool:
         """Return whether the epoch that has just been counted is to be validated."""
@@ -215,6 +249,7 @@ class TrainLoop(BaseLoop):
             'epoch': self.epoch,
             'iter': self.iter,
             'batch': self.batch,
+            'val_pending': self.val_pending,
             'epoch_length': self.epoch_length,
             'elapsed': self.elapsed,
             'best_fitness': self.best_fitness,
@@ -240,6 +275,7 @@ class TrainLoop(BaseLoop):
             # Schedules count iterations; whole epochs keep their meaning.
             state = {**state, 'iter': state['epoch'] * self.epoch_length}
         self.epoch, self.iter, self.batch = state['epoch'], state['iter'], state['batch']
+        self.val_pending = state.get('val_pending', False)  # absent from older checkpoints
         self._elapsed_before = state['elapsed']
         self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
         self.best_metrics = state['best_metrics']

@@ -21,6 +21,7 @@ class CheckpointHook(Hook):
     """Writes ``last.pth`` and ``best.pth``, and on request one file every so many epochs.
 
     All are complete, so that any of them can be resumed; at the end of training ``best.pth`` is reduced to weights.
+    Where a signal stops training, ``last.pth`` is written at that very iteration.
 
     Args:
         interval: epochs between two checkpoints ``last.pth``; it is always written after the last epoch.
@@ -63,6 +64,10 @@ class CheckpointHook(Hook):
             names.append('last.pth')
         if names:
             self._save(runner, names, metrics)
+
+    def before_stop(self, runner: Runner) -> None:
+        self._save(runner, ['last.pth'])
+        barrier()  # no process ends while another still writes
 
     def after_train(self, runner: Runner) -> None:
         best = Path(runner.work_dir) / 'best.pth'

@@ -33,6 +33,9 @@ class Hook(MMEngineHook):
             improved: whether they are the best so far.
         """
 
+    def before_stop(self, runner: Runner) -> None:
+        """Act when a signal stops training, after an iteration or an epoch has been counted, on every process."""
+
     def after_final_eval(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Act after the best weights have been evaluated, at the end of training."""
 

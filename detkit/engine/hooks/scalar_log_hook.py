@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from detkit.engine.runner import Runner
+    from detkit.engine.train_loop import TrainLoop
 
 
 @HOOKS.register_module()
@@ -43,8 +44,9 @@ class ScalarLogHook(Hook):
         runner.scalar_log.start(runner.cfg, runner.train_loop.iter)
         if is_main_process():  # also a run that starts anew where an earlier one was stopped in its first epoch
             loop = runner.train_loop
-            _keep_lines(self._json(runner), lambda line: json.loads(line)['iter'] <= loop.iter)
-            _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= loop.epoch)
+            num_rows = loop.epoch - loop.val_pending  # an epoch has its row after its validation
+            _keep_lines(self._json(runner), lambda line: _is_before(json.loads(line), loop))
+            _keep_lines(self._csv(runner), lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= num_rows)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
@@ -89,6 +91,12 @@ class ScalarLogHook(Hook):
     @staticmethod
     def _csv(runner: Runner) -> Path:
         return Path(runner.work_dir) / RESULTS_FILE
+
+
+def _is_before(row: dict[str, Any], loop: TrainLoop) -> bool:
+    """Return whether a line of ``scalars.json`` was written before the loop's position."""
+    of_training = 'lr/pg0' in row
+    return row['iter'] < loop.iter or (row['iter'] == loop.iter and (of_training or not loop.val_pending))
 
 
 def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:

@@ -24,7 +24,8 @@ class EarlyStoppingHook(Hook):
         self.patience = patience
 
     def before_train(self, runner: Runner) -> None:
-        self._check(runner)  # a run that had stopped so is not trained on when it is resumed
+        if not runner.train_loop.val_pending:
+            self._check(runner)  # a run that had stopped so is not trained on when it is resumed
 
     def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         if metrics is not None:

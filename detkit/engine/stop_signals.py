@@ -1,0 +1,80 @@
+"""``StopSignals``: a signal stops training after the step, with a checkpoint of that very iteration."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+
+# The exit status of a training that a signal stopped, and that --resume goes on with (EX_TEMPFAIL of sysexits.h).
+STOPPED_STATUS = 75
+_NAMES = ('SIGTERM', 'SIGINT', 'SIGUSR1')  # SIGUSR1: Slurm's warning before a job's end; Windows has none
+
+
+class TrainingStopped(SystemExit):
+    """Training ended after a signal, and can be resumed; where nothing handles it, the status is ``STOPPED_STATUS``.
+
+    Attributes:
+        signal_name: 'SIGTERM', 'SIGINT' or 'SIGUSR1'.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(STOPPED_STATUS)
+        self.signal_name = signal_name
+
+    def __str__(self) -> str:
+        return f'training was stopped by {self.signal_name}'
+
+
+class ValidationStopped(Exception):
+    """A validation was left because of a signal; it is done again when the run is resumed."""
+
+
+class StopSignals:
+    """A context in which SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process.
+
+    A second SIGINT raises ``KeyboardInterrupt``. Signals that the process ignores stay ignored. Outside the main
+    thread, where Python handles no signals, the context does nothing.
+
+    Attributes:
+        received: the number of the first signal; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        self.received = 0
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler that is not Python's
+                    self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = self.received or number
+
+    def agreed(self) -> int:
+        """Return the number of a signal that any process received, the same on all; each process must call it."""
+        return int(largest_of_ranks(self.received))
+
+
+def largest_of_ranks(value: float) -> float:
+    """Return the largest ``value`` of all processes; each must call it. A single process exchanges nothing."""
+    if get_world_size() == 1:
+        return value
+    tensor = torch.tensor(float(value))
+    all_reduce(tensor, 'max')
+    return tensor.item()
