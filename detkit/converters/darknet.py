@@ -37,7 +37,7 @@ from detkit.utils.zip_files import is_zip
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
 FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
 _BACKBONE = 'Darknet-53'
-_MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters
+_MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters, or a slip
 Anchors = list[list[tuple[float, float]]]
 
 # OpenCV adds this to a running variance. Darknet adds as much to its root, its later releases ten times as much.
@@ -178,6 +178,8 @@ def _of_cfg(path: Path, configs: Path) -> tuple[str, Description]:
     if not heads:
         raise CheckpointError(f'{path} has no [yolo] layer; what can be converted is {", ".join(FAMILIES)}.')
     num_classes = heads[0].number('classes', 20)
+    if not 0 < num_classes <= _MAX_CLASSES:
+        raise CheckpointError(f'{path} has {num_classes} classes; expected are 1 to {_MAX_CLASSES}.')
     anchors = [[*head.anchors()] for head in reversed(heads)]  # Darknet's order is coarse to fine
     size = net.number('width', 0)
     if size != net.number('height', 0):

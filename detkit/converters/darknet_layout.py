@@ -17,6 +17,7 @@ from detkit.models.necks import SPP, YOLOv3Neck
 from detkit.utils.errors import CheckpointError
 
 LEAKY_SLOPE = 0.1
+_MOST = 1e9  # No whole number of a layer is larger.
 _ACTIVATIONS = {nn.Identity: 'linear', nn.ReLU: 'relu', nn.SiLU: 'swish', nn.Mish: 'mish'}
 
 
@@ -48,7 +49,10 @@ class Section:
 
     def numbers(self, key: str, default: str = '') -> tuple[int, ...]:
         """Return whole numbers; Darknet drops the digits after a decimal point."""
-        return tuple(int(value) for value in self.floats(key, default))
+        values = self.floats(key, default)
+        if not all(abs(value) < _MOST for value in values):  # also of NaN
+            raise CheckpointError(f'{self.where}: {key} is {self.text(key, default)[:80]!r}, which is out of range')
+        return tuple(map(int, values))
 
     def floats(self, key: str, default: str = '') -> tuple[float, ...]:
         text = self.text(key, default)
@@ -57,7 +61,7 @@ class Section:
         except ValueError:
             values = ()
         if not values:
-            raise CheckpointError(f'{self.where}: {key} is {text!r}, where numbers are expected')
+            raise CheckpointError(f'{self.where}: {key} is {text[:80]!r}, where numbers are expected')
         return values
 
     def layers(self, key: str) -> tuple[int, ...]:
@@ -136,7 +140,7 @@ def parse_cfg(text: str, source: str | Path) -> tuple[Section, list[Section]]:
             sections[-1].options[key] = value
         else:
             raise CheckpointError(
-                f'{source}, line {number}: {raw.strip()!r} is neither a [section] nor key=value; is '
+                f'{source}, line {number}: {raw.strip()[:80]!r} is neither a [section] nor key=value; is '
                 'this the .cfg of a Darknet model?'
             )
     if not sections or sections[0].kind not in ('net', 'network'):

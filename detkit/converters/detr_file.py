@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,13 +15,17 @@ from torch import Tensor
 from detkit.converters.common import KeyTable, Rows
 from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
-from detkit.utils.errors import CheckpointError
-from detkit.utils.zip_files import is_zip
+from detkit.utils.errors import CheckpointError, DataError
+from detkit.utils.json_files import read_json
+from detkit.utils.zip_files import ZIP_ERRORS, is_zip
 
 _EXPECTED = (
     'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
     'Hub with its config.json beside it'
 )
+
+# What ``torch.load`` raises for damaged and forged files.
+_LOADING = (*ZIP_ERRORS, pickle.UnpicklingError, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def _read(path: Path) -> Any:
     # PyTorch before 1.6 wrote such files, DETR's published ones among them; it reads them without running anything.
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except _LOADING as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f'{path} cannot be read ({reason}); {_EXPECTED}, copied whole.') from error
 
@@ -119,10 +122,10 @@ def _beside(path: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        values = json.loads(file.read_text(encoding='utf-8'))
+        values = read_json(file, 'file')
         names = values.get('id2label') or {}
         classes = tuple(str(names[str(label)]) for label in range(len(names))) or None
-    except (UnicodeDecodeError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (DataError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f'{file} is damaged ({type(error).__name__}: {error}); copy it again, or remove it to '
             'have the weights converted without what it says.'
@@ -262,7 +265,7 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     unpacked: dict[str, Tensor] = {}
     for name, tensor in state.items():
         attention, packed, kind = name.rpartition('.in_proj_')
-        if packed and len(tensor) % 3 == 0:
+        if packed and tensor.ndim and len(tensor) % 3 == 0:
             for part, chunk in zip(('query', 'key', 'value'), tensor.chunk(3), strict=True):
                 unpacked[f'{attention}.{part}_proj.{kind}'] = chunk
         else:

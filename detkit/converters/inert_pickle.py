@@ -129,7 +129,10 @@ class _RebuildTensor:
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
         if not isinstance(storage, StorageRef):
             raise pickle.UnpicklingError('a tensor without a storage')
-        return TensorRef(storage, offset, tuple(size), tuple(stride))
+        size, stride = tuple(size), tuple(stride)
+        if len(size) != len(stride) or not all(type(value) is int and value >= 0 for value in (offset, *size, *stride)):
+            raise pickle.UnpicklingError('a tensor whose sizes are no whole numbers')
+        return TensorRef(storage, offset, size, stride)
 
 
 class _RebuildParameter:
@@ -267,8 +270,8 @@ class TorchArchive:
             if prod(ref.size) > numel:
                 raise self._damaged(f'{name} is smaller than its tensor')
             return flat.as_strided(ref.size, ref.stride, ref.offset).clone(memory_format=torch.contiguous_format)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise self._damaged(str(error).splitlines()[0]) from error
+        except (KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
+            raise self._damaged((str(error) or type(error).__name__).splitlines()[0]) from error
 
     def _bytes(self, name: str) -> bytes:
         try:

@@ -18,6 +18,7 @@ from detkit.utils.errors import CheckpointError
 # A layer's class, and the layers that it takes (-1: the one before).
 Layer = tuple[str, int | list[int]]
 STRIDES = [8, 16, 32]
+_MOST_MODULES = 10_000
 # Attributes that decide the outputs but do not show in shapes.
 _ATTRIBUTES = {'Upsample': {'scale_factor': 2, 'mode': 'nearest'}, 'Concat': {'d': 1}}
 
@@ -223,13 +224,23 @@ def _children(module: StandIn) -> Iterator[tuple[str, StandIn]]:
             yield name, child
 
 
-def _walk(module: StandIn, prefix: str = '', depth: int = 0) -> Iterator[tuple[str, StandIn]]:
-    """Yield a module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too."""
-    if depth > 20:
-        raise CheckpointError('The file is damaged: its layers are nested without end.')
-    yield prefix, module
-    for name, child in _children(module):
-        yield from _walk(child, f'{prefix}.{name}' if prefix else name, depth + 1)
+def _walk(module: StandIn) -> Iterator[tuple[str, StandIn]]:
+    """Yield a module and all its parts with their names, as ``torch.nn.Module.named_modules``, repeated ones too.
+
+    Raises:
+        CheckpointError: there are more of them than in any model, as of modules that hold themselves.
+    """
+    waiting, count = [('', module)], 0
+    while waiting:
+        prefix, module = waiting.pop()
+        yield prefix, module
+        children = [(f'{prefix}.{name}' if prefix else name, child) for name, child in _children(module)]
+        waiting += reversed(children)
+        count += 1
+        if count + len(waiting) > _MOST_MODULES:
+            raise CheckpointError(
+                f'The file is damaged: it has more than {_MOST_MODULES:,} layers, or nests them endlessly.'
+            )
 
 
 def _table(module: StandIn, name: str) -> list[tuple[str, Any]]:

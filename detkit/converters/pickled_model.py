@@ -22,7 +22,7 @@ from detkit.converters.common import (
 )
 from detkit.converters.inert_pickle import TensorRef, TorchArchive
 from detkit.models.layers import scale_blocks, scale_channels
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, reason_of
 
 NORM_EPS = 1e-3  # of the batch normalisations of every detector
 TASK_NAMES = {
@@ -34,6 +34,7 @@ TASK_NAMES = {
 }
 # Channels of the stem and of each stage, before the width factor.
 _STAGE_CHANNELS = (64, 128, 256, 512, 1024)
+_MAX_FACTOR = 100.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,26 @@ class PickledModel(ABC):
         return match_tensors(shapes, expected, self.keys, what)
 
 
+def read_model(archive: TorchArchive, read: Callable[[TorchArchive], PickledModel]) -> PickledModel:
+    """Return the model in an open file, in which anything may have any type.
+
+    Raises:
+        CheckpointError: it holds no such model, or values that no model has.
+    """
+    try:
+        pickled = read(archive)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f'{archive.path} is damaged, or forged: a value in it is of another kind than '
+            f'expected ({reason_of(error)}); copy the file again.'
+        ) from error
+    if pickled.factors is not None and not all(0 < factor < _MAX_FACTOR for factor in pickled.factors):
+        raise CheckpointError(
+            f'{archive.path} states the depth and width factors {pickled.factors}, which no model has.'
+        )
+    return pickled
+
+
 def convert_pickled(
     source: str | Path,
     target: str | Path,
@@ -208,7 +229,7 @@ def convert_pickled(
     source, target, configs = Path(source), Path(target), Path(configs)
     check_paths(source, target)
     with TorchArchive(source) as archive:
-        pickled = read(archive)
+        pickled = read_model(archive, read)
         file = configs / pickled.config
         scale = pickled.find_scale(file, source)
         description = pickled.describe(scale, file)

@@ -29,6 +29,8 @@ _DTYPES = {
     'BOOL': torch.bool,
 }
 _LENGTH = struct.Struct('<Q')
+# What a damaged or forged header leads to.
+_FORGED = (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, RuntimeError)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -54,13 +56,16 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         begin = _LENGTH.size + length
         header = json.loads(data[_LENGTH.size : begin].decode('utf-8'))
         return {name: _tensor(data, begin, entry) for name, entry in header.items() if name != '__metadata__'}
-    except (struct.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f'{path} is damaged ({error}); copy the file again.') from error
+    except _FORGED as error:
+        reason = str(error)[:200] or type(error).__name__
+        raise CheckpointError(f'{path} is damaged ({reason}); copy the file again.') from error
 
 
 def _tensor(data: bytearray, begin: int, entry: dict[str, Any]) -> Tensor:
     dtype, shape, (start, end) = _DTYPES[entry['dtype']], entry['shape'], entry['data_offsets']
-    fits = min(shape, default=0) >= 0 and end - start == prod(shape) * dtype.itemsize
+    if not all(type(value) is int and value >= 0 for value in (start, end, *shape)):
+        raise ValueError('a size or an offset is no whole number')
+    fits = end - start == prod(shape) * dtype.itemsize
     if not fits or not 0 <= start <= end <= len(data) - begin:
         raise ValueError('a tensor lies outside of the file')
     if start == end:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection, Iterable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
+
+from detkit.utils.errors import DataError
+from detkit.utils.text_files import read_text
 
 
 def text_table(
@@ -47,3 +51,23 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write a json file, and make its folder if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(content), encoding='utf-8')
+
+
+def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read a CSV file, of which anything may be damaged.
+
+    Returns:
+        The names of its columns, and its rows. Cells that are missing are left out, and so are those behind the last
+        column.
+
+    Raises:
+        DataError: it is no text in UTF-8, or no table.
+    """
+    reader = csv.DictReader(StringIO(read_text(path, 'table'), newline=''))
+    try:
+        columns = [name.strip() for name in reader.fieldnames or []]
+        reader.fieldnames = columns
+        rows = [{name: value for name, value in row.items() if name and isinstance(value, str)} for row in reader]
+    except csv.Error as error:
+        raise DataError(f"'{path}' is no table in CSV ({error}); move it away, or correct it") from error
+    return columns, rows

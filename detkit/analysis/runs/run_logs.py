@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.evaluation.headline import chart_title, higher_is_better
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
-from detkit.utils.tables import text_table, write_csv
+from detkit.utils.json_files import parse_json
+from detkit.utils.tables import read_table, text_table, write_csv
+from detkit.utils.text_files import read_text
 
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -51,16 +52,12 @@ def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter
         after a resumed run. The part of a name before the last '/' is its group ('train/box').
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or it is no such table.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"'{path}' does not exist; give the results.csv or scalars.json of a run's folder.")
-    with path.open(encoding='utf-8', newline='') as file:
-        if path.suffix == '.csv':
-            rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
-        else:
-            rows = [json.loads(line) for line in file if line.strip()]
+    rows = read_table(path)[1] if path.suffix == '.csv' else _json_lines(path)
     points: dict[str, dict[float, float]] = {}
     for row in rows:
         x = next((x for x in (_number(row.get(axis)) for axis in axes) if x is not None), None)
@@ -73,11 +70,23 @@ def read_results(path: str | Path, axes: Sequence[str] = ('epoch', 'step', 'iter
     return {name: (np.array(sorted(of)), np.array([of[x] for x in sorted(of)])) for name, of in points.items()}
 
 
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    lines = read_text(path, 'log').split('\n')
+    for number, line in enumerate(lines, 1):
+        if line.strip() and (number < len(lines) or line.endswith('}')):  # else the line is just being written
+            row = parse_json(line, f"line {number} of '{path}'")
+            if not isinstance(row, dict):
+                raise DataError(f"line {number} of '{path}' is no JSON object, which each line of {SCALARS_FILE} is")
+            rows.append(row)
+    return rows
+
+
 def _number(value: object) -> float | None:
     """Return a finite number, or None for anything else, such as a blank cell."""
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):  # the first: a whole number of hundreds of digits
         return None
     return number if math.isfinite(number) else None
 

@@ -14,6 +14,7 @@ from mmengine.dist import is_main_process
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.registry import HOOKS
+from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,7 @@ class ScalarLogHook(Hook):
         _append_row(self._csv(runner), row)
 
     def _append(self, runner: Runner, row: dict[str, Any]) -> None:
-        with open(self._json(runner), 'a') as file:
+        with open(self._json(runner), 'a', encoding='utf-8') as file:
             file.write(json.dumps(row) + '\n')
         values = {key: value for key, value in row.items() if isinstance(value, int | float) and key != 'iter'}
         runner.scalar_log.add_scalars(values, step=row['iter'])
@@ -100,27 +101,38 @@ def _is_before(row: dict[str, Any], loop: TrainLoop) -> bool:
 
 
 def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:
-    if path.exists():
+    """Remove the lines that are not ``wanted``, and keep those that detkit did not write."""
+    if path.is_file():
+        text = path.read_text(encoding='utf-8', errors='surrogateescape')
         # A line without its end was being written when the run was killed.
-        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith('\n')]
-        path.write_text(''.join(line for line in lines if wanted(line)))
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith('\n')]
+        kept = ''.join(line for line in lines if _is_kept(line, wanted))
+        path.write_text(kept, encoding='utf-8', errors='surrogateescape')
+
+
+def _is_kept(line: str, wanted: Callable[[str], bool]) -> bool:
+    try:
+        return wanted(line)
+    except (LookupError, RecursionError, TypeError, ValueError):
+        return True
 
 
 def _append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add ``row``; columns that the file lacks, such as metrics at the first validation, are added to all its rows."""
+    """Add ``row``; columns that the file lacks, such as metrics at the first validation, are added to all its rows.
+
+    Raises:
+        DataError: the file is no table, so that somebody else wrote it.
+    """
     rows: list[dict[str, Any]] = []
     columns = list(row)
     if path.exists():
-        with open(path, newline='') as file:
-            reader = csv.DictReader(file)
-            known = list(reader.fieldnames or [])
-            if set(row) <= set(known):
-                with open(path, 'a', newline='') as out:
-                    _writer(out, known).writerow(row)
-                return
-            rows = list(reader)
-            columns = known + [name for name in columns if name not in known]
-    with open(path, 'w', newline='') as file:
+        known, rows = read_table(path)
+        if set(row) <= set(known):
+            with open(path, 'a', newline='', encoding='utf-8') as out:
+                _writer(out, known).writerow(row)
+            return
+        columns = known + [name for name in columns if name not in known]
+    with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = _writer(file, columns)
         writer.writeheader()
         writer.writerows([*rows, row])

@@ -15,6 +15,7 @@ from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
+from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +43,9 @@ class SkippedHook(Hook):
         if not runner.resumed and is_main_process():
             self._path(runner).unlink(missing_ok=True)  # of a run that was stopped here in its first epoch
         if runner.resumed and self._path(runner).exists():
-            with open(self._path(runner), newline='', encoding='utf-8') as file:
-                for row in csv.DictReader(file):
-                    if not row['line']:
-                        self._unreadable[row['split']].add(row['path'])
+            for row in read_table(self._path(runner))[1]:
+                if row.get('line') == '' and row.get('split') in self._unreadable and 'path' in row:
+                    self._unreadable[row['split']].add(row['path'])
         datasets = {'train': runner.train_loop.dataloader.dataset}
         if runner.val_loop is not None:
             datasets['val'] = runner.val_loop.dataloader.dataset
