@@ -347,7 +347,7 @@ class Loss(Protocol):
             pred: the kind's prediction.
             target: the kind's target.
             weight: factor of each loss, 0 where a slot is empty; None counts all alike.
-            avg_factor: the divisor; None takes the sum of the weights, at least 1.
+            avg_factor: the divisor; None takes the sum of the weights, see ``detkit.utils.ranks.shared_divisor``.
         """
         ...
 

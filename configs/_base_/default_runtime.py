@@ -11,6 +11,7 @@ load_from = None  # a checkpoint to fine-tune from
 resume = False  # True: the newest intact checkpoint in work_dir; or a checkpoint's path
 device = None  # the accelerator, if there is one
 launcher = 'none'
+sync_bn = False  # several processes: normalise over the images of all of them
 log_level = 'INFO'
 log_to = []  # 'tensorboard', 'wandb', 'mlflow': where metrics go beside the run's own files
 

@@ -46,6 +46,7 @@ PLAIN_KEYS: dict[str, Any] = {
     'log_to': str | Sequence[Any] | dict | None,
     'default_scope': Literal['detkit'] | None,
     'find_unused_parameters': bool,
+    'sync_bn': bool,
 }
 
 # Dicts of plain values.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from torch import Tensor
 
 from detkit.utils.errors import DetkitError
@@ -20,7 +21,7 @@ class LossLog:
 
     A loss is divided by the number of images of its batch, so that it can be compared. Values without 'loss' in their
     name, such as a classifier's accuracy, are logged as they are. Means are over images, so that a small last batch
-    counts less.
+    counts less, and over all processes.
 
     Args:
         checkpoint: where the run writes its last one, for the message of a non-finite loss.
@@ -61,14 +62,16 @@ class LossLog:
         self._waiting.append((iteration, batch_size, images, torch.stack(values)))
 
     def read(self) -> None:
-        """Read the values that are still on the device.
+        """Read the values that are still on the device; every process has to call this at the same iterations.
 
         Raises:
-            NonFiniteLossError: names the iteration, the loss and the images.
+            NonFiniteLossError: on every process; names the iteration, the loss and the images.
         """
         if not self._waiting:
             return
-        rows = torch.stack([values for *_, values in self._waiting]).tolist()
+        values = torch.stack([values for *_, values in self._waiting])
+        all_reduce(values, 'mean')
+        rows = values.tolist()
         waiting, self._waiting = self._waiting, []
         for (iteration, batch_size, images, _), row in zip(waiting, rows, strict=True):
             bad = [
@@ -77,6 +80,7 @@ class LossLog:
                 if not math.isfinite(value) and ('loss' in name or name == 'gradient norm')
             ]
             if bad:
+                images = [image for part in all_gather_object(images) for image in part]
                 raise NonFiniteLossError(
                     f'iteration {iteration + 1}: {", ".join(bad)} is infinite or not a number. Its images: '
                     f'{", ".join(images) or "unknown"}. Check their labels, lower the learning rate, or train with '
@@ -84,8 +88,9 @@ class LossLog:
                 )
             if len(self.sums) != len(row) - 1:
                 self.sums, self.count = [0.0] * (len(row) - 1), 0
-            self.sums = [total + value * batch_size for total, value in zip(self.sums, row[:-1], strict=True)]
-            self.count += batch_size
+            num_images = batch_size * get_world_size()
+            self.sums = [total + value * num_images for total, value in zip(self.sums, row[:-1], strict=True)]
+            self.count += num_images
             self.latest = {short_name(name): value for name, value in zip(self.names, row[:-1], strict=True)}
 
     def _remains(self) -> str:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from detkit.engine.amp import resolve_amp
 from detkit.registry import OPTIM_WRAPPERS
+from detkit.utils.ranks import common_step
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -65,8 +66,9 @@ class AccumulatingOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, and no gradient exchange between processes until the batch that completes a step."""
+        """Autocast, normalise over all processes, and exchange gradients only in the batch that completes a step."""
         with ExitStack() as stack:
+            stack.enter_context(common_step())
             if isinstance(model, DistributedDataParallel) and self.pending + 1 < self.current_accumulate:
                 stack.enter_context(model.no_sync())
             if self.amp_dtype is not None:

@@ -28,6 +28,7 @@ from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
 from detkit.engine.stop_signals import TrainingStopped
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
+from detkit.models.layers import synchronise_batch_norm
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
@@ -99,6 +100,8 @@ class Runner(BaseRunner):
         if checkpoint is None and load_from:
             self._start_from(load_from)
         if self.distributed and self.world_size > 1:
+            if self.cfg.get('sync_bn', False):
+                synchronise_batch_norm(model)
             self.model = self._wrap(model)
             seed_everything(self.seed + self.rank)  # dropout differs from process to process
         self.optim_wrapper = self._build_optim_wrapper(self.cfg.optim_wrapper)

@@ -117,7 +117,8 @@ def check_batch_of_one(runner: Runner) -> None:
     sampler = loader.batch_sampler
     size, count = getattr(sampler, 'batch_size', 0), getattr(sampler, 'epoch_size', len(loader.dataset))
     last = count % size if size and not getattr(sampler, 'drop_last', False) else 0
-    if 1 not in (size, last, count):
+    synchronised = runner.world_size > 1 and runner.cfg.get('sync_bn', False)
+    if synchronised or 1 not in (size, last, count):
         return
     model = deepcopy(unwrap(runner.model)).cpu().float().train()
     inputs = loader.collate_fn(loader.dataset.__getitems__([0]))['inputs']

@@ -1,10 +1,12 @@
-"""Two processes on a CPU: the same batches, gradients and figures as one, and exact resume."""
+"""Several processes on a CPU: the same batches, losses, gradients and results as one, and exact resume."""
 
+import csv
 import json
 import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,42 +15,41 @@ import torch
 from detkit.engine import Runner, load_checkpoint
 
 from .dummy import dummy_config
+from .rank_families import FAMILIES
+
+RUNS = ('straight', 'stopped', 'plain', 'synced', 'skipped', 'too_many', 'not_finite')
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """The folder of the runs of ``distributed_script``."""
+    """The folder of what the three processes of ``distributed_script`` made."""
     folder = tmp_path_factory.mktemp('distributed')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     script = str(Path(__file__).with_name('distributed_script.py'))
-    processes = []
-    for rank in range(2):
-        environ = {
-            **os.environ,
-            'RANK': str(rank),
-            'LOCAL_RANK': str(rank),
-            'WORLD_SIZE': '2',
-            'OMP_NUM_THREADS': '1',
-            'MASTER_ADDR': '127.0.0.1',
-            'MASTER_PORT': str(port),
-        }
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, script, str(folder)],
-                env=environ,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
+    environ = {**os.environ, 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
+    ports = free_ports(3)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, str(folder), str(rank), *ports],
+            env=environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
+        for rank in range(3)
+    ]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
+    for rank, (process, output) in enumerate(zip(processes, outputs, strict=True)):
         assert process.returncode == 0, output
-    (folder / 'out0.txt').write_text(outputs[0])
-    (folder / 'out1.txt').write_text(outputs[1])
+        (folder / f'out{rank}.txt').write_text(output)
     return folder
+
+
+def free_ports(count: int) -> list[str]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(('127.0.0.1', 0))
+        return [str(free.getsockname()[1]) for free in sockets]
 
 
 def report(folder: Path, name: str, rank: int) -> dict:
@@ -70,16 +71,48 @@ def test_processes_share_out_the_batches_of_one(folder, tmp_path):
     assert [a + b for a, b in zip(first, second, strict=True)] == read
 
 
-def test_gradients_are_those_of_one_process(folder, tmp_path):
-    alone = Runner(
-        dummy_config(
-            tmp_path / 'run', model=dict(dropout=0.0), train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone'])
+@pytest.mark.parametrize(
+    ('name', 'changes'),
+    [
+        ('plain', dict(train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone']))),
+        ('synced', dict(sync_bn=True)),
+    ],
+)
+def test_a_run_is_that_of_one_process(folder, tmp_path, name, changes):
+    Runner(dummy_config(tmp_path / 'run', model=dict(dropout=0.0), **changes)).train()
+    a, b = (load_checkpoint(where / 'last.pth')['model'] for where in (tmp_path / 'run', folder / name))
+    for tensor_name, tensor in a.items():
+        torch.testing.assert_close(tensor, b[tensor_name], rtol=1e-5, atol=1e-6)
+    alone, shared = (read_losses(where) for where in (tmp_path / 'run', folder / name))
+    torch.testing.assert_close(alone, shared, rtol=1e-4, atol=0)  # the file has five digits
+
+
+def read_losses(folder: Path) -> torch.Tensor:
+    with open(folder / 'results.csv', newline='') as file:
+        return torch.tensor(
+            [[float(row[f'train/{name}']) for name in ('cls', 'extra')] for row in csv.DictReader(file)]
         )
-    )
-    alone.train()
-    a, b = (load_checkpoint(where / 'last.pth')['model'] for where in (tmp_path / 'run', folder / 'plain'))
-    for name, tensor in a.items():
-        torch.testing.assert_close(tensor, b[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('ranks', [2, 3])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_a_step_is_that_of_one_process(folder, name, ranks):
+    """Losses, gradients and what the step makes of weights and statistics, with one process that has no object."""
+    found = json.loads((folder / f'families_{ranks}.json').read_text())[name]
+    assert found.keys() == {'losses', 'gradients', 'state'}
+    # DETR counts its objects in float32, and top-1 is a float32 number.
+    tolerance = 1e-7 if FAMILIES[name].reduction == 'mean' else 1e-11
+    assert max(found.values()) < tolerance, found
+
+
+@pytest.mark.parametrize('ranks', [2, 3])
+def test_divisors_are_summed_before_they_are_bounded(folder, ranks):
+    total = ranks * (ranks + 1) / 2
+    for rank in range(ranks):
+        found = json.loads((folder / f'divisors_{ranks}_{rank}.json').read_text())
+        assert found['alone'] == [1, rank + 1, 1]  # outside a common step nothing waits for the others
+        bounded = [max(value, 1) / ranks for value in (total, 0.1 * total, 0, total)]
+        assert found['together'] == [ranks, *(pytest.approx(value) for value in bounded)]
 
 
 def test_resume_is_exact(folder):
@@ -98,10 +131,30 @@ def test_validation_is_shared_and_collected(folder):
     assert all(metrics['coco/count'] == 6 for metrics in first)
 
 
+def test_what_any_process_skips_is_listed_once(folder):
+    lines = (folder / 'skipped' / 'skipped.csv').read_text().splitlines()
+    assert lines == ['split,path,line,reason', 'train,a.jpg,,truncated']
+    assert (folder / 'out0.txt').read_text().count('skipped  a.jpg: truncated') == 2  # of this run and of the next
+
+
+def test_what_all_processes_skip_counts_together(folder):
+    errors = {report(folder, 'too_many', rank)['error'] for rank in range(2)}
+    assert len(errors) == 1 and '3 of 12 training images cannot be read' in errors.pop()
+    assert len((folder / 'too_many' / 'skipped.csv').read_text().splitlines()) == 4
+
+
+def test_a_loss_that_is_no_number_ends_every_process(folder):
+    first, second = (report(folder, 'not_finite', rank) for rank in range(2))
+    assert 'iteration 1: loss_cls' in first['error'] and first['error'] == second['error']
+    images = [key[3] for rank in (first, second) for key in rank['read'][0]]
+    assert ', '.join(f'{index}.jpg' for index in images) in first['error']  # of both
+
+
 def test_only_the_first_process_speaks(folder):
-    assert (folder / 'out0.txt').read_text().count('device   cpu') == 4
+    assert (folder / 'out0.txt').read_text().count('device   cpu') == len(RUNS) + 1
     assert (folder / 'out1.txt').read_text().replace('killed', '').strip() == ''
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {'straight', 'stopped', 'plain'}
+    assert (folder / 'out2.txt').read_text().strip() == ''
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == set(RUNS)
 
 
 def test_another_number_of_processes_says_what_starts_anew(folder, tmp_path, capsys):

@@ -28,7 +28,7 @@ REFUSALS = {
     'launcher': ('pytorch', ConfigError, 'RANK'),
     'default_scope': ('mmdet', ConfigError, 'default_scope'),
 }
-ELSEWHERE = {'work_dir', 'find_unused_parameters', 'env_cfg', 'custom_imports'}
+ELSEWHERE = {'work_dir', 'find_unused_parameters', 'sync_bn', 'env_cfg', 'custom_imports'}
 
 
 def make_runner(tmp_path, **changes) -> Runner:

@@ -9,7 +9,6 @@ from detr_models import build_detr, small_detr, small_head
 from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS
 
-from detkit.models.heads import detr_head
 from detkit.protocols import Candidates
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
@@ -230,27 +229,6 @@ def test_auxiliary_losses_are_added_up():
         torch.testing.assert_close(losses[name], value[2])
         alone = head.layer_losses({key: value[1:2] for key, value in preds.items()}, gt)[name]
         torch.testing.assert_close(alone, value[1:2])
-
-
-def test_the_number_of_objects_is_averaged_over_processes(monkeypatch):
-    head = build_head()
-    preds, gt = head([make_feats(2, 2, 2)]), make_gt([2, 3])
-    alone = head.layer_losses(preds, gt)
-
-    def all_reduce(count, op):
-        """The other process has no object."""
-        assert op == 'mean'
-        count.div_(2)
-
-    monkeypatch.setattr(detr_head, 'get_world_size', lambda: 2)
-    monkeypatch.setattr(detr_head, 'all_reduce', all_reduce)
-    shared = head.layer_losses(preds, gt)
-    torch.testing.assert_close(shared['loss_box'], alone['loss_box'] * 2)
-    torch.testing.assert_close(shared['loss_giou'], alone['loss_giou'] * 2)
-    torch.testing.assert_close(shared['loss_cls'], alone['loss_cls'])
-    monkeypatch.setattr(detr_head, 'all_reduce', lambda count, op: count.mul_(0.1))
-    least = head.layer_losses(preds, gt)  # counted as at least 1
-    torch.testing.assert_close(least['loss_box'], alone['loss_box'] * 5)
 
 
 def test_losses_that_are_no_number_reach_the_caller():

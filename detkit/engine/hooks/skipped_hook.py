@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 
 from detkit.datasets.skips import Skip, skip_lines
 from detkit.datasets.wrappers import leaf_datasets
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 class SkippedHook(Hook):
     """Lists in ``skipped.csv`` the images and annotations that datasets skip, at loading and during training.
 
+    Several processes exchange what each has skipped when the losses are read and at the end of an epoch, so that
+    all is listed and counted, and all of them stop where it is too much.
+
     Args:
         max_skipped: share of the training images that may be unreadable without an error; None for the dataset's own
             limit. One image is always allowed.
@@ -38,6 +41,7 @@ class SkippedHook(Hook):
     def __init__(self, max_skipped: float | None = None) -> None:
         self.max_skipped = max_skipped
         self._unreadable: dict[str, set[str]] = {'train': set(), 'val': set()}
+        self._waiting: list[Skip] = []  # of this process, which the others do not know yet
 
     def before_train(self, runner: Runner) -> None:
         if not runner.resumed and is_main_process():
@@ -64,7 +68,9 @@ class SkippedHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: dict[str, Tensor]
     ) -> None:
-        if not self._note(runner, 'train', data_batch):
+        loop = runner.train_loop
+        is_due = (loop.iter + 1) % loop.log_interval == 0 or batch_idx + 1 == loop.epoch_length
+        if not self._note(runner, 'train', data_batch, is_due):
             return
         leaves = list(leaf_datasets(runner.train_loop.dataloader.dataset))
         num_images = sum(len(dataset) for dataset in leaves)
@@ -83,13 +89,27 @@ class SkippedHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any], outputs: Sequence[DetDataSample]
     ) -> None:
         if runner.is_training:
-            self._note(runner, 'val', data_batch)
+            self._note(runner, 'val', data_batch, is_due=False)
 
-    def _note(self, runner: Runner, split: str, data_batch: dict) -> bool:
-        """List the unreadable images of a batch, each once; return whether there were new ones."""
-        seen = self._unreadable[split]
-        new = [skip for skip in data_batch.get('skipped') or [] if str(skip.path) not in seen]
-        seen.update(str(skip.path) for skip in new)
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if runner.is_training:
+            self._note(runner, 'val', {}, is_due=True)
+
+    def _note(self, runner: Runner, split: str, data_batch: dict, is_due: bool) -> bool:
+        """List the unreadable images of a batch, each once; return whether there were new ones.
+
+        Args:
+            is_due: whether several processes exchange theirs now; one process never waits.
+        """
+        self._waiting += data_batch.get('skipped') or []
+        if get_world_size() > 1 and not is_due:
+            return False
+        skips, self._waiting = self._waiting, []
+        seen, new = self._unreadable[split], []
+        for skip in (skip for part in all_gather_object(skips) for skip in part):
+            if str(skip.path) not in seen:
+                seen.add(str(skip.path))
+                new.append(skip)
         if new:
             self._write(runner, [[split, *skip[:3]] for skip in new])
         for skip in new:

@@ -19,7 +19,7 @@ from torchvision.models import (
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
-from ..layers import FrozenBatchNorm2d
+from ..layers import FrozenBatchNorm2d, SyncBatchNorm2d
 from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
 
 # Block, blocks of each stage, and where torchvision lists the weights.
@@ -29,7 +29,7 @@ _DEPTHS = {
     50: (resnet.Bottleneck, (3, 4, 6, 3), ResNet50_Weights),
     101: (resnet.Bottleneck, (3, 4, 23, 3), ResNet101_Weights),
 }
-_NORMS = {'frozen': FrozenBatchNorm2d, 'bn': nn.BatchNorm2d, 'sync': nn.SyncBatchNorm}
+_NORMS = {'frozen': FrozenBatchNorm2d, 'bn': nn.BatchNorm2d, 'sync': SyncBatchNorm2d}
 
 
 @BACKBONES.register_module()
@@ -49,7 +49,7 @@ class ResNet(BaseModule):
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
         frozen_stages: −1 trains everything; 0 freezes the stem; n freezes the stem and the first n stages (DETR: 1).
         norm: ``'bn'`` trains batch normalisation; ``'frozen'`` keeps its statistics and weights as loaded; ``'sync'``
-            takes statistics over the batches of all processes (on GPUs).
+            takes statistics over the batches of all processes, as ``sync_bn=True`` does for a whole model.
         dilate_last: dilate the last stage's convolutions instead of halving the size (DC5 of DETR); from depth 50 on.
         weights: initial weights: None, a name of torchvision's (``'IMAGENET1K_V1'``, downloaded once), or a file. They
             are read when weights are initialised, not when a checkpoint is to be loaded for prediction.

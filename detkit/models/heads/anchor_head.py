@@ -21,6 +21,7 @@ from detkit.protocols import (
 from detkit.registry import ASSIGNERS, CODERS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
+from detkit.utils.ranks import shared_divisor
 
 from ..priors import AnchorPriorGenerator, AnchorPriors
 from .anchor_slots import AnchorSlots
@@ -200,7 +201,7 @@ class AnchorHead(DenseHead):
         slots = AnchorSlots.of(assigned, rows.shape[1]).filled()
         chosen, obj_logits = slots.look_up(rows.flatten(0, 1), _OBJ)  # (S, 5 + C), (B * P,)
         weight = slots.valid.to(chosen.dtype)
-        count = weight.sum().clamp(min=1)
+        count = shared_divisor(weight.sum(), weight)
 
         # Boxes are compared in units of the stride.
         points = priors.points.index_select(0, slots.prior_idx) / priors.stride

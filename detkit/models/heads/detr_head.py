@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
+from detkit.utils.ranks import shared_divisor
 
 from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..layers import MLP
@@ -63,7 +63,7 @@ class Matches(NamedTuple):
         object_idx: ``(N,)`` int64, each object's index in the flattened ``(B, M)``.
         query_idx: ``(L, N)`` int64, the index of its query in the flattened ``(B, Q)``.
         weight: ``(L, N)``, 1, or 0 for an object without a query, of which there are fewer than objects.
-        avg_factor: the number of objects, averaged over the processes, at least 1.
+        avg_factor: the number of objects, see ``shared_divisor``.
     """
 
     object_idx: Tensor
@@ -238,7 +238,8 @@ class DETRHead(BaseHead):
         matched = assigned.valid.reshape(layers, -1).index_select(1, object_idx)
         images = object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
         query_idx = images * self.num_queries + queries
-        return Matches(object_idx, query_idx, matched.to(torch.float32), _mean_over_ranks(gt))
+        avg_factor = shared_divisor(float(gt.num_instances), gt.bboxes)
+        return Matches(object_idx, query_idx, matched.to(torch.float32), avg_factor)
 
     def _losses(self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
         """Return the losses of a given matching: for each a number for every layer that has it, in the order of layers.
@@ -313,12 +314,3 @@ class DETRHead(BaseHead):
         """
         bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
         return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())
-
-
-def _mean_over_ranks(gt: GtBatch) -> Tensor | float:
-    """Return the number of objects, averaged over the processes, at least 1."""
-    if get_world_size() == 1:
-        return float(max(gt.num_instances, 1))
-    count = gt.bboxes.new_full((), float(gt.num_instances))  # filled on the device, without synchronisation
-    all_reduce(count, 'mean')
-    return count.clamp(min=1)

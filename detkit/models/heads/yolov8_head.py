@@ -21,6 +21,7 @@ from detkit.protocols import (
 )
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
+from detkit.utils.ranks import shared_divisor
 
 from ..layers import ConvModule
 from ..priors import PointPriorGenerator, PointPriors
@@ -39,7 +40,7 @@ class Slots(NamedTuple):
         prior_idx, gt_idx: ``(B, S)`` int64, indices of its prior and its box within the image.
         valid: ``(B, S)`` bool, False where the slot is empty.
         scores: ``(B, S)``, its soft class target, 0 where empty.
-        avg_factor: scalar, the sum of the scores, at least 1.
+        avg_factor: scalar, the sum of the scores, see ``shared_divisor``.
     """
 
     flat_prior_idx: Tensor
@@ -175,7 +176,7 @@ class YOLOv8Head(DenseHead):
         """
         prior_idx, gt_idx = assigned.prior_idx.flatten(1), assigned.gt_idx.flatten(1)  # (B, M, K) -> (B, S)
         scores = assigned.scores.flatten(1)
-        avg_factor = scores.sum().clamp(min=1)
+        avg_factor = shared_divisor(scores.sum(), scores)
         labels = gt.labels.gather(1, gt_idx).clamp(min=0)
         image_starts = torch.arange(len(prior_idx), device=prior_idx.device).unsqueeze(1) * len(priors.points)
         flat_prior_idx = image_starts + prior_idx  # (B, S), in the flattened (B, P)

@@ -10,6 +10,7 @@ from .mask_decoder import MaskDecoder
 from .mlp import MLP
 from .normalization import FrozenBatchNorm2d, set_batch_norm
 from .position_encodings import LearnedPositionEncoding, SinePositionEncoding
+from .sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
 from .upsampling import BlockDeconv2d, upsample_nearest
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     'MaskDecoder',
     'MultiHeadAttention',
     'SinePositionEncoding',
+    'SyncBatchNorm2d',
     'build_activation',
     'build_block',
     'fuse_conv_bn',
     'scale_blocks',
     'scale_channels',
     'set_batch_norm',
+    'synchronise_batch_norm',
     'upsample_nearest',
 ]

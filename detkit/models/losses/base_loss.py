@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from detkit.utils.ranks import shared_divisor
+
 
 class BaseLoss(nn.Module):
     """Base of losses.
@@ -22,10 +24,10 @@ class BaseLoss(nn.Module):
         Args:
             losses: any shape.
             weight: the shape of ``losses``; None counts all alike.
-            avg_factor: the divisor; None takes the sum of the weights, at least 1.
+            avg_factor: the divisor; None takes the sum of the weights, see ``shared_divisor``.
         """
         if avg_factor is None:
-            avg_factor = max(losses.numel(), 1) if weight is None else weight.sum().clamp(min=1)
+            avg_factor = shared_divisor(losses.numel() if weight is None else weight.sum(), losses)
         if weight is not None:
             losses = losses * weight
         return self.loss_weight * losses.sum() / avg_factor

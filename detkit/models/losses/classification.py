@@ -8,6 +8,7 @@ from torch import Tensor
 
 from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss, SparseTargets
 from detkit.registry import LOSSES
+from detkit.utils.ranks import num_ranks, shared_divisor
 
 from .base_loss import BaseLoss
 
@@ -145,15 +146,19 @@ class CrossEntropyLoss(BaseLoss, ClassLoss):
             weight: ``(N,)``, beside the weight of the last class.
             avg_factor: the divisor; None with ``weight`` None takes the mean that ``last_class_weight`` weighs.
         """
-        if not len(target):
+        is_mean = weight is None and avg_factor is None
+        if is_mean and num_ranks() == 1 and not len(target):
             return self.loss_weight * pred.sum()
         class_weight = None
         if self.last_class_weight != 1:
             class_weight = torch.ones_like(pred[0])
             class_weight[-1:].fill_(self.last_class_weight)  # assigning a number by index would wait for the copy
-        if weight is None and avg_factor is None:
+        if is_mean and num_ranks() == 1:
             return self.loss_weight * F.cross_entropy(pred, target, class_weight, label_smoothing=self.label_smoothing)
         losses = F.cross_entropy(pred, target, class_weight, label_smoothing=self.label_smoothing, reduction='none')
+        if is_mean:
+            total = len(target) if class_weight is None else class_weight.index_select(0, target).sum()
+            avg_factor = shared_divisor(total, losses, at_least=torch.finfo(losses.dtype).tiny)
         return self.reduce(losses, weight, avg_factor)
 
 
@@ -178,7 +183,7 @@ class DistributionFocalLoss(BaseLoss, DistributionLoss):
 
 
 def _divisor(pred: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor | float:
-    """Return ``avg_factor``, or the number of logits or the sum of their weights, at least 1, where it is None."""
+    """Return ``avg_factor``, or the number of logits or the sum of their weights where it is None."""
     if avg_factor is not None:
         return avg_factor
-    return max(pred.numel(), 1) if weight is None else weight.expand_as(pred).sum().clamp(min=1)
+    return shared_divisor(pred.numel() if weight is None else weight.expand_as(pred).sum(), pred)

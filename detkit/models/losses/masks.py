@@ -10,6 +10,7 @@ from torch import Tensor
 
 from detkit.protocols import BoxMasks, PixelMaskLoss, PrototypeMaskLoss, PrototypeMasks
 from detkit.registry import LOSSES
+from detkit.utils.ranks import shared_divisor
 
 from .base_loss import BaseLoss
 
@@ -28,8 +29,6 @@ class MaskDiceLoss(BaseLoss, PixelMaskLoss):
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``PixelMaskLoss``."""
-        if not pred.numel():
-            return pred.sum() * 0
         probabilities = pred.sigmoid()
         shared = (probabilities * target).sum(1)
         losses = 1 - (2 * shared + 1) / (probabilities.sum(1) + target.sum(1) + 1)
@@ -62,8 +61,6 @@ class MaskFocalLoss(BaseLoss, PixelMaskLoss):
         self, pred: Tensor, target: Tensor, weight: Tensor | None = None, avg_factor: Tensor | float | None = None
     ) -> Tensor:
         """Return the loss, a scalar; arguments as in ``PixelMaskLoss``."""
-        if not pred.numel():
-            return pred.sum() * 0
         # The probability of the signed logit is that of the wrong class.
         wrong = (pred * (1 - 2 * target)).sigmoid()  # 1 - p
         losses = F.binary_cross_entropy_with_logits(pred, target, reduction='none') * wrong**self.gamma
@@ -108,7 +105,7 @@ class ProtoMaskLoss(BaseLoss, PrototypeMaskLoss):
             )
         areas = (bboxes[..., 2:] - bboxes[..., :2]).prod(-1)
         weight = torch.ones_like(areas) if weight is None else weight
-        avg_factor = weight.sum().clamp(min=1) if avg_factor is None else avg_factor
+        avg_factor = shared_divisor(weight.sum(), areas) if avg_factor is None else avg_factor
         weight = weight / areas.clamp(min=1e-6) / avg_factor
         total = _BoxMaskCrossEntropy.apply(mask_coeffs, mask_protos, bboxes, masks, gt_idx, weight)
         return self.loss_weight * total

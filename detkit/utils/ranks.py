@@ -1,0 +1,62 @@
+"""What the processes of a training step share, so that N processes train as one with all their images does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+_in_common_step = False
+
+
+@contextmanager
+def common_step() -> Iterator[None]:
+    """Let the functions below combine the processes inside the block, which every process has to enter.
+
+    Elsewhere each process is alone, so that a loss that one of them computes for itself waits for nobody.
+    """
+    global _in_common_step
+    before, _in_common_step = _in_common_step, True
+    try:
+        yield
+    finally:
+        _in_common_step = before
+
+
+def num_ranks() -> int:
+    """Return the number of processes that make this training step together; 1 outside ``common_step``."""
+    if not (_in_common_step and distributed.is_available() and distributed.is_initialized()):
+        return 1
+    return distributed.get_world_size()
+
+
+def shared_divisor(total: Tensor | float, like: Tensor, at_least: float = 1) -> Tensor | float:
+    """Return the divisor of a loss: a sum over all processes, at least ``at_least``, divided by their number.
+
+    A process that divides the sum of its losses by it has a share of which the mean over the processes is the loss of
+    one process with all images. The lower bound concerns the whole sum. Every process must call this in the same
+    order; nothing waits for the device. In one process it is ``total``, at least ``at_least``.
+
+    Args:
+        total: this process's number of positives, sum of scores or the like.
+        like: a tensor whose dtype and device the result has where there are several processes.
+        at_least: the lower bound, above 0.
+    """
+    ranks = num_ranks()
+    if ranks == 1:
+        return total.clamp(min=at_least) if isinstance(total, Tensor) else max(total, at_least)
+    if isinstance(total, Tensor):
+        total = total.detach().to(like.dtype, copy=True)
+    else:
+        total = like.new_full((), total)  # filled on the device, without synchronisation
+    distributed.all_reduce(total)
+    return total.clamp_(min=at_least) / ranks
+
+
+def gather_rows(row: Tensor) -> Tensor:
+    """Return the ``(n,)`` tensors of all processes, ``(num_ranks, n)``, in the order of the processes."""
+    rows = [torch.empty_like(row) for _ in range(num_ranks())]
+    distributed.all_gather(rows, row.contiguous())
+    return torch.stack(rows)
