@@ -106,6 +106,8 @@ def test_objects_without_labelled_keypoints(make):
         ([1] * 51, '51 keypoint values, where 3 keypoints have 9'),
         ([1] * 8 + ['x'], 'no numbers'),
         ([1] * 8 + [float('nan')], 'no numbers'),
+        ([1] * 8 + [3], 'a visibility of a keypoint that is not 0, 1 or 2'),
+        ([1] * 8 + [-1], 'a visibility of a keypoint that is not 0, 1 or 2'),
         ('many', '1 keypoint values'),
     ],
 )

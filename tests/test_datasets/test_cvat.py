@@ -121,6 +121,8 @@ def test_skeletons_are_keypoints(tmp_path):
         ('<polygon label="nut"/>', '0 points, where 3'),
         ('<mask label="nut" rle="1,2" left="0" top="0" width="2" height="2"/>', 'not the lengths of 4 pixels'),
         ('<mask label="nut" rle="x" left="0" top="0" width="2" height="2"/>', 'not the lengths of 4 pixels'),
+        ('<mask label="nut" rle="0_0,4" left="0" top="0" width="2" height="2"/>', 'not the lengths of 4 pixels'),
+        ('<box label="nut" xtl="1_0" ytl="1" xbr="12" ybr="5"/>', 'is no number of an image'),
         ('<mask label="nut" rle="1" left="0" top="0" width="9999999" height="9999999"/>', 'a mask of 9999999x'),
         ('<mask label="nut" rle="4" left="0" top="0" width="2" height="2"/>', 'without a pixel'),
         ('<skeleton label="nut"><points label="" points="1,1"/></skeleton>', 'without a name'),

@@ -159,6 +159,7 @@ def test_dota_records(tmp_path):
         ('1 2 9 2 9 6 1 6', '8 values'),
         ('1 2 9 2 9 6 1 6 plane 0 0', '11 values'),
         ('1 2 9 2 9 6 1 x plane 0', 'no number'),
+        ('1 2 9 2 9 6 1 1_0 plane 0', 'no number'),
         ('1 2 9 2 9 6 1 nan plane 0', 'finite'),
         ('1 2 9 2 9 6 1 6 plane 7', 'difficult'),
         ('1 2 9 2 9 6 1 6 airplane 0', "'airplane', which DOTA does not have"),

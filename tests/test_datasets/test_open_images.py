@@ -65,6 +65,7 @@ def test_classes_come_from_the_class_file_alone(tmp_path):
     ('text', 'reason'),
     [
         (row(x0='x'), 'without the numbers'),
+        (row(x0='0_1'), 'without the numbers'),
         (row(x0='nan'), 'no shares of the image'),
         (row(x0=12, x1=60), 'no shares of the image'),
         ('a,xclick,/m/0n,1,0.1', 'without the numbers'),

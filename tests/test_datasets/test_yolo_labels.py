@@ -35,6 +35,8 @@ def test_boxes_and_outlines_in_one_file():
         ('0 0.5 0.5 inf 0.2', 'no number'),
         ('0,0.5,0.5,0.2,0.2', 'no number'),
         ('0 0.5 1.2.3 0.2 0.2', 'no number'),
+        ('0 0.5 0.5 0_1 0.2', "no number ('0_1')"),
+        ('0_0 0.5 0.5 0.1 0.2', "no number ('0_0')"),
         ('3 0.5 0.5 0.2 0.2', 'class id 3'),
         ('-1 0.5 0.5 0.2 0.2', 'class id -1'),
         ('1.5 0.5 0.5 0.2 0.2', 'class id 1.5'),

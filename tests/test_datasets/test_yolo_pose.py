@@ -54,6 +54,9 @@ def test_two_values_are_labelled_unless_negative():
         (f'2 {BOX} .4 .6 2 .5 .7 1', 'class id 2'),
         ('0 0.5 1.5 0.4 0.4 .4 .6 2 .5 .7 1', 'coordinate of the box outside'),
         (f'0 {BOX} .4 1.6 2 .5 .7 1', 'a keypoint outside [0, 1]'),
+        (f'0 {BOX} .4 .6 3 .5 .7 1', 'a visibility of a keypoint that is not 0, 1 or 2'),
+        (f'0 {BOX} .4 .6 2 .5 .7 .9', 'a visibility of a keypoint that is not 0, 1 or 2'),
+        (f'0 {BOX} .4 .6 2 .5 .7 -1', 'a visibility of a keypoint that is not 0, 1 or 2'),
         ('0 0.5 0.5 0 0.4 .4 .6 2 .5 .7 1', 'no width or no height'),
     ],
 )

@@ -169,6 +169,9 @@ class _Selection:
         wrong = np.zeros(len(counts), bool)
         wrong[np.repeat(np.arange(len(counts)), counts)[~(np.abs(values) < LIMIT)]] = True
         self.drop(wrong, None, 'keypoints that are no numbers')
+        third = (np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)) % 3 == 2
+        wrong[np.repeat(np.arange(len(counts)), counts)[third & ~np.isin(values, (0, 1, 2))]] = True
+        self.drop(wrong, None, 'a visibility of a keypoint that is not 0, 1 or 2')
 
     def drop(self, mask: np.ndarray, describe: Callable[[int], str] | None = None, kind: str = '') -> None:
         """Take annotations out that are still kept, and note why."""

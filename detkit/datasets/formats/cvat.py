@@ -23,6 +23,7 @@ from detkit.datasets.formats.shapes import (
 from detkit.datasets.path_finder import PathFinder
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.numbers import parse_int
 from detkit.utils.xml_files import read_xml
 
 __all__ = ['CvatDataset']
@@ -142,7 +143,7 @@ def _names_of(roots: Sequence[Element]) -> tuple[Sequence[str], Sequence[str]]:
 
 def _stated_size(element: Element) -> tuple[int, int] | None:
     try:
-        size = tuple(int(element.get(side) or 0) for side in ('height', 'width'))
+        size = tuple(parse_int(element.get(side) or '0') for side in ('height', 'width'))
     except ValueError:
         return None
     return size if min(size) > 0 else None
@@ -194,7 +195,7 @@ def _read_mask(element: Element, size: tuple[int, int]) -> dict:
     if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
         raise EntryError(f'a mask of {width}x{height} pixels', 'a mask of another size than an image has')
     try:
-        counts = np.array([int(part) for part in (element.get('rle') or '').split(',')], np.int64)
+        counts = np.array([parse_int(part) for part in (element.get('rle') or '').split(',')], np.int64)
     except (ValueError, OverflowError):
         counts = np.array([-1])
     # Each is compared alone: the sum of large ones would overflow.

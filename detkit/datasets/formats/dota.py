@@ -20,6 +20,7 @@ from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
+from detkit.utils.numbers import parse_float
 from detkit.utils.text_files import read_text
 
 # Lines before the objects, for example 'imagesource:GoogleEarth' and 'gsd:0.146'.
@@ -178,8 +179,8 @@ def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
             continue
         problem = None
         try:
-            quad = [float(value) for value in values[:8]]
-            hard = float(values[9]) if len(values) == 10 else 0.0
+            quad = [parse_float(value) for value in values[:8]]
+            hard = parse_float(values[9]) if len(values) == 10 else 0.0
         except ValueError:
             problem = 'a value that is no number'
         else:

@@ -19,6 +19,7 @@ from detkit.datasets.image_files import images_below, read_image_sizes, unread_i
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.utils.errors import DataError, nearest
+from detkit.utils.numbers import parse_float
 from detkit.utils.text_files import open_text, read_text
 
 __all__ = ['OpenImagesDataset']
@@ -252,7 +253,7 @@ def _read_boxes(path: str) -> tuple[_Boxes, list[Skip]]:
     boxes, skipped = _Boxes(), []
     for line, row in rows:
         try:
-            values = [float(row[side]) for side in sides]
+            values = [parse_float(row[side]) for side in sides]
             own_id, code = row[image].strip(), row[label].strip()
             is_group = group is not None and row[group].strip() == '1'
         except (TypeError, ValueError, IndexError):

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from detkit.structures.bboxes import bbox_corners
 from detkit.structures.polygons import Polygons
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
+from detkit.utils.numbers import parse_float
 
 __all__ = [
     'EntryError',
@@ -93,7 +94,7 @@ def number(value: Any) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        found = float(value)
+        found = parse_float(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError):
         found = math.nan
     if not abs(found) <= _FARTHEST:

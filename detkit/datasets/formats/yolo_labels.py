@@ -334,6 +334,8 @@ def parse_keypoints(lines: Lines, num_classes: int | None, keypoint_shape: tuple
     outside = ((bboxes_cxcywh < -TOLERANCE) | (bboxes_cxcywh > 1 + TOLERANCE)).any(1)
     lines.drop_far_out(outside, np.abs(bboxes_cxcywh).max(1, initial=0), 'a coordinate of the box')
     points, visibility = _keypoints(lines, keypoint_shape)
+    lines.drop(~np.isin(visibility, (0, 1, 2)).all(1), 'a visibility of a keypoint that is not 0, 1 or 2')
+    points, visibility = _keypoints(lines, keypoint_shape)
     outside = ((points < -TOLERANCE) | (points > 1 + TOLERANCE)).any(2) & (visibility > 0)
     lines.drop(outside.any(1), f'a keypoint outside [0, 1] by more than {TOLERANCE:g}')
 
@@ -363,9 +365,9 @@ def _guess_keypoints(count: int, keypoint_shape: tuple[int, int]) -> str:
 
 
 def _keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(L, K, 2)`` coordinates and ``(L, K)`` visibilities, at least 0."""
+    """Return ``(L, K, 2)`` coordinates and ``(L, K)`` visibilities."""
     num_keypoints, num_values = keypoint_shape
     values = lines.rows(5 + num_keypoints * num_values)[:, 5:].reshape(-1, num_keypoints, num_values)
     if num_values == 3:
-        return values[..., :2], values[..., 2].clip(0)
+        return values[..., :2], values[..., 2]
     return values, (values >= 0).all(2).astype(np.float64)
