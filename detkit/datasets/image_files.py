@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from detkit.datasets.image_headers import stated_size
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.utils.errors import DataError
+from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
 from detkit.utils.text_files import read_text
 
 # What OpenCV or Pillow decodes.
@@ -166,15 +168,28 @@ def _read_header(file: BinaryIO) -> tuple[int, int, int]:
     try:
         return _read_with_pillow(file)
     except OSError:
-        file.seek(0)
-        data = np.frombuffer(file.read(), np.uint8)
-        try:  # OpenCV knows some that Pillow does not, such as fractions in three channels
-            img = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
-        except cv2.error:
-            img = None
-        if img is None:
+        size = _decoded_size(file)  # OpenCV knows some that Pillow does not, such as fractions in three channels
+        if size is None:
             raise
-        return *img.shape[:2], 1
+        return *size, 1
+
+
+def _decoded_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return the (h, w) of an image that OpenCV decodes, or that has too many pixels to be decoded; None of others."""
+    if file.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+        return None
+    file.seek(0)
+    data = file.read()
+    size = stated_size(memoryview(data))
+    if size is None and not (data[:4] == b'RIFF' or data[4:8] == b'ftyp'):  # WebP and AVIF limit their sizes themselves
+        return None
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        return size
+    try:
+        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        return None
+    return None if img is None else img.shape[:2]
 
 
 def _read_with_pillow(file: BinaryIO) -> tuple[int, int, int]:

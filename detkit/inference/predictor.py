@@ -17,7 +17,7 @@ from torch import nn
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.geometry import LetterBox
-from detkit.datasets.transforms.loading import UnreadableImageError, read_image
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
@@ -29,6 +29,7 @@ from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.rng import keyed_rng
 
 _READERS = 4  # threads that decode while the network runs
@@ -118,6 +119,9 @@ class Predictor:
         self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]
         # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
         self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
+        self._max_pixels = max(
+            (step.max_pixels for step in self._pipeline if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
+        )
         self.skipped: list[tuple[str, str]] = []
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
@@ -173,7 +177,7 @@ class Predictor:
         """
         path = image if isinstance(image, str) else f'image{number}'
         try:
-            img = read_image(path) if isinstance(image, str) else np.ascontiguousarray(image)
+            img = read_image(path, self._max_pixels) if isinstance(image, str) else np.ascontiguousarray(image)
         except UnreadableImageError as error:
             return error.path, error.reason
         record = Record(path, image_id_of(path), img.shape[:2], Annotations())

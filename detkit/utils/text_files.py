@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from detkit.utils.errors import DataError
+from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_LINE
 
 # The longer mark first: UTF-32's begins with UTF-16's.
 _MARKS = (
@@ -19,17 +21,18 @@ _MARKS = (
 )
 
 
-def read_text(path: str | os.PathLike, what: str = 'file') -> str:
+def read_text(path: str | os.PathLike, what: str = 'file', max_bytes: int = MAX_FILE_BYTES) -> str:
     """Return the text of a file in UTF-8, with or without a byte-order mark, or in UTF-16 or UTF-32 with one.
 
     Args:
         path: the file.
         what: a noun for the file in errors, such as 'image list'.
+        max_bytes: a larger file is refused before it is read.
 
     Raises:
-        DataError: the file cannot be read, or is no such text.
+        DataError: the file cannot be read, is too large, or is no such text.
     """
-    return decode_text(read_bytes(path, what), path, what)
+    return decode_text(read_bytes(path, what, max_bytes), path, what)
 
 
 def open_text(path: str | os.PathLike, what: str = 'file') -> TextIO:
@@ -40,7 +43,7 @@ def open_text(path: str | os.PathLike, what: str = 'file') -> TextIO:
     Raises:
         DataError: it is missing, no regular file, or cannot be read.
     """
-    _check_regular(path, what)
+    check_regular(path, what)
     try:
         with open(path, 'rb') as file:
             encoding = _encoding_of(file.read(4))
@@ -49,14 +52,31 @@ def open_text(path: str | os.PathLike, what: str = 'file') -> TextIO:
         raise _unreadable(path, what, error) from error
 
 
-def read_bytes(path: str | os.PathLike, what: str = 'file') -> bytes:
+def read_lines(file: TextIO, path: str | os.PathLike, what: str = 'file') -> Iterator[str]:
+    """Yield the lines of an open file with their ends.
+
+    Raises:
+        DataError: a line is longer than any line of data: a file without line ends would fill the memory.
+    """
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise DataError(f'the {what} {os.fspath(path)!r} has a line of more than {MAX_LINE:,} characters')
+        yield line
+
+
+def read_bytes(path: str | os.PathLike, what: str = 'file', max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the contents of a regular file.
 
     Raises:
-        DataError: it is missing, no regular file (a pipe would block for ever), or cannot be read.
+        DataError: it is missing, no regular file (a pipe would block for ever), too large, or cannot be read.
     """
-    _check_regular(path, what)
+    check_regular(path, what)
     try:
+        if (size := os.path.getsize(path)) > max_bytes:
+            hint = (
+                f'. {BYTES_VARIABLE}={size} in the environment reads it anyway' if max_bytes == MAX_FILE_BYTES else ''
+            )
+            raise DataError(f'the {what} {os.fspath(path)!r} has {size:,} bytes, more than {max_bytes:,}{hint}')
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _unreadable(path, what, error) from error
@@ -79,7 +99,8 @@ def _encoding_of(data: bytes) -> str:
     return next((name for mark, name in _MARKS if data.startswith(mark)), 'utf-8')
 
 
-def _check_regular(path: str | os.PathLike, what: str) -> None:
+def check_regular(path: str | os.PathLike, what: str) -> None:
+    """Raise ``DataError`` where a path is there but no regular file, such as a pipe, which would block for ever."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise DataError(f'the {what} {os.fspath(path)!r} is no regular file')
 

@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from detkit.analysis.data.orientations import COMPOSED, INVERSE, orient, orient_frequencies
+from detkit.datasets.transforms.loading import UnreadableImageError, read_image_bytes
 from detkit.utils.errors import ConfigError
 
 _SIDE = 32  # of the picture that is transformed
@@ -264,7 +265,6 @@ def _read_grey(path: str, shape: tuple[int, int] | None) -> np.ndarray | None:
     side = 0 if shape is None else min(shape)
     flag = next((flag for factor, flag in _REDUCED if side >= factor * _LEAST_SIDE), cv2.IMREAD_GRAYSCALE)
     try:
-        data = np.fromfile(path, np.uint8)
-        return cv2.imdecode(data, flag) if data.size else None
-    except (OSError, cv2.error):
+        return cv2.imdecode(read_image_bytes(path), flag)
+    except (UnreadableImageError, cv2.error):
         return None

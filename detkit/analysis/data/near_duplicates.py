@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from detkit.analysis.data.image_hashes import ImageHashes, find_near_duplicates,
 from detkit.analysis.data.orientations import ORIENTATION_NAMES, orient_bboxes
 from detkit.analysis.errors.confusion import pair_up
 from detkit.structures.bboxes import pairwise_iou
+from detkit.utils.text_files import read_bytes
 
 _LABEL_IOU = 0.5  # least overlap of a label and its copy in the other image
 _NAMED_CLASSES = 4  # of a difference
@@ -140,4 +140,4 @@ def _counted(names: Iterable[str]) -> str:
 
 
 def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, 'image')).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from detkit.utils.errors import DataError
-from detkit.utils.text_files import read_text
+from detkit.utils.text_files import check_regular, read_text
 
 __all__ = ['CocoAnnotation', 'CocoImage', 'load_json', 'read_categories', 'read_in_blocks']
 
@@ -76,6 +76,7 @@ def load_json(ann_file: str) -> dict[str, list]:
     Raises:
         DataError: it is missing, no JSON, or not in COCO's form.
     """
+    check_regular(ann_file, 'annotation file')
     if not os.path.isfile(ann_file):
         raise DataError(
             f'the annotation file {ann_file!r} does not exist. Set ann_file (relative to data_root) to a COCO json.'
@@ -111,6 +112,7 @@ def read_in_blocks(
     Raises:
         DataError: as ``load_json``.
     """
+    check_regular(ann_file, 'annotation file')
     try:
         with open(ann_file, 'rb') as file:
             return _read_blocks(file, convert)

@@ -14,6 +14,7 @@ from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDat
 from detkit.datasets.formats.shapes import (
     EntryError,
     Shape,
+    check_canvas,
     crop_to_rle,
     ellipse_ring,
     number,
@@ -194,6 +195,7 @@ def _read_mask(element: Element, size: tuple[int, int]) -> dict:
     left, top, width, height = (int(value) for value in _numbers(element, 'left', 'top', 'width', 'height'))
     if not (0 < width <= 2 * size[1] and 0 < height <= 2 * size[0]):
         raise EntryError(f'a mask of {width}x{height} pixels', 'a mask of another size than an image has')
+    check_canvas((height, width))
     try:
         counts = np.array([parse_int(part) for part in (element.get('rle') or '').split(',')], np.int64)
     except (ValueError, OverflowError):

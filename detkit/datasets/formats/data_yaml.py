@@ -21,6 +21,8 @@ from detkit.utils.text_files import read_text
 _SPLITS = ('train', 'val', 'test')
 # More classes or keypoints than any dataset has: a number beyond it is a slip, and would fill the memory.
 _MOST = 100_000
+# A yaml is read some hundred times slower than it is written; 100,000 names take a tenth of it.
+_MAX_BYTES = 16 << 20
 # Names that a message lists, and characters of a value that it shows.
 _SHOWN = 10
 _SHOWN_LENGTH = 60
@@ -106,7 +108,7 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
             f'the data yaml {str(path)!r} does not exist{working_folder(path)}. Set data_yaml to the file, or leave it '
             'out.'
         )
-    return parse_data_yaml(read_text(path, 'data yaml'), path, data_root)
+    return parse_data_yaml(read_text(path, 'data yaml', _MAX_BYTES), path, data_root)
 
 
 def parse_data_yaml(text: str, path: str | Path, data_root: str | Path = '') -> DataYaml:

@@ -14,6 +14,7 @@ from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDat
 from detkit.datasets.formats.shapes import (
     EntryError,
     Shape,
+    check_canvas,
     crop_to_rle,
     ellipse_ring,
     number,
@@ -264,6 +265,7 @@ def _read_brush(value: Mapping[str, Any], entry: Mapping[str, Any], size: tuple[
     stated, data = _stated_size([entry]), value.get('rle')
     if stated != size:
         raise EntryError(f'a brush of the size {stated}, not {size} (h, w)', 'a brush of another size than the image')
+    check_canvas(size)
     try:
         return decode_brush(bytes(data) if isinstance(data, list) else b'', size)
     except (ValueError, TypeError) as error:

@@ -17,6 +17,7 @@ from detkit.datasets.formats.shape_dataset import ListedImage, Listing, ShapeDat
 from detkit.datasets.formats.shapes import (
     EntryError,
     Shape,
+    check_canvas,
     crop_to_rle,
     ellipse_ring,
     number,
@@ -197,6 +198,7 @@ def _read_mask(entry: dict, size: tuple[int, int]) -> dict:
                 raise EntryError(reason, 'a bitmap of another size than its points')
             if image.width * image.height > 4 * size[0] * size[1] + 64:
                 raise EntryError('a bitmap that is larger than the image')
+            check_canvas((image.height, image.width))
             crop = np.asarray(image.convert('L')) > 0
     except (OSError, TypeError, binascii.Error, *HEADER_ERRORS) as error:
         raise EntryError(f'a bitmap that cannot be read: {error}', 'a bitmap that cannot be read') from error

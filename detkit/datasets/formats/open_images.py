@@ -20,7 +20,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.utils.errors import DataError, nearest
 from detkit.utils.numbers import parse_float
-from detkit.utils.text_files import open_text, read_text
+from detkit.utils.text_files import open_text, read_lines, read_text
 
 __all__ = ['OpenImagesDataset']
 
@@ -196,7 +196,7 @@ class OpenImagesDataset(DetDataset):
 def _rows(path: str, what: str) -> Iterator[tuple[int, list[str] | None]]:
     """Yield the number of each row that is not blank and its values, None where it is no row of a csv."""
     with open_text(path, what) as file:
-        reader = csv.reader(file)
+        reader = csv.reader(read_lines(file, path, what))
         while True:
             try:
                 row = next(reader)

@@ -14,11 +14,13 @@ from pycocotools import mask as coco_mask
 from detkit.structures.bboxes import bbox_corners
 from detkit.structures.polygons import Polygons
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
+from detkit.utils.limits import MAX_PIXELS, PIXELS_VARIABLE
 from detkit.utils.numbers import parse_float
 
 __all__ = [
     'EntryError',
     'Shape',
+    'check_canvas',
     'crop_to_rle',
     'draw',
     'ellipse_ring',
@@ -129,8 +131,24 @@ def turn(points: np.ndarray, centre: tuple[float, float], degrees: float) -> np.
     return (points - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre
 
 
+def check_canvas(shape: tuple[int, int]) -> None:
+    """Check that a bitmap of (h, w) may be drawn.
+
+    Raises:
+        EntryError: it has more pixels than ``MAX_PIXELS``.
+    """
+    if shape[0] * shape[1] > MAX_PIXELS:
+        reason = f'a bitmap of {shape[1]}x{shape[0]} pixels, more than {MAX_PIXELS:,} ({PIXELS_VARIABLE} raises this)'
+        raise EntryError(reason, 'a bitmap of too many pixels')
+
+
 def rings_to_rle(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> dict:
-    """Return the COCO RLE of the size ``shape`` (h, w) of the pixels inside any of the outlines."""
+    """Return the COCO RLE of the size ``shape`` (h, w) of the pixels inside any of the outlines.
+
+    Raises:
+        EntryError: see ``check_canvas``.
+    """
+    check_canvas(shape)
     inside = _clip_rings(rings, [0] * len(rings), shape).rings()
     flat = [ring.astype(np.float64).ravel().tolist() for ring in inside]
     empty = np.zeros(shape, np.uint8, order='F')
@@ -141,8 +159,9 @@ def crop_to_rle(crop: np.ndarray, left: int, top: int, shape: tuple[int, int]) -
     """Return the COCO RLE of the size ``shape`` (h, w) of a bitmap whose first pixel lies at (left, top).
 
     Raises:
-        EntryError: no pixel of it lies inside the image.
+        EntryError: no pixel of it lies inside the image; or see ``check_canvas``.
     """
+    check_canvas(shape)
     height, width = shape
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + crop.shape[1], width), min(top + crop.shape[0], height)
     inside = crop[y0 - top : y1 - top, x0 - left : x1 - left] if x1 > x0 and y1 > y0 else np.zeros((0, 0), bool)

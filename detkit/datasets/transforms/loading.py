@@ -15,11 +15,9 @@ from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
+from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_PIXELS, PIXELS_VARIABLE
 
-# The most pixels that an image may have; decoding takes three bytes a pixel.
-MAX_PIXELS = 1 << 28
-
-__all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image']
+__all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image', 'read_image_bytes']
 
 
 class UnreadableImageError(DataError):
@@ -88,18 +86,7 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableImageError: the file is missing, no image, has too many pixels, or ends early. (Decoders fill the
             missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # to read from a pipe would wait for ever
-            raise UnreadableImageError(path, 'is no regular file')
-        data = np.fromfile(path, np.uint8)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, 'strerror', None) or error
-        raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
-    if data.size == 0:
-        raise UnreadableImageError(path, 'is empty')
-    if is_truncated(data.data):
-        raise UnreadableImageError(path, 'is truncated: the end of the file is missing')
-    _check_pixels(data, path, max_pixels)
+    data = read_image_bytes(path, max_pixels)
     # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
     flag = getattr(cv2, 'IMREAD_COLOR_RGB', None) if bytes(data[:2]) == b'\xff\xd8' else None
     try:
@@ -111,16 +98,39 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return img if flag is not None else _to_8_bits(cv2.cvtColor(img, cv2.COLOR_BGR2RGB))
 
 
+def read_image_bytes(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return the contents of an image file as uint8, which is whole and not too large to be decoded.
+
+    Raises:
+        UnreadableImageError: see ``read_image``.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # to read from a pipe would wait for ever
+            raise UnreadableImageError(path, 'is no regular file')
+        if os.path.getsize(path) > MAX_FILE_BYTES:
+            raise UnreadableImageError(path, f'is larger than {MAX_FILE_BYTES:,} bytes ({BYTES_VARIABLE} raises this)')
+        data = np.fromfile(path, np.uint8)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, 'strerror', None) or error
+        raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
+    if data.size == 0:
+        raise UnreadableImageError(path, 'is empty')
+    if is_truncated(data.data):
+        raise UnreadableImageError(path, 'is truncated: the end of the file is missing')
+    _check_pixels(data, path, max_pixels)
+    return data
+
+
 def _check_pixels(data: np.ndarray, path: str, max_pixels: int) -> None:
     try:
         height, width, _ = read_image_header(data.data)
-    except OSError:  # OpenCV may know what Pillow does not; it has a limit of its own
+    except OSError:  # neither Pillow nor OpenCV decodes it
         return
     if height * width > max_pixels:
         raise UnreadableImageError(
             path,
             f'has {width}x{height} pixels, more than max_pixels={max_pixels:,}. Cut it into tiles, or raise max_pixels '
-            'of LoadImageFromFile in the pipeline',
+            f'of LoadImageFromFile in the pipeline, for all tools by {PIXELS_VARIABLE}',
         )
 
 

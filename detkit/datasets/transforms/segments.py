@@ -53,10 +53,11 @@ def read_segments(segments: SegmentFile, shape: tuple[int, int]) -> list[dict]:
         UnreadableImageError: the PNG is broken, of another size than the image, or lacks a segment.
     """
     path, wanted = segments.path, segments.ids
-    ids = rgb_to_ids(read_image(path))
-    if ids.shape != tuple(shape):
-        found, stated = 'x'.join(map(str, ids.shape[::-1])), 'x'.join(map(str, shape[::-1]))
+    img = read_image(path)
+    if img.shape[:2] != tuple(shape):
+        found, stated = ('x'.join(map(str, size[::-1])) for size in (img.shape[:2], shape))
         raise UnreadableImageError(path, f'is {found} pixels, but its image {stated}')
+    ids = rgb_to_ids(img)
     masks = InstanceMasks.from_bool(ids == wanted[:, None, None])
     missing = wanted[masks.areas == 0]
     if len(missing):
