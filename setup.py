@@ -43,7 +43,7 @@ setup(
         'terminaltables',
     ],
     extras_require={
-        'test': ['hypothesis', 'pytest>=7', 'ruff'],
+        'test': ['hypothesis', 'pytest>=7', 'pytest-xdist', 'ruff'],
         'docs': ['mkdocs'],
         'log': ['tensorboard'],
         'fiftyone': ['fiftyone>=1.0'],
