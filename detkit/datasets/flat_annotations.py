@@ -13,6 +13,7 @@ import numpy as np
 
 from detkit.datasets.records import PackedBytes, Records
 from detkit.structures.annotations import Annotations, Polygons, Record, SegmentFile
+from detkit.utils.errors import DataError
 
 __all__ = ['FlatAnnotations', 'FlatRecords', 'outline_areas']
 
@@ -151,6 +152,7 @@ class FlatRecords(Records):
         segment_paths: Sequence[str] | None = None,
     ) -> None:
         super().__init__(len(paths))
+        _check_ids(paths, ids)
         self._paths = PackedBytes(map(os.fsencode, paths))
         self._ids = _pack_ids(ids)
         self._shapes = np.asarray(shapes, np.int64).reshape(-1, 2)
@@ -293,6 +295,20 @@ class FlatRecords(Records):
             None if objects.keypoints is None else objects.keypoints[own],
             None if objects.rbboxes is None else objects.rbboxes[own],
         )
+
+
+def _check_ids(paths: Sequence[str], ids: Sequence[int | float | str]) -> None:
+    """Refuse two images of one id, of which a metric or a file of results would keep one."""
+    if len(set(ids)) == len(ids):
+        return
+    first: dict[int | float | str, str] = {}
+    for path, own in zip(paths, ids, strict=True):
+        if own in first:
+            raise DataError(
+                f'the images {first[own]!r} and {path!r} have one id, {own!r}, but results are kept by id: give each '
+                'record of a dataset an img_id of its own, and list no image twice'
+            )
+        first[own] = path
 
 
 def _shape_of(record: Record) -> tuple[int, int]:

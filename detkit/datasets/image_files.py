@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from PIL import Image
 from detkit.datasets.image_headers import stated_size
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
+from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError
 from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
 from detkit.utils.text_files import read_text
@@ -137,6 +139,39 @@ def image_id_of(path: str) -> int | str:
     stem = os.path.splitext(os.path.basename(path))[0]
     number = int(stem) if re.fullmatch('[0-9]{1,18}', stem) else -1
     return number if stem in (str(number), f'{number:012d}') else stem
+
+
+def unique_ids(paths: Sequence[str], ids: Sequence[int | str]) -> Sequence[int | str]:
+    """Return ``ids`` that were made of files' names; where two images have the same, the paths below a shared folder.
+
+    Args:
+        paths: the images' paths, each image once.
+        ids: their ids.
+    """
+    if len(set(ids)) == len(ids):
+        return ids
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
+
+
+def with_unique_ids(records: Sequence[Record]) -> list[Record]:
+    """Return records whose ids were made of files' names with ids that differ, see ``unique_ids``."""
+    ids = unique_ids([record.img_path for record in records], [record.img_id for record in records])
+    return [replace(record, img_id=own) for record, own in zip(records, ids, strict=True)]
+
+
+def each_once(paths: Sequence[str]) -> tuple[list[str], list[Skip]]:
+    """Return paths without those of an image that an earlier one names, and the entry of those that were left out."""
+    first: dict[str, str] = {}
+    again = []
+    for path in paths:
+        key = os.path.normpath(path)
+        if key in first:
+            again.append(path)
+        else:
+            first[key] = path
+    notes = [Skip(again[0], None, 'an image that is listed again', count=len(again))] if again else []
+    return list(first.values()), notes
 
 
 def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:

@@ -27,6 +27,9 @@ class PathFinder:
 
     def find(self, name: str) -> str | None:
         """Return the path of the file that ``name`` means, None where there is none."""
+        if './' in name or '//' in name:  # so that a file has one path, however it is named
+            first, *rest = name.split('/')
+            name = '/'.join([first] * (first != '.') + [part for part in rest if part not in ('', '.')])
         for root in self.roots:
             path = os.path.join(root, name)
             folder, base = os.path.split(path)

@@ -221,6 +221,14 @@ def test_ram_cache_records_unreadable_images(records):
         ListDataset(records, pipeline=VAL, cache='ram')
 
 
+def test_two_images_of_one_id_are_refused(records):
+    twice = [Record(record.img_path, 'same', record.ori_shape, record.annotations) for record in records[:2]]
+    with pytest.raises(DataError, match=f"{records[0].img_path}.*{records[1].img_path}.* have one id, 'same'"):
+        ListDataset(twice)
+    with pytest.raises(DataError, match='list no image twice'):
+        ListDataset([records[0], records[0]])
+
+
 def test_rectangular_batches(tmp_path):
     shapes = [(64, 32), (32, 64), (40, 64), (64, 64), (30, 60), (64, 48)]
     records = []
@@ -233,7 +241,7 @@ def test_rectangular_batches(tmp_path):
     sizes = [tuple(batch['inputs'].shape[2:]) for batch in batches]
     assert sizes == [(32, 64), (64, 64), (64, 48)]
     assert dataset.batch_frame([1, 4]).shape(100) == (56, 104)
-    without = [Record(record.img_path, 0, None, Annotations()) for record in records]
+    without = [Record(record.img_path, record.img_id, None, Annotations()) for record in records]
     with pytest.raises(DataError, match='rect=True'):
         ListDataset(without, pipeline=VAL, rect=True)
 

@@ -1,6 +1,7 @@
 """Rotated boxes from YOLO and DOTA label files, through the pipeline, and tiles of large images."""
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -126,6 +127,15 @@ def write_dota(root: Path, labels: dict[str, str | None], size_wh: tuple[int, in
         if text is not None:
             (root / 'labelTxt' / f'{stem}.txt').write_text(text)
     return root
+
+
+def test_dota_images_of_one_name_have_ids_of_their_own(tmp_path):
+    root = write_dota(tmp_path, {'P1': dota_line(1, 2, 'ship')})
+    (image,) = (root / 'images').iterdir()
+    (root / 'images' / 'more').mkdir()
+    shutil.copy(image, root / 'images' / 'more' / image.name)
+    dataset = DotaDataset(data_root=str(root), metainfo={'classes': ('ship',)})
+    assert sorted(record.img_id for record in dataset.records) == [image.name, f'more/{image.name}']
 
 
 def test_dota_records(tmp_path):

@@ -1,5 +1,7 @@
 """Open Images' csv files: what is read, what is left out alone, what is refused."""
 
+import shutil
+
 import numpy as np
 import pytest
 from format_helpers import write_image
@@ -44,6 +46,16 @@ def test_boxes_are_shares_of_the_image(tmp_path):
     np.testing.assert_allclose(annotations.areas, [16, 25], rtol=1e-6)
     assert [record.img_id for record in dataset.records] == ['b', 'a'] and not dataset.skipped
     assert [skip.where for skip in dataset.unused] == ["class 'Washer'"]  # without any object
+
+
+def test_images_of_one_id_are_counted(tmp_path):
+    write(tmp_path, row())
+    (image,) = tmp_path.rglob('a.jpg')
+    (image.parent / 'more').mkdir()
+    shutil.copy(image, image.parent / 'more' / 'a.jpg')
+    dataset, _ = read(tmp_path, row())
+    assert [record.img_id for record in dataset.records] == ['a']
+    assert 'an image of the same id as an earlier one' in [skip.reason for skip in dataset.unused]
 
 
 def test_classes_come_from_the_class_file_alone(tmp_path):

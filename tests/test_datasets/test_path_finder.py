@@ -22,6 +22,7 @@ def root(tmp_path):
     [
         ('images/train/a.jpg', 'images/train/a.jpg'),
         ('./images/train/a.jpg', 'images/train/a.jpg'),
+        ('./images/./train//a.jpg', 'images/train/a.jpg'),
         ('images\\train\\a.jpg', 'images/train/a.jpg'),
         ('.\\images\\train\\a.jpg', 'images/train/a.jpg'),
         ('images/train/B%20c.JPG', 'images/train/B c.JPG'),

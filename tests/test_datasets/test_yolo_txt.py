@@ -65,6 +65,7 @@ def test_several_folders_and_equal_names(tmp_path):
     dataset = load(tmp_path, images=['images/y', 'images/x', 'images/y'])
     assert [record.annotations.labels.tolist() for record in dataset.records] == [[1], [0]]
     assert [record.img_id for record in dataset.records] == ['y/one.png', 'x/one.png']
+    assert [(skip.reason, skip.count) for skip in dataset.unused[:1]] == [('an image that is listed again', 1)]
 
 
 def test_nothing_stale_when_a_label_changes(tmp_path):
@@ -183,6 +184,13 @@ class TestDataYaml:
     def test_yaml_inside_data_root(self, tmp_path):
         self.make(tmp_path, 'train: images/train\nnames: [a, b]')
         assert len(YoloTxtDataset(data_yaml='data.yaml', data_root=str(tmp_path))) == 1
+
+    def test_an_image_is_read_once_however_it_is_named(self, tmp_path):
+        file = self.make(tmp_path, 'train: [train.txt, images/train]\nnames: [a, b]')
+        (tmp_path / 'train.txt').write_text('images/train/one.png\n./images/train/one.png\nimages//train/./one.png\n')
+        dataset = YoloTxtDataset(data_yaml=file)
+        assert [record.img_id for record in dataset.records] == ['one']
+        assert [(skip.reason, skip.count) for skip in dataset.unused[:1]] == [('an image that is listed again', 3)]
 
     def test_image_list(self, tmp_path):
         file = self.make(tmp_path, 'train: lists/train.txt\nnames: [a, b]')

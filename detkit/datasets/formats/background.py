@@ -11,7 +11,7 @@ import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
-from detkit.datasets.image_files import list_images, read_image_sizes, read_list, unread_images, unreadable
+from detkit.datasets.image_files import each_once, list_images, read_image_sizes, read_list, unread_images, unreadable
 from detkit.datasets.skips import check_skips
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError
@@ -52,7 +52,8 @@ class BackgroundDataset(DetDataset):
                     f'{error}. Correct images (relative to data_root={self.data_root!r}) in the config of the dataset.'
                 ) from error
             self.unused += unread_images(source)
-        paths = list(dict.fromkeys(paths))
+        paths, repeats = each_once(paths)
+        self.unused += repeats
         sizes = read_image_sizes(paths)
         self.skipped += [
             unreadable(path, size) for path, size in zip(paths, sizes, strict=True) if isinstance(size, OSError)

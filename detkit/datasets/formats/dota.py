@@ -14,7 +14,7 @@ import numpy as np
 from detkit.datasets.base import DetDataset
 from detkit.datasets.class_names import DOTA18
 from detkit.datasets.formats.yolo_labels import flat_quads, visible_hulls
-from detkit.datasets.image_files import list_images, read_image_sizes, unread_images, unreadable
+from detkit.datasets.image_files import list_images, read_image_sizes, unread_images, unreadable, with_unique_ids
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
@@ -107,7 +107,7 @@ class DotaDataset(DetDataset):
         if self._other_classes:
             present = {classes[label] for record in records for label in record.annotations.labels}
             self.note_other_classes(self._other_classes, present, str(Path(self.data_root) / self.labels))
-        return records
+        return with_unique_ids(records)
 
     def _find_labels(self, paths: Sequence[str]) -> list[str | None]:
         if self.labels is None:

@@ -97,6 +97,7 @@ class OpenImagesDataset(DetDataset):
         num_entries = len(boxes.images) + len(skipped) + len(boxes.image_ids)
         flat = self._select(boxes, code_names, place_of, shapes, ann_file)
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
+        # Each is an image's id in the file, and no two images are taken for one.
         ids = [os.path.splitext(os.path.basename(path))[0] for path in paths]
         return FlatRecords(paths, ids, shapes, flat)
 
@@ -119,7 +120,9 @@ class OpenImagesDataset(DetDataset):
             )
         by_stem: dict[str, str] = {}
         for path in images_below(folder):
-            by_stem.setdefault(os.path.splitext(os.path.basename(path))[0], path)
+            first = by_stem.setdefault(os.path.splitext(os.path.basename(path))[0], path)
+            if first != path:
+                self.unused.append(Skip(path, None, 'an image of the same id as an earlier one'))
         wanted = [(number, by_stem[own_id]) for own_id, number in image_ids.items() if own_id in by_stem]
         if not wanted:
             raise DataError(

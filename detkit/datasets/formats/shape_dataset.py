@@ -7,14 +7,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.formats.shapes import EntryError, Shape, draw, rbboxes_of
-from detkit.datasets.image_files import files_below, is_image_name, read_image_sizes, unread_images, unreadable
+from detkit.datasets.image_files import (
+    files_below,
+    is_image_name,
+    read_image_sizes,
+    unread_images,
+    unreadable,
+    with_unique_ids,
+)
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.structures.annotations import Annotations, Record
@@ -148,7 +154,7 @@ class ShapeDataset(DetDataset):
         check_skips(self.skipped, num_entries, self.max_skipped, self.source)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
-        return _with_own_ids(records)
+        return with_unique_ids(records)
 
     @property
     def image_folder(self) -> str:
@@ -261,12 +267,3 @@ def _other_size(image: ListedImage, shape: tuple[int, int]) -> Skip:
         'nevertheless)',
         'an image of another size than its annotation file states (check_size=False takes it nevertheless)',
     )
-
-
-def _with_own_ids(records: list[Record]) -> list[Record]:
-    """Make ids that are stems paths, where two images have the same stem."""
-    if len({record.img_id for record in records}) < len(records):
-        shared = os.path.commonpath([os.path.dirname(os.path.abspath(record.img_path)) for record in records])
-        for record in records:
-            record.img_id = Path(os.path.relpath(record.img_path, shared)).as_posix()
-    return records

@@ -23,7 +23,16 @@ from detkit.datasets.formats.yolo_labels import (
     parse_outlines,
 )
 from detkit.datasets.formats.yolo_lines import Lines
-from detkit.datasets.image_files import image_id_of, list_images, read_image_sizes, read_list, unread_images, unreadable
+from detkit.datasets.image_files import (
+    each_once,
+    image_id_of,
+    list_images,
+    read_image_sizes,
+    read_list,
+    unique_ids,
+    unread_images,
+    unreadable,
+)
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
@@ -135,7 +144,8 @@ class YoloTxtDataset(DetDataset):
         flat = _to_pixels(table, shapes)
         if self.labels == 'obb':
             flat = with_rbboxes(flat)
-        return FlatRecords(image_paths, _make_ids(image_paths), shapes, flat)
+        ids = unique_ids(image_paths, list(map(image_id_of, image_paths)))
+        return FlatRecords(image_paths, ids, shapes, flat)
 
     def _read_labels(self, image_paths: Sequence[str]) -> tuple[list[str], list[bytes | None]]:
         """Return each image's label file and its contents: '' and nothing without one, None where it is unreadable."""
@@ -219,16 +229,9 @@ class YoloTxtDataset(DetDataset):
                 key = f'images (relative to data_root={self.data_root!r})' if self.data_yaml is None else 'data_yaml'
                 raise DataError(f'{error}. Correct {key} in the config of the dataset.') from error
             self.unused += unread_images(source)
-        return list(dict.fromkeys(paths))
-
-
-def _make_ids(image_paths: Sequence[str]) -> list[int | str]:
-    """Return ids by the files' names, or the paths below the folder they share where two have the same."""
-    ids = [image_id_of(path) for path in image_paths]
-    if len(set(ids)) == len(ids):
-        return ids
-    shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in image_paths])
-    return [Path(os.path.relpath(path, shared)).as_posix() for path in image_paths]
+        paths, repeats = each_once(paths)
+        self.unused += repeats
+        return paths
 
 
 def _to_pixels(table: LabelTable, shapes: np.ndarray) -> FlatAnnotations:
