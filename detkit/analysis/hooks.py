@@ -51,6 +51,7 @@ class RunPicturesHook(Hook):
     """
 
     priority = 'VERY_LOW'  # after whatever writes results.csv
+    is_optional = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from detkit.engine.environment import choose_device, environment_text
 from detkit.engine.eval_loops import EvalLoop, TestLoop, ValLoop
 from detkit.engine.folder_lock import is_locked
 from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.hooks.hook import Hook
 from detkit.engine.launch import init_distributed
 from detkit.engine.mmengine_names import Elsewhere
 from detkit.engine.random_state import seed_everything
@@ -45,6 +46,7 @@ from detkit.engine.train_loop import TrainLoop
 from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, package_of, refuse_unregistered
 from detkit.utils.errors import ComponentError, ConfigError, DetkitError, reason_of
+from detkit.utils.files import write_text
 from detkit.utils.pictures import read_picture, write_picture
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
@@ -94,6 +96,7 @@ class BaseRunner(Elsewhere):
         self.resumed = False
         self.stop_signals = StopSignals()
         self.ema: ModelEMA | None = None
+        self._failed_writes: set[str] = set()
         self.hooks: list[MMEngineHook] = []
         self.classes: tuple[str, ...] = tuple(cfg.get('classes') or ())
         self.keypoints: dict[str, Any] = {}
@@ -165,7 +168,7 @@ class BaseRunner(Elsewhere):
     def _write_config(self) -> None:
         """Write the config into the run's folder; that of a resumed run is replaced only when it is known to fit."""
         if is_main_process():
-            Path(self.work_dir, CONFIG_FILE).write_text(resolved_text(self.cfg))
+            write_text(Path(self.work_dir, CONFIG_FILE), resolved_text(self.cfg))
 
     def register_hook(self, hook: MMEngineHook | Mapping[str, Any], priority: int | str | None = None) -> None:
         """Add a hook behind those of the same or a higher priority.
@@ -188,8 +191,10 @@ class BaseRunner(Elsewhere):
             method = getattr(hook, point, None)  # mmengine's own hooks lack the points that only detkit has
             if method is None:
                 continue
+            is_optional = isinstance(hook, Hook) and hook.is_optional
             try:
-                method(self, **arguments)
+                with self.noting_failed_writes(type(hook).__name__) if is_optional else nullcontext():
+                    method(self, **arguments)
             except DetkitError:
                 raise
             except Exception as error:
@@ -199,6 +204,17 @@ class BaseRunner(Elsewhere):
                 reason = reason_of(error, {package_of(kind)})
                 with located(self.cfg):
                     raise ComponentError(f'{kind.__name__}.{point} fails: {reason}', kind.__name__) from error
+
+    @contextmanager
+    def noting_failed_writes(self, what: str) -> Iterator[None]:
+        """Leave the block where a file cannot be written, and let the run go on; a line says so once for ``what``."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self._failed_writes:
+                self._failed_writes.add(what)
+                path = f'{display_path(error.filename)}: ' if error.filename else ''
+                self.console.line(f'note     {what} cannot write ({path}{error.strerror or error}); the run goes on')
 
     def build_dataloader(self, dataloader: DataLoader | Mapping[str, Any]) -> DataLoader:
         """Return the loader that a config describes, or the loader itself."""
@@ -312,8 +328,9 @@ class BaseRunner(Elsewhere):
         if not is_main_process():
             return
         path = Path(self.work_dir, name)
-        if image is not None:
-            write_picture(path, image)
-        if self.scalar_log.backends:
-            image = read_picture(path) if image is None else image
-            self.scalar_log.add_image(path.stem, image, self.iter if step is None else step)
+        with self.noting_failed_writes('pictures'):
+            if image is not None:
+                write_picture(path, image)
+            if self.scalar_log.backends:
+                image = read_picture(path) if image is None else image
+                self.scalar_log.add_image(path.stem, image, self.iter if step is None else step)

@@ -1,6 +1,5 @@
 """Checkpoint files: plain types and tensors, written completely or not at all, read without running code."""
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.utils.errors import CheckpointError, shorten, working_folder
+from detkit.utils.files import replacing, save_error
 from detkit.utils.zip_files import ZIP_ERRORS, is_zip, open_stored
 
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
@@ -65,21 +65,32 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
 
     Raises:
         TypeError: something in it is neither a plain type nor a tensor.
+        SaveError: the disk is full, read-only or gone; the old file is as it was.
     """
-    path = Path(path)
     check_plain(checkpoint)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    with open(temporary, 'wb') as file:
-        torch.save(checkpoint, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == 'posix':
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the rename itself must survive a power cut
-        finally:
-            os.close(directory)
+    try:
+        with replacing(path, sync=True) as file:
+            torch.save(checkpoint, file)
+    except (OSError, RuntimeError) as error:
+        # PyTorch raises an error of its own while it closes its archive after that of the disk.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise save_error(path, reason, _num_bytes(checkpoint)) from error
+
+
+def _num_bytes(value: Any) -> int:
+    """Return the size of a checkpoint's tensors, without those that occur twice."""
+    sizes: dict[int, int] = {}
+
+    def visit(item: Any) -> None:
+        if isinstance(item, Tensor):
+            sizes[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        for child in item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ():
+            visit(child)
+
+    visit(value)
+    return sum(sizes.values())
 
 
 def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:

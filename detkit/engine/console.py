@@ -34,7 +34,7 @@ class Console:
         if self._bar is not None:
             self._bar.print(text)
         else:
-            print(text, flush=True)
+            _print(text)
 
     def start_bar(self, title: str, total: int, done: int = 0, transient: bool = False) -> None:
         """Begin a progress bar over ``total`` steps; a transient one leaves no line when it is closed."""
@@ -58,13 +58,23 @@ class Console:
             self._bar.end(text)
             self._bar = None
         elif is_main_process():
-            print(f'{title} {text}', flush=True)
+            _print(f'{title} {text}')
 
     def close(self) -> None:
         """Remove an open bar, for example after an error."""
         if self._bar is not None:
             self._bar.progress.stop()
             self._bar = None
+
+
+def _print(text: str) -> None:
+    """Print a line; one that a full disk has no space for is in the log file at most."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise  # the reader has gone, and with it the wish for the run
+    except OSError:
+        return
 
 
 class _Bar:
@@ -137,6 +147,9 @@ class LogFiles:
     def __init__(self, logger: logging.Logger, console: Console, capture_warnings: bool) -> None:
         self.logger = logger
         self.files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for handler in self.files:
+            handler.handleError = self._note_failure
+        self._console, self._has_failed = console, False
         logger.handlers[:] = [*self.files, ConsoleHandler(console)]
         self.captures_warnings = capture_warnings
         if capture_warnings:
@@ -144,6 +157,12 @@ class LogFiles:
             third_party = logging.getLogger('py.warnings')
             third_party.propagate = False
             third_party.handlers[:] = self.files or [logging.NullHandler()]
+
+    def _note_failure(self, record: logging.LogRecord) -> None:
+        """Say once that the log file cannot be written, in place of logging's traceback for each line."""
+        if not self._has_failed:
+            self._has_failed = True
+            self._console.show(f'note     the log file cannot be written ({sys.exc_info()[1]}); the run goes on')
 
     def close(self) -> None:
         """Close the files and stop capturing Python's warnings."""
@@ -153,5 +172,8 @@ class LogFiles:
             self.captures_warnings = False
         for handler in self.files:
             self.logger.removeHandler(handler)
-            handler.close()
+            try:
+                handler.close()
+            except OSError:  # what a full disk had no space for
+                self._console.show('note     the last lines of the log file could not be written')
         self.files = []

@@ -203,10 +203,16 @@ class Runner(BaseRunner):
         best, loop = Path(self.work_dir) / 'best.pth', self.train_loop
         if not (loop.final_eval and self.val_loop is not None and loop.best_epoch and best.exists()):
             return
-        unwrap(self.model).load_state_dict(load_checkpoint(best)['state_dict'])
+        try:
+            checkpoint = load_checkpoint(best)
+        except CheckpointError as error:
+            self.console.line(f'note     the best weights are not evaluated: {error}')
+            return
+        unwrap(self.model).load_state_dict(checkpoint['state_dict'])
         self.ema = None
         metrics = self.validate(keep=True)
-        self.console.line(f'best     epoch {loop.best_epoch}, {display_path(best)}')
+        # Where the disk was full, the file is that of an earlier epoch.
+        self.console.line(f'best     epoch {checkpoint["meta"]["epoch"]}, {display_path(best)}')
         for table in self.val_evaluator.tables():
             self.console.line(table)
         self.call_hook('after_final_eval', metrics=metrics)

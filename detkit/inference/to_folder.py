@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from detkit.inference.predictor import Predictor
 from detkit.inference.sources import Source
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.tables import write_json
 from detkit.visualization.drawing import draw_data_sample
 
 
@@ -70,7 +70,7 @@ def predict_to_folder(
     for path, reason in predictor.skipped:
         print(f'skipped {path}: {reason}')
     if json_name:
-        (out_dir / json_name).write_text(json.dumps(entries))
+        write_json(out_dir / json_name, entries)
     skipped = f', {len(predictor.skipped)} could not be read' if predictor.skipped else ''
     found = '' if predictor.classifies else f', {len(entries)} objects'
     print(f'{count} images{skipped}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detkit.utils.files import replacing
+
 
 def write_picture(path: Path, img: np.ndarray) -> None:
     """Write ``img (H, W, 3)`` uint8 RGB; the suffix chooses the format. The folder is made.
@@ -19,7 +21,8 @@ def write_picture(path: Path, img: np.ndarray) -> None:
     done, data = cv2.imencode(path.suffix, img[..., ::-1], options)
     if not done:
         raise OSError(f'{path}: a picture of shape {img.shape} cannot be encoded as {path.suffix}')
-    path.write_bytes(data.tobytes())  # OpenCV's own writing does not report a full disk
+    with replacing(path) as file:
+        file.write(data.tobytes())  # OpenCV's own writing does not report a full disk
 
 
 def read_picture(path: Path) -> np.ndarray:

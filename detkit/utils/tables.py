@@ -12,6 +12,7 @@ from typing import Any
 from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
 from detkit.utils.errors import DataError
+from detkit.utils.files import write_text
 from detkit.utils.text_files import read_text
 
 
@@ -41,16 +42,17 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Iterable[o
         rows: a value for each column; None is written as an empty cell.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write a json file, and make its folder if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(content), encoding='utf-8')
+    write_text(path, json.dumps(content))
 
 
 def read_table(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:

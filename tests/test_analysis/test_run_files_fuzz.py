@@ -9,7 +9,7 @@ from fuzz_strategies import AMOUNTS, damaged, encoded, odd_words, replaced, run_
 from hypothesis import strategies as st
 
 from detkit.analysis.runs.run_logs import choose_names, logs_table, read_run
-from detkit.engine.hooks.scalar_log_hook import _append_row, _keep_lines
+from detkit.engine.hooks.scalar_log_hook import _append_rows, _keep_lines
 from detkit.utils.tables import read_table
 
 ROW = {'epoch': 1, 'iter': 10, 'time': 1.5, 'lr/pg0': 0.01, 'train/loss_box': 0.5, 'coco/bbox_mAP': 0.25}
@@ -66,7 +66,7 @@ def test_a_resumed_run_goes_on_in_them(tmp_path, cases):
         _keep_lines(log, lambda line: json.loads(line)['iter'] <= 5)
         _keep_lines(table, lambda line: not line[:1].isdigit() or int(line.split(',')[0]) <= 2)
         assert all(line.endswith(b'\n') for line in log.read_bytes().splitlines(keepends=True))
-        _append_row(table, {'epoch': 7, 'new': '0.5'})
+        _append_rows(table, [{'epoch': 7, 'new': '0.5'}])
         columns, found = read_table(table)
         assert 'new' in columns and found[-1]['epoch'] == '7'
 

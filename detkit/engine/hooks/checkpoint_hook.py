@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, get_world_size, is_main_process
 
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.hooks.hook import Hook
+from detkit.engine.stop_signals import largest_of_ranks
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
+from detkit.utils.errors import CheckpointError
+from detkit.utils.files import SaveError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -21,13 +25,19 @@ class CheckpointHook(Hook):
     """Writes ``last.pth`` and ``best.pth``, and on request one file every so many epochs.
 
     All are complete, so that any of them can be resumed; at the end of training ``best.pth`` is reduced to weights.
-    Where a signal stops training, ``last.pth`` is written at that very iteration.
+    Where a signal stops training, ``last.pth`` is written at that very iteration. Where the disk has no space, the
+    checkpoint before stays, a line says so and training goes on; ``last.pth`` is tried again when it is due.
 
     Args:
         interval: epochs between two checkpoints ``last.pth``; it is always written after the last epoch.
         interval_iters: also write it every so many iterations.
+        interval_minutes: also write it where so many minutes have passed since it was written; several processes look
+            at the clock every ``log_interval`` iterations. None for no limit.
         save_period: keep an ``epoch_<n>.pth`` every so many epochs.
         strip_best: reduce ``best.pth`` at the end to the weights and the meta data.
+
+    Raises:
+        SaveError: after the run, or where a signal stopped it: the last state could not be written.
     """
 
     priority = 'VERY_LOW'
@@ -36,22 +46,34 @@ class CheckpointHook(Hook):
         self,
         interval: int = 1,
         interval_iters: int | None = None,
+        interval_minutes: float | None = 10,
         save_period: int | None = None,
         strip_best: bool = True,
     ) -> None:
         self.interval = interval
         self.interval_iters = interval_iters
+        self.interval_minutes = interval_minutes
         self.save_period = save_period
         self.strip_best = strip_best
+        self._tried = 0.0  # when last.pth was written last, or could not be
+        self._error: SaveError | None = None  # of the latest try
+
+    def before_train(self, runner: Runner) -> None:
+        self._tried = time.monotonic()
 
     def after_fit_iter(self, runner: Runner) -> None:
-        # An epoch's end is saved after its validation.
-        if (
-            self.interval_iters
-            and runner.train_loop.batch < runner.train_loop.epoch_length
-            and runner.train_loop.iter % self.interval_iters == 0
-        ):
+        loop = runner.train_loop
+        if loop.batch == loop.epoch_length:  # an epoch's end is saved after its validation
+            return
+        if (self.interval_iters and loop.iter % self.interval_iters == 0) or self._is_time(runner):
             self._save(runner, ['last.pth'])
+
+    def _is_time(self, runner: Runner) -> bool:
+        """Return whether ``interval_minutes`` have passed, by the clock of the main process."""
+        if self.interval_minutes is None or (get_world_size() > 1 and runner.iter % runner.train_loop.log_interval):
+            return False
+        is_due = is_main_process() and time.monotonic() - self._tried >= self.interval_minutes * 60
+        return bool(largest_of_ranks(is_due))
 
     def after_fit_epoch(self, runner: Runner, metrics: dict[str, float] | None, improved: bool) -> None:
         loop = runner.train_loop
@@ -66,21 +88,40 @@ class CheckpointHook(Hook):
             self._save(runner, names, metrics)
 
     def before_stop(self, runner: Runner) -> None:
-        self._save(runner, ['last.pth'])
-        barrier()  # no process ends while another still writes
+        self._save(runner, ['last.pth'])  # each process waits until it is written
+        if self._error is not None:
+            raise self._error
 
     def after_train(self, runner: Runner) -> None:
         best = Path(runner.work_dir) / 'best.pth'
         if self.strip_best and is_main_process() and best.exists():
-            checkpoint = load_checkpoint(best)
-            if 'loop' in checkpoint:
-                save_checkpoint(weights_only(checkpoint), best)
+            try:
+                checkpoint = load_checkpoint(best)
+            except CheckpointError as error:
+                runner.console.line(f'note     {error}')
+            else:
+                if 'loop' in checkpoint:
+                    self._write(runner, weights_only(checkpoint), best.name)
         barrier()
 
-    @staticmethod
-    def _save(runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
+    def after_run(self, runner: Runner) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
         checkpoint = capture_training_state(runner, metrics)
-        if is_main_process():
-            for name in names:
-                save_checkpoint(checkpoint, Path(runner.work_dir) / name)
+        errors = {name: self._write(runner, checkpoint, name) for name in names} if is_main_process() else {}
+        if 'last.pth' in names:
+            self._tried = time.monotonic()
+            self._error = runner.broadcast_from_main(errors.get('last.pth'))
+
+    @staticmethod
+    def _write(runner: Runner, checkpoint: dict[str, Any], name: str) -> SaveError | None:
+        """Write a file; where that fails, say so and return the error."""
+        try:
+            save_checkpoint(checkpoint, Path(runner.work_dir) / name)
+        except SaveError as error:
+            runner.console.line(f'note     {error} The run goes on.')
+            return error
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmengine.hooks import Hook as MMEngineHook
 
@@ -16,7 +16,12 @@ class Hook(MMEngineHook):
     A subclass writes the methods it needs. Beside mmengine's points (``before_train``, ``after_train_iter``, …) there
     are those below. ``after_fit_iter`` and ``after_fit_epoch`` are called after the counters have been raised, so that
     a state saved there is exactly where a resumed run continues.
+
+    Attributes:
+        is_optional: whether a file that the hook cannot read or write leaves the run going, with a note.
     """
+
+    is_optional: ClassVar[bool] = False
 
     def before_fit(self, runner: Runner) -> None:
         """Act when everything is built and nothing is resumed yet."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -14,6 +15,7 @@ from mmengine.dist import is_main_process
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import RESULTS_FILE, SCALARS_FILE
 from detkit.registry import HOOKS
+from detkit.utils.files import append_text, write_text
 from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class ScalarLogHook(Hook):
     The first has JSON lines, of training every ``interval`` iterations and of each validation. The second has a row an
     epoch: epoch, time (s), mean training losses, learning rate of each parameter group, and the metrics where the epoch
     was validated. A resumed run removes the lines written after its checkpoint, so that the files are those of a run
-    that never stopped.
+    that never stopped. What cannot be written, as the disk is full, is kept and written later.
 
     Args:
         interval: iterations between two lines of ``scalars.json``; None for the loop's ``log_interval``.
@@ -40,6 +42,8 @@ class ScalarLogHook(Hook):
 
     def __init__(self, interval: int | None = None) -> None:
         self.interval = interval
+        self._lines: list[str] = []  # that wait to be written
+        self._rows: list[dict[str, Any]] = []
 
     def before_train(self, runner: Runner) -> None:
         runner.scalar_log.start(runner.cfg, runner.train_loop.iter)
@@ -77,13 +81,35 @@ class ScalarLogHook(Hook):
         row.update({f'train/{name}': f'{value:.5g}' for name, value in loop.losses.means().items()})
         row.update({f'lr/pg{i}': f'{lr:.6g}' for i, lr in enumerate(runner.learning_rates())})
         row.update({f'metrics/{name}': f'{float(value):.5g}' for name, value in (metrics or {}).items()})
-        _append_row(self._csv(runner), row)
+        self._rows.append(row)
+        self._write(runner)
+
+    def before_stop(self, runner: Runner) -> None:
+        self._write(runner)
+
+    def after_run(self, runner: Runner) -> None:
+        self._write(runner)
+        for path, waiting in ((SCALARS_FILE, self._lines), (RESULTS_FILE, self._rows)):
+            if waiting:
+                runner.console.line(f'note     {len(waiting)} lines of {path} could not be written')
 
     def _append(self, runner: Runner, row: dict[str, Any]) -> None:
-        with open(self._json(runner), 'a', encoding='utf-8') as file:
-            file.write(json.dumps(row) + '\n')
+        self._lines.append(json.dumps(row) + '\n')
+        self._write(runner)
         values = {key: value for key, value in row.items() if isinstance(value, int | float) and key != 'iter'}
-        runner.scalar_log.add_scalars(values, step=row['iter'])
+        with runner.noting_failed_writes('log_to'):
+            runner.scalar_log.add_scalars(values, step=row['iter'])
+
+    def _write(self, runner: Runner) -> None:
+        """Write all that waits."""
+        if self._lines:
+            with runner.noting_failed_writes(SCALARS_FILE):
+                append_text(self._json(runner), ''.join(self._lines))
+                self._lines = []
+        if self._rows:
+            with runner.noting_failed_writes(RESULTS_FILE):
+                _append_rows(self._csv(runner), self._rows)
+                self._rows = []
 
     @staticmethod
     def _json(runner: Runner) -> Path:
@@ -105,9 +131,10 @@ def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:
     if path.is_file():
         text = path.read_text(encoding='utf-8', errors='surrogateescape')
         # A line without its end was being written when the run was killed.
-        lines = [line for line in text.splitlines(keepends=True) if line.endswith('\n')]
-        kept = ''.join(line for line in lines if _is_kept(line, wanted))
-        path.write_text(kept, encoding='utf-8', errors='surrogateescape')
+        lines = text.splitlines(keepends=True)
+        kept = ''.join(line for line in lines if line.endswith('\n') and _is_kept(line, wanted))
+        if kept != text:
+            write_text(path, kept, errors='surrogateescape')
 
 
 def _is_kept(line: str, wanted: Callable[[str], bool]) -> bool:
@@ -117,26 +144,20 @@ def _is_kept(line: str, wanted: Callable[[str], bool]) -> bool:
         return True
 
 
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add ``row``; columns that the file lacks, such as metrics at the first validation, are added to all its rows.
+def _append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Add rows; columns that the file lacks, such as metrics at the first validation, are added to all its rows.
 
     Raises:
         DataError: the file is no table, so that somebody else wrote it.
     """
-    rows: list[dict[str, Any]] = []
-    columns = list(row)
-    if path.exists():
-        known, rows = read_table(path)
-        if set(row) <= set(known):
-            with open(path, 'a', newline='', encoding='utf-8') as out:
-                _writer(out, known).writerow(row)
-            return
-        columns = known + [name for name in columns if name not in known]
-    with open(path, 'w', newline='', encoding='utf-8') as file:
-        writer = _writer(file, columns)
+    known, former = read_table(path) if path.exists() else ([], [])
+    columns = list(dict.fromkeys([*known, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+    if known == columns:
+        writer.writerows(rows)
+        append_text(path, text.getvalue())
+    else:
         writer.writeheader()
-        writer.writerows([*rows, row])
-
-
-def _writer(file: TextIO, columns: list[str]) -> csv.DictWriter:
-    return csv.DictWriter(file, columns, restval='', lineterminator='\n')
+        writer.writerows([*former, *rows])
+        write_text(path, text.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from detkit.engine.hooks.hook import Hook
 from detkit.engine.run_folder import display_path
 from detkit.registry import HOOKS
 from detkit.utils.errors import DataError
+from detkit.utils.files import append_text
 from detkit.utils.tables import read_table
 
 if TYPE_CHECKING:
@@ -123,13 +125,13 @@ class SkippedHook(Hook):
     def _write(self, runner: Runner, rows: list[list[Any]]) -> None:
         if not is_main_process():
             return
-        is_new = not self._path(runner).exists()
-        # A file's name may hold bytes that are no text.
-        with open(self._path(runner), 'a', newline='', encoding='utf-8', errors='backslashreplace') as file:
-            writer = csv.writer(file, lineterminator='\n')
-            if is_new:
-                writer.writerow(['split', 'path', 'line', 'reason'])
-            writer.writerows(rows)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        if not self._path(runner).exists():
+            writer.writerow(['split', 'path', 'line', 'reason'])
+        writer.writerows(rows)
+        with runner.noting_failed_writes('skipped.csv'):
+            append_text(self._path(runner), text.getvalue())
 
 
 def _left_out(dataset: Any) -> list[Skip]:

@@ -1,0 +1,95 @@
+"""Writing files so that a kill or a full disk leaves the old content, never half of the new."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from detkit.utils.errors import DetkitError
+
+
+class SaveError(DetkitError):
+    """A file cannot be written: the disk is full, read-only or gone."""
+
+
+@contextmanager
+def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of ``path`` when the block ends, and is removed after an error.
+
+    Args:
+        path: the file; its folder exists.
+        sync: wait until the new file would survive a power cut.
+
+    Raises:
+        OSError: it cannot be written; ``path`` is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.exists():
+            temporary.unlink()
+        raise
+    if sync and os.name == 'posix':
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the rename itself must survive, too
+        finally:
+            os.close(directory)
+
+
+def write_text(path: str | Path, text: str, errors: str = 'backslashreplace') -> None:
+    """Write a UTF-8 file, see ``replacing``; ``errors`` is what becomes of characters that are no text."""
+    with replacing(path) as file:
+        file.write(text.encode('utf-8', errors=errors))
+
+
+def append_text(path: str | Path, text: str) -> None:
+    """Append to a UTF-8 file, which is made if need be: all of the text, or nothing where there is no space.
+
+    A file's name in the text may hold bytes that are no text; they are escaped.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = text.encode('utf-8', errors='backslashreplace')
+    with open(path, 'ab', buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def save_error(path: str | Path, error: OSError, num_bytes: int) -> SaveError:
+    """Return the error of a file of ``num_bytes`` that could not be written, with the space that is free."""
+    try:
+        free = f'{size_text(shutil.disk_usage(Path(path).parent).free)} are free'
+    except OSError:
+        free = 'its folder is gone'
+    return SaveError(
+        f'{path} cannot be written ({error.strerror or error}): it needs {size_text(num_bytes)}, and {free}. Free some '
+        'space, or make the folder writable again.'
+    )
+
+
+def size_text(num_bytes: int) -> str:
+    """Format a number of bytes: ``2500000`` -> ``2.5 MB``."""
+    value, unit = float(num_bytes), 'B'
+    for larger in ('kB', 'MB', 'GB', 'TB'):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f'{value:.3g} {unit}'
