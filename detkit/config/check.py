@@ -179,7 +179,11 @@ class _Check:
             for i, item in enumerate(value):
                 self.below(item, (*path, i), position)
 
-    def dataloader(self, value: dict, path: KeyPath) -> None:
+    def dataloader(self, value: Any, path: KeyPath) -> None:
+        if not isinstance(value, dict):
+            raise self.fail(
+                path, f"{value!r} is given where a data loader is expected, which is a dict with a 'dataset'"
+            )
         for key in value:
             if key not in DATALOADER_KEYS:
                 raise self.fail(

@@ -23,6 +23,8 @@ from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_co
 from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError, nearest
 
+# Levels of dicts and lists in each other; real configs have about ten.
+_DEEPEST = 50
 _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 
 # A file runs once to find what it replaces, and again until that no longer changes what the bases give it.
@@ -77,7 +79,7 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
         former = _former_values(source.tree, overrides, variables, run_bases)
         own = _run(source, merged.values, former, variables)
         origins = _own_origins(source, own, merged, variables)
-        refuse_nan(own, origins)
+        refuse_odd_numbers(own, origins)
         found = _overrides(own, origins, merged, variables, former)
         if {n: v.value for n, v in found.items()} == {n: v.value for n, v in overrides.items()}:
             break
@@ -261,11 +263,32 @@ def _run(
             f'{Origin(path, _changing_line(source.tree))} changes _base_ in place, which has no effect: assign a new '
             "value to a name instead; a dict is merged into the bases' one, so that it need hold what changes only"
         )
-    return {
-        name: plain(value)
+    own = {
+        name: value
         for name, value in namespace.items()
         if name not in given | program.imported and not name.startswith('_') and not isinstance(value, _CODE)
     }
+    for name, value in own.items():
+        if _depth_of(value) > _DEEPEST:
+            raise ConfigError(
+                f'{Origin(path, source.assigned.get(name, 0))}: {name} holds itself, or is nested more than {_DEEPEST} '
+                'levels deep; a config is written out'
+            )
+    return {name: plain(value) for name, value in own.items()}
+
+
+def _depth_of(value: Any) -> int:
+    """Return how deep dicts, lists and tuples are nested, at most one more than ``_DEEPEST``."""
+    level, depth = {id(value): value}, 0
+    while level and depth <= _DEEPEST:
+        level = {
+            id(item): item
+            for outer in level.values()
+            if isinstance(outer, dict | list | tuple)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        }
+        depth += 1
+    return depth
 
 
 def _changing_line(tree: ast.Module) -> int:
@@ -279,15 +302,18 @@ def _changing_line(tree: ast.Module) -> int:
     return 0
 
 
-def refuse_nan(values: dict[str, Any], origins: Origins) -> None:
-    """Refuse a value that is not a number.
+def refuse_odd_numbers(values: dict[str, Any], origins: Origins) -> None:
+    """Refuse NaN, and whole numbers beyond 64 bits.
 
     Raises:
         ConfigError: names the key, the file and the line.
     """
     for path, value in leaves(values):
-        if any(item != item for item in (value if isinstance(value, list | tuple) else (value,))):
+        items = value if isinstance(value, list | tuple) else (value,)
+        if any(item != item for item in items):
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
+        if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in items):
+            raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is a whole number of more than 64 bits')
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.check import check_config
-from detkit.config.execute import Executed, execute, refuse_nan
+from detkit.config.execute import Executed, execute, refuse_odd_numbers
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.model_check import check_model
@@ -47,7 +47,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     for option in rest:
         option = replace(option, adds=option.adds or _is_loop_argument(values, option.path))
         set_option(values, option, origins, partial(_missing_key, option, executed, path))
-    refuse_nan(values, origins)
+    refuse_odd_numbers(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     import_own_modules(values, origins)
     check_config(values, origins)
