@@ -26,6 +26,7 @@ from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
 from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.text_files import is_printable
 
 __all__ = ['DetDataset']
 
@@ -269,6 +270,12 @@ class DetDataset(PipelineDataset):
         if not self.metainfo.get('classes') and self.names_classes:
             raise DataError(f"{self._name()} names no classes: set metainfo=dict(classes=('name', ...))")
         self.metainfo['classes'] = tuple(self.metainfo['classes'])
+        for name in (*self.metainfo['classes'], *(self.metainfo.get('keypoint_names') or ())):
+            if not is_printable(str(name)):
+                raise DataError(
+                    f'{self._name()} has a class or keypoint of the name {name!r}, which no text file can hold: half '
+                    'of a surrogate pair is no character. Correct the name.'
+                )
 
     def _check_images(self, records: Records) -> None:
         if not records:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from detkit.utils.errors import DataError
+from detkit.utils.text_files import printable
 
 # How many entries, files or reasons a message names.
 _SHOWN = 5
+# Entries of one reason that are listed one by one where a dataset may have millions of them.
+MOST_LISTED = 100
+
+Entry = TypeVar('Entry')
 
 
 class Skip(NamedTuple):
@@ -31,8 +36,25 @@ class Skip(NamedTuple):
 
     def location(self) -> str:
         """Return the file and the entry in it, printable also where a file's name is no valid Unicode."""
-        path = str(self.path).encode('utf-8', errors='backslashreplace').decode()
-        return path if self.where is None else f'{path}:{self.where}'
+        return printable(str(self.path) if self.where is None else f'{self.path}:{self.where}')
+
+
+def list_skips(
+    entries: Sequence[Entry], locate: Callable[[Entry], tuple[str, int | str | None]], reason: str, kind: str = ''
+) -> list[Skip]:
+    """Return what is said of entries that are left out for one reason.
+
+    Args:
+        entries: all of them, possibly none.
+        locate: returns the file of one of them and the place in it, see ``Skip``.
+        reason, kind: see ``Skip``.
+
+    Returns:
+        A ``Skip`` for each; where they are many, a single one at the first, with the count of all.
+    """
+    if len(entries) > MOST_LISTED:
+        return [Skip(*locate(entries[0]), reason, kind, len(entries))]
+    return [Skip(*locate(entry), reason, kind) for entry in entries]
 
 
 def skip_lines(skips: Iterable[Skip]) -> Iterator[str]:
@@ -44,7 +66,7 @@ def skip_lines(skips: Iterable[Skip]) -> Iterator[str]:
         counts[kind] += skip.count
         first.setdefault(kind, skip)
     for kind, count in counts.most_common():
-        yield f'{count:,} × {kind}, such as {first[kind].location()}'
+        yield f'{count:,} × {printable(kind)}, such as {first[kind].location()}'
 
 
 def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, source: str) -> None:
@@ -66,12 +88,12 @@ def check_skips(skipped: Sequence[Skip], num_entries: int, max_skipped: float, s
         return
     by_file: Counter[str] = Counter()
     for skip in skipped:
-        by_file[str(skip.path)] += skip.count
+        by_file[printable(str(skip.path))] += skip.count
     worst = [f'{file} ({number})' for file, number in by_file.most_common(_SHOWN)]
     more = f' and {len(by_file) - _SHOWN} more files' if len(by_file) > _SHOWN else ''
     raise DataError(
         f'{count} of {num_entries} images and objects in {source} cannot be used, which is more than '
         f'max_skipped={max_skipped:g} of them. They are in {", ".join(worst)}{more}. The first ones:\n  '
-        + '\n  '.join(f'{skip.location()}: {skip.reason}' for skip in skipped[:_SHOWN])
+        + '\n  '.join(f'{skip.location()}: {printable(skip.reason)}' for skip in skipped[:_SHOWN])
         + '\nCorrect the files, or set max_skipped in the config of the dataset to the share you accept.'
     )

@@ -11,6 +11,8 @@ from typing import TextIO
 from detkit.utils.errors import DataError
 from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_LINE
 
+# The first bytes of a file that gzip packed.
+_GZIP = b'\x1f\x8b'
 # The longer mark first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, 'utf-8-sig'),
@@ -88,11 +90,27 @@ def decode_text(data: bytes, path: str | os.PathLike, what: str = 'file') -> str
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        if data.startswith(_GZIP):
+            raise DataError(f'the {what} {os.fspath(path)!r} is a gzip file; unpack it') from error
         hint = ' (it looks like UTF-16 without its byte-order mark)' if b'\0' in data[:64] else ''
         raise DataError(
             f'the {what} {os.fspath(path)!r} is no {encoding.removesuffix("-sig").upper()} text: {error.reason} at '
             f'byte {error.start}{hint}. Save it as UTF-8.'
         ) from error
+
+
+def printable(text: str) -> str:
+    r"""Return a text with ``\udc80`` in place of each half of a surrogate pair, which no file can hold."""
+    return text.encode(errors='backslashreplace').decode()
+
+
+def is_printable(text: str) -> bool:
+    """Return whether a text can be written to a file: a lone half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encoding_of(data: bytes) -> str:

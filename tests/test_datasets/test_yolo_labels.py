@@ -99,7 +99,7 @@ def test_lines_with_keypoints(lines, num_values):
     table = parse_labels([text], 2, partial(parse_outlines, keypoint_shape=(4, num_values)))
     assert table.labels.tolist() == [0, 1, 0] and not table.ring_sizes.any()
     np.testing.assert_allclose(table.bboxes[1], [0.2, 0.4, 0.4, 0.8])
-    assert [(note.line, note.count) for note in table.unused] == [(1, 2)]
+    assert [(note.line, note.count) for note in table.unused] == [(1, 1), (2, 1)]
 
     many = [line.replace('.6', f'.6{i}') for i in range(3) for line in lines]
     table = parse_labels(['\n'.join([*many, '0 .5 .5 .1 .1']).encode()], 2)

@@ -133,7 +133,7 @@ def test_validation_is_shared_and_collected(folder):
 
 def test_what_any_process_skips_is_listed_once(folder):
     lines = (folder / 'skipped' / 'skipped.csv').read_text().splitlines()
-    assert lines == ['split,path,line,reason', 'train,a.jpg,,truncated']
+    assert lines == ['split,path,line,reason,count', 'train,a.jpg,,truncated,1']
     assert (folder / 'out0.txt').read_text().count('skipped  a.jpg: truncated') == 2  # of this run and of the next
 
 

@@ -202,7 +202,11 @@ def test_skipped_data_is_listed(tmp_path, capsys, num_bad, fails):
     else:
         runner.train()
     lines = (tmp_path / 'run' / 'skipped.csv').read_text().splitlines()
-    assert lines[:3] == ['split,path,line,reason', 'train,labels/a.txt,3,no number', 'train,images/0.jpg,,truncated']
+    assert lines[:3] == [
+        'split,path,line,reason,count',
+        'train,labels/a.txt,3,no number,1',
+        'train,images/0.jpg,,truncated,1',
+    ]
     assert len(lines) == 2 + num_bad
     assert 'skipped  images/0.jpg: truncated' in capsys.readouterr().out
 

@@ -17,7 +17,7 @@ from detkit.datasets.formats.coco_columns import read_columns
 from detkit.datasets.formats.coco_images import CocoImages, find_images, read_images
 from detkit.datasets.formats.coco_json import check_categories, read_categories, read_in_blocks
 from detkit.datasets.records import Records
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.datasets.transforms.choice import nested_transforms
 from detkit.datasets.transforms.render import Render
 from detkit.registry import DATASETS
@@ -212,19 +212,18 @@ class CocoDataset(CocoFileDataset):
             return records
         ann_file = str(Path(self.data_root) / self.ann_file)
         labelled = (records.objects.keypoints[..., 2] > 0).any(1)
-        images = records.images_of_objects()
+        images, everything = records.images_of_objects(), records
         shown = np.bincount(images[labelled & (images >= 0)], minlength=len(records)) > 0
         if self.only_labelled and not shown.all():
             reason = 'an image without any object that has a labelled keypoint (only_labelled=True)'
-            self.unused.append(Skip(ann_file, None, reason, count=len(shown) - int(shown.sum())))
+            self.unused += list_skips(np.flatnonzero(~shown).tolist(), lambda i: (everything[i].img_path, None), reason)
             records = records.select(np.flatnonzero(shown))
         if self.unlabelled == 'keep' or self.test_mode:
             return records
         keep = labelled | records.objects.ignored
-        count = int((~keep & (images >= 0)).sum())
-        if count:
-            reason = "an object none of whose keypoints is labelled (unlabelled='keep' trains its box)"
-            self.unused.append(Skip(ann_file, None, reason, count=count))
+        reason = "an object none of whose keypoints is labelled (unlabelled='keep' trains its box)"
+        rows = images[~keep & (images >= 0)].tolist()
+        self.unused += list_skips(rows, lambda i: (ann_file, f'an annotation of image {everything[i].img_id}'), reason)
         return records.select_objects(keep)
 
     def _count_keypoints(

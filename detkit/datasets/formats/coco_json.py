@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from detkit.utils.errors import DataError
-from detkit.utils.text_files import check_regular, read_text
+from detkit.utils.json_files import parse_json
+from detkit.utils.text_files import check_regular, is_printable, read_text
 
 __all__ = ['CocoAnnotation', 'CocoImage', 'load_json', 'read_categories', 'read_in_blocks']
 
@@ -27,7 +28,9 @@ _MOST_CUTS = 4
 _CUT_BYTES = 64 << 10
 _MOST_BYTES = 64 << 20
 _BOM = b'\xef\xbb\xbf'
+_LISTS = ('images', 'annotations', 'categories')
 _KEY = re.compile(rb'"annotations"\s*:\s*\[')
+_OTHER_KEYS = re.compile(rb'"(images|categories)"\s*:\s*\[')
 
 _SHOWN_CHARACTERS = 60
 _REPR = reprlib.Repr()
@@ -81,13 +84,8 @@ def load_json(ann_file: str) -> dict[str, list]:
         raise DataError(
             f'the annotation file {ann_file!r} does not exist. Set ann_file (relative to data_root) to a COCO json.'
         )
-    text = read_text(ann_file, 'annotation file')
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = 'it is nested too deeply' if isinstance(error, RecursionError) else error
-        raise DataError(f'the annotation file {ann_file!r} is no valid JSON: {reason}') from error
-    for key in ('images', 'annotations', 'categories'):
+    content = parse_json(read_text(ann_file, 'annotation file'), f'the annotation file {ann_file!r}', _LISTS)
+    for key in _LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(
                 f'the annotation file {ann_file!r} has no list {key!r}. A COCO json of instances has the lists images, '
@@ -134,8 +132,11 @@ def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> tuple[list[
     file.seek(0)
     head = file.read(start).removeprefix(_BOM)
     file.seek(end)
+    text = head + b']' + file.read()
+    if len(_OTHER_KEYS.findall(text)) != 2:  # one of them may be there twice
+        raise _NotInBlocks
     try:
-        rest = msgspec.json.decode(head + b']' + file.read(), type=_Rest)
+        rest = msgspec.json.decode(text, type=_Rest)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _NotInBlocks from error
     if rest.annotations:  # what was read is another list, inside of something
@@ -246,9 +247,10 @@ def check_categories(categories: list, ann_file: str) -> list[dict]:
     """Return the categories by ascending id, their names as text, and a list of keypoints' names, possibly empty.
 
     Raises:
-        DataError: a category has no id or no name.
+        DataError: a category has no id or no name, has a name that no text file can hold, or has the id of another one.
     """
     checked = []
+    names: dict[int | float | str, str] = {}
     for number, category in enumerate(categories):
         name = category.get('name') if isinstance(category, dict) else None
         named = isinstance(name, str | int | float) and not isinstance(name, bool) and str(name).strip()
@@ -257,21 +259,35 @@ def check_categories(categories: list, ann_file: str) -> list[dict]:
                 f'category {number} of the annotation file {ann_file!r} has no id or no name: the id is a number or '
                 'text, the name is text'
             )
-        keypoints = category.get('keypoints')
-        checked.append({**category, 'name': str(name), 'keypoints': keypoints if isinstance(keypoints, list) else []})
+        name, own_id = str(name).strip(), category['id']
+        keypoints = category['keypoints'] if isinstance(category.get('keypoints'), list) else []
+        for own in (name, *map(str, keypoints)):
+            if not is_printable(own):
+                raise DataError(
+                    f'category {number} of the annotation file {ann_file!r} has the name {own!r}, half of a surrogate '
+                    'pair, which is no character. Correct the name.'
+                )
+        if names.setdefault(own_id, name) != name:
+            raise DataError(
+                f'the annotation file {ann_file!r} gives the category id {own_id!r} to {names[own_id]!r} and {name!r}, '
+                'so the class of their objects is unknown. Give each category an id of its own.'
+            )
+        checked.append({**category, 'name': name, 'keypoints': keypoints})
     return sorted(checked, key=lambda category: _id_key(category['id']))
 
 
 def is_id(value: Any) -> bool:
-    """Return whether a value can be an id: text, or a number that is finite."""
+    """Return whether a value can be an id: text that can be written, or a number that is finite."""
     if isinstance(value, float):
         return value - value == 0
-    return isinstance(value, int | str) and not isinstance(value, bool)
+    if isinstance(value, str):
+        return is_printable(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def show(value: Any) -> str:
     """Return a value of a file for a message, however long or nested it is."""
-    text = value if isinstance(value, str) else _REPR.repr(value)
+    text = (value if is_printable(value) else repr(value)) if isinstance(value, str) else _REPR.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f'{text[:_SHOWN_CHARACTERS]}...'
 
 

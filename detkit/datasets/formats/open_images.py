@@ -16,7 +16,7 @@ import numpy as np
 from detkit.datasets.base import DetDataset
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.image_files import images_below, read_image_sizes, unread_images, unreadable
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.registry import DATASETS
 from detkit.utils.errors import DataError, nearest
 from detkit.utils.numbers import parse_float
@@ -130,8 +130,7 @@ class OpenImagesDataset(DetDataset):
                 f'{next(iter(image_ids), "")!r}.jpg. Correct images in the config of the dataset.'
             )
         rest = [path for own_id, path in by_stem.items() if own_id not in image_ids]
-        if rest:
-            self.unused.append(Skip(rest[0], None, 'an image that no annotation names', count=len(rest)))
+        self.unused += list_skips(rest, lambda path: (path, None), 'an image that no annotation names')
         self.unused += unread_images(folder)
         place_of, paths, shapes = np.full(len(image_ids), -1, np.int64), [], []
         for (number, path), size in zip(wanted, read_image_sizes([path for _, path in wanted]), strict=True):

@@ -22,7 +22,7 @@ from detkit.datasets.image_files import (
     with_unique_ids,
 )
 from detkit.datasets.path_finder import PathFinder
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
 from detkit.utils.errors import DataError
@@ -209,8 +209,7 @@ class ShapeDataset(DetDataset):
             for path in files_below(self.image_folder)
             if is_image_name(os.path.basename(path)) and os.path.realpath(path) not in used
         ]
-        if rest:
-            self.unused.append(Skip(rest[0], None, 'an image that no annotation names', count=len(rest)))
+        self.unused += list_skips(rest, lambda path: (path, None), 'an image that no annotation names')
         self.unused += unread_images(self.image_folder)
 
     def _annotations(

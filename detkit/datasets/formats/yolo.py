@@ -33,7 +33,7 @@ from detkit.datasets.image_files import (
     unread_images,
     unreadable,
 )
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
@@ -151,11 +151,9 @@ class YoloTxtDataset(DetDataset):
         """Return each image's label file and its contents: '' and nothing without one, None where it is unreadable."""
         files = find_label_files(image_paths)
         self.unused += [Skip(stray, None, 'a label file that belongs to no image') for stray in files.strays]
-        background = files.of_images.count(None)
-        if background:
-            first = image_paths[files.of_images.index(None)]
-            reason = 'a label file that is missing: the image counts as background, without objects'
-            self.unused.append(Skip(first, None, reason, count=background))
+        background = [path for path, file in zip(image_paths, files.of_images, strict=True) if file is None]
+        reason = 'a label file that is missing: the image counts as background, without objects'
+        self.unused += list_skips(background, lambda path: (path, None), reason)
         texts: list[bytes | None] = []
         for file in files.of_images:
             try:

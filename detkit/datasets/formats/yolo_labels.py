@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from detkit.datasets.formats.yolo_lines import TOLERANCE, LineNote, Lines
+from detkit.datasets.skips import MOST_LISTED
 from detkit.structures.bboxes import cxcywh_to_xyxy
 from detkit.structures.polygons import Polygons
 
@@ -170,9 +171,9 @@ def _cut_keypoints(lines: Lines, keypoint_shape: tuple[int, int]) -> None:
     with_keypoints = lines.counts == 5 + keypoint_shape[0] * keypoint_shape[1]
     count = int(with_keypoints.sum())
     if count:
-        first = int(np.argmax(with_keypoints))
         reason = 'keypoints that this dataset is not asked for: the box alone is read'
-        lines.unused.append(LineNote(int(lines.files[first]), int(lines.numbers[first]), reason, count=count))
+        notes = lines.describe(with_keypoints, reason)
+        lines.unused += notes if count <= MOST_LISTED else [notes[0]._replace(count=count)]
         lines.cut(with_keypoints, 5)
 
 

@@ -55,14 +55,15 @@ class SkippedHook(Hook):
         datasets = {'train': runner.train_loop.dataloader.dataset}
         if runner.val_loop is not None:
             datasets['val'] = runner.val_loop.dataloader.dataset
-        rows = [[split, *skip[:3]] for split, dataset in datasets.items() for skip in _left_out(dataset)]
-        if not rows:
+        found = [(split, skip) for split, dataset in datasets.items() for skip in _left_out(dataset)]
+        if not found:
             return
         if not (runner.resumed and self._path(runner).exists()):
-            self._write(runner, rows)
+            self._write(runner, found)
         for split, dataset in datasets.items():
             _show(runner, split, dataset)
-        runner.console.line(f'left out {len(rows):,} entries in all, listed in {display_path(self._path(runner))}')
+        count = sum(skip.count for _, skip in found)
+        runner.console.line(f'left out {count:,} entries in all, listed in {display_path(self._path(runner))}')
 
     def before_test(self, runner: Runner) -> None:
         _show(runner, 'test', runner.test_loop.dataloader.dataset)
@@ -113,23 +114,23 @@ class SkippedHook(Hook):
                 seen.add(str(skip.path))
                 new.append(skip)
         if new:
-            self._write(runner, [[split, *skip[:3]] for skip in new])
+            self._write(runner, [(split, skip) for skip in new])
         for skip in new:
-            runner.console.line(f'skipped  {skip.path}: {skip.reason}')
+            runner.console.line(f'skipped  {skip.location()}: {skip.reason}')
         return bool(new)
 
     @staticmethod
     def _path(runner: Runner) -> Path:
         return Path(runner.work_dir) / 'skipped.csv'
 
-    def _write(self, runner: Runner, rows: list[list[Any]]) -> None:
+    def _write(self, runner: Runner, found: Sequence[tuple[str, Skip]]) -> None:
         if not is_main_process():
             return
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
         if not self._path(runner).exists():
-            writer.writerow(['split', 'path', 'line', 'reason'])
-        writer.writerows(rows)
+            writer.writerow(['split', 'path', 'line', 'reason', 'count'])
+        writer.writerows([split, *skip[:3], skip.count] for split, skip in found)
         with runner.noting_failed_writes('skipped.csv'):
             append_text(self._path(runner), text.getvalue())
 

@@ -1,0 +1,89 @@
+"""COCO files that can be read in two ways, or whose names no text can hold."""
+
+import gzip
+import json
+
+import pytest
+from format_helpers import write_image
+
+from detkit.datasets import CocoDataset
+from detkit.datasets.formats import coco_json
+from detkit.utils.errors import DataError
+
+
+def content_of(**changes):
+    return {
+        'images': [{'id': i, 'file_name': f'{i}.png', 'height': 10, 'width': 20} for i in (1, 2)],
+        'annotations': [{'id': i, 'image_id': i, 'category_id': i, 'bbox': [2, 1, 4, 5]} for i in (1, 2)],
+        'categories': [{'id': 1, 'name': 'bolt'}, {'id': 2, 'name': 'nut'}],
+        **changes,
+    }
+
+
+@pytest.fixture
+def load(tmp_path):
+    for i in (1, 2):
+        write_image(tmp_path / 'img' / f'{i}.png', 20, 10)
+
+    def _load(content, **options):
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        (tmp_path / 'a.json').write_bytes(data)
+        return CocoDataset('a.json', 'img', data_root=str(tmp_path), **options)
+
+    return _load
+
+
+def counts(dataset):
+    return [len(record.annotations) for record in dataset.records]
+
+
+def test_two_categories_of_one_id_are_refused(load):
+    categories = [{'id': 1, 'name': 'bolt'}, {'id': 1, 'name': 'nut'}]
+    with pytest.raises(DataError, match=r"a\.json' gives the category id 1 to 'bolt' and 'nut'"):
+        load(content_of(categories=categories))
+    with pytest.raises(DataError, match='gives the category id 1'):
+        coco_json.check_categories([{'id': 1.0, 'name': 'bolt'}, *categories[1:]], 'a.json')
+
+
+@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
+@pytest.mark.parametrize('last', ['[]', 'null', '[{"id": 1, "name": "x"}]'])
+@pytest.mark.parametrize('first', [True, False])
+def test_a_list_that_is_given_twice_is_refused(load, key, last, first):
+    text = json.dumps(content_of())
+    doubled = f'{{"{key}": {last if first else "[5]"}, {text[1:]}' if first else f'{text[:-1]}, "{key}": {last}}}'
+    if first and last in ('[]', 'null'):  # nothing is lost
+        assert counts(load(doubled.encode())) == [1, 1]
+    else:
+        with pytest.raises(DataError, match=f"a.json' has the key '{key}' twice"):
+            load(doubled.encode())
+
+
+def test_names_are_compared_without_blanks_around_them(load):
+    dataset = load(content_of(categories=[{'id': 1, 'name': 'bolt'}, {'id': 2, 'name': ' bolt '}]))
+    assert dataset.metainfo['classes'] == ('bolt',) and counts(dataset) == [1, 1]
+    assert any('one name' in skip.kind for skip in dataset.unused)
+
+
+@pytest.mark.parametrize('changes', [{'name': '\ud800'}, {'keypoints': ['left', '\udfff']}])
+def test_half_a_surrogate_pair_is_no_name(load, changes):
+    with pytest.raises(DataError, match=r"category 1 .*a\.json' has the name '\\ud"):
+        load(content_of(categories=[{'id': 1, 'name': 'bolt'}, {'id': 2, 'name': 'nut', **changes}]))
+
+
+def test_half_a_surrogate_pair_in_a_file_name_or_id_costs_the_image(load):
+    content = content_of()
+    content['images'] += [{'id': 3, 'file_name': '\ud800.png'}, {'id': '\ud800', 'file_name': '2.png'}]
+    content['annotations'].append({'id': '\udfff', 'image_id': '\ud800', 'category_id': 1, 'bbox': [1, 1, 2, 2]})
+    dataset = load(content, max_skipped=1)
+    assert counts(dataset) == [1, 1] and len(dataset.skipped) == 3
+    for skip in dataset.skipped:
+        f'{skip.location()}{skip.reason}{skip.kind}'.encode()
+
+
+def test_packed_and_unmarked_files_are_named(load):
+    text = json.dumps(content_of())
+    with pytest.raises(DataError, match=r"a\.json' is a gzip file; unpack it"):
+        load(gzip.compress(text.encode()))
+    for encoding in ('utf-16-le', 'utf-16-be'):
+        with pytest.raises(DataError, match='looks like UTF-16 without its byte-order mark: save it as UTF-8'):
+            load(text.encode(encoding))
