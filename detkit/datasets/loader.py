@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import cv2
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
+from detkit.datasets.samplers import EpochSampler
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest
 
 # Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
 _DEFAULTS: dict[str, Any] = {
@@ -28,11 +32,70 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class BatchLoader(DataLoader):
-    """PyTorch's loader, whose persistent workers can be ended."""
+    """PyTorch's loader, whose persistent workers can be ended, and are started again where one of them dies."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.num_workers == 0 or not isinstance(self.batch_sampler, EpochSampler):
+            return super().__iter__()
+        return _GuardedBatches(self)
+
+    def start(self) -> Iterator[Any]:
+        """Return PyTorch's iterator.
+
+        It reports a dead worker when the next batch is asked for; by PyTorch's handler of SIGCHLD the error would come
+        in the middle of whatever the main thread does, such as a step of the optimiser.
+        """
+        before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, 'SIGCHLD') else None
+        batches = super().__iter__()
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
+        return batches
 
     def close(self) -> None:
         """End the workers at once; left to the garbage collector they take seconds each."""
         self._iterator = None  # PyTorch keeps them here and has no method that ends them
+
+
+class _GuardedBatches:
+    """The batches of an epoch; where a worker dies, the workers are started once more at the batch that is missing."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self.loader = loader
+        sampler = loader.batch_sampler
+        self.epoch, self.done = sampler.epoch, sampler.skipped_batches
+        self.restarted = False
+        self.batches = loader.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            try:
+                batch = next(self.batches)
+            except RuntimeError as error:
+                if not str(error).startswith('DataLoader worker (pid'):
+                    raise
+                self._restart(error)
+            else:
+                self.done += 1
+                return batch
+
+    def _restart(self, error: RuntimeError) -> None:
+        if self.restarted:
+            raise DataError(
+                f'a worker process of the data loader died for the second time in an epoch, at batch {self.done + 1} '
+                f'({error}). Most often the system ends a process as the memory is full: use fewer workers '
+                f'(num_workers={max(self.loader.num_workers // 2, 1)}), a smaller prefetch_factor, or no cache.'
+            ) from error
+        print_log(f'{error}; the workers are started again', 'current', logging.WARNING)
+        self.restarted = True
+        self.batches = None  # which ends the other workers
+        self.loader.close()
+        sampler = self.loader.batch_sampler
+        sampler.set_epoch(self.epoch)
+        sampler.skip(self.done)
+        self.batches = self.loader.start()
 
 
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:

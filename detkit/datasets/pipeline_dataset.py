@@ -22,6 +22,9 @@ from detkit.structures.sample import BatchFrame, Sample
 from detkit.utils.errors import DataError
 from detkit.utils.rng import keyed_rng
 
+# How many images are tried in place of unreadable ones, before it is the disk that has gone.
+_MAX_DRAWN = 100
+
 __all__ = ['MixingDataset', 'PipelineDataset']
 
 
@@ -170,15 +173,27 @@ class PipelineDataset(Dataset):
     def _first_readable(
         self, first: int, start: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip]
     ) -> Sample | dict:
-        """Run ``stop`` transforms on the first readable image of the pool, from its entry ``first`` on, in a circle."""
+        """Run ``stop`` transforms on the first readable image of the pool, from its entry ``first`` on, in a circle.
+
+        Where the pool has none, as that of a batch of one image may, others of the whole dataset are drawn.
+
+        Raises:
+            DataError: none of them can be read, either.
+        """
         for offset in range(len(pool)):
             record = pool[(first + offset) % len(pool)]
             made = self._try_run(replace(start, record=record), pool, stop, skipped)
             if made is not None:
                 return made
+        others = start.rng.permutation(len(self.records))[:_MAX_DRAWN] if len(pool) < len(self.records) else ()
+        for index in others:
+            made = self._try_run(replace(start, record=self.records[int(index)]), pool, stop, skipped)
+            if made is not None:
+                return made
         last = skipped[-1]
+        more = f', nor of {len(others)} others of the dataset' if len(others) else ''
         raise DataError(
-            f'none of the {len(pool)} images of a group can be read; the last one, {last.path}, {last.reason}'
+            f'none of the {len(pool)} images of a group can be read{more}; the last one, {last.path}, {last.reason}'
         )
 
     def _try_run(self, sample: Sample, pool: Sequence[Record], stop: int, skipped: list[Skip]) -> Sample | dict | None:

@@ -39,6 +39,8 @@ class EpochSampler:
         rank, world_size: the process and their number; default: those of the running process group.
 
     Attributes:
+        epoch: the epoch whose order the next iteration gives.
+        skipped_batches: the batches that the next iteration leaves out, see ``skip``.
         epoch_size: the number of positions.
     """
 
@@ -65,7 +67,7 @@ class EpochSampler:
         self.rank = own_rank if rank is None else rank
         self.world_size = own_world_size if world_size is None else world_size
         self.epoch = 0
-        self._skipped_batches = 0
+        self.skipped_batches = 0
         if shuffle and getattr(dataset, 'order', None) is not None:
             raise ValueError('the dataset has an order of its own (rectangular batches): set shuffle=False')
         self._factors = self.repeat_factors() if shuffle else None
@@ -81,7 +83,7 @@ class EpochSampler:
 
     def skip(self, num_batches: int) -> None:
         """Make the next iteration, and only that, start behind this process's first ``num_batches`` batches."""
-        self._skipped_batches = num_batches
+        self.skipped_batches = num_batches
 
     def repeat_factors(self) -> np.ndarray | None:
         """Return ``(len(dataset),)`` how often each sample is drawn in a shuffled epoch, on average; None: once."""
@@ -107,11 +109,11 @@ class EpochSampler:
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         # Not a generator itself, so that epoch and start are taken now and not when a worker first asks.
-        return self._batches(self.epoch, self._skipped_batches)
+        return self._batches(self.epoch, self.skipped_batches)
 
     def _batches(self, epoch: int, start: int) -> Iterator[list[SampleKey]]:
         # Only now, as a loader's first start with workers makes one iterator that it never advances.
-        self._skipped_batches = 0
+        self.skipped_batches = 0
         order = self.epoch_order(epoch)
         wraps = self.round_up and self.world_size > 1
         for step in range(start, len(self)):

@@ -19,6 +19,7 @@ from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, l
 from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
 from detkit.engine.folder_lock import unlock_folder
+from detkit.engine.memory_errors import explaining_memory_errors
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
@@ -58,15 +59,17 @@ class Runner(BaseRunner):
             The model, with the best weights where there was a validation.
 
         Raises:
+            MemoryShortageError: the memory is too small for the batch.
             TrainingStopped: SIGTERM, SIGINT or SIGUSR1 stopped it, and its state is saved.
         """
         try:
-            with self._tidied_on_mistake():
-                self.prepare_training()
-                check_annotations(self)
-            self.train_loop.run()
-            self._final_evaluation()
-            self.call_hook('after_run')
+            with explaining_memory_errors(self):
+                with self._tidied_on_mistake():
+                    self.prepare_training()
+                    check_annotations(self)
+                self.train_loop.run()
+                self._final_evaluation()
+                self.call_hook('after_run')
         except TrainingStopped as stop:
             self.console.close()
             loop = self.train_loop
