@@ -8,8 +8,9 @@ from tiny_voc import object_xml, write_tiny_voc, write_voc
 
 from detkit.config import load_config
 from detkit.datasets import VOCDataset, build_dataloader
-from detkit.datasets.formats import voc
-from detkit.datasets.formats.voc import discover_classes, read_split, read_voc_xml
+from detkit.datasets.formats import voc_xml
+from detkit.datasets.formats.voc import read_split
+from detkit.datasets.formats.voc_xml import read_voc_xml
 from detkit.utils.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -72,10 +73,93 @@ def test_several_splits_and_years(tmp_path):
 def test_lists_of_a_class_name_the_images_that_show_it(tmp_path):
     path = tmp_path / 'cat_train.txt'
     path.write_text('a  1\nb -1\n\nc  0\na  1\n')
-    assert read_split(path) == ['a', 'c']
+    assert read_split(path) == (['a', 'c', 'a'], 1)
     path.write_text('b -1\n')
     with pytest.raises(DataError, match='names no image'):
         read_split(path)
+
+
+def test_images_that_do_not_show_a_class_are_counted(tmp_path):
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG], 'c': [DOG]}, {'cat_train': ['a 1', 'b -1', 'c  -1']}, (20, 10))
+    dataset, _ = annotations_of(root, splits='cat_train', test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a'] and not dataset.skipped
+    ((path, _, reason, _, count),) = dataset.unused
+    assert path.endswith('cat_train.txt') and count == 2 and '-1' in reason
+
+
+def test_names_with_blanks(tmp_path):
+    names = {'my x': [CAT], 'my': [DOG], 'x 1': [CAT], 'c': [CAT]}
+    root = write_voc(
+        tmp_path, names, {'train': ['my x', 'my 1', 'x 1', 'x 1 0', 'c  masks/c.png', 'not there']}, (20, 10)
+    )
+    dataset, _ = annotations_of(root, test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['my x', 'my', 'x 1', 'c']
+    assert [skip.path for skip in dataset.skipped] == [str(root / 'Annotations' / 'not there.xml')]
+    assert [skip.reason for skip in dataset.unused] == ['an image that is listed again']
+
+
+def test_files_in_subfolders(tmp_path):
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG], 'B': [CAT]}, {'train': ['s/b', 's\\B']}, (20, 10))
+    for folder, suffix in (('JPEGImages', 'jpg'), ('Annotations', 'xml')):
+        (root / folder / 's').mkdir()
+        for name in 'bB':
+            (root / folder / f'{name}.{suffix}').rename(root / folder / 's' / f'{name}.{suffix}')
+    dataset = VOCDataset(data_root=str(root), test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a', 'B', 'b'] and not dataset.unused + dataset.skipped
+    assert dataset.metainfo['classes'] == ('cat', 'dog') == VOCDataset.peek(dict(data_root=root))['classes']
+    assert dataset.records[2].annotations.labels.tolist() == [1]
+    assert [record.img_id for record in VOCDataset(data_root=str(root), splits='train').records] == ['b', 'B']
+    write_voc(root, {'b': [CAT]}, size_wh=(20, 10))
+    dataset = VOCDataset(data_root=str(root), test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a.jpg', 'b.jpg', 's/B.jpg', 's/b.jpg']
+    (root / 'JPEGImages' / 's' / 'b.jpg').unlink()  # so that its file finds the other one
+    dataset = VOCDataset(data_root=str(root), test_mode=True)
+    assert [record.annotations.labels.tolist() for record in dataset.records] == [[0], [0], [0]]
+    assert [skip.path for skip in dataset.skipped] == [str(root / 'Annotations' / 's' / 'b.xml')]
+
+
+def test_an_image_is_read_once(tmp_path):
+    lists = {'train': ['a'], 'trainval': ['a', 'b']}
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG], '0': [DOG]}, lists, (20, 10))
+    dataset, _ = annotations_of(root, splits=['train', 'trainval'], test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a', 'b']
+    assert [skip.reason for skip in dataset.unused] == ['an image that is listed again']
+    (root / 'JPEGImages' / '0.jpg').unlink()
+    stray = root / 'Annotations' / '0.xml'
+    stray.write_text(stray.read_text().replace('0.jpg', 'a.jpg'))
+    dataset = VOCDataset(data_root=str(root), test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a', 'b']
+    assert dataset.records[0].annotations.labels.tolist() == [0]  # of the file of its own name
+    ((path, _, reason, *_),) = dataset.skipped
+    assert path == str(stray) and reason.endswith(f'{root / "Annotations" / "a.xml"} describes')
+
+
+def test_names_of_elements_in_any_case(tmp_path):
+    root = write_one(tmp_path, CAT, DOG)
+    path = root / 'Annotations' / 'a.xml'
+    path.write_text(path.read_text().replace('object', 'Object').replace('bndbox', 'BndBox').replace('annot', 'Annot'))
+    dataset, annotations = annotations_of(root, test_mode=True)
+    assert len(annotations) == 2 and not dataset.skipped + dataset.unused
+
+
+def test_boxes_elsewhere_than_in_objects_are_named(tmp_path):
+    write_voc(tmp_path, {'a': [CAT], 'b': [], 'c': ['<weather>rain</weather>'], 'd': [DOG]}, None, (20, 10))
+    (tmp_path / 'Annotations' / 'b.xml').write_text(f'<annotation><objects>{CAT}</objects></annotation>')
+    path = tmp_path / 'Annotations' / 'd.xml'
+    path.write_text(path.read_text().replace('</annotation>', f'<item>{CAT}</item></annotation>'))
+    dataset = VOCDataset(data_root=str(tmp_path), max_skipped=1, test_mode=True)
+    assert [record.img_id for record in dataset.records] == ['a', 'c', 'd']
+    assert ['<objects>, not in <object>' in skip.reason for skip in dataset.skipped] == [True, False]
+    assert dataset.skipped[1][1:3] == ('<item>', 'a <bndbox> that is in no <object>')
+    assert [skip.reason for skip in dataset.unused] == ['no <object>, but <weather>: the image counts as background']
+
+
+@pytest.mark.parametrize('tag', ['name', 'bndbox', 'difficult'])
+def test_a_second_element_of_an_object_is_named(tmp_path, tag):
+    more = f'<{tag}><xmin>2</xmin><ymin>2</ymin><xmax>4</xmax><ymax>4</ymax></{tag}>'
+    dataset, annotations = annotations_of(write_one(tmp_path, object_xml('cat', (1, 1, 10, 5), 0, more)))
+    assert annotations.bboxes.tolist() == [[0, 0, 10, 5]]
+    assert dataset.skipped[0][1:3] == ('object 1', f'a second <{tag}> in an object, of which the first alone is read')
 
 
 def test_a_folder_without_lists(tmp_path):
@@ -109,6 +193,7 @@ def test_the_image_may_be_named_in_the_file_alone(tmp_path):
         (object_xml('cat', (1, 1, 5)), 'does not hold the numbers xmin'),
         (object_xml('cat', (1, 1, 'five', 5)), 'does not hold the numbers xmin'),
         (object_xml('cat', (1, 1, 'nan', 5)), 'does not hold the numbers xmin'),
+        (object_xml('cat', (1, 1, '1_0', 5)), 'does not hold the numbers xmin'),
         (object_xml('cat', (1, 1, 5, 5), 'maybe'), "<difficult> is 'maybe'"),
         (object_xml('cat', (9, 1, 5, 5)), 'no area inside the image'),
         (object_xml('cat', (25, 1, 30, 5)), 'no area inside the image'),
@@ -166,6 +251,56 @@ def test_the_declared_encoding_is_read(tmp_path, encoding):
 
 
 @pytest.mark.parametrize(
+    ('declared', 'name', 'contradicts'),
+    [
+        ('gbk', '螺栓', True),
+        ('gb2312', '螺栓，新', True),
+        ('iso-8859-1', 'grüße', True),
+        ('windows-1251', 'болт', True),
+        ('utf-16', 'bolt', True),
+        ('gb2312', 'ß', True),  # no character of GB2312
+        ('gbk', 'bolt', False),
+        ('utf-8', '螺栓', False),
+    ],
+)
+def test_utf8_that_declares_another_encoding_is_read_and_named(tmp_path, declared, name, contradicts):
+    root = write_one(tmp_path, object_xml(name, (1, 1, 10, 5)))
+    path = root / 'Annotations' / 'a.xml'
+    text = path.read_text(encoding='utf-8')
+    path.write_text(f'<?xml version="1.0" encoding="{declared}"?>{text}', encoding='utf-8')
+    dataset, annotations = annotations_of(root)
+    assert dataset.metainfo['classes'] == (name,) and len(annotations) == 1 and not dataset.skipped
+    assert [f"declares the encoding '{declared}', but is UTF-8" in skip.reason for skip in dataset.unused] == (
+        [True] * contradicts
+    )
+
+
+def test_short_text_that_is_utf8_by_accident_keeps_its_encoding(tmp_path):
+    root = write_one(tmp_path, object_xml('name', (1, 1, 10, 5)))
+    path = root / 'Annotations' / 'a.xml'
+    text = '<?xml version="1.0" encoding="gbk"?>' + path.read_text().replace('name>name', 'name>隆')
+    assert '隆'.encode('gbk').decode('utf-8')
+    path.write_bytes(text.encode('gbk'))
+    dataset, _ = annotations_of(root)
+    assert dataset.metainfo['classes'] == ('隆',) and not dataset.unused
+
+
+def test_files_that_cannot_be_decoded_are_named_with_the_reason(tmp_path):
+    root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG]}, {'train': ['a']}, (20, 10))
+    for name in 'ba':
+        path = root / 'Annotations' / f'{name}.xml'
+        path.write_bytes(path.read_text().replace('<folder>', '<folder>螺').encode('gbk'))
+        if name == 'b':
+            dataset, _ = annotations_of(root)
+            assert dataset.metainfo['classes'] == ('cat',) and not dataset.skipped
+            assert dataset.unused[0].path == str(path) and 'is no UTF-8 text' in dataset.unused[0].reason
+    with pytest.raises(DataError, match='none of the 2 xml files.* names a class; 2 cannot be read.*is no UTF-8 text'):
+        VOCDataset.peek(dict(data_root=root, splits='train'))
+    with pytest.raises(DataError, match='has no image: 1 skipped.*is no UTF-8 text'):
+        annotations_of(root)
+
+
+@pytest.mark.parametrize(
     ('head', 'reason'),
     [
         ('<?xml version="1.0" encoding="idna"?>', "the encoding 'idna'"),
@@ -204,13 +339,13 @@ def test_images_without_an_annotation_file_and_pictures_that_are_not_read_are_co
     (root / 'Annotations' / 'b.xml').unlink()
     (root / 'JPEGImages' / 'c.heic').write_bytes(b'x')
     dataset = VOCDataset(data_root=str(root))
-    assert [Path(skip.path).name for skip in dataset.unused] == ['b.jpg', 'c.heic'] and not dataset.skipped
+    assert sorted(Path(skip.path).name for skip in dataset.unused) == ['b.jpg', 'c.heic'] and not dataset.skipped
 
 
 def test_no_annotation_file_is_read_twice(tmp_path, monkeypatch):
     root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG]}, {'train': ['a']}, (20, 10))
     read = []
-    monkeypatch.setattr(voc, 'read_voc_xml', lambda path: read.append(str(path)) or read_voc_xml(path))
+    monkeypatch.setattr(voc_xml, 'read_voc_xml', lambda path: read.append(str(path)) or read_voc_xml(path))
     VOCDataset(data_root=str(root), splits='train')
     assert sorted(read) == [str(root / 'Annotations' / name) for name in ('a.xml', 'b.xml')]
 
@@ -254,7 +389,8 @@ def test_mistakes_in_the_config_name_the_remedy(tmp_path):
 
 def test_a_config_finds_the_classes_in_the_files(tmp_path):
     root = write_tiny_voc(tmp_path) / 'voc'
-    assert discover_classes([root / 'VOC2007' / 'Annotations', root / 'none']) == ('dog', 'person')
+    peeked = VOCDataset.peek(dict(data_root=root, splits=['VOC2007/trainval', 'none/train']))
+    assert peeked['classes'] == ('dog', 'person')
     config = tmp_path / 'config.py'
     config.write_text(f"""
 _base_ = [{str(CONFIGS / '_base_/models/yolov8_det.py')!r}, {str(CONFIGS / '_base_/datasets/voc.py')!r},

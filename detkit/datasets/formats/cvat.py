@@ -22,10 +22,11 @@ from detkit.datasets.formats.shapes import (
     turn,
 )
 from detkit.datasets.path_finder import PathFinder
+from detkit.datasets.skips import Skip
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.numbers import parse_int
-from detkit.utils.xml_files import read_xml
+from detkit.utils.xml_files import XmlFile, read_xml
 
 __all__ = ['CvatDataset']
 
@@ -63,14 +64,16 @@ class CvatDataset(ShapeDataset):
 
     @classmethod
     def read_header(cls, cfg: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
-        roots = _read_files(cfg.get('data_root') or '', cfg.get('ann_file') or 'annotations.xml')
-        return _names_of(list(roots.values()))
+        files = _read_files(cfg.get('data_root') or '', cfg.get('ann_file') or 'annotations.xml')
+        return _names_of([file.root for file in files.values()])
 
     def read_files(self) -> Listing:
-        roots = _read_files(self.data_root, self.ann_file)
+        files = _read_files(self.data_root, self.ann_file)
+        kind = 'a file in another encoding than it declares'
+        self.unused += [Skip(path, None, file.note, kind) for path, file in files.items() if file.note]
         finder = PathFinder(self.image_folder)
         found, subsets = [], set()
-        for path, root in roots.items():
+        for path, (root, _) in files.items():
             for place, element in enumerate(root.iterfind('image'), 1):
                 subset, name = element.get('subset') or '', element.get('name') or ''
                 subsets.add(subset)
@@ -87,7 +90,7 @@ class CvatDataset(ShapeDataset):
                 f'no image of {self.source!r} is of the subset {self.image_subset!r}; there are {names}.'
                 f'{nearest(self.image_subset, subsets)}'
             )
-        return Listing(found, *_names_of(list(roots.values())))
+        return Listing(found, *_names_of([file.root for file in files.values()]))
 
     @property
     def source(self) -> str:
@@ -105,19 +108,19 @@ class CvatDataset(ShapeDataset):
         return shapes
 
 
-def _read_files(root: str, ann_file: str | Sequence[str]) -> dict[str, Element]:
-    """Return the root elements of the files by their paths."""
+def _read_files(root: str, ann_file: str | Sequence[str]) -> dict[str, XmlFile]:
+    """Return the files by their paths."""
     files = [ann_file] if isinstance(ann_file, str) else ann_file
-    roots = {}
+    found = {}
     for path in (str(Path(root) / file) for file in files):
-        element = read_xml(path)
+        found[path] = read_xml(path)
+        element = found[path].root
         if element.tag != 'annotations':
             raise DataError(f"{path!r} is no file of CVAT's: its root is <{element.tag}>, not <annotations>")
         if element.find('image') is None:
             kind = 'has tracks of a video' if element.find('track') is not None else 'lists no image'
             raise DataError(f"{path!r} {kind}; export the task from CVAT as 'CVAT for images 1.1'")
-        roots[path] = element
-    return roots
+    return found
 
 
 def _names_of(roots: Sequence[Element]) -> tuple[Sequence[str], Sequence[str]]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from detkit.datasets.base import DetDataset
-from detkit.datasets.image_files import is_image_name, read_image_sizes, unread_images, unreadable
+from detkit.datasets.formats.voc_xml import VocObjects, names_of, try_to_read_voc_xml
+from detkit.datasets.image_files import (
+    files_below,
+    has_image_suffix,
+    images_below,
+    read_image_sizes,
+    unread_images,
+    unreadable,
+    with_unique_ids,
+)
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
@@ -21,9 +30,44 @@ from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
 from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
 from detkit.utils.text_files import read_text
-from detkit.utils.xml_files import read_xml
 
 __all__ = ['VOCDataset']
+
+
+@dataclass
+class VocFiles:
+    """The files of one folder in VOC's form.
+
+    Attributes:
+        home: the folder that holds everything.
+        folder: its folder of images.
+        present: the images' paths in ``folder``.
+        images: the same by name, which is the path without suffix.
+        annotations: its folder of annotation files, None where there are none.
+        xmls: the annotation files' paths by name.
+    """
+
+    home: Path
+    folder: Path
+    present: set[str]
+    images: dict[str, str]
+    annotations: Path | None
+    xmls: dict[str, str]
+
+
+class VocImage(NamedTuple):
+    """An image and its annotation file.
+
+    Attributes:
+        path, xml: the two files; ``xml`` is '' where there are no annotation files.
+        objects: the contents of ``xml``.
+        has_own_name: whether the two have one name; else ``xml`` alone names the image.
+    """
+
+    path: str
+    xml: str
+    objects: VocObjects
+    has_own_name: bool
 
 
 @DATASETS.register_module()
@@ -36,7 +80,8 @@ class VOCDataset(DetDataset):
 
     Args:
         splits: lists of images in ``ImageSets/Main``, each with its folder before it, such as 'VOC2007/trainval', or
-            several of them; the folders lie in ``data_root``. None: every annotation file in ``data_root`` counts.
+            several of them; the folders lie in ``data_root``. The list of a class (``cat_train``) has a second column:
+            images with -1, which do not show it, are left out. None: every annotation file in ``data_root`` counts.
         images: the folder of images, beside ``ImageSets``.
         annotations: the folder of xml files, beside ``ImageSets``; None: there are none (VOC's later test sets).
         one_based: the files count pixels from 1 and include the last one, as VOC's do: (1, 1, w, h) is the whole image.
@@ -81,8 +126,15 @@ class VOCDataset(DetDataset):
         splits = (splits,) if isinstance(splits, str) else splits
         homes = [root] if splits is None else [find_split(root, split)[0] for split in splits]
         folders = list(dict.fromkeys(home / annotations for home in homes))
-        classes = discover_classes(folders)
+        files = [try_to_read_voc_xml(path) for folder in folders for path in annotation_files(folder).values()]
+        classes = names_of(files)
         if not classes:
+            broken = [error for error in files if isinstance(error, DataError)]
+            if broken:
+                raise DataError(
+                    f'none of the {len(files)} xml files in {str(folders[0])!r} names a class; {len(broken)} cannot be '
+                    f'read, the first because {broken[0]}'
+                )
             missing = [folder for folder in folders if not folder.is_dir()]
             what = (
                 f'there is no folder {str(missing[0])!r}' if missing else f'no xml in {str(folders[0])!r} has an object'
@@ -96,93 +148,133 @@ class VOCDataset(DetDataset):
     def load_records(self) -> list[Record]:
         self._objects: dict[str, VocObjects | DataError] = {}  # by path, so that no file is read twice
         listed = self._list_images()
-        found = [entry for home, names in listed for entry in self._find_files(home, names)]
+        found = self._take_once([entry for files, names in listed for entry in self._find_files(files, names)])
         if not self.metainfo.get('classes') and self.annotations is not None:
-            folders = dict.fromkeys(home / self.annotations for home, _ in listed)
-            files = [str(path) for folder in folders for path in annotation_files(folder)]
-            self.metainfo['classes'] = names_of(map(self._read_objects, files))
+            self.metainfo['classes'] = self._find_classes([files for files, _ in listed])
         self._other_classes: Counter[str] = Counter()
         label_of = {name: label for label, name in enumerate(self.metainfo.get('classes') or ())}
         records, num_entries = [], len(found) + len(self.skipped)
-        sizes = read_image_sizes([path for path, _, _ in found])
-        for (path, xml, objects), shape in zip(found, sizes, strict=True):
+        sizes = read_image_sizes([image.path for image in found])
+        for (path, xml, objects, _), shape in zip(found, sizes, strict=True):
             num_entries += len(objects.names) + len(objects.skipped)
             self.skipped += [Skip(xml, where, reason) for where, reason in objects.skipped]
+            self.unused += [Skip(xml, *note) for note in objects.notes]
             if isinstance(shape, OSError):
                 self.skipped.append(unreadable(path, shape))
             elif self.check_size and objects.size not in (None, shape):
-                (h, w), (stated_h, stated_w) = shape, objects.size
-                self.skipped.append(
-                    Skip(
-                        path,
-                        None,
-                        f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} '
-                        '(check_size=False takes it nevertheless)',
-                        'an image of another size than its xml states (check_size=False takes it nevertheless)',
-                    )
-                )
+                self.skipped.append(_other_size(path, xml, shape, objects.size))
             else:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 records.append(Record(path, stem, shape, self._annotations(objects, shape, label_of, xml)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.data_root)
         if self._other_classes:
-            present = {name for _, _, objects in found for name in objects.names}
+            present = {name for image in found for name in image.objects.names}
             self._check_any(records, label_of)
             self.note_other_classes(self._other_classes, present, self.data_root)
-        return records
+        return with_unique_ids(records)
 
     def _read_objects(self, xml: str) -> VocObjects | DataError:
         if xml not in self._objects:
-            self._objects[xml] = _try_to_read(xml)
+            self._objects[xml] = try_to_read_voc_xml(xml)
         return self._objects[xml]
 
-    def _list_images(self) -> list[tuple[Path, list[str]]]:
-        """Return for each split the folder that holds everything, and the names of its images."""
+    def _find_classes(self, homes: Sequence[VocFiles]) -> tuple[str, ...]:
+        """Return the classes of all annotation files of the folders; those that cannot be read are ``unused``."""
+        paths = dict.fromkeys(path for files in homes for path in files.xmls.values())
+        read = {path: self._read_objects(path) for path in paths}
+        known = {skip.path for skip in self.skipped}
+        kind = 'an annotation file of another split, from which class names would be read, that cannot be read'
+        self.unused += [
+            Skip(path, None, str(error), kind)
+            for path, error in read.items()
+            if isinstance(error, DataError) and path not in known
+        ]
+        return names_of(read.values())
+
+    def _list_images(self) -> list[tuple[VocFiles, list[str]]]:
+        """Return for each split the files of the folder that holds everything, and the names of its images."""
         if self.splits is None:
-            folder = Path(self.data_root) / self.annotations
-            names = [path.stem for path in annotation_files(folder)]
-            if not names:
+            files = self._find_home(Path(self.data_root))
+            if not files.xmls:
                 raise DataError(
-                    f'there is no annotation file (*.xml) in {str(folder)!r}. Correct annotations (below '
+                    f'there is no annotation file (*.xml) in {str(files.annotations)!r}. Correct annotations (below '
                     f'data_root={self.data_root!r}) in the config of the dataset.'
                 )
-            return [(Path(self.data_root), names)]
-        homes = [find_split(self.data_root, split) for split in self.splits]
-        return [(home, read_split(path)) for home, path in homes]
+            return [(files, list(files.xmls))]
+        places = [find_split(self.data_root, split) for split in self.splits]
+        homes = {home: self._find_home(home) for home in dict.fromkeys(home for home, _ in places)}
+        listed = []
+        for home, path in places:
+            files = homes[home]
+            names, absent = read_split(path, files.xmls.keys() | files.images.keys())
+            if absent:
+                reason = 'an image that a list marks with -1: it does not show the class'
+                self.unused.append(Skip(str(path), None, reason, count=absent))
+            listed.append((files, names))
+        return listed
 
-    def _find_files(self, home: Path, names: Sequence[str]) -> list[tuple[str, str, VocObjects]]:
-        """Return image path, annotation path and objects of each image that has both files."""
-        folder = home / self.images
+    def _find_home(self, home: Path) -> VocFiles:
+        """Return the files of a folder, none where its parts are missing; pictures of unread kinds are ``unused``."""
+        folder, annotations = home / self.images, None if self.annotations is None else home / self.annotations
+        present = {os.path.relpath(path, folder) for path in images_below(folder)}
+        images = {os.path.splitext(name)[0]: name for name in sorted(present, reverse=True)}
+        xmls = {} if annotations is None else annotation_files(annotations)
+        self.unused += unread_images(folder)
+        return VocFiles(home, folder, present, images, annotations, xmls)
+
+    def _find_files(self, files: VocFiles, names: Sequence[str]) -> list[VocImage]:
+        """Return each image that has both files."""
+        folder = files.folder
         if not folder.is_dir():
             raise DataError(
                 f'the image folder {str(folder)!r} does not exist. Correct images (relative to '
-                f'{str(home)!r}) in the config of the dataset.'
+                f'{str(files.home)!r}) in the config of the dataset.'
             )
-        present = {name for name in os.listdir(folder) if is_image_name(name)}
-        by_stem = {os.path.splitext(name)[0]: name for name in sorted(present, reverse=True)}
         found, finder = [], PathFinder(folder)
         for name in names:
             xml, objects = '', VocObjects(np.zeros((0, 4)), [], np.zeros(0, bool), np.zeros(0, np.int64))
-            if self.annotations is not None:
-                xml = str(home / self.annotations / f'{name}.xml')
+            if files.annotations is not None:
+                xml = files.xmls.get(name) or str(files.annotations / f'{name}.xml')
                 objects = self._read_objects(xml)
                 if isinstance(objects, DataError):
                     self.skipped.append(Skip(xml, None, str(objects), 'an annotation file that cannot be read'))
                     continue
+            image = os.path.join(os.path.dirname(name), objects.filename)
+            if image not in files.present or os.path.splitext(image)[0] != name:
+                image = files.images.get(name)
             # Some tools name the image in the file alone.
-            path = str(folder / by_stem[name]) if name in by_stem else finder.find(objects.filename)
-            if path is None or not is_image_name(os.path.basename(path)):
+            path = finder.find(objects.filename) if image is None else str(folder / image)
+            if path is None or not has_image_suffix(path):
                 self.skipped.append(Skip(str(folder / name), None, 'there is no image of this name'))
             else:
-                found.append((path, xml, objects))
+                found.append(VocImage(path, xml, objects, image is not None))
         if self.splits is None:
-            used = {path for path, _, _ in found}
-            images = (str(folder / image) for image in sorted(present))
+            used = {image.path for image in found} | {
+                str(folder / files.images[name]) for name in files.xmls.keys() & files.images
+            }
+            images = (str(folder / image) for image in sorted(files.present))
             self.unused += [
                 Skip(path, None, 'an image without an annotation file') for path in images if path not in used
             ]
-        self.unused += unread_images(folder)
         return found
+
+    def _take_once(self, found: Sequence[VocImage]) -> list[VocImage]:
+        """Return each image once, with the annotation file of its own name where several name it."""
+        taken: dict[str, VocImage] = {}
+        kind = 'an annotation file of an image that another one describes'
+        for image in found:
+            key = os.path.normpath(image.path)
+            first = taken.setdefault(key, image)
+            if first is image:
+                continue
+            if first.xml == image.xml:
+                self.unused.append(Skip(image.path, None, 'an image that is listed again'))
+                continue
+            if image.has_own_name and not first.has_own_name:
+                taken[key], image, first = image, first, image
+            reason = f'it names the image {image.path}, which {first.xml} describes'
+            self.skipped.append(Skip(image.xml, None, reason, kind))
+        return list(taken.values())
 
     def _annotations(
         self, objects: VocObjects, shape: tuple[int, int], label_of: dict[str, int], xml: str
@@ -219,85 +311,6 @@ class VOCDataset(DetDataset):
             )
 
 
-_FLAGS = {'0': False, '1': True, 'false': False, 'true': True, 'unspecified': False}
-_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-
-
-@dataclass
-class VocObjects:
-    """The contents of one annotation file.
-
-    Attributes:
-        bboxes: ``(N, 4)`` float64 xmin, ymin, xmax, ymax as written in the file.
-        names: N class names.
-        difficult: ``(N,)`` bool.
-        numbers: ``(N,)`` int64, which object of the file each is, from 1.
-        size: (h, w) that the file states for its image, or None.
-        filename: the name of its image, '' where the file gives none.
-        skipped: (object, reason) of those that were left out.
-    """
-
-    bboxes: np.ndarray
-    names: list[str]
-    difficult: np.ndarray
-    numbers: np.ndarray
-    size: tuple[int, int] | None = None
-    filename: str = ''
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-
-def read_voc_xml(path: str | os.PathLike) -> VocObjects:
-    """Read one file; objects that break a rule are left out alone. Parts of objects (head, hand) are not read.
-
-    Raises:
-        DataError: the file is missing, or no annotation in VOC's form.
-    """
-    root = read_xml(path)
-    if root.tag != 'annotation':
-        raise DataError(f"{str(path)!r} is no annotation of VOC's form: its root is <{root.tag}>, not <annotation>")
-    bboxes, names, difficult, numbers = [], [], [], []
-    skipped: list[tuple[str, str]] = []
-    for number, entry in enumerate(root.iterfind('object'), 1):
-        name = (entry.findtext('name') or '').strip()
-        corners = [entry.findtext(f'bndbox/{corner}') for corner in _CORNERS]
-        hard = _FLAGS.get((entry.findtext('difficult') or '0').strip().lower())
-        try:
-            bbox = [float(value) for value in corners if value is not None]
-        except ValueError:
-            bbox = []
-        if not name:
-            problem = 'no <name>'
-        elif len(bbox) != 4 or not np.isfinite(bbox).all():
-            problem = f'its <bndbox> does not hold the numbers {", ".join(_CORNERS)}'
-        elif hard is None:
-            problem = f'<difficult> is {entry.findtext("difficult")!r}, but must be 0 or 1'
-        else:
-            bboxes.append(bbox)
-            names.append(name)
-            difficult.append(hard)
-            numbers.append(number)
-            continue
-        skipped.append((f'object {number}', problem))
-    return VocObjects(
-        np.array(bboxes, np.float64).reshape(-1, 4),
-        names,
-        np.array(difficult, bool),
-        np.array(numbers, np.int64),
-        _stated_size(root),
-        (root.findtext('filename') or '').strip(),
-        skipped,
-    )
-
-
-def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Return (h, w), unless the file leaves them out or, as some tools do, at 0."""
-    try:
-        size = tuple(int(float(root.findtext(f'size/{side}') or 0)) for side in ('height', 'width'))
-    except (ValueError, OverflowError):
-        return None
-    return size if min(size) > 0 else None
-
-
 def find_split(root: str | os.PathLike, split: str) -> tuple[Path, Path]:
     """Return the folder that holds ``JPEGImages`` and ``Annotations``, and the list of the images of ``split``.
 
@@ -311,46 +324,53 @@ def find_split(root: str | os.PathLike, split: str) -> tuple[Path, Path]:
     return home, home / 'ImageSets' / 'Main' / f'{name}.txt'
 
 
-def read_split(path: Path) -> list[str]:
-    """Return the image names in a list; from a class's list (``cat_train.txt``) those that show it, difficult or not.
+def read_split(path: Path, known: Container[str] = ()) -> tuple[list[str], int]:
+    """Return the image names in a list, and how many a list of a class (``cat_train.txt``) marks as not showing it.
+
+    Args:
+        path: the list.
+        known: the names of the images that there are. A line that is one of them has no second column.
 
     Raises:
         DataError: the list is missing, is no text, or names no image.
     """
     try:
-        lines = [line.split() for line in read_text(path, 'list of images').splitlines()]
+        lines = [line.strip().replace('\\', '/') for line in read_text(path, 'list of images').splitlines()]
     except DataError as error:
         there = sorted(file.stem for file in path.parent.glob('*.txt'))
         hint = f'; there are {", ".join(there[:8])}{", ..." if len(there) > 8 else ""}' if there else ''
         raise DataError(
             f"{error}{hint}. Correct splits in the dataset's config, such as 'VOC2007/trainval'."
         ) from error
-    names = [words[0] for words in lines if words and (len(words) == 1 or words[1] != '-1')]
+    entries = [_read_line(line, known) for line in lines if line]
+    names = [name for name, shown in entries if shown]
     if not names:
         raise DataError(f'the list {str(path)!r} names no image')
-    return list(dict.fromkeys(names))
+    return names, len(entries) - len(names)
 
 
-def annotation_files(folder: Path) -> list[Path]:
-    """Return the annotation files directly in a folder, sorted; none where it is missing."""
-    return sorted(path for path in folder.glob('*.xml') if not path.name.startswith('.'))
+def _read_line(line: str, known: Container[str]) -> tuple[str, bool]:
+    """Return the name in a line of a list, and whether the image shows the list's class, difficult or not."""
+    if line in known:
+        return line, True
+    marked = re.fullmatch(r'(.*\S)\s+(-1|0|1)', line)
+    if marked:
+        return marked[1], marked[2] != '-1'
+    first = line.split()[0]
+    return first if first in known else line, True
 
 
-def discover_classes(folders: Iterable[Path]) -> tuple[str, ...]:
-    """Return all class names in the annotation files of these folders, in alphabetical order.
-
-    Files that cannot be read are left out: the dataset reports those that it uses.
-    """
-    return names_of(_try_to_read(path) for folder in dict.fromkeys(folders) for path in annotation_files(folder))
+def annotation_files(folder: Path) -> dict[str, str]:
+    """Return the annotation files below a folder by name, the path in the folder without suffix; none if missing."""
+    paths = (path for path in files_below(folder) if path.lower().endswith('.xml'))
+    return {os.path.splitext(os.path.relpath(path, folder))[0]: path for path in paths}
 
 
-def names_of(files: Iterable[VocObjects | DataError]) -> tuple[str, ...]:
-    """Return the class names in these files, in alphabetical order."""
-    return tuple(sorted({name for objects in files if isinstance(objects, VocObjects) for name in objects.names}))
-
-
-def _try_to_read(path: str | os.PathLike) -> VocObjects | DataError:
-    try:
-        return read_voc_xml(path)
-    except DataError as error:
-        return error
+def _other_size(path: str, xml: str, shape: tuple[int, int], stated: tuple[int, int]) -> Skip:
+    (h, w), (stated_h, stated_w) = shape, stated
+    return Skip(
+        path,
+        None,
+        f'it has {w}x{h} pixels, but {xml} states {stated_w}x{stated_h} (check_size=False takes it nevertheless)',
+        'an image of another size than its xml states (check_size=False takes it nevertheless)',
+    )

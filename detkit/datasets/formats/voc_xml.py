@@ -1,0 +1,149 @@
+"""PASCAL VOC's annotation files: the objects that an xml holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+import numpy as np
+
+from detkit.utils.errors import DataError
+from detkit.utils.numbers import parse_float
+from detkit.utils.xml_files import read_xml
+
+__all__ = ['VocObjects', 'names_of', 'read_voc_xml', 'try_to_read_voc_xml']
+
+_FLAGS = {'0': False, '1': True, 'false': False, 'true': True, 'unspecified': False}
+_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+# Elements that an object has once.
+_SINGLE = ('name', 'difficult', 'bndbox', *(f'bndbox/{corner}' for corner in _CORNERS))
+# What an annotation holds beside its objects.
+_HEADERS = {'folder', 'filename', 'path', 'source', 'owner', 'size', 'segmented'}
+
+
+@dataclass
+class VocObjects:
+    """The contents of one annotation file.
+
+    Attributes:
+        bboxes: ``(N, 4)`` float64 xmin, ymin, xmax, ymax as written in the file.
+        names: N class names.
+        difficult: ``(N,)`` bool.
+        numbers: ``(N,)`` int64, which object of the file each is, from 1.
+        size: (h, w) that the file states for its image, or None.
+        filename: the name of its image, '' where the file gives none.
+        skipped: (object, reason) of those that were left out.
+        notes: (entry, reason, kind) of what is odd but breaks no rule; an entry of None means the whole file.
+    """
+
+    bboxes: np.ndarray
+    names: list[str]
+    difficult: np.ndarray
+    numbers: np.ndarray
+    size: tuple[int, int] | None = None
+    filename: str = ''
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str | None, str, str]] = field(default_factory=list)
+
+
+def read_voc_xml(path: str | os.PathLike) -> VocObjects:
+    """Read one file; objects that break a rule are left out alone. Parts of objects (head, hand) are not read.
+
+    Names of elements are compared without regard to case.
+
+    Raises:
+        DataError: the file is missing, or no annotation in VOC's form.
+    """
+    root, note = read_xml(path)
+    for element in root.iter():
+        element.tag = element.tag.lower()
+    if root.tag != 'annotation':
+        raise DataError(f"{str(path)!r} is no annotation of VOC's form: its root is <{root.tag}>, not <annotation>")
+    bboxes, names, difficult, numbers = [], [], [], []
+    skipped: list[tuple[str, str]] = []
+    notes = [(None, note, 'a file in another encoding than it declares')] if note else []
+    for number, entry in enumerate(root.iterfind('object'), 1):
+        name = (entry.findtext('name') or '').strip()
+        corners = [entry.findtext(f'bndbox/{corner}') for corner in _CORNERS]
+        hard = _FLAGS.get((entry.findtext('difficult') or '0').strip().lower())
+        try:
+            bbox = [parse_float(value) for value in corners if value is not None]
+        except ValueError:
+            bbox = []
+        if not name:
+            problem = 'no <name>'
+        elif len(bbox) != 4 or not np.isfinite(bbox).all():
+            problem = f'its <bndbox> does not hold the numbers {", ".join(_CORNERS)}'
+        elif hard is None:
+            problem = f'<difficult> is {entry.findtext("difficult")!r}, but must be 0 or 1'
+        else:
+            bboxes.append(bbox)
+            names.append(name)
+            difficult.append(hard)
+            numbers.append(number)
+            twice = next((tag for tag in _SINGLE if len(entry.findall(tag)) > 1), None)
+            if twice is None:
+                continue
+            problem = f'a second <{twice.rpartition("/")[2]}> in an object, of which the first alone is read'
+        skipped.append((f'object {number}', problem))
+    _find_others(root, path, skipped, notes)
+    return VocObjects(
+        np.array(bboxes, np.float64).reshape(-1, 4),
+        names,
+        np.array(difficult, bool),
+        np.array(numbers, np.int64),
+        _stated_size(root),
+        (root.findtext('filename') or '').strip(),
+        skipped,
+        notes,
+    )
+
+
+def _find_others(
+    root: ElementTree.Element,
+    path: str | os.PathLike,
+    skipped: list[tuple[str, str]],
+    notes: list[tuple[str | None, str, str]],
+) -> None:
+    """List boxes that are in no <object>, and other entries in place of objects.
+
+    Raises:
+        DataError: all boxes are elsewhere, so that the image would pass for one without objects.
+    """
+    others = [child for child in root if child.tag not in _HEADERS and child.tag != 'object']
+    boxed = [child.tag for child in others if child.tag == 'bndbox' or child.find('.//bndbox') is not None]
+    has_objects = root.find('object') is not None
+    if boxed and not has_objects:
+        raise DataError(
+            f'the annotation file {os.fspath(path)!r} has its boxes in <{boxed[0]}>, not in <object> directly below '
+            '<annotation>'
+        )
+    skipped += [(f'<{tag}>', 'a <bndbox> that is in no <object>') for tag in boxed]
+    if others and not has_objects:
+        tags = ', '.join(f'<{tag}>' for tag in list(dict.fromkeys(child.tag for child in others))[:5])
+        kind = 'an annotation without any <object>, but with entries that VOC does not have: it counts as background'
+        notes.append((None, f'no <object>, but {tags}: the image counts as background', kind))
+
+
+def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Return (h, w), unless the file leaves them out or, as some tools do, at 0."""
+    try:
+        size = tuple(int(parse_float(root.findtext(f'size/{side}') or '0')) for side in ('height', 'width'))
+    except (ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
+
+
+def names_of(files: Iterable[VocObjects | DataError]) -> tuple[str, ...]:
+    """Return the class names in these files, in alphabetical order."""
+    return tuple(sorted({name for objects in files if isinstance(objects, VocObjects) for name in objects.names}))
+
+
+def try_to_read_voc_xml(path: str | os.PathLike) -> VocObjects | DataError:
+    """Return what ``read_voc_xml`` returns, or the error that it raises."""
+    try:
+        return read_voc_xml(path)
+    except DataError as error:
+        return error
