@@ -32,7 +32,7 @@ from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
 from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
-from detkit.utils.zip_files import is_zip
+from detkit.utils.torch_files import is_zip
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
 FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}

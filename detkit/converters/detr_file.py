@@ -17,15 +17,12 @@ from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError, DataError
 from detkit.utils.json_files import read_json
-from detkit.utils.zip_files import ZIP_ERRORS, is_zip
+from detkit.utils.torch_files import LOADING_ERRORS, is_zip
 
 _EXPECTED = (
     'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
     'Hub with its config.json beside it'
 )
-
-# What ``torch.load`` raises for damaged and forged files.
-_LOADING = (*ZIP_ERRORS, pickle.UnpicklingError, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def _read(path: Path) -> Any:
     # PyTorch before 1.6 wrote such files, DETR's published ones among them; it reads them without running anything.
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except _LOADING as error:
+    except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f'{path} cannot be read ({reason}); {_EXPECTED}, copied whole.') from error
 

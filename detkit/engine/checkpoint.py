@@ -15,11 +15,9 @@ from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.utils.errors import CheckpointError, shorten, working_folder
 from detkit.utils.files import replacing, save_error
-from detkit.utils.zip_files import ZIP_ERRORS, is_zip, open_stored
+from detkit.utils.torch_files import LOADING_ERRORS, is_zip, open_stored
 
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
-# What ``torch.load`` raises for damaged and forged files, beside UnpicklingError.
-_LOADING = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
 
 def describe_model(
@@ -128,7 +126,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             'loaded, because that could run code. Weights of other projects must be converted to '
             'detkit first.'
         ) from error
-    except _LOADING as error:
+    except LOADING_ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f'Checkpoint {path} cannot be read ({reason}). It is damaged: take another one, such as '

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from detkit.utils.errors import CheckpointError
+from detkit.utils.torch_files import is_plain_tensor
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
@@ -39,20 +37,10 @@ def check_content(checkpoint: Any, path: Path) -> None:
     if not isinstance(weights, Mapping):
         raise _damaged(path, f'state_dict is a {type(weights).__name__}, where tensors by name are expected')
     for name, tensor in weights.items():
-        if not isinstance(name, str) or not _is_plain_tensor(tensor):
+        if not isinstance(name, str) or not is_plain_tensor(tensor):
             raise _damaged(path, f'state_dict[{str(name)[:80]!r}] is no dense tensor of real numbers')
     if 'loop' in checkpoint and not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
         raise _damaged(path, 'it holds the state of a run without the epoch and the iteration')
-
-
-def _is_plain_tensor(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == 'cpu'
-        and not value.is_quantized
-        and not value.is_complex()
-    )
 
 
 def _is_texts(value: Any) -> bool:

@@ -31,7 +31,7 @@ class Sample:
         max_bytes: neither the archive nor what it unpacks to is larger.
         counts: how many images each folder holds; a label folder beside it holds as many files at most.
         render: draws a set of the same layout into a folder.
-        sha256: the archive's checksum, where it was published.
+        sha256: the archive's checksum, where it is known; an archive from another address must have it, too.
         columns: how many numbers a label line holds, where all hold the same.
         drawn: how many images are drawn, where those are not as many as in the archive.
     """
@@ -49,12 +49,14 @@ _RELEASE = 'https://github.com/ultralytics/assets/releases/download/v0.0.0'
 SAMPLES: dict[str, Sample] = {
     'coco8-seg': Sample(
         url=f'{_RELEASE}/coco8-seg.zip',
+        sha256='82c651abd01d556c77769ea834ebff1e77f76a291463e987fb69b63a87e8eb80',
         max_bytes=20_000_000,
         counts={'images/train': 4, 'images/val': 4},
         render=render_coco8_seg,
     ),
     'coco8-pose': Sample(
         url=f'{_RELEASE}/coco8-pose.zip',
+        sha256='468e06839e06eaf317594386967d238af4bdfde670e33d9a2a287412b6a37de5',
         max_bytes=20_000_000,
         counts={'images/train': 4, 'images/val': 4},
         render=render_coco8_pose,

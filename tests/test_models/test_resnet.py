@@ -1,7 +1,10 @@
 """ResNet: torchvision's networks as a backbone, their weights, what is frozen."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import torchvision
 from mmengine.config import Config
 from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34, resnet50, resnet101
@@ -9,6 +12,7 @@ from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import ResNet
+from detkit.models.backbones.pretrained import _SHA256
 from detkit.models.layers import FrozenBatchNorm2d, fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.utils import download
@@ -247,8 +251,17 @@ def test_weights_by_name_are_downloaded_once(hub, monkeypatch, reference, file, 
         backbone = ResNet(18, weights=name)
         backbone.init_weights()
         assert torch.equal(backbone.conv1.weight, reference.conv1.weight)
-    assert asked == [(ResNet18_Weights.IMAGENET1K_V1.url, 'f37072fd')]
+    ((url, sha256),) = asked
+    assert url == ResNet18_Weights.IMAGENET1K_V1.url and sha256.startswith('f37072fd') and len(sha256) == 64
     assert [path.name for path in hub.iterdir()] == ['resnet18-f37072fd.pth']
+
+
+@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
+def test_checksums_are_those_of_torchvisions_names(depth):
+    """Files whose whole checksum is not known are held to the digits in their names."""
+    for weights in getattr(torchvision.models, f'ResNet{depth}_Weights'):
+        digits = Path(weights.url).stem.rpartition('-')[2]
+        assert len(digits) == 8 and (digits in _SHA256 or weights.url.endswith('resnet152-f82ba261.pth'))
 
 
 def test_offline_the_remedy_is_named(hub, monkeypatch):

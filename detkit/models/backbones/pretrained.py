@@ -13,8 +13,22 @@ from torchvision.models import WeightsEnum
 
 from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
+from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, open_stored
 
 _MAX_BYTES = 1_000_000_000
+# SHA-256 of torchvision's files, whose names hold its first digits. Of a file that is not here, those alone count.
+_SHA256 = {
+    digest[:8]: digest
+    for digest in (
+        'f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec',  # ResNet-18
+        'b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f',  # ResNet-34
+        '0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a',  # ResNet-50, V1
+        '11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca',  # ResNet-50, V2
+        '63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a',  # ResNet-101, V1
+        'cd907fc2a0de2292b2ba2b27d2216bc672d84632d1cf20058d01c0c03b5e020e',  # ResNet-101, V2
+        '394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58',  # ResNet-152, V1
+    )
+}
 
 
 def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path:
@@ -45,10 +59,11 @@ def fetch_weights(weights: WeightsEnum) -> Path:
     Raises:
         CheckpointError: it is not there and cannot be downloaded.
     """
-    # The name ends in the first digits of the checksum: resnet50-0676ba61.pth.
     path = Path(torch.hub.get_dir()) / 'checkpoints' / weights.url.rsplit('/', 1)[-1]
     try:
-        download_once(weights.url, path, _MAX_BYTES, sha256=path.stem.rpartition('-')[2])
+        # The name ends in the first digits of the checksum: resnet50-0676ba61.pth.
+        digits = path.stem.rpartition('-')[2]
+        download_once(weights.url, path, _MAX_BYTES, sha256=_SHA256.get(digits, digits))
     except (DownloadError, OSError) as error:
         raise CheckpointError(
             f'The weights {weights} could not be downloaded from {weights.url} ({error}). Fetch that address on a '
@@ -70,8 +85,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "torchvision's weights, or None for random ones (model.backbone.weights)."
         )
     try:
+        if is_zip(path):
+            open_stored(path).close()
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
         raise CheckpointError(
             f"The backbone's weights {path} cannot be read: the file is damaged, or holds more than "
             f'tensors and plain types ({type(error).__name__}).'
@@ -80,9 +97,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not any(map(is_plain_tensor, content.values())):
         raise CheckpointError(f"The backbone's weights {path} hold no tensors by name.")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {str(name): value for name, value in content.items() if is_plain_tensor(value)}
 
 
 def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

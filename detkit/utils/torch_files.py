@@ -1,14 +1,31 @@
-"""Opening zip archives as ``torch.save`` writes them; nothing that an archive says of itself is trusted."""
+"""Files of ``torch.save``, which are zip archives: how they are opened, and what they may hold."""
 
 from __future__ import annotations
 
 import os
 import struct
 import zipfile
+from typing import Any
+
+import torch
+from torch import Tensor
 
 # What reading a damaged or forged archive raises, beside BadZipFile. NotImplementedError, for kinds of compression that
 # Python lacks, is a RuntimeError.
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+# What ``torch.load`` raises for damaged and forged files, beside UnpicklingError.
+LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
+
+
+def is_plain_tensor(value: Any) -> bool:
+    """Return whether a value is a dense tensor of real numbers in the memory of the CPU."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == 'cpu'
+        and not value.is_quantized
+        and not value.is_complex()
+    )
 
 
 def is_zip(path: str | os.PathLike) -> bool:
