@@ -131,7 +131,7 @@ def test_sizes_are_read_where_the_file_has_none(make):
         ({'segmentation': {'size': [20, 10], 'counts': [0, 20, 180]}}, 'segmentation'),
         ({'segmentation': {'size': [10, 20], 'counts': [0, 20, 20]}}, 'segmentation'),
         ({'segmentation': {'size': [10, 20]}}, 'segmentation'),
-        ({'area': 'large'}, 'area'),
+        ({'iscrowd': -1}, 'neither 0 nor 1'),
     ],
 )
 def test_a_bad_annotation_is_left_out_alone(make, change, reason):

@@ -87,3 +87,50 @@ def test_packed_and_unmarked_files_are_named(load):
     for encoding in ('utf-16-le', 'utf-16-be'):
         with pytest.raises(DataError, match='looks like UTF-16 without its byte-order mark: save it as UTF-8'):
             load(text.encode(encoding))
+
+
+@pytest.mark.parametrize('spelling', ['./1.png', '../img/1.png', './/1.png'])
+def test_an_image_of_two_spellings_is_one(load, spelling):
+    content = content_of()
+    content['images'][1]['file_name'] = spelling
+    dataset = load(content)
+    assert counts(dataset) == [2] and [skip.where for skip in dataset.unused] == ['image 2']
+
+
+@pytest.mark.parametrize('area', [-1, '400', float('nan'), 'large', [], 10**400])
+def test_an_area_that_is_none_is_measured(load, area):
+    content = content_of()
+    content['annotations'][0] |= {'area': area, 'segmentation': [[2, 1, 6, 1, 6, 6]]}
+    dataset = load(content)
+    assert dataset.records[0].annotations.areas.tolist() == [10] and not dataset.skipped
+    assert ['area' in skip.reason for skip in dataset.unused] == [True]
+
+
+@pytest.mark.parametrize(
+    ('value', 'crowd'),
+    [(1, True), ('yes', True), (True, True), (1.0, True), (None, False), ('0', False), (False, False), (0.0, False)]
+    + [(value, None) for value in (-1, 0.3, [1], 'maybe', {}, float('nan'), -(10**30))],
+)
+def test_flags_of_crowds(load, value, crowd):
+    content = content_of()
+    content['annotations'][0]['iscrowd'] = value
+    dataset = load(content)
+    if crowd is None:
+        assert [skip.kind for skip in dataset.skipped] == ['an iscrowd that is neither 0 nor 1']
+    else:
+        assert dataset.records[0].annotations.ignored.tolist() == [crowd] and not dataset.skipped
+
+
+def test_boxes_that_look_normalised_are_named(load):
+    content = content_of()
+    for entry in content['annotations']:
+        entry['bbox'] = [0.2, 0.1, 0.4, 0.9]
+    with pytest.raises(
+        DataError, match=r'2 of 4 .*\n.*bbox \[0.2, 0.1, 0.4, 0.9\] has no number above 1.5.*look normalised'
+    ):
+        load(content)
+    content['annotations'].append({'id': 3, 'image_id': 1, 'category_id': 1, 'bbox': [2, 1, 4, 5]})
+    dataset = load(content)  # where others are pixels, these are small boxes
+    assert counts(dataset) == [2, 1] and not dataset.skipped
+    content['annotations'] = content['annotations'][:1]
+    assert [skip.count for skip in load(content).skipped] == [1]

@@ -13,6 +13,7 @@ from detkit.datasets.formats.coco_columns import Columns, read_columns
 from detkit.datasets.formats.coco_images import CocoImages
 from detkit.datasets.formats.coco_json import show
 from detkit.datasets.formats.coco_segmentations import LIMIT
+from detkit.datasets.shares import ALL_SHARES, FEW_PIXELS, are_shares
 from detkit.datasets.skips import Skip
 
 __all__ = ['CocoObjects', 'select_objects', 'typed_id']
@@ -130,6 +131,11 @@ class _Selection:
         bad[list(self.problems)] = True
         self.drop(bad)
         self.drop(
+            self._shares(bboxes),
+            lambda i: f'bbox {bboxes[i].tolist()} {ALL_SHARES}',
+            f'a bbox that {ALL_SHARES}',
+        )
+        self.drop(
             ~(bboxes[:, 2:] > 0).all(1),
             lambda i: f'bbox {bboxes[i].tolist()} has no width or no height',
             'a bbox that has no width or no height',
@@ -157,6 +163,14 @@ class _Selection:
         self.bboxes = xyxy
         if self.num_keypoints is not None:
             self._check_keypoints(self.num_keypoints)
+
+    def _shares(self, bboxes: np.ndarray) -> np.ndarray:
+        """Return ``(M,)`` bool: all boxes of the file where none reaches beyond the first pixels of its image."""
+        known = np.isfinite(bboxes).all(1)
+        if not known.any() or not are_shares(bboxes[known]):
+            return np.zeros(len(bboxes), bool)
+        # An image of a few pixels may have such boxes.
+        return known & self.kept & (self.shapes[self.images].min(1) > FEW_PIXELS) if len(self.shapes) else known
 
     def _check_keypoints(self, num_keypoints: int) -> None:
         counts, values = self.columns['keypoint_counts'], self.columns['keypoint_values']
@@ -206,6 +220,8 @@ class _Selection:
         repeats = self._repeats()
         self.note_unused(repeats, 'the same as an earlier annotation')
         self.kept &= ~repeats
+        odd = self.columns['odd_areas'] & self.kept
+        self.note_unused(odd, 'an area that is no number of pixels: the area of the outline, or of the box, is used')
         odd = self.columns['odd_outlines'] & self.kept
         self.note_unused(odd, 'a ring of an outline that is not three points or more: it is left out, the box is kept')
         rows = np.flatnonzero(self.kept)

@@ -17,6 +17,9 @@ from detkit.datasets.formats.coco_segmentations import LIMIT, is_number, read_bi
 
 __all__ = ['Columns', 'is_box', 'read_columns']
 
+_FLAGS = {'': False, '0': False, 'false': False, 'no': False, '1': True, 'true': True, 'yes': True}
+_NO_CROWD = 'is neither 0 nor 1'
+
 
 @dataclass
 class Columns:
@@ -26,6 +29,7 @@ class Columns:
         ids, image_ids, category_ids: ``(M,)`` int64, or objects where some are not whole numbers; None for no id.
         bboxes_xywh: ``(M, 4)`` float64.
         areas: ``(M,)`` float64 as stated, else of the outline or bitmap, else NaN.
+        odd_areas: ``(M,)`` bool: a stated area that is none, in whose place that of the outline or bitmap is.
         crowds: ``(M,)`` bool.
         ring_owners, ring_sizes, points: outlines as in ``FlatAnnotations``.
         odd_outlines: ``(M,)`` bool: objects with a ring that is none.
@@ -42,6 +46,7 @@ class Columns:
     category_ids: np.ndarray
     bboxes_xywh: np.ndarray
     areas: np.ndarray
+    odd_areas: np.ndarray
     crowds: np.ndarray
     ring_owners: np.ndarray
     ring_sizes: np.ndarray
@@ -71,7 +76,12 @@ def read_columns(entries: Sequence[CocoAnnotation | Any]) -> Columns:
         problem = f'bbox {show(entries[number].bbox)} is not four finite numbers x, y, w, h'
         problems.setdefault(number, (problem, 'a bbox that is not four finite numbers x, y, w, h'))
     areas = np.fromiter((np.nan if entry.area is None else entry.area for entry in entries), np.float64, count)
-    areas[~(np.abs(areas) < LIMIT)] = np.nan
+    odd_areas = ~((areas >= 0) & (areas < LIMIT))
+    areas[odd_areas] = np.nan
+    odd_areas &= np.fromiter((entry.area is not None for entry in entries), bool, count)
+    for number in [number for number, entry in enumerate(entries) if (entry.iscrowd or 0) < 0]:
+        reason = f'iscrowd {show(entries[number].iscrowd)} {_NO_CROWD}'
+        problems.setdefault(number, (reason, f'an iscrowd that {_NO_CROWD}'))
 
     texts = [bytes(entry.segmentation) for entry in entries]
     rings, bitmaps = read_rings(texts), read_bitmaps(texts)
@@ -90,6 +100,7 @@ def read_columns(entries: Sequence[CocoAnnotation | Any]) -> Columns:
         category_ids=_id_column([entry.category_id for entry in entries]),
         bboxes_xywh=bboxes,
         areas=areas,
+        odd_areas=odd_areas,
         crowds=np.fromiter((bool(entry.iscrowd) for entry in entries), bool, count),
         ring_owners=rings.owners,
         ring_sizes=rings.sizes,
@@ -107,6 +118,15 @@ def read_columns(entries: Sequence[CocoAnnotation | Any]) -> Columns:
 def is_box(bbox: Any) -> bool:
     """Return whether ``bbox`` is a list of four numbers."""
     return isinstance(bbox, list) and len(bbox) == 4 and all(map(is_number, bbox))
+
+
+def _read_crowd(value: Any) -> bool | None:
+    """Return whether a value of ``iscrowd`` means a crowd; None where it means neither."""
+    if isinstance(value, str):
+        return _FLAGS.get(value.strip().lower())
+    if value is None or isinstance(value, int):
+        return bool(value) if value is None or value >= 0 else None
+    return bool(value) if isinstance(value, float) and value >= 0 and value.is_integer() else None
 
 
 def _id_column(values: list) -> np.ndarray:
@@ -137,19 +157,20 @@ def _convert(entry: Any, number: int, problems: dict[int, tuple[str, str]]) -> C
         note(kind, f'bbox {show(bbox)} is not four finite numbers x, y, w, h')
         bbox = None
     if area is not None and not is_number(area):
-        note('an area that is no number', f'area {show(area)} is no number')
-        area = None
+        area = np.nan
     if isinstance(keypoints, str | int | float | dict) and keypoints:
         keypoints = [0]  # one value, where none or three a keypoint are right
     elif not keypoints or not isinstance(keypoints, list):
         keypoints = None
     elif not all(map(is_number, keypoints)):
         keypoints = [value if is_number(value) else np.nan for value in keypoints]
-    crowd = entry.get('iscrowd')
+    crowd = _read_crowd(entry.get('iscrowd'))
+    if crowd is None:
+        note(f'an iscrowd that {_NO_CROWD}', f'iscrowd {show(entry["iscrowd"])} {_NO_CROWD}')
     converted = CocoAnnotation(
         bbox=None if bbox is None else tuple(bbox),
         area=area,
-        iscrowd=crowd.strip().lower() not in ('', '0', 'false', 'no') if isinstance(crowd, str) else bool(crowd),
+        iscrowd=crowd,
         segmentation=msgspec.Raw(json.dumps(entry.get('segmentation')).encode()),
         keypoints=keypoints,
     )

@@ -113,13 +113,13 @@ def find_images(images: CocoImages, folder: Path, ann_file: str) -> CocoImages:
             reason = f'the image {image_id} of {ann_file} does not exist'
             path = os.path.join(folder, name)
             found.skipped.append(Skip(path, None, reason, 'an image that does not exist'))
-        elif path in first_ids:
-            repeats.append((image_id, first_ids[path]))
-            reason = f'lists the file of image {first_ids[path]} again: its objects are added to that image'
+        elif (key := os.path.normpath(path)) in first_ids:
+            repeats.append((image_id, first_ids[key]))
+            reason = f'lists the file of image {first_ids[key]} again: its objects are added to that image'
             kind = 'an image that is listed under a second id: its objects are added to the first'
             found.unused.append(Skip(ann_file, f'image {image_id}', reason, kind))
         else:
-            first_ids[path] = image_id
+            first_ids[key] = image_id
             found.append(image_id, path, shape)
     found = _with_sizes(found)
     found.numbers |= {other: found.numbers[first] for other, first in repeats if first in found.numbers}

@@ -77,7 +77,8 @@ def is_number(value: Any) -> bool:
 def read_rings(texts: Sequence[bytes]) -> Rings:
     """Read segmentations that are lists of rings; others count as none.
 
-    A list of numbers that nobody put into a list is one ring.
+    A list of numbers that nobody put into a list is one ring, and so is a list of points. Rings may be lists of points,
+    or lie one list deeper.
     """
     owners, own = [], []
     for number, text in enumerate(texts):
@@ -93,6 +94,8 @@ def read_rings(texts: Sequence[bytes]) -> Rings:
         ring_owners, lengths, values = _parse(own)
     except (ValueError, TypeError, RuntimeError):  # a list that holds other things, which costs one ring
         own = [_mend(text) for text in own]
+        ring_owners, lengths, values = _parse(own)
+    if (lengths == 2).any() and _join_points(own, ring_owners, lengths):
         ring_owners, lengths, values = _parse(own)
     ring_owners = np.array(owners, np.int64)[ring_owners]
     good = (lengths >= 6) & (lengths % 2 == 0)
@@ -147,9 +150,36 @@ def _mend(text: bytes) -> bytes:
         return b'[]'
     if not isinstance(value, list):
         return b'[[]]'
-    rings = [value] if all(map(is_number, value)) else value
+    rings = [value] if all(map(is_number, value)) else _flatten(value)
     rings = [ring if isinstance(ring, list) and all(map(is_number, ring)) else [] for ring in rings]
     return json.dumps(rings, separators=(',', ':')).encode()
+
+
+def _flatten(rings: list) -> list:
+    """Return rings that are lists of points as lists of numbers, and those that lie one list deeper as the others."""
+    flat = []
+    for ring in rings:
+        if isinstance(ring, list) and ring and all(isinstance(part, list) for part in ring):
+            are_points = all(len(part) == 2 for part in ring)
+            flat += [[number for point in ring for number in point]] if are_points else ring
+        else:
+            flat.append(ring)
+    return flat
+
+
+def _join_points(texts: list[bytes], owners: np.ndarray, lengths: np.ndarray) -> bool:
+    """Make one ring of each text that lists three points or more; return whether there was any.
+
+    Args:
+        texts: lists of rings, changed in place.
+        owners, lengths: ``(R,)`` int64, see ``_parse``.
+    """
+    counts = np.bincount(owners, minlength=len(texts))
+    points = np.bincount(owners[lengths == 2], minlength=len(texts))
+    found = np.flatnonzero((counts == points) & (counts >= 3)).tolist()
+    for i in found:
+        texts[i] = b'[[' + texts[i].translate(None, b'[]') + b']]'
+    return bool(found)
 
 
 def read_bitmaps(texts: Sequence[bytes]) -> Bitmaps:

@@ -24,6 +24,7 @@ from detkit.datasets.image_files import (
     with_unique_ids,
 )
 from detkit.datasets.path_finder import PathFinder
+from detkit.datasets.shares import ALL_SHARES, are_shares
 from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
@@ -149,6 +150,8 @@ class VOCDataset(DetDataset):
         self._objects: dict[str, VocObjects | DataError] = {}  # by path, so that no file is read twice
         listed = self._list_images()
         found = self._take_once([entry for files, names in listed for entry in self._find_files(files, names)])
+        if are_shares(np.concatenate([np.zeros((0, 4)), *(image.objects.bboxes for image in found)])):
+            found = [image._replace(objects=image.objects.without_boxes(f'its box {ALL_SHARES}')) for image in found]
         if not self.metainfo.get('classes') and self.annotations is not None:
             self.metainfo['classes'] = self._find_classes([files for files, _ in listed])
         self._other_classes: Counter[str] = Counter()

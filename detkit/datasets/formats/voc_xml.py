@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -46,6 +46,12 @@ class VocObjects:
     filename: str = ''
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str | None, str, str]] = field(default_factory=list)
+
+    def without_boxes(self, reason: str) -> VocObjects:
+        """Return the same file with all its objects left out for one reason."""
+        left_out = [*self.skipped, *((f'object {number}', reason) for number in self.numbers.tolist())]
+        none = np.zeros(0, np.int64)
+        return replace(self, bboxes=np.zeros((0, 4)), names=[], difficult=none > 0, numbers=none, skipped=left_out)
 
 
 def read_voc_xml(path: str | os.PathLike) -> VocObjects:
