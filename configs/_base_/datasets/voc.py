@@ -18,17 +18,9 @@ classes = VOC20
 val_batch_size = 32
 num_workers = 8
 
-train_dataloader = dict(
-    dataset=dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
-)
-val_dataloader = dict(
-    dataset=dict(
-        type='VOCDataset',
-        data_root=data_root,
-        splits=val_splits if _base_.split is None else train_splits,
-        metainfo=dict(classes=classes),
-    )
-)
+_train_set = dict(type='VOCDataset', data_root=data_root, splits=train_splits, metainfo=dict(classes=classes))
+train_dataloader = dict(dataset=_train_set)
+val_dataloader = dict(dataset=dict(_train_set, splits=val_splits if _base_.split is None else train_splits))
 test_dataloader = val_dataloader
 
 val_evaluator = [dict(type='CocoMetric', metric='bbox'), dict(type='VOCMetric')]
