@@ -23,8 +23,12 @@ class Option:
         return tuple(int(part) if part.isdecimal() else part for part in self.key.split('.'))
 
 
-def parse_options(options: Mapping[str, Any] | Iterable[str | Option] | None) -> list[Option]:
+def parse_options(
+    options: Mapping[str, Any] | Iterable[str | Option] | None, argument: str = '--cfg-options'
+) -> list[Option]:
     """Read options as the command line gives them (``['a.b=1', '+c=x']``), or as a dict (values are taken as they are).
+
+    ``argument`` is the one that they were given by, for errors.
 
     Raises:
         ConfigError: an option is no ``key=value``.
@@ -33,7 +37,7 @@ def parse_options(options: Mapping[str, Any] | Iterable[str | Option] | None) ->
         return []
     if isinstance(options, str):
         options = [options]
-    items = options.items() if isinstance(options, Mapping) else map(_split, options)
+    items = options.items() if isinstance(options, Mapping) else (_split(text, argument) for text in options)
     return [item if isinstance(item, Option) else _option(*item) for item in items]
 
 
@@ -49,13 +53,13 @@ def without_delete_keys(value: Any) -> Any:
     return value
 
 
-def _split(text: str | Option) -> tuple[str, Any] | Option:
+def _split(text: str | Option, argument: str) -> tuple[str, Any] | Option:
     if isinstance(text, Option):
         return text
     key, equals, value = text.partition('=')
     key = key.strip()
     if not equals or not key.strip('+. '):
-        raise ConfigError(f'--cfg-options: {text!r} is no key=value; write for example data_root=data/coco8-seg')
+        raise ConfigError(f'{argument}: {text!r} is no key=value; write for example data_root=data/coco8-seg')
     return key, parse_value(value)
 
 

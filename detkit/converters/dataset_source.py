@@ -67,7 +67,7 @@ def datasets_of_folder(name: str, root: str, options: Sequence[str], splits: Seq
     datasets = {}
     for split in splits:
         cfg: dict[str, Any] = {'type': kind, 'data_root': root, **_WHOLE}
-        for option in parse_options([text.replace('{split}', split) for text in options]):
+        for option in parse_options([text.replace('{split}', split) for text in options], '--options'):
             _set(cfg, option.key, option.value, kind)
         datasets[split] = DATASETS.build(cfg)
     return datasets

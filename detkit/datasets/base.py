@@ -121,6 +121,8 @@ class DetDataset(PipelineDataset):
                 f'class_map of {type(self).__name__} has no effect with single_class=True; give one of them'
             )
         check_subset(subset, subset_group, type(self).__name__)
+        if not isinstance(pipeline, list | tuple):
+            raise ConfigError(f'pipeline={pipeline!r} of {type(self).__name__} must be a list of transforms')
         self.data_root = str(data_root)
         self.test_mode = test_mode
         self.mix_from = mix_from

@@ -18,7 +18,7 @@ from PIL import Image
 
 from detkit.datasets.image_headers import stated_size
 from detkit.datasets.path_finder import PathFinder
-from detkit.datasets.skips import Skip
+from detkit.datasets.skips import Skip, list_skips
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError
 from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
@@ -170,8 +170,7 @@ def each_once(paths: Sequence[str]) -> tuple[list[str], list[Skip]]:
             again.append(path)
         else:
             first[key] = path
-    notes = [Skip(again[0], None, 'an image that is listed again', count=len(again))] if again else []
-    return list(first.values()), notes
+    return list(first.values()), list_skips(again, lambda path: (path, None), 'an image that is listed again')
 
 
 def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:

@@ -447,9 +447,16 @@ def test_what_the_reader_left_out_is_in_the_report(tmp_path):
 
 def test_a_folder_with_files_is_refused_and_kept(everything, tmp_path):
     (tmp_path / 'note.txt').write_text('mine')
-    for target in (tmp_path, tmp_path / 'note.txt'):
-        with pytest.raises(DataError, match='not empty'):
+    dangling = tmp_path / 'link'
+    dangling.symlink_to(tmp_path / 'gone')
+    for target, match in (
+        (tmp_path, 'not empty'),
+        (tmp_path / 'note.txt', 'is a file'),
+        (dangling, 'is a link to .*gone'),
+    ):
+        with pytest.raises(DataError, match=match):
             convert_dataset({'train': read_coco(everything)}, target, 'coco')
+    dangling.unlink()
     assert [path.name for path in tmp_path.iterdir()] == ['note.txt']
     (tmp_path / 'empty').mkdir()
     convert_dataset({'train': read_coco(everything)}, tmp_path / 'empty', 'coco')

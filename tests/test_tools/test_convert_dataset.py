@@ -78,6 +78,8 @@ def test_every_format_has_a_short_name():
     ('name', 'options', 'splits', 'match'),
     [
         ('vok', [], ['train'], "Did you mean 'voc'"),
+        ('voc', ['splits'], ['train'], "^--options: 'splits' is no key=value"),
+        ('voc', ['pipeline=5'], ['train'], '^pipeline=5 of VOCDataset must be a list of transforms'),
         ('voc', ['split=train'], ['train'], "no argument 'split'. Did you mean 'splits'"),
         ('voc', ['splits=train'], ['train', 'val'], '{split}'),
         ('voc', ['splits=train', 'splits.a=3'], ['train'], 'has a value already'),

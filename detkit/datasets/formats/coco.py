@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +191,13 @@ class CocoDataset(CocoFileDataset):
         self.skipped += objects.skipped
         self.unused += objects.unused
         check_skips(self.skipped, num_entries, self.max_skipped, ann_file)
-        self._note_unused(objects, {category['id']: category['name'] for category in categories}, ann_file)
+        names = {category['id']: category['name'] for category in categories}
+        self._note_unused(objects, names, images.ids, ann_file)
         return FlatRecords(images.names, images.ids, images.shape_array(), objects.flat)
 
-    def _note_unused(self, objects: CocoObjects, names: dict[int | float | str, str], ann_file: str) -> None:
+    def _note_unused(
+        self, objects: CocoObjects, names: dict[int | float | str, str], image_ids: Sequence, ann_file: str
+    ) -> None:
         """List objects of other classes, and where masks are drawn, objects without an outline."""
         others: Counter[str] = Counter()
         for number, count in objects.other_classes.items():
@@ -202,9 +205,14 @@ class CocoDataset(CocoFileDataset):
         # A class that is not in the file at all is an error of its own, so a class without objects is not misspelt.
         self.note_other_classes(others, self.metainfo['classes'], ann_file)
         draws_masks = any(isinstance(step, Render) and step.with_masks for step in nested_transforms(self.transforms))
-        count = len(objects.flat.labels) - objects.num_outlines
-        if draws_masks and count:
-            self.unused.append(Skip(ann_file, None, 'an object without an outline: its mask is its box', count=count))
+        if draws_masks:
+            flat = objects.flat
+            rows = np.setdiff1d(np.arange(len(flat.labels)), np.append(flat.ring_owners, flat.rle_owners))
+            self.unused += list_skips(
+                rows.tolist(),
+                lambda i: (ann_file, f'an annotation of image {image_ids[flat.images[i]]}'),
+                'an object without an outline: its mask is its box',
+            )
 
     def narrow_records(self, records: FlatRecords) -> FlatRecords:
         """Leave out objects none of whose keypoints is labelled, and images without any other, as far as asked for."""

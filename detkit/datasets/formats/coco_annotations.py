@@ -33,14 +33,12 @@ class CocoObjects:
         flat: sorted by image.
         skipped, unused: what was left out.
         other_classes: how many objects the classes have that were not asked for, by category id.
-        num_outlines: how many objects have an outline or a bitmap.
     """
 
     flat: FlatAnnotations
     skipped: list[Skip] = field(default_factory=list)
     unused: list[Skip] = field(default_factory=list)
     other_classes: Counter = field(default_factory=Counter)
-    num_outlines: int = 0
 
 
 def select_objects(
@@ -243,8 +241,7 @@ class _Selection:
             rle_counts=rle_counts,
             keypoints=None if self.num_keypoints is None else self._keypoints(rows, self.num_keypoints),
         )
-        num_outlines = len(np.unique(ring_owners)) + len(rle_owners)
-        return CocoObjects(flat, self.skipped, self.unused, self.other_classes, num_outlines)
+        return CocoObjects(flat, self.skipped, self.unused, self.other_classes)
 
     def _rings(self, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return owners, sizes and points of the rings of kept objects, in the order of ``rank``."""

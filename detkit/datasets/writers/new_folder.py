@@ -27,10 +27,16 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder, which becomes ``target`` when the block ends well and is removed when it does not.
 
     Raises:
-        DataError: ``target`` holds files already, or cannot be written.
+        DataError: ``target`` holds files already, is no folder, or cannot be written.
     """
     target = Path(os.path.abspath(target))
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.is_symlink() and not target.exists():
+        raise DataError(
+            f'{str(target)!r} is a link to {os.readlink(target)!r}, which does not exist; make it, or remove the link'
+        )
+    if target.exists() and not target.is_dir():
+        raise DataError(f'{str(target)!r} is a file, where a folder is to be written; choose another name')
+    if target.exists() and any(target.iterdir()):
         raise DataError(f'{str(target)!r} exists already and is not empty; choose another folder, or empty it')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
