@@ -161,7 +161,7 @@ def with_unique_ids(records: Sequence[Record]) -> list[Record]:
 
 
 def each_once(paths: Sequence[str]) -> tuple[list[str], list[Skip]]:
-    """Return paths without those of an image that an earlier one names, and the entry of those that were left out."""
+    """Return paths without those of an image that an earlier one names, and the entries of those that were left out."""
     first: dict[str, str] = {}
     again = []
     for path in paths:

@@ -73,7 +73,7 @@ def test_several_splits_and_years(tmp_path):
 def test_lists_of_a_class_name_the_images_that_show_it(tmp_path):
     path = tmp_path / 'cat_train.txt'
     path.write_text('a  1\nb -1\n\nc  0\na  1\n')
-    assert read_split(path) == (['a', 'c', 'a'], 1)
+    assert read_split(path) == (['a', 'c', 'a'], ['b'])
     path.write_text('b -1\n')
     with pytest.raises(DataError, match='names no image'):
         read_split(path)
@@ -83,8 +83,8 @@ def test_images_that_do_not_show_a_class_are_counted(tmp_path):
     root = write_voc(tmp_path, {'a': [CAT], 'b': [DOG], 'c': [DOG]}, {'cat_train': ['a 1', 'b -1', 'c  -1']}, (20, 10))
     dataset, _ = annotations_of(root, splits='cat_train', test_mode=True)
     assert [record.img_id for record in dataset.records] == ['a'] and not dataset.skipped
-    ((path, _, reason, _, count),) = dataset.unused
-    assert path.endswith('cat_train.txt') and count == 2 and '-1' in reason
+    assert [skip.where for skip in dataset.unused] == ['b', 'c']
+    assert all(skip.path.endswith('cat_train.txt') and '-1' in skip.reason for skip in dataset.unused)
 
 
 def test_names_with_blanks(tmp_path):

@@ -48,6 +48,21 @@ def test_no_label_file_is_taken_twice(tmp_path):
     assert files_of(tmp_path, ['a.jpg', 'A.jpg'], ['a.txt', 'A.txt']) == (['a.txt', 'A.txt'], [])
 
 
+def test_a_second_label_file_of_an_image_is_named(tmp_path):
+    labels = ['a.TXT', 'A.txt', 'a.jpg.txt', 'a.txt', 'b.txt']
+    assert files_of(tmp_path, ['a.jpg', 'b.jpg'], labels) == (['a.txt', 'b.txt'], ['A.txt', 'a.TXT', 'a.jpg.txt'])
+
+
+def test_images_that_share_a_label_file_are_counted(tmp_path):
+    root = write_yolo(tmp_path, {'a': BOX, 'b': BOX})
+    for suffix in ('jpg', 'bmp'):
+        write_image(root / f'images/train/a.{suffix}', 20, 10)
+    dataset = YoloTxtDataset('images/train', data_root=str(root), metainfo=dict(classes=('x',)))
+    assert len(dataset) == 4 and all(len(record.annotations) == 1 for record in dataset.records)
+    reason = 'an image whose labels are those of another image of its name'
+    assert [(skip.reason, skip.count) for skip in dataset.unused] == [(reason, 1), (reason, 1)]
+
+
 def test_files_that_belong_to_no_image(tmp_path):
     labels = ['a.txt', 'b.txt', 'c.txt', 'classes.txt', 'README.txt']
     assert files_of(tmp_path, ['a.jpg'], labels) == (['a.txt'], ['b.txt', 'c.txt'])

@@ -45,9 +45,9 @@ REFUSED = {
     'zip': 'unpack it',
 }
 LEFT_OUT = {
-    '14-pose-labels-for-det/data.yaml': '8 × keypoints that this dataset is not asked for',
-    '35-no-objects/all/data.yaml': '2 × a class without any object',
-    '31-image-modes/data.yaml': '1 × a picture of a kind that is not read (.heic)',
+    '14-pose-labels-for-det/data.yaml': ['8 × keypoints that this dataset is not asked for'],
+    '35-no-objects/all/data.yaml': ['2 × a class without any object'],
+    '31-image-modes/data.yaml': ['3 × an image whose labels are', '1 × a picture of a kind that is not read (.heic)'],
 }
 
 
@@ -66,7 +66,8 @@ def test_reported_sets(real_data, name):
     annotations = [record.annotations for record in dataset.records]
     assert (len(annotations), sum(map(len, annotations))) == READ[name] and dataset.skipped == []
     lines = list(skip_lines(dataset.unused))
-    assert len(lines) == (name in LEFT_OUT) and all(line.startswith(LEFT_OUT[name]) for line in lines)
+    for line, start in zip(lines, LEFT_OUT.get(name, []), strict=True):
+        assert line.startswith(start)
     for record in dataset.records:  # no box is the whole picture
         h, w = record.ori_shape
         assert ((record.annotations.bboxes[:, 2:] - record.annotations.bboxes[:, :2]) < (0.9 * w, 0.9 * h)).all()

@@ -25,7 +25,7 @@ from detkit.datasets.image_files import (
 )
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.shares import ALL_SHARES, are_shares
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.bboxes import clip_bboxes
@@ -210,9 +210,8 @@ class VOCDataset(DetDataset):
         for home, path in places:
             files = homes[home]
             names, absent = read_split(path, files.xmls.keys() | files.images.keys())
-            if absent:
-                reason = 'an image that a list marks with -1: it does not show the class'
-                self.unused.append(Skip(str(path), None, reason, count=absent))
+            reason = 'an image that a list marks with -1: it does not show the class'
+            self.unused += list_skips(absent, lambda name, path=path: (str(path), name), reason)
             listed.append((files, names))
         return listed
 
@@ -327,8 +326,8 @@ def find_split(root: str | os.PathLike, split: str) -> tuple[Path, Path]:
     return home, home / 'ImageSets' / 'Main' / f'{name}.txt'
 
 
-def read_split(path: Path, known: Container[str] = ()) -> tuple[list[str], int]:
-    """Return the image names in a list, and how many a list of a class (``cat_train.txt``) marks as not showing it.
+def read_split(path: Path, known: Container[str] = ()) -> tuple[list[str], list[str]]:
+    """Return the image names in a list, and those that a list of a class (``cat_train.txt``) marks with -1.
 
     Args:
         path: the list.
@@ -349,7 +348,7 @@ def read_split(path: Path, known: Container[str] = ()) -> tuple[list[str], int]:
     names = [name for name, shown in entries if shown]
     if not names:
         raise DataError(f'the list {str(path)!r} names no image')
-    return names, len(entries) - len(names)
+    return names, [name for name, shown in entries if not shown]
 
 
 def _read_line(line: str, known: Container[str]) -> tuple[str, bool]:

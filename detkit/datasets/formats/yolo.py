@@ -151,6 +151,8 @@ class YoloTxtDataset(DetDataset):
         """Return each image's label file and its contents: '' and nothing without one, None where it is unreadable."""
         files = find_label_files(image_paths)
         self.unused += [Skip(stray, None, 'a label file that belongs to no image') for stray in files.strays]
+        shared = 'an image whose labels are those of another image of its name'
+        self.unused += list_skips(files.shared, lambda path: (path, None), shared)
         background = [path for path, file in zip(image_paths, files.of_images, strict=True) if file is None]
         reason = 'a label file that is missing: the image counts as background, without objects'
         self.unused += list_skips(background, lambda path: (path, None), reason)

@@ -22,11 +22,13 @@ class LabelFiles:
 
     Attributes:
         of_images: each image's label file, None where it has none.
-        strays: label files beside them that belong to no image.
+        strays: label files beside them that belong to no image, or to one that has another.
+        shared: images whose label file is an earlier one's too, such as ``a.png`` beside ``a.jpg``.
     """
 
     of_images: list[str | None]
     strays: list[str]
+    shared: list[str]
 
 
 def find_label_files(image_paths: Sequence[str]) -> LabelFiles:
@@ -43,22 +45,30 @@ def find_label_files(image_paths: Sequence[str]) -> LabelFiles:
     images_in: dict[str, list[int]] = {}
     for number, path in enumerate(image_paths):
         images_in.setdefault(os.path.dirname(path), []).append(number)
-    found = LabelFiles([None] * len(image_paths), [])
+    found = LabelFiles([None] * len(image_paths), [], [])
     looked = {parent: _labels_folder(parent) for parent in images_in}
     for parent, numbers in images_in.items():
         folder = looked[parent] or parent
-        files = {os.path.splitext(name)[0]: name for name in _list(folder) if _is_label_name(name)}
+        labels = [name for name in _list(folder) if _is_label_name(name)]
+        files = {os.path.splitext(name)[0]: name for name in labels}
         names = [os.path.basename(image_paths[number]) for number in numbers]
         own: list[str | None] = [files.get(os.path.splitext(name)[0]) for name in names]
-        left = set(files.values()) - set(own)
+        left = set(labels) - set(own)
         if left:
             by_key = {_key(os.path.splitext(name)[0]): name for name in sorted(left)}
             for place, name in enumerate(names):
                 if own[place] is None:
                     own[place] = by_key.pop(_key(os.path.splitext(name)[0]), None) or by_key.pop(_key(name), None)
-            found.strays += [os.path.join(folder, name) for name in sorted(_without_image(parent, left - set(own)))]
+            labelled = {name for name, file in zip(names, own, strict=True) if file is not None}
+            strays = _without_image(parent, left - set(own), labelled)
+            found.strays += [os.path.join(folder, name) for name in sorted(strays)]
+        taken: set[str] = set()
         for number, name in zip(numbers, own, strict=True):
             found.of_images[number] = name and os.path.join(folder, name)
+            if name in taken:
+                found.shared.append(image_paths[number])
+            elif name is not None:
+                taken.add(name)
     if image_paths and not any(found.of_images):
         _refuse_none(image_paths, looked, found.strays)
     return found
@@ -104,9 +114,15 @@ def _is_label_name(name: str) -> bool:
     return name.lower().endswith('.txt') and not name.startswith('.')
 
 
-def _without_image(image_folder: str, labels: set[str]) -> list[str]:
-    """Return the label files that no picture in the folder is named after; a list may name a part of its images."""
-    pictures = [name for name in _list(image_folder) if not _is_label_name(name)]
+def _without_image(image_folder: str, labels: set[str], labelled: set[str]) -> list[str]:
+    """Return the label files that no picture in the folder is named after; a list may name a part of its images.
+
+    Args:
+        image_folder: the folder.
+        labels: the names of the label files.
+        labelled: the names of pictures that have another.
+    """
+    pictures = [name for name in _list(image_folder) if not _is_label_name(name) and name not in labelled]
     known = {_key(name) for name in pictures} | {_key(os.path.splitext(name)[0]) for name in pictures}
     known.update(_NO_LABELS)
     return [name for name in labels if _key(os.path.splitext(name)[0]) not in known]
