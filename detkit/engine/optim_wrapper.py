@@ -1,5 +1,6 @@
 """The optimiser step: mixed precision, summed gradients, clipping."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detkit.engine.amp import resolve_amp
+from detkit.engine.stop_signals import largest_of_ranks
 from detkit.registry import OPTIM_WRAPPERS
 from detkit.utils.ranks import common_step
 
@@ -38,6 +40,9 @@ class AccumulatingOptimWrapper(OptimWrapper):
         num_steps: steps taken.
         stepped: whether the last ``update_params`` stepped.
         grad_norm: norm before clipping at the last step, on the device.
+        skips_non_finite: leave out batches whose loss, and steps whose gradients, are infinite or not a number; this
+            waits for the device in each batch.
+        left_out: whether the last ``update_params`` left out its batch or step.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class AccumulatingOptimWrapper(OptimWrapper):
         self.num_steps = 0
         self.stepped = False
         self.grad_norm: Tensor | None = None
+        self.skips_non_finite = False
+        self.left_out = False
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -77,6 +84,10 @@ class AccumulatingOptimWrapper(OptimWrapper):
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
         """Add the gradients of ``loss``, and step when enough batches are in."""
+        self.left_out = self.skips_non_finite and bool(largest_of_ranks(not bool(torch.isfinite(loss))))
+        if self.left_out:
+            self.stepped = False
+            return
         loss = loss.float() * self.loss_factor if self.loss_factor != 1 else loss.float()
         (self.scaler.scale(loss) if self.scaler else loss).backward()
         self.pending += 1
@@ -94,10 +105,16 @@ class AccumulatingOptimWrapper(OptimWrapper):
         if self.scaler:
             self.scaler.step(self.optimizer, **kwargs)
             self.scaler.update()
+        elif self.skips_non_finite and not bool(torch.isfinite(self._norm())):
+            self.left_out, self.stepped = True, False
         else:
             self.optimizer.step(**kwargs)
         self.pending = 0
-        self.num_steps += 1
+        self.num_steps += not self.left_out
+
+    def _norm(self) -> Tensor:
+        """Return the norm of all gradients before clipping."""
+        return clip_grad_norm(self.parameters(), math.inf) if self.clip_grad_norm is None else self.grad_norm
 
     def parameters(self) -> list[nn.Parameter]:
         return [param for group in self.optimizer.param_groups for param in group['params']]

@@ -20,6 +20,7 @@ from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
 from detkit.engine.folder_lock import unlock_folder
 from detkit.engine.memory_errors import explaining_memory_errors
+from detkit.engine.non_finite import check_policy
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.random_state import preserved_random_state, seed_everything
@@ -111,6 +112,7 @@ class Runner(BaseRunner):
         self.param_schedulers = build_schedules(
             self.cfg.get('param_scheduler'), self.optim_wrapper, loop.epoch_length, loop.max_epochs
         )
+        check_policy(self, loop.non_finite)
         self.call_hook('before_run')
         self.call_hook('before_fit')
         if checkpoint is not None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
-from detkit.engine.loss_log import LossLog
+from detkit.engine.loss_log import LossLog, NonFiniteLossError
+from detkit.engine.non_finite import SkippedBatches, restore_with_smaller_rate
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.stop_signals import TrainingStopped, ValidationStopped
 from detkit.engine.training_state import unwrap
@@ -47,12 +48,17 @@ class TrainLoop(BaseLoop):
         log_interval: iterations between two readings of the losses.
         freeze: parts that do not train, by name (``['backbone', 'neck']`` leaves the head) or the number of the first
             ones of the backbone, see ``freeze_modules``.
+        non_finite: what follows a loss or gradient that is infinite or not a number: 'stop' the run; 'skip' the batch,
+            or the step (waits for the device in each batch); 'restore' the last checkpoint and go on from it with half
+            of the learning rate. After ten batches in a row, or five restorations, the run stops.
 
     Attributes:
         epoch: completed epochs.
         iter: completed iterations; inside the hooks of an iteration, those before it.
         batch: completed iterations of the current epoch.
         val_pending: whether the validation of the last counted epoch is still to be done.
+        lr_factor: what learning rates are multiplied by.
+        num_restores: how often training went back to a checkpoint.
         stop_training: whether training ends after the current epoch.
         stop_reason: the reason, which is shown.
         losses: the losses of the current epoch.
@@ -70,6 +76,7 @@ class TrainLoop(BaseLoop):
         final_eval: bool = True,
         log_interval: int = 10,
         freeze: int | str | Sequence[str] = (),
+        non_finite: str = 'stop',
     ) -> None:
         super().__init__(runner, runner.build_dataloader(dataloader))
         if len(self.dataloader) == 0:
@@ -84,6 +91,10 @@ class TrainLoop(BaseLoop):
         self.final_eval = final_eval
         self.log_interval = log_interval
         self.freeze = freeze
+        self.non_finite = non_finite
+        self.lr_factor = 1.0
+        self.num_restores = 0
+        self._skipped: SkippedBatches | None = None
         self.stop_training = False
         self.stop_reason = ''
         self.losses = LossLog(Path(runner.work_dir) / 'last.pth')
@@ -136,13 +147,22 @@ class TrainLoop(BaseLoop):
         """
         self._started = time.perf_counter()
         with self.runner.stop_signals:
+            if self.non_finite == 'skip':
+                self._skipped = SkippedBatches(self.runner)
+                self.runner.optim_wrapper.skips_non_finite = True
             self.runner.call_hook('before_train')
-            if self.val_pending:
-                self.runner.param_schedulers.apply(self.iter - 1)  # the learning rates that are logged beside it
-                self._validate_epoch()
-            while not self.finished:
-                self.run_epoch()
-                self.finish_epoch()
+            while self.val_pending or not self.finished:
+                try:
+                    if self.val_pending:
+                        self.runner.param_schedulers.apply(self.iter - 1)  # the learning rates that are logged with it
+                        self._validate_epoch()
+                        continue
+                    self.run_epoch()
+                    self.finish_epoch()
+                except NonFiniteLossError as error:
+                    if self.non_finite != 'restore':
+                        raise
+                    restore_with_smaller_rate(self.runner, error)
         self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -171,18 +191,25 @@ class TrainLoop(BaseLoop):
         data_batch = {**data_batch, 'step_key': StepKey(runner.seed, self.iter, optim_wrapper.num_steps)}
         runner.call_hook('before_train_iter', batch_idx=batch_idx, data_batch=data_batch)
         runner.param_schedulers.apply(self.iter)
+        if self._skipped is not None:
+            self._skipped.before_step()
         outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         batch_size = len(data_batch['inputs'])
-        self.losses.add(
-            self.iter,
-            outputs,
-            batch_size,
-            images,
-            optim_wrapper.grad_norm if watch_norm else None,
-            loss_divisor(unwrap(runner.model), batch_size),
-        )
+        if self._skipped is not None and optim_wrapper.left_out:
+            self._skipped.undo(images)
+        else:
+            if self._skipped is not None:
+                self._skipped.in_a_row = 0
+            self.losses.add(
+                self.iter,
+                outputs,
+                batch_size,
+                images,
+                optim_wrapper.grad_norm if watch_norm else None,
+                loss_divisor(unwrap(runner.model), batch_size),
+            )
         is_last = batch_idx + 1 == self.epoch_length
         if is_last or runner.device.type == 'cpu' or (self.iter + 1) % self.log_interval == 0:
             self.losses.read()
@@ -244,12 +271,22 @@ class TrainLoop(BaseLoop):
         self.best_fitness, self.best_epoch, self.best_metrics = value, self.epoch, _plain(metrics)
         return True
 
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the learning rates of the config by ``factor`` from now on, in place of the one before."""
+        for group in self.runner.optim_wrapper.optimizer.param_groups:
+            for key in ('initial_lr', 'lr'):
+                if key in group:
+                    group[key] *= factor / self.lr_factor
+        self.lr_factor = factor
+
     def state_dict(self) -> dict[str, Any]:
         return {
             'epoch': self.epoch,
             'iter': self.iter,
             'batch': self.batch,
             'val_pending': self.val_pending,
+            'lr_factor': self.lr_factor,
+            'num_restores': self.num_restores,
             'epoch_length': self.epoch_length,
             'elapsed': self.elapsed,
             'best_fitness': self.best_fitness,
@@ -276,6 +313,8 @@ class TrainLoop(BaseLoop):
             state = {**state, 'iter': state['epoch'] * self.epoch_length}
         self.epoch, self.iter, self.batch = state['epoch'], state['iter'], state['batch']
         self.val_pending = state.get('val_pending', False)  # absent from older checkpoints
+        self.scale_rates(state.get('lr_factor', 1.0))
+        self.num_restores = state.get('num_restores', 0)
         self._elapsed_before = state['elapsed']
         self.best_fitness, self.best_epoch = state['best_fitness'], state['best_epoch']
         self.best_metrics = state['best_metrics']

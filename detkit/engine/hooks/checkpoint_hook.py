@@ -10,6 +10,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.hooks.hook import Hook
+from detkit.engine.non_finite import refuse_runaway_weights
 from detkit.engine.stop_signals import largest_of_ranks
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
@@ -110,6 +111,7 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
+        refuse_runaway_weights(runner)
         checkpoint = capture_training_state(runner, metrics)
         errors = {name: self._write(runner, checkpoint, name) for name in names} if is_main_process() else {}
         if 'last.pth' in names:

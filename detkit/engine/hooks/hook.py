@@ -38,6 +38,9 @@ class Hook(MMEngineHook):
             improved: whether they are the best so far.
         """
 
+    def after_restore(self, runner: Runner) -> None:
+        """Act after training went back to an earlier checkpoint, see ``train_cfg.non_finite``."""
+
     def before_stop(self, runner: Runner) -> None:
         """Act when a signal stops training, after an iteration or an epoch has been counted, on every process."""
 

@@ -47,6 +47,11 @@ class ScalarLogHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         runner.scalar_log.start(runner.cfg, runner.train_loop.iter)
+        self.after_restore(runner)
+
+    def after_restore(self, runner: Runner) -> None:
+        """Remove the lines behind the checkpoint that training goes on from."""
+        self._lines, self._rows = [], []
         if is_main_process():  # also a run that starts anew where an earlier one was stopped in its first epoch
             loop = runner.train_loop
             num_rows = loop.epoch - loop.val_pending  # an epoch has its row after its validation
