@@ -42,7 +42,16 @@ _FORMATS = 'JPEG PNG WEBP BMP DIB TIFF GIF JPEG2000 PPM SGI PCX QOI PSD SUN TGA'
 _EXTRA_FORMATS = ('AVIF', 'HEIF')  # depend on how Pillow was built, and on other modules
 
 # What Pillow raises for broken files, beside OSError.
-HEADER_ERRORS = (ValueError, SyntaxError, KeyError, TypeError, IndexError, EOFError, struct.error)
+HEADER_ERRORS = (
+    ValueError,
+    SyntaxError,
+    KeyError,
+    TypeError,
+    IndexError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 _EXIF_ORIENTATION = 274
 # Files a thread reads at a time: headers are small, so the cost to spread is the latency of a disk or a network.

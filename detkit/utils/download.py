@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from detkit.utils.errors import DetkitError
+from detkit.utils.torch_files import ZIP_ERRORS
 
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
 FIRST_BYTE_SECONDS = 9.0
@@ -145,7 +146,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as content:
-            entries = [entry for entry in content.infolist() if not entry.is_dir()]
+            entries = [entry for entry in content.infolist() if not entry.filename.endswith('/')]
             for entry in entries:
                 _check_entry(entry)
             if sum(entry.file_size for entry in entries) > max_bytes:
@@ -160,7 +161,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
                 target = folder.joinpath(*path.parts[depth:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content.read(entry))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # the last: it is encrypted
+    except (*ZIP_ERRORS, zlib.error) as error:
         raise DownloadError(f'the archive cannot be unpacked: {error}') from error
 
 
@@ -173,7 +174,14 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename
     parts = name.replace('\\', '/').split('/')
     mode = entry.external_attr >> 16
-    if name.startswith(('/', '\\')) or ':' in parts[0] or '..' in parts or '\\' in name or '\0' in name:
+    if (
+        not PurePosixPath(entry.filename).parts
+        or name.startswith(('/', '\\'))
+        or ':' in parts[0]
+        or '..' in parts
+        or '\\' in name
+        or '\0' in name
+    ):
         raise DownloadError(f'the archive has an entry that points outside it: {name!r}')
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise DownloadError(f'the archive has an entry that is no plain file: {name!r}')

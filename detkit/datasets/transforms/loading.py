@@ -8,7 +8,7 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
 from detkit.registry import TRANSFORMS
@@ -140,7 +140,7 @@ def _read_with_pillow(data: np.ndarray, path: str) -> np.ndarray:
             image = ImageOps.exif_transpose(image)
             deep = image.mode.startswith(('I', 'F'))
             values = np.asarray(image if deep else image.convert('RGB'))
-    except (*HEADER_ERRORS, OSError, MemoryError, Image.DecompressionBombError) as error:
+    except (*HEADER_ERRORS, OSError, MemoryError) as error:
         raise UnreadableImageError(path, f'is no image that OpenCV or Pillow can decode: {error}') from error
     return _to_8_bits(np.repeat(values[..., None], 3, 2) if deep else values)
 
@@ -149,7 +149,7 @@ def _to_8_bits(img: np.ndarray) -> np.ndarray:
     if img.dtype == np.uint8:
         return img
     if img.dtype.kind == 'f':
-        values = np.nan_to_num(img, nan=0.0, posinf=255.0, neginf=0.0)
+        values = np.nan_to_num(img, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255)
         return (values * (255 if values.max() <= 1 else 1)).clip(0, 255).round().astype(np.uint8)
     bits = int(img.max()).bit_length()
     used = 8 if bits <= 8 else 12 if bits <= 12 else max(bits, 16)

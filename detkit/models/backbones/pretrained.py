@@ -119,7 +119,7 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], source: st
     # Counters of batches came after the first releases of torchvision's weights, and frozen normalisation has none.
     needed = {name: value for name, value in target.items() if not name.endswith('num_batches_tracked')}
     missing = [name for name in needed if name not in tensors]
-    other = [name for name, value in needed.items() if name in tensors and tensors[name].shape != value.shape]
+    other = [name for name, value in tensors.items() if value.shape != target[name].shape]
     for names, what in ((missing, 'lack'), (other, 'have another shape of')):
         if names:
             raise CheckpointError(
