@@ -41,10 +41,7 @@ def parse_json(text: str, source: str, unique: Collection[str] | None = None) ->
     except RecursionError as error:
         raise DataError(f'{source} is no valid JSON: it is nested too deeply') from error
     except ValueError as error:  # also a whole number of thousands of digits
-        hint = ''
-        if '\0' in text[:64]:
-            hint = '. It looks like UTF-16 without its byte-order mark: save it as UTF-8'
-        raise DataError(f'{source} is no valid JSON: {error}{hint}') from error
+        raise DataError(f'{source} is no valid JSON: {error}') from error
 
 
 def _refuse_repeats(source: str, unique: Collection[str] | None) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:

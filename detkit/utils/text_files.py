@@ -13,6 +13,8 @@ from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_LINE
 
 # The first bytes of a file that gzip packed.
 _GZIP = b'\x1f\x8b'
+# How many bytes show what a file is.
+_HEAD = 64
 # The longer mark first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, 'utf-8-sig'),
@@ -43,12 +45,14 @@ def open_text(path: str | os.PathLike, what: str = 'file') -> TextIO:
     Lines end as they do in the file (``newline=''``). Reading raises ``UnicodeDecodeError`` where it is no such text.
 
     Raises:
-        DataError: it is missing, no regular file, or cannot be read.
+        DataError: it is missing, no regular file, cannot be read, or is packed or unmarked as ``check_plain`` says.
     """
     check_regular(path, what)
     try:
         with open(path, 'rb') as file:
-            encoding = _encoding_of(file.read(4))
+            head = file.read(_HEAD)
+        check_plain(head, path, what)
+        encoding = _encoding_of(head)
         return open(path, encoding=encoding, newline='')
     except (OSError, ValueError) as error:
         raise _unreadable(path, what, error) from error
@@ -86,17 +90,35 @@ def read_bytes(path: str | os.PathLike, what: str = 'file', max_bytes: int = MAX
 
 def decode_text(data: bytes, path: str | os.PathLike, what: str = 'file') -> str:
     """Return the text of a file's contents, see ``read_text``; ``path`` is for the error alone."""
+    check_plain(data, path, what)
     encoding = _encoding_of(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        if data.startswith(_GZIP):
-            raise DataError(f'the {what} {os.fspath(path)!r} is a gzip file; unpack it') from error
-        hint = ' (it looks like UTF-16 without its byte-order mark)' if b'\0' in data[:64] else ''
+        hint = ' (it looks like UTF-16 without its byte-order mark)' if b'\0' in data[:_HEAD] else ''
         raise DataError(
             f'the {what} {os.fspath(path)!r} is no {encoding.removesuffix("-sig").upper()} text: {error.reason} at '
             f'byte {error.start}{hint}. Save it as UTF-8.'
         ) from error
+
+
+def check_plain(data: bytes, path: str | os.PathLike, what: str = 'file') -> None:
+    """Refuse what is no plain text by its first bytes, though it might be decoded as such.
+
+    Raises:
+        DataError: it is a gzip file, or UTF-16 without its byte-order mark, every second byte of which is NUL.
+    """
+    if data.startswith(_GZIP):
+        raise DataError(f'the {what} {os.fspath(path)!r} is a gzip file; unpack it')
+    head = data[:_HEAD]
+    if (
+        b'\0' in head
+        and len(head) > 1
+        and any(not any(head[start::2]) and all(head[1 - start :: 2]) for start in (0, 1))
+    ):
+        raise DataError(
+            f'the {what} {os.fspath(path)!r} looks like UTF-16 without its byte-order mark: save it as UTF-8'
+        )
 
 
 def printable(text: str) -> str:

@@ -38,7 +38,7 @@ from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError, working_folder
-from detkit.utils.text_files import read_bytes
+from detkit.utils.text_files import check_plain, read_bytes
 
 _LABELS = ('outline', 'pose', 'obb')
 
@@ -159,7 +159,9 @@ class YoloTxtDataset(DetDataset):
         texts: list[bytes | None] = []
         for file in files.of_images:
             try:
-                texts.append(b'' if file is None else read_bytes(file, 'label file'))
+                text = b'' if file is None else read_bytes(file, 'label file')
+                check_plain(text, file or '', 'label file')
+                texts.append(text)
             except DataError as error:  # without its labels an image would pass for background
                 self.skipped.append(Skip(str(file), None, str(error), 'a label file that cannot be read'))
                 texts.append(None)
