@@ -5,7 +5,7 @@ import subprocess
 from datetime import timedelta
 
 import torch
-from mmengine.dist import init_dist
+from mmengine.dist import all_reduce, get_world_size, init_dist
 from torch import distributed
 
 from detkit.utils.errors import ConfigError
@@ -48,6 +48,15 @@ def init_distributed(launcher: str, device: str | None = None, backend: str | No
     elif launcher == 'mpi':
         raise ConfigError("launcher='mpi' needs GPUs; use 'pytorch' (torchrun) on CPUs.")
     distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+
+
+def largest_of_ranks(value: float) -> float:
+    """Return the largest ``value`` of all processes; each must call it. A single process exchanges nothing."""
+    if get_world_size() == 1:
+        return value
+    tensor = torch.tensor(float(value))
+    all_reduce(tensor, 'max')
+    return tensor.item()
 
 
 def _export_slurm_variables() -> None:

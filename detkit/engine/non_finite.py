@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from detkit.datasets.loader import BatchLoader
 from detkit.engine.checkpoint import find_resumable
+from detkit.engine.launch import largest_of_ranks
 from detkit.engine.loss_log import NonFiniteLossError
 from detkit.engine.schedule import WarmupDecay
-from detkit.engine.stop_signals import largest_of_ranks
 from detkit.engine.training_state import restore_training_state, unwrap
 from detkit.utils.errors import ConfigError
 

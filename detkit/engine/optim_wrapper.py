@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detkit.engine.amp import resolve_amp
-from detkit.engine.stop_signals import largest_of_ranks
+from detkit.engine.launch import largest_of_ranks
 from detkit.registry import OPTIM_WRAPPERS
 from detkit.utils.ranks import common_step
 

@@ -7,8 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-import torch
-from mmengine.dist import all_reduce, get_world_size
+from detkit.engine.launch import largest_of_ranks
 
 # The exit status of a training that a signal stopped, and that --resume goes on with (EX_TEMPFAIL of sysexits.h).
 STOPPED_STATUS = 75
@@ -69,12 +68,3 @@ class StopSignals:
     def agreed(self) -> int:
         """Return the number of a signal that any process received, the same on all; each process must call it."""
         return int(largest_of_ranks(self.received))
-
-
-def largest_of_ranks(value: float) -> float:
-    """Return the largest ``value`` of all processes; each must call it. A single process exchanges nothing."""
-    if get_world_size() == 1:
-        return value
-    tensor = torch.tensor(float(value))
-    all_reduce(tensor, 'max')
-    return tensor.item()

@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +162,47 @@ def test_runaway_values_are_found():
     assert are_finite([torch.ones(3), torch.arange(3), torch.zeros(0)]) and are_finite([])
     for bad in (math.nan, math.inf, 1e30):
         assert not are_finite([torch.ones(3), torch.tensor([1.0, bad])])
+
+
+RANKS = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_engine.dummy import dummy_config
+from test_engine.test_non_finite import with_policy
+from detkit.engine import Runner
+changes = with_policy('skip')
+changes['train_dataloader']['batch_size'] = 2
+runner = Runner(dummy_config({work_dir!r}, launcher='pytorch', **changes))
+runner.train()
+print('sums', runner.iter, [float(value.detach().sum()) for value in runner.model.module.parameters()], flush=True)
+torch.distributed.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)  # the interpreter's own end may abort where a thread of gloo is still at work
+"""
+
+
+def test_processes_skip_the_same_batches(tmp_path):
+    """Only one of two processes has the bad image; both leave the batch out, and their weights stay the same."""
+    script = RANKS.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'))
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, 'WORLD_SIZE': '2', 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', script],
+            env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'MASTER_PORT': str(port)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    sums = [re.search(r'sums 12 \[.*\]', output).group() for output in outputs]
+    assert sums[0] == sums[1] and 'nan' not in sums[0]
+    assert outputs[0].count('skipped  iteration') == 4
+    assert all_finite(load_checkpoint(tmp_path / 'run' / 'last.pth'))

@@ -10,8 +10,8 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 
 from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
 from detkit.engine.hooks.hook import Hook
+from detkit.engine.launch import largest_of_ranks
 from detkit.engine.non_finite import refuse_runaway_weights
-from detkit.engine.stop_signals import largest_of_ranks
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
 from detkit.utils.errors import CheckpointError
