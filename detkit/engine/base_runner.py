@@ -45,7 +45,7 @@ from detkit.engine.stop_signals import StopSignals
 from detkit.engine.train_loop import TrainLoop
 from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, package_of, refuse_unregistered
-from detkit.utils.errors import ComponentError, ConfigError, DetkitError, reason_of
+from detkit.utils.errors import ComponentError, ConfigError, DataError, DetkitError, reason_of
 from detkit.utils.files import write_text
 from detkit.utils.pictures import read_picture, write_picture
 
@@ -207,9 +207,16 @@ class BaseRunner(Elsewhere):
 
     @contextmanager
     def noting_failed_writes(self, what: str) -> Iterator[None]:
-        """Leave the block where a file cannot be written, and let the run go on; a line says so once for ``what``."""
+        """Leave the block where a file cannot be written, and let the run go on; a line says so once for ``what``.
+
+        A table that is damaged, so that nothing can be added to it, counts as such a file.
+        """
         try:
             yield
+        except DataError as error:
+            if what not in self._failed_writes:
+                self._failed_writes.add(what)
+                self.console.line(f'note     {error}; the run goes on')
         except OSError as error:
             if what not in self._failed_writes:
                 self._failed_writes.add(what)

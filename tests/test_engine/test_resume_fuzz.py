@@ -49,3 +49,17 @@ def test_states(trained, cases):
             assert isinstance(restore_training_state(runner, changed, 'last.pth'), list)
 
     run_fuzz(cases, st.tuples(st.sampled_from(places(state)), st.just('remove') | values), check)
+
+
+def test_damaged_tables_do_not_stop_a_resumed_run(tmp_path, capsys):
+    Runner(dummy_config(tmp_path / 'run', train_cfg=dict(max_epochs=1))).train()
+    damaged = b'\xc3(\x80' * 9 + b'\n'
+    for name in ('results.csv', 'skipped.csv', 'scalars.json'):
+        (tmp_path / 'run' / name).write_bytes(damaged)
+    runner = Runner(dummy_config(tmp_path / 'run', train_cfg=dict(max_epochs=3), resume=True))
+    runner.train()
+    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['epoch'] == 3
+    printed = capsys.readouterr().out
+    for name in ('results.csv', 'skipped.csv'):
+        assert f'{name}' in printed and 'the run goes on' in printed
+    assert (tmp_path / 'run' / 'results.csv').read_bytes() == damaged

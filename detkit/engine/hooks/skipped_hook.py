@@ -49,9 +49,10 @@ class SkippedHook(Hook):
         if not runner.resumed and is_main_process():
             self._path(runner).unlink(missing_ok=True)  # of a run that was stopped here in its first epoch
         if runner.resumed and self._path(runner).exists():
-            for row in read_table(self._path(runner))[1]:
-                if row.get('line') == '' and row.get('split') in self._unreadable and 'path' in row:
-                    self._unreadable[row['split']].add(row['path'])
+            with runner.noting_failed_writes('skipped.csv'):  # else its images are listed anew when they are met
+                for row in read_table(self._path(runner))[1]:
+                    if row.get('line') == '' and row.get('split') in self._unreadable and 'path' in row:
+                        self._unreadable[row['split']].add(row['path'])
         datasets = {'train': runner.train_loop.dataloader.dataset}
         if runner.val_loop is not None:
             datasets['val'] = runner.val_loop.dataloader.dataset
