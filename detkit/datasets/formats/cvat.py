@@ -22,7 +22,7 @@ from detkit.datasets.formats.shapes import (
     turn,
 )
 from detkit.datasets.path_finder import PathFinder
-from detkit.datasets.skips import Skip
+from detkit.datasets.skips import Skip, list_skips
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.numbers import parse_int
@@ -74,6 +74,7 @@ class CvatDataset(ShapeDataset):
         finder = PathFinder(self.image_folder)
         found, subsets = [], set()
         for path, (root, _) in files.items():
+            self.unused += _others_beside_images(path, root)
             for place, element in enumerate(root.iterfind('image'), 1):
                 subset, name = element.get('subset') or '', element.get('name') or ''
                 subsets.add(subset)
@@ -121,6 +122,21 @@ def _read_files(root: str, ann_file: str | Sequence[str]) -> dict[str, XmlFile]:
             kind = 'has tracks of a video' if element.find('track') is not None else 'lists no image'
             raise DataError(f"{path!r} {kind}; export the task from CVAT as 'CVAT for images 1.1'")
     return found
+
+
+def _others_beside_images(path: str, root: Element) -> list[Skip]:
+    """Return an entry for what a file holds beside its images, by the kind of element."""
+    others: dict[str, list[str]] = {}
+    for place, element in enumerate(root, 1):
+        if element.tag not in ('version', 'meta', 'image'):
+            others.setdefault(element.tag, []).append(f'{element.tag[:40]} {element.get("id") or place}')
+    skips = []
+    for tag, names in others.items():
+        reason = f'<{tag[:40]}> beside the images, which is not read'
+        if tag == 'track':
+            reason = "a track of a video, which is not read (export the task as 'CVAT for images 1.1')"
+        skips += list_skips(names, lambda name: (path, name), reason)
+    return skips
 
 
 def _names_of(roots: Sequence[Element]) -> tuple[Sequence[str], Sequence[str]]:
