@@ -48,6 +48,7 @@ def test_class_names(text, classes):
         ('names: ["bolt\\ud800"]', r'says names\[0\]: bolt\\ud800, but'),
         ('names: ["\\e[31m"]', r'says names\[0\]: \\x1b\[31m, but'),
         ('names: [bolt, nut, bolt]', 'names the classes 0 and 2 both bolt'),
+        ('names: [bolt, " bolt "]', 'names the classes 0 and 1 both bolt'),
         ('names: {0: a, 2: b}', 'have the keys 0, 2; expected is each whole number from 0 to 1$'),
         ('names: {1: a, 2: b}', 'have the keys 1, 2; .* count from 0'),
         ('names: {0: a, one: b, 2.5: c}', 'have the keys 0, one, 2.5'),

@@ -215,6 +215,7 @@ def _read_names(path: Path, root: Path, content: dict) -> tuple[str, ...] | None
     for number, name in enumerate(names):
         if not _is_name(name):
             _refuse(path, f'names[{number}]', name, 'each class needs a name')
+    names = [name.strip() for name in names]
     if count is not None and count != len(names):
         raise DataError(f'the data yaml {str(path)!r} says nc: {count}, but names {len(names)} classes')
     first: dict[str, int] = {}
