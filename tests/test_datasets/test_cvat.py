@@ -152,10 +152,15 @@ def test_what_is_no_object_is_unused(tmp_path):
 def test_tracks_beside_images_are_counted(tmp_path):
     write_image(tmp_path / 'a.png', 20, 10)
     track = f'<track id="{{}}" label="nut">{box(1, 1, 5, 5, frame=0)}</track>'
-    text = xml(track.format(4), image(POLYGON), *[track.format(i) for i in (5, 6)], '<Image id="1" name="b.png"/>')
+    text = xml(
+        track.format(4),
+        image(POLYGON + box(1, 1, 5, 5)),
+        *[track.format(i) for i in (5, 6)],
+        '<Image id="1" name="b.png"/>',
+    )
     (tmp_path / 'annotations.xml').write_text(text)
     dataset = CvatDataset(data_root=str(tmp_path))
-    assert len(dataset.records[0].annotations) == 1 and not dataset.skipped
+    assert len(dataset.records[0].annotations) == 2 and not dataset.skipped
     assert [skip.where for skip in dataset.unused] == ['track 4', 'track 5', 'track 6', 'Image 1']
     assert 'a track of a video' in dataset.unused[0].reason and '<Image>' in dataset.unused[3].reason
 
