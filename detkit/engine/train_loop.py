@@ -288,6 +288,8 @@ class TrainLoop(BaseLoop):
             'lr_factor': self.lr_factor,
             'num_restores': self.num_restores,
             'epoch_length': self.epoch_length,
+            'batch_size': self.runner.batch_size,
+            'world_size': self.runner.world_size,
             'elapsed': self.elapsed,
             'best_fitness': self.best_fitness,
             'best_epoch': self.best_epoch,
@@ -299,18 +301,16 @@ class TrainLoop(BaseLoop):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the position at which a checkpoint was written.
 
+        With another number of processes an epoch that had begun goes on at most one iteration's images before its
+        position.
+
         Raises:
-            CheckpointError: it lies within an epoch, and epochs have another length now.
+            CheckpointError: it lies within an epoch of other data, or of another batch size of as many processes.
         """
         if state['epoch_length'] != self.epoch_length:
-            if state['batch']:
-                raise CheckpointError(
-                    f'the checkpoint lies within an epoch of {state["epoch_length"]} iterations, but an epoch has '
-                    f'{self.epoch_length} now: resume with the same data, batch size and number of processes, or start '
-                    'a new run from it with load_from.'
-                )
             # Schedules count iterations; whole epochs keep their meaning.
-            state = {**state, 'iter': state['epoch'] * self.epoch_length}
+            batch = self._same_position(state) if state['batch'] else 0
+            state = {**state, 'batch': batch, 'iter': state['epoch'] * self.epoch_length + batch}
         self.epoch, self.iter, self.batch = state['epoch'], state['iter'], state['batch']
         self.val_pending = state.get('val_pending', False)  # absent from older checkpoints
         self.scale_rates(state.get('lr_factor', 1.0))
@@ -320,6 +320,18 @@ class TrainLoop(BaseLoop):
         self.best_metrics = state['best_metrics']
         self.progress_epoch = state.get('progress_epoch', self.best_epoch)  # absent from older checkpoints
         self.losses.load_state_dict(state['losses'])
+
+    def _same_position(self, state: dict[str, Any]) -> int:
+        """Return the iteration of the epoch with which the images go on that had not been read at a checkpoint."""
+        old, new = state.get('batch_size', 0), self.runner.batch_size  # the key is absent from older checkpoints
+        other_data = abs(state['epoch_length'] * old - self.epoch_length * new) >= max(old, new)
+        if other_data or state['world_size'] == self.runner.world_size:
+            raise CheckpointError(
+                f'the checkpoint lies within an epoch of {state["epoch_length"]} iterations of {old or "?"} images, '
+                f'but an epoch has {self.epoch_length} of {new} now: resume with the same data and batch '
+                'size, or start a new run from it with load_from.'
+            )
+        return min(state['batch'] * old // new, self.epoch_length - 1)
 
 
 def loss_divisor(model: nn.Module, batch_size: int) -> float:

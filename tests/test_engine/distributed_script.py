@@ -65,6 +65,7 @@ def runs_of_two(folder: Path, rank: int) -> None:
     run(folder / 'straight')
     run(folder / 'stopped', stop_after=4)
     run(folder / 'stopped', resume=True)
+    run(folder / 'cut', stop_after=4)
     # Without what depends on the rest of a batch (normalisation) or on the process (dropout).
     plain = dict(dropout=0.0)
     run(folder / 'plain', model=plain, train_cfg=dict(max_epochs=4, val_interval=2, freeze=['backbone']))

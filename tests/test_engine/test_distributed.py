@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from detkit.engine import Runner, load_checkpoint
+from detkit.utils.errors import CheckpointError
 
 from .dummy import dummy_config
 from .rank_families import FAMILIES
 
-RUNS = ('straight', 'stopped', 'plain', 'synced', 'skipped', 'too_many', 'not_finite')
+RUNS = ('straight', 'stopped', 'cut', 'plain', 'synced', 'skipped', 'too_many', 'not_finite')
 
 
 @pytest.fixture(scope='module')
@@ -164,3 +165,28 @@ def test_another_number_of_processes_says_what_starts_anew(folder, tmp_path, cap
         )
     ).train()
     assert '2 processes wrote' in capsys.readouterr().out
+
+
+def test_another_number_of_processes_goes_on_within_an_epoch(folder, tmp_path, capsys):
+    """Two processes had read the first 4 of 12 images of the second epoch."""
+    loader = {**dummy_config('')['train_dataloader'], 'batch_size': 2}
+    runner = Runner(dummy_config(tmp_path / 'run', resume=str(folder / 'cut' / 'last.pth'), train_dataloader=loader))
+    read, call_hook = [], runner.call_hook
+
+    def watch(name: str, **kwargs) -> None:
+        if name == 'before_train_iter':
+            read.append([list(key) for key in kwargs['data_batch']['keys']])
+        call_hook(name, **kwargs)
+
+    runner.call_hook = watch
+    runner.train()
+    assert 'epoch 2, iteration 3' in capsys.readouterr().out
+    whole = [key for rank in (0, 1) for keys in report(folder, 'straight', rank)['read'] for key in keys]
+    assert sorted(key for keys in read for key in keys) == sorted(key for key in whole if key[1:3] >= [1, 4])
+
+
+def test_other_data_within_an_epoch_are_refused(folder, tmp_path):
+    loader = {**dummy_config('')['train_dataloader'], 'dataset': dict(type='DummyDataset', size=20)}
+    runner = Runner(dummy_config(tmp_path / 'run', resume=str(folder / 'cut' / 'last.pth'), train_dataloader=loader))
+    with pytest.raises(CheckpointError, match='an epoch of 3 iterations of 4 images, but an epoch has 5 of 4 now'):
+        runner.train()
