@@ -116,7 +116,52 @@ def test_labels_may_be_a_result_of_their_own(tmp_path):
     for results in ((box, labels, choice), (labels, choice, box, relation)):
         dataset, annotations = read(tmp_path, *results)
         assert annotations.bboxes.tolist() == [[2, 2, 8, 6]] and dataset.metainfo['classes'] == ('bolt',)
-        assert not dataset.skipped and not dataset.unused
+        assert not dataset.skipped and {skip.reason for skip in dataset.unused} <= {
+            "a result of the type 'choices', which is no object",
+            "a result of the type 'relation', which is no object",
+        }
+        assert len(dataset.unused) == len(results) - 2
+
+
+def test_a_region_of_several_labels_is_an_object_of_each(tmp_path):
+    box = rectangle(10, 20, 30, 40)
+    box['value']['rectanglelabels'] = ['nut', 'bolt', 'nut', 5]
+    eye = region('keypoint', {'x': 10, 'y': 20, 'width': 1}, 'eye', 'k1', parentID='r1')
+    dataset, annotations = read(tmp_path, box, eye, keypoints=True)
+    assert dataset.metainfo['classes'] == ('bolt', 'nut') and annotations.labels.tolist() == [1, 0]
+    assert annotations.bboxes.tolist() == [[2, 2, 8, 6]] * 2 and annotations.keypoints.tolist() == [[[2, 2, 2]]] * 2
+    assert reasons(dataset.skipped) == ['a region without a label'] and not dataset.unused
+
+
+def test_drawings_of_one_id_are_objects_of_their_own(tmp_path):
+    boxes = [rectangle(x, 20, 10, 40, label=label) for x, label in ((0, 'nut'), (20, 'nut'), (40, 'bolt'))]
+    again = rectangle(0, 20, 10, 40, label='bolt')  # a second label of the first drawing
+    dataset, annotations = read(tmp_path, *boxes, again)
+    assert annotations.bboxes[:, 0].tolist() == [0, 0, 4, 8] and annotations.labels.tolist() == [1, 0, 1, 0]
+    assert not dataset.skipped and not dataset.unused
+    drawn, labels = [], []
+    for x, label in ((0, 'nut'), (20, 'bolt')):
+        value = {'x': x, 'y': 20, 'width': 10, 'height': 40}
+        drawn.append({'id': 'r1', 'type': 'rectangle', 'value': value})
+        labels.append({'id': 'r1', 'type': 'labels', 'value': {**value, 'labels': [label]}})
+    _, annotations = read(tmp_path, *drawn, *labels)
+    assert annotations.bboxes[:, 0].tolist() == [0, 4] and annotations.labels.tolist() == [1, 0]
+    unplaced = {'id': 'r1', 'type': 'labels', 'value': {'labels': ['rusty']}}
+    eye = region('keypoint', {'x': 10, 'y': 20, 'width': 1}, 'eye', 'k1', parentID='r1')
+    dataset, annotations = read(tmp_path, *boxes, unplaced, eye, keypoints=True)
+    assert len(annotations) == 3 and reasons(dataset.skipped) == ['a keypoint of several regions of one id']
+    assert reasons(dataset.unused) == ["a result of the type 'labels', which is no object"]
+
+
+def test_results_that_are_no_objects_are_counted(tmp_path):
+    others = [
+        {'id': 'r1', 'type': 'choices', 'value': {'choices': ['z']}},
+        {'id': 'r2', 'type': 'textarea', 'value': {'text': ['hi']}},
+        {'type': 'relation', 'from_id': 'r1', 'to_id': 'r2'},
+    ]
+    dataset, annotations = read(tmp_path, rectangle(0, 0, 10, 10), *others)
+    assert len(annotations) == 1 and not dataset.skipped
+    assert [skip.reason.split("'")[1] for skip in dataset.unused] == ['choices', 'textarea', 'relation']
 
 
 def test_keypoints_belong_to_the_region_that_they_name(tmp_path):

@@ -33,9 +33,9 @@ __all__ = ['LabelStudioDataset', 'decode_brush']
 # What Label Studio puts before the name of an uploaded file.
 _PREFIX = re.compile(r'^[0-9a-f]{8}-')
 _PERCENT = 100.0
-# Kinds of results: the regions that are objects, and the ones that only add to a region of the same id.
+# Kinds of results: the regions that are objects, and what is read beside them.
 _REGIONS = ('rectangle', 'polygon', 'brush', 'ellipse')
-_ADDITIONS = ('choices', 'textarea', 'rating', 'number', 'taxonomy', 'pairwise', 'datetime', 'ranker', 'relation')
+_READ = (*_REGIONS, 'keypoint', 'labels')
 
 
 @DATASETS.register_module()
@@ -43,8 +43,9 @@ class LabelStudioDataset(ShapeDataset):
     """Images with a Label Studio export of the kind JSON (https://labelstud.io/guide/export).
 
     Rectangles, turned ones included, polygons, ellipses and brushes are read. The classes are those of all objects, in
-    alphabetical order. Of several annotations of a task the first one that is not cancelled is taken. An image is the
-    file that the task names, or the uploaded file, with or without the eight hexadecimal digits before its name.
+    alphabetical order; a region of several labels is an object of each. Of several annotations of a task the first one
+    that is not cancelled is taken. An image is the file that the task names, or the uploaded file, with or without the
+    eight hexadecimal digits before its name.
 
     Args:
         ann_file: the json, relative to ``data_root``.
@@ -107,7 +108,8 @@ class LabelStudioDataset(ShapeDataset):
         return list(dict.fromkeys(name for url in urls if isinstance(url, str) for name in _file_names(url)))
 
     def read_shapes(self, image: ListedImage, shape: tuple[int, int]) -> list[Shape]:
-        regions: dict[str, Shape] = {}
+        shapes: list[Shape] = []
+        parents: dict[str, dict[int, list[Shape]]] = {}  # of an id, the objects of each drawing
         keypoints = []
         for region in _regions_of(image.entry):
             where = f'region {region["id"]}'
@@ -115,18 +117,24 @@ class LabelStudioDataset(ShapeDataset):
                 if region['kind'] == 'keypoint':
                     keypoints.append((where, region, _read_point(region, shape)))
                 else:
-                    regions[region['id']] = _read_region(region, where, shape)
+                    drawn = _read_region(region, where, shape)
+                    shapes.append(drawn)
+                    parents.setdefault(region['id'], {}).setdefault(region['place'], []).append(drawn)
         for where, region, point in keypoints:
             with self.leaving_out(image, where):
-                parent = regions.get(str(region['entry'].get('parentID')))
-                if parent is None:
+                drawings = list(parents.get(str(region['entry'].get('parentID')), {}).values())
+                if not drawings:
                     raise EntryError('a keypoint that is no part of a region', broken=False)
                 if not self.keypoints:
                     raise EntryError('a keypoint (keypoints=True reads it)', broken=False)
-                if _label_of(region) in parent.keypoints:
-                    raise EntryError(f'the keypoint {_label_of(region)!r} of a region twice', 'a keypoint twice')
-                parent.keypoints[_label_of(region)] = point
-        return list(regions.values())
+                if len(drawings) > 1:
+                    raise EntryError('a keypoint of several regions of one id')
+                name = _label_of(region)
+                if name in drawings[0][0].keypoints:
+                    raise EntryError(f'the keypoint {name!r} of a region twice', 'a keypoint twice')
+                for parent in drawings[0]:
+                    parent.keypoints[name] = point
+        return shapes
 
 
 def _read_tasks(path: str) -> list[Any]:
@@ -154,27 +162,60 @@ def _results_of(task: Mapping[str, Any]) -> tuple[list[Any] | None, int]:
 
 
 def _regions_of(results: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Yield each region with its kind, id, labels and entry; labels may be a result of their own of the same id."""
-    regions: dict[str, dict[str, Any]] = {}
-    for place, entry in enumerate(results, 1):
-        kind = str(entry.get('type')) if isinstance(entry, dict) else 'broken'
-        if kind in _ADDITIONS:
-            continue
-        known = isinstance(entry, dict) and isinstance(entry.get('value'), dict)
-        kind = kind if known else 'broken'
-        own_id = str(entry.get('id') or place) if known else str(place)
-        labels = entry['value'].get(kind) if known else None
-        kind = kind.removesuffix('labels') or 'labels'
-        region = regions.setdefault(own_id, dict(id=own_id, kind=kind, labels=labels, entry=entry))
-        region['labels'] = region['labels'] or labels
+    """Yield each region once for each of its labels, with its kind, id, place among the results, label and entry.
+
+    Results of one id are one region where they draw the same, and labels may be a result of their own. Other results of
+    that id are regions of their own, as programs write them that set no ids.
+    """
+    regions = [_region_of(entry, place) for place, entry in enumerate(results, 1)]
+    groups: dict[str | int, list[dict[str, Any]]] = {}  # by id, what is not read by place
+    for region in regions:
+        groups.setdefault(region['id'] if region['kind'] in _READ else region['place'], []).append(region)
+    for group in groups.values():
+        for region in _joined(group) if len(group) > 1 else group:
+            labels = list({repr(label): label for label in region['labels']}.values())
+            for label in labels or [None]:
+                yield {**region, 'label': label}
+
+
+def _region_of(entry: Any, place: int) -> dict[str, Any]:
+    kind, value = (entry.get('type'), entry.get('value')) if isinstance(entry, dict) else (None, None)
+    kind = (kind.removesuffix('labels') or 'labels') if isinstance(kind, str) else 'broken'
+    if kind in _READ and not isinstance(value, dict):
+        kind = 'broken'
+    labels = value.get('labels' if kind == 'labels' else f'{kind}labels') if kind in _READ else None
+    labels = labels if isinstance(labels, list) else []
+    own_id = str((entry.get('id') if kind != 'broken' else None) or place)
+    return dict(id=own_id, place=place, kind=kind, labels=labels, entry=entry)
+
+
+def _joined(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the regions that results of one id are, with the labels of those that draw the same."""
+    drawn: dict[str, dict[str, Any]] = {}
+    for region in group:
+        if region['kind'] != 'labels':
+            first = drawn.setdefault(_drawing(region), region)
+            if first is not region:
+                first['labels'] = first['labels'] + region['labels']
+    only = next(iter(drawn.values())) if len(drawn) == 1 else None
+    unplaced = []
+    for region in group:
         if region['kind'] == 'labels':
-            region.update(kind=kind, entry=entry)
-    return iter(regions.values())
+            target = drawn.get(_drawing(region), only)
+            if target is None:
+                unplaced.append(region)
+            else:
+                target['labels'] = target['labels'] + region['labels']
+    return [*drawn.values(), *unplaced]
+
+
+def _drawing(region: Mapping[str, Any]) -> str:
+    """Return what tells the drawings of one id apart: the value without the labels."""
+    return repr(sorted((key, part) for key, part in region['entry']['value'].items() if not key.endswith('labels')))
 
 
 def _label_of(region: Mapping[str, Any]) -> str:
-    labels = region['labels']
-    name = labels[0].strip() if isinstance(labels, list) and labels and isinstance(labels[0], str) else ''
+    name = region['label'].strip() if isinstance(region['label'], str) else ''
     if not name:
         raise EntryError('a region without a label')
     return name
