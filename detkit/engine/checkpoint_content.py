@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from detkit.utils.errors import CheckpointError
 from detkit.utils.torch_files import is_plain_tensor
@@ -41,6 +46,42 @@ def check_content(checkpoint: Any, path: Path) -> None:
             raise _damaged(path, f'state_dict[{str(name)[:80]!r}] is no dense tensor of real numbers')
     if 'loop' in checkpoint and not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
         raise _damaged(path, 'it holds the state of a run without the epoch and the iteration')
+
+
+@contextmanager
+def building_what_fits(weights: Mapping[str, Tensor], source: str) -> Iterator[None]:
+    """Refuse, while a model is being built in the block, one that is much larger than the weights it is to be given.
+
+    The config in a checkpoint is a few words, which may ask for a model of any size. A part that is replaced by another
+    while the model is built counts, too, so that the limits leave some room.
+
+    Args:
+        weights: the checkpoint's.
+        source: its name in the error.
+
+    Raises:
+        CheckpointError: the model is larger.
+    """
+    owner, count, numel = get_ident(), 0, 0
+    most = 4 * len(weights) + 1000
+    most_numel = 4 * sum(tensor.numel() for tensor in weights.values()) + 10_000_000
+
+    def check(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        nonlocal count, numel
+        if param is None or get_ident() != owner:
+            return
+        count, numel = count + 1, numel + param.numel()
+        if count > most or numel > most_numel:
+            raise CheckpointError(
+                f'checkpoint {source} holds {len(weights):,} tensors, but its config describes a model that is many '
+                'times larger. It is damaged or forged; give the config it was trained with in place of its own.'
+            )
+
+    hook = register_module_parameter_registration_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _is_texts(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
 from detkit.engine.checkpoint import check_weights, classes_of_run, load_checkpoint
+from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
@@ -63,7 +65,8 @@ def init_detector(
             f'trained on {len(classes)} ({shorten(classes)}); use the config it was trained with, which '
             f'lies beside it in its run folder'
         )
-    with located(config):
+    own = content['state_dict'] if content is not None else None
+    with located(config), nullcontext() if own is None else building_what_fits(own, str(checkpoint)):
         model = DETECTORS.build(model_cfg)
     if content is not None:
         check_weights(model, content['state_dict'], str(checkpoint))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from small_models import make_config
+from small_models import make_config, write_checkpoint
 
 from detkit import registry
 from detkit.config import check_config, load_config
-from detkit.engine import save_checkpoint
+from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.engine.runner import Runner
 from detkit.inference import Predictor
 from detkit.registry import DETECTORS, refuse_unregistered
@@ -169,3 +169,24 @@ def test_a_config_file_reaches_own_code_by_custom_imports_alone(trap: Path, tmp_
     path.write_text("custom_imports = dict(imports=['hostile'])\n")
     load_config(path)
     assert trap.exists()
+
+
+@pytest.mark.parametrize(
+    ('part', 'key', 'value', 'reason'),
+    [
+        ('backbone', 'deepen_factor', 1e7, 'many times larger'),
+        ('head', 'num_protos', 1 << 22, 'many times larger'),
+        ('head', 'num_protos', 1 << 40, 'cannot be built'),
+    ],
+)
+def test_a_checkpoint_config_builds_no_model_larger_than_its_weights(
+    part: str, key: str, value: float, reason: str, tmp_path: Path
+):
+    path = write_checkpoint(tmp_path / 'x.pth')
+    content = load_checkpoint(path)
+    config = make_config()
+    config['model'][part][key] = value
+    content['meta']['config'] = ''.join(f'{name} = {own!r}\n' for name, own in config.items())
+    save_checkpoint(content, path)
+    with pytest.raises(DetkitError, match=reason):
+        Predictor(None, path)
