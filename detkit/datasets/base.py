@@ -18,7 +18,7 @@ from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.own_datasets import check_records
 from detkit.datasets.pipeline_dataset import PipelineDataset
 from detkit.datasets.records import Records
-from detkit.datasets.skips import Skip, check_skips
+from detkit.datasets.skips import Skip, check_skips, skip_lines
 from detkit.datasets.splits import check_subset, choose_subset
 from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
 from detkit.registry import SAMPLE_DATASETS, TRANSFORMS
@@ -283,6 +283,7 @@ class DetDataset(PipelineDataset):
         if not records:
             count = len(self.skipped)
             hints = [f': {count} skipped, the first, {skip.path}, {skip.reason}' for skip in self.skipped[:1]]
+            hints += [f'; left out: {line}' for line in skip_lines(self.unused)]
             raise DataError(f'{self._name()} has no image{"".join(hints)}')
 
     def _map_classes(self, records: Records, class_map: Mapping[str, str | None]) -> Records:

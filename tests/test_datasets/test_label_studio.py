@@ -226,6 +226,14 @@ def test_which_annotation_of_a_task_is_taken(tmp_path):
     ]
 
 
+def test_tasks_with_predictions_alone_are_named(tmp_path):
+    write_image(tmp_path / 'a.png', 20, 10)
+    predicted = task(annotations=[], predictions=[{'result': [rectangle(0, 0, 10, 10)]}])
+    write_json(tmp_path / 'export.json', [predicted, predicted])
+    with pytest.raises(DataError, match='has no image; left out: 2 × a task with predictions alone, which are not'):
+        LabelStudioDataset('export.json', data_root=str(tmp_path), metainfo=dict(classes=['nut']))
+
+
 def test_how_images_are_named(tmp_path):
     for url, name in (
         ('/data/upload/12/0123abcd-a%20b.png', 'a b.png'),

@@ -83,7 +83,10 @@ class LabelStudioDataset(ShapeDataset):
                 reason = 'a further or cancelled annotation of a task'
                 self.unused.append(Skip(self.source, where, reason, count=others))
             if results is None:
-                self.unused.append(Skip(self.source, where, 'a task without an annotation that is not cancelled'))
+                reason = 'a task without an annotation that is not cancelled'
+                if task.get('predictions') and not others:
+                    reason = 'a task with predictions alone, which are not read: accept them as annotations first'
+                self.unused.append(Skip(self.source, where, reason))
                 continue
             path = self.find_image(finder, self._names(task, where), self.source, where)
             if path is not None:
