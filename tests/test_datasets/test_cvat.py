@@ -136,6 +136,11 @@ def test_an_element_that_breaks_a_rule_is_left_out_alone(tmp_path, element, reas
     assert skip.path.endswith('annotations.xml') and reason in skip.reason
 
 
+def test_an_object_without_area_is_named_with_its_image(tmp_path):
+    dataset, _ = read(tmp_path, POLYGON + box(3, 3, 3, 9))
+    assert dataset.skipped[0].where == 'image 0, box 2'
+
+
 def test_what_is_no_object_is_unused(tmp_path):
     others = ''.join(f'<{tag} label="road" points="1,1;3,3"/>' for tag in ('polyline', 'points', 'cuboid', 'tag'))
     dataset, annotations = read(tmp_path, others + box(1, 1, 5, 5, outside=1) + POLYGON + '<attribute name="x"/>')

@@ -66,6 +66,15 @@ def test_polygons_rectangles_and_circles(tmp_path):
     assert LabelmeDataset.peek(dict(data_root=str(tmp_path)))['classes'] == ('bolt', 'nut')
 
 
+def test_flags_may_be_text(tmp_path):
+    flags = ['false', 'true', 0, 1, '', None, True, 'perhaps', [1]]
+    boxes = [shape('nut', [[i, 0], [i + 1, 5]], 'rectangle', difficult=flag) for i, flag in enumerate(flags)]
+    dataset, annotations = read(tmp_path, *boxes, shape('nut', TRIANGLE, flags={'difficult': 'True'}))
+    assert annotations.ignored.tolist() == [False, True, False, True, False, False, True, True]
+    assert [skip.where for skip in dataset.skipped] == ['shape 8', 'shape 9']
+    assert "difficult is 'perhaps', not true or false" in dataset.skipped[0].reason
+
+
 def test_a_group_of_shapes_of_one_label_is_one_object(tmp_path):
     _, annotations = read(
         tmp_path,

@@ -190,6 +190,12 @@ def test_dota_names_of_ones_own_and_missing_difficult():
     assert found.names == ['pump jack'] and not found.difficult.any() and found.skipped == []
 
 
+def test_dota_classes_that_are_one_are_refused(tmp_path):
+    root = write_dota(tmp_path, {'a': dota_line(2, 2, 'big-car') + '\n'})
+    with pytest.raises(ConfigError, match="names 'big-car' and 'Big_car', which are one class in DOTA"):
+        DotaDataset(data_root=str(root), metainfo=dict(classes=['big-car', 'Big_car']))
+
+
 def test_dota_folders_that_are_missing(tmp_path):
     root = write_dota(tmp_path / 'd', {'P1': None})
     with pytest.raises(DataError, match='labels'):

@@ -94,6 +94,17 @@ def test_a_row_that_breaks_a_rule_is_left_out_alone(tmp_path, text, reason):
     assert skip.path.endswith('boxes.csv') and reason in skip.reason and skip.where in (2, None)
 
 
+def test_codes_of_one_name_are_refused(tmp_path):
+    write(tmp_path, row(), row(code='/m/0o'), classes=CLASSES + '/m/0o,Nut\n')
+    with pytest.raises(DataError, match="boxes of '/m/0n' and '/m/0o', which class_file=.* both calls 'Nut'"):
+        OpenImagesDataset('boxes.csv', data_root=str(tmp_path))
+    write(tmp_path, row(), classes=CLASSES + '/m/0o,Nut\n')  # without boxes
+    assert len(OpenImagesDataset('boxes.csv', data_root=str(tmp_path)).records[0].annotations) == 1
+    write(tmp_path, row(), classes=CLASSES + '/m/0n,Screw\n')
+    with pytest.raises(DataError, match="gives '/m/0n' two names: 'Nut' and 'Screw'"):
+        OpenImagesDataset('boxes.csv', data_root=str(tmp_path))
+
+
 def test_images_that_are_not_there_are_counted(tmp_path):
     dataset, annotations = read(tmp_path, row('gone'), row(), row(), row('gone2'), metainfo=dict(classes=('Nut',)))
     assert len(dataset) == 1 and len(annotations) == 1 and not dataset.skipped

@@ -19,7 +19,7 @@ from detkit.datasets.skips import Skip, check_skips
 from detkit.registry import DATASETS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
-from detkit.utils.errors import DataError
+from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.numbers import parse_float
 from detkit.utils.text_files import read_text
 
@@ -77,7 +77,14 @@ class DotaDataset(DetDataset):
                 f'the classes of {self.data_root!r} are not known: set metainfo=dict(classes=[...]) in the '
                 'config of the dataset'
             )
-        label_of = {class_key(name): label for label, name in enumerate(classes)}
+        label_of: dict[str, int] = {}
+        for label, name in enumerate(classes):
+            first = label_of.setdefault(class_key(name), label)
+            if first != label:
+                raise ConfigError(
+                    f'metainfo.classes of {type(self).__name__} names {classes[first]!r} and {name!r}, which are one '
+                    "class in DOTA ('-', '_', ' ' and case are the same there); leave one of them out"
+                )
         self._other_classes: Counter[str] = Counter()
         try:
             paths = list_images(Path(self.data_root) / self.images)

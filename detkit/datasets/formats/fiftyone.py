@@ -108,10 +108,10 @@ class FiftyOneDataset(ShapeDataset):
         for place, entry in enumerate(image.entry, 1):
             where = f'object {place}'
             with self.leaving_out(image, where):
-                shapes.append(self._read_object(entry, f'{image.where}, {where}', shape))
+                shapes.append(self._read_object(entry, image, where, shape))
         return shapes
 
-    def _read_object(self, entry: Any, where: str, size: tuple[int, int]) -> Shape:
+    def _read_object(self, entry: Any, image: ListedImage, where: str, size: tuple[int, int]) -> Shape:
         name = _label(entry)
         scale = np.array(size[::-1], np.float64)
         drawn = Shape(name, where, ignored=bool(entry.get('iscrowd')))
@@ -125,7 +125,7 @@ class FiftyOneDataset(ShapeDataset):
                 drawn.rle = _read_mask(entry['mask'], drawn.bbox, size)
             elif entry.get('mask_path'):
                 reason = 'a mask in a file of its own (mask_path), of which the box alone is read'
-                self.unused.append(Skip(self.source, where, reason))
+                self.unused.append(Skip(self.source, image.place_of(where), reason))
         elif entry.get('_cls') == 'Keypoint':
             drawn.keypoints = _read_keypoints(entry, self._point_names, scale)
         else:

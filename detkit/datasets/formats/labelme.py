@@ -166,8 +166,8 @@ def _read_shape(entry: Any, where: str, size: tuple[int, int]) -> Shape:
     if not isinstance(name, str) or not name.strip():
         raise EntryError(f'the label {str(name)[:40]!r} is no name', 'a label that is no name')
     flags = entry.get('flags')
-    hard = entry.get('difficult') or (flags.get('difficult') if isinstance(flags, dict) else False)
-    drawn = Shape(name.strip(), where, ignored=bool(hard))
+    marks = [entry.get('difficult'), flags.get('difficult') if isinstance(flags, dict) else None]
+    drawn = Shape(name.strip(), where, ignored=any(map(_is_set, marks)))
     if kind == 'rectangle':
         points = points_of(entry.get('points'), 2)  # two opposite corners, in some forks all four
         drawn.bbox = (*points.min(0).tolist(), *points.max(0).tolist())
@@ -182,6 +182,16 @@ def _read_shape(entry: Any, where: str, size: tuple[int, int]) -> Shape:
     else:
         raise EntryError(f'the shape_type {str(kind)[:40]!r}, which is not known', 'a shape_type that is not known')
     return drawn
+
+
+def _is_set(flag: Any) -> bool:
+    """Return a flag's value, which some programs write as text."""
+    value = flag.strip().lower() if isinstance(flag, str) else flag
+    if value in (True, 'true', '1', 'yes'):
+        return True
+    if value in (None, False, '', 'false', '0', 'no', 'none', 'null'):
+        return False
+    raise EntryError(f'difficult is {str(flag)[:40]!r}, not true or false', 'a difficult that is not true or false')
 
 
 def _read_mask(entry: dict, size: tuple[int, int]) -> dict:

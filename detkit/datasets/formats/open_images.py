@@ -6,7 +6,7 @@ import csv
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ class OpenImagesDataset(DetDataset):
             dict.fromkeys(names.values()) if names else sorted(boxes.codes)
         )
         self._check_classes(code_names, names, ann_file)
+        self._check_codes(boxes.codes, names, ann_file)
         paths, shapes, place_of = self._find_images(boxes.image_ids, ann_file)
         num_entries = len(boxes.images) + len(skipped) + len(boxes.image_ids)
         flat = self._select(boxes, code_names, place_of, shapes, ann_file)
@@ -100,6 +101,18 @@ class OpenImagesDataset(DetDataset):
         # Each is an image's id in the file, and no two images are taken for one.
         ids = [os.path.splitext(os.path.basename(path))[0] for path in paths]
         return FlatRecords(paths, ids, shapes, flat)
+
+    def _check_codes(self, codes: Iterable[str], names: Mapping[str, str], ann_file: str) -> None:
+        """Refuse two codes of one name; files of all classes have some, most of them without boxes."""
+        first: dict[str, str] = {}
+        for code in codes:
+            name = names.get(code, code)
+            if first.setdefault(name, code) != code:
+                raise DataError(
+                    f'{ann_file!r} has boxes of {first[name]!r} and {code!r}, which class_file='
+                    f'{self.class_file!r} both calls {name!r}. Give one of them another name; class_map '
+                    'merges them if they are one class'
+                )
 
     def _check_classes(self, code_names: Sequence[str], names: Mapping[str, str], ann_file: str) -> None:
         known = set(code_names) | set(names.values())
@@ -230,7 +243,8 @@ def _read_names(path: str) -> dict[str, str]:
             continue
         if len(row) != 2 or not all(row):
             raise DataError(f'the class file {path!r} has the row {",".join(row)[:60]!r}, not a code and a name')
-        names[row[0]] = row[1]
+        if names.setdefault(row[0], row[1]) != row[1]:
+            raise DataError(f'the class file {path!r} gives {row[0]!r} two names: {names[row[0]]!r} and {row[1]!r}')
     if not names:
         raise DataError(f'the class file {path!r} names no classes; a row is a code and a name: /m/011k07,Tortoise')
     return names

@@ -48,6 +48,10 @@ class ListedImage:
     size: tuple[int, int] | None = None
     where: str | None = None
 
+    def place_of(self, where: str) -> str:
+        """Return the place in the file of an object that the image's entry has at ``where``."""
+        return where if self.where is None else f'{self.where}, {where}'
+
 
 @dataclass
 class Listing:
@@ -150,7 +154,7 @@ class ShapeDataset(DetDataset):
             wanted = [drawn for drawn in shapes if self.single_class or drawn.name in label_of]
             others.update(drawn.name for drawn in shapes if drawn.name not in label_of and not self.single_class)
             stem = os.path.splitext(os.path.basename(image.path))[0]
-            records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image.source)))
+            records.append(Record(image.path, stem, shape, self._annotations(wanted, shape, label_of, image)))
         check_skips(self.skipped, num_entries, self.max_skipped, self.source)
         self._note_unused_images(images)
         self.note_other_classes(others, present, self.source)
@@ -172,9 +176,8 @@ class ShapeDataset(DetDataset):
         try:
             yield
         except EntryError as error:
-            name = where if image.where is None else f'{image.where}, {where}'
             left_out = self.skipped if error.broken else self.unused
-            left_out.append(Skip(image.source, name, error.reason, error.kind))
+            left_out.append(Skip(image.source, image.place_of(where), error.reason, error.kind))
 
     def find_image(self, finder: PathFinder, names: Iterable[str], source: str, where: str | None) -> str | None:
         """Return the path of the first of ``names`` that there is; where there is none, list the image as skipped."""
@@ -213,7 +216,7 @@ class ShapeDataset(DetDataset):
         self.unused += unread_images(self.image_folder)
 
     def _annotations(
-        self, shapes: Sequence[Shape], shape: tuple[int, int], label_of: Mapping[str, int], source: str
+        self, shapes: Sequence[Shape], shape: tuple[int, int], label_of: Mapping[str, int], image: ListedImage
     ) -> Annotations:
         """Return the objects that have an area inside the image, each once."""
         frame = (0, 0, shape[1], shape[0])
@@ -223,9 +226,9 @@ class ShapeDataset(DetDataset):
             key = (drawn.name, *bboxes[i].tolist(), *(ring.tobytes() for ring in drawn.rings), str(drawn.rle))
             key += tuple(sorted(drawn.keypoints.items()))
             if not (bboxes[i, 2:] > bboxes[i, :2]).all():
-                self.skipped.append(Skip(source, drawn.where, 'no area inside the image'))
+                self.skipped.append(Skip(image.source, image.place_of(drawn.where), 'no area inside the image'))
             elif key in seen:
-                self.unused.append(Skip(source, drawn.where, 'the same as an earlier object'))
+                self.unused.append(Skip(image.source, image.place_of(drawn.where), 'the same as an earlier object'))
             else:
                 seen.add(key)
                 kept.append(i)
@@ -235,14 +238,14 @@ class ShapeDataset(DetDataset):
             labels=labels,
             bboxes=bboxes,
             ignored=np.array([drawn.ignored for drawn in shapes], bool),
-            keypoints=self._keypoints(shapes, source) if self.keypoints else None,
+            keypoints=self._keypoints(shapes, image) if self.keypoints else None,
         )
         if self.rotated:
             rbboxes = rbboxes_of(shapes, bboxes)
             return Annotations(**common, rbboxes=rbboxes, areas=rbboxes[:, 2:4].prod(1))
         return Annotations(**common, **draw(shapes, bboxes, shape))
 
-    def _keypoints(self, shapes: Sequence[Shape], source: str) -> np.ndarray:
+    def _keypoints(self, shapes: Sequence[Shape], image: ListedImage) -> np.ndarray:
         """Return ``(N, K, 3)``; keypoints of unknown names are listed as skipped."""
         place = {name: number for number, name in enumerate(self.metainfo['keypoint_names'])}
         keypoints = np.zeros((len(shapes), len(place), 3), np.float32)
@@ -253,7 +256,7 @@ class ShapeDataset(DetDataset):
                 else:
                     reason = f'the keypoint {name!r}, which metainfo.keypoint_names does not name'
                     kind = 'a keypoint that metainfo.keypoint_names does not name'
-                    self.skipped.append(Skip(source, drawn.where, reason, kind))
+                    self.skipped.append(Skip(image.source, image.place_of(drawn.where), reason, kind))
         return keypoints * (keypoints[..., 2:] > 0)
 
 
