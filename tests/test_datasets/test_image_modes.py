@@ -46,6 +46,8 @@ MODES = {
         0,
     ),
     'rgba.png': (transparent(RGB.copy()), RGB, 0),
+    'rgba.tif': (transparent(RGB.copy()), RGB, 0),
+    'grey_transparent.tif': (transparent(RGB.convert('LA')), GREY, 0),
     'rgba.webp': (transparent(RGB.copy()), RGB, 0),
     'rgb16.png': (sixteen_bits(RGB), RGB, 0),
     'rgb16.tif': (sixteen_bits(RGB), RGB, 0),
@@ -77,6 +79,21 @@ def test_modes(tmp_path, name):
     assert img.shape == (*SHAPE, 3) and img.dtype == np.uint8
     assert np.abs(img.astype(int) - np.asarray(shown.convert('RGB'))).max() <= tolerance
     assert read_image_size(str(tmp_path / name)) == SHAPE
+
+
+def test_transparency_does_not_change_how_a_tiff_is_turned(tmp_path):
+    for turn in range(1, 9):
+        for name, image in (('opaque', RGB), ('alpha', transparent(RGB.copy()))):
+            image.save(tmp_path / f'{name}.tif', tiffinfo={274: turn})
+        opaque, alpha = (str(tmp_path / f'{name}.tif') for name in ('opaque', 'alpha'))
+        assert (read_image(opaque) == read_image(alpha)).all() and read_image_size(alpha) == read_image(alpha).shape[:2]
+
+
+def test_decoders_print_nothing_about_deep_tiffs(tmp_path, capfd):
+    for number, kind in enumerate((np.float32, np.int32)):
+        Image.fromarray(np.asarray(GREY).astype(kind)).save(tmp_path / f'{number}.tif')
+        assert (read_image(str(tmp_path / f'{number}.tif')) == np.asarray(GREY)[..., None]).all()
+    assert capfd.readouterr() == ('', '')
 
 
 def test_deep_pixels(tmp_path):

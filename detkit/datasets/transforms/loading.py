@@ -19,6 +19,10 @@ from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_PIXELS, PIXE
 
 __all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image', 'read_image_bytes']
 
+# The first bytes of TIFF and of BigTIFF in both byte orders, and what is looked for in a header.
+_TIFF_MARKS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES, _UNASSOCIATED_ALPHA = 258, 338, 2
+
 
 class UnreadableImageError(DataError):
     """An image that is missing, broken, cut short, or not the one its annotations describe."""
@@ -87,6 +91,8 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
     data = read_image_bytes(path, max_pixels)
+    if _is_tiff_for_pillow(data):
+        return _read_with_pillow(data, path)
     # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
     flag = getattr(cv2, 'IMREAD_COLOR_RGB', None) if bytes(data[:2]) == b'\xff\xd8' else None
     try:
@@ -132,6 +138,24 @@ def _check_pixels(data: np.ndarray, path: str, max_pixels: int) -> None:
             f'has {width}x{height} pixels, more than max_pixels={max_pixels:,}. Cut it into tiles, or raise max_pixels '
             f'of LoadImageFromFile in the pipeline, for all tools by {PIXELS_VARIABLE}',
         )
+
+
+def _is_tiff_for_pillow(data: np.ndarray) -> bool:
+    """Return whether a TIFF is one that OpenCV reads wrongly or prints errors of its own about.
+
+    It multiplies colours of 8 bits by an alpha channel that is not multiplied in yet, and has no grey of 32 bits.
+    """
+    if bytes(data[:4]) not in _TIFF_MARKS:
+        return False
+    try:
+        with open_image(BytesIO(data.data)) as image:
+            if image.format != 'TIFF':
+                return False
+            tags = image.tag_v2
+            bits, extra = tags.get(_BITS_PER_SAMPLE, ()), tags.get(_EXTRA_SAMPLES, ())
+            return image.mode in ('I', 'F') or (_UNASSOCIATED_ALPHA in extra and set(bits) == {8})
+    except (*HEADER_ERRORS, OSError):  # OpenCV may know it
+        return False
 
 
 def _read_with_pillow(data: np.ndarray, path: str) -> np.ndarray:
