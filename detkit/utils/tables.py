@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,9 @@ from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 from detkit.utils.errors import DataError
 from detkit.utils.files import write_text
 from detkit.utils.text_files import read_text
+
+# Characters that Python takes for ends of lines and terminals do not, at which a table would break.
+_ODD_LINE_ENDS = re.compile('[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')
 
 
 def text_table(
@@ -28,7 +32,8 @@ def text_table(
         markdown: write it for a Markdown file.
     """
     cells = [[f'{cell:.3f}' if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)([list(header), *cells])
+    cells = [[_ODD_LINE_ENDS.sub(' ', cell) for cell in row] for row in [list(header), *cells]]
+    table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)(cells)
     table.justify_columns = {column: 'right' for column in range(len(header)) if column not in left}
     return table.table
 

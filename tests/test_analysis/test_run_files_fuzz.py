@@ -71,3 +71,9 @@ def test_a_resumed_run_goes_on_in_them(tmp_path, cases):
         assert 'new' in columns and found[-1]['epoch'] == '7'
 
     run_fuzz(cases, st.tuples(damaged(logs.map(str.encode)), damaged(tables().map(str.encode))), check)
+
+
+def test_a_name_with_an_odd_line_end_breaks_no_table(tmp_path):
+    (tmp_path / 'results.csv').write_text('epoch,train/\x0bbox\n1,0.5\n')
+    run = read_run(tmp_path / 'results.csv')
+    assert 'train/ box' in logs_table([run], choose_names([run]))
