@@ -48,6 +48,7 @@ def test_class_names(text, classes):
         ('names: ["bolt\\ud800"]', r'says names\[0\]: bolt\\ud800, but'),
         ('names: ["\\e[31m"]', r'says names\[0\]: \\x1b\[31m, but'),
         ('names: [bolt, nut, bolt]', 'names the classes 0 and 2 both bolt'),
+        ('names: ["bolt ", bolt]', 'names the classes 0 and 1 both bolt'),
         ('names: [bolt, " bolt "]', 'names the classes 0 and 1 both bolt'),
         ('names: {0: a, 2: b}', 'have the keys 0, 2; expected is each whole number from 0 to 1$'),
         ('names: {1: a, 2: b}', 'have the keys 1, 2; .* count from 0'),
@@ -155,6 +156,13 @@ def test_folders_that_are_not_there(tmp_path, train, sentence):
     with pytest.raises(DataError, match=sentence):
         data.sources('train')
     assert data.sources('val') == [tmp_path / 'images/train']
+
+
+@pytest.mark.parametrize('key', ['valid', 'validation', 'Val'])
+def test_a_part_that_is_called_otherwise_is_hinted_at(key):
+    data = parse_data_yaml(f'train: images/train\n{key}: images/val\n{NAMES}', 'set/data.yaml')
+    with pytest.raises(DataError, match=f"no key 'val' .* The key {key} should be called val"):
+        data.sources('val')
 
 
 def test_a_path_that_does_not_exist_is_said(tmp_path):

@@ -129,8 +129,17 @@ def test_images_outside_the_class_folders_are_recorded(root):
 def test_names_that_look_alike(root, name):
     write_image(root / 'train' / 'c\xe1t' / '0.png')
     write_image(root / 'val' / name / '0.png')
-    with pytest.raises(DataError, match='differs from .* in upper case or Unicode composition alone'):
+    with pytest.raises(DataError, match='differs from .* in upper case, blanks or Unicode composition alone'):
         ImageFolderDataset(data_root=str(root), folder='val', class_folder='train', test_mode=True)
+
+
+def test_classes_that_hardly_differ_are_named(root):
+    for name in ('Cat', ' dog', 'a  bird'):
+        write_image(root / 'train' / name / '0.png')
+    dataset = ImageFolderDataset(data_root=str(root))
+    assert len(dataset.metainfo['classes']) == 6 and not dataset.skipped
+    assert sorted(os.path.basename(skip.path) for skip in dataset.unused) == ['a bird', 'cat', 'dog']
+    assert all('in case, blanks or composition alone' in skip.reason for skip in dataset.unused)
 
 
 def test_a_folder_around_the_classes_is_no_class(root, tmp_path):

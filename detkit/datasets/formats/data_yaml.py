@@ -42,6 +42,7 @@ class DataYaml:
         flip_pairs: keypoints that are exchanged in a mirrored image (from ``flip_idx``), or None.
         keypoint_names: (``kpt_names``), or None.
         notes: keys that could not be followed to the letter.
+        keys: all keys of the file, as written.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class DataYaml:
     flip_pairs: tuple[tuple[int, int], ...] | None = None
     keypoint_names: tuple[str, ...] | None = None
     notes: tuple[Skip, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def sources(self, split: str) -> list[Path]:
         """Return the folders and image lists of a part.
@@ -65,12 +67,17 @@ class DataYaml:
         if not self.splits.get(split):
             raise DataError(
                 f'the data yaml {str(self.file)!r} has no key {split!r} with a folder or a list; '
-                f'it has {", ".join(self.splits) or "none of train, val, test"}.{nearest(split, self.splits)}'
+                f'it has {", ".join(self.splits) or "none of train, val, test"}.{self._hint_at(split)}'
                 + " Without a validation set, --cfg-options split=0.8 trains on 80 % of 'train', validates on the rest."
                 * (split == 'val' and 'train' in self.splits)
             )
         finder = PathFinder(self.root)
         return [self._locate(finder, split, item) for item in self.splits[split]]
+
+    def _hint_at(self, split: str) -> str:
+        """Return a hint at the key of a part that is called otherwise, such as 'valid'."""
+        others = [key for key in self.keys if key not in _SPLITS and key.lower().startswith(split[:3])]
+        return f' The key {_show(others[0])} should be called {split}.' if others else nearest(split, self.splits)
 
     def _locate(self, finder: PathFinder, split: str, item: str) -> Path:
         found = finder.find_folder(item) or finder.find(item)
@@ -126,7 +133,9 @@ def parse_data_yaml(text: str, path: str | Path, data_root: str | Path = '') -> 
     root, notes = (Path(data_root), ()) if data_root else _find_root(path, content.get('path'))
     splits = {key: _read_split(path, key, content[key]) for key in _SPLITS if not _is_null(content.get(key))}
     classes = _read_names(path, root, content)
-    return DataYaml(path, root, splits, classes, *_read_keypoints(path, content), notes)
+    return DataYaml(
+        path, root, splits, classes, *_read_keypoints(path, content), notes, tuple(filter(_is_name, content))
+    )
 
 
 class _TextLoader(yaml.BaseLoader):

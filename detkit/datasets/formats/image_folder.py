@@ -86,6 +86,7 @@ class ImageFolderDataset(DetDataset):
         names = self._folder_names()
         present = class_folders(root)
         self._check_folders(root, present, names)
+        self._note_alike(root, names)
         if len(names) < 2:
             raise ConfigError(f'ImageFolderDataset has the class {names[0]!r} alone, but a classifier needs two')
         self.skipped += [Skip(str(path), None, 'lies in no class folder') for path in _loose_images(root)]
@@ -123,6 +124,16 @@ class ImageFolderDataset(DetDataset):
                 f'{len(names)} classes ({_shorten(names)}).{_alike(strange[0], names)} Rename or move it, or correct '
                 'the classes.'
             )
+
+    def _note_alike(self, root: Path, names: Sequence[str]) -> None:
+        """List folders whose names hardly differ: two classes to a computer, perhaps one to who made them."""
+        first: dict[str, str] = {}
+        for name in names:
+            other = first.setdefault(_spelling(name), name)
+            if other != name:
+                reason = f'a class of its own, though it differs from {other!r} in case, blanks or composition alone'
+                kind = 'a class folder that differs from another in case, blanks or Unicode composition alone'
+                self.unused.append(Skip(str(root / name), None, reason, kind))
 
     def _check_empty(self, root: Path, names: Sequence[str], paths: Sequence[Sequence[str]]) -> None:
         empty = [name for name, own in zip(names, paths, strict=True) if not own]
@@ -193,14 +204,15 @@ def _other_splits(root: Path) -> str:
 
 def _alike(name: str, names: Sequence[str]) -> str:
     """Return a hint at the class that a folder may mean."""
-
-    def key(text: str) -> str:
-        return unicodedata.normalize('NFC', text).casefold()
-
     for other in names:
-        if key(other) == key(name):
-            return f' It differs from {other!r} in upper case or Unicode composition alone.'
+        if _spelling(other) == _spelling(name):
+            return f' It differs from {other!r} in upper case, blanks or Unicode composition alone.'
     return nearest(name, names)
+
+
+def _spelling(name: str) -> str:
+    """Return a name without what is easily overlooked."""
+    return ' '.join(unicodedata.normalize('NFC', name).casefold().split())
 
 
 class FolderRecords(Records):
