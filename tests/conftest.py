@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+if 'PYTEST_XDIST_WORKER' in os.environ:  # a process a core: more threads would wait for each other
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 # Set before torch and OpenCV are imported: tests are small, and several may run at once.
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 

@@ -287,5 +287,5 @@ def test_layers_nested_without_end(write_narrow, tmp_path):
         model = archive.content['model']
         block = model.get('_modules')['model'].get('_modules')['2']
         block.get('_modules')['self'] = block
-        with pytest.raises(CheckpointError, match='nested without end'):
+        with pytest.raises(CheckpointError, match='nests them endlessly'):
             read_ultralytics(archive)

@@ -86,7 +86,7 @@ class CrowdHumanDataset(ShapeDataset):
         for place, entry in enumerate(image.entry, 1):
             where = f'box {place}'
             with self.leaving_out(image, where):
-                shapes.append(self._read_box(entry, f'{image.where}, {where}'))
+                shapes.append(self._read_box(entry, where))
         return shapes
 
     def _read_box(self, entry: Any, where: str) -> Shape:

@@ -129,7 +129,7 @@ class HuggingFaceDataset(ShapeDataset):
             where = f'object {place}'
             with self.leaving_out(image, where):
                 name, corners = self._class_name(label), self._corners(bbox, shape)
-                shapes.append(Shape(name, f'{image.where}, {where}', corners, ignored=bool(crowd)))
+                shapes.append(Shape(name, where, corners, ignored=bool(crowd)))
         return shapes
 
     def _class_name(self, label: Any) -> str:
