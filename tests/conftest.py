@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-if 'PYTEST_XDIST_WORKER' in os.environ:  # a process a core: more threads would wait for each other
-    os.environ.setdefault('OMP_NUM_THREADS', '1')
-
-# Set before torch and OpenCV are imported: tests are small, and several may run at once.
+# Set before torch and OpenCV are imported: tests are small, and several may run at once. Processes that share the tests
+# take one thread each, whatever the process that started them has.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ['OMP_NUM_THREADS'] = '1'
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 
 REPO = Path(__file__).resolve().parents[1]
