@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from detkit import protocols
-from detkit.protocols import BoxMasks, KeypointTargets, OverlapLoss, PrototypeMasks, SparseTargets
+from detkit.protocols import OverlapLoss
 from detkit.registry import MODEL_PARTS
+from detkit.structures.targets import BoxMasks, KeypointTargets, PrototypeMasks, SparseTargets
 from detkit.utils.errors import ConfigError, nearest_first
 
 

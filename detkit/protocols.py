@@ -8,7 +8,7 @@ see ``detkit.contracts``. B images of at most M objects, P priors, C classes, S 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
+    from detkit.structures.targets import AssignResult, Candidates
 
 # ---- Networks
 
@@ -172,35 +173,6 @@ class PriorGenerator(Protocol):
 # ---- Assigners
 
 
-class Candidates(NamedTuple):
-    """Predictions that an assigner uses; None where the kind of assigner needs none.
-
-    Attributes:
-        cls_logits: ``(..., B, P, C)``.
-        bboxes: ``(..., B, P, 4)``, or 5 for rotated boxes.
-    """
-
-    cls_logits: Tensor | None = None
-    bboxes: Tensor | None = None
-
-
-class AssignResult(NamedTuple):
-    """K candidate slots for each of the M boxes of B images; K depends on shapes alone, never on values.
-
-    Attributes:
-        prior_idx: ``(..., B, M, K)`` int64, the prior in each slot, 0 where the slot is empty.
-        valid: ``(..., B, M, K)`` bool, False where the slot is empty.
-        gt_idx: ``(..., B, M, K)`` int64, the box that the prior learns. It is the slot's own box, except where the
-            family gives a prior that several boxes claim to another box.
-        scores: ``(..., B, M, K)`` soft class targets in [0, 1], 0 where empty; None where the family has none.
-    """
-
-    prior_idx: Tensor
-    valid: Tensor
-    gt_idx: Tensor
-    scores: Tensor | None = None
-
-
 class Assigner(Protocol):
     """Chooses the priors that learn each box, without gradients."""
 
@@ -278,59 +250,6 @@ class ImageCoder(Protocol):
 
 
 # ---- Losses
-
-
-class SparseTargets(NamedTuple):
-    """The few targets of many logits that are not 0.
-
-    Attributes:
-        flat_index: ``(S,)`` int64, their positions in the flattened logits. Targets at a position that recurs are added
-            up, so slots that hold nothing may point anywhere with target 0.
-        values: ``(S,)`` in [0, 1].
-    """
-
-    flat_index: Tensor
-    values: Tensor
-
-
-class PrototypeMasks(NamedTuple):
-    """Masks that are linear combinations of prototypes.
-
-    Attributes:
-        coeffs: ``(B, S, D)``.
-        protos: ``(B, D, h, w)``.
-    """
-
-    coeffs: Tensor
-    protos: Tensor
-
-
-class BoxMasks(NamedTuple):
-    """Ground-truth masks of slots.
-
-    Attributes:
-        bboxes: ``(B, S, 4)``, the slots' boxes, xyxy in mask pixels.
-        masks: the overlap index map ``(B, h, w)``, or ``(B, M, h, w)`` bool.
-        gt_idx: ``(B, S)`` int64, the object of each slot.
-    """
-
-    bboxes: Tensor
-    masks: Tensor
-    gt_idx: Tensor
-
-
-class KeypointTargets(NamedTuple):
-    """Ground-truth keypoints of slots.
-
-    Attributes:
-        keypoints: ``(..., K, 2)`` xy.
-        visible: ``(..., K)`` bool, whether a keypoint is labelled.
-        areas: ``(...)``, of the objects, in the keypoints' unit squared.
-    """
-
-    keypoints: Tensor
-    visible: Tensor
-    areas: Tensor
 
 
 class Loss(Protocol):

@@ -159,7 +159,7 @@ class Registry(mmengine_registry.Registry):
             raise ComponentError(f'{title} cannot be built: {_reason(error, factory)}', str(kind), arguments) from error
 
 
-# What constructors raise for an argument that they cannot use.
+# The errors that constructors raise for an argument that they cannot use.
 _REFUSALS = (
     ArithmeticError,
     AssertionError,

@@ -226,3 +226,9 @@ def test_a_rehearsed_run_is_the_same_run(write, tiny_data, monkeypatch, kind):
     assert rehearsed.train_loop.losses.means() == plain.train_loop.losses.means()
     ours, theirs = rehearsed.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_transform_may_call_itself_mixing_without_other_images(write, tiny_data):
+    """As CopyPaste does, which ends with the mosaics and mixes no other image in."""
+    path = write('stain', "stage = 'pixels'", "stage = 'pixels'\n    mixes = True")
+    assert train_from_config(path, options('stain', tiny_data, work_dir='run')).epoch == 1

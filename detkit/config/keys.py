@@ -24,7 +24,7 @@ COMPONENT_KEYS = (
 # In a dict of a config file: drop what the base has there.
 DELETE_KEY = '_delete_'
 
-# What one kind of loop needs: all of it, or none.
+# The keys of one kind of loop, which must be given together or not at all.
 GROUPS = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     ('val_dataloader', 'val_cfg', 'val_evaluator'),

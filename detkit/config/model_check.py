@@ -14,7 +14,7 @@ from detkit.config.top_level import dataset_paths
 from detkit.registry import DETECTORS, METRICS, MODEL_PARTS, TRANSFORMS, is_own
 from detkit.utils.errors import ConfigError
 
-# What the data of each task hold, as ``GatheredMetric.needs`` and ``BaseHead.provides`` name it.
+# The annotations of each task, by the names of ``GatheredMetric.needs`` and ``BaseHead.provides``.
 _OF_TASK = {'det': 'bbox', 'seg': 'segm', 'pose': 'keypoints', 'obb': 'rbbox', 'cls': 'label', 'panoptic': 'panoptic'}
 
 

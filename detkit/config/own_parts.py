@@ -1,4 +1,4 @@
-"""What the class of a user's own component lacks, as far as it shows before anything is built."""
+"""Mistakes in the class of a user's own component that show before anything is built."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +13,11 @@ from torch import nn
 
 from detkit import protocols
 from detkit.contracts import protocols_of
+from detkit.datasets.transforms.mixing import MixTransform
 from detkit.registry import HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
 from detkit.utils.errors import nearest
 
-# What ``GatheredMetric.needs`` and ``BaseHead.provides`` may name, in words.
+# Words for the names in ``GatheredMetric.needs`` and ``BaseHead.provides``.
 NEEDS = {
     'bbox': 'boxes',
     'segm': 'masks',
@@ -123,7 +124,7 @@ def _hook(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _transform(part: type, config: Mapping[str, Any]) -> Iterator[str]:
-    if getattr(part, 'mixes', False):  # it has draw and mix instead
+    if issubclass(part, MixTransform):  # it has draw and mix instead
         return
     if not any('__call__' in vars(cls) for cls in part.__mro__):
         yield 'has no method __call__(self, sample), which returns the changed sample'

@@ -8,7 +8,7 @@ from detkit.config.top_level import dataset_paths
 from detkit.registry import DATASETS, TRANSFORMS
 from detkit.utils.errors import nearest
 
-# What is wrong with a transform of one stage behind a later one, or in front of an earlier one.
+# The fault of a transform of one stage that stands behind a later stage, or in front of an earlier one.
 _REASONS = {
     'load': 'reads the image, so it is the first transform',
     'geometry': 'changes where things are before Render draws them',

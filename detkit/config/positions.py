@@ -95,7 +95,7 @@ CHILD_POSITIONS: dict[str, Position] = {
     'vis_backends': _BACKEND,
 }
 
-# What they hold, where that is a plain value.
+# The type of each, where it is a plain value.
 DATALOADER_KEYS = {
     'dataset': Any,
     'batch_size': int,

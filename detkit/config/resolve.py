@@ -16,7 +16,7 @@ from detkit.config.origins import KeyPath, Origins
 from detkit.config.source import read_source
 
 _WIDTH = 110
-# What says where and how one run goes, and is not for another one that is made from its config.
+# Keys that concern one run alone, and that a run made from its config does not take over.
 _OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
 # The functions that an expression may call, beside comprehensions; what else it names must be a variable.
 _FUNCTIONS = ('dict', 'list', 'tuple', 'range', 'len', 'int', 'float', 'str', 'round', 'min', 'max', 'abs', 'sum')

@@ -23,7 +23,7 @@ _PLAIN = {
 }
 
 _ANY = math.inf
-# What an argument of this name may be, wherever detkit or torch's optimisers have one: the least and the largest value.
+# The least and the largest value of an argument of this name, in all of detkit and in torch's optimisers.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(('prob', 'fraction', 'score_thr', 'iou_thr', 'momentum', 'max_skipped'), (0, 1)),
     **dict.fromkeys(('deepen_factor', 'widen_factor'), (0.01, _ANY)),
@@ -45,7 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
     ),
     'seed': (0, 2**32 - 1),
 }
-# Of these 0 itself is not a value.
+# Arguments whose least value of 0 is itself excluded.
 _ABOVE_ZERO = {'hours', 'clip_grad_norm', 'fraction'}
 
 

@@ -29,7 +29,7 @@ _DTYPES = {
     'BOOL': torch.bool,
 }
 _LENGTH = struct.Struct('<Q')
-# What a damaged or forged header leads to.
+# The errors that a damaged or forged header leads to.
 _FORGED = (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, RuntimeError)
 
 

@@ -24,7 +24,7 @@ from detkit.utils.errors import DataError
 from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
 from detkit.utils.text_files import read_text
 
-# What OpenCV or Pillow decodes.
+# Suffixes of the formats that OpenCV or Pillow decodes.
 IMAGE_SUFFIXES = tuple(
     f'.{suffix}'
     for suffix in (
@@ -41,7 +41,7 @@ UNREAD_SUFFIXES = tuple(
 _FORMATS = 'JPEG PNG WEBP BMP DIB TIFF GIF JPEG2000 PPM SGI PCX QOI PSD SUN TGA'.split()
 _EXTRA_FORMATS = ('AVIF', 'HEIF')  # depend on how Pillow was built, and on other modules
 
-# What Pillow raises for broken files, beside OSError.
+# The errors that Pillow raises for broken files, beside OSError.
 HEADER_ERRORS = (
     ValueError,
     SyntaxError,

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from detkit.datasets.samplers import EpochSampler
+from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from detkit.utils.errors import ConfigError, DataError, nearest
 
@@ -130,7 +131,7 @@ def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoa
     if isinstance(dataset, dict):
         dataset = DATASETS.build(dataset)
     batch_size, drop_last = options['batch_size'], options['drop_last']
-    _check_pools(dataset, batch_size)
+    _check_mix_groups(dataset, batch_size)
     if isinstance(sampler, dict):
         defaults = {'batch_size': batch_size, 'drop_last': drop_last, 'seed': seed}
         sampler = DATA_SAMPLERS.build({**defaults, **sampler, 'dataset': dataset})
@@ -176,16 +177,14 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _check_pools(dataset: Any, batch_size: int) -> None:
+def _check_mix_groups(dataset: Any, batch_size: int) -> None:
     """Check that a batch holds whole mix groups, because a worker sees no image outside its batch."""
-    inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
-    for wrapped in filter(None, inner):
-        _check_pools(wrapped, batch_size)
-    mix_group_size = getattr(dataset, 'mix_group_size', None)
-    if mix_group_size is not None and batch_size % mix_group_size:
-        raise ConfigError(
-            f'mix_group_size={mix_group_size} of {type(dataset).__name__} does not divide batch_size={batch_size}'
-        )
+    for leaf in leaf_datasets(dataset):
+        mix_group_size = getattr(leaf, 'mix_group_size', None)  # a user's dataset need not have it
+        if mix_group_size is not None and batch_size % mix_group_size:
+            raise ConfigError(
+                f'mix_group_size={mix_group_size} of {type(leaf).__name__} does not divide batch_size={batch_size}'
+            )
 
 
 def _build_function(cfg: dict) -> Any:

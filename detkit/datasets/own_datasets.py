@@ -1,4 +1,4 @@
-"""What a dataset of a user's own must return, looked at as it is loaded."""
+"""The check of what a user's own dataset returns, while it is loaded."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_dist_info
 
 from detkit.datasets.sample_key import SampleKey
-from detkit.datasets.wrappers import image_classes_of, repeat_factors_of
+from detkit.datasets.wrappers import image_classes_of, order_of, repeat_factors_of
 from detkit.registry import DATA_SAMPLERS
 from detkit.utils.errors import ConfigError
 from detkit.utils.rng import keyed_rng
@@ -68,7 +68,7 @@ class EpochSampler:
         self.world_size = own_world_size if world_size is None else world_size
         self.epoch = 0
         self.skipped_batches = 0
-        if shuffle and getattr(dataset, 'order', None) is not None:
+        if shuffle and order_of(dataset) is not None:
             raise ValueError('the dataset has an order of its own (rectangular batches): set shuffle=False')
         self._factors = self.repeat_factors() if shuffle else None
         if self._factors is not None and (self._factors == 1).all():
@@ -96,7 +96,7 @@ class EpochSampler:
             return rng.permutation(np.repeat(np.arange(len(self._factors)), _draw_counts(self._factors, rng)))
         if self.shuffle:
             return keyed_rng(self.seed, epoch).permutation(len(self.dataset))
-        order = getattr(self.dataset, 'order', None)
+        order = order_of(self.dataset)
         return np.arange(len(self.dataset)) if order is None else np.asarray(order)
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ __all__ = ['ALL_SHARES', 'FEW_PIXELS', 'are_shares']
 _MOST = 1.5
 # Boxes of smaller images may be as small as those.
 FEW_PIXELS = 3
-# What a reader says of them, behind the box.
+# The reason that a reader gives for them, behind the box.
 ALL_SHARES = (
     'has no number above 1.5, as all boxes of the data: they look normalised (divided by width and height), but pixels '
     'are expected'

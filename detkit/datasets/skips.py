@@ -1,4 +1,4 @@
-"""What a dataset leaves out of its files, counted by reason, and when that is too much."""
+"""Entries that a dataset leaves out of its files, counted by reason, and the limit of their number."""
 
 from __future__ import annotations
 

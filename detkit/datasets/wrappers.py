@@ -58,7 +58,7 @@ class DatasetWrapper:
     @property
     def order(self) -> np.ndarray | None:
         """The indices in the order to be read, or None where any order will do."""
-        orders = [_order_of(block) for block in self.blocks]
+        orders = [order_of(block) for block in self.blocks]
         if all(order is None for order in orders):
             return None
         filled = [
@@ -210,8 +210,9 @@ def _with_classes(dataset: Any, classes: Sequence[str], number: int = 0) -> Any:
     return dataset.with_classes(classes)
 
 
-def _order_of(dataset: Any) -> np.ndarray | None:
-    return getattr(dataset, 'order', None)  # a user's dataset need not have it
+def order_of(dataset: Any) -> np.ndarray | None:
+    """Return the indices of a dataset in the order to be read; None for any order, as for a user's own without one."""
+    return getattr(dataset, 'order', None)
 
 
 @DATASETS.register_module()

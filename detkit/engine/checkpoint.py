@@ -172,7 +172,7 @@ def classes_of_run(folder: str | Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Resumable:
-    """What a run folder holds for a run to go on from.
+    """The checkpoints of a run folder that a run can go on from.
 
     Attributes:
         checkpoint: the intact one that is furthest in training; None when there is none.

@@ -1,4 +1,4 @@
-"""What a checkpoint must hold, checked before anything uses it."""
+"""The check of a checkpoint's contents, before anything uses them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _is_keypoints(value: Any) -> bool:
     )
 
 
-# What predicting and fine-tuning read of ``meta``.
+# The entries of ``meta`` that prediction and fine-tuning read.
 _META: dict[str, tuple[Callable[[Any], bool], str]] = {
     'format_version': (lambda value: type(value) is int, 'a whole number'),
     'classes': (_is_texts, 'a list of names'),

@@ -34,7 +34,7 @@ def is_memory_error(error: BaseException) -> bool:
     """Return whether memory of a device or of the machine ran out."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    # What PyTorch's allocators for CPU memory say.
+    # Messages of PyTorch's allocators for CPU memory.
     return isinstance(error, RuntimeError) and any(
         text in str(error) for text in ("can't allocate memory", 'not enough memory')
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.transforms.mixing import MixTransform
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.amp import resolve_amp
 from detkit.engine.random_state import preserved_random_state
@@ -158,7 +159,7 @@ class _Rehearsal:
         """Return a transform whose results are checked, where it is the user's own."""
         if type(step) not in self.parts:
             return step
-        if getattr(step, 'mixes', False):
+        if isinstance(step, MixTransform):
             step.mix = partial(self.checked, step, step.mix)
             return step
         return partial(self.checked, step, step)

@@ -1,4 +1,4 @@
-"""What a run can say of itself before it begins: notes, and mistakes that only its data show."""
+"""Notes on a run before it begins, and mistakes that only its data show."""
 
 from __future__ import annotations
 

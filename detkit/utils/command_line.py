@@ -27,7 +27,7 @@ _SHARED_ARGUMENTS = {
     '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
     '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
 }
-# What the system says of a path that cannot be made, read or written; anything else is a bug of a tool.
+# System errors for a path that cannot be made, read or written; any other error is a bug of a tool.
 _WRONG_PATH = {
     getattr(errno, name)
     for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOSPC EDQUOT'.split()

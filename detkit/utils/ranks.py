@@ -1,4 +1,4 @@
-"""What the processes of a training step share, so that N processes train as one with all their images does."""
+"""Sums over the processes of a training step, so that N processes train as one with all their images does."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What reading a damaged or forged archive raises, beside BadZipFile. NotImplementedError, for kinds of compression that
-# Python lacks, is a RuntimeError.
+# The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
+# that Python lacks, is a RuntimeError.
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
-# What ``torch.load`` raises for damaged and forged files, beside UnpicklingError.
+# The errors of ``torch.load`` for damaged and forged files, beside UnpicklingError.
 LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
 

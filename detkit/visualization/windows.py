@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# What is shown around: the larger side of all that matters, times this.
+# The side of a window: the larger side of the objects in it, times this.
 _AROUND = 1.8
 _LEAST = 32  # pixels of the image
 

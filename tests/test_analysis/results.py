@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
+from pathlib import Path
+
+import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 
@@ -100,3 +105,23 @@ def class_precisions(matches: Matches, counts: np.ndarray | None = None) -> np.n
     """
     values = np.stack([average_precisions(one, counts) for one in matches.per_class], 1)
     return np.where(values < 0, np.nan, values)
+
+
+def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> DetDataSample:
+    return evaluated(1, gt, gt_labels, bboxes, labels, scores, ignored)
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    with path.open(newline='') as file:
+        return list(csv.reader(file))
+
+
+def seen(path: Path) -> np.ndarray:
+    """Return a written picture, which is large enough to read."""
+    img = cv2.imread(str(path))
+    assert min(img.shape[:2]) > 150
+    return img
+
+
+def cells(table: str) -> list[list[str]]:
+    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]

@@ -2,15 +2,11 @@
 
 import csv
 import json
-import os
-import socket
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
+from processes import free_ports, run_ranks
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.utils.errors import CheckpointError
@@ -26,31 +22,11 @@ def folder(tmp_path_factory) -> Path:
     """The folder of what the three processes of ``distributed_script`` made."""
     folder = tmp_path_factory.mktemp('distributed')
     script = str(Path(__file__).with_name('distributed_script.py'))
-    environ = {**os.environ, 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
     ports = free_ports(3)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, str(folder), str(rank), *ports],
-            env=environ,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(3)
-    ]
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    for rank, (process, output) in enumerate(zip(processes, outputs, strict=True)):
-        assert process.returncode == 0, output
+    outputs = run_ranks(lambda rank: [script, str(folder), str(rank), *ports], 3)
+    for rank, output in enumerate(outputs):
         (folder / f'out{rank}.txt').write_text(output)
     return folder
-
-
-def free_ports(count: int) -> list[str]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(('127.0.0.1', 0))
-        return [str(free.getsockname()[1]) for free in sockets]
 
 
 def report(folder: Path, name: str, rank: int) -> dict:

@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run_ranks
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.loss_log import NonFiniteLossError
@@ -186,22 +183,7 @@ os._exit(0)  # the interpreter's own end may abort where a thread of gloo is sti
 def test_processes_skip_the_same_batches(tmp_path):
     """Only one of two processes has the bad image; both leave the batch out, and their weights stay the same."""
     script = RANKS.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'))
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, 'WORLD_SIZE': '2', 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', script],
-            env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'MASTER_PORT': str(port)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    outputs = run_ranks(lambda rank: ['-c', script], 2)
     sums = [re.search(r'sums 12 \[.*\]', output).group() for output in outputs]
     assert sums[0] == sums[1] and 'nan' not in sums[0]
     assert outputs[0].count('skipped  iteration') == 4

@@ -2,13 +2,13 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import free_ports
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.folder_lock import LOCK_FILE, is_locked, lock_folder, unlock_folder
@@ -116,10 +116,8 @@ def test_starts_at_once_never_share_a_folder(tmp_path):
 
 def choose_on_two_ranks(work_dir: Path, resume: bool) -> list[str]:
     """Return what each of two processes of a run gets from ``choose_run_folder``: the folder's name, or the error."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    processes = [start(RANK, str(rank), str(port), str(work_dir), str(int(resume))) for rank in range(2)]
+    (port,) = free_ports()
+    processes = [start(RANK, str(rank), port, str(work_dir), str(int(resume))) for rank in range(2)]
     return [process.communicate(timeout=100)[0].strip() for process in processes]
 
 

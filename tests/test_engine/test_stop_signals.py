@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from processes import run_ranks
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.stop_signals import STOPPED_STATUS, StopSignals, TrainingStopped
@@ -207,22 +207,7 @@ os._exit(0)  # the interpreter's own end may abort where a thread of gloo is sti
 def test_processes_agree_on_the_step(tmp_path):
     """One of two processes gets the signal, in the fifth iteration; both stop after the sixth."""
     script = RANKS.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path))
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, 'WORLD_SIZE': '2', 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', script],
-            env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'MASTER_PORT': str(port)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=200)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    outputs = run_ranks(lambda rank: ['-c', script], 2)
     assert all('stopped with 75' in output for output in outputs)
     assert 'stopped  by SIGUSR1 after 2 epochs and 0 iterations' in outputs[0]
     straight, resumed = (load_checkpoint(tmp_path / name / 'last.pth') for name in ('straight', 'stopped'))

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from mmengine.structures import InstanceData
+from processes import free_ports
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -340,17 +341,8 @@ def _distributed(rank: int, port: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_give_the_figures_of_one(tmp_path: Path, free_port: int):
-    mp.start_processes(_distributed, (free_port, str(tmp_path)), nprocs=2, start_method='fork')
+def test_two_processes_give_the_results_of_one(tmp_path: Path):
+    mp.start_processes(_distributed, (int(free_ports()[0]), str(tmp_path)), nprocs=2, start_method='fork')
     expected = run(CocoMetric(metric=['bbox', 'segm']), as_samples(*make_data(np.random.default_rng(8))))
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
-
-
-@pytest.fixture
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]

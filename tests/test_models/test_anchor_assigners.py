@@ -6,8 +6,8 @@ from gt_batches import make_gt
 
 from detkit.models.assigners import YOLOv3AnchorAssigner, YOLOv5AnchorAssigner
 from detkit.models.priors import AnchorPriorGenerator, AnchorPriors
-from detkit.protocols import AssignResult, Candidates
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 
 STRIDE, CELLS, SHAPES = 16, (4, 6), [(10, 13), (33, 23), (59, 50)]  # a map of 4 rows and 6 columns
 

@@ -7,8 +7,8 @@ from gt_batches import make_gt
 from detkit.models.assigners import TaskAlignedAssigner, task_aligned_assigner
 from detkit.models.losses import aligned_iou
 from detkit.models.priors import PointPriorGenerator, PointPriors
-from detkit.protocols import AssignResult, Candidates
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 
 SIZE, NUM_CLASSES = 64, 5
 

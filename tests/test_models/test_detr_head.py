@@ -9,10 +9,10 @@ from detr_models import build_detr, small_detr, small_head
 from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS
 
-from detkit.protocols import Candidates
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
 LOSSES = ['loss_cls', 'loss_box', 'loss_giou', 'loss_aux']

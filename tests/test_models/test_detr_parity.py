@@ -12,9 +12,9 @@ from parity.detr_shapes import IMG_SHAPES, MODELS, detr_state, images, objects
 from parity.seeded import assert_matches
 
 from detkit.converters.detr_file import DETR_KEYS
-from detkit.protocols import Candidates
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import Candidates
 
 RECORDED = Path(__file__).parents[1] / 'parity' / 'detr.npz'
 LAYOUT = 'hugging_face'

@@ -18,9 +18,9 @@ from detkit.models.layers import (
     SinePositionEncoding,
 )
 from detkit.models.losses import CrossEntropyLoss, IoULoss, L1Loss
-from detkit.protocols import Candidates
 from detkit.registry import CODERS, MATCH_COSTS
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from detkit.models.losses import (
     aligned_iou,
 )
 from detkit.models.losses import masks as mask_loss_module
-from detkit.protocols import BoxMasks, PrototypeMasks, SparseTargets
+from detkit.structures.targets import BoxMasks, PrototypeMasks, SparseTargets
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,9 +9,9 @@ from yolov8_models import build_yolov8
 
 from detkit.models.heads import YOLOv8PoseHead
 from detkit.models.losses import KeypointLoss, KeypointVisibilityLoss
-from detkit.protocols import KeypointTargets
 from detkit.structures import GtBatch
 from detkit.structures.keypoints import COCO_SIGMAS
+from detkit.structures.targets import KeypointTargets
 from detkit.utils.errors import ConfigError
 
 

@@ -12,10 +12,10 @@ from detkit.models.coders import DistancePointBBoxCoder, RotatedDistanceCoder
 from detkit.models.losses import ProbIoULoss, RotationLoss, prob_iou
 from detkit.models.postprocess import batched_nms, batched_rotated_nms, rotated_nms
 from detkit.models.priors import PointPriorGenerator, PointPriors
-from detkit.protocols import Candidates
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_iou import pairwise_rotated_iou
 from detkit.structures.rotated_tensors import normalize_rbboxes
+from detkit.structures.targets import Candidates
 
 NMS = import_module('detkit.models.postprocess.rotated_nms')  # the package has a function of that name
 

@@ -20,15 +20,9 @@ background = 0.05  # the share of an epoch's samples that come from it
 val_batch_size = 32
 num_workers = 8
 
+_coco = dict(type='CocoDataset', data_root=data_root, metainfo=dict(classes=classes))
 datasets = [
-    dict(
-        type='CocoDataset',
-        data_root=data_root,
-        ann_file=train_ann,
-        img_prefix=train_images,
-        metainfo=dict(classes=classes),
-        **_base_.train_dataloader.dataset,
-    ),
+    dict(_coco, ann_file=train_ann, img_prefix=train_images, **_base_.train_dataloader.dataset),
     dict(
         type='VOCDataset',
         data_root=voc_root,
@@ -63,11 +57,9 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
+        _coco,
         ann_file=val_ann if _base_.split is None else train_ann,
         img_prefix=val_images if _base_.split is None else train_images,
-        metainfo=dict(classes=classes),
     )
 )
 test_dataloader = val_dataloader

@@ -162,7 +162,7 @@ def _detection_thresholds(model: EvaluatedModel, kind: str) -> np.ndarray:
         gt, pred = result.gt_instances, result.pred_instances
         # Overlaps are computed again later: those of all images of COCO would take gigabytes.
         agreeing = (overlaps_of(result, kind) >= AGREEING_IOU) & (pred.labels[:, None] == gt.labels) & ~gt.ignored
-        # Of the predictions of one object only the surest says what the model gives to it.
+        # Only the surest prediction of an object counts as the model's label for it.
         best = np.where(agreeing, pred.scores[:, None], -1.0).max(0, initial=-1.0)
         scores.append(best[best >= 0])
         labels.append(gt.labels[best >= 0])

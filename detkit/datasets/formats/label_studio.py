@@ -30,7 +30,7 @@ from detkit.utils.json_files import read_json
 
 __all__ = ['LabelStudioDataset', 'decode_brush']
 
-# What Label Studio puts before the name of an uploaded file.
+# The prefix that Label Studio gives to the name of an uploaded file.
 _PREFIX = re.compile(r'^[0-9a-f]{8}-')
 _PERCENT = 100.0
 # Kinds of results: the regions that are objects, and what is read beside them.

@@ -19,7 +19,7 @@ _FLAGS = {'0': False, '1': True, 'false': False, 'true': True, 'unspecified': Fa
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 # Elements that an object has once.
 _SINGLE = ('name', 'difficult', 'bndbox', *(f'bndbox/{corner}' for corner in _CORNERS))
-# What an annotation holds beside its objects.
+# The elements of an annotation beside its objects.
 _HEADERS = {'folder', 'filename', 'path', 'source', 'owner', 'size', 'segmented'}
 
 

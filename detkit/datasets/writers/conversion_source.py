@@ -1,4 +1,4 @@
-"""What the writers of annotation formats take: the splits of a dataset under one list of classes."""
+"""The input of the writers of annotation formats: the splits of a dataset under one list of classes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Header:
-    """What all images of a conversion have in common.
+    """The properties that all images of a conversion share.
 
     Attributes:
         classes: names of the labels.

@@ -18,7 +18,7 @@ __all__ = ['IMAGE_MODES', 'PlacedImages', 'new_folder']
 
 IMAGE_MODES = ('link', 'copy', 'leave')
 
-# What a file system says that makes no hard link between two files.
+# Errors of file systems that make no hard link between two files.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 

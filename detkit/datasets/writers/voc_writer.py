@@ -19,7 +19,7 @@ from detkit.utils.errors import DataError
 __all__ = ['write_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-# What no xml can hold, and what its readers strip.
+# Characters that no xml can hold, and blanks that its readers strip.
 _NO_NAME = re.compile(r'[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]|^\s|\s$|^$')
 
 

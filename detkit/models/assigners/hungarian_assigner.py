@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from detkit.protocols import AssignResult, Candidates, QueryAssigner
+from detkit.protocols import QueryAssigner
 from detkit.registry import ASSIGNERS, MATCH_COSTS
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 from detkit.utils.errors import ConfigError
 
 from ..coders.relative_bbox_coder import xyxy_to_relative

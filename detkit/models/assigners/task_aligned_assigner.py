@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.protocols import AssignResult, Candidates, PointAssigner
+from detkit.protocols import PointAssigner
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 
 from ..losses.boxes import aligned_iou
 from ..priors import PointPriors

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detkit.protocols import AnchorAssigner, AssignResult, Candidates
+from detkit.protocols import AnchorAssigner
 from detkit.registry import ASSIGNERS
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 
 from ..priors import AnchorPriors
 from .yolov3_anchor_assigner import cell_index, slots_of

@@ -9,17 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detkit.protocols import (
-    AnchorAssigner,
-    AnchorCoder,
-    AssignResult,
-    BinaryClassLoss,
-    Candidates,
-    OverlapLoss,
-    SparseTargets,
-)
+from detkit.protocols import AnchorAssigner, AnchorCoder, BinaryClassLoss, OverlapLoss
 from detkit.registry import ASSIGNERS, CODERS, LOSSES
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates, SparseTargets
 from detkit.utils.errors import ConfigError
 from detkit.utils.ranks import shared_divisor
 

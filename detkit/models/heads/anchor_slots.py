@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from detkit.protocols import AssignResult
+from detkit.structures.targets import AssignResult
 
 from .base_head import widened
 

@@ -12,9 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from detkit.protocols import (
-    AssignResult,
     BoxLoss,
-    Candidates,
     ClassLoss,
     CoordinateLoss,
     ImageCoder,
@@ -25,6 +23,7 @@ from detkit.protocols import (
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates
 from detkit.utils.errors import ConfigError
 from detkit.utils.ranks import shared_divisor
 

@@ -9,18 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from detkit.protocols import (
-    AssignResult,
-    BinaryClassLoss,
-    BoxLoss,
-    Candidates,
-    DistanceCoder,
-    DistributionLoss,
-    PointAssigner,
-    SparseTargets,
-)
+from detkit.protocols import BinaryClassLoss, BoxLoss, DistanceCoder, DistributionLoss, PointAssigner
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, Candidates, SparseTargets
 from detkit.utils.ranks import shared_divisor
 
 from ..layers import ConvModule

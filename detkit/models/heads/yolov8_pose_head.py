@@ -9,11 +9,12 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from detkit.protocols import AssignResult, KeypointClassLoss, KeypointPositionLoss, KeypointTargets
+from detkit.protocols import KeypointClassLoss, KeypointPositionLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.keypoints import check_shape
+from detkit.structures.targets import AssignResult, KeypointTargets
 
 from ..postprocess.nms import Detections
 from ..postprocess.rescale import points_to_original

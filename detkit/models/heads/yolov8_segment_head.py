@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detkit.protocols import AssignResult, BoxMasks, PrototypeMaskLoss, PrototypeMasks
+from detkit.protocols import PrototypeMaskLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, BoxMasks, PrototypeMasks
 
 from ..layers import BlockDeconv2d, ConvModule
 from ..postprocess.mask_decoding import decode_masks

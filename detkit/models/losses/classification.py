@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss, SparseTargets
+from detkit.protocols import BinaryClassLoss, ClassLoss, DistributionLoss
 from detkit.registry import LOSSES
+from detkit.structures.targets import SparseTargets
 from detkit.utils.ranks import num_ranks, shared_divisor
 
 from .base_loss import BaseLoss

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detkit.protocols import KeypointClassLoss, KeypointPositionLoss, KeypointTargets
+from detkit.protocols import KeypointClassLoss, KeypointPositionLoss
 from detkit.registry import LOSSES
 from detkit.structures.keypoints import default_sigmas
+from detkit.structures.targets import KeypointTargets
 
 from .base_loss import BaseLoss
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detkit.protocols import BoxMasks, PixelMaskLoss, PrototypeMaskLoss, PrototypeMasks
+from detkit.protocols import PixelMaskLoss, PrototypeMaskLoss
 from detkit.registry import LOSSES
+from detkit.structures.targets import BoxMasks, PrototypeMasks
 from detkit.utils.ranks import shared_divisor
 
 from .base_loss import BaseLoss

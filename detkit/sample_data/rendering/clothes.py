@@ -1,4 +1,4 @@
-"""What people look like and wear."""
+"""The looks and the clothes of people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands on the ground, from above: tanks, courts, pools and jetties, roofs and trees."""
+"""Structures on the ground, from above: tanks, courts, pools and jetties, roofs and trees."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
 """The confusion matrix: numbers, chart and files."""
 
 import csv
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from test_analysis.models import answers, model
-from test_analysis.results import CLASSES, evaluated, random_results, rotated
+from test_analysis.results import CLASSES, cells, one_image, random_results, rotated, rows_of, seen
 
 from detkit.analysis.errors.confusion import (
     confusion_matrix,
@@ -17,29 +16,8 @@ from detkit.analysis.errors.confusion import (
     write_confusion,
     write_confusion_matrix,
 )
-from detkit.structures.data_sample import DetDataSample
 
 WEATHER = ('cloudy', 'rain', 'shine', 'sunrise')
-
-
-def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> DetDataSample:
-    return evaluated(1, gt, gt_labels, bboxes, labels, scores, ignored)
-
-
-def rows_of(path: Path) -> list[list[str]]:
-    with path.open(newline='') as file:
-        return list(csv.reader(file))
-
-
-def seen(path: Path) -> np.ndarray:
-    """Return a written picture, which is large enough to read."""
-    img = cv2.imread(str(path))
-    assert min(img.shape[:2]) > 150
-    return img
-
-
-def cells(table: str) -> list[list[str]]:
-    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
 
 
 def test_confusion_by_hand():

@@ -1,39 +1,13 @@
 """Precision and recall: numbers, charts and files."""
 
-import csv
-import re
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 from test_analysis.models import model
-from test_analysis.results import CLASSES, class_precisions, evaluated, random_results
+from test_analysis.results import CLASSES, cells, class_precisions, one_image, random_results, rows_of, seen
 
 from detkit.analysis.errors.matching import match
 from detkit.analysis.errors.precision_recall import SCORES, class_curves, mean_curves, write_curves
 from detkit.evaluation.average_precision import COCO_RECALLS
-from detkit.structures.data_sample import DetDataSample
-
-
-def one_image(gt, gt_labels, bboxes, labels, scores, ignored=None) -> DetDataSample:
-    return evaluated(1, gt, gt_labels, bboxes, labels, scores, ignored)
-
-
-def rows_of(path: Path) -> list[list[str]]:
-    with path.open(newline='') as file:
-        return list(csv.reader(file))
-
-
-def seen(path: Path) -> np.ndarray:
-    """Return a written picture, which is large enough to read."""
-    img = cv2.imread(str(path))
-    assert min(img.shape[:2]) > 150
-    return img
-
-
-def cells(table: str) -> list[list[str]]:
-    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
 
 
 def test_curves_by_hand():
