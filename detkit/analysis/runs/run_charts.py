@@ -123,7 +123,7 @@ def _draw(axes: Axes, run: RunLog, name: str, number: int, weight: float) -> obj
 def _finish(axes: Axes, title: str, x: str, whole_numbers: bool = True, scientific: bool = False) -> None:
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole_numbers))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole_numbers, min_n_ticks=1))
     style(axes)
     if scientific:
         axes.ticklabel_format(axis='y', style='sci', scilimits=(-2, 2))

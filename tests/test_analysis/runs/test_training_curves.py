@@ -86,3 +86,8 @@ def test_average_precisions_of_dota_share_a_panel():
     curves = {f'metrics/dota/{name}': (x, x / 3) for name in names} | {'train/angle': (x, x)}
     assert len(plot_curves(curves).axes) == 2
     assert len(plot_curves({f'dota/{name}': (x, x / 3) for name in names}).axes) == 1
+
+
+def test_epochs_are_whole_numbers_on_the_axis_also_of_a_single_validation():
+    figure = plot_curves({'metrics/coco/bbox_mAP': (np.array([5.0]), np.array([0.2]))})
+    assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())
