@@ -174,3 +174,55 @@ def write_crowdhuman(dataset: Any, root: Path) -> None:
             boxes.append(dict(box, tag='mask', extra=dict(ignore=1)) if own.ignored[i] else box)
         lines.append(json.dumps(dict(ID=os.path.splitext(name)[0], gtboxes=boxes)))
     (root / 'annotation_train.odgt').write_text('\n'.join(lines) + '\n')
+
+
+def write_cvat_skeletons(dataset: Any, root: Path) -> None:
+    """One class, whose objects are skeletons of the labelled keypoints."""
+    (label,), points = dataset.metainfo['classes'], dataset.metainfo['keypoint_names']
+    top = ElementTree.Element('annotations')
+    labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(top, 'meta'), 'task'), 'labels')
+    for name in (label, *points):
+        entry = ElementTree.SubElement(labels, 'label')
+        ElementTree.SubElement(entry, 'name').text = name
+        ElementTree.SubElement(entry, 'type').text = 'skeleton' if name == label else 'points'
+        if name != label:
+            ElementTree.SubElement(entry, 'parent').text = label
+    for number, (name, record, _) in enumerate(images_in(dataset, root / 'images')):
+        h, w = record.ori_shape
+        image = ElementTree.SubElement(top, 'image', id=str(number), name=name, width=str(w), height=str(h))
+        for keypoints in labelled_keypoints(record.annotations):
+            skeleton = ElementTree.SubElement(image, 'skeleton', label=label)
+            for point, (x, y, visibility) in zip(points, keypoints.tolist(), strict=True):
+                flags = dict(outside=str(int(visibility == 0)), occluded=str(int(visibility == 1)))
+                ElementTree.SubElement(skeleton, 'points', label=point, points=f'{x!r},{y!r}', **flags)
+    ElementTree.ElementTree(top).write(root / 'annotations.xml', encoding='utf-8')
+
+
+def write_label_studio_keypoints(dataset: Any, root: Path) -> None:
+    """One class, whose objects are rectangles with the labelled keypoints as their parts."""
+    (label,), points = dataset.metainfo['classes'], dataset.metainfo['keypoint_names']
+    tasks = []
+    for number, (name, record, _) in enumerate(images_in(dataset, root / 'images')):
+        own, (h, w), results = record.annotations, record.ori_shape, []
+        size = dict(original_width=w, original_height=h, image_rotation=0)
+        for i in np.flatnonzero(is_labelled(own)):
+            x0, y0, x1, y1 = (own.bboxes[i].astype(float) * 100 / [w, h, w, h]).tolist()
+            value = dict(x=x0, y=y0, width=x1 - x0, height=y1 - y0, rotation=0, rectanglelabels=[label])
+            results.append(dict(id=f'r{i}', type='rectanglelabels', value=value, **size))
+            for point, (x, y, visibility) in zip(points, own.keypoints[i].astype(float).tolist(), strict=True):
+                if visibility:
+                    value = dict(x=100 * x / w, y=100 * y / h, width=0.5, keypointlabels=[point])
+                    entry = dict(id=f'r{i}-{point}', parentID=f'r{i}', type='keypointlabels', value=value)
+                    results.append(dict(entry, **size))
+        annotation = dict(id=1, was_cancelled=False, result=results)
+        tasks.append(dict(id=number, data=dict(image=f'/data/upload/1/0123abcd-{name}'), annotations=[annotation]))
+    (root / 'export.json').write_text(json.dumps(tasks))
+
+
+def is_labelled(annotations: Annotations) -> np.ndarray:
+    """``(N,)`` bool: the objects that are to be learnt and have a labelled keypoint."""
+    return (annotations.keypoints[..., 2] > 0).any(1) & ~annotations.ignored
+
+
+def labelled_keypoints(annotations: Annotations) -> np.ndarray:
+    return annotations.keypoints[is_labelled(annotations)]
