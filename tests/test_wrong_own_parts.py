@@ -51,6 +51,10 @@ FILES = {
     'stain': 'my_cells/stain.py',
     'dataset': 'my_cells/csv_dataset.py',
 }
+SETTINGS['choice'] = SETTINGS['stain'].replace(
+    "dict(type='RandomStain')", "dict(type='RandomChoice', transforms=[[dict(type='RandomStain')]])"
+)
+FILES['choice'] = FILES['stain']
 # What a mistake gives as soon as the config is loaded: part, text, text in its place, sentence.
 LOADED = [
     ('backbone', 'def forward', 'def fwd', 'PlainBackbone has no method forward, which every Backbone has'),
@@ -113,6 +117,7 @@ REHEARSED = [
         'replace',
         'RandomStain returns a NoneType, but a transform returns the changed Sample',
     ),
+    ('choice', 'return replace', 'replace', 'RandomStain returns a NoneType, but a transform returns the changed'),
     ('stain', 'img=img', 'img=img[:7]', r'img of the shape \(7, .* but the stage pixels keeps the size'),
     ('stain', 'img=img', 'img=img / 255', 'returns an img of float64 .*, but it must be uint8'),
     ('dataset', "index(row['class'])", "index(row['class']) + 7", 'gives the label 7 in .*, but labels are 0 to 1'),

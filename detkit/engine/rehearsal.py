@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from detkit.datasets.base import DetDataset
 from detkit.datasets.sample_key import SampleKey
+from detkit.datasets.transforms.choice import RandomChoice
 from detkit.datasets.transforms.mixing import MixTransform
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.engine.amp import resolve_amp
@@ -156,7 +157,10 @@ class _Rehearsal:
                 leaf.transforms = steps
 
     def watch(self, step: Any) -> Any:
-        """Return a transform whose results are checked, where it is the user's own."""
+        """Return a transform whose results are checked where it, or one that it chooses from, is the user's own."""
+        if isinstance(step, RandomChoice):
+            step.transforms = [[self.watch(inner) for inner in branch] for branch in step.transforms]
+            return step
         if type(step) not in self.parts:
             return step
         if isinstance(step, MixTransform):
