@@ -44,7 +44,7 @@ setup(
     ],
     extras_require={
         'test': ['hypothesis', 'pytest>=7', 'pytest-xdist', 'ruff'],
-        'docs': ['mkdocs'],
+        'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
         'log': ['tensorboard'],
         'fiftyone': ['fiftyone>=1.0'],
         'hf': ['datasets>=3.0'],

@@ -1,5 +1,6 @@
 """What the docs say is true: their options and examples load, their links and files exist."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from detkit.config import load_config
-from detkit.registry import DETECTORS, MODEL_PARTS
+from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
@@ -111,8 +112,17 @@ def test_the_index_of_analysis_names_every_tool():
 
 
 def test_every_page_is_in_the_menu():
-    menu = (REPO / 'mkdocs.yml').read_text()
-    assert [page for page in PAGES[1:] if f'- {page.relative_to(REPO / "docs").as_posix()}\n' not in menu] == []
+    menu = set(re.findall(r'- (?:[^:\n]+: )?(\S+\.md)\n', (REPO / 'mkdocs.yml').read_text()))
+    assert menu == {page.relative_to(REPO / 'docs').as_posix() for page in PAGES[1:]}
+
+
+def test_every_component_is_in_the_reference():
+    pages = ''.join(page.read_text() for page in (REPO / 'docs/reference').glob('*.md'))
+    modules = [importlib.import_module(name) for name in re.findall(r'^::: (\S+)', pages, re.MULTILINE)]
+    shown = [getattr(module, name) for module in modules for name in getattr(module, '__all__', vars(module))]
+    parts = {part for kind in _REGISTRIES for part in kind.module_dict.values() if package_of(part) == 'detkit'}
+    assert len(parts) > 100
+    assert sorted(f'{part.__module__}.{part.__name__}' for part in parts if part not in shown) == []
 
 
 def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):

@@ -5,7 +5,7 @@ from detkit.engine.eval_loops import TestLoop, ValLoop
 from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.engine.hooks import Hook
-from detkit.engine.optim_constructor import GroupOptimConstructor
+from detkit.engine.optim_constructor import AutoOptimizer, GroupOptimConstructor
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.runner import Runner
 from detkit.engine.schedule import WarmupDecay
@@ -14,6 +14,7 @@ from detkit.engine.train_loop import TrainLoop
 
 __all__ = [
     'AccumulatingOptimWrapper',
+    'AutoOptimizer',
     'EvaluationSettings',
     'GroupOptimConstructor',
     'Hook',

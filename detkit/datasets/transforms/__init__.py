@@ -1,6 +1,6 @@
 """Transforms: loading, lazy geometry, mixing of samples, rendering, colour, packing.
 
-A transform is any callable that takes the pipeline's ``dict`` and returns it with changes. Geometry only composes the
+A transform is any callable that takes a ``Sample`` and returns a changed copy. Geometry only composes the
 matrices of ``sample.scene``; ``Render`` turns the scene into ``sample.img`` and ``sample.annotations``.
 
 A transform may declare its ``stage``, by which the check of a config judges the order: 'load', 'geometry' (changes the
