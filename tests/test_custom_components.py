@@ -86,7 +86,7 @@ def test_an_own_format_transform_and_head_train_and_predict(project, tmp_path, m
     assert runner.classes == ('blast', 'mast') and runner.model.head.num_classes == 2
     stages = [type(transform).__name__ for transform in runner.train_loop.dataloader.dataset.transforms]
     assert stages == ['LoadImageFromFile', 'LetterBox', 'Render', 'RandomStain', 'PackInputs']
-    (sample,) = Predictor('run/config.py', 'run/last.pth', score_thr=0.0, max_det=5).predict(cells / '0.png')
+    (sample,) = Predictor('run/config.py', 'run/last.pth', score_thr=0.0, max_per_img=5).predict(cells / '0.png')
     assert len(sample.pred_instances) == 5 and set(sample.pred_instances.labels.tolist()) <= {0, 1}
 
     # A transform in the wrong place is refused before anything is built.

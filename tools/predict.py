@@ -24,8 +24,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='IoU threshold of non-maximum suppression (default: 0.7)',
     )
     parser.add_argument('--classes', nargs='+', metavar='CLASS', help='report only these classes, by name or number')
-    parser.add_argument('--max-det', type=int, default=300, help='most predictions of an image (default: 300)')
-    parser.add_argument('--agnostic-nms', action='store_true', help='suppress predictions across classes too')
+    parser.add_argument(
+        '--max-per-img', '--max-det', type=int, default=300, help='most predictions of an image (default: 300)'
+    )
+    parser.add_argument(
+        '--class-agnostic', '--agnostic-nms', action='store_true', help='suppress predictions across classes too'
+    )
     parser.add_argument(
         '--retina-masks',
         action=argparse.BooleanOptionalAction,
@@ -52,10 +56,10 @@ def main() -> None:
     args = parse_args()
 
     # Only now, so that --help needs no torch.
-    from detkit.inference import Predictor, find_images
+    from detkit.inference import Predictor, find_images, require_images
     from detkit.inference.to_folder import predict_to_folder
 
-    images = find_images(args.source)  # a mistyped source is found before the model is built
+    images = require_images(find_images(args.source))  # a mistyped source is found before the model is built
     predictor = Predictor(
         None if args.config == '-' else args.config,
         args.checkpoint,
@@ -65,8 +69,8 @@ def main() -> None:
         score_thr=args.score_thr,
         iou_thr=args.iou_thr,
         classes=args.classes,
-        max_det=args.max_det,
-        agnostic_nms=args.agnostic_nms,
+        max_per_img=args.max_per_img,
+        class_agnostic=args.class_agnostic,
         retina_masks=args.retina_masks,
         amp=args.amp,
         options=args.cfg_options,

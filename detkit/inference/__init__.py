@@ -2,6 +2,6 @@
 
 from detkit.inference.model import init_detector
 from detkit.inference.predictor import Predictor
-from detkit.inference.sources import find_images
+from detkit.inference.sources import SourceImage, find_images, require_images
 
-__all__ = ['Predictor', 'find_images', 'init_detector']
+__all__ = ['Predictor', 'SourceImage', 'find_images', 'init_detector', 'require_images']

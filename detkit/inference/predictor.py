@@ -7,32 +7,40 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from torch import nn
 
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.geometry import LetterBox
-from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError, read_image
+from detkit.datasets.transforms.loading import LoadImageFromFile
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
-from detkit.inference.sources import Source, find_images, unread_pictures
+from detkit.inference.sources import Source, SourceImage, find_images
 from detkit.inference.steps import input_size, prediction_steps
 from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.sample import Sample
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.rng import keyed_rng
 
 _READERS = 4  # threads that decode while the network runs
+
+
+class Prepared(NamedTuple):
+    """An image ``(H, W, 3)`` uint8 RGB, and its sample as ``collate`` takes it."""
+
+    img: np.ndarray
+    packed: dict
 
 
 class Predictor:
@@ -56,8 +64,8 @@ class Predictor:
         score_thr: least score of a prediction; a classifier always gives its best.
         iou_thr: of two predictions of a class that overlap more, the better one is kept.
         classes: names or numbers of the only classes to report; None for all.
-        max_det: most predictions an image.
-        agnostic_nms: predictions suppress those of other classes too.
+        max_per_img: most predictions an image.
+        class_agnostic: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
             None: the config's.
         amp: True, 'bf16' or 'fp16' for mixed precision.
@@ -67,7 +75,6 @@ class Predictor:
 
     Attributes:
         classifies: whether the model classifies whole images.
-        skipped: ``(path, reason)`` of the images of the latest source that could not be read.
 
     Raises:
         ConfigError, CheckpointError: see ``init_detector``; or a class of ``classes`` is unknown.
@@ -84,8 +91,8 @@ class Predictor:
         score_thr: float = 0.25,
         iou_thr: float = 0.7,
         classes: Sequence[str | int] | None = None,
-        max_det: int = 300,
-        agnostic_nms: bool = False,
+        max_per_img: int = 300,
+        class_agnostic: bool = False,
         retina_masks: bool | None = None,
         amp: bool | str = False,
         fuse: bool = True,
@@ -108,8 +115,8 @@ class Predictor:
         wanted: dict[str, Any] = {
             'score_thr': score_thr,
             'iou_thr': iou_thr,
-            'max_per_img': max_det,
-            'class_agnostic': agnostic_nms,
+            'max_per_img': max_per_img,
+            'class_agnostic': class_agnostic,
             'multi_label': False,
             'classes': _label_numbers(classes, self.classes),
         }
@@ -122,13 +129,14 @@ class Predictor:
         self._max_pixels = max(
             (step.max_pixels for step in self._pipeline if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
         )
-        self.skipped: list[tuple[str, str]] = []
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
         """Return a data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_images``.
 
+        The data sample of an image that cannot be read has ``skipped``, a sentence that says why, and no objects.
+
         Raises:
-            DataError: ``source`` names no image. Images that cannot be read are left out and noted in ``skipped``.
+            DataError: ``source`` is no list and names no image.
         """
         return (sample for _, sample in self.stream(source))
 
@@ -136,29 +144,39 @@ class Predictor:
         """Return the predictions on all images of a source as a list; arguments as of calling the predictor."""
         return list(self(source))
 
-    def stream(self, source: Source) -> Iterator[tuple[np.ndarray, DetDataSample]]:
-        """Yield the decoded image ``(H, W, 3)`` RGB and its prediction; arguments as of calling the predictor."""
-        images = find_images(source)
-        self.skipped = [(skip.path, skip.reason) for skip in unread_pictures(source)]
-        return self._stream(images)
+    def stream(self, source: Source) -> Iterator[tuple[np.ndarray | None, DetDataSample]]:
+        """Yield the decoded image ``(H, W, 3)`` RGB, or None where it cannot be read, and its prediction.
 
-    def _stream(self, images: list[str | np.ndarray]) -> Iterator[tuple[np.ndarray, DetDataSample]]:
+        Arguments and errors are those of calling the predictor.
+        """
+        return self._stream(find_images(source))
+
+    def _stream(self, images: list[SourceImage]) -> Iterator[tuple[np.ndarray | None, DetDataSample]]:
         blocks = [
             range(start, min(start + self.batch_size, len(images))) for start in range(0, len(images), self.batch_size)
         ]
         with ThreadPoolExecutor(min(_READERS, self.batch_size)) as pool:
-            # The next batch is decoded while the network works on this one.
-            ahead = pool.map(self.prepare, *zip(*((images[i], i) for i in blocks[0]), strict=True))
-            for number in range(len(blocks)):
+            ahead: Iterator[Prepared | DataError] = iter(())
+            for block, following in zip([range(0), *blocks], [*blocks, range(0)], strict=True):
                 prepared = list(ahead)
-                if number + 1 < len(blocks):
-                    following = blocks[number + 1]
-                    ahead = pool.map(self.prepare, [images[i] for i in following], following)
-                self.skipped += [item for item in prepared if isinstance(item[1], str)]
-                ready = [item for item in prepared if not isinstance(item[1], str)]
-                if ready:
-                    samples = self.predict_batch(collate([packed for _, packed in ready], size_divisor=self._divisor))
-                    yield from zip((img for img, _ in ready), samples, strict=True)
+                # The next batch is decoded while the network works on this one.
+                ahead = pool.map(self.prepare, [images[i] for i in following], following)
+                batch = [item.packed for item in prepared if isinstance(item, Prepared)]
+                samples = iter(self.predict_batch(collate(batch, size_divisor=self._divisor)) if batch else ())
+                for i, item in zip(block, prepared, strict=True):
+                    if isinstance(item, Prepared):
+                        yield item.img, next(samples)
+                    else:
+                        yield None, self._skipped(images[i], str(item))
+
+    def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
+        """Return the data sample of an image that cannot be read."""
+        sample = DetDataSample(metainfo=dict(img_path=image.name, img_id=image_id_of(image.name), skipped=reason))
+        if not self.classifies:
+            sample.pred_instances = InstanceData(
+                bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64)
+            )
+        return sample
 
     @torch.inference_mode()
     def predict_batch(self, batch: dict) -> list[DetDataSample]:
@@ -168,23 +186,22 @@ class Predictor:
         with autocast:
             return self.model(**inputs, mode='predict')
 
-    def prepare(self, image: str | np.ndarray, number: int) -> tuple[np.ndarray, dict] | tuple[str, str]:
-        """Return (image, packed sample for ``collate``), or (path, reason) where it cannot be read.
+    def prepare(self, image: SourceImage, number: int) -> Prepared | DataError:
+        """Return what the network needs of an image, or the error of one that cannot be read.
 
         Args:
-            image: a path, or a decoded image ``(H, W, 3)`` uint8 RGB.
-            number: the id of an image that has no path.
+            image: one of those that ``find_images`` returns.
+            number: its index in the source, from which random draws come where the test pipeline has any.
         """
-        path = image if isinstance(image, str) else f'image{number}'
         try:
-            img = read_image(path, self._max_pixels) if isinstance(image, str) else np.ascontiguousarray(image)
-        except UnreadableImageError as error:
-            return error.path, error.reason
-        record = Record(path, image_id_of(path), img.shape[:2], Annotations())
-        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={path: img})
+            img = image.read(self._max_pixels)
+        except DataError as error:
+            return error
+        record = Record(image.name, image_id_of(image.name), img.shape[:2], Annotations())
+        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={image.name: img})
         for transform in self._pipeline:
             sample = apply_transform(transform, sample, _no_others)
-        return img, sample
+        return Prepared(img, sample)
 
 
 def _no_others(count: int) -> list[Sample]:

@@ -50,8 +50,12 @@ def predict_to_folder(
     out_dir.mkdir(parents=True, exist_ok=True)
     entries: list[dict] = []
     taken: set[str] = set()
+    skipped: list[str] = []
     count, start = 0, time.perf_counter()
     for img, sample in stream:
+        if img is None:
+            skipped.append(sample.skipped)
+            continue
         count += 1
         entries += prediction_entries(sample, predictor.classes)
         if pictures:
@@ -67,13 +71,13 @@ def predict_to_folder(
             write_picture(out_dir / name, picture)
         print(f'{sample.img_path}: {describe(sample, predictor.classes)}')
     seconds = time.perf_counter() - start
-    for path, reason in predictor.skipped:
-        print(f'skipped {path}: {reason}')
+    for reason in skipped:
+        print(f'skipped: {reason}')
     if json_name:
         write_json(out_dir / json_name, entries)
-    skipped = f', {len(predictor.skipped)} could not be read' if predictor.skipped else ''
+    unread = f', {len(skipped)} could not be read' if skipped else ''
     found = '' if predictor.classifies else f', {len(entries)} objects'
-    print(f'{count} images{skipped}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
+    print(f'{count} images{unread}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
     return count
 
 

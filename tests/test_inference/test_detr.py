@@ -26,7 +26,7 @@ def test_predicts_in_pixels_of_images_of_different_shapes(config, tmp_path):
     write_images(tmp_path / 'high', 1, (80, 50))
     sources = [tmp_path / 'wide' / '0.png', tmp_path / 'high' / '0.png']
     torch.manual_seed(0)
-    predictor = Predictor(config, None, img_size=64, batch_size=2, score_thr=0.0, max_det=12)
+    predictor = Predictor(config, None, img_size=64, batch_size=2, score_thr=0.0, max_per_img=12)
     seen = []
     predictor.model.head.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
     samples = predictor.predict(sources)
@@ -43,7 +43,7 @@ def test_predicts_in_pixels_of_images_of_different_shapes(config, tmp_path):
         assert found.bboxes.min() >= 0
         assert found.bboxes[:, 0::2].max() <= width and found.bboxes[:, 1::2].max() <= height
     one = np.zeros((60, 90, 3), np.uint8)
-    alone = Predictor(model=predictor.model, img_size=64, score_thr=0.0, max_det=12).predict(one)
+    alone = Predictor(model=predictor.model, img_size=64, score_thr=0.0, max_per_img=12).predict(one)
     assert len(alone) == 1 and seen[-1] is None  # nothing is padded
 
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from small_models import CLASSES, make_config, write_checkpoint, write_images
 
 from detkit.engine import load_checkpoint, save_checkpoint
-from detkit.inference import Predictor, init_detector
+from detkit.inference import Predictor, SourceImage, init_detector
 from detkit.registry import TRANSFORMS
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.scene import scale_matrix
@@ -39,7 +39,7 @@ def same(first, second, tolerance: float = 1e-3) -> bool:
 
 
 def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
-    samples = Predictor(None, checkpoint, img_size=128, max_det=20).predict(images)
+    samples = Predictor(None, checkpoint, img_size=128, max_per_img=20).predict(images)
     assert [Path(sample.img_path).name for sample in samples] == ['0.png', '1.png', '2.png']
     for sample in samples:
         found = sample.pred_instances
@@ -51,13 +51,13 @@ def test_predicts_in_pixels_of_the_image(checkpoint: Path, images: Path):
 
 @pytest.mark.parametrize('change', [{'batch_size': 2}, {'fuse': False}, {'batch_size': 5}])
 def test_settings_that_change_no_result(checkpoint: Path, images: Path, change: dict):
-    expected = Predictor(None, checkpoint, img_size=64, max_det=5).predict(images)
-    samples = Predictor(None, checkpoint, img_size=64, max_det=5, **change).predict(images)
+    expected = Predictor(None, checkpoint, img_size=64, max_per_img=5).predict(images)
+    samples = Predictor(None, checkpoint, img_size=64, max_per_img=5, **change).predict(images)
     assert len(samples) == 3 and all(map(same, samples, expected))
 
 
 def test_arrays_and_files_agree(checkpoint: Path, images: Path):
-    predictor = Predictor(None, checkpoint, img_size=64, max_det=5)
+    predictor = Predictor(None, checkpoint, img_size=64, max_per_img=5)
     img = cv2.cvtColor(cv2.imread(str(images / '0.png')), cv2.COLOR_BGR2RGB)
     from_array, from_file = predictor.predict([img, images / '0.png'])
     assert same(from_array, from_file, 0.0) and from_array.img_path == 'image0'
@@ -86,7 +86,7 @@ def test_extreme_shapes_cost_nothing(checkpoint: Path, tmp_path: Path, shape: tu
     write_images(tmp_path / 'narrow', 1, shape)
     predictor = Predictor(None, checkpoint, img_size=64, batch_size=2, score_thr=0.0)
     samples = {sample.ori_shape: sample for sample in predictor.predict(tmp_path)}
-    assert samples.keys() == {(40, 60), shape} and predictor.skipped == []
+    assert samples.keys() == {(40, 60), shape}
     bboxes = samples[shape].pred_instances.bboxes
     assert len(bboxes) and (bboxes <= torch.tensor([*shape[::-1], *shape[::-1]])).all()
 
@@ -98,8 +98,8 @@ def test_thresholds(checkpoint: Path, images: Path):
 
     everything = count(score_thr=0.05)
     assert everything > count(score_thr=0.6) and everything > count(score_thr=0.05, iou_thr=0.3)
-    assert count(max_det=2) == 2 and count(score_thr=1.0) == 0
-    assert everything >= count(score_thr=0.05, agnostic_nms=True)
+    assert count(max_per_img=2) == 2 and count(score_thr=1.0) == 0
+    assert everything >= count(score_thr=0.05, class_agnostic=True)
 
 
 def test_class_filter(checkpoint: Path, images: Path):
@@ -131,16 +131,19 @@ def test_unreadable_images_are_noted(checkpoint: Path, tmp_path: Path):
     (tmp_path / 'phone.HEIC').write_text('')
     for batch_size in (1, 3):
         predictor = Predictor(None, checkpoint, img_size=64, batch_size=batch_size)
-        assert [sample.img_path for sample in predictor(tmp_path)] == [str(good)]
-        skipped = [str(tmp_path / 'phone.HEIC'), str(broken), str(tmp_path / 'text.jpg')]
-        assert [path for path, _ in predictor.skipped] == skipped
-        assert '(.heic)' in predictor.skipped[0][1] and 'truncated' in predictor.skipped[1][1]
+        samples = {sample.img_path: sample for sample in predictor(tmp_path)}
+        skipped = [str(tmp_path / name) for name in ('1.png', 'phone.HEIC', 'text.jpg')]
+        assert list(samples) == [str(good), *skipped]
+        assert [path for path, sample in samples.items() if 'skipped' in sample] == skipped
+        assert all(len(samples[path].pred_instances) == 0 and path in samples[path].skipped for path in skipped)
+        assert '(.heic)' in samples[skipped[1]].skipped and 'truncated' in samples[skipped[0]].skipped
 
 
 def test_source_is_checked_at_once(checkpoint: Path):
     predictor = Predictor(None, checkpoint, img_size=64)
     with pytest.raises(DataError):
         predictor('nowhere.jpg')
+    assert predictor.predict([]) == []
 
 
 def test_box_model_has_no_masks(images: Path, tmp_path: Path):
@@ -151,9 +154,9 @@ def test_box_model_has_no_masks(images: Path, tmp_path: Path):
 
 def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):
     config = make_config()
-    expected = Predictor(None, checkpoint, img_size=64, max_det=3).predict(images)
+    expected = Predictor(None, checkpoint, img_size=64, max_per_img=3).predict(images)
     for form in (config, Config(config)):
-        assert all(map(same, Predictor(form, checkpoint, img_size=64, max_det=3).predict(images), expected))
+        assert all(map(same, Predictor(form, checkpoint, img_size=64, max_per_img=3).predict(images), expected))
 
 
 def test_test_size_of_the_config(checkpoint: Path):
@@ -232,8 +235,8 @@ def test_input_is_letterboxed(checkpoint: Path):
 def test_two_predictors_over_one_model_do_not_change_each_other(checkpoint: Path, images: Path):
     model = init_detector(None, checkpoint, 'cpu')
     before = dict(model.head.test_cfg)
-    many = Predictor(model=model, img_size=64, score_thr=0.0, max_det=7)
-    few = Predictor(model=model, img_size=64, score_thr=0.0, max_det=2)
+    many = Predictor(model=model, img_size=64, score_thr=0.0, max_per_img=7)
+    few = Predictor(model=model, img_size=64, score_thr=0.0, max_per_img=2)
     assert [len(sample.pred_instances) for sample in many.predict(images)] == [7, 7, 7]
     assert [len(sample.pred_instances) for sample in few.predict(images)] == [2, 2, 2]
     assert dict(model.head.test_cfg) == before
@@ -252,14 +255,14 @@ def test_prediction_runs_the_own_transforms_of_the_test_pipeline(checkpoint: Pat
     config['test_dataloader'] = dict(dataset=dict(type='YoloTxtDataset', images='images', pipeline=steps))
     plain = Predictor(make_config(), checkpoint, img_size=64)
     changed = Predictor(config, checkpoint, img_size=64)
-    image = str(images / '0.png')
-    ours, theirs = changed.prepare(image, 0)[1]['inputs'], plain.prepare(image, 0)[1]['inputs']
+    image = SourceImage(str(images / '0.png'))
+    ours, theirs = changed.prepare(image, 0).packed['inputs'], plain.prepare(image, 0).packed['inputs']
     assert ours.shape == theirs.shape == (3, 64, 64)
     assert (ours == 255).all(0).float().mean() > 0.3 > (theirs == 255).all(0).float().mean()
-    assert torch.equal(ours, changed.prepare(image, 0)[1]['inputs'])  # draws depend on the image's number alone
+    assert torch.equal(ours, changed.prepare(image, 0).packed['inputs'])  # draws depend on the image's number alone
 
     mixing = {**config, 'test_dataloader': dict(dataset=dict(pipeline=[steps[0], dict(type='Mosaic'), *steps[2:]]))}
-    left = Predictor(mixing, checkpoint, img_size=64).prepare(image, 0)[1]['inputs']
+    left = Predictor(mixing, checkpoint, img_size=64).prepare(image, 0).packed['inputs']
     assert left.shape == (3, 640, 640)  # one image alone is not mixed
 
 
@@ -283,7 +286,7 @@ def test_an_own_resize_follows_the_image_size(checkpoint: Path, images: Path):
     config = {**make_config(), 'val_dataloader': dict(dataset=dict(pipeline=steps))}
     for img_size, expected in ((None, 128), (96, 96)):
         predictor = Predictor(config, checkpoint, img_size=img_size)
-        packed = predictor.prepare(str(images / '0.png'), 0)[1]
+        packed = predictor.prepare(SourceImage(str(images / '0.png')), 0).packed
         assert predictor.img_size == expected and packed['inputs'].shape == (3, expected, expected)
     steps[1] = dict(type='SquareOff')
     with pytest.raises(ConfigError, match="no transform 'SquareOff'. Did you mean 'SquareOf'"):

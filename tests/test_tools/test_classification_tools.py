@@ -142,7 +142,7 @@ def test_predict_among_some_classes(checkpoint, tmp_path):
 def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
     from detkit.config import load_config
     from detkit.datasets import build_dataloader
-    from detkit.inference import init_detector
+    from detkit.inference import SourceImage, init_detector
 
     config = load_config(CONFIG, [*options(root), 'img_size=48'])
     loader = build_dataloader(config.val_dataloader, seed=0)
@@ -155,7 +155,7 @@ def test_prediction_sees_what_validation_sees(root, checkpoint, tmp_path):
         found = predictor.predict([sample.img_path for sample in expected])
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours.pred_scores, theirs.pred_scores, atol=1e-5)
-    img, packed = predictor.prepare(expected[0].img_path, 0)
+    img, packed = predictor.prepare(SourceImage(expected[0].img_path), 0)
     assert (collate([packed])['inputs'][0] == batch['inputs'][0]).all()
     assert (img == read_image(expected[0].img_path)).all()
 

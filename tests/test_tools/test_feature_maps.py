@@ -77,7 +77,7 @@ def test_the_command_line(task, method, tmp_path: Path, monkeypatch, capsys):
         if method == 'maps'
         else [f'1_{method}.jpg']
     )
-    assert f'{len(names)} pictures in' in out and 'skipped' in out and '0.png: is empty' in out
+    assert f'{len(names)} pictures in' in out and 'skipped' in out and '0.png is empty' in out
     contrasts = [np.ptp(values) for values in drawn]
     # Grad-CAM leaves a level blank where the gradients of all its channels are negative.
     assert min(contrasts) > 0 if method == 'maps' else max(contrasts) > 0.5

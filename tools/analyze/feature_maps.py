@@ -16,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description='Draw feature maps, or heat maps of the regions that a prediction depends on (CAM).',
         parents=[shared_arguments('config', 'checkpoint', '--device', '--cfg-options')],
     )
-    parser.add_argument('source', nargs='?', help='image, folder, glob pattern, or .txt list of images')
+    parser.add_argument('source', nargs='?', help='image, folder or glob pattern')
     parser.add_argument(
         '--method',
         choices=['gradcam', 'eigencam', 'maps'],
@@ -85,8 +85,6 @@ def main() -> None:
         files = write_activations(predictor, args.source, modules, args.out, args.channels)
     else:
         files = write_cams(predictor, args.source, args.method, args.out, modules[0], args.class_name)
-    for path, reason in predictor.skipped:
-        print(f'skipped {path}: {reason}')
     print(f'{len(files)} pictures in {args.out}')
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
 from detkit.datasets.collate import collate
 from detkit.inference import Predictor
-from detkit.inference.sources import Source, find_images
+from detkit.inference.sources import Source, find_images, require_images
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
@@ -242,19 +242,19 @@ def _best_label(sample: DetDataSample, probabilities: Tensor) -> int:
 
 
 def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.ndarray, dict]]:
-    """Yield path, decoded image and batch of one for every image that can be read."""
-    paths = find_images(source)
+    """Yield path, decoded image and batch of one for every image that can be read; print a line for each other one."""
+    images = require_images(find_images(source))
     unread = []
-    for number, image in enumerate(paths):
-        img, packed = predictor.prepare(image, number)
-        if isinstance(packed, str):
-            unread.append((img, packed))
+    for number, image in enumerate(images):
+        prepared = predictor.prepare(image, number)
+        if isinstance(prepared, DataError):
+            unread.append(prepared)
             continue
-        path = image if isinstance(image, str) else f'image{number}'
-        yield path, img, collate([packed], size_divisor=1 if predictor.classifies else 32)
-    if len(unread) == len(paths):
-        raise DataError(f'none of the {len(paths)} images can be read; the first, {unread[0][0]}, {unread[0][1]}')
-    predictor.skipped = unread
+        yield image.name, prepared.img, collate([prepared.packed], size_divisor=1 if predictor.classifies else 32)
+    if len(unread) == len(images):
+        raise DataError(f'none of the {len(images)} images can be read; the first: {unread[0]}')
+    for error in unread:
+        print(f'skipped: {error}')
 
 
 def _label(name: str, classes: Sequence[str]) -> int:

@@ -193,12 +193,9 @@ def benchmark_prediction(
         ConfigError, CheckpointError, DataError: of the models (see ``init_detector``) and the images.
     """
     with TemporaryDirectory() as folder:
-        paths = (
-            prediction_speed.readable_images(settings.images)
-            if settings.images is not None
-            else prediction_speed.draw_images(Path(folder))
-        )
-        return _benchmark(_Prediction, variants, settings, log, paths)
+        source = prediction_speed.draw_images(Path(folder)) if settings.images is None else settings.images
+        images = prediction_speed.readable_images(source)
+        return _benchmark(_Prediction, variants, settings, log, images)
 
 
 def benchmark_training(

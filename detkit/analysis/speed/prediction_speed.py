@@ -12,8 +12,7 @@ from torch import nn
 from detkit.analysis.speed.execution_modes import ExecutionMode, network_maker
 from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.collate import collate
-from detkit.datasets.transforms.loading import UnreadableImageError, read_image
-from detkit.inference import Predictor, find_images
+from detkit.inference import Predictor, SourceImage, find_images, require_images
 from detkit.sample_data.coco8 import render_scenes, write_jpeg
 from detkit.utils.errors import DataError
 
@@ -34,29 +33,29 @@ def draw_images(folder: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def readable_images(source: Sequence[str]) -> list[str]:
+def readable_images(source: Sequence[str]) -> list[SourceImage]:
     """Return the first images, 64 at most, of files, folders and patterns.
 
     Raises:
         DataError: there is none, or one that cannot be read.
     """
-    paths = find_images(source)[:_MOST_IMAGES]
-    for path in paths:
+    images = list(require_images(find_images(source)))[:_MOST_IMAGES]
+    for image in images:
         try:
-            read_image(path)
-        except UnreadableImageError as error:
-            raise DataError(f'{error.path}: {error.reason}; leave it out of the images to time on') from error
-    return paths
+            image.read()
+        except DataError as error:
+            raise DataError(f'{error}; leave it out of the images to time on') from error
+    return images
 
 
-def batches(paths: Sequence[str], batch_size: int) -> list[list[str]]:
+def batches(images: Sequence[SourceImage], batch_size: int) -> list[list[SourceImage]]:
     """Split images into full batches, which start again with the first images if need be."""
-    number = -(-len(paths) // batch_size)
-    return [[paths[(b * batch_size + i) % len(paths)] for i in range(batch_size)] for b in range(number)]
+    number = -(-len(images) // batch_size)
+    return [[images[(b * batch_size + i) % len(images)] for i in range(batch_size)] for b in range(number)]
 
 
 def prediction_maker(
-    predictor: Predictor, mode: ExecutionMode, paths: Sequence[str], batch_size: int
+    predictor: Predictor, mode: ExecutionMode, images: Sequence[SourceImage], batch_size: int
 ) -> Callable[[], Step]:
     """Return a maker of steps for ``time_paired`` that predict one batch from its files and time ``PHASES``.
 
@@ -67,7 +66,7 @@ def prediction_maker(
         ConfigError: see ``network_maker``.
     """
     make_network = network_maker(predictor.model, mode)
-    device, all_batches = predictor.device, batches(paths, batch_size)
+    device, all_batches = predictor.device, batches(images, batch_size)
     settled = not (mode.compiled or mode.onnx)
 
     def make() -> Step:
@@ -77,9 +76,10 @@ def prediction_maker(
         @torch.inference_mode()
         def step(turn: int) -> list[float]:
             times = [time.perf_counter()]
-            images = [read_image(path) for path in all_batches[turn % len(all_batches)]]
+            chosen = all_batches[turn % len(all_batches)]
+            decoded = [SourceImage(image.name, image.read()) for image in chosen]
             times.append(time.perf_counter())
-            samples = [predictor.prepare(image, i)[1] for i, image in enumerate(images)]
+            samples = [predictor.prepare(image, i).packed for i, image in enumerate(decoded)]
             data = model.data_preprocessor(collate(samples), training=False)
             synchronize(device)
             times.append(time.perf_counter())

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import cv2
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
 from detkit.registry import TRANSFORMS
@@ -17,7 +17,14 @@ from detkit.structures.scene import Scene
 from detkit.utils.errors import DataError
 from detkit.utils.limits import BYTES_VARIABLE, MAX_FILE_BYTES, MAX_PIXELS, PIXELS_VARIABLE
 
-__all__ = ['LoadImageFromFile', 'UnreadableImageError', 'read_image', 'read_image_bytes']
+__all__ = [
+    'LoadImageFromFile',
+    'UnreadableImageError',
+    'convert_pillow_image',
+    'decode_image',
+    'read_image',
+    'read_image_bytes',
+]
 
 # The first bytes of TIFF and of BigTIFF in both byte orders, and what is looked for in a header.
 _TIFF_MARKS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -90,7 +97,17 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableImageError: the file is missing, no image, has too many pixels, or ends early. (Decoders fill the
             missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
-    data = read_image_bytes(path, max_pixels)
+    return _decode(read_image_bytes(path, max_pixels), path)
+
+
+def decode_image(data: bytes | memoryview, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode the contents of an image file as ``read_image`` does, which are in memory; ``name`` is for errors."""
+    contents = np.frombuffer(data, np.uint8)
+    _check_contents(contents, name, max_pixels)
+    return _decode(contents, name)
+
+
+def _decode(data: np.ndarray, path: str) -> np.ndarray:
     if _is_tiff_for_pillow(data):
         return _read_with_pillow(data, path)
     # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
@@ -119,19 +136,24 @@ def read_image_bytes(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, 'strerror', None) or error
         raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
+    _check_contents(data, path, max_pixels)
+    return data
+
+
+def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> None:
     if data.size == 0:
         raise UnreadableImageError(path, 'is empty')
     if is_truncated(data.data):
         raise UnreadableImageError(path, 'is truncated: the end of the file is missing')
-    _check_pixels(data, path, max_pixels)
-    return data
-
-
-def _check_pixels(data: np.ndarray, path: str, max_pixels: int) -> None:
     try:
         height, width, _ = read_image_header(data.data)
     except OSError:  # neither Pillow nor OpenCV decodes it
         return
+    check_pixels(height, width, path, max_pixels)
+
+
+def check_pixels(height: int, width: int, path: str, max_pixels: int) -> None:
+    """Raise ``UnreadableImageError`` for an image that is too large to be decoded."""
     if height * width > max_pixels:
         raise UnreadableImageError(
             path,
@@ -161,11 +183,29 @@ def _is_tiff_for_pillow(data: np.ndarray) -> bool:
 def _read_with_pillow(data: np.ndarray, path: str) -> np.ndarray:
     try:
         with open_image(BytesIO(data.data)) as image:
-            image = ImageOps.exif_transpose(image)
-            deep = image.mode.startswith(('I', 'F'))
-            values = np.asarray(image if deep else image.convert('RGB'))
+            return _to_rgb(image)
     except (*HEADER_ERRORS, OSError, MemoryError) as error:
         raise UnreadableImageError(path, f'is no image that OpenCV or Pillow can decode: {error}') from error
+
+
+def convert_pillow_image(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Convert an image that was opened with Pillow as ``read_image`` decodes a file; ``name`` is for errors.
+
+    Raises:
+        UnreadableImageError: it has too many pixels, or its file, which Pillow reads only now, is broken.
+    """
+    check_pixels(image.height, image.width, name, max_pixels)
+    try:
+        return _to_rgb(image)
+    except (*HEADER_ERRORS, OSError, MemoryError) as error:
+        raise UnreadableImageError(name, f'cannot be decoded by Pillow: {error}') from error
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """Return ``(h, w, 3)`` uint8 RGB, upright."""
+    image = ImageOps.exif_transpose(image)
+    deep = image.mode.startswith(('I', 'F'))
+    values = np.asarray(image if deep else image.convert('RGB'))
     return _to_8_bits(np.repeat(values[..., None], 3, 2) if deep else values)
 
 

@@ -32,7 +32,8 @@ from detkit.analysis.speed.benchmarking import (
 from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes, network_maker
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, process_peak
 from detkit.config import load_config
-from detkit.inference import Predictor, init_detector
+from detkit.datasets.transforms.loading import read_image
+from detkit.inference import Predictor, find_images, init_detector
 from detkit.registry import DETECTORS
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 
@@ -76,7 +77,7 @@ def test_a_step_predicts_what_prediction_does(task, tmp_path, monkeypatch):
     seen = []
     predict = predictor.model.predict  # a view of the model with options of its own
     monkeypatch.setattr(predictor.model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
-    step = prediction_speed.prediction_maker(predictor, ExecutionMode(), paths, 2)()
+    step = prediction_speed.prediction_maker(predictor, ExecutionMode(), find_images(paths), 2)()
     seconds = step(0), step(1)
     assert np.shape(seconds) == (2, 4) and np.min(seconds) > 0
     for ours, theirs in zip(seen, [*expected, expected[0]], strict=True):
@@ -106,7 +107,7 @@ def test_images_must_be_readable(tmp_path):
 def test_drawn_pictures_are_square(tmp_path):
     paths = prediction_speed.draw_images(tmp_path)
     assert len(paths) == 4
-    assert {prediction_speed.read_image(path).shape for path in paths} == {(640, 640, 3)}
+    assert {read_image(path).shape for path in paths} == {(640, 640, 3)}
 
 
 def test_benchmark_of_two_batch_sizes(tmp_path):
