@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,28 +209,46 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def save_converted(
-    target: Path,
-    state: dict[str, Tensor],
-    config: dict[str, Any] | None,
-    config_file: str,
-    converted_from: dict[str, Any],
-    keypoints: dict[str, Any] | None = None,
-) -> None:
-    """Write a checkpoint as training writes one; its folder is made where it is missing.
+@dataclass(frozen=True)
+class Conversion:
+    """A file of another project as a checkpoint of detkit, not yet written.
 
-    Args:
-        target: the file.
+    Attributes:
         state: tensors under detkit's names.
         config: the resolved config, with ``classes`` and ``task``; None for weights that are no whole model.
         config_file: the config it came from, such as ``'configs/yolov8/det_coco.py'``.
-        converted_from: where the weights are from: ``file``, ``project``, and what else is known.
+        origin: where the weights are from: ``file``, ``project``, and what else is known.
+        report: lines for people on what was read.
+        size: what a line for people says of the result, such as '3,011,043 parameters'; empty for nothing.
+        advice: returns lines for people on how to go on with the checkpoint that is written.
         keypoints: what the file says about its keypoints.
     """
-    classes, task = (config['classes'], config['task']) if config else ((), None)
-    meta = {**describe_model(config, config_file, classes, task, keypoints or {}), 'converted_from': converted_from}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint({'meta': meta, 'state_dict': state}, target)
+
+    state: dict[str, Tensor]
+    config: dict[str, Any] | None
+    config_file: str
+    origin: dict[str, Any]
+    report: tuple[str, ...] = ()
+    size: str = ''
+    advice: Callable[[Path], list[str]] = lambda target: []
+    keypoints: dict[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the content of the checkpoint, as training writes it."""
+        classes, task = (self.config['classes'], self.config['task']) if self.config else ((), None)
+        meta = describe_model(self.config, self.config_file, classes, task, self.keypoints)
+        return {'meta': {**meta, 'converted_from': self.origin}, 'state_dict': self.state}
+
+    def save(self, target: Path) -> list[str]:
+        """Write the checkpoint; its folder is made where it is missing.
+
+        Returns:
+            Lines for people: what was read and written, and how to go on.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(self.checkpoint(), target)
+        wrote = f'wrote    {target}{f": {self.size}" if self.size else ""}'
+        return [*self.report, wrote, *self.advice(target)]
 
 
 def shown_options(options: Mapping[str, Any]) -> str:

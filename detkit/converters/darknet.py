@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from detkit.converters.common import (
+    Conversion,
     Description,
     check_paths,
     read_names,
     resolve_config,
-    save_converted,
     set_classes,
     shown_classes,
 )
@@ -80,13 +80,11 @@ def convert_darknet(
                 'they are written beside the .weights file.'
             )
         return export_darknet(source, target)
-    return import_darknet(source, target, Path(configs), cfg and Path(cfg), names and Path(names))
+    return load_darknet(source, Path(configs), cfg and Path(cfg), names and Path(names)).save(target)
 
 
-def import_darknet(
-    source: Path, target: Path, configs: Path, cfg: Path | None = None, names: Path | None = None
-) -> list[str]:
-    """``.weights`` -> checkpoint; arguments, result and errors as of ``convert_darknet``."""
+def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Path | None = None) -> Conversion:
+    """``.weights`` -> checkpoint, which is not written; arguments and errors as of ``convert_darknet``."""
     header, values = read_stream(source)
     origin = {'file': source.name, 'project': 'Darknet', 'images_seen': header.seen}
     with torch.device('meta'):
@@ -95,14 +93,18 @@ def import_darknet(
     if len(values) == count_numbers(layers, backbone.state_dict()):
         state = from_stream(values, layers, backbone.state_dict(), source, _BACKBONE)
         state = {f'backbone.{name}': tensor for name, tensor in state.items()}
-        save_converted(target, state, None, '', origin)
         train = display_path(configs.parent / 'tools' / 'train.py')
         config = display_path(configs / 'yolov3' / 'det_coco.py')
-        return [
-            f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',
-            f'wrote    {target}',
-            f'train    python {train} {config} --cfg-options model.backbone.weights={target}',
-        ]
+        return Conversion(
+            state,
+            None,
+            '',
+            origin,
+            report=(f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',),
+            advice=lambda target: [
+                f'train    python {train} {config} --cfg-options model.backbone.weights={target}',
+            ],
+        )
 
     classes = read_names(names) if names else None
     name, family = _of_cfg(cfg, configs) if cfg else _of_count(len(values), source, configs)
@@ -115,13 +117,18 @@ def import_darknet(
     set_classes(family.config, classes)
     model = family.build()
     state = from_stream(values, Layout(model).layers, model.state_dict(), source, name)
-    save_converted(target, state, family.config, f'configs/yolov3/{family.file.name}', origin)
-    return [
-        f'read     {source}: {name}, {shown_classes(classes)}, {len(values):,} numbers, trained on '
-        f'{header.seen:,} images',
-        f'wrote    {target}',
-        *replace(family, same_classes=classes == as_published).advice(target, configs, 'det_custom.py'),
-    ]
+    described = replace(family, same_classes=classes == as_published)
+    return Conversion(
+        state,
+        family.config,
+        f'configs/yolov3/{family.file.name}',
+        origin,
+        report=(
+            f'read     {source}: {name}, {shown_classes(classes)}, {len(values):,} numbers, trained on '
+            f'{header.seen:,} images',
+        ),
+        advice=lambda target: described.advice(target, configs, 'det_custom.py'),
+    )
 
 
 def export_darknet(source: Path, target: Path) -> list[str]:

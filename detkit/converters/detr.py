@@ -12,12 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from detkit.converters.common import (
+    Conversion,
     Description,
     check_paths,
     match_tensors,
     read_names,
     resolve_config,
-    save_converted,
     set_classes,
     shown_classes,
 )
@@ -81,8 +81,19 @@ def convert_detr(
         CheckpointError: a file is missing, damaged, or of another model; all parameters that are unknown, missing or of
             another shape are listed.
     """
-    source, target, configs = Path(source), Path(target), Path(configs)
-    check_paths(source, target)
+    check_paths(Path(source), Path(target))
+    return load_detr(source, configs, size, config, names).save(Path(target))
+
+
+def load_detr(
+    source: str | Path,
+    configs: str | Path,
+    size: str | None = None,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> Conversion:
+    """Return what ``convert_detr`` writes; arguments and errors are the same."""
+    source, configs = Path(source), Path(configs)
     detr = read_detr(source)
     if config is None:
         dilated, why = _find_dilation(detr, source) if size is None else (size.endswith('_dc5'), '--size says so')
@@ -118,20 +129,20 @@ def convert_detr(
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     project = PROJECTS[detr.layout]
     inside = file.resolve().is_relative_to(configs.resolve())
-    save_converted(
-        target,
+    custom = None if architecture.masks or 'sizes' in differences else 'det_custom.py'
+    return Conversion(
         state,
         resolved,
         f'configs/detr/{file.name}' if inside else file.name,
         {'file': source.name, 'project': project},
+        report=(
+            f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
+            f'classes  as {by} has them',
+            f'dilation {"yes" if dilated else "no"}: {why}',
+        ),
+        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
+        advice=lambda target: description.advice(target, configs, custom),
     )
-    return [
-        f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {project}',
-        f'classes  as {by} has them',
-        f'dilation {"yes" if dilated else "no"}: {why}',
-        f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
-        *description.advice(target, configs, None if architecture.masks or 'sizes' in differences else 'det_custom.py'),
-    ]
 
 
 def find_architecture(detr: DETRFile, source: Path, dilated: bool) -> Architecture:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from detkit.converters.common import (
+    Conversion,
     Description,
     KeyTable,
     check_paths,
     match_tensors,
     resolve_config,
-    save_converted,
     shown_classes,
 )
 from detkit.converters.inert_pickle import TensorRef, TorchArchive
@@ -214,20 +214,32 @@ def convert_pickled(
     Nothing in it is run, and the result depends on its content alone.
 
     Args:
-        source: the file.
+        source, configs, read: see ``load_pickled``.
         target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
-        configs: detkit's folder of that name, whose configs for the family describe the models.
-        read: returns the model in an open file.
 
     Returns:
         Lines for people: what was read and written, the config that fits, and how to go on.
 
     Raises:
+        CheckpointError: see ``load_pickled``.
+    """
+    check_paths(Path(source), Path(target))
+    return load_pickled(source, configs, read).save(Path(target))
+
+
+def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchArchive], PickledModel]) -> Conversion:
+    """Return what ``convert_pickled`` writes.
+
+    Args:
+        source: the file.
+        configs: detkit's folder of that name, whose configs for the family describe the models.
+        read: returns the model in an open file.
+
+    Raises:
         CheckpointError: the file is missing, damaged, or of another model; all parameters that are unknown, missing or
             of another shape are listed.
     """
-    source, target, configs = Path(source), Path(target), Path(configs)
-    check_paths(source, target)
+    source, configs = Path(source), Path(configs)
     with TorchArchive(source) as archive:
         pickled = read_model(archive, read)
         file = configs / pickled.config
@@ -246,13 +258,19 @@ def convert_pickled(
         'entry': pickled.entry,
         **more,
     }
-    save_converted(target, pickled.convert(state), description.config, f'configs/{pickled.config}', origin, keypoints)
     data = {'data_root': 'path/to/folder'} if pickled.task == 'cls' else None
-    return [
-        f'read     {source}: {pickled.family}{scale.letter or ""} {TASK_NAMES[pickled.task]}, '
-        f"{shown_classes(pickled.classes)}, weights '{pickled.entry}' in {'half' if half else 'single'} precision, "
-        f'by {pickled.writer} {pickled.version}',
-        *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),
-        f'wrote    {target}: {sum(param.numel() for param in model.parameters()):,} parameters',
-        *description.advice(target, configs, f'{pickled.task}_custom.py', data),
-    ]
+    return Conversion(
+        pickled.convert(state),
+        description.config,
+        f'configs/{pickled.config}',
+        origin,
+        report=(
+            f'read     {source}: {pickled.family}{scale.letter or ""} {TASK_NAMES[pickled.task]}, '
+            f"{shown_classes(pickled.classes)}, weights '{pickled.entry}' in {'half' if half else 'single'} precision, "
+            f'by {pickled.writer} {pickled.version}',
+            *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),
+        ),
+        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
+        advice=lambda target: description.advice(target, configs, f'{pickled.task}_custom.py', data),
+        keypoints=keypoints,
+    )

@@ -52,7 +52,25 @@ def init_detector(
     """
     device = check_device(device)
     content = load_checkpoint(checkpoint) if checkpoint is not None else None
-    config = _as_config(config, content, checkpoint, options)
+    return _build(_as_config(config, content, checkpoint, options), content, checkpoint, device, fuse)
+
+
+def detector_of_content(
+    content: dict[str, Any], name: str | Path, device: str | torch.device | None = None, fuse: bool = True
+) -> nn.Module:
+    """Build a detector from the content of a checkpoint of detkit, which is in memory.
+
+    Args:
+        content: as ``load_checkpoint`` returns it.
+        name: the name of the file that it comes from, for errors.
+        device, fuse: see ``init_detector``, whose result and errors are the same.
+    """
+    return _build(_as_config(None, content, name, None), content, name, check_device(device), fuse)
+
+
+def _build(
+    config: Config, content: dict[str, Any] | None, checkpoint: str | Path | None, device: torch.device, fuse: bool
+) -> nn.Module:
     metainfo = content['meta'] if content and content['meta'].get('classes') else data_metainfo(config)
     classes = metainfo['classes']
     model_cfg = copy.deepcopy(dict(config['model']))

@@ -5,7 +5,7 @@ import torch
 from darknet_models import build_family
 from torch import nn
 
-from detkit.converters.common import save_converted
+from detkit.converters.common import Conversion
 from detkit.engine.finetune import freeze_modules
 from detkit.models.backbones import Darknet
 from detkit.models.backbones.darknet import SameMaxPool
@@ -75,7 +75,7 @@ def test_starts_from_weights_of_a_file(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / 'backbone.pth'
     state = Darknet('tiny', widen_factor=0.125).state_dict()
-    save_converted(path, {f'backbone.{name}': value for name, value in state.items()}, None, '', {})
+    Conversion({f'backbone.{name}': value for name, value in state.items()}, None, '', {}).save(path)
     backbone = Darknet('tiny', widen_factor=0.125, weights=str(path))
     assert not torch.equal(backbone.stem.conv.weight, state['stem.conv.weight'])  # not before weights are initialised
     backbone.init_weights()

@@ -1,0 +1,65 @@
+"""``load_foreign``: a weights file of any project that can be converted -> a checkpoint of detkit, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from detkit.converters.common import Conversion
+from detkit.converters.darknet import load_darknet
+from detkit.converters.detr import load_detr
+from detkit.converters.inert_pickle import StandIn, TorchArchive
+from detkit.converters.pickled_model import load_pickled
+from detkit.converters.ultralytics import read_ultralytics
+from detkit.converters.yolov5 import read_yolov5
+from detkit.utils.torch_files import is_zip
+
+# Suffixes of the files that other projects write.
+FOREIGN_SUFFIXES = ('.pt', '.weights', '.safetensors', '.bin', '.pth')
+
+
+def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
+    """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
+
+    Args:
+        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR of its
+            authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
+        configs: detkit's folder of that name, whose configs describe the models.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of a model that detkit does not have.
+    """
+    source, configs = Path(source), Path(configs)
+    if source.suffix.lower() == '.weights':
+        return load_darknet(source, configs)
+    if is_zip(source):
+        with TorchArchive(source) as archive:
+            whole_model = _whole_model(archive.content)
+        if whole_model is not None:
+            read = read_ultralytics if whole_model.path.startswith('ultralytics.') else read_yolov5
+            return load_pickled(source, configs, read)
+    return load_detr(source, configs)
+
+
+def is_foreign(source: Path) -> bool:
+    """Return whether a file is one for ``load_foreign`` rather than a checkpoint of detkit.
+
+    Raises:
+        CheckpointError: it is a zip archive that is damaged.
+    """
+    if not is_zip(source):
+        return source.suffix.lower() in FOREIGN_SUFFIXES
+    with TorchArchive(source) as archive:
+        content = archive.content
+    return not (isinstance(content, Mapping) and isinstance(content.get('meta'), Mapping) and 'state_dict' in content)
+
+
+def _whole_model(content: object) -> StandIn | None:
+    """Return the object that a file of a YOLO project holds: the averaged model, or the model; None where it has none.
+
+    A file that holds an object alone, which is no such model, is refused by the project's converter with a sentence.
+    """
+    if isinstance(content, StandIn):
+        return content
+    found = [content.get(key) for key in ('ema', 'model')] if isinstance(content, dict) else []
+    return next((model for model in found if isinstance(model, StandIn)), None)
