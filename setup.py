@@ -43,7 +43,7 @@ setup(
         'terminaltables',
     ],
     extras_require={
-        'test': ['hypothesis', 'pytest>=7', 'pytest-xdist', 'ruff'],
+        'test': ['hypothesis', 'pandas', 'pytest>=7', 'pytest-xdist', 'ruff', 'supervision'],
         'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
         'log': ['tensorboard'],
         'fiftyone': ['fiftyone>=1.0'],

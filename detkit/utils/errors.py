@@ -39,6 +39,10 @@ class CheckpointError(DetkitError):
     """A checkpoint is missing, truncated, foreign, or does not fit the model."""
 
 
+class MissingPackageError(DetkitError, ImportError):
+    """A package that detkit can do without is not installed, but was asked for."""
+
+
 def nearest(name: object, choices: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
     """Return a hint at the names closest to ``name``, to be appended to an error's text.
 

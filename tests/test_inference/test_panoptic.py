@@ -8,8 +8,8 @@ import torch
 from tiny_panoptic import SHAPE
 
 from detkit.config import load_config
-from detkit.inference import Predictor
-from detkit.inference.to_folder import describe, predict_to_folder
+from detkit.inference import Predictor, Result, find_images
+from detkit.inference.to_folder import predict_to_folder
 from detkit.models.detectors import ModelInfo
 from detkit.registry import DETECTORS
 
@@ -37,11 +37,14 @@ def test_segments_are_written_and_drawn(predictor, tiny_data, tmp_path):
     entries = json.loads((tmp_path / 'predictions.json').read_text())
     samples = predictor.predict(source)
     assert len(entries) == sum(len(sample.pred_panoptic) for sample in samples) > 0
-    for sample in samples:
+    for image, sample in zip(find_images(source), samples, strict=True):
         own = [entry for entry in entries if entry['file_name'] == sample.img_path]
         labels = sample.pred_panoptic.labels.tolist()
+        result = Result.of_sample(image, sample, predictor.model.info)
         assert [entry['category_id'] for entry in own] == labels
         assert labels.count(187) <= 1  # stuff is one segment
         assert all(entry['segmentation']['size'] == list(SHAPE) for entry in own)
-        assert f'{labels.count(labels[0])} {predictor.classes[labels[0]]}' in describe(sample, predictor.classes)
+        assert f'{labels.count(labels[0])} {predictor.classes[labels[0]]}' in result.summary
+        assert len(result) == len(labels) and result.masks.shape == (len(labels), *SHAPE)
+        assert result.plot().shape == (*SHAPE, 3) and result[:1].plot().shape == (*SHAPE, 3)
     assert cv2.imread(str(tmp_path / '000000000001.jpg')).shape == (*SHAPE, 3)

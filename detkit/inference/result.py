@@ -1,0 +1,362 @@
+"""``Result``: the prediction on one image, in NumPy arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import cv2
+import numpy as np
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.datasets.image_files import image_id_of
+from detkit.evaluation.accuracy_metric import class_entry
+from detkit.evaluation.coco_format import result_entries
+from detkit.evaluation.rotated_format import rotated_fields
+from detkit.inference import result_exports
+from detkit.inference.sources import SourceImage
+from detkit.models.detectors import ModelInfo
+from detkit.structures.data_sample import DetDataSample, best_classes
+from detkit.structures.masks import InstanceMasks
+from detkit.structures.panoptic import PanopticSegments
+from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.pictures import write_picture
+from detkit.utils.tables import text_table
+from detkit.visualization.drawing import draw_data_sample
+
+if TYPE_CHECKING:
+    import pandas
+
+_LISTED_CLASSES = 5
+# The fields of a result that hold a value for each object.
+_PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks')
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """The prediction on one image: N objects, best first. All arrays are NumPy's, in pixels of the image.
+
+    ``len`` counts the objects. An index, a slice, a list of indices or a boolean array chooses some of them, as in
+    ``result[result.scores > 0.5]``; a loop goes over results of one object each. Of a classifier, the objects are the
+    most probable classes, five at most; of a head that divides the whole image, its segments.
+
+    Attributes:
+        img_path: the image's path or address; 'image3' for one that was in memory, by its index in the source.
+        img_shape: (h, w) of the image, None where it cannot be read.
+        classes: names of all classes, by label.
+        labels: ``(N,)`` int64.
+        scores: ``(N,)`` float32.
+        bboxes: ``(N, 4)`` float32 xyxy; None from a classifier.
+        keypoints: ``(N, K, 3)`` float32, x, y and score; None without keypoints.
+        rbboxes: ``(N, 5)`` float32 (cx, cy, w, h, angle in radians); None without rotated boxes.
+        probs: ``(C,)`` float32, the probabilities of all classes, from a classifier; None from a detector.
+        instance_masks: the masks as crops, which take little memory; they also give outlines and run lengths.
+        error: a sentence on why the image could not be read, or None.
+    """
+
+    img_path: str
+    img_shape: tuple[int, int] | None
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    scores: np.ndarray
+    bboxes: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    rbboxes: np.ndarray | None = None
+    probs: np.ndarray | None = None
+    instance_masks: InstanceMasks | None = None
+    error: str | None = None
+
+    _image: SourceImage | None = None
+    _segments: PanopticSegments | None = None
+    _keypoint_info: Mapping[str, Any] = field(default_factory=dict)
+    _score_thr: float = 0.0
+
+    @classmethod
+    def of_sample(cls, image: SourceImage, sample: DetDataSample, info: ModelInfo, score_thr: float = 0.0) -> Result:
+        """Return the result of a data sample that a predictor made.
+
+        Args:
+            image: the image that was predicted on.
+            sample: the prediction.
+            info: the model's classes and keypoints.
+            score_thr: classes of a classified image below it are not drawn.
+        """
+        shared = dict(img_path=image.name, classes=info.classes, _image=image, _keypoint_info=info.keypoints)
+        if 'skipped' in sample:
+            none = np.zeros(0, np.float32)
+            bboxes = none.reshape(0, 4) if 'pred_instances' in sample else None
+            return cls(
+                img_shape=None, labels=none.astype(np.int64), scores=none, bboxes=bboxes, error=sample.skipped, **shared
+            )
+        shared['img_shape'] = tuple(sample.ori_shape)
+        if 'pred_scores' in sample:
+            labels, scores = best_classes(sample.pred_scores, _LISTED_CLASSES)
+            probs = _array(sample.pred_scores)
+            chosen = (scores > 0) | (np.arange(len(scores)) == 0)  # those that 'classes' left out have a score of 0
+            return cls(labels=labels[chosen], scores=scores[chosen], probs=probs, _score_thr=score_thr, **shared)
+        segments = sample.get('pred_panoptic')
+        found = sample.pred_instances if segments is None else segments.to_instances()
+        keypoints = None
+        if 'keypoints' in found:
+            keypoints = np.concatenate([_array(found.keypoints), _array(found.keypoint_scores)[..., None]], 2)
+        return cls(
+            labels=_array(found.labels),
+            scores=_array(found.scores),
+            bboxes=_array(found.bboxes),
+            keypoints=keypoints,
+            rbboxes=_array(found.rbboxes) if 'rbboxes' in found else None,
+            instance_masks=found.get('masks'),
+            _segments=segments,
+            **shared,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Result:
+        if isinstance(index, SupportsIndex) and not isinstance(index, np.ndarray):
+            if not -len(self) <= index.__index__() < len(self):  # also ends a loop
+                raise IndexError(f'object {index} of a result with {len(self)}')
+            index = [index.__index__()]
+        chosen = np.arange(len(self))[
+            index if isinstance(index, slice) else np.asarray(index, None if len(index) else int)
+        ]
+        values = {name: getattr(self, name) for name in _PER_OBJECT}
+        return replace(
+            self, **{name: value[chosen] for name, value in values.items() if value is not None}, _segments=None
+        )
+
+    def __iter__(self) -> Iterator[Result]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def names(self) -> list[str]:
+        """The class names of the objects."""
+        return [self.classes[label] for label in self.labels]
+
+    @cached_property
+    def masks(self) -> np.ndarray | None:
+        """``(N, H, W)`` bool, a mask of the whole image for each object; None without masks."""
+        return None if self.instance_masks is None else self.instance_masks.to_bool()
+
+    @property
+    def img(self) -> np.ndarray:
+        """The image, ``(H, W, 3)`` uint8 RGB; a file is decoded anew each time.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self._image is None:
+            raise DataError(f'{self.img_path}: this result does not know its image')
+        return self._image.read()
+
+    @property
+    def summary(self) -> str:
+        """The objects in a few words: '2 person, 1 dog'; of a classified image 'rain 0.93, cloudy 0.05'."""
+        if self.error is not None:
+            return self.error
+        if self.probs is not None:
+            return ', '.join(f'{name} {score:.2f}' for name, score in zip(self.names[:3], self.scores, strict=False))
+        return counted(self.names)
+
+    def plot(self, img: np.ndarray | None = None) -> np.ndarray:
+        """Return the image with what was found drawn on it, ``(H, W, 3)`` uint8 RGB.
+
+        Args:
+            img: what to draw on, of the image's size; the image itself by default.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        img = self.img if img is None else img
+        if not len(self):
+            return img.copy()
+        sample = DetDataSample()
+        if self.probs is not None:
+            sample.pred_scores = np.zeros_like(self.probs)
+            sample.pred_scores[self.labels] = self.scores
+        elif self._segments is not None:
+            sample.pred_panoptic = self._segments
+        else:
+            sample.pred_instances = InstanceData(bboxes=self.bboxes, labels=self.labels, scores=self.scores)
+            if self.keypoints is not None:
+                sample.pred_instances.keypoints = self.keypoints[..., :2]
+                sample.pred_instances.keypoint_scores = self.keypoints[..., 2]
+            if self.rbboxes is not None:
+                sample.pred_instances.rbboxes = self.rbboxes
+            if self.instance_masks is not None:
+                sample.pred_instances.masks = self.instance_masks
+        return draw_data_sample(img, sample, 'pred', self.classes, self._score_thr, keypoint_info=self._keypoint_info)
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write ``plot()`` to a file, whose suffix says the format, and return its path; its folder is made.
+
+        Raises:
+            DataError: the image cannot be read.
+            ConfigError: there is no such format.
+            OSError: the file cannot be written.
+        """
+        path = Path(path)
+        if not cv2.haveImageWriter(path.name if path.suffix else ''):
+            raise ConfigError(f"pictures cannot be written as '{path}'; use a name that ends in .jpg or .png")
+        write_picture(path, self.plot())
+        return path
+
+    def show(self) -> None:
+        """Show ``plot()``: in a notebook below the cell, else in the system's program for pictures.
+
+        Raises:
+            DataError: the image cannot be read.
+            ConfigError: there is no program that shows pictures.
+        """
+        result_exports.show(self.plot(), self.img_path)
+
+    def crops(self, margin: float = 0.0) -> list[np.ndarray]:
+        """Return the part of the image in each box, ``(h, w, 3)`` uint8 RGB.
+
+        Args:
+            margin: how much of its width and height a box is enlarged by on each side.
+        """
+        if self.bboxes is None:
+            raise ConfigError('a classifier finds no boxes that could be cut out')
+        if not len(self):
+            return []
+        img = self.img
+        grow = (self.bboxes[:, 2:] - self.bboxes[:, :2]) * margin
+        limit = np.array(img.shape[1::-1])
+        starts = np.floor(self.bboxes[:, :2] - grow).clip(0, limit - 1).astype(int)
+        ends = np.maximum(np.ceil(self.bboxes[:, 2:] + grow).clip(0, limit).astype(int), starts + 1)
+        return [img[y0:y1, x0:x1].copy() for (x0, y0), (x1, y1) in zip(starts, ends, strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python types, which ``json`` can write.
+
+        The keys are ``img_path``, ``img_shape``, ``error`` and ``objects``, a list of dicts with ``label``, ``name``,
+        ``score`` and, where the model predicts them, ``bbox`` (xyxy), ``rbbox``, ``corners``, ``keypoints`` and
+        ``segmentation`` (COCO's compressed run lengths).
+        """
+        objects = [
+            {'label': int(label), 'name': name, 'score': round(float(score), 6)}
+            for label, name, score in zip(self.labels, self.names, self.scores, strict=True)
+        ]
+        for number, entry in enumerate(self._coco_entries() if self.bboxes is not None else ()):
+            objects[number]['bbox'] = np.round(self.bboxes[number].astype(float), 3).tolist()
+            objects[number] |= {key: entry[key] for key in ('rbbox', 'corners', 'segmentation') if key in entry}
+            if self.keypoints is not None:
+                objects[number]['keypoints'] = np.round(self.keypoints[number].astype(float), 3).tolist()
+        shape = None if self.img_shape is None else list(self.img_shape)
+        return {'img_path': self.img_path, 'img_shape': shape, 'error': self.error, 'objects': objects}
+
+    def to_json(self) -> str:
+        """Return ``to_dict()`` as JSON."""
+        return json.dumps(self.to_dict())
+
+    def to_coco(
+        self, img_id: int | str | None = None, category_ids: Sequence[int | str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the objects as entries of COCO's results file, with ``file_name`` and ``category_name`` besides.
+
+        Args:
+            img_id: the dataset's id of the image; taken from the file's name by default.
+            category_ids: the dataset's category id of each label; the labels by default.
+
+        Returns:
+            An entry an object: of rotated boxes with ``rbbox`` and ``corners``; from a classifier one entry with its
+            most probable classes in ``top5``; none for an image that could not be read.
+        """
+        if self.error is not None:
+            return []
+        img_id = image_id_of(self.img_path) if img_id is None else img_id
+        if self.probs is not None:
+            return [class_entry(self.img_path, img_id, self.labels, self.scores, self.classes)] if len(self) else []
+        return [
+            {'file_name': self.img_path, **entry, 'category_name': name}
+            for entry, name in zip(self._coco_entries(img_id, category_ids), self.names, strict=True)
+        ]
+
+    def _coco_entries(self, img_id: int | str = 0, category_ids: Sequence[int | str] | None = None) -> list[dict]:
+        ids = range(len(self.classes)) if category_ids is None else category_ids
+        rles = None if self.instance_masks is None else self.instance_masks.to_rle()
+        entries = result_entries(img_id, self.bboxes, self.labels, self.scores, rles, ids, self.keypoints)
+        extra = [{}] * len(self) if self.rbboxes is None else rotated_fields(self.rbboxes)
+        return [{**entry, **own} for entry, own in zip(entries, extra, strict=True)]
+
+    def to_supervision(self) -> Any:
+        """Return supervision's ``Detections``, or ``Classifications`` from a classifier; needs that package."""
+        return result_exports.to_supervision(self)
+
+    def to_supervision_keypoints(self) -> Any:
+        """Return supervision's ``KeyPoints``; needs that package.
+
+        Raises:
+            ConfigError: the model predicts no keypoints.
+        """
+        return result_exports.to_supervision_keypoints(self)
+
+    def to_fiftyone(self) -> Any:
+        """Return FiftyOne's label for the task; needs that package.
+
+        It is ``Detections`` (with masks where there are some), ``Keypoints`` of a pose model, closed ``Polylines`` of
+        rotated boxes, ``Classification`` from a classifier (None of an image that could not be read).
+        """
+        return result_exports.to_fiftyone(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row an object; needs the package pandas."""
+        return result_exports.to_pandas(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of ``to_pandas``: path, label, name, score, and the numbers of boxes and rotated boxes."""
+        boxes = [('x0', 'y0', 'x1', 'y1', self.bboxes), ('cx', 'cy', 'w', 'h', 'angle', self.rbboxes)]
+        columns = {
+            name: values[:, i].tolist()
+            for *names, values in boxes
+            if values is not None
+            for i, name in enumerate(names)
+        }
+        columns = {'label': self.labels.tolist(), 'name': self.names, 'score': self.scores.tolist(), **columns}
+        return [
+            {'img_path': self.img_path, **{key: column[i] for key, column in columns.items()}} for i in range(len(self))
+        ]
+
+    def __repr__(self) -> str:
+        return f'<Result {self.img_path}: {self.summary}>'
+
+    def __str__(self) -> str:
+        size = '' if self.img_shape is None else f' ({self.img_shape[1]} x {self.img_shape[0]})'
+        if not len(self):
+            return f'{self.img_path}{size}: {self.summary}'
+        hidden = {'img_path', 'label'}
+        rows = [{key: value for key, value in row.items() if key not in hidden} for row in self.rows()]
+        rounded = {'score': '.2f', 'angle': '.3f'}
+        cells = [
+            [i, row.pop('name'), *(f'{value:{rounded.get(key, ".1f")}}' for key, value in row.items())]
+            for i, row in enumerate([dict(row) for row in rows])
+        ]
+        columns = ['', 'name', *(key for key in rows[0] if key != 'name')]
+        return f'{self.img_path}{size}\n{text_table(columns, cells, left=(1,))}'
+
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows: the picture with what was found; the text where there is none."""
+        if self.error is not None:
+            return None
+        return cv2.imencode('.png', self.plot()[..., ::-1])[1].tobytes()
+
+
+def counted(names: Iterable[str], most: int = 10) -> str:
+    """Return how often each name occurs, the most frequent ones first: '2 person, 1 dog'."""
+    counts = Counter(names).most_common()
+    rest = sum(count for _, count in counts[most:])
+    words = [f'{count} {name}' for name, count in counts[:most]] + ([f'{rest} more'] if rest else [])
+    return ', '.join(words) or 'nothing found'
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

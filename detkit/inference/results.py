@@ -1,0 +1,61 @@
+"""``Results``: the predictions on the images of a source."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from detkit.inference import result_exports
+from detkit.inference.result import Result, counted
+from detkit.utils.pictures import unique_name
+from detkit.utils.tables import write_json
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Results(list[Result]):
+    """A list of results, one an image of the source, in its order."""
+
+    def __getitem__(self, index: SupportsIndex | slice) -> Result | Results:
+        found = super().__getitem__(index)
+        return Results(found) if isinstance(index, slice) else found
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The images that could not be read, and why."""
+        return {result.img_path: result.error for result in self if result.error is not None}
+
+    def save(self, folder: str | os.PathLike) -> list[Path]:
+        """Write a picture of each image that could be read into a folder, and return the files."""
+        taken: set[str] = set()
+        names = [
+            (result, unique_name(Path(result.img_path).stem, '.jpg', taken)) for result in self if result.error is None
+        ]
+        return [result.save(Path(folder) / name) for result, name in names]
+
+    def to_coco(self, category_ids: Sequence[int | str] | None = None) -> list[dict[str, Any]]:
+        """Return the entries of COCO's results file, see ``Result.to_coco``."""
+        return [entry for result in self for entry in result.to_coco(category_ids=category_ids)]
+
+    def save_coco(self, path: str | os.PathLike, category_ids: Sequence[int | str] | None = None) -> Path:
+        """Write COCO's results file, see ``to_coco``, and return its path; its folder is made."""
+        write_json(path, self.to_coco(category_ids))
+        return Path(path)
+
+    def to_json(self) -> str:
+        """Return a JSON list of what ``Result.to_dict`` returns."""
+        return json.dumps([result.to_dict() for result in self])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row an object; needs the package pandas."""
+        return result_exports.to_pandas([row for result in self for row in result.rows()])
+
+    def __repr__(self) -> str:
+        images = f'{len(self)} image{"" if len(self) == 1 else "s"}'
+        unread = f', {len(self.errors)} could not be read' if self.errors else ''
+        best = [name for result in self for name in (result.names if result.probs is None else result.names[:1])]
+        return f'<Results of {images}{unread}: {counted(best)}>'
