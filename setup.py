@@ -1,6 +1,8 @@
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -17,6 +19,16 @@ def read_readme() -> str:
     return readme.read_text(encoding='utf-8') if readme.is_file() else ''
 
 
+class BuildWithConfigs(build_py):
+    """Puts the folder configs into the package; an editable install finds it beside the package."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, 'detkit', 'configs')
+            copytree(ROOT / 'configs', target, ignore=ignore_patterns('__pycache__'), dirs_exist_ok=True)
+
+
 setup(
     name='detkit',
     version=read_version(),
@@ -24,8 +36,11 @@ setup(
     long_description=read_readme(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    license_files=['LICENSE'],
     packages=find_packages(include=['detkit', 'detkit.*']),
-    package_data={'detkit.analysis': ['assets/*']},
+    cmdclass={'build_py': BuildWithConfigs},
+    package_data={'detkit': ['py.typed'], 'detkit.analysis': ['assets/*']},
+    entry_points={'console_scripts': ['detkit=detkit.cli.main:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.2',
@@ -40,6 +55,7 @@ setup(
         'pysimdjson>=6',
         'rich',
         'scipy',
+        'shtab>=1.7',
         'terminaltables',
     ],
     extras_require={
@@ -51,11 +67,15 @@ setup(
         'export': ['onnx', 'onnxruntime'],
     },
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
 )

@@ -8,72 +8,12 @@
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
 
-import argparse
 import sys
-from importlib import import_module
-from pathlib import Path
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+from detkit.cli.main import find_command
 
-# For each project: what its files are, the function that converts one, and what else that function takes.
-CONVERTERS = {
-    'ultralytics': (
-        'YOLOv8 of any task and size, a .pt file',
-        'detkit.converters.ultralytics',
-        'convert_ultralytics',
-        {},
-    ),
-    'yolov5': (
-        'a YOLOv5 detector of any size, release 5.0 to 7.0, a .pt file',
-        'detkit.converters.yolov5',
-        'convert_yolov5',
-        {},
-    ),
-    'darknet': (
-        'YOLOv3, YOLOv3-SPP or YOLOv3-tiny, a .weights file; or a checkpoint of one back to a .weights file',
-        'detkit.converters.darknet',
-        'convert_darknet',
-        {
-            'cfg': 'the .cfg file: checks that it is one of these models, takes its anchors, classes and size',
-            'names': 'the .names file: class names, one a line',
-        },
-    ),
-    'detr': (
-        "DETR on ResNet, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
-        'detkit.converters.detr',
-        'convert_detr',
-        {
-            'size': 'r50, r101, r50_dc5 or r101_dc5, where nothing in the file says whether it is a DC5',
-            'config': 'the config of the same model, instead of the one that the weights are found to be of',
-            'names': 'class names, one a line, where neither the file nor COCO says them',
-        },
-    ),
-}
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Make a checkpoint of another project's weights.")
-    projects = parser.add_subparsers(dest='project', metavar='PROJECT', required=True)
-    for name, (what, _, _, options) in CONVERTERS.items():
-        project = projects.add_parser(name, help=what, description=f'Convert {what}. Nothing in the file is run.')
-        project.add_argument('source', metavar='IN', help='the file to convert')
-        project.add_argument('target', metavar='OUT', help='the checkpoint to write (.pth)')
-        for option, meaning in options.items():
-            project.add_argument(f'--{option}', metavar='SIZE' if option == 'size' else 'FILE', help=meaning)
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-    _, module, function, options = CONVERTERS[args.project]
-
-    # Only now, so that --help needs no torch.
-    convert = getattr(import_module(module), function)
-    given = {option: getattr(args, option) for option in options}
-    print('\n'.join(convert(args.source, args.target, CONFIGS, **given)))
-
+command = find_command('convert', prog='python tools/convert.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

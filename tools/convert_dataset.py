@@ -9,66 +9,12 @@ r"""Write a dataset in another format; what the format cannot hold is counted by
 The source is the data of a config, or a folder of a format that a dataset class reads.
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Write a dataset in another format; what the format cannot hold is counted by reason.',
-        parents=[shared_arguments('--cfg-options')],
-    )
-    parser.add_argument('source', help='config file; or, with --from, the folder of the data')
-    parser.add_argument('--from', dest='source_format', metavar='FORMAT', help='format of the folder: coco, voc, ...')
-    parser.add_argument(
-        '--options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help="with --from: arguments of the format's dataset class; {split} in a value is the split's name",
-    )
-    parser.add_argument('--split', nargs='+', default=['train', 'val'], help='splits to write (default: train val)')
-    parser.add_argument(
-        '--to', required=True, choices=['coco', 'yolo', 'voc', 'dota', 'image_folder'], help='format to write'
-    )
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write, new or empty')
-    parser.add_argument(
-        '--images',
-        choices=['link', 'copy', 'leave'],
-        default='link',
-        help='hard links (copies where there are none), copies, or images left where they are (default: link)',
-    )
-    parser.add_argument(
-        '--labels',
-        choices=['box', 'outline', 'pose', 'obb'],
-        help="kind of YOLO's labels (default: what the objects have)",
-    )
-    args = parser.parse_args(argv)
-    if args.source_format is None and args.options:
-        parser.error('--options belong to --from FORMAT; a config takes --cfg-options')
-    if args.source_format is not None and args.cfg_options:
-        parser.error('--cfg-options belong to a config; --from FORMAT takes --options')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.config import load_config
-    from detkit.converters.dataset_source import datasets_of_config, datasets_of_folder
-    from detkit.datasets.writers import convert_dataset
-
-    if args.source_format is None:
-        config = load_config(args.source, args.cfg_options, need_classes=False)
-        datasets = datasets_of_config(config, args.split)
-    else:
-        datasets = datasets_of_folder(args.source_format, args.source, args.options, args.split)
-    done = convert_dataset(datasets, args.out, args.to, args.images, args.labels)
-    print('\n'.join(done.lines()))
-
+command = find_command('convert-dataset', prog='python tools/convert_dataset.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

@@ -4,69 +4,12 @@ python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pt
 python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
 """
 
-import argparse
 import sys
 
+from detkit.cli.main import find_command
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a trained model.')
-    parser.add_argument('config', help='config file, e.g. configs/yolov8/seg_n_coco8.py')
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument(
-        '--split',
-        choices=['test', 'val', 'train'],
-        default='test',
-        help="data to test on: the config's test data (or validation data, if it has no other), or the "
-        'training data without augmentation (default: test)',
-    )
-    parser.add_argument(
-        '--out',
-        metavar='JSON',
-        help="write the predictions as json, in COCO's results format (a classifier: one entry for each image)",
-    )
-    parser.add_argument(
-        '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
-    )
-    parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
-    parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
-    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        metavar='KEY=VALUE',
-        help='replace values of the config, e.g. data_root=/data/coco8-seg',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes were started',
-    )
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
-
-    settings = EvaluationSettings(args.split, args.out, args.device, args.batch_size, args.amp, args.launcher)
-    evaluate_checkpoint(
-        args.config,
-        args.checkpoint,
-        args.cfg_options,
-        settings,
-        show_dir=args.show_dir,
-        score_thr=args.score_thr,
-    )
-
+command = find_command('test', prog='python tools/test.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

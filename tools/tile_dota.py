@@ -4,70 +4,12 @@ python tools/tile_dota.py /data/DOTA/train data/dota/train
 python tools/tile_dota.py /data/DOTA/val data/dota/val --size 1024 --overlap 0.2
 """
 
-import argparse
 import sys
 
+from detkit.cli.main import find_command
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Cut DOTA's large images, and their labels, into tiles.")
-    parser.add_argument('source', help='folder with images/ and labelTxt/ (none for a test set)')
-    parser.add_argument('target', help='folder to write images/ and labelTxt/ to')
-    parser.add_argument(
-        '--size',
-        type=int,
-        nargs='+',
-        default=[1024],
-        help='side of the tiles in pixels; several make tiles of each (default: 1024)',
-    )
-    parser.add_argument(
-        '--overlap',
-        type=float,
-        default=200 / 1024,
-        help='overlap of neighbours as a share of the size (default: 0.195, 200 of 1024 pixels)',
-    )
-    parser.add_argument(
-        '--min-visible',
-        type=float,
-        default=0.7,
-        help='objects of which a smaller share is in the tile are marked difficult (default: 0.7)',
-    )
-    parser.add_argument(
-        '--keep-empty', action=argparse.BooleanOptionalAction, default=True, help='also write tiles that show no object'
-    )
-    parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of the tiles (default: jpg)')
-    parser.add_argument('--images', default='images', help='name of the folder of images (default: images)')
-    parser.add_argument('--labels', default='labelTxt', help='name of the folder of label files (default: labelTxt)')
-    parser.add_argument('--threads', type=int, default=4, help='images worked on at a time (default: 4)')
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.datasets.dota_tiling import tile_dota
-
-    report = tile_dota(
-        args.source,
-        args.target,
-        args.size,
-        args.overlap,
-        args.min_visible,
-        args.keep_empty,
-        args.format,
-        args.images,
-        args.labels,
-        args.threads,
-    )
-    for path, line, reason, *_ in report.skipped:
-        print(f'skipped {path}{"" if line is None else f":{line}"}: {reason}')
-    print(
-        f'{report.images} images cut into {report.tiles} tiles with {report.objects} objects, {report.cut} of them '
-        f'too little in view to be learnt and marked difficult; in {args.target}'
-    )
-
+command = find_command('tile-dota', prog='python tools/tile_dota.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    from detkit.utils.command_line import run_command
-
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

@@ -17,11 +17,12 @@ from mmengine.config import ConfigDict
 
 from detkit.config.failures import Variable, failure, unread_helpers
 from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
+from detkit.config.names import SCHEME, config_hint, find_config
 from detkit.config.options import without_delete_keys
 from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
 from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base
 from detkit.config.source import Source, read_source, sized_base
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError
 
 # Levels of dicts and lists in each other; real configs have about ten.
 _DEEPEST = 50
@@ -174,24 +175,25 @@ def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Ex
 
 
 def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
-    by_whom = f' (a base of {Origin(parents[-1])})' if parents else ''
+    by_whom, prefix = (f' (a base of {Origin(parents[-1])})', SCHEME) if parents else ('', '')
     if path in parents:
         raise ConfigError(f'{Origin(path)} is its own base, through {", ".join(str(Origin(p)) for p in parents)}')
     if path.suffix != '.py':
-        raise ConfigError(f'{Origin(path)}{by_whom} is no config file: a name that ends in .py is expected')
+        hint = '' if path.exists() else f'.{config_hint(str(path), prefix)}'
+        raise ConfigError(f'{Origin(path)}{by_whom} is no config file: a name that ends in .py is expected{hint}')
     if not path.is_file():
         base, size = sized_base(path) or ('', '')
         sizes = _execute(path.parent / base, {}, ()).values.get('sizes') or () if base else ()
         if size not in sizes:
-            siblings = [sibling.name for sibling in path.parent.glob('*.py')]
-            hint = f' {base} has the sizes {", ".join(sizes)}.' if sizes else nearest(path.name, siblings)
+            hint = f' {base} has the sizes {", ".join(sizes)}.' if sizes else config_hint(str(path), prefix)
             raise ConfigError(f'there is no config file {Origin(path)}{by_whom}.{hint}')
 
 
 def _execute_bases(path: Path, tree: ast.Module, parents: tuple[Path, ...], variables: dict[str, Variable]) -> Executed:
     merged = Executed()
     for base in _base_names(path, tree):
-        executed = _execute(path.parent / base, variables, (*parents, path))
+        own = find_config(base, f' (a base of {Origin(path)})') if base.startswith(SCHEME) else path.parent / base
+        executed = _execute(own, variables, (*parents, path))
         merged.conflict = merged.conflict or _conflict(merged, executed, merged.values, executed.values, path)
         _merge(merged.values, executed.values, merged.origins, executed.origins)
         merged.files += [file for file in executed.files if file not in merged.files]

@@ -12,6 +12,7 @@ from detkit.config.execute import Executed, execute, refuse_odd_numbers
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.model_check import check_model
+from detkit.config.names import find_config
 from detkit.config.options import Option, parse_options, set_option
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, changed_leaves, dotted
 from detkit.config.own_imports import import_own_modules
@@ -30,7 +31,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     """Read a config file with its bases, apply options, and refuse what is wrong in it.
 
     Args:
-        path: a Python file.
+        path: a Python file, or the name of one of detkit's configs, see :func:`find_config`.
         options: ``['key=value', ...]`` as on the command line, or a dict of keys and values. A key that names a
             top-level variable of any of the files replaces it before the files run; any other is a dotted key of the
             result, which must exist unless it is written ``+key``.
@@ -40,7 +41,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     Raises:
         ConfigError: names the file, the key, what was found and what would be accepted.
     """
-    path = Path(path)
+    path = find_config(path)
     parsed = parse_options(options)
     executed, rest = _execute_with_variables(path, parsed)
     values, origins = executed.values, executed.origins

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import distributed
 
-from detkit.config import load_config
+from detkit.config import find_config, load_config
 from detkit.config.options import Option, parse_options
 from detkit.engine.run_folder import CONFIG_FILE, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
@@ -28,7 +28,8 @@ def train_from_config(
     options given now change that.
 
     Args:
-        path: the config file; the ``config.py`` of a run makes another run beside it, or resumes it.
+        path: the config file, or the name of one of detkit's; the ``config.py`` of a run makes another run beside it,
+            or resumes it.
         options: ``['key=value', ...]`` or a dict.
         work_dir: the run's folder; None for ``work_dirs/<config name>``.
         resume: a checkpoint's path, or a run's folder; True or 'auto' for the newest intact checkpoint of the run
@@ -48,7 +49,7 @@ def train_from_config(
     }
     options = parse_options(options)
     options += [Option(key, value, adds=True) for key, value in settings.items() if value is not None]
-    cfg = load_config(*_of_resumed_run(Path(path), options))
+    cfg = load_config(*_of_resumed_run(find_config(path), options))
     try:
         runner = Runner(cfg)
         runner.train()

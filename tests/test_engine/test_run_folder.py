@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from processes import free_ports
 
+from detkit.cli.command import run_command
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.folder_lock import LOCK_FILE, is_locked, lock_folder, unlock_folder
 from detkit.engine.run_folder import choose_run_folder, next_free
-from detkit.utils.command_line import run_command
 from detkit.utils.errors import CheckpointError, ConfigError
 
 from .dummy import dummy_config

@@ -7,7 +7,7 @@ import sys
 import pytest
 from builders import read_pictures
 
-from detkit.utils.command_line import run_command
+from detkit.cli.command import run_command
 
 
 @pytest.fixture

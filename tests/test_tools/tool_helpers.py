@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.utils.command_line import run_command
+from detkit.cli.command import run_command
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 

@@ -7,78 +7,12 @@
 The sheets show exactly what a training run with the same seed uses in that epoch.
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Draw sheets of a config's data, before and after the pipeline.",
-        parents=[shared_arguments('config', '--cfg-options')],
-    )
-    parser.add_argument('--out', metavar='FOLDER', default='browsed', help='folder of the sheets (default: browsed)')
-    parser.add_argument(
-        '--split',
-        choices=['train', 'val', 'test'],
-        default='train',
-        help='data loader to draw (default: train)',
-    )
-    parser.add_argument('--number', type=int, default=8, help='number of images (default: 8)')
-    parser.add_argument(
-        '--indices',
-        type=int,
-        nargs='+',
-        default=[],
-        metavar='N',
-        help='indices of the images in the dataset, in place of the first ones of the epoch',
-    )
-    parser.add_argument(
-        '--class', dest='class_name', metavar='NAME', help='draw only images with an object of this class'
-    )
-    parser.add_argument(
-        '--epochs',
-        type=int,
-        nargs='+',
-        default=[1],
-        metavar='N',
-        help='epochs whose augmentation is drawn, counted from 1 (default: 1)',
-    )
-    parser.add_argument(
-        '--stage',
-        choices=['both', 'before', 'after'],
-        default='both',
-        help='draw the images before the pipeline, after it, or both (default: both)',
-    )
-    parser.add_argument('--rows', type=int, default=4, help='rows of a sheet (default: 4)')
-    parser.add_argument('--seed', type=int, help="seed of the run (default: the config's, or 0)")
-    args = parser.parse_args(argv)
-    if min(args.number, args.rows, *args.epochs) < 1:
-        parser.error('--number, --rows and --epochs count from 1')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from pathlib import Path
-
-    from detkit.analysis.data.browsing import contact_sheets, open_browser
-    from detkit.config import load_config
-    from detkit.utils.pictures import write_picture
-
-    config = load_config(args.config, args.cfg_options, need_classes=False)
-    browser = open_browser(config, args.split, args.seed)
-    epochs = [] if args.stage == 'before' else [epoch - 1 for epoch in args.epochs]
-    indices = browser.choose(args.number, args.indices, args.class_name, args.epochs[0] - 1)
-    names = []
-    for number, sheet in enumerate(contact_sheets(browser, indices, epochs, args.stage != 'after', args.rows)):
-        names.append(f'{args.split}_sheet{number}.jpg')
-        write_picture(Path(args.out, names[-1]), sheet)
-    print(f'{len(indices)} of {len(browser.dataset)} images in {", ".join(names)} in {args.out}')
-
+command = find_command('analyze browse-dataset', prog='python tools/analyze/browse_dataset.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

@@ -8,66 +8,12 @@ The console shows the metrics with intervals and a verdict for each pair; the pa
 and the differences of the configs.
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Compare models on the same images, with confidence intervals.',
-        parents=[shared_arguments('--labels', '--split', '--confidence', '--device', '--batch-size', '--cfg-options')],
-    )
-    parser.add_argument(
-        'models',
-        nargs='+',
-        metavar='CONFIG CHECKPOINT',
-        help='a config file and its checkpoint for each model; the others are compared with the first',
-    )
-    parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.25,
-        help='least score of the predictions that choose the pictures and are drawn (default: 0.25)',
-    )
-    parser.add_argument('--max-images', type=int, default=12, help='pictures on the page (default: 12)')
-    parser.add_argument(
-        '--latency',
-        action='store_true',
-        help='also time the networks on single images, in turns, and plot accuracy against time',
-    )
-    args = parser.parse_args(argv)
-    if len(args.models) % 2:
-        parser.error('give a config and a checkpoint for each model, in turn')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.compare import compare, evaluate_models
-    from detkit.analysis.errors.compare_report import console_tables, write_report
-    from detkit.analysis.speed.benchmarking import time_networks
-    from detkit.engine.evaluate import EvaluationSettings
-
-    pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
-    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    models = evaluate_models(pairs, args.labels, args.cfg_options, settings)
-    found = compare(models, args.replicates, args.confidence, args.seed)
-    latencies = None
-    if args.latency:
-        print('timing the networks', flush=True)
-        latencies = time_networks(pairs, args.cfg_options, args.device, confidence=args.confidence, seed=args.seed)
-    print(console_tables(found, latencies))
-    if args.out:
-        write_report(found, args.out, latencies, score_thr=args.score_thr, max_images=args.max_images)
-        print(f'report in {args.out}')
-
+command = find_command('analyze compare', prog='python tools/analyze/compare.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

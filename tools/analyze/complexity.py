@@ -4,66 +4,12 @@ python tools/analyze/complexity.py configs/yolov8/seg_coco.py
 python tools/analyze/complexity.py configs/yolov8/seg_coco.py --under head --depth 1
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='List parameters, multiply-adds, memory and time of each module.',
-        parents=[shared_arguments('config', '--device', '--cfg-options')],
-    )
-    parser.add_argument(
-        '--checkpoint',
-        metavar='FILE',
-        help='checkpoint file, which decides the number of classes (default: random weights)',
-    )
-    parser.add_argument(
-        '--img-size',
-        type=int,
-        nargs='+',
-        metavar='SIDE',
-        help="side of the image, or height and width (default: the config's test size)",
-    )
-    parser.add_argument('--depth', type=int, default=2, help='levels of modules to list; 0 for all (default: 2)')
-    parser.add_argument('--under', metavar='MODULE', default='', help='list only what is in this module, e.g. neck')
-    parser.add_argument(
-        '--rounds', type=int, default=20, help='number of timed passes, whose median is listed (default: 20)'
-    )
-    parser.add_argument('--json', metavar='FILE', help='write all modules')
-    parser.add_argument('--csv', metavar='FILE', help='write all modules')
-    args = parser.parse_args(argv)
-    if args.img_size and (len(args.img_size) > 2 or min(args.img_size) < 1):
-        parser.error('--img-size takes one side, or height and width')
-    if args.rounds < 1 or args.depth < 0:
-        parser.error('--rounds must be at least 1, --depth at least 0')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.speed.complexity import costs_table, module_costs, select, write_costs
-    from detkit.inference import Predictor, init_detector
-
-    model = init_detector(args.config, args.checkpoint, args.device, fuse=False, options=args.cfg_options)
-    sides = args.img_size or [Predictor(model=model).img_size]
-    height, width = sides[0], sides[-1]
-    costs = module_costs(model, (height, width), args.rounds)
-    whole = costs[0]
-    print(costs_table(select(costs, args.depth or None, args.under)))
-    print(
-        f'one image of {height} x {width}: {whole.parameters:,} parameters ({whole.trainable:,} trainable), '
-        f'{2 * whole.macs / 1e9:.2f} GFLOPs (2 a multiply-add)'
-    )
-    for path in (args.json, args.csv):
-        if path:
-            write_costs(costs, path)
-            print(f'{len(costs)} modules in {path}')
-
+command = find_command('analyze complexity', prog='python tools/analyze/complexity.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

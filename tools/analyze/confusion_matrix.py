@@ -3,41 +3,12 @@
 python tools/analyze/confusion_matrix.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Draw the confusion matrix of a model.',
-        parents=[
-            shared_arguments(
-                'config', 'checkpoint', '--kind', '--iou-thr', '--split', '--device', '--batch-size', '--cfg-options'
-            )
-        ],
-    )
-    parser.add_argument('--out', metavar='FOLDER', default='confusion', help='folder of the files (default: confusion)')
-    parser.add_argument(
-        '--score-thr', type=float, default=0.25, help='least score of a prediction that counts (default: 0.25)'
-    )
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.confusion import write_confusion_matrix
-    from detkit.analysis.errors.evaluated_model import ModelEvaluation
-    from detkit.engine.evaluate import EvaluationSettings
-
-    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
-    print(write_confusion_matrix(model, args.out, args.kind, args.score_thr, args.iou_thr))
-    print(f'confusion_matrix.png and .csv in {args.out}')
-
+command = find_command('analyze confusion-matrix', prog='python tools/analyze/confusion_matrix.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

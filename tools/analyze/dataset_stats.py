@@ -5,118 +5,12 @@ python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --out data.html
 python tools/analyze/dataset_stats.py configs/yolov8/det_coco.py --split val --checkpoint best.pth --out data.html
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Report statistics of a config's data, near duplicates and label issues.",
-        parents=[shared_arguments('config', '--device', '--batch-size', '--cfg-options')],
-    )
-    parser.add_argument(
-        '--split',
-        nargs='+',
-        choices=['train', 'val', 'test'],
-        default=['train', 'val'],
-        help='data loaders to report on (default: train val)',
-    )
-    parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
-    parser.add_argument('--csv', metavar='FILE', help='write a list of what was found')
-    parser.add_argument(
-        '--no-near-duplicates',
-        dest='near_duplicates',
-        action='store_false',
-        help='do not search for near-duplicate images, which reads every image',
-    )
-    parser.add_argument(
-        '--max-distance',
-        type=int,
-        default=6,
-        metavar='BITS',
-        help='bits, of 64, by which the hashes of near duplicates may differ, up to 15 (default: 6)',
-    )
-    parser.add_argument(
-        '--tiny',
-        type=float,
-        default=4.0,
-        metavar='PIXELS',
-        help='report objects with a shorter side (default: 4)',
-    )
-    parser.add_argument(
-        '--thin',
-        type=float,
-        default=20.0,
-        metavar='RATIO',
-        help='report objects with a greater ratio of the longer side to the shorter (default: 20)',
-    )
-    parser.add_argument(
-        '--duplicate-iou',
-        type=float,
-        default=0.9,
-        metavar='IOU',
-        help='report objects that overlap by more (default: 0.9)',
-    )
-    parser.add_argument(
-        '--deviations',
-        type=float,
-        default=5.0,
-        metavar='NUMBER',
-        help="report objects whose size or aspect is further from their class's median, in robust standard deviations, "
-        'and at least twice or half of it (default: 5)',
-    )
-    parser.add_argument(
-        '--min-objects',
-        type=int,
-        default=20,
-        help='objects that a class must have for that (default: 20)',
-    )
-    parser.add_argument(
-        '--checkpoint',
-        nargs='+',
-        metavar='[SPLIT=]FILE',
-        help='trained model of the config: report labels that it disagrees with, in all splits or in one, best of a '
-        'split that it was not trained on',
-    )
-    parser.add_argument('--max-images', type=int, default=12, help='pictures of each kind on the page (default: 12)')
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.data.dataset_page import write_page
-    from detkit.analysis.data.dataset_report import console_report, write_issues
-    from detkit.analysis.data.dataset_stats import dataset_stats
-    from detkit.analysis.data.label_disagreements import find_disagreements, split_checkpoints
-    from detkit.analysis.data.label_issues import Limits
-    from detkit.analysis.errors.evaluated_model import ModelEvaluation
-    from detkit.config import load_config
-    from detkit.engine.evaluate import EvaluationSettings
-
-    config = load_config(args.config, args.cfg_options, need_classes=False)
-    limits = Limits(
-        args.tiny,
-        args.thin,
-        duplicate=args.duplicate_iou,
-        deviations=args.deviations,
-        min_objects=args.min_objects,
-    )
-    stats = dataset_stats(config, args.split, limits, args.near_duplicates, args.max_distance)
-    for split, checkpoint in split_checkpoints(args.checkpoint or (), [table.name for table in stats.tables]).items():
-        settings = EvaluationSettings(split, device=args.device, batch_size=args.batch_size)
-        model = ModelEvaluation(args.config, checkpoint, args.cfg_options, settings).run()
-        stats.disagreements.append(find_disagreements(model, split))
-    print(console_report(stats))
-    if args.csv:
-        print(f'{write_issues(stats, args.csv)} label issues, near duplicates and disagreements in {args.csv}')
-    if args.out:
-        write_page(stats, args.out, args.max_images)
-        print(f'report in {args.out}')
-
+command = find_command('analyze dataset-stats', prog='python tools/analyze/dataset_stats.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

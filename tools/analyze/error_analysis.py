@@ -3,43 +3,12 @@
 python tools/analyze/error_analysis.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --out errors
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Count errors by type, and the average precision lost to each.',
-        parents=[
-            shared_arguments('config', 'checkpoint', '--kind', '--split', '--device', '--batch-size', '--cfg-options')
-        ],
-    )
-    parser.add_argument('--out', metavar='FOLDER', default='errors', help='folder of the files (default: errors)')
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.25,
-        help='least score of a prediction that is counted and drawn (default: 0.25)',
-    )
-    parser.add_argument('--examples', type=int, default=12, help='pictures of each type of error (default: 12)')
-    return parser.parse_args(argv)
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.errors.error_report import write_errors
-    from detkit.analysis.errors.evaluated_model import ModelEvaluation
-    from detkit.engine.evaluate import EvaluationSettings
-
-    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
-    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
-    print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
-    print(f'errors.png, errors.json and a sheet of examples of each type in {args.out}')
-
+command = find_command('analyze error-analysis', prog='python tools/analyze/error_analysis.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

@@ -1,92 +1,16 @@
-"""Draw the feature maps of a network's modules, or the regions of an image that a prediction depends on (CAM).
+r"""Draw the feature maps of a network's modules, or the regions of an image that a prediction depends on (CAM).
 
 python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
 python tools/analyze/feature_maps.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos/ \
-        --method maps --module backbone.stem 'neck.*'
+    --method maps --module backbone.stem 'neck.*'
 """
 
-import argparse
 import sys
 
-from detkit.utils.command_line import run_command, shared_arguments
+from detkit.cli.main import find_command
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Draw feature maps, or heat maps of the regions that a prediction depends on (CAM).',
-        parents=[shared_arguments('config', 'checkpoint', '--device', '--cfg-options')],
-    )
-    parser.add_argument('source', nargs='?', help='image, folder or glob pattern')
-    parser.add_argument(
-        '--method',
-        choices=['gradcam', 'eigencam', 'maps'],
-        default='gradcam',
-        help='heat map by Grad-CAM or Eigen-CAM, or the channels of feature maps side by side (default: gradcam)',
-    )
-    parser.add_argument(
-        '--module',
-        nargs='+',
-        metavar='NAME',
-        help="modules whose output is drawn: one for a heat map, any number for feature maps, also as 'neck.*' "
-        '(default: the last one before the head)',
-    )
-    parser.add_argument('--list', action='store_true', help='list the names of all modules')
-    parser.add_argument(
-        '--class',
-        dest='class_name',
-        metavar='NAME',
-        help="the class that Grad-CAM explains (default: that of an image's best prediction)",
-    )
-    parser.add_argument(
-        '--out', metavar='FOLDER', default='feature_maps', help='folder of the pictures (default: feature_maps)'
-    )
-    parser.add_argument(
-        '--channels', type=int, default=64, help='number of channels to draw of a feature map (default: 64)'
-    )
-    parser.add_argument('--img-size', type=int, help="longer side of the images (default: the config's test size)")
-    parser.add_argument(
-        '--score-thr',
-        type=float,
-        default=0.25,
-        help='least score of a prediction that is drawn or explained (default: 0.25)',
-    )
-    args = parser.parse_args(argv)
-    if args.source is None and not args.list:
-        parser.error('which images? Give one, a folder or a pattern, or --list for the names of the modules')
-    if args.method != 'maps' and len(args.module or ()) > 1:
-        parser.error('--method gradcam and eigencam take one --module')
-    if args.channels < 1:
-        parser.error('--channels must be at least 1')
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-
-    # Only now, so that --help needs no torch.
-    from detkit.analysis.features.feature_maps import default_module, write_activations, write_cams
-    from detkit.inference import Predictor
-
-    predictor = Predictor(
-        args.config,
-        args.checkpoint,
-        device=args.device,
-        img_size=args.img_size,
-        score_thr=args.score_thr,
-        fuse=False,
-        options=args.cfg_options,
-    )
-    if args.list:
-        for name, module in predictor.model.named_modules():
-            print(f'{name or "(all)"}  {type(module).__name__}')
-        return
-    modules = args.module or [default_module(predictor.model)]
-    if args.method == 'maps':
-        files = write_activations(predictor, args.source, modules, args.out, args.channels)
-    else:
-        files = write_cams(predictor, args.source, args.method, args.out, modules[0], args.class_name)
-    print(f'{len(files)} pictures in {args.out}')
-
+command = find_command('analyze feature-maps', prog='python tools/analyze/feature_maps.py')
+parse_args, main = command.parse_args, command.main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(command.exit_status())

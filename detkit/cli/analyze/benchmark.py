@@ -1,0 +1,109 @@
+"""Compare the speed of models in prediction or training: parameters, GFLOPs, latency, images/s, memory.
+
+    detkit analyze benchmark yolov8/det_coco yolov5/det_coco --batch-size 1 8
+    detkit analyze benchmark yolov8/det_coco --amp --compile --onnx --device cpu
+    detkit analyze benchmark yolov8/seg_n_coco8 yolov8/det_n_coco8 --train
+
+The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the
+first: the ratio of their times has a confidence interval, which contains 1 for two copies of one model.
+"""
+
+import argparse
+
+from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.command import CommandParser
+
+
+def add_arguments(parser: CommandParser) -> None:
+    add_shared_arguments(parser, '--labels', '--device', '--confidence', '--cfg-options')
+    parser.add_argument(
+        'configs', nargs='+', metavar='CONFIG', help='config files or names; the others are compared with the first'
+    )
+    parser.add_argument(
+        '--checkpoints',
+        nargs='+',
+        metavar='FILE',
+        help="a checkpoint for each config, or 'none' (default: random weights, as fast except in postprocessing)",
+    )
+    parser.add_argument(
+        '--train', action='store_true', help="time training steps on the configs' training data instead of prediction"
+    )
+    parser.add_argument(
+        '--batch-size', type=int, nargs='+', default=[1], help='one or several batch sizes (default: 1)'
+    )
+    parser.add_argument('--img-size', type=int, help="side of the images (default: the configs' test size)")
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        metavar='PATH',
+        help='files, folders or patterns to predict on (default: drawn pictures of 640 x 640)',
+    )
+    parser.add_argument('--score-thr', type=float, default=0.25, help='least score of a prediction (default: 0.25)')
+    parser.add_argument('--amp', action='store_true', help='also in mixed precision')
+    parser.add_argument('--compile', action='store_true', help='also compiled by torch.compile')
+    parser.add_argument('--onnx', action='store_true', help='also by ONNX Runtime, on the CPU')
+    parser.add_argument('--threads', type=int, help="number of PyTorch's CPU threads (default: PyTorch's own choice)")
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        default=10.0,
+        help='approximate time for each variant at each batch size, at least 30 rounds (default: 10)',
+    )
+    parser.add_argument('--rounds', type=int, help='number of rounds in place of a time, in up to 10 blocks')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the order of turns (default: 0)')
+    parser.add_argument(
+        '--no-memory',
+        dest='memory',
+        action='store_false',
+        help='do not measure memory, which needs another process for each variant',
+    )
+    parser.add_argument('--json', metavar='FILE', help='write all results')
+    parser.add_argument('--csv', metavar='FILE', help='write a row for each variant and batch size')
+    parser.mistake = _mistake
+
+
+def _mistake(args: argparse.Namespace) -> str | None:
+    if args.train:
+        for name in ('amp', 'compile', 'onnx', 'img_size', 'images', 'checkpoints'):
+            if getattr(args, name):
+                return (
+                    f'--{name.replace("_", "-")} is for prediction; training goes by the config alone, which '
+                    '--cfg-options changes'
+                )
+    if not 0 < args.confidence < 1:
+        return '--confidence must lie between 0 and 1'
+    return None
+
+
+def run(args: argparse.Namespace) -> None:
+    # Only now, so that --help needs no torch.
+    import torch
+
+    from detkit.analysis.speed.benchmark_report import console_tables, write_benchmark_csv, write_benchmark_json
+    from detkit.analysis.speed.benchmarking import Settings, benchmark_prediction, benchmark_training, choose_variants
+    from detkit.analysis.speed.execution_modes import execution_modes
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    variants = choose_variants(
+        args.configs, args.checkpoints, args.labels, execution_modes(args.amp, args.compile, args.onnx)
+    )
+    settings = Settings(
+        batch_sizes=args.batch_size,
+        device=args.device,
+        img_size=args.img_size,
+        options=args.cfg_options,
+        images=args.images,
+        score_thr=args.score_thr,
+        seconds=args.seconds,
+        rounds=args.rounds,
+        seed=args.seed,
+        memory=args.memory,
+    )
+    benchmark = benchmark_training if args.train else benchmark_prediction
+    found = benchmark(variants, settings, lambda line: print(line, flush=True))
+    print(console_tables(found, args.confidence))
+    for path, write in ((args.json, write_benchmark_json), (args.csv, write_benchmark_csv)):
+        if path:
+            write(found, path, args.confidence)
+            print(f'results in {path}')

@@ -1,0 +1,35 @@
+"""Count the errors of a model by type, and the average precision lost to each type (TIDE).
+
+detkit analyze error-analysis yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --out errors
+"""
+
+import argparse
+
+from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.command import CommandParser
+
+
+def add_arguments(parser: CommandParser) -> None:
+    add_shared_arguments(
+        parser, 'config', 'checkpoint', '--kind', '--split', '--device', '--batch-size', '--cfg-options'
+    )
+    parser.add_argument('--out', metavar='FOLDER', default='errors', help='folder of the files (default: errors)')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.25,
+        help='least score of a prediction that is counted and drawn (default: 0.25)',
+    )
+    parser.add_argument('--examples', type=int, default=12, help='pictures of each type of error (default: 12)')
+
+
+def run(args: argparse.Namespace) -> None:
+    # Only now, so that --help needs no torch.
+    from detkit.analysis.errors.error_report import write_errors
+    from detkit.analysis.errors.evaluated_model import ModelEvaluation
+    from detkit.engine.evaluate import EvaluationSettings
+
+    settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
+    model = ModelEvaluation(args.config, args.checkpoint, args.cfg_options, settings).run()
+    print(write_errors(model, args.out, args.kind, args.score_thr, args.examples))
+    print(f'errors.png, errors.json and a sheet of examples of each type in {args.out}')

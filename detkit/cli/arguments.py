@@ -1,0 +1,29 @@
+"""Arguments that several commands have, of one name and meaning."""
+
+import argparse
+
+_ARGUMENTS = {
+    'config': dict(help="config file, or the name of one of detkit's, e.g. yolov8/seg_n_coco8"),
+    'checkpoint': dict(help='checkpoint file (.pth)'),
+    '--split': dict(
+        choices=['test', 'val', 'train'],
+        default='test',
+        help='data to evaluate on, as for detkit test (default: test)',
+    ),
+    '--kind': dict(
+        choices=['bbox', 'segm', 'keypoints', 'rbbox'],
+        help="kind of overlap (default: the one that the config's metric evaluates last)",
+    ),
+    '--iou-thr': dict(type=float, default=0.5, help='least overlap of a match (default: 0.5)'),
+    '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
+    '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
+    '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
+    '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
+    '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
+}
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add arguments that several commands have to the parser of one."""
+    for name in names:
+        parser.add_argument(name, **_ARGUMENTS[name])

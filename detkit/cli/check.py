@@ -1,0 +1,46 @@
+"""Run a training in small, to find within a minute what would stop or spoil the real one after hours.
+
+detkit check yolov8/seg_n_coco8
+detkit check yolov8/seg_coco --cfg-options data_root=/data/coco batch_size=32
+"""
+
+import argparse
+
+from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.command import CommandParser
+
+
+def add_arguments(parser: CommandParser) -> None:
+    add_shared_arguments(parser, 'config', '--device', '--cfg-options')
+    parser.add_argument(
+        '--sample',
+        type=int,
+        default=200,
+        metavar='IMAGES',
+        help='number of images of each dataset to decode (default: 200)',
+    )
+    parser.add_argument('--seconds', type=float, default=10.0, help='time to measure training for (default: 10)')
+    parser.add_argument('--strict', action='store_true', help='exit with code 1 after a warning, too')
+    parser.add_argument('--json', metavar='FILE', help='write the results of the checks')
+    parser.mistake = _mistake
+
+
+def _mistake(args: argparse.Namespace) -> str | None:
+    if args.sample < 0:
+        return '--sample must not be negative'
+    return None
+
+
+def run(args: argparse.Namespace) -> int:
+    # Only now, so that --help needs no torch.
+    import json
+    from pathlib import Path
+
+    from detkit.analysis.runs.dry_run import dry_run
+
+    checks = dry_run(args.config, args.cfg_options, args.device, args.sample, args.seconds)
+    print(checks.summary)
+    if args.json:
+        Path(args.json).write_text(json.dumps(checks.as_dicts(), indent=1) + '\n', encoding='utf-8')
+        print(f'{len(checks.checks)} checks in {args.json}')
+    return int(checks.count('failed') > 0 or args.strict and checks.count('warned') > 0)

@@ -1,0 +1,135 @@
+"""A command: its parser, its help with examples, and the exit status that it ends with."""
+
+import argparse
+import errno
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from detkit.utils.errors import DetkitError
+
+# System errors for a path that cannot be made, read or written; any other error is a bug of a command.
+_WRONG_PATH = {
+    getattr(errno, name)
+    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOSPC EDQUOT'.split()
+    if hasattr(errno, name)
+}
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose help keeps the lines of its texts.
+
+    Attributes:
+        mistake: returns what is wrong with arguments that are right one by one; None for nothing.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{'formatter_class': argparse.RawDescriptionHelpFormatter, **kwargs})
+        self.mistake: Callable[[argparse.Namespace], str | None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found = super().parse_known_args(args, namespace)
+        text = self.mistake(found[0]) if self.mistake is not None else None
+        if text is not None:
+            self.error(text)
+        return found
+
+
+class CommandModule(Protocol):
+    """The module of a command.
+
+    The docstring is its help: a first line, paragraphs, and paragraphs of examples that begin with ``detkit NAME``. It
+    imports nothing heavy before ``run``, so that help and completion are quick.
+    """
+
+    __doc__: str
+
+    @staticmethod
+    def add_arguments(parser: CommandParser) -> None:
+        """Add the command's arguments, and set ``parser.mistake`` where they depend on each other."""
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> int | None:
+        """Do what the command is for; return the exit status, None for 0."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command by its name.
+
+    Attributes:
+        name: the words behind ``detkit``, such as ``'analyze pr-curves'``, whose module is
+            ``detkit.cli.analyze.pr_curves``.
+        prog: what is written to call it, for usage and examples; empty for ``detkit NAME``.
+    """
+
+    name: str
+    prog: str = ''
+
+    @property
+    def module(self) -> CommandModule:
+        """The command's module."""
+        return import_module(f'detkit.cli.{self.name.replace("-", "_").replace(" ", ".")}')
+
+    @property
+    def summary(self) -> str:
+        """The first line of the help."""
+        return self.module.__doc__.partition('\n')[0]
+
+    def texts(self) -> dict[str, str]:
+        """Return the description and the epilog of the command's parser."""
+        prog = f'detkit {self.name}'
+        text = inspect.cleandoc(self.module.__doc__)
+        summary, *paragraphs = (inspect.cleandoc(f'\n{part}') for part in text.split('\n\n'))
+        examples = [part for part in paragraphs if part.startswith(prog)]
+        description = '\n\n'.join([summary, *(part for part in paragraphs if part not in examples)])
+        shown = '\n'.join(examples).replace(prog, self.prog or prog).replace('\n', '\n  ')
+        return {'description': description, 'epilog': f'examples:\n  {shown}'}
+
+    def parser(self) -> CommandParser:
+        """Return the command's parser."""
+        parser = CommandParser(prog=self.prog or f'detkit {self.name}', **self.texts())
+        self.module.add_arguments(parser)
+        return parser
+
+    def parse_args(self, argv: list[str] | None = None) -> argparse.Namespace:
+        """Return the arguments of the command; ``argv`` is those of the process by default."""
+        return self.parser().parse_args(argv)
+
+    def main(self, argv: list[str] | None = None) -> int | None:
+        """Run the command; return its exit status, None for 0."""
+        return self.module.run(self.parse_args(argv))
+
+    def exit_status(self) -> int:
+        """Run the command with the arguments of the process; return its exit status, also after an error."""
+        return run_command(self.main)
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Call the main function of a command.
+
+    Returns:
+        Its exit status (0 for None); 2 after a mistake that the user can correct, 130 when interrupted.
+    """
+    try:
+        return main() or 0
+    except DetkitError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of the output (head, less) has gone; Python must not flush to it when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        if error.errno not in _WRONG_PATH:
+            raise
+        where = f'{error.filename}: ' if error.filename is not None else ''
+        print(f'error: {where}{error.strerror}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130

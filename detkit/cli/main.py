@@ -1,0 +1,123 @@
+"""The ``detkit`` command, and the table of its commands."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from detkit import __version__
+from detkit.cli.command import Command, CommandParser, run_command
+from detkit.utils.errors import nearest
+
+# The commands in the order of the help. A command needs its entry here and its module, see CommandModule:
+# 'analyze pr-curves' is detkit/cli/analyze/pr_curves.py.
+COMMANDS = (
+    'train',
+    'test',
+    'predict',
+    'configs',
+    'check',
+    'convert',
+    'convert-dataset',
+    'tile-dota',
+    'analyze benchmark',
+    'analyze browse-dataset',
+    'analyze compare',
+    'analyze complexity',
+    'analyze confusion-matrix',
+    'analyze dataset-stats',
+    'analyze error-analysis',
+    'analyze feature-maps',
+    'analyze optimize-anchors',
+    'analyze plot-logs',
+    'analyze plot-schedule',
+    'analyze pr-curves',
+    'analyze print-config',
+    'analyze summarize-runs',
+)
+_SHELLS = ('bash', 'zsh', 'fish', 'tcsh', 'powershell')
+
+
+def find_command(name: str, prog: str = '') -> Command:
+    """Return a command of the table; ``prog`` is what is written to call it, where that is not ``detkit NAME``."""
+    if name not in COMMANDS:
+        raise KeyError(f'detkit has no command {name!r}')
+    return Command(name, prog)
+
+
+def make_parser() -> CommandParser:
+    """Return the parser of all commands; what it returns holds the :class:`Command` as ``command``."""
+    parser = CommandParser(
+        prog='detkit',
+        description='Train, test and compare detectors that are composed in config files.',
+        epilog="'detkit COMMAND --help' shows the arguments of a command, and examples.",
+    )
+    parser.add_argument('--version', action='version', version=f'detkit {__version__}')
+    parser.add_argument(
+        '--print-completion',
+        action=_PrintCompletion,
+        metavar='SHELL',
+        help=f'print the script that completes commands and options in a shell: {", ".join(_SHELLS)}',
+    )
+    groups = {'': parser.add_subparsers(metavar='COMMAND', required=True)}
+    for name in COMMANDS:
+        group, _, last = name.rpartition(' ')
+        if group not in groups:
+            text = import_module(f'detkit.cli.{group}').__doc__.strip()
+            child = groups[''].add_parser(group, help=_as_help(text), description=text)
+            groups[group] = child.add_subparsers(metavar='QUESTION', required=True)
+        command = Command(name)
+        child = groups[group].add_parser(last, help=_as_help(command.summary), **command.texts())
+        command.module.add_arguments(child)
+        child.set_defaults(command=command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``detkit``; return its exit status.
+
+    Args:
+        argv: the arguments; those of the process by default.
+    """
+    argv = _with_known_command(list(sys.argv[1:] if argv is None else argv))
+    args = make_parser().parse_args(argv or ['--help'])
+    return run_command(lambda: args.command.module.run(args))
+
+
+def _as_help(summary: str) -> str:
+    return summary.replace('%', '%%').rstrip('.')
+
+
+def _with_known_command(argv: list[str]) -> list[str]:
+    """Return the arguments with the command's name as the table writes it; end the process if there is no such one."""
+    groups = {name.rpartition(' ')[0] for name in COMMANDS}
+    count = 2 if argv[:1] and argv[0] in groups else 1
+    words = [word.replace('_', '-') for word in argv[:count] if not word.startswith('-')]
+    name = ' '.join(words)
+    if not argv or argv[0].startswith('-') or name in COMMANDS or name in groups:
+        return words + argv[len(words) :]
+    last_words = {known.rpartition(' ')[2]: f'detkit {known}' for known in COMMANDS}
+    meant = [last_words[word] for word in get_close_matches(words[-1], last_words, 2)]
+    hint = f' Did you mean {" or ".join(map(repr, meant))}?' if meant else ''
+    print(f"error: detkit has no command '{name}'.{hint} 'detkit --help' lists all.", file=sys.stderr)
+    sys.exit(2)
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints the completion script of a shell, and ends the process."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None) -> None:
+        if values not in _SHELLS:
+            parser.error(
+                f'there is no completion for {values!r}.{nearest(values, _SHELLS)} One of {", ".join(_SHELLS)}'
+            )
+        import shtab
+
+        print(shtab.complete(make_parser(), values))
+        parser.exit()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Evaluate a trained model: average precision of boxes and masks or accuracy, over all and class by class.
+
+detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth
+detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
+"""
+
+import argparse
+
+from detkit.cli.command import CommandParser
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument('config', help="config file, or the name of one of detkit's, e.g. yolov8/seg_n_coco8")
+    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
+    parser.add_argument(
+        '--split',
+        choices=['test', 'val', 'train'],
+        default='test',
+        help="data to test on: the config's test data (or validation data, if it has no other), or the "
+        'training data without augmentation (default: test)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='JSON',
+        help="write the predictions as json, in COCO's results format (a classifier: one entry for each image)",
+    )
+    parser.add_argument(
+        '--show-dir', metavar='FOLDER', help='write a picture of each image, ground truth beside predictions'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
+    parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='replace values of the config, e.g. data_root=/data/coco8-seg',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started',
+    )
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> None:
+    # Only now, so that --help needs no torch.
+    from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+
+    settings = EvaluationSettings(args.split, args.out, args.device, args.batch_size, args.amp, args.launcher)
+    evaluate_checkpoint(
+        args.config,
+        args.checkpoint,
+        args.cfg_options,
+        settings,
+        show_dir=args.show_dir,
+        score_thr=args.score_thr,
+    )

@@ -1,0 +1,77 @@
+"""Names of the configs that come with detkit, such as ``yolov8/seg_n_coco8``."""
+
+from pathlib import Path
+
+from detkit.config.origins import Origin
+from detkit.config.source import sized_base
+from detkit.utils.errors import ConfigError, nearest
+
+# What stands before a name that means one of detkit's configs, whatever files there are: in ``_base_`` it must.
+SCHEME = 'detkit::'
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def configs_folder() -> Path:
+    """Return the folder of detkit's configs: part of an installed package, beside the package in a clone."""
+    installed = _PACKAGE / 'configs'
+    return installed if installed.is_dir() else _PACKAGE.parent / 'configs'
+
+
+def config_names() -> list[str]:
+    """Return the names of the configs that come with detkit, in alphabetical order."""
+    folder = configs_folder()
+    paths = (path.relative_to(folder).with_suffix('') for path in folder.rglob('*.py'))
+    return sorted(path.as_posix() for path in paths if not path.parts[0].startswith('_') and len(path.parts) > 1)
+
+
+def find_config(name: str | Path, by_whom: str = '') -> Path:
+    """Return the file of a config.
+
+    Args:
+        name: the path of a file; or the name of one of detkit's configs, with ``detkit::`` before it to mean no other
+            file, and with ``configs/`` before it or ``.py`` behind it as in a clone. A file that exists wins. A size
+            in a name needs no file: ``yolov8/seg_m_coco8`` stands for ``yolov8/seg_n_coco8`` with the size m.
+        by_whom: who names it, to be added to the error's text, with a leading space.
+
+    Raises:
+        ConfigError: there is neither such a file nor such a name.
+    """
+    text = Path(name).as_posix() if isinstance(name, Path) else name
+    path = Path(text)
+    if not text.startswith(SCHEME) and (path.is_file() or path.suffix == '.py' and sized_base(path) is not None):
+        return path
+    own = _own_config(_plain_name(text))
+    if own is not None:
+        return own
+    what = f'no config {text}' if text.startswith(SCHEME) else f'no config file {Origin(path)}'
+    raise ConfigError(f'there is {what}{by_whom}.{config_hint(text, SCHEME if by_whom else "")}')
+
+
+def config_hint(text: str, prefix: str = '') -> str:
+    """Return a hint at files beside a path that does not exist, or at detkit's configs of similar names.
+
+    Args:
+        text: what was given.
+        prefix: what stands before a name of detkit's where the hint is to be followed.
+    """
+    path, tail = Path(text), _plain_name(text).rpartition('configs/')[2].rpartition(':')[2]
+    if not text.startswith(SCHEME) and path.parent.is_dir():
+        beside = nearest(path.name, [other.name for other in path.parent.glob('*.py')])
+        if beside:
+            return beside
+    same = [name for name in config_names() if tail in (name, name.rpartition('/')[2])]
+    hint = nearest(prefix + tail, [prefix + name for name in same or config_names()])
+    return hint or " The command 'detkit configs' lists the names of those that come with detkit."
+
+
+def _plain_name(text: str) -> str:
+    """Return a name without what may stand before and behind it."""
+    return text.removeprefix('./').removeprefix(SCHEME).removeprefix('configs/').removesuffix('.py')
+
+
+def _own_config(name: str) -> Path | None:
+    """Return the file of one of detkit's configs, which need not exist where a size is part of the name."""
+    path = configs_folder() / f'{name}.py'
+    if '..' in path.parts or Path(name).is_absolute() or not (path.is_file() or sized_base(path) is not None):
+        return None
+    return path

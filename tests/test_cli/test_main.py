@@ -1,0 +1,132 @@
+"""The ``detkit`` command: its table, help, completion and exit statuses."""
+
+import argparse
+import ast
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from detkit import __version__
+from detkit.cli.command import Command, CommandParser
+from detkit.cli.main import COMMANDS, main, make_parser
+
+HEAVY = ('torch', 'mmengine', 'cv2', 'numpy', 'matplotlib')
+
+
+def run(*argv: str) -> int:
+    """The exit status, also where argparse ends the process."""
+    try:
+        return main(argv)
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_shows_arguments_and_examples(name, capsys):
+    assert run(*name.split(), '--help') == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f'usage: detkit {name} ')
+    examples = out.split('examples:\n')[1].replace('\\\n', ' ').splitlines()
+    assert examples and all(line.startswith(f'  detkit {name}') for line in examples)
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_examples_of_a_command_are_arguments_that_it_takes(name):
+    shown = Command(name).texts()['epilog'].split('\n', 1)[1].replace('\\\n', ' ')
+    for line in shown.splitlines():
+        args = make_parser().parse_args(shlex.split(line)[1:])
+        assert args.command == Command(name)
+
+
+def test_every_module_is_in_the_table(repo):
+    folder = repo / 'detkit' / 'cli'
+    modules = [path for path in folder.rglob('*.py') if 'def add_arguments' in path.read_text()]
+    names = {' '.join(path.relative_to(folder).with_suffix('').parts).replace('_', '-') for path in modules}
+    assert names - {'command'} == set(COMMANDS)
+
+
+def test_every_tool_is_the_twin_of_a_command(repo):
+    for path in (repo / 'tools').rglob('*.py'):
+        name, prog = re.search(r"find_command\('(.*?)', prog='(.*?)'\)", path.read_text()).groups()
+        assert prog == f'python {path.relative_to(repo)}' and name in COMMANDS
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        plain = re.sub(r'configs/([\w/]+)\.py', r'\1', docstring.replace(prog, f'detkit {name}'))
+        assert plain == ast.get_docstring(ast.parse((repo / module_file(name)).read_text()))
+
+
+def module_file(name: str) -> str:
+    return f'detkit/cli/{name.replace(" ", "/").replace("-", "_")}.py'
+
+
+def test_examples_of_a_tool_call_the_tool(repo):
+    done = subprocess.run(
+        [sys.executable, repo / 'tools/test.py', '--help'], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith('usage: python tools/test.py ') and '\n  python tools/test.py yolov8' in done.stdout
+
+
+@pytest.mark.parametrize('argv', [['--help'], ['configs'], ['analyze', '--help'], ['train', '--help'], ['--version']])
+def test_help_and_names_need_nothing_heavy(argv):
+    code = f'import sys; sys.argv[1:] = {argv}\nfrom detkit.cli.main import main\n'
+    code += f'try:\n    main()\nfinally:\n    print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stderr.strip() == '[]' and done.stdout
+
+
+def test_version(capsys):
+    assert run('--version') == 0 and capsys.readouterr().out == f'detkit {__version__}\n'
+
+
+def test_no_command_shows_the_help(capsys):
+    assert run() == 0
+    assert 'convert-dataset' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('argv', 'meant'),
+    [
+        (['tran', 'a.py'], "Did you mean 'detkit train'?"),
+        (['analyze', 'pr-curve'], "Did you mean 'detkit analyze pr-curves'?"),
+        (['analyze', 'chek', 'a.py'], "Did you mean 'detkit check'?"),
+        (['xyz'], "'detkit --help' lists all"),
+    ],
+)
+def test_a_misspelt_command_is_refused_with_the_nearest(argv, meant, capsys):
+    assert run(*argv) == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_underscores_in_a_command_are_dashes(capsys):
+    assert run('analyze', 'print_config', '--help') == 0
+    assert capsys.readouterr().out.startswith('usage: detkit analyze print-config ')
+
+
+def test_a_mistake_ends_with_2_and_one_sentence(capsys):
+    assert run('train', 'no/such/config') == 2
+    err = capsys.readouterr().err
+    assert err.startswith('error: there is no config file no/such/config') and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish', 'tcsh', 'powershell'])
+def test_completion_knows_commands_and_options(shell, capsys):
+    assert run('--print-completion', shell) == 0
+    out = capsys.readouterr().out
+    assert 'convert-dataset' in out and ('cfg-options' in out or shell == 'tcsh')
+
+
+def test_an_unknown_shell_is_refused(capsys):
+    assert run('--print-completion', 'fsh') == 2
+    assert "Did you mean 'fish'" in capsys.readouterr().err
+
+
+def test_a_parser_refuses_arguments_that_do_not_go_together(capsys):
+    parser = CommandParser(prog='a')
+    parser.add_argument('--least', type=int)
+    parser.mistake = lambda args: 'too little' if args.least < 2 else None
+    assert parser.parse_args(['--least', '2']) == argparse.Namespace(least=2)
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['--least', '1'])
+    assert 'error: too little' in capsys.readouterr().err
