@@ -1,6 +1,8 @@
 """What every test shares: few threads, and the place of real pictures."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,30 @@ def _few_threads() -> None:
 
     if torch.get_num_threads() > 2:
         torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _record_fuzz_cases(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Note on a test's report how many cases ``run_fuzz`` drew in it, in whichever process it ran."""
+    fuzz = sys.modules.get('fuzz_strategies')
+    before = fuzz.ended_cases.total() if fuzz else 0
+    yield
+    if fuzz and fuzz.ended_cases.total() > before:
+        record_property('fuzz_cases', fuzz.ended_cases.total() - before)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many drawn cases the fuzz tests of the session read."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    amounts = [
+        value
+        for report in reports
+        if getattr(report, 'when', None) == 'teardown'
+        for name, value in report.user_properties
+        if name == 'fuzz_cases'
+    ]
+    if amounts:
+        terminalreporter.write_line(f'fuzz cases: {sum(amounts):,} in {len(amounts)} tests')
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,6 @@
 """What fuzz tests of file readers share: damaged files of many kinds, drawn from a fixed seed."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ T = TypeVar('T')
 
 # Cases a format: a few hundred in the default suite, thousands under the marker ``slow``.
 AMOUNTS = [300, pytest.param(5000, marks=pytest.mark.slow)]
+
+# How the cases that the tests of this process have drawn so far ended; a session's last lines sum them up.
+ended_cases: Counter[str] = Counter()
 
 # Pieces that readers trip over: numbers beyond every type, words for numbers, control characters, marks of encodings.
 ODD_WORDS = [
@@ -186,5 +190,6 @@ def run_fuzz(cases: int, strategy: st.SearchStrategy[T], check: Callable[[T], An
             ends['read'] += 1
 
     run()
+    ended_cases.update(ends)
     ends = ends if may_refuse else {'read': ends['read']}
     assert min(ends.values()) > cases // 100, f'the cases are one-sided: {ends}'
