@@ -23,6 +23,7 @@ from detkit import __version__
 from detkit.config import located, origins_of, resolved_text
 from detkit.config.top_level import check_groups, refuse_foreign_scope
 from detkit.datasets.loader import build_dataloader
+from detkit.engine.checkpoint_writer import CheckpointWriter
 from detkit.engine.console import Console, LogFiles
 from detkit.engine.environment import choose_device, environment_text
 from detkit.engine.eval_loops import EvalLoop, TestLoop, ValLoop
@@ -82,6 +83,7 @@ class BaseRunner(Elsewhere):
         ema: the averaged weights; None without ``EMAHook``.
         resumed: whether this run goes on from a checkpoint.
         stop_signals: the signals that stop training, noted while its loop runs.
+        checkpoint_writer: writes the checkpoints, in the main process alone.
 
     Raises:
         ConfigError: a part of the config is missing or wrong.
@@ -95,6 +97,7 @@ class BaseRunner(Elsewhere):
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
         self.stop_signals = StopSignals()
+        self.checkpoint_writer = CheckpointWriter(lambda line: self.console.line(line))
         self.ema: ModelEMA | None = None
         self._failed_writes: set[str] = set()
         self.hooks: list[MMEngineHook] = []

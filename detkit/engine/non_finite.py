@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.dist import barrier
 from torch import Tensor, nn
 
 from detkit.datasets.loader import BatchLoader
@@ -104,6 +105,8 @@ def restore_with_smaller_rate(runner: Runner, error: NonFiniteLossError) -> None
         NonFiniteLossError: ``error``, where there is no checkpoint, or the run went back too often.
     """
     loop = runner.train_loop
+    runner.checkpoint_writer.wait()
+    barrier()
     found = find_resumable(runner.work_dir)
     factor, loop.num_restores = loop.lr_factor / 2, loop.num_restores + 1
     if found.checkpoint is None or loop.num_restores > MAX_RESTORES:

@@ -260,11 +260,14 @@ class Runner(BaseRunner):
         self._has_loaded = True
 
     def close(self) -> None:
-        """Give back what is global: workers, log files, the capture of warnings and the lock of the folder."""
+        """Wait for a checkpoint that is being written, and give back workers, log files and the lock of the folder."""
         self.console.close()
-        self.scalar_log.close()
-        for loop in self._loops.values():
-            if isinstance(loop.dataloader, BatchLoader):
-                loop.dataloader.close()
-        self._log_files.close()
-        unlock_folder(Path(self.work_dir))
+        try:
+            self.checkpoint_writer.wait()
+        finally:
+            self.scalar_log.close()
+            for loop in self._loops.values():
+                if isinstance(loop.dataloader, BatchLoader):
+                    loop.dataloader.close()
+            self._log_files.close()
+            unlock_folder(Path(self.work_dir))

@@ -163,6 +163,7 @@ class TrainLoop(BaseLoop):
                     if self.non_finite != 'restore':
                         raise
                     restore_with_smaller_rate(self.runner, error)
+        self.runner.checkpoint_writer.wait()
         self.runner.call_hook('after_train')
         return self.runner.model
 

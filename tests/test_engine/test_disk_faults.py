@@ -39,10 +39,12 @@ def failing_between(runner: Runner, first: int, last: int) -> Runner:
 
     def call_hook(name: str, **kwargs) -> None:
         if name == 'after_fit_iter' and runner.iter == first:
+            runner.checkpoint_writer.wait()
             disk.append(full_disk())
             disk[0].__enter__()
         original(name, **kwargs)
         if disk and runner.iter == last and name == 'after_fit_iter':
+            runner.checkpoint_writer.wait()
             disk.pop().__exit__(None, None, None)
 
     runner.call_hook = call_hook
@@ -84,6 +86,8 @@ def test_a_folder_that_vanishes(tmp_path, capsys, comes_back):
     original = runner.call_hook
 
     def call_hook(name: str, **kwargs) -> None:
+        if name == 'after_fit_iter' and runner.iter in (4, 8):
+            runner.checkpoint_writer.wait()
         if name == 'after_fit_iter' and runner.iter == 4:
             (tmp_path / 'run').rename(tmp_path / 'away')
         if name == 'after_fit_iter' and runner.iter == 8 and comes_back:
@@ -140,6 +144,7 @@ def test_minutes_between_checkpoints(tmp_path, monkeypatch):
             clock[0] += 140
         original(name, **kwargs)
         if name == 'after_fit_iter':
+            runner.checkpoint_writer.wait()
             path = tmp_path / 'run' / 'last.pth'
             saved.append(load_checkpoint(path)['meta']['iter'] if path.exists() else 0)
 

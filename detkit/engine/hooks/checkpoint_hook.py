@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmengine.dist import barrier, get_world_size, is_main_process
 
-from detkit.engine.checkpoint import load_checkpoint, save_checkpoint
+from detkit.engine.checkpoint import load_checkpoint
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.launch import largest_of_ranks
 from detkit.engine.non_finite import refuse_runaway_weights
 from detkit.engine.training_state import capture_training_state, weights_only
 from detkit.registry import HOOKS
 from detkit.utils.errors import CheckpointError
-from detkit.utils.files import SaveError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -29,6 +28,9 @@ class CheckpointHook(Hook):
     Where a signal stops training, ``last.pth`` is written at that very iteration. Where the disk has no space, the
     checkpoint before stays, a line says so and training goes on; ``last.pth`` is tried again when it is due.
 
+    The state is copied within the iteration, and written while training goes on; the next checkpoint, a signal and the
+    end of the run wait for it.
+
     Args:
         interval: epochs between two checkpoints ``last.pth``; it is always written after the last epoch.
         interval_iters: also write it every so many iterations.
@@ -36,6 +38,8 @@ class CheckpointHook(Hook):
             at the clock every ``log_interval`` iterations. None for no limit.
         save_period: keep an ``epoch_<n>.pth`` every so many epochs.
         strip_best: reduce ``best.pth`` at the end to the weights and the meta data.
+        background: write while training goes on, which needs as much memory as a checkpoint has; otherwise training
+            waits.
 
     Raises:
         SaveError: after the run, or where a signal stopped it: the last state could not be written.
@@ -50,19 +54,21 @@ class CheckpointHook(Hook):
         interval_minutes: float | None = 10,
         save_period: int | None = None,
         strip_best: bool = True,
+        background: bool = True,
     ) -> None:
         self.interval = interval
         self.interval_iters = interval_iters
         self.interval_minutes = interval_minutes
         self.save_period = save_period
         self.strip_best = strip_best
+        self.background = background
         self._tried = 0.0  # when last.pth was written last, or could not be
-        self._error: SaveError | None = None  # of the latest try
 
     def before_train(self, runner: Runner) -> None:
         self._tried = time.monotonic()
 
     def after_fit_iter(self, runner: Runner) -> None:
+        runner.checkpoint_writer.report_finished()
         loop = runner.train_loop
         if loop.batch == loop.epoch_length:  # an epoch's end is saved after its validation
             return
@@ -89,9 +95,8 @@ class CheckpointHook(Hook):
             self._save(runner, names, metrics)
 
     def before_stop(self, runner: Runner) -> None:
-        self._save(runner, ['last.pth'])  # each process waits until it is written
-        if self._error is not None:
-            raise self._error
+        self._save(runner, ['last.pth'])
+        self._check_last(runner)
 
     def after_train(self, runner: Runner) -> None:
         best = Path(runner.work_dir) / 'best.pth'
@@ -102,28 +107,30 @@ class CheckpointHook(Hook):
                 runner.console.line(f'note     {error}')
             else:
                 if 'loop' in checkpoint:
-                    self._write(runner, weights_only(checkpoint), best.name)
+                    runner.checkpoint_writer.write(weights_only(checkpoint), [best], background=False)
         barrier()
 
     def after_run(self, runner: Runner) -> None:
-        if self._error is not None:
-            raise self._error
+        self._check_last(runner)
+
+    @staticmethod
+    def _check_last(runner: Runner) -> None:
+        """Wait until ``last.pth`` is written; every process must call this.
+
+        Raises:
+            SaveError: on every process: it could not be written at the last try.
+        """
+        runner.checkpoint_writer.wait()
+        error = runner.broadcast_from_main(runner.checkpoint_writer.errors.get(Path(runner.work_dir) / 'last.pth'))
+        if error is not None:
+            raise error
 
     def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
         refuse_runaway_weights(runner)
         checkpoint = capture_training_state(runner, metrics)
-        errors = {name: self._write(runner, checkpoint, name) for name in names} if is_main_process() else {}
+        if is_main_process():
+            paths = [Path(runner.work_dir) / name for name in names]
+            runner.checkpoint_writer.write(checkpoint, paths, self.background)
         if 'last.pth' in names:
             self._tried = time.monotonic()
-            self._error = runner.broadcast_from_main(errors.get('last.pth'))
-
-    @staticmethod
-    def _write(runner: Runner, checkpoint: dict[str, Any], name: str) -> SaveError | None:
-        """Write a file; where that fails, say so and return the error."""
-        try:
-            save_checkpoint(checkpoint, Path(runner.work_dir) / name)
-        except SaveError as error:
-            runner.console.line(f'note     {error} The run goes on.')
-            return error
-        return None

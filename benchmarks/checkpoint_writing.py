@@ -1,0 +1,76 @@
+"""How long a checkpoint holds up training: written in the background, and while training waits.
+
+    python benchmarks/checkpoint_writing.py --size s
+
+The checkpoint has what a run's has: weights, their averages, and the state of AdamW, from random numbers. The two ways
+take turns, ``--rounds`` times, each waiting for the other's end; the numbers are medians. Writing
+includes the wait for the disk (``fsync``), so that ``--folder`` should be on the disk of the runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from detkit.config import load_config
+from detkit.engine.checkpoint_writer import CheckpointWriter
+from detkit.registry import DETECTORS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_checkpoint(config: str, size: str) -> dict:
+    """Return a checkpoint of the model of a config after a step of AdamW."""
+    cfg = load_config(ROOT / config, {'size': size}, need_classes=False)
+    head = {**cfg.model['head'], 'num_classes': 80}
+    model = DETECTORS.build({**cfg.model, 'head': head})
+    optimizer = torch.optim.AdamW(model.parameters())
+    for param in model.parameters():
+        param.grad = torch.randn_like(param)
+    optimizer.step()
+    weights = model.state_dict()
+    averages = {name: tensor.clone() for name, tensor in weights.items()}
+    return {'state_dict': averages, 'model': dict(weights), 'optimizer': optimizer.state_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config', default='configs/yolov8/seg_n_coco8.py')
+    parser.add_argument('--size', choices=list('nsmlx'), default='s')
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--folder', type=Path, help='where to write; a temporary folder where left out')
+    args = parser.parse_args()
+
+    checkpoint = make_checkpoint(args.config, args.size)
+    held_up: dict[bool, list[float]] = {True: [], False: []}
+    whole = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        path, writer = Path(folder, 'last.pth'), CheckpointWriter(print)
+        for turn in range(args.rounds + 1):
+            for background, seconds in held_up.items():
+                start = time.perf_counter()
+                writer.write(checkpoint, [path], background)
+                seconds.append(time.perf_counter() - start)
+                writer.wait()
+                if background:
+                    whole.append(time.perf_counter() - start)
+            if turn == 0:  # the first one is not counted
+                whole.clear()
+                for seconds in held_up.values():
+                    seconds.clear()
+        megabytes = path.stat().st_size / 1e6
+    own, waiting = (1000 * statistics.median(held_up[background]) for background in (True, False))
+    print(
+        f'{megabytes:.0f} MB: training is held up for {own:.1f} ms in the background, which takes '
+        f'{1000 * statistics.median(whole):.1f} ms in all, and for {waiting:.1f} ms otherwise '
+        f'({waiting / own:.1f} times as long)'
+    )
+
+
+if __name__ == '__main__':
+    main()
