@@ -1,3 +1,12 @@
 """detkit: detectors composed from registered parts."""
 
-__version__ = '0.1.0'
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.api import Detector
+
+__version__ = '0.2.0'
+__all__ = ['Detector', '__version__']
+__getattr__ = lazy_names(__name__, {'Detector': 'api'})

@@ -45,3 +45,18 @@ def test_all_ways_read_the_same_dataset(benchmark, tmp_path, capsys, monkeypatch
 def test_what_workers_copy_is_seen(benchmark):
     """The memory of this process is its own while it has no children."""
     assert benchmark.pss_megabytes(benchmark.os.getpid()) <= benchmark.status_megabytes('VmRSS') + 1
+
+
+def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    import import_time
+
+    import_time.main(['--rounds', '1', '--cases', 'python', 'detkit configs'])
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert 'least' in title and [row.rsplit(maxsplit=2)[0].strip() for row in rows] == [
+        'python',
+        'detkit configs',
+        'import torch',
+    ]
+    with pytest.raises(RuntimeError, match='no_such_module'):
+        import_time.seconds_of('import no_such_module')

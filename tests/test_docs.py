@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from detkit.config import load_config
+from detkit.cli.main import COMMANDS, make_parser
+from detkit.config import find_config, load_config
 from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
 
 REPO = Path(__file__).resolve().parents[1]
@@ -162,3 +163,22 @@ def test_an_option_for_datasets_is_accepted(name, line):
     options = [option for option in shlex.split(line) if 'data_yaml' not in option and 'data_root' not in option]
     changed, plain = (load_config(REPO / name, given, need_classes=False).to_dict() for given in (options, []))
     assert changed['train_dataloader'] != plain['train_dataloader']
+
+
+def detkit_commands(page: Path) -> list[list[str]]:
+    """Return the words of each line of a page's code blocks that calls ``detkit``, without what a shell reads."""
+    blocks = re.findall(r'```(?:bash|sh|console)?\n(.*?)```', page.read_text(), re.DOTALL)
+    lines = '\n'.join(blocks).replace('\\\n', ' ').replace(' && ', '\n').splitlines()
+    return [
+        shlex.split(re.split(r' [>|] ', line)[0], comments=True)[1:] for line in lines if line.startswith('detkit ')
+    ]
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if detkit_commands(page)], ids=lambda page: page.name)
+def test_commands_of_the_docs_are_commands(page):
+    for words in detkit_commands(page):
+        if words[0] == '--print-completion':
+            continue
+        args = make_parser().parse_args(words)
+        named = [word for word in words if re.fullmatch(r'(detr|yolov\d)/\w+', word)]
+        assert args.command.name in COMMANDS and all(find_config(name) for name in named)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import cv2
-import matplotlib
 import numpy as np
 
 from detkit.visualization.sheets import grid, with_caption
@@ -18,6 +17,8 @@ _SHEET_SIDE = 1920
 
 def coloured(values: np.ndarray, name: str = 'viridis') -> np.ndarray:
     """Map ``(h, w)`` from 0 to 1 to ``(h, w, 3)`` uint8 RGB by one of matplotlib's colour maps."""
+    import matplotlib  # only now: a model that predicts draws nothing
+
     return (matplotlib.colormaps[name](np.clip(values, 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
 

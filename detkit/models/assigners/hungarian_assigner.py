@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from detkit.protocols import QueryAssigner
 from detkit.registry import ASSIGNERS, MATCH_COSTS
@@ -54,6 +53,8 @@ class HungarianAssigner(QueryAssigner):
             ``AssignResult`` with K = 1 slot for each object, ``(..., B, M, 1)``. Where an image has more objects than
             queries, the slots of the objects that cost most are empty.
         """
+        from scipy.optimize import linear_sum_assignment  # only now: it takes half a second, and prediction needs none
+
         cls_logits, bboxes = preds
         labels, valid = gt.labels, gt.valid
         gt_bboxes = xyxy_to_relative(gt.bboxes.to(bboxes.dtype), gt.img_shapes)

@@ -1,0 +1,68 @@
+"""Seconds that commands and imports of detkit take to start, against torch's import in the same run.
+
+    python benchmarks/import_time.py --rounds 9
+
+Each is a process of its own; the processes take turns. The least time of a process is what the machine's other load
+disturbs least; the difference from torch's is that of the least times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+_COMMAND = 'from detkit.cli.main import main; main({!r})'
+# What is timed: the code of a process, and whether torch is part of it.
+CASES = {
+    'python': ('', False),
+    'detkit --help': (_COMMAND.format(['--help']), False),
+    'detkit configs': (_COMMAND.format(['configs']), False),
+    'import torch': ('import torch', True),
+    'detkit.Detector': ('import detkit; detkit.Detector', True),
+    'detkit.config': ('from detkit.config import load_config', True),
+    'detkit.inference': ('from detkit.inference import Predictor', True),
+    'detkit.engine': ('from detkit.engine import train_from_config', True),
+}
+
+
+def seconds_of(code: str) -> float:
+    """Return the wall time of a process that runs ``code``."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, '-c', code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f'{code!r} failed:\n{done.stderr}')
+    return seconds
+
+
+def measure(names: list[str], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each case, by its name, in ``rounds`` rounds after one that warms the disk's cache."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for name, seconds in found.items():
+            measured = seconds_of(CASES[name][0])
+            if number:
+                seconds.append(measured)
+    return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=5, help='processes of each case (default: 5)')
+    parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES), help='default: all')
+    args = parser.parse_args(argv)
+    names = list(dict.fromkeys(['import torch', *args.cases]))
+    found = measure(names, args.rounds)
+    torch = min(found['import torch'])
+    print(f'{"":18} {"least":>7} {"median":>7}   seconds, {args.rounds} processes each')
+    for name in sorted(names, key=list(CASES).index):
+        seconds = found[name]
+        above = f'   {min(seconds) - torch:+.2f} s over torch' if CASES[name][1] and name != 'import torch' else ''
+        print(f'{name:18} {min(seconds):7.2f} {statistics.median(seconds):7.2f}{above}')
+
+
+if __name__ == '__main__':
+    main()
