@@ -1,0 +1,5 @@
+"""``Detector``: one object over all rooms, for Python and notebooks."""
+
+from detkit.api.detector import Detector
+
+__all__ = ['Detector']

@@ -1,0 +1,357 @@
+"""``Detector``: a model that predicts, trains and is tested, without a config file. Importing it needs no PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from detkit.api.recipes import Recipe
+    from detkit.config import LoadedConfig
+    from detkit.inference import Result, Results
+    from detkit.inference.sources import Source
+
+__all__ = ['Detector']
+
+
+class Detector:
+    """A model for any of the five tasks: detect, segment, pose, rotated boxes, classify.
+
+        model = Detector('work_dirs/seg_n_coco8/best.pth')
+        for result in model('photos/'):
+            print(result.img_path, result.names, result.scores)
+            result.save(f'drawn/{Path(result.img_path).name}')
+
+    Calls from several threads do not disturb each other: the options of a call are its own.
+
+    Args:
+        model: a checkpoint (``.pth``); a run's folder, whose best checkpoint counts; a weights file of another project
+            (``.pt`` of ultralytics or YOLOv5, ``.weights`` of Darknet, DETR's ``.pth`` or ``.safetensors``), which is
+            converted in memory, and in which nothing is run; or the name or file of a config, such as
+            ``'yolov8/seg_s_coco8'``, whose model has random weights where the config names none to start from.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, …; the accelerator if there is one by default.
+        options: changes to a config, as ``--cfg-options`` makes them: ``{'size': 's'}``.
+
+    Raises:
+        TypeError: ``model`` is no path or name, or an argument is unknown.
+        CheckpointError, ConfigError: there is no such model, or it cannot be read; the text says what to do.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike,
+        *,
+        device: str | torch.device | None = None,
+        options: Mapping[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        _refuse(unknown, ('device', 'options'), 'Detector')
+        from detkit.api.opening import OpenedWeights, open_model
+        from detkit.inference.model import check_device
+
+        self.device = check_device(device)
+        self._lock = Lock()
+        self._model: nn.Module | None = None
+        self._opened = open_model(model, options)
+        if isinstance(self._opened, OpenedWeights):
+            self._built()
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in evaluation mode.
+
+        Raises:
+            ConfigError: it is that of a config whose class names are unknown, as its data are not there.
+        """
+        return self._built()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, by label."""
+        return self.model.info.classes
+
+    @property
+    def task(self) -> str:
+        """The task: 'det', 'seg', 'pose', 'obb' or 'cls'."""
+        return self.model.info.config.get('task') or 'det'
+
+    @overload
+    def __call__(self, source: Source, *, stream: Literal[False] = False, **options: Any) -> Results: ...
+
+    @overload
+    def __call__(self, source: Source, *, stream: Literal[True], **options: Any) -> Iterator[Result]: ...
+
+    def __call__(
+        self,
+        source: Source,
+        *,
+        stream: bool = False,
+        channel_order: str = 'rgb',
+        score_thr: float = 0.25,
+        iou_thr: float = 0.7,
+        classes: Sequence[str | int] | None = None,
+        max_per_img: int = 300,
+        class_agnostic: bool = False,
+        img_size: int | None = None,
+        batch_size: int = 1,
+        retina_masks: bool | None = None,
+        amp: bool | str = False,
+        **unknown: Any,
+    ) -> Results | Iterator[Result]:
+        """Predict on images.
+
+        Args:
+            source: a path, a folder, a pattern, an ``http(s)://`` address, an array ``(H, W, 3)`` uint8, a tensor
+                ``(3, H, W)`` or ``(B, 3, H, W)`` (uint8, or floats from 0 to 1), a Pillow image, the bytes of an image
+                file, or a list of these; see ``detkit.inference.find_images``.
+            stream: return a generator of results as they are made, for sources that are large.
+            channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
+            score_thr: least score of a prediction; a classifier always gives its best.
+            iou_thr: of two predictions of a class that overlap more, the better one is kept.
+            classes: names or labels of the only classes to report; None for all.
+            max_per_img: most predictions an image.
+            class_agnostic: predictions suppress those of other classes too.
+            img_size: the side that images are scaled to; the config's test size by default.
+            batch_size: images at a time.
+            retina_masks: masks at the image's resolution (True) or the network's (False); None for the config's.
+            amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
+
+        Returns:
+            A result an image, in the order of the source. One of an image that cannot be read has no objects, and a
+            sentence as its ``error``.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            DataError: a source that is no list names no image.
+            ConfigError: an argument has a value that makes no sense.
+        """
+        options = dict(
+            score_thr=score_thr,
+            iou_thr=iou_thr,
+            classes=classes,
+            max_per_img=max_per_img,
+            class_agnostic=class_agnostic,
+            img_size=img_size,
+            batch_size=batch_size,
+            retina_masks=retina_masks,
+            amp=amp,
+        )
+        _refuse(unknown, ('stream', 'channel_order', *options), 'the call of a Detector')
+        from detkit.inference import Predictor, Result, Results, find_images
+
+        images = find_images(source, channel_order)
+        predictor = Predictor(model=self.model, **options)
+        results = (
+            Result.of_sample(image, sample, predictor.model.info, score_thr)
+            for image, sample in zip(images, predictor(images), strict=True)
+        )
+        return results if stream else Results(results)
+
+    def predict(self, source: Source, **options: Any) -> Results | Iterator[Result]:
+        """Predict on images; the same as calling the detector."""
+        return self(source, **options)
+
+    def train(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        work_dir: str | os.PathLike | None = None,
+        resume: bool = False,
+        amp: bool | str | None = None,
+        seed: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Train the model, starting from its weights; afterwards the detector holds the best ones.
+
+        Args:
+            data: a data.yaml or a folder with one; a folder with a folder for each class; a folder with COCO's JSON;
+                the name of a sample set such as ``'coco8-seg'``; None for the data of the model's own config. Other
+                classes than the model's are learnt anew.
+            epochs: how often to go through the data; the config's number by default.
+            batch_size, img_size: images at a time, and the side that they are scaled to; the config's by default.
+            work_dir: the run's folder; ``work_dirs/<config name>`` by default.
+            resume: go on with the run whose checkpoint the model is.
+            amp: mixed precision; the config's by default.
+            seed: of everything random; the config's by default.
+            options: changes to the config as ``--cfg-options`` makes them, such as
+                ``{'optim_wrapper.optimizer.lr': 0.01}``.
+            settings: variables of the config, such as ``mosaic_prob=0.5`` or ``num_workers=4``.
+
+        Returns:
+            The run's folder, with its config, log, checkpoints, tables and pictures.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the config, the weights or the data.
+        """
+        from detkit.api.opening import open_model
+        from detkit.engine import train_from_config
+
+        recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
+        with self._opened.weights_file() as weights:
+            start = {} if weights is None or resume else {'load_from': str(weights)}
+            runner = train_from_config(
+                str(recipe.file),
+                {**start, **recipe.options},
+                work_dir=None if work_dir is None else os.fspath(work_dir),
+                resume=str(self._opened.run) if resume else None,
+                amp=amp,
+                device=str(self.device),
+                seed=seed,
+            )
+        folder = Path(runner.work_dir)
+        trained = open_model(folder)
+        with self._lock:
+            self._opened, self._model = trained, None
+        return folder
+
+    def val(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        split: str = 'val',
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        amp: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> dict[str, float]:
+        """Test the model on data with annotations, and print its metrics.
+
+        Args:
+            data: as for ``train``; its classes must be the model's.
+            split: ``'val'``, ``'test'``, or ``'train'`` for the training images without augmentation.
+            batch_size, img_size, options, settings: as for ``train``.
+            amp: whether to compute in mixed precision.
+
+        Returns:
+            The metrics by name, such as ``'coco/bbox_mAP'``.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the config, the weights or the data.
+        """
+        from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+        from detkit.utils.errors import ConfigError
+
+        recipe = self._recipe(data, False, options, settings, img_size=img_size)
+        with self._opened.weights_file() as weights:
+            weights = weights or self._opened.config.get('load_from')
+            if weights is None:
+                raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
+            test = EvaluationSettings(split, device=str(self.device), batch_size=batch_size, amp=amp)
+            return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
+
+    def config(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> LoadedConfig:
+        """Return the config that ``train`` with the same arguments runs, for a look at it.
+
+        Of weights of another project, which are no file of detkit yet, ``load_from`` is left out.
+        """
+        from detkit.config import load_config
+
+        recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
+        own = self._opened.checkpoint
+        return load_config(recipe.file, {**({} if own is None else {'load_from': str(own)}), **recipe.options})
+
+    def save_config(self, path: str | os.PathLike, data: str | os.PathLike | None = None, **arguments: Any) -> Path:
+        """Write the config that ``train`` with the same arguments runs, as one file for ``detkit train``.
+
+        Weights of another project are converted into ``<path>.pth`` beside it, from which it starts.
+
+        Args:
+            path: the Python file.
+            data, arguments: as for ``config``.
+
+        Returns:
+            The path.
+        """
+        from detkit.config import resolved_text
+        from detkit.utils.files import write_text
+
+        path = Path(path)
+        options = dict(arguments.pop('options', None) or {})
+        converted = self._opened.convert(path.with_suffix('.pth'))
+        if converted is not None:
+            options['load_from'] = str(converted.absolute())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, resolved_text(self.config(data, options=options, **arguments)))
+        return path
+
+    def __repr__(self) -> str:
+        return f'<Detector {self._opened.name} on {self.device}>'
+
+    def _built(self) -> nn.Module:
+        """Build the network where it is not there yet, and print where its weights are from."""
+        with self._lock:
+            if self._model is None:
+                self._model, lines = self._opened.build(self.device)
+                if lines:
+                    print('\n'.join(lines))
+            return self._model
+
+    def _recipe(
+        self,
+        data: str | os.PathLike | None,
+        resume: bool,
+        options: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+    ) -> Recipe:
+        """Return the config file and options for some data, with all that a call changes."""
+        from detkit.api.recipes import Recipe, find_recipe, resumed_recipe
+
+        _refuse_settings(settings)
+        recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
+        named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}
+        given = {key: value for key, value in named.items() if value is not None}
+        return Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})
+
+
+def _refuse(unknown: Mapping[str, Any], accepted: Sequence[str], where: str) -> None:
+    """Raise ``TypeError`` for an argument that is unknown, with the right word for what other toolboxes call it."""
+    if not unknown:
+        return
+    from detkit.config.keys import WORDS
+    from detkit.utils.errors import nearest
+
+    word = next(iter(unknown))
+    meant = [key.rpartition('.')[2] for key in WORDS.get(word, ())]
+    right = next((key for key in meant if key in accepted), None)
+    hint = f'; write {right}=' if right else f'.{nearest(word, accepted)} It has {", ".join(accepted)}'
+    hint = '; give it to Detector(...)' if 'device' in (word, *meant) and right is None else hint
+    raise TypeError(f'{where} has no argument {word!r}{hint}')
+
+
+def _refuse_settings(settings: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` for a word of another toolbox, and name the variable or key that means the same here."""
+    from detkit.config.keys import WORDS
+
+    for word in settings:
+        keys = WORDS.get(word, ())
+        if word == 'device' or 'device' in keys:
+            raise TypeError(f'there is no argument {word!r} here; give device= to Detector(...)')
+        if keys and word not in keys:
+            named = {'max_epochs': 'epochs'}.get(keys[0], keys[0])
+            right = f'options={{{named!r}: ...}}' if '.' in named else f'{named}='
+            raise TypeError(f'there is no argument {word!r}; write {right}')

@@ -1,0 +1,209 @@
+"""The config that trains or tests a model on some data, for people who want no config file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detkit.api.opening import Opened, OpenedConfig
+from detkit.config import configs_folder, load_config
+from detkit.config.execute import plain
+from detkit.config.source import sized_base
+from detkit.config.top_level import datasets_in
+from detkit.datasets.image_files import images_below
+from detkit.engine.run_folder import CONFIG_FILE
+from detkit.registry import SAMPLE_DATASETS
+from detkit.utils.errors import ConfigError, DataError, nearest
+
+_YAML = ('.yaml', '.yml')
+# What is taken for each split, the first that is there.
+_TRAIN, _VAL = ('train',), ('val', 'valid', 'validation', 'test')
+# Arguments of a head that follow the data.
+_FROM_DATA = ('num_classes', 'keypoint_shape', 'stuff_labels', 'img_size')
+# In COCO's own folder, the files of annotations for each task.
+_COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances'}
+_EPOCHS = 100  # of the configs for other people's data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config file of detkit's, and the options that make it the config for a model and its data."""
+
+    file: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def find_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
+    """Return the recipe for a model and its data.
+
+    Args:
+        opened: the model.
+        data: a data.yaml or a folder with one; a folder with a folder for each class; a folder with COCO's JSON; the
+            name of a sample set; None for the data of the model's own config.
+
+    Data that are given are used with the recipe of the model's family for such data, and with the model alone of the
+    config that the model comes from.
+
+    Raises:
+        ConfigError: no config fits the model's task and these data, or the model has no data of its own.
+        DataError: the data are none of these.
+    """
+    if data is None:
+        return _own_recipe(opened)
+    config = opened.config
+    family, task = _family(opened, config), config.get('task') or 'det'
+    name, options = _data_config(os.fspath(data), task)
+    folder = configs_folder() / family
+    found = [file for file in sorted(folder.glob(name)) if options or _has_sample(file, os.fspath(data))]
+    if not found:
+        have = ', '.join(sorted(path.stem for path in folder.glob(f'{task}_*.py')))
+        raise ConfigError(
+            f'there is no config of {family} for the task {task!r} with data such as {os.fspath(data)!r}; its configs '
+            f'are {have}'
+        )
+    if isinstance(opened, OpenedConfig):
+        if _names(opened.file, found[0]):
+            return Recipe(opened.file, {**opened.options, **options})
+        options |= {'load_from': config['load_from']} if config.get('load_from') else {}
+    return Recipe(found[0], {**_model_options(config, found[0]), **options})
+
+
+def resumed_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
+    """Return the recipe that goes on with the run that wrote a checkpoint.
+
+    Raises:
+        ConfigError: the model is no checkpoint in a run's folder; or other data are given.
+    """
+    if opened.run is None:
+        raise ConfigError(f'{opened.name} is no checkpoint in the folder of a run, which could be resumed')
+    if data is not None:
+        raise ConfigError('a run is resumed with the data that it was started with; leave data out')
+    return Recipe(opened.run / CONFIG_FILE)
+
+
+def _own_recipe(opened: Opened) -> Recipe:
+    if isinstance(opened, OpenedConfig):
+        return Recipe(opened.file, dict(opened.options))
+    if opened.run is not None:
+        return Recipe(opened.run / CONFIG_FILE)
+    named = str(opened.meta.get('config_file') or '')
+    file = next((path for path in (configs_folder().parent / named, Path(named)) if path.is_file()), None)
+    if file is None:
+        raise ConfigError(f'{opened.name} does not say on which data; give data=, such as the path of a data.yaml')
+    return Recipe(file, _model_options(opened.config, file))
+
+
+def _names(named: Path, file: Path) -> bool:
+    """Return whether a config's file, of which a size may be part of the name, is ``file``."""
+    base, _ = sized_base(named) or (named.name, '')
+    return named.with_name(base).resolve() == file.resolve()
+
+
+def _has_sample(file: Path, name: str) -> bool:
+    """Return whether a config trains on a sample set."""
+    datasets = datasets_in(load_config(file, need_classes=False).get('train_dataloader'))
+    return any(dataset.get('sample') == name for dataset in datasets)
+
+
+def _family(opened: Opened, config: Mapping[str, Any]) -> str:
+    """Return the folder of configs of a model's family: that of its config, else the one named as its head is."""
+    file = opened.file if isinstance(opened, OpenedConfig) else Path(str(opened.meta.get('config_file')))
+    families = sorted(path.name for path in configs_folder().iterdir() if not path.name.startswith('_'))
+    head = str(config['model'].get('head', {}).get('type')).lower()
+    named = [file.parent.name, *(family for family in families if head.startswith(family))]
+    return next((name for name in named if name in families), 'yolov8')
+
+
+def _model_options(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Return the options that give a config file the model of another config: its size, or else the whole model."""
+    wanted = _without_data(config['model'])
+    as_is = load_config(file, need_classes=False)
+    if _without_data(as_is['model']) == wanted:
+        return {}
+    for size in as_is.get('sizes') or ():
+        if _without_data(load_config(file, {'size': size}, need_classes=False)['model']) == wanted:
+            return {'size': size}
+    return {'model': wanted}
+
+
+def _without_data(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a model without what follows its data and without weights that it starts from."""
+    model = plain(dict(model))
+    head = model.get('head')
+    if isinstance(head, dict):
+        head = model['head'] = {key: value for key, value in head.items() if key not in _FROM_DATA}
+        if isinstance(head.get('loss_keypoint'), dict):
+            head['loss_keypoint'] = {key: value for key, value in head['loss_keypoint'].items() if key != 'sigmas'}
+    return model
+
+
+def _data_config(data: str, task: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of a config, possibly with a pattern for a size, and the options that name the data."""
+    if data in SAMPLE_DATASETS.names():
+        return f'{task}_*{data.partition("-")[0]}.py', {}
+    path = Path(data)
+    if path.suffix.lower() in _YAML and path.is_file():
+        return f'{task}_custom.py', {'data_yaml': data}
+    if path.is_dir():
+        for name in ('data.yaml', 'data.yml', 'dataset.yaml'):
+            if (path / name).is_file():
+                return f'{task}_custom.py', {'data_yaml': str(path / name)}
+        found = _class_folders(path) if task == 'cls' else _coco_files(path, task)
+        if found is not None:
+            return f'{task}_{"custom" if task == "cls" else "coco"}.py', found
+        wanted = (
+            'folders train and val, each with a folder for each class'
+            if task == 'cls'
+            else "a data.yaml, or COCO's files such as annotations/instances_train.json"
+        )
+        raise DataError(f'{data!r} holds no data for the task {task!r}; expected is {wanted}')
+    samples = SAMPLE_DATASETS.names()
+    raise DataError(
+        f'there are no data {data!r}; give a data.yaml, a folder, or a sample set ({", ".join(sorted(samples))}).'
+        f'{nearest(data, samples)} Data of other formats need a config file, see docs/dataset_formats.md'
+    )
+
+
+def _class_folders(root: Path) -> dict[str, Any] | None:
+    """Return the options for a folder of class folders, in splits or not; None where there are no images in it."""
+    train, val = (next((name for name in names if (root / name).is_dir()), None) for names in (_TRAIN, _VAL))
+    if train is not None:
+        options = {'data_root': str(root), 'train_folder': train}
+        return {**options, **({'split': 0.8} if val is None else {'val_folder': val})}
+    if not any(images_below(folder) for folder in root.iterdir() if folder.is_dir()):
+        return None
+    root = root.absolute()
+    return {'data_root': str(root.parent), 'train_folder': root.name, 'split': 0.8}
+
+
+def _coco_files(root: Path, task: str) -> dict[str, Any] | None:
+    """Return the options for a folder with COCO's JSON; None where there is no file for training."""
+    files = [path for pattern in ('*.json', '*/*.json') for path in sorted(root.glob(pattern))]
+    kinds = {*_COCO_FILES.values(), 'captions', 'panoptic', 'stuff', 'image_info'} - {_COCO_FILES.get(task)}
+    files = [path for path in files if not path.name.startswith(tuple(kinds))]
+    train, val = (next((path for path in files if _is_of(path, root, names)), None) for names in (_TRAIN, _VAL))
+    if train is None:
+        return None
+    options = {'data_root': str(root), 'classes': None, 'max_epochs': _EPOCHS}
+    options |= {'train_ann': train.relative_to(root).as_posix(), 'train_images': _images_of(train, root)}
+    if val is None:
+        return {**options, 'split': 0.8}
+    return {**options, 'val_ann': val.relative_to(root).as_posix(), 'val_images': _images_of(val, root)}
+
+
+def _is_of(path: Path, root: Path, names: tuple[str, ...]) -> bool:
+    """Return whether a file is of a split, by its name or by that of its folder."""
+    text = path.relative_to(root).as_posix().lower()
+    return any(name in text for name in names)
+
+
+def _images_of(path: Path, root: Path) -> str:
+    """Return the folder, below ``root``, of the images of a file of annotations."""
+    if path.parent != root and images_below(path.parent):  # Roboflow's: they are beside it
+        return path.parent.relative_to(root).as_posix()
+    split = path.stem.rpartition('_')[2]
+    candidates = (split, f'images/{split}', 'images')
+    return next((name for name in candidates if images_below(root / name)), '')

@@ -1,0 +1,239 @@
+"""``Detector``: opening, predicting, training and testing without a config file."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import CONFIGS
+from PIL import Image
+from small_models import CLASSES, write_checkpoint, write_images
+
+from detkit import Detector
+from detkit.config import load_config
+from detkit.engine import load_checkpoint
+from detkit.inference import Results
+from detkit.utils.errors import CheckpointError, ConfigError, DataError
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp('weights') / 'seg.pth')
+
+
+@pytest.fixture(scope='module')
+def model(checkpoint: Path) -> Detector:
+    return Detector(checkpoint, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('images')
+    write_images(folder, 3)
+    return folder
+
+
+@pytest.fixture
+def data_yaml(tiny_data: Path) -> Path:
+    return tiny_data / 'data.yaml'
+
+
+def test_the_old_line(checkpoint: Path, images: Path):
+    picture = Detector(str(checkpoint))(str(images / '0.png'))[0].plot()
+    assert picture.shape == (60, 90, 3) and (picture != np.asarray(Image.open(images / '0.png'))).any()
+
+
+def test_what_a_detector_says(model: Detector, checkpoint: Path):
+    assert model.classes == CLASSES and model.task == 'seg' and model.device == torch.device('cpu')
+    assert repr(model) == f'<Detector {checkpoint} on cpu>' and not model.model.training
+
+
+def test_sources_and_options(model: Detector, images: Path):
+    img = np.asarray(Image.open(images / '1.png'))
+    source = [images / '0.png', img, img[..., ::-1], torch.from_numpy(img.copy()).permute(2, 0, 1), images / 'none.png']
+    results = model(source, img_size=64, max_per_img=4)
+    assert isinstance(results, Results) and len(results) == 5
+    assert [result.error is None for result in results] == [True] * 4 + [False]
+    assert results[1].to_dict()['objects'] == results[3].to_dict()['objects']
+    assert (results[1].scores != results[2].scores).any()  # a picture in other colours
+    (turned,) = model(img[..., ::-1], channel_order='bgr', img_size=64, max_per_img=4)
+    assert (turned.scores == results[1].scores).all() and (turned.img == img).all()
+    (few,) = model(img, img_size=64, classes=['dog'], max_per_img=2, score_thr=0.01)
+    assert len(few) == 2 and set(few.names) == {'dog'}
+    assert model.predict(img, img_size=64)[0].to_dict() == model(img, img_size=64)[0].to_dict()
+    assert model([]) == [] and len(model(images, img_size=64, batch_size=2)) == 3
+
+
+def test_a_stream_is_made_as_it_is_read(model: Detector, images: Path):
+    stream = model(images, stream=True, img_size=64)
+    assert not isinstance(stream, list) and next(stream).img_path == str(images / '0.png')
+    assert len(list(stream)) == 2
+    with pytest.raises(DataError, match='does not exist'):
+        model('nowhere.jpg', stream=True)  # at once, and not when the stream is read
+
+
+def test_threads_do_not_change_each_other(model: Detector, images: Path):
+    """Each thread has options of its own, and always gets what it gets alone."""
+    settings = [dict(max_per_img=count, score_thr=thr, img_size=64) for count, thr in ((1, 0.1), (3, 0.3), (6, 0.5))]
+    source = [images, images / 'none.png']
+    alone = [model(source, **options).to_json() for options in settings]
+    assert len(set(alone)) == 3
+    seen: dict[int, list[str]] = {i: [] for i in range(len(settings))}
+    begin = threading.Barrier(len(settings))
+
+    def work(i: int) -> None:
+        begin.wait()
+        seen[i] += [model(source, **settings[i]).to_json() for _ in range(4)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in seen]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {i: [text] * 4 for i, text in enumerate(alone)}
+
+
+@pytest.mark.parametrize(
+    ('word', 'right'),
+    [
+        ('conf', 'write score_thr='),
+        ('iou', 'write iou_thr='),
+        ('imgsz', 'write img_size='),
+        ('max_det', 'write max_per_img='),
+        ('agnostic_nms', 'write class_agnostic='),
+        ('batch', 'write batch_size='),
+        ('half', 'write amp='),
+        ('device', r'give it to Detector\(\.\.\.\)'),
+        ('scorethr', "Did you mean 'score_thr'"),
+        ('zzz', 'It has stream, channel_order, score_thr'),
+    ],
+)
+def test_a_word_of_another_toolbox_is_answered_with_the_right_one(model: Detector, images: Path, word, right):
+    with pytest.raises(TypeError, match=f"no argument '{word}'.*{right}"):
+        model(images, **{word: 1})
+
+
+@pytest.mark.parametrize(
+    ('word', 'right'),
+    [
+        ('imgsz', 'write img_size='),
+        ('batch', 'write batch_size='),
+        ('num_epochs', 'write epochs='),
+        ('workers', 'write num_workers='),
+        ('lr0', r"write options=\{'optim_wrapper.optimizer.lr'"),
+        ('device', r'give device= to Detector'),
+        ('name', 'write work_dir='),
+    ],
+)
+def test_a_word_for_training_is_answered_likewise(model: Detector, word, right):
+    for method in (model.train, model.val, model.config):
+        with pytest.raises(TypeError, match=f"no argument '{word}'.*{right}"):
+            method(**{word: 1})
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind', 'text'),
+    [
+        ('none.pth', CheckpointError, 'does not exist'),
+        ('sge.pth', CheckpointError, "Did you mean 'seg.pth'"),
+        ('empty', CheckpointError, 'without best.pth or last.pth'),
+        ('text.pt', CheckpointError, 'text.pt'),
+        ('yolov8/sog_n_coco8', ConfigError, "no file 'yolov8/sog_n_coco8', and .*Did you mean 'yolov8/seg_n_coco8'"),
+        ('wrong.py', ConfigError, 'wrong.py'),
+    ],
+)
+def test_a_name_that_is_no_model(name, kind, text, tmp_path: Path, checkpoint: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'text.pt').write_text('no weights')
+    (tmp_path / 'wrong.py').write_text('nonsense = 1\nmodel = dict(type="Nothing")\n')
+    shutil.copy(checkpoint, tmp_path / 'seg.pth')
+    with pytest.raises(kind, match=text):
+        Detector(name)
+
+
+def test_things_that_are_no_name(checkpoint: Path):
+    with pytest.raises(TypeError, match='not as int'):
+        Detector(3)
+    with pytest.raises(TypeError, match="Detector has no argument 'conf'"):
+        Detector(checkpoint, conf=0.3)
+    with pytest.raises(ConfigError, match='options change a config'):
+        Detector(checkpoint, options={'size': 's'})
+    with pytest.raises(ConfigError, match="device 'gpu7'"):
+        Detector(checkpoint, device='gpu7')
+
+
+def test_a_config_by_name_says_that_its_weights_are_random(capsys, images: Path):
+    model = Detector('yolov8/det_s_coco8', device='cpu')
+    assert len(model(images / '0.png', img_size=64)) == 1
+    assert 'no weights are given' in capsys.readouterr().out
+    model(images / '0.png', img_size=64)
+    assert capsys.readouterr().out == ''  # once
+    assert len(model.classes) == 80 and model.model.backbone.out_channels[-1] == 512
+    with pytest.raises(ConfigError, match='random weights'):
+        model.val()
+    custom = Detector('yolov8/det_custom', device='cpu')  # its data are given to train()
+    with pytest.raises(ConfigError, match='class names are unknown'):
+        custom(images)
+
+
+def test_a_config_that_starts_from_weights(checkpoint: Path, images: Path, tmp_path: Path, capsys, model: Detector):
+    options = {'load_from': str(checkpoint), 'classes': list(CLASSES)}
+    started = Detector('yolov8/seg_n_coco8', device='cpu', options=options)
+    settings = dict(img_size=64, max_per_img=5)
+    found, expected = started(images, **settings), model(images, **settings)
+    assert [result.names for result in found] == [result.names for result in expected]
+    assert f'weights of {checkpoint}' in capsys.readouterr().out
+
+
+def test_training_without_a_config_file(checkpoint: Path, data_yaml: Path, images: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = Detector(checkpoint, device='cpu')
+    settings = dict(img_size=64, batch_size=3, num_workers=0, options={'optim_wrapper.amp': False})
+    run = model.train(data_yaml, epochs=1, **settings)
+    assert run == tmp_path / 'work_dirs' / 'seg_custom' and (run / 'best.pth').is_file()
+    assert len(model.classes) == 80 and model.classes[16] == 'dog'
+    trained = load_checkpoint(run / 'best.pth')
+    assert 'classes copied by name' in (run / 'train.log').read_text()
+    own = Detector(run, device='cpu')
+    assert own.classes == tuple(trained['meta']['classes'])
+    look = dict(img_size=64, score_thr=0.001)
+    assert own(images, **look).to_json() == model(images, **look).to_json()
+
+    metrics = model.val(batch_size=1)
+    assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= metrics.keys()
+    assert model.val(data_yaml, img_size=64, num_workers=0) == pytest.approx(metrics, abs=1e-6)
+
+    again = model.train(resume=True, epochs=2)
+    assert again == run and len((run / 'results.csv').read_text().splitlines()) == 3
+    with pytest.raises(ConfigError, match='leave data out'):
+        model.train(data_yaml, resume=True)
+    with pytest.raises(ConfigError, match='no checkpoint in the folder of a run'):
+        Detector(checkpoint).train(resume=True)
+
+
+def test_the_config_of_a_training_can_be_saved(checkpoint: Path, data_yaml: Path, tmp_path: Path):
+    model = Detector(checkpoint, device='cpu')
+    given = dict(epochs=7, img_size=96, mosaic_prob=0.5, options={'optim_wrapper.clip_grad_norm': 3.0})
+    config = model.config(data_yaml, **given)
+    assert config.max_epochs == config.train_cfg.max_epochs == 7 and config.load_from == str(checkpoint)
+    assert config.optim_wrapper.clip_grad_norm == 3.0 and config.model.head.num_classes == 80
+    assert config.model.backbone.widen_factor == 0.25 and config.train_pipeline[1]['prob'] == 0.5
+    path = model.save_config(tmp_path / 'made' / 'mine.py', data_yaml, **given)
+    loaded = load_config(path)
+    for key in ('model', 'train_dataloader', 'val_dataloader', 'train_cfg', 'optim_wrapper', 'load_from', 'classes'):
+        assert loaded.get(key) == config.get(key), key
+    assert load_config(path, ['max_epochs=9']).train_cfg.max_epochs == 9
+
+
+def test_a_model_that_no_size_of_the_family_gives_is_trained_as_it_is(data_yaml: Path):
+    own = Detector('yolov8/seg_n_coco8', options={'widen_factor': 0.125, 'model.head.loss_mask.loss_weight': 2.0})
+    config = own.config(data_yaml)
+    assert config.model.backbone.widen_factor == 0.125 and config.model.head.loss_mask.loss_weight == 2.0
+    assert config.model.head.num_classes == 80 and config.filename == str(CONFIGS / 'yolov8' / 'seg_custom.py')
+    larger = Detector('yolov8/seg_m_coco8').config(data_yaml)
+    assert larger.size == 'm' and larger.model.backbone.widen_factor == 0.75

@@ -1,0 +1,134 @@
+"""The config that is made of a model and some data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from builders import CONFIGS
+from small_models import write_checkpoint
+
+from detkit import Detector
+from detkit.datasets.class_names import COCO80
+from detkit.engine import load_checkpoint, save_checkpoint
+from detkit.utils.errors import ConfigError, DataError
+
+
+def config_of(name: str, data: object, **given):
+    config = Detector(name, device='cpu').config(data, **given)
+    return Path(config.filename).relative_to(CONFIGS).as_posix(), config
+
+
+@pytest.mark.parametrize(
+    ('name', 'data', 'file'),
+    [
+        ('yolov8/det_coco', 'data.yaml', 'yolov8/det_custom.py'),
+        ('yolov5/det_s_coco', 'data.yaml', 'yolov5/det_custom.py'),
+        ('yolov3/det_coco', 'data.yaml', 'yolov3/det_custom.py'),
+        ('detr/det_coco', 'data.yaml', 'detr/det_custom.py'),
+        ('yolov8/seg_coco', '', 'yolov8/seg_custom.py'),  # a folder with a data.yaml
+        ('yolov8/cls_imagenet', 'custom', 'yolov8/cls_custom.py'),
+        ('yolov5/cls_weather', 'custom', 'yolov5/cls_custom.py'),
+    ],
+)
+def test_the_kind_of_data_chooses_the_config(name, data, file, tiny_data):
+    found, config = config_of(name, tiny_data / data)
+    assert found == file
+    assert config.model.head.num_classes == (2 if data == 'custom' else 80)
+    assert Path(name).parts[0] in file
+
+
+@pytest.mark.parametrize(
+    ('name', 'data', 'file'),
+    [
+        ('yolov8/seg_coco', 'coco8-seg', 'yolov8/seg_n_coco8.py'),
+        ('yolov8/det_m_coco', 'coco8-seg', 'yolov8/det_n_coco8.py'),
+        ('yolov8/pose_coco', 'coco8-pose', 'yolov8/pose_n_coco8.py'),
+        ('yolov8/obb_dota', 'dota8', 'yolov8/obb_n_dota8.py'),
+        ('yolov8/cls_imagenet', 'weather', 'yolov8/cls_n_weather.py'),
+        ('yolov5/det_coco', 'coco8-seg', 'yolov5/det_n_coco8.py'),
+    ],
+)
+def test_sample_sets(name, data, file):
+    found, config = config_of(name, data)
+    assert found == file and config.get('size') == ('m' if '_m_' in name else 'n' if 'v5' not in name else config.size)
+
+
+def test_data_that_no_config_of_the_task_has():
+    with pytest.raises(ConfigError, match=r"no config of yolov8 for the task 'det'.*'coco8-pose'.*det_custom"):
+        Detector('yolov8/det_coco').config('coco8-pose')
+    with pytest.raises(ConfigError, match=r"no config of detr for the task 'seg'"):
+        Detector('detr/seg_coco').config('coco8-seg')
+
+
+def test_coco_s_own_folder(tiny_data, tmp_path):
+    root = tmp_path / 'coco'
+    shutil.copytree(tiny_data, root, ignore=shutil.ignore_patterns('*.yaml', 'imagenet', 'weather', 'panoptic'))
+    (root / 'annotations' / 'captions_train2017.json').write_text('{}')
+    for name in ('yolov8/seg_n_coco8', 'yolov5/det_n_coco8', 'detr/det_coco'):
+        file, config = config_of(name, root, epochs=3)
+        assert file.split('/')[1] in ('seg_coco.py', 'det_coco.py') and config.train_cfg.max_epochs == 3
+        dataset = config.train_dataloader.dataset
+        assert (dataset.ann_file, dataset.img_prefix) == ('annotations/instances_train2017.json', 'train2017')
+        dataset = config.val_dataloader.dataset
+        assert (dataset.ann_file, dataset.img_prefix) == ('annotations/instances_val2017.json', 'val2017')
+
+
+def test_roboflow_s_folder(tiny_data, tmp_path):
+    for split, ours in (('train', 'train2017'), ('valid', 'val2017')):
+        shutil.copytree(tiny_data / ours, tmp_path / split)
+        content = json.loads((tiny_data / 'annotations' / f'instances_{ours}.json').read_text())
+        (tmp_path / split / '_annotations.coco.json').write_text(json.dumps(content))
+    _, config = config_of('yolov8/det_n_coco8', tmp_path)
+    dataset = config.val_dataloader.dataset
+    assert (dataset.ann_file, dataset.img_prefix) == ('valid/_annotations.coco.json', 'valid')
+    assert config.train_cfg.max_epochs == 100 and config.model.head.num_classes == len(COCO80)
+    shutil.rmtree(tmp_path / 'valid')  # without images to validate on, a share of the others is taken
+    _, config = config_of('yolov8/det_n_coco8', tmp_path)
+    assert config.val_dataloader.dataset.subset == ('val', 0.8)
+    assert config.val_dataloader.dataset.ann_file == 'train/_annotations.coco.json'
+
+
+def test_class_folders_without_splits(tiny_data):
+    _, config = config_of('yolov8/cls_n_weather', tiny_data / 'custom' / 'train')
+    assert config.train_dataloader.dataset.data_root == str(tiny_data / 'custom')
+    assert config.train_dataloader.dataset.subset == ('train', 0.8) and config.model.head.num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'data', 'text'),
+    [
+        ('yolov8/det_coco', 'nowhere', "no data 'nowhere'; give a data.yaml"),
+        ('yolov8/det_coco', 'coco8-sge', "Did you mean 'coco8-seg'"),
+        ('yolov8/det_coco', 'custom', "holds no data for the task 'det'; expected is a data.yaml"),
+        ('yolov8/cls_imagenet', 'annotations', "holds no data for the task 'cls'; expected is folders train and val"),
+    ],
+)
+def test_data_that_are_none(name, data, text, tiny_data, monkeypatch):
+    monkeypatch.chdir(tiny_data)
+    with pytest.raises(DataError, match=text):
+        Detector(name).config(data)
+
+
+def test_the_config_that_a_checkpoint_names(tmp_path):
+    content = load_checkpoint(write_checkpoint(tmp_path / 'a.pth'))
+    with pytest.raises(ConfigError, match='does not say on which data; give data='):
+        Detector(tmp_path / 'a.pth', device='cpu').config()
+    content['meta']['config_file'] = 'configs/yolov8/seg_n_coco8.py'
+    save_checkpoint(content, tmp_path / 'b.pth')
+    config = Detector(tmp_path / 'b.pth', device='cpu').config(options={'classes': ['cat', 'dog', 'bird']})
+    assert config.load_from == str(tmp_path / 'b.pth') and config.model.head.num_classes == 3
+
+
+def test_a_classifier_of_class_folders(tiny_data, tmp_path, monkeypatch):
+    """All pictures are the same, so that half of those of two classes are right whatever is learnt."""
+    monkeypatch.chdir(tmp_path)
+    model = Detector('yolov8/cls_n_weather', device='cpu')
+    run = model.train(tiny_data / 'custom', epochs=1, img_size=32, batch_size=2, num_workers=0, work_dir='mine')
+    assert run == tmp_path / 'mine' and model.classes == ('cat', 'dog')
+    assert model.val()['accuracy/top1'] == 0.5
+    assert model.val(tiny_data / 'custom', img_size=32)['accuracy/top1'] == 0.5
+    (result,) = model(tiny_data / 'custom' / 'val' / 'cat')
+    assert set(result.names) == {'cat', 'dog'} and result.probs.sum() == pytest.approx(1, abs=1e-5)
