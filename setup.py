@@ -59,7 +59,17 @@ setup(
         'terminaltables',
     ],
     extras_require={
-        'test': ['hypothesis', 'pandas', 'pytest>=7', 'pytest-cov>=7', 'pytest-xdist', 'ruff', 'supervision'],
+        'test': [
+            'hypothesis',
+            'optuna>=3.6',
+            'pandas',
+            'pytest>=7',
+            'pytest-cov>=7',
+            'pytest-xdist',
+            'ruff',
+            'supervision',
+        ],
+        'tune': ['optuna>=3.6'],
         'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
         'log': ['tensorboard'],
         'fiftyone': ['fiftyone>=1.0'],

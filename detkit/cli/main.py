@@ -17,6 +17,8 @@ COMMANDS = (
     'train',
     'test',
     'predict',
+    'tune',
+    'compare',
     'configs',
     'check',
     'convert',

@@ -47,12 +47,21 @@ PLAIN_KEYS: dict[str, Any] = {
     'default_scope': Literal['detkit'] | None,
     'find_unused_parameters': bool,
     'sync_bn': bool,
+    'search_space': dict | None,
 }
 
 # Dicts of plain values.
 DICT_KEYS: dict[str, dict[str, Any]] = {
     'randomness': {'seed': int | None, 'deterministic': bool},
     'env_cfg': {'backend': str | None, 'timeout': float, 'cudnn_benchmark': bool},
+    'tuning': {
+        'num_trials': int,
+        'sampler': Literal['tpe', 'random'],
+        'num_startup_trials': int,
+        'pruner': Literal['median', 'halving', 'none'],
+        'num_startup_epochs': int,
+        'seed': int,
+    },
     'custom_imports': {'imports': Sequence[str] | str, 'allow_failed_imports': bool, 'folder': str},
 }
 

@@ -1,6 +1,6 @@
 """Training from a config file, as ``tools/train.py`` does it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import distributed
 
 from detkit.config import find_config, load_config
 from detkit.config.options import Option, parse_options
+from detkit.engine.hooks import Hook
 from detkit.engine.run_folder import CONFIG_FILE, newest_run, run_name, run_of_config
 from detkit.engine.runner import Runner
 
@@ -21,6 +22,7 @@ def train_from_config(
     device: str | None = None,
     seed: int | None = None,
     launcher: str | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Runner:
     """Train the model that a config file describes.
 
@@ -38,6 +40,7 @@ def train_from_config(
         device: replaces the config's; None to leave it.
         seed: replaces the config's; None to leave it.
         launcher: how several processes were started; None for the config's.
+        hooks: called beside the config's; no part of the config that the run writes.
     """
     settings = {
         'work_dir': work_dir,
@@ -52,6 +55,8 @@ def train_from_config(
     cfg = load_config(*_of_resumed_run(find_config(path), options))
     try:
         runner = Runner(cfg)
+        for hook in hooks:
+            runner.register_hook(hook)
         runner.train()
     finally:
         if distributed.is_available() and distributed.is_initialized():

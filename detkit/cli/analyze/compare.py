@@ -9,19 +9,27 @@ and the differences of the configs.
 """
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from detkit.cli.arguments import add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
 def add_arguments(parser: CommandParser) -> None:
-    add_shared_arguments(parser, '--labels', '--split', '--confidence', '--device', '--batch-size', '--cfg-options')
     parser.add_argument(
         'models',
         nargs='+',
         metavar='CONFIG CHECKPOINT',
         help='a config file and its checkpoint for each model; the others are compared with the first',
     )
+    add_comparison_arguments(parser)
+    parser.mistake = _mistake
+
+
+def add_comparison_arguments(parser: CommandParser) -> None:
+    """Add what ``show_comparison`` reads."""
+    add_shared_arguments(parser, '--labels', '--split', '--confidence', '--device', '--batch-size', '--cfg-options')
     parser.add_argument('--out', metavar='HTML', help='write a page that opens without a network')
     parser.add_argument('--replicates', type=int, default=1000, help='number of bootstrap replicates (default: 1000)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
@@ -37,7 +45,6 @@ def add_arguments(parser: CommandParser) -> None:
         action='store_true',
         help='also time the networks on single images, in turns, and plot accuracy against time',
     )
-    parser.mistake = _mistake
 
 
 def _mistake(args: argparse.Namespace) -> str | None:
@@ -47,13 +54,17 @@ def _mistake(args: argparse.Namespace) -> str | None:
 
 
 def run(args: argparse.Namespace) -> None:
+    show_comparison(list(zip(args.models[::2], args.models[1::2], strict=True)), args)
+
+
+def show_comparison(pairs: Sequence[tuple[str | Path, str | Path]], args: argparse.Namespace) -> None:
+    """Compare models, each a config and a checkpoint, as the arguments say."""
     # Only now, so that --help needs no torch.
     from detkit.analysis.errors.compare import compare, evaluate_models
     from detkit.analysis.errors.compare_report import console_tables, write_report
     from detkit.analysis.speed.benchmarking import time_networks
     from detkit.engine.evaluate import EvaluationSettings
 
-    pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
     settings = EvaluationSettings(args.split, device=args.device, batch_size=args.batch_size)
     models = evaluate_models(pairs, args.labels, args.cfg_options, settings)
     found = compare(models, args.replicates, args.confidence, args.seed)

@@ -1,0 +1,59 @@
+"""Training of several configs, one after another, so that they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detkit.config import load_config
+from detkit.config.options import parse_options
+from detkit.engine import train_from_config
+from detkit.engine.run_folder import CONFIG_FILE, run_name
+from detkit.utils.errors import ConfigError
+
+
+def train_variants(
+    configs: Sequence[str | Path],
+    work_dir: str | Path = 'work_dirs/compare',
+    options: Mapping[str, Any] | Iterable[str] | None = None,
+    seeds: Sequence[int] = (),
+    device: str | None = None,
+    amp: bool | str | None = None,
+) -> list[tuple[Path, Path]]:
+    """Train each config, with each seed, in a folder below ``work_dir``.
+
+    Calling it again goes on: runs that have ended are only evaluated again, and one that was stopped is resumed.
+
+    Args:
+        configs: config files; their runs are named after them.
+        work_dir: the folder of the runs.
+        options: changes to all configs, as ``--cfg-options``.
+        seeds: of everything random; empty for each config's own.
+        device, amp: as ``train_from_config``.
+
+    Returns:
+        The config and the best checkpoint of each run (the last one where nothing was validated), those of a config
+        side by side.
+
+    Raises:
+        ConfigError: a config is wrong, which shows before any is trained; two have the same name.
+        TrainingStopped: a signal stopped a run, which goes on when this is called again.
+    """
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f'the seeds {", ".join(map(str, seeds))} are not different')
+    names = [run_name(path) for path in configs]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ConfigError(f'{names.count(repeated)} configs are called {repeated!r}; give each a name of its own')
+    parsed = parse_options(options)
+    for path in configs:
+        load_config(path, parsed)
+    found = []
+    for path, name in zip(configs, names, strict=True):
+        for seed in seeds or [None]:
+            folder = Path(work_dir) / (name if seed is None else f'{name}_seed{seed}')
+            train_from_config(str(path), parsed, str(folder), resume=True, amp=amp, device=device, seed=seed)
+            best = folder / 'best.pth'
+            found.append((folder / CONFIG_FILE, best if best.is_file() else folder / 'last.pth'))
+    return found

@@ -1,0 +1,70 @@
+"""Search the values of a config that give the best validation.
+
+detkit tune yolov8/det_custom --search optim_wrapper.optimizer.lr=1e-4:1e-1:log mosaic_prob=0,0.5,1
+detkit tune my_config.py --trials 50 --cfg-options max_epochs=20
+detkit tune my_config.py --storage postgresql://user@host/studies
+
+Each trial is a run in a folder below work_dirs/<config name>-tune. Calling it again goes on with the study, from the
+last checkpoint of a trial that was stopped; several processes that are started with the same folder, or database,
+share it. The search space is that of --search, or the config's search_space.
+"""
+
+import argparse
+
+from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.command import CommandParser
+
+
+def add_arguments(parser: CommandParser) -> None:
+    add_shared_arguments(parser, 'config', '--device', '--cfg-options')
+    parser.add_argument(
+        '--search',
+        nargs='+',
+        metavar='KEY=RANGE',
+        help='values to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log, KEY=LOW:HIGH:STEP or KEY=VALUE,VALUE; the keys are '
+        'those of --cfg-options',
+    )
+    parser.add_argument('--trials', type=int, help="finished trials of the study (default: the config's, or 20)")
+    parser.add_argument('--sampler', choices=['tpe', 'random'], help='how values are drawn (default: tpe)')
+    parser.add_argument(
+        '--pruner', choices=['median', 'halving', 'none'], help='which trials end early (default: median)'
+    )
+    parser.add_argument('--seed', type=int, help='seed of the sampler (default: 0)')
+    parser.add_argument('--work-dir', help='folder of the study (default: work_dirs/<config name>-tune)')
+    parser.add_argument(
+        '--storage', metavar='URL', help='database that holds the study (default: a journal in its folder)'
+    )
+    parser.add_argument(
+        '--amp',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='mixed precision on or off (default: as the config says)',
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from detkit.utils.errors import ConfigError
+
+    try:
+        from detkit.tuning import read_search_options, tune_config
+    except ModuleNotFoundError as error:
+        if error.name != 'optuna':
+            raise
+        raise ConfigError("detkit tune needs Optuna: pip install 'detkit[tune]'") from error
+    given = {'num_trials': args.trials, 'sampler': args.sampler, 'pruner': args.pruner, 'seed': args.seed}
+    found = tune_config(
+        args.config,
+        args.cfg_options,
+        read_search_options(args.search) if args.search else None,
+        {key: value for key, value in given.items() if value is not None},
+        args.work_dir,
+        args.storage,
+        args.device,
+        args.amp,
+    )
+    best = found.ranked[:2]
+    print(found.table())
+    if best:
+        models = ' '.join(f'{trial.folder}/config.py {trial.folder}/best.pth' for trial in best)
+        print(f'config of the best trial: {found.folder}/best.py')
+        print(f'compare the best ones: detkit analyze compare {models}')

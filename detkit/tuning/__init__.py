@@ -1,0 +1,14 @@
+"""Searching the values of a config: the search space, and studies that many processes may share."""
+
+from detkit.tuning.space import Parameter, parse_space, read_search_options
+from detkit.tuning.study import StudySettings, StudySummary, TrialSummary, tune_config
+
+__all__ = [
+    'Parameter',
+    'StudySettings',
+    'StudySummary',
+    'TrialSummary',
+    'parse_space',
+    'read_search_options',
+    'tune_config',
+]
