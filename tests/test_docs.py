@@ -10,7 +10,9 @@ import torch
 
 from detkit.cli.main import COMMANDS, make_parser
 from detkit.config import find_config, load_config
+from detkit.config.options import parse_value
 from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
+from detkit.tuning import StudySettings, parse_space, read_search_options
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
@@ -44,6 +46,26 @@ def test_the_coco_example_loads(tmp_path):
     config = load_config(path)
     assert config.model.head.num_classes == 2
     assert config.test_dataloader.dataset.data_root == '/data/mine'
+
+
+def test_the_example_of_a_search_space_loads(tmp_path):
+    text = (REPO / 'docs/tune.md').read_text()
+    code = re.search(r'```python\n# my_search.py\n(.*?)```', text, re.DOTALL).group(1)
+    (tmp_path / 'my_search.py').write_text(code.replace('detkit/configs', str(REPO / 'configs')))
+    config = load_config(tmp_path / 'my_search.py', need_classes=False)
+    for parameter in parse_space(config.search_space):
+        for value in parameter.extremes:
+            load_config(tmp_path / 'my_search.py', {parameter.key: value}, need_classes=False)
+    words = shlex.split(re.search(r'detkit tune (.*?) --trials', text.replace('\\\n', ''), re.DOTALL).group(1))
+    for parameter in parse_space(read_search_options(words[words.index('--search') + 1 :])):
+        for value in parameter.extremes:
+            load_config(words[0], {parameter.key: value, 'data_yaml': 'data.yaml'}, need_classes=False)
+    settings = {
+        line.split('`')[1] for line in text.partition('key of `tuning`')[2].splitlines() if re.match(r'\| `\w+=', line)
+    }
+    assert StudySettings() == StudySettings(
+        **{key: parse_value(value) for key, value in (s.split('=') for s in settings)}
+    )
 
 
 @pytest.mark.parametrize(('name', 'num_classes'), [('my_detr.py', 2), ('detr_on_csp.py', 91)])

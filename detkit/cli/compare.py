@@ -16,7 +16,7 @@ from detkit.cli.command import CommandParser
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
-        'configs', nargs='+', metavar='CONFIG', help='config files, or names of detkit\'s; the first is the baseline'
+        'configs', nargs='+', metavar='CONFIG', help="config files, or names of detkit's; the first is the baseline"
     )
     parser.add_argument(
         '--work-dir', default='work_dirs/compare', help='folder of the runs (default: work_dirs/compare)'

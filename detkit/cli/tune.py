@@ -1,6 +1,6 @@
 """Search the values of a config that give the best validation.
 
-detkit tune yolov8/det_custom --search optim_wrapper.optimizer.lr=1e-4:1e-1:log mosaic_prob=0,0.5,1
+detkit tune yolov8/det_coco --search optim_wrapper.optimizer.weight_decay=1e-5:1e-2:log mosaic_prob=0,0.5,1
 detkit tune my_config.py --trials 50 --cfg-options max_epochs=20
 detkit tune my_config.py --storage postgresql://user@host/studies
 
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
         if error.name != 'optuna':
             raise
         raise ConfigError("detkit tune needs Optuna: pip install 'detkit[tune]'") from error
+    from detkit.engine.run_folder import display_path
+
     given = {'num_trials': args.trials, 'sampler': args.sampler, 'pruner': args.pruner, 'seed': args.seed}
     found = tune_config(
         args.config,
@@ -62,9 +64,9 @@ def run(args: argparse.Namespace) -> None:
         args.device,
         args.amp,
     )
-    best = found.ranked[:2]
+    folders = [display_path(trial.folder) for trial in found.ranked[:2]]
     print(found.table())
-    if best:
-        models = ' '.join(f'{trial.folder}/config.py {trial.folder}/best.pth' for trial in best)
-        print(f'config of the best trial: {found.folder}/best.py')
+    if folders:
+        models = ' '.join(f'{folder}/config.py {folder}/best.pth' for folder in folders)
+        print(f'config of the best trial: {display_path(found.folder)}/best.py')
         print(f'compare the best ones: detkit analyze compare {models}')

@@ -58,7 +58,8 @@ def _dotted_keys(values: dict[str, Any], variables: set[str]) -> list[str]:
             found.append(path)
         if isinstance(value, dict):
             for name, item in value.items():
-                if path or name in variables:
+                names_one = '.' not in str(name)  # no option can name any other
+                if names_one and (path or name in variables):
                     collect(item, (*path, name))
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             for i, item in enumerate(value):

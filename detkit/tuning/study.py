@@ -114,7 +114,7 @@ class StudySummary:
         """Return the best ``count`` trials as a table for the console."""
         names = list(self.trials[0].params) if self.trials else []
         rows = [
-            [trial.number, f'{trial.fitness:.4f}', trial.epochs, *(trial.params.get(name) for name in names)]
+            [trial.number, f'{trial.fitness:.4f}', trial.epochs, *(_short(trial.params.get(name)) for name in names)]
             for trial in self.ranked[:count]
         ]
         return text_table(['trial', 'fitness', 'epochs', *names], rows)

@@ -23,6 +23,15 @@ def test_delete_key_in_an_option(repo):
     assert 'write the dict as a whole' in found and """model.backbone="{'type': 'Darknet'}".""" in found
 
 
+def test_a_key_with_a_dot_in_it_is_not_meant(repo, tmp_path):
+    """No option can name it, such as the names of modules in ``custom_keys``."""
+    path = tmp_path / 'dots.py'
+    base = repo / 'configs/yolov8/det_n_coco8.py'
+    path.write_text(f"_base_ = {str(base)!r}\nsearch_space = {{'a.momentun': [1, 2]}}\n")
+    with pytest.raises(ConfigError, match="has no key 'search_space.momentun'"):
+        load_config(path, ['search_space.momentun=1'])
+
+
 def test_a_key_of_another_kind_is_not_meant(repo):
     found = message(repo / 'configs/yolov5/cls_custom.py', 'size=n')
     assert "has no key 'size'" in found and 'Did you mean' not in found

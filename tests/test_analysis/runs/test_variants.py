@@ -16,7 +16,7 @@ CONFIGS = Path(__file__).parents[3] / 'configs/yolov8'
 @pytest.fixture
 def wide(tmp_path):
     path = tmp_path / 'wide.py'
-    path.write_text(f"_base_ = {str(CONFIGS / 'det_n_coco8.py')!r}\nwiden_factor = 0.5\n")
+    path.write_text(f'_base_ = {str(CONFIGS / "det_n_coco8.py")!r}\nwiden_factor = 0.5\n')
     return path
 
 
