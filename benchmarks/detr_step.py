@@ -95,6 +95,7 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     """Return the same of detkit: the model and the optimiser that the config describes."""
     from detkit.config import load_config
     from detkit.models.coders import RelativeBBoxCoder
+    from detkit.models.layers import keyed_dropout
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 
@@ -119,7 +120,8 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     batch = dict(inputs=data['images'], gt=gt, data_samples=None)
 
     def step() -> float:
-        return float(model.train_step(batch, optim_wrapper=optim_wrapper)['loss'].detach())
+        with keyed_dropout(0, optim_wrapper.num_steps):  # as the training loop does
+            return float(model.train_step(batch, optim_wrapper=optim_wrapper)['loss'].detach())
 
     return model, step
 

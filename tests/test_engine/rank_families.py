@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detkit.engine import AccumulatingOptimWrapper
 from detkit.engine.training_state import unwrap
-from detkit.models.layers import synchronise_batch_norm
+from detkit.models.layers import keyed_dropout, synchronise_batch_norm
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 
@@ -45,19 +45,19 @@ def _classifier(backbone: dict, neck: Any = None, **head: Any) -> Family:
 
 
 def _detr(backbone: dict, **head: Any) -> Family:
-    return Family(dict(type='DETR', backbone=backbone, head={**small_head(NUM_CLASSES), **head}), 'mean')
+    return Family(dict(type='DETR', backbone=backbone, head={**small_head(NUM_CLASSES, dropout=0.2), **head}), 'mean')
 
 
-_WIDER = {**small_head()['transformer'], 'embed_dims': 64, 'num_heads': 8}  # as masks need it
+_WIDER = {**small_head(dropout=0.2)['transformer'], 'embed_dims': 64, 'num_heads': 8}  # as masks need it
 
 FAMILIES = {
     'yolov8_det': _dense('YOLOv8Head'),
     'yolov8_seg': _dense('YOLOv8SegmentHead', num_protos=4),
     'yolov8_pose': _dense('YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'yolov8_obb': _dense('YOLOv8OBBHead'),
-    'yolov8_cls': _classifier(_BACKBONE, type='YOLOv8ClassifyHead'),
+    'yolov8_cls': _classifier(_BACKBONE, type='YOLOv8ClassifyHead', dropout=0.3),
     'yolov5_det': _dense('YOLOv5Head', _V5, anchors=_ANCHORS),
-    'yolov5_cls': _classifier(_V5, dict(type='SPP'), type='MLPClassifyHead', pool_size=2),
+    'yolov5_cls': _classifier(_V5, dict(type='SPP'), type='MLPClassifyHead', pool_size=2, dropout=0.3),
     'yolov3_det': _dense(
         'YOLOv3Head',
         dict(type='Darknet', widen_factor=0.03125),
@@ -129,7 +129,7 @@ def train(name: str) -> dict[str, dict[str, Tensor]]:
     losses = {}
     for number in range(2):
         inputs, gt = share_of(*global_batch(number), get_rank(), ranks)
-        with wrapper.optim_context(model):
+        with wrapper.optim_context(model), keyed_dropout(0, number, get_rank() * len(inputs)):
             found = model(inputs=inputs, gt=gt, mode='loss')
         wrapper.update_params(unwrap(model).parse_losses(found)[0])
         divisor = unwrap(model).head.loss_divisor(len(inputs))

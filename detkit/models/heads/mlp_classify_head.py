@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detkit.registry import HEADS
 from detkit.utils.errors import ConfigError
 
+from ..layers import KeyedDropout
 from .classify_head import ClassifyHead
 
 
@@ -59,7 +60,7 @@ class MLPClassifyHead(ClassifyHead):
         for before, after in zip(widths, widths[1:], strict=False):
             self.hidden.append(nn.Linear(before, after))
             self.hidden.append(nn.ReLU())
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.fc_cls = nn.Linear(widths[-1], num_classes)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:

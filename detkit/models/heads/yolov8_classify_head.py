@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from detkit.registry import HEADS
 
-from ..layers import ConvModule
+from ..layers import ConvModule, KeyedDropout
 from .classify_head import ClassifyHead
 
 
@@ -38,7 +38,7 @@ class YOLOv8ClassifyHead(ClassifyHead):
     ) -> None:
         super().__init__(num_classes, in_channels, loss_cls, test_cfg, init_cfg)
         self.conv = ConvModule(self.in_channels[-1], hidden_channels, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.fc_cls = nn.Linear(hidden_channels, num_classes)
 
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from .conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_
 from .csp import C3, Bottleneck, C2f
 from .detr_transformer import DETRTransformer
 from .fuse import fuse_conv_bn
+from .keyed_dropout import KeyedDropout, keyed_dropout
 from .mask_decoder import MaskDecoder
 from .mlp import MLP
 from .normalization import FrozenBatchNorm2d, set_batch_norm
@@ -24,6 +25,7 @@ __all__ = [
     'ConvModule',
     'DETRTransformer',
     'FrozenBatchNorm2d',
+    'KeyedDropout',
     'LEAKY_RELU',
     'LearnedPositionEncoding',
     'MLP',
@@ -34,6 +36,7 @@ __all__ = [
     'build_activation',
     'build_block',
     'fuse_conv_bn',
+    'keyed_dropout',
     'scale_blocks',
     'scale_channels',
     'set_batch_norm',

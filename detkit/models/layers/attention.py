@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .keyed_dropout import draws_are_keyed, dropout
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with H heads (Vaswani et al., arXiv:1706.03762, section 3.2).
@@ -50,9 +52,26 @@ class MultiHeadAttention(nn.Module):
             proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, Q, C) -> (B, H, Q, C / H)
             for proj, x in ((self.query_proj, queries), (self.key_proj, keys), (self.value_proj, values))
         ]
-        dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=key_mask, dropout_p=dropout)
+        p = self.dropout if self.training else 0.0
+        if p and draws_are_keyed():
+            attended = _attend_with_dropout(*heads, key_mask, p)
+        else:
+            attended = F.scaled_dot_product_attention(*heads, attn_mask=key_mask, dropout_p=p)
         return self.out_proj(attended.transpose(1, 2).flatten(2))  # (B, H, Q, C / H) -> (B, Q, C)
+
+
+def _attend_with_dropout(queries: Tensor, keys: Tensor, values: Tensor, key_mask: Tensor | None, p: float) -> Tensor:
+    """Return what ``scaled_dot_product_attention`` does, whose own dropout takes no generator.
+
+    Args:
+        queries, keys, values: ``(B, H, Q or S, C / H)``.
+        key_mask: see ``MultiHeadAttention``.
+        p: share of the weights to leave out.
+    """
+    weights = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)  # (B, H, Q, S)
+    if key_mask is not None:
+        weights = weights.masked_fill(~key_mask, float('-inf'))
+    return dropout(weights.softmax(-1).to(values.dtype), p) @ values
 
 
 class AttentionMaps(nn.Module):

@@ -11,6 +11,7 @@ from detkit.protocols import Transformer
 from detkit.registry import LAYERS
 
 from .attention import MultiHeadAttention
+from .keyed_dropout import KeyedDropout
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
 
@@ -102,7 +103,7 @@ class _Layer(nn.Module):
 
     def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = KeyedDropout(dropout)
         self.linear1 = nn.Linear(embed_dims, feedforward_dims)
         self.linear2 = nn.Linear(feedforward_dims, embed_dims)
         self.norm_ffn = nn.LayerNorm(embed_dims)
