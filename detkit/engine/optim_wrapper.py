@@ -60,6 +60,7 @@ class AccumulatingOptimWrapper(OptimWrapper):
         self.nominal_batch_size = nominal_batch_size
         self.accumulate = self.current_accumulate = accumulate or 1
         self.clip_grad_norm = clip_grad_norm
+        self.reduction = reduction
         self.loss_factor = get_world_size() if reduction == 'sum' else 1  # DDP takes the mean of gradients
         self.device = optimizer.param_groups[0]['params'][0].device
         self.amp_dtype = resolve_amp(amp, self.device)
@@ -84,12 +85,25 @@ class AccumulatingOptimWrapper(OptimWrapper):
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
         """Add the gradients of ``loss``, and step when enough batches are in."""
+        if self.leave_out(loss):
+            return
+        self.backward(loss)
+        self.finish_batch(step_kwargs, zero_kwargs)
+
+    def leave_out(self, loss: Tensor) -> bool:
+        """Decide, and return, whether a batch is left out because of its loss, see ``skips_non_finite``."""
         self.left_out = self.skips_non_finite and bool(largest_of_ranks(not bool(torch.isfinite(loss))))
         if self.left_out:
             self.stepped = False
-            return
+        return self.left_out
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Add the gradients of the loss of a batch, or of a part of it."""
         loss = loss.float() * self.loss_factor if self.loss_factor != 1 else loss.float()
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        (self.scaler.scale(loss) if self.scaler else loss).backward(**kwargs)
+
+    def finish_batch(self, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
+        """Count the batch whose gradients are in, and step when there are enough of them."""
         self.pending += 1
         self.stepped = self.pending >= self.current_accumulate
         if self.stepped:

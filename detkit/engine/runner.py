@@ -23,6 +23,7 @@ from detkit.engine.memory_errors import explaining_memory_errors
 from detkit.engine.non_finite import check_policy
 from detkit.engine.optim_constructor import build_optim_wrapper
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.engine.parted_step import check_memory_policy
 from detkit.engine.random_state import preserved_random_state, seed_everything
 from detkit.engine.rehearsal import rehearse
 from detkit.engine.run_folder import display_path, has_history
@@ -107,12 +108,13 @@ class Runner(BaseRunner):
             if self.cfg.get('sync_bn', False):
                 synchronise_batch_norm(model)
             self.model = self._wrap(model)
-            seed_everything(self.seed + self.rank)  # dropout differs from process to process
+            seed_everything(self.seed + self.rank)  # draws of a user's own layers differ from process to process
         self.optim_wrapper = self._build_optim_wrapper(self.cfg.optim_wrapper)
         self.param_schedulers = build_schedules(
             self.cfg.get('param_scheduler'), self.optim_wrapper, loop.epoch_length, loop.max_epochs
         )
         check_policy(self, loop.non_finite)
+        check_memory_policy(self, loop.out_of_memory)
         self.call_hook('before_run')
         self.call_hook('before_fit')
         if checkpoint is not None:

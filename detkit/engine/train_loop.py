@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from detkit.engine.finetune import freeze_batch_norm, freeze_modules
 from detkit.engine.loss_log import LossLog, NonFiniteLossError
 from detkit.engine.non_finite import SkippedBatches, restore_with_smaller_rate
+from detkit.engine.parted_step import PartedSteps
 from detkit.engine.random_state import preserved_random_state
 from detkit.engine.stop_signals import TrainingStopped, ValidationStopped
 from detkit.engine.training_state import unwrap
@@ -51,6 +52,8 @@ class TrainLoop(BaseLoop):
         non_finite: what follows a loss or gradient that is infinite or not a number: 'stop' the run; 'skip' the batch,
             or the step (waits for the device in each batch); 'restore' the last checkpoint and go on from it with half
             of the learning rate. After ten batches in a row, or five restorations, the run stops.
+        out_of_memory: what follows where the memory is too small for a step: 'stop' the run; 'halve' to make the step
+            again in parts, see ``PartedSteps``; one process only.
 
     Attributes:
         epoch: completed epochs.
@@ -77,6 +80,7 @@ class TrainLoop(BaseLoop):
         log_interval: int = 10,
         freeze: int | str | Sequence[str] = (),
         non_finite: str = 'stop',
+        out_of_memory: str = 'stop',
     ) -> None:
         super().__init__(runner, runner.build_dataloader(dataloader))
         if len(self.dataloader) == 0:
@@ -92,6 +96,8 @@ class TrainLoop(BaseLoop):
         self.log_interval = log_interval
         self.freeze = freeze
         self.non_finite = non_finite
+        self.out_of_memory = out_of_memory
+        self._steps = PartedSteps(runner, out_of_memory)
         self.lr_factor = 1.0
         self.num_restores = 0
         self._skipped: SkippedBatches | None = None
@@ -194,7 +200,7 @@ class TrainLoop(BaseLoop):
         runner.param_schedulers.apply(self.iter)
         if self._skipped is not None:
             self._skipped.before_step()
-        outputs = runner.model.train_step(data_batch, optim_wrapper=optim_wrapper)
+        outputs = self._steps.make(data_batch)
         images = [str(sample.metainfo.get('img_path', '')) for sample in data_batch.get('data_samples') or []]
         watch_norm = optim_wrapper.stepped and optim_wrapper.scaler is None  # fp16 steps may overflow and are skipped
         batch_size = len(data_batch['inputs'])

@@ -60,5 +60,14 @@ class GtBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GtBatch:
         return self._map(lambda t: t.to(device, non_blocking=non_blocking))
 
+    def select(self, images: slice) -> GtBatch:
+        """Return the ground truth of some of the images, padded as before; for batches on the CPU."""
+        rows = {
+            f.name: getattr(self, f.name)[images]
+            for f in fields(self)
+            if f.name != 'flat_index' and getattr(self, f.name) is not None
+        }
+        return replace(self, **rows, flat_index=rows['valid'].flatten().nonzero().squeeze(1))
+
     def pin_memory(self) -> GtBatch:
         return self._map(lambda t: t.pin_memory())

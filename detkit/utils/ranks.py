@@ -1,4 +1,4 @@
-"""Sums over the processes of a training step, so that N processes train as one with all their images does."""
+"""Sums over the processes or parts of a training step, so that they train as one with all their images does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,47 @@ import torch
 from torch import Tensor, distributed
 
 _in_common_step = False
+
+
+class PartTotals:
+    """Sums over the parts of a step that one process makes one after the other, as if each were a process.
+
+    Args:
+        num_parts: the number of parts, of equally many images.
+
+    Attributes:
+        complete: whether all parts have been added, so that their sums are known.
+    """
+
+    def __init__(self, num_parts: int) -> None:
+        self.num_parts = num_parts
+        self.complete = False
+        self.next = 0
+        self._sums: list[Tensor | float] = []
+
+    def add(self, total: Tensor | float) -> Tensor | float:
+        """Add a part's ``total``, the next one that it asks for, and return the sum so far."""
+        if self.next == len(self._sums):
+            self._sums.append(0.0)
+        if not self.complete:
+            self._sums[self.next] = self._sums[self.next] + (total.detach() if isinstance(total, Tensor) else total)
+        self.next += 1
+        return self._sums[self.next - 1]
+
+
+_parts: PartTotals | None = None
+
+
+@contextmanager
+def part_of_step(totals: PartTotals) -> Iterator[None]:
+    """Let the functions below combine the parts of a step; the block, within ``common_step``, computes one of them."""
+    global _parts
+    before, _parts = _parts, totals
+    totals.next = 0
+    try:
+        yield
+    finally:
+        _parts = before
 
 
 @contextmanager
@@ -26,7 +67,9 @@ def common_step() -> Iterator[None]:
 
 
 def num_ranks() -> int:
-    """Return the number of processes that make this training step together; 1 outside ``common_step``."""
+    """Return the number of processes or parts that make this training step together; 1 outside ``common_step``."""
+    if _parts is not None:
+        return _parts.num_parts
     if not (_in_common_step and distributed.is_available() and distributed.is_initialized()):
         return 1
     return distributed.get_world_size()
@@ -45,13 +88,16 @@ def shared_divisor(total: Tensor | float, like: Tensor, at_least: float = 1) -> 
         at_least: the lower bound, above 0.
     """
     ranks = num_ranks()
+    if _parts is not None:
+        total = _parts.add(total)
     if ranks == 1:
         return total.clamp(min=at_least) if isinstance(total, Tensor) else max(total, at_least)
     if isinstance(total, Tensor):
         total = total.detach().to(like.dtype, copy=True)
     else:
         total = like.new_full((), total)  # filled on the device, without synchronisation
-    distributed.all_reduce(total)
+    if _parts is None:
+        distributed.all_reduce(total)
     return total.clamp_(min=at_least) / ranks
 
 
