@@ -32,6 +32,7 @@ from detkit.engine.hooks.ema_hook import ModelEMA
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.launch import init_distributed
 from detkit.engine.mmengine_names import Elsewhere
+from detkit.engine.optim_constructor import group_names
 from detkit.engine.random_state import seed_everything
 from detkit.engine.run_folder import (
     CONFIG_FILE,
@@ -319,9 +320,10 @@ class BaseRunner(Elsewhere):
         loader = self.train_dataloader
         return (loader.batch_size or loader.batch_sampler.batch_size) * self.world_size
 
-    def learning_rates(self) -> list[float]:
-        """Return the learning rate of each parameter group at this iteration."""
-        return [group['lr'] for group in self.optim_wrapper.optimizer.param_groups]
+    def learning_rates(self) -> dict[str, float]:
+        """Return the learning rate of each parameter group at this iteration, by the group's name."""
+        groups = self.optim_wrapper.optimizer.param_groups
+        return {name: group['lr'] for name, group in zip(group_names(groups), groups, strict=True)}
 
     def broadcast_from_main(self, value: Any) -> Any:
         """Return the main process's ``value`` on every process."""

@@ -1,5 +1,6 @@
 """Building an optimiser from its config: the choice ``auto``, accumulation, parameter groups."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -149,6 +150,19 @@ class GroupOptimConstructor:
                     group['params'].append(param)
         order = {'weight': 0, 'norm': 1, 'bias': 2}
         return [groups[key] for key in sorted(groups, key=lambda key: (key[0], order[key[1]]))]
+
+
+def group_names(groups: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of an optimiser's parameter groups, by which logs and charts call them.
+
+    They are those of ``GroupOptimConstructor`` ('weight', 'backbone.bias'). A group that another constructor left
+    without a name, or whose name an earlier group has, is called by its number ('group1').
+    """
+    names: list[str] = []
+    for number, group in enumerate(groups):
+        name = str(group.get('name', ''))
+        names.append(name if name and name not in names else f'group{number}')
+    return names
 
 
 def _fused_works(groups: list[dict[str, Any]]) -> bool:

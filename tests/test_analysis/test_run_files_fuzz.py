@@ -12,8 +12,8 @@ from detkit.analysis.runs.run_logs import choose_names, logs_table, read_run
 from detkit.engine.hooks.scalar_log_hook import _append_rows, _keep_lines
 from detkit.utils.tables import read_table
 
-ROW = {'epoch': 1, 'iter': 10, 'time': 1.5, 'lr/pg0': 0.01, 'train/loss_box': 0.5, 'coco/bbox_mAP': 0.25}
-HEADER = ['epoch', 'time', 'train/loss_box', 'lr/pg0', 'metrics/coco/bbox_mAP']
+ROW = {'epoch': 1, 'iter': 10, 'time': 1.5, 'lr/weight': 0.01, 'train/loss_box': 0.5, 'coco/bbox_mAP': 0.25}
+HEADER = ['epoch', 'time', 'train/loss_box', 'lr/weight', 'metrics/coco/bbox_mAP']
 
 rows = replaced(ROW, values).map(lambda row: json.dumps(row)) | values.map(json.dumps)
 logs = st.lists(rows | st.just(json.dumps(ROW)), max_size=4).map('\n'.join)

@@ -97,7 +97,7 @@ def diverging(work_dir: Path, above: float, **more) -> Runner:
     original = runner.call_hook
 
     def call_hook(name: str, **kwargs) -> None:
-        if name == 'before_train_iter' and runner.iter == 4 and runner.learning_rates()[0] > above:
+        if name == 'before_train_iter' and runner.iter == 4 and runner.learning_rates()['weight'] > above:
             kwargs['data_batch']['inputs'].fill_(math.nan)
         original(name, **kwargs)
 
@@ -108,14 +108,14 @@ def diverging(work_dir: Path, above: float, **more) -> Runner:
 def test_the_last_checkpoint_is_restored_with_a_smaller_rate(tmp_path, capsys):
     runner = diverging(tmp_path / 'run', above=0.02)
     runner.train()
-    assert runner.learning_rates()[0] == 0.05 / 4 and runner.train_loop.num_restores == 2
+    assert runner.learning_rates()['weight'] == 0.05 / 4 and runner.train_loop.num_restores == 2
     saved = load_checkpoint(tmp_path / 'run' / 'last.pth')
     assert saved['meta']['iter'] == 12 and all_finite(saved) and saved['loop']['lr_factor'] == 0.25
     out = capsys.readouterr().out
     assert out.count('restored last.pth: epoch 2, iteration 2') == 2
     rows = [json.loads(line) for line in (tmp_path / 'run' / 'scalars.json').read_text().splitlines()]
-    assert [row['iter'] for row in rows if 'lr/pg0' in row] == list(range(1, 13))
-    assert [row['lr/pg0'] for row in rows if 'lr/pg0' in row] == [0.05] * 4 + [0.0125] * 8
+    assert [row['iter'] for row in rows if 'lr/weight' in row] == list(range(1, 13))
+    assert [row['lr/weight'] for row in rows if 'lr/weight' in row] == [0.05] * 4 + [0.0125] * 8
 
 
 def test_a_restored_run_is_resumed_exactly(tmp_path):

@@ -159,7 +159,7 @@ def test_longer_run_spans_the_schedule_anew(tmp_path):
     longer = Runner(dummy_config(tmp_path / 'run', resume=True, train_cfg=dict(max_epochs=8, val_interval=2)))
     longer.train()
     assert longer.epoch == 8
-    assert longer.learning_rates()[0] == pytest.approx(0.05 * (1 - 7 / 8 * 0.99))
+    assert longer.learning_rates()['weight'] == pytest.approx(0.05 * (1 - 7 / 8 * 0.99))
 
 
 def test_resume_from_a_path(straight, tmp_path):

@@ -103,7 +103,7 @@ def test_losses_rates_and_metrics_reach_a_backend(tmp_path):
     steps = [call for call in backend.calls if isinstance(call[0], int)]
     assert [step for step, _ in steps] == [1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 12]
     names = set().union(*(figures for _, figures in steps))
-    assert {'train/cls', 'train/extra', 'lr/pg0', 'lr/pg1', 'lr/pg2', 'coco/bbox_mAP', 'coco/bbox_mAP50'} <= names
+    assert {'train/cls', 'train/extra', 'lr/weight', 'lr/norm', 'lr/bias', 'coco/bbox_mAP', 'coco/bbox_mAP50'} <= names
 
 
 def paint(tmp_path, log_to, **changes):
@@ -168,7 +168,7 @@ def test_tensorboard(tmp_path):
     events = EventAccumulator(str(tmp_path / 'run' / 'tensorboard')).Reload()
     assert [event.step for event in events.Scalars('train/cls')] == list(range(1, 13))
     assert [event.step for event in events.Scalars('coco/bbox_mAP')] == [3, 6, 9, 12]
-    assert {'lr/pg0', 'train/extra', 'epoch'} <= set(events.Tags()['scalars'])
+    assert {'lr/weight', 'train/extra', 'epoch'} <= set(events.Tags()['scalars'])
 
 
 def test_tensorboard_gets_pictures(tmp_path):

@@ -29,7 +29,7 @@ class NotingHook(Hook):
             {
                 **self.step,
                 'size': model.size,
-                'lr': runner.learning_rates()[0],
+                'lr': runner.learning_rates()['weight'],
                 'accumulate': runner.optim_wrapper.current_accumulate,
             }
         )

@@ -17,6 +17,9 @@ from detkit.evaluation.average_precision import FALSE, TRUE
 from detkit.structures.data_sample import DetDataSample, best_classes, predicted_class
 from detkit.utils.errors import ConfigError, shorten
 
+# The bootstrap's intervals are too narrow for fewer: they would find differences where there are none.
+MIN_IMAGES = 30
+
 
 @dataclass(frozen=True)
 class ComparedMetric:
@@ -27,6 +30,7 @@ class ComparedMetric:
         name: its name, for example 'mAP', 'mAP50', 'mAP_s' or 'top1'.
         group: the class that it is measured on, '' for all.
         objects: objects (of a classifier: images) that it is measured on.
+        images: images that it is measured on; of a class or size, those with such objects.
         values: its value for each model.
         differences: for each pair (i, j) with i < j, the second model's less the first's.
     """
@@ -35,6 +39,7 @@ class ComparedMetric:
     name: str
     group: str
     objects: int
+    images: int
     values: list[Interval]
     differences: dict[tuple[int, int], Interval]
 
@@ -211,7 +216,14 @@ def _same_objects(one: DetDataSample, other: DetDataSample) -> bool:
 
 
 def _metric(
-    kind: str, name: str, group: str, objects: int, values: np.ndarray, drawn: np.ndarray, confidence: float
+    kind: str,
+    name: str,
+    group: str,
+    objects: int,
+    images: int,
+    values: np.ndarray,
+    drawn: np.ndarray,
+    confidence: float,
 ) -> ComparedMetric:
     """Return a metric with intervals from values ``(V,)`` and bootstrap replicates ``(R, V)`` of V models."""
     differences = {
@@ -219,7 +231,7 @@ def _metric(
         for i, j in combinations(range(len(values)), 2)
     }
     intervals = [interval(values[i], drawn[:, i], confidence) for i in range(len(values))]
-    return ComparedMetric(kind, name, group, int(objects), intervals, differences)
+    return ComparedMetric(kind, name, group, int(objects), int(images), intervals, differences)
 
 
 _MEAN, _AT_50 = 0, 1  # of ``precision_summaries``
@@ -232,12 +244,21 @@ def _precisions(
     values = np.stack([precision_summaries(matches)[0] for matches in all_matches])
     drawn = np.stack([precision_summaries(matches, counts) for matches in all_matches], 1)
     first = all_matches[0]
-    objects = np.stack([one.objects.sum(1) for one in first.per_class])  # (C, A)
+    per_image = np.stack([one.objects for one in first.per_class])  # (C, A, I)
+    objects = per_image.sum(2)  # (C, A)
+    holding = (per_image > 0).sum(2)  # (C, A) images with such objects
 
     def metric(name: str, area: int = 0, what: int = _MEAN) -> ComparedMetric:
         own, own_drawn = values[:, :, area, what], drawn[:, :, :, area, what]
         return _metric(
-            first.kind, name, '', objects[:, area].sum(), mean_precision(own), mean_precision(own_drawn), confidence
+            first.kind,
+            name,
+            '',
+            objects[:, area].sum(),
+            (per_image[:, area] > 0).any(0).sum() if area else first.num_images,
+            mean_precision(own),
+            mean_precision(own_drawn),
+            confidence,
         )
 
     overall = [metric('mAP'), metric('mAP50', what=_AT_50)]
@@ -248,6 +269,7 @@ def _precisions(
             'mAP',
             first.classes[label],
             objects[label, 0],
+            holding[label, 0],
             values[:, label, 0, _MEAN],
             drawn[:, :, label, 0, _MEAN],
             confidence,
@@ -268,17 +290,19 @@ def _accuracies(
         right = np.array(hits, np.float64)[:, chosen]  # (V, n)
         number = counts[:, chosen].sum(1, keepdims=True)
         drawn = np.where(number > 0, counts[:, chosen] @ right.T / np.maximum(number, 1), np.nan)
-        return _metric('label', f'top{k}', group, chosen.sum(), right.mean(1), drawn, confidence)
+        return _metric('label', f'top{k}', group, chosen.sum(), chosen.sum(), right.mean(1), drawn, confidence)
 
     ks = [k for k in sorted({1, *models[0].metric.topk}) if k < len(classes)]  # of k classes, top-k is 1
     return [metric(k) for k in ks], [], [metric(1, classes[label], label) for label in np.unique(truth)]
 
 
 def verdict(metric: ComparedMetric, pair: tuple[int, int], labels: Sequence[str]) -> str:
-    """Say which of two models is better, if the images show it."""
+    """Say which of two models is better, if the images show it; of less than ``MIN_IMAGES`` there is no verdict."""
     difference, (i, j) = metric.differences[pair], pair
     if np.isnan(difference.low):
         return 'not defined on these images'
+    if metric.images < MIN_IMAGES:
+        return f'no verdict: {metric.images} images, {MIN_IMAGES} needed'
     if not difference.excludes_zero:
         return 'no difference shown'
     return f'{labels[j] if difference.value > 0 else labels[i]} is better'

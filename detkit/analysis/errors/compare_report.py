@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from detkit.analysis.charts import COLOURS, panel, style
 from detkit.analysis.errors.bootstrap import Interval
-from detkit.analysis.errors.compare import ComparedMetric, Comparison, image_scores, verdict
+from detkit.analysis.errors.compare import MIN_IMAGES, ComparedMetric, Comparison, image_scores, verdict
 from detkit.analysis.errors.matching import KIND_NAMES
 from detkit.analysis.html_page import Cell, HtmlPage
 from detkit.config.difference import config_differences, shown
@@ -23,7 +23,6 @@ from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import fit
 
 _SHOWN_SIDE = 480
-_FEW_IMAGES = 30
 _MARKERS = 'osD^'  # when colours begin anew
 
 
@@ -56,7 +55,7 @@ def _difference_rows(found: Comparison) -> tuple[list[str], list[list]]:
     labels, rows = found.labels, []
     for metric in found.overall:
         for i, j in combinations(range(len(labels)), 2):
-            cell = _difference_cell(metric.differences[i, j])
+            cell = _difference_cell(metric, (i, j))
             rows.append([f'{labels[j]} - {labels[i]}', metric_name(metric), cell, verdict(metric, (i, j), labels)])
     return ['difference', 'metric', f'{found.confidence:.0%} interval', 'verdict'], rows
 
@@ -67,8 +66,11 @@ def _basis(found: Comparison) -> str:
         f'{found.confidence:.0%} intervals by paired bootstrap: {number} images drawn anew {found.replicates} '
         'times. They say what other images might give, not what another training might.'
     )
-    if number < _FEW_IMAGES:
-        text += f' Of so few images as {number} intervals come out too narrow.'
+    if number < MIN_IMAGES:
+        text += (
+            f' Intervals of so few images as {number} are too narrow to be trusted, so there is no verdict: '
+            f'evaluate on {MIN_IMAGES} images at least.'
+        )
     return text
 
 
@@ -84,10 +86,12 @@ def _interval_cell(value: Interval, digits: int = 3) -> Cell:
     return Cell(_with_interval(value, digits), value.value)
 
 
-def _difference_cell(value: Interval) -> Cell:
+def _difference_cell(metric: ComparedMetric, pair: tuple[int, int]) -> Cell:
+    """Return a cell with a difference and its interval, coloured if there is a verdict."""
+    value = metric.differences[pair]
     if np.isnan(value.low):
         return Cell('-', None if np.isnan(value.value) else value.value)
-    mark = '' if not value.excludes_zero else 'good' if value.value > 0 else 'bad'
+    mark = '' if not value.excludes_zero or metric.images < MIN_IMAGES else 'good' if value.value > 0 else 'bad'
     return Cell(f'{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})', value.value, mark)
 
 
@@ -152,7 +156,8 @@ def write_report(
     if len(labels) > 1:
         page.text(
             f'Coloured where the interval holds no zero, as about {1 - found.confidence:.0%} of them would '
-            'without any real difference.',
+            f'without any real difference. Differences on less than {MIN_IMAGES} images are never coloured: so few '
+            'show nothing.',
             note=True,
         )
     _group_table(page, found, found.per_class, 'class')
@@ -191,10 +196,11 @@ def _group_table(page: HtmlPage, found: Comparison, metrics: Sequence[ComparedMe
         rows = []
         for metric in chosen:
             name = metric.group or {'s': 'small', 'm': 'medium', 'l': 'large'}[metric.name.rpartition('_')[2]]
-            differences = [_difference_cell(metric.differences[0, j]) for j in range(1, len(labels))]
-            rows.append([name, metric.objects, *(value.value for value in metric.values), *differences])
-        counted = 'images' if kind == 'label' else 'objects'
-        columns = [what, counted, *labels, *(f'{label} - {labels[0]}' for label in labels[1:])]
+            differences = [_difference_cell(metric, (0, j)) for j in range(1, len(labels))]
+            counts = [metric.images] if kind == 'label' else [metric.images, metric.objects]
+            rows.append([name, *counts, *(value.value for value in metric.values), *differences])
+        counted = ['images'] if kind == 'label' else ['images', 'objects']
+        columns = [what, *counted, *labels, *(f'{label} - {labels[0]}' for label in labels[1:])]
         page.table(columns, rows, caption=f'{KIND_NAMES.get(kind, "")} {chosen[0].name.partition("_")[0]}'.strip())
 
 

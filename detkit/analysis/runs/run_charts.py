@@ -39,7 +39,7 @@ def plot_curves(curves: Curves) -> Figure | None:
             marker = 'o' if len(x) < FEW_POINTS else None
             axes.plot(x, y, color=colour, label=label, linewidth=1.6, marker=marker, markersize=3)
         _finish(axes, title, 'epoch', scientific=title == 'learning rate')
-        if len(lines) > 1:
+        if len(lines) > 1 or title == 'learning rate':
             axes.legend(fontsize=8, framealpha=0.6)
         if title in bounded:
             axes.set_ylim(0, max(0.05, *(1.08 * y.max() for _, y in lines.values())))
@@ -71,7 +71,17 @@ def _panels(curves: Curves) -> dict[str, Curves]:
                 results.setdefault(title, {})[side * (title in trained) + label] = defined
             elif root == 'metrics' and '_' not in last:
                 others.setdefault(last, {})[last] = defined
+    if rates:
+        rates['learning rate'] = _joined(rates['learning rate'])
     return losses | results | others | rates
+
+
+def _joined(curves: Curves) -> Curves:
+    """Return one curve for each set of equal ones, labelled with all their names."""
+    names: dict[bytes, list[str]] = {}
+    for name, (x, y) in curves.items():
+        names.setdefault(x.tobytes() + y.tobytes(), []).append(name)
+    return {', '.join(same): curves[same[0]] for same in names.values()}
 
 
 def plot_runs(runs: Sequence[RunLog], names: Sequence[str], weight: float = 0.0, axis: str = 'epoch') -> Figure:

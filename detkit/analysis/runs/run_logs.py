@@ -171,7 +171,8 @@ def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) 
     """
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
     if patterns is None:
-        return [name for name in names if _is_usual(name)] or names
+        rate = next((name for name in names if name.startswith('lr/')), None)  # the others follow the same schedule
+        return [name for name in names if _is_usual(name) or name == rate] or names
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in names):
             raise ConfigError(f'no run has {pattern!r}; there are {shorten(names, 30)}.{nearest(pattern, names)}')
@@ -179,7 +180,7 @@ def choose_names(runs: Sequence[RunLog], patterns: Sequence[str] | None = None) 
 
 
 def _is_usual(name: str) -> bool:
-    return name.startswith(('train/', 'val/')) or name == 'lr/pg0' or chart_title(name) is not None
+    return name.startswith(('train/', 'val/')) or chart_title(name) is not None
 
 
 def smooth(name: str, y: np.ndarray, weight: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from detkit.analysis.data.annotations_table import plain_dataset
 from detkit.datasets.samplers import EpochSampler
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
-from detkit.engine.optim_constructor import build_optim_wrapper
+from detkit.engine.optim_constructor import build_optim_wrapper, group_names
 from detkit.engine.optim_wrapper import OptimWrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.inference.model import untrained_model
@@ -247,6 +247,7 @@ def _follow(
     schedules: Schedules, wrapper: OptimWrapper, iterations: np.ndarray
 ) -> tuple[np.ndarray, tuple[GroupPlan, ...]]:
     groups = wrapper.optimizer.param_groups
+    names = group_names(groups)
     rates, momenta = np.zeros((2, len(groups), len(iterations)))
     accumulate = np.ones(len(iterations), np.int64)
     for index, iteration in enumerate(iterations.tolist()):
@@ -259,7 +260,7 @@ def _follow(
             momenta[number, index] = group.get('momentum', (group.get('betas') or (np.nan,))[0])
     return accumulate, tuple(
         GroupPlan(
-            group.get('name', f'group {number}'),
+            names[number],
             sum(param.numel() for param in group['params']),
             float(group.get('weight_decay', 0)),
             rates[number],

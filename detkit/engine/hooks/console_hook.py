@@ -143,7 +143,8 @@ class ConsoleHook(Hook):
         position = loop.epoch + done / loop.epoch_length
         seconds_an_epoch = (now - self._train_began) / max(position - self._first_position, 1e-9)
         remaining = (loop.max_epochs - position) * seconds_an_epoch
-        return f'{losses}  lr {runner.learning_rates()[0]:.2e}  {speed:.1f} img/s  ETA {duration_text(remaining)}'
+        lr = next(iter(runner.learning_rates().values()))
+        return f'{losses}  lr {lr:.2e}  {speed:.1f} img/s  ETA {duration_text(remaining)}'
 
 
 @HOOKS.register_module()

@@ -68,7 +68,7 @@ class ScalarLogHook(Hook):
         if not is_main_process():
             return
         row: dict[str, Any] = {'epoch': loop.epoch + 1, 'iter': loop.iter + 1, 'time': round(loop.elapsed, 2)}
-        row.update({f'lr/pg{i}': lr for i, lr in enumerate(runner.learning_rates())})
+        row.update({f'lr/{name}': lr for name, lr in runner.learning_rates().items()})
         row.update({f'train/{name}': value for name, value in loop.losses.latest.items()})
         if runner.optim_wrapper.grad_norm is not None:
             row['grad_norm'] = float(runner.optim_wrapper.grad_norm)
@@ -84,7 +84,7 @@ class ScalarLogHook(Hook):
             self._append(runner, {'epoch': loop.epoch, 'iter': loop.iter, 'time': round(loop.elapsed, 2), **metrics})
         row: dict[str, Any] = {'epoch': loop.epoch, 'time': f'{loop.elapsed:.2f}'}
         row.update({f'train/{name}': f'{value:.5g}' for name, value in loop.losses.means().items()})
-        row.update({f'lr/pg{i}': f'{lr:.6g}' for i, lr in enumerate(runner.learning_rates())})
+        row.update({f'lr/{name}': f'{lr:.6g}' for name, lr in runner.learning_rates().items()})
         row.update({f'metrics/{name}': f'{float(value):.5g}' for name, value in (metrics or {}).items()})
         self._rows.append(row)
         self._write(runner)
@@ -127,7 +127,7 @@ class ScalarLogHook(Hook):
 
 def _is_before(row: dict[str, Any], loop: TrainLoop) -> bool:
     """Return whether a line of ``scalars.json`` was written before the loop's position."""
-    of_training = 'lr/pg0' in row
+    of_training = any(name.startswith('lr/') for name in row)
     return row['iter'] < loop.iter or (row['iter'] == loop.iter and (of_training or not loop.val_pending))
 
 

@@ -41,11 +41,23 @@ def test_the_better_model_is_named(found):
 
 
 def test_equal_models_are_not_told_apart():
-    one, other = (model(label, random_results(20)) for label in 'ab')
+    one, other = (model(label, random_results(60)) for label in 'ab')
     found = compare([one, other], replicates=50)
     for metric in (*found.overall, *found.per_area, *found.per_class):
         assert (metric.differences[0, 1].low, metric.differences[0, 1].high) == (0, 0)
-        assert verdict(metric, (0, 1), found.labels) == 'no difference shown'
+        few = f'no verdict: {metric.images} images, 30 needed'
+        assert verdict(metric, (0, 1), found.labels) == ('no difference shown' if metric.images >= 30 else few)
+
+
+def test_few_images_give_no_verdict():
+    for number, expected in ((30, 'exact is better'), (29, 'no verdict: 29 images, 30 needed')):
+        found = compare(better_and_worse(number), replicates=50)
+        assert found.headline.differences[0, 1].excludes_zero
+        assert found.headline.images == number and verdict(found.headline, (0, 1), found.labels) == expected
+        for metric in found.per_class:
+            label = found.models[0].classes.index(metric.group)
+            instances = [result.gt_instances for result in found.results[0]]
+            assert metric.images == sum((one.labels[~one.ignored] == label).any() for one in instances)
 
 
 def test_the_order_of_images_does_not_matter(found):

@@ -20,7 +20,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 @pytest.fixture(scope='module')
 def page(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp('report')
-    exact, vague = better_and_worse(12)
+    exact, vague = better_and_worse(60)
     with_pictures(exact.results, folder)
     with_pictures(vague.results, folder)
     exact.config.merge_from_dict(dict(lr=0.1, work_dir='a', steps=[dict(type='Flip', prob=0.5)]))
@@ -38,7 +38,15 @@ def test_tables(page):
     assert [row[0] for row in rows(page, 'By class')] == ['cat', 'dog', 'bird']
     differences = [['lr', '0.1', '(absent)'], ['model', '(absent)', "{'depth': [1, 2]}"]]
     assert [[unescape(cell) for cell in row] for row in rows(page, 'exact and vague')] == differences
-    assert 'box mAP on 12 images: exact has the highest' in page and 'exact is better' in page
+    assert 'box mAP on 60 images: exact has the highest' in page and 'exact is better' in page
+
+
+def test_few_images_colour_nothing(tmp_path):
+    write_report(compare(better_and_worse(12), replicates=50), tmp_path / 'few.html', max_images=0)
+    page = (tmp_path / 'few.html').read_text()
+    assert rows(page, 'Which is better?')[0][3] == 'no verdict: 12 images, 30 needed'
+    assert 'class="good"' not in page and 'class="bad"' not in page and 'evaluate on 30 images at least' in page
+    assert all(int(row[1]) <= 12 for row in rows(page, 'By class'))
 
 
 def test_pictures_show_the_truth_and_every_model(page):

@@ -22,7 +22,9 @@ from detkit.utils.errors import ConfigError, DataError
 
 def write_run(folder, epochs, offset=0.0):
     folder.mkdir(parents=True)
-    lines = ['epoch,time,train/box,lr/pg0,lr/pg1,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP_s,metrics/coco/bbox_AR1']
+    lines = [
+        'epoch,time,train/box,lr/weight,lr/norm,metrics/coco/bbox_mAP,metrics/coco/bbox_mAP_s,metrics/coco/bbox_AR1'
+    ]
     lines += [f'{e},{60 * e},{3 / e + offset},.01,.02,{0.1 * e if e % 2 else ""},.05,.3' for e in range(1, epochs + 1)]
     (folder / 'results.csv').write_text('\n'.join(lines) + '\n')
     rows = [{'epoch': 1 + i // 10, 'iter': i, 'time': 6.0 * i, 'train/box': 9.0 - i, 'grad_norm': 1.0} for i in (5, 10)]
@@ -64,8 +66,8 @@ def test_finding(runs, tmp_path):
 
 def test_choosing(runs):
     logs = [read_run(run) for run in runs]
-    assert choose_names(logs) == ['train/box', 'lr/pg0', 'coco/bbox_mAP']
-    assert choose_names(logs, ['*mAP*', 'lr/pg1']) == ['lr/pg1', 'coco/bbox_mAP', 'coco/bbox_mAP_s']
+    assert choose_names(logs) == ['train/box', 'lr/weight', 'coco/bbox_mAP']
+    assert choose_names(logs, ['*mAP*', 'lr/norm']) == ['lr/norm', 'coco/bbox_mAP', 'coco/bbox_mAP_s']
     with pytest.raises(ConfigError, match="no run has 'train/bx'.*Did you mean 'train/box'"):
         choose_names(logs, ['train/bx'])
 
@@ -76,7 +78,7 @@ def test_smoothing():
     y = np.random.default_rng(0).normal(size=3000)
     assert smooth('train/box', y, 0.9)[100:].std() == pytest.approx(np.sqrt(0.1 / 1.9), rel=0.1)  # of AR(1) noise
     np.testing.assert_allclose(smooth('train/box', np.arange(30.0), 0.5)[:2], [0, 1 / 1.5])
-    for name, few in (('lr/pg0', y), ('train/box', y[:20])):
+    for name, few in (('lr/weight', y), ('train/box', y[:20])):
         assert smooth(name, few, 0.9) is few
     assert smooth('train/box', y, 0) is y
 
@@ -93,7 +95,7 @@ def test_picture_table_and_file(runs, tmp_path):
     names = choose_names(logs)
     table = logs_table(logs, names)
     (row,) = (line for line in table.splitlines() if 'bbox_mAP' in line and 'b/run' in line)
-    assert row.split('|')[3:7] == ['  2.9 ', '       29 ', '  2.9 ', '       29 '] and 'lr/pg0' not in table
+    assert row.split('|')[3:7] == ['  2.9 ', '       29 ', '  2.9 ', '       29 '] and 'lr/weight' not in table
     metric = plot_runs(logs, names, 0.5)
     assert [axes.get_title() for axes in metric.axes] == names
     # Of the loss the long run is smoothed, above its pale values; the metrics have a star each.

@@ -9,7 +9,7 @@ from detkit.config import literal_text
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.utils.errors import ConfigError, DataError
 
-HEADER = 'epoch,time,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
+HEADER = 'epoch,time,train/cls,train/top1,lr/weight,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
 ROWS = ('1,10.5,1.4,.3,.1,.4,1.5', '2,20,1.1,.5,.1,,', '3,30,1.0,.6,.1,.7,1.1', '4,75.9,.9,.8,.1,.7,.9')
 
 

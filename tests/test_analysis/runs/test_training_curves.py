@@ -60,14 +60,14 @@ def test_unknown_columns_do_no_harm():
 
 def test_training_and_validation_of_a_classifier_share_panels(tmp_path: Path):
     (tmp_path / 'results.csv').write_text(
-        'epoch,train/cls,train/top1,lr/pg0,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
+        'epoch,train/cls,train/top1,lr/weight,metrics/accuracy/top1,metrics/accuracy/cross_entropy\n'
         '1,1.4,.3,.1,.4,1.5\n2,1.1,.5,.1,.6,1.2\n'
     )
     panels = _panels(read_results(tmp_path / 'results.csv'))
     assert {title: {label: y.tolist() for label, (_, y) in lines.items()} for title, lines in panels.items()} == {
         'cls loss': {'train': [1.4, 1.1], 'val': [1.5, 1.2]},
         'accuracy': {'train top1': [0.3, 0.5], 'val top1': [0.4, 0.6]},
-        'learning rate': {'pg0': [0.1, 0.1]},
+        'learning rate': {'weight': [0.1, 0.1]},
     }
 
 
