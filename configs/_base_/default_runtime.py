@@ -15,6 +15,9 @@ sync_bn = False  # several processes: normalise over the images of all of them
 log_level = 'INFO'
 log_to = []  # 'tensorboard', 'wandb', 'mlflow': where metrics go beside the run's own files
 
+# What prediction reports, unless predict.py's options say otherwise.
+predict_cfg = dict(score_thr=0.25, iou_thr=0.7, max_per_img=300)
+
 randomness = dict(seed=0, deterministic=False)
 env_cfg = dict(backend=None, timeout=1800, cudnn_benchmark=False)
 

@@ -62,6 +62,7 @@ DICT_KEYS: dict[str, dict[str, Any]] = {
         'num_startup_epochs': int,
         'seed': int,
     },
+    'predict_cfg': {'score_thr': float, 'iou_thr': float, 'max_per_img': int},
     'custom_imports': {'imports': Sequence[str] | str, 'allow_failed_imports': bool, 'folder': str},
 }
 

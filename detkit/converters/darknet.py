@@ -36,6 +36,17 @@ from detkit.utils.torch_files import is_zip
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
 FAMILIES = {'YOLOv3': ('full', 608), 'YOLOv3-SPP': ('spp', 608), 'YOLOv3-tiny': ('tiny', 416)}
+# The options that give images the input that Darknet gives them, and the thresholds of its ``detect``. Its letterbox is
+# square, rounds down, and pads with a half of white.
+INPUT_OPTIONS = {
+    'prefilter_above': None,
+    'align_corners': True,
+    'pad_value': 127,
+    'letterbox': dict(rounding='down', pad_to='size'),
+    'rect': False,
+    'predict_cfg.score_thr': 0.5,
+    'predict_cfg.iou_thr': 0.45,
+}
 _BACKBONE = 'Darknet-53'
 _MAX_CLASSES = 10_000  # more is a coincidence of the number of parameters, or a slip
 Anchors = list[list[tuple[float, float]]]
@@ -239,7 +250,7 @@ def _family(
     """Return the config of a family with other classes and anchors."""
     size, published_size = FAMILIES[name]
     file = configs / 'yolov3' / 'det_coco.py'
-    options = {'size': size}
+    options = {'size': size, **INPUT_OPTIONS}
     config = resolve_config(file, {**options, 'img_size': img_size or published_size})
     head = config['model']['head']
     differs = {

@@ -26,6 +26,8 @@ from detkit.engine.run_folder import display_path
 from detkit.utils.errors import CheckpointError, ConfigError
 
 PROJECTS = {'original': 'DETR', 'hugging_face': 'transformers'}
+# The least score that the projects show: of DETR's notebook, and of the default of transformers' post-processing.
+_SCORE_THR = {'original': 0.7, 'hugging_face': 0.5}
 _PANOPTIC_CLASSES = 250  # COCO's ids of things and stuff, as DETR counts them
 # Blocks of each stage, and whether they have three convolutions.
 _DEPTHS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34, ((3, 4, 6, 3), True): 50, ((3, 4, 23, 3), True): 101}
@@ -101,6 +103,7 @@ def load_detr(
         if size not in (None, _size_of(architecture)):
             raise CheckpointError(f'{source} is of size {_size_of(architecture)}, not {size} (--size).')
         name, options = _config_of(architecture)
+        options['predict_cfg.score_thr'] = _SCORE_THR[detr.layout]
         file = configs / 'detr' / name
         resolved = _load(file, options)
     else:
@@ -211,7 +214,7 @@ def _size_of(architecture: Architecture) -> str:
     return f'r{architecture.depth}{"_dc5" if architecture.dilated else ""}'
 
 
-def _config_of(architecture: Architecture) -> tuple[str, dict[str, str]]:
+def _config_of(architecture: Architecture) -> tuple[str, dict[str, Any]]:
     """Return the name of the config of an architecture, and the option that gives it the backbone."""
     panoptic = architecture.num_classes == _PANOPTIC_CLASSES
     size = _size_of(architecture)
@@ -221,7 +224,7 @@ def _config_of(architecture: Architecture) -> tuple[str, dict[str, str]]:
     return 'det_panoptic.py' if panoptic else 'det_coco.py', options
 
 
-def _load(file: Path, options: dict[str, str]) -> dict[str, Any]:
+def _load(file: Path, options: dict[str, Any]) -> dict[str, Any]:
     try:
         config = resolve_config(file, options)
     except ConfigError as error:

@@ -128,6 +128,11 @@ class PickledModel(ABC):
         """Return the shape that a tensor has once converted."""
         return shape
 
+    @property
+    def input_options(self) -> dict[str, Any]:
+        """Return the config's options that give images the input that the project gives them, and its thresholds."""
+        return {'prefilter_above': None}
+
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors, which have detkit's names already, in detkit's form."""
         return state
@@ -173,8 +178,9 @@ class PickledModel(ABC):
         )
 
     def load_config(self, scale: Scale, file: Path) -> dict[str, Any]:
-        """Return the config ``file`` in the model's size and image size, resolved."""
-        return resolve_config(file, {**scale.options(), **({'img_size': self.img_size} if self.img_size else {})})
+        """Return the config ``file`` in the model's size and image size, with the project's input, resolved."""
+        img_size = {'img_size': self.img_size} if self.img_size else {}
+        return resolve_config(file, {**scale.options(), **img_size, **self.input_options})
 
     def match(self, expected: Mapping[str, Tensor], source: Path) -> dict[str, str]:
         """Return the file's name of each of detkit's parameters and buffers, see ``match_tensors``."""

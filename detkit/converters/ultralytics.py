@@ -60,6 +60,11 @@ class UltralyticsModel(PickledModel):
     def keys(self) -> KeyTable:
         return YOLOV8_KEYS[self.task]
 
+    @property
+    def input_options(self) -> dict[str, Any]:
+        # A classifier's images are resampled as torchvision does on both sides.
+        return {} if self.task == 'cls' else super().input_options
+
     def describe(self, scale: Scale, file: Path) -> Description:
         config = self.load_config(scale, file)
         model, classes = config['model'], config.get('classes')
@@ -79,7 +84,9 @@ class UltralyticsModel(PickledModel):
             'classes': len(self.classes) != as_is['head'].get('num_classes'),
         }
         differences = tuple(name for name, value in differs.items() if value)
-        return Description(config, file, scale.options(), differences, classes == self.classes)
+        return Description(
+            config, file, {**scale.options(), **self.input_options}, differences, classes == self.classes
+        )
 
     def meta(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.keypoint_shape is None:

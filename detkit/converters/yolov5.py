@@ -70,6 +70,11 @@ class YOLOv5Model(PickledModel):
     def convert(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {**state, _STEM_WEIGHT: focus_to_conv(state[_STEM_WEIGHT])} if self.focus else state
 
+    @property
+    def input_options(self) -> dict[str, Any]:
+        # The thresholds are those of detect.py.
+        return {**super().input_options, 'predict_cfg.iou_thr': 0.45, 'predict_cfg.max_per_img': 1000}
+
     def describe(self, scale: Scale, file: Path) -> Description:
         config = self.load_config(scale, file)
         classes, model = tuple(config['classes']), config['model']
@@ -87,7 +92,7 @@ class YOLOv5Model(PickledModel):
         return Description(
             config,
             file,
-            scale.options(),
+            {**scale.options(), **self.input_options},
             tuple(name for name, value in differs.items() if value),
             classes == self.classes,
             # The configs have no batch_norm, so that it is added.

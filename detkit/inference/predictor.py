@@ -33,6 +33,8 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.rng import keyed_rng
 
+# What prediction reports, where neither its arguments nor the config's ``predict_cfg`` say otherwise.
+THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
 _READERS = 4  # threads that decode while the network runs
 
 
@@ -61,10 +63,12 @@ class Predictor:
         device: the device to run on; the accelerator if there is one by default.
         img_size: the longer side (DETR: the shorter one; a classifier: its input); the config's test size by default.
         batch_size: images at a time.
-        score_thr: least score of a prediction; a classifier always gives its best.
-        iou_thr: of two predictions of a class that overlap more, the better one is kept.
+        score_thr: least score of a prediction; a classifier always gives its best. None: that of the config's
+            ``predict_cfg``, else 0.25.
+        iou_thr: of two predictions of a class that overlap more, the better one is kept. None: that of ``predict_cfg``,
+            else 0.7.
         classes: names or numbers of the only classes to report; None for all.
-        max_per_img: most predictions an image.
+        max_per_img: most predictions an image. None: that of ``predict_cfg``, else 300.
         class_agnostic: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
             None: the config's.
@@ -88,10 +92,10 @@ class Predictor:
         device: str | torch.device | None = None,
         img_size: int | None = None,
         batch_size: int = 1,
-        score_thr: float = 0.25,
-        iou_thr: float = 0.7,
+        score_thr: float | None = None,
+        iou_thr: float | None = None,
         classes: Sequence[str | int] | None = None,
-        max_per_img: int = 300,
+        max_per_img: int | None = None,
         class_agnostic: bool = False,
         retina_masks: bool | None = None,
         amp: bool | str = False,
@@ -111,11 +115,15 @@ class Predictor:
         self.img_size = img_size or input_size(cfg, self.classifies)
         if self.img_size < 32:
             raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
-        self.score_thr = score_thr
+        given = {'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_per_img}
+        thresholds = {
+            **THRESHOLDS,
+            **(cfg.get('predict_cfg') or {}),
+            **{k: v for k, v in given.items() if v is not None},
+        }
+        self.score_thr: float = thresholds['score_thr']
         wanted: dict[str, Any] = {
-            'score_thr': score_thr,
-            'iou_thr': iou_thr,
-            'max_per_img': max_per_img,
+            **thresholds,
             'class_agnostic': class_agnostic,
             'multi_label': False,
             'classes': _label_numbers(classes, self.classes),

@@ -189,7 +189,7 @@ def test_dilation_by_a_size(tmp_path):
     source = write_original(tmp_path / 'in.pth', small_detr(depth=50))
     checkpoint, report = convert(source, size='r50_dc5')
     assert 'dilation yes: --size says so' in report and "'dilate_last': True" in checkpoint['meta']['config']
-    assert '--cfg-options size=r50_dc5 with other sizes' in report
+    assert '--cfg-options size=r50_dc5 predict_cfg.score_thr=0.7 with other sizes' in report
     (tmp_path / 'out.pth').unlink()
     assert 'in.pth is of size r50_dc5, not r101_dc5 (--size).' in error_of(source, size='r101_dc5')
 

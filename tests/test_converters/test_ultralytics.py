@@ -144,7 +144,7 @@ def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow
     checkpoint, report = convert(source)
     assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '3,157,184 parameters' in report
-    assert 'config   configs/yolov8/det_coco.py\n' in report
+    assert 'config   configs/yolov8/det_coco.py --cfg-options prefilter_above=None\n' in report
     assert f'python tools/predict.py configs/yolov8/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
     assert f'python tools/test.py configs/yolov8/det_coco.py {tmp_path}/coco.pth' in report
     own = init_detector(CONFIGS / 'yolov8' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
@@ -152,7 +152,7 @@ def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow
 
     _, report = convert(write_narrow())
     assert 'with other classes' in report and 'tools/predict.py - ' in report and 'test.py' not in report
-    options = 'deepen_factor=0.33 widen_factor=0.125 max_channels=1024'
+    options = 'deepen_factor=0.33 widen_factor=0.125 max_channels=1024 prefilter_above=None'
     assert f'det_coco.py --cfg-options {options}' in report
     assert f'load_from={tmp_path / "in.pth"} {options}' in report
 
@@ -172,7 +172,8 @@ def test_every_size_of_every_task_is_recognised(task, size):
     scale = found.find_scale(config, Path('x.pt'))
     assert scale.letter == size
     description = found.describe(scale, config)
-    assert description.options == ({} if size == 'n' else {'size': size})
+    as_theirs = {} if task == 'cls' else {'prefilter_above': None}
+    assert description.options == {**({} if size == 'n' else {'size': size}), **as_theirs}
     assert description.differences == ('classes',)
     with torch.device('meta'):
         model = DETECTORS.build(description.config['model'])

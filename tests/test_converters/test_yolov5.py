@@ -126,10 +126,11 @@ def test_the_report_names_the_config_that_fits(yolov5_layouts, tmp_path, monkeyp
     _, report = convert(source)
     assert 'YOLOv5n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '1,872,157 parameters' in report
-    assert 'config   configs/yolov5/det_coco.py\n' in report
+    options = '--cfg-options prefilter_above=None predict_cfg.iou_thr=0.45 predict_cfg.max_per_img=1000'
+    assert f'config   configs/yolov5/det_coco.py {options}\n' in report
     assert f'python tools/predict.py configs/yolov5/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
     assert f'python tools/test.py configs/yolov5/det_coco.py {tmp_path}/coco.pth' in report
-    assert report.endswith(f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth')
+    assert f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth prefilter_above=None' in report
     own = init_detector(CONFIGS / 'yolov5' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
     assert own.info.classes == classes
 
@@ -142,7 +143,8 @@ def test_every_size_is_recognised(size, focus):
     scale = found.find_scale(CONFIG, Path('x.pt'))
     assert scale.letter == size
     description = found.describe(scale, CONFIG)
-    assert description.options == ({} if size == 'n' else {'size': size})
+    as_theirs = {'prefilter_above': None, 'predict_cfg.iou_thr': 0.45, 'predict_cfg.max_per_img': 1000}
+    assert description.options == {**({} if size == 'n' else {'size': size}), **as_theirs}
     assert description.differences == (*(['layers (those of release 5.0)'] if focus else []), 'classes')
     assert description.config['model'] == yolov5_config(size, focus, 7)
     with torch.device('meta'):

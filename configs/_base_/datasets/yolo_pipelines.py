@@ -10,6 +10,13 @@ task = 'det'  # or 'seg', 'pose', 'obb'
 img_size = 640
 mix_from = 'group'  # with cache='ram', 'dataset' lets a mosaic take any image
 single_class = False
+rect = True  # validate in batches of one shape, which have the least padding
+
+# How an image is resampled and padded, also for prediction. Converted weights keep what their project does.
+prefilter_above = 2.0  # smooth what shrinks by more than this; None: never, as ultralytics, YOLOv5 and Darknet do
+align_corners = False  # True: as Darknet does
+pad_value = 114
+letterbox = dict()  # more arguments of LetterBox in validation and prediction
 
 mosaic_prob = 1.0
 copy_paste_prob = 0.0
@@ -44,19 +51,27 @@ train_pipeline = [
     dict(type='MixUp', prob=mixup_prob),
     dict(type='RandomFlip', prob=vertical_flip_prob, direction='vertical'),
     dict(type='RandomFlip', prob=flip_prob),
-    dict(type='Render', with_masks=with_masks, mask_stride=mask_stride, overlap_mask=overlap_mask),
+    dict(
+        type='Render',
+        with_masks=with_masks,
+        mask_stride=mask_stride,
+        overlap_mask=overlap_mask,
+        fill=pad_value,
+        prefilter_above=prefilter_above,
+        align_corners=align_corners,
+    ),
     dict(type='RandomHSV', hue=hue, saturation=saturation, value=value),
     dict(type='PackInputs'),
 ]
 val_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LetterBox', size=img_size),
-    dict(type='Render'),
+    dict(type='LetterBox', size=img_size, **letterbox),
+    dict(type='Render', fill=pad_value, prefilter_above=prefilter_above, align_corners=align_corners),
     dict(type='PackInputs'),
 ]
 
 train_dataloader = dict(dataset=dict(mix_from=mix_from, single_class=single_class, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(single_class=single_class, rect=True, pipeline=val_pipeline))
+val_dataloader = dict(dataset=dict(single_class=single_class, rect=rect, pipeline=val_pipeline))
 test_dataloader = val_dataloader
 
 _evaluators = dict(

@@ -12,12 +12,27 @@ from PIL import Image
 from detkit.structures.polygons import move_points
 from detkit.structures.scene import Tile, scale_matrix, translation_matrix
 
-__all__ = ['Placement', 'draw_tile', 'place_tile']
+__all__ = ['Placement', 'Resampling', 'draw_tile', 'place_tile']
 
 # Rounding a tile to whole source pixels moves the drawing by up to half of one; enlarged further than this,
 # it is drawn at its exact position instead.
 _MAX_SNAPPED_SCALE = 2.0
 _WHOLE = 1e-6
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The way in which pixels are computed from those of an image.
+
+    Attributes:
+        prefilter_above: shrinking by more than this averages the pixels that fall together, instead of picking some.
+        antialias: a tile without ``Placement.source`` whose rows stay rows is resampled by Pillow.
+        align_corners: where a tile is drawn by a plain resize, the centres of its corner pixels stay in the corners.
+    """
+
+    prefilter_above: float = math.inf
+    antialias: bool = False
+    align_corners: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,9 +116,8 @@ def draw_tile(
     canvas: np.ndarray,
     tile: Tile,
     placement: Placement,
-    prefilter_above: float,
+    resampling: Resampling,
     mask: np.ndarray | None = None,
-    antialias: bool = False,
 ) -> None:
     """Draw a tile into ``canvas`` ``(H, W, 3)``, in place.
 
@@ -111,9 +125,8 @@ def draw_tile(
         canvas: drawn into.
         tile: the tile to draw.
         placement: as ``place_tile`` returned it.
-        prefilter_above: shrinking by more than this averages the pixels that fall together, instead of picking some.
+        resampling: how it is resampled.
         mask: ``(H, W)`` uint8; only where it is not 0 the canvas changes.
-        antialias: whether a tile without ``placement.source`` whose rows stay rows is resampled by Pillow.
     """
     if placement.empty:
         return
@@ -121,11 +134,11 @@ def draw_tile(
     target = canvas[y0:y1, x0:x1]
     mask = None if mask is None else mask[y0:y1, x0:x1]
     if placement.source is not None:
-        drawn = _resized(tile.img, placement, prefilter_above)
-    elif antialias and tile.axis_aligned:
+        drawn = _resized(tile.img, placement, resampling)
+    elif resampling.antialias and tile.axis_aligned:
         drawn = _antialiased(tile.img, placement)
     else:
-        drawn = _warped(tile, placement, prefilter_above)
+        drawn = _warped(tile, placement, resampling.prefilter_above)
         if not tile.axis_aligned:
             inside = _fill_quad(tile, placement)
             mask = inside if mask is None else mask & inside
@@ -135,13 +148,20 @@ def draw_tile(
         cv2.copyTo(drawn, mask, target)
 
 
-def _resized(img: np.ndarray, placement: Placement, prefilter_above: float) -> np.ndarray:
+def _resized(img: np.ndarray, placement: Placement, resampling: Resampling) -> np.ndarray:
     x0, y0, x1, y1 = placement.source
     view = img[y0:y1, x0:x1]
     width, height = placement.target[2] - placement.target[0], placement.target[3] - placement.target[1]
     if view.shape[:2] != (height, width):
-        shrinks = max((x1 - x0) / width, (y1 - y0) / height) > prefilter_above
-        view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        shrinks = max((x1 - x0) / width, (y1 - y0) / height) > resampling.prefilter_above
+        if resampling.align_corners and not shrinks:
+            scales = (width - 1) / max(x1 - x0 - 1, 1), (height - 1) / max(y1 - y0 - 1, 1)
+            matrix = scale_matrix(*scales)[:2]  # from centre to centre, as OpenCV counts
+            view = cv2.warpAffine(
+                view, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        else:
+            view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     mirrored_x, mirrored_y = placement.matrix[0, 0] < 0, placement.matrix[1, 1] < 0
     if mirrored_x or mirrored_y:
         view = cv2.flip(view, -1 if mirrored_x and mirrored_y else int(mirrored_x))

@@ -45,7 +45,8 @@ class LetterBox:
 
     Args:
         size: the output's side, or (h, w).
-        rounding: of the scaled image's sides. 'up': as training and validation do; 'nearest': as prediction does.
+        rounding: of the scaled image's sides. 'up': as training and validation do; 'nearest': as prediction does;
+            'down': as Darknet does.
         enlarge: whether an image smaller than ``size`` is scaled up.
         pad_to: 'size': to all of ``size``; 'divisor': no further than the next multiples of ``size_divisor``.
             In rectangular batches the batch's own shape is padded to, whatever is said here.
@@ -63,8 +64,8 @@ class LetterBox:
         pad_to: str = 'size',
         size_divisor: int = 32,
     ) -> None:
-        if rounding not in ('up', 'nearest'):
-            raise ValueError(f"LetterBox(rounding={rounding!r}): expected 'up' or 'nearest'")
+        if rounding not in ('up', 'nearest', 'down'):
+            raise ValueError(f"LetterBox(rounding={rounding!r}): expected 'up', 'nearest' or 'down'")
         if pad_to not in ('size', 'divisor'):
             raise ValueError(f"LetterBox(pad_to={pad_to!r}): expected 'size' or 'divisor'")
         self.size = size_pair(size)
@@ -90,6 +91,13 @@ class LetterBox:
             return shape
         if self.rounding == 'nearest':
             return max(round(shape[0] * ratio), 1), max(round(shape[1] * ratio), 1)
+        if self.rounding == 'down':
+            height, width = (
+                (shape[0] * fit[1] // shape[1], fit[1])
+                if fit[1] * shape[0] < fit[0] * shape[1]
+                else (fit[0], shape[1] * fit[0] // shape[0])
+            )
+            return max(height, 1), max(width, 1)
         return fit_inside(shape, fit)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from detkit.datasets.transforms.drawing import draw_tile, place_tile
+from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
 from detkit.datasets.transforms.object_masks import Bitmap, draw_index_map, draw_instance_masks
 from detkit.datasets.transforms.photometry import apply_operation
 from detkit.datasets.transforms.scene_objects import SceneObjects, place_objects
@@ -36,9 +37,12 @@ class Render:
         max_aspect: the longer side must be less than so many times the shorter; None: any shape will do.
         min_area_ratio: more than this share of the box must be in the frame.
         min_outline_area_ratio: the same for objects with an outline.
-        prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together.
+        prefilter_above: tiles that shrink by more than this factor are averaged over the pixels that fall together;
+            None: never.
         antialias: resample tiles whose rows stay rows by Pillow, at their exact position and smoothed as much as they
             shrink, as torchvision does; a little slower.
+        align_corners: where a tile is resized to whole pixels, keep the centres of its corner pixels in the corners, as
+            Darknet does; otherwise its edges stay at the edges.
     """
 
     stage = 'render'
@@ -53,8 +57,9 @@ class Render:
         max_aspect: float | None = 100.0,
         min_area_ratio: float = 0.1,
         min_outline_area_ratio: float = 0.01,
-        prefilter_above: float = 2.0,
+        prefilter_above: float | None = 2.0,
         antialias: bool = False,
+        align_corners: bool = False,
     ) -> None:
         self.with_masks = with_masks
         self.mask_stride = mask_stride
@@ -64,12 +69,11 @@ class Render:
         self.max_aspect = max_aspect
         self.min_area_ratio = min_area_ratio
         self.min_outline_area_ratio = min_outline_area_ratio
-        self.prefilter_above = prefilter_above
-        self.antialias = antialias
+        self.resampling = Resampling(math.inf if prefilter_above is None else prefilter_above, antialias, align_corners)
 
     def __call__(self, sample: Sample) -> Sample:
         scene = sample.scene
-        placements = [place_tile(tile, scene.size, self.antialias) for tile in scene.tiles]
+        placements = [place_tile(tile, scene.size, self.resampling.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)
         img = self._draw(scene, placements, objects)
@@ -104,7 +108,7 @@ class Render:
                 own = objects.select(objects.tile_numbers == number)
                 bitmaps = _bitmaps(scene, [placement.matrix for placement in placements], own)
                 mask = draw_index_map(own.outlines, bitmaps, scene.size, 1).astype(bool).view(np.uint8)
-            draw_tile(layers[tile.layer], tile, placement, self.prefilter_above, mask, self.antialias)
+            draw_tile(layers[tile.layer], tile, placement, self.resampling, mask)
         if not layers:
             return np.full((*scene.size, 3), self.fill, np.uint8)
         if len(layers) == 1:
