@@ -93,10 +93,10 @@ class Detector:
         *,
         stream: bool = False,
         channel_order: str = 'rgb',
-        score_thr: float = 0.25,
-        iou_thr: float = 0.7,
+        score_thr: float | None = None,
+        iou_thr: float | None = None,
         classes: Sequence[str | int] | None = None,
-        max_per_img: int = 300,
+        max_per_img: int | None = None,
         class_agnostic: bool = False,
         img_size: int | None = None,
         batch_size: int = 1,
@@ -112,7 +112,8 @@ class Detector:
                 file, or a list of these; see ``detkit.inference.find_images``.
             stream: return a generator of results as they are made, for sources that are large.
             channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
-            score_thr: least score of a prediction; a classifier always gives its best.
+            score_thr: least score of a prediction; a classifier always gives its best. Of this and the next two, None is
+                what the model's config says as ``predict_cfg``, else 0.25, 0.7 and 300.
             iou_thr: of two predictions of a class that overlap more, the better one is kept.
             classes: names or labels of the only classes to report; None for all.
             max_per_img: most predictions an image.
@@ -148,7 +149,7 @@ class Detector:
         images = find_images(source, channel_order)
         predictor = Predictor(model=self.model, **options)
         results = (
-            Result.of_sample(image, sample, predictor.model.info, score_thr)
+            Result.of_sample(image, sample, predictor.model.info, predictor.score_thr)
             for image, sample in zip(images, predictor(images), strict=True)
         )
         return results if stream else Results(results)

@@ -14,16 +14,15 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument('source', nargs='+', help='images, folders, or patterns in quotes')
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
-    parser.add_argument('--score-thr', type=float, default=0.25, help='lowest score of a prediction (default: 0.25)')
+    parser.add_argument('--score-thr', type=float, help="lowest score of a prediction (default: the config's, 0.25)")
     parser.add_argument(
         '--iou-thr',
         type=float,
-        default=0.7,
-        help='IoU threshold of non-maximum suppression (default: 0.7)',
+        help="IoU threshold of non-maximum suppression (default: the config's, 0.7)",
     )
     parser.add_argument('--classes', nargs='+', metavar='CLASS', help='report only these classes, by name or number')
     parser.add_argument(
-        '--max-per-img', '--max-det', type=int, default=300, help='most predictions of an image (default: 300)'
+        '--max-per-img', '--max-det', type=int, help="most predictions of an image (default: the config's, 300)"
     )
     parser.add_argument(
         '--class-agnostic', '--agnostic-nms', action='store_true', help='suppress predictions across classes too'
