@@ -112,8 +112,8 @@ class Detector:
                 file, or a list of these; see ``detkit.inference.find_images``.
             stream: return a generator of results as they are made, for sources that are large.
             channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
-            score_thr: least score of a prediction; a classifier always gives its best. Of this and the next two, None is
-                what the model's config says as ``predict_cfg``, else 0.25, 0.7 and 300.
+            score_thr: least score of a prediction; a classifier always gives its best. This, ``iou_thr`` and
+                ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
             iou_thr: of two predictions of a class that overlap more, the better one is kept.
             classes: names or labels of the only classes to report; None for all.
             max_per_img: most predictions an image.

@@ -11,8 +11,8 @@ rescales boxes by another factor than it resized the picture by, and its boxes a
 Recorded are
 
 - ``<task>.<picture>``: the table of the ``ROWS`` best detections: x0, y0, x1, y1 and score of a box, and keypoints
-  after these; or cx, cy, w, h, angle and score of a rotated box, w the longer side, the angle in [-pi / 4, 3 pi / 4); or
-  the scores of a classifier;
+  after these; or cx, cy, w, h, angle and score of a rotated box, w the longer side, the angle in
+  [-pi / 4, 3 pi / 4); or the scores of a classifier;
 - ``<task>.<picture>.count``: the number of all detections.
 """
 
