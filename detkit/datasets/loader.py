@@ -65,7 +65,11 @@ class _GuardedBatches:
         sampler = loader.batch_sampler
         self.epoch, self.done = sampler.epoch, sampler.skipped_batches
         self.restarted = False
-        self.batches = loader.start()
+        self.batches: Iterator[Any] | None = None
+        try:
+            self.batches = loader.start()
+        except RuntimeError as error:  # a worker died while it waited for this epoch
+            self._restart(error)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -75,14 +79,15 @@ class _GuardedBatches:
             try:
                 batch = next(self.batches)
             except RuntimeError as error:
-                if not str(error).startswith('DataLoader worker (pid'):
-                    raise
                 self._restart(error)
             else:
                 self.done += 1
                 return batch
 
     def _restart(self, error: RuntimeError) -> None:
+        """Start the workers again after the ``error`` of a dead one; any other error is raised anew."""
+        if not str(error).startswith('DataLoader worker (pid'):
+            raise error
         if self.restarted:
             raise DataError(
                 f'a worker process of the data loader died for the second time in an epoch, at batch {self.done + 1} '

@@ -86,15 +86,20 @@ def newest_run(base: Path) -> Path | None:
 
 
 def has_history(folder: Path) -> bool:
-    """Return whether a run folder holds what a new start in it would overwrite: a checkpoint, or results of an epoch.
+    """Return whether a run folder holds what a new start in it would overwrite: a checkpoint, or later epochs' results.
 
-    A run that was stopped in its first epoch, before it wrote a checkpoint, has no history.
+    A run that was stopped before it wrote its first checkpoint, at the end of its first epoch, has no history.
     """
     return (
         any(folder.glob('*.pth'))
-        or any(line[:1].isdigit() for line in _lines(folder / RESULTS_FILE))
+        or any(line[:1].isdigit() and not line.startswith('1,') for line in _lines(folder / RESULTS_FILE))
         or any(line.strip() and not line.startswith('{"epoch": 1,') for line in _lines(folder / SCALARS_FILE))
     )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Return whether a run has been started in a folder."""
+    return any((folder / name).is_file() for name in (CONFIG_FILE, LOG_FILE))
 
 
 def _lines(path: Path) -> list[str]:
@@ -123,8 +128,9 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
     Args:
         work_dir: the config's; None for ``work_dirs/<name>``.
         name: the config's name.
-        resume: False for a new folder; True to go on in the latest of the run's folders that has a history; a
-            checkpoint's path, or a run's folder, to go on there, unless ``work_dir`` says otherwise.
+        resume: False for a new folder; True to go on in the latest of the run's folders that has a history, and where
+            none has, to start anew in the first, should a run have been stopped early there; a checkpoint's path, or a
+            run's folder, to go on there, unless ``work_dir`` says otherwise.
 
     Raises:
         CheckpointError: the checkpoint to resume does not exist, or its run still trains.
@@ -155,7 +161,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
         if not is_given or parent == base:
             folder = parent
     elif resume:
-        folder = newest_run(base)
+        folder = newest_run(base) or (base if _is_begun(base) else None)
     if folder is None:
         return next_free(_first_of(base) if base.is_dir() else base)
     holder = _lock(folder)

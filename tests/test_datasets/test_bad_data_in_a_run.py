@@ -105,6 +105,20 @@ def test_a_worker_that_dies_again(tmp_path):
     loader.close()
 
 
+@pytest.mark.parametrize('skipped', [0, 3])
+def test_a_worker_that_dies_between_epochs(tmp_path, skipped):
+    """Its death shows when the next epoch begins, which is as much an epoch's first death as any other."""
+    loader = loader_of(KilledWorkers(tmp_path, ()))
+    list(loader)
+    worker = loader._iterator._workers[1]
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    loader.batch_sampler.set_epoch(1)
+    loader.batch_sampler.skip(skipped)
+    assert [pair for batch in loader for pair in batch] == [(1, index) for index in range(2 * skipped, 24)]
+    loader.close()
+
+
 class Odd(KilledWorkers):
     def __getitems__(self, keys):
         raise RuntimeError('an error of the dataset')

@@ -64,16 +64,19 @@ def test_the_file_is_that_of_a_synchronous_write(tmp_path, monkeypatch, gate, em
         original(name, **kwargs)
         if name != 'after_fit_iter':
             return
+        if runner.iter == 4:
+            gate.open.clear()  # training waited for the first epoch's checkpoint
         if runner.iter == 5:
             save_checkpoint(captured[-1], synchronous)
         if runner.iter == 8:
-            assert not last.exists()
+            assert load_checkpoint(last)['meta']['iter'] == 3
             save_checkpoint(captured[-1], tmp_path / 'later.pth')  # the live tensors, which training has changed
             gate.open.set()
             runner.checkpoint_writer.wait()
             assert last.read_bytes() == synchronous.read_bytes() != (tmp_path / 'later.pth').read_bytes()
 
     runner.call_hook = call_hook
+    gate.open.set()
     runner.train()
     assert (tmp_path / 'later.pth').exists()
 
@@ -163,15 +166,18 @@ def test_a_run_that_fails_waits_for_its_checkpoint(tmp_path, gate):
     original = runner.call_hook
 
     def call_hook(name: str, **kwargs) -> None:
+        if name == 'before_train_iter' and runner.iter == 1:
+            gate.open.clear()  # training waited for the first checkpoint
         original(name, **kwargs)
-        if name == 'after_fit_iter':
+        if name == 'after_fit_iter' and runner.iter == 2:
             threading.Timer(0.2, gate.open.set).start()
             raise RuntimeError('a fault of a hook')
 
     runner.call_hook = call_hook
+    gate.open.set()
     with pytest.raises(RuntimeError, match='a fault of a hook'):
         runner.train()
-    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 1
+    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 2
 
 
 SCRIPT = """

@@ -150,8 +150,8 @@ def test_minutes_between_checkpoints(tmp_path, monkeypatch):
 
     runner.call_hook = call_hook
     runner.train()
-    # Every third iteration is due, of which epochs' ends are left to the next one.
-    assert saved == [0, 0, 0, 4, 4, 4, 7, 7, 7, 10, 10, 10]
+    # The first epoch is saved; then every third iteration is due, of which epochs' ends are left to the next one.
+    assert saved == [0, 0, 0, 3, 3, 3, 7, 7, 7, 10, 10, 10]
     assert CheckpointHook().interval_minutes == 10
 
 

@@ -148,6 +148,28 @@ def test_nothing_to_resume(straight, tmp_path, capsys):
     assert 'nothing to resume' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('point, count', [('before_train_iter', 1), ('after_fit_epoch', 1), ('before_train_epoch', 2)])
+def test_the_first_checkpoint_comes_early(straight, tmp_path, point, count):
+    """The repeated command ends in its folder, wherever in the first epochs it was killed."""
+    seldom = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=3)))
+    runner = Runner(dummy_config(tmp_path / 'run', resume=True, **seldom))
+    original, calls = runner.call_hook, []
+
+    def call_hook(name: str, **kwargs) -> None:
+        if name == point:
+            calls.append(name)
+        if len(calls) == count:
+            raise Killed
+        original(name, **kwargs)
+
+    runner.call_hook = call_hook
+    with pytest.raises(Killed):
+        runner.train()
+    assert (tmp_path / 'run' / 'last.pth').exists() == (point == 'before_train_epoch')
+    assert_same_end(straight, train(tmp_path / 'run', resume=True, **seldom))
+    assert [p.name for p in tmp_path.iterdir()] == ['run']
+
+
 def test_a_checkpoint_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match='there is no checkpoint .*last.pth to resume'):
         train(tmp_path / 'run', resume=str(tmp_path / 'last.pth'))

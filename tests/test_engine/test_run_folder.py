@@ -200,14 +200,18 @@ def test_an_older_run_is_not_resumed_in_its_place(run, monkeypatch):
         train(run, resume=True)
 
 
-def test_a_run_stopped_in_its_first_epoch_begins_anew_there(run, tmp_path):
+@pytest.mark.parametrize('resume', [True, None])
+def test_a_run_stopped_in_its_first_epoch_begins_anew_there(run, tmp_path, resume):
     folder = tmp_path / 'early'
     folder.mkdir()
     for name in ('config.py', 'train.log'):
         shutil.copy(run / name, folder / name)
     (folder / 'scalars.json').write_text('{"epoch": 1, "iter": 2, "train/cls": 77.0}\n')
+    (folder / 'results.csv').write_text('epoch,time,train/cls\n1,2.0,77.0\n')  # killed before the checkpoint behind it
     (folder / 'skipped.csv').write_text('split,path,line,reason\ntrain,old.jpg,,broken\n')
-    train(folder, resume=str(folder))
+    train(folder, resume=resume or str(folder))
+    assert [path.name for path in tmp_path.glob('early*')] == ['early']
+    assert (folder / 'results.csv').read_text().count('\n') == 5
     assert load_checkpoint(folder / 'last.pth')['meta']['epoch'] == 4
     assert '77.0' not in (folder / 'scalars.json').read_text() and not (folder / 'skipped.csv').exists()
 

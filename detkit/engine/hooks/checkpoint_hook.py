@@ -18,6 +18,7 @@ from detkit.utils.errors import CheckpointError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
+    from detkit.utils.files import SaveError
 
 
 @HOOKS.register_module()
@@ -29,10 +30,12 @@ class CheckpointHook(Hook):
     checkpoint before stays, a line says so and training goes on; ``last.pth`` is tried again when it is due.
 
     The state is copied within the iteration, and written while training goes on; the next checkpoint, a signal and the
-    end of the run wait for it.
+    end of the run wait for it. Training waits for the first ``last.pth`` of each start, so that no results of later
+    epochs are in the folder of a run that cannot be resumed.
 
     Args:
-        interval: epochs between two checkpoints ``last.pth``; it is always written after the last epoch.
+        interval: epochs between two checkpoints ``last.pth``; it is also written after the first epoch of each start,
+            and after the last one.
         interval_iters: also write it every so many iterations.
         interval_minutes: also write it where so many minutes have passed since it was written; several processes look
             at the clock every ``log_interval`` iterations. None for no limit.
@@ -63,6 +66,7 @@ class CheckpointHook(Hook):
         self.strip_best = strip_best
         self.background = background
         self._tried = 0.0  # when last.pth was written last, or could not be
+        self._is_written = False  # last.pth, since the start
 
     def before_train(self, runner: Runner) -> None:
         self._tried = time.monotonic()
@@ -89,7 +93,7 @@ class CheckpointHook(Hook):
             names.append('best.pth')
         if self.save_period and loop.epoch % self.save_period == 0:
             names.append(f'epoch_{loop.epoch}.pth')
-        if loop.finished or loop.epoch % self.interval == 0:
+        if loop.finished or loop.epoch % self.interval == 0 or not self._is_written:
             names.append('last.pth')
         if names:
             self._save(runner, names, metrics)
@@ -115,22 +119,26 @@ class CheckpointHook(Hook):
 
     @staticmethod
     def _check_last(runner: Runner) -> None:
-        """Wait until ``last.pth`` is written; every process must call this.
-
-        Raises:
-            SaveError: on every process: it could not be written at the last try.
-        """
-        runner.checkpoint_writer.wait()
-        error = runner.broadcast_from_main(runner.checkpoint_writer.errors.get(Path(runner.work_dir) / 'last.pth'))
+        """Wait until ``last.pth`` is written, and raise ``SaveError`` on every process where it could not be."""
+        error = CheckpointHook._error_of_last(runner)
         if error is not None:
             raise error
+
+    @staticmethod
+    def _error_of_last(runner: Runner) -> SaveError | None:
+        """Return why ``last.pth`` could not be written at the last try; every process must call this."""
+        runner.checkpoint_writer.wait()
+        return runner.broadcast_from_main(runner.checkpoint_writer.errors.get(Path(runner.work_dir) / 'last.pth'))
 
     def _save(self, runner: Runner, names: list[str], metrics: dict[str, float] | None = None) -> None:
         runner.train_loop.losses.read()  # weights after a non-finite loss are never saved
         refuse_runaway_weights(runner)
         checkpoint = capture_training_state(runner, metrics)
+        is_first = 'last.pth' in names and not self._is_written
         if is_main_process():
             paths = [Path(runner.work_dir) / name for name in names]
-            runner.checkpoint_writer.write(checkpoint, paths, self.background)
+            runner.checkpoint_writer.write(checkpoint, paths, self.background and not is_first)
         if 'last.pth' in names:
             self._tried = time.monotonic()
+        if is_first:
+            self._is_written = self._error_of_last(runner) is None
