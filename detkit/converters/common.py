@@ -18,6 +18,7 @@ from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.engine.run_folder import display_path
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
+from detkit.utils.text_files import read_text
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -202,10 +203,11 @@ def read_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         CheckpointError: the file does not exist.
+        DataError: it cannot be read, or is no text: names in an unknown encoding would be other names.
     """
     if not path.is_file():
         raise CheckpointError(f'{path} does not exist; give a file with the class names, one a line.')
-    lines = (line.strip() for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
+    lines = (line.strip() for line in read_text(path, 'file of class names').splitlines())
     return tuple(line for line in lines if line)
 
 

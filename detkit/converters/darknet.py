@@ -164,7 +164,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        if path.exists() and (path == target or path.read_text(encoding='utf-8') != text):
+        if path.exists() and (path == target or not path.is_file() or path.read_bytes() != text.encode()):
             raise CheckpointError(
                 f'{path} is in the way: another file has the name of one that is to be written beside '
                 f'{target}. Give another name.'
@@ -175,7 +175,7 @@ def export_darknet(source: Path, target: Path) -> list[str]:
         values.tofile(file)
     os.replace(temporary, target)
     for path, text in texts.items():
-        path.write_text(text, encoding='utf-8')
+        path.write_bytes(text.encode())
     return [
         f'read     {source}: {shown_classes(model.info.classes)}',
         f'wrote    {target}: {len(values):,} numbers',

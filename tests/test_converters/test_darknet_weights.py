@@ -245,10 +245,14 @@ def test_another_epsilon_goes_into_the_variances():
 
 def test_what_stands_in_the_way_stays(tiny, tmp_path):
     convert_darknet(tiny, tmp_path / 'a.pth', CONFIGS)
-    (tmp_path / 'b.cfg').write_text('mine')
+    mine = 'señor'.encode('latin-1')  # text in another encoding than the one that is written
+    (tmp_path / 'b.cfg').write_bytes(mine)
     with pytest.raises(CheckpointError, match='b.cfg is in the way'):
         convert_darknet(tmp_path / 'a.pth', tmp_path / 'b.weights', CONFIGS)
-    assert (tmp_path / 'b.cfg').read_text() == 'mine' and not (tmp_path / 'b.weights').exists()
+    assert (tmp_path / 'b.cfg').read_bytes() == mine and not (tmp_path / 'b.weights').exists()
+    (tmp_path / 'd.names').mkdir()
+    with pytest.raises(CheckpointError, match='d.names is in the way'):
+        convert_darknet(tmp_path / 'a.pth', tmp_path / 'd.weights', CONFIGS)
     with pytest.raises(CheckpointError, match='a checkpoint of detkit'):
         convert_darknet(tmp_path / 'a.pth', tmp_path / 'c.weights', CONFIGS, cfg=TINY)
 

@@ -15,13 +15,14 @@ from detr_files import published_state, small_detr, write_hub, write_original, w
 from small_models import write_images
 
 from detkit.config import load_config
+from detkit.converters.common import read_names
 from detkit.converters.detr import convert_detr
 from detkit.converters.detr_file import DETR_KEYS, layout_of
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor, init_detector
 from detkit.registry import DETECTORS
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, DataError
 
 DET = CONFIGS / 'detr' / 'det_coco.py'
 COCO = tuple(load_config(CONFIGS / 'detr' / 'det_coco.py').classes)
@@ -230,6 +231,16 @@ def test_classes_by_a_file_of_names(tmp_path):
     names.write_text('bolt\n')
     assert f'has 2 classes, but {names} names 1.' in error_of(source, names=names)
     assert 'does not exist; give a file with the class names' in error_of(source, names=tmp_path / 'none')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_names_in_any_unicode_encoding_and_none_in_others(encoding, tmp_path):
+    names = tmp_path / 'my.names'
+    names.write_text('Müller\nnut\n', encoding=encoding)
+    assert read_names(names) == ('Müller', 'nut')
+    names.write_text('Müller\nnut\n', encoding='latin-1')
+    with pytest.raises(DataError, match='file of class names .*my.names.* is no UTF-8 text'):
+        read_names(names)
 
 
 # The published sizes, without their weights.

@@ -80,6 +80,14 @@ def test_stated_stuff_must_be_the_files(root, stated):
         dataset(root, metainfo=dict(stuff_labels=stated))
 
 
+def test_a_class_is_stuff_or_a_thing(root):
+    """Things may be merged, and so may stuff; their labels follow."""
+    one_kind = dataset(root, class_map={'dog': 'person', 'grass-merged': 'sky-other-merged'})
+    assert one_kind.metainfo['classes'] == ('person', 'sky-other-merged') and one_kind.metainfo['stuff_labels'] == (1,)
+    with pytest.raises(ConfigError, match="the class 'person' is a thing and stuff: give each a name of its own"):
+        dataset(root, class_map={'grass-merged': 'person'})
+
+
 def test_bitmaps_follow_the_image(root):
     """At the original size the masks are the PNG; mirrored, halved and cut, its mirrored and sampled part."""
     sample = dataset(root, [*LOAD, RENDER, dict(type='PackInputs')])[1]

@@ -28,7 +28,7 @@ from detkit.datasets.pipeline_dataset import MixingDataset
 from detkit.datasets.wrappers import find_record, leaf_datasets, records_of
 from detkit.engine.evaluate import EvaluationSettings, evaluation_config
 from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, DataError
 
 BASE = Path('configs/yolov8/det_n_coco8.py').resolve()
 PIPELINE = [
@@ -70,6 +70,19 @@ def names_of(dataset):
     """Return the names of each sample's objects, read from the record and from the sample itself."""
     classes = dataset.metainfo['classes']
     return [[classes[label] for label in find_record(dataset, i).annotations.labels] for i in range(len(dataset))]
+
+
+def test_images_of_background_in_folders_and_lists(empty, tmp_path):
+    (tmp_path / 'list.txt').write_text('empty/0.png\nempty/3.png\n')
+    write_image(tmp_path / 'more' / 'x.png', 8, 6)
+    own = {'data_root': str(tmp_path), 'metainfo': {'classes': ('cat',)}}
+    dataset = BackgroundDataset(['list.txt', 'more'], **own)
+    assert [Path(record.img_path).name for record in dataset.records] == ['0.png', '3.png', 'x.png']
+    assert [len(record.annotations) for record in dataset.records] == [0, 0, 0]
+    with pytest.raises(ConfigError, match='images of BackgroundDataset is empty'):
+        BackgroundDataset([], **own)
+    with pytest.raises(DataError, match=r'nowhere.*Correct images \(relative to data_root='):
+        BackgroundDataset('nowhere', **own)
 
 
 def test_classes_are_joined_by_name(street, yard):

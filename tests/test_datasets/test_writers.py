@@ -38,6 +38,8 @@ from detkit.datasets import (
 )
 from detkit.datasets.formats import CocoPanopticDataset
 from detkit.datasets.writers import convert_dataset
+from detkit.datasets.writers.conversion_source import Tally
+from detkit.datasets.writers.new_folder import PlacedImages
 from detkit.datasets.writers.object_geometry import fewest_digits, join_rings
 from detkit.structures.polygons import Polygons
 from detkit.utils.errors import ConfigError, DataError
@@ -416,6 +418,19 @@ def test_parts_repeats_and_names_that_collide(tmp_path):
     assert kinds(convert_dataset({'train': source}, tmp_path / 'x', 'coco').lost)[
         'an image id, as the parts of the source share some or have none: numbered anew'
     ] == 6  # fmt: skip
+
+
+def test_images_in_folders_of_the_same_names_are_numbered(tmp_path):
+    """Four names of folders make a name; where those are the same as well, a number follows."""
+    sources = [tmp_path / f'{number}' / 'x' / 'y' / 'z' / 'a.png' for number in range(4)]
+    for number, path in enumerate(sources):
+        write_image(path, 10 + number, 8)
+    tally = Tally()
+    placed = PlacedImages(tmp_path / 'out', 'copy', tally)
+    names = [placed.put(str(path)) for path in sources for _ in range(2)]
+    assert names[:5] == ['a.png', 'z_a.png', 'y_z_a.png', 'x_y_z_a.png', 'a-2.png'] and len(set(names)) == 8
+    widths = [cv2.imread(str(tmp_path / 'out' / name)).shape[1] for name in names]
+    assert widths == [10, 10, 11, 11, 12, 12, 13, 13]
 
 
 def test_unused_ids_of_categories_are_no_classes(tmp_path):
