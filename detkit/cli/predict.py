@@ -43,6 +43,11 @@ def add_arguments(parser: CommandParser) -> None:
         '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write a picture of each image'
     )
     parser.add_argument(
+        '--color-by',
+        choices=['instance', 'class'],
+        help='a colour for each object or for each class (default: by instance for masks and keypoints, else by class)',
+    )
+    parser.add_argument(
         '--save-json', action=argparse.BooleanOptionalAction, default=True, help='write predictions.json'
     )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
@@ -69,4 +74,5 @@ def run(args: argparse.Namespace) -> None:
         amp=args.amp,
         options=args.cfg_options,
     )
-    predict_to_folder(predictor, images, args.out_dir, args.pictures, 'predictions.json' if args.save_json else None)
+    json_name = 'predictions.json' if args.save_json else None
+    predict_to_folder(predictor, images, args.out_dir, args.pictures, json_name, args.color_by)

@@ -30,6 +30,7 @@ from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.pictures import write_picture
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
+from detkit.visualization.palette import ColorBy
 
 if TYPE_CHECKING:
     import pandas
@@ -166,11 +167,13 @@ class Result:
             return ', '.join(f'{name} {score:.2f}' for name, score in zip(self.names[:3], self.scores, strict=False))
         return counted(self.names)
 
-    def plot(self, img: np.ndarray | None = None) -> np.ndarray:
+    def plot(self, img: np.ndarray | None = None, color_by: ColorBy | None = None) -> np.ndarray:
         """Return the image with what was found drawn on it, ``(H, W, 3)`` uint8 RGB.
 
         Args:
             img: what to draw on, of the image's size; the image itself by default.
+            color_by: 'class' gives all objects of a class one colour, 'instance' each object its own; by default
+                masks and keypoints are coloured by instance, boxes alone by class.
 
         Raises:
             DataError: the image cannot be read.
@@ -193,10 +196,21 @@ class Result:
                 sample.pred_instances.rbboxes = self.rbboxes
             if self.instance_masks is not None:
                 sample.pred_instances.masks = self.instance_masks
-        return draw_data_sample(img, sample, 'pred', self.classes, self._score_thr, keypoint_info=self._keypoint_info)
+        return draw_data_sample(
+            img,
+            sample,
+            'pred',
+            self.classes,
+            self._score_thr,
+            keypoint_info=self._keypoint_info,
+            color_by=color_by,
+        )
 
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write ``plot()`` to a file, whose suffix says the format, and return its path; its folder is made.
+    def save(self, path: str | os.PathLike, color_by: ColorBy | None = None) -> Path:
+        """Write ``plot(color_by=color_by)`` to a file, whose suffix says the format; its folder is made.
+
+        Returns:
+            Its path.
 
         Raises:
             DataError: the image cannot be read.
@@ -206,7 +220,7 @@ class Result:
         path = Path(path)
         if not cv2.haveImageWriter(path.name if path.suffix else ''):
             raise ConfigError(f"pictures cannot be written as '{path}'; use a name that ends in .jpg or .png")
-        write_picture(path, self.plot())
+        write_picture(path, self.plot(color_by=color_by))
         return path
 
     def show(self) -> None:

@@ -15,7 +15,7 @@ from detkit.structures.masks import InstanceMasks, segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes
-from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.palette import ColorBy, object_colours, text_colour
 from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import draw_text, text_alpha
@@ -38,13 +38,14 @@ def draw_instances(
     keypoints: np.ndarray | None = None,
     keypoint_info: Mapping[str, Any] | None = None,
     rbboxes: np.ndarray | None = None,
+    color_by: ColorBy | None = None,
 ) -> np.ndarray:
     """Return a copy of an image with its objects: masks, boxes, keypoints, labels; small objects above large ones.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
         bboxes: ``(N, 4)`` xyxy in pixels of ``img``.
-        labels: ``(N,)``, which choose the colours.
+        labels: ``(N,)``.
         classes: names; the label's number is written without them.
         scores: ``(N,)``, written behind the name.
         masks: of the same N objects and image shape.
@@ -52,12 +53,19 @@ def draw_instances(
         zoom: factor of the sizes of text and lines, for a picture that will be shrunk.
         keypoints, keypoint_info: ``(N, K, 3)`` and the dataset's ``metainfo`` of them, see ``draw_skeletons``.
         rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
+        color_by: 'class' or 'instance', see ``object_colours``; if None, by instance where masks or keypoints are
+            drawn, so that overlapping objects of one class are distinguishable, else by class.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
     labels = np.asarray(labels, np.int64)
     ignored = np.zeros(len(labels), bool) if ignored is None else np.asarray(ignored, bool)
-    colours = [_IGNORED_COLOUR if ignored[i] else class_colour(int(label)) for i, label in enumerate(labels)]
+    if color_by is None:
+        color_by = 'class' if masks is None and keypoints is None else 'instance'
+    colours = [
+        _IGNORED_COLOUR if grey else colour
+        for grey, colour in zip(ignored, object_colours(labels.tolist(), color_by), strict=True)
+    ]
     order = np.argsort(-(bboxes[:, 2] - bboxes[:, 0]) * (bboxes[:, 3] - bboxes[:, 1]), kind='stable')
     line, text_size = round(line_width(img.shape[:2]) * zoom), round(font_size(img.shape[:2]) * zoom)
     if masks is not None:
@@ -97,6 +105,7 @@ def draw_data_sample(
     score_thr: float = 0.0,
     zoom: float = 1.0,
     keypoint_info: Mapping[str, Any] | None = None,
+    color_by: ColorBy | None = None,
 ) -> np.ndarray:
     """Return a copy of the original image with a data sample's objects.
 
@@ -107,7 +116,8 @@ def draw_data_sample(
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        zoom, keypoint_info: as for ``draw_instances``.
+        zoom, keypoint_info, color_by: as for ``draw_instances``; segments are shades of their class's colour, or with
+            'class' that colour itself.
     """
     if 'pred_scores' in sample:
         return draw_classes(img, sample, which, classes, score_thr, zoom)
@@ -120,6 +130,7 @@ def draw_data_sample(
             classes,
             round(font_size(img.shape[:2]) * zoom),
             max(1, round(line_width(img.shape[:2]) * zoom / 2)),
+            color_by or 'instance',
         )
     if which == 'pred':
         instances = sample.pred_instances
@@ -142,6 +153,7 @@ def draw_data_sample(
         keypoints,
         keypoint_info,
         None if rbboxes is None else _array(rbboxes),
+        color_by,
     )
 
 

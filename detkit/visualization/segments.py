@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from detkit.structures.panoptic import PanopticSegments
-from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.palette import ColorBy, class_colour, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 
 _ALPHA = 0.6
@@ -25,6 +25,7 @@ def draw_segments(
     classes: Sequence[str] | None = None,
     text_size: int = 14,
     line: int = 1,
+    color_by: ColorBy = 'instance',
 ) -> np.ndarray:
     """Return a copy of an image with each segment tinted in a shade of its class's colour, outlined and named.
 
@@ -36,6 +37,7 @@ def draw_segments(
         classes: names of the labels.
         text_size: in pixels.
         line: width of the outlines in pixels.
+        color_by: 'class' tints all segments of a class alike.
 
     Raises:
         ValueError: the sizes differ.
@@ -43,7 +45,7 @@ def draw_segments(
     index_map = segments.index_map
     if index_map.shape != img.shape[:2]:
         raise ValueError(f'segments of {index_map.shape} pixels (h, w) on an image of {img.shape[:2]}')
-    colours = _colours(segments.labels)
+    colours = _colours(segments.labels, color_by)
     tints = np.concatenate([np.zeros((1, 3)), colours])[index_map]
     alpha = np.where(index_map > 0, _ALPHA, _VOID_ALPHA)[..., None]
     drawn = np.rint(img * (1 - alpha) + tints * alpha).astype(np.uint8)
@@ -56,13 +58,13 @@ def draw_segments(
     return drawn
 
 
-def _colours(labels: np.ndarray) -> np.ndarray:
+def _colours(labels: np.ndarray, color_by: ColorBy) -> np.ndarray:
     """Return the RGB colours ``(S, 3)`` of the segments."""
     seen: dict[int, int] = {}
     colours = np.zeros((len(labels), 3))
     for number, label in enumerate(labels.tolist()):
         hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in class_colour(label)))
-        shade = _SHADES[seen.get(label, 0) % len(_SHADES)]
+        shade = 1.0 if color_by == 'class' else _SHADES[seen.get(label, 0) % len(_SHADES)]
         seen[label] = seen.get(label, 0) + 1
         colours[number] = np.multiply(colorsys.hsv_to_rgb(hue, saturation, value * shade), 255)
     return np.rint(colours)

@@ -6,7 +6,7 @@ from mmengine.structures import InstanceData
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.visualization import draw_data_sample, draw_instances
-from detkit.visualization.palette import class_colour, text_colour
+from detkit.visualization.palette import class_colour, object_colours, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
@@ -37,6 +37,36 @@ def test_mask_tints_its_pixels_alone():
     drawn = draw_instances(GREY, np.array([[10.0, 20.0, 150.0, 110.0]]), np.array([0]), masks=masks)
     expected = np.rint(90 * 0.55 + 0.45 * np.array(class_colour(0)))
     assert (drawn[60, 60] == expected).all() and (drawn[60, 120] == 90).all()
+
+
+def test_colours_by_instance_and_by_class():
+    labels = [1, 1, 0, 1, 0]
+    assert object_colours(labels, 'class') == [class_colour(label) for label in labels]
+    own = object_colours(labels, 'instance')
+    # The first of each class has the class's colour; the others the first numbers that no class here has.
+    assert own == [class_colour(number) for number in (1, 2, 0, 3, 4)] and len(set(own)) == 5
+    assert object_colours([], 'instance') == []
+    with pytest.raises(ValueError, match="'class' or 'instance', not 'label'"):
+        object_colours([0], 'label')
+
+
+@pytest.mark.parametrize(('color_by', 'second'), [(None, 0), ('instance', 0), ('class', 3)])
+def test_masks_of_one_class_are_distinguishable_unless_asked_otherwise(color_by, second):
+    frames = np.zeros((2, 120, 160), bool)
+    frames[0, 10:50, 10:70] = frames[1, 60:110, 90:150] = True
+    bboxes = np.array([[10.0, 10.0, 70.0, 50.0], [90.0, 60.0, 150.0, 110.0]])
+    masks = InstanceMasks.from_bool(frames)
+    drawn = draw_instances(GREY, bboxes, np.array([3, 3]), masks=masks, color_by=color_by)
+    for (y, x), number in (((30, 40), 3), ((95, 120), second)):
+        assert (drawn[y, x] == np.rint(90 * 0.55 + 0.45 * np.array(class_colour(number)))).all()
+
+
+def test_boxes_alone_have_their_class_colour():
+    bboxes = np.array([[10.0, 10.0, 70.0, 50.0], [90.0, 60.0, 150.0, 110.0]])
+    by_class, by_instance = (
+        draw_instances(GREY, bboxes, np.array([3, 3]), color_by=by) for by in ('class', 'instance')
+    )
+    assert (draw_instances(GREY, bboxes, np.array([3, 3])) == by_class).all() and (by_class != by_instance).any()
 
 
 def test_small_mask_lies_on_a_large_one():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from detkit.analysis.charts import save_figure
 from detkit.analysis.errors.evaluated_model import EvaluatedModel
-from detkit.analysis.errors.matching import overlaps_of
+from detkit.analysis.errors.matching import KIND_NAMES, overlaps_of
 from detkit.structures.data_sample import DetDataSample, predicted_class
 from detkit.utils.tables import text_table, write_csv
 
@@ -74,12 +74,13 @@ def pair_up(overlaps: np.ndarray, iou_thr: float) -> np.ndarray:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def plot_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Plot a confusion matrix; colours are shares of the true class's images.
+def plot_confusion(confusion: np.ndarray, classes: Sequence[str], basis: str = '') -> Figure:
+    """Plot a confusion matrix: counts as numbers, the share of each count in its row, of the true class, as colours.
 
     Args:
         confusion: ``(C, C)`` counts, rows the true classes, columns the predicted ones.
         classes: their names.
+        basis: what is counted, the second line of the title.
     """
     count = len(confusion)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
@@ -102,23 +103,27 @@ def plot_confusion(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
                 fontsize=8,
                 color='white' if shares[row, column] > 0.55 else 'black',
             )
-    axes.set_xlabel('predicted')
-    axes.set_ylabel('true')
-    figure.colorbar(image, shrink=0.8, label='share of the true class')
+    axes.set_xlabel('predicted class')
+    axes.set_ylabel('true class')
+    numbers = 'numbers are counts, ' if count <= _NUMBERED_CLASSES else ''
+    title = f'{numbers}colours are shares of the row'
+    axes.set_title('\n'.join(filter(None, (title, basis))), fontsize=9)
+    figure.colorbar(image, shrink=0.8, label='share of the row (true class)')
     return figure
 
 
-def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path) -> None:
+def write_confusion(confusion: np.ndarray, classes: Sequence[str], folder: str | Path, basis: str = '') -> None:
     """Write ``confusion_matrix.png`` and ``.csv``, with a row for each true class and a column for each predicted one.
 
     Args:
         folder: where to write; it is made if need be.
+        basis: as for ``plot_confusion``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
     write_csv(folder / 'confusion_matrix.csv', ['true \\ predicted', *classes], rows)
-    save_figure(plot_confusion(confusion, classes), folder / 'confusion_matrix.png')
+    save_figure(plot_confusion(confusion, classes, basis), folder / 'confusion_matrix.png')
 
 
 def write_confusion_matrix(
@@ -141,6 +146,7 @@ def write_confusion_matrix(
     Returns:
         A table of the most frequent confusions.
     """
+    basis = ''
     if model.classifies:
         pairs = [(sample.gt_label, predicted_class(sample)) for sample in model.results]
         names = np.array(model.classes)
@@ -152,9 +158,13 @@ def write_confusion_matrix(
         counts = confusion_matrix(
             model.results, len(model.classes), kind, score_thr, iou_thr, model.metainfo.get('sigmas')
         )
+        basis = (
+            f'scores from {score_thr:g}, overlaps ({KIND_NAMES[kind]}) from {iou_thr:g}\n'
+            'background column: objects not found; background row: predictions on no object'
+        )
     kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
     counts, names = counts[np.ix_(kept, kept)], names[kept]
-    write_confusion(counts, names.tolist(), folder)
+    write_confusion(counts, names.tolist(), folder, basis)
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind='stable')[:_TABLE_ROWS]
     rows = [

@@ -70,6 +70,13 @@ def test_confusion_as_numbers_and_picture(tmp_path: Path):
     numbers = {text.get_position(): text.get_text() for text in axes.texts}
     assert numbers == {(0, 0): '5', (1, 0): '1', (1, 2): '2', (2, 2): '7', (3, 3): '3'}
     assert [text.get_text() for text in axes.get_yticklabels()] == list(WEATHER)
+    assert axes.get_title() == 'numbers are counts, colours are shares of the row'
+    figure = plot_confusion(confusion, WEATHER, 'scores from 0.25')
+    assert figure.axes[0].get_title().endswith('row\nscores from 0.25')
+    assert figure.axes[1].get_ylabel() == 'share of the row (true class)' and figure.axes[0].images[0].get_clim() == (
+        0,
+        1,
+    )
     large = plot_confusion(np.eye(300, dtype=int), [f'class {i}' for i in range(300)])
     assert not large.axes[0].texts and max(large.get_size_inches()) * large.dpi < 2500
 
