@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from detkit.datasets.image_headers import stated_size
+from detkit.datasets.image_metadata import MetadataError, check_exif, check_metadata
 from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip, list_skips
 from detkit.structures.annotations import Record
@@ -190,6 +191,7 @@ def read_image_size(file: str | bytes | memoryview) -> tuple[int, int]:
 
     Raises:
         OSError: the file is missing, no regular file, or no image that can be identified.
+        MetadataError: it has more EXIF data than is read.
     """
     height, width, orientation = read_image_header(file)
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
@@ -208,8 +210,11 @@ def read_image_header(file: str | bytes | memoryview) -> tuple[int, int, int]:
 
 
 def _read_header(file: BinaryIO) -> tuple[int, int, int]:
+    check_metadata(file)
     try:
         return _read_with_pillow(file)
+    except MetadataError:
+        raise
     except OSError:
         size = _decoded_size(file)  # OpenCV knows some that Pillow does not, such as fractions in three channels
         if size is None:
@@ -238,6 +243,7 @@ def _decoded_size(file: BinaryIO) -> tuple[int, int] | None:
 def _read_with_pillow(file: BinaryIO) -> tuple[int, int, int]:
     try:
         with open_image(file) as image:
+            check_exif(image)
             # Some versions of Pillow swap ``size`` of a turned TIFF themselves; its tags give the stored size.
             width, height = (image.tag_v2[tag] for tag in (256, 257)) if image.format == 'TIFF' else image.size
             # To look for EXIF data behind the pixels of a PNG, Pillow would decode all of it.

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from detkit.datasets.image_files import HEADER_ERRORS, open_image, read_image_header
+from detkit.datasets.image_metadata import MetadataError, check_exif
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
@@ -147,6 +148,8 @@ def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> None:
         raise UnreadableImageError(path, 'is truncated: the end of the file is missing')
     try:
         height, width, _ = read_image_header(data.data)
+    except MetadataError as error:
+        raise UnreadableImageError(path, f'is not read: {error}') from error
     except OSError:  # neither Pillow nor OpenCV decodes it
         return
     check_pixels(height, width, path, max_pixels)
@@ -196,6 +199,7 @@ def convert_pillow_image(image: Image.Image, name: str, max_pixels: int = MAX_PI
     """
     check_pixels(image.height, image.width, name, max_pixels)
     try:
+        check_exif(image)
         return _to_rgb(image)
     except (*HEADER_ERRORS, OSError, MemoryError) as error:
         raise UnreadableImageError(name, f'cannot be decoded by Pillow: {error}') from error
