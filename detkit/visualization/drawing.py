@@ -18,12 +18,16 @@ from detkit.visualization.classification import draw_classes
 from detkit.visualization.palette import ColorBy, object_colours, text_colour
 from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
-from detkit.visualization.text import draw_text, text_alpha
+from detkit.visualization.text import cut_text, draw_text, text_alpha
 
 _MASK_ALPHA = 0.45
 _IGNORED_COLOUR = (150, 150, 150)
 # With more rotated boxes than this, small ones are named once a class.
 _MANY = 20
+# A longer name is cut, unless its box is as wide: this share of the image's width, but at least so many letters.
+_NAME_WIDTH = 0.3
+_NAME_LETTERS = 8
+_LABELS_HIGH = 4  # an image that is lower than so many labels has none, which would cover it
 
 
 def draw_instances(
@@ -41,6 +45,8 @@ def draw_instances(
     color_by: ColorBy | None = None,
 ) -> np.ndarray:
     """Return a copy of an image with its objects: masks, boxes, keypoints, labels; small objects above large ones.
+
+    Long names are cut with '…', and images lower than about 60 pixels have no labels, which would cover them.
 
     Args:
         img: ``(H, W, 3)`` uint8 RGB.
@@ -86,8 +92,11 @@ def draw_instances(
         draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
     taken: list[tuple[int, int, int, int]] = []
     named: set[int] = set()
-    for i in order:
+    labelled = img.shape[0] >= _LABELS_HIGH * text_alpha('', text_size).shape[0]
+    for i in order if labelled else ():
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
+        room = max(bboxes[i, 2] - bboxes[i, 0], _NAME_WIDTH * img.shape[1], _NAME_LETTERS * text_size)
+        name = cut_text(name, text_size, room)
         text = name if scores is None else f'{name} {scores[i]:.2f}'
         if rbboxes is not None and len(order) > _MANY and labels[i] in named:
             if 4 * text_alpha(text, text_size).size > np.prod(bboxes[i, 2:] - bboxes[i, :2]):

@@ -38,6 +38,17 @@ def text_alpha(text: str, size: int) -> np.ndarray:
     return alpha
 
 
+def cut_text(text: str, size: int, width: float) -> str:
+    """Return the text, cut with '…' at its end if it is wider than ``width`` pixels."""
+    if text_alpha(text, size).shape[1] <= width:
+        return text
+    font = _font(size)
+    end = len(text)
+    while end > 1 and font.getlength(text[:end] + '…') > width:
+        end -= 1
+    return text[:end].rstrip() + '…'
+
+
 def draw_text(
     img: np.ndarray,
     text: str,

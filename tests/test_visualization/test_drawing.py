@@ -7,7 +7,7 @@ from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.visualization import draw_data_sample, draw_instances
 from detkit.visualization.palette import class_colour, object_colours, text_colour
-from detkit.visualization.text import draw_text, text_alpha
+from detkit.visualization.text import cut_text, draw_text, text_alpha
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
 
@@ -67,6 +67,20 @@ def test_boxes_alone_have_their_class_colour():
         draw_instances(GREY, bboxes, np.array([3, 3]), color_by=by) for by in ('class', 'instance')
     )
     assert (draw_instances(GREY, bboxes, np.array([3, 3])) == by_class).all() and (by_class != by_instance).any()
+
+
+def test_long_names_are_cut_and_tiny_images_have_no_labels():
+    name = 'a class name as long as a sentence'
+    cut = cut_text(name, 12, 100)
+    assert cut.endswith('…') and name.startswith(cut[:-1]) and 60 < text_alpha(cut, 12).shape[1] <= 100
+    assert cut_text('cat', 12, 100) == 'cat' and cut_text(name, 12, 1) == 'a…'
+    bbox, label = np.array([[50.0, 60.0, 90.0, 100.0]]), np.array([0])
+    drawn = draw_instances(GREY, bbox, label, [name])
+    cut = cut_text(name, 11, 88)
+    assert (drawn == draw_instances(GREY, bbox, label, [cut])).all()
+    assert (drawn == class_colour(0)).all(2).any(0).sum() < 100
+    tiny = draw_instances(np.full((40, 40, 3), 90, np.uint8), np.array([[10.0, 10.0, 30.0, 30.0]]), label, [name])
+    assert (tiny[12:28, 12:28] == 90).all() and (tiny[:8] == 90).all() and (tiny[10] != 90).any()
 
 
 def test_small_mask_lies_on_a_large_one():
