@@ -160,7 +160,7 @@ def write_confusion_matrix(
         )
         basis = (
             f'scores from {score_thr:g}, overlaps ({KIND_NAMES[kind]}) from {iou_thr:g}\n'
-            'background column: objects not found; background row: predictions on no object'
+            'background column: objects not found\nbackground row: predictions on no object'
         )
     kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
     counts, names = counts[np.ix_(kept, kept)], names[kept]

@@ -74,11 +74,15 @@ def write_errors(
     }
     (folder / 'errors.json').write_text(json.dumps(content, indent=1))
     sure = errors.above(score_thr)
+    without = []
     for name in ERROR_TYPES:
         sheet = error_sheet(model, sure, name, examples, kind)
-        if sheet is not None:
+        if sheet is None:
+            without.append(name)
+        else:
             write_picture(folder / f'errors_{name}.jpg', sheet)
-    return _error_table(delta, score_thr)
+    note = f'\nno picture of {", ".join(without)}: no such error from a score of {score_thr:g} on' if without else ''
+    return _error_table(delta, score_thr) + note
 
 
 def _error_table(delta: DeltaAP, score_thr: float) -> str:

@@ -184,12 +184,19 @@ def write_cams(
         pictures = [(drawn, Path(path).name)]
         for number, heat in maps:
             drawn = heat_over(img, np.clip(onto_image(heat, shape, matrix, img.shape[:2]), 0, 1))
-            pictures.append((drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}'))
+            pictures.append(
+                (drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}{_nothing(heat)}')
+            )
         cells = [with_caption(fit(picture, _CELL, enlarge=True), caption) for picture, caption in pictures]
         files.append(Path(folder) / unique_name(f'{Path(path).stem}_{method}', '.jpg', taken))
         write_picture(files[-1], grid(cells, 2 if len(cells) > 3 else len(cells)))
         print(f'{path}: {method} of {name}, {what}')
     return files
+
+
+def _nothing(heat: np.ndarray) -> str:
+    """Return the end of a heat map's caption that says why it is empty, '' for another one."""
+    return '' if heat.any() else ', empty: nothing here speaks for it'
 
 
 def _explain(

@@ -73,6 +73,8 @@ def test_errors_of_every_kind(kind, tmp_path):
     assert bars == [delta.gains[name] for name in ERROR_TYPES]
     sheets = {path.stem.partition('_')[2] for path in (tmp_path / 'out').glob('*.jpg')}
     assert sheets == {name for name, number in delta.numbers.items() if number} and len(sheets) >= 3
+    without = ', '.join(name for name in ERROR_TYPES if name not in sheets)
+    assert (f'no picture of {without}: no such error from a score of 0.4 on' in text) == bool(without)
     for name in sheets:
         seen(tmp_path / 'out' / f'errors_{name}.jpg')
 

@@ -1,11 +1,12 @@
 """Activations and class activation maps."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from detkit.analysis.features.cam import class_logits, class_score, eigen_cam, grad_cam, normalised
-from detkit.analysis.features.feature_maps import choose_modules, record_activations
+from detkit.analysis.features.feature_maps import _nothing, choose_modules, record_activations
 from detkit.utils.errors import ConfigError
 
 
@@ -87,3 +88,7 @@ def test_maps_by_one_scale_or_each_by_its_own():
     maps = [torch.tensor([[4.0, 2.0]]), torch.tensor([[1.0]]), torch.zeros(1, 1)]
     assert [cam.tolist() for cam in normalised(maps, together=True)] == [[[1.0, 0.5]], [[0.25]], [[0.0]]]
     assert [cam.max() for cam in normalised(maps, together=False)] == [1.0, 1.0, 0.0]
+
+
+def test_an_empty_level_is_explained():
+    assert _nothing(np.zeros((2, 3))) == ', empty: nothing here speaks for it' and _nothing(np.eye(2)) == ''
