@@ -56,9 +56,10 @@ def differences(trial: Trial, output: str) -> list[str]:
 
 
 def plain_checkpoint(path: Path, run: str) -> dict[str, Any]:
-    """Read a checkpoint; the name of its run is left out of its config."""
+    """Read a checkpoint, its config as a set of lines: a resumed run has them in another order, and its own name."""
     checkpoint = load_checkpoint(path)
-    checkpoint['meta']['config'] = checkpoint['meta']['config'].replace(run, 'run')
+    lines = checkpoint['meta']['config'].replace(run, 'run').splitlines()
+    checkpoint['meta']['config'] = sorted(line for line in lines if not line.startswith('resume = '))
     return checkpoint
 
 
