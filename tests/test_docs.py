@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_models import write_checkpoint, write_images
 
 from detkit.cli.main import COMMANDS, make_parser
 from detkit.config import find_config, load_config
@@ -204,3 +205,39 @@ def test_commands_of_the_docs_are_commands(page):
         args = make_parser().parse_args(words)
         named = [word for word in words if re.fullmatch(r'(detr|yolov\d)/\w+', word)]
         assert args.command.name in COMMANDS and all(find_config(name) for name in named)
+
+
+@pytest.mark.parametrize('page', ['docs/python.md', 'docs/get_started.md', 'README.md'])
+def test_what_the_docs_do_from_python_runs(page, tiny_data, tmp_path, monkeypatch, capsys):
+    """The blocks of a page that use a detector run one after the other, where there are the files that they name."""
+    for name in ('images', 'labels', 'data.yaml'):
+        (tmp_path / name).symlink_to(tiny_data / name)
+    (tmp_path / 'work_dirs' / 'seg_n_coco8').mkdir(parents=True)
+    write_checkpoint(tmp_path / 'work_dirs' / 'seg_n_coco8' / 'best.pth')
+    for folder in ('photos', 'my_pictures'):
+        write_images(tmp_path / folder, 2)
+    (tmp_path / 'photo.jpg').write_bytes(next((tiny_data / 'images' / 'train').iterdir()).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r'```python\n(.*?)```', (REPO / page).read_text(), re.DOTALL)
+    code = '\n'.join(
+        block for block in blocks if re.search(r'\b(model|results?|Predictor)\b.*[(.]', block) and '_base_' not in block
+    )
+    assert 'from detkit import Detector' in code
+    for large, small in (
+        ('epochs=100', 'epochs=1, num_workers=0'),
+        ('img_size=640', 'img_size=64'),
+        ('batch_size=16', 'batch_size=2'),
+    ):
+        code = code.replace(large, small)
+    exec(compile(code, page, 'exec'), {'__name__': '__main__'})
+    assert 'Traceback' not in capsys.readouterr().err
+    if page == 'docs/python.md':
+        made = (
+            'found.jpg',
+            'drawn/photo.jpg',
+            'drawn/photos/0.png',
+            'predictions.json',
+            'mine.py',
+            'work_dirs/seg_n_custom/best.pth',
+        )
+        assert [name for name in made if not (tmp_path / name).is_file()] == []
