@@ -1,11 +1,14 @@
 """A run has its folder for itself, and nothing that a run has written is lost by starting another."""
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from processes import free_ports
@@ -142,6 +145,38 @@ def test_a_lock_is_the_processs_own(tmp_path):
     unlock_folder(tmp_path)
     unlock_folder(tmp_path)
     assert not is_locked(tmp_path) and not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    """There a run goes on unlocked, and leaves no file of a lock; any other fault is an error."""
+    fcntl = pytest.importorskip('fcntl')
+    fault = errno.ENOLCK
+
+    def refuse(*args: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(fcntl, 'lockf', refuse)
+    assert lock_folder(tmp_path) is None and not is_locked(tmp_path) and not list(tmp_path.iterdir())
+    fault = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        lock_folder(tmp_path)
+    assert not is_locked(tmp_path)
+
+
+def test_a_lock_file_that_its_holder_removed_meanwhile_is_made_again(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip('fcntl')
+    lockf, calls = fcntl.lockf, []
+
+    def lock_late(file: TextIO, operation: int) -> None:
+        calls.append(file)
+        if len(calls) == 1:
+            (tmp_path / LOCK_FILE).unlink()
+        lockf(file, operation)
+
+    monkeypatch.setattr(fcntl, 'lockf', lock_late)
+    assert lock_folder(tmp_path) is None and len(calls) == 2
+    assert f'process {os.getpid()}' in (tmp_path / LOCK_FILE).read_text()
+    unlock_folder(tmp_path)
 
 
 def test_a_failed_start_keeps_no_lock(run):

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 
-from detkit.engine.schedule import Schedules, WarmupDecay
+from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.utils.errors import ConfigError
 
 
@@ -113,3 +114,20 @@ def test_mmengine_schedulers_are_placed_by_iteration():
 
     assert at([9]) == 1.0
     assert at([10]) == at(list(range(11))) == pytest.approx(0.1)
+
+
+def test_mmengines_schedulers_in_epochs_can_step_each_iteration():
+    """``convert_to_iter_based``: a ramp over two epochs of five iterations rises at each of them."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0))
+    cfg = dict(type='LinearLR', start_factor=0.1, end=2)
+    rates = {}
+    for by_iteration in (False, True):
+        wrapper.optimizer.param_groups[0].update(lr=1.0, initial_lr=1.0)
+        schedules = build_schedules({**cfg, 'convert_to_iter_based': by_iteration}, wrapper, 5, 4)
+        rates[by_iteration] = []
+        for iteration in range(12):
+            schedules.apply(iteration)
+            rates[by_iteration].append(wrapper.optimizer.param_groups[0]['lr'])
+    assert rates[False] == pytest.approx([0.1] * 5 + [1.0] * 7)
+    assert rates[True] == pytest.approx([0.1 + 0.1 * i for i in range(9)] + [1.0] * 3)
