@@ -36,9 +36,7 @@ def test_help_of_a_tool_is_light(repo, tool):
 
 
 def test_what_prediction_does_without_is_not_imported():
-    code = (
-        'import sys, detkit.inference; print([name for name in ("scipy", "matplotlib", "tqdm") if name in sys.modules])'
-    )
+    code = 'import sys, detkit.inference; print([name for name in ("scipy", "matplotlib") if name in sys.modules])'
     done = run_python('-c', code)
     assert done.stdout.strip() == '[]', done.stderr
 

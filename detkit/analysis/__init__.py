@@ -1,1 +1,1 @@
-"""Analysis of data, of a model's errors, of its speed and of training runs; the tools in ``tools/analyze`` use it."""
+"""Analysis of data, of a model's errors, of its speed and of training runs, as ``detkit analyze`` shows it."""

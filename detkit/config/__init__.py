@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from detkit.config.names import config_names, configs_folder, find_config
+from detkit.config.names import config_name, config_names, configs_folder, find_config
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __getattr__ = lazy_names(
 __all__ = [
     'LoadedConfig',
     'check_config',
+    'config_name',
     'config_names',
     'configs_folder',
     'counts_classes',

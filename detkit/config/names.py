@@ -24,6 +24,12 @@ def config_names() -> list[str]:
     return sorted(path.as_posix() for path in paths if not path.parts[0].startswith('_') and len(path.parts) > 1)
 
 
+def config_name(path: str | Path) -> str | None:
+    """Return the name of a file that is one of detkit's configs; None for any other file."""
+    path, folder = Path(path).resolve().with_suffix(''), configs_folder().resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else None
+
+
 def find_config(name: str | Path, by_whom: str = '') -> Path:
     """Return the file of a config.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detkit.config import load_config
+from detkit.config import config_name, load_config
 from detkit.config.top_level import datasets_in
 from detkit.engine.checkpoint import describe_model, save_checkpoint
 from detkit.engine.run_folder import display_path
@@ -50,36 +50,34 @@ class Description:
         with torch.device('meta'):
             return DETECTORS.build(copy.deepcopy(self.config['model']))
 
-    def advice(
-        self, target: Path, configs: Path, custom: str | None = None, data: Mapping[str, str] | None = None
-    ) -> list[str]:
+    def advice(self, target: Path, custom: str | None = None, data: Mapping[str, str] | None = None) -> list[str]:
         """Return lines that name the config that fits, and the commands to go on with.
 
         Args:
             target: the checkpoint.
-            configs: detkit's folder of that name, beside ``tools``.
             custom: the config to train with on other data, which is beside ``file``.
             data: the options that name those data; by default a data.yaml.
         """
-        shown, options = display_path(self.file), shown_options(self.options)
-        predict, test, train = (
-            display_path(configs.parent / 'tools' / f'{name}.py') for name in ('predict', 'test', 'train')
-        )
+        shown, options = _shown_config(self.file), shown_options(self.options)
         if self.differences:
             lines = [
                 f"config   {shown}{options} with other {', '.join(self.differences)}; write '-' for it, as the "
                 'checkpoint holds it',
-                f'predict  python {predict} - {target} photo.jpg',
+                f'predict  detkit predict - {target} photo.jpg',
             ]
         else:
-            lines = [f'config   {shown}{options}', f'predict  python {predict} {shown} {target} photo.jpg{options}']
+            lines = [f'config   {shown}{options}', f'predict  detkit predict {shown} {target} photo.jpg{options}']
             if self.same_classes:
-                lines.append(f'test     python {test} {shown} {target}{options}')
+                lines.append(f'test     detkit test {shown} {target}{options}')
         if custom and self.file.with_name(custom).is_file():
             data = data or {'data_yaml': 'path/to/data.yaml'}
             options = shown_options({**data, 'load_from': str(target), **self.options, **self.changes})
-            lines.append(f'train    python {train} {display_path(self.file.with_name(custom))}{options}')
+            lines.append(f'train    detkit train {_shown_config(self.file.with_name(custom))}{options}')
         return lines
+
+
+def _shown_config(file: Path) -> str:
+    return config_name(file) or display_path(file)
 
 
 class KeyTable:

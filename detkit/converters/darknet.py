@@ -26,7 +26,6 @@ from detkit.converters.common import (
     shown_classes,
 )
 from detkit.converters.darknet_layout import Layout, Section, compare_layers, format_cfg, parse_cfg
-from detkit.engine.run_folder import display_path
 from detkit.inference.model import init_detector
 from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
@@ -104,8 +103,6 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
     if len(values) == count_numbers(layers, backbone.state_dict()):
         state = from_stream(values, layers, backbone.state_dict(), source, _BACKBONE)
         state = {f'backbone.{name}': tensor for name, tensor in state.items()}
-        train = display_path(configs.parent / 'tools' / 'train.py')
-        config = display_path(configs / 'yolov3' / 'det_coco.py')
         return Conversion(
             state,
             None,
@@ -113,7 +110,7 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
             origin,
             report=(f'read     {source}: {_BACKBONE} without a head, {len(values):,} numbers',),
             advice=lambda target: [
-                f'train    python {train} {config} --cfg-options model.backbone.weights={target}',
+                f'train    detkit train yolov3/det_coco --cfg-options model.backbone.weights={target}',
             ],
         )
 
@@ -138,7 +135,7 @@ def load_darknet(source: Path, configs: Path, cfg: Path | None = None, names: Pa
             f'read     {source}: {name}, {shown_classes(classes)}, {len(values):,} numbers, trained on '
             f'{header.seen:,} images',
         ),
-        advice=lambda target: described.advice(target, configs, 'det_custom.py'),
+        advice=lambda target: described.advice(target, 'det_custom.py'),
     )
 
 

@@ -144,7 +144,7 @@ def load_detr(
             f'dilation {"yes" if dilated else "no"}: {why}',
         ),
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, configs, custom),
+        advice=lambda target: description.advice(target, custom),
     )
 
 

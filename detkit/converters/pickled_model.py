@@ -277,6 +277,6 @@ def load_pickled(source: str | Path, configs: str | Path, read: Callable[[TorchA
             *([f'licence  {origin["licence"]} (says the file)'] if origin.get('licence') else []),
         ),
         size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
-        advice=lambda target: description.advice(target, configs, f'{pickled.task}_custom.py', data),
+        advice=lambda target: description.advice(target, f'{pickled.task}_custom.py', data),
         keypoints=keypoints,
     )

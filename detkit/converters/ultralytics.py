@@ -113,7 +113,7 @@ def read_ultralytics(archive: TorchArchive) -> UltralyticsModel:
     path, model = file.path, file.model
     if not model.path.startswith('ultralytics.'):
         family = ' of the YOLOv5 repository or one of its descendants' if 'models.yolo.' in model.path else ''
-        hint = " (YOLOv5's files: tools/convert.py yolov5)" if family else ''
+        hint = " (YOLOv5's files: detkit convert yolov5)" if family else ''
         raise CheckpointError(f'{path} holds a {model.path}{family}, no YOLOv8 model of ultralytics{hint}.')
     head = file.layers()[-1]
     if head.kind == 'Classify':

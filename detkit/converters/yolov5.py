@@ -167,7 +167,7 @@ def _check_kind(model: StandIn, path: Path) -> None:
             f'{path} holds {_OTHER_TASKS[model.kind]} of YOLOv5 ({model.path}); detkit converts its detectors.'
         )
     if not project or model.kind not in ('Model', 'DetectionModel'):
-        hint = ' (tools/convert.py ultralytics)' if model.path.startswith('ultralytics.') else ''
+        hint = ' (detkit convert ultralytics)' if model.path.startswith('ultralytics.') else ''
         raise CheckpointError(f'{path} holds a {model.path}, no YOLOv5 model as its training writes it{hint}.')
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint on a dataset, as ``tools/test.py`` does it."""
+"""Evaluation of a checkpoint on a dataset, as ``detkit test`` does it."""
 
 from __future__ import annotations
 

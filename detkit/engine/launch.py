@@ -34,7 +34,7 @@ def init_distributed(launcher: str, device: str | None = None, backend: str | No
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise ConfigError(
             "launcher='pytorch' needs the variables that torchrun sets (RANK is missing). "
-            'Start the run with tools/dist_train.sh, or leave --launcher out.'
+            'Start the run with torchrun -m detkit train, or leave --launcher out.'
         )
     if launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
         raise ConfigError("launcher='slurm' needs the variables that srun sets (SLURM_PROCID is missing).")

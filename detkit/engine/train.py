@@ -1,4 +1,4 @@
-"""Training from a config file, as ``tools/train.py`` does it."""
+"""Training from a config file, as ``detkit train`` does it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prediction into a folder (``tools/predict.py``): a picture for each image and one json."""
+"""Prediction into a folder (``detkit predict``): a picture for each image and one json."""
 
 from __future__ import annotations
 

@@ -91,4 +91,4 @@ def test_another_project_is_named(project, convert, request):
     (other,) = set(CONVERTERS) - {project}
     source = request.getfixturevalue(f'write_{other}')()
     message = error_of(convert, source)
-    assert f'tools/convert.py {other}' in message and '\n' not in message
+    assert f'detkit convert {other}' in message and '\n' not in message

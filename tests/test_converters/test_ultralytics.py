@@ -144,16 +144,16 @@ def test_the_report_names_the_config_that_fits(ultralytics_layouts, write_narrow
     checkpoint, report = convert(source)
     assert 'YOLOv8n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '3,157,184 parameters' in report
-    assert 'config   configs/yolov8/det_coco.py --cfg-options prefilter_above=None\n' in report
-    assert f'python tools/predict.py configs/yolov8/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
-    assert f'python tools/test.py configs/yolov8/det_coco.py {tmp_path}/coco.pth' in report
+    assert 'config   yolov8/det_coco --cfg-options prefilter_above=None\n' in report
+    assert f'detkit predict yolov8/det_coco {tmp_path}/coco.pth photo.jpg' in report
+    assert f'detkit test yolov8/det_coco {tmp_path}/coco.pth' in report
     own = init_detector(CONFIGS / 'yolov8' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
     assert own.info.classes == classes
 
     _, report = convert(write_narrow())
-    assert 'with other classes' in report and 'tools/predict.py - ' in report and 'test.py' not in report
+    assert 'with other classes' in report and 'detkit predict - ' in report and 'detkit test' not in report
     options = 'deepen_factor=0.33 widen_factor=0.125 max_channels=1024 prefilter_above=None'
-    assert f'det_coco.py --cfg-options {options}' in report
+    assert f'det_coco --cfg-options {options}' in report
     assert f'load_from={tmp_path / "in.pth"} {options}' in report
 
 

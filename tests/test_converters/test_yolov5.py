@@ -127,9 +127,9 @@ def test_the_report_names_the_config_that_fits(yolov5_layouts, tmp_path, monkeyp
     assert 'YOLOv5n detection, 80 classes (person, bicycle, car, ...)' in report
     assert '1,872,157 parameters' in report
     options = '--cfg-options prefilter_above=None predict_cfg.iou_thr=0.45 predict_cfg.max_per_img=1000'
-    assert f'config   configs/yolov5/det_coco.py {options}\n' in report
-    assert f'python tools/predict.py configs/yolov5/det_coco.py {tmp_path}/coco.pth photo.jpg' in report
-    assert f'python tools/test.py configs/yolov5/det_coco.py {tmp_path}/coco.pth' in report
+    assert f'config   yolov5/det_coco {options}\n' in report
+    assert f'detkit predict yolov5/det_coco {tmp_path}/coco.pth photo.jpg' in report
+    assert f'detkit test yolov5/det_coco {tmp_path}/coco.pth' in report
     assert f'data_yaml=path/to/data.yaml load_from={tmp_path}/coco.pth prefilter_above=None' in report
     own = init_detector(CONFIGS / 'yolov5' / 'det_coco.py', tmp_path / 'coco.pth', 'cpu')
     assert own.info.classes == classes
@@ -217,7 +217,7 @@ def without_anchors(layout, tensors):
         ('7', rename('', 'models.yolo.SegmentationModel'), 'a segmentation model of YOLOv5'),
         ('7', rename('', 'models.yolo.ClassificationModel'), 'a classifier of YOLOv5'),
         ('7', rename('', 'models.common.AutoShape'), 'a models.common.AutoShape, no YOLOv5 model as its training'),
-        ('7', rename('', 'ultralytics.nn.tasks.DetectionModel'), 'tools/convert.py ultralytics'),
+        ('7', rename('', 'ultralytics.nn.tasks.DetectionModel'), 'detkit convert ultralytics'),
         ('7', set_attribute('model.12', 'f', [-1, 5]), r'layer 12 (Concat) takes layer [-1, 5], where YOLOv5 takes '),
         ('7', add_layer('model.25', 'yolov5.models.common.Conv'), 'has 26 layers, where YOLOv5 has 25'),
         ('7', rename('model.0.act', 'torch.nn.modules.activation.Hardswish'), 'model.0 has the activation Hardswish'),

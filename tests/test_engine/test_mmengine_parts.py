@@ -78,7 +78,7 @@ def test_a_hook_works(tmp_path, name):
         (dict(optim_wrapper=dict(optimizer=dict(type='LBFGS'))), 'optim_wrapper.optimizer.type: .* use SGD'),
         (dict(optim_wrapper=dict(constructor='DefaultOptimWrapperConstructor')), 'use GroupOptimConstructor'),
         (dict(model=PRETRAINED), 'model.backbone.init_cfg.type: .* set load_from'),
-        (dict(val_evaluator=[dict(type='DumpResults', out_file_path='a.pkl')]), 'tools/test.py --out'),
+        (dict(val_evaluator=[dict(type='DumpResults', out_file_path='a.pkl')]), 'detkit test --out'),
         (dict(train_dataloader=dict(sampler=dict(type='DefaultSampler'))), 'use EpochSampler'),
         (dict(train_dataloader=dict(collate_fn=dict(type='pseudo_collate'))), 'use collate'),
         (dict(train_dataloader=dict(dataset=dict(type='mmengine.RepeatDataset'))), "mmengine's RepeatDataset"),

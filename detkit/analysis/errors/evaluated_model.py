@@ -75,7 +75,7 @@ class EvaluatedModel:
 
 
 class ModelEvaluation:
-    """The evaluation of a checkpoint as ``tools/test.py`` does it, prepared; ``run`` it once, or ``close`` it.
+    """The evaluation of a checkpoint as ``detkit test`` does it, prepared; ``run`` it once, or ``close`` it.
 
     Args:
         path, checkpoint, options, settings: those of ``evaluate_checkpoint``.

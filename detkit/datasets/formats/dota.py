@@ -56,7 +56,7 @@ class DotaDataset(DetDataset):
     the same. Objects of DOTA's other classes are not asked for; lines that break a rule, names that DOTA does not have
     included, are left out alone and listed in ``skipped``.
 
-    Large images are cut into tiles first, see ``tools/tile_dota.py``.
+    Large images are cut into tiles first, see ``detkit tile-dota``.
 
     Args:
         images: the folder of images, relative to ``data_root``.

@@ -42,7 +42,7 @@ class Darknet(BaseModule):
         out_indices: which of stem (0) and stages (1, 2, …) are returned, (3, 4, 5) of Darknet-53 and (4, 5) of the tiny
             one when left out; stages after the last of them aren't built.
         act: activation of every convolution, see ``ConvModule``.
-        weights: a checkpoint that ``tools/convert.py darknet`` made of ``darknet53.conv.74`` or of a whole detector;
+        weights: a checkpoint that ``detkit convert darknet`` made of ``darknet53.conv.74`` or of a whole detector;
             None for random weights. Read when weights are initialised, not when a checkpoint is to be loaded.
         init_cfg: mmengine's initialisation config.
 
