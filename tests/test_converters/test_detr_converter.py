@@ -117,7 +117,8 @@ def test_models_with_masks(num_classes, task, config, layout, tmp_path):
         source = write_hub(tmp_path, model, dict(encoder_attention_heads=8))
     checkpoint, report = convert(source)
     assert_weights(checkpoint, model)
-    assert checkpoint['meta']['task'] == task and config.removesuffix('.py') in report and 'DETR ResNet-18 with masks' in report
+    assert checkpoint['meta']['task'] == task and 'DETR ResNet-18 with masks' in report
+    assert f'detr/{config.removesuffix(".py")}' in report
     write_images(tmp_path / 'images', 1)
     predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', img_size=64, score_thr=0.0)
     (result,) = predictor.predict(str(tmp_path / 'images'))
