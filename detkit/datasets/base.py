@@ -26,6 +26,7 @@ from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
 from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.progress import track
 from detkit.utils.text_files import is_printable
 
 __all__ = ['DetDataset']
@@ -330,7 +331,7 @@ class DetDataset(PipelineDataset):
 
         paths = list(dict.fromkeys(record.img_path for record in self.records))
         with ThreadPoolExecutor() as pool:
-            for path, img in zip(paths, pool.map(read, paths), strict=True):
+            for path, img in zip(paths, track(pool.map(read, paths), 'decode images', len(paths)), strict=True):
                 if isinstance(img, UnreadableImageError):
                     self.skipped.append(Skip(path, None, img.reason))
                 else:

@@ -17,6 +17,7 @@ from detkit.datasets.skips import Skip
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.polygons import Polygons
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.progress import track
 
 _FORMATS = {'jpg': [cv2.IMWRITE_JPEG_QUALITY, 95], 'png': []}
 
@@ -148,7 +149,7 @@ def tile_dota(
             (target / labels).mkdir(parents=True, exist_ok=True)
         report = TilingReport()
         with ThreadPoolExecutor(num_threads) as pool:
-            for done in pool.map(lambda path: job.run(path, label_folder), paths):
+            for done in track(pool.map(lambda path: job.run(path, label_folder), paths), 'cut images', len(paths)):
                 report.images += done.images
                 report.tiles += done.tiles
                 report.objects += done.objects

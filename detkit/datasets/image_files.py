@@ -23,6 +23,7 @@ from detkit.datasets.skips import Skip, list_skips
 from detkit.structures.annotations import Record
 from detkit.utils.errors import DataError
 from detkit.utils.limits import MAX_FILE_BYTES, MAX_PIXELS
+from detkit.utils.progress import track
 from detkit.utils.text_files import read_text
 
 # Suffixes of the formats that OpenCV or Pillow decodes.
@@ -291,4 +292,6 @@ def read_image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | OSError]:
         return sizes
 
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return [size for block in pool.map(read_block, range(0, len(paths), _BLOCK)) for size in block]
+        starts = range(0, len(paths), _BLOCK)
+        blocks = track(pool.map(read_block, starts), 'read image sizes, by blocks', len(starts))
+        return [size for block in blocks for size in block]

@@ -2,10 +2,10 @@
 
 import logging
 import sys
-import time
-from typing import Any
 
 from mmengine.dist import is_main_process
+
+from detkit.utils.progress import ProgressBar
 
 
 class Console:
@@ -20,7 +20,7 @@ class Console:
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
         self.is_terminal = sys.stdout.isatty()
-        self._bar: _Bar | None = None
+        self._bar: ProgressBar | None = None
 
     def line(self, text: str) -> None:
         """Show and log a line."""
@@ -39,7 +39,7 @@ class Console:
     def start_bar(self, title: str, total: int, done: int = 0, transient: bool = False) -> None:
         """Begin a progress bar over ``total`` steps; a transient one leaves no line when it is closed."""
         if is_main_process() and self.is_terminal:
-            self._bar = _Bar(title, total, done, transient)
+            self._bar = ProgressBar(title, total, done, transient)
 
     def update_bar(self, done: int, text: str) -> None:
         """Move the bar; it is drawn a few times a second at most."""
@@ -63,7 +63,7 @@ class Console:
     def close(self) -> None:
         """Remove an open bar, for example after an error."""
         if self._bar is not None:
-            self._bar.progress.stop()
+            self._bar.close()
             self._bar = None
 
 
@@ -77,44 +77,6 @@ def _print(text: str) -> None:
         return
 
 
-class _Bar:
-    """A progress bar drawn by rich, from the calling thread only."""
-
-    interval = 0.25
-
-    def __init__(self, title: str, total: int, done: int, transient: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self.progress = Progress(
-            TextColumn('{task.description}'),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[text]}'),
-            auto_refresh=False,
-            transient=transient,
-        )
-        self.progress.start()
-        self.task = self.progress.add_task(title, total=total, completed=done, text='')
-        self._drawn = 0.0
-
-    @property
-    def due(self) -> bool:
-        return time.perf_counter() - self._drawn > self.interval
-
-    def update(self, done: int, text: str, force: bool = False) -> None:
-        if force or self.due:
-            self._drawn = time.perf_counter()
-            self.progress.update(self.task, completed=done, text=text, refresh=True)
-
-    def print(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
-
-    def end(self, text: str) -> None:
-        total: Any = self.progress.tasks[0].total
-        self.update(int(total), text, force=True)
-        self.progress.stop()
-
-
 class ConsoleHandler(logging.Handler):
     """Shows warnings of the run's own logger without breaking a progress bar."""
 
@@ -124,13 +86,6 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.show(f'{record.levelname.lower()}: {record.getMessage()}')
-
-
-def duration_text(seconds: float) -> str:
-    """Format a duration: ``75`` -> ``1:15``, ``3700`` -> ``1:01:40``."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'
 
 
 class LogFiles:

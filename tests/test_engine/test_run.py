@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from detkit.datasets import ConcatDataset, RepeatDataset
 from detkit.datasets.skips import Skip
 from detkit.engine import Runner, load_checkpoint
-from detkit.engine.console import Console, duration_text
+from detkit.engine.console import Console
 from detkit.engine.run_folder import choose_run_folder
 from detkit.evaluation.headline import fitness
 from detkit.models.data_preprocessor import StepKey
@@ -305,7 +305,3 @@ def test_testing_makes_no_folder(tmp_path):
     metrics = Runner(cfg).test()
     assert metrics['coco/count'] == 6
     assert not Path(tmp_path / 'b').exists()
-
-
-def test_durations():
-    assert [duration_text(s) for s in (5, 75, 3700)] == ['0:05', '1:15', '1:01:40']

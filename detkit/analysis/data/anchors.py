@@ -18,6 +18,7 @@ from detkit.models.heads.anchor_head import AnchorHead
 from detkit.registry import DATASETS, DETECTORS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.progress import track
 from detkit.utils.tables import text_table
 
 Anchors = list[list[tuple[float, float]]]
@@ -105,7 +106,7 @@ class AnchorSearch:
     def evolve(self, shapes_wh: np.ndarray, steps: int) -> np.ndarray:
         """Return ``(A, 2)`` shapes that fit at least as well, found by keeping the random changes that help."""
         best, fitness = np.asarray(shapes_wh, np.float64), self._fitness(shapes_wh)
-        for _ in range(steps):
+        for _ in track(range(steps), 'evolve anchors'):
             changes = self.rng.normal(0, _MUTATION_SIZE, best.shape) * (self.rng.random(best.shape) < _MUTATION_CHANCE)
             changed = np.maximum(best * np.exp(changes), 1.0)
             if (found := self._fitness(changed)) > fitness:

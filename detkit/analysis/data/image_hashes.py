@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from detkit.analysis.data.orientations import COMPOSED, INVERSE, orient, orient_frequencies
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image_bytes
 from detkit.utils.errors import ConfigError
+from detkit.utils.progress import track
 
 _SIDE = 32  # of the picture that is transformed
 _KEPT = 8  # of its lowest frequencies, each way
@@ -106,7 +107,7 @@ def hash_images(paths: Sequence[str], shapes: Sequence[tuple[int, int] | None]) 
             hashes.readable[index] = True
 
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        for _ in pool.map(read, range(len(paths))):
+        for _ in track(pool.map(read, range(len(paths))), 'hash images', len(paths)):
             pass
     return hashes
 

@@ -20,6 +20,7 @@ from detkit.models.detectors.base_detector import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.progress import track
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.heat import channel_sheet, heat_over, onto_image
 from detkit.visualization.sheets import fit, grid, with_caption
@@ -252,7 +253,7 @@ def _batches(predictor: Predictor, source: Source) -> Iterator[tuple[str, np.nda
     """Yield path, decoded image and batch of one for every image that can be read; print a line for each other one."""
     images = require_images(find_images(source))
     unread = []
-    for number, image in enumerate(images):
+    for number, image in enumerate(track(images, 'draw maps')):
         prepared = predictor.prepare(image, number)
         if isinstance(prepared, DataError):
             unread.append(prepared)

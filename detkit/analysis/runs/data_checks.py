@@ -17,6 +17,7 @@ from detkit.engine.start_notes import NEEDS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
 from detkit.utils.errors import shorten
+from detkit.utils.progress import track
 from detkit.utils.rng import keyed_rng
 
 _READERS = 4
@@ -159,7 +160,8 @@ def check_images(checks: CheckList, split: str, dataset: Any, count: int) -> Non
         return
     chosen = keyed_rng(0).permutation(len(records))[:count]
     with ThreadPoolExecutor(_READERS) as pool:
-        errors = [error for error in pool.map(_read_error, (records[i] for i in chosen)) if error is not None]
+        found = track(pool.map(_read_error, (records[i] for i in chosen)), f'decode {split} images', len(chosen))
+        errors = [error for error in found if error is not None]
     title, text = f'{split} images', f'{len(chosen):,} of {len(records):,} images read'
     if not errors:
         checks.passed(title, text)

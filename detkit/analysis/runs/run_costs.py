@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from detkit.analysis.runs.checklist import CheckList
-from detkit.engine.console import duration_text
 from detkit.engine.hooks import CheckpointHook, TimeLimitHook
+from detkit.utils.progress import duration_text
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner

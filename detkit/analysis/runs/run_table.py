@@ -8,12 +8,12 @@ from pathlib import Path
 
 from detkit.analysis.runs.run_logs import folders_of_runs, read_results
 from detkit.config import load_config
-from detkit.engine.console import duration_text
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
 from detkit.inference.model import untrained_model
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.progress import duration_text
 from detkit.utils.tables import text_table
 
 _TRAIN, _METRICS = 'train/', 'metrics/'

@@ -23,6 +23,7 @@ from detkit.datasets.writers.object_geometry import (
 )
 from detkit.structures.annotations import Annotations
 from detkit.structures.keypoints import default_sigmas
+from detkit.utils.progress import track
 
 __all__ = ['write_coco']
 
@@ -97,7 +98,7 @@ def _write_json(
     """Write the json image by image, as the objects of a large set would fill the memory."""
     images, with_keypoints, number = [], set(), 0
     file.write('{"info": {}, "licenses": [],\n"annotations": [')
-    for image, image_id in zip(split, ids, strict=True):
+    for image, image_id in zip(track(split, f'write {split.name}'), ids, strict=True):
         shape = image.read_shape(tally)
         name = None if shape is None else placed.name(image.record.img_path)
         if name is None:

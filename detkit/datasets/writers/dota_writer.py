@@ -11,6 +11,7 @@ from detkit.datasets.writers.new_folder import PlacedImages
 from detkit.datasets.writers.object_geometry import count_areas, count_unheld, object_corners
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError
+from detkit.utils.progress import track
 
 __all__ = ['write_dota']
 
@@ -43,7 +44,7 @@ def write_dota(source: Source, folder: Path, images: str, tally: Tally) -> list[
         placed = PlacedImages(folder / split.name / 'images', images, tally)
         labels = folder / split.name / 'labelTxt'
         labels.mkdir()
-        for image in split:
+        for image in track(split, f'write {split.name}'):
             name = placed.put(image.record.img_path)
             if name is None:
                 continue

@@ -7,6 +7,7 @@ from pathlib import Path
 from detkit.datasets.writers.conversion_source import Source, Tally
 from detkit.datasets.writers.new_folder import PlacedImages
 from detkit.utils.errors import DataError
+from detkit.utils.progress import track
 
 __all__ = ['write_image_folder']
 
@@ -32,7 +33,7 @@ def write_image_folder(source: Source, folder: Path, images: str, tally: Tally) 
             raise DataError(f'no folder can have the class name {name!r}; rename the class in the source')
     for split in source.splits:
         placed: dict[int, PlacedImages] = {}
-        for image in split:
+        for image in track(split, f'write {split.name}'):
             label = image.record.class_label
             if label not in placed:
                 placed[label] = PlacedImages(folder / split.name / classes[label], images, tally)

@@ -15,6 +15,7 @@ from detkit.datasets.writers.object_geometry import count_areas, count_unheld, f
 from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas
 from detkit.utils.errors import DataError
+from detkit.utils.progress import track
 
 __all__ = ['write_voc']
 
@@ -51,7 +52,7 @@ def write_voc(source: Source, folder: Path, images: str, tally: Tally) -> list[s
     present: set[int] = set()
     for split in source.splits:
         stems = []
-        for image in split:
+        for image in track(split, f'write {split.name}'):
             shape = image.read_shape(tally)
             name = None if shape is None else placed.put(image.record.img_path)
             if name is None:

@@ -27,6 +27,7 @@ from detkit.structures.annotations import Annotations
 from detkit.structures.bboxes import bbox_areas, clip_bboxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from detkit.structures.keypoints import default_sigmas, default_skeleton, flip_indices
 from detkit.utils.errors import DataError
+from detkit.utils.progress import track
 
 __all__ = ['YOLO_LABELS', 'write_yolo']
 
@@ -63,7 +64,7 @@ def write_yolo(source: Source, folder: Path, images: str, tally: Tally, labels: 
         placed = PlacedImages(folder / 'images' / split.name, images, tally)
         label_folder = folder / 'labels' / split.name
         label_folder.mkdir(parents=True)
-        for image in split:
+        for image in track(split, f'write {split.name}'):
             shape = image.read_shape(tally)
             name = None if shape is None else placed.put(image.record.img_path)
             if name is None:

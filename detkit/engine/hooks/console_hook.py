@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import get_world_size
 
-from detkit.engine.console import duration_text
 from detkit.engine.environment import device_text
 from detkit.engine.hooks.hook import Hook
 from detkit.engine.model_cost import count_flops, count_parameters
@@ -16,6 +15,7 @@ from detkit.engine.start_notes import start_notes
 from detkit.engine.training_state import unwrap
 from detkit.evaluation.headline import headline_names
 from detkit.registry import HOOKS
+from detkit.utils.progress import duration_text
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detkit.engine.console import duration_text
 from detkit.engine.hooks.hook import Hook
 from detkit.registry import HOOKS
+from detkit.utils.progress import duration_text
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
