@@ -21,8 +21,8 @@ def test_converts_and_what_it_prints_works(source: Path, tmp_path: Path, monkeyp
     assert 'YOLOv8n segmentation, 3 classes (cat, dog, bird)' in printed['read']
 
     write_images(tmp_path / 'images', 1)
-    program, *arguments = printed['predict'].replace('photo.jpg', str(tmp_path / 'images')).split()[1:]
-    assert Path(program).is_file() and Path(program).name == 'predict.py'
+    command, name, *arguments = printed['predict'].replace('photo.jpg', str(tmp_path / 'images')).split()
+    assert (command, name) == ('detkit', 'predict')
     assert run_tool(monkeypatch, 'predict', *arguments, '--out-dir', tmp_path / 'out', '--img-size', 64) == 0
     assert (tmp_path / 'out' / 'predictions.json').is_file()
 
