@@ -281,12 +281,20 @@ def killed_while_saving(trial: Trial, name: str) -> None:
     if name == 'last.pth':  # best.pth is written seldom
         attempt.wait_until_second(trial.moment(0.3, 0.8))
     temporary = trial.folder / f'.{name}.tmp'
-    attempt.wait_until(temporary.exists, poll=0.0005)
+    attempt.wait_until(lambda: file_size(temporary) > 0, poll=0.0005)
     attempt.signal('SIGKILL', to_group=True)
     trial.expect(attempt, -signal.SIGKILL)
-    if not temporary.exists():
+    if not file_size(temporary):
         raise MissedError(f'{name} was complete')
-    trial.events.append(f'SIGKILL with {temporary.stat().st_size:,} bytes of {name} written')
+    trial.events.append(f'SIGKILL with {file_size(temporary):,} bytes of {name} written')
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file; 0 where there is none, as it may vanish at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def killed_while_rewriting(trial: Trial, name: str) -> None:
