@@ -91,7 +91,7 @@ def test_folders_are_never_overwritten(tmp_path, monkeypatch):
     (first / 'train.log').touch()
     second = choose_run_folder(None, 'seg', False)
     assert second.name == 'seg-2'
-    assert choose_run_folder(None, 'seg', True).name == 'seg-2'  # nothing to resume: the next free one
+    assert choose_run_folder(None, 'seg', True) == first  # a run stopped before its first checkpoint begins anew there
     (first / 'last.pth').touch()
     assert choose_run_folder(None, 'seg', True) == first
     (second / 'last.pth').touch()
