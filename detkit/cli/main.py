@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -115,10 +115,35 @@ class _PrintCompletion(argparse.Action):
             parser.error(
                 f'there is no completion for {values!r}.{nearest(values, _SHELLS)} One of {", ".join(_SHELLS)}'
             )
-        import shtab
-
-        print(shtab.complete(make_parser(), values))
+        print(_completion(values))
         parser.exit()
+
+
+def _completion(shell: str) -> str:
+    """Return the completion script of a shell; bash and zsh complete names of configs too."""
+    import shtab
+
+    from detkit.config.names import config_names
+
+    names = ' '.join(config_names())
+    functions = {
+        'bash': f'_detkit_configs() {{\n  compgen -W "{names}" -- "$1"\n  compgen -f -- "$1"\n}}',
+        'zsh': f'_detkit_configs() {{\n  compadd -- {names}\n  _files\n}}',
+    }
+    parser = make_parser()
+    for action in _actions(parser):
+        if action.dest in ('config', 'configs'):
+            action.complete = {**shtab.FILE, **dict.fromkeys(functions, '_detkit_configs')}
+    return shtab.complete(parser, shell, preamble=functions.get(shell, ''))
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of its commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _actions(child)
 
 
 if __name__ == '__main__':

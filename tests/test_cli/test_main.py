@@ -4,6 +4,7 @@ import argparse
 import ast
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -115,6 +116,30 @@ def test_completion_knows_commands_and_options(shell, capsys):
     assert run('--print-completion', shell) == 0
     out = capsys.readouterr().out
     assert 'convert-dataset' in out and ('cfg-options' in out or shell == 'tcsh')
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='needs bash')
+@pytest.mark.parametrize(
+    ('words', 'offered'),
+    [
+        (['tra'], ['train']),
+        (['analyze', 'pr'], ['pr-curves', 'print-config']),
+        (['train', '--res'], ['--resume']),
+        (['train', 'yolov8/seg_n'], ['yolov8/seg_n_coco8']),
+    ],
+)
+def test_bash_completes(words, offered, capsys, tmp_path):
+    run('--print-completion', 'bash')
+    (tmp_path / 'detkit.sh').write_text(capsys.readouterr().out)
+    script = f"""
+        source detkit.sh
+        complete=$(complete -p detkit | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        COMP_WORDS=(detkit {' '.join(words)}) COMP_CWORD={len(words)}
+        $complete detkit {words[-1]} {['detkit', *words][-2]}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(['bash', '-c', script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == offered, done.stderr
 
 
 def test_an_unknown_shell_is_refused(capsys):
