@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from detkit.api.words import refuse_settings, refuse_unknown
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from detkit.config import LoadedConfig
     from detkit.inference import Result, Results
     from detkit.inference.sources import Source
+    from detkit.tuning import StudySummary
 
 __all__ = ['Detector']
 
@@ -51,7 +54,7 @@ class Detector:
         options: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse(unknown, ('device', 'options'), 'Detector')
+        refuse_unknown(unknown, ('device', 'options'), 'Detector')
         from detkit.api.opening import OpenedWeights, open_model
         from detkit.inference.model import check_device
 
@@ -143,7 +146,7 @@ class Detector:
             retina_masks=retina_masks,
             amp=amp,
         )
-        _refuse(unknown, ('stream', 'channel_order', *options), 'the call of a Detector')
+        refuse_unknown(unknown, ('stream', 'channel_order', *options), 'the call of a Detector')
         from detkit.inference import Predictor, Result, Results, find_images
 
         images = find_images(source, channel_order)
@@ -195,7 +198,6 @@ class Detector:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
-        from detkit.api.opening import open_model
         from detkit.engine import train_from_config
 
         recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
@@ -211,9 +213,7 @@ class Detector:
                 seed=seed,
             )
         folder = Path(runner.work_dir)
-        trained = open_model(folder)
-        with self._lock:
-            self._opened, self._model = trained, None
+        self._reopen(folder)
         return folder
 
     def val(
@@ -252,6 +252,67 @@ class Detector:
                 raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
             test = EvaluationSettings(split, device=str(self.device), batch_size=batch_size, amp=amp)
             return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
+
+    def tune(
+        self,
+        space: Mapping[str, Any],
+        data: str | os.PathLike | None = None,
+        *,
+        num_trials: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        work_dir: str | os.PathLike | None = None,
+        amp: bool | str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> StudySummary:
+        """Search the settings that train the model best; afterwards the detector holds the best trial's weights.
+
+        Args:
+            space: the values to search, by the keys of ``--cfg-options``: ``{'mosaic_prob': [0, 0.5, 1],
+                'optim_wrapper.optimizer.lr': dict(low=1e-4, high=1e-1, log=True)}``.
+            num_trials: finished trials of the study; 20 by default.
+            work_dir: the study's folder, in which it goes on when it is asked for again;
+                ``work_dirs/<config name>-tune`` by default.
+            data, epochs, batch_size, img_size, amp, options, settings: as for ``train``, of every trial.
+
+        Returns:
+            The trials; ``table()`` shows them, and ``best.py`` in the study's folder is the config of the best one.
+
+        Raises:
+            MissingPackageError: Optuna is not installed.
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the search space, the config, the weights or the data.
+        """
+        from detkit.utils.errors import ConfigError, MissingPackageError
+
+        try:
+            from detkit.tuning import tune_config
+        except ModuleNotFoundError as error:
+            if error.name != 'optuna':
+                raise
+            raise MissingPackageError('tune() needs the package optuna; install it by pip install optuna') from error
+
+        recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
+        if self._opened.foreign:
+            raise ConfigError(
+                f'{self._opened.name} is of another project; convert it to a checkpoint first (detkit convert), to '
+                'which a study can come back'
+            )
+        own = self._opened.checkpoint
+        found = tune_config(
+            recipe.file,
+            {**({} if own is None else {'load_from': str(own)}), **recipe.options},
+            space,
+            {} if num_trials is None else {'num_trials': num_trials},
+            work_dir,
+            device=str(self.device),
+            amp=amp,
+        )
+        if found.ranked:
+            self._reopen(found.ranked[0].folder)
+        return found
 
     def config(
         self,
@@ -300,6 +361,14 @@ class Detector:
     def __repr__(self) -> str:
         return f'<Detector {self._opened.name} on {self.device}>'
 
+    def _reopen(self, folder: Path) -> None:
+        """Hold the best weights of a run."""
+        from detkit.api.opening import open_model
+
+        opened = open_model(folder)
+        with self._lock:
+            self._opened, self._model = opened, None
+
     def _built(self) -> nn.Module:
         """Build the network where it is not there yet, and print where its weights are from."""
         with self._lock:
@@ -322,37 +391,8 @@ class Detector:
         """Return the config file and options for some data, with all that a call changes."""
         from detkit.api.recipes import Recipe, find_recipe, resumed_recipe
 
-        _refuse_settings(settings)
+        refuse_settings(settings)
         recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
         named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}
         given = {key: value for key, value in named.items() if value is not None}
         return Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})
-
-
-def _refuse(unknown: Mapping[str, Any], accepted: Sequence[str], where: str) -> None:
-    """Raise ``TypeError`` for an argument that is unknown, with the right word for what other toolboxes call it."""
-    if not unknown:
-        return
-    from detkit.config.keys import WORDS
-    from detkit.utils.errors import nearest
-
-    word = next(iter(unknown))
-    meant = [key.rpartition('.')[2] for key in WORDS.get(word, ())]
-    right = next((key for key in meant if key in accepted), None)
-    hint = f'; write {right}=' if right else f'.{nearest(word, accepted)} It has {", ".join(accepted)}'
-    hint = '; give it to Detector(...)' if 'device' in (word, *meant) and right is None else hint
-    raise TypeError(f'{where} has no argument {word!r}{hint}')
-
-
-def _refuse_settings(settings: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` for a word of another toolbox, and name the variable or key that means the same here."""
-    from detkit.config.keys import WORDS
-
-    for word in settings:
-        keys = WORDS.get(word, ())
-        if word == 'device' or 'device' in keys:
-            raise TypeError(f'there is no argument {word!r} here; give device= to Detector(...)')
-        if keys and word not in keys:
-            named = {'max_epochs': 'epochs'}.get(keys[0], keys[0])
-            right = f'options={{{named!r}: ...}}' if '.' in named else f'{named}='
-            raise TypeError(f'there is no argument {word!r}; write {right}')

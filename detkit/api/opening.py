@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -40,6 +40,7 @@ class OpenedConfig:
     file: Path
     options: Mapping[str, Any]
     config: LoadedConfig
+    foreign: ClassVar[bool] = False
 
     @property
     def run(self) -> None:

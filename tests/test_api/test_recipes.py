@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from small_models import write_checkpoint
 from detkit import Detector
 from detkit.datasets.class_names import COCO80
 from detkit.engine import load_checkpoint, save_checkpoint
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 
 def config_of(name: str, data: object, **given):
@@ -132,3 +133,22 @@ def test_a_classifier_of_class_folders(tiny_data, tmp_path, monkeypatch):
     assert model.val(tiny_data / 'custom', img_size=32)['accuracy/top1'] == 0.5
     (result,) = model(tiny_data / 'custom' / 'val' / 'cat')
     assert set(result.names) == {'cat', 'dog'} and result.probs.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_study_of_settings(tiny_data, tmp_path, monkeypatch):
+    pytest.importorskip('optuna')
+    monkeypatch.chdir(tmp_path)
+    model = Detector('yolov8/cls_n_weather', device='cpu')
+    given = dict(epochs=1, img_size=32, batch_size=2, num_workers=0)
+    found = model.tune({'flip_prob': [0.0, 1.0]}, tiny_data / 'custom', num_trials=2, work_dir='study', **given)
+    assert len(found.trials) == 2 and model.classes == ('cat', 'dog') and (tmp_path / 'study' / 'best.py').is_file()
+    with pytest.raises(TypeError, match='write img_size='):
+        model.tune({}, imgsz=3)
+
+
+def test_a_study_needs_optuna(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith('detkit.tuning')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'optuna', None)
+    with pytest.raises(MissingPackageError, match='pip install optuna'):
+        Detector('yolov8/cls_n_weather').tune({'flip_prob': [0.0, 1.0]})

@@ -1,0 +1,35 @@
+"""Words of other toolboxes for arguments, which an error answers with the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def refuse_unknown(unknown: Mapping[str, Any], accepted: Sequence[str], where: str) -> None:
+    """Raise ``TypeError`` for an argument that is unknown, with the right word for what other toolboxes call it."""
+    if not unknown:
+        return
+    from detkit.config.keys import WORDS
+    from detkit.utils.errors import nearest
+
+    word = next(iter(unknown))
+    meant = [key.rpartition('.')[2] for key in WORDS.get(word, ())]
+    right = next((key for key in meant if key in accepted), None)
+    hint = f'; write {right}=' if right else f'.{nearest(word, accepted)} It has {", ".join(accepted)}'
+    hint = '; give it to Detector(...)' if 'device' in (word, *meant) and right is None else hint
+    raise TypeError(f'{where} has no argument {word!r}{hint}')
+
+
+def refuse_settings(settings: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` for a word of another toolbox, and name the variable or key that means the same here."""
+    from detkit.config.keys import WORDS
+
+    for word in settings:
+        keys = WORDS.get(word, ())
+        if word == 'device' or 'device' in keys:
+            raise TypeError(f'there is no argument {word!r} here; give device= to Detector(...)')
+        if keys and word not in keys:
+            named = {'max_epochs': 'epochs'}.get(keys[0], keys[0])
+            right = f'options={{{named!r}: ...}}' if '.' in named else f'{named}='
+            raise TypeError(f'there is no argument {word!r}; write {right}')
