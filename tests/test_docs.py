@@ -39,6 +39,30 @@ def test_a_common_setting_is_accepted(option):
     assert changed != load_config(config).to_dict()
 
 
+FOREIGN = [
+    option
+    for row in table_rows((REPO / 'docs/from_ultralytics.md').read_text(), 'Arguments of training')
+    for code in re.findall(r'`([^`]+)`', row.split('|')[2])
+    for option in shlex.split(code)
+    if '=' in option and option[0] != '-'
+]
+
+
+@pytest.mark.parametrize('option', FOREIGN)
+def test_what_stands_for_a_foreign_argument_is_accepted(option):
+    tasks = {'data_yaml': 'custom', 'loss_keypoint': 'pose', 'loss_visibility': 'pose', 'dropout': 'cls', 'loss_angle': 'obb'}
+    configs = {'custom': 'seg_custom', 'pose': 'pose_coco', 'cls': 'cls_imagenet', 'obb': 'obb_dota'}
+    kind = next((kind for word, kind in tasks.items() if word in option), None)
+    load_config(f'yolov8/{configs.get(kind, "seg_coco128")}', [option], need_classes=False)
+
+
+def test_parts_that_stand_for_foreign_ones_exist():
+    rows = table_rows((REPO / 'docs/from_mmdetection.md').read_text(), 'Parts')
+    names = {name for row in rows for name in re.findall(r'`(\w+)', row.split('|')[2])}
+    assert len(names) > 25
+    assert [name for name in sorted(names) if all(kind.get(name) is None for kind in _REGISTRIES)] == []
+
+
 def test_the_coco_example_loads(tmp_path):
     text = (REPO / 'docs/get_started.md').read_text()
     code = re.search(r'```python\n# my_coco.py\n(.*?)```', text, re.DOTALL).group(1)
