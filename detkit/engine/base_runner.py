@@ -95,6 +95,8 @@ class BaseRunner(Elsewhere):
         refuse_unregistered(cfg.to_dict())
         refuse_foreign_scope(cfg.get('default_scope'))
         check_groups(cfg, origins_of(cfg), missing=True)
+        if cfg.get('model') is None:
+            raise ConfigError(f"{cfg.filename or 'the config'} has no 'model'; is it whole?")
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
         self.stop_signals = StopSignals()

@@ -68,7 +68,7 @@ def _lock(folder: Path) -> str | None:
 
 def _not_writable(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f'the run folder {display_path(folder)} cannot be made or written into ({error.strerror}). '
+        f'the run folder {display_path(folder)} cannot be made or written into ({error.strerror or error}). '
         'Give another one by --work-dir.'
     )
 
@@ -79,10 +79,16 @@ def _content(folder: Path) -> list[Path]:
 
 def newest_run(base: Path) -> Path | None:
     """Return the latest of ``base``, ``base-2``, … that has a history, see ``has_history``."""
-    candidates = [base, *base.parent.glob(f'{base.name}-*')]
-    held = [(folder_number(base, folder), folder) for folder in candidates if has_history(folder)]
-    held = [(number, folder) for number, folder in held if number]
-    return max(held)[1] if held else None
+    return next((folder for folder in reversed(_numbered(base)) if has_history(folder)), None)
+
+
+def _numbered(base: Path) -> list[Path]:
+    """Return those of ``base``, ``base-2``, … that exist, in this order."""
+    beside = base.parent.iterdir() if base.parent.is_dir() else ()
+    return sorted(
+        (folder for folder in beside if folder_number(base, folder) and folder.is_dir()),
+        key=lambda folder: folder_number(base, folder),
+    )
 
 
 def has_history(folder: Path) -> bool:
@@ -136,9 +142,9 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         CheckpointError: the checkpoint to resume does not exist, or its run still trains.
         ConfigError: the folder cannot be made or written into.
     """
-    if isinstance(resume, str) and not Path(resume).exists():
+    if isinstance(resume, str) and (not resume or not Path(resume).exists()):
         raise CheckpointError(
-            f'there is no checkpoint {resume} to resume. Give the path of a .pth file such as '
+            f'there is no checkpoint {resume or repr(resume)} to resume. Give the path of a .pth file such as '
             'work_dirs/<run>/last.pth, a run folder, or --resume alone for the newest run of the config.'
         )
     answer: list[Path | DetkitError | None] = [None]
@@ -158,10 +164,15 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
     folder: Path | None = None
     if isinstance(resume, str):
         parent = Path(resume).absolute() if Path(resume).is_dir() else Path(resume).absolute().parent
+        if Path(resume).is_dir() and _content(parent) and not (_is_begun(parent) or has_history(parent)):
+            raise CheckpointError(
+                f'there is no run to resume in {display_path(parent)}, which holds other files. Give the folder of a '
+                'run, a new or empty one by --work-dir, or leave the path out.'
+            )
         if not is_given or parent == base:
             folder = parent
     elif resume:
-        folder = newest_run(base) or (base if _is_begun(base) else None)
+        folder = newest_run(base) or next(filter(_is_begun, _numbered(base)), None)
     if folder is None:
         return next_free(_first_of(base) if base.is_dir() else base)
     holder = _lock(folder)

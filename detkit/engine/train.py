@@ -69,13 +69,16 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
     given = {option.key: option.value for option in options}
     run, resume = run_of_config(path), given.get('resume')
     if resume is True:
-        resume = run or newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
+        newest = newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
+        resume = run or newest
         if resume is not None:  # this very folder, not a later one that was made from its config
             options = [*options, Option('resume', str(resume), adds=True)]
+        if run is None and newest is not None:  # which may be numbered
+            options = [*options, Option('work_dir', str(newest), adds=True)]
     if run is not None and not given.get('work_dir'):
         options = [*options, Option('work_dir', str(run), adds=True)]
     if not resume:
         return path, options
     folder = Path(resume) if Path(resume).is_dir() else Path(resume).absolute().parent
     stored = folder / CONFIG_FILE
-    return (stored if run_of_config(stored) is not None else path), options
+    return (stored if stored.is_file() and run_of_config(stored) is not None else path), options

@@ -103,6 +103,8 @@ def untrained_model(config: Config) -> nn.Module:
     Raises:
         ConfigError: the class count is not known.
     """
+    if config.get('model') is None:
+        raise ConfigError(f"{config.filename or 'the config'} has no 'model'; is it whole?")
     model = copy.deepcopy(dict(config['model']))
     if counts_classes(config) and model['head'].get('num_classes') is None:
         run = run_of_config(config.filename)

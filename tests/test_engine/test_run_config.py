@@ -7,8 +7,9 @@ import pytest
 
 from detkit.config import load_config
 from detkit.engine import load_checkpoint, train_from_config
-from detkit.engine.run_folder import run_name, run_of_config
-from detkit.utils.errors import ConfigError
+from detkit.engine.folder_lock import unlock_folder
+from detkit.engine.run_folder import choose_run_folder, run_name, run_of_config
+from detkit.utils.errors import CheckpointError, ConfigError
 
 SMALL = [
     'img_size=32',
@@ -79,3 +80,49 @@ def test_a_moved_folder_is_still_that_run(run, repo, tmp_path):
     assert run_of_config(folder / 'config.py') == folder
     train(repo, 'max_epochs=2', path=folder / 'config.py', resume=True)
     assert epochs(folder) == 2 and not run.exists()
+
+
+def test_the_repeated_command_stays_with_its_run(run, repo, tmp_path):
+    """It goes on in a numbered folder, which it was given because another run or foreign files are in the first."""
+    numbered = tmp_path / 'a-2'
+    shutil.copytree(run, tmp_path / 'a')
+    shutil.copytree(run, numbered)
+    train(repo, 'max_epochs=2', work_dir='a', resume='auto')
+    assert (epochs(tmp_path / 'a'), epochs(numbered)) == (1, 2)
+    shutil.rmtree(tmp_path / 'a')
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'slurm-1.out').touch()
+    train(repo, 'max_epochs=3', work_dir='a', resume='auto')
+    assert epochs(numbered) == 3 and not (tmp_path / 'a-3').exists()
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['slurm-1.out']
+
+
+@pytest.mark.parametrize('name', ['a', 'a[1]'])
+def test_a_start_among_foreign_files_is_found_before_its_first_checkpoint(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'slurm-1.out').touch()
+    for _ in range(2):
+        folder = choose_run_folder(str(tmp_path / name), 'run', True)
+        assert folder == tmp_path / f'{name}-2'
+        (folder / 'train.log').touch()
+        unlock_folder(folder)
+
+
+@pytest.mark.parametrize('resume', ['', 'other'])
+def test_only_runs_are_resumed(tmp_path, monkeypatch, resume):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'notes.txt').touch()
+    with pytest.raises(CheckpointError, match="no checkpoint ''|no run to resume in other, which holds other files"):
+        choose_run_folder(None, 'run', resume)
+    assert not list(tmp_path.rglob('run.lock')) and not (tmp_path / 'work_dirs').exists()
+
+
+def test_a_run_whose_config_is_gone_or_empty(run, repo):
+    (run / 'config.py').write_text('')
+    with pytest.raises(ConfigError, match=r"det_custom.config.py has no 'model'"):
+        train(repo, resume='auto')
+    (run / 'config.py').unlink()
+    data = next(run.parent.parent.glob('*.yaml'))
+    train(repo, f'data_yaml={data}', *SMALL, 'max_epochs=2', resume='auto')
+    assert epochs(run) == 2 and load_config(run / 'config.py').img_size == 32
