@@ -177,6 +177,8 @@ class Detector:
     ) -> Path:
         """Train the model, starting from its weights; afterwards the detector holds the best ones.
 
+        Weights of another project are converted into ``work_dirs/converted`` for it.
+
         Args:
             data: a data.yaml or a folder with one; a folder with a folder for each class; a folder with COCO's JSON;
                 the name of a sample set such as ``'coco8-seg'``; None for the data of the model's own config. Other
@@ -201,17 +203,15 @@ class Detector:
         from detkit.engine import train_from_config
 
         recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
-        with self._opened.weights_file() as weights:
-            start = {} if weights is None or resume else {'load_from': str(weights)}
-            runner = train_from_config(
-                str(recipe.file),
-                {**start, **recipe.options},
-                work_dir=None if work_dir is None else os.fspath(work_dir),
-                resume=str(self._opened.run) if resume else None,
-                amp=amp,
-                device=str(self.device),
-                seed=seed,
-            )
+        runner = train_from_config(
+            str(recipe.file),
+            recipe.options if resume else {**self._load_from(), **recipe.options},
+            work_dir=None if work_dir is None else os.fspath(work_dir),
+            resume=str(self._opened.run) if resume else None,
+            amp=amp,
+            device=str(self.device),
+            seed=seed,
+        )
         folder = Path(runner.work_dir)
         self._reopen(folder)
         return folder
@@ -285,7 +285,7 @@ class Detector:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the search space, the config, the weights or the data.
         """
-        from detkit.utils.errors import ConfigError, MissingPackageError
+        from detkit.utils.errors import MissingPackageError
 
         try:
             from detkit.tuning import tune_config
@@ -295,15 +295,9 @@ class Detector:
             raise MissingPackageError('tune() needs the package optuna; install it by pip install optuna') from error
 
         recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
-        if self._opened.foreign:
-            raise ConfigError(
-                f'{self._opened.name} is of another project; convert it to a checkpoint first (detkit convert), to '
-                'which a study can come back'
-            )
-        own = self._opened.checkpoint
         found = tune_config(
             recipe.file,
-            {**({} if own is None else {'load_from': str(own)}), **recipe.options},
+            {**self._load_from(), **recipe.options},
             space,
             {} if num_trials is None else {'num_trials': num_trials},
             work_dir,
@@ -360,6 +354,12 @@ class Detector:
 
     def __repr__(self) -> str:
         return f'<Detector {self._opened.name} on {self.device}>'
+
+    def _load_from(self) -> dict[str, str]:
+        """Return the option that starts a training from these weights; those of another project get a file for it."""
+        converted = Path('work_dirs', 'converted', f'{Path(self._opened.name).stem}.pth').absolute()
+        start = self._opened.checkpoint or self._opened.convert(converted)
+        return {} if start is None else {'load_from': str(start)}
 
     def _reopen(self, folder: Path) -> None:
         """Hold the best weights of a run."""

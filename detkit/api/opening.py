@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +40,6 @@ class OpenedConfig:
     file: Path
     options: Mapping[str, Any]
     config: LoadedConfig
-    foreign: ClassVar[bool] = False
 
     @property
     def run(self) -> None:
@@ -159,9 +158,7 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
             f'a model is given as a path or as the name of a config, not as {type(name).__name__}; to predict with a '
             'network that is in memory, use detkit.inference.Predictor(model=...)'
         )
-    text, path = os.fspath(name), Path(name)
-    if path.is_dir():
-        path = _best_of(path)
+    text, path = os.fspath(name), _file_of(Path(name))
     if path.suffix == '.py' or not (path.is_file() or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
         return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))
@@ -183,13 +180,15 @@ def _find_config(text: str) -> Path:
         raise ConfigError(f'there is no file {text!r}, and {str(error).removeprefix("there is ")}') from error
 
 
-def _best_of(folder: Path) -> Path:
-    """Return the best checkpoint of a run's folder, or the last one.
+def _file_of(path: Path) -> Path:
+    """Return the file that is meant: of a run's folder the best checkpoint, or the last one; else the path itself.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: a folder has neither.
     """
+    if not path.is_dir():
+        return path
     for name in _BEST:
-        if (folder / name).is_file():
-            return folder / name
-    raise CheckpointError(f'{folder} is a folder without {" or ".join(_BEST)}; give a run folder, or a file')
+        if (path / name).is_file():
+            return path / name
+    raise CheckpointError(f'{path} is a folder without {" or ".join(_BEST)}; give a run folder, or a file')

@@ -49,3 +49,6 @@ def test_training_starts_from_the_weights(weights: Path, tiny_data: Path, tmp_pa
     settings = dict(epochs=1, img_size=64, batch_size=2, num_workers=0, options={'optim_wrapper.amp': False})
     run = model.train(tiny_data / 'data.yaml', **settings)
     assert len(model.classes) == 80 and 'tensors loaded' in (run / 'train.log').read_text()
+    config = load_config(run / 'config.py')
+    assert config.load_from == str(tmp_path / 'work_dirs' / 'converted' / 'x.pth')  # which another run may start from
+    assert load_checkpoint(config.load_from)['meta']['converted_from']['file'] == 'x.pt'
