@@ -67,6 +67,7 @@ setup(
             'pytest-cov>=7',
             'pytest-xdist',
             'ruff',
+            'setuptools>=77',
             'supervision',
         ],
         'tune': ['optuna>=3.6'],
