@@ -317,7 +317,10 @@ def second_start(trial: Trial) -> None:
     """Start the command again while the run is under way."""
     attempt = trial.start()
     after_first_validation(trial, attempt)
-    trial.expect(trial.start(), 2, words='is in use')
+    second = trial.start()
+    if second.end() == 0:
+        raise MissedError('the first had ended before the second came to its folder')
+    trial.expect(second, 2, words='is in use')
     trial.events.append('started a second time meanwhile: 2')
 
 

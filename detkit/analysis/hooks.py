@@ -121,6 +121,7 @@ class RunPicturesHook(Hook):
         """Draw the labels and the results of the last validation, which is that of the best weights."""
         if not (self.evaluation_report and self._trained and is_main_process()):
             return
+        runner.check_folder()
         # Only now, as training needs none of it.
         from detkit.analysis.data.annotations_table import make_table
         from detkit.analysis.data.dataset_charts import plot_labels

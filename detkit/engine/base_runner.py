@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -229,6 +231,14 @@ class BaseRunner(Elsewhere):
                 path = f'{display_path(error.filename)}: ' if error.filename else ''
                 self.console.line(f'note     {what} cannot write ({path}{error.strerror or error}); the run goes on')
 
+    def check_folder(self) -> None:
+        """Raise ``FileNotFoundError`` where the run's folder is gone, before something makes another in its place.
+
+        The files of the rest of the run would then lie in a folder that has neither its checkpoints nor its lock.
+        """
+        if not Path(self.work_dir).is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.work_dir)
+
     def build_dataloader(self, dataloader: DataLoader | Mapping[str, Any]) -> DataLoader:
         """Return the loader that a config describes, or the loader itself."""
         if isinstance(dataloader, DataLoader):
@@ -343,6 +353,7 @@ class BaseRunner(Elsewhere):
             return
         path = Path(self.work_dir, name)
         with self.noting_failed_writes('pictures'):
+            self.check_folder()
             if image is not None:
                 write_picture(path, image)
             if self.scalar_log.backends:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detkit.analysis.hooks import RunPicturesHook
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.hooks import CheckpointHook, Hook
 from detkit.engine.hooks import scalar_log_hook as scalars
@@ -121,6 +122,27 @@ def test_pictures_never_stop_a_run(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count('pictures cannot write') == 1
     assert out.count('BrokenPicturesHook cannot write (') == 1 and 'chart.png: Permission denied' in out
+
+
+def test_pictures_make_no_other_folder_in_place_of_one_that_is_gone(tmp_path, capsys):
+    hook = dict(type='RunPicturesHook', train_batches=0, val_images=0)
+    runner = Runner(dummy_config(tmp_path / 'run', default_hooks=dict(pictures=hook)))
+    original = runner.call_hook
+
+    def call_hook(name: str, **kwargs) -> None:
+        if name == 'before_val_epoch' and (tmp_path / 'run').exists():
+            (tmp_path / 'run').rename(tmp_path / 'away')
+        original(name, **kwargs)
+        if name == 'after_val_epoch':
+            runner.log_picture('noise.jpg', np.zeros((8, 8, 3), np.uint8))
+
+    runner.call_hook = call_hook
+    with pytest.raises(SaveError, match='its folder is gone'):
+        runner.train()
+    with pytest.raises(FileNotFoundError):
+        next(hook for hook in runner.hooks if isinstance(hook, RunPicturesHook)).after_run(runner)
+    assert [path.name for path in tmp_path.iterdir()] == ['away']
+    assert 'pictures cannot write' in capsys.readouterr().out
 
 
 def test_another_kind_of_error_of_an_optional_hook_is_none_of_the_disk(tmp_path, monkeypatch):
