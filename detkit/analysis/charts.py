@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from detkit.utils.errors import ConfigError
+from detkit.visualization.text import font_families
 
 # The palette of Okabe and Ito: its colours differ for colour-blind readers too.
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#444444')
 DARK, GREY = '#1c2430', '#b9c1ca'  # a mean, and what is not named
+
+if rcParams['font.family'] == ['sans-serif']:  # Matplotlib's own, in which names in some scripts are empty squares
+    rcParams['font.family'] = ['sans-serif', *list(font_families())[1:]]
 
 _SUFFIXES = ('.png', '.svg', '.pdf')
 

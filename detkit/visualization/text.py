@@ -8,13 +8,57 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageFont
 
+# Families with the characters of Chinese, Japanese and Korean, which the font below lacks, where one is installed.
+_FALLBACKS = (
+    'Noto Sans CJK SC',
+    'Noto Sans CJK JP',
+    'Noto Sans CJK KR',
+    'Source Han Sans SC',
+    'WenQuanYi Zen Hei',
+    'WenQuanYi Micro Hei',
+    'Droid Sans Fallback',
+    'Microsoft YaHei',
+    'PingFang SC',
+    'Hiragino Sans',
+    'Yu Gothic',
+    'Malgun Gothic',
+    'Apple SD Gothic Neo',
+    'Nanum Gothic',
+    'Arial Unicode MS',
+)
+
+
+@lru_cache(maxsize=1)
+def font_families() -> dict[str, str]:
+    """Return the families that text is drawn in and their files: the first that has a character draws it.
+
+    The first is the font that Matplotlib brings along: there on every machine, unlike the system's.
+    """
+    from matplotlib import font_manager, get_data_path  # only now: a model that predicts draws nothing
+
+    installed = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+    own = {'DejaVu Sans': str(Path(get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'))}
+    return own | {name: installed[name] for name in _FALLBACKS if name in installed}
+
+
+@lru_cache(maxsize=16)
+def _characters(path: str) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(path).get_charmap())
+
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib  # only now: a model that predicts draws nothing
+def _font(size: int, path: str) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
 
-    # The font that matplotlib brings along: there on every machine, unlike the system's.
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')), size)
+
+def _font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return the font that has most of the characters of a text, the first of equals."""
+    paths = list(font_families().values())
+    used = set(map(ord, text))
+    best = paths[0] if len(paths) == 1 else max(paths, key=lambda path: len(used & _characters(path)))
+    return _font(size, best)
 
 
 @lru_cache(maxsize=4096)
@@ -25,13 +69,13 @@ def text_alpha(text: str, size: int) -> np.ndarray:
         text: without line breaks.
         size: the font's, in pixels.
     """
-    font = _font(size)
-    ascent, descent = font.getmetrics()
+    font = _font_of(text, size)
+    ascent, descent = _font_of('', size).getmetrics()
     width = max(1, round(font.getlength(text)))
     mask, (left, top) = font.getmask2(text, mode='L')
     alpha = np.zeros((ascent + descent, width), np.float32)
     drawn = np.array(mask, np.float32).reshape(mask.size[1], mask.size[0]) / 255
-    left, top = max(left, 0), max(top, 0)
+    left, top = max(left, 0), max(top + ascent - font.getmetrics()[0], 0)  # on the baseline of the first font
     drawn = drawn[: alpha.shape[0] - top, : width - left]
     alpha[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
     alpha.setflags(write=False)
@@ -42,7 +86,7 @@ def cut_text(text: str, size: int, width: float) -> str:
     """Return the text, cut with '…' at its end if it is wider than ``width`` pixels."""
     if text_alpha(text, size).shape[1] <= width:
         return text
-    font = _font(size)
+    font = _font_of(text, size)
     end = len(text)
     while end > 1 and font.getlength(text[:end] + '…') > width:
         end -= 1

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,9 @@ from mmengine.structures import InstanceData
 
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
-from detkit.visualization import draw_data_sample, draw_instances
+from detkit.visualization import draw_data_sample, draw_instances, text
 from detkit.visualization.palette import class_colour, object_colours, text_colour
-from detkit.visualization.text import cut_text, draw_text, text_alpha
+from detkit.visualization.text import cut_text, draw_text, font_families, text_alpha
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
 
@@ -174,6 +176,22 @@ def test_colours_of_neighbours_differ():
         red, green, blue = colour
         text = 255 if text_colour(tuple(colour)) == (255, 255, 255) else 0
         assert abs(text - (0.299 * red + 0.587 * green + 0.114 * blue)) > 100
+
+
+def test_characters_that_the_first_font_lacks_are_drawn_in_another(monkeypatch):
+    own = font_families()['DejaVu Sans']
+    serif = str(Path(own).with_name('DejaVuSerif.ttf'))
+    letter, square = '\u1d24', '\U0010ffff'  # the former is in the serif font alone, the latter in none
+    monkeypatch.setattr(text, 'font_families', lambda: {'DejaVu Sans': own})
+    text_alpha.cache_clear()
+    assert np.array_equal(text_alpha(letter, 20), text_alpha(square, 20))
+    monkeypatch.setattr(text, 'font_families', lambda: {'DejaVu Sans': own, 'DejaVu Serif': serif})
+    plain = text_alpha('cat', 20)
+    text_alpha.cache_clear()
+    assert not np.array_equal(text_alpha(letter, 20), text_alpha(square, 20))
+    assert text_alpha(letter, 20).shape[0] == plain.shape[0]
+    assert np.array_equal(text_alpha('cat', 20), plain)
+    text_alpha.cache_clear()
 
 
 def test_text():
