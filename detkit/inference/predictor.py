@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,22 +107,23 @@ class Predictor:
     ) -> None:
         self.model = init_detector(config, checkpoint, device, fuse, options) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
-        if batch_size < 1:
-            raise ConfigError(f'batch_size is {batch_size}, but must be at least 1')
+        _check_number('batch_size', batch_size, Integral, 1)
         self.batch_size = batch_size
         self.device = next(self.model.parameters()).device
         self._dtype = resolve_amp(amp, self.device)
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
-        self.img_size = img_size or input_size(cfg, self.classifies)
-        if self.img_size < 32:
-            raise ConfigError(f'the image size is {self.img_size}, but must be at least 32')
+        self.img_size = input_size(cfg, self.classifies) if img_size is None else img_size
+        _check_number('img_size', self.img_size, Integral, 32)
         given = {'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_per_img}
         thresholds = {
             **THRESHOLDS,
             **(cfg.get('predict_cfg') or {}),
             **{k: v for k, v in given.items() if v is not None},
         }
+        for name in ('score_thr', 'iou_thr'):
+            _check_number(name, thresholds[name], Real, 0, 1)
+        _check_number('max_per_img', thresholds['max_per_img'], Integral, 1)
         self.score_thr: float = thresholds['score_thr']
         wanted: dict[str, Any] = {
             **thresholds,
@@ -225,8 +228,19 @@ def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
     return shared
 
 
-def _label_numbers(wanted: Sequence[str | int] | None, classes: Sequence[str]) -> list[int] | None:
+def _check_number(name: str, value: Any, kind: type, low: float, high: float = math.inf) -> None:
+    """Raise ``ConfigError`` for an argument that is no number, or one out of range."""
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        noun = 'a whole number' if kind is Integral else 'a number'
+        limits = f'of at least {low}' if high == math.inf else f'from {low} to {high}'
+        raise ConfigError(f'{name} is {value!r}, but must be {noun} {limits}')
+
+
+def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequence[str]) -> list[int] | None:
     """Return the labels of classes given by name or number."""
+    if wanted is None:
+        return None
+    wanted = [wanted] if isinstance(wanted, str | Integral) else list(wanted)
     if not wanted:
         return None
     numbers = []

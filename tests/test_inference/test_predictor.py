@@ -114,6 +114,34 @@ def test_class_filter(checkpoint: Path, images: Path):
         Predictor(None, checkpoint, classes=[3])
 
 
+@pytest.mark.parametrize(
+    ('setting', 'text'),
+    [
+        ({'score_thr': 25}, 'score_thr is 25, but must be a number from 0 to 1'),
+        ({'score_thr': '0.3'}, "score_thr is '0.3', but must be a number"),
+        ({'iou_thr': float('nan')}, 'iou_thr is nan'),
+        ({'max_per_img': 0}, 'max_per_img is 0, but must be a whole number of at least 1'),
+        ({'max_per_img': 2.5}, 'max_per_img is 2.5'),
+        ({'img_size': (640, 480)}, r'img_size is \(640, 480\), but must be a whole number of at least 32'),
+        ({'img_size': 16}, 'img_size is 16'),
+        ({'batch_size': 0}, 'batch_size is 0'),
+        ({'batch_size': True}, 'batch_size is True'),
+    ],
+)
+def test_settings_that_make_no_sense(checkpoint: Path, setting: dict, text: str):
+    with pytest.raises(ConfigError, match=text):
+        Predictor(None, checkpoint, device='cpu', **setting)
+
+
+def test_one_class_needs_no_list(checkpoint: Path, images: Path):
+    for one, many in (('dog', ['dog']), (np.int64(2), [2])):
+        found, expected = (
+            Predictor(None, checkpoint, img_size=64, classes=classes).predict(images / '0.png')[0].pred_instances
+            for classes in (one, many)
+        )
+        assert len(found) > 0 and torch.equal(found.labels, expected.labels)
+
+
 def test_coarse_masks_differ_from_fine_ones(checkpoint: Path, tmp_path: Path):
     (image,) = write_images(tmp_path, 1, (240, 320))
     fine, coarse = (
