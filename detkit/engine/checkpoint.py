@@ -160,14 +160,14 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> 
         )
 
 
-def classes_of_run(folder: str | Path) -> tuple[str, ...]:
-    """Return the class names that the checkpoints in a run's folder hold; none where there is no intact checkpoint."""
+def meta_of_run(folder: str | Path) -> dict[str, Any]:
+    """Return the meta data of the first intact checkpoint in a run's folder; empty where there is none."""
     for path in sorted(Path(folder).glob('*.pth')):
         try:
-            return tuple(load_checkpoint(path, mmap=True)['meta']['classes'])
-        except (CheckpointError, KeyError):
+            return load_checkpoint(path, mmap=True)['meta']
+        except CheckpointError:
             continue
-    return ()
+    return {}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from detkit.utils.errors import CheckpointError
-from detkit.utils.torch_files import is_plain_tensor
+from detkit.utils.torch_files import is_plain_tensor, num_stored
 
 FORMAT = 'detkit'
 FORMAT_VERSION = 1
+# The most characters of a config, which takes some hundred times as many bytes while it is read. Those of large data
+# sets, with the names of ten thousand classes, have about 500,000.
+MAX_CONFIG = 1 << 22
 
 
 def check_content(checkpoint: Any, path: Path) -> None:
@@ -38,12 +41,17 @@ def check_content(checkpoint: Any, path: Path) -> None:
     for key, (is_good, expected) in _META.items():
         if key in meta and not is_good(meta[key]):
             raise _damaged(path, f'meta[{key!r}] is a {type(meta[key]).__name__}, where {expected} is expected')
+    config = meta.get('config')
+    if config is not None and len(config) > MAX_CONFIG:
+        raise _damaged(path, f"meta['config'] has {len(config):,} characters, more than {MAX_CONFIG:,}")
     weights = checkpoint['state_dict']
     if not isinstance(weights, Mapping):
         raise _damaged(path, f'state_dict is a {type(weights).__name__}, where tensors by name are expected')
     for name, tensor in weights.items():
         if not isinstance(name, str) or not is_plain_tensor(tensor):
-            raise _damaged(path, f'state_dict[{str(name)[:80]!r}] is no dense tensor of real numbers')
+            raise _damaged(
+                path, f'state_dict[{str(name)[:80]!r}] is no dense tensor of real numbers, each stored on its own'
+            )
     if 'loop' in checkpoint and not all(type(meta.get(key)) is int for key in ('epoch', 'iter')):
         raise _damaged(path, 'it holds the state of a run without the epoch and the iteration')
 
@@ -64,7 +72,7 @@ def building_what_fits(weights: Mapping[str, Tensor], source: str) -> Iterator[N
     """
     owner, count, numel = get_ident(), 0, 0
     most = 4 * len(weights) + 1000
-    most_numel = 4 * sum(tensor.numel() for tensor in weights.values()) + 10_000_000
+    most_numel = 4 * num_stored(weights.values()) + 10_000_000
 
     def check(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         nonlocal count, numel
@@ -114,6 +122,8 @@ _META: dict[str, tuple[Callable[[Any], bool], str]] = {
     'classes': (_is_texts, 'a list of names'),
     'config': (lambda value: value is None or isinstance(value, str), 'a text'),
     'config_file': (lambda value: isinstance(value, str), 'a text'),
+    'parameters': (lambda value: type(value) is int and value >= 0, 'a whole number'),
+    'best_metric': (lambda value: isinstance(value, str), 'a text'),
     'task': (lambda value: value is None or isinstance(value, str), 'a text'),
     'keypoints': (
         lambda value: value is None or _is_keypoints(value),

@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from detkit.engine.checkpoint import describe_model
+from detkit.engine.model_cost import count_parameters
 from detkit.engine.random_state import capture_random_state, restore_random_state
 from detkit.utils.errors import CheckpointError
 
@@ -37,10 +38,12 @@ def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[s
         'torch_version': str(torch.__version__),
         'time': time.strftime('%Y-%m-%d %H:%M:%S'),
         'seed': runner.seed,
+        'parameters': count_parameters(unwrap(runner.model)),
         'epoch': loop.epoch,
         'iter': loop.iter,
         'best_fitness': loop.best_fitness,
         'best_epoch': loop.best_epoch,
+        'best_metric': loop.best_metric,
         'metrics': dict(metrics or {}),
     }
 

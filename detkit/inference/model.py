@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
-from detkit.engine.checkpoint import check_weights, classes_of_run, load_checkpoint
+from detkit.engine.checkpoint import check_weights, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
 from detkit.models.detectors import ModelInfo
@@ -108,7 +108,7 @@ def untrained_model(config: Config) -> nn.Module:
     model = copy.deepcopy(dict(config['model']))
     if counts_classes(config) and model['head'].get('num_classes') is None:
         run = run_of_config(config.filename)
-        classes = (classes_of_run(run) if run else ()) or data_metainfo(config)['classes']
+        classes = (meta_of_run(run).get('classes') if run else ()) or data_metainfo(config)['classes']
         model['head']['num_classes'] = len(classes)
     with located(config):
         return DETECTORS.build(model)
@@ -140,7 +140,10 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
             names = statement.targets if isinstance(statement, ast.Assign) else []
             if len(names) != 1 or not isinstance(names[0], ast.Name):
                 raise ValueError(f'line {statement.lineno} is no assignment to one name')
-            values[names[0].id] = ast.literal_eval(statement.value)
+            try:
+                values[names[0].id] = ast.literal_eval(statement.value)
+            except ValueError as error:
+                raise ValueError(f'line {statement.lineno} holds more than plain values') from error
         return Config(values)
     except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:  # the last: too nested
         reason = str(error)[:200] or type(error).__name__

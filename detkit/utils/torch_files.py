@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -16,16 +17,31 @@ ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, 
 # The errors of ``torch.load`` for damaged and forged files, beside UnpicklingError.
 LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
+# Of zip archives: the first bytes, and the records at the end (mark, ..., position of the directory, length of a
+# comment), before which those of large archives stand.
+_FIRST = b'PK\3\4'
+_END, _LOCATOR, _END_64 = (struct.Struct(text) for text in ('<4sHHHHIIH', '<4sIQI', '<4sQHHIIQQQQ'))
+
 
 def is_plain_tensor(value: Any) -> bool:
-    """Return whether a value is a dense tensor of real numbers in the memory of the CPU."""
+    """Return whether a value is a dense tensor of real numbers in the memory of the CPU, each stored on its own.
+
+    A few bytes may be seen as a tensor of any size (``expand``), which a copy of it would then need.
+    """
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
         and value.device.type == 'cpu'
         and not value.is_quantized
         and not value.is_complex()
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
+
+
+def num_stored(tensors: Iterable[Tensor]) -> int:
+    """Return how many numbers some plain tensors hold; what several of them share counts once."""
+    storages = [(tensor.untyped_storage(), tensor.element_size()) for tensor in tensors]
+    return sum({storage.data_ptr(): storage.nbytes() // size for storage, size in storages}.values())
 
 
 def is_zip(path: str | os.PathLike) -> bool:
@@ -41,7 +57,8 @@ def open_stored(path: str | os.PathLike) -> zipfile.ZipFile:
 
     Raises:
         zipfile.BadZipFile: it is damaged, or has an entry that is compressed, encrypted, without a name, or there twice
-            (programs differ in the one they take), or entries that overlap.
+            (programs differ in the one they take), or entries that overlap, or other data in front of or behind the
+            archive (in which programs differ, too).
         OSError: the file cannot be opened.
     """
     open(path, 'rb').close()
@@ -50,11 +67,42 @@ def open_stored(path: str | os.PathLike) -> zipfile.ZipFile:
     except ZIP_ERRORS as error:
         raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
     try:
+        with open(path, 'rb') as file:
+            _check_directory(file, archive.start_dir)
         _check_entries(archive, os.path.getsize(path))
     except BaseException:
         archive.close()
         raise
     return archive
+
+
+def _check_directory(file: BinaryIO, position: int) -> None:
+    """Check that an archive is the whole file, and has its directory where its end says.
+
+    Python looks for the directory right before the end, PyTorch where the end says: a file with two of them shows
+    each another content. And PyTorch takes a file that begins otherwise for no archive at all.
+
+    Args:
+        file: the file.
+        position: where Python found the directory.
+    """
+    if file.read(4) != _FIRST:
+        raise zipfile.BadZipFile('something lies before the archive')
+    length = file.seek(0, os.SEEK_END)
+    start = max(length - _END.size - _LOCATOR.size - _END_64.size, 0)
+    file.seek(start)
+    tail = file.read()
+    mark, *_, stated, comment = _END.unpack_from(tail, len(tail) - _END.size)
+    if mark != b'PK\5\6' or comment:
+        raise zipfile.BadZipFile('something lies behind the archive')
+    if len(tail) == _END_64.size + _LOCATOR.size + _END.size:
+        mark, _, end_64, _ = _LOCATOR.unpack_from(tail, _END_64.size)
+        if mark == b'PK\6\7':  # the end of an archive that may be larger than 4 GB stands before the other one
+            mark_64, *_, stated = _END_64.unpack_from(tail)
+            if end_64 != start or mark_64 != b'PK\6\6':
+                raise zipfile.BadZipFile('its end is not where it says')
+    if stated != position:
+        raise zipfile.BadZipFile('its directory is not where its end says')
 
 
 def _check_entries(archive: zipfile.ZipFile, size: int) -> None:

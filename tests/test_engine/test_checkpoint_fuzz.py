@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from detkit.engine.checkpoint import find_resumable, load_checkpoint
 from detkit.inference.model import config_of_text
 from detkit.utils.errors import CheckpointError
+from detkit.utils.torch_files import num_stored
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')  # PyTorch's, of odd pickles and sparse tensors
 
@@ -208,3 +210,76 @@ class _Evil:
 
     def __reduce__(self):
         return self.call
+
+
+def _archive(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), data, compress_type=compression)
+    return file.getvalue()
+
+
+def test_an_archive_with_two_directories(tmp_path):
+    """Python's zipfile reads entries that are stored as they are, PyTorch others that are compressed."""
+    path = tmp_path / 'x.pth'
+    large = _archive(entries_of({**CONTENT, 'state_dict': {'w': torch.ones(1 << 22)}}), zipfile.ZIP_DEFLATED)
+    shown = bytearray(_archive(entries_of(CONTENT | {'state_dict': {'w': torch.ones(1)}})))
+    end, hidden_end = len(shown) - 22, len(large) - 22
+    directory, hidden = (struct.unpack_from('<I', data, len(data) - 6)[0] for data in (shown, large))
+    assert end - directory == hidden_end - hidden  # the same names
+    padding = bytes(len(shown))
+    struct.pack_into('<I', shown, end + 16, hidden)
+    moved = len(large) - 22 + len(padding)  # where the archive that is shown begins
+    position = directory
+    while position < end:  # Python adds the distance between the directory's place and the one that is stated
+        (offset,) = struct.unpack_from('<I', shown, position + 42)
+        struct.pack_into('<I', shown, position + 42, moved + offset - (moved + directory - hidden))
+        position += 46 + struct.unpack_from('<H', shown, position + 28)[0]
+    path.write_bytes(large[:hidden_end] + padding + shown)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None and all(entry.compress_type == 0 for entry in archive.infolist())
+    assert torch.load(path, weights_only=True)['state_dict']['w'].numel() == 1 << 22
+    for mmap in (False, True):
+        with pytest.raises(CheckpointError, match='its directory is not where its end says'):
+            load_checkpoint(path, mmap)
+
+
+@pytest.mark.parametrize('what', ['before', 'behind'])
+def test_an_archive_beside_something_else(tmp_path, what):
+    """What PyTorch wrote before its archives is no archive with one behind it."""
+    path, old = tmp_path / 'x.pth', io.BytesIO()
+    torch.save(CONTENT, old, _use_new_zipfile_serialization=False)
+    archive = _archive({'a': b'b'})
+    path.write_bytes(old.getvalue() + archive if what == 'before' else archive[:-2] + b'\1\0c')
+    with pytest.raises(CheckpointError, match=f'something lies {what} the archive'):
+        load_checkpoint(path)
+
+
+def test_large_archives_are_read(tmp_path):
+    """PyTorch writes each of its own with the end of those above 4 GB; Python none that are small."""
+    for name, data in (('own', None), ('python', _archive(entries_of(CONTENT)))):
+        path = tmp_path / f'{name}.pth'
+        if data is None:
+            torch.save(CONTENT, path)
+        else:
+            path.write_bytes(data)
+        assert load_checkpoint(path)['state_dict'].keys() == {'w', 'n'}
+
+
+def test_few_bytes_that_are_seen_as_a_large_tensor(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save({**CONTENT, 'state_dict': {'w': torch.zeros(1).expand(1 << 40)}}, path)
+    with pytest.raises(CheckpointError, match='each stored on its own'):
+        load_checkpoint(path)
+    shared = torch.zeros(1 << 20)
+    assert num_stored([shared, shared[:5], torch.zeros(3)]) == (1 << 20) + 3
+
+
+def test_a_config_that_is_longer_than_any(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save({**CONTENT, 'meta': {**META, 'config': 'x = [' + '[],' * 2_000_000 + ']\n'}}, path)
+    with pytest.raises(CheckpointError, match=r"meta\['config'\] has 6,000,007 characters, more than 4,194,304"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match='line 2 holds more than plain values'):
+        config_of_text("task = 'det'\nmodel = dict(a=1)\n")

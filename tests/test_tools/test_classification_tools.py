@@ -190,6 +190,7 @@ def test_weather_on_yolov5_s_backbone(root, tmp_path, monkeypatch, capsys):
     assert run_tool(monkeypatch, 'analyze/summarize_runs', tmp_path) == 0
     cells = [line.replace(' ', '').split('|')[1:] for line in capsys.readouterr().out.splitlines() if line[0] == '|']
     assert [[row[0], row[2]] for row in cells[1:]] == [['cls_weather', '2'], ['cls_weather_gap_modern', '2']]
+    assert all(row[1].replace(',', '').isdigit() for row in cells[1:])  # parameters
     assert cells[0][5] == 'top1' and cells[1][5] == f'{best:.3f}' and cells[1][9] == '' and cells[2][9][0] in '+-'
 
     # Images are stretched for predicting too.

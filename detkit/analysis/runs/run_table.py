@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detkit.analysis.runs.run_logs import folders_of_runs, read_results
-from detkit.config import load_config
-from detkit.engine.model_cost import count_parameters
-from detkit.engine.run_folder import CONFIG_FILE, RESULTS_FILE
+from detkit.engine.checkpoint import meta_of_run
+from detkit.engine.run_folder import RESULTS_FILE
 from detkit.evaluation.headline import chart_title, fitness, headline_names, higher_is_better
-from detkit.inference.model import untrained_model
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.progress import duration_text
 from detkit.utils.tables import text_table
@@ -25,7 +23,7 @@ class RunSummary:
 
     Attributes:
         name: name of its folder.
-        parameters: number of parameters of its model.
+        parameters: number of parameters of its model; None where no checkpoint says it.
         epochs: completed.
         seconds: duration of training and validation, those before a resume included.
         best_epoch: the first epoch of the greatest fitness; None if nothing was validated.
@@ -33,7 +31,7 @@ class RunSummary:
     """
 
     name: str
-    parameters: int
+    parameters: int | None
     epochs: int
     seconds: float
     best_epoch: int | None
@@ -68,19 +66,18 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def summarize_run(folder: str | Path) -> RunSummary:
-    """Read a run's config and results, and build its model to count the parameters.
+    """Read a run's results, and what its checkpoints say of the model.
+
+    Its config is not loaded, as that would run it: a folder of results may come from anybody.
 
     Raises:
-        ConfigError: the config is missing, or no longer fits.
         DataError: there are no results.
     """
     folder = Path(folder).resolve()
     columns = read_results(folder / RESULTS_FILE)
     if 'time' not in columns:
         raise DataError(f"'{folder / RESULTS_FILE}' has no epoch.")
-    if not (folder / CONFIG_FILE).is_file():
-        raise ConfigError(f"'{folder}' has {RESULTS_FILE} but no {CONFIG_FILE}; the model is known from that.")
-    config = load_config(folder / CONFIG_FILE, need_classes=False)
+    meta = meta_of_run(folder)
     metrics = {
         name.removeprefix(_METRICS): {int(epoch): float(value) for epoch, value in zip(*points, strict=True)}
         for name, points in columns.items()
@@ -89,10 +86,10 @@ def summarize_run(folder: str | Path) -> RunSummary:
     epochs, times = columns['time']
     return RunSummary(
         name=folder.name,
-        parameters=count_parameters(untrained_model(config)),
+        parameters=meta.get('parameters'),
         epochs=int(epochs[-1]),
         seconds=float(times[-1]),
-        best_epoch=_best_epoch(metrics, config.train_cfg.get('best_metric', 'fitness')),
+        best_epoch=_best_epoch(metrics, meta.get('best_metric', 'fitness')),
         metrics=metrics,
     )
 
@@ -133,7 +130,13 @@ def run_table(runs: Sequence[RunSummary], metrics: Sequence[str] | None = None, 
     has_gain = len(runs) > 1 and bool(metrics)
     rows = []
     for run in runs:
-        row = [run.name, f'{run.parameters:,}', str(run.epochs), duration_text(run.seconds), str(run.best_epoch or '')]
+        row = [
+            run.name,
+            '' if run.parameters is None else f'{run.parameters:,}',
+            str(run.epochs),
+            duration_text(run.seconds),
+            str(run.best_epoch or ''),
+        ]
         row += [_cell(value) for name in metrics for value in (run.best(name), run.last(name))]
         if has_gain:
             row.append(_gain(run, runs[0], metrics[0]))
