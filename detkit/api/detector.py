@@ -285,14 +285,7 @@ class Detector:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the search space, the config, the weights or the data.
         """
-        from detkit.utils.errors import MissingPackageError
-
-        try:
-            from detkit.tuning import tune_config
-        except ModuleNotFoundError as error:
-            if error.name != 'optuna':
-                raise
-            raise MissingPackageError('tune() needs the package optuna; install it by pip install optuna') from error
+        from detkit.tuning import tune_config
 
         recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
         found = tune_config(

@@ -43,15 +43,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from detkit.utils.errors import ConfigError
-
-    try:
-        from detkit.tuning import read_search_options, tune_config
-    except ModuleNotFoundError as error:
-        if error.name != 'optuna':
-            raise
-        raise ConfigError("detkit tune needs Optuna: pip install 'detkit[tune]'") from error
+    # Only now, so that --help needs neither torch nor Optuna.
     from detkit.engine.run_folder import display_path
+    from detkit.tuning import read_search_options, tune_config
 
     given = {'num_trials': args.trials, 'sampler': args.sampler, 'pruner': args.pruner, 'seed': args.seed}
     found = tune_config(
