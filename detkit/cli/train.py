@@ -57,4 +57,5 @@ def run(args: argparse.Namespace) -> None:
         device=args.device,
         seed=args.seed,
         launcher=args.launcher,
+        ends_process=True,
     )

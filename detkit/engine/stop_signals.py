@@ -41,10 +41,13 @@ class StopSignals:
 
     Attributes:
         received: the number of the first signal; 0 for none.
+        ends_process: whether the process ends when training is stopped. Slurm, systemd and torchrun repeat their
+            signals; from then on these are ignored, so that the process ends with ``STOPPED_STATUS``.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.ends_process = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -55,9 +58,10 @@ class StopSignals:
                     self._previous[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        is_end = self.ends_process and kind is not None and issubclass(kind, TrainingStopped)
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_end and number != signal.SIGINT else handler)
         self._previous = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:

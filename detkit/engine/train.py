@@ -23,6 +23,7 @@ def train_from_config(
     seed: int | None = None,
     launcher: str | None = None,
     hooks: Sequence[Hook] = (),
+    ends_process: bool = False,
 ) -> Runner:
     """Train the model that a config file describes.
 
@@ -41,6 +42,7 @@ def train_from_config(
         seed: replaces the config's; None to leave it.
         launcher: how several processes were started; None for the config's.
         hooks: called beside the config's; no part of the config that the run writes.
+        ends_process: whether the process ends when a signal has stopped training, see ``StopSignals``.
     """
     settings = {
         'work_dir': work_dir,
@@ -55,6 +57,7 @@ def train_from_config(
     cfg = load_config(*_of_resumed_run(find_config(path), options))
     try:
         runner = Runner(cfg)
+        runner.stop_signals.ends_process = ends_process
         for hook in hooks:
             runner.register_hook(hook)
         runner.train()

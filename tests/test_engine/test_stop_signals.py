@@ -212,3 +212,31 @@ def test_processes_agree_on_the_step(tmp_path):
     assert 'stopped  by SIGUSR1 after 2 epochs and 0 iterations' in outputs[0]
     straight, resumed = (load_checkpoint(tmp_path / name / 'last.pth') for name in ('straight', 'stopped'))
     assert_same_end(straight, resumed)
+
+
+REPEATED = """
+import atexit, os, signal, sys
+sys.path.insert(0, {tests!r})
+from detkit.engine import Runner
+from test_engine.dummy import dummy_config
+
+def send():
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+
+atexit.register(send)
+runner = Runner(dummy_config({work_dir!r}))
+runner.stop_signals.ends_process = True
+read = runner.train_loop.losses.read
+runner.train_loop.losses.read = lambda: (send(), read())
+close = runner.close
+runner.close = lambda: (send(), close())
+runner.train()
+"""
+
+
+def test_a_signal_that_comes_again_until_the_end(tmp_path):
+    script = REPEATED.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'))
+    ended = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert ended.returncode == STOPPED_STATUS, ended.stderr
+    assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 1
