@@ -39,7 +39,7 @@ setup(
     license_files=['LICENSE'],
     packages=find_packages(include=['detkit', 'detkit.*']),
     cmdclass={'build_py': BuildWithConfigs},
-    package_data={'detkit': ['py.typed'], 'detkit.analysis': ['assets/*']},
+    package_data={'detkit': ['py.typed'], 'detkit.analysis': ['assets/*'], 'detkit.zoo': ['entries.yaml']},
     entry_points={'console_scripts': ['detkit=detkit.cli.main:main']},
     python_requires='>=3.10',
     install_requires=[

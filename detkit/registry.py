@@ -50,6 +50,7 @@ __all__ = [
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
+    'WEIGHTS_BY_NAME',
     'backend_names',
     'no_such_part',
     'package_of',
@@ -302,6 +303,8 @@ DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')
 TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets')
 # Functions of a folder that make a sample dataset there.
 SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])
+# Functions of the name of published weights that return their file.
+WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo'])
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

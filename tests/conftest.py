@@ -13,6 +13,9 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ['OMP_NUM_THREADS'] = '1'
 os.environ.setdefault('OMP_NUM_THREADS', '2')
 
+# No test needs the network; those of the zoo have a server of their own.
+os.environ['DETKIT_ZOO_URL'] = ''
+
 REPO = Path(__file__).resolve().parents[1]
 
 

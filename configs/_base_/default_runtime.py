@@ -7,7 +7,8 @@ None is left out.
 default_scope = 'detkit'
 
 work_dir = None  # work_dirs/<config name>, with -2, -3, ... behind it where that exists
-load_from = None  # a checkpoint to fine-tune from
+load_from = None  # a checkpoint to fine-tune from, or a name that `detkit zoo list` shows
+default_load_from = None  # such a name, for where load_from is None: taken if its licence and the network let it
 resume = False  # True: the newest intact checkpoint in work_dir; or a checkpoint's path
 device = None  # the accelerator, if there is one
 launcher = 'none'

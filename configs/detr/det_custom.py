@@ -11,3 +11,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'det'
+default_load_from = dict(r18=None).get(_base_.size, 'detr-' + _base_.size.replace('_', '-'))

@@ -11,3 +11,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'det'
+default_load_from = dict(full='yolov3', spp='yolov3-spp', tiny='yolov3-tiny')[_base_.size]

@@ -12,3 +12,4 @@ _base_ = [
 ]
 task = 'det'
 max_epochs = 100
+default_load_from = f'yolov5{_base_.size}'

@@ -11,3 +11,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 task = 'cls'
+default_load_from = f'yolov8{_base_.size}-cls'

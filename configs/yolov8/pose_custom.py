@@ -12,3 +12,4 @@ _base_ = [
 ]
 task = 'pose'
 max_epochs = 100
+default_load_from = f'yolov8{_base_.size}-pose'

@@ -12,3 +12,4 @@ _base_ = [
 ]
 task = 'seg'
 max_epochs = 100
+default_load_from = f'yolov8{_base_.size}-seg'

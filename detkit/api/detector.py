@@ -346,7 +346,8 @@ class Detector:
         return path
 
     def __repr__(self) -> str:
-        return f'<Detector {self._opened.name} on {self.device}>'
+        licence = self._model.info.licence if self._model is not None else ''
+        return f'<Detector {self._opened.name} on {self.device}{f", weights: {licence}" if licence else ""}>'
 
     def _load_from(self) -> dict[str, str]:
         """Return the option that starts a training from these weights; those of another project get a file for it."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from detkit.config import LoadedConfig, configs_folder, find_config, load_config
 from detkit.converters.any_file import FOREIGN_SUFFIXES, is_foreign, load_foreign
-from detkit.engine.checkpoint import load_checkpoint
+from detkit.engine.checkpoint import find_checkpoint, load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.engine.run_folder import run_of_config
 from detkit.inference.model import config_of_text, detector_of_content, init_detector
@@ -144,8 +144,8 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
     """Return what a name stands for.
 
     Args:
-        name: a checkpoint (``.pth``), a run's folder (whose best checkpoint counts), a config's name or file, or a
-            weights file of another project (``.pt``, ``.weights``, ``.safetensors``).
+        name: a checkpoint (``.pth``), a run's folder (whose best checkpoint counts), a config's name or file, a weights
+            file of another project (``.pt``, ``.weights``, ``.safetensors``), or a name of the zoo.
         options: changes to a config, as ``--cfg-options``.
 
     Raises:
@@ -158,7 +158,7 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
             f'a model is given as a path or as the name of a config, not as {type(name).__name__}; to predict with a '
             'network that is in memory, use detkit.inference.Predictor(model=...)'
         )
-    text, path = os.fspath(name), _file_of(Path(name))
+    text, path = os.fspath(name), _file_of(find_checkpoint(name))  # fetches weights of the zoo
     if path.suffix == '.py' or not (path.is_file() or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
         return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))

@@ -21,6 +21,7 @@ COMMANDS = (
     'compare',
     'configs',
     'check',
+    'zoo',
     'convert',
     'convert-dataset',
     'tile-dota',

@@ -38,6 +38,7 @@ PLAIN_KEYS: dict[str, Any] = {
     'task': Literal['det', 'seg', 'pose', 'obb', 'cls', 'panoptic'] | None,
     'classes': Sequence[str] | None,
     'load_from': str | None,
+    'default_load_from': str | None,
     'resume': bool | str,
     'work_dir': str | None,
     'device': str | None,

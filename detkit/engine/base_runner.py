@@ -85,6 +85,8 @@ class BaseRunner(Elsewhere):
         keypoints: names, sigmas, skeleton and flip pairs of the data's keypoints; empty without keypoints.
         ema: the averaged weights; None without ``EMAHook``.
         resumed: whether this run goes on from a checkpoint.
+        started_from: where the weights that training started from are from, see ``Conversion.origin``, with their
+            ``checkpoint``; empty for random ones.
         stop_signals: the signals that stop training, noted while its loop runs.
         checkpoint_writer: writes the checkpoints, in the main process alone.
 
@@ -101,6 +103,7 @@ class BaseRunner(Elsewhere):
             raise ConfigError(f"{cfg.filename or 'the config'} has no 'model'; is it whole?")
         self._loops: dict[str, TrainLoop | EvalLoop] = {}
         self.resumed = False
+        self.started_from: dict[str, Any] = {}
         self.stop_signals = StopSignals()
         self.checkpoint_writer = CheckpointWriter(lambda line: self.console.line(line))
         self.ema: ModelEMA | None = None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
+from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError, shorten, working_folder
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, open_stored
@@ -42,6 +43,16 @@ def describe_model(
         'task': task,
         'keypoints': keypoints,
     }
+
+
+def licence_of(meta: Mapping[str, Any]) -> str:
+    """Return the licence of a checkpoint's weights, or of those that they were trained from; empty where unknown."""
+    for key in ('converted_from', 'started_from'):
+        origin = meta.get(key)
+        licence = origin.get('licence') if isinstance(origin, Mapping) else None
+        if isinstance(licence, str) and licence:
+            return licence
+    return ''
 
 
 def check_plain(value: Any, where: str = 'checkpoint') -> None:
@@ -91,22 +102,34 @@ def _num_bytes(value: Any) -> int:
     return sum(sizes.values())
 
 
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the file that is meant: a path as it is; for the name of published weights their file, fetched if need be.
+
+    Raises:
+        CheckpointError: published weights cannot be fetched.
+    """
+    path = Path(path)
+    if path.exists() or len(path.parts) != 1:
+        return path
+    return WEIGHTS_BY_NAME.get('fetch_if_named')(path.name) or path
+
+
 def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """Read a detkit checkpoint onto the CPU. Nothing that the file names is imported or run.
 
     Args:
-        path: the file.
+        path: the file, or the name of published weights (``detkit.zoo``).
         mmap: read tensors only when they are used, for reading ``meta`` alone.
 
     Raises:
         CheckpointError: the file is missing, truncated, larger inside than outside, or not detkit's.
     """
-    path = Path(path)
+    path = find_checkpoint(path)
     if not path.is_file():
         kind = 'is a folder' if path.is_dir() else 'does not exist'
         raise CheckpointError(
             f'Checkpoint {path} {kind}{working_folder(path)}; give the path of a .pth file such as '
-            'work_dirs/<run>/best.pth.'
+            'work_dirs/<run>/best.pth, or a name that `detkit zoo list` shows.'
         )
     if not is_zip(path):
         raise CheckpointError(

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from detkit.datasets.loader import BatchLoader
 from detkit.engine.base_runner import BaseRunner
 from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, load_checkpoint
+from detkit.engine.default_weights import find_default_weights, random_start
 from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
 from detkit.engine.folder_lock import unlock_folder
@@ -102,8 +103,7 @@ class Runner(BaseRunner):
         load_from = self.cfg.get('load_from')
         if checkpoint is None:  # else nothing is left of them, and a backbone's need not be there any more
             self._init_weights(model)
-        if checkpoint is None and load_from:
-            self._start_from(load_from)
+        missing = self._start(load_from) if checkpoint is None else ''
         if self.distributed and self.world_size > 1:
             if self.cfg.get('sync_bn', False):
                 synchronise_batch_norm(model)
@@ -113,6 +113,9 @@ class Runner(BaseRunner):
         self.param_schedulers = build_schedules(
             self.cfg.get('param_scheduler'), self.optim_wrapper, loop.epoch_length, loop.max_epochs
         )
+        if missing:
+            steps = loop.max_iters // self.optim_wrapper.accumulate
+            self.console.line(random_start(self.cfg.default_load_from, missing, steps))
         check_policy(self, loop.non_finite)
         check_memory_policy(self, loop.out_of_memory)
         self.call_hook('before_run')
@@ -121,6 +124,7 @@ class Runner(BaseRunner):
             for note in restore_training_state(self, checkpoint, str(source)):
                 self.console.line(f'note     {note}')
             self.resumed = True
+            self.started_from = dict(checkpoint['meta'].get('started_from') or {})
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         check_batch_of_one(self)
         rehearse(self)
@@ -172,8 +176,26 @@ class Runner(BaseRunner):
             f'--work-dir, or remove {folder}.'
         )
 
-    def _start_from(self, path: str) -> None:
-        report = load_weights(unwrap(self.model), load_checkpoint(path), self.classes, path)
+    def _start(self, load_from: str | None) -> str:
+        """Load the weights that training starts from; return why the config's default ones are not used."""
+        name = self.cfg.get('default_load_from')
+        if load_from:
+            self._start_from(load_from)
+        if load_from or not name:
+            return ''
+        path, reason = find_default_weights(name)
+        if path is not None:
+            try:
+                self._start_from(str(path), name)
+            except CheckpointError as error:
+                return f'the weights {name} do not fit ({error})'
+        return reason
+
+    def _start_from(self, path: str, name: str = '') -> None:
+        checkpoint = load_checkpoint(path)
+        report = load_weights(unwrap(self.model), checkpoint, self.classes, name or path)
+        meta, path = checkpoint['meta'], name or path
+        self.started_from = {**(meta.get('converted_from') or meta.get('started_from') or {}), 'checkpoint': path}
         for i, line in enumerate(report.lines()):
             self.console.line(f'load     {path}: {line}' if i == 0 else f'         {line}')
         self.logger.info('Tensors initialised anew: %s\nNot used: %s', report.reinitialised, report.unused)

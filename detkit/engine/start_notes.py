@@ -62,7 +62,7 @@ def few_steps(runner: Runner) -> tuple[int, str, str] | None:
     made_of += f', the gradients of {summed} summed,' if summed > 1 else ''
     remedy = 'more epochs, or a smaller batch_size' + ', or optim_wrapper.accumulate=1' * (summed > 1)
     if not _starts_from_weights(runner):
-        remedy += ', or load_from=PATH to start from trained weights'
+        remedy += ', or load_from=PATH (or a name of `detkit zoo list`) to start from trained weights'
     return steps, made_of, remedy
 
 
@@ -141,13 +141,13 @@ def _few_steps(runner: Runner) -> str | None:
     if few is None:
         return None
     steps, made_of, remedy = few
-    start = 'the weights of load_from' if runner.cfg.get('load_from') else 'random weights'
+    start = f'the weights of {runner.started_from["checkpoint"]}' if runner.started_from else 'random weights'
     taken = _number(steps, 'step', 'steps')
     return f'{made_of} are {taken} of the optimiser from {start}: too few to learn much; {remedy}'
 
 
 def _starts_from_weights(runner: Runner) -> bool:
-    return bool(runner.cfg.get('load_from') or runner.resumed)
+    return bool(runner.started_from or runner.resumed)
 
 
 def _dense_scenes(runner: Runner, counts: np.ndarray) -> str | None:

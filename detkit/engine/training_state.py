@@ -45,6 +45,7 @@ def make_meta(runner: Runner, metrics: dict[str, float] | None = None) -> dict[s
         'best_epoch': loop.best_epoch,
         'best_metric': loop.best_metric,
         'metrics': dict(metrics or {}),
+        'started_from': dict(runner.started_from),
     }
 
 

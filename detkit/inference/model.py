@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from torch import nn
 
 from detkit.config import check_config, counts_classes, data_metainfo, load_config, located
-from detkit.engine.checkpoint import check_weights, load_checkpoint, meta_of_run
+from detkit.engine.checkpoint import check_weights, licence_of, load_checkpoint, meta_of_run
 from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
 from detkit.models.detectors import ModelInfo
@@ -93,7 +93,8 @@ def _build(
     if fuse:
         fuse_conv_bn(model)
     keypoints = content['meta'].get('keypoints') or {} if content else keypoint_info(metainfo)
-    model.info = ModelInfo(config, tuple(classes), keypoints)
+    licence = licence_of(content['meta']) if content else ''
+    model.info = ModelInfo(config, tuple(classes), keypoints, licence)
     return model.to(device)
 
 

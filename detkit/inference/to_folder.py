@@ -46,6 +46,8 @@ def predict_to_folder(
     entries: list[dict] = []
     taken: set[str] = set()
     skipped: list[str] = []
+    if predictor.model.info.licence:
+        print(f'licence of the weights: {predictor.model.info.licence}')
     count, start = 0, time.perf_counter()
     for image, (img, sample) in zip(images, predictor.stream(images), strict=True):
         result = Result.of_sample(image, sample, predictor.model.info, predictor.score_thr)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from detkit.sample_data.dota8 import render_dota8
 from detkit.sample_data.weather import render_weather
 from detkit.utils.download import DownloadError, download, unpack
 from detkit.utils.errors import DataError, nearest
+from detkit.utils.files import locked
 
 # Environment variable with an address to use instead of the public one; empty: do not use the network.
 URL_VARIABLE = 'DETKIT_SAMPLE_URL'
@@ -110,7 +110,7 @@ def prepare(name: str, root: str | Path, url: str | None = None) -> str:
         return _announce(name, root, 'present')
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
+        with locked(root.with_name(f'.{root.name}.lock')):
             if _is_filled(root):  # another process was first
                 return _announce(name, root, 'present')
             return _announce(name, root, *_make(sample, root, url))
@@ -179,16 +179,3 @@ def _check_columns(path: Path, columns: int) -> None:
         if line.strip() and len(line.split()) != columns:
             found = len(line.split())
             raise DownloadError(f'a label line of {path.name} holds {found} numbers, where {columns} are expected')
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Let one process at a time prepare ``root``; a process that dies gives its lock back."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: there the last rename fails and says so
-        yield
-        return
-    with open(root.with_name(f'.{root.name}.lock'), 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

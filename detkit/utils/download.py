@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import os
 import stat
 import sys
@@ -14,8 +15,11 @@ import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.parse import urlsplit
 
 from detkit.utils.errors import DetkitError
+from detkit.utils.files import write_text
 from detkit.utils.torch_files import ZIP_ERRORS
 
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
@@ -23,6 +27,7 @@ FIRST_BYTE_SECONDS = 9.0
 STALL_SECONDS = 5.0
 
 _BLOCK = 1 << 16
+_ATTEMPTS = 5  # of one download that breaks again and again
 
 
 class DownloadError(DetkitError):
@@ -44,14 +49,10 @@ def download(
     Raises:
         DownloadError: no answer, too slow, truncated, too large, or of another checksum. ``path`` may then be a part.
     """
-    transfer = _Transfer(url, path, max_bytes)
-    # A thread of its own, because a name look-up can hang for minutes and cannot be interrupted. Being a daemon it
-    # does not keep the process from ending.
-    threading.Thread(target=transfer.run, daemon=True).start()
-    transfer.wait(patience)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 is not None and not digest.startswith(sha256):
-        raise DownloadError(f'the file has the checksum {digest[:12]}..., not {sha256[:12]}...')
+    if path.exists():
+        raise DownloadError(f'{path} exists')
+    _Transfer(url, path, max_bytes).run_and_wait(patience)
+    _check_digest(file_sha256(path), sha256)
 
 
 def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = None) -> None:
@@ -76,54 +77,220 @@ def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = Non
         part.unlink(missing_ok=True)
 
 
-class _Transfer:
-    """One download, and the state that its thread shares with the main one."""
+def download_resumed(
+    url: str,
+    path: Path,
+    max_bytes: int,
+    num_bytes: int | None = None,
+    sha256: str | None = None,
+    patience: float = FIRST_BYTE_SECONDS,
+) -> str:
+    """Fetch ``url`` into ``path`` by way of ``path.part``, with which an interrupted download goes on.
 
-    def __init__(self, url: str, path: Path, max_bytes: int) -> None:
+    A part is gone on with (HTTP ranges) as long as the server says by its validator (``ETag``, ``Last-Modified``) that
+    the file is still the same; otherwise the download starts anew. A connection that breaks is taken up again as long
+    as something arrives. One process at a time may do this: the caller has a lock.
+
+    Args:
+        url, max_bytes, sha256, patience: see ``download``.
+        path: the file to write; its folder exists.
+        num_bytes: the size of the file, if known.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        DownloadError: see ``download``. The part stays, unless it is wrong.
+        OSError: the file cannot be written.
+    """
+    part, state = path.with_name(f'{path.name}.part'), path.with_name(f'{path.name}.part.json')
+    for attempt in range(_ATTEMPTS):
+        validator = _read_validator(state, url) if part.is_file() else ''
+        start = part.stat().st_size if validator else 0
+        if not validator:
+            part.unlink(missing_ok=True)
+        transfer = _Transfer(url, part, max_bytes, start, validator, state)
+        try:
+            transfer.run_and_wait(patience)
+            break
+        except DownloadError:
+            if not transfer.broken:  # another file than expected, or none
+                part.unlink(missing_ok=True)
+                state.unlink(missing_ok=True)
+            arrived = part.is_file() and part.stat().st_size > start
+            if not (arrived and transfer.broken and transfer.resumable) or attempt == _ATTEMPTS - 1:
+                raise
+    try:
+        if num_bytes is not None and part.stat().st_size != num_bytes:
+            raise DownloadError(f'the file has {part.stat().st_size:,} bytes, not {num_bytes:,}')
+        digest = file_sha256(part)
+        _check_digest(digest, sha256)
+    except DownloadError:
+        part.unlink()
+        raise
+    finally:
+        state.unlink(missing_ok=True)
+    part.replace(path)
+    return digest
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_digest(digest: str, expected: str | None) -> None:
+    if expected is not None and not digest.startswith(expected):
+        raise DownloadError(f'the file has the checksum {digest[:12]}..., not {expected[:12]}...')
+
+
+def _read_validator(state: Path, url: str) -> str:
+    """Return the validator of the part of ``url``; empty where there is none, and the part is of no use."""
+    try:
+        content = json.loads(state.read_text(encoding='utf-8'))
+        return str(content['validator']) if content['url'] == url else ''
+    except (OSError, ValueError, KeyError, TypeError):
+        return ''
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection to a web address that is no less safe."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if new not in ('http', 'https') or (old == 'https' and new == 'http'):
+            raise ValueError(f'the server redirects from {old} to {new}, which is refused')
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Transfer:
+    """One download, and the state that its thread shares with the main one.
+
+    Args:
+        url, path, max_bytes: see ``download``.
+        start: the bytes that ``path`` holds already.
+        validator: the server's word for the file that those are of; empty for none.
+        state: a file that keeps the validator, for a later download to go on with the part; None for none.
+
+    Attributes:
+        broken: whether the connection broke, so that another try may have more luck.
+        resumable: whether the server gave a validator.
+    """
+
+    def __init__(
+        self, url: str, path: Path, max_bytes: int, start: int = 0, validator: str = '', state: Path | None = None
+    ) -> None:
         self.url, self.path, self.max_bytes = url, path, max_bytes
+        self.start, self.validator, self.state = start, validator, state
         self.last_byte = time.monotonic()
         self.received, self.expected = 0, None
         self.error: str | None = None
+        self.broken = self.resumable = False
         self.done = threading.Event()
-        self.abandoned = threading.Event()
+        self.abandoned = False
+        self.lock = threading.Lock()  # whoever has it may write to the file, or abandon the thread
 
-    def run(self) -> None:
+    def run_and_wait(self, patience: float) -> None:
+        """Fetch the file, showing progress.
+
+        Raises:
+            DownloadError: it did not arrive.
+        """
+        # A thread of its own, because a name look-up can hang for minutes and cannot be interrupted. Being a daemon it
+        # does not keep the process from ending.
+        threading.Thread(target=self._run, daemon=True).start()
+        self._wait(patience)
+
+    def _run(self) -> None:
         try:
             self._fetch()
         except (OSError, ValueError, http.client.HTTPException) as error:
+            self.broken = isinstance(error, OSError | http.client.HTTPException) and not isinstance(
+                error, urllib.error.HTTPError
+            )
             self.error = _explain(error)
         finally:
             self.done.set()
 
     def _fetch(self) -> None:
-        request = urllib.request.Request(self.url, headers={'User-Agent': 'detkit'})
-        with urllib.request.urlopen(request, timeout=FIRST_BYTE_SECONDS) as response, open(self.path, 'xb') as file:
+        headers = {'User-Agent': 'detkit'}
+        if self.start:
+            headers |= {'Range': f'bytes={self.start}-', 'If-Range': self.validator}
+        opener = urllib.request.build_opener(_CheckedRedirects())
+        try:
+            response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
+        except urllib.error.HTTPError as error:
+            if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not self.start:
+                raise
+            error.close()
+            del headers['Range'], headers['If-Range']  # the part is as long as the file, or longer: begin anew
+            response = opener.open(urllib.request.Request(self.url, headers=headers), timeout=FIRST_BYTE_SECONDS)
+        with response:
+            self.received = self.start if self._goes_on(response) else 0
             length = response.headers.get('Content-Length')
-            self.expected = int(length) if length else None
-            while not self.abandoned.is_set():
-                block = response.read1(_BLOCK)
-                if not block:
-                    break
-                self.last_byte = time.monotonic()
-                self.received += len(block)
-                if max(self.received, self.expected or 0) > self.max_bytes:
-                    raise ValueError(f'the file is larger than {self.max_bytes / 1e6:.0f} MB')
-                file.write(block)
+            self.expected = self.received + int(length) if length else None
+            self._keep_validator(response)
+            with open(self.path, 'ab' if self.received else 'wb') as file:
+                while True:
+                    block = response.read1(_BLOCK)
+                    if not block:
+                        break
+                    with self.lock:
+                        if self.abandoned:
+                            return
+                        self.last_byte = time.monotonic()
+                        self.received += len(block)
+                        if max(self.received, self.expected or 0) > self.max_bytes:
+                            raise ValueError(f'the file is larger than {self.max_bytes / 1e6:.0f} MB')
+                        file.write(block)
         if self.expected is not None and self.received != self.expected:
-            raise ValueError(f'only {self.received} of {self.expected} bytes arrived')
+            raise http.client.HTTPException(f'only {self.received} of {self.expected} bytes arrived')
 
-    def wait(self, patience: float) -> None:
+    def _goes_on(self, response: http.client.HTTPResponse) -> bool:
+        """Return whether an answer is the rest of the file.
+
+        Raises:
+            ValueError: it is another part of it.
+        """
+        if response.status != http.client.PARTIAL_CONTENT:
+            return False
+        where = response.headers.get('Content-Range', '')
+        if not self.start or not where.startswith(f'bytes {self.start}-'):
+            raise ValueError(f'the server sent another part of the file ({where or "it does not say which"})')
+        return True
+
+    def _keep_validator(self, response: http.client.HTTPResponse) -> None:
+        etag = response.headers.get('ETag', '')
+        validator = response.headers.get('Last-Modified', '') if not etag or etag.startswith('W/') else etag
+        self.resumable = bool(validator) and self.state is not None
+        if self.state is not None:
+            write_text(self.state, json.dumps({'url': self.url, 'validator': validator}))
+
+    def _wait(self, patience: float) -> None:
         """Show progress until the thread has ended or nothing has come for too long."""
         shows = sys.stderr.isatty()
         while not self.done.wait(0.05):
             if shows and self.received:
                 sys.stderr.write(f'\rDownloading {self._progress()}')
                 sys.stderr.flush()
-            limit = STALL_SECONDS if self.received else patience
-            if time.monotonic() - self.last_byte > limit:
-                self.abandoned.set()
-                self.error = f'nothing came for {limit:g} s'
-                break
+            limit = STALL_SECONDS if self.received > self.start else patience
+            with self.lock:
+                if time.monotonic() - self.last_byte > limit:
+                    self.abandoned = self.broken = True
+                    self.error = f'nothing came for {limit:g} s'
+                    break
         if shows and self.received:
             sys.stderr.write(f'\rDownloaded {self._progress()} \n')
         if self.error is not None:

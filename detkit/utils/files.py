@@ -48,6 +48,26 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Let one process at a time run the block; a process that dies gives its lock back.
+
+    Args:
+        path: the file that stands for the lock; it is made, and stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: there renaming fails where another process was first
+        yield
+        return
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_text(path: str | Path, text: str, errors: str = 'backslashreplace') -> None:
     """Write a UTF-8 file, see ``replacing``; ``errors`` is what becomes of characters that are no text."""
     with replacing(path) as file:

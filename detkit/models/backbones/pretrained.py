@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, open_stored
@@ -36,7 +37,7 @@ def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path
 
     Args:
         weights: one of ``choices`` by its name, such as ``'IMAGENET1K_V1'``, ``'DEFAULT'``, or in full as torchvision's
-            documentation has it, ``'ResNet50_Weights.IMAGENET1K_V1'``; or the path of a file.
+            documentation has it, ``'ResNet50_Weights.IMAGENET1K_V1'``; or the path of a file; or a name of the zoo.
         choices: torchvision's weights of the architecture.
 
     Raises:
@@ -46,6 +47,8 @@ def find_weights(weights: str, choices: type[WeightsEnum]) -> WeightsEnum | Path
     if family in ('', choices.__name__) and name in choices.__members__:
         return choices[name]
     if Path(weights).suffix in ('.pth', '.pt', '.bin', '.tar') or os.sep in weights:
+        return Path(weights)
+    if WEIGHTS_BY_NAME.get('is_name')(weights):
         return Path(weights)
     raise ConfigError(
         f'weights is {weights!r}, which is neither a path (*.pth) nor one of {choices.__name__} of '
@@ -79,6 +82,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is missing, or holds something else.
     """
+    if not path.exists() and len(path.parts) == 1:
+        path = WEIGHTS_BY_NAME.get('fetch_if_named')(path.name) or path
     if not path.is_file():
         raise CheckpointError(
             f"The backbone's weights {path} do not exist; give the path of a file, a name of "

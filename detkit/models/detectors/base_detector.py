@@ -27,11 +27,13 @@ class ModelInfo:
         config: the config that it was built from.
         classes: the class names, by label.
         keypoints: names, sigmas, skeleton and flip pairs of its keypoints; empty without keypoints.
+        licence: the licence of the weights, or of those that they were trained from, where that is known.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     keypoints: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ''
 
 
 class BaseDetector(BaseModel, Detector):

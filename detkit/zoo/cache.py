@@ -1,0 +1,157 @@
+"""The folder that keeps fetched weights: what is in it is whole and was checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256
+from detkit.utils.errors import CheckpointError
+from detkit.utils.files import size_text, write_text
+from detkit.zoo.entries import Entry, RemoteFile
+
+__all__ = ['CACHE_VARIABLE', 'URL_VARIABLE', 'cache_folder', 'entry_folder', 'provide_file']
+
+# Environment variables: the folder for all that detkit keeps, and the address to fetch weights from in place of their
+# own (empty: do not use the network), which holds the same tree as the cache.
+CACHE_VARIABLE = 'DETKIT_CACHE'
+URL_VARIABLE = 'DETKIT_ZOO_URL'
+# What a file may have whose size nobody published.
+_MAX_BYTES = 2_000_000_000
+
+
+def cache_folder() -> Path:
+    """Return the folder for all that detkit keeps: ``DETKIT_CACHE``, else ``detkit`` in the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'detkit'
+
+
+def entry_folder(entry: Entry) -> Path:
+    """Return the folder of an entry's files."""
+    return cache_folder() / 'zoo' / entry.name
+
+
+def address_of(entry: Entry, file: RemoteFile) -> str:
+    """Return the address to fetch a file from; empty where the network is not to be used."""
+    mirror = os.environ.get(URL_VARIABLE)
+    if mirror is None or not is_web_address(file.url):
+        return file.url
+    return f'{mirror.rstrip("/")}/{entry.name}/{file.name}' if mirror else ''
+
+
+def is_web_address(url: str) -> bool:
+    """Return whether an address is one of the web, and no path."""
+    return urlsplit(url).scheme in ('http', 'https')
+
+
+def provide_file(
+    entry: Entry, file: RemoteFile, given: Path | None = None, patience: float = FIRST_BYTE_SECONDS
+) -> tuple[Path, str, bool]:
+    """Return a file of the cache, which is fetched if it is not there. The caller has the lock of the entry.
+
+    A file that lies there already, put there by hand or not, is checked like one that was fetched. Where the digest is
+    not known, that of the first use is recorded beside it (``NAME.sha256``, as ``sha256sum`` writes it) and counts from
+    then on.
+
+    Args:
+        entry: the entry.
+        file: one of its files.
+        given: a file to copy in place of a download.
+        patience: seconds to wait for the first byte.
+
+    Returns:
+        The path, its SHA-256, and whether that was seen for the first time.
+
+    Raises:
+        CheckpointError: it cannot be fetched, or is another file than expected; says what to do.
+    """
+    path = entry_folder(entry) / file.name
+    record = path.with_name(f'{file.name}.sha256')
+    if given is not None:
+        _copy(given, path, record)
+    if path.is_file():
+        known = _recorded(record)
+        if known is not None and record.stat().st_mtime_ns >= path.stat().st_mtime_ns and _fits(file, path, known):
+            return path, known, False
+        digest = file_sha256(path)
+        _check_present(file, path, digest, known)
+    else:
+        digest = _fetch(entry, file, path, patience)
+    write_text(record, f'{digest}  {file.name}\n')
+    return path, digest, True
+
+
+def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:
+    url = address_of(entry, file)
+    try:
+        if not url:
+            raise DownloadError(f'no download wanted: {URL_VARIABLE} is empty')
+        if not is_web_address(url):
+            return _copy_checked(Path(url), file, path)
+        return download_resumed(url, path, file.num_bytes or _MAX_BYTES, file.num_bytes, file.sha256, patience)
+    except (DownloadError, OSError) as error:
+        raise CheckpointError(
+            f'the weights {entry.name} could not be fetched{f" from {url}" if url else ""} ({error}). Fetch {file.url} '
+            f'on a machine with a network and put the file at {path}, or give it: detkit zoo fetch {entry.name} '
+            f'--file {file.name}'
+        ) from error
+
+
+def _copy(given: Path, path: Path, record: Path) -> None:
+    if not given.is_file():
+        raise CheckpointError(f'{given} does not exist')
+    if not (path.exists() and given.samefile(path)):
+        shutil.copyfile(given, path.with_name(f'{path.name}.part'))
+        path.with_name(f'{path.name}.part').replace(path)
+    record.unlink(missing_ok=True)
+
+
+def _copy_checked(source: Path, file: RemoteFile, path: Path) -> str:
+    if not source.is_file():
+        raise DownloadError(f'{source} does not exist')
+    digest = file_sha256(source)
+    problem = _problem(file, source, digest)
+    if problem:
+        raise DownloadError(problem)
+    part = path.with_name(f'{path.name}.part')
+    shutil.copyfile(source, part)
+    part.replace(path)
+    return digest
+
+
+def _check_present(file: RemoteFile, path: Path, digest: str, known: str | None) -> None:
+    problem = _problem(file, path, digest)
+    if not problem and known is not None and known != digest:
+        problem = f'its checksum is {digest[:12]}..., and was {known[:12]}... when it was first used'
+    if problem:
+        raise CheckpointError(
+            f'{path} is another file than expected: {problem}. Remove it to have it fetched anew; if it is right, '
+            f'write an entry of your own for it (docs/zoo.md), or remove {path.name}.sha256 if that is out of date.'
+        )
+
+
+def _problem(file: RemoteFile, path: Path, digest: str) -> str:
+    """Return why a file is not the expected one; empty where it may be."""
+    size = path.stat().st_size
+    if file.num_bytes is not None and size != file.num_bytes:
+        return f'it has {size_text(size)} ({size:,} bytes), not {file.num_bytes:,}'
+    if file.sha256 is not None and not digest.startswith(file.sha256):
+        return f'its checksum is {digest[:12]}..., not {file.sha256[:12]}...'
+    return ''
+
+
+def _fits(file: RemoteFile, path: Path, digest: str) -> bool:
+    return not _problem(file, path, digest)
+
+
+def _recorded(record: Path) -> str | None:
+    """Return the digest of a ``.sha256`` file; None where there is none."""
+    try:
+        words = record.read_text(encoding='ascii').split()
+    except (OSError, ValueError):
+        return None
+    return words[0] if words and len(words[0]) == 64 else None

@@ -1,0 +1,17 @@
+"""List, show and fetch published weights.
+
+python tools/zoo.py list --task seg
+python tools/zoo.py show yolov8n-seg
+python tools/zoo.py fetch detr-r50
+python tools/zoo.py fetch yolov8n --file downloads/yolov8n.pt
+"""
+
+import sys
+
+from detkit.cli.main import find_command
+
+command = find_command('zoo', prog='python tools/zoo.py')
+parse_args, main = command.parse_args, command.main
+
+if __name__ == '__main__':
+    sys.exit(command.exit_status())
