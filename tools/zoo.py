@@ -1,5 +1,8 @@
 """List, show and fetch published weights.
 
+A name may be given wherever a checkpoint is expected: the weights are fetched on first use, checked, converted, and
+kept in a cache folder (DETKIT_CACHE). `python tools/zoo.py list` shows the names.
+
 python tools/zoo.py list --task seg
 python tools/zoo.py show yolov8n-seg
 python tools/zoo.py fetch detr-r50

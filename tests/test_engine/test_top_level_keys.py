@@ -23,12 +23,22 @@ EFFECTS = {
 }
 REFUSALS = {
     'load_from': ('nowhere.pth', CheckpointError, 'nowhere.pth'),
+    'default_load_from': ('nowhere', ConfigError, "no weights named 'nowhere'"),
     'resume': ('nowhere.pth', CheckpointError, 'nowhere.pth'),
     'device': ('cuda:77', ConfigError, 'cuda:77'),
     'launcher': ('pytorch', ConfigError, 'RANK'),
     'default_scope': ('mmdet', ConfigError, 'default_scope'),
 }
-ELSEWHERE = {'work_dir', 'find_unused_parameters', 'sync_bn', 'env_cfg', 'custom_imports'}
+ELSEWHERE = {
+    'work_dir',
+    'find_unused_parameters',
+    'sync_bn',
+    'env_cfg',
+    'custom_imports',
+    'predict_cfg',
+    'search_space',
+    'tuning',
+}
 
 
 def make_runner(tmp_path, **changes) -> Runner:
