@@ -34,13 +34,13 @@ def differences(trial: Trial, output: str) -> list[str]:
             found.append(f'{name} is in one of the runs only')
             continue
         try:
-            own = plain_checkpoint(run / name, run.name)
+            own = plain_checkpoint(run / name)
         except CheckpointError:
             if name not in trial.damaged:
                 raise
             lost.add(name)
             continue
-        other = plain_checkpoint(reference / name, reference.name)
+        other = plain_checkpoint(reference / name)
         if trial.may_fail_to_save and name == 'best.pth' and own['meta']['epoch'] < other['meta']['epoch']:
             lost.add(name)
         else:
@@ -55,11 +55,11 @@ def differences(trial: Trial, output: str) -> list[str]:
     return found
 
 
-def plain_checkpoint(path: Path, run: str) -> dict[str, Any]:
-    """Read a checkpoint, its config as a set of lines: a resumed run has them in another order, and its own name."""
+def plain_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, its config as sorted lines without its folder, as a resumed run has them in another order."""
     checkpoint = load_checkpoint(path)
-    lines = checkpoint['meta']['config'].replace(run, 'run').splitlines()
-    checkpoint['meta']['config'] = sorted(line for line in lines if not line.startswith('resume = '))
+    lines = checkpoint['meta']['config'].splitlines()
+    checkpoint['meta']['config'] = sorted(line for line in lines if not line.startswith(('resume = ', 'work_dir = ')))
     return checkpoint
 
 
