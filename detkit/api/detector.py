@@ -34,10 +34,11 @@ class Detector:
     Calls from several threads do not disturb each other: the options of a call are its own.
 
     Args:
-        model: a checkpoint (``.pth``); a run's folder, whose best checkpoint counts; a weights file of another project
-            (``.pt`` of ultralytics or YOLOv5, ``.weights`` of Darknet, DETR's ``.pth`` or ``.safetensors``), which is
-            converted in memory, and in which nothing is run; or the name or file of a config, such as
-            ``'yolov8/seg_s_coco8'``, whose model has random weights where the config names none to start from.
+        model: a checkpoint (``.pth``); a run's folder, whose best checkpoint counts; the name of published weights
+            (``detkit zoo list``), which are fetched on first use; a weights file of another project (``.pt`` of
+            ultralytics or YOLOv5, ``.weights`` of Darknet, DETR's ``.pth`` or ``.safetensors``), which is converted in
+            memory, and in which nothing is run; or the name or file of a config, such as ``'yolov8/seg_s_coco8'``,
+            whose model has random weights where the config names none to start from.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, …; the accelerator if there is one by default.
         options: changes to a config, as ``--cfg-options`` makes them: ``{'size': 's'}``.
 
