@@ -173,6 +173,22 @@ def test_every_component_is_in_the_reference():
     assert sorted(f'{part.__module__}.{part.__name__}' for part in parts if id(part) not in shown) == []
 
 
+def test_the_models_have_the_parameters_of_their_table():
+    rows = re.findall(r'^\| `(\S+)` \| ([\d,]+) ', (REPO / 'docs/models.md').read_text(), re.MULTILINE)
+    assert len(rows) > 30
+    for name, count in rows:
+        model = load_config(name, need_classes=False).model
+        model.head.setdefault('num_classes', {'obb_': 15, 'cls_': 1000}.get(name.partition('/')[2][:4], 80))
+        with torch.device('meta'):
+            assert sum(p.numel() for p in DETECTORS.build(model).parameters()) == int(count.replace(',', '')), name
+
+
+def test_every_benchmark_is_named():
+    named = set(re.findall(r'`(\w+\.py)`', (REPO / 'docs/models.md').read_text()))
+    parts = {'annotation_files.py', 'disturbed_runs.py', 'equal_runs.py'}  # which the others import
+    assert named | parts == {path.name for path in (REPO / 'benchmarks').glob('*.py')}
+
+
 def test_the_example_of_mixed_parts_loads_and_builds(tmp_path):
     text = (REPO / 'docs/parts.md').read_text()
     code = re.search(r'```python\n# resnet_yolov8.py\n(.*?)```', text, re.DOTALL).group(1)
