@@ -7,11 +7,13 @@ import struct
 from collections.abc import Callable
 
 _MOST_TAGS = 1000
+# The first bytes in which a header's text is looked for: comments may stand before the size.
+_HEADER = 1 << 16
 
 
 def stated_size(data: memoryview) -> tuple[int, int] | None:
     """Return the (h, w) that a header states, without decoding anything; None where it is no header that is known."""
-    head = bytes(data[:4096])
+    head = bytes(data[:_HEADER])
     for marks, read in _READERS:
         if head.startswith(marks):
             try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from mmengine.dist import barrier
+from mmengine.dist import all_gather_object, barrier
 from torch import Tensor, nn
 
 from detkit.datasets.loader import BatchLoader
@@ -81,7 +81,10 @@ class SkippedBatches:
 
     @torch.no_grad()
     def undo(self, images: list[str]) -> None:
-        """Restore the buffers after a batch that was left out.
+        """Restore the buffers after a batch that was left out; every process leaves out the same.
+
+        Args:
+            images: the paths of this process's images.
 
         Raises:
             NonFiniteLossError: too many batches in a row were.
@@ -95,6 +98,7 @@ class SkippedBatches:
                 f'{where}, for the {self.in_a_row}th time in a row. Lower the learning rate, or train with '
                 'optim_wrapper.amp=False.'
             )
+        images = [path for part in all_gather_object(images) for path in part]  # which process's it was is not known
         self.runner.console.line(f'skipped  {where}; its images: {", ".join(images) or "unknown"}')
 
 

@@ -10,10 +10,10 @@ from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from detkit.engine.checkpoint import describe_model
+from detkit.engine.checkpoint import check_plain, describe_model
 from detkit.engine.model_cost import count_parameters
 from detkit.engine.random_state import capture_random_state, restore_random_state
-from detkit.utils.errors import CheckpointError
+from detkit.utils.errors import CheckpointError, ComponentError
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -68,7 +68,7 @@ def capture_training_state(runner: Runner, metrics: dict[str, float] | None = No
         'ema': {'num_updates': runner.ema.num_updates} if runner.ema else None,
         'optimizer': runner.optim_wrapper.state_dict(),
         'loop': loop,
-        'hooks': {name: state for name, hook in _stateful_hooks(runner) if (state := hook.state_dict())},
+        'hooks': _hook_states(runner),
         'ranks': ranks,
     }
 
@@ -162,6 +162,24 @@ class StatefulHook(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what ``state_dict`` returned."""
+
+
+def _hook_states(runner: Runner) -> dict[str, dict[str, Any]]:
+    """Return the states of the hooks that have one, by name.
+
+    Raises:
+        ComponentError: a state holds more than plain types and tensors.
+    """
+    states: dict[str, dict[str, Any]] = {}
+    for name, hook in _stateful_hooks(runner):
+        state = hook.state_dict()
+        try:
+            check_plain(state, f'{name}.state_dict()')
+        except TypeError as error:
+            raise ComponentError(str(error), type(hook).__name__) from error
+        if state:
+            states[name] = state
+    return states
 
 
 def _stateful_hooks(runner: Runner) -> list[tuple[str, StatefulHook]]:

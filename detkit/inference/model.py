@@ -23,6 +23,7 @@ from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
+from detkit.utils.limits import MAX_PIXELS
 
 
 def init_detector(
@@ -132,6 +133,8 @@ def check_device(device: str | torch.device | None) -> torch.device:
 def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
     """Return a config from the text that a checkpoint holds: assignments of literals, read without running them.
 
+    Limits on images that it raises are as without it: they guard against files from the same strangers.
+
     Raises:
         CheckpointError: the text is anything else.
     """
@@ -145,10 +148,20 @@ def config_of_text(text: str, source: str = 'the checkpoint') -> Config:
                 values[names[0].id] = ast.literal_eval(statement.value)
             except ValueError as error:
                 raise ValueError(f'line {statement.lineno} holds more than plain values') from error
-        return Config(values)
+        return Config(_with_limits(values))
     except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:  # the last: too nested
         reason = str(error)[:200] or type(error).__name__
         raise CheckpointError(f'the config in {source} cannot be read ({reason}); give the config file too') from error
+
+
+def _with_limits(value: Any) -> Any:
+    """Return a value with every ``max_pixels`` in it no greater than the limit of this process."""
+    if isinstance(value, dict):
+        return {
+            key: min(item, MAX_PIXELS) if key == 'max_pixels' and isinstance(item, int | float) else _with_limits(item)
+            for key, item in value.items()
+        }
+    return type(value)(map(_with_limits, value)) if isinstance(value, list | tuple) else value
 
 
 def _as_config(

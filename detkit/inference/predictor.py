@@ -20,7 +20,7 @@ from torch import nn
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.geometry import LetterBox
-from detkit.datasets.transforms.loading import LoadImageFromFile
+from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
@@ -210,8 +210,11 @@ class Predictor:
             return error
         record = Record(image.name, image_id_of(image.name), img.shape[:2], Annotations())
         sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={image.name: img})
-        for transform in self._pipeline:
-            sample = apply_transform(transform, sample, _no_others)
+        try:
+            for transform in self._pipeline:
+                sample = apply_transform(transform, sample, _no_others)
+        except UnreadableImageError as error:  # it would become too large
+            return error
         return Prepared(img, sample)
 
 

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -15,6 +17,7 @@ from detkit.engine.runner import Runner
 from detkit.inference import Predictor
 from detkit.registry import DETECTORS, refuse_unregistered
 from detkit.utils.errors import ConfigError, DetkitError
+from detkit.utils.limits import MAX_PIXELS
 
 MARK = 'hostile_module_was_imported'
 
@@ -190,3 +193,31 @@ def test_a_checkpoint_config_builds_no_model_larger_than_its_weights(
     save_checkpoint(content, path)
     with pytest.raises(DetkitError, match=reason):
         Predictor(None, path)
+
+
+def _checkpoint_with(tmp_path: Path, config: dict) -> Path:
+    path = write_checkpoint(tmp_path / 'x.pth')
+    content = load_checkpoint(path)
+    content['meta']['config'] = ''.join(f'{name} = {own!r}\n' for name, own in config.items())
+    save_checkpoint(content, path)
+    return path
+
+
+def test_a_checkpoint_config_asks_for_no_more_bins_than_its_head_has(tmp_path: Path):
+    config = make_config()
+    config['model']['head']['bbox_coder'] = {'type': 'DistancePointBBoxCoder', 'reg_max': 1 << 40}
+    with pytest.raises(ConfigError, match=f"bbox_coder.reg_max is {1 << 40}, but must be the head's reg_max"):
+        Predictor(None, _checkpoint_with(tmp_path, config))
+
+
+def test_a_checkpoint_config_raises_no_limit_of_images(tmp_path: Path):
+    image = np.zeros((40, 60, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    steps = [{'type': 'LoadImageFromFile', 'max_pixels': 1 << 60}, {'type': 'LetterBox', 'size': 1 << 17}]
+    steps += [{'type': 'Render'}, {'type': 'PackInputs'}]
+    dataset = {'type': 'YoloTxtDataset', 'data_root': '', 'images': '', 'pipeline': steps}
+    config = {**make_config(), 'test_dataloader': {'batch_size': 1, 'dataset': dataset}}
+    predictor = Predictor(None, _checkpoint_with(tmp_path, config))
+    assert predictor._max_pixels == MAX_PIXELS
+    (sample,) = predictor(str(tmp_path / 'a.png'))
+    assert '131072x' in sample.skipped and 'pixels in the pipeline, more than 268,435,456' in sample.skipped

@@ -216,3 +216,14 @@ def test_bitmaps_that_no_image_has(tmp_path):
         (tmp_path / 'a.json').write_text(json.dumps(content))
         dataset = CocoDataset(ann_file=str(tmp_path / 'a.json'), img_prefix=str(tmp_path), pipeline=[], max_skipped=1.0)
         assert len(dataset.skipped)
+
+
+def test_a_size_behind_long_comments(tmp_path, monkeypatch):
+    """Where no size is found, nothing is decoded."""
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
+    path = tmp_path / 'x.hdr'
+    head, size = LARGE['hdr'].split(b'\n\n')
+    for length, reason in ((5000, f'{SIDE}x{SIDE} pixels, more than max_pixels'), (70000, 'is no image that')):
+        path.write_bytes(head + b'\n#' + b'x' * length + b'\n\n' + size)
+        with pytest.raises(UnreadableImageError, match=reason):
+            read_image(str(path))

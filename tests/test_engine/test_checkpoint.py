@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.engine import Runner
 from detkit.engine import checkpoint as module
 from detkit.engine.checkpoint import Resumable, find_resumable, load_checkpoint, save_checkpoint
-from detkit.utils.errors import CheckpointError
+from detkit.engine.hooks import Hook
+from detkit.utils.errors import CheckpointError, ComponentError
+
+from .dummy import dummy_config
 
 
 def a_checkpoint(epoch: int = 1, **more) -> dict:
@@ -115,3 +119,16 @@ def test_find_resumable_takes_the_furthest_intact(tmp_path):
     assert (found.checkpoint['meta']['epoch'], found.path.name) == (3, 'best.pth')
     assert [path.name for path in found.damaged] == ['last.pth'] and 'truncated' in found.damaged[tmp_path / 'last.pth']
     assert [path.name for path in found.weights] == ['weights.pth']
+
+
+def test_a_hook_whose_state_cannot_be_saved(tmp_path):
+    class Holder(Hook):
+        def state_dict(self) -> dict:
+            return {'found': {'images': [object()]}}
+
+    runner = Runner(dummy_config(tmp_path / 'run'))
+    runner.register_hook(Holder())
+    with pytest.raises(
+        ComponentError, match=r"Holder.state_dict\(\)\['found'\]\['images'\]\[0\] is a object; a checkpoint"
+    ):
+        runner.train()

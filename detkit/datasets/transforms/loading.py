@@ -150,8 +150,8 @@ def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> None:
         height, width, _ = read_image_header(data.data)
     except MetadataError as error:
         raise UnreadableImageError(path, f'is not read: {error}') from error
-    except OSError:  # neither Pillow nor OpenCV decodes it
-        return
+    except OSError as error:  # its pixels are not known, even if one should decode it
+        raise UnreadableImageError(path, f'is no image that OpenCV or Pillow can decode: {error}') from error
     check_pixels(height, width, path, max_pixels)
 
 

@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 
 from detkit.datasets.transforms.drawing import Resampling, draw_tile, place_tile
+from detkit.datasets.transforms.loading import UnreadableImageError
 from detkit.datasets.transforms.object_masks import Bitmap, draw_index_map, draw_instance_masks
 from detkit.datasets.transforms.photometry import apply_operation
 from detkit.datasets.transforms.scene_objects import SceneObjects, place_objects
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 from detkit.structures.scene import Scene
+from detkit.utils.limits import MAX_PIXELS, PIXELS_VARIABLE
 
 __all__ = ['Render']
 
@@ -73,6 +75,13 @@ class Render:
 
     def __call__(self, sample: Sample) -> Sample:
         scene = sample.scene
+        height, width = scene.size
+        if height * width > MAX_PIXELS:
+            raise UnreadableImageError(
+                sample.record.img_path,
+                f'becomes {width}x{height} pixels in the pipeline, more than {MAX_PIXELS:,}: give its transforms a '
+                f'smaller size, or raise {PIXELS_VARIABLE}',
+            )
         placements = [place_tile(tile, scene.size, self.resampling.antialias) for tile in scene.tiles]
         matrices = [placement.matrix for placement in placements]
         objects = place_objects(scene, matrices)

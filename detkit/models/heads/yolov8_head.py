@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from detkit.protocols import BinaryClassLoss, BoxLoss, DistanceCoder, Distributi
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LOSSES
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, Candidates, SparseTargets
+from detkit.utils.errors import ConfigError
 from detkit.utils.ranks import shared_divisor
 
 from ..layers import ConvModule
@@ -99,6 +100,9 @@ class YOLOv8Head(DenseHead):
         self.prior_generator = PointPriorGenerator(self.strides)
         self.assigner = self.build_part(ASSIGNERS, 'assigner', assigner)
         bbox_coder = bbox_coder or {**self.default_parts['bbox_coder'], 'reg_max': reg_max}
+        bins = bbox_coder.get('reg_max', reg_max) if isinstance(bbox_coder, Mapping) else reg_max
+        if bins != reg_max:
+            raise ConfigError(f"bbox_coder.reg_max is {bins}, but must be the head's reg_max, {reg_max}")
         self.bbox_coder = self.build_part(CODERS, 'bbox_coder', bbox_coder)
         self.loss_cls = self.build_part(LOSSES, 'loss_cls', loss_cls, num_classes)
         self.loss_bbox = self.build_part(LOSSES, 'loss_bbox', loss_bbox)
