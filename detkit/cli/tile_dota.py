@@ -43,6 +43,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.datasets.dota_tiling import tile_dota
+    from detkit.utils.printable import printable
 
     report = tile_dota(
         args.source,
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         args.threads,
     )
     for path, line, reason, *_ in report.skipped:
-        print(f'skipped {path}{"" if line is None else f":{line}"}: {reason}')
+        print(printable(f'skipped {path}{"" if line is None else f":{line}"}: {reason}'))
     print(
         f'{report.images} images cut into {report.tiles} tiles with {report.objects} objects, {report.cut} of them '
         f'too little in view to be learnt and marked difficult; in {args.target}'

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from detkit.utils.errors import DataError
-from detkit.utils.text_files import printable
+from detkit.utils.printable import printable
 
 # How many entries, files or reasons a message names.
 _SHOWN = 5

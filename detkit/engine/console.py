@@ -5,6 +5,7 @@ import sys
 
 from mmengine.dist import is_main_process
 
+from detkit.utils.printable import printable
 from detkit.utils.progress import ProgressBar
 
 
@@ -24,6 +25,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """Show and log a line."""
+        text = printable(text)
         self.logger.info(text)
         self.show(text)
 

@@ -9,6 +9,7 @@ from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result
 from detkit.inference.sources import Source, find_images
 from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.printable import printable
 from detkit.utils.tables import write_json
 from detkit.visualization.palette import ColorBy
 
@@ -47,7 +48,7 @@ def predict_to_folder(
     taken: set[str] = set()
     skipped: list[str] = []
     if predictor.model.info.licence:
-        print(f'licence of the weights: {predictor.model.info.licence}')
+        print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     count, start = 0, time.perf_counter()
     for image, (img, sample) in zip(images, predictor.stream(images), strict=True):
         result = Result.of_sample(image, sample, predictor.model.info, predictor.score_thr)
@@ -58,10 +59,10 @@ def predict_to_folder(
         entries += result.to_coco()
         if pictures:
             write_picture(out_dir / unique_name(Path(result.img_path).stem, '.jpg', taken), result.plot(img, color_by))
-        print(f'{result.img_path}: {result.summary}')
+        print(printable(f'{result.img_path}: {result.summary}'))
     seconds = time.perf_counter() - start
     for reason in skipped:
-        print(f'skipped: {reason}')
+        print(printable(f'skipped: {reason}'))
     if json_name:
         write_json(out_dir / json_name, entries)
     unread = f', {len(skipped)} could not be read' if skipped else ''

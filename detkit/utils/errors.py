@@ -8,9 +8,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from detkit.utils.printable import printable, shortened
+
 
 class DetkitError(Exception):
-    """A mistake that a user can correct. The text says what was wrong, where, what was expected, and what to do."""
+    """A mistake that a user can correct. The text says what was wrong, where, what was expected, and what to do.
+
+    What it quotes from a file is shown without control characters, and long values without their middle.
+    """
+
+    def __str__(self) -> str:
+        return shortened(printable(super().__str__()))
 
 
 class ConfigError(DetkitError):

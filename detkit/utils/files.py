@@ -83,7 +83,7 @@ def append_text(path: str | Path, text: str) -> None:
         OSError: it cannot be written.
     """
     data = text.encode('utf-8', errors='backslashreplace')
-    with open(path, 'ab', buffering=0) as file:
+    with open(path, 'ab', buffering=0, opener=_open_at_once) as file:
         size = file.seek(0, os.SEEK_END)
         try:
             while data:
@@ -91,6 +91,11 @@ def append_text(path: str | Path, text: str) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe in its place, which would wait for a reader, is an error."""
+    return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0), 0o666)
 
 
 def save_error(path: str | Path, error: OSError, num_bytes: int) -> SaveError:

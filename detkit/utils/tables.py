@@ -14,10 +14,10 @@ from terminaltables import AsciiTable, GithubFlavoredMarkdownTable
 
 from detkit.utils.errors import DataError
 from detkit.utils.files import write_text
+from detkit.utils.printable import printable
 from detkit.utils.text_files import read_text
 
-# Characters that Python takes for ends of lines and terminals do not, at which a table would break.
-_ODD_LINE_ENDS = re.compile('[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')
+_LINE_ENDS = re.compile('[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')  # at which a table would break, beside the line feed
 
 
 def text_table(
@@ -32,7 +32,7 @@ def text_table(
         markdown: write it for a Markdown file.
     """
     cells = [[f'{cell:.3f}' if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    cells = [[_ODD_LINE_ENDS.sub(' ', cell) for cell in row] for row in [list(header), *cells]]
+    cells = [[printable(_LINE_ENDS.sub(' ', cell)) for cell in row] for row in [list(header), *cells]]
     table = (GithubFlavoredMarkdownTable if markdown else AsciiTable)(cells)
     table.justify_columns = {column: 'right' for column in range(len(header)) if column not in left}
     return table.table

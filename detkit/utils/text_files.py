@@ -121,11 +121,6 @@ def check_plain(data: bytes, path: str | os.PathLike, what: str = 'file') -> Non
         )
 
 
-def printable(text: str) -> str:
-    r"""Return a text with ``\udc80`` in place of each half of a surrogate pair, which no file can hold."""
-    return text.encode(errors='backslashreplace').decode()
-
-
 def is_printable(text: str) -> bool:
     """Return whether a text can be written to a file: a lone half of a surrogate pair cannot."""
     try:

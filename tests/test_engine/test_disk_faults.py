@@ -265,6 +265,12 @@ def test_text_is_appended_whole_or_not_at_all(tmp_path):
     assert path.read_text(encoding='utf-8').endswith('ä\\udcff\n')
 
 
+def test_a_pipe_in_place_of_a_file_is_an_error_and_no_wait(tmp_path):
+    os.mkfifo(tmp_path / 'scalars.json')
+    with pytest.raises(OSError):
+        append_text(tmp_path / 'scalars.json', 'a line\n')
+
+
 def test_a_failed_replacement_leaves_no_temporary_file(tmp_path):
     path = tmp_path / 'a.txt'
     write_text(path, 'old')

@@ -180,3 +180,19 @@ def test_a_head_alone_needs_its_incoming_channels():
         HEADS.build(dict(type='YOLOv8Head', num_classes=5))
     with pytest.raises(ConfigError, match='3 in_channels but 2 strides'):
         build('YOLOv8Head', strides=(8, 16))
+
+
+@pytest.mark.parametrize(
+    ('option', 'kind'),
+    [
+        ({'nms_pre': (1, 2, 3)}, 'a whole number'),
+        ({'max_per_img': 1.5}, 'a whole number'),
+        ({'score_thr': 'high'}, 'a number'),
+        ({'iou_thr': True}, 'a number'),
+        ({'multi_label': 1}, 'True or False'),
+    ],
+)
+def test_options_of_prediction_of_another_kind_are_refused(option, kind):
+    (name,) = option
+    with pytest.raises(ConfigError, match=f'YOLOv8Head.test_cfg: {name} is .*, but must be {kind}'):
+        build('YOLOv8Head', test_cfg=option)

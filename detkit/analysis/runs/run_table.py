@@ -47,22 +47,24 @@ class RunSummary:
         return values[max(values)] if values else None
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     """Return the run folders among ``paths``, and those directly below the other folders, by name.
 
+    Returns:
+        The folders with results, and those of ``paths`` that have none, as of a run in its first epoch.
+
     Raises:
-        DataError: a path is no run folder and holds none.
+        DataError: there are no results in any of them.
     """
-    folders: list[Path] = []
-    for path in map(Path, paths):
-        own = folders_of_runs(path, [RESULTS_FILE])
-        if not own:
-            raise DataError(
-                f"'{path}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "
-                'at least one epoch is complete.'
-            )
-        folders += own
-    return folders
+    found = [(path, folders_of_runs(path, [RESULTS_FILE])) for path in map(Path, paths)]
+    folders = [folder for _, own in found for folder in own]
+    empty = [path for path, own in found if not own]
+    if not folders:
+        raise DataError(
+            f"'{empty[0]}' holds no {RESULTS_FILE}, nor does a folder in it; give folders of runs of which "
+            'at least one epoch is complete.'
+        )
+    return folders, empty
 
 
 def summarize_run(folder: str | Path) -> RunSummary:

@@ -23,4 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from detkit.analysis.runs.run_table import find_runs, run_table, summarize_run
 
-    print(run_table([summarize_run(folder) for folder in find_runs(args.runs)], args.metrics, args.markdown))
+    folders, empty = find_runs(args.runs)
+    print(run_table([summarize_run(folder) for folder in folders], args.metrics, args.markdown))
+    for path in empty:
+        print(f'no results in {path}')

@@ -13,6 +13,13 @@ from detkit.contracts import check_loss, misfit
 from detkit.registry import LOSSES, Registry
 from detkit.utils.errors import ConfigError, nearest
 
+# The kinds of what ``test_cfg`` holds, by key; what is not here takes anything, such as a user's own keys.
+_TEST_KINDS: dict[str, Any] = {
+    **dict.fromkeys(('score_thr', 'iou_thr', 'panoptic_score_thr', 'panoptic_min_area'), int | float),
+    **dict.fromkeys(('nms_pre', 'max_per_img'), int),
+    **dict.fromkeys(('multi_label', 'class_agnostic', 'retina_masks', 'greedy'), bool),
+}
+
 
 class BaseHead(BaseModule):
     """Base of heads.
@@ -61,7 +68,7 @@ class BaseHead(BaseModule):
         """Return a copy of ``test_cfg``, or an empty dict for None.
 
         Raises:
-            ConfigError: it has a key that is none of ``TEST_KEYS``.
+            ConfigError: it has a key that is none of ``TEST_KEYS``, or a value of another kind.
         """
         for name in test_cfg or ():
             if name not in self.TEST_KEYS:
@@ -69,6 +76,12 @@ class BaseHead(BaseModule):
                     f'{type(self).__name__}.test_cfg has no {name!r}; it takes {", ".join(self.TEST_KEYS)}.'
                     f'{nearest(name, self.TEST_KEYS)}'
                 )
+            value, kinds = test_cfg[name], _TEST_KINDS.get(name)
+            if None not in (value, kinds) and (
+                not isinstance(value, kinds) or isinstance(value, bool) and kinds is not bool
+            ):
+                kind = {int: 'a whole number', bool: 'True or False'}.get(kinds, 'a number')
+                raise ConfigError(f'{type(self).__name__}.test_cfg: {name} is {value!r}, but must be {kind}')
         return dict(test_cfg or {})
 
     def build_part(self, registry: Registry, key: str, cfg: dict | None, size: int = 2) -> Any:

@@ -83,9 +83,10 @@ def test_folders_of_runs(tmp_path):
         write_run(tmp_path / 'runs' / name)
     (tmp_path / 'runs' / 'no_run').mkdir()
     a, b = tmp_path / 'runs' / 'a', tmp_path / 'runs' / 'b'
-    assert find_runs([tmp_path / 'runs']) == [a, b] and find_runs([b, a]) == [b, a]
+    empty = tmp_path / 'runs' / 'no_run'
+    assert find_runs([tmp_path / 'runs']) == ([a, b], []) and find_runs([b, empty, a]) == ([b, a], [empty])
     with pytest.raises(DataError, match='no_run.*holds no results.csv'):
-        find_runs([a, tmp_path / 'runs' / 'no_run'])
+        find_runs([empty])
 
 
 def test_runs_that_are_not_whole(tmp_path):

@@ -1,0 +1,23 @@
+"""Texts from files as a terminal and a file can show them."""
+
+import re
+
+# All control characters but the tab and the line feed, with which a name in a file could move the cursor, colour the
+# terminal or hide what was printed before; and halves of surrogate pairs, which no file can hold.
+_UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_LONG_WORD = re.compile(r'\S{2000,}')
+_MAX_LINE = 6000
+
+
+def printable(text: str) -> str:
+    r"""Return a text with escapes such as ``\x1b`` and ``\udc80`` in place of characters that cannot be shown."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def shortened(text: str) -> str:
+    """Return a text in which '…' is the middle of each word and line that nobody would read to its end."""
+    text = _LONG_WORD.sub(lambda found: f'{found[0][:1000]}…{found[0][-200:]}', text)
+    lines = text.split('\n')
+    return '\n'.join(
+        line if len(line) <= _MAX_LINE else f'{line[: _MAX_LINE - 1000]} … {line[-500:]}' for line in lines
+    )
