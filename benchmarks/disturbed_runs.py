@@ -216,13 +216,19 @@ def full_disk(trial: Trial, is_for_a_while: bool) -> None:
     attempt = trial.start()
     after_first_validation(trial, attempt)
     limit_files(attempt, 2000)
+    limited = time.time()
     if is_for_a_while:
         attempt.wait_until_second(time.monotonic() - attempt.started + trial.moment(0.1, 0.3))
         limit_files(attempt, resource.RLIM_INFINITY)
         trial.may_fail_to_save = True
         trial.events.append('the disk was full for a while')
     else:
-        trial.events.append(f'the disk stayed full: {trial.expect(attempt, 2, words="cannot be written")}')
+        status = trial.expect(attempt, 0, 2)
+        if status == 0 and (trial.folder / 'last.pth').stat().st_mtime < limited:
+            raise MissedError('its last checkpoint had been written')
+        if status == 0 or 'cannot be written' not in attempt.text:
+            raise WrongEndError(f'status {status} and no word on what cannot be written')
+        trial.events.append(f'the disk stayed full: {status}')
 
 
 def limit_files(attempt: Attempt, size: int) -> None:
