@@ -1,6 +1,8 @@
 """What the docs say is true: their options and examples load, their links and files exist."""
 
+import argparse
 import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 from small_models import write_checkpoint, write_images
 
-from detkit.cli.main import COMMANDS, make_parser
+from detkit.cli.main import make_parser
 from detkit.config import find_config, load_config
 from detkit.config.options import parse_value
 from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
@@ -17,6 +19,7 @@ from detkit.tuning import StudySettings, parse_space, read_search_options
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
+TUTORIALS = sorted((REPO / 'docs' / 'tutorials').glob('*.ipynb'))
 
 
 def table_rows(text: str, title: str) -> list[str]:
@@ -137,7 +140,7 @@ def test_a_way_of_freezing_is_accepted(row, config):
     assert changed != load_config(REPO / 'configs' / config).to_dict()
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', [*PAGES, *TUTORIALS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     targets = re.findall(r'\]\(([^)#]+)', page.read_text())
     missing = [target for target in targets if '://' not in target and not (page.parent / target).exists()]
@@ -160,8 +163,8 @@ def test_the_index_of_analysis_names_every_tool():
 
 
 def test_every_page_is_in_the_menu():
-    menu = set(re.findall(r'- (?:[^:\n]+: )?(\S+\.md)\n', (REPO / 'mkdocs.yml').read_text()))
-    assert menu == {page.relative_to(REPO / 'docs').as_posix() for page in PAGES[1:]}
+    menu = set(re.findall(r'- (?:[^:\n]+: )?(\S+\.(?:md|ipynb))\n', (REPO / 'mkdocs.yml').read_text()))
+    assert menu == {page.relative_to(REPO / 'docs').as_posix() for page in [*PAGES[1:], *TUTORIALS]}
 
 
 def test_every_component_is_in_the_reference():
@@ -228,23 +231,64 @@ def test_an_option_for_datasets_is_accepted(name, line):
     assert changed['train_dataloader'] != plain['train_dataloader']
 
 
-def detkit_commands(page: Path) -> list[list[str]]:
-    """Return the words of each line of a page's code blocks that calls ``detkit``, without what a shell reads."""
-    blocks = re.findall(r'```(?:bash|sh|console)?\n(.*?)```', page.read_text(), re.DOTALL)
-    lines = '\n'.join(blocks).replace('\\\n', ' ').replace(' && ', '\n').splitlines()
-    return [
-        shlex.split(re.split(r' [>|] ', line)[0], comments=True)[1:] for line in lines if line.startswith('detkit ')
+CALLS = re.compile(r'(detkit|python -m detkit|python tools/[\w/]+\.py) ')
+
+
+def shell_commands(page: Path) -> list[tuple[str, list[str]]]:
+    """Return each call of ``detkit`` or of a tool in a page's code: what is called, and its arguments.
+
+    Code is what stands between fences, of whatever indentation, and what is indented without them. What a shell reads
+    itself is left out: redirections, pipes, what comes before the command or after it.
+    """
+    found, fence = [], None
+    for line in page.read_text(encoding='utf-8').replace('\\\n', ' ').splitlines():
+        if line.strip().startswith('```'):
+            fence = line.strip().strip('`') if fence is None else None
+        elif fence in ('', 'bash', 'sh', 'console') or (fence is None and line.startswith('    ')):
+            for part in re.split(r' && |; ', line.strip().removeprefix('while ')):
+                called = CALLS.match(f'{part} ')
+                if called:
+                    words = shlex.split(re.split(r' \d?[>|] ?', part)[0], comments=True)
+                    found.append((called[1], words[len(called[1].split()) :]))
+    return found
+
+
+def test_shell_commands_are_found(tmp_path):
+    lines = ['detkit prose', '```', 'detkit train a \\', '  --resume > log && detkit test a b', '```', '']
+    lines += ['    python tools/train.py a  # b', '```python', 'detkit = 1', '```', '=== "Tab"', '']
+    lines += ['    ```bash', '    while python -m detkit train a; do :; done', '    ```']
+    (tmp_path / 'page.md').write_text('\n'.join(lines))
+    assert shell_commands(tmp_path / 'page.md') == [
+        ('detkit', ['train', 'a', '--resume']),
+        ('detkit', ['test', 'a', 'b']),
+        ('python tools/train.py', ['a']),
+        ('python -m detkit', ['train', 'a']),
     ]
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if detkit_commands(page)], ids=lambda page: page.name)
-def test_commands_of_the_docs_are_commands(page):
-    for words in detkit_commands(page):
-        if words[0] == '--print-completion':
+def parse_call(called: str, words: list[str]) -> argparse.Namespace:
+    """Return the arguments as the parser that would be called reads them."""
+    if not called.startswith('python tools/'):
+        return make_parser().parse_args(words)
+    spec = importlib.util.spec_from_file_location('tool', REPO / called.split()[1])
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool.parse_args(words)
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if shell_commands(page)], ids=lambda page: page.name)
+def test_commands_of_the_docs_are_commands(page, capsys):
+    refused = []
+    for called, words in shell_commands(page):
+        if words[:1] == ['--print-completion']:
             continue
-        args = make_parser().parse_args(words)
-        named = [word for word in words if re.fullmatch(r'(detr|yolov\d)/\w+', word)]
-        assert args.command.name in COMMANDS and all(find_config(name) for name in named)
+        try:
+            parse_call(called, words)
+        except SystemExit as end:
+            if end.code:
+                refused.append((called, *words, capsys.readouterr().err.strip().rpartition('\n')[2]))
+        refused += [word for word in words if re.fullmatch(r'(detr|yolov\d)/\w+', word) and not find_config(word)]
+    assert refused == []
 
 
 @pytest.mark.parametrize('page', ['docs/python.md', 'docs/get_started.md', 'README.md'])
