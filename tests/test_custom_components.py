@@ -35,7 +35,7 @@ def project(tmp_path, repo, monkeypatch):
     folder = tmp_path / 'my_project'
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content.replace('../detkit/configs', str(repo / 'configs')))
+        (folder / name).write_text(content)
     return folder
 
 

@@ -116,11 +116,11 @@ class Detector:
                 file, or a list of these; see ``detkit.inference.find_images``.
             stream: return a generator of results as they are made, for sources that are large.
             channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
-            score_thr: least score of a prediction; a classifier always gives its best. This, ``iou_thr`` and
+            score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
                 ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
             iou_thr: of two predictions of a class that overlap more, the better one is kept.
             classes: names or labels of the only classes to report; None for all.
-            max_per_img: most predictions an image.
+            max_per_img: most predictions an image; most classes of a classifier, 5 by default.
             class_agnostic: predictions suppress those of other classes too.
             img_size: the side that images are scaled to; the config's test size by default.
             batch_size: images at a time.
@@ -153,7 +153,7 @@ class Detector:
         images = find_images(source, channel_order)
         predictor = Predictor(model=self.model, **options)
         results = (
-            Result.of_sample(image, sample, predictor.model.info, predictor.score_thr)
+            Result.of_sample(image, sample, predictor.model.info, predictor.score_thr, predictor.listed)
             for image, sample in zip(images, predictor(images), strict=True)
         )
         return results if stream else Results(results)

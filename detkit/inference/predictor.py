@@ -47,6 +47,16 @@ class Prepared(NamedTuple):
     packed: dict
 
 
+class ListedClasses(NamedTuple):
+    """The classes of a classified image that are listed: so many, none of less probability save the first."""
+
+    min_prob: float
+    most: int
+
+
+FIVE_BEST = ListedClasses(0.0, 5)
+
+
 class Predictor:
     """A detector, or classifier, ready to run on images.
 
@@ -70,7 +80,7 @@ class Predictor:
         iou_thr: of two predictions of a class that overlap more, the better one is kept. None: that of ``predict_cfg``,
             else 0.7.
         classes: names or numbers of the only classes to report; None for all.
-        max_per_img: most predictions an image. None: that of ``predict_cfg``, else 300.
+        max_per_img: most predictions an image. None: that of ``predict_cfg``, else 300; of a classifier 5.
         class_agnostic: predictions suppress those of other classes too.
         retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
             None: the config's.
@@ -81,6 +91,7 @@ class Predictor:
 
     Attributes:
         classifies: whether the model classifies whole images.
+        listed: the classes that a classifier's results list; ``score_thr`` and ``max_per_img`` where these are given.
 
     Raises:
         ConfigError, CheckpointError: see ``init_detector``; or a class of ``classes`` is unknown.
@@ -125,6 +136,8 @@ class Predictor:
             _check_number(name, thresholds[name], Real, 0, 1)
         _check_number('max_per_img', thresholds['max_per_img'], Integral, 1)
         self.score_thr: float = thresholds['score_thr']
+        listed = {'min_prob': score_thr, 'most': max_per_img}
+        self.listed = FIVE_BEST._replace(**{key: value for key, value in listed.items() if value is not None})
         wanted: dict[str, Any] = {
             **thresholds,
             'class_agnostic': class_agnostic,

@@ -21,6 +21,7 @@ from detkit.evaluation.accuracy_metric import class_entry
 from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference import result_exports
+from detkit.inference.predictor import FIVE_BEST, ListedClasses
 from detkit.inference.sources import SourceImage
 from detkit.models.detectors import ModelInfo
 from detkit.structures.data_sample import DetDataSample, best_classes
@@ -35,7 +36,6 @@ from detkit.visualization.palette import ColorBy
 if TYPE_CHECKING:
     import pandas
 
-_LISTED_CLASSES = 5
 # The fields of a result that hold a value for each object.
 _PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks')
 
@@ -80,7 +80,14 @@ class Result:
     _score_thr: float = 0.0
 
     @classmethod
-    def of_sample(cls, image: SourceImage, sample: DetDataSample, info: ModelInfo, score_thr: float = 0.0) -> Result:
+    def of_sample(
+        cls,
+        image: SourceImage,
+        sample: DetDataSample,
+        info: ModelInfo,
+        score_thr: float = 0.0,
+        listed: ListedClasses = FIVE_BEST,
+    ) -> Result:
         """Return the result of a data sample that a predictor made.
 
         Args:
@@ -88,6 +95,7 @@ class Result:
             sample: the prediction.
             info: the model's classes and keypoints.
             score_thr: classes of a classified image below it are not drawn.
+            listed: which classes of a classified image the result lists.
         """
         shared = dict(img_path=image.name, classes=info.classes, _image=image, _keypoint_info=info.keypoints)
         if 'skipped' in sample:
@@ -98,9 +106,10 @@ class Result:
             )
         shared['img_shape'] = tuple(sample.ori_shape)
         if 'pred_scores' in sample:
-            labels, scores = best_classes(sample.pred_scores, _LISTED_CLASSES)
+            labels, scores = best_classes(sample.pred_scores, listed.most)
             probs = _array(sample.pred_scores)
-            chosen = (scores > 0) | (np.arange(len(scores)) == 0)  # those that 'classes' left out have a score of 0
+            # Classes that the option 'classes' left out have a score of 0.
+            chosen = ((scores > 0) & (scores >= listed.min_prob)) | (np.arange(len(scores)) == 0)
             return cls(labels=labels[chosen], scores=scores[chosen], probs=probs, _score_thr=score_thr, **shared)
         segments = sample.get('pred_panoptic')
         found = sample.pred_instances if segments is None else segments.to_instances()

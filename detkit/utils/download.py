@@ -25,6 +25,8 @@ from detkit.utils.torch_files import ZIP_ERRORS
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
 FIRST_BYTE_SECONDS = 9.0
 STALL_SECONDS = 5.0
+# A download that gets less than so many bytes in so many seconds will not end.
+SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000
 
 _BLOCK = 1 << 16
 _ATTEMPTS = 5  # of one download that breaks again and again
@@ -281,6 +283,7 @@ class _Transfer:
     def _wait(self, patience: float) -> None:
         """Show progress until the thread has ended or nothing has come for too long."""
         shows = sys.stderr.isatty()
+        began, had = time.monotonic(), self.received
         while not self.done.wait(0.05):
             if shows and self.received:
                 sys.stderr.write(f'\rDownloading {self._progress()}')
@@ -291,6 +294,12 @@ class _Transfer:
                     self.abandoned = self.broken = True
                     self.error = f'nothing came for {limit:g} s'
                     break
+                if time.monotonic() - began > SLOW_SECONDS:
+                    if 0 < self.received - had < SLOW_BYTES:
+                        self.abandoned = self.broken = True
+                        self.error = f'only {self.received - had:,} bytes came in {SLOW_SECONDS:g} s'
+                        break
+                    began, had = time.monotonic(), self.received
         if shows and self.received:
             sys.stderr.write(f'\rDownloaded {self._progress()} \n')
         if self.error is not None:

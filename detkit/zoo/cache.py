@@ -72,7 +72,7 @@ def provide_file(
     path = entry_folder(entry) / file.name
     record = path.with_name(f'{file.name}.sha256')
     if given is not None:
-        _copy(given, path, record)
+        _copy_given(given, file, path, record)
     if path.is_file():
         known = _recorded(record)
         if known is not None and record.stat().st_mtime_ns >= path.stat().st_mtime_ns and _fits(file, path, known):
@@ -101,9 +101,13 @@ def _fetch(entry: Entry, file: RemoteFile, path: Path, patience: float) -> str:
         ) from error
 
 
-def _copy(given: Path, path: Path, record: Path) -> None:
+def _copy_given(given: Path, file: RemoteFile, path: Path, record: Path) -> None:
     if not given.is_file():
-        raise CheckpointError(f'{given} does not exist')
+        kind = 'is a folder' if given.is_dir() else 'does not exist'
+        raise CheckpointError(f'{given} {kind}; give {file.name}, fetched from {file.url}')
+    problem = _problem(file, given, file_sha256(given))
+    if problem:
+        raise CheckpointError(f'{given} is another file than {file.url}: {problem}')
     if not (path.exists() and given.samefile(path)):
         shutil.copyfile(given, path.with_name(f'{path.name}.part'))
         path.with_name(f'{path.name}.part').replace(path)

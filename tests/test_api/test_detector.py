@@ -68,6 +68,18 @@ def test_sources_and_options(model: Detector, images: Path):
     assert model([]) == [] and len(model(images, img_size=64, batch_size=2)) == 3
 
 
+def test_a_classifier_lists_the_classes_that_the_call_asks_for(images: Path, tmp_path: Path):
+    model = Detector(write_checkpoint(tmp_path / 'cls.pth', 'cls'), device='cpu')
+    image = images / '0.png'
+    every = model(image, img_size=64)[0]
+    assert len(every) == len(every.probs) == 3
+    assert model(image, img_size=64, max_per_img=2)[0].labels.tolist() == every.labels[:2].tolist()
+    second = float(every.scores[1])
+    assert len(model(image, img_size=64, score_thr=second)[0]) == 2
+    assert model(image, img_size=64, score_thr=1)[0].labels.tolist() == every.labels[:1].tolist()  # its best, always
+    assert (model(image, img_size=64, score_thr=1)[0].probs == every.probs).all()
+
+
 def test_a_stream_is_made_as_it_is_read(model: Detector, images: Path):
     stream = model(images, stream=True, img_size=64)
     assert not isinstance(stream, list) and next(stream).img_path == str(images / '0.png')

@@ -211,6 +211,35 @@ def test_a_download_that_stalls_is_given_up(tmp_path, server, monkeypatch):
     assert (tmp_path / 'x.zip').stat().st_size == len(server.body)
 
 
+def test_a_download_that_trickles_is_given_up(tmp_path, monkeypatch):
+    """Each byte comes in time, but the file never ends."""
+    monkeypatch.setattr('detkit.utils.download.SLOW_SECONDS', 0.3)
+    given_up = threading.Event()
+
+    class Trickle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(1000):
+                self.wfile.write(b'x')
+                if given_up.wait(0.02):
+                    break
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Trickle) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(DownloadError, match=r'only \d+ bytes came in 0.3 s'):
+                download(f'http://127.0.0.1:{running.server_port}/x', tmp_path / 'x', 1_000_000)
+        finally:
+            given_up.set()
+            running.shutdown()
+            thread.join()
+
+
 def test_a_name_look_up_that_hangs_is_given_up(tmp_path, monkeypatch):
     release = threading.Event()
 

@@ -113,6 +113,20 @@ def test_by_hand_and_by_file_without_a_network(entry, server, cache, pt_file, tm
     assert server.requests == []
 
 
+def test_a_wrong_file_given_by_hand_does_not_enter_the_cache(entry, cache, pt_file, tmp_path, monkeypatch):
+    entry(more=f', bytes: {pt_file.stat().st_size}')
+    monkeypatch.setenv('DETKIT_ZOO_URL', '')
+    wrong = tmp_path / 'wrong.pt'
+    wrong.write_bytes(b'another file')
+    with pytest.raises(CheckpointError, match=r'wrong\.pt is another file than .*tiny\.pt: it has 12 B'):
+        zoo.fetch('tiny-test', wrong)
+    assert [path.name for path in (cache / 'zoo' / 'tiny-test').iterdir()] == ['.lock']
+    assert zoo.fetch('tiny-test', pt_file).is_file()
+    with pytest.raises(CheckpointError, match='is another file'):
+        zoo.fetch('tiny-test', wrong)
+    assert zoo.fetch('tiny-test').is_file()  # what was there is still there
+
+
 def test_a_mirror_has_the_tree_of_the_cache(entry, server, pt_file, monkeypatch):
     monkeypatch.setenv('DETKIT_ZOO_URL', f'{server.url}/mirror/')
     server.files['/mirror/tiny-test/tiny.pt'] = Served(pt_file.read_bytes())
