@@ -83,7 +83,7 @@ class TrialSummary:
         epochs: the last validated epoch; None without one.
         seconds: duration, with the breaks of an interrupted trial; None while it runs.
         params: key -> value.
-        folder: of its run.
+        folder: of its run; that of an earlier trial where it has the same values.
         error: the reason of a failure; '' for none.
     """
 
@@ -262,7 +262,15 @@ class _Study:
             f'{key}={value:.4g}' if isinstance(value, float) else f'{key}={value}' for key, value in params.items()
         )
         print(f'trial {trial.number} (of {self.settings.num_trials}): {shown}', flush=True)
-        reported = set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        trials = self.study.get_trials(deepcopy=False)
+        done = [other for other in trials if other.state is TrialState.COMPLETE and other.params == trial.params]
+        if done:  # equal seeds and values make an equal run
+            print(f'trial {trial.number}: as trial {done[0].number}, which is not trained again', flush=True)
+            trial.set_user_attr('repeats', done[0].number)
+            self.study.tell(trial, done[0].value)
+            unlock_folder(self._folder_of(trial.number))
+            return True
+        reported = set(trials[trial.number].intermediate_values)
         try:
             runner = train_from_config(
                 str(self.path),
@@ -326,7 +334,7 @@ class _Study:
             epochs=trial.last_step,
             seconds=None if trial.duration is None else round(trial.duration.total_seconds(), 1),
             params=dict(trial.params),
-            folder=self._folder_of(trial.number),
+            folder=self._folder_of(trial.user_attrs.get('repeats', trial.number)),
             error=trial.user_attrs.get('error', ''),
         )
 

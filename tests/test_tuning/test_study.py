@@ -85,6 +85,19 @@ def test_a_stopped_study_goes_on_as_if_it_had_not_been(whole, tiny_data, tmp_pat
     assert len((folder / f'trial_{stop_at:04d}' / 'results.csv').read_text().splitlines()) == 1 + 2
 
 
+def test_equal_values_are_not_trained_again(tiny_data, tmp_path, monkeypatch):
+    calls = []
+
+    def counting(*args, **kwargs):
+        calls.append(args)
+        return train_from_config(*args, **kwargs)
+
+    monkeypatch.setattr(study_module, 'train_from_config', counting)
+    found = tune(tiny_data, tmp_path / 'study', 2, space={'mosaic_prob': [0.5]}, max_epochs=1)
+    assert len(calls) == 1 and [trial.state for trial in found.trials] == ['complete'] * 2
+    assert found.trials[0].fitness == found.trials[1].fitness and found.trials[1].folder == found.trials[0].folder
+
+
 def test_a_bad_trial_is_pruned(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(optuna.Trial, 'should_prune', lambda trial: trial.number == 1)
     found = tune(tiny_data, tmp_path / 'study', 2, settings={'pruner': 'median'})
