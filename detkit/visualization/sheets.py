@@ -125,8 +125,18 @@ def prediction_sheet(
         zoom = font_size(shape) / (font_size(img.shape[:2]) * scale)
         for which, title in (('gt', 'ground truth'), ('pred', 'prediction')):
             cell = draw_data_sample(img, sample, which, classes, score_thr, zoom, keypoint_info)
-            cells.append(with_caption(fit(cell, side), f'{name}  {title}'.strip()))
+            empty = _what_is_missing(sample, which, score_thr)
+            cells.append(with_caption(fit(cell, side), f'{name}  {title}{empty}'.strip()))
     return grid(cells, 2 * pairs)
+
+
+def _what_is_missing(sample: DetDataSample, which: str, score_thr: float) -> str:
+    """Return the words on a picture without objects, which would look like a mistake; '' for one with some."""
+    if which == 'gt' and 'gt_instances' in sample and not len(sample.gt_instances):
+        return ': no object'
+    if which == 'pred' and 'pred_instances' in sample and not (sample.pred_instances.scores >= score_thr).any():
+        return f': none above {score_thr:g}'
+    return ''
 
 
 def _class_sheet(

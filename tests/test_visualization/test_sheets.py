@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from detkit.structures.gt_batch import GtBatch
+from detkit.visualization import sheets
 from detkit.visualization.palette import class_colour
 from detkit.visualization.sheets import batch_sheet, grid, prediction_sheet
 
@@ -72,3 +73,25 @@ def test_grid_of_unequal_pictures():
     cells = [np.zeros((h, w, 3), np.uint8) for h, w in ((10, 20), (30, 5), (8, 8))]
     assert grid(cells, 2).shape == (30 + 4 + 8, 20 + 4 + 5, 3)
     assert (grid(cells, 2) == 0).all(-1).sum() == 10 * 20 + 30 * 5 + 8 * 8
+
+
+def test_pictures_without_objects_say_so(monkeypatch):
+    captions = []
+
+    def with_caption(img, text):
+        captions.append(text)
+        return img
+
+    monkeypatch.setattr(sheets, 'with_caption', with_caption)
+    img, sample = np.full((120, 160, 3), 90, np.uint8), make_sample()
+    prediction_sheet([img], [sample], ('a', 'b'), score_thr=0.05)
+    prediction_sheet([img], [sample], ('a', 'b'), score_thr=0.999)
+    sample.gt_instances = sample.gt_instances[:0]
+    prediction_sheet([img], [sample], ('a', 'b'), score_thr=0.05)
+    name = captions[0].removesuffix('ground truth')
+    truth, prediction = f'{name}ground truth', f'{name}prediction'
+    assert captions == [
+        *(truth, prediction),
+        *(truth, f'{prediction}: none above 0.999'),
+        *(f'{truth}: no object', prediction),
+    ]
