@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from detkit.api.words import refuse_settings, refuse_unknown
+from detkit.api.words import check_options, refuse_settings, refuse_unknown
 
 if TYPE_CHECKING:
     import torch
@@ -328,17 +328,21 @@ class Detector:
         Weights of another project are converted into ``<path>.pth`` beside it, from which it starts.
 
         Args:
-            path: the Python file.
+            path: the Python file, whose name ends in ``.py``; one that exists is replaced.
             data, arguments: as for ``config``.
 
         Returns:
             The path.
         """
         from detkit.config import resolved_text
+        from detkit.utils.errors import ConfigError
         from detkit.utils.files import write_text
 
-        path = Path(path)
-        options = dict(arguments.pop('options', None) or {})
+        path = Path(path).expanduser()
+        if path.suffix != '.py':
+            raise ConfigError(f"a config is a Python file: write '{path.with_suffix('.py')}' in place of '{path}'")
+        check_options(options := arguments.pop('options', None))
+        options = dict(options or {})
         converted = self._opened.convert(path.with_suffix('.pth'))
         if converted is not None:
             options['load_from'] = str(converted.absolute())
@@ -386,6 +390,7 @@ class Detector:
         """Return the config file and options for some data, with all that a call changes."""
         from detkit.api.recipes import Recipe, find_recipe, resumed_recipe
 
+        check_options(options)
         refuse_settings(settings)
         recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
         named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detkit.api.words import check_options
 from detkit.config import LoadedConfig, configs_folder, find_config, load_config
 from detkit.converters.any_file import FOREIGN_SUFFIXES, is_foreign, load_foreign
 from detkit.engine.checkpoint import find_checkpoint, load_checkpoint
@@ -149,7 +150,7 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
         options: changes to a config, as ``--cfg-options``.
 
     Raises:
-        TypeError: it is no text or path.
+        TypeError: it is no text or path, or options are no dict.
         ConfigError: there is no such config; or options are given for something else.
         CheckpointError: the file is missing, damaged, or of a model that detkit does not have.
     """
@@ -158,7 +159,15 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
             f'a model is given as a path or as the name of a config, not as {type(name).__name__}; to predict with a '
             'network that is in memory, use detkit.inference.Predictor(model=...)'
         )
-    text, path = os.fspath(name), _file_of(find_checkpoint(name))  # fetches weights of the zoo
+    check_options(options)
+    text = os.path.expanduser(os.fspath(name))
+    if not text:
+        raise ConfigError(
+            'the name of the model is empty; give a checkpoint, a config or the name of published weights'
+        )
+    if '://' in text:
+        raise CheckpointError(f'{text} is an address; fetch the file, and give its path')
+    path = _file_of(find_checkpoint(text))  # fetches weights of the zoo
     if path.suffix == '.py' or not (path.is_file() or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
         return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))

@@ -53,6 +53,9 @@ def find_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
     """
     if data is None:
         return _own_recipe(opened)
+    if not isinstance(data, str | os.PathLike):
+        raise TypeError(f'data are given as a path or as the name of a sample set, not as {type(data).__name__}')
+    data = os.path.expanduser(data)
     config = opened.config
     family, task = _family(opened, config), config.get('task') or 'det'
     name, options = _data_config(os.fspath(data), task)

@@ -33,3 +33,9 @@ def refuse_settings(settings: Mapping[str, Any]) -> None:
             named = {'max_epochs': 'epochs'}.get(keys[0], keys[0])
             right = f'options={{{named!r}: ...}}' if '.' in named else f'{named}='
             raise TypeError(f'there is no argument {word!r}; write {right}')
+
+
+def check_options(options: object) -> None:
+    """Raise ``TypeError`` for options that are no dict."""
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"options are given as a dict such as {{'img_size': 320}}, not as {options!r}")

@@ -49,12 +49,35 @@ def run(args: argparse.Namespace) -> None:
         text = _summary(path)
         if all(word.lower() in f'{name} {text}'.lower() for word in args.words):
             found[name] = str(path) if args.path else text
+    if not found and len(args.words) == 1 and (path := _base_of_size(args.words[0])) is not None:
+        found[args.words[0]] = str(path) if args.path else _summary(path)
     if not found:
         words = ' '.join(args.words)
         raise ConfigError(f'no config has {words!r} in its name or description.{config_hint(words)}')
     width = 0 if args.path else max(map(len, found))
     for name, text in found.items():
         print(text if args.path else f'{name:<{width}}  {text}')
+
+
+def _base_of_size(name: str) -> Path | None:
+    """Return the file that a name with a size in it is made from; None where it is no such name.
+
+    Raises:
+        ConfigError: there is no such size.
+    """
+    from detkit.config import find_config, load_config
+    from detkit.config.source import sized_base
+    from detkit.utils.errors import ConfigError
+
+    try:
+        path = find_config(name)
+    except ConfigError:
+        return None
+    base = sized_base(path)
+    if path.is_file() or base is None:
+        return None
+    load_config(path, need_classes=False)
+    return path.with_name(base[0])
 
 
 def _summary(path: Path) -> str:

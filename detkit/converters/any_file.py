@@ -8,10 +8,12 @@ from pathlib import Path
 from detkit.converters.common import Conversion
 from detkit.converters.darknet import load_darknet
 from detkit.converters.detr import load_detr
+from detkit.converters.detr_file import NoDETRError
 from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.pickled_model import load_pickled
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
+from detkit.utils.errors import CheckpointError
 from detkit.utils.torch_files import is_zip
 
 # Suffixes of the files that other projects write.
@@ -38,7 +40,13 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
         if whole_model is not None:
             read = read_ultralytics if whole_model.path.startswith('ultralytics.') else read_yolov5
             return load_pickled(source, configs, read)
-    return load_detr(source, configs)
+    try:
+        return load_detr(source, configs)
+    except NoDETRError as error:
+        raise CheckpointError(
+            f'{source} {error.found}; give a checkpoint of detkit, a whole model of ultralytics or YOLOv5, a DETR, or '
+            "Darknet's .weights, copied whole"
+        ) from error
 
 
 def is_foreign(source: Path) -> bool:

@@ -25,6 +25,20 @@ _EXPECTED = (
 )
 
 
+class NoDETRError(CheckpointError):
+    """A file is no DETR, nor says that it should be one.
+
+    Args:
+        path: the file.
+        found: a clause on what it is, for people who expect no DETR in it.
+        detail: further words for people who do.
+    """
+
+    def __init__(self, path: Path, found: str, detail: str) -> None:
+        super().__init__(f'{path} {detail}; {_EXPECTED}.')
+        self.found = found
+
+
 @dataclass(frozen=True)
 class DETRFile:
     """A DETR's weights, and what the file or its companions say about the model.
@@ -57,7 +71,7 @@ def read_detr(path: Path) -> DETRFile:
         raise CheckpointError(f'{path} {kind}; {_EXPECTED}.')
     content = _read(path)
     if not isinstance(content, Mapping):
-        raise CheckpointError(f'{path} holds no weights by name; {_EXPECTED}.')
+        raise NoDETRError(path, 'holds no weights by name', 'holds no weights by name')
     if isinstance(content.get('meta'), Mapping) and 'state_dict' in content:
         raise CheckpointError(
             f"{path} holds 'meta' and 'state_dict': it is a checkpoint of detkit or of another "
@@ -68,9 +82,10 @@ def read_detr(path: Path) -> DETRFile:
     layout = layout_of(tensors)
     if layout is None:
         some = ', '.join(sorted(tensors)[:3]) or 'none'
-        raise CheckpointError(
-            f'{path} is no DETR: it has no layer for classes under a name of DETR (its tensors are '
-            f'{some}, ...); {_EXPECTED}.'
+        raise NoDETRError(
+            path,
+            f'holds no model that detkit knows (its tensors are {some}, ...)',
+            f'is no DETR: it has no layer for classes under a name of DETR (its tensors are {some}, ...)',
         )
     known = _beside(path) if layout == 'hugging_face' else _arguments(content.get('args'), path)
     return DETRFile(layout, unpack(tensors), **known)
@@ -86,8 +101,9 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f'{path} cannot be read ({reason}); {_EXPECTED}, copied whole.') from error
+        # PyTorch's own words advise to load the file with what it may run.
+        found = f'cannot be read ({path.stat().st_size:,} bytes): it is damaged or cut off, or no file of weights'
+        raise NoDETRError(path, found, found) from error
 
 
 def _with_tensors(archive: TorchArchive, content: Any) -> Any:

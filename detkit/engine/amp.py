@@ -27,22 +27,22 @@ def cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
 
-def resolve_amp(amp: bool | str, device: torch.device) -> torch.dtype | None:
+def resolve_amp(amp: bool | str, device: torch.device, key: str = 'optim_wrapper.amp') -> torch.dtype | None:
     """Return the dtype of autocast for a config's ``amp`` key; None for plain float32.
 
     ``True`` takes the fastest safe format of the device: bf16 where it is native, else fp16 on a GPU and float32 on a
-    CPU. A name selects that format on any device.
+    CPU. A name selects that format on any device. ``key`` is what an error calls the value.
 
     Raises:
         ConfigError: the value is none of ``AMP_CHOICES``, or fp16 is asked for on a CPU.
     """
     if amp not in AMP_CHOICES:
-        raise ConfigError(f"optim_wrapper.amp is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
+        raise ConfigError(f"{key} is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
     if amp is False:
         return None
     if amp == 'fp16':
         if device.type == 'cpu':
-            raise ConfigError("optim_wrapper.amp='fp16' needs a GPU; use 'bf16' or True on a CPU.")
+            raise ConfigError(f"{key}='fp16' needs a GPU; use 'bf16' or True on a CPU.")
         return torch.float16
     if amp == 'bf16':
         return torch.bfloat16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from numbers import Integral, Real
@@ -121,7 +121,10 @@ class Predictor:
         _check_number('batch_size', batch_size, Integral, 1)
         self.batch_size = batch_size
         self.device = next(self.model.parameters()).device
-        self._dtype = resolve_amp(amp, self.device)
+        self._dtype = resolve_amp(amp, self.device, 'amp')
+        for name, value in (('class_agnostic', class_agnostic), ('retina_masks', retina_masks or False)):
+            if not isinstance(value, bool | np.bool_ | Integral):
+                raise ConfigError(f'{name} is {value!r}, but must be True or False')
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
         self.img_size = input_size(cfg, self.classifies) if img_size is None else img_size
@@ -256,7 +259,10 @@ def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequ
     """Return the labels of classes given by name or number."""
     if wanted is None:
         return None
-    wanted = [wanted] if isinstance(wanted, str | Integral) else list(wanted)
+    wanted = [wanted] if isinstance(wanted, str | Integral) else wanted
+    if not isinstance(wanted, Iterable):
+        raise ConfigError(f'classes is {wanted!r}, but must be names or numbers of classes, such as [0, "person"]')
+    wanted = list(wanted)
     if not wanted:
         return None
     numbers = []

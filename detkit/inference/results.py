@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from detkit.inference import result_exports
 from detkit.inference.result import Result, counted
+from detkit.utils.errors import ConfigError
 from detkit.utils.pictures import unique_name
 from detkit.utils.tables import write_json
 
@@ -24,13 +25,22 @@ class Results(list[Result]):
         found = super().__getitem__(index)
         return Results(found) if isinstance(index, slice) else found
 
+    def __add__(self, others: list[Result]) -> Results:
+        return Results([*self, *others])
+
     @property
     def errors(self) -> dict[str, str]:
         """The images that could not be read, and why."""
         return {result.img_path: result.error for result in self if result.error is not None}
 
     def save(self, folder: str | os.PathLike) -> list[Path]:
-        """Write a picture of each image that could be read into a folder, and return the files."""
+        """Write a picture of each image that could be read into a folder, and return the files.
+
+        Raises:
+            ConfigError: it is no folder, but a file.
+        """
+        if Path(folder).is_file():
+            raise ConfigError(f'{folder} is a file; pictures of several images are written into a folder')
         taken: set[str] = set()
         names = [
             (result, unique_name(Path(result.img_path).stem, '.jpg', taken)) for result in self if result.error is None

@@ -204,6 +204,7 @@ def _find_paths(path: str) -> list[SourceImage]:
         if scheme[1].lower() not in ('http', 'https'):
             raise DataError(f"'{path}' is no address that images are read from; those begin with http:// or https://")
         return [SourceImage(path)]
+    path = os.path.expanduser(path)
     if os.path.isdir(path):
         unread = [SourceImage(skip.path, error=f'{skip.path} is {skip.reason}') for skip in unread_images(path)]
         found = [SourceImage(name) for name in list_images(path)]

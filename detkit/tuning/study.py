@@ -55,6 +55,10 @@ class StudySettings:
         for name, choices in (('sampler', ('tpe', 'random')), ('pruner', ('median', 'halving', 'none'))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f'tuning.{name} is {getattr(self, name)!r}, but must be one of {", ".join(choices)}')
+        for name in ('num_trials', 'num_startup_trials', 'num_startup_epochs', 'seed'):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f'tuning.{name} is {value!r}, but must be a whole number')
         if self.num_trials < 1 or self.num_startup_trials < 0 or self.num_startup_epochs < 0 or self.seed < 0:
             raise ConfigError('tuning: num_trials must be at least 1, the other numbers at least 0')
 

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from detkit.utils.errors import DetkitError
 from detkit.utils.files import write_text
@@ -194,7 +194,8 @@ class _Transfer:
     def __init__(
         self, url: str, path: Path, max_bytes: int, start: int = 0, validator: str = '', state: Path | None = None
     ) -> None:
-        self.url, self.path, self.max_bytes = url, path, max_bytes
+        # An address as a browser shows it has letters and spaces that a request spells out.
+        self.url, self.path, self.max_bytes = quote(url, safe="%/:=&?~#+!$,;'@()*[]"), path, max_bytes
         self.start, self.validator, self.state = start, validator, state
         self.last_byte = time.monotonic()
         self.received, self.expected = 0, None

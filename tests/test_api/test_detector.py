@@ -179,6 +179,52 @@ def test_things_that_are_no_name(checkpoint: Path):
         Detector(checkpoint, device='gpu7')
 
 
+def test_files_that_hold_no_model(checkpoint: Path, tmp_path: Path):
+    """Nobody is sent to a DETR by a file that never was one, nor to an unsafe way of loading it."""
+    contents = {'empty.pt': b'', 'text.pth': b'no weights', 'cut.pth': checkpoint.read_bytes()[:5000]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf'{name} cannot be read .* damaged or cut off') as caught:
+            Detector(tmp_path / name)
+        assert 'published DETR' not in str(caught.value) and 'weights_only' not in str(caught.value)
+    torch.save({'fc.weight': torch.zeros(3, 3)}, tmp_path / 'other.pth')
+    with pytest.raises(
+        CheckpointError, match=r'other.pth holds no model that detkit knows \(its tensors are fc.weight'
+    ):
+        Detector(tmp_path / 'other.pth')
+
+
+def test_values_of_arguments_that_make_no_sense(model: Detector, images: Path, tmp_path: Path):
+    for options, text in (
+        ({'classes': 1.5}, 'classes is 1.5, but must be names or numbers'),
+        ({'amp': 'fp8'}, "^amp is 'fp8'"),
+        ({'class_agnostic': 'no'}, "class_agnostic is 'no', but must be True or False"),
+        ({'retina_masks': 'x'}, "retina_masks is 'x'"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            model(images, **options)
+    with pytest.raises(TypeError, match='options are given as a dict'):
+        Detector('yolov8/seg_n_coco8', options='size=s')
+    for method in (model.train, model.val, model.config):
+        with pytest.raises(TypeError, match='options are given as a dict'):
+            method(options=['size=s'])
+        with pytest.raises(TypeError, match='data are given as a path'):
+            method(5)
+    with pytest.raises(ConfigError, match=r"write '.*mine\.py' in place of '.*mine\.yaml'"):
+        model.save_config(tmp_path / 'mine.yaml')
+    for name, text in (('', 'is empty'), ('https://example.org/a.pt', 'is an address; fetch the file')):
+        with pytest.raises((ConfigError, CheckpointError), match=text):
+            Detector(name)
+
+
+def test_the_home_folder(checkpoint: Path, images: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    shutil.copy(checkpoint, tmp_path / 'seg.pth')
+    shutil.copy(images / '0.png', tmp_path / 'a.png')
+    (result,) = Detector('~/seg.pth', device='cpu')('~/a.png', img_size=64)
+    assert result.error is None and result.img_path == str(tmp_path / 'a.png')
+
+
 def test_a_config_by_name_says_that_its_weights_are_random(capsys, images: Path):
     model = Detector('yolov8/det_s_coco8', device='cpu')
     assert len(model(images / '0.png', img_size=64)) == 1

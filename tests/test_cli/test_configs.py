@@ -29,6 +29,15 @@ def test_paths(capsys):
     assert len(paths) > 4 and all(path.is_file() and path.is_relative_to(configs_folder()) for path in paths)
 
 
+def test_a_size_in_a_name_needs_no_file(capsys):
+    assert main(['configs', 'yolov8/seg_m_coco8', '--path']) == 0
+    assert capsys.readouterr().out.strip().endswith('yolov8/seg_n_coco8.py')
+    assert main(['configs', 'yolov8/seg_m_coco8']) == 0
+    assert capsys.readouterr().out.startswith('yolov8/seg_m_coco8  YOLOv8')
+    assert main(['configs', 'yolov8/seg_q_coco8']) == 2
+    assert 'has the sizes n, s, m, l, x' in capsys.readouterr().err
+
+
 def test_a_copy_is_one_file_that_loads_to_the_same(tmp_path, capsys):
     assert main(['configs', 'yolov8/seg_n_coco8', '--copy', str(tmp_path / 'own')]) == 0
     copy = tmp_path / 'own' / 'seg_n_coco8.py'

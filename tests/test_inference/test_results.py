@@ -98,6 +98,15 @@ def test_pictures(every, task, tmp_path):
             result.save(tmp_path / name)
 
 
+def test_a_list_of_results(every, tmp_path):
+    results = every['det']
+    both = results + results[:1]
+    assert isinstance(both, Results) and len(both) == 4 and both[3] is results[0]
+    (tmp_path / 'file').touch()
+    with pytest.raises(ConfigError, match='file is a file; pictures of several images'):
+        results.save(tmp_path / 'file')
+
+
 def test_crops(every):
     result = every['det'][0]
     for crop, (x0, y0, x1, y1) in zip(result.crops(), result.bboxes, strict=True):

@@ -144,6 +144,9 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
     (tmp_path / 'page.png').write_text('<html>')
     (image,) = find_images(f'{server}/a.png')
     assert (image.read() == colours()[..., ::-1]).all()
+    (tmp_path / 'ein Bär.png').write_bytes((tmp_path / 'a.png').read_bytes())
+    for name in ('ein Bär.png', 'ein%20B%C3%A4r.png'):  # as a browser shows it, and as it asks for it
+        assert (find_images(f'{server}/{name}')[0].read() == colours()[..., ::-1]).all()
     (tmp_path / 'a.png').unlink()
     assert (image.read() == colours()[..., ::-1]).all()  # it was fetched once
     for name, text in (('none.png', 'cannot be downloaded: HTTP Error 404'), ('page.png', 'is no image')):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,22 @@ def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):
     missing = [f'data_root={tmp_path / "nowhere"}']
     assert run_test(monkeypatch, CONFIG, checkpoint, missing, None) == 2
     assert 'nowhere' in capsys.readouterr().err
+
+
+def test_the_config_of_the_checkpoint_s_run(files, tmp_path: Path, monkeypatch, capsys):
+    checkpoint, options = files
+    (root,) = (option.partition('=')[2] for option in options if option.startswith('data_root='))
+    run = tmp_path / 'run'
+    run.mkdir()
+    shutil.copy(checkpoint, run / 'best.pth')
+    (run / 'config.py').write_text(f"_base_ = 'detkit::yolov8/seg_n_coco8'\ndata_root = {root!r}\nimg_size = 64\n")
+    assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 2  # no run wrote into that folder
+    assert 'give the config, which says on which data to test' in capsys.readouterr().err
+    (run / 'train.log').touch()
+    assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 0
+    assert '2 images of test, 80 classes' in capsys.readouterr().out
+    assert run_test(monkeypatch, '-', run / 'none.pth', ['num_workers=0'], None) == 2
+    assert 'none.pth does not exist' in capsys.readouterr().err
 
 
 def test_metrics_table():
