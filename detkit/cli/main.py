@@ -93,6 +93,16 @@ def _as_help(summary: str) -> str:
     return summary.replace('%', '%%').rstrip('.')
 
 
+# What other toolboxes call a command.
+_OTHER_WORDS = {
+    **dict.fromkeys(('val', 'validate', 'eval', 'evaluate'), 'test'),
+    **dict.fromkeys(('detect', 'infer', 'inference', 'demo'), 'predict'),
+    'version': '--version',
+    'models': 'zoo list',
+    'download': 'zoo fetch',
+}
+
+
 def _with_known_command(argv: list[str]) -> list[str]:
     """Return the arguments with the command's name as the table writes it; end the process if there is no such one."""
     groups = {name.rpartition(' ')[0] for name in COMMANDS}
@@ -101,10 +111,15 @@ def _with_known_command(argv: list[str]) -> list[str]:
     name = ' '.join(words)
     if not argv or argv[0].startswith('-') or name in COMMANDS or name in groups:
         return words + argv[len(words) :]
+    group = f'{words[0]} ' if len(words) == 2 else ''
     last_words = {known.rpartition(' ')[2]: f'detkit {known}' for known in COMMANDS}
-    meant = [last_words[word] for word in get_close_matches(words[-1], last_words, 2)]
+    alike = get_close_matches(words[-1], last_words, 2, 0.7)
+    meant = [last_words[word] for word in alike]
+    meant = [f'detkit {_OTHER_WORDS[name]}'] if name in _OTHER_WORDS else meant
+    if not meant and argv[1:] and argv[1] in COMMANDS:  # 'segment train': the config says the task
+        meant = [f'detkit {argv[1]}']
     hint = f' Did you mean {" or ".join(map(repr, meant))}?' if meant else ''
-    print(f"error: detkit has no command '{name}'.{hint} 'detkit --help' lists all.", file=sys.stderr)
+    print(f"error: detkit has no command '{name}'.{hint} 'detkit {group}--help' lists all.", file=sys.stderr)
     sys.exit(2)
 
 

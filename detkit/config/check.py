@@ -122,6 +122,8 @@ class _Check:
         mistake = mistake_in(factory, position.registry(), value)
         if mistake:
             raise self.fail((*path, 'type'), mistake)
+        if factory.__module__.startswith('torch.optim.') and value.get('lr', 0) is None:
+            raise self.fail((*path, 'lr'), f"{title} needs a number; only 'auto' chooses a rate of its own")
         incomplete = arguments.required & WIRED - value.keys()
         if position.tried and factory.__module__.startswith(position.tried) and not incomplete:
             self.build(value, path, position)

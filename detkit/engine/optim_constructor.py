@@ -20,19 +20,30 @@ class AutoOptimizer:
     """The optimiser 'auto' of a config: SGD for long runs, AdamW for short ones. It is resolved, never built.
 
     Args:
+        lr: the learning rate in place of the one that is chosen with the optimiser.
         momentum: SGD's.
         weight_decay: the decay of either optimiser.
     """
 
-    def __init__(self, params: Any, momentum: float = 0.937, weight_decay: float = 5e-4) -> None:
+    def __init__(
+        self, params: Any, lr: float | None = None, momentum: float = 0.937, weight_decay: float = 5e-4
+    ) -> None:
         raise TypeError("optimizer 'auto' must be resolved before it is built, see resolve_optimizer")
 
     @staticmethod
-    def resolve(momentum: float = 0.937, weight_decay: float = 5e-4, *, num_steps: float, num_classes: int) -> dict:
+    def resolve(
+        lr: float | None = None,
+        momentum: float = 0.937,
+        weight_decay: float = 5e-4,
+        *,
+        num_steps: float,
+        num_classes: int,
+    ) -> dict:
         """Return SGD for more than 10,000 steps, else AdamW with a rate that falls with the number of classes."""
         if num_steps > 10_000:
-            return dict(type='SGD', lr=0.01, momentum=momentum, nesterov=True, weight_decay=weight_decay)
-        lr = round(0.002 * 5 / (4 + num_classes), 6)
+            lr = 0.01 if lr is None else lr
+            return dict(type='SGD', lr=lr, momentum=momentum, nesterov=True, weight_decay=weight_decay)
+        lr = round(0.002 * 5 / (4 + num_classes), 6) if lr is None else lr
         return dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
 
 

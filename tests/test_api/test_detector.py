@@ -281,6 +281,10 @@ def test_the_config_of_a_training_can_be_saved(checkpoint: Path, data_yaml: Path
     assert config.max_epochs == config.train_cfg.max_epochs == 7 and config.load_from == str(checkpoint)
     assert config.optim_wrapper.clip_grad_norm == 3.0 and config.model.head.num_classes == 80
     assert config.model.backbone.widen_factor == 0.25 and config.train_pipeline[1]['prob'] == 0.5
+    rate = model.config(data_yaml, options={'optim_wrapper.optimizer.lr': 0.01}).optim_wrapper.optimizer
+    assert (rate.type, rate.lr) == ('auto', 0.01)
+    with pytest.raises(ConfigError, match="optimizer.lr: SGD needs a number; only 'auto' chooses"):
+        model.config(data_yaml, options={'optim_wrapper.optimizer.type': 'SGD'})
     path = model.save_config(tmp_path / 'made' / 'mine.py', data_yaml, **given)
     loaded = load_config(path)
     for key in ('model', 'train_dataloader', 'val_dataloader', 'train_cfg', 'optim_wrapper', 'load_from', 'classes'):

@@ -155,3 +155,18 @@ def test_a_parser_refuses_arguments_that_do_not_go_together(capsys):
     with pytest.raises(SystemExit, match='2'):
         parser.parse_args(['--least', '1'])
     assert 'error: too little' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'hint'),
+    [
+        (['val'], "Did you mean 'detkit test'? 'detkit --help'"),
+        (['segment', 'train'], "no command 'segment'. Did you mean 'detkit train'?"),
+        (['analyze', 'zzz'], "no command 'analyze zzz'. 'detkit analyze --help' lists all"),
+        (['analyze', 'pr_curve'], "Did you mean 'detkit analyze pr-curves'?"),
+    ],
+)
+def test_words_of_other_toolboxes_for_commands(words, hint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2 and hint in capsys.readouterr().err

@@ -116,6 +116,10 @@ def test_auto():
     assert (few['optimizer']['type'], few['optimizer']['lr']) == ('AdamW', 0.000119)
     many = resolve_optimizer(options, batch_size=16, num_iters=40_004, num_classes=80)
     assert (many['optimizer']['type'], many['optimizer']['lr'], many['optimizer']['momentum']) == ('SGD', 0.01, 0.937)
+    for num_iters, kind in ((40_000, 'AdamW'), (40_004, 'SGD')):
+        own = dict(optimizer=dict(type='auto', lr=0.002), nominal_batch_size=64)
+        chosen = resolve_optimizer(own, batch_size=16, num_iters=num_iters, num_classes=80)['optimizer']
+        assert (chosen['type'], chosen['lr']) == (kind, 0.002)
 
 
 def test_amp():

@@ -1,7 +1,7 @@
 """YOLOv8's schedule on COCO: 500 epochs, nominal batch 64, mosaic off for the last 10.
 
-``type='auto'`` picks SGD at 0.01 for more than 10,000 steps, else AdamW at a rate by the number of classes; write
-``optim_wrapper.optimizer=dict(type='SGD', lr=0.01, ...)`` to decide yourself.
+``type='auto'`` picks SGD at 0.01 for more than 10,000 steps, else AdamW at a rate by the number of classes; ``lr``
+replaces the rate alone, and ``optim_wrapper.optimizer=dict(type='SGD', lr=0.01, ...)`` decides both.
 """
 
 max_epochs = 500
@@ -18,7 +18,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='AccumulatingOptimWrapper',
     constructor='GroupOptimConstructor',
-    optimizer=dict(type='auto', momentum=0.937, weight_decay=5e-4),
+    optimizer=dict(type='auto', lr=None, momentum=0.937, weight_decay=5e-4),
     nominal_batch_size=64,  # gradients are summed over batches until about this many images
     accumulate=None,  # or that many batches
     clip_grad_norm=10.0,
