@@ -22,6 +22,7 @@ from detkit.engine.run_folder import run_of_config
 from detkit.inference.model import config_of_text, detector_of_content, init_detector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, working_folder
+from detkit.zoo import list_entries
 
 _BEST = ('best.pth', 'last.pth')
 
@@ -186,7 +187,19 @@ def _find_config(text: str) -> Path:
     try:
         return find_config(text)
     except ConfigError as error:
-        raise ConfigError(f'there is no file {text!r}, and {str(error).removeprefix("there is ")}') from error
+        raise ConfigError(
+            f'there is no file {text!r}, and {str(error).removeprefix("there is ")}{_published(text)}'
+        ) from error
+
+
+def _published(text: str) -> str:
+    """Return a hint for the name of published weights in another spelling: 'YOLOv8n', 'yolov8n.yaml'."""
+    plain = text.strip().lower().removesuffix('.yaml')
+    entry = next((entry for entry in list_entries().values() if entry.name.lower() == plain and entry.config), None)
+    if entry is None:
+        return ''
+    task, _, data = entry.config.partition('_')
+    return f' {entry.name!r} names the published weights; {f"{task}_{entry.size}_{data}"!r} is that model without them.'
 
 
 def _file_of(path: Path) -> Path:

@@ -156,6 +156,12 @@ def test_a_word_for_training_is_answered_likewise(model: Detector, word, right):
         ('text.pt', CheckpointError, 'text.pt'),
         ('yolov8/sog_n_coco8', ConfigError, "no file 'yolov8/sog_n_coco8', and .*Did you mean 'yolov8/seg_n_coco8'"),
         ('wrong.py', ConfigError, 'wrong.py'),
+        (
+            'yolov8m-seg.yaml',
+            ConfigError,
+            "'yolov8m-seg' names the published weights; 'yolov8/seg_m_coco' is that model",
+        ),
+        ('YOLOv8n', ConfigError, "'yolov8n' names the published weights; 'yolov8/det_n_coco' is"),
     ],
 )
 def test_a_name_that_is_no_model(name, kind, text, tmp_path: Path, checkpoint: Path, monkeypatch):
