@@ -7,6 +7,7 @@ from fuzz_strategies import AMOUNTS, damaged, encoded, odd_words, run_fuzz
 from hypothesis import strategies as st
 
 from detkit.datasets import DotaDataset
+from detkit.datasets.formats.dota import parse_dota_labels
 
 numbers = st.integers(-10, 30).map(str) | st.floats(-10, 30).map(lambda number: f'{number:.2f}')
 names = st.sampled_from(['plane', 'Storage_Tank', 'storage-tank', 'ship', 'pln', '7'])
@@ -57,3 +58,8 @@ def test_label_files(tmp_path, cases):
     files = st.one_of(plain, plain, encoded(texts), damaged(plain))
     run_fuzz(cases, st.tuples(files, st.booleans(), st.sampled_from([1.0, 0.3])), check)
     assert min(seen.values()) > cases // 10, seen
+
+
+def test_a_coordinate_that_no_image_has_is_skipped():
+    found = parse_dota_labels('-1e308 0 0 0 0 0 0 2 plane 0\n1 1 9 1 9 5 1 5 plane 0\n', ['plane'])
+    assert found.numbers.tolist() == [2] and found.skipped == [(1, 'a coordinate beyond 10,000,000 pixels')]

@@ -25,6 +25,7 @@ from detkit.utils.text_files import read_text
 
 # Lines before the objects, for example 'imagesource:GoogleEarth' and 'gsd:0.146'.
 _HEADERS = ('imagesource', 'gsd')
+_LARGEST = 10_000_000  # coordinate, far beyond the sides of any image
 
 
 @dataclass
@@ -195,6 +196,8 @@ def parse_dota_labels(text: str, known: Sequence[str] = DOTA18) -> DotaLabels:
                 problem = f'{len(values)} values, where four corners, a class and difficult are 10'
             elif not np.isfinite(quad).all() or hard not in (0, 1, 2):
                 problem = 'a coordinate that is not finite, or difficult other than 0, 1, 2'
+            elif np.abs(quad).max() > _LARGEST:
+                problem = f'a coordinate beyond {_LARGEST:,} pixels'
             elif class_key(values[8]) not in known:
                 problem = f'the class {values[8]!r}, which DOTA does not have'
         if problem:

@@ -134,10 +134,9 @@ def _is_before(row: dict[str, Any], loop: TrainLoop) -> bool:
 def _keep_lines(path: Path, wanted: Callable[[str], bool]) -> None:
     """Remove the lines that are not ``wanted``, and keep those that detkit did not write."""
     if path.is_file():
-        text = path.read_text(encoding='utf-8', errors='surrogateescape')
-        # A line without its end was being written when the run was killed.
-        lines = text.splitlines(keepends=True)
-        kept = ''.join(line for line in lines if line.endswith('\n') and _is_kept(line, wanted))
+        text = path.read_bytes().decode('utf-8', errors='surrogateescape')
+        lines = text.split('\n')[:-1]  # what is behind the last end was being written when the run was killed
+        kept = ''.join(f'{line}\n' for line in lines if _is_kept(line, wanted))
         if kept != text:
             write_text(path, kept, errors='surrogateescape')
 

@@ -26,6 +26,7 @@ def found(*schedulers, accumulate=1, hooks=(), **loop):
         optim_wrapper=SimpleNamespace(accumulate=accumulate),
         cfg={},
         resumed=True,
+        started_from={},
     )
     checks = CheckList(lambda line: None)
     check_schedule(checks, runner)
