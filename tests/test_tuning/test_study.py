@@ -141,7 +141,9 @@ def test_another_study_in_the_folder_is_refused(whole, tiny_data):
         tune(tiny_data, whole.folder, max_epochs=3)
 
 
-@pytest.mark.parametrize('settings', [{'sampler': 'tpee'}, {'pruner': 1}, {'num_trials': 0}, {'seed': -1}])
+@pytest.mark.parametrize(
+    'settings', [{'sampler': 'tpee'}, {'pruner': 1}, {'num_trials': 0}, {'num_trials': 'a'}, {'seed': -1}]
+)
 def test_wrong_settings_are_refused(tiny_data, tmp_path, settings):
     with pytest.raises(ConfigError, match='tuning'):
         tune(tiny_data, tmp_path / 'study', settings=settings)
