@@ -1,7 +1,7 @@
 """Evaluate a trained model: average precision of boxes and masks or accuracy, over all and class by class.
 
 python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
-python tools/test.py - work_dirs/seg_n_coco8/best.pth
+python tools/test.py work_dirs/seg_n_coco8/config.py work_dirs/seg_n_coco8/best.pth
 python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
 """
 

@@ -1,7 +1,7 @@
 """Evaluate a trained model: average precision of boxes and masks or accuracy, over all and class by class.
 
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth
-detkit test - work_dirs/seg_n_coco8/best.pth
+detkit test work_dirs/seg_n_coco8/config.py work_dirs/seg_n_coco8/best.pth
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
 """
 
@@ -13,8 +13,7 @@ from detkit.cli.command import CommandParser
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         'config',
-        help="config file, or the name of one of detkit's, e.g. yolov8/seg_n_coco8; '-' for the config of the run in "
-        'whose folder the checkpoint lies',
+        help="config file, such as a run's config.py, or the name of one of detkit's, e.g. yolov8/seg_n_coco8",
     )
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
     parser.add_argument(

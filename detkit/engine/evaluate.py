@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,14 +13,14 @@ from detkit.config.signatures import arguments_of
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.checkpoint import check_weights, find_checkpoint, load_checkpoint
 from detkit.engine.hooks.console_hook import ProgressHook
-from detkit.engine.run_folder import CONFIG_FILE, run_of_config
+from detkit.engine.run_folder import CONFIG_FILE, display_path, run_of_config
 from detkit.engine.runner import Runner
 from detkit.registry import HOOKS, METRICS
 from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
-# What is given in place of a config to mean the checkpoint's own.
-OWN_CONFIG = '-'
+# What commands that predict take in place of a config: the copy in the checkpoint, read as data.
+_OWN_CONFIG = '-'
 # The arguments of a dataset that are for training alone.
 _TRAINING_ONLY = frozenset(
     ('pipeline', 'test_mode', 'cache', 'mix_from', 'mix_group_size', 'fraction', 'weights', 'background')
@@ -64,7 +63,7 @@ def evaluate_checkpoint(
     """Evaluate a checkpoint and show its metrics on the console.
 
     Args:
-        path: the config file; '-' for that of the run in whose folder the checkpoint lies.
+        path: the config file, such as the ``config.py`` of the run that wrote the checkpoint.
         checkpoint: a ``.pth`` file of detkit.
         options: changes to the config, as ``--cfg-options``.
         settings: the data, device and so on.
@@ -77,7 +76,8 @@ def evaluate_checkpoint(
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
-    path = str(_config_of_run(checkpoint)) if path == OWN_CONFIG else path
+    if path == _OWN_CONFIG:
+        raise _needs_a_config(checkpoint)
     runner = evaluation_runner(load_config(path, options), checkpoint, settings)
     dataset = runner.test_dataloader.dataset
     count, classes = len(dataset), len(dataset.metainfo['classes'])
@@ -96,21 +96,18 @@ def evaluate_checkpoint(
     return metrics
 
 
-def _config_of_run(checkpoint: str) -> Path:
-    """Return the config of the run that wrote a checkpoint.
+def _needs_a_config(checkpoint: str) -> ConfigError:
+    """Return the error of a checkpoint that is given without a config.
+
+    The run's own config is named and not taken, as a config is a program: who gives it says that it may run.
 
     Raises:
         CheckpointError: there is no such checkpoint of detkit.
-        ConfigError: it does not lie in a run's folder.
     """
     config = find_checkpoint(checkpoint).with_name(CONFIG_FILE)
-    if run_of_config(config) is None:
-        load_checkpoint(checkpoint, mmap=True)  # to name what is wrong with it first
-        raise ConfigError(
-            f"'{OWN_CONFIG}' in place of the config stands for the {CONFIG_FILE} of a run's folder, and {checkpoint} "
-            'lies in none; give the config, which says on which data to test'
-        )
-    return config
+    load_checkpoint(checkpoint, mmap=True)  # to name what is wrong with it first
+    own = f': {display_path(config)} is that of its run' if run_of_config(config) is not None else ''
+    return ConfigError(f"a test needs a config, which says on which data ('{_OWN_CONFIG}' is for prediction){own}")
 
 
 def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSettings = EvaluationSettings()) -> Runner:

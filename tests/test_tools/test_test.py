@@ -75,9 +75,11 @@ def test_the_config_of_the_checkpoint_s_run(files, tmp_path: Path, monkeypatch, 
     shutil.copy(checkpoint, run / 'best.pth')
     (run / 'config.py').write_text(f"_base_ = 'detkit::yolov8/seg_n_coco8'\ndata_root = {root!r}\nimg_size = 64\n")
     assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 2  # no run wrote into that folder
-    assert 'give the config, which says on which data to test' in capsys.readouterr().err
+    assert "a test needs a config, which says on which data ('-' is for prediction)\n" in capsys.readouterr().err
     (run / 'train.log').touch()
-    assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 0
+    assert run_test(monkeypatch, '-', run / 'best.pth', ['num_workers=0'], None) == 2
+    assert f'{run / "config.py"} is that of its run' in capsys.readouterr().err
+    assert run_test(monkeypatch, run / 'config.py', run / 'best.pth', ['num_workers=0'], None) == 0
     assert '2 images of test, 80 classes' in capsys.readouterr().out
     assert run_test(monkeypatch, '-', run / 'none.pth', ['num_workers=0'], None) == 2
     assert 'none.pth does not exist' in capsys.readouterr().err
