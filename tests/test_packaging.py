@@ -42,10 +42,13 @@ def sdist(repo, tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def wheel(sdist, tmp_path_factory) -> Path:
     """The wheel of the sdist, as PyPI's users get it where no wheel fits."""
-    folder = tmp_path_factory.mktemp('unpacked')
+    return build('wheel', unpack(sdist, tmp_path_factory.mktemp('unpacked')), tmp_path_factory.mktemp('wheel'))
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter='data') if hasattr(tarfile, 'data_filter') else archive.extractall(folder)
-    return build('wheel', next(folder.iterdir()), tmp_path_factory.mktemp('wheel'))
+    return next(folder.iterdir())
 
 
 def files_of(folder: Path) -> set[str]:
@@ -81,6 +84,19 @@ def test_the_sdist_holds_what_a_wheel_is_built_from_and_no_tests(repo, sdist):
     assert {'setup.py', 'pyproject.toml', 'README.md', 'CHANGELOG.md', 'LICENSE'} <= names
     assert files_of(repo / 'configs') | files_of(repo / 'detkit') <= names
     assert not [name for name in names if name.startswith('tests')]
+
+
+def test_a_wheel_can_be_built_again_byte_by_byte(sdist, tmp_path, monkeypatch):
+    """As whoever doubts a release would: elsewhere, at another time, with the release's date."""
+    monkeypatch.setenv('SOURCE_DATE_EPOCH', '1790000000')
+    wheels = []
+    for name, time in (('first', 1_800_000_000), ('second', 1_900_000_000)):
+        (tmp_path / name / 'sources').mkdir(parents=True)
+        source = unpack(sdist, tmp_path / name / 'sources')
+        for path in source.rglob('*'):
+            os.utime(path, (time, time))
+        wheels.append(build('wheel', source, tmp_path / name))
+    assert wheels[0].read_bytes() == wheels[1].read_bytes()
 
 
 def test_the_changelog_has_the_version(repo):
