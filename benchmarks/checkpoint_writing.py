@@ -1,4 +1,4 @@
-"""How long a checkpoint holds up training: written in the background, and while training waits.
+"""Time that a checkpoint holds up training, written in the background and while training waits.
 
     python benchmarks/checkpoint_writing.py --size s
 

@@ -15,7 +15,7 @@ import sys
 import time
 
 _COMMAND = 'from detkit.cli.main import main; main({!r})'
-# What is timed: the code of a process, and whether torch is part of it.
+# The timed processes by name: the code that each runs, and whether that imports torch.
 CASES = {
     'python': ('', False),
     'detkit --help': (_COMMAND.format(['--help']), False),

@@ -120,7 +120,7 @@ def train_command(recipe: str, work_dir: str) -> list[str]:
 
 @dataclass
 class Plan:
-    """What happens to a run: its name in the table, the recipe, and the disturbances in their order."""
+    """The plan of a run: its name in the table, its recipe, and its disturbances in their order."""
 
     title: str
     recipe: str

@@ -16,7 +16,7 @@ sync_bn = False  # several processes: normalise over the images of all of them
 log_level = 'INFO'
 log_to = []  # 'tensorboard', 'wandb', 'mlflow': where metrics go beside the run's own files
 
-# What prediction reports, unless predict.py's options say otherwise.
+# The thresholds of prediction, which options of `detkit predict` and arguments in Python replace.
 predict_cfg = dict(score_thr=0.25, iou_thr=0.7, max_per_img=300)
 
 randomness = dict(seed=0, deterministic=False)

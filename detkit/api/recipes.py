@@ -19,7 +19,7 @@ from detkit.registry import SAMPLE_DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest
 
 _YAML = ('.yaml', '.yml')
-# What is taken for each split, the first that is there.
+# Names of the folders and files of each split; the first one that exists is used.
 _TRAIN, _VAL = ('train',), ('val', 'valid', 'validation', 'test')
 # Arguments of a head that follow the data.
 _FROM_DATA = ('num_classes', 'keypoint_shape', 'stuff_labels', 'img_size')

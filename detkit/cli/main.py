@@ -93,7 +93,7 @@ def _as_help(summary: str) -> str:
     return summary.replace('%', '%%').rstrip('.')
 
 
-# What other toolboxes call a command.
+# Commands of other toolboxes, and the command here that does the same.
 _OTHER_WORDS = {
     **dict.fromkeys(('val', 'validate', 'eval', 'evaluate'), 'test'),
     **dict.fromkeys(('detect', 'infer', 'inference', 'demo'), 'predict'),

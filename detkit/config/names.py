@@ -6,7 +6,7 @@ from detkit.config.origins import Origin
 from detkit.config.source import sized_base
 from detkit.utils.errors import ConfigError, nearest
 
-# What stands before a name that means one of detkit's configs, whatever files there are: in ``_base_`` it must.
+# The prefix of a name that means one of detkit's configs even where a file has that name; ``_base_`` needs it.
 SCHEME = 'detkit::'
 _PACKAGE = Path(__file__).resolve().parents[1]
 

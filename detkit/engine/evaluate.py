@@ -19,7 +19,7 @@ from detkit.registry import HOOKS, METRICS
 from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
-# What commands that predict take in place of a config: the copy in the checkpoint, read as data.
+# In place of a config, the commands that predict take this for the copy in the checkpoint, which is read as data.
 _OWN_CONFIG = '-'
 # The arguments of a dataset that are for training alone.
 _TRAINING_ONLY = frozenset(

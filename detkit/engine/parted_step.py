@@ -134,7 +134,7 @@ class PartedSteps:
 
 
 class _StateBefore:
-    """What a step that fails has changed: statistics of normalisation, and gradients that wait for a step."""
+    """The state that a failed step has changed: statistics of normalisation, and gradients that wait for a step."""
 
     def __init__(self, runner: Runner) -> None:
         self.pending = runner.optim_wrapper.pending

@@ -35,7 +35,7 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.rng import keyed_rng
 
-# What prediction reports, where neither its arguments nor the config's ``predict_cfg`` say otherwise.
+# The thresholds where neither the arguments nor the config's ``predict_cfg`` state them.
 THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
 _READERS = 4  # threads that decode while the network runs
 

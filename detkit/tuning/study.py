@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from detkit.config import load_config
 from detkit.config.options import Option, parse_options
 from detkit.config.resolve import resolved_text
+from detkit.config.top_level import check_plain_values
 from detkit.engine.folder_lock import is_locked, lock_folder, unlock_folder
 from detkit.engine.run_folder import CONFIG_FILE, display_path, run_name
 from detkit.engine.train import train_from_config
@@ -31,7 +32,7 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 @dataclass(frozen=True)
 class StudySettings:
-    """How a study searches; the key ``tuning`` of a config.
+    """Settings of a study; the key ``tuning`` of a config.
 
     Attributes:
         num_trials: finished trials of the study, those of other processes included.
@@ -50,17 +51,6 @@ class StudySettings:
     pruner: str = 'median'
     num_startup_epochs: int = 1
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, choices in (('sampler', ('tpe', 'random')), ('pruner', ('median', 'halving', 'none'))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f'tuning.{name} is {getattr(self, name)!r}, but must be one of {", ".join(choices)}')
-        for name in ('num_trials', 'num_startup_trials', 'num_startup_epochs', 'seed'):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(f'tuning.{name} is {value!r}, but must be a whole number')
-        if self.num_trials < 1 or self.num_startup_trials < 0 or self.num_startup_epochs < 0 or self.seed < 0:
-            raise ConfigError('tuning: num_trials must be at least 1, the other numbers at least 0')
 
     def make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Return the sampler of trial ``number``: its draws do not depend on which process makes the trial."""
@@ -184,7 +174,9 @@ class _Study:
             )
         if cfg.get('val_dataloader') is None:
             raise ConfigError(f'{path} has no validation (val_dataloader), by which trials are judged')
-        self.settings = StudySettings(**{**(cfg.get('tuning') or {}), **(settings or {})})
+        tuning = {**(cfg.get('tuning') or {}), **(settings or {})}
+        check_plain_values({'tuning': tuning}, cfg.origins)
+        self.settings = StudySettings(**tuning)
         self._check_space()
         self.folder = Path(work_dir or Path('work_dirs') / f'{run_name(path)}-tune').absolute()
         self.folder.mkdir(parents=True, exist_ok=True)

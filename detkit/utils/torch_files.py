@@ -17,8 +17,8 @@ ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, 
 # The errors of ``torch.load`` for damaged and forged files, beside UnpicklingError.
 LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 
-# Of zip archives: the first bytes, and the records at the end (mark, ..., position of the directory, length of a
-# comment), before which those of large archives stand.
+# A zip archive begins with these bytes and ends with these records (mark, ..., position of the directory, length of a
+# comment); those of large archives come first.
 _FIRST = b'PK\3\4'
 _END, _LOCATOR, _END_64 = (struct.Struct(text) for text in ('<4sHHHHIIH', '<4sIQI', '<4sQHHIIQQQQ'))
 

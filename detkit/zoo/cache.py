@@ -18,7 +18,7 @@ __all__ = ['CACHE_VARIABLE', 'URL_VARIABLE', 'cache_folder', 'entry_folder', 'pr
 # own (empty: do not use the network), which holds the same tree as the cache.
 CACHE_VARIABLE = 'DETKIT_CACHE'
 URL_VARIABLE = 'DETKIT_ZOO_URL'
-# What a file may have whose size nobody published.
+# The largest size of a file for which none is published.
 _MAX_BYTES = 2_000_000_000
 
 

@@ -12,7 +12,7 @@ mix_from = 'group'  # with cache='ram', 'dataset' lets a mosaic take any image
 single_class = False
 rect = True  # validate in batches of one shape, which have the least padding
 
-# How an image is resampled and padded, also for prediction. Converted weights keep what their project does.
+# Resampling and padding of images, in prediction too. Converted weights keep the settings of their project.
 prefilter_above = 2.0  # smooth what shrinks by more than this; None: never, as ultralytics, YOLOv5 and Darknet do
 align_corners = False  # True: as Darknet does
 pad_value = 114
