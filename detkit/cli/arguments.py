@@ -18,6 +18,11 @@ _ARGUMENTS = {
     '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
     '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
     '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
+    '--amp': dict(
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='mixed precision in training on or off (default: as the config says)',
+    ),
     '--batch-size': dict(type=int, help="images at a time (default: the config's)"),
     '--cfg-options': dict(nargs='+', metavar='KEY=VALUE', help='values to replace in the config, or in each config'),
 }

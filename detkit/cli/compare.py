@@ -11,6 +11,7 @@ several seeds each model is one of them, so that the noise of training shows bes
 import argparse
 
 from detkit.cli.analyze.compare import add_comparison_arguments, show_comparison
+from detkit.cli.arguments import add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -24,12 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--seeds', nargs='+', type=int, default=[], help="train each config with each of these (default: the config's)"
     )
-    parser.add_argument(
-        '--amp',
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help='mixed precision in training on or off (default: as the configs say)',
-    )
+    add_shared_arguments(parser, '--amp')
     add_comparison_arguments(parser)
 
 

@@ -6,6 +6,7 @@ detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth 'photos/*.jpg' 
 
 import argparse
 
+from detkit.cli.arguments import add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=None,
         help="draw masks at the image's resolution, not at the network's (default: as the config says)",
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    add_shared_arguments(parser, '--device')
     parser.add_argument(
         '--img-size', type=int, metavar='PIXELS', help="length the longer side is scaled to (default: the config's)"
     )

@@ -7,6 +7,7 @@ detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --split train --sh
 
 import argparse
 
+from detkit.cli.arguments import add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -34,7 +35,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    add_shared_arguments(parser, '--device')
     parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
     parser.add_argument(

@@ -7,6 +7,7 @@ detkit train work_dirs/seg_n_coco8/config.py --cfg-options max_epochs=200
 
 import argparse
 
+from detkit.cli.arguments import add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -21,13 +22,7 @@ def add_arguments(parser: CommandParser) -> None:
         help='continue a stopped run with the config and options that it was started with: from this checkpoint or '
         "run folder, or without PATH from the config's newest run",
     )
-    parser.add_argument(
-        '--amp',
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help='mixed precision on or off (default: as the config says)',
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)')
+    add_shared_arguments(parser, '--amp', '--device')
     parser.add_argument('--seed', type=int, help='seed of everything random (default: as the config says)')
     parser.add_argument(
         '--cfg-options',

@@ -16,7 +16,7 @@ from detkit.cli.command import CommandParser
 
 
 def add_arguments(parser: CommandParser) -> None:
-    add_shared_arguments(parser, 'config', '--device', '--cfg-options')
+    add_shared_arguments(parser, 'config', '--device', '--amp', '--cfg-options')
     parser.add_argument(
         '--search',
         nargs='+',
@@ -33,12 +33,6 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--work-dir', help='folder of the study (default: work_dirs/<config name>-tune)')
     parser.add_argument(
         '--storage', metavar='URL', help='database that holds the study (default: a journal in its folder)'
-    )
-    parser.add_argument(
-        '--amp',
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help='mixed precision on or off (default: as the config says)',
     )
 
 

@@ -33,8 +33,8 @@ def report(folder: Path, name: str, rank: int) -> dict:
     return json.loads((folder / f'{name}_{rank}.json').read_text())
 
 
-def test_processes_share_out_the_batches_of_one(folder, tmp_path):
-    runner = Runner(dummy_config(tmp_path / 'run'))
+def keys_trained_on(runner: Runner) -> list[list[list]]:
+    """Train, and return the keys of the samples of each batch."""
     read, call_hook = [], runner.call_hook
 
     def watch(name: str, **kwargs) -> None:
@@ -44,6 +44,12 @@ def test_processes_share_out_the_batches_of_one(folder, tmp_path):
 
     runner.call_hook = watch
     runner.train()
+    return read
+
+
+def test_processes_share_out_the_batches_of_one(folder, tmp_path):
+    runner = Runner(dummy_config(tmp_path / 'run'))
+    read = keys_trained_on(runner)
     first, second = (report(folder, 'straight', rank)['read'] for rank in range(2))
     assert [a + b for a, b in zip(first, second, strict=True)] == read
 
@@ -147,15 +153,7 @@ def test_another_number_of_processes_goes_on_within_an_epoch(folder, tmp_path, c
     """Two processes had read the first 4 of 12 images of the second epoch."""
     loader = {**dummy_config('')['train_dataloader'], 'batch_size': 2}
     runner = Runner(dummy_config(tmp_path / 'run', resume=str(folder / 'cut' / 'last.pth'), train_dataloader=loader))
-    read, call_hook = [], runner.call_hook
-
-    def watch(name: str, **kwargs) -> None:
-        if name == 'before_train_iter':
-            read.append([list(key) for key in kwargs['data_batch']['keys']])
-        call_hook(name, **kwargs)
-
-    runner.call_hook = watch
-    runner.train()
+    read = keys_trained_on(runner)
     assert 'epoch 2, iteration 3' in capsys.readouterr().out
     whole = [key for rank in (0, 1) for keys in report(folder, 'straight', rank)['read'] for key in keys]
     assert sorted(key for keys in read for key in keys) == sorted(key for key in whole if key[1:3] >= [1, 4])

@@ -1,15 +1,12 @@
 """Files about the types of errors, and the mistakes that all reports of an evaluation refuse."""
 
 import json
-import re
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from test_analysis.models import answers, model, with_pictures
-from test_analysis.results import CLASSES, evaluated, random_results, rotated
+from test_analysis.results import CLASSES, cells, evaluated, random_results, rotated, seen
 
 from detkit.analysis.errors.confusion import (
     write_confusion_matrix,
@@ -18,17 +15,6 @@ from detkit.analysis.errors.error_report import error_sheet, plot_delta_ap, writ
 from detkit.analysis.errors.error_types import ERROR_TYPES, classify_errors, delta_ap
 from detkit.analysis.errors.precision_recall import write_curves
 from detkit.utils.errors import ConfigError, DataError
-
-
-def seen(path: Path) -> np.ndarray:
-    """Return a written picture, which is large enough to read."""
-    img = cv2.imread(str(path))
-    assert min(img.shape[:2]) > 150
-    return img
-
-
-def cells(table: str) -> list[list[str]]:
-    return [re.split(r' *\| *', line.strip('| ')) for line in table.splitlines() if line.startswith('|')]
 
 
 def with_masks(results):
