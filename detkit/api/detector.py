@@ -154,7 +154,7 @@ class Detector:
         predictor = Predictor(model=self.model, **options)
         results = (
             Result.of_sample(image, sample, predictor.model.info, predictor.score_thr, predictor.listed)
-            for image, sample in zip(images, predictor(images), strict=True)
+            for image, _, sample in predictor.stream_images(images)
         )
         return results if stream else Results(results)
 

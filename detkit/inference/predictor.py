@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import count, islice
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,14 @@ class Prepared(NamedTuple):
 
     img: np.ndarray
     packed: dict
+
+
+class Predicted(NamedTuple):
+    """An image of a source, its pixels ``(H, W, 3)`` uint8 RGB (None where it cannot be read), and its prediction."""
+
+    image: SourceImage
+    img: np.ndarray | None
+    sample: DetDataSample
 
 
 class ListedClasses(NamedTuple):
@@ -165,36 +174,44 @@ class Predictor:
         Raises:
             DataError: ``source`` is no list and names no image.
         """
-        return (sample for _, sample in self.stream(source))
+        return (predicted.sample for predicted in self.stream(source))
 
     def predict(self, source: Source) -> list[DetDataSample]:
         """Return the predictions on all images of a source as a list; arguments as of calling the predictor."""
         return list(self(source))
 
-    def stream(self, source: Source) -> Iterator[tuple[np.ndarray | None, DetDataSample]]:
-        """Yield the decoded image ``(H, W, 3)`` RGB, or None where it cannot be read, and its prediction.
+    def stream(self, source: Source) -> Iterator[Predicted]:
+        """Return each image of a source with its prediction, as they are made.
 
         Arguments and errors are those of calling the predictor.
         """
-        return self._stream(find_images(source))
+        return self.stream_images(find_images(source))
 
-    def _stream(self, images: list[SourceImage]) -> Iterator[tuple[np.ndarray | None, DetDataSample]]:
-        blocks = [
-            range(start, min(start + self.batch_size, len(images))) for start in range(0, len(images), self.batch_size)
-        ]
-        with ThreadPoolExecutor(min(_READERS, self.batch_size)) as pool:
-            ahead: Iterator[Prepared | DataError] = iter(())
-            for block, following in zip([range(0), *blocks], [*blocks, range(0)], strict=True):
-                prepared = list(ahead)
-                # The next batch is decoded while the network works on this one.
-                ahead = pool.map(self.prepare, [images[i] for i in following], following)
-                batch = [item.packed for item in prepared if isinstance(item, Prepared)]
-                samples = iter(self.predict_batch(collate(batch, size_divisor=self._divisor)) if batch else ())
-                for i, item in zip(block, prepared, strict=True):
+    def stream_images(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
+        """Yield each image with its prediction; images are taken and decoded one batch ahead of the network.
+
+        Args:
+            images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
+                before the results of the first are taken.
+        """
+        remaining = iter(images)
+        numbers = count()
+
+        def take_batch() -> list[tuple[SourceImage, Prepared | DataError]]:
+            batch = list(islice(remaining, self.batch_size))
+            return list(zip(batch, readers.map(self.prepare, batch, numbers), strict=True))
+
+        with ThreadPoolExecutor(min(_READERS, self.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
+            ahead = taker.submit(take_batch)
+            while batch := ahead.result():
+                ahead = taker.submit(take_batch)  # while the network works on this one
+                packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
+                samples = iter(self.predict_batch(collate(packed, size_divisor=self._divisor)) if packed else ())
+                for image, item in batch:
                     if isinstance(item, Prepared):
-                        yield item.img, next(samples)
+                        yield Predicted(image, item.img, next(samples))
                     else:
-                        yield None, self._skipped(images[i], str(item))
+                        yield Predicted(image, None, self._skipped(image, str(item)))
 
     def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
         """Return the data sample of an image that cannot be read."""

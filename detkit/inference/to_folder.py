@@ -50,7 +50,7 @@ def predict_to_folder(
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     count, start = 0, time.perf_counter()
-    for image, (img, sample) in zip(images, predictor.stream(images), strict=True):
+    for image, img, sample in predictor.stream(images):
         result = Result.of_sample(image, sample, predictor.model.info, predictor.score_thr, predictor.listed)
         if result.error is not None:
             skipped.append(result.error)

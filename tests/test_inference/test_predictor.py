@@ -64,7 +64,7 @@ def test_arrays_and_files_agree(checkpoint: Path, images: Path):
 
 
 def test_stream_gives_the_image_too(checkpoint: Path, images: Path):
-    for img, sample in Predictor(None, checkpoint, img_size=64, batch_size=2).stream(images):
+    for _, img, sample in Predictor(None, checkpoint, img_size=64, batch_size=2).stream(images):
         expected = cv2.cvtColor(cv2.imread(sample.img_path), cv2.COLOR_BGR2RGB)
         assert (img == expected).all()
 
@@ -331,3 +331,32 @@ def test_an_own_resize_follows_the_image_size(checkpoint: Path, images: Path):
     steps[1] = dict(type='SquareOff')
     with pytest.raises(ConfigError, match="no transform 'SquareOff'. Did you mean 'SquareOf'"):
         Predictor(config, checkpoint)
+
+
+def test_images_are_taken_as_they_are_needed(checkpoint):
+    """An endless source is read two batches ahead at most, and its results come in its order."""
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield SourceImage(f'{taken[-1]}', np.full((32, 32, 3), taken[-1], np.uint8))
+
+    stream = Predictor(None, checkpoint, img_size=64, batch_size=3).stream_images(endless())
+    for number in range(4):
+        image, img, sample = next(stream)
+        assert image.name == sample.img_path == str(number) and (img == number).all()
+        assert len(taken) <= (number // 3 + 2) * 3
+    stream.close()
+    assert len(taken) <= 9
+
+
+def test_an_error_of_the_images_comes_after_the_results_before_it(checkpoint):
+    def failing():
+        yield SourceImage('a', np.zeros((32, 32, 3), np.uint8))
+        raise DataError('the camera is gone')
+
+    stream = Predictor(None, checkpoint, img_size=64).stream_images(failing())
+    assert next(stream).image.name == 'a'
+    with pytest.raises(DataError, match='camera is gone'):
+        next(stream)
