@@ -85,7 +85,7 @@ def test_what_cannot_be_used(tmp_path):
 
 def test_deep_nesting_beside_the_annotations_is_refused(tmp_path):
     text = json.dumps(content([image(license='here')], [annotation()]))
-    (tmp_path / 'lvis.json').write_text(text.replace('"here"', '[' * 5000 + ']' * 5000))
+    (tmp_path / 'lvis.json').write_text(text.replace('"here"', '[' * 100_000 + ']' * 100_000))
     with pytest.raises(DataError, match='lvis.json.* is no valid JSON: it is nested too deeply'):
         LvisDataset('lvis.json', data_root=str(tmp_path))
 
