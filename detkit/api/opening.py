@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from detkit.api.words import check_options
 from detkit.config import LoadedConfig, configs_folder, find_config, load_config
+from detkit.config.words import check_options
 from detkit.converters.any_file import FOREIGN_SUFFIXES, is_foreign, load_foreign
 from detkit.engine.checkpoint import find_checkpoint, load_checkpoint
 from detkit.engine.finetune import load_weights

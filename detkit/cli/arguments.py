@@ -1,6 +1,10 @@
 """Arguments that several commands have, of one name and meaning."""
 
 import argparse
+from dataclasses import fields
+from typing import Any
+
+from detkit.utils.call_options import CallOptions
 
 _ARGUMENTS = {
     'config': dict(help="config file, or the name of one of detkit's, e.g. yolov8/seg_n_coco8"),
@@ -32,3 +36,18 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add arguments that several commands have to the parser of one."""
     for name in names:
         parser.add_argument(name, **_ARGUMENTS[name])
+
+
+def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions]) -> None:
+    """Add an argument for each option of a class: for ``img_size`` it is ``--img-size``."""
+    for option in fields(kind):
+        names = [f'--{option.name.replace("_", "-")}', *option.metadata['aliases']]
+        argument = {'default': option.default, **option.metadata['argument']}
+        if argument.keys() == {'default', 'help'}:  # a switch
+            argument['action'] = 'store_true' if option.default is False else argparse.BooleanOptionalAction
+        parser.add_argument(*names, **argument)
+
+
+def given_options(args: argparse.Namespace, kind: type[CallOptions]) -> dict[str, Any]:
+    """Return the options of a class among the arguments of a command."""
+    return {name: getattr(args, name) for name in kind.names()}

@@ -1,12 +1,35 @@
 """Prediction on images: ``Predictor`` and what it is made of. It needs a checkpoint, but no dataset."""
 
-from detkit.inference.model import detector_of_content, init_detector
-from detkit.inference.predictor import Predictor
-from detkit.inference.result import Result
-from detkit.inference.results import Results
-from detkit.inference.sources import SourceImage, find_images, require_images
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.inference.model import detector_of_content, init_detector
+    from detkit.inference.prediction_options import PredictionOptions
+    from detkit.inference.predictor import Predictor
+    from detkit.inference.result import Result
+    from detkit.inference.results import Results
+    from detkit.inference.sources import SourceImage, find_images, require_images
+
+# The help of ``detkit predict`` shows the options of a prediction, and needs no PyTorch.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'PredictionOptions': 'prediction_options',
+        'Predictor': 'predictor',
+        'Result': 'result',
+        'Results': 'results',
+        'SourceImage': 'sources',
+        'detector_of_content': 'model',
+        'find_images': 'sources',
+        'init_detector': 'model',
+        'require_images': 'sources',
+    },
+)
 
 __all__ = [
+    'PredictionOptions',
     'Predictor',
     'Result',
     'Results',

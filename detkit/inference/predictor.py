@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import count, islice
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import nn
 
+from detkit.config.words import options_of_call
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
 from detkit.datasets.transforms.geometry import LetterBox
@@ -25,6 +25,7 @@ from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImag
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
+from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
 from detkit.inference.sources import Source, SourceImage, find_images
 from detkit.inference.steps import input_size, prediction_steps
 from detkit.models.detectors import ImageClassifier
@@ -36,8 +37,6 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.limits import MAX_PIXELS
 from detkit.utils.rng import keyed_rng
 
-# The thresholds where neither the arguments nor the config's ``predict_cfg`` state them.
-THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
 _READERS = 4  # threads that decode while the network runs
 
 
@@ -82,28 +81,19 @@ class Predictor:
         config: a config file, a loaded config, or None for the one in the checkpoint.
         checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
         device: the device to run on; the accelerator if there is one by default.
-        img_size: the longer side (DETR: the shorter one; a classifier: its input); the config's test size by default.
-        batch_size: images at a time.
-        score_thr: least score of a prediction; a classifier always gives its best. None: that of the config's
-            ``predict_cfg``, else 0.25.
-        iou_thr: of two predictions of a class that overlap more, the better one is kept. None: that of ``predict_cfg``,
-            else 0.7.
-        classes: names or numbers of the only classes to report; None for all.
-        max_per_img: most predictions an image. None: that of ``predict_cfg``, else 300; of a classifier 5.
-        class_agnostic: predictions suppress those of other classes too.
-        retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
-            None: the config's.
-        amp: True, 'bf16' or 'fp16' for mixed precision.
         fuse: fold batch normalisation into the convolutions.
-        options: changes to the config file, as ``--cfg-options``.
+        cfg_options: changes to the config file.
         model: a detector as ``init_detector`` returns it.
+        options: see ``PredictionOptions``.
 
     Attributes:
+        options: the options, with the thresholds that were found for those not given.
         classifies: whether the model classifies whole images.
         listed: the classes that a classifier's results list; ``score_thr`` and ``max_per_img`` where these are given.
 
     Raises:
-        ConfigError, CheckpointError: see ``init_detector``; or a class of ``classes`` is unknown.
+        TypeError: an option is unknown.
+        ConfigError, CheckpointError: see ``init_detector``; or an option has a value that makes no sense.
     """
 
     def __init__(
@@ -112,52 +102,29 @@ class Predictor:
         checkpoint: str | Path | None = None,
         *,
         device: str | torch.device | None = None,
-        img_size: int | None = None,
-        batch_size: int = 1,
-        score_thr: float | None = None,
-        iou_thr: float | None = None,
-        classes: Sequence[str | int] | None = None,
-        max_per_img: int | None = None,
-        class_agnostic: bool = False,
-        retina_masks: bool | None = None,
-        amp: bool | str = False,
         fuse: bool = True,
-        options: Sequence[str] | dict | None = None,
+        cfg_options: Sequence[str] | dict | None = None,
         model: nn.Module | None = None,
+        **options: Any,
     ) -> None:
-        self.model = init_detector(config, checkpoint, device, fuse, options) if model is None else model
+        given = options_of_call(PredictionOptions, options, 'a Predictor', ('device', 'fuse', 'cfg_options', 'model'))
+        self.model = init_detector(config, checkpoint, device, fuse, cfg_options) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
-        _check_number('batch_size', batch_size, Integral, 1)
-        self.batch_size = batch_size
         self.device = next(self.model.parameters()).device
-        self._dtype = resolve_amp(amp, self.device, 'amp')
-        for name, value in (('class_agnostic', class_agnostic), ('retina_masks', retina_masks or False)):
-            if not isinstance(value, bool | np.bool_ | Integral):
-                raise ConfigError(f'{name} is {value!r}, but must be True or False')
+        self._dtype = resolve_amp(given.amp, self.device, 'amp')
         cfg = self.model.info.config
         self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
-        self.img_size = input_size(cfg, self.classifies) if img_size is None else img_size
-        _check_number('img_size', self.img_size, Integral, 32)
-        given = {'score_thr': score_thr, 'iou_thr': iou_thr, 'max_per_img': max_per_img}
-        thresholds = {
-            **THRESHOLDS,
-            **(cfg.get('predict_cfg') or {}),
-            **{k: v for k, v in given.items() if v is not None},
-        }
-        for name in ('score_thr', 'iou_thr'):
-            _check_number(name, thresholds[name], Real, 0, 1)
-        _check_number('max_per_img', thresholds['max_per_img'], Integral, 1)
-        self.score_thr: float = thresholds['score_thr']
-        listed = {'min_prob': score_thr, 'most': max_per_img}
+        self.options = given.with_thresholds(cfg.get('predict_cfg') or {})
+        self.img_size = input_size(cfg, self.classifies) if given.img_size is None else given.img_size
+        listed = {'min_prob': given.score_thr, 'most': given.max_per_img}
         self.listed = FIVE_BEST._replace(**{key: value for key, value in listed.items() if value is not None})
         wanted: dict[str, Any] = {
-            **thresholds,
-            'class_agnostic': class_agnostic,
+            **{name: getattr(self.options, name) for name in (*THRESHOLDS, 'class_agnostic')},
             'multi_label': False,
-            'classes': _label_numbers(classes, self.classes),
+            'classes': _label_numbers(given.classes, self.classes),
         }
-        if retina_masks is not None and cfg.get('task') == 'seg':
-            wanted['retina_masks'] = retina_masks
+        if given.retina_masks is not None and cfg.get('task') == 'seg':
+            wanted['retina_masks'] = given.retina_masks
         self.model = _with_options(self.model, wanted)
         self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]
         # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
@@ -198,10 +165,10 @@ class Predictor:
         numbers = count()
 
         def take_batch() -> list[tuple[SourceImage, Prepared | DataError]]:
-            batch = list(islice(remaining, self.batch_size))
+            batch = list(islice(remaining, self.options.batch_size))
             return list(zip(batch, readers.map(self.prepare, batch, numbers), strict=True))
 
-        with ThreadPoolExecutor(min(_READERS, self.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
+        with ThreadPoolExecutor(min(_READERS, self.options.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
             ahead = taker.submit(take_batch)
             while batch := ahead.result():
                 ahead = taker.submit(take_batch)  # while the network works on this one
@@ -262,14 +229,6 @@ def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:
     shared.head = copy.copy(model.head)
     shared.head.test_cfg = {**model.head.test_cfg, **options}
     return shared
-
-
-def _check_number(name: str, value: Any, kind: type, low: float, high: float = math.inf) -> None:
-    """Raise ``ConfigError`` for an argument that is no number, or one out of range."""
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-        noun = 'a whole number' if kind is Integral else 'a number'
-        limits = f'of at least {low}' if high == math.inf else f'from {low} to {high}'
-        raise ConfigError(f'{name} is {value!r}, but must be {noun} {limits}')
 
 
 def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequence[str]) -> list[int] | None:

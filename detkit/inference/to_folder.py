@@ -51,7 +51,7 @@ def predict_to_folder(
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     count, start = 0, time.perf_counter()
     for image, img, sample in predictor.stream(images):
-        result = Result.of_sample(image, sample, predictor.model.info, predictor.score_thr, predictor.listed)
+        result = Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)
         if result.error is not None:
             skipped.append(result.error)
             continue

@@ -115,7 +115,7 @@ def test_smoothed_pictures_differ_from_the_reference(recorded, convert, real_dat
         device='cpu',
         img_size=SIZES['det'],
         score_thr=SCORE_THR,
-        options=dict(classes=('a', 'b', 'c')),
+        cfg_options=dict(classes=('a', 'b', 'c')),
     )
     found = table('det', predictor.predict(real_data / pictures_of('det')[0])[0])
     assert differences(found, seed).max() > 0.5

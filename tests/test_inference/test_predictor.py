@@ -108,7 +108,7 @@ def test_the_config_s_thresholds_hold_unless_others_are_given(checkpoint: Path, 
     save_checkpoint(content, tmp_path / 'own.pth')
     of_config = Predictor(None, tmp_path / 'own.pth', img_size=64)
     given = Predictor(None, checkpoint, img_size=64, score_thr=0.3, iou_thr=0.4, max_per_img=7)
-    assert of_config.score_thr == 0.3 and Predictor(None, checkpoint, img_size=64).score_thr == 0.25
+    assert of_config.options.score_thr == 0.3 and Predictor(None, checkpoint, img_size=64).options.score_thr == 0.25
     assert all(map(same, of_config.predict(images), given.predict(images)))
     assert max(len(sample.pred_instances) for sample in of_config.predict(images)) == 7
     assert Predictor(None, tmp_path / 'own.pth', img_size=64, max_per_img=3).model.head.test_cfg['max_per_img'] == 3

@@ -180,7 +180,7 @@ def write_cams(
         shape, matrix = batch['inputs'].shape[2:], batch['data_samples'][0].metainfo['matrix']
         what = predictor.classes[label] if method == 'gradcam' else 'all classes'
         drawn = draw_data_sample(
-            img, sample, 'pred', predictor.classes, predictor.score_thr, keypoint_info=model.info.keypoints
+            img, sample, 'pred', predictor.classes, predictor.options.score_thr, keypoint_info=model.info.keypoints
         )
         pictures = [(drawn, Path(path).name)]
         for number, heat in maps:
@@ -226,7 +226,7 @@ def _explain(
             used = list(enumerate(activations))[-1 if predictor.classifies else 0 :]  # a classifier reads the last one
             maps = [eigen_cam(own[0]) for _, own in used]
         else:
-            score = class_score(logits, probabilities, label, predictor.score_thr)
+            score = class_score(logits, probabilities, label, predictor.options.score_thr)
             used, maps = _with_gradients(activations, score, name)
     numbers = [number for number, _ in used]
     return list(zip(numbers, normalised(maps, method == 'gradcam'), strict=True)), sample, label or 0

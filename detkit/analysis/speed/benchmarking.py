@@ -278,7 +278,7 @@ def time_networks(
         ConfigError, CheckpointError: see ``init_detector``.
     """
     predictors = [
-        Predictor(config, checkpoint, device=device, img_size=img_size, options=options)
+        Predictor(config, checkpoint, device=device, img_size=img_size, cfg_options=options)
         for config, checkpoint in models
     ]
     makers = [prediction_speed.noise_maker(predictor.model, predictor.img_size) for predictor in predictors]

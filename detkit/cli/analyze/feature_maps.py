@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         img_size=args.img_size,
         score_thr=args.score_thr,
         fuse=False,
-        options=args.cfg_options,
+        cfg_options=args.cfg_options,
     )
     if args.list:
         for name, module in predictor.model.named_modules():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from detkit.config.keys import WORDS
+from detkit.utils.call_options import CallOptions
+from detkit.utils.errors import nearest
+
+_Options = TypeVar('_Options', bound=CallOptions)
 
 
 def refuse_unknown(unknown: Mapping[str, Any], accepted: Sequence[str], where: str) -> None:
     """Raise ``TypeError`` for an argument that is unknown, with the right word for what other toolboxes call it."""
     if not unknown:
         return
-    from detkit.config.keys import WORDS
-    from detkit.utils.errors import nearest
-
     word = next(iter(unknown))
     meant = [key.rpartition('.')[2] for key in WORDS.get(word, ())]
     right = next((key for key in meant if key in accepted), None)
@@ -21,10 +24,26 @@ def refuse_unknown(unknown: Mapping[str, Any], accepted: Sequence[str], where: s
     raise TypeError(f'{where} has no argument {word!r}{hint}')
 
 
+def options_of_call(kind: type[_Options], given: Mapping[str, Any], where: str, others: Sequence[str] = ()) -> _Options:
+    """Return the options that a call gave by name.
+
+    Args:
+        kind: their class.
+        given: the options.
+        where: what was called, for an error.
+        others: further arguments of the call.
+
+    Raises:
+        TypeError: one is unknown; the text names the right word.
+        ConfigError: one has a value that makes no sense.
+    """
+    names = kind.names()
+    refuse_unknown({name: value for name, value in given.items() if name not in names}, (*others, *names), where)
+    return kind(**given)
+
+
 def refuse_settings(settings: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for a word of another toolbox, and name the variable or key that means the same here."""
-    from detkit.config.keys import WORDS
-
     for word in settings:
         keys = WORDS.get(word, ())
         if word == 'device' or 'device' in keys:

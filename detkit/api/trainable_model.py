@@ -1,0 +1,296 @@
+"""``TrainableModel``: a model that is opened by what names it, trained, tested and tuned, without a config file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from detkit.config.words import check_options, refuse_settings, refuse_unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from detkit.api.recipes import Recipe
+    from detkit.config import LoadedConfig
+    from detkit.tuning import StudySummary
+
+
+class TrainableModel:
+    """A model, by whatever names it, that is trained, tested and tuned; see ``Detector``.
+
+    Attributes:
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike,
+        *,
+        device: str | torch.device | None = None,
+        options: Mapping[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        refuse_unknown(unknown, ('device', 'options'), 'Detector')
+        from detkit.api.opening import OpenedWeights, open_model
+        from detkit.inference.model import check_device
+
+        self.device = check_device(device)
+        self._lock = Lock()
+        self._model: nn.Module | None = None
+        self._opened = open_model(model, options)
+        if isinstance(self._opened, OpenedWeights):
+            self._built()
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in evaluation mode.
+
+        Raises:
+            ConfigError: it is that of a config whose class names are unknown, as its data are not there.
+        """
+        return self._built()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, by label."""
+        return self.model.info.classes
+
+    @property
+    def task(self) -> str:
+        """The task: 'det', 'seg', 'pose', 'obb' or 'cls'."""
+        return self.model.info.config.get('task') or 'det'
+
+    def train(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        work_dir: str | os.PathLike | None = None,
+        resume: bool = False,
+        amp: bool | str | None = None,
+        seed: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Train the model, starting from its weights; afterwards the detector holds the best ones.
+
+        Weights of another project are converted into ``work_dirs/converted`` for it.
+
+        Args:
+            data: a data.yaml or a folder with one; a folder with a folder for each class; a folder with COCO's JSON;
+                the name of a sample set such as ``'coco8-seg'``; None for the data of the model's own config. Other
+                classes than the model's are learnt anew.
+            epochs: how often to go through the data; the config's number by default.
+            batch_size, img_size: images at a time, and the side that they are scaled to; the config's by default.
+            work_dir: the run's folder; ``work_dirs/<config name>`` by default.
+            resume: go on with the run whose checkpoint the model is.
+            amp: mixed precision; the config's by default.
+            seed: of everything random; the config's by default.
+            options: changes to the config as ``--cfg-options`` makes them, such as
+                ``{'optim_wrapper.optimizer.lr': 0.01}``.
+            settings: variables of the config, such as ``mosaic_prob=0.5`` or ``num_workers=4``.
+
+        Returns:
+            The run's folder, with its config, log, checkpoints, tables and pictures.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the config, the weights or the data.
+        """
+        from detkit.engine import train_from_config
+
+        recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
+        runner = train_from_config(
+            str(recipe.file),
+            recipe.options if resume else {**self._load_from(), **recipe.options},
+            work_dir=None if work_dir is None else os.fspath(work_dir),
+            resume=str(self._opened.run) if resume else None,
+            amp=amp,
+            device=str(self.device),
+            seed=seed,
+        )
+        folder = Path(runner.work_dir)
+        self._reopen(folder)
+        return folder
+
+    def val(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        split: str = 'val',
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        amp: bool = False,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> dict[str, float]:
+        """Test the model on data with annotations, and print its metrics.
+
+        Args:
+            data: as for ``train``; its classes must be the model's.
+            split: ``'val'``, ``'test'``, or ``'train'`` for the training images without augmentation.
+            batch_size, img_size, options, settings: as for ``train``.
+            amp: whether to compute in mixed precision.
+
+        Returns:
+            The metrics by name, such as ``'coco/bbox_mAP'``.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the config, the weights or the data.
+        """
+        from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+        from detkit.utils.errors import ConfigError
+
+        recipe = self._recipe(data, False, options, settings, img_size=img_size)
+        with self._opened.weights_file() as weights:
+            weights = weights or self._opened.config.get('load_from')
+            if weights is None:
+                raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
+            test = EvaluationSettings(split, device=str(self.device), batch_size=batch_size, amp=amp)
+            return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
+
+    def tune(
+        self,
+        space: Mapping[str, Any],
+        data: str | os.PathLike | None = None,
+        *,
+        num_trials: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        work_dir: str | os.PathLike | None = None,
+        amp: bool | str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> StudySummary:
+        """Search the settings that train the model best; afterwards the detector holds the best trial's weights.
+
+        Args:
+            space: the values to search, by the keys of ``--cfg-options``: ``{'mosaic_prob': [0, 0.5, 1],
+                'optim_wrapper.optimizer.lr': dict(low=1e-4, high=1e-1, log=True)}``.
+            num_trials: finished trials of the study; 20 by default.
+            work_dir: the study's folder, in which it goes on when it is asked for again;
+                ``work_dirs/<config name>-tune`` by default.
+            data, epochs, batch_size, img_size, amp, options, settings: as for ``train``, of every trial.
+
+        Returns:
+            The trials; ``table()`` shows them, and ``best.py`` in the study's folder is the config of the best one.
+
+        Raises:
+            MissingPackageError: Optuna is not installed.
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError, CheckpointError, DataError: of the search space, the config, the weights or the data.
+        """
+        from detkit.tuning import tune_config
+
+        recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
+        found = tune_config(
+            recipe.file,
+            {**self._load_from(), **recipe.options},
+            space,
+            {} if num_trials is None else {'num_trials': num_trials},
+            work_dir,
+            device=str(self.device),
+            amp=amp,
+        )
+        if found.ranked:
+            self._reopen(found.ranked[0].folder)
+        return found
+
+    def config(
+        self,
+        data: str | os.PathLike | None = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> LoadedConfig:
+        """Return the config that ``train`` with the same arguments runs, for a look at it.
+
+        Of weights of another project, which are no file of detkit yet, ``load_from`` is left out.
+        """
+        from detkit.config import load_config
+
+        recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
+        own = self._opened.checkpoint
+        return load_config(recipe.file, {**({} if own is None else {'load_from': str(own)}), **recipe.options})
+
+    def save_config(self, path: str | os.PathLike, data: str | os.PathLike | None = None, **arguments: Any) -> Path:
+        """Write the config that ``train`` with the same arguments runs, as one file for ``detkit train``.
+
+        Weights of another project are converted into ``<path>.pth`` beside it, from which it starts.
+
+        Args:
+            path: the Python file, whose name ends in ``.py``; one that exists is replaced.
+            data, arguments: as for ``config``.
+
+        Returns:
+            The path.
+        """
+        from detkit.config import resolved_text
+        from detkit.utils.errors import ConfigError
+        from detkit.utils.files import write_text
+
+        path = Path(path).expanduser()
+        if path.suffix != '.py':
+            raise ConfigError(f"a config is a Python file: write '{path.with_suffix('.py')}' in place of '{path}'")
+        check_options(options := arguments.pop('options', None))
+        options = dict(options or {})
+        converted = self._opened.convert(path.with_suffix('.pth'))
+        if converted is not None:
+            options['load_from'] = str(converted.absolute())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, resolved_text(self.config(data, options=options, **arguments)))
+        return path
+
+    def _load_from(self) -> dict[str, str]:
+        """Return the option that starts a training from these weights; those of another project get a file for it."""
+        converted = Path('work_dirs', 'converted', f'{Path(self._opened.name).stem}.pth').absolute()
+        start = self._opened.checkpoint or self._opened.convert(converted)
+        return {} if start is None else {'load_from': str(start)}
+
+    def _reopen(self, folder: Path) -> None:
+        """Hold the best weights of a run."""
+        from detkit.api.opening import open_model
+
+        opened = open_model(folder)
+        with self._lock:
+            self._opened, self._model = opened, None
+
+    def _built(self) -> nn.Module:
+        """Build the network where it is not there yet, and print where its weights are from."""
+        with self._lock:
+            if self._model is None:
+                self._model, lines = self._opened.build(self.device)
+                if lines:
+                    print('\n'.join(lines))
+            return self._model
+
+    def _recipe(
+        self,
+        data: str | os.PathLike | None,
+        resume: bool,
+        options: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        img_size: int | None = None,
+    ) -> Recipe:
+        """Return the config file and options for some data, with all that a call changes."""
+        from detkit.api.recipes import Recipe, find_recipe, resumed_recipe
+
+        check_options(options)
+        refuse_settings(settings)
+        recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
+        named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}
+        given = {key: value for key, value in named.items() if value is not None}
+        return Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})

@@ -1,0 +1,77 @@
+"""``PredictionOptions``: what a call may ask of a prediction, named in one place. It is imported without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any
+
+from detkit.utils.call_options import CallOptions, check_flag, number, option
+
+# The thresholds where neither the call nor the config's ``predict_cfg`` states them.
+THRESHOLDS: Mapping[str, Any] = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
+
+
+@dataclass(frozen=True)
+class PredictionOptions(CallOptions):
+    """The options of a prediction: arguments of ``Detector.__call__``, of ``Predictor`` and of ``detkit predict``.
+
+    A new option is a field here. All that predicts takes the options as ``**options``, and a predictor keeps them as
+    ``options``.
+
+    Attributes:
+        score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
+            ``max_per_img`` are by default those of the config's ``predict_cfg``, else 0.25, 0.7 and 300.
+        iou_thr: of two predictions of a class that overlap more, the better one is kept.
+        classes: names or labels of the only classes to report; None for all.
+        max_per_img: most predictions an image; most classes of a classifier, 5 by default.
+        class_agnostic: predictions suppress those of other classes too.
+        retina_masks: masks at the image's resolution inside exact boxes (True), or as coarse as the network's (False);
+            None for the config's.
+        img_size: the longer side that images are scaled to (DETR: the shorter one; a classifier: its input); the
+            config's test size by default.
+        batch_size: images at a time.
+        amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
+
+    Raises:
+        ConfigError: an option has a value that makes no sense.
+    """
+
+    score_thr: float | None = option(
+        None, "lowest score of a prediction (default: the config's, 0.25)", number(Real, 0, 1), type=float
+    )
+    iou_thr: float | None = option(
+        None,
+        "IoU threshold of non-maximum suppression (default: the config's, 0.7)",
+        number(Real, 0, 1),
+        type=float,
+    )
+    classes: Sequence[str | int] | str | int | None = option(
+        None, 'report only these classes, by name or number', nargs='+', metavar='CLASS'
+    )
+    max_per_img: int | None = option(
+        None, "most predictions of an image (default: the config's, 300)", number(Integral, 1), ['--max-det'], type=int
+    )
+    class_agnostic: bool = option(False, 'suppress predictions across classes too', check_flag, ['--agnostic-nms'])
+    retina_masks: bool | None = option(
+        None, "draw masks at the image's resolution, not at the network's (default: as the config says)", check_flag
+    )
+    img_size: int | None = option(
+        None,
+        "length the longer side is scaled to (default: the config's)",
+        number(Integral, 32),
+        type=int,
+        metavar='PIXELS',
+    )
+    batch_size: int = option(1, 'images in a batch (default: 1)', number(Integral, 1), type=int)
+    amp: bool | str = option(False, 'mixed precision: faster, slightly different results')
+
+    def with_thresholds(self, predict_cfg: Mapping[str, Any]) -> PredictionOptions:
+        """Return the options with the thresholds that are None taken from ``predict_cfg``, else from ``THRESHOLDS``.
+
+        Raises:
+            ConfigError: a threshold of the config makes no sense.
+        """
+        missing = [name for name in THRESHOLDS if getattr(self, name) is None]
+        return replace(self, **{name: predict_cfg.get(name, THRESHOLDS[name]) for name in missing})
