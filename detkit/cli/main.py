@@ -17,6 +17,7 @@ COMMANDS = (
     'train',
     'test',
     'predict',
+    'serve',
     'tune',
     'compare',
     'configs',
