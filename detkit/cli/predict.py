@@ -9,6 +9,7 @@ import argparse
 from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options
 from detkit.cli.command import CommandParser
 from detkit.inference import PredictionOptions
+from detkit.visualization import DrawingOptions
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -21,11 +22,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write a picture of each image'
     )
-    parser.add_argument(
-        '--color-by',
-        choices=['instance', 'class'],
-        help='a colour for each object or for each class (default: by instance for masks and keypoints, else by class)',
-    )
+    add_option_arguments(parser, DrawingOptions)
     parser.add_argument(
         '--save-json', action=argparse.BooleanOptionalAction, default=True, help='write predictions.json'
     )
@@ -46,4 +43,4 @@ def run(args: argparse.Namespace) -> None:
         **given_options(args, PredictionOptions),
     )
     json_name = 'predictions.json' if args.save_json else None
-    predict_to_folder(predictor, images, args.out_dir, args.pictures, json_name, args.color_by)
+    predict_to_folder(predictor, images, args.out_dir, args.pictures, json_name, given_options(args, DrawingOptions))

@@ -9,6 +9,35 @@ from detkit.config.keys import WORDS
 from detkit.utils.call_options import CallOptions
 from detkit.utils.errors import nearest
 
+# Arguments of other toolboxes for drawing a result and for searching settings, by what they are called here.
+CALL_WORDS = {
+    'show_labels': ('labels',),
+    'show_conf': ('scores',),
+    'conf': ('scores',),
+    'show_boxes': ('bboxes',),
+    'boxes': ('bboxes',),
+    'show_masks': ('masks',),
+    'linewidth': ('line_width',),
+    'thickness': ('line_width',),
+    'color_mode': ('color_by',),
+    'iterations': ('num_trials',),
+    'n_trials': ('num_trials',),
+    'trials': ('num_trials',),
+}
+# What does the same as an argument of another toolbox, where that is no argument.
+_DRAWING = 'it is an option of a result: result.plot({0}=…), result.save(path, {0}=…)'
+CALL_HINTS = {
+    'show': 'call show() of a result',
+    'save': "call save('folder') of the results",
+    'save_crop': 'call crops() of a result',
+    'save_txt': 'call to_json() or save_coco(path) of the results',
+    'save_json': 'call save_coco(path) of the results',
+    'verbose': 'nothing is printed; print(results) shows what was found',
+    'half': "write amp='fp16'",
+    **{word: _DRAWING.format(*CALL_WORDS[word]) for word in ('show_labels', 'show_conf', 'show_boxes')},
+    'line_width': _DRAWING.format('line_width'),
+}
+
 _Options = TypeVar('_Options', bound=CallOptions)
 
 
@@ -17,9 +46,11 @@ def refuse_unknown(unknown: Mapping[str, Any], accepted: Sequence[str], where: s
     if not unknown:
         return
     word = next(iter(unknown))
-    meant = [key.rpartition('.')[2] for key in WORDS.get(word, ())]
+    meant = [*CALL_WORDS.get(word, ()), *(key.rpartition('.')[2] for key in WORDS.get(word, ()))]
     right = next((key for key in meant if key in accepted), None)
     hint = f'; write {right}=' if right else f'.{nearest(word, accepted)} It has {", ".join(accepted)}'
+    if right is None and word in CALL_HINTS:
+        hint = f'; {CALL_HINTS[word]}'
     hint = '; give it to Detector(...)' if 'device' in (word, *meant) and right is None else hint
     raise TypeError(f'{where} has no argument {word!r}{hint}')
 

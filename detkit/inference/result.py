@@ -16,6 +16,7 @@ import numpy as np
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from detkit.config.words import options_of_call
 from detkit.datasets.image_files import image_id_of
 from detkit.evaluation.accuracy_metric import class_entry
 from detkit.evaluation.coco_format import result_entries
@@ -27,11 +28,12 @@ from detkit.models.detectors import ModelInfo
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import PanopticSegments
+from detkit.utils.call_options import takes
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.pictures import write_picture
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
-from detkit.visualization.palette import ColorBy
+from detkit.visualization.drawing_options import DrawingOptions
 
 if TYPE_CHECKING:
     import pandas
@@ -176,17 +178,21 @@ class Result:
             return ', '.join(f'{name} {score:.2f}' for name, score in zip(self.names[:3], self.scores, strict=False))
         return counted(self.names)
 
-    def plot(self, img: np.ndarray | None = None, color_by: ColorBy | None = None) -> np.ndarray:
+    @takes(DrawingOptions)
+    def plot(self, img: np.ndarray | None = None, **options: Any) -> np.ndarray:
         """Return the image with what was found drawn on it, ``(H, W, 3)`` uint8 RGB.
 
         Args:
             img: what to draw on, of the image's size; the image itself by default.
-            color_by: 'class' gives all objects of a class one colour, 'instance' each object its own; by default
-                masks and keypoints are coloured by instance, boxes alone by class.
+            options: ``labels``, ``scores``, ``bboxes``, ``masks``, ``line_width`` and ``color_by``, see
+                ``detkit.visualization.DrawingOptions``.
 
         Raises:
+            TypeError: an option is unknown; the text names the right word.
+            ConfigError: an option has a value that makes no sense.
             DataError: the image cannot be read.
         """
+        drawing = options_of_call(DrawingOptions, options, 'the drawing of a result', ('img',))
         img = self.img if img is None else img
         if not len(self):
             return img.copy()
@@ -212,11 +218,12 @@ class Result:
             self.classes,
             self._score_thr,
             keypoint_info=self._keypoint_info,
-            color_by=color_by,
+            options=drawing,
         )
 
-    def save(self, path: str | os.PathLike, color_by: ColorBy | None = None) -> Path:
-        """Write ``plot(color_by=color_by)`` to a file, whose suffix says the format; its folder is made.
+    @takes(DrawingOptions)
+    def save(self, path: str | os.PathLike, **options: Any) -> Path:
+        """Write ``plot(**options)`` to a file, whose suffix says the format; its folder is made.
 
         Returns:
             Its path.
@@ -229,17 +236,18 @@ class Result:
         path = Path(path)
         if not cv2.haveImageWriter(path.name if path.suffix else ''):
             raise ConfigError(f"pictures cannot be written as '{path}'; use a name that ends in .jpg or .png")
-        write_picture(path, self.plot(color_by=color_by))
+        write_picture(path, self.plot(**options))
         return path
 
-    def show(self) -> None:
-        """Show ``plot()``: in a notebook below the cell, else in the system's program for pictures.
+    @takes(DrawingOptions)
+    def show(self, **options: Any) -> None:
+        """Show ``plot(**options)``: in a notebook below the cell, else in the system's program for pictures.
 
         Raises:
             DataError: the image cannot be read.
             ConfigError: there is no program that shows pictures.
         """
-        result_exports.show(self.plot(), self.img_path)
+        result_exports.show(self.plot(**options), self.img_path)
 
     def crops(self, margin: float = 0.0) -> list[np.ndarray]:
         """Return the part of the image in each box, ``(h, w, 3)`` uint8 RGB.

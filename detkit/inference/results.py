@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from detkit.inference import result_exports
 from detkit.inference.result import Result, counted
+from detkit.utils.call_options import takes
 from detkit.utils.errors import ConfigError
 from detkit.utils.pictures import unique_name
 from detkit.utils.tables import write_json
+from detkit.visualization import DrawingOptions
 
 if TYPE_CHECKING:
     import pandas
@@ -33,8 +35,13 @@ class Results(list[Result]):
         """The images that could not be read, and why."""
         return {result.img_path: result.error for result in self if result.error is not None}
 
-    def save(self, folder: str | os.PathLike) -> list[Path]:
+    @takes(DrawingOptions)
+    def save(self, folder: str | os.PathLike, **options: Any) -> list[Path]:
         """Write a picture of each image that could be read into a folder, and return the files.
+
+        Args:
+            folder: it is made where it is missing.
+            options: as of ``Result.plot``.
 
         Raises:
             ConfigError: it is no folder, but a file.
@@ -45,7 +52,7 @@ class Results(list[Result]):
         names = [
             (result, unique_name(Path(result.img_path).stem, '.jpg', taken)) for result in self if result.error is None
         ]
-        return [result.save(Path(folder) / name) for result, name in names]
+        return [result.save(Path(folder) / name, **options) for result, name in names]
 
     def to_coco(self, category_ids: Sequence[int | str] | None = None) -> list[dict[str, Any]]:
         """Return the entries of COCO's results file, see ``Result.to_coco``."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result
@@ -11,7 +13,6 @@ from detkit.inference.sources import Source, find_images
 from detkit.utils.pictures import unique_name, write_picture
 from detkit.utils.printable import printable
 from detkit.utils.tables import write_json
-from detkit.visualization.palette import ColorBy
 
 
 def predict_to_folder(
@@ -20,7 +21,7 @@ def predict_to_folder(
     out_dir: str | Path,
     pictures: bool = True,
     json_name: str | None = 'predictions.json',
-    color_by: ColorBy | None = None,
+    drawing: Mapping[str, Any] | None = None,
 ) -> int:
     """Predict on all images of ``source``, saying on the console what was found in each.
 
@@ -33,7 +34,7 @@ def predict_to_folder(
             ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
             image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``; of a
             head that divides the whole image one entry a segment; None writes none.
-        color_by: colours of the pictures, see ``Result.plot``.
+        drawing: options of the pictures, see ``Result.plot``.
 
     Returns:
         The number of images predicted on.
@@ -58,7 +59,9 @@ def predict_to_folder(
         count += 1
         entries += result.to_coco()
         if pictures:
-            write_picture(out_dir / unique_name(Path(result.img_path).stem, '.jpg', taken), result.plot(img, color_by))
+            write_picture(
+                out_dir / unique_name(Path(result.img_path).stem, '.jpg', taken), result.plot(img, **(drawing or {}))
+            )
         print(printable(f'{result.img_path}: {result.summary}'))
     seconds = time.perf_counter() - start
     for reason in skipped:

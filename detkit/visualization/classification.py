@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detkit.structures.data_sample import DetDataSample, best_classes
+from detkit.visualization.drawing_options import DRAW_ALL, DrawingOptions
 from detkit.visualization.palette import class_colour, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 
@@ -21,6 +22,7 @@ def draw_classes(
     classes: Sequence[str] | None = None,
     score_thr: float = 0.0,
     zoom: float = 1.0,
+    options: DrawingOptions = DRAW_ALL,
 ) -> np.ndarray:
     """Return a copy of an image with its class written in the top left corner.
 
@@ -32,15 +34,18 @@ def draw_classes(
         classes: names of the labels.
         score_thr: see ``which``.
         zoom: factor of the text's size, for a picture that will be shrunk.
+        options: whether names and scores are written; the others are of objects.
     """
-    if which == 'gt':
+    if which == 'gt' and options.labels:
         lines = [(sample.gt_label, _name(sample.gt_label, classes))]
+    elif which == 'gt':
+        lines = []
     elif which == 'pred':
         labels, scores = best_classes(sample.pred_scores, _MOST_LINES)
         lines = [
-            (int(label), f'{_name(label, classes)} {score:.2f}')
+            (int(label), options.text(_name(label, classes), score))
             for rank, (label, score) in enumerate(zip(labels, scores, strict=True))
-            if not rank or (score >= score_thr and score > 0)
+            if (not rank or (score >= score_thr and score > 0)) and (options.labels or options.scores)
         ]
     else:
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")

@@ -15,7 +15,8 @@ from detkit.structures.masks import InstanceMasks, segmentation_to_rle
 from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes
-from detkit.visualization.palette import ColorBy, object_colours, text_colour
+from detkit.visualization.drawing_options import DRAW_ALL, DrawingOptions
+from detkit.visualization.palette import object_colours, text_colour
 from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import cut_text, draw_text, text_alpha
@@ -42,7 +43,7 @@ def draw_instances(
     keypoints: np.ndarray | None = None,
     keypoint_info: Mapping[str, Any] | None = None,
     rbboxes: np.ndarray | None = None,
-    color_by: ColorBy | None = None,
+    options: DrawingOptions = DRAW_ALL,
 ) -> np.ndarray:
     """Return a copy of an image with its objects: masks, boxes, keypoints, labels; small objects above large ones.
 
@@ -59,21 +60,21 @@ def draw_instances(
         zoom: factor of the sizes of text and lines, for a picture that will be shrunk.
         keypoints, keypoint_info: ``(N, K, 3)`` and the dataset's ``metainfo`` of them, see ``draw_skeletons``.
         rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
-        color_by: 'class' or 'instance', see ``object_colours``; if None, by instance where masks or keypoints are
-            drawn, so that overlapping objects of one class are distinguishable, else by class.
+        options: what is drawn, and how.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
     labels = np.asarray(labels, np.int64)
     ignored = np.zeros(len(labels), bool) if ignored is None else np.asarray(ignored, bool)
-    if color_by is None:
-        color_by = 'class' if masks is None and keypoints is None else 'instance'
+    masks = masks if options.masks else None
+    # Overlapping objects of one class must be distinguishable.
+    color_by = options.color_by or ('class' if masks is None and keypoints is None else 'instance')
     colours = [
         _IGNORED_COLOUR if grey else colour
         for grey, colour in zip(ignored, object_colours(labels.tolist(), color_by), strict=True)
     ]
     order = np.argsort(-(bboxes[:, 2] - bboxes[:, 0]) * (bboxes[:, 3] - bboxes[:, 1]), kind='stable')
-    line, text_size = round(line_width(img.shape[:2]) * zoom), round(font_size(img.shape[:2]) * zoom)
+    line, text_size = round((options.line_width or line_width(img.shape[:2])) * zoom), _text_size(img, zoom)
     if masks is not None:
         plain = img.copy()
         for i in order:
@@ -81,23 +82,24 @@ def draw_instances(
         for i in order:
             for ring in masks[int(i)].to_polygons(tolerance=0.5)[0]:
                 cv2.polylines(img, [_fixed(ring - 0.5)], True, colours[i], max(1, line // 2), cv2.LINE_AA, shift=4)
-    if rbboxes is not None:
+    if rbboxes is not None and options.bboxes:
         corners = _fixed(rbbox_corners(np.asarray(rbboxes, np.float64).reshape(-1, 5)) - 0.5)
         for i in order:
             cv2.polylines(img, [corners[i]], True, colours[i], line, cv2.LINE_AA, shift=4)
-    for i in order if rbboxes is None else ():
+    for i in order if rbboxes is None and options.bboxes else ():
         corners = _fixed(bboxes[i].reshape(2, 2) - 0.5)
         cv2.rectangle(img, corners[0].tolist(), corners[1].tolist(), colours[i], line, cv2.LINE_AA, shift=4)
     if keypoints is not None and len(keypoints):
         draw_skeletons(img, keypoints[order], bboxes[order], keypoint_info, line)
     taken: list[tuple[int, int, int, int]] = []
     named: set[int] = set()
-    labelled = img.shape[0] >= _LABELS_HIGH * text_alpha('', text_size).shape[0]
+    labelled = options.labels or (options.scores and scores is not None)
+    labelled = labelled and img.shape[0] >= _LABELS_HIGH * text_alpha('', text_size).shape[0]
     for i in order if labelled else ():
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
         room = max(bboxes[i, 2] - bboxes[i, 0], _NAME_WIDTH * img.shape[1], _NAME_LETTERS * text_size)
         name = cut_text(name, text_size, room)
-        text = name if scores is None else f'{name} {scores[i]:.2f}'
+        text = options.text(name, None if scores is None else scores[i])
         if rbboxes is not None and len(order) > _MANY and labels[i] in named:
             if 4 * text_alpha(text, text_size).size > np.prod(bboxes[i, 2:] - bboxes[i, :2]):
                 continue  # among ships in a harbour it would hide more than it says; the colour does
@@ -114,7 +116,7 @@ def draw_data_sample(
     score_thr: float = 0.0,
     zoom: float = 1.0,
     keypoint_info: Mapping[str, Any] | None = None,
-    color_by: ColorBy | None = None,
+    options: DrawingOptions = DRAW_ALL,
 ) -> np.ndarray:
     """Return a copy of the original image with a data sample's objects.
 
@@ -125,11 +127,11 @@ def draw_data_sample(
         which: 'pred' or 'gt'.
         classes: names of the labels.
         score_thr: predictions below it are left out.
-        zoom, keypoint_info, color_by: as for ``draw_instances``; segments are shades of their class's colour, or with
-            'class' that colour itself.
+        zoom, keypoint_info, options: as for ``draw_instances``; segments are shades of their class's colour, or that
+            colour itself where the option ``color_by`` is 'class'.
     """
     if 'pred_scores' in sample:
-        return draw_classes(img, sample, which, classes, score_thr, zoom)
+        return draw_classes(img, sample, which, classes, score_thr, zoom, options)
     if which not in ('pred', 'gt'):
         raise ValueError(f"which must be 'pred' or 'gt', not {which!r}")
     if 'pred_panoptic' in sample:
@@ -137,9 +139,9 @@ def draw_data_sample(
             img,
             _segments(sample, which, img.shape[:2]),
             classes,
-            round(font_size(img.shape[:2]) * zoom),
-            max(1, round(line_width(img.shape[:2]) * zoom / 2)),
-            color_by or 'instance',
+            _text_size(img, zoom),
+            max(1, round((options.line_width or line_width(img.shape[:2]) / 2) * zoom)),
+            options,
         )
     if which == 'pred':
         instances = sample.pred_instances
@@ -162,7 +164,7 @@ def draw_data_sample(
         keypoints,
         keypoint_info,
         None if rbboxes is None else _array(rbboxes),
-        color_by,
+        options,
     )
 
 
@@ -182,6 +184,10 @@ def line_width(shape: tuple[int, int]) -> int:
 def font_size(shape: tuple[int, int]) -> int:
     """Return a legible font size in pixels for an image of (h, w)."""
     return max(11, round(float(np.sqrt(shape[0] * shape[1])) / 46))
+
+
+def _text_size(img: np.ndarray, zoom: float) -> int:
+    return round(font_size(img.shape[:2]) * zoom)
 
 
 def _instance_masks(instances: InstanceData, shape: tuple[int, int]) -> InstanceMasks | None:

@@ -6,9 +6,9 @@ import colorsys
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Literal, get_args
+from typing import get_args
 
-ColorBy = Literal['class', 'instance']
+from detkit.visualization.drawing_options import ColorBy
 
 # Hues step by the golden ratio, so that classes close in number, which often share a picture, differ most.
 _GOLDEN = 0.6180339887498949

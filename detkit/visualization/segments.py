@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from detkit.structures.panoptic import PanopticSegments
-from detkit.visualization.palette import ColorBy, class_colour, text_colour
+from detkit.visualization.drawing_options import DRAW_ALL, ColorBy, DrawingOptions
+from detkit.visualization.palette import class_colour, text_colour
 from detkit.visualization.text import draw_text, text_alpha
 
 _ALPHA = 0.6
@@ -25,7 +26,7 @@ def draw_segments(
     classes: Sequence[str] | None = None,
     text_size: int = 14,
     line: int = 1,
-    color_by: ColorBy = 'instance',
+    options: DrawingOptions = DRAW_ALL,
 ) -> np.ndarray:
     """Return a copy of an image with each segment tinted in a shade of its class's colour, outlined and named.
 
@@ -37,7 +38,8 @@ def draw_segments(
         classes: names of the labels.
         text_size: in pixels.
         line: width of the outlines in pixels.
-        color_by: 'class' tints all segments of a class alike.
+        options: where ``color_by`` is 'class', all segments of a class have its colour; without ``masks``, nothing is
+            tinted.
 
     Raises:
         ValueError: the sizes differ.
@@ -45,12 +47,12 @@ def draw_segments(
     index_map = segments.index_map
     if index_map.shape != img.shape[:2]:
         raise ValueError(f'segments of {index_map.shape} pixels (h, w) on an image of {img.shape[:2]}')
-    colours = _colours(segments.labels, color_by)
+    colours = _colours(segments.labels, options.color_by or 'instance')
     tints = np.concatenate([np.zeros((1, 3)), colours])[index_map]
     alpha = np.where(index_map > 0, _ALPHA, _VOID_ALPHA)[..., None]
-    drawn = np.rint(img * (1 - alpha) + tints * alpha).astype(np.uint8)
+    drawn = np.rint(img * (1 - alpha) + tints * alpha).astype(np.uint8) if options.masks else img.copy()
     drawn[_borders(index_map, line)] = _BORDER
-    for number in np.argsort(segments.areas, kind='stable').tolist():
+    for number in () if not options.labels else np.argsort(segments.areas, kind='stable').tolist():
         label = int(segments.labels[number])
         name = classes[label] if classes is not None and label < len(classes) else str(label)
         colour = tuple(int(value) for value in colours[number])

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
 from detkit.visualization import draw_data_sample, draw_instances, text
+from detkit.visualization.drawing_options import DrawingOptions
 from detkit.visualization.palette import class_colour, object_colours, text_colour
 from detkit.visualization.text import cut_text, draw_text, font_families, text_alpha
 
@@ -58,7 +59,7 @@ def test_masks_of_one_class_are_distinguishable_unless_asked_otherwise(color_by,
     frames[0, 10:50, 10:70] = frames[1, 60:110, 90:150] = True
     bboxes = np.array([[10.0, 10.0, 70.0, 50.0], [90.0, 60.0, 150.0, 110.0]])
     masks = InstanceMasks.from_bool(frames)
-    drawn = draw_instances(GREY, bboxes, np.array([3, 3]), masks=masks, color_by=color_by)
+    drawn = draw_instances(GREY, bboxes, np.array([3, 3]), masks=masks, options=DrawingOptions(color_by=color_by))
     for (y, x), number in (((30, 40), 3), ((95, 120), second)):
         assert (drawn[y, x] == np.rint(90 * 0.55 + 0.45 * np.array(class_colour(number)))).all()
 
@@ -66,7 +67,8 @@ def test_masks_of_one_class_are_distinguishable_unless_asked_otherwise(color_by,
 def test_boxes_alone_have_their_class_colour():
     bboxes = np.array([[10.0, 10.0, 70.0, 50.0], [90.0, 60.0, 150.0, 110.0]])
     by_class, by_instance = (
-        draw_instances(GREY, bboxes, np.array([3, 3]), color_by=by) for by in ('class', 'instance')
+        draw_instances(GREY, bboxes, np.array([3, 3]), options=DrawingOptions(color_by=by))
+        for by in ('class', 'instance')
     )
     assert (draw_instances(GREY, bboxes, np.array([3, 3])) == by_class).all() and (by_class != by_instance).any()
 
@@ -202,3 +204,31 @@ def test_text():
     assert not img.any()
     draw_text(img, 'half', (-5, -5), 12, (255, 255, 255), (0, 0, 200), 2)
     assert img[:5].any() and not img[15:].any()
+
+
+@pytest.mark.parametrize('name', ['labels', 'scores', 'bboxes', 'masks'])
+def test_each_part_can_be_left_out(name):
+    bboxes, scores = np.array([[20.0, 40.0, 100.0, 90.0]]), np.array([0.5])
+    frame = np.zeros((1, *GREY.shape[:2]), bool)
+    frame[0, 50:80, 40:90] = True
+    given = dict(classes=['dog'], scores=scores, masks=InstanceMasks.from_bool(frame))
+
+    def draw(**options):
+        return draw_instances(GREY, bboxes, np.array([0]), **given, options=DrawingOptions(**options))
+
+    everything, without = draw(), draw(**{name: False})
+    assert (everything != without).any()
+    inside, line = (60, 60), (65, 20)  # (y, x): within the mask, and on the box
+    assert (without[inside] == 90).all() == (name == 'masks')
+    assert (without[line] == 90).all() == (name == 'bboxes')
+    nothing = draw(labels=False, scores=False, bboxes=False, masks=False)
+    assert (nothing == GREY).all()
+
+
+def test_lines_are_as_wide_as_asked_for():
+    def covered(width: int) -> int:
+        options = DrawingOptions(labels=False, line_width=width)
+        drawn = draw_instances(GREY, np.array([[50.0, 40.0, 150.0, 100.0]]), np.array([0]), options=options)
+        return (drawn[70, :100] != 90).any(1).sum()
+
+    assert covered(9) - covered(3) == 6
