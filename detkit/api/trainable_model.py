@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from detkit.config.words import check_options, refuse_settings, refuse_unknown
+from detkit.config.words import check_options, check_space, no_attribute, refuse_settings, refuse_unknown
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,16 @@ class TrainableModel:
         self._opened = open_model(model, options)
         if isinstance(self._opened, OpenedWeights):
             self._built()
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name)  # only called where there is none
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy take: all save the lock, the network's weights included."""
+        return {name: value for name, value in vars(self).items() if name != '_lock'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock())
 
     @property
     def model(self) -> nn.Module:
@@ -190,6 +200,7 @@ class TrainableModel:
         """
         from detkit.tuning import tune_config
 
+        check_space(space)
         recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
         found = tune_config(
             recipe.file,

@@ -38,6 +38,57 @@ CALL_HINTS = {
     'line_width': _DRAWING.format('line_width'),
 }
 
+# Attributes of ultralytics' objects, by what does the same here; docs/from_ultralytics.md lists them.
+_NUMPY = 'the arrays of a result are NumPy arrays in main memory already'
+ATTRIBUTE_HINTS = {
+    'Detector': {
+        'names': 'model.classes holds the class names by label',
+        'to': "write Detector(…, device='cuda')",
+        'load': 'write Detector(path)',
+        'benchmark': 'run `detkit analyze benchmark`',
+        'info': 'run `detkit analyze complexity`',
+        'yaml': 'model.config() returns the config',
+        'overrides': 'model.config() returns the config',
+        'fuse': 'batch normalisation is folded into the convolutions already',
+        'parameters': 'model.model is the network: model.model.parameters()',
+        'state_dict': 'model.model is the network: model.model.state_dict()',
+    },
+    'Result': {
+        'boxes': 'write result.bboxes, result.scores and result.labels',
+        'xyxy': 'write result.bboxes',
+        'conf': 'write result.scores',
+        'cls': 'write result.labels',
+        'obb': 'write result.rbboxes',
+        'top1': 'write result.labels[0] and result.scores[0]',
+        'top5': 'write result.labels[:5] and result.scores[:5]',
+        'orig_img': 'write result.img, which is RGB',
+        'orig_shape': 'write result.img_shape',
+        'path': 'write result.img_path',
+        'numpy': _NUMPY,
+        'cpu': _NUMPY,
+        'cuda': _NUMPY,
+        'to': _NUMPY,
+        'tojson': 'write result.to_json()',
+        'to_df': 'write result.to_pandas()',
+        'verbose': 'write result.summary',
+        'save_crop': 'result.crops() returns the parts of the image',
+        'speed': 'run `detkit analyze benchmark`',
+    },
+}
+ATTRIBUTE_HINTS['Results'] = {
+    name: f'{hint}, for each result of the list' for name, hint in ATTRIBUTE_HINTS['Result'].items()
+}
+
+
+def no_attribute(owner: object, name: str) -> AttributeError:
+    """Return the error of an attribute that an object lacks, with the right word for what other toolboxes call it."""
+    kind = type(owner)
+    hints = next((ATTRIBUTE_HINTS[each.__name__] for each in kind.__mro__ if each.__name__ in ATTRIBUTE_HINTS), {})
+    public = [each for each in dir(owner) if not each.startswith('_')]
+    hint = f'; {hints[name]}' if name in hints else nearest(name, public, count=1).replace(' Did', '. Did')
+    return AttributeError(f'{kind.__name__!r} object has no attribute {name!r}{hint}', name=name, obj=owner)
+
+
 _Options = TypeVar('_Options', bound=CallOptions)
 
 
@@ -76,6 +127,8 @@ def options_of_call(kind: type[_Options], given: Mapping[str, Any], where: str, 
 def refuse_settings(settings: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for a word of another toolbox, and name the variable or key that means the same here."""
     for word in settings:
+        if word in CALL_WORDS and CALL_WORDS[word] == ('num_trials',):
+            raise TypeError(f'there is no argument {word!r}; write num_trials= of tune()')
         keys = WORDS.get(word, ())
         if word == 'device' or 'device' in keys:
             raise TypeError(f'there is no argument {word!r} here; give device= to Detector(...)')
@@ -83,6 +136,17 @@ def refuse_settings(settings: Mapping[str, Any]) -> None:
             named = {'max_epochs': 'epochs'}.get(keys[0], keys[0])
             right = f'options={{{named!r}: ...}}' if '.' in named else f'{named}='
             raise TypeError(f'there is no argument {word!r}; write {right}')
+
+
+def check_space(space: object) -> None:
+    """Raise ``TypeError`` for a search space that is no dict, or one with a word of another toolbox for a key."""
+    if not isinstance(space, Mapping):
+        example = "{'mosaic_prob': [0, 0.5, 1]}"
+        raise TypeError(f'the search space is a dict such as {example}, not {space!r}')
+    for word in space:
+        keys = WORDS.get(word, ())
+        if keys and word not in keys:
+            raise TypeError(f'there is no setting {word!r} to search; write {keys[0]!r}')
 
 
 def check_options(options: object) -> None:

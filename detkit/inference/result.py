@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from detkit.config.words import options_of_call
+from detkit.config.words import no_attribute, options_of_call
 from detkit.datasets.image_files import image_id_of
 from detkit.evaluation.accuracy_metric import class_entry
 from detkit.evaluation.coco_format import result_entries
@@ -128,6 +128,9 @@ class Result:
             _segments=segments,
             **shared,
         )
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name)  # only called where there is none
 
     def __len__(self) -> int:
         return len(self.labels)

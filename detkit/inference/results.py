@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
+from detkit.config.words import no_attribute
 from detkit.inference import result_exports
 from detkit.inference.result import Result, counted
 from detkit.utils.call_options import takes
@@ -29,6 +30,9 @@ class Results(list[Result]):
 
     def __add__(self, others: list[Result]) -> Results:
         return Results([*self, *others])
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name)  # only called where there is none
 
     @property
     def errors(self) -> dict[str, str]:
