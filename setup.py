@@ -65,6 +65,7 @@ setup(
     ],
     extras_require={
         'test': [
+            'av>=14',
             'fastapi>=0.110',
             'hypothesis',
             'optuna>=3.6',
@@ -79,6 +80,7 @@ setup(
             'uvicorn>=0.30',
         ],
         'tune': ['optuna>=3.6'],
+        'video': ['av>=14'],
         'docs': ['mkdocs-material>=9.5', 'mkdocstrings[python]>=0.26'],
         'log': ['tensorboard'],
         'fiftyone': ['fiftyone>=1.0'],

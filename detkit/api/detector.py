@@ -56,8 +56,8 @@ class Detector(TrainableModel):
         Args:
             source: a path, a folder, a pattern, an ``http(s)://`` address, an array ``(H, W, 3)`` uint8, a tensor
                 ``(3, H, W)`` or ``(B, 3, H, W)`` (uint8, or floats from 0 to 1), a Pillow image, the bytes of an image
-                file, or a list of these; see ``detkit.inference.find_images``.
-            stream: return a generator of results as they are made, for sources that are large.
+                file, a video, a camera's number, or a list of these; see ``detkit.inference.find_sources``.
+            stream: return a generator of results as they are made, for sources that are large and for videos.
             channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
             options: ``score_thr``, ``classes``, ``img_size`` and the like, see
                 ``detkit.inference.PredictionOptions``.
@@ -72,9 +72,10 @@ class Detector(TrainableModel):
             ConfigError: an argument has a value that makes no sense.
         """
         given = options_of_call(PredictionOptions, options, 'the call of a Detector', ('stream', 'channel_order'))
-        from detkit.inference import Predictor, Result, Results, find_images
+        from detkit.inference import Predictor, Result, Results, find_sources, images_of, kept_frames
 
-        images = find_images(source, channel_order)
+        sources = find_sources(source, channel_order)
+        images = images_of(sources) if stream else kept_frames(sources)
         predictor = Predictor(model=self.model, **vars(given))
         results = (
             Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from detkit.inference.predictor import Predictor
     from detkit.inference.result import Result
     from detkit.inference.results import Results
-    from detkit.inference.sources import SourceImage, find_images, require_images
+    from detkit.inference.source_image import SourceImage
+    from detkit.inference.sources import find_images, find_sources, images_of, kept_frames, require_images
+    from detkit.inference.video import Video, VideoFrame
 
 # The help of ``detkit predict`` shows the options of a prediction, and needs no PyTorch.
 __getattr__ = lazy_names(
@@ -20,10 +22,15 @@ __getattr__ = lazy_names(
         'Predictor': 'predictor',
         'Result': 'result',
         'Results': 'results',
-        'SourceImage': 'sources',
+        'SourceImage': 'source_image',
+        'Video': 'video',
+        'VideoFrame': 'video',
         'detector_of_content': 'model',
         'find_images': 'sources',
+        'find_sources': 'sources',
+        'images_of': 'sources',
         'init_detector': 'model',
+        'kept_frames': 'sources',
         'require_images': 'sources',
     },
 )
@@ -34,8 +41,13 @@ __all__ = [
     'Result',
     'Results',
     'SourceImage',
+    'Video',
+    'VideoFrame',
     'detector_of_content',
     'find_images',
+    'find_sources',
+    'images_of',
     'init_detector',
+    'kept_frames',
     'require_images',
 ]

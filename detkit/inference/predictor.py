@@ -26,7 +26,8 @@ from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
-from detkit.inference.sources import Source, SourceImage, find_images
+from detkit.inference.source_image import SourceImage
+from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size, prediction_steps
 from detkit.models.detectors import ImageClassifier
 from detkit.registry import TRANSFORMS
@@ -134,7 +135,7 @@ class Predictor:
         )
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
-        """Return a data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_images``.
+        """Return a data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_sources``.
 
         The data sample of an image that cannot be read has ``skipped``, a sentence that says why, and no objects.
 
@@ -152,7 +153,7 @@ class Predictor:
 
         Arguments and errors are those of calling the predictor.
         """
-        return self.stream_images(find_images(source))
+        return self.stream_images(images_of(find_sources(source)))
 
     def stream_images(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
         """Yield each image with its prediction; images are taken and decoded one batch ahead of the network.

@@ -23,7 +23,8 @@ from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference import result_exports
 from detkit.inference.predictor import FIVE_BEST, ListedClasses
-from detkit.inference.sources import SourceImage
+from detkit.inference.source_image import SourceImage
+from detkit.inference.video import VideoFrame
 from detkit.models.detectors import ModelInfo
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.structures.masks import InstanceMasks
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import pandas
 
 # The fields of a result that hold a value for each object.
-_PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks')
+_PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks', 'track_ids')
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,6 +63,9 @@ class Result:
         probs: ``(C,)`` float32, the probabilities of all classes, from a classifier; None from a detector.
         instance_masks: the masks as crops, which take little memory; they also give outlines and run lengths.
         error: a sentence on why the image could not be read, or None.
+        frame: the number of a video's frame, from 0; None for an image.
+        seconds: its time since the beginning of the video; None for an image.
+        track_ids: ``(N,)`` int64, the number of each object's track, from 1; None where objects are not tracked.
     """
 
     img_path: str
@@ -75,6 +79,9 @@ class Result:
     probs: np.ndarray | None = None
     instance_masks: InstanceMasks | None = None
     error: str | None = None
+    frame: int | None = None
+    seconds: float | None = None
+    track_ids: np.ndarray | None = None
 
     _image: SourceImage | None = None
     _segments: PanopticSegments | None = None
@@ -100,6 +107,8 @@ class Result:
             listed: which classes of a classified image the result lists.
         """
         shared = dict(img_path=image.name, classes=info.classes, _image=image, _keypoint_info=info.keypoints)
+        if isinstance(image, VideoFrame):
+            shared |= dict(frame=image.frame, seconds=image.seconds)
         if 'skipped' in sample:
             none = np.zeros(0, np.float32)
             bboxes = none.reshape(0, 4) if 'pred_instances' in sample else None
@@ -272,9 +281,10 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python types, which ``json`` can write.
 
-        The keys are ``img_path``, ``img_shape``, ``error`` and ``objects``, a list of dicts with ``label``, ``name``,
-        ``score`` and, where the model predicts them, ``bbox`` (xyxy), ``rbbox``, ``corners``, ``keypoints`` and
-        ``segmentation`` (COCO's compressed run lengths).
+        The keys are ``img_path`` (of a video also ``frame`` and ``seconds``), ``img_shape``, ``error`` and ``objects``,
+        a list of dicts with ``label``, ``name``, ``score`` and, where the model predicts them, ``bbox`` (xyxy),
+        ``rbbox``, ``corners``, ``keypoints`` and ``segmentation`` (COCO's compressed run lengths), and ``track_id``
+        where they are tracked.
         """
         objects = [
             {'label': int(label), 'name': name, 'score': round(float(score), 6)}
@@ -285,8 +295,11 @@ class Result:
             objects[number] |= {key: entry[key] for key in ('rbbox', 'corners', 'segmentation') if key in entry}
             if self.keypoints is not None:
                 objects[number]['keypoints'] = np.round(self.keypoints[number].astype(float), 3).tolist()
+            if self.track_ids is not None:
+                objects[number]['track_id'] = int(self.track_ids[number])
         shape = None if self.img_shape is None else list(self.img_shape)
-        return {'img_path': self.img_path, 'img_shape': shape, 'error': self.error, 'objects': objects}
+        place = {'img_path': self.img_path, **self._place}
+        return {**place, 'img_shape': shape, 'error': self.error, 'objects': objects}
 
     def to_json(self) -> str:
         """Return ``to_dict()`` as JSON."""
@@ -298,7 +311,7 @@ class Result:
         """Return the objects as entries of COCO's results file, with ``file_name`` and ``category_name`` besides.
 
         Args:
-            img_id: the dataset's id of the image; taken from the file's name by default.
+            img_id: the dataset's id of the image; taken from the file's name by default, of a video the frame's number.
             category_ids: the dataset's category id of each label; the labels by default.
 
         Returns:
@@ -307,11 +320,13 @@ class Result:
         """
         if self.error is not None:
             return []
-        img_id = image_id_of(self.img_path) if img_id is None else img_id
+        if img_id is None:
+            img_id = image_id_of(self.img_path) if self.frame is None else self.frame
         if self.probs is not None:
-            return [class_entry(self.img_path, img_id, self.labels, self.scores, self.classes)] if len(self) else []
+            entry = class_entry(self.img_path, img_id, self.labels, self.scores, self.classes)
+            return [{**entry, **self._place}] if len(self) else []
         return [
-            {'file_name': self.img_path, **entry, 'category_name': name}
+            {'file_name': self.img_path, **self._place, **entry, 'category_name': name}
             for entry, name in zip(self._coco_entries(img_id, category_ids), self.names, strict=True)
         ]
 
@@ -320,7 +335,13 @@ class Result:
         rles = None if self.instance_masks is None else self.instance_masks.to_rle()
         entries = result_entries(img_id, self.bboxes, self.labels, self.scores, rles, ids, self.keypoints)
         extra = [{}] * len(self) if self.rbboxes is None else rotated_fields(self.rbboxes)
-        return [{**entry, **own} for entry, own in zip(entries, extra, strict=True)]
+        tracks = [{}] * len(self) if self.track_ids is None else [{'track_id': int(i)} for i in self.track_ids]
+        return [{**entry, **own, **track} for entry, own, track in zip(entries, extra, tracks, strict=True)]
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        """The frame and its time, of a video."""
+        return {} if self.frame is None else {'frame': self.frame, 'seconds': round(self.seconds or 0.0, 6)}
 
     def to_supervision(self) -> Any:
         """Return supervision's ``Detections``, or ``Classifications`` from a classifier; needs that package."""
@@ -356,18 +377,25 @@ class Result:
             for i, name in enumerate(names)
         }
         columns = {'label': self.labels.tolist(), 'name': self.names, 'score': self.scores.tolist(), **columns}
+        if self.track_ids is not None:
+            columns = {'track_id': self.track_ids.tolist(), **columns}
         return [
-            {'img_path': self.img_path, **{key: column[i] for key, column in columns.items()}} for i in range(len(self))
+            {'img_path': self.img_path, **self._place, **{key: column[i] for key, column in columns.items()}}
+            for i in range(len(self))
         ]
 
     def __repr__(self) -> str:
-        return f'<Result {self.img_path}: {self.summary}>'
+        return f'<Result {self._title}: {self.summary}>'
+
+    @property
+    def _title(self) -> str:
+        return self.img_path if self.frame is None else f'{self.img_path}, frame {self.frame} at {self.seconds:.2f} s'
 
     def __str__(self) -> str:
         size = '' if self.img_shape is None else f' ({self.img_shape[1]} x {self.img_shape[0]})'
         if not len(self):
-            return f'{self.img_path}{size}: {self.summary}'
-        hidden = {'img_path', 'label'}
+            return f'{self._title}{size}: {self.summary}'
+        hidden = {'img_path', 'label', 'frame', 'seconds'}
         rows = [{key: value for key, value in row.items() if key not in hidden} for row in self.rows()]
         rounded = {'score': '.2f', 'angle': '.3f'}
         cells = [
@@ -375,7 +403,7 @@ class Result:
             for i, row in enumerate([dict(row) for row in rows])
         ]
         columns = ['', 'name', *(key for key in rows[0] if key != 'name')]
-        return f'{self.img_path}{size}\n{text_table(columns, cells, left=(1,))}'
+        return f'{self._title}{size}\n{text_table(columns, cells, left=(1,))}'
 
     def _repr_png_(self) -> bytes | None:
         """Return what a notebook shows: the picture with what was found; the text where there is none."""

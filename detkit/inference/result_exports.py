@@ -42,7 +42,12 @@ def to_supervision(result: Result) -> Any:
     if result.rbboxes is not None:
         data['xyxyxyxy'] = rbbox_corners(result.rbboxes).astype(np.float32)
     return sv.Detections(
-        xyxy=result.bboxes, mask=result.masks, confidence=result.scores, class_id=result.labels, data=data
+        xyxy=result.bboxes,
+        mask=result.masks,
+        confidence=result.scores,
+        class_id=result.labels,
+        tracker_id=result.track_ids,
+        data=data,
     )
 
 

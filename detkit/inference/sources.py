@@ -1,16 +1,13 @@
-"""Sources of images to predict on: paths, folders, patterns, addresses, arrays, tensors, Pillow images, bytes."""
+"""Sources to predict on: paths, folders, patterns, addresses, arrays, tensors, Pillow images, bytes, videos."""
 
 from __future__ import annotations
 
 import glob
 import os
-import re
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -18,70 +15,26 @@ from PIL import Image
 from torch import Tensor
 
 from detkit.datasets.image_files import IMAGE_SUFFIXES, has_image_suffix, list_images, unread_images
-from detkit.datasets.transforms.loading import UnreadableImageError, convert_pillow_image, decode_image, read_image
-from detkit.utils.download import DownloadError, download
+from detkit.inference.source_image import ADDRESS, SourceImage
+from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
+from detkit.inference.video_reader import PROTOCOLS
 from detkit.utils.errors import ConfigError, DataError, nearest
-from detkit.utils.limits import MAX_PIXELS
+from detkit.utils.files import size_text
 
-__all__ = ['MAX_DOWNLOAD_BYTES', 'Source', 'SourceImage', 'find_images', 'require_images']
+__all__ = ['Source', 'SourceImage', 'find_images', 'find_sources', 'images_of', 'kept_frames', 'require_images']
 
-# An image at an address that is larger than this is not fetched.
-MAX_DOWNLOAD_BYTES = 100_000_000
 _CHANNEL_ORDERS = ('rgb', 'bgr')
-_ADDRESS = re.compile(r'(?i)([a-z][a-z0-9+.-]+)://')
+# Frames that a list of results may hold.
+MAX_KEPT_BYTES = 1 << 30
+_STREAM = 'give stream=True, and use each result before the next'
+_KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, and of videos {", ".join(VIDEO_SUFFIXES)}'
 
 
-@dataclass(frozen=True, eq=False)
-class SourceImage:
-    """An image to predict on; it is decoded when it is read.
-
-    Attributes:
-        name: its path or address; 'image3' for an image in memory, by its index in the source.
-        content: the image where it is in memory: decoded ``(H, W, 3)`` uint8 RGB, encoded, or opened by Pillow.
-        error: a sentence on why there is no image, where that is known without reading it.
-    """
-
-    name: str
-    content: np.ndarray | bytes | Image.Image | None = None
-    error: str | None = None
-
-    def read(self, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-        """Return ``(H, W, 3)`` uint8 RGB, upright by its EXIF orientation.
-
-        Raises:
-            DataError: it cannot be read; the text is a sentence that names it.
-        """
-        if self.error is not None:
-            raise DataError(self.error)
-        try:
-            if isinstance(self.content, np.ndarray):
-                return self.content
-            if isinstance(self.content, Image.Image):
-                return convert_pillow_image(self.content, self.name, max_pixels)
-            if self.content is not None:
-                return decode_image(self.content, self.name, max_pixels)
-            if _ADDRESS.match(self.name):
-                return decode_image(self._downloaded, self.name, max_pixels)
-            return read_image(self.name, max_pixels)
-        except UnreadableImageError as error:
-            raise DataError(f'{error.path} {error.reason}') from error
-
-    @cached_property
-    def _downloaded(self) -> bytes:
-        with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
-            path = Path(folder) / 'image'
-            try:
-                download(self.name, path, MAX_DOWNLOAD_BYTES)
-            except DownloadError as error:
-                raise DataError(f'{self.name} cannot be downloaded: {error}') from error
-            return path.read_bytes()
+Source = str | os.PathLike | np.ndarray | Tensor | Image.Image | bytes | SourceImage | Video | int | Sequence['Source']
 
 
-Source = str | os.PathLike | np.ndarray | Tensor | Image.Image | bytes | SourceImage | Sequence['Source']
-
-
-def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]:
-    """Return the images that ``source`` names, in order; none of them is decoded yet.
+def find_sources(source: Source, channel_order: str = 'rgb') -> list[SourceImage | Video]:
+    """Return the images and videos that ``source`` names, in order; none of them is decoded yet.
 
     Args:
         source: one of
@@ -93,12 +46,14 @@ def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]
             - a tensor ``(3, H, W)`` or ``(B, 3, H, W)``, uint8 or floats from 0 to 1, on any device;
             - an image opened by Pillow, which is turned upright by its EXIF orientation;
             - the bytes of an image file;
+            - a video file (folders and patterns find these too), a camera by its number, the address of a video or a
+              stream, or a ``Video``, which has options;
             - a list of any of these.
         channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'``.
 
     Returns:
-        The images. An entry of a list that names none becomes one image with an ``error``, so that a list of N images
-        gives N images, whatever is in it.
+        The images and videos. An entry of a list that names none becomes one image with an ``error``, so that a list of
+        N images gives N images, whatever is in it.
 
     Raises:
         DataError: a source that is no list names no image.
@@ -106,18 +61,78 @@ def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]
     if channel_order not in _CHANNEL_ORDERS:
         raise ConfigError(f"channel_order is {channel_order!r}, but must be 'rgb' or 'bgr'")
     if not isinstance(source, list | tuple):
-        return _images_of(source, 0, channel_order)
-    images: list[SourceImage] = []
+        return _sources_of(source, 0, channel_order)
+    found: list[SourceImage | Video] = []
     for item in source:
         if isinstance(item, list | tuple):
-            images += find_images(item, channel_order)
+            found += find_sources(item, channel_order)
             continue
         try:
-            images += _images_of(item, len(images), channel_order)
+            found += _sources_of(item, len(found), channel_order)
         except DataError as error:
-            name = os.fspath(item) if isinstance(item, str | os.PathLike) else f'image{len(images)}'
-            images.append(SourceImage(name, error=str(error)))
-    return images
+            name = os.fspath(item) if isinstance(item, str | os.PathLike) else f'image{len(found)}'
+            found.append(SourceImage(name, error=str(error)))
+    return found
+
+
+def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]:
+    """Return what ``find_sources`` does, where videos are of no use.
+
+    Raises:
+        DataError: a source that is no list names no image, or only a video.
+    """
+    found = find_sources(source, channel_order)
+    videos = [each.name for each in found if isinstance(each, Video)]
+    if videos and len(videos) == len(found):
+        raise DataError(f'{videos[0]} is a video; single images are needed here')
+    return [each for each in found if not isinstance(each, Video)]
+
+
+def images_of(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]:
+    """Yield the images, and the frames of the videos; a video that cannot be opened is an image with an ``error``.
+
+    Raises:
+        DataError: the only source is a video that cannot be opened.
+    """
+    for source in sources:
+        if not isinstance(source, Video):
+            yield source
+            continue
+        try:
+            yield from source
+        except DataError as error:
+            if len(sources) == 1:
+                raise
+            yield SourceImage(source.name, error=str(error))
+
+
+def kept_frames(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]:
+    """Yield what ``images_of`` does, for a list of results, which keep their images; it must not grow too large.
+
+    Args:
+        sources: the images and videos.
+
+    Raises:
+        ConfigError: a video has no end, or more frames than ``MAX_KEPT_BYTES``.
+    """
+    for video in (source for source in sources if isinstance(source, Video)):
+        if video.is_live:
+            raise ConfigError(f'{video.name} has no end, so there is no list of its results; {_STREAM}')
+        needed = video.num_bytes
+        if needed is not None and needed > MAX_KEPT_BYTES:
+            raise ConfigError(
+                f'the results of {video.name} would hold {size_text(needed)} of frames in a list; {_STREAM}'
+            )
+    kept = 0
+    for image in images_of(sources):
+        if isinstance(image, VideoFrame) and image.error is None:
+            kept += image.content.nbytes
+            if kept > MAX_KEPT_BYTES:
+                raise ConfigError(
+                    f'the results hold more than {size_text(MAX_KEPT_BYTES)} of frames at frame {image.frame} of '
+                    f'{image.name}; {_STREAM}'
+                )
+        yield image
 
 
 def require_images(images: Sequence[SourceImage]) -> Sequence[SourceImage]:
@@ -133,11 +148,13 @@ def require_images(images: Sequence[SourceImage]) -> Sequence[SourceImage]:
     return images
 
 
-def _images_of(item: Any, number: int, channel_order: str) -> list[SourceImage]:
-    """Return the images of a source that is no list; ``number`` is the index of its first one."""
+def _sources_of(item: Any, number: int, channel_order: str) -> Sequence[SourceImage | Video]:
+    """Return the images or the video of a source that is no list; ``number`` is the index of its first one."""
     name = f'image{number}'
-    if isinstance(item, SourceImage):
+    if isinstance(item, SourceImage | Video):
         return [item]
+    if isinstance(item, int) and not isinstance(item, bool):
+        return [Video(item)]
     if isinstance(item, str | os.PathLike):
         return _find_paths(os.fspath(item))
     if isinstance(item, np.ndarray):
@@ -152,7 +169,7 @@ def _images_of(item: Any, number: int, channel_order: str) -> list[SourceImage]:
     hint = '; cv2.imread returns None for a file that it cannot read, so give the path itself' if item is None else ''
     raise DataError(
         f'cannot predict on a {type(item).__name__}; give a path, folder, pattern, address, array, tensor, Pillow '
-        f'image, the bytes of a file, or a list of these{hint}'
+        f'image, the bytes of a file, a video, the number of a camera, or a list of these{hint}'
     )
 
 
@@ -199,29 +216,54 @@ def _arrays_of_tensor(tensor: Tensor, channel_order: str) -> list[np.ndarray]:
     return [_check_array(img, channel_order) for img in batch]
 
 
-def _find_paths(path: str) -> list[SourceImage]:
-    if scheme := _ADDRESS.match(path):
-        if scheme[1].lower() not in ('http', 'https'):
-            raise DataError(f"'{path}' is no address that images are read from; those begin with http:// or https://")
-        return [SourceImage(path)]
+def _find_paths(path: str) -> Sequence[SourceImage | Video]:
+    if scheme := ADDRESS.match(path):
+        if scheme[1].lower() in ('http', 'https'):
+            is_video = urlsplit(path).path.lower().endswith((*VIDEO_SUFFIXES, '.m3u8'))
+            return [Video(path) if is_video else SourceImage(path)]
+        if scheme[1].lower() not in PROTOCOLS:
+            raise DataError(
+                f"'{path}' is no address that images are read from; those begin with http:// or https://, and "
+                f'of videos also with {", ".join(f"{name}://" for name in PROTOCOLS if name not in ("http", "https"))}'
+            )
+        return [Video(path)]
     path = os.path.expanduser(path)
     if os.path.isdir(path):
         unread = [SourceImage(skip.path, error=f'{skip.path} is {skip.reason}') for skip in unread_images(path)]
         found = [SourceImage(name) for name in list_images(path)]
-        return sorted([*found, *unread], key=lambda image: image.name)
-    if os.path.isfile(path):
-        if not has_image_suffix(path):
-            raise DataError(f"'{path}' is no image; known are {', '.join(IMAGE_SUFFIXES)}")
-        return [SourceImage(path)]
+        return sorted([*found, *unread, *_list_videos(path)], key=lambda source: source.name)
+    if os.path.isfile(path) or path.startswith('/dev/video'):
+        return [_of_file(path)]
     if glob.has_magic(path):
         found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
-        images = [name for name in found if has_image_suffix(name)]
-        if not images:
-            raise DataError(
-                f"no image fits the pattern '{path}' ({len(found)} other files do); "
-                f'known are {", ".join(IMAGE_SUFFIXES)}'
-            )
-        return [SourceImage(name) for name in images]
+        sources = [_of_file(name) for name in found if has_image_suffix(name) or _has_video_suffix(name)]
+        if not sources:
+            raise DataError(f"no image and no video fits the pattern '{path}' ({len(found)} other files do); {_KNOWN}")
+        return sources
+    if path.isdecimal() and len(path) < 4:
+        return [Video(int(path))]
     folder = Path(path).parent
     beside = os.listdir(folder) if os.path.isdir(folder) else []
     raise DataError(f"the source '{path}' does not exist.{nearest(Path(path).name, beside)}")
+
+
+def _of_file(path: str) -> SourceImage | Video:
+    if has_image_suffix(path):
+        return SourceImage(path)
+    if _has_video_suffix(path) or path.startswith('/dev/video'):
+        return Video(path)
+    raise DataError(f"'{path}' is no image and no video; {_KNOWN}")
+
+
+def _has_video_suffix(path: str) -> bool:
+    return path.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _list_videos(folder: str) -> list[Video]:
+    """Return the videos in a folder and its subfolders; hidden files are left out."""
+    return [
+        Video(os.path.join(parent, name))
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if _has_video_suffix(name) and not name.startswith('.')
+    ]

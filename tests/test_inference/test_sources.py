@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from detkit.datasets.transforms.loading import read_image
-from detkit.inference import sources
+from detkit.inference import source_image
 from detkit.inference.sources import SourceImage, find_images, require_images
 from detkit.utils.errors import ConfigError, DataError
 
@@ -154,7 +154,7 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
         with pytest.raises(DataError, match=f'{name} {text}'):
             image.read()
     cv2.imwrite(str(tmp_path / 'large.png'), colours(100, 100))
-    monkeypatch.setattr(sources, 'MAX_DOWNLOAD_BYTES', 1000)
+    monkeypatch.setattr(source_image, 'MAX_DOWNLOAD_BYTES', 1000)
     (image,) = find_images(f'{server}/large.png')
     with pytest.raises(DataError, match='larger than'):
         image.read()

@@ -1,0 +1,67 @@
+"""``SourceImage``: an image to predict on, which is decoded when it is read."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from detkit.datasets.transforms.loading import UnreadableImageError, convert_pillow_image, decode_image, read_image
+from detkit.utils.download import DownloadError, download
+from detkit.utils.errors import DataError
+from detkit.utils.limits import MAX_PIXELS
+
+# An image at an address that is larger than this is not fetched.
+MAX_DOWNLOAD_BYTES = 100_000_000
+ADDRESS = re.compile(r'(?i)([a-z][a-z0-9+.-]+)://')
+
+
+@dataclass(frozen=True, eq=False)
+class SourceImage:
+    """An image to predict on; it is decoded when it is read.
+
+    Attributes:
+        name: its path or address; 'image3' for an image in memory, by its index in the source.
+        content: the image where it is in memory: decoded ``(H, W, 3)`` uint8 RGB, encoded, or opened by Pillow.
+        error: a sentence on why there is no image, where that is known without reading it.
+    """
+
+    name: str
+    content: np.ndarray | bytes | Image.Image | None = None
+    error: str | None = None
+
+    def read(self, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+        """Return ``(H, W, 3)`` uint8 RGB, upright by its EXIF orientation.
+
+        Raises:
+            DataError: it cannot be read; the text is a sentence that names it.
+        """
+        if self.error is not None:
+            raise DataError(self.error)
+        try:
+            if isinstance(self.content, np.ndarray):
+                return self.content
+            if isinstance(self.content, Image.Image):
+                return convert_pillow_image(self.content, self.name, max_pixels)
+            if self.content is not None:
+                return decode_image(self.content, self.name, max_pixels)
+            if ADDRESS.match(self.name):
+                return decode_image(self._downloaded, self.name, max_pixels)
+            return read_image(self.name, max_pixels)
+        except UnreadableImageError as error:
+            raise DataError(f'{error.path} {error.reason}') from error
+
+    @cached_property
+    def _downloaded(self) -> bytes:
+        with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
+            path = Path(folder) / 'image'
+            try:
+                download(self.name, path, MAX_DOWNLOAD_BYTES)
+            except DownloadError as error:
+                raise DataError(f'{self.name} cannot be downloaded: {error}') from error
+            return path.read_bytes()
