@@ -15,7 +15,9 @@ from detkit.visualization import DrawingOptions
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('config', help="config file, or '-' for the config that the checkpoint holds")
     parser.add_argument('checkpoint', help='checkpoint file (.pth)')
-    parser.add_argument('source', nargs='+', help='images, folders, or patterns in quotes')
+    parser.add_argument(
+        'source', nargs='+', help="images, videos, folders, patterns in quotes, addresses, or a camera's number"
+    )
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)
     add_shared_arguments(parser, '--device')
@@ -31,10 +33,10 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
-    from detkit.inference import Predictor, find_images, require_images
+    from detkit.inference import Predictor, find_sources, require_images
     from detkit.inference.to_folder import predict_to_folder
 
-    images = require_images(find_images(args.source))  # a mistyped source is found before the model is built
+    images = require_images(find_sources(args.source))  # a mistyped source is found before the model is built
     predictor = Predictor(
         None if args.config == '-' else args.config,
         args.checkpoint,

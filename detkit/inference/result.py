@@ -385,16 +385,17 @@ class Result:
         ]
 
     def __repr__(self) -> str:
-        return f'<Result {self._title}: {self.summary}>'
+        return f'<Result {self.title}: {self.summary}>'
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
+        """The image's path; of a video with the frame and its time."""
         return self.img_path if self.frame is None else f'{self.img_path}, frame {self.frame} at {self.seconds:.2f} s'
 
     def __str__(self) -> str:
         size = '' if self.img_shape is None else f' ({self.img_shape[1]} x {self.img_shape[0]})'
         if not len(self):
-            return f'{self._title}{size}: {self.summary}'
+            return f'{self.title}{size}: {self.summary}'
         hidden = {'img_path', 'label', 'frame', 'seconds'}
         rows = [{key: value for key, value in row.items() if key not in hidden} for row in self.rows()]
         rounded = {'score': '.2f', 'angle': '.3f'}
@@ -403,7 +404,7 @@ class Result:
             for i, row in enumerate([dict(row) for row in rows])
         ]
         columns = ['', 'name', *(key for key in rows[0] if key != 'name')]
-        return f'{self._title}{size}\n{text_table(columns, cells, left=(1,))}'
+        return f'{self.title}{size}\n{text_table(columns, cells, left=(1,))}'
 
     def _repr_png_(self) -> bytes | None:
         """Return what a notebook shows: the picture with what was found; the text where there is none."""

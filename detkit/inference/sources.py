@@ -135,17 +135,18 @@ def kept_frames(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]
         yield image
 
 
-def require_images(images: Sequence[SourceImage]) -> Sequence[SourceImage]:
-    """Return ``images``, of which at least one must be worth reading.
+def require_images(sources: Sequence[SourceImage | Video]) -> Sequence[SourceImage | Video]:
+    """Return ``sources``, of which at least one must be worth reading.
 
     Raises:
         DataError: there is none; says what is wrong with the first.
     """
-    if not images:
+    if not sources:
         raise DataError('the list of images to predict on is empty')
-    if all(image.error is not None for image in images):
-        raise DataError(images[0].error)
-    return images
+    errors = [source.error for source in sources if isinstance(source, SourceImage) and source.error is not None]
+    if len(errors) == len(sources):
+        raise DataError(errors[0])
+    return sources
 
 
 def _sources_of(item: Any, number: int, channel_order: str) -> Sequence[SourceImage | Video]:

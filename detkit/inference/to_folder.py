@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result
-from detkit.inference.sources import Source, find_images
-from detkit.utils.pictures import unique_name, write_picture
+from detkit.inference.sources import Source, find_sources, images_of
 from detkit.utils.printable import printable
 from detkit.utils.tables import write_json
+
+_FRAMES_A_LINE = 100  # of a video
 
 
 def predict_to_folder(
@@ -27,7 +29,7 @@ def predict_to_folder(
 
     Args:
         predictor: the predictor, which holds all settings.
-        source: see ``find_images``.
+        source: see ``find_sources``; a video becomes one mp4 file.
         out_dir: the folder for the pictures and the json; made if it is missing.
         pictures: whether to draw pictures.
         json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
@@ -42,27 +44,30 @@ def predict_to_folder(
     Raises:
         DataError: ``source`` names no image.
     """
-    images = find_images(source)
+    sources = find_sources(source)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     entries: list[dict] = []
-    taken: set[str] = set()
     skipped: list[str] = []
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     count, start = 0, time.perf_counter()
-    for image, img, sample in predictor.stream(images):
-        result = Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)
-        if result.error is not None:
-            skipped.append(result.error)
-            continue
-        count += 1
-        entries += result.to_coco()
-        if pictures:
-            write_picture(
-                out_dir / unique_name(Path(result.img_path).stem, '.jpg', taken), result.plot(img, **(drawing or {}))
+    with DrawnOutput(out_dir) as drawn:
+        for image, img, sample in predictor.stream_images(images_of(sources)):
+            result = Result.of_sample(
+                image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed
             )
-        print(printable(f'{result.img_path}: {result.summary}'))
+            if result.error is not None:
+                skipped.append(result.error)
+                continue
+            count += 1
+            entries += result.to_coco()
+            if pictures:
+                drawn.write(image, result.plot(img, **(drawing or {})))
+            if result.frame is None:
+                print(printable(f'{result.img_path}: {result.summary}'))
+            elif result.frame % _FRAMES_A_LINE == 0:
+                print(printable(f'{result.title}: {result.summary}'))
     seconds = time.perf_counter() - start
     for reason in skipped:
         print(printable(f'skipped: {reason}'))

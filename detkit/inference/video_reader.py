@@ -52,6 +52,7 @@ class VideoInfo:
         num_frames: their number, or about that; None where it is unknown or there is no end.
         duration: in seconds; None where it is unknown or there is no end.
         sound: whether it has some.
+        origin: seconds of the first time stamp.
     """
 
     shape: tuple[int, int]
@@ -60,6 +61,7 @@ class VideoInfo:
     num_frames: int | None
     duration: float | None
     sound: bool
+    origin: float
 
 
 class VideoReader:
@@ -85,7 +87,7 @@ class VideoReader:
         self._av = import_av()
         self._name, self._start, self._max_pixels = name, start, max_pixels
         self.problem: str | None = None
-        self._container = self._open(name, scheme, timeout)
+        self._container = open_container(name, scheme, timeout)
         try:
             self._stream = self._video_stream()
             self._origin = self._start_time()
@@ -123,42 +125,6 @@ class VideoReader:
         if self.problem is None:
             self.problem = self._because() or self._shortage()
 
-    def _open(self, name: str | int, scheme: str, timeout: float) -> InputContainer:
-        """Open the file, address or camera, by the demuxers and protocols that are allowed for it."""
-        file, form, formats, protocols = f'file:{name}', None, _FORMATS, 'file'
-        options: dict[str, str] = {}
-        if scheme == 'camera':
-            form, device = _CAMERAS.get(sys.platform, (None, ''))
-            if form is None and isinstance(name, int):
-                raise DataError(f'cameras have no numbers on {sys.platform}; give the address of a stream')
-            file = device.format(name) if isinstance(name, int) else name
-            formats = 'video4linux2,v4l2,avfoundation'
-        elif scheme:
-            file, protocols = name, PROTOCOLS[scheme]
-            if scheme.startswith('rtsp'):
-                options['rtsp_transport'], formats = 'tcp', f'{_FORMATS},rtsp'
-            elif name.partition('?')[0].lower().endswith('.m3u8'):  # it names more addresses, but no files
-                formats = f'{_FORMATS},hls,aac,mp3,webvtt'
-        options |= {'format_whitelist': formats, 'protocol_whitelist': protocols}
-        title = f'camera {name}' if isinstance(name, int) else name
-        began = time.monotonic()
-        try:
-            return self._av.open(file, 'r', form, options, timeout=(timeout, timeout) if scheme else None)
-        except UnicodeError as error:
-            raise DataError(f'{title} cannot be opened as a video: its name is no text ({error})') from error
-        except self._av.FFmpegError as error:
-            reason = error.strerror or str(error)
-            if scheme and time.monotonic() - began >= timeout:  # FFmpeg has several words for it
-                reason = f'nothing came in {timeout:g} s'
-            elif isinstance(error, self._av.EOFError):
-                reason = 'it is empty'
-            elif not scheme and isinstance(error, self._av.InvalidDataError | self._av.ArgumentError):
-                reason = (
-                    'it is no video of a known format, or its beginning or its index, which may be at its end, is gone'
-                )
-            hint = '; is a camera connected, and may this user read it?' if scheme == 'camera' else ''
-            raise DataError(f'{title} cannot be opened as a video: {reason}{hint}') from error
-
     def _video_stream(self) -> VideoStream:
         attached = self._av.stream.Disposition.attached_pic  # the cover of a song
         streams = [stream for stream in self._container.streams.video if attached not in stream.disposition]
@@ -194,6 +160,7 @@ class VideoReader:
             num_frames=num_frames,
             duration=duration,
             sound=bool(self._container.streams.audio),
+            origin=float(self._origin),
         )
 
     def _duration(self) -> float | None:
@@ -280,12 +247,46 @@ class VideoReader:
         if info.duration is None or (known and not self._start and self._count >= known):
             return None
         tolerance = 1.5 / info.frame_rate if known else max(1.5 / info.frame_rate, 0.5)
-        end = self._last + 1 / info.frame_rate
-        if not self._stream.duration:  # Matroska's counts from the time stamp 0
-            end += max(float(self._origin), 0.0)
+        end = self._last + 1 / info.frame_rate + max(float(self._origin), 0.0)  # Matroska counts from time stamp 0
         if info.duration - end < tolerance:
             return None
         return f'ends after {end:.2f} of {info.duration:.2f} seconds: it is damaged, or was not copied whole'
+
+
+def open_container(name: str | int, scheme: str = '', timeout: float | None = None) -> InputContainer:
+    """Open a video by the demuxers and protocols that it may use; arguments and errors as of ``VideoReader``."""
+    av = import_av()
+    file, form, formats, protocols = f'file:{name}', None, _FORMATS, 'file'
+    options: dict[str, str] = {}
+    if scheme == 'camera':
+        form, device = _CAMERAS.get(sys.platform, (None, ''))
+        if form is None and isinstance(name, int):
+            raise DataError(f'cameras have no numbers on {sys.platform}; give the address of a stream')
+        file = device.format(name) if isinstance(name, int) else name
+        formats = 'video4linux2,v4l2,avfoundation'
+    elif scheme:
+        file, protocols = name, PROTOCOLS[scheme]
+        if scheme.startswith('rtsp'):
+            options['rtsp_transport'], formats = 'tcp', f'{_FORMATS},rtsp'
+        elif name.partition('?')[0].lower().endswith('.m3u8'):  # it names more addresses, but no files
+            formats = f'{_FORMATS},hls,aac,mp3,webvtt'
+    options |= {'format_whitelist': formats, 'protocol_whitelist': protocols}
+    title = f'camera {name}' if isinstance(name, int) else name
+    began = time.monotonic()
+    try:
+        return av.open(file, 'r', form, options, timeout=(timeout, timeout) if scheme else None)
+    except UnicodeError as error:
+        raise DataError(f'{title} cannot be opened as a video: its name is no text ({error})') from error
+    except av.FFmpegError as error:
+        reason = error.strerror or str(error)
+        if timeout and time.monotonic() - began >= timeout:  # FFmpeg has several words for it
+            reason = f'nothing came in {timeout:g} s'
+        elif isinstance(error, av.EOFError):
+            reason = 'it is empty'
+        elif not scheme and isinstance(error, av.InvalidDataError | av.ArgumentError):
+            reason = 'it is no video of a known format, or its beginning or its index, which may be at its end, is gone'
+        hint = '; is a camera connected, and may this user read it?' if scheme == 'camera' else ''
+        raise DataError(f'{title} cannot be opened as a video: {reason}{hint}') from error
 
 
 def import_av() -> ModuleType:

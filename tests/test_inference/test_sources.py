@@ -105,7 +105,7 @@ def test_arrays_and_tensors_that_are_no_image(img, text):
 
 
 def test_each_entry_of_a_list_gives_an_image(folder: Path):
-    entries = [folder / 'b.jpg', folder / 'none.jpg', None, np.zeros((4, 5, 3)), colours(), 3, [b'', 'ftp://x/y.jpg']]
+    entries = [folder / 'b.jpg', folder / 'none.jpg', None, np.zeros((4, 5, 3)), colours(), 3.5, [b'', 'ftp://x/y.jpg']]
     images = find_images(entries)
     assert len(images) == 8 and [i for i, image in enumerate(images) if image.error is None] == [0, 4, 6]
     assert images[1].name == str(folder / 'none.jpg') and 'does not exist' in images[1].error
@@ -168,7 +168,7 @@ def test_addresses(server: str, tmp_path: Path, monkeypatch):
     [
         ('b.jgp', r"does not exist\. Did you mean 'b\.jpg'"),
         ('notes.txt', 'is no image'),
-        ('*.gif', 'no image fits'),
+        ('*.gif', 'no image and no video fits'),
         ('nowhere/x.jpg', 'does not exist'),
         ('empty', 'holds no image'),
         ('*.txt', '1 other files'),

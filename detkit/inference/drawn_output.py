@@ -1,0 +1,65 @@
+"""Drawn results in a folder: a picture for each image, and a video for each video."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from detkit.inference.source_image import SourceImage
+from detkit.inference.video import VideoFrame
+from detkit.inference.video_writer import VideoWriter
+from detkit.utils.pictures import unique_name, write_picture
+
+
+class DrawnOutput:
+    """A folder of drawn pictures and videos; a context manager, which finishes the video that is being written.
+
+    Args:
+        out_dir: the folder, which exists.
+
+    Raises:
+        SaveError, OSError: a file cannot be written.
+    """
+
+    def __init__(self, out_dir: Path) -> None:
+        self._out_dir = out_dir
+        self._taken: set[str] = set()
+        self._writer: VideoWriter | None = None
+        self._last: VideoFrame | None = None
+
+    def __enter__(self) -> DrawnOutput:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        endless = self._last is not None and self._last.info is not None and self._last.info.duration is None
+        if error is None or (endless and isinstance(error, KeyboardInterrupt)):  # that is how a camera ends
+            self.end_video()
+        elif self._writer is not None:
+            self._writer.discard()
+
+    def write(self, image: SourceImage, picture: np.ndarray) -> None:
+        """Write what was drawn on an image ``(H, W, 3)`` uint8 RGB: a file of its own, or a frame of a video."""
+        if not isinstance(image, VideoFrame):
+            self.end_video()
+            write_picture(self._out_dir / unique_name(Path(image.name).stem, '.jpg', self._taken), picture)
+            return
+        goes_on = self._last is not None and self._last.name == image.name and self._last.frame < image.frame
+        if self._writer is None or not goes_on:
+            self.end_video()
+            name = unique_name(Path(image.name).stem or 'video', '.mp4', self._taken)
+            self._writer = VideoWriter(
+                self._out_dir / name, image.info, image.name if os.path.isfile(image.name) else None
+            )
+        self._last = image
+        self._writer.write(picture, image.seconds)
+
+    def end_video(self) -> None:
+        """Put the video that is being written in its place."""
+        writer, self._writer, self._last = self._writer, None, None
+        if writer is not None:
+            writer.finish()
