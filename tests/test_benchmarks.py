@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -60,3 +62,34 @@ def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
     ]
     with pytest.raises(RuntimeError, match='no_such_module'):
         import_time.seconds_of('import no_such_module')
+
+
+def test_servers_with_and_without_batches_are_set_side_by_side(repo, monkeypatch, tmp_path, capsys):
+    """On servers in this process, to which the benchmark's clients send."""
+    pytest.importorskip('fastapi')
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    monkeypatch.syspath_prepend(str(repo / 'tests' / 'test_serving'))
+    import serving
+    from serving_helpers import LIMITS, running
+    from small_models import write_checkpoint
+
+    from detkit.api import Detector
+    from detkit.serving.model import ServedModel
+
+    model = ServedModel(Detector(write_checkpoint(tmp_path / 'x.pth'), device='cpu'), LIMITS)
+    monkeypatch.setattr(serving, 'SHAPES', ((48, 64), (64, 48)))
+
+    @contextmanager
+    def serve(name: str, options: list[str]) -> Iterator[int]:
+        with running(model, batch_size=int(options[options.index('--batch-size') + 1])) as client:
+            yield client.port
+
+    monkeypatch.setattr(serving, 'serving', serve)
+    arguments = ['x.pth', '--clients', '6', '--requests', '2', '--rounds', '1', '--batch-size', '4']
+    assert serving.main([*arguments, '--query', 'img_size=64']) == 0
+    title, _, alone, batched = capsys.readouterr().out.splitlines()
+    assert title == '6 clients, 2 requests each'
+    assert alone.split()[:2] == ['no', 'batches'] and alone.split()[-3:] == ['1.00', '0', '1.00']
+    assert batched.split()[:3] == ['batches', 'of', '4'] and batched.split()[-2] == '0'
+    assert serving.main([*arguments, '--query', 'img_size=64&wrong=1']) == 1
+    assert capsys.readouterr().out.splitlines()[2].split()[-2] == '12'

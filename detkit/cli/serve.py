@@ -24,6 +24,7 @@ _NUMBERS = {
     'max_queue': (int, 'IMAGES', 'most images that are accepted and not answered yet; others get status 503'),
     'max_bytes': (int, 'BYTES', 'most bytes of a request'),
     'max_pixels': (int, 'PIXELS', 'most pixels of an image'),
+    'max_mask_pixels': (int, 'PIXELS', 'most pixels of an image times the objects asked for, where these have masks'),
     'max_images': (int, 'IMAGES', 'most images of a request'),
     'max_connections': (int, 'N', 'most connections at a time'),
     'body_seconds': (float, 'SECONDS', "time that a request's body may take to arrive"),
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     )
     set_threads(args.threads)
     with listen(args.host, args.port) as sock:  # a port that is taken is found before the model is built
-        model = ServedModel(Detector(args.model, device=args.device), settings.max_pixels, args.amp)
+        model = ServedModel(Detector(args.model, device=args.device), settings, args.amp)
         model.warm_up(settings.batch_size)
         name = Path(args.model).name
         app = create_app(model, settings, name)

@@ -172,7 +172,7 @@ class PredictionService:
         except DataError as error:
             places.give_up()
             return self._model.unread(upload.name, str(error))
-        sample = await places.submit(self._model.key(options, image), image)
+        sample = await places.submit(self._model.key(options, image), image, image.weight)
         return await self._in_reader(self._model.result, options, image, sample)
 
     async def _in_reader(self, function: Any, *args: Any) -> Any:

@@ -24,6 +24,7 @@ Observe = Callable[[int, float], None]
 class _Job:
     key: Hashable
     item: Any
+    weight: float
     answer: asyncio.Future
     arrived: float
 
@@ -35,10 +36,16 @@ class Places:
         self.count, self.submitted = count, 0
         self._batcher = batcher
 
-    async def submit(self, key: Hashable, item: Any) -> Any:
-        """Return what the batch makes of an item; only items of equal keys share a batch."""
+    async def submit(self, key: Hashable, item: Any, weight: float = 0.0) -> Any:
+        """Return what the batch makes of an item.
+
+        Args:
+            key: only items of equal keys share a batch.
+            item: the item.
+            weight: the share that it takes of what a batch may need; those of a batch add up to 1 at most.
+        """
         self.submitted += 1
-        return await self._batcher._submit(key, item)
+        return await self._batcher._submit(key, item, weight)
 
     def give_up(self) -> None:
         """Submit one item less than there are places."""
@@ -123,8 +130,8 @@ class Batcher:
             self._places.discard(places)
             self._wake.set()
 
-    async def _submit(self, key: Hashable, item: Any) -> Any:
-        job = _Job(key, item, asyncio.get_running_loop().create_future(), time.monotonic())
+    async def _submit(self, key: Hashable, item: Any, weight: float) -> Any:
+        job = _Job(key, item, weight, asyncio.get_running_loop().create_future(), time.monotonic())
         self._jobs.append(job)
         self._wake.set()
         return await job.answer
@@ -151,9 +158,9 @@ class Batcher:
                 await self._wake.wait()
                 continue
             first = self._jobs[0]
-            alike = [job for job in self._jobs if job.key == first.key and not job.answer.done()][: self._batch_size]
+            alike, full = self._fellows(first.key)
             patience = first.arrived + self._max_wait - time.monotonic()
-            if len(alike) == self._batch_size or patience <= 0 or not self._on_their_way():
+            if full or patience <= 0 or not self._on_their_way():
                 chosen = set(map(id, alike))
                 self._jobs = deque(job for job in self._jobs if id(job) not in chosen)
                 return alike
@@ -161,6 +168,21 @@ class Batcher:
                 await asyncio.wait_for(self._wake.wait(), patience)
             except asyncio.TimeoutError:
                 continue
+
+    def _fellows(self, key: Hashable) -> tuple[list[_Job], bool]:
+        """Return the oldest jobs of a key that fit a batch, and whether they fill it."""
+        found: list[_Job] = []
+        weight = 0.0
+        for job in self._jobs:
+            if job.key != key or job.answer.done():
+                continue
+            weight += job.weight
+            if found and weight > 1:
+                return found, True
+            found.append(job)
+            if len(found) == self._batch_size:
+                return found, True
+        return found, False
 
     def _on_their_way(self) -> bool:
         return any(places.submitted < places.count for places in self._places)

@@ -16,11 +16,13 @@ from detkit.datasets.collate import collate
 from detkit.datasets.image_files import read_image_header
 from detkit.inference import PredictionOptions, Predictor, Result, SourceImage
 from detkit.serving.problems import RequestProblem
+from detkit.serving.settings import ServeSettings
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError
 
 # Predictors that are kept for requests with the same options.
 _MAX_PREDICTORS = 32
+_TASKS_WITH_MASKS = ('seg', 'panoptic')
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class PreparedImage:
     Attributes:
         name: what the client calls it.
         packed: the sample as ``collate`` takes it.
+        weight: the share of the memory for masks that its masks may take at most.
         img: the decoded image ``(H, W, 3)`` uint8 RGB; None where it is not needed any more.
     """
 
     name: str
     packed: dict
+    weight: float
     img: np.ndarray | None
 
 
@@ -43,13 +47,13 @@ class ServedModel:
 
     Args:
         detector: the model.
-        max_pixels: most pixels of an image.
+        settings: the limits of images.
         amp: mixed precision, as of ``PredictionOptions``.
     """
 
-    def __init__(self, detector: Detector, max_pixels: int, amp: bool | str = False) -> None:
+    def __init__(self, detector: Detector, settings: ServeSettings, amp: bool | str = False) -> None:
         self.detector = detector
-        self._max_pixels, self._amp = max_pixels, amp
+        self._settings, self._amp = settings, amp
         self._predictors: OrderedDict[Hashable, Predictor] = OrderedDict()
         self._lock = Lock()
 
@@ -78,19 +82,35 @@ class ServedModel:
         Raises:
             DataError: it cannot be read; the text is a sentence that names it.
         """
+        most = self._settings.max_pixels
         try:
             height, width, _ = read_image_header(data)
         except OSError:
             pass  # the reader of images says what is wrong
         else:
-            if height * width > self._max_pixels:
-                limit = f'this server takes images of {self._max_pixels:,} pixels at most'
-                raise DataError(f'{name} has {width}x{height} pixels, but {limit}')
-        img = SourceImage(name, data).read(self._max_pixels)
+            if height * width > most:
+                raise DataError(
+                    f'{name} has {width}x{height} pixels, but this server takes images of {most:,} pixels at most'
+                )
+        img = SourceImage(name, data).read(most)
+        weight = self._weight(name, img, options)
         prepared = self.predictor(options).prepare(SourceImage(name, img), 0)
         if isinstance(prepared, DataError):
             raise prepared
-        return PreparedImage(name, prepared.packed, prepared.img if keep_image else None)
+        return PreparedImage(name, prepared.packed, weight, prepared.img if keep_image else None)
+
+    def _weight(self, name: str, img: np.ndarray, options: PredictionOptions) -> float:
+        """Return the share of the memory for masks that an image may take; one that may take more is refused."""
+        if self.detector.task not in _TASKS_WITH_MASKS:
+            return 0.0
+        pixels, most = img.shape[0] * img.shape[1], self._settings.max_mask_pixels
+        count = self.predictor(options).options.max_per_img
+        if pixels * count > most:
+            raise DataError(
+                f'{name} has {img.shape[1]}x{img.shape[0]} pixels, of which {count} masks take more memory than this '
+                f'server has for them; ask for {most // pixels} objects at most: ?max_per_img={most // pixels}'
+            )
+        return pixels * count / most
 
     def key(self, options: PredictionOptions, image: PreparedImage) -> Hashable:
         """Return what two images must have in common to share a batch: options, and a size that needs no padding.

@@ -22,6 +22,8 @@ class ServeSettings:
         max_queue: most images that are accepted and not answered yet; further ones are refused with status 503.
         max_bytes: most bytes of a request's body.
         max_pixels: most pixels of an image.
+        max_mask_pixels: most pixels of an image times ``max_per_img``, where the model makes masks; images that share a
+            batch have no more together. All masks may be as large as their image, at a byte a pixel.
         max_images: most images of a request.
         max_img_size: largest ``img_size`` that a request may ask for.
         max_per_img: largest ``max_per_img`` that a request may ask for.
@@ -41,6 +43,7 @@ class ServeSettings:
     max_queue: int = 128
     max_bytes: int = 32 << 20
     max_pixels: int = 1 << 26
+    max_mask_pixels: int = 1 << 33
     max_images: int = 16
     max_img_size: int = 2048
     max_per_img: int = 1000

@@ -23,6 +23,7 @@ from detkit.serving.server import listen, make_server  # noqa: E402
 
 # All tests predict at this size, so that the network takes milliseconds.
 SMALL = 'img_size=64'
+LIMITS = ServeSettings(max_pixels=1 << 16, max_mask_pixels=1 << 23)
 
 
 class Answer:

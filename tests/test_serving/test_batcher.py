@@ -78,6 +78,17 @@ def test_items_that_wait_share_batches_in_the_order_of_arrival():
     assert len(runner.threads) == 1
 
 
+def test_heavy_items_share_a_batch_only_as_far_as_they_fit():
+    async def work(batcher: Batcher) -> None:
+        with batcher.places(6) as places:
+            weights = (0.5, 0.5, 0.1, 3.0, 0.2, 0.2)
+            await asyncio.gather(*(places.submit('a', weight, weight) for weight in weights))
+
+    runner = Runner()
+    with_batcher(runner, work, batch_size=6, max_wait=3600)
+    assert [items for _, items in runner.batches] == [[0.5, 0.5], [0.1], [3.0], [0.2, 0.2]]
+
+
 def test_a_rare_key_is_not_passed_over():
     runner = Runner(held=True)
     pairs = [('a', 0), ('rare', 1), *(('a', number) for number in range(2, 20))]

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serving_helpers import SMALL, Client, running
+from serving_helpers import LIMITS, SMALL, Client, running
 
 from detkit.serving.model import ServedModel
 
@@ -29,7 +29,7 @@ def send_many(client: Client, data: bytes, count: int) -> list[tuple[int, int]]:
 
 
 def test_fifty_clients_lose_no_request(small_detector, pictures):
-    with running(ServedModel(small_detector, 1 << 20), batch_size=8) as client:
+    with running(ServedModel(small_detector, LIMITS), batch_size=8) as client:
         alone = {path: send_many(client, path.read_bytes(), 1)[0] for path in pictures[:2]}
         with ThreadPoolExecutor(50) as pool:
             sent = [pictures[number % 2] for number in range(50)]
@@ -43,7 +43,7 @@ def test_fifty_clients_lose_no_request(small_detector, pictures):
 def test_the_answers_of_a_full_server_are_all_answers(small_detector, picture):
     """Of more clients than there is room for, each gets 200 or 503, and none hangs."""
     with (
-        running(ServedModel(small_detector, 1 << 20), max_queue=8, max_images=8) as client,
+        running(ServedModel(small_detector, LIMITS), max_queue=8, max_images=8) as client,
         ThreadPoolExecutor(40) as pool,
     ):
         statuses = [
@@ -62,7 +62,7 @@ def test_memory_stays_flat(small_detector, pictures):
         with open('/proc/self/statm') as file:
             return int(file.read().split()[1]) * 4096
 
-    with running(ServedModel(small_detector, 1 << 20)) as client:
+    with running(ServedModel(small_detector, LIMITS)) as client:
 
         def rounds(first: int, count: int) -> None:
             for number in range(first, first + count):

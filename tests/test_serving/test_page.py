@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from browser import Browser
-from serving_helpers import running
+from serving_helpers import LIMITS, running
 from small_models import write_checkpoint
 
 from detkit.api import Detector
@@ -53,7 +53,7 @@ def changed_pixels(browser: Browser) -> int:
 
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_a_picture_is_drawn_with_what_was_found(task, browser, grey, tmp_path):
-    model = ServedModel(Detector(write_checkpoint(tmp_path / 'small.pth', task), device='cpu'), 1 << 24)
+    model = ServedModel(Detector(write_checkpoint(tmp_path / 'small.pth', task), device='cpu'), LIMITS)
     with running(model) as client:
         browser.messages.clear()
         browser.requested.clear()
@@ -89,7 +89,7 @@ def test_masks_are_drawn_where_they_are(browser, grey, small_detector, monkeypat
     masks[0] = (distance < 35) & (distance > 12)
     masks[1, 2:30, 100:128], masks[1, 60:96, 0:20] = True, True
     masks[2, 95, 127] = True
-    model = ServedModel(small_detector, 1 << 24)
+    model = ServedModel(small_detector, LIMITS)
     found = Result(
         img_path='grey.png',
         img_shape=(96, 128),
@@ -114,7 +114,7 @@ def test_masks_are_drawn_where_they_are(browser, grey, small_detector, monkeypat
 def test_a_file_that_is_no_picture_gets_the_server_s_sentence(browser, tmp_path, small_detector):
     path = tmp_path / 'notes.png'
     path.write_text('<script>document.title = "no"</script>')
-    with running(ServedModel(small_detector, 1 << 24)) as client:
+    with running(ServedModel(small_detector, LIMITS)) as client:
         browser.open(f'http://127.0.0.1:{client.port}/')
         open_picture(browser, path)
         assert 'notes.png is no image' in browser.evaluate("document.getElementById('status').textContent")
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_picture_gets_the_server_s_sentence(browser, tmp_path,
 
 def test_names_of_classes_are_text(browser, grey, tmp_path):
     names = ('<img src=x onerror="document.title=1">', '<b>bold</b>', '日本')
-    model = ServedModel(Detector(write_checkpoint(tmp_path / 'x.pth', 'det', names), device='cpu'), 1 << 24)
+    model = ServedModel(Detector(write_checkpoint(tmp_path / 'x.pth', 'det', names), device='cpu'), LIMITS)
     with running(model) as client:
         browser.open(f'http://127.0.0.1:{client.port}/')
         open_picture(browser, grey)
@@ -135,7 +135,7 @@ def test_names_of_classes_are_text(browser, grey, tmp_path):
 
 
 def test_the_page_asks_for_the_token_and_fits_a_phone(browser, grey, small_detector):
-    with running(ServedModel(small_detector, 1 << 24), token='a-token-of-24-characters') as client:
+    with running(ServedModel(small_detector, LIMITS), token='a-token-of-24-characters') as client:
         browser.resize(390, 800)
         browser.open(f'http://127.0.0.1:{client.port}/')
         browser.wait_for("!document.getElementById('token-form').hidden")

@@ -10,7 +10,7 @@ from dataclasses import fields
 import cv2
 import numpy as np
 import pytest
-from serving_helpers import SMALL, running
+from serving_helpers import LIMITS, SMALL, running
 from small_models import write_checkpoint
 
 from detkit.api import Detector
@@ -33,7 +33,7 @@ OPTIONS = [
 
 @pytest.fixture(scope='module')
 def served(small_detector):
-    with running(ServedModel(small_detector, 1 << 20), max_wait_ms=20) as client:
+    with running(ServedModel(small_detector, LIMITS), max_wait_ms=20) as client:
         yield client
 
 
@@ -49,7 +49,7 @@ def query_of(options: dict) -> str:
 @pytest.mark.parametrize('task', ['det', 'seg', 'pose', 'obb', 'cls'])
 def test_every_task_answers_as_the_detector(task, picture, tmp_path):
     detector = Detector(write_checkpoint(tmp_path / 'x.pth', task), device='cpu')
-    with running(ServedModel(detector, 1 << 20)) as client:
+    with running(ServedModel(detector, LIMITS)) as client:
         answer = client.post_form({'a.png': picture})
         assert answer.status == 200 and answer.headers['Content-Type'] == 'application/json'
         (result,) = Predictions.model_validate(answer.json).results

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from serving_helpers import SMALL, Client, multipart, read_all, running, wait_until
+from serving_helpers import LIMITS, SMALL, Client, multipart, read_all, running, wait_until
 
 from detkit.serving import ServeSettings
 from detkit.serving.model import ServedModel
@@ -27,7 +27,7 @@ MAX_BYTES = 200_000
 @pytest.fixture(scope='module')
 def served(small_detector):
     limits = {'max_bytes': MAX_BYTES, 'max_images': 3, 'body_seconds': 0.5, 'max_img_size': 128, 'max_per_img': 50}
-    with running(ServedModel(small_detector, 1 << 16), **limits) as client:
+    with running(ServedModel(small_detector, LIMITS), **limits) as client:
         yield client
 
 
@@ -145,6 +145,13 @@ QUERIES = {
 def test_a_wrong_option_gets_a_sentence(query, served, picture):
     answer = served.post(picture, query)
     assert (answer.status, QUERIES[query] in answer.error) == (422, True), answer.error
+
+
+def test_masks_that_might_take_too_much_memory_are_refused(served):
+    answer = served.post(png((200, 300)), f'{SMALL}&max_per_img=50&score_thr=0&iou_thr=1')
+    assert answer.status == 200 and len(answer.json['results'][0]['objects']) == 50
+    answer = served.post(png((200, 300)))
+    assert (answer.status, '?max_per_img=139' in answer.error) == (422, True)
 
 
 def test_a_picture_of_several_images_is_refused(served, picture):
@@ -293,7 +300,7 @@ def test_chunks_and_two_requests_on_a_connection(served, picture):
 
 def test_a_client_that_goes_leaves_nothing_behind(small_detector, picture, served):
     """It goes while its image waits; the image is not run."""
-    model, gate = ServedModel(small_detector, 1 << 16), threading.Event()
+    model, gate = ServedModel(small_detector, LIMITS), threading.Event()
     run, ran = model.run, []
 
     def held(key, images):
@@ -316,7 +323,7 @@ def test_a_client_that_goes_leaves_nothing_behind(small_detector, picture, serve
 
 
 def test_a_full_queue_says_when_to_come_again(small_detector, picture, served):
-    model, gate = ServedModel(small_detector, 1 << 16), threading.Event()
+    model, gate = ServedModel(small_detector, LIMITS), threading.Event()
     run = model.run
     model.run = lambda key, images: (gate.wait(20), run(key, images))[1]
     with running(model, max_queue=3, max_images=3) as client, ThreadPoolExecutor(3) as pool:
@@ -331,7 +338,7 @@ def test_a_full_queue_says_when_to_come_again(small_detector, picture, served):
 
 
 def test_bodies_share_a_limit_of_memory(small_detector, served):
-    with running(ServedModel(small_detector, 1 << 16), max_body_memory=100_000, max_bytes=90_000) as client:
+    with running(ServedModel(small_detector, LIMITS), max_body_memory=100_000, max_bytes=90_000) as client:
         with socket.create_connection(('127.0.0.1', client.port)) as sock:
             sock.sendall(head('Content-Type: image/png', 'Content-Length: 80000') + bytes(70_000))
 
@@ -343,7 +350,7 @@ def test_bodies_share_a_limit_of_memory(small_detector, served):
 
 
 def test_more_connections_than_allowed_are_closed(small_detector, served):
-    with running(ServedModel(small_detector, 1 << 16), max_connections=5) as client:
+    with running(ServedModel(small_detector, LIMITS), max_connections=5) as client:
         idle = [socket.create_connection(('127.0.0.1', client.port), timeout=10) for _ in range(12)]
         for sock in idle:
             sock.settimeout(0.3)
@@ -362,7 +369,7 @@ def test_more_connections_than_allowed_are_closed(small_detector, served):
 
 
 def test_a_request_that_takes_too_long_is_given_up(small_detector, picture, served):
-    model, gate = ServedModel(small_detector, 1 << 16), threading.Event()
+    model, gate = ServedModel(small_detector, LIMITS), threading.Event()
     run = model.run
     model.run = lambda key, images: (gate.wait(20), run(key, images))[1]
     with running(model, deadline_seconds=1.0) as client:
@@ -378,7 +385,7 @@ def test_a_request_that_takes_too_long_is_given_up(small_detector, picture, serv
 
 def test_a_fault_of_the_model_is_logged_and_not_told(small_detector, picture, pictures, served, caplog):
     """Nor does it reach the images that share its batch."""
-    model = ServedModel(small_detector, 1 << 16)
+    model = ServedModel(small_detector, LIMITS)
     run = model.run
 
     def faulty(key, images):
@@ -400,7 +407,7 @@ def test_a_fault_of_the_model_is_logged_and_not_told(small_detector, picture, pi
 
 def test_a_token_is_demanded_where_one_is_set(small_detector, picture, served):
     token = 'correct horse battery staple'
-    with running(ServedModel(small_detector, 1 << 16), token=token) as client:
+    with running(ServedModel(small_detector, LIMITS), token=token) as client:
         for wrong in ({}, {'Authorization': 'Bearer x'}, {'Authorization': token}, {'Authorization': f'Basic {token}'}):
             for answer in (
                 client.post(picture, **wrong),
@@ -417,7 +424,7 @@ def test_pages_of_other_sites_are_refused_unless_allowed(small_detector, picture
     assert served.post(picture, **other).status == 403
     asks = {**other, 'Access_Control_Request_Method': 'POST', 'Access_Control_Request_Headers': 'authorization'}
     assert served.request('OPTIONS', '/predict', **asks).status == 405
-    with running(ServedModel(small_detector, 1 << 16), cors_origins=('https://example.org',)) as client:
+    with running(ServedModel(small_detector, LIMITS), cors_origins=('https://example.org',)) as client:
         answer = client.request('OPTIONS', '/predict', **asks)
         assert (answer.status, answer.headers['Access-Control-Allow-Origin']) == (200, 'https://example.org')
         answer = client.post(picture, **other)

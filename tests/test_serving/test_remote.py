@@ -9,7 +9,7 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from serving_helpers import SMALL, running
+from serving_helpers import LIMITS, SMALL, running
 
 from detkit.serving import ServeSettings
 from detkit.serving.model import ServedModel
@@ -88,7 +88,7 @@ def test_a_picture_is_fetched_where_its_host_is_allowed(port, picture):
 
 def test_an_answer_says_what_was_at_an_address(port, small_detector, picture):
     own = f'127.0.0.1:{port}'
-    with running(ServedModel(small_detector, 1 << 20), allow_urls=(own,), allow_private_urls=True) as client:
+    with running(ServedModel(small_detector, LIMITS), allow_urls=(own,), allow_private_urls=True) as client:
         answer = client.post_json({'images': [{'url': f'http://{own}/picture.png'}]})
         assert answer.json['results'][0]['img_path'] == 'picture.png'
         assert answer.json['results'][0]['objects'] == client.post(picture, SMALL).json['results'][0]['objects']
