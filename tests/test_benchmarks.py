@@ -66,7 +66,8 @@ def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
 
 def test_servers_with_and_without_batches_are_set_side_by_side(repo, monkeypatch, tmp_path, capsys):
     """On servers in this process, to which the benchmark's clients send."""
-    pytest.importorskip('fastapi')
+    for package in ('fastapi', 'python_multipart', 'uvicorn'):
+        pytest.importorskip(package)
     monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
     monkeypatch.syspath_prepend(str(repo / 'tests' / 'test_serving'))
     import serving

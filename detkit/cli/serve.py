@@ -54,6 +54,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
+    import logging
     import os
     from pathlib import Path
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         cors_origins=tuple(args.cors_origins or ()),
         token=os.environ.get(TOKEN_VARIABLE) or None,
     )
+    logging.basicConfig(format='%(asctime)s %(levelname)s %(name)s: %(message)s')
     set_threads(args.threads)
     with listen(args.host, args.port) as sock:  # a port that is taken is found before the model is built
         model = ServedModel(Detector(args.model, device=args.device), settings, args.amp)

@@ -52,7 +52,14 @@ def create_app(model: ServedModel, settings: ServeSettings, name: str = '') -> A
         name: what clients are told that the model is called.
     """
     service = PredictionService(model, settings)
-    app = FastAPI(title='detkit', version=__version__, docs_url=None, redoc_url=None, lifespan=service.lifespan)
+    app = FastAPI(
+        title='detkit',
+        version=__version__,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=service.lifespan,
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -21,6 +21,8 @@ from detkit.utils.printable import printable
 
 _KINDS = 'multipart/form-data, application/json, application/octet-stream or an image type such as image/jpeg'
 _MAX_NAME = 200
+_MAX_MARKS = 100  # brackets and commas in the JSON of an image
+_EXTRA_PARTS = 8  # of a form beside its images, such as fields for files that were left empty
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ class BodyReader:
             uploads = await _read_multipart(body, parameters.get(b'boundary', b''), self._settings.max_images)
         elif kind == b'application/json':
             text = await body.whole()
-            uploads = await asyncio.get_running_loop().run_in_executor(None, _read_json, text)
+            uploads = await asyncio.get_running_loop().run_in_executor(
+                None, _read_json, text, self._settings.max_images
+            )
         elif kind == b'application/octet-stream' or kind.startswith(b'image/'):
             data = await body.whole()
             uploads = [Upload('image0', data)] if data else []
@@ -152,7 +156,7 @@ class _Parts:
     def __init__(self, max_images: int) -> None:
         self.uploads: list[Upload] = []
         self.ended = False
-        self._max_images = max_images
+        self._max_images, self._begun = max_images, 0
         self._headers: dict[bytes, bytes] = {}
         self._field, self._value, self._data = bytearray(), bytearray(), bytearray()
 
@@ -168,7 +172,8 @@ class _Parts:
         }
 
     def _begin(self) -> None:
-        if len(self.uploads) == self._max_images:
+        self._begun += 1
+        if len(self.uploads) == self._max_images or self._begun > self._max_images + _EXTRA_PARTS:
             raise RequestProblem(413, f'the request holds more than {self._max_images} images', unread=True)
         self._headers, self._data = {}, bytearray()
 
@@ -212,7 +217,10 @@ async def _read_multipart(body: _Body, boundary: bytes, max_images: int) -> list
     return parts.uploads
 
 
-def _read_json(text: bytes) -> list[Upload]:
+def _read_json(text: bytes, max_images: int) -> list[Upload]:
+    # Millions of small lists would take many times the memory of their text.
+    if sum(map(text.count, (b'[', b'{', b','))) > _MAX_MARKS * (max_images + 1):
+        raise RequestProblem(413, f'the JSON has more entries than {max_images} images need')
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

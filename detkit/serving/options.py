@@ -15,6 +15,7 @@ from detkit.utils.printable import printable
 # The others (batch_size, amp, ...) are the server's own.
 REQUEST_OPTIONS = ('score_thr', 'iou_thr', 'classes', 'max_per_img', 'class_agnostic', 'retina_masks', 'img_size')
 _FIELDS = {each.name: each for each in fields(PredictionOptions) if each.name in REQUEST_OPTIONS}
+_MAX_CLASSES = 1000
 _FLAGS = {'true': True, '1': True, 'false': False, '0': False}
 
 
@@ -41,6 +42,8 @@ def parse_options(query: Sequence[tuple[str, str]], settings: ServeSettings) -> 
             raise RequestProblem(422, f'the option {name} is there twice')
         else:
             values[name] = _convert(_FIELDS[name], text)
+    if len(values.get('classes', ())) > _MAX_CLASSES:
+        raise RequestProblem(422, f'classes names more than {_MAX_CLASSES:,} classes')
     for name, most in (('img_size', settings.max_img_size), ('max_per_img', settings.max_per_img)):
         if (values.get(name) or 0) > most:
             raise RequestProblem(422, f'{name} is {values[name]}, but this server takes {most} at most')

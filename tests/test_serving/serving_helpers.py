@@ -11,15 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
-pytest.importorskip('fastapi')
-pytest.importorskip('uvicorn')
-pytest.importorskip('python_multipart')
-
-from detkit.serving import ServeSettings, create_app  # noqa: E402
-from detkit.serving.model import ServedModel  # noqa: E402
-from detkit.serving.server import listen, make_server  # noqa: E402
+from detkit.serving import ServeSettings, create_app
+from detkit.serving.model import ServedModel
+from detkit.serving.server import listen, make_server
 
 # All tests predict at this size, so that the network takes milliseconds.
 SMALL = 'img_size=64'

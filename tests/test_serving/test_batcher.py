@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import serving_helpers  # noqa: F401  (skips where the packages of a server are missing)
 
 from detkit.serving.batcher import Batcher
 from detkit.serving.problems import RequestProblem

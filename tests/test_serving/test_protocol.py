@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from serving_helpers import LIMITS, SMALL, Client, multipart, read_all, running, wait_until
+from starlette.responses import Response
 
 from detkit.serving import ServeSettings
 from detkit.serving.model import ServedModel
@@ -98,10 +99,17 @@ WRONG = {
     'no json': (b'{"images": [', JSON, 400, 'is no JSON'),
     'json in another encoding': (b'\xff\xfe\xff', JSON, 400, 'is no JSON'),
     'a long number': (b'{"images": ' + b'9' * 5000 + b'}', JSON, 400, 'is no JSON'),
-    'a deep json': (nested(50_000), JSON, 400, 'is no JSON'),
+    'a deep json': (nested(50_000), JSON, 413, 'more entries'),
     'a nested json': (nested(50), JSON, 422, 'the JSON must be'),
     'a json list': (b'[]', JSON, 422, 'the JSON must be'),
     'no images in json': (b'{"images": []}', JSON, 400, 'holds no image'),
+    'many small lists': (b'{"images": [' + b'[],' * 60_000 + b'[]]}', JSON, 413, 'more entries than 3 images need'),
+    'many empty parts': (
+        b'--XX\r\nContent-Disposition: form-data; name="a"; filename=""\r\n\r\n\r\n' * 1000 + b'--XX--\r\n',
+        FORM,
+        413,
+        'more than 3 images',
+    ),
     'too many in json': (json.dumps({'images': ['AA=='] * 4}).encode(), JSON, 413, '4 images, but may hold 3'),
     'options in json': (b'{"images": ["AA=="], "score_thr": 1}', JSON, 422, 'options belong in the query'),
     'data and url': (b'{"images": [{"data": "AA==", "url": "http://x"}]}', JSON, 422, 'image 0: the JSON must be'),
@@ -136,6 +144,7 @@ QUERIES = {
     'img_size=129': 'takes 128 at most',
     'img_size=31': 'at least 32',
     'class_agnostic=yes': 'must be true or false',
+    'classes=' + '0,' * 1001: 'more than 1,000 classes',
     'classes=horse': "no class 'horse'",
     'format=gif': "format is 'gif'",
 }
@@ -162,7 +171,13 @@ def test_a_picture_of_several_images_is_refused(served, picture):
 @pytest.mark.parametrize(
     ('method', 'path', 'status'),
     [('GET', '/predict', 405), ('DELETE', '/', 405), ('GET', '/../../etc/passwd', 404), ('GET', '/%00', 404)]
-    + [('GET', '/docs', 404), ('GET', '/page.js/../app.py', 404), ('HEAD', '/', 200), ('HEAD', '/health', 200)],
+    + [
+        ('GET', '/docs', 404),
+        ('POST', '/predict/', 404),
+        ('GET', '/page.js/../app.py', 404),
+        ('HEAD', '/', 200),
+        ('HEAD', '/health', 200),
+    ],
 )
 def test_other_paths_and_methods(method, path, status, served):
     assert served.request(method, path).status == status
@@ -378,6 +393,29 @@ def test_a_request_that_takes_too_long_is_given_up(small_detector, picture, serv
         gate.set()
         wait_until(lambda: client.metric('detkit_queue_images') == 0)
         assert client.post(picture).status == 200
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up(small_detector, picture, served, monkeypatch):
+    monkeypatch.setattr('detkit.serving.app.json_answer', lambda _: Response(bytes(64 << 20)))
+    with running(ServedModel(small_detector, LIMITS), deadline_seconds=1.0) as client:
+        with socket.create_connection(('127.0.0.1', client.port), timeout=20) as sock:
+            sock.sendall(head('Content-Type: image/png', f'Content-Length: {len(picture)}') + picture)
+            wait_until(lambda: client.metric('detkit_requests_total{path="/predict",status="200"}') == 1)
+            assert len(read_all(sock)) < 64 << 20
+
+
+def test_a_model_that_hangs_is_reported(small_detector, picture, served, monkeypatch):
+    model, gate = ServedModel(small_detector, LIMITS), threading.Event()
+    run = model.run
+    model.run = lambda key, images: (gate.wait(20), run(key, images))[1]
+    monkeypatch.setattr('detkit.serving.app._STUCK_SECONDS', 0.2)
+    with running(model) as client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, picture)
+        wait_until(lambda: client.get('/health').status == 503)
+        assert client.get('/health').json == {'status': 'stuck'}
+        gate.set()
+        assert waiting.result().status == 200
+        assert client.get('/health').json == {'status': 'ready'}
 
 
 # Faults of the model, and who may ask.
