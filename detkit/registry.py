@@ -310,7 +310,7 @@ FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
-LOOPS = _child('loop', 'LOOPS', 'detkit.engine')
+LOOPS = _child('loop', 'LOOPS', 'detkit.engine', 'detkit.inference.view_test_loop')
 HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.analysis.hooks', base='detkit.engine.hooks.Hook')
 OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')

@@ -1,7 +1,8 @@
 """Detect objects in images, or classify images, with a trained model.
 
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
-python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth 'photos/*.jpg' --score-thr 0.5
+python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
+python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
 """
 
 import sys

@@ -20,7 +20,7 @@ from detkit.engine.hooks.hook import Hook
 from detkit.evaluation import AccuracyMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.pictures import UniqueNames, write_picture
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
 
@@ -155,7 +155,7 @@ class SavePicturesHook(Hook):
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
         self.ground_truth = ground_truth
-        self._names: set[str] = set()
+        self._names = UniqueNames()
 
     def after_test_iter(
         self,
@@ -174,10 +174,10 @@ class SavePicturesHook(Hook):
                 picture = prediction_sheet([img], [sample], classes, self.score_thr, metainfo)
             else:
                 picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr, keypoint_info=metainfo)
-            write_picture(self.out_dir / unique_name(Path(sample.img_path).stem, '.jpg', self._names), picture)
+            write_picture(self.out_dir / self._names.name(Path(sample.img_path).stem, '.jpg'), picture)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        runner.console.line(f'{len(self._names)} pictures in {self.out_dir}')
+        runner.console.line(f'{self._names.count} pictures in {self.out_dir}')
         if is_main_process():
             _write_confusion(runner.test_evaluator, runner.test_dataloader.dataset, self.out_dir)
 

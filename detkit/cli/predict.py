@@ -1,14 +1,15 @@
 """Detect objects in images, or classify images, with a trained model.
 
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photo.jpg
-detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth 'photos/*.jpg' --score-thr 0.5
+detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
+detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
 """
 
 import argparse
 
 from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options
 from detkit.cli.command import CommandParser
-from detkit.inference import PredictionOptions
+from detkit.inference import FolderOutputs, PredictionOptions
 from detkit.visualization import DrawingOptions
 
 
@@ -21,13 +22,8 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)
     add_shared_arguments(parser, '--device')
-    parser.add_argument(
-        '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write a picture of each image'
-    )
+    add_option_arguments(parser, FolderOutputs)
     add_option_arguments(parser, DrawingOptions)
-    parser.add_argument(
-        '--save-json', action=argparse.BooleanOptionalAction, default=True, help='write predictions.json'
-    )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
 
 
@@ -44,5 +40,5 @@ def run(args: argparse.Namespace) -> None:
         cfg_options=args.cfg_options,
         **given_options(args, PredictionOptions),
     )
-    json_name = 'predictions.json' if args.save_json else None
-    predict_to_folder(predictor, images, args.out_dir, args.pictures, json_name, given_options(args, DrawingOptions))
+    outputs = FolderOutputs(**given_options(args, FolderOutputs))
+    predict_to_folder(predictor, images, args.out_dir, outputs, given_options(args, DrawingOptions))

@@ -3,12 +3,14 @@
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth
 detkit test work_dirs/seg_n_coco8/config.py work_dirs/seg_n_coco8/best.pth
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
+detkit test yolov8/obb_dota work_dirs/obb_dota/best.pth --tile 1024 --tta plain hflip vflip
 """
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options
 from detkit.cli.command import CommandParser
+from detkit.inference import ViewOptions
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -38,6 +40,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_shared_arguments(parser, '--device')
     parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
+    add_option_arguments(parser, ViewOptions)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -57,7 +60,16 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
 
-    settings = EvaluationSettings(args.split, args.out, args.device, args.batch_size, args.amp, args.launcher)
+    views = ViewOptions(**given_options(args, ViewOptions))
+    settings = EvaluationSettings(
+        args.split,
+        args.out,
+        args.device,
+        args.batch_size,
+        args.amp,
+        args.launcher,
+        vars(views) if views.views else None,
+    )
     evaluate_checkpoint(
         args.config,
         args.checkpoint,

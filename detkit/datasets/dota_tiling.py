@@ -16,6 +16,7 @@ from detkit.datasets.image_files import list_images
 from detkit.datasets.skips import Skip
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures.polygons import Polygons
+from detkit.structures.tile_grid import tile_rects
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.progress import track
 
@@ -56,21 +57,12 @@ class TilingReport:
     skipped: list[Skip] = field(default_factory=list)
 
 
-def tile_starts(length: int, size: int, overlap: int) -> list[int]:
-    """Return where tiles start along a side of an image: ``size - overlap`` apart, the last one flush with the end."""
-    if length <= size:
-        return [0]
-    return [*range(0, length - size, size - overlap), length - size]
-
-
 def tiles_of(shape: tuple[int, int], sizes: Sequence[int], overlaps: Sequence[int]) -> list[Tile]:
     """Return the tiles of an image of (h, w), of each of the sizes."""
-    height, width = shape
     return [
-        Tile(size, (x, y, min(x + size, width), min(y + size, height)))
+        Tile(size, rect)
         for size, overlap in zip(sizes, overlaps, strict=True)
-        for y in tile_starts(height, size, overlap)
-        for x in tile_starts(width, size, overlap)
+        for rect in tile_rects(shape, (size, size), (overlap, overlap))
     ]
 
 

@@ -15,6 +15,7 @@ from detkit.engine.amp import resolve_amp
 from detkit.engine.stop_signals import ValidationStopped
 from detkit.evaluation.evaluator import Evaluator
 from detkit.registry import LOOPS
+from detkit.structures.data_sample import DetDataSample
 
 if TYPE_CHECKING:
     from detkit.engine.runner import Runner
@@ -73,9 +74,13 @@ class EvalLoop(BaseLoop):
         dtype = resolve_amp(self.amp, device)
         self.runner.call_hook(f'before_{self.split}_iter', batch_idx=batch_idx, data_batch=data_batch)
         with nullcontext() if dtype is None else torch.autocast(device.type, dtype):
-            outputs = self.runner.model.test_step(data_batch)
+            outputs = self.predict(data_batch)
         self.evaluator.process(outputs, data_batch)
         self.runner.call_hook(f'after_{self.split}_iter', batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
+
+    def predict(self, data_batch: dict[str, Any]) -> list[DetDataSample]:
+        """Return the model's predictions on a batch, a data sample an image."""
+        return self.runner.model.test_step(data_batch)
 
 
 @LOOPS.register_module()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from detkit.engine.checkpoint import check_weights, find_checkpoint, load_checkp
 from detkit.engine.hooks.console_hook import ProgressHook
 from detkit.engine.run_folder import CONFIG_FILE, display_path, run_of_config
 from detkit.engine.runner import Runner
-from detkit.registry import HOOKS, METRICS
+from detkit.registry import HOOKS, METRICS, TRANSFORMS
 from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
@@ -42,6 +42,7 @@ class EvaluationSettings:
         batch_size: replaces the config's.
         amp: whether to compute in mixed precision.
         launcher: how several processes were started.
+        views: options of sliced inference and test-time augmentation, see ``ViewOptions``; None for images as they are.
     """
 
     split: str = 'test'
@@ -50,6 +51,7 @@ class EvaluationSettings:
     batch_size: int | None = None
     amp: bool = False
     launcher: str = 'none'
+    views: Mapping[str, Any] | None = None
 
 
 def evaluate_checkpoint(
@@ -139,6 +141,8 @@ def evaluation_config(config: Config, checkpoint: str, settings: EvaluationSetti
     if settings.batch_size is not None:
         config.test_dataloader.batch_size = settings.batch_size
     config.test_cfg = {**(config.get('test_cfg') or {}), **({'amp': True} if settings.amp else {})}
+    if settings.views is not None:
+        _test_on_views(config, settings.views)
     if settings.out is not None:
         metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         writers = [metric for metric in metrics if 'outfile' in arguments_of(METRICS.get(metric['type'])).names]
@@ -152,6 +156,34 @@ def evaluation_config(config: Config, checkpoint: str, settings: EvaluationSetti
     if settings.device is not None:
         config.device = settings.device
     return config
+
+
+def _test_on_views(config: Config, views: Mapping[str, Any]) -> None:
+    """Let the data loader of the test give whole images, and the loop predict on their views."""
+    loader = config.test_dataloader
+    pipeline = list(_first_dataset(loader['dataset']).get('pipeline') or ())
+    loop = dict(type='ViewTestLoop', views=dict(views), pipeline=pipeline, batch_size=loader.get('batch_size', 1))
+    config.test_cfg = {**config.test_cfg, **loop}
+    load = [step for step in pipeline if getattr(TRANSFORMS.get(step['type']), 'stage', None) == 'load']
+    whole = [*load, dict(type='Render'), dict(type='PackInputs')]
+    loader['batch_size'] = 1  # images of any size
+    loader['dataset'] = _with_pipeline(loader['dataset'], whole)
+
+
+def _first_dataset(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the config of the first dataset inside wrappers."""
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    return dataset
+
+
+def _with_pipeline(dataset: Mapping[str, Any], pipeline: list[dict]) -> dict:
+    """Return a dataset's config with another pipeline, whose images keep their own shapes."""
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _with_pipeline(dataset['dataset'], pipeline)}
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_with_pipeline(part, pipeline) for part in dataset['datasets']]}
+    return {**dataset, 'pipeline': pipeline, **({'rect': False} if 'rect' in dataset else {})}
 
 
 def metrics_table(metrics: dict[str, float]) -> str:
@@ -190,9 +222,7 @@ def _split(config: Config, split: str) -> tuple[Config, Any]:
         dataset = (config.get('train_dataloader') or {}).get('dataset')
         if not dataset:
             raise ConfigError('the config has no train_dataloader.dataset to test on')
-        held_out_dataset = loader['dataset']
-        while 'dataset' in held_out_dataset or 'datasets' in held_out_dataset:
-            held_out_dataset = held_out_dataset.get('dataset') or held_out_dataset['datasets'][0]
+        held_out_dataset = _first_dataset(loader['dataset'])
         prepared = {
             key: held_out_dataset[key] for key in ('pipeline', 'rect', 'pad', 'size_divisor') if key in held_out_dataset
         }

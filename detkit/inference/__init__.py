@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.inference.folder_outputs import FolderOutputs
     from detkit.inference.model import detector_of_content, init_detector
     from detkit.inference.prediction_options import PredictionOptions
     from detkit.inference.predictor import Predictor
@@ -12,19 +13,24 @@ if TYPE_CHECKING:
     from detkit.inference.results import Results
     from detkit.inference.source_image import SourceImage
     from detkit.inference.sources import find_images, find_sources, images_of, kept_frames, require_images
+    from detkit.inference.to_folder import ResultFolder
     from detkit.inference.video import Video, VideoFrame
+    from detkit.inference.view_options import ViewOptions
 
 # The help of ``detkit predict`` shows the options of a prediction, and needs no PyTorch.
 __getattr__ = lazy_names(
     __name__,
     {
+        'FolderOutputs': 'folder_outputs',
         'PredictionOptions': 'prediction_options',
         'Predictor': 'predictor',
         'Result': 'result',
+        'ResultFolder': 'to_folder',
         'Results': 'results',
         'SourceImage': 'source_image',
         'Video': 'video',
         'VideoFrame': 'video',
+        'ViewOptions': 'view_options',
         'detector_of_content': 'model',
         'find_images': 'sources',
         'find_sources': 'sources',
@@ -36,13 +42,16 @@ __getattr__ = lazy_names(
 )
 
 __all__ = [
+    'FolderOutputs',
     'PredictionOptions',
     'Predictor',
     'Result',
+    'ResultFolder',
     'Results',
     'SourceImage',
     'Video',
     'VideoFrame',
+    'ViewOptions',
     'detector_of_content',
     'find_images',
     'find_sources',

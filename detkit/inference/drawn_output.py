@@ -11,7 +11,7 @@ import numpy as np
 from detkit.inference.source_image import SourceImage
 from detkit.inference.video import VideoFrame
 from detkit.inference.video_writer import VideoWriter
-from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.pictures import write_picture
 
 
 class DrawnOutput:
@@ -26,7 +26,7 @@ class DrawnOutput:
 
     def __init__(self, out_dir: Path) -> None:
         self._out_dir = out_dir
-        self._taken: set[str] = set()
+        self._stem = ''
         self._writer: VideoWriter | None = None
         self._last: VideoFrame | None = None
 
@@ -42,19 +42,24 @@ class DrawnOutput:
         elif self._writer is not None:
             self._writer.discard()
 
-    def write(self, image: SourceImage, picture: np.ndarray) -> None:
-        """Write what was drawn on an image ``(H, W, 3)`` uint8 RGB: a file of its own, or a frame of a video."""
+    def write(self, image: SourceImage, picture: np.ndarray, stem: str) -> None:
+        """Write what was drawn on an image.
+
+        Args:
+            image: its source.
+            picture: ``(H, W, 3)`` uint8 RGB.
+            stem: of the picture's file; or of the video's, where the image is a frame. Another stem is another video.
+        """
         if not isinstance(image, VideoFrame):
             self.end_video()
-            write_picture(self._out_dir / unique_name(Path(image.name).stem, '.jpg', self._taken), picture)
+            write_picture(self._out_dir / f'{stem}.jpg', picture)
             return
-        goes_on = self._last is not None and self._last.name == image.name and self._last.frame < image.frame
-        if self._writer is None or not goes_on:
+        if self._writer is None or stem != self._stem:
             self.end_video()
-            name = unique_name(Path(image.name).stem or 'video', '.mp4', self._taken)
             self._writer = VideoWriter(
-                self._out_dir / name, image.info, image.name if os.path.isfile(image.name) else None
+                self._out_dir / f'{stem}.mp4', image.info, image.name if os.path.isfile(image.name) else None
             )
+            self._stem = stem
         self._last = image
         self._writer.write(picture, image.seconds)
 

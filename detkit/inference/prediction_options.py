@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
+from detkit.inference.view_options import ViewOptions
 from detkit.utils.call_options import CallOptions, check_flag, number, option
 
 # The thresholds where neither the call nor the config's ``predict_cfg`` states them.
@@ -14,11 +15,8 @@ THRESHOLDS: Mapping[str, Any] = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img
 
 
 @dataclass(frozen=True)
-class PredictionOptions(CallOptions):
-    """The options of a prediction: arguments of ``Detector.__call__``, of ``Predictor`` and of ``detkit predict``.
-
-    A new option is a field here. All that predicts takes the options as ``**options``, and a predictor keeps them as
-    ``options``.
+class ImageOptions(CallOptions):
+    """The options of a prediction on images as they are.
 
     Attributes:
         score_thr: least score of a prediction; a classifier always gives its best class. This, ``iou_thr`` and
@@ -31,7 +29,7 @@ class PredictionOptions(CallOptions):
             None for the config's.
         img_size: the longer side that images are scaled to (DETR: the shorter one; a classifier: its input); the
             config's test size by default.
-        batch_size: images at a time.
+        batch_size: images, or views of one, at a time.
         amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
 
     Raises:
@@ -66,6 +64,15 @@ class PredictionOptions(CallOptions):
     )
     batch_size: int = option(1, 'images in a batch (default: 1)', number(Integral, 1), type=int)
     amp: bool | str = option(False, 'mixed precision: faster, slightly different results')
+
+
+@dataclass(frozen=True)
+class PredictionOptions(ViewOptions, ImageOptions):
+    """The options of a prediction: arguments of ``Detector.__call__``, of ``Predictor`` and of ``detkit predict``.
+
+    They are those of ``ImageOptions``, and those of ``ViewOptions`` behind them. A new option is a field of one of the
+    two. All that predicts takes the options as ``**options``, and a predictor keeps them as ``options``.
+    """
 
     def with_thresholds(self, predict_cfg: Mapping[str, Any]) -> PredictionOptions:
         """Return the options with the thresholds that are None taken from ``predict_cfg``, else from ``THRESHOLDS``.

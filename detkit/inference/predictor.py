@@ -20,23 +20,17 @@ from torch import nn
 from detkit.config.words import options_of_call
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
-from detkit.datasets.transforms.geometry import LetterBox
-from detkit.datasets.transforms.loading import LoadImageFromFile, UnreadableImageError
-from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
+from detkit.inference.preparation import Preparation
 from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
-from detkit.inference.steps import input_size, prediction_steps
+from detkit.inference.steps import input_size
+from detkit.inference.view_predictor import ViewPredictor
 from detkit.models.detectors import ImageClassifier
-from detkit.registry import TRANSFORMS
-from detkit.structures.annotations import Annotations, Record
 from detkit.structures.data_sample import DetDataSample
-from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
-from detkit.utils.limits import MAX_PIXELS
-from detkit.utils.rng import keyed_rng
 
 _READERS = 4  # threads that decode while the network runs
 
@@ -127,12 +121,16 @@ class Predictor:
         if given.retina_masks is not None and cfg.get('task') == 'seg':
             wanted['retina_masks'] = given.retina_masks
         self.model = _with_options(self.model, wanted)
-        self._pipeline = [TRANSFORMS.build(step) for step in prediction_steps(cfg, self.img_size, self.classifies)]
-        # Letterboxes of a batch are padded to whole strides; padding would count in a classifier's mean.
-        self._divisor = 32 if any(isinstance(step, LetterBox) for step in self._pipeline) else 1
-        self._max_pixels = max(
-            (step.max_pixels for step in self._pipeline if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
-        )
+        self._preparation = Preparation(cfg, self.img_size, self.classifies)
+        self._views = None
+        if given.views:
+            self._preparations = {
+                scale: Preparation(cfg, max(round(self.img_size * scale), 32), self.classifies)
+                for scale in {augmentation.scale for augmentation in given.augmentations}
+            }
+            self._views = ViewPredictor(
+                given, self.model.head.test_cfg, self.model.info.keypoints, self.classifies, given.batch_size
+            )
 
     def __call__(self, source: Source) -> Iterator[DetDataSample]:
         """Return a data sample an image, with ``pred_instances`` in its pixels, as they are made; see ``find_sources``.
@@ -162,6 +160,9 @@ class Predictor:
             images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
                 before the results of the first are taken.
         """
+        if self._views is not None:
+            yield from self._stream_views(images)
+            return
         remaining = iter(images)
         numbers = count()
 
@@ -174,12 +175,33 @@ class Predictor:
             while batch := ahead.result():
                 ahead = taker.submit(take_batch)  # while the network works on this one
                 packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
-                samples = iter(self.predict_batch(collate(packed, size_divisor=self._divisor)) if packed else ())
+                samples = iter(self._run(packed) if packed else ())
                 for image, item in batch:
                     if isinstance(item, Prepared):
                         yield Predicted(image, item.img, next(samples))
                     else:
                         yield Predicted(image, None, self._skipped(image, str(item)))
+
+    def _stream_views(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
+        """Yield each image with its prediction, merged from those on its views."""
+        for number, image in enumerate(images):
+            try:
+                img = image.read(self._preparation.max_pixels)
+                predicted = Predicted(image, img, self._predict_views(img, image, number))
+            except DataError as error:  # it cannot be read, or a view would become too large
+                predicted = Predicted(image, None, self._skipped(image, str(error)))
+            yield predicted
+
+    def _predict_views(self, img: np.ndarray, image: SourceImage, number: int) -> DetDataSample:
+        img_id = image_id_of(image.name)
+
+        def pack(view: np.ndarray, scale: float) -> dict:
+            return self._preparations[scale](view, image.name, img_id, number)
+
+        return self._views.predict(img, dict(img_path=image.name, img_id=img_id), pack, self._run)
+
+    def _run(self, packed: list[dict]) -> list[DetDataSample]:
+        return self.predict_batch(collate(packed, size_divisor=self._preparation.size_divisor))
 
     def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
         """Return the data sample of an image that cannot be read."""
@@ -206,21 +228,10 @@ class Predictor:
             number: its index in the source, from which random draws come where the test pipeline has any.
         """
         try:
-            img = image.read(self._max_pixels)
-        except DataError as error:
+            img = image.read(self._preparation.max_pixels)
+            return Prepared(img, self._preparation(img, image.name, image_id_of(image.name), number))
+        except DataError as error:  # it cannot be read, or would become too large
             return error
-        record = Record(image.name, image_id_of(image.name), img.shape[:2], Annotations())
-        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={image.name: img})
-        try:
-            for transform in self._pipeline:
-                sample = apply_transform(transform, sample, _no_others)
-        except UnreadableImageError as error:  # it would become too large
-            return error
-        return Prepared(img, sample)
-
-
-def _no_others(count: int) -> list[Sample]:
-    raise ConfigError('the test pipeline mixes several images (mosaic, mixup); prediction has one image at a time')
 
 
 def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 import cv2
 import numpy as np
@@ -17,12 +16,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from detkit.config.words import no_attribute, options_of_call
-from detkit.datasets.image_files import image_id_of
-from detkit.evaluation.accuracy_metric import class_entry
-from detkit.evaluation.coco_format import result_entries
-from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference import result_exports
 from detkit.inference.predictor import FIVE_BEST, ListedClasses
+from detkit.inference.result_conversions import ConvertibleResult
 from detkit.inference.source_image import SourceImage
 from detkit.inference.video import VideoFrame
 from detkit.models.detectors import ModelInfo
@@ -36,15 +32,12 @@ from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.drawing_options import DrawingOptions
 
-if TYPE_CHECKING:
-    import pandas
-
 # The fields of a result that hold a value for each object.
 _PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks', 'track_ids')
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(ConvertibleResult):
     """The prediction on one image: N objects, best first. All arrays are NumPy's, in pixels of the image.
 
     ``len`` counts the objects. An index, a slice, a list of indices or a boolean array chooses some of them, as in
@@ -171,6 +164,11 @@ class Result:
         return None if self.instance_masks is None else self.instance_masks.to_bool()
 
     @property
+    def source(self) -> SourceImage | None:
+        """The image's or frame's source; None where it is not known."""
+        return self._image
+
+    @property
     def img(self) -> np.ndarray:
         """The image, ``(H, W, 3)`` uint8 RGB; a file is decoded anew each time.
 
@@ -261,128 +259,23 @@ class Result:
         """
         result_exports.show(self.plot(**options), self.img_path)
 
-    def crops(self, margin: float = 0.0) -> list[np.ndarray]:
+    def crops(self, margin: float = 0.0, img: np.ndarray | None = None) -> list[np.ndarray]:
         """Return the part of the image in each box, ``(h, w, 3)`` uint8 RGB.
 
         Args:
             margin: how much of its width and height a box is enlarged by on each side.
+            img: the image, where it is decoded already.
         """
         if self.bboxes is None:
             raise ConfigError('a classifier finds no boxes that could be cut out')
         if not len(self):
             return []
-        img = self.img
+        img = self.img if img is None else img
         grow = (self.bboxes[:, 2:] - self.bboxes[:, :2]) * margin
         limit = np.array(img.shape[1::-1])
         starts = np.floor(self.bboxes[:, :2] - grow).clip(0, limit - 1).astype(int)
         ends = np.maximum(np.ceil(self.bboxes[:, 2:] + grow).clip(0, limit).astype(int), starts + 1)
         return [img[y0:y1, x0:x1].copy() for (x0, y0), (x1, y1) in zip(starts, ends, strict=True)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain Python types, which ``json`` can write.
-
-        The keys are ``img_path`` (of a video also ``frame`` and ``seconds``), ``img_shape``, ``error`` and ``objects``,
-        a list of dicts with ``label``, ``name``, ``score`` and, where the model predicts them, ``bbox`` (xyxy),
-        ``rbbox``, ``corners``, ``keypoints`` and ``segmentation`` (COCO's compressed run lengths), and ``track_id``
-        where they are tracked.
-        """
-        objects = [
-            {'label': int(label), 'name': name, 'score': round(float(score), 6)}
-            for label, name, score in zip(self.labels, self.names, self.scores, strict=True)
-        ]
-        for number, entry in enumerate(self._coco_entries() if self.bboxes is not None else ()):
-            objects[number]['bbox'] = np.round(self.bboxes[number].astype(float), 3).tolist()
-            objects[number] |= {key: entry[key] for key in ('rbbox', 'corners', 'segmentation') if key in entry}
-            if self.keypoints is not None:
-                objects[number]['keypoints'] = np.round(self.keypoints[number].astype(float), 3).tolist()
-            if self.track_ids is not None:
-                objects[number]['track_id'] = int(self.track_ids[number])
-        shape = None if self.img_shape is None else list(self.img_shape)
-        place = {'img_path': self.img_path, **self._place}
-        return {**place, 'img_shape': shape, 'error': self.error, 'objects': objects}
-
-    def to_json(self) -> str:
-        """Return ``to_dict()`` as JSON."""
-        return json.dumps(self.to_dict())
-
-    def to_coco(
-        self, img_id: int | str | None = None, category_ids: Sequence[int | str] | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the objects as entries of COCO's results file, with ``file_name`` and ``category_name`` besides.
-
-        Args:
-            img_id: the dataset's id of the image; taken from the file's name by default, of a video the frame's number.
-            category_ids: the dataset's category id of each label; the labels by default.
-
-        Returns:
-            An entry an object: of rotated boxes with ``rbbox`` and ``corners``; from a classifier one entry with its
-            most probable classes in ``top5``; none for an image that could not be read.
-        """
-        if self.error is not None:
-            return []
-        if img_id is None:
-            img_id = image_id_of(self.img_path) if self.frame is None else self.frame
-        if self.probs is not None:
-            entry = class_entry(self.img_path, img_id, self.labels, self.scores, self.classes)
-            return [{**entry, **self._place}] if len(self) else []
-        return [
-            {'file_name': self.img_path, **self._place, **entry, 'category_name': name}
-            for entry, name in zip(self._coco_entries(img_id, category_ids), self.names, strict=True)
-        ]
-
-    def _coco_entries(self, img_id: int | str = 0, category_ids: Sequence[int | str] | None = None) -> list[dict]:
-        ids = range(len(self.classes)) if category_ids is None else category_ids
-        rles = None if self.instance_masks is None else self.instance_masks.to_rle()
-        entries = result_entries(img_id, self.bboxes, self.labels, self.scores, rles, ids, self.keypoints)
-        extra = [{}] * len(self) if self.rbboxes is None else rotated_fields(self.rbboxes)
-        tracks = [{}] * len(self) if self.track_ids is None else [{'track_id': int(i)} for i in self.track_ids]
-        return [{**entry, **own, **track} for entry, own, track in zip(entries, extra, tracks, strict=True)]
-
-    @property
-    def _place(self) -> dict[str, Any]:
-        """The frame and its time, of a video."""
-        return {} if self.frame is None else {'frame': self.frame, 'seconds': round(self.seconds or 0.0, 6)}
-
-    def to_supervision(self) -> Any:
-        """Return supervision's ``Detections``, or ``Classifications`` from a classifier; needs that package."""
-        return result_exports.to_supervision(self)
-
-    def to_supervision_keypoints(self) -> Any:
-        """Return supervision's ``KeyPoints``; needs that package.
-
-        Raises:
-            ConfigError: the model predicts no keypoints.
-        """
-        return result_exports.to_supervision_keypoints(self)
-
-    def to_fiftyone(self) -> Any:
-        """Return FiftyOne's label for the task; needs that package.
-
-        It is ``Detections`` (with masks where there are some), ``Keypoints`` of a pose model, closed ``Polylines`` of
-        rotated boxes, ``Classification`` from a classifier (None of an image that could not be read).
-        """
-        return result_exports.to_fiftyone(self)
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with a row an object; needs the package pandas."""
-        return result_exports.to_pandas(self.rows())
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of ``to_pandas``: path, label, name, score, and the numbers of boxes and rotated boxes."""
-        boxes = [('x0', 'y0', 'x1', 'y1', self.bboxes), ('cx', 'cy', 'w', 'h', 'angle', self.rbboxes)]
-        columns = {
-            name: values[:, i].tolist()
-            for *names, values in boxes
-            if values is not None
-            for i, name in enumerate(names)
-        }
-        columns = {'label': self.labels.tolist(), 'name': self.names, 'score': self.scores.tolist(), **columns}
-        if self.track_ids is not None:
-            columns = {'track_id': self.track_ids.tolist(), **columns}
-        return [
-            {'img_path': self.img_path, **self._place, **{key: column[i] for key, column in columns.items()}}
-            for i in range(len(self))
-        ]
 
     def __repr__(self) -> str:
         return f'<Result {self.title}: {self.summary}>'

@@ -30,12 +30,12 @@ def show(picture: np.ndarray, title: str) -> None:
 
 def to_pandas(rows: Sequence[Mapping[str, Any]]) -> Any:
     """Return a ``pandas.DataFrame`` of rows."""
-    return _import('pandas', 'to_pandas').DataFrame(list(rows))
+    return import_package('pandas', 'to_pandas()').DataFrame(list(rows))
 
 
 def to_supervision(result: Result) -> Any:
     """See ``Result.to_supervision``."""
-    sv = _import('supervision', 'to_supervision')
+    sv = import_package('supervision', 'to_supervision()')
     if result.bboxes is None:
         return sv.Classifications(class_id=result.labels, confidence=result.scores)
     data = {'class_name': np.array(result.names, dtype=str)}
@@ -55,7 +55,7 @@ def to_supervision_keypoints(result: Result) -> Any:
     """See ``Result.to_supervision_keypoints``."""
     if result.keypoints is None:
         raise ConfigError('the model predicts no keypoints')
-    sv = _import('supervision', 'to_supervision_keypoints')
+    sv = import_package('supervision', 'to_supervision_keypoints()')
     # The third argument is the keypoints' confidence in all releases, which differ in its name.
     return sv.KeyPoints(
         result.keypoints[..., :2],
@@ -67,7 +67,7 @@ def to_supervision_keypoints(result: Result) -> Any:
 
 def to_fiftyone(result: Result) -> Any:
     """See ``Result.to_fiftyone``."""
-    fo = _import('fiftyone', 'to_fiftyone')
+    fo = import_package('fiftyone', 'to_fiftyone()')
     labels = zip(result.names, result.scores.tolist(), strict=True)
     if result.bboxes is None:
         return next((fo.Classification(label=name, confidence=score) for name, score in labels), None)
@@ -105,10 +105,20 @@ def to_fiftyone(result: Result) -> Any:
     return fo.Detections(detections=detections)
 
 
-def _import(package: str, method: str) -> ModuleType:
+def import_package(package: str, user: str) -> ModuleType:
+    """Return a package that is imported when it is used.
+
+    Args:
+        package: its name, or that of a module in it.
+        user: what needs it, for the error, such as 'to_pandas()'.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
+        name = package.partition('.')[0]
         raise MissingPackageError(
-            f'{method}() needs the package {package} ({error}); install it by pip install {package}'
+            f'{user} needs the package {name} ({error}); install it by pip install {name}'
         ) from error

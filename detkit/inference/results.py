@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from detkit.config.words import no_attribute
-from detkit.inference import result_exports
+from detkit.inference import result_exports, result_files
 from detkit.inference.result import Result, counted
 from detkit.utils.call_options import takes
 from detkit.utils.errors import ConfigError
-from detkit.utils.pictures import unique_name
+from detkit.utils.pictures import UniqueNames
+from detkit.utils.streams import AddRows, csv_table
 from detkit.utils.tables import write_json
 from detkit.visualization import DrawingOptions
 
@@ -52,11 +53,40 @@ class Results(list[Result]):
         """
         if Path(folder).is_file():
             raise ConfigError(f'{folder} is a file; pictures of several images are written into a folder')
-        taken: set[str] = set()
-        names = [
-            (result, unique_name(Path(result.img_path).stem, '.jpg', taken)) for result in self if result.error is None
-        ]
-        return [result.save(Path(folder) / name, **options) for result, name in names]
+        return [result.save(Path(folder) / f'{stem}.jpg', **options) for result, stem in self._stems()]
+
+    def save_yolo(self, folder: str | os.PathLike, scores: bool = False) -> list[Path]:
+        """Write YOLO's label file of each image that could be read, see ``Result.to_yolo``, and return the files."""
+        return [result.save_yolo(Path(folder) / f'{stem}.txt', scores) for result, stem in self._stems()]
+
+    def save_crops(self, folder: str | os.PathLike, margin: float = 0.0) -> list[Path]:
+        """Write the part of the images in each box, see ``Result.save_crops``, and return the files."""
+        return [path for result, stem in self._stems() for path in result.save_crops(folder, stem, margin)]
+
+    def save_csv(self, path: str | os.PathLike) -> Path:
+        """Write a table with a row an object, see ``Result.rows``, and return its path; its folder is made."""
+        with csv_table(path) as add:
+            self._write_rows(add)
+        return Path(path)
+
+    def save_parquet(self, path: str | os.PathLike) -> Path:
+        """Write the table of ``save_csv`` as a Parquet file, and return its path; needs the package pyarrow."""
+        with result_files.parquet_table(path) as add:
+            self._write_rows(add)
+        return Path(path)
+
+    def _stems(self) -> list[tuple[Result, str]]:
+        """Return the results of images that could be read, each with the stem of its files.
+
+        It is the image's; of images in several folders that share a stem, the later ones get '-2', '-3' and so on.
+        """
+        names = UniqueNames()
+        return [(result, names.name(Path(result.img_path).stem)) for result in self if result.error is None]
+
+    def _write_rows(self, add: AddRows) -> None:
+        readable = [result for result in self if result.error is None]
+        for result in readable or self[:1]:
+            add(result.rows(), result.columns)
 
     def to_coco(self, category_ids: Sequence[int | str] | None = None) -> list[dict[str, Any]]:
         """Return the entries of COCO's results file, see ``Result.to_coco``."""

@@ -1,28 +1,139 @@
-"""Prediction into a folder (``detkit predict``): a picture for each image and one json."""
+"""Prediction into a folder (``detkit predict``): pictures, label files, tables and crops, written as they are made."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from detkit.inference.drawn_output import DrawnOutput
+from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result
+from detkit.inference.result_files import parquet_table, save_crops, save_yolo
 from detkit.inference.sources import Source, find_sources, images_of
+from detkit.utils.errors import ConfigError
+from detkit.utils.pictures import UniqueNames
 from detkit.utils.printable import printable
-from detkit.utils.tables import write_json
+from detkit.utils.streams import AddRows, csv_table, json_list
 
+_DEFAULT = FolderOutputs()
 _FRAMES_A_LINE = 100  # of a video
+
+
+class ResultFolder:
+    """A folder that results are written to one by one, so that memory does not grow with their number.
+
+        with ResultFolder('predictions', FolderOutputs(save_csv=True)) as folder:
+            for result in model('photos/', stream=True):
+                folder.add(result)
+
+    Files of an image have its stem as their name; of images in several folders that share a stem, the later ones get
+    '-2', '-3' and so on. Files of a video's frames lie in a folder of that name. Tables and json appear, whole, when
+    the block ends.
+
+    Args:
+        path: the folder; made if it is missing.
+        outputs: what to write.
+        draw: returns the picture of a result and its image; ``Result.plot`` by default.
+
+    Attributes:
+        num_objects: objects, or entries of the json, so far.
+
+    Raises:
+        MissingPackageError: the package pyarrow is missing, and a Parquet file is asked for.
+        OSError: the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        outputs: FolderOutputs = _DEFAULT,
+        draw: Callable[[Result, np.ndarray | None], np.ndarray] = Result.plot,
+    ) -> None:
+        self.path = Path(path)
+        self.outputs = outputs
+        self.num_objects = 0
+        self._draw = draw
+        self._names, self._video_names = UniqueNames(), UniqueNames()
+        self._stack = ExitStack()
+        self._tables: list[AddRows] = []
+        self._has_columns = False
+        self._last: Result | None = None
+        self._video = ''  # the stem of the video that the last result is of
+
+    def __enter__(self) -> ResultFolder:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            self._json = (
+                stack.enter_context(json_list(self.path / 'predictions.json')) if self.outputs.save_json else None
+            )
+            for wanted, table, name in (
+                (self.outputs.save_csv, csv_table, 'predictions.csv'),
+                (self.outputs.save_parquet, parquet_table, 'predictions.parquet'),
+            ):
+                if wanted:
+                    self._tables.append(stack.enter_context(table(self.path / name)))
+            self._drawn = stack.enter_context(DrawnOutput(self.path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and self._last is not None and not self._has_columns:  # no image could be read
+            self._add_rows(self._last)
+        self._stack.__exit__(kind, error, traceback)
+
+    def add(self, result: Result, img: np.ndarray | None = None) -> str | None:
+        """Write what is asked for of a result.
+
+        Args:
+            result: the result; of an image that could not be read, nothing is written.
+            img: the image, ``(H, W, 3)`` uint8 RGB, where it is decoded already.
+
+        Returns:
+            The stem of its files where it is not that of the image, as another image had it; else None.
+        """
+        before, self._last = self._last, result
+        if result.error is not None:
+            return None
+        own = Path(result.img_path).stem
+        if result.frame is None:
+            name = stem = self._names.name(own)
+        else:
+            goes_on = before is not None and before.img_path == result.img_path and (before.frame or 0) < result.frame
+            name = self._video = self._video if goes_on and self._video else self._video_names.name(own or 'video')
+            stem = f'{name}/{result.frame:06d}'
+        entries = result.to_coco()
+        self.num_objects += len(entries)
+        if self._json is not None:
+            self._json(entries)
+        self._add_rows(result)
+        if self.outputs.save_txt:
+            save_yolo(result, self.path / 'labels' / f'{stem}.txt', self.outputs.save_scores)
+        if self.outputs.save_crops and result.bboxes is not None:
+            save_crops(result, self.path / 'crops', stem, img=img)
+        if self.outputs.pictures:
+            self._drawn.write(result.source, self._draw(result, img), name)
+        return None if name == own else name
+
+    def _add_rows(self, result: Result) -> None:
+        self._has_columns = True
+        for add in self._tables:
+            add(result.rows(), result.columns)
 
 
 def predict_to_folder(
     predictor: Predictor,
     source: Source,
     out_dir: str | Path,
-    pictures: bool = True,
-    json_name: str | None = 'predictions.json',
+    outputs: FolderOutputs = _DEFAULT,
     drawing: Mapping[str, Any] | None = None,
 ) -> int:
     """Predict on all images of ``source``, saying on the console what was found in each.
@@ -30,12 +141,8 @@ def predict_to_folder(
     Args:
         predictor: the predictor, which holds all settings.
         source: see ``find_sources``; a video becomes one mp4 file.
-        out_dir: the folder for the pictures and the json; made if it is missing.
-        pictures: whether to draw pictures.
-        json_name: file in ``out_dir``: a list of entries as in COCO's results files, with ``file_name`` and
-            ``category_name`` besides (``category_id`` counts from 0, as labels do); from a classifier one entry an
-            image with its five most probable classes in ``top5``; of rotated boxes also ``rbbox`` and ``corners``; of a
-            head that divides the whole image one entry a segment; None writes none.
+        out_dir: the folder for the files; made if it is missing.
+        outputs: which files to write.
         drawing: options of the pictures, see ``Result.plot``.
 
     Returns:
@@ -43,37 +150,32 @@ def predict_to_folder(
 
     Raises:
         DataError: ``source`` names no image.
+        ConfigError: crops are asked for from a classifier.
     """
     sources = find_sources(source)
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    entries: list[dict] = []
-    skipped: list[str] = []
+    if outputs.save_crops and predictor.classifies:
+        raise ConfigError('save_crops cuts out boxes, but a classifier finds none; leave it out')
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
+    skipped: list[str] = []
     count, start = 0, time.perf_counter()
-    with DrawnOutput(out_dir) as drawn:
+    with ResultFolder(out_dir, outputs, lambda result, img: result.plot(img, **(drawing or {}))) as folder:
         for image, img, sample in predictor.stream_images(images_of(sources)):
             result = Result.of_sample(
                 image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed
             )
+            renamed = folder.add(result, img)
             if result.error is not None:
                 skipped.append(result.error)
                 continue
             count += 1
-            entries += result.to_coco()
-            if pictures:
-                drawn.write(image, result.plot(img, **(drawing or {})))
-            if result.frame is None:
-                print(printable(f'{result.img_path}: {result.summary}'))
-            elif result.frame % _FRAMES_A_LINE == 0:
-                print(printable(f'{result.title}: {result.summary}'))
+            note = f' (files: {renamed})' if renamed else ''
+            if result.frame is None or result.frame % _FRAMES_A_LINE == 0:
+                print(printable(f'{result.title}: {result.summary}{note}'))
     seconds = time.perf_counter() - start
     for reason in skipped:
         print(printable(f'skipped: {reason}'))
-    if json_name:
-        write_json(out_dir / json_name, entries)
     unread = f', {len(skipped)} could not be read' if skipped else ''
-    found = '' if predictor.classifies else f', {len(entries)} objects'
+    found = '' if predictor.classifies else f', {folder.num_objects} objects'
     print(f'{count} images{unread}{found}, {1000 * seconds / max(count, 1):.0f} ms an image; results in {out_dir}')
     return count

@@ -37,11 +37,25 @@ def read_picture(path: Path) -> np.ndarray:
     return np.ascontiguousarray(img[..., ::-1])
 
 
-def unique_name(stem: str, suffix: str, taken: set[str]) -> str:
-    """Return ``stem + suffix``, or with '-2', '-3', ... where ``taken`` has it; note it there."""
-    name, number = stem + suffix, 1
-    while name.lower() in taken:
-        number += 1
-        name = f'{stem}-{number}{suffix}'
-    taken.add(name.lower())
-    return name
+class UniqueNames:
+    """Names of files in one folder, of which none is given twice, whether or not it tells capitals apart."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}  # the number to try next, by the name in small letters
+
+    @property
+    def count(self) -> int:
+        """The number of names that were given."""
+        return len(self._next)
+
+    def name(self, stem: str, suffix: str = '') -> str:
+        """Return ``stem + suffix``, with '-2', '-3', ... in between where it was given before."""
+        key = f'{stem}{suffix}'.lower()
+        if key not in self._next:
+            self._next[key] = 2
+            return stem + suffix
+        number = self._next[key]
+        while (name := f'{stem}-{number}{suffix}').lower() in self._next:
+            number += 1
+        self._next[key], self._next[name.lower()] = number + 1, 2
+        return name

@@ -18,7 +18,7 @@ from detkit.engine import Runner
 from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.pictures import UniqueNames, write_picture
 
 
 def make_runner(folder: Path, iteration: int = 0) -> SimpleNamespace:
@@ -159,9 +159,9 @@ def test_written_picture_is_rgb(tmp_path: Path):
 
 
 def test_unique_names():
-    taken: set[str] = set()
-    names = [unique_name(stem, '.jpg', taken) for stem in ('a', 'b', 'A', 'a')]
-    assert names == ['a.jpg', 'b.jpg', 'A-2.jpg', 'a-3.jpg']
+    names = UniqueNames()
+    given = [names.name(stem, '.jpg') for stem in ('a', 'b', 'A', 'a', 'a-4', 'a')]
+    assert given == ['a.jpg', 'b.jpg', 'A-2.jpg', 'a-3.jpg', 'a-4.jpg', 'a-5.jpg']
 
 
 def test_the_hooks_draw_the_pictures_of_a_classifier(tmp_path: Path):

@@ -13,7 +13,7 @@ from scene_helpers import annotations_of, paint, run, sample_of
 from detkit.datasets import DotaDataset, YoloTxtDataset
 from detkit.datasets.class_names import DOTA15
 from detkit.datasets.collate import collate
-from detkit.datasets.dota_tiling import cut_labels, tile_dota, tile_starts
+from detkit.datasets.dota_tiling import cut_labels, tile_dota
 from detkit.datasets.formats.dota import parse_dota_labels, read_dota_labels
 from detkit.datasets.transforms import CopyPaste, LetterBox, Mosaic, PackInputs, RandomAffine, RandomFlip, Render
 from detkit.structures import Annotations, Record, Scene
@@ -325,15 +325,6 @@ def test_outlines_are_as_before():
 
 
 # -- tiles ----------------------------------------------------------------------------------------------------------
-
-
-def test_tiles_cover_the_image():
-    assert tile_starts(100, 128, 20) == [0] and tile_starts(128, 128, 20) == [0]
-    assert tile_starts(300, 128, 28) == [0, 100, 172]
-    for length in (129, 228, 229, 1000):
-        starts = tile_starts(length, 128, 28)
-        assert starts[0] == 0 and starts[-1] + 128 == length and len(set(starts)) == len(starts)
-        assert all(0 < b - a <= 100 for a, b in zip(starts, starts[1:], strict=False))
 
 
 def test_objects_that_a_tile_cuts():

@@ -190,7 +190,8 @@ def test_an_interrupt_ends_the_video_of_a_camera_but_leaves_that_of_a_file_out(t
     for name, info in (('file', frames[0].info), ('camera', live)):
         with pytest.raises(KeyboardInterrupt), DrawnOutput(tmp_path) as drawn:
             for frame in frames:
-                drawn.write(type(frame)(name, frame.content, None, frame.frame, frame.seconds, info), frame.read())
+                own = type(frame)(name, frame.content, None, frame.frame, frame.seconds, info)
+                drawn.write(own, frame.read(), name)
             raise KeyboardInterrupt
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.mp4', 'camera.mp4']
     assert len(read_all(tmp_path / 'camera.mp4')[0]) == 5

@@ -19,7 +19,7 @@ from detkit.inference.sources import Source, find_images, require_images
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
-from detkit.utils.pictures import unique_name, write_picture
+from detkit.utils.pictures import UniqueNames, write_picture
 from detkit.utils.progress import track
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.heat import channel_sheet, heat_over, onto_image
@@ -122,7 +122,7 @@ def write_activations(
         DataError: no image can be read.
     """
     names = choose_modules(predictor.model, patterns)
-    taken: set[str] = set()
+    taken = UniqueNames()
     files = []
     for path, _, batch in _batches(predictor, source):
         with record_activations(predictor.model, names) as maps, torch.no_grad():
@@ -136,7 +136,7 @@ def write_activations(
                 sheet = channel_sheet(
                     activations[0].float().cpu().numpy(), f'{Path(path).name}  {title}', seen, max_channels
                 )
-                files.append(Path(folder) / unique_name(f'{Path(path).stem}_{title}', '.png', taken))
+                files.append(Path(folder) / taken.name(f'{Path(path).stem}_{title}', '.png'))
                 write_picture(files[-1], sheet)
     return files
 
@@ -173,7 +173,7 @@ def write_cams(
             f'{module!r} fits {1 + len(others)} modules ({name}, {others[0]}, ...), but a map is made of one'
         )
     wanted = None if class_name is None else _label(class_name, predictor.classes)
-    taken: set[str] = set()
+    taken = UniqueNames()
     files = []
     for path, img, batch in _batches(predictor, source):
         maps, sample, label = _explain(predictor, batch, name, method, wanted)
@@ -189,7 +189,7 @@ def write_cams(
                 (drawn, f'{name}[{number}]  {heat.shape[1]} x {heat.shape[0]}  {method}: {what}{_nothing(heat)}')
             )
         cells = [with_caption(fit(picture, _CELL, enlarge=True), caption) for picture, caption in pictures]
-        files.append(Path(folder) / unique_name(f'{Path(path).stem}_{method}', '.jpg', taken))
+        files.append(Path(folder) / taken.name(f'{Path(path).stem}_{method}', '.jpg'))
         write_picture(files[-1], grid(cells, 2 if len(cells) > 3 else len(cells)))
         print(f'{path}: {method} of {name}, {what}')
     return files

@@ -132,19 +132,32 @@ def _label_lines(
     if labels == 'pose' and own.keypoints is None:  # another part of the source has them
         own = replace(own, keypoints=np.zeros((len(own), len(header.keypoint_names), 3), np.float32))
     count_unheld(own, path, tally, outlines=labels in ('box', 'pose'), keypoints=labels != 'pose')
-    scale_wh = np.array(shape[::-1], np.float64)
-    if labels == 'obb':
-        values = list((object_corners(own, path, tally) / scale_wh).reshape(-1, 8).round(10))
-        classes = own.labels
-    else:
-        make = {'box': _boxes, 'pose': _poses, 'outline': _outlines}[labels]
-        own = _inside(own, scale_wh, path, tally)
-        values, classes = make(own, scale_wh, path, tally), own.labels
+    classes, values = label_values(own, shape, labels, path, tally)
     lines = [' '.join(map(_text, [label, *row.tolist()])) for label, row in zip(classes.tolist(), values, strict=True)]
     unique = list(dict.fromkeys(lines))
     if len(unique) < len(lines):
         tally.add("an object whose line is the same as another one's", path, count=len(lines) - len(unique))
     return unique
+
+
+def label_values(
+    annotations: Annotations, shape: tuple[int, int], labels: str, path: str, tally: Tally
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the labels ``(N,)`` of an image's objects, and the numbers that follow each in its line.
+
+    Args:
+        annotations: the objects; those without an area inside the image are left out.
+        shape: (h, w) of the image.
+        labels: one of ``YOLO_LABELS``.
+        path: the image, for the tally.
+        tally: counts what cannot be kept.
+    """
+    scale_wh = np.array(shape[::-1], np.float64)
+    if labels == 'obb':
+        return annotations.labels, list((object_corners(annotations, path, tally) / scale_wh).reshape(-1, 8).round(10))
+    make = {'box': _boxes, 'pose': _poses, 'outline': _outlines}[labels]
+    inside = _inside(annotations, scale_wh, path, tally)
+    return inside.labels, make(inside, scale_wh, path, tally)
 
 
 def _text(value: float) -> str:

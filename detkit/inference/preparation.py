@@ -1,0 +1,63 @@
+"""``Preparation``: from the pixels of an image to what ``collate`` takes, by a config's own test pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from detkit.datasets.transforms.geometry import LetterBox
+from detkit.datasets.transforms.loading import LoadImageFromFile
+from detkit.datasets.transforms.pipeline import apply_transform
+from detkit.inference.steps import prediction_steps
+from detkit.registry import TRANSFORMS
+from detkit.structures.annotations import Annotations, Record
+from detkit.structures.sample import Sample
+from detkit.utils.errors import ConfigError
+from detkit.utils.limits import MAX_PIXELS
+from detkit.utils.rng import keyed_rng
+
+
+class Preparation:
+    """The test pipeline of a config, for images that are decoded already.
+
+    Args:
+        config: see ``prediction_steps``, also for the other arguments.
+        img_size: the input size.
+        classifies: whether the model classifies whole images.
+
+    Attributes:
+        size_divisor: sides of a batch are padded to multiples of it: to whole strides where images are letterboxed,
+            as padding would count in a classifier's mean.
+        max_pixels: most pixels of an image that is decoded.
+    """
+
+    def __init__(self, config: Config | dict, img_size: int, classifies: bool) -> None:
+        self._transforms = [TRANSFORMS.build(step) for step in prediction_steps(config, img_size, classifies)]
+        self.size_divisor = 32 if any(isinstance(step, LetterBox) for step in self._transforms) else 1
+        self.max_pixels = max(
+            (step.max_pixels for step in self._transforms if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
+        )
+
+    def __call__(self, img: np.ndarray, name: str, img_id: int | str, number: int = 0) -> dict[str, Any]:
+        """Return the packed sample of an image ``(H, W, 3)`` uint8 RGB.
+
+        Args:
+            img: the image.
+            name: its path, or what stands for it.
+            img_id: its id.
+            number: its index in the source, from which random draws come where the pipeline has any.
+
+        Raises:
+            UnreadableImageError: it would become too large.
+        """
+        record = Record(name, img_id, img.shape[:2], Annotations())
+        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={name: img})
+        for transform in self._transforms:
+            sample = apply_transform(transform, sample, _no_others)
+        return sample
+
+
+def _no_others(count: int) -> list[Sample]:
+    raise ConfigError('the test pipeline mixes several images (mosaic, mixup); prediction has one image at a time')
