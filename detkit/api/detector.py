@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from detkit.api.trainable_model import TrainableModel
 from detkit.config.words import options_of_call
 from detkit.inference import PredictionOptions
-from detkit.utils.call_options import takes
+from detkit.utils.call_options import check_flag, takes
 
 if TYPE_CHECKING:
     from detkit.inference import Result, Results
@@ -72,6 +72,7 @@ class Detector(TrainableModel):
             ConfigError: an argument has a value that makes no sense.
         """
         given = options_of_call(PredictionOptions, options, 'the call of a Detector', ('stream', 'channel_order'))
+        check_flag('stream', stream)
         from detkit.inference import Predictor, Result, Results, find_sources, images_of, kept_frames
 
         sources = find_sources(source, channel_order)

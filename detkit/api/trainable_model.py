@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from detkit.config.words import check_options, check_space, no_attribute, refuse_settings, refuse_unknown
+from detkit.utils.call_options import check_flag
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,7 @@ class TrainableModel:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
+        check_flag('resume', resume)
         from detkit.engine import train_from_config
 
         recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
@@ -155,6 +157,7 @@ class TrainableModel:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
+        check_flag('amp', amp)
         from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
         from detkit.utils.errors import ConfigError
 

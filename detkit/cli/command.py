@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from detkit.utils.errors import DetkitError
+from detkit.utils.front_end import at_the_command_line
 
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
 _WRONG_PATH = {
@@ -116,7 +117,8 @@ def run_command(main: Callable[[], int | None]) -> int:
         Its exit status (0 for None); 2 after a mistake that the user can correct, 130 when interrupted.
     """
     try:
-        return main() or 0
+        with at_the_command_line():
+            return main() or 0
     except DetkitError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -19,6 +19,7 @@ from detkit.config.value_types import RANGES, fits, range_mistake, remedy_for, s
 from detkit.contracts import misfit
 from detkit.registry import MODEL_PARTS, Registry, backend_names, no_such_part
 from detkit.utils.errors import ComponentError, ConfigError, nearest, nearest_first
+from detkit.utils.front_end import changing
 
 # A model's parts get these from their neighbours or from the data: detkit.models.wiring and detkit.config.wiring.
 WIRED = frozenset({'in_channels', 'in_strides', 'strides', 'num_classes'})
@@ -251,6 +252,6 @@ class _Check:
             elif of_key.file and path and not of_type.file:
                 text += (
                     f' The type is set on the command line; write the dict as a whole, which replaces the other keys: '
-                    f"--cfg-options {dotted(path)}=\"{{'type': '{title}'}}\"."
+                    f'{changing(dotted(path), {"type": title})}.'
                 )
         return text

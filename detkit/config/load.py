@@ -23,6 +23,7 @@ from detkit.config.top_level import check_plain_values, check_top_level, readabl
 from detkit.config.wiring import wire_from_data
 from detkit.registry import LOOPS
 from detkit.utils.errors import ConfigError, nearest_first
+from detkit.utils.front_end import changing
 
 Options = Mapping[str, Any] | Iterable[str | Option] | None
 
@@ -89,7 +90,7 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
         if without[name] != variables[name] and _effect(without) == _effect(executed.values):
             meant = meant_keys(name, executed.values, readable_names(executed) - {name})
             raise ConfigError(
-                f'--cfg-options: {name} is a variable of {path}, but nothing there is built from it.'
+                f'{changing()}: {name} is a variable of {path}, but nothing there is built from it.'
                 f'{did_you_mean(meant)}'
             )
     if variables:

@@ -8,6 +8,7 @@ from typing import Any
 from detkit.config.keys import DELETE_KEY
 from detkit.config.origins import COMMAND_LINE, KeyPath, Origins, dotted
 from detkit.utils.errors import ConfigError
+from detkit.utils.front_end import changing
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class Option:
 
 
 def parse_options(
-    options: Mapping[str, Any] | Iterable[str | Option] | None, argument: str = '--cfg-options'
+    options: Mapping[str, Any] | Iterable[str | Option] | None, argument: str | None = None
 ) -> list[Option]:
     """Read options as the command line gives them (``['a.b=1', '+c=x']``), or as a dict (values are taken as they are).
 
-    ``argument`` is the one that they were given by, for errors.
+    ``argument`` is the one that they were given by, for errors; by default the one for changes to a config.
 
     Raises:
         ConfigError: an option is no ``key=value``.
@@ -53,13 +54,15 @@ def without_delete_keys(value: Any) -> Any:
     return value
 
 
-def _split(text: str | Option, argument: str) -> tuple[str, Any] | Option:
+def _split(text: str | Option, argument: str | None) -> tuple[str, Any] | Option:
     if isinstance(text, Option):
         return text
     key, equals, value = text.partition('=')
     key = key.strip()
     if not equals or not key.strip('+. '):
-        raise ConfigError(f'{argument}: {text!r} is no key=value; write for example data_root=data/coco8-seg')
+        raise ConfigError(
+            f'{argument or changing()}: {text!r} is no key=value; write for example data_root=data/coco8-seg'
+        )
     return key, parse_value(value)
 
 
@@ -135,6 +138,6 @@ def _step(node: Any, part: str | int, path: KeyPath, missing: Callable[[KeyPath,
             return node[part]
     elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
         if isinstance(node, tuple):
-            raise ConfigError(f'--cfg-options: {dotted(path[:-1])} is a tuple; give it as a whole')
+            raise ConfigError(f'{changing()}: {dotted(path[:-1])} is a tuple; give it as a whole')
         return node[part]
-    raise ConfigError(f'--cfg-options: {missing(path, node)}')
+    raise ConfigError(f'{changing()}: {missing(path, node)}')

@@ -26,6 +26,7 @@ from detkit.structures.annotations import Record
 from detkit.structures.keypoints import fill_metainfo
 from detkit.structures.sample import Sample
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.front_end import changing
 from detkit.utils.progress import track
 from detkit.utils.text_files import is_printable
 
@@ -262,7 +263,7 @@ class DetDataset(PipelineDataset):
         elif self.data_root and not root.exists():
             raise DataError(
                 f'the data folder {self.data_root} does not exist (working directory {Path.cwd()}); '
-                'set data_root to where the data lies, for example with --cfg-options data_root=PATH'
+                f'set data_root to where the data lies, for example by {changing("data_root", "PATH")}'
             )
 
     def _name(self) -> str:

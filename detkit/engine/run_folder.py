@@ -8,6 +8,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from detkit.engine.folder_lock import LOCK_FILE, lock_folder, unlock_folder
 from detkit.utils.errors import CheckpointError, ConfigError, DetkitError
+from detkit.utils.front_end import argument, resuming
 
 CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
 RESULTS_FILE, SCALARS_FILE = 'results.csv', 'scalars.json'
@@ -69,7 +70,7 @@ def _lock(folder: Path) -> str | None:
 def _not_writable(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f'the run folder {display_path(folder)} cannot be made or written into ({error.strerror or error}). '
-        'Give another one by --work-dir.'
+        f'Give another one by {argument("work_dir")}.'
     )
 
 
@@ -145,7 +146,7 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
     if isinstance(resume, str) and (not resume or not Path(resume).exists()):
         raise CheckpointError(
             f'there is no checkpoint {resume or repr(resume)} to resume. Give the path of a .pth file such as '
-            'work_dirs/<run>/last.pth, a run folder, or --resume alone for the newest run of the config.'
+            f'work_dirs/<run>/last.pth, a run folder, or {resuming()} alone for the newest run of the config.'
         )
     answer: list[Path | DetkitError | None] = [None]
     if is_main_process():
@@ -167,7 +168,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
         if Path(resume).is_dir() and _content(parent) and not (_is_begun(parent) or has_history(parent)):
             raise CheckpointError(
                 f'there is no run to resume in {display_path(parent)}, which holds other files. Give the folder of a '
-                'run, a new or empty one by --work-dir, or leave the path out.'
+                f'run, a new or empty one by {argument("work_dir")}, or leave the path out.'
             )
         if not is_given or parent == base:
             folder = parent
@@ -179,7 +180,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
     if holder is not None:
         raise CheckpointError(
             f'{display_path(folder)} is in use: {holder} trains in it. Wait for that run, or stop it, before it is '
-            'resumed; without --resume, another run of the config starts in a folder of its own.'
+            f'resumed; without {resuming()}, another run of the config starts in a folder of its own.'
         )
     return folder
 

@@ -36,6 +36,7 @@ from detkit.models.layers import synchronise_batch_norm
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.front_end import argument, changing, resuming
 
 
 @RUNNERS.register_module()
@@ -77,14 +78,14 @@ class Runner(BaseRunner):
             self.console.close()
             loop = self.train_loop
             self.console.line(
-                f'stopped  by {stop.signal_name} after {loop.epoch} epochs and {loop.batch} iterations; --resume goes '
-                f'on from there in {display_path(self.work_dir)} (exit status {stop.code})'
+                f'stopped  by {stop.signal_name} after {loop.epoch} epochs and {loop.batch} iterations; '
+                f'{resuming()} goes on from there in {display_path(self.work_dir)} (exit status {stop.code})'
             )
             raise
         except KeyboardInterrupt:
             self.console.close()
             self.console.line(
-                f'stopped  by hand; --resume goes on from the newest checkpoint in {display_path(self.work_dir)}'
+                f'stopped  by hand; {resuming()} goes on from the newest checkpoint in {display_path(self.work_dir)}'
             )
             raise
         finally:
@@ -168,12 +169,12 @@ class Runner(BaseRunner):
         folder = display_path(self.work_dir)
         reasons = [f'{path.name} ({path.stat().st_size:,} bytes) is damaged' for path in found.damaged]
         reasons += [f'{path.name} holds weights only' for path in found.weights]
-        remedies = [f'--cfg-options load_from={display_path(path)} without --resume' for path in found.weights[:1]]
+        remedies = [f'{changing("load_from", display_path(path))} without {resuming()}' for path in found.weights[:1]]
         return (
             f'{folder} holds the results of a run, but no checkpoint that it can go on from: '
             f'{", ".join(reasons) or "there is no .pth file"}. A new start there would overwrite the run. Start a new '
-            f'one {"from its weights (" + remedies[0] + ")" if remedies else "without --resume"}, with another '
-            f'--work-dir, or remove {folder}.'
+            f'one {"from its weights (" + remedies[0] + ")" if remedies else f"without {resuming()}"}, with another '
+            f'{argument("work_dir")}, or remove {folder}.'
         )
 
     def _start(self, load_from: str | None) -> str:

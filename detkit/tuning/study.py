@@ -23,6 +23,7 @@ from detkit.engine.train import train_from_config
 from detkit.tuning.pruning import PruningHook
 from detkit.tuning.space import parse_space
 from detkit.utils.errors import ConfigError, DetkitError
+from detkit.utils.front_end import argument
 from detkit.utils.tables import text_table, write_csv
 
 JOURNAL_FILE, TRIALS_FILE, BEST_FILE = 'study.log', 'trials.csv', 'best.py'
@@ -170,7 +171,7 @@ class _Study:
             raise ConfigError(
                 f'{path} has no search_space. Add one, such as '
                 "search_space = {'optim_wrapper.optimizer.lr': dict(low=1e-4, high=1e-1, log=True)}, "
-                'or give --search KEY=LOW:HIGH[:log] or KEY=VALUE,VALUE.'
+                f'or give {argument("space", option="--search KEY=LOW:HIGH[:log] or KEY=VALUE,VALUE")}.'
             )
         if cfg.get('val_dataloader') is None:
             raise ConfigError(f'{path} has no validation (val_dataloader), by which trials are judged')
@@ -202,7 +203,7 @@ class _Study:
             if name in known and known[name] != text:
                 raise ConfigError(
                     f'the study in {display_path(self.folder)} was begun with another {name.replace("_", " ")}. '
-                    'Give another folder by --work-dir, or the same config, options and search space.'
+                    f'Give another folder by {argument("work_dir")}, or the same config, options and search space.'
                 )
             if name not in known:
                 self.study.set_user_attr(name, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
         sync: wait until the new file would survive a power cut.
 
     Raises:
-        OSError: it cannot be written; ``path`` is as it was.
+        OSError: it cannot be written, which names ``path``; ``path`` is as it was.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.tmp')
@@ -36,9 +36,11 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        if temporary.exists():
-            temporary.unlink()
+    except BaseException as error:
+        with suppress(OSError):  # of a path that is refused in the same way
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
     if sync and os.name == 'posix':
         directory = os.open(path.parent, os.O_RDONLY)

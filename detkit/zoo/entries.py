@@ -128,7 +128,13 @@ def read_entries(path: str | Path) -> dict[str, Entry]:
     try:
         table = msgspec.convert(yaml.safe_load(read_text(path, 'table of weights')), _Table)
     except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
-        raise ConfigError(f'{path} is no table of weights: {error}; docs/zoo.md shows its form') from error
+        mark = getattr(error, 'problem_mark', None)
+        where = f'{path}:{mark.line + 1}' if mark is not None else str(path)
+        reason = getattr(error, 'problem', None) or str(error).partition('\n')[0]
+        raise ConfigError(
+            f'{where}: this is no table of weights ({reason}); correct it as docs/zoo.md shows, or leave it out of '
+            f'{ENTRIES_VARIABLE}'
+        ) from error
     known = _licences(path, table)
     entries: dict[str, Entry] = {}
     for family in table.families:

@@ -6,6 +6,7 @@ import copy
 import multiprocessing
 import pickle
 import re
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -109,3 +110,24 @@ def test_the_number_of_trials_is_named(model: Detector, word: str):
 def test_a_search_space_in_other_words_is_answered(model: Detector, space: object, right: str):
     with pytest.raises(TypeError, match=re.escape(right)):
         model.tune(space)
+
+
+@pytest.mark.parametrize(
+    ('call', 'name'),
+    [
+        (lambda model: model(IMG, stream='no'), 'stream'),
+        (lambda model: model(IMG, class_agnostic='yes'), 'class_agnostic'),
+        (lambda model: model.train('data.yaml', resume='no'), 'resume'),
+        (lambda model: model.val('data.yaml', amp='no'), 'amp'),
+    ],
+)
+def test_a_switch_is_true_or_false(model: Detector, call: Callable, name: str):
+    with pytest.raises(ConfigError, match=f"{name} is '(no|yes)', but must be True or False"):
+        call(model)
+
+
+def test_a_refused_path_is_the_one_that_was_given(model: Detector):
+    result = model(IMG, img_size=64)[0]
+    for path in ('/proc/x.jpg', '/proc/self/x.png'):
+        with pytest.raises(OSError, match=re.escape(repr(path))):
+            result.save(path)

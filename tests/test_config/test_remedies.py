@@ -6,6 +6,7 @@ import pytest
 
 from detkit.config import load_config
 from detkit.utils.errors import ConfigError
+from detkit.utils.front_end import at_the_command_line
 
 
 def message(path: Path, *options: str) -> str:
@@ -20,7 +21,11 @@ def test_delete_key_in_an_option(repo):
     assert load_config(config, [option]).model.backbone == dict(type='Darknet', depth=53, out_indices=[3, 4, 5])
     assert load_config(config, [option.replace("'_delete_': True, ", '')]).model.backbone.type == 'Darknet'
     found = message(config, 'model.backbone.type=Darknet')
-    assert 'write the dict as a whole' in found and """model.backbone="{'type': 'Darknet'}".""" in found
+    assert 'write the dict as a whole' in found and "options={'model.backbone': {'type': 'Darknet'}}." in found
+    with at_the_command_line():
+        assert """--cfg-options model.backbone="{'type': 'Darknet'}".""" in message(
+            config, 'model.backbone.type=Darknet'
+        )
 
 
 def test_a_key_with_a_dot_in_it_is_not_meant(repo, tmp_path):

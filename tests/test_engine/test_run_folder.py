@@ -209,7 +209,7 @@ def test_a_run_without_an_intact_checkpoint_is_not_begun_anew(run, damage, reaso
     damage(run / 'last.pth')
     before = content(run)
     for resume in (True, str(run)):
-        with pytest.raises(CheckpointError, match=f'{reason}.*would overwrite the run.*load_from=.*best.pth'):
+        with pytest.raises(CheckpointError, match=f'{reason}.*would overwrite the run.*load_from.: .*best.pth'):
             train(run, resume=resume, train_cfg=dict(max_epochs=5))
     assert content(run) == before
 
@@ -254,7 +254,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_anew_there(run, tmp_path, resum
 @pytest.mark.parametrize('parent', ['/proc/none', 'file'])
 def test_a_folder_that_cannot_be_made(tmp_path, parent):
     (tmp_path / 'file').touch()
-    with pytest.raises(ConfigError, match=r'run folder .*run cannot be made .* another one by --work-dir'):
+    with pytest.raises(ConfigError, match=r'run folder .*run cannot be made .* another one by work_dir='):
         choose_run_folder(str(tmp_path / parent / 'run'), 'run', False)
 
 

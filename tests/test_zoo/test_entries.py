@@ -70,7 +70,7 @@ def test_digests_are_those_that_backbones_are_checked_by():
         ('Apache-2.0', 'a: {sise: n}', 'unknown field `sise`'),
         ('Apache-2.0', "a: {url: 'https://example.com/'}", 'files whose names cannot be kept'),
         ('Apache-2.0', '!!python/object/apply:os.getcwd []: {}', 'is no table of weights'),
-        ('Apache-2.0', 'a: {}}', 'is no table of weights'),
+        ('Apache-2.0', 'a: {}}', 'this is no table of weights (expected <block end>'),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, licence, entries, said):

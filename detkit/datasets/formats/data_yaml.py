@@ -16,6 +16,7 @@ from detkit.datasets.path_finder import PathFinder
 from detkit.datasets.skips import Skip
 from detkit.structures.keypoints import check_shape
 from detkit.utils.errors import ConfigError, DataError, nearest, working_folder
+from detkit.utils.front_end import changing, data_argument
 from detkit.utils.text_files import read_text
 
 _SPLITS = ('train', 'val', 'test')
@@ -68,7 +69,7 @@ class DataYaml:
             raise DataError(
                 f'the data yaml {str(self.file)!r} has no key {split!r} with a folder or a list; '
                 f'it has {", ".join(self.splits) or "none of train, val, test"}.{self._hint_at(split)}'
-                + " Without a validation set, --cfg-options split=0.8 trains on 80 % of 'train', validates on the rest."
+                + f" Without a validation set, {changing('split', 0.8)} trains on 80 % of 'train', validates on others."
                 * (split == 'val' and 'train' in self.splits)
             )
         finder = PathFinder(self.root)
@@ -112,8 +113,8 @@ def read_data_yaml(path: str | Path, data_root: str | Path = '') -> DataYaml:
     path = Path(path)
     if not os.path.isfile(path):
         raise DataError(
-            f'the data yaml {str(path)!r} does not exist{working_folder(path)}. Set data_yaml to the file, or leave it '
-            'out.'
+            f'the data yaml {str(path)!r} does not exist{working_folder(path)}. Give the file as '
+            f'{data_argument("data_yaml")}, or leave it out.'
         )
     return parse_data_yaml(read_text(path, 'data yaml', _MAX_BYTES), path, data_root)
 

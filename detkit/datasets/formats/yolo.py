@@ -38,6 +38,7 @@ from detkit.registry import DATASETS
 from detkit.structures.keypoints import check_shape
 from detkit.structures.rotated_bboxes import corners_to_rbboxes
 from detkit.utils.errors import DataError, working_folder
+from detkit.utils.front_end import data_argument
 from detkit.utils.text_files import check_plain, read_bytes
 
 _LABELS = ('outline', 'pose', 'obb')
@@ -103,8 +104,8 @@ class YoloTxtDataset(DetDataset):
             place = f' in {str(root)!r}' if root else ''
             place += working_folder(root, cfg['data_yaml'])
             raise DataError(
-                f'there is no data_yaml {cfg["data_yaml"]!r}{place}, from which the class names would be read; set '
-                'data_yaml to the file'
+                f'there is no data_yaml {cfg["data_yaml"]!r}{place}, from which the class names would be read; '
+                f'give the file as {data_argument("data_yaml")}'
             )
         data = read_data_yaml(paths[0], root)
         if not data.classes and not known.get('classes'):
