@@ -109,7 +109,8 @@ def serve(
 
 def make_server(app: ASGIApp, settings: ServeSettings, on_ready: Callable[[], None] | None = None) -> Server:
     """Return the server; arguments as of ``serve``."""
-    logging.getLogger('uvicorn.error').setLevel(logging.ERROR)  # its warnings are about clients' mistakes
+    for name in ('uvicorn.error', 'python_multipart'):  # their warnings are about clients' mistakes
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         http=partial(TimedProtocol, settings),
