@@ -12,7 +12,8 @@ except ImportError as error:
     ) from error
 
 from detkit.serving.app import create_app
+from detkit.serving.model import ServedModel
 from detkit.serving.server import serve
 from detkit.serving.settings import ServeSettings
 
-__all__ = ['ServeSettings', 'create_app', 'serve']
+__all__ = ['ServeSettings', 'ServedModel', 'create_app', 'serve']

@@ -137,16 +137,23 @@ class Batcher:
         return await job.answer
 
     async def _work(self) -> None:
-        while True:
-            batch = await self._next_batch()
-            answers = await self._run_batch(batch)
-            for job, answer in zip(batch, answers, strict=True):
-                if job.answer.done():  # its request was given up
-                    continue
-                if isinstance(answer, Exception):
-                    job.answer.set_exception(answer)
-                else:
-                    job.answer.set_result(answer)
+        try:
+            while True:
+                await self._work_once()
+        except Exception:
+            _log.exception('no batches are made any more; start the server anew')
+            raise
+
+    async def _work_once(self) -> None:
+        batch = await self._next_batch()
+        answers = await self._run_batch(batch)
+        for job, answer in zip(batch, answers, strict=True):
+            if job.answer.done():  # its request was given up
+                continue
+            if isinstance(answer, Exception):
+                job.answer.set_exception(answer)
+            else:
+                job.answer.set_result(answer)
 
     async def _next_batch(self) -> list[_Job]:
         """Wait for a batch, and take its jobs from the queue."""

@@ -170,6 +170,21 @@ def test_the_wait_for_company_ends():
     with_batcher(Runner(), work, max_wait=0.02)
 
 
+def test_a_batcher_that_fails_says_so(caplog):
+    async def run() -> None:
+        batcher = Batcher(lambda key, items: items, 4, 0.0, 10)
+        batcher._next_batch = lambda: asyncio.sleep(0, 'no batch')
+        batcher.start()
+        while batcher.running:
+            await asyncio.sleep(0.001)
+        with pytest.raises(RequestProblem):
+            batcher.check_room(1)
+        await batcher.stop()
+
+    asyncio.run(run())
+    assert 'no batches are made any more' in caplog.text
+
+
 def test_a_batch_with_another_number_of_answers_is_a_fault():
     async def work(batcher: Batcher) -> None:
         with pytest.raises(RuntimeError, match='a batch of 1 gave 0 answers'):

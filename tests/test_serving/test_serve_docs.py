@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -58,11 +59,47 @@ def test_every_call_of_curl_gets_predictions(example):
 
 
 def test_the_python_client_prints_what_was_found(example, capsys):
-    (code,) = blocks('python')
+    code = blocks('python')[0]
     with running(example) as client:
         exec(compile(code.replace(':8000', f':{client.port}'), 'serve.md', 'exec'), {})
     lines = capsys.readouterr().out.splitlines()
     assert lines and all(re.fullmatch(r'(person|dog|cat) [\d.]+ \[.*\]', line) for line in lines)
+
+
+def test_the_application_answers_as_the_server_does(example, picture):
+    code = blocks('python')[1].replace('work_dirs/seg_n_coco8/best.pth', 'small.pth')
+    made: dict = {}
+    exec(compile(code, 'my_server.py', 'exec'), made)
+
+    async def ask() -> list[dict]:
+        sent: list[dict] = []
+        request = {'type': 'http.request', 'body': picture}
+
+        async def receive() -> dict:
+            if 'body' in request:
+                return {'type': 'http.request', 'body': request.pop('body')}
+            await asyncio.sleep(60)
+            return {'type': 'http.disconnect'}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        scope = {
+            'type': 'http',
+            'method': 'POST',
+            'path': '/predict',
+            'query_string': b'img_size=64',
+            'http_version': '1.1',
+        }
+        headers = [(b'content-type', b'image/png')]
+        service = made['app'].app
+        async with service.router.lifespan_context(service):
+            await made['app']({**scope, 'headers': headers, 'root_path': ''}, receive, send)
+        return sent
+
+    start, body = asyncio.run(ask())
+    assert start['status'] == 200
+    assert Predictions.model_validate_json(body['body']).results[0].objects
 
 
 def test_the_example_of_an_answer_is_one():
