@@ -10,6 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+import h11
 import torch
 import uvicorn
 from starlette.types import ASGIApp
@@ -61,6 +62,16 @@ class TimedProtocol(H11Protocol):
         for name in list(self._timers):
             self._cancel_timer(name)
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, where no answer has begun yet; the application need not answer it then."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _set_timer(self, name: str, seconds: float) -> None:
         self._cancel_timer(name)

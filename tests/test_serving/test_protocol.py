@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -292,6 +293,19 @@ def test_odd_http(request_bytes, status, served):
     first = answer.split(b'\r\n')[0]
     assert b'500' not in first
     assert not status or b' ' + status in first, first
+
+
+@pytest.mark.parametrize('kind', ['image/png', 'text/plain'], ids=['is read', 'is refused'])
+def test_a_body_that_turns_out_to_be_no_http_is_no_fault(kind, served, caplog):
+    """The application is reading the body, or has answered without it, when a chunk of it has no length."""
+    with socket.create_connection(('127.0.0.1', served.port), timeout=10) as sock:
+        sock.sendall(head(f'Content-Type: {kind}', 'Transfer-Encoding: chunked') + b'3\r\nabc\r\n')
+        time.sleep(0.05)
+        sock.sendall(b'no length\r\n')
+        answer = read_all(sock)
+    assert answer.startswith(b'HTTP/1.1 400 ' if kind == 'image/png' else b'HTTP/1.1 415 ')
+    assert answer.count(b'HTTP/1.1') == 1
+    assert served.metric('detkit_errors_total') == 0 and caplog.text == ''
 
 
 def test_a_body_shorter_than_it_says_is_given_up(served, picture):

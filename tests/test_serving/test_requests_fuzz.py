@@ -58,7 +58,8 @@ def test_json_of_other_values(served, picture, cases):
     def check(content: object) -> None:
         check_answer(served.post(json.dumps(content).encode('utf-8', 'surrogatepass'), kind='application/json'))
 
-    run_fuzz(cases, contents | contents | contents | values, check)
+    wholes = st.lists(right, min_size=1, max_size=3).map(lambda images: {'images': images})
+    run_fuzz(cases, wholes | contents | values, check)
 
 
 @pytest.mark.parametrize('cases', AMOUNTS)
