@@ -1,4 +1,4 @@
-"""The contracts of a model's parts.
+"""The contracts of a model's parts, and of trackers.
 
 A head states in ``takes`` which protocol each of its parts follows, and a part names the protocols that it follows as
 parents: ``class MyLoss(nn.Module, BoxLoss)``. The two are compared when a config is loaded and when a head is built,
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from detkit.structures.data_sample import DetDataSample
     from detkit.structures.gt_batch import GtBatch
     from detkit.structures.targets import AssignResult, Candidates
@@ -327,3 +329,27 @@ class KeypointPositionLoss(Loss, Protocol):
 
 class KeypointClassLoss(Loss, Protocol):
     """Logits ``(..., K)`` against bool, whether a keypoint is labelled; weight ``(...)``."""
+
+
+# ---- Tracking
+
+
+class Tracker(Protocol):
+    """The boxes of frame after frame to tracks. One is made for each video, and for each class that is kept apart.
+
+    It is constructed with ``frame_rate``, the frames a second, and its own arguments.
+    """
+
+    def update(self, bboxes: np.ndarray, scores: np.ndarray, img: np.ndarray, seconds: float) -> np.ndarray:
+        """Return the track that each box of the next frame belongs to.
+
+        Args:
+            bboxes: ``(N, 4)`` float32 xyxy.
+            scores: ``(N,)`` float32.
+            img: the frame, ``(H, W, 3)`` uint8 RGB.
+            seconds: its time, later than that of the frame before.
+
+        Returns:
+            ``(N,)`` int64, numbers of tracks, which are this tracker's own; -1 for a box of none.
+        """
+        ...

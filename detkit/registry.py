@@ -47,6 +47,7 @@ __all__ = [
     'PARAM_SCHEDULERS',
     'RUNNERS',
     'SAMPLE_DATASETS',
+    'TRACKERS',
     'TRANSFORMS',
     'VISBACKENDS',
     'VISUALIZERS',
@@ -305,6 +306,8 @@ TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets')
 SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])
 # Functions of the name of published weights that return their file.
 WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo'])
+# Algorithms that follow objects from frame to frame.
+TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

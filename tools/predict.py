@@ -1,8 +1,9 @@
-"""Detect objects in images, or classify images, with a trained model.
+"""Detect objects in images and videos, or classify images, with a trained model.
 
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photo.jpg
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
+python tools/predict.py - work_dirs/seg_n_coco8/best.pth clip.mp4 --frame-stride 2
 """
 
 import sys

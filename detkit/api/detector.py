@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from detkit.api.trainable_model import TrainableModel
@@ -73,10 +73,10 @@ class Detector(TrainableModel):
         """
         given = options_of_call(PredictionOptions, options, 'the call of a Detector', ('stream', 'channel_order'))
         check_flag('stream', stream)
-        from detkit.inference import Predictor, Result, Results, find_sources, images_of, kept_frames
+        from detkit.inference import KeptFrames, Predictor, Result, Results, find_sources, images_of
 
         sources = find_sources(source, channel_order)
-        images = images_of(sources) if stream else kept_frames(sources)
+        images = images_of(sources) if stream else KeptFrames(sources).count(images_of(sources))
         predictor = Predictor(model=self.model, **vars(given))
         results = (
             Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)
@@ -88,6 +88,45 @@ class Detector(TrainableModel):
     def predict(self, source: Source, **options: Any) -> Results | Iterator[Result]:
         """Predict on images; the same as calling the detector."""
         return self(source, **options)
+
+    @takes(PredictionOptions)
+    def track(
+        self,
+        source: Source,
+        *,
+        tracker: str | Mapping[str, Any] = 'bytetrack',
+        stream: bool = False,
+        channel_order: str = 'rgb',
+        **options: Any,
+    ) -> Results | Iterator[Result]:
+        """Follow objects through a video; results hold the objects that belong to a track, with ``track_ids``.
+
+        Each video of the source is tracked for itself. Images, such as those of a folder, are taken for the frames of
+        one video. A track keeps to one class, unless ``class_agnostic`` is given.
+
+        Args:
+            source: as of a call; a video, a camera's number, a folder of frames.
+            tracker: the name of a registered tracker: ``'bytetrack'``, ``'sort'``, ``'ocsort'``, ``'botsort'``,
+                ``'cbiou'``, or one of your own; with arguments ``dict(type='ByteTrack', max_lost=2.0)``.
+            stream, channel_order, options: as of a call; ``score_thr`` is 0.1 by default, as trackers choose
+                themselves among boxes of low scores.
+
+        Returns:
+            A result a frame.
+
+        Raises:
+            MissingPackageError: the package ``trackers`` or PyAV is not installed.
+            TypeError, DataError, ConfigError: as of a call; the model is a classifier, or there is no such tracker.
+        """
+        given = options_of_call(PredictionOptions, options, 'Detector.track', ('tracker', 'stream', 'channel_order'))
+        from detkit.inference import KeptFrames, Predictor, Results, find_sources, track_sources
+        from detkit.inference.tracking import with_low_scores
+
+        sources = find_sources(source, channel_order)
+        counted = iter if stream else KeptFrames(sources).count
+        predictor = Predictor(model=self.model, **vars(with_low_scores(given)))
+        results = (tracked.result for tracked in track_sources(predictor, sources, tracker, counted))
+        return results if stream else Results(results)
 
     def __repr__(self) -> str:
         licence = self._model.info.licence if self._model is not None else ''

@@ -51,3 +51,12 @@ def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions
 def given_options(args: argparse.Namespace, kind: type[CallOptions]) -> dict[str, Any]:
     """Return the options of a class among the arguments of a command."""
     return {name: getattr(args, name) for name in kind.names()}
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is chosen of a video."""
+    parser.add_argument('--frame-stride', type=int, default=1, metavar='N', help='use one frame of N (default: 1)')
+    parser.add_argument(
+        '--start', type=float, default=0.0, metavar='SECONDS', help='leave the beginning of a video out'
+    )
+    parser.add_argument('--stop', type=float, default=float('inf'), metavar='SECONDS', help='end a video at this time')

@@ -17,6 +17,8 @@ COMMANDS = (
     'train',
     'test',
     'predict',
+    'track',
+    'count',
     'serve',
     'tune',
     'compare',

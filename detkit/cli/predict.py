@@ -1,13 +1,14 @@
-"""Detect objects in images, or classify images, with a trained model.
+"""Detect objects in images and videos, or classify images, with a trained model.
 
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photo.jpg
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
+detkit predict - work_dirs/seg_n_coco8/best.pth clip.mp4 --frame-stride 2
 """
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, given_options
+from detkit.cli.arguments import add_option_arguments, add_shared_arguments, add_video_arguments, given_options
 from detkit.cli.command import CommandParser
 from detkit.inference import FolderOutputs, PredictionOptions
 from detkit.visualization import DrawingOptions
@@ -21,6 +22,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)
+    add_video_arguments(parser)
     add_shared_arguments(parser, '--device')
     add_option_arguments(parser, FolderOutputs)
     add_option_arguments(parser, DrawingOptions)
@@ -31,8 +33,10 @@ def run(args: argparse.Namespace) -> None:
     # Only now, so that --help needs no torch.
     from detkit.inference import Predictor, find_sources, require_images
     from detkit.inference.to_folder import predict_to_folder
+    from detkit.inference.video import with_options
 
-    images = require_images(find_sources(args.source))  # a mistyped source is found before the model is built
+    sources = require_images(find_sources(args.source))  # a mistyped source is found before the model is built
+    sources = with_options(sources, args.frame_stride, args.start, args.stop)
     predictor = Predictor(
         None if args.config == '-' else args.config,
         args.checkpoint,
@@ -41,4 +45,4 @@ def run(args: argparse.Namespace) -> None:
         **given_options(args, PredictionOptions),
     )
     outputs = FolderOutputs(**given_options(args, FolderOutputs))
-    predict_to_folder(predictor, images, args.out_dir, outputs, given_options(args, DrawingOptions))
+    predict_to_folder(predictor, sources, args.out_dir, outputs, given_options(args, DrawingOptions))

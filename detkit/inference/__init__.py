@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from detkit.inference.counting import Area, AreaCounter
     from detkit.inference.folder_outputs import FolderOutputs
     from detkit.inference.model import detector_of_content, init_detector
     from detkit.inference.prediction_options import PredictionOptions
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from detkit.inference.result import Result
     from detkit.inference.results import Results
     from detkit.inference.source_image import SourceImage
-    from detkit.inference.sources import find_images, find_sources, images_of, kept_frames, require_images
+    from detkit.inference.sources import KeptFrames, find_images, find_sources, images_of, require_images
     from detkit.inference.to_folder import ResultFolder
+    from detkit.inference.tracking import track_sources
     from detkit.inference.video import Video, VideoFrame
     from detkit.inference.view_options import ViewOptions
 
@@ -22,6 +24,9 @@ __getattr__ = lazy_names(
     __name__,
     {
         'FolderOutputs': 'folder_outputs',
+        'Area': 'counting',
+        'AreaCounter': 'counting',
+        'KeptFrames': 'sources',
         'PredictionOptions': 'prediction_options',
         'Predictor': 'predictor',
         'Result': 'result',
@@ -36,13 +41,16 @@ __getattr__ = lazy_names(
         'find_sources': 'sources',
         'images_of': 'sources',
         'init_detector': 'model',
-        'kept_frames': 'sources',
         'require_images': 'sources',
+        'track_sources': 'tracking',
     },
 )
 
 __all__ = [
     'FolderOutputs',
+    'Area',
+    'AreaCounter',
+    'KeptFrames',
     'PredictionOptions',
     'Predictor',
     'Result',
@@ -57,6 +65,6 @@ __all__ = [
     'find_sources',
     'images_of',
     'init_detector',
-    'kept_frames',
     'require_images',
+    'track_sources',
 ]

@@ -221,6 +221,8 @@ class Result(ConvertibleResult):
                 sample.pred_instances.rbboxes = self.rbboxes
             if self.instance_masks is not None:
                 sample.pred_instances.masks = self.instance_masks
+            if self.track_ids is not None:
+                sample.pred_instances.track_ids = self.track_ids
         return draw_data_sample(
             img,
             sample,

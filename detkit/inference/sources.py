@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,14 +14,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from detkit.datasets.image_files import IMAGE_SUFFIXES, has_image_suffix, list_images, unread_images
+from detkit.datasets.image_files import (
+    IMAGE_SUFFIXES,
+    files_below,
+    has_image_suffix,
+    images_below,
+    list_images,
+    unread_images,
+)
 from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
 from detkit.inference.video_reader import PROTOCOLS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.files import size_text
 
-__all__ = ['Source', 'SourceImage', 'find_images', 'find_sources', 'images_of', 'kept_frames', 'require_images']
+__all__ = ['KeptFrames', 'Source', 'SourceImage', 'find_images', 'find_sources', 'images_of', 'require_images']
 
 _CHANNEL_ORDERS = ('rgb', 'bgr')
 # Frames that a list of results may hold.
@@ -88,11 +95,15 @@ def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]
     return [each for each in found if not isinstance(each, Video)]
 
 
-def images_of(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]:
+def images_of(sources: Sequence[SourceImage | Video], alone: bool | None = None) -> Iterator[SourceImage]:
     """Yield the images, and the frames of the videos; a video that cannot be opened is an image with an ``error``.
 
+    Args:
+        sources: images and videos.
+        alone: a video that cannot be opened raises its error instead; by default if it is the only source.
+
     Raises:
-        DataError: the only source is a video that cannot be opened.
+        DataError: see ``alone``.
     """
     for source in sources:
         if not isinstance(source, Video):
@@ -101,38 +112,43 @@ def images_of(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]:
         try:
             yield from source
         except DataError as error:
-            if len(sources) == 1:
+            if len(sources) == 1 if alone is None else alone:
                 raise
             yield SourceImage(source.name, error=str(error))
 
 
-def kept_frames(sources: Sequence[SourceImage | Video]) -> Iterator[SourceImage]:
-    """Yield what ``images_of`` does, for a list of results, which keep their images; it must not grow too large.
+class KeptFrames:
+    """The frames that a list of results holds, which must not take too much memory.
 
     Args:
-        sources: the images and videos.
+        sources: all that the results are of.
 
     Raises:
         ConfigError: a video has no end, or more frames than ``MAX_KEPT_BYTES``.
     """
-    for video in (source for source in sources if isinstance(source, Video)):
-        if video.is_live:
-            raise ConfigError(f'{video.name} has no end, so there is no list of its results; {_STREAM}')
-        needed = video.num_bytes
-        if needed is not None and needed > MAX_KEPT_BYTES:
-            raise ConfigError(
-                f'the results of {video.name} would hold {size_text(needed)} of frames in a list; {_STREAM}'
-            )
-    kept = 0
-    for image in images_of(sources):
-        if isinstance(image, VideoFrame) and image.error is None:
-            kept += image.content.nbytes
-            if kept > MAX_KEPT_BYTES:
+
+    def __init__(self, sources: Sequence[SourceImage | Video]) -> None:
+        self._kept = 0
+        for video in (source for source in sources if isinstance(source, Video)):
+            if video.is_live:
+                raise ConfigError(f'{video.name} has no end, so there is no list of its results; {_STREAM}')
+            needed = video.num_bytes
+            if needed is not None and needed > MAX_KEPT_BYTES:
                 raise ConfigError(
-                    f'the results hold more than {size_text(MAX_KEPT_BYTES)} of frames at frame {image.frame} of '
-                    f'{image.name}; {_STREAM}'
+                    f'the results of {video.name} would hold {size_text(needed)} of frames in a list; {_STREAM}'
                 )
-        yield image
+
+    def count(self, images: Iterable[SourceImage]) -> Iterator[SourceImage]:
+        """Yield ``images`` as long as the frames among all that were counted are few enough."""
+        for image in images:
+            if isinstance(image, VideoFrame) and image.error is None:
+                self._kept += image.content.nbytes
+                if self._kept > MAX_KEPT_BYTES:
+                    raise ConfigError(
+                        f'the results hold more than {size_text(MAX_KEPT_BYTES)} of frames at frame {image.frame} of '
+                        f'{image.name}; {_STREAM}'
+                    )
+            yield image
 
 
 def require_images(sources: Sequence[SourceImage | Video]) -> Sequence[SourceImage | Video]:
@@ -230,9 +246,10 @@ def _find_paths(path: str) -> Sequence[SourceImage | Video]:
         return [Video(path)]
     path = os.path.expanduser(path)
     if os.path.isdir(path):
+        videos = [Video(name) for name in files_below(path) if _has_video_suffix(name)]
+        images = [SourceImage(name) for name in (images_below(path) if videos else list_images(path))]
         unread = [SourceImage(skip.path, error=f'{skip.path} is {skip.reason}') for skip in unread_images(path)]
-        found = [SourceImage(name) for name in list_images(path)]
-        return sorted([*found, *unread, *_list_videos(path)], key=lambda source: source.name)
+        return sorted([*images, *unread, *videos], key=lambda source: source.name)
     if os.path.isfile(path) or path.startswith('/dev/video'):
         return [_of_file(path)]
     if glob.has_magic(path):
@@ -258,13 +275,3 @@ def _of_file(path: str) -> SourceImage | Video:
 
 def _has_video_suffix(path: str) -> bool:
     return path.lower().endswith(VIDEO_SUFFIXES)
-
-
-def _list_videos(folder: str) -> list[Video]:
-    """Return the videos in a folder and its subfolders; hidden files are left out."""
-    return [
-        Video(os.path.join(parent, name))
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if _has_video_suffix(name) and not name.startswith('.')
-    ]

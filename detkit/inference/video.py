@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from detkit.inference.read_ahead import read_ahead
@@ -174,3 +174,13 @@ class Video:
                 shift = time.monotonic() - began
             else:
                 start = max(last, start)
+
+
+def with_options(
+    sources: Sequence[SourceImage | Video], stride: int, start: float, stop: float
+) -> list[SourceImage | Video]:
+    """Return sources with options of ``Video`` set in each video."""
+    return [
+        replace(source, stride=stride, start=start, stop=stop) if isinstance(source, Video) else source
+        for source in sources
+    ]

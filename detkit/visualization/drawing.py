@@ -16,7 +16,7 @@ from detkit.structures.panoptic import PanopticSegments
 from detkit.structures.rotated_bboxes import rbbox_corners
 from detkit.visualization.classification import draw_classes
 from detkit.visualization.drawing_options import DRAW_ALL, DrawingOptions
-from detkit.visualization.palette import object_colours, text_colour
+from detkit.visualization.palette import class_colour, object_colours, text_colour
 from detkit.visualization.segments import draw_segments
 from detkit.visualization.skeletons import draw_skeletons, drawn_keypoints
 from detkit.visualization.text import cut_text, draw_text, text_alpha
@@ -44,6 +44,7 @@ def draw_instances(
     keypoint_info: Mapping[str, Any] | None = None,
     rbboxes: np.ndarray | None = None,
     options: DrawingOptions = DRAW_ALL,
+    track_ids: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return a copy of an image with its objects: masks, boxes, keypoints, labels; small objects above large ones.
 
@@ -61,6 +62,8 @@ def draw_instances(
         keypoints, keypoint_info: ``(N, K, 3)`` and the dataset's ``metainfo`` of them, see ``draw_skeletons``.
         rbboxes: ``(N, 5)`` rotated boxes, drawn in place of ``bboxes``, which then only say where labels go.
         options: what is drawn, and how.
+        track_ids: ``(N,)``, the numbers of the objects' tracks, which choose their colours unless ``options`` do, and
+            are written before the names.
     """
     img = np.ascontiguousarray(img).copy()
     bboxes = np.asarray(bboxes, np.float64).reshape(-1, 4)
@@ -69,10 +72,10 @@ def draw_instances(
     masks = masks if options.masks else None
     # Overlapping objects of one class must be distinguishable.
     color_by = options.color_by or ('class' if masks is None and keypoints is None else 'instance')
-    colours = [
-        _IGNORED_COLOUR if grey else colour
-        for grey, colour in zip(ignored, object_colours(labels.tolist(), color_by), strict=True)
-    ]
+    own = object_colours(labels.tolist(), color_by)
+    if track_ids is not None and options.color_by is None:
+        own = [class_colour(track) for track in track_ids.tolist()]
+    colours = [_IGNORED_COLOUR if grey else colour for grey, colour in zip(ignored, own, strict=True)]
     order = np.argsort(-(bboxes[:, 2] - bboxes[:, 0]) * (bboxes[:, 3] - bboxes[:, 1]), kind='stable')
     line, text_size = round((options.line_width or line_width(img.shape[:2])) * zoom), _text_size(img, zoom)
     if masks is not None:
@@ -99,6 +102,7 @@ def draw_instances(
         name = classes[labels[i]] if classes is not None and labels[i] < len(classes) else str(labels[i])
         room = max(bboxes[i, 2] - bboxes[i, 0], _NAME_WIDTH * img.shape[1], _NAME_LETTERS * text_size)
         name = cut_text(name, text_size, room)
+        name = name if track_ids is None else f'{track_ids[i]} {name}'
         text = options.text(name, None if scores is None else scores[i])
         if rbboxes is not None and len(order) > _MANY and labels[i] in named:
             if 4 * text_alpha(text, text_size).size > np.prod(bboxes[i, 2:] - bboxes[i, :2]):
@@ -149,6 +153,7 @@ def draw_data_sample(
     else:
         instances = sample.gt_instances
     scores, ignored, rbboxes = instances.get('scores'), instances.get('ignored'), instances.get('rbboxes')
+    track_ids = instances.get('track_ids')
     keypoints = _instance_keypoints(instances)
     # Outlines beside keypoints are no part of the task, and would hide limbs.
     masks = _instance_masks(instances, img.shape[:2]) if keypoints is None else None
@@ -165,6 +170,7 @@ def draw_data_sample(
         keypoint_info,
         None if rbboxes is None else _array(rbboxes),
         options,
+        None if track_ids is None else _array(track_ids),
     )
 
 

@@ -122,7 +122,7 @@ def test_completion_knows_commands_and_options(shell, capsys):
 @pytest.mark.parametrize(
     ('words', 'offered'),
     [
-        (['tra'], ['train']),
+        (['tra'], ['train', 'track']),
         (['analyze', 'pr'], ['pr-curves', 'print-config']),
         (['train', '--res'], ['--resume']),
         (['train', 'yolov8/seg_n'], ['yolov8/seg_n_coco8']),

@@ -378,6 +378,9 @@ def test_a_source_names_videos_beside_images(tmp_path, clip):
     assert [image.name for image in find_images(tmp_path / 'photos')] == [found[0].name, found[2].name]
     assert [Path(source.name).name for source in find_sources(str(tmp_path / 'photos' / '*.MP4'))] == ['0a.MP4']
     assert len(list(images_of(found))) == 22
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'a.mkv')
+    assert [Path(source.name).name for source in find_sources(tmp_path / 'videos')] == ['a.mkv']
     with pytest.raises(DataError, match='is a video; single images are needed here'):
         find_images(found[1])
 

@@ -1,0 +1,147 @@
+"""Tracking: the objects of frame after frame become tracks with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from detkit.inference.prediction_options import PredictionOptions
+from detkit.inference.predictor import Predictor
+from detkit.inference.result import Result
+from detkit.inference.source_image import SourceImage
+from detkit.inference.sources import images_of
+from detkit.inference.trackers import build_tracker
+from detkit.inference.video import Video, VideoFrame
+from detkit.protocols import Tracker
+from detkit.utils.errors import ConfigError
+
+# Trackers also use boxes of low scores, and drop them where no track goes on with them.
+LOW_SCORE = 0.1
+# Images that are no frames of a video are taken for such, at this rate.
+IMAGES_A_SECOND = 30.0
+
+
+def with_low_scores(options: PredictionOptions) -> PredictionOptions:
+    """Return options of a prediction with the score that trackers want, where no other is given."""
+    return options if options.score_thr is not None else replace(options, score_thr=LOW_SCORE)
+
+
+class Tracking:
+    """The tracks of one video. Each video gets a new one, so that no state reaches another.
+
+    Classes are kept apart: a box goes on only with a track of its class, each of which has a tracker of its own. With
+    ``class_agnostic`` one tracker follows all, and a track may change its class.
+
+    Args:
+        tracker: see ``build_tracker``.
+        frame_rate: frames a second.
+        class_agnostic: see above.
+    """
+
+    def __init__(self, tracker: str | Mapping[str, Any], frame_rate: float, class_agnostic: bool = False) -> None:
+        self._build: Callable[[], Tracker] = lambda: build_tracker(tracker, frame_rate)
+        self._class_agnostic = class_agnostic
+        self._trackers: dict[int, Tracker] = {}
+        self._track_ids: dict[tuple[int, int], int] = {}
+
+    def update(self, result: Result, img: np.ndarray, seconds: float) -> Result:
+        """Return the objects of the next frame that belong to a track, with ``track_ids``, which count from 1.
+
+        Args:
+            result: what was found in the frame.
+            img: the frame, ``(H, W, 3)`` uint8 RGB.
+            seconds: its time, later than that of the frame before.
+        """
+        groups = np.zeros_like(result.labels) if self._class_agnostic else result.labels
+        track_ids = np.zeros(len(result), np.int64)
+        for group in sorted({*self._trackers, *groups.tolist()}):  # also where it has no box: its tracks get older
+            if group not in self._trackers:
+                self._trackers[group] = self._build()
+            chosen = np.flatnonzero(groups == group)
+            numbers = self._trackers[group].update(result.bboxes[chosen], result.scores[chosen], img, seconds)
+            for index, number in zip(chosen.tolist(), numbers.tolist(), strict=True):
+                if number >= 0:
+                    track_ids[index] = self._track_ids.setdefault((group, number), len(self._track_ids) + 1)
+        return replace(result, track_ids=track_ids)[track_ids > 0]
+
+
+class TrackedImage(NamedTuple):
+    """An image or frame, its pixels ``(H, W, 3)`` uint8 RGB (None where it cannot be read), and its tracked objects."""
+
+    image: SourceImage
+    img: np.ndarray | None
+    result: Result
+
+
+def track_sources(
+    predictor: Predictor,
+    sources: Sequence[SourceImage | Video],
+    tracker: str | Mapping[str, Any] = 'bytetrack',
+    counted: Callable[[Iterable[SourceImage]], Iterable[SourceImage]] = iter,
+) -> Iterator[TrackedImage]:
+    """Yield each image and frame with its tracked objects.
+
+    Each video is tracked for itself. Images that follow each other are taken for the frames of one video.
+
+    Args:
+        predictor: finds the objects; its ``class_agnostic`` also says whether tracks keep to one class.
+        sources: videos and images.
+        tracker: see ``build_tracker``.
+        counted: passes images on, and may refuse them.
+
+    Raises:
+        ConfigError: the model is a classifier, or there is no such tracker.
+        DataError: the only source is a video that cannot be opened.
+        MissingPackageError: the package ``trackers`` or PyAV is not installed.
+    """
+    check_trackable(predictor, tracker)
+    for sequence in sequences_of(sources):
+        images = counted(images_of(sequence, alone=len(sources) == 1))
+        yield from track_sequence(predictor, sequence, images, tracker)
+
+
+def check_trackable(predictor: Predictor, tracker: str | Mapping[str, Any]) -> None:
+    """Raise what ``track_sources`` does for the model and the tracker, before the first frame."""
+    if predictor.classifies:
+        raise ConfigError('a classifier finds no objects that could be tracked; use a detector')
+    build_tracker(tracker, IMAGES_A_SECOND)
+
+
+def sequences_of(sources: Sequence[SourceImage | Video]) -> list[list[SourceImage | Video]]:
+    """Return what is tracked for itself: each video, and images that follow each other."""
+    sequences: list[list[SourceImage | Video]] = []
+    for source in sources:
+        if isinstance(source, Video) or not sequences or isinstance(sequences[-1][-1], Video):
+            sequences.append([])
+        sequences[-1].append(source)
+    return sequences
+
+
+def track_sequence(
+    predictor: Predictor,
+    sequence: Sequence[SourceImage | Video],
+    images: Iterable[SourceImage],
+    tracker: str | Mapping[str, Any],
+) -> Iterator[TrackedImage]:
+    """Yield the images and frames of one video with their tracked objects; see ``track_sources``.
+
+    Args:
+        predictor, tracker: as of ``track_sources``.
+        sequence: one of ``sequences_of``.
+        images: its images or frames.
+    """
+    tracking: Tracking | None = None
+    stride = sequence[0].stride if isinstance(sequence[0], Video) else 1
+    for number, (image, img, sample) in enumerate(predictor.stream_images(images)):
+        result = Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr)
+        if not isinstance(image, VideoFrame):
+            result = replace(result, frame=number, seconds=number / IMAGES_A_SECOND)
+        if result.error is None:
+            if tracking is None:
+                rate = image.info.frame_rate / stride if isinstance(image, VideoFrame) else IMAGES_A_SECOND
+                tracking = Tracking(tracker, rate, predictor.options.class_agnostic)
+            result = tracking.update(result, img, result.seconds)
+        yield TrackedImage(image, img, result)
