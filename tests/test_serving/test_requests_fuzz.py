@@ -58,7 +58,8 @@ def test_json_of_other_values(served, picture, cases):
     def check(content: object) -> None:
         check_answer(served.post(json.dumps(content).encode('utf-8', 'surrogatepass'), kind='application/json'))
 
-    wholes = st.lists(right, min_size=1, max_size=3).map(lambda images: {'images': images})
+    named = st.fixed_dictionaries({'data': right, 'name': st.text(max_size=12)})
+    wholes = st.lists(right | named, min_size=1, max_size=3).map(lambda images: {'images': images})
     run_fuzz(cases, wholes | contents | values, check)
 
 
