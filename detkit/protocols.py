@@ -75,6 +75,29 @@ class Head(Protocol):
         ...
 
 
+class DecodingHead(Head, Protocol):
+    """A head that can be exported: ``predict(preds, metas)`` is ``results(decode(preds, img_shapes), metas)``."""
+
+    def decode(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what raw predictions mean, in tensor arithmetic alone.
+
+        Args:
+            preds: the output of the head.
+            img_shapes: ``(B, 2)`` (h, w) of the images before padding.
+
+        Returns:
+            Tensors whose first axis is the batch, with coordinates in pixels of the network's input: dense heads
+            ``bboxes (B, P, 4)`` xyxy, or ``rbboxes (B, P, 5)``, and ``scores (B, P, C)``, ``mask_coeffs (B, P, D)`` and
+            ``mask_protos (B, D, h, w)``, ``keypoints (B, P, K, 3)``; heads of queries ``bboxes``, ``scores`` and
+            ``mask_logits (B, Q, h, w)``; classifiers ``scores (B, C)``.
+        """
+        ...
+
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return a sample for each image, in pixels of the original image, without any weights."""
+        ...
+
+
 class DataPreprocessor(Protocol):
     """Batches as ``collate`` makes them to what the network takes."""
 

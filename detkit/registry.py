@@ -36,6 +36,8 @@ __all__ = [
     'refuse_unregistered',
     'DATASETS',
     'DATA_SAMPLERS',
+    'EXPORTED_MODELS',
+    'EXPORT_FORMATS',
     'FUNCTIONS',
     'HOOKS',
     'LOG_PROCESSORS',
@@ -261,8 +263,8 @@ def _is_registered(name: str) -> bool:
     return any(registry.get(name) is not None for registry in _REGISTRIES)
 
 
-def _of_models(name: str) -> Registry:
-    return Registry(name, scope='detkit', locations=['detkit.models'])
+def _of_models(name: str, base: str = '') -> Registry:
+    return Registry(name, base, scope='detkit', locations=['detkit.models'])
 
 
 def _child(name: str, parent: str, *locations: str, base: str = '') -> Registry:
@@ -274,7 +276,7 @@ DETECTORS = _of_models('detector')
 DATA_PREPROCESSORS = _of_models('data preprocessor')
 BACKBONES = _of_models('backbone')
 NECKS = _of_models('neck')
-HEADS = _of_models('head')
+HEADS = _of_models('head', base='detkit.models.heads.base_head.BaseHead')
 LAYERS = _of_models('layer')
 LOSSES = _of_models('loss')
 ASSIGNERS = _of_models('assigner')
@@ -308,6 +310,9 @@ SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.
 WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo'])
 # Algorithms that follow objects from frame to frame.
 TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
+# The formats of exported files, and the function that opens one.
+EXPORT_FORMATS = Registry('export format', scope='detkit', locations=['detkit.export.formats'])
+EXPORTED_MODELS = Registry('function of exported models', scope='detkit', locations=['detkit.export'])
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

@@ -14,7 +14,7 @@ from torch import nn
 from detkit import protocols
 from detkit.contracts import protocols_of
 from detkit.datasets.transforms.mixing import MixTransform
-from detkit.registry import HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
+from detkit.registry import HEADS, HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
 from detkit.utils.errors import nearest
 
 # Words for the names in ``GatheredMetric.needs`` and ``BaseHead.provides``.
@@ -142,6 +142,11 @@ def _dataset(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _head(part: type, config: Mapping[str, Any]) -> Iterator[str]:
     yield from _network(protocols.Head)(part, config)
+    base = HEADS.base
+    if getattr(part, 'predict', None) is base.predict:
+        for name in ('decode', 'results'):
+            if getattr(part, name) is getattr(base, name):
+                yield f'has no method {name}, which every head has that does not write predict (detkit/protocols.py)'
     reduction = getattr(part, 'loss_reduction', 'sum')
     if reduction not in ('sum', 'mean'):
         yield f"has loss_reduction = {reduction!r}, but it is 'sum' (over the images of a batch) or 'mean'"

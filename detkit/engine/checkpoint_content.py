@@ -103,7 +103,8 @@ def _is_pairs(value: Any) -> bool:
     )
 
 
-def _is_keypoints(value: Any) -> bool:
+def is_keypoints(value: Any) -> bool:
+    """Return whether a value describes keypoints as ``ModelInfo.keypoints`` does."""
     if not isinstance(value, dict):
         return False
     names, sigmas = value.get('keypoint_names'), value.get('sigmas')
@@ -126,7 +127,7 @@ _META: dict[str, tuple[Callable[[Any], bool], str]] = {
     'best_metric': (lambda value: isinstance(value, str), 'a text'),
     'task': (lambda value: value is None or isinstance(value, str), 'a text'),
     'keypoints': (
-        lambda value: value is None or _is_keypoints(value),
+        lambda value: value is None or is_keypoints(value),
         'a mapping with the names, pairs, skeleton and sigmas of keypoints',
     ),
 }

@@ -20,7 +20,7 @@ from detkit.engine.checkpoint_content import building_what_fits
 from detkit.engine.run_folder import run_of_config
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
-from detkit.registry import DETECTORS
+from detkit.registry import DETECTORS, EXPORTED_MODELS
 from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.limits import MAX_PIXELS
@@ -32,16 +32,19 @@ def init_detector(
     device: str | torch.device | None = None,
     fuse: bool = True,
     options: Sequence[str] | dict | None = None,
+    runtime: str | None = None,
 ) -> nn.Module:
-    """Build a detector and load its weights.
+    """Build a detector and load its weights, or open an exported file.
 
     Args:
         config: a config file, a loaded config, or None for the config that the checkpoint holds.
         checkpoint: a ``.pth`` file of detkit; its averaged weights are used where training kept an average. None leaves
-            the weights random, for trying things out; the data of the ``config`` then name the classes.
+            the weights random, for trying things out; the data of the ``config`` then name the classes. Or a file that
+            ``detkit export`` wrote.
         device: the device to run on; the accelerator if there is one by default.
         fuse: fold batch normalisation into the convolutions, which changes no output and saves time.
         options: changes to a config file, as ``--cfg-options``.
+        runtime: the runtime of an exported file, which must be named for formats that may run code.
 
     Returns:
         The detector in evaluation mode, whose ``info`` holds its config, its classes and what the data said of
@@ -51,9 +54,30 @@ def init_detector(
         ConfigError: the config is wrong, or describes another number of classes than the checkpoint.
         CheckpointError: the checkpoint is missing, damaged, foreign, or of another model.
     """
+    if checkpoint is not None:
+        exported = _open_exported(checkpoint, config, device, options, runtime)
+        if exported is not None:
+            return exported
     device = check_device(device)
     content = load_checkpoint(checkpoint) if checkpoint is not None else None
     return _build(_as_config(config, content, checkpoint, options), content, checkpoint, device, fuse)
+
+
+def _open_exported(
+    path: str | Path,
+    config: str | Path | Config | dict | None,
+    device: str | torch.device | None,
+    options: Sequence[str] | dict | None,
+    runtime: str | None,
+) -> nn.Module | None:
+    """Return the detector in an exported file; None where the file is of another kind."""
+    is_exported, open_exported = EXPORTED_MODELS.get('is_exported'), EXPORTED_MODELS.get('open_exported')
+    if not is_exported(path):
+        if runtime is not None:
+            raise ConfigError(f'runtime {runtime!r} is that of an exported file, but {path} is none')
+        return None
+    config = None if config is None else _as_config(config, None, path, options)
+    return open_exported(path, 'cpu' if device is None else check_device(device), runtime, config)
 
 
 def detector_of_content(

@@ -28,7 +28,6 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
-from detkit.models.detectors import ImageClassifier
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, nearest
 
@@ -105,12 +104,14 @@ class Predictor:
         given = options_of_call(PredictionOptions, options, 'a Predictor', ('device', 'fuse', 'cfg_options', 'model'))
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
-        self.device = next(self.model.parameters()).device
+        self.device = self.model.data_preprocessor.device
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
+        if self._dtype is not None and self.model.fixed_precision:
+            raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
         cfg = self.model.info.config
-        self.classifies = cfg.get('task') == 'cls' or isinstance(self.model, ImageClassifier)
+        self.classifies = cfg.get('task') == 'cls' or self.model.classifies
         self.options = given.with_thresholds(cfg.get('predict_cfg') or {})
-        self.img_size = input_size(cfg, self.classifies) if given.img_size is None else given.img_size
+        self.img_size = _input_size(self.model, given.img_size, self.classifies)
         listed = {'min_prob': given.score_thr, 'most': given.max_per_img}
         self.listed = FIVE_BEST._replace(**{key: value for key, value in listed.items() if value is not None})
         wanted: dict[str, Any] = {
@@ -121,12 +122,19 @@ class Predictor:
         if given.retina_masks is not None and cfg.get('task') == 'seg':
             wanted['retina_masks'] = given.retina_masks
         self.model = _with_options(self.model, wanted)
-        self._preparation = Preparation(cfg, self.img_size, self.classifies)
+        fixed_size = self.model.input_size
+        self._preparation = Preparation(cfg, self.img_size, self.classifies, fixed_size)
         self._views = None
         if given.views:
+            scales = {augmentation.scale for augmentation in given.augmentations}
+            if fixed_size is not None and scales != {1}:
+                raise ConfigError(
+                    f'the exported network takes {fixed_size[0]} x {fixed_size[1]} only, so that images cannot be '
+                    'scaled by tta: give flips alone, or export with dynamic size'
+                )
             self._preparations = {
-                scale: Preparation(cfg, max(round(self.img_size * scale), 32), self.classifies)
-                for scale in {augmentation.scale for augmentation in given.augmentations}
+                scale: Preparation(cfg, max(round(self.img_size * scale), 32), self.classifies, fixed_size)
+                for scale in scales
             }
             self._views = ViewPredictor(
                 given, self.model.head.test_cfg, self.model.info.keypoints, self.classifies, given.batch_size
@@ -201,7 +209,7 @@ class Predictor:
         return self._views.predict(img, dict(img_path=image.name, img_id=img_id), pack, self._run)
 
     def _run(self, packed: list[dict]) -> list[DetDataSample]:
-        return self.predict_batch(collate(packed, size_divisor=self._preparation.size_divisor))
+        return self.predict_batch(self.make_batch(packed))
 
     def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
         """Return the data sample of an image that cannot be read."""
@@ -211,6 +219,10 @@ class Predictor:
                 bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64)
             )
         return sample
+
+    def make_batch(self, packed: Sequence[dict]) -> dict:
+        """Return the batch of images that ``prepare`` packed, at least one."""
+        return collate(packed, size_divisor=self._preparation.size_divisor)
 
     @torch.inference_mode()
     def predict_batch(self, batch: dict) -> list[DetDataSample]:
@@ -232,6 +244,19 @@ class Predictor:
             return Prepared(img, self._preparation(img, image.name, image_id_of(image.name), number))
         except DataError as error:  # it cannot be read, or would become too large
             return error
+
+
+def _input_size(model: nn.Module, img_size: int | None, classifies: bool) -> int:
+    """Return the size that images are scaled to: the one that is asked for, or the model's."""
+    fixed_size = model.input_size
+    if fixed_size is None:
+        return input_size(model.info.config, classifies) if img_size is None else img_size
+    if img_size not in (None, *fixed_size):
+        raise ConfigError(
+            f'img_size is {img_size}, but the exported network takes {fixed_size[0]} x {fixed_size[1]} only: leave it '
+            'out, or export with dynamic size'
+        )
+    return max(fixed_size)
 
 
 def _with_options(model: nn.Module, options: dict[str, Any]) -> nn.Module:

@@ -26,6 +26,7 @@ class Preparation:
         config: see ``prediction_steps``, also for the other arguments.
         img_size: the input size.
         classifies: whether the model classifies whole images.
+        fixed_size: (h, w) of every input, where the network takes no other.
 
     Attributes:
         size_divisor: sides of a batch are padded to multiples of it: to whole strides where images are letterboxed,
@@ -33,8 +34,11 @@ class Preparation:
         max_pixels: most pixels of an image that is decoded.
     """
 
-    def __init__(self, config: Config | dict, img_size: int, classifies: bool) -> None:
-        self._transforms = [TRANSFORMS.build(step) for step in prediction_steps(config, img_size, classifies)]
+    def __init__(
+        self, config: Config | dict, img_size: int, classifies: bool, fixed_size: tuple[int, int] | None = None
+    ) -> None:
+        steps = prediction_steps(config, img_size, classifies, fixed_size)
+        self._transforms = [TRANSFORMS.build(step) for step in steps]
         self.size_divisor = 32 if any(isinstance(step, LetterBox) for step in self._transforms) else 1
         self.max_pixels = max(
             (step.max_pixels for step in self._transforms if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from detkit.datasets.transforms.cropping import ResizeShortestEdge
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.registry import TRANSFORMS
 from detkit.utils.errors import ConfigError, nearest
@@ -68,7 +69,9 @@ def input_size(config: Config | dict, classifies: bool) -> int:
     return 224 if classifies else 640
 
 
-def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> list[dict[str, Any]]:
+def prediction_steps(
+    config: Config | dict, img_size: int, classifies: bool, fixed_size: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
     """Return the transforms from an image to the network's input: the config's own test pipeline.
 
     The sizes of its transforms (``size_arguments``) change by the factor that makes the input ``img_size``. A letterbox
@@ -79,6 +82,8 @@ def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> 
         config: where it has no test pipeline, a classifier crops and a detector letterboxes.
         img_size: see ``input_size``.
         classifies: whether the model classifies whole images.
+        fixed_size: (h, w) of every input, where the network takes no other: a letterbox fills it, and an image that
+            would be resized by its shorter side is scaled to fit inside.
     """
     steps = [step for step in steps_of(config) if not getattr(factory_of(step), 'needs_annotations', False)]
     factor = img_size / input_size(config, classifies)
@@ -86,6 +91,8 @@ def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> 
         middle = [{'type': 'ResizeShortestEdge'}, {'type': 'CenterCrop'}] if classifies else [{'type': 'LetterBox'}]
         render = {'type': 'Render', 'antialias': True} if classifies else {'type': 'Render'}
         steps = [{'type': 'LoadImageFromFile'}, *middle, render, {'type': 'PackInputs'}]
+    if fixed_size is not None and not classifies:
+        return [_fitted(step, fixed_size) for step in steps]
     tight = {'rounding': 'nearest', 'pad_to': 'divisor'}
     return [
         {
@@ -95,3 +102,13 @@ def prediction_steps(config: Config | dict, img_size: int, classifies: bool) -> 
         }
         for step in steps
     ]
+
+
+def _fitted(step: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Return a transform for inputs of one size (h, w); see ``prediction_steps``."""
+    factory = factory_of(step)
+    if factory is LetterBox:
+        return {'rounding': 'nearest', **step, 'size': size}
+    if factory is ResizeShortestEdge:
+        return {'type': 'LetterBox', 'size': size, 'rounding': 'nearest', 'pad_to': 'divisor', 'size_divisor': 1}
+    return {**step, 'size': size} if 'size' in sizes_of(step) else step

@@ -103,12 +103,25 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
             gt = gt.to(self.device, non_blocking=self._non_blocking)
         if training and self.multi_scale is not None:
             inputs, gt = self.rescale(inputs, gt, data.get('step_key', StepKey()))
+        inputs = self._normalize_in_place(inputs, None if gt is None else gt.img_shapes)
+        return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
+
+    def normalize(self, images: Tensor, img_shapes: Tensor | None = None) -> Tensor:
+        """Return images ``(B, 3, H, W)``, from 0 to 255 in any type, as the network takes them; float32.
+
+        Args:
+            images: the images, which are not changed.
+            img_shapes: ``(B, 2)`` (h, w) before padding, for ``zero_padding``; None where nothing is padded.
+        """
+        return self._normalize_in_place(images.to(torch.float32, copy=True), img_shapes)
+
+    def _normalize_in_place(self, inputs: Tensor, img_shapes: Tensor | None) -> Tensor:
         if self.has_mean:
             inputs.sub_(self.mean)
         inputs.div_(self.std if self.divisor is None else self.divisor)
-        if self.zero_padding and gt is not None:
-            inputs.mul_(inside_images(gt.img_shapes, inputs.shape[-2:])[:, None])
-        return dict(inputs=inputs, gt=gt, data_samples=data.get('data_samples'))
+        if self.zero_padding and img_shapes is not None:
+            inputs.mul_(inside_images(img_shapes, inputs.shape[-2:])[:, None])
+        return inputs
 
     @contextmanager
     def largest_scale(self) -> Iterator[float | None]:

@@ -109,6 +109,8 @@ def test_a_head_has_the_methods_and_states_what_it_takes(name):
     assert [n for n, _ in parameters(cls.forward)] == ['feats', 'padding_mask']
     assert [n for n, _ in parameters(cls.loss)] == ['preds', 'gt']
     assert [n for n, _ in parameters(cls.predict)] == ['preds', 'metas']
+    assert parameters(cls.decode) == [('preds', False), ('img_shapes', True)]
+    assert [n for n, _ in parameters(cls.results)] == ['decoded', 'metas']
     names = arguments_of(cls).names
     parts = ('assigner', 'bbox_coder', 'transformer', 'position_encoding')
     assert set(cls.takes) == {n for n in names if n in parts or n.startswith('loss_')} == set(cls.default_parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,20 @@ class BaseDetector(BaseModel, Detector):
     Attributes:
         info: the model's config, classes and keypoints, where ``init_detector`` loaded it.
         truth: the field of the ground truth that ``predict`` copies from the data samples to its results.
+        classifies: whether it classifies whole images.
+        needs_img_shapes: whether the results depend on the sizes of the images before padding.
+        input_size: (h, w) that every input has; None where inputs may differ.
+        fixed_precision: whether mixed precision has no effect on it.
 
     Raises:
         ConfigError: ``batch_norm`` has another key, or components do not fit each other.
     """
 
     truth: str = 'gt_instances'
+    classifies: bool = False
+    needs_img_shapes: bool = False
+    input_size: tuple[int, int] | None = None
+    fixed_precision: bool = False
 
     def __init__(
         self,
@@ -116,6 +124,29 @@ class BaseDetector(BaseModel, Detector):
         The arguments are those of ``forward``. A head needs the mask if a prediction depends on the whole image.
         """
         return None
+
+    def mask_of(self, img_shapes: Tensor, size: Sequence[int]) -> Tensor | None:
+        """Return the padding mask of a batch of ``size`` (H, W) from the images' sizes ``(B, 2)``, whatever they are.
+
+        None for a head that needs no mask.
+        """
+        return None
+
+    def decode(self, images: Tensor, img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Run the network on images as ``collate`` makes them, without any Python that depends on values.
+
+        This is what exported files hold.
+
+        Args:
+            images: ``(B, 3, H, W)`` RGB from 0 to 255.
+            img_shapes: ``(B, 2)`` (h, w) before padding; needed where ``needs_img_shapes`` is True.
+
+        Returns:
+            What the head's ``decode`` returns.
+        """
+        inputs = self.data_preprocessor.normalize(images, img_shapes)
+        padding_mask = None if img_shapes is None else self.mask_of(img_shapes, inputs.shape[-2:])
+        return self.head.decode(self.head(self.extract_feat(inputs), padding_mask), img_shapes)
 
     def predict(
         self, preds: dict[str, Tensor | list[Tensor]], data_samples: list[DetDataSample]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,8 @@ class DETR(BaseDetector):
     Images of a batch differ in size and are padded to the largest; the head gets the mask of the padding.
     """
 
+    needs_img_shapes = True
+
     def padding_mask(
         self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str
     ) -> Tensor | None:
@@ -30,4 +34,8 @@ class DETR(BaseDetector):
         size = inputs.shape[-2:]
         if img_shapes is None or (img_shapes.device.type == 'cpu' and (img_shapes == torch.tensor(size)).all()):
             return None
-        return ~inside_images(img_shapes.to(inputs.device), size)
+        return self.mask_of(img_shapes.to(inputs.device), size)
+
+    def mask_of(self, img_shapes: Tensor, size: Sequence[int]) -> Tensor:
+        """Return ``(B, H, W)`` bool, True in the padding of images ``(B, 2)`` in a batch of ``size`` (H, W)."""
+        return ~inside_images(img_shapes, size)

@@ -12,3 +12,4 @@ class ImageClassifier(BaseDetector):
     """Classifier of whole images, whose head reads the last map; the arguments are those of ``BaseDetector``."""
 
     truth = 'gt_label'
+    classifies = True

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from detkit.protocols import AnchorAssigner, AnchorCoder, BinaryClassLoss, OverlapLoss
 from detkit.registry import ASSIGNERS, CODERS, LOSSES
+from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.targets import AssignResult, Candidates, SparseTargets
 from detkit.utils.errors import ConfigError
@@ -218,9 +219,27 @@ class AnchorHead(DenseHead):
         )
         return loss_box, loss_obj, loss_cls
 
-    def _candidates(self, preds: dict[str, list[Tensor]]) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
-        """Return the anchors whose objectness exceeds the threshold, as a score is at most the objectness."""
+    def decode(self, preds: dict[str, list[Tensor]], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``bboxes (B, P, 4)``, xyxy in pixels of the network's input, and ``scores (B, P, C)``."""
         levels = preds['anchor_preds']
+        parts = [
+            self._decode(widened(self._rows(level)), priors)
+            for level, priors in zip(levels, self._priors(levels), strict=True)
+        ]
+        bboxes, scores = zip(*parts, strict=True)
+        return dict(bboxes=torch.cat(bboxes, 1), scores=torch.cat(scores, 1))
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return what ``results(decode(preds))`` does, but decode only what can be reported, which saves most of it."""
+        with torch.autocast(preds['anchor_preds'][0].device.type, enabled=False):
+            return self.results(self._decode_likely(preds['anchor_preds']), metas)
+
+    def _decode_likely(self, levels: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """Return what ``decode`` does for the anchors whose objectness exceeds the threshold, a tensor an image.
+
+        A score is at most the objectness.
+        """
         score_thr = self.test_cfg.get('score_thr', 0.0)
         bboxes, scores = [], []
         for image in range(len(levels[0])):
@@ -228,22 +247,21 @@ class AnchorHead(DenseHead):
             for level, priors in zip(levels, self._priors(levels), strict=True):
                 rows = self._rows(level[image : image + 1])[0]  # (P, 5 + C)
                 kept = (widened(rows[:, _OBJ]).sigmoid() > score_thr).nonzero().squeeze(1)
-                parts.append(self._decode(widened(rows[kept]), priors, kept))
+                priors = priors._replace(points=priors.points[kept], sizes_wh=priors.sizes_wh[kept])
+                parts.append(self._decode(widened(rows[kept]), priors))
             image_bboxes, image_scores = zip(*parts, strict=True)
             bboxes.append(torch.cat(image_bboxes))
             scores.append(torch.cat(image_scores))
-        return {}, bboxes, scores
+        return dict(bboxes=bboxes, scores=scores)
 
-    def _decode(self, rows: Tensor, priors: AnchorPriors, prior_idx: Tensor) -> tuple[Tensor, Tensor]:
-        """Return boxes ``(N, 4)`` in pixels of the input and scores ``(N, C)``, of rows ``(N, 5 + C)``."""
-        bboxes = self.bbox_coder.decode(
-            priors.points[prior_idx], priors.sizes_wh[prior_idx], rows[:, :_OBJ], priors.stride
-        )
-        return bboxes, rows[:, _OBJ:_CLASSES].sigmoid() * rows[:, _CLASSES:].sigmoid()
+    def _decode(self, rows: Tensor, priors: AnchorPriors) -> tuple[Tensor, Tensor]:
+        """Return boxes ``(..., P, 4)`` in input pixels and scores ``(..., P, C)``, of rows ``(..., P, 5 + C)``."""
+        bboxes = self.bbox_coder.decode(priors.points, priors.sizes_wh, rows[..., :_OBJ], priors.stride)
+        return bboxes, rows[..., _OBJ:_CLASSES].sigmoid() * rows[..., _CLASSES:].sigmoid()
 
     def _rows(self, level: Tensor) -> Tensor:
         """Return a row per anchor, ``(B, A * (5 + C), h, w) -> (B, h * w * A, 5 + C)``, a view in channels_last."""
-        return level.permute(0, 2, 3, 1).reshape(len(level), -1, _CLASSES + self.num_classes)
+        return level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, _CLASSES + self.num_classes)
 
     def _priors(self, levels: Sequence[Tensor]) -> list[AnchorPriors]:
         dtype = torch.promote_types(levels[0].dtype, torch.float32)

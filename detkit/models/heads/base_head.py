@@ -11,6 +11,7 @@ from torch import Tensor
 
 from detkit.contracts import check_loss, misfit
 from detkit.registry import LOSSES, Registry
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, nearest
 
 # The kinds of what ``test_cfg`` holds, by key; what is not here takes anything, such as a user's own keys.
@@ -24,6 +25,8 @@ _TEST_KINDS: dict[str, Any] = {
 class BaseHead(BaseModule):
     """Base of heads.
 
+    A child writes ``forward``, ``loss``, ``decode`` and ``results``.
+
     Attributes:
         loss_reduction: 'sum' where the losses are sums over the images of a batch, 'mean' where they are means.
         nominal_batch_size: the losses are also divided by this number.
@@ -36,6 +39,9 @@ class BaseHead(BaseModule):
         has_whole_cells: whether the sides of its images must be multiples of its strides.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
         TEST_KEYS: the keys that ``test_cfg`` may have.
+        SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
+            set without duplicates; None where that is unknown.
+        FLOAT32_PARTS: children that compute in float32 where the network computes in half precision.
     """
 
     loss_reduction: str = 'sum'
@@ -47,10 +53,47 @@ class BaseHead(BaseModule):
     default_parts: ClassVar[Mapping[str, dict]] = {}
     added_parts: tuple[str, ...] = ()
     TEST_KEYS: tuple[str, ...] = ()
+    SUPPRESSION: str | None = None
+    FLOAT32_PARTS: tuple[str, ...] = ()
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""
         return 1 if self.loss_reduction == 'mean' else batch_size / self.nominal_batch_size
+
+    def decode(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what raw predictions mean, in tensor arithmetic alone, which is the part that an exported file holds.
+
+        Args:
+            preds: the output of ``forward``.
+            img_shapes: ``(B, 2)`` (h, w) of the images before padding, which heads whose boxes are relative to the
+                image need.
+
+        Returns:
+            Tensors in float32 or finer whose first axis is the batch, with coordinates in pixels of the network's
+            input.
+        """
+        raise NotImplementedError
+
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return a data sample for each image, in pixels of the original images; nothing here depends on weights.
+
+        Args:
+            decoded: the output of ``decode``, on any device.
+            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return the results of raw predictions: ``results(decode(preds))``, in float32 or finer.
+
+        Args:
+            preds: the output of ``forward``.
+            metas: see ``results``; heads that need the size of the images also read ``img_shape``.
+        """
+        device = device_of(preds)
+        with torch.autocast(device.type, enabled=False):
+            return self.results(self.decode(preds, stack_img_shapes(metas, device)), metas)
 
     def require(self, **wired: Sequence[int] | None) -> None:
         """Refuse arguments of the incoming maps that are None, or that differ in length."""
@@ -109,6 +152,19 @@ class BaseHead(BaseModule):
             except ConfigError as error:
                 raise ConfigError(f'{type(self).__name__}.{key}: {error}') from error
         return part
+
+
+def device_of(preds: Mapping[str, Tensor | list[Tensor]]) -> torch.device:
+    """Return the device of raw predictions."""
+    value = next(iter(preds.values()))
+    return (value[0] if isinstance(value, list) else value).device
+
+
+def stack_img_shapes(metas: Sequence[dict], device: torch.device) -> Tensor | None:
+    """Return the sizes ``(B, 2)`` (h, w) of the images in a padded batch; None where one of them does not say its."""
+    if any('img_shape' not in meta for meta in metas):
+        return None
+    return torch.tensor([meta['img_shape'][:2] for meta in metas], device=device).view(-1, 2)
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,21 +79,23 @@ class ClassifyHead(BaseHead):
         right = logits.detach().argmax(1) == gt.class_labels
         return dict(loss_cls=loss_cls, top1=right.float().mean())
 
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
+    def decode(self, preds: dict[str, Tensor], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``scores (B, C)``, the probabilities of the classes."""
+        return dict(scores=widened(preds['cls_logits']).softmax(1))
+
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return the probabilities and the most probable class of each image, on the CPU.
 
         The scores of classes that are not in ``test_cfg['classes']`` are 0; the other scores are unchanged.
         """
-        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            scores = widened(preds['cls_logits']).softmax(1).cpu()  # (B, C)
+        scores = decoded['scores'].cpu()  # (B, C)
         chosen = self.test_cfg.get('classes')
         if chosen is not None:
             if not len(chosen):
                 raise ConfigError(f'test_cfg.classes of {type(self).__name__} leaves no class to choose')
             left_out = torch.ones(self.num_classes, dtype=torch.bool)
             left_out[list(chosen)] = False
-            scores[:, left_out] = 0
+            scores = scores.masked_fill(left_out, 0)
         results = []
         for meta, image_scores in zip(metas, scores, strict=True):
             sample = DetDataSample(metainfo=meta)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -19,7 +20,8 @@ from .base_head import BaseHead, widened
 class DenseHead(BaseHead):
     """Base of dense heads: incoming maps, options of prediction, and the conversion of raw predictions to results.
 
-    A child writes ``forward``, ``loss`` and ``_candidates``.
+    A child writes ``forward``, ``loss`` and ``decode``, which returns at least ``bboxes (B, P, 4)``, xyxy in pixels of
+    the network's input, and ``scores (B, P, C)``.
 
     Args:
         num_classes: C.
@@ -31,6 +33,8 @@ class DenseHead(BaseHead):
     provides = ('bbox',)
     has_whole_cells = True
     TEST_KEYS = NMS_KEYS
+    SUPPRESSION = 'iou'
+    BBOXES = 'bboxes'  # the decoded tensor that is suppressed
 
     def __init__(
         self,
@@ -55,34 +59,20 @@ class DenseHead(BaseHead):
         """Return ``loss_*``, scalars in float32 or finer."""
         raise NotImplementedError
 
-    def _candidates(
-        self, preds: dict[str, Tensor | list[Tensor]]
-    ) -> tuple[dict[str, Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """Return the candidates of suppression.
-
-        Returns:
-            the predictions that ``_instances`` reads; for each image boxes ``(P, 4)``, xyxy in pixels of the network's
-            input, and scores ``(P, C)``.
-        """
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return detections in pixels of the original images, best first.
 
         Args:
-            preds: the output of ``forward``.
+            decoded: the output of ``decode``; boxes and scores may also be lists of a tensor an image.
             metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
         """
-        with torch.autocast(_device(preds).type, enabled=False):
-            flat, bboxes, scores = self._candidates(preds)
-            detections = self._suppress(bboxes, scores)
-            results = []
-            for image, (kept, meta) in enumerate(zip(detections, metas, strict=True)):
-                sample = DetDataSample(metainfo=meta)
-                sample.pred_instances = self._instances(flat, image, kept, meta)
-                results.append(sample)
-            return results
+        results = []
+        detections = self._suppress(decoded[self.BBOXES], decoded['scores'])
+        for image, (kept, meta) in enumerate(zip(detections, metas, strict=True)):
+            sample = DetDataSample(metainfo=meta)
+            sample.pred_instances = self._instances(decoded, image, kept, meta)
+            results.append(sample)
+        return results
 
     def _suppress(self, bboxes: Sequence[Tensor], scores: Sequence[Tensor]) -> list[Detections]:
         return batched_nms(bboxes, scores, **self._options(NMS_KEYS))
@@ -91,7 +81,7 @@ class DenseHead(BaseHead):
         """Return the entries of ``test_cfg`` with these names; tools may have set names that another head reads."""
         return {name: value for name, value in self.test_cfg.items() if name in names}
 
-    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return the results of one image, on the CPU."""
         bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
         return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())
@@ -105,8 +95,3 @@ class DenseHead(BaseHead):
                 value = torch.cat([level.flatten(2).transpose(1, 2) for level in value], 1)
             flat[name] = widened(value)
         return flat
-
-
-def _device(preds: dict[str, Tensor | list[Tensor]]) -> torch.device:
-    value = next(iter(preds.values()))
-    return (value[0] if isinstance(value, list) else value).device

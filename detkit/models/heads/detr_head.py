@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,8 @@ class DETRHead(BaseHead):
     class_rows = {'fc_cls': (1, 0, 1)}
     provides = ('bbox',)
     loss_reduction = 'mean'  # over the batch's queries and objects
+    SUPPRESSION = 'none'
+    FLOAT32_PARTS = ('fc_cls', 'bbox_mlp')
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
 
     def __init__(
@@ -267,48 +269,44 @@ class DETRHead(BaseHead):
         object_labels = gt.labels.flatten().index_select(0, matches.object_idx)  # (N,)
         return labels.scatter_(1, query_idx, object_labels.expand(layers, -1))[:, :-1]
 
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Return detections in pixels of the original images, best first, at most one for each query.
+    def decode(self, preds: dict[str, Tensor], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the last layer's ``bboxes (B, Q, 4)``, xyxy in pixels of the input, and ``scores (B, Q, C)``.
 
         Args:
             preds: the output of ``forward``.
-            metas: for each image ``img_shape``, ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+            img_shapes: ``(B, 2)`` (h, w) of the images before padding; must be given.
         """
-        with torch.autocast(preds['cls_logits'].device.type, enabled=False):
-            final = self._final(preds, metas)
-            scores = final['cls_logits'].softmax(-1)[..., :-1]  # (B, Q, C)
-            img_shapes = torch.tensor([meta['img_shape'][:2] for meta in metas], device=scores.device).view(-1, 2)
-            bboxes = self.bbox_coder.decode(final['bbox_preds'], img_shapes)
-            results = []
-            for image, meta in enumerate(metas):
-                limit = self.test_cfg.get('max_per_img', 100)
-                kept = find_candidates(
-                    bboxes[image],
-                    scores[image],
-                    self.test_cfg.get('score_thr', 0.0),
-                    limit,
-                    multi_label=False,
-                    classes=self.test_cfg.get('classes'),
-                )
-                results.append(self._sample(final, image, kept, meta))
-            return results
+        probs = widened(preds['cls_logits'][-1]).softmax(-1)  # (B, Q, C + 1)
+        bboxes = self.bbox_coder.decode(widened(preds['bbox_preds'][-1]), img_shapes)
+        return dict(bboxes=bboxes, scores=probs[..., :-1])
 
-    def _final(self, preds: dict[str, Tensor], metas: Sequence[dict]) -> dict[str, Tensor]:
-        """Return the predictions that results are made of: those of the last layer, ``(B, Q, ...)`` each."""
-        return {name: widened(preds[name][-1]) for name in _LAYERED}
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return detections in pixels of the original images, best first, at most one for each query.
 
-    def _sample(self, final: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> DetDataSample:
-        """Return the data sample of one image; the arguments are those of ``_instances``."""
-        sample = DetDataSample(metainfo=meta)
-        sample.pred_instances = self._instances(final, image, kept, meta)
-        return sample
+        Args:
+            decoded: the output of ``decode``.
+            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        results = []
+        for image, meta in enumerate(metas):
+            kept = find_candidates(
+                decoded['bboxes'][image],
+                decoded['scores'][image],
+                self.test_cfg.get('score_thr', 0.0),
+                self.test_cfg.get('max_per_img', 100),
+                multi_label=False,
+                classes=self.test_cfg.get('classes'),
+            )
+            sample = DetDataSample(metainfo=meta)
+            sample.pred_instances = self._instances(decoded, image, kept, meta)
+            results.append(sample)
+        return results
 
-    def _instances(self, final: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return the detections of one image, on the CPU.
 
         Args:
-            final: the output of ``_final``.
+            decoded: see ``results``.
             kept: the reported detections; their ``prior_idx`` are indices of queries.
         """
         bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from ..layers import AttentionMaps, MaskDecoder
 from ..postprocess.mask_decoding import resample_masks
 from ..postprocess.nms import Detections
 from ..postprocess.segment_merging import merge_segments
+from .base_head import stack_img_shapes, widened
 from .detr_head import DETRHead, Encoded, Matches
 
 # Number of objects whose masks prediction makes at a time, to bound the memory.
@@ -137,41 +139,74 @@ class DETRSegmentHead(DETRHead):
             losses[name] = loss.unsqueeze(0)
         return losses
 
-    def _final(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> dict:
-        """Return what ``DETRHead`` does, the inputs of masks, and ``mask_strides``: input pixels per mask pixel."""
-        # The network's input is as large as the largest image, or padded to a multiple of the strides.
-        stride, grid = self.strides[0], preds['mask_feats'][-1].shape[-2:]
-        sides = [max(meta['img_shape'][axis] for meta in metas) for axis in (0, 1)]
-        size = [
-            side if -(-side // stride) == cells else cells * stride for side, cells in zip(sides, grid, strict=True)
-        ]
-        strides = tuple(side / cells for side, cells in zip(size, grid, strict=True))
-        masks = {name: preds[name] for name in ('mask_maps', 'mask_feats')}
-        return {**super()._final(preds, metas), **masks, 'mask_strides': strides}
+    def decode(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what ``DETRHead`` does, and ``mask_logits (B, Q, h', w')`` of every query.
 
-    def _instances(self, final: dict, image: int, kept: Detections, meta: dict) -> InstanceData:
+        With ``stuff_labels`` there is also ``no_object_scores (B, Q)``.
+        """
+        maps = preds['mask_maps']
+        query_idx = torch.arange(maps.shape[0] * self.num_queries, device=maps.device)
+        mask_logits = self.mask_logits(preds, query_idx).unflatten(0, (-1, self.num_queries))
+        return {**self._decode_objects(preds, img_shapes), 'mask_logits': mask_logits}
+
+    def _decode_objects(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None) -> dict[str, Tensor]:
+        """Return what ``decode`` does, without masks."""
+        decoded = super().decode(preds, img_shapes)
+        if self.stuff_labels is not None:
+            decoded['no_object_scores'] = widened(preds['cls_logits'][-1]).softmax(-1)[..., -1]
+        return decoded
+
+    @torch.no_grad()
+    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return what ``results(decode(preds))`` does, but compute only the masks of the queries that are reported."""
+        device = preds['cls_logits'].device
+        with torch.autocast(device.type, enabled=False):
+            decoded = self._decode_objects(preds, stack_img_shapes(metas, device))
+            return self.results({**decoded, 'mask_logits': QueryMasks(self, preds)}, metas)
+
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return the results of ``DETRHead`` with ``masks``, and ``pred_panoptic`` if ``stuff_labels`` is not None.
+
+        Args:
+            decoded: the output of ``decode``; ``mask_logits`` may be ``QueryMasks``.
+            metas: also ``img_shape`` for each image, and ``input_shape`` where the batch is padded further than to the
+                largest image or whole strides.
+        """
+        decoded = {**decoded, 'mask_strides': self._mask_strides(decoded['mask_logits'].shape[-2:], metas)}
+        results = super().results(decoded, metas)
+        if self.stuff_labels is not None:
+            for image, (sample, meta) in enumerate(zip(results, metas, strict=True)):
+                sample.pred_panoptic = self._segments(decoded, image, meta)
+        return results
+
+    def _mask_strides(self, grid: Sequence[int], metas: Sequence[dict]) -> tuple[float, ...]:
+        """Return the input pixels per mask pixel, vertically and horizontally, of masks of the size ``grid``."""
+        if metas and 'input_shape' in metas[0]:
+            size = metas[0]['input_shape']
+        else:  # as large as the largest image, or padded to a multiple of the strides
+            stride = self.strides[0]
+            sides = [max((meta['img_shape'][axis] for meta in metas), default=1) for axis in (0, 1)]
+            size = [
+                side if -(-side // stride) == cells else cells * stride for side, cells in zip(sides, grid, strict=True)
+            ]
+        return tuple(side / cells for side, cells in zip(size, grid, strict=True))
+
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return the detections of ``DETRHead`` with ``masks`` (``InstanceMasks``)."""
-        instances = super()._instances(final, image, kept, meta)
+        instances = super()._instances(decoded, image, kept, meta)
         parts = [InstanceMasks([], [], meta['ori_shape'])]
         for queries in kept.prior_idx.split(_CHUNK):
-            masks = self._original_logits(final, image, queries, meta) > 0  # the probability is above one half
+            masks = self._original_logits(decoded, image, queries, meta) > 0  # the probability is above one half
             parts.append(InstanceMasks.from_bool(masks.cpu().numpy()))
         instances.masks = InstanceMasks.cat(parts)
         return instances
 
-    def _sample(self, final: dict, image: int, kept: Detections, meta: dict) -> DetDataSample:
-        """Return the data sample of ``DETRHead``, with ``pred_panoptic`` where ``stuff_labels`` is not None."""
-        sample = super()._sample(final, image, kept, meta)
-        if self.stuff_labels is not None:
-            sample.pred_panoptic = self._segments(final, image, meta)
-        return sample
-
-    def _segments(self, final: dict, image: int, meta: dict) -> PanopticSegments:
-        scores, labels = final['cls_logits'][image].softmax(-1).max(-1)  # (Q,)
-        sure = (labels < self.num_classes) & (scores > self.test_cfg.get('panoptic_score_thr', 0.85))
-        queries = sure.nonzero().squeeze(1)
+    def _segments(self, decoded: Mapping[str, Any], image: int, meta: dict) -> PanopticSegments:
+        scores, labels = decoded['scores'][image].max(-1)  # (Q,)
+        sure = scores > self.test_cfg.get('panoptic_score_thr', 0.85)
+        queries = (sure & (scores >= decoded['no_object_scores'][image])).nonzero().squeeze(1)
         parts = [scores.new_zeros(0, *meta['ori_shape'])]
-        parts += [self._original_logits(final, image, part, meta) for part in queries.split(_CHUNK)]
+        parts += [self._original_logits(decoded, image, part, meta) for part in queries.split(_CHUNK)]
         return merge_segments(
             torch.cat(parts),
             scores[queries],
@@ -180,10 +215,34 @@ class DETRSegmentHead(DETRHead):
             self.test_cfg.get('panoptic_min_area', 4),
         )
 
-    def _original_logits(self, final: dict, image: int, queries: Tensor, meta: dict) -> Tensor:
+    def _original_logits(self, decoded: Mapping[str, Any], image: int, queries: Tensor, meta: dict) -> Tensor:
         """Return mask logits ``(N, H, W)`` at the pixels of the original image."""
-        logits = self.mask_logits(final, queries + image * self.num_queries)
-        return resample_masks(logits, meta['matrix'], meta['ori_shape'], final['mask_strides'])
+        logits = decoded['mask_logits'][image, queries]
+        return resample_masks(logits, meta['matrix'], meta['ori_shape'], decoded['mask_strides'])
+
+
+class QueryMasks:
+    """The mask logits of all queries, of which only those that are asked for are computed.
+
+    They are indexed as the tensor of all would be: ``masks[image, queries]``.
+
+    Args:
+        head: the head.
+        preds: the output of its ``forward``.
+    """
+
+    def __init__(self, head: DETRSegmentHead, preds: dict[str, Tensor | list[Tensor]]) -> None:
+        self._head = head
+        self._preds = preds
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, Q, h', w')."""
+        return (*self._preds['mask_maps'].shape[:2], *self._preds['mask_feats'][-1].shape[-2:])
+
+    def __getitem__(self, index: tuple[int, Tensor]) -> Tensor:
+        image, queries = index
+        return self._head.mask_logits(self._preds, queries + image * self._head.num_queries)
 
 
 def _object_masks(gt: GtBatch, object_idx: Tensor) -> Tensor:

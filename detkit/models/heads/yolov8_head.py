@@ -203,9 +203,18 @@ class YOLOv8Head(DenseHead):
             slots.avg_factor,
         )
 
-    def _candidates(self, preds: dict[str, Tensor | list[Tensor]]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        flat = self._flatten(preds)
-        return flat, self._decode(flat, self._priors(preds)), flat['cls_logits'].sigmoid()
+    def decode(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``bboxes (B, P, 4)``, xyxy in pixels of the network's input, and ``scores (B, P, C)``."""
+        flat, priors = self._flatten(preds), self._priors(preds)
+        return {
+            self.BBOXES: self._decode(flat, priors),
+            'scores': flat['cls_logits'].sigmoid(),
+            **self._decode_extras(flat, priors),
+        }
+
+    def _decode_extras(self, flat: dict[str, Tensor], priors: PointPriors) -> dict[str, Tensor]:
+        """Return what a child decodes beside boxes and scores; arguments as ``_decode``."""
+        return {}
 
     def _priors(self, preds: dict[str, Tensor | list[Tensor]]) -> PointPriors:
         levels = preds['cls_logits']

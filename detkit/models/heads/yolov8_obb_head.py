@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -46,6 +47,8 @@ class YOLOv8OBBHead(YOLOv8Head):
         'loss_angle': dict(type='RotationLoss', loss_weight=1.0),
     }
     TEST_KEYS = ROTATED_NMS_KEYS
+    SUPPRESSION = 'prob_iou'
+    BBOXES = 'rbboxes'
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class YOLOv8OBBHead(YOLOv8Head):
     def _suppress(self, bboxes: Tensor, scores: Tensor) -> list[Detections]:
         return batched_rotated_nms(bboxes, scores, **self._options(ROTATED_NMS_KEYS))
 
-    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return ``rbboxes (N, 5)``, which may exceed the image, and ``bboxes``, their upright hulls clipped to it."""
         inverse = torch.as_tensor(meta['matrix'], device=kept.bboxes.device, dtype=torch.float64).inverse()
         rbboxes = map_rbboxes(normalize_rbboxes(kept.bboxes), inverse.to(kept.bboxes.dtype))

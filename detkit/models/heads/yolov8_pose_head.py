@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from detkit.protocols import KeypointClassLoss, KeypointPositionLoss
 from detkit.registry import HEADS, LOSSES
-from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.keypoints import check_shape
 from detkit.structures.targets import AssignResult, KeypointTargets
@@ -125,24 +125,20 @@ class YOLOv8PoseHead(YOLOv8Head):
         keypoints = 2 * preds[..., :2] + (points - 0.5).unsqueeze(-2)
         return keypoints, preds[..., 2] if self.keypoint_shape[1] == 3 else None
 
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Return the results of ``YOLOv8Head`` with ``keypoints (N, K, 2)`` and ``keypoint_scores (N, K)``.
+    def _decode_extras(self, flat: dict[str, Tensor], priors: PointPriors) -> dict[str, Tensor]:
+        """Return ``keypoints (B, P, K, 3)``: x and y in pixels of the network's input, and the score.
 
-        Keypoints lie inside the original image. A score is the probability that a keypoint is labelled, 1 where D is 2.
+        A score is the probability that a keypoint is labelled, 1 where D is 2.
         """
-        with torch.autocast(preds['cls_logits'][0].device.type, enabled=False):
-            priors = self._priors(preds)
-            flat = self._flatten(dict(preds=preds['keypoint_preds']))['preds']
-            strides = priors.strides.unsqueeze(-1)  # (P, 1)
-            keypoints, logits = self._decode_keypoints(flat, priors.points / strides)
-            scores = keypoints.new_ones(keypoints.shape[:-1]) if logits is None else logits.sigmoid()
-            decoded = torch.cat([keypoints * strides.unsqueeze(-1), scores.unsqueeze(-1)], -1)  # (B, P, K, 3)
-        return super().predict({**preds, 'keypoints': decoded}, metas)
+        strides = priors.strides.unsqueeze(-1)  # (P, 1)
+        keypoints, logits = self._decode_keypoints(flat['keypoint_preds'], priors.points / strides)
+        scores = keypoints.new_ones(keypoints.shape[:-1]) if logits is None else logits.sigmoid()
+        return dict(keypoints=torch.cat([keypoints * strides.unsqueeze(-1), scores.unsqueeze(-1)], -1))
 
-    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
-        instances = super()._instances(flat, image, kept, meta)
-        keypoints = flat['keypoints'][image, kept.prior_idx]
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the results of ``YOLOv8Head`` with ``keypoints (N, K, 2)`` in the image and ``keypoint_scores``."""
+        instances = super()._instances(decoded, image, kept, meta)
+        keypoints = decoded['keypoints'][image, kept.prior_idx]
         instances.keypoints = points_to_original(keypoints[..., :2], meta['matrix'], meta['ori_shape']).cpu()
         instances.keypoint_scores = keypoints[..., 2].cpu()
         return instances

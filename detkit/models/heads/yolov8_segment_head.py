@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -89,12 +90,16 @@ class YOLOv8SegmentHead(YOLOv8Head):
         loss_seg = self.loss_mask(masks, BoxMasks(bboxes, gt.masks, gt_idx), assigned.valid.flatten(1))
         return dict(loss_box=losses.pop('loss_box'), loss_seg=loss_seg, **losses)
 
-    def _instances(self, flat: dict[str, Tensor], image: int, kept: Detections, meta: dict) -> InstanceData:
+    def _decode_extras(self, flat: dict[str, Tensor], priors: PointPriors) -> dict[str, Tensor]:
+        """Return ``mask_coeffs (B, P, D)`` and ``mask_protos (B, D, h, w)``."""
+        return {name: flat[name] for name in ('mask_coeffs', 'mask_protos')}
+
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
         """Return the results of ``YOLOv8Head`` with ``masks`` (``InstanceMasks``)."""
-        instances = super()._instances(flat, image, kept, meta)
+        instances = super()._instances(decoded, image, kept, meta)
         instances.masks = decode_masks(
-            flat['mask_coeffs'][image, kept.prior_idx].cpu().numpy(),
-            flat['mask_protos'][image].cpu().numpy(),
+            decoded['mask_coeffs'][image, kept.prior_idx].cpu().numpy(),
+            decoded['mask_protos'][image].cpu().numpy(),
             instances.bboxes.numpy(),
             meta['matrix'],
             meta['ori_shape'],

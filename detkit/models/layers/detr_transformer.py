@@ -89,7 +89,7 @@ class DETRTransformer(nn.Module, Transformer):
         for layer in self.encoder_layers:
             memory = layer(memory, positions, key_mask)
         keys = memory + positions
-        queries = queries.expand(len(cells), -1, -1)  # (Q, C) -> (B, Q, C)
+        queries = queries.expand(cells.shape[0], -1, -1)  # (Q, C) -> (B, Q, C)
         objects = torch.zeros_like(queries)
         decoded = []
         for layer in self.decoder_layers:

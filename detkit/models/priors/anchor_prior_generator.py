@@ -69,6 +69,9 @@ class AnchorPriorGenerator(BasePriorGenerator):
         levels = []
         for size, stride, shapes in zip(sizes, self.strides, self.anchors, strict=True):
             shapes_wh = torch.tensor(shapes, device=device, dtype=dtype)
-            points = cell_points(size, stride, 0.5, device, dtype).repeat_interleave(self.num_shapes, 0)
-            levels.append(AnchorPriors(points, shapes_wh.repeat(size[0] * size[1], 1), shapes_wh, stride, size))
+            points = cell_points(size, stride, 0.5, device, dtype).unsqueeze(1).expand(-1, self.num_shapes, -1)
+            sizes_wh = (
+                torch.zeros_like(points) + shapes_wh
+            )  # (h * w, A, 2), without the number of cells: it may be traced
+            levels.append(AnchorPriors(points.reshape(-1, 2), sizes_wh.reshape(-1, 2), shapes_wh, stride, size))
         return levels

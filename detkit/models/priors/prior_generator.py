@@ -41,6 +41,8 @@ class BasePriorGenerator(PriorGenerator):
         """
         if len(sizes) != len(self.strides):
             raise ValueError(f'{type(self).__name__}: {len(sizes)} maps for strides {self.strides}')
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():  # the sizes may be symbols, not numbers
+            return self._generate(tuple(tuple(size) for size in sizes), torch.device(device), dtype)
         key = (tuple((int(h), int(w)) for h, w in sizes), torch.device(device), dtype)
         if key not in self._cache:
             if len(self._cache) >= self.MAX_CACHED:

@@ -1,0 +1,250 @@
+"""The numeric check of an exported file: the same pictures through PyTorch and through the file's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from detkit.export.detector import ExportedDetector
+from detkit.export.settings import Plan
+from detkit.inference import Predictor, SourceImage
+from detkit.inference.predictor import Prepared
+from detkit.models.losses.rotated_boxes import prob_iou
+from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import DataError
+
+# The detections that are compared have at least this score.
+SCORE_THR = 0.05
+# The priors of an image, the best ones, whose decoded boxes are compared.
+_BEST_PRIORS = 300
+# Detections of the two that overlap less are no match.
+_LEAST_OVERLAP = 0.95
+# Share of an overlap's and a score's range by which two may differ and yet count as equal, in float32 and in half.
+_EQUAL = (1e-3, 0.03)
+# Greatest difference of other tensors as a share of their greatest value, in float32 and in half precision.
+_RELATIVE = (1e-3, 0.05)
+
+
+@dataclass
+class Differences:
+    """The greatest differences of a file from PyTorch.
+
+    Attributes:
+        bboxes: pixels of the network's input, over the best decoded boxes of each image.
+        scores: over all decoded scores.
+        tensors: of each output, as a share of its greatest value.
+        matched, unmatched: detections with and without a partner in the other's results. Where the decoded tensors are
+            equal, one without a partner is of two whose scores are equal but for their last digits: either of them may
+            suppress the other.
+        misplaced: rows of a suppression in the graph that PyTorch's candidates do not explain.
+        images: images compared.
+        batches: sizes (B, H, W) of the inputs.
+    """
+
+    bboxes: float = 0.0
+    scores: float = 0.0
+    tensors: dict[str, float] = field(default_factory=dict)
+    matched: int = 0
+    unmatched: int = 0
+    misplaced: int = 0
+    images: int = 0
+    batches: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def numbers(self) -> dict[str, float]:
+        """Return what a file's description holds of them."""
+        own = {'bboxes': self.bboxes, 'scores': self.scores, 'matched': self.matched, 'unmatched': self.unmatched}
+        return {**own, **{f'tensor {name}': value for name, value in self.tensors.items()}}
+
+    def lines(self) -> list[str]:
+        """Return lines for people."""
+        sizes = ', '.join(dict.fromkeys(f'{b} x {h} x {w}' for b, h, w in self.batches))
+        total = self.matched + self.unmatched
+        found = f'{self.matched} of {total} detections have the same partner' if total else ''
+        tensors = ', '.join(f'{name} {value:.1e}' for name, value in self.tensors.items())
+        return [
+            f'checked on {self.images} images in batches of {sizes}',
+            f'largest difference: boxes {self.bboxes:.2g} px, scores {self.scores:.2g}{"; " * bool(found)}{found}',
+            f'of raw tensors, as a share of their largest value: {tensors}',
+        ]
+
+    def failures(self, plan: Plan, tolerance: float | None = None) -> list[str]:
+        """Return what is above its tolerance.
+
+        Args:
+            plan: what was exported.
+            tolerance: greatest difference of boxes in pixels; None for the format's.
+        """
+        fmt = plan.format
+        bboxes, scores = fmt.half_tolerances if plan.half else (fmt.bbox_tolerance, fmt.score_tolerance)
+        bboxes = bboxes if tolerance is None else tolerance
+        found = []
+        # Written so that NaN fails.
+        if not self.bboxes <= bboxes:
+            found.append(f'boxes differ by {self.bboxes:.3g} px, more than {bboxes:g}')
+        if not self.scores <= scores:
+            found.append(f'scores differ by {self.scores:.3g}, more than {scores:g}')
+        if self.misplaced:
+            found.append(f'{self.misplaced} detections are kept or suppressed otherwise')
+        found += [
+            f'{name} differs by {value:.3g} of its largest value, more than {_RELATIVE[plan.half]:g}'
+            for name, value in self.tensors.items()
+            if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.half]
+        ]
+        return found
+
+
+def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Sequence[SourceImage]) -> Differences:
+    """Run pictures through a model in PyTorch and through its exported file.
+
+    Args:
+        model: the detector that was exported, on the CPU in float32.
+        exported: the file, loaded back.
+        plan: what was exported, whose batch sizes are run.
+        images: the pictures.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = Differences(images=len(images))
+    score_thr = SCORE_THR if plan.suppression is None else max(plan.suppression.score_thr, SCORE_THR)
+    fixed = {} if plan.suppression is None else {'class_agnostic': plan.suppression.class_agnostic}
+    sizes = [None] if 'size' not in plan.dynamic else [max(plan.size), _smaller(plan)]
+    for img_size in sizes:
+        theirs = Predictor(model=exported, img_size=img_size, score_thr=score_thr, **fixed)
+        thresholds = {name: theirs.model.head.test_cfg[name] for name in ('iou_thr', 'max_per_img')}
+        ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
+        for batch_size in plan.checked_batches:
+            for batch in _batches(theirs, images, batch_size):
+                _compare_batch(ours.model, theirs.model, batch, plan, found)
+    return found
+
+
+def _smaller(plan: Plan) -> int:
+    """Return a side of about two thirds of the plan's, which the network takes."""
+    return max(max(plan.size) * 2 // 3 // plan.divisor * plan.divisor, 32)
+
+
+def _batches(predictor: Predictor, images: Sequence[SourceImage], batch_size: int) -> Iterator[dict]:
+    """Yield the images in batches as prediction makes them, the last one filled up with the first images."""
+    prepared = [predictor.prepare(image, i) for i, image in enumerate(images)]
+    packed = [item.packed for item in prepared if isinstance(item, Prepared)]
+    if not packed:
+        raise DataError(f'none of the images to check with can be read: {prepared[0] if prepared else "there is none"}')
+    for start in range(0, len(packed), batch_size):
+        chosen = [packed[(start + i) % len(packed)] for i in range(batch_size)]
+        yield predictor.make_batch(chosen)
+
+
+@torch.no_grad()
+def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan: Plan, found: Differences) -> None:
+    padded, img_shapes = theirs.padded(batch['inputs']), batch['gt'].img_shapes
+    found.batches.append((padded.shape[0], *padded.shape[-2:]))
+    expected = ours.decode(padded, img_shapes if ours.needs_img_shapes else None)
+    given = theirs.decode(batch['inputs'], img_shapes)
+    metas = [{**sample.metainfo, 'input_shape': tuple(padded.shape[-2:])} for sample in batch['data_samples']]
+    if plan.suppression is None:
+        _compare_tensors(expected, given, found)
+    else:
+        _compare_rows(expected, given, ours.head, plan, found)
+    pairs = zip(ours.head.results(expected, metas), theirs.predict(given, batch['data_samples']), strict=True)
+    for first, second in pairs:
+        _count_matches(first, second, found)
+
+
+def _compare_tensors(expected: dict[str, Tensor], given: dict[str, Tensor], found: Differences) -> None:
+    for name, value in expected.items():
+        if value.shape != given[name].shape:
+            found.tensors[name] = float('inf')
+            continue
+        difference = (value - given[name]).abs()
+        share = float(difference.max() / value.abs().max().clamp(min=1e-12)) if value.numel() else 0.0
+        found.tensors[name] = _larger(found.tensors.get(name, 0.0), share)
+        if name == 'scores' and value.numel():
+            found.scores = _larger(found.scores, float(difference.max()))
+        if name in ('bboxes', 'rbboxes') and value.numel():
+            best = expected['scores'].amax(2)
+            index = best.topk(min(_BEST_PRIORS, best.shape[1]), 1).indices.unsqueeze(-1).expand(-1, -1, 4)
+            found.bboxes = _larger(found.bboxes, float(difference[..., :4].gather(1, index).max()))
+
+
+def _larger(first: float, second: float) -> float:
+    """Return the larger number, NaN where one is."""
+    return second if second > first or second != second else first
+
+
+def _count_matches(first: DetDataSample, second: DetDataSample, found: Differences) -> None:
+    """Count the detections of an image that have a partner of the same class in the other's results."""
+    if 'pred_instances' not in first:
+        return
+    ours, theirs = first.pred_instances, second.pred_instances
+    overlaps = box_iou(ours.bboxes, theirs.bboxes)
+    overlaps[(ours.labels[:, None] != theirs.labels) | (overlaps < _LEAST_OVERLAP)] = 0
+    matched = 0
+    for row in overlaps if len(theirs) else ():
+        if row.max() > 0:
+            overlaps[:, int(row.argmax())] = 0
+            matched += 1
+    found.matched += matched
+    found.unmatched += len(ours) + len(theirs) - 2 * matched
+
+
+def _compare_rows(
+    expected: dict[str, Tensor], given: dict[str, Tensor], head: nn.Module, plan: Plan, found: Differences
+) -> None:
+    """Compare the rows that a graph's suppression left with all candidates of PyTorch.
+
+    Each row must be one of the candidates, and each candidate that is missing must overlap a better one that suppresses
+    it, or rank behind the last row. That holds for every order of candidates with equal scores.
+
+    Args:
+        expected: the decoded predictions of PyTorch.
+        given: the outputs of the graph.
+        head: the head that decoded.
+        plan: what was exported.
+        found: takes the differences.
+    """
+    options, name = plan.suppression, 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
+    overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
+    equal = _EQUAL[plan.half]
+    for image in range(len(expected['scores'])):
+        scores, labels = expected['scores'][image].max(1)
+        bboxes, count = expected[name][image], int(given['counts'][image])
+        rows = {key: given[key][image][:count] for key in (name, 'scores', 'labels')}
+        near = (rows['scores'][:, None] - scores).abs() + 1e6 * (rows['labels'][:, None] != labels)  # (N, P)
+        distances = (rows[name][:, None, :4] - bboxes[:, :4]).abs().amax(-1)
+        partner = torch.where(near <= _score_tolerance(plan), distances, 1e6).min(1)
+        if count:
+            found.bboxes = _larger(found.bboxes, float(partner.values.max()))
+            index = partner.indices
+            found.scores = _larger(found.scores, float((rows['scores'] - scores[index]).abs().max()))
+        missing = scores > options.score_thr + equal
+        missing[partner.indices] = False
+        if count == options.max_per_img:
+            missing &= scores > rows['scores'][-1] + equal
+        if head.SUPPRESSION == 'none' or not missing.any():
+            found.misplaced += int(missing.sum())
+            continue
+        # Who may suppress: a kept row, or with rotated boxes any better candidate.
+        greedy = head.SUPPRESSION == 'iou'
+        rivals = partner.indices if greedy else (scores > options.score_thr - equal).nonzero().squeeze(1)
+        lost = missing.nonzero().squeeze(1)
+        beaten = overlap(bboxes[lost], bboxes[rivals]) > options.iou_thr - equal
+        beaten &= scores[rivals] >= scores[lost, None] - equal
+        beaten &= rivals != lost[:, None]
+        if not options.class_agnostic:
+            beaten &= labels[rivals] == labels[lost, None]
+        found.misplaced += int((~beaten.any(1)).sum())
+
+
+def _prob_iou_matrix(rbboxes: Tensor, others: Tensor) -> Tensor:
+    """Return ``prob_iou`` of every pair, ``(N, M)``."""
+    return prob_iou(rbboxes[:, None], others[None])
+
+
+def _score_tolerance(plan: Plan) -> float:
+    """Return the greatest difference of scores that the format may have."""
+    return plan.format.half_tolerances[1] if plan.half else plan.format.score_tolerance

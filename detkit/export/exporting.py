@@ -1,0 +1,129 @@
+"""Export of a detector: convert, write, load back, compare, and only then keep the file."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from detkit.export.check import Differences, compare
+from detkit.export.description import Description, describe, parse_description
+from detkit.export.graph import ExportGraph
+from detkit.export.opening import exported_detector
+from detkit.export.settings import ExportSettings, Plan, make_plan
+from detkit.inference import SourceImage, find_images, require_images
+from detkit.inference.steps import steps_of
+from detkit.sample_data.coco8 import render_scenes
+from detkit.utils.errors import ConfigError, DetkitError
+from detkit.utils.files import size_text
+
+_MOST_IMAGES = 32
+_DRAWN = 4
+
+
+class ExportError(DetkitError):
+    """An exported file does not give what PyTorch gives."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file that was checked.
+
+    Attributes:
+        path: the file.
+        description: what it says about itself.
+        differences: what the check found.
+    """
+
+    path: Path
+    description: Description
+    differences: Differences
+
+
+def export_detector(
+    model: nn.Module,
+    path: str | Path,
+    settings: ExportSettings = ExportSettings(),
+    images: Sequence[str] | Sequence[SourceImage] | None = None,
+    checkpoint: str | Path | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Exported:
+    """Export a detector and check the file against PyTorch.
+
+    Args:
+        model: a detector as ``init_detector`` returns it.
+        path: the file to write; one that exists is replaced once the new one has been checked.
+        settings: what is asked for.
+        images: pictures to check with, 32 at most; drawn ones by default.
+        checkpoint: the file that the model was loaded from, for its digest in the file.
+        log: called with lines for people.
+
+    Raises:
+        ConfigError: this model cannot be exported so.
+        MissingPackageError: a package that the format needs is not installed.
+        DataError: no picture can be read.
+        ExportError: the results differ from PyTorch's by more than the tolerance; the file is kept as ``*.failed.*``.
+    """
+    plan = make_plan(model, settings)
+    path = Path(path)
+    if path.suffix.lower() != plan.format.suffix:
+        raise ConfigError(f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'")
+    pictures = _pictures(images)
+    graph = ExportGraph(model, plan).eval()
+    example = graph.example(plan)
+    with torch.no_grad():
+        graph(*example)  # which says the names of its outputs
+    network = plan.format.convert(graph, example, plan)
+    digest = '' if checkpoint is None else hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.stem}.draft{path.suffix}')
+    try:
+        plan.format.write(network, description.text(), draft)
+        differences, runtime = _checked(model, draft, plan, settings, pictures)
+        failures = differences.failures(plan, settings.tolerance)
+        log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
+        if failures:
+            failed = path.with_name(f'{path.stem}.failed{path.suffix}')
+            plan.format.move(draft, failed)
+            raise ExportError(
+                f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '
+                f'look at it'
+            )
+        description = description.with_difference(differences.numbers())
+        plan.format.write(network, description.text(), draft)
+        plan.format.move(draft, path)
+    finally:
+        plan.format.remove(draft)
+    log(f'{path}, {size_text(path.stat().st_size)}')
+    return Exported(path, description, differences)
+
+
+def _checked(
+    model: nn.Module, draft: Path, plan: Plan, settings: ExportSettings, pictures: Sequence[SourceImage]
+) -> tuple[Differences, str]:
+    """Load a file back and compare it; return the differences, and the runtime's name."""
+    description = parse_description(plan.format.read_description(draft), draft)
+    session = plan.format.open(draft, torch.device('cpu'), settings.threads or torch.get_num_threads())
+    reference = copy.deepcopy(model).cpu().float().eval()
+    return compare(reference, exported_detector(session, description, draft), plan, pictures), session.runtime
+
+
+def _pictures(images: Sequence[str] | Sequence[SourceImage] | None) -> Sequence[SourceImage]:
+    if images is None:
+        scenes = render_scenes('train', _DRAWN)
+        return [SourceImage(f'drawn {i}', scene.image) for i, scene in zip(range(_DRAWN), scenes, strict=False)]
+    return require_images(find_images(list(images)))[:_MOST_IMAGES]
+
+
+def _preprocessing(model: nn.Module, plan: Plan) -> str:
+    """Return what is done to a picture before it enters the graph, for people."""
+    steps = ', '.join(str(step.get('type')) for step in steps_of(model.info.config))
+    size = 'any size' if 'size' in plan.dynamic else f'{plan.size[0]} x {plan.size[1]}'
+    multiples = f', sides multiples of {plan.divisor}' if plan.divisor > 1 else ''
+    return f'RGB, {plan.input_type} from 0 to 255, {size}{multiples}; the config prepares it by: {steps or "LetterBox"}'

@@ -1,0 +1,171 @@
+"""``ExportFormat``: what a format of exported files does; one file in ``detkit.export.formats`` each."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from detkit.registry import EXPORT_FORMATS
+from detkit.utils.errors import ConfigError, MissingPackageError, nearest
+
+if TYPE_CHECKING:
+    from detkit.export.graph import ExportGraph
+    from detkit.export.settings import ExportSettings, Plan
+
+# The key of the description in every file.
+META_KEY = 'detkit'
+
+
+class Session(Protocol):
+    """A network loaded by a runtime.
+
+    Attributes:
+        runtime: name and version of what runs it, for people.
+    """
+
+    runtime: str
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the outputs by name, for inputs by name; all on the CPU, whole in memory."""
+        ...
+
+
+class ExportFormat:
+    """Base of the formats.
+
+    A child writes ``convert``, ``write``, ``read_description`` and ``open``, and registers in ``EXPORT_FORMATS`` under
+    its name.
+
+    Attributes:
+        name: what the user writes, which is also the name of the runtime.
+        title: the name of the runtime for people.
+        suffix: that of its files.
+        packages: what must be installed, by import name -> the name for pip.
+        dynamic: what may differ from call to call, of ``DYNAMIC``.
+        half: whether it can hold half precision.
+        half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
+        nms: whether it can hold suppression.
+        trusted_only: opening such a file may run code that is in it, so that the runtime must be named to open one.
+        bbox_tolerance, score_tolerance: greatest differences from PyTorch, in pixels and as a score, that its float32
+            files may have.
+        half_tolerances: the same two in half precision.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    suffix: ClassVar[str]
+    packages: ClassVar[Mapping[str, str]] = {}
+    dynamic: ClassVar[tuple[str, ...]] = ('batch', 'size')
+    half: ClassVar[bool] = False
+    half_graph: ClassVar[bool] = True
+    nms: ClassVar[bool] = False
+    trusted_only: ClassVar[bool] = False
+    bbox_tolerance: ClassVar[float] = 0.1
+    score_tolerance: ClassVar[float] = 1e-3
+    half_tolerances: ClassVar[tuple[float, float]] = (4.0, 0.03)
+
+    def check_plan(self, settings: ExportSettings) -> None:
+        """Raise ``ConfigError`` for settings that only this format refuses."""
+
+    def require(self) -> None:
+        """Raise ``MissingPackageError`` for a package that is not installed."""
+        missing = [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            raise MissingPackageError(
+                f'{self.name} needs {" and ".join(missing)}: pip install "detkit[export]", or pip install '
+                f'{" ".join(missing)}'
+            )
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether all packages that it needs are there."""
+        return all(importlib.util.find_spec(module) is not None for module in self.packages)
+
+    def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> Any:
+        """Return the network in the format's own form, in memory.
+
+        Args:
+            graph: the module, whose inputs and outputs have names.
+            example: inputs, which the module has been run with.
+            plan: what is exported.
+
+        Raises:
+            ConfigError: it cannot be converted.
+        """
+        raise NotImplementedError
+
+    def write(self, network: Any, description: str, path: Path) -> None:
+        """Write a file that holds what ``convert`` returned and the description, a text."""
+        raise NotImplementedError
+
+    def read_description(self, path: Path) -> str | None:
+        """Return the description in a file, without running anything of it; None where there is none.
+
+        Raises:
+            CheckpointError: it is no file of this format, or is damaged.
+        """
+        raise NotImplementedError
+
+    def open(self, path: Path, device: torch.device, threads: int) -> Session:
+        """Load a file.
+
+        Raises:
+            CheckpointError: it cannot be loaded.
+            ConfigError: it cannot be run on this device.
+        """
+        raise NotImplementedError
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Return a file and those that belong to it, itself last."""
+        return (path,)
+
+    def move(self, path: Path, target: Path) -> None:
+        """Rename a file, and what belongs to it; what is there is replaced."""
+        for old, new in zip(self.files(path), self.files(target), strict=True):
+            os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, and what belongs to it, as far as it is there."""
+        for file in self.files(path):
+            file.unlink(missing_ok=True)
+
+
+def all_formats() -> list[ExportFormat]:
+    """Return every registered format."""
+    return [EXPORT_FORMATS.get(name)() for name in EXPORT_FORMATS.names()]
+
+
+def find_format(name: str) -> ExportFormat:
+    """Return a format by name.
+
+    Raises:
+        ConfigError: there is none such.
+    """
+    found = EXPORT_FORMATS.get(name) if isinstance(name, str) else None
+    if found is None:
+        names = EXPORT_FORMATS.names()
+        raise ConfigError(f'there is no format {name!r}; there are {", ".join(names)}.{nearest(name, names)}')
+    return found()
+
+
+def format_of(path: str | Path) -> ExportFormat | None:
+    """Return the format of a file by its suffix; None where it is no exported file's."""
+    suffix = Path(path).suffix.lower()
+    return next((fmt for fmt in all_formats() if fmt.suffix == suffix), None)
+
+
+def require_cpu(device: torch.device, title: str) -> None:
+    """Raise ``ConfigError`` where a runtime that runs on CPUs is to run elsewhere."""
+    if device.type != 'cpu':
+        raise ConfigError(f'{title} runs on the CPU here, not on {device}: give device cpu')
+
+
+def whole_array(tensor: Tensor) -> Any:
+    """Return a tensor as an array in row-major memory."""
+    return tensor.detach().contiguous().cpu().numpy()

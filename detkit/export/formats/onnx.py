@@ -1,0 +1,165 @@
+"""ONNX files, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
+from detkit.registry import EXPORT_FORMATS
+from detkit.utils.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from detkit.export.graph import ExportGraph
+    from detkit.export.settings import ExportSettings, Plan
+
+# The operators that the exporter knows, and that are enough for detectors.
+OPSETS = range(16, 21)
+_MOST_BYTES = 2**31 - 1  # of a protobuf message
+
+
+@EXPORT_FORMATS.register_module(name='onnx')
+class OnnxFormat(ExportFormat):
+    """ONNX, for ONNX Runtime and for what reads its files; weights lie in the file itself."""
+
+    name, title, suffix = 'onnx', 'ONNX Runtime', '.onnx'
+    packages = {'onnx': 'onnx', 'onnxruntime': 'onnxruntime'}
+    half, nms = True, True
+
+    def check_plan(self, settings: ExportSettings) -> None:
+        if settings.opset not in OPSETS:
+            raise ConfigError(f'opset is {settings.opset}, but must be from {OPSETS[0]} to {OPSETS[-1]}')
+
+    def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> Any:
+        """Return the model as ``onnx.ModelProto``."""
+        import onnx
+
+        content = io.BytesIO()
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter(
+                    'ignore'
+                )  # on shapes that become constants, as they may, and on the exporter's age
+                torch.onnx.export(
+                    graph,
+                    example,
+                    content,
+                    input_names=list(graph.input_names),
+                    output_names=list(graph.output_names),
+                    opset_version=plan.opset,
+                    dynamic_axes=dynamic_axes(graph, plan),
+                    dynamo=False,
+                )
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f'this network cannot be exported to ONNX: {str(error).splitlines()[0]}') from error
+        model = onnx.load_from_string(content.getvalue())
+        model.producer_name = 'detkit'
+        return model
+
+    def write(self, network: Any, description: str, path: Path) -> None:
+        import onnx
+
+        onnx.helper.set_model_props(network, {META_KEY: description})
+        path.write_bytes(network.SerializeToString())
+
+    def read_description(self, path: Path) -> str | None:
+        return next((prop.value for prop in _read(path).metadata_props if prop.key == META_KEY), None)
+
+    def open(self, path: Path, device: torch.device, threads: int) -> OnnxSession:
+        require_cpu(device, self.title)
+        _read(path)
+        return OnnxSession(path, threads)
+
+
+class OnnxSession:
+    """A file in ONNX Runtime, see ``Session``."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        self.runtime = f'onnxruntime {onnxruntime.__version__}'
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4  # it says what it raises, too
+        try:
+            # The content rather than the path: then no other file is looked for.
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=['CPUExecutionProvider'])
+        except Exception as error:  # its errors have no common class of their own
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        arrays = {name: whole_array(value) for name, value in inputs.items()}
+        try:
+            found = self._session.run(self._outputs, arrays)
+        except Exception as error:
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
+        return {name: torch.from_numpy(value) for name, value in zip(self._outputs, found, strict=True)}
+
+
+def dynamic_axes(graph: ExportGraph, plan: Plan) -> dict[str, dict[int, str]]:
+    """Return the axes of inputs and outputs that may differ from call to call, with their names."""
+    axes: dict[str, dict[int, str]] = {}
+    if 'batch' in plan.dynamic:
+        axes = {name: {0: 'batch'} for name in (*graph.input_names, *graph.output_names)}
+    if 'size' in plan.dynamic:
+        axes.setdefault('images', {}).update({2: 'height', 3: 'width'})
+        for name in () if plan.suppression else graph.output_names:
+            axes.setdefault(name, {})[1] = f'{name}_rows'
+        for name in ('mask_protos', 'mask_logits'):
+            if name in graph.output_names:
+                axes[name] = {**{k: v for k, v in axes.get(name, {}).items() if k == 0}, 2: 'mask_h', 3: 'mask_w'}
+    return axes
+
+
+def _read(path: Path) -> Any:
+    """Return a file as ``onnx.ModelProto``, which names no other file.
+
+    Raises:
+        CheckpointError: it is no ONNX file, or keeps weights in other files, which could be any on this machine.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if path.stat().st_size > _MOST_BYTES:
+        raise CheckpointError(f'{path} is no ONNX file: those have at most 2 GB')
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f'{path} is no ONNX file, or is damaged: {_first_line(error)}') from error
+    for tensor in _tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            raise CheckpointError(
+                f'{path} keeps the tensor {tensor.name[:80]!r} in another file; detkit reads files that hold all of '
+                'their weights, as detkit export writes them'
+            )
+    return model
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Yield every tensor of a model: of its graphs, of their nodes at any depth, and of its functions."""
+    graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes += graph.node
+        while nodes:
+            for attribute in nodes.pop().attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    yield from (sparse.values, sparse.indices)
+                graphs += [attribute.g] if attribute.HasField('g') else []
+                graphs += attribute.graphs
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

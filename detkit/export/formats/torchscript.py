@@ -1,0 +1,95 @@
+"""TorchScript files, run by PyTorch without detkit's classes, also from C++."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from detkit.export.format import META_KEY, ExportFormat
+from detkit.registry import EXPORT_FORMATS
+from detkit.utils.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from detkit.export.graph import ExportGraph
+    from detkit.export.settings import Plan
+
+_NAME = f'{META_KEY}.json'
+_MOST_CHARACTERS = 1 << 24
+
+
+@EXPORT_FORMATS.register_module(name='torchscript')
+class TorchScriptFormat(ExportFormat):
+    """TorchScript by tracing. A file is a program of PyTorch's interpreter, which can write files: it needs trust."""
+
+    name, title, suffix = 'torchscript', 'TorchScript', '.torchscript'
+    half, trusted_only = True, True
+
+    def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> Any:
+        """Return the traced module."""
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter('ignore')  # on shapes that become constants, as they may
+                return torch.jit.freeze(torch.jit.trace(graph, example, check_trace=False).eval())
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(f'this network cannot be traced: {str(error).splitlines()[0]}') from error
+
+    def write(self, network: Any, description: str, path: Path) -> None:
+        network.save(str(path), _extra_files={_NAME: description})
+
+    def read_description(self, path: Path) -> str | None:
+        return stored_text(path, f'/extra/{_NAME}')
+
+    def open(self, path: Path, device: torch.device, threads: int) -> TorchSession:
+        try:
+            module = torch.jit.load(str(path), map_location=device)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
+        names = _output_names(self.read_description(path), path)
+        return TorchSession(module, names, device, f'torchscript {torch.__version__}')
+
+
+class TorchSession:
+    """A module of PyTorch with tensors in and a tuple of tensors out, see ``Session``."""
+
+    def __init__(self, module: Any, names: tuple[str, ...], device: torch.device, runtime: str) -> None:
+        self.runtime = runtime
+        self._module, self._names, self._device = module, names, device
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        try:
+            with torch.no_grad():
+                found = self._module(*(value.to(self._device) for value in inputs.values()))
+        except (RuntimeError, AssertionError, ValueError) as error:  # also of a guard on shapes
+            reason = next(line for line in [*str(error).splitlines(), type(error).__name__] if line.strip())
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {reason}') from error
+        return {name: value.cpu() for name, value in zip(self._names, found, strict=True)}
+
+
+def stored_text(path: Path, suffix: str) -> str | None:
+    """Return the text of the entry of an archive whose name ends in ``suffix``; None where there is none.
+
+    Raises:
+        CheckpointError: the file is no archive, or the entry is too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = next((entry for entry in archive.infolist() if f'/{entry.filename}'.endswith(suffix)), None)
+            if entry is None:
+                return None
+            if entry.file_size > _MOST_CHARACTERS:
+                raise CheckpointError(f'{path} holds a description of {entry.file_size:,} bytes, which is no such')
+            return archive.read(entry).decode('utf-8', errors='replace')
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f'{path} is truncated or is no exported file: {error}') from error
+
+
+def _output_names(text: str | None, path: Path) -> tuple[str, ...]:
+    from detkit.export.description import parse_description
+
+    return parse_description(text, path).outputs

@@ -1,0 +1,112 @@
+"""Suppression as part of a graph: rows of fixed number for each image, and how many of them count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from detkit.export.settings import Suppression
+from detkit.models.losses.rotated_boxes import prob_iou
+
+# Rotated boxes are compared with each other, so that only the best ones take part.
+MOST_ROTATED = 1024
+# The decoded tensors that have no row for each prediction.
+_WHOLE = ('mask_protos',)
+
+
+def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression) -> dict[str, Tensor]:
+    """Return the remaining predictions of decoded ones, of N = ``max_per_img`` rows an image, best first.
+
+    A prior counts with its best class only, as in prediction.
+
+    Args:
+        decoded: the output of the head's ``decode``; boxes and ``scores (B, P, C)`` among it.
+        head: states in ``SUPPRESSION`` how: 'iou', 'prob_iou', or 'none' for a set of queries without duplicates.
+        options: the thresholds.
+
+    Returns:
+        The decoded tensors with N rows in place of P, ``scores (B, N)``, ``labels (B, N)`` int64, and
+        ``counts (B,)`` int64, behind which rows are 0.
+    """
+    bboxes_name = 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
+    bboxes, scores = decoded[bboxes_name], decoded['scores']
+    num_classes = scores.shape[2]
+    best, labels = scores.max(2)  # (B, P)
+    best = torch.where(best > options.score_thr, best, torch.zeros_like(best))
+    if head.SUPPRESSION == 'iou':
+        ranked = _kept_by_iou(bboxes, best, labels, 1 if options.class_agnostic else num_classes, options)
+        order = None
+    elif head.SUPPRESSION == 'prob_iou':
+        ranked, order = _kept_by_prob_iou(bboxes, best, labels, options)
+    else:
+        ranked, order = best, None
+    ranked = F.pad(ranked, (0, options.max_per_img))  # there may be fewer priors than rows
+    top, rows = ranked.topk(options.max_per_img, 1)  # (B, N)
+    valid = top > 0
+    rows = torch.where(valid, rows, torch.zeros_like(rows))
+    rows = rows if order is None else order.gather(1, rows)
+    # (B, N), in the flattened (B, P); the number of priors may be traced
+    flat = rows + torch.arange(rows.shape[0], device=rows.device).unsqueeze(1) * labels.shape[1]
+
+    def take(value: Tensor) -> Tensor:
+        chosen = value.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, (-1, options.max_per_img))
+        return chosen * valid.view(valid.shape + (1,) * (chosen.dim() - 2)).to(chosen.dtype)
+
+    taken = {name: value if name in _WHOLE else take(value) for name, value in decoded.items() if name != 'scores'}
+    return {**taken, 'scores': take(best), 'labels': take(labels), 'counts': valid.sum(1)}
+
+
+def _kept_by_iou(bboxes: Tensor, best: Tensor, labels: Tensor, num_classes: int, options: Suppression) -> Tensor:
+    """Return the scores ``(B, P)`` of the boxes that greedy suppression keeps, 0 for the others."""
+    classes = torch.arange(num_classes, device=labels.device).view(1, -1, 1)
+    own = labels.unsqueeze(1) == classes if num_classes > 1 else torch.ones_like(labels, dtype=torch.bool).unsqueeze(1)
+    scores = own.to(best.dtype) * best.unsqueeze(1)  # (B, C, P)
+    selected = _NonMaxSuppression.apply(bboxes, scores, options.iou_thr)  # (N, 3)
+    index = selected[:, 0] * best.shape[1] + selected[:, 2]
+    kept = torch.zeros_like(best).flatten().scatter(0, index, torch.ones_like(index, dtype=best.dtype))
+    return kept.view_as(best) * best
+
+
+class _NonMaxSuppression(torch.autograd.Function):
+    """The operator of ONNX, and the same in PyTorch: ``(N, 3)`` int64 image, class and box of what is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, bboxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
+        """Suppress boxes ``(B, P, 4)`` with ``scores (B, C, P)`` class by class; scores of 0 take no part."""
+        found = []
+        for image in range(scores.shape[0]):
+            for label in range(scores.shape[1]):
+                index = (scores[image, label] > 0).nonzero().squeeze(1)
+                kept = index[torchvision.ops.nms(bboxes[image][index], scores[image, label][index], iou_thr)]
+                found.append(torch.stack([torch.full_like(kept, image), torch.full_like(kept, label), kept], 1))
+        return torch.cat(found)
+
+    @staticmethod
+    def symbolic(g: Any, bboxes: Any, scores: Any, iou_thr: float) -> Any:
+        """Return the node of ONNX."""
+        most = g.op('Constant', value_t=torch.tensor([torch.iinfo(torch.int64).max >> 1]))
+        iou, score = (g.op('Constant', value_t=torch.tensor([value])) for value in (float(iou_thr), 0.0))
+        return g.op('NonMaxSuppression', bboxes, scores, most, iou, score)
+
+
+def _kept_by_prob_iou(rbboxes: Tensor, best: Tensor, labels: Tensor, options: Suppression) -> tuple[Tensor, Tensor]:
+    """Return the scores of the best boxes, 0 for those that any better one overlaps, and the boxes' indices.
+
+    Both are ``(B, K)``, of K boxes an image, at most ``MOST_ROTATED``.
+    """
+    padded = F.pad(best, (0, MOST_ROTATED))  # there may be fewer
+    scores, order = padded.topk(MOST_ROTATED, 1)  # (B, K)
+    order = torch.where(scores > 0, order, torch.zeros_like(order))
+    chosen = rbboxes.gather(1, order.unsqueeze(-1).expand(-1, -1, 5))
+    overlaps = prob_iou(chosen.unsqueeze(2), chosen.unsqueeze(1))  # (B, K, K)
+    better = torch.ones(MOST_ROTATED, MOST_ROTATED, dtype=torch.bool, device=scores.device).tril(-1)
+    rivals = better & (scores > 0).unsqueeze(1)
+    if not options.class_agnostic:
+        own = labels.gather(1, order)
+        rivals = rivals & (own.unsqueeze(2) == own.unsqueeze(1))
+    beaten = ((overlaps > options.iou_thr) & rivals).any(2)
+    return scores * (~beaten).to(scores.dtype), order
