@@ -69,6 +69,9 @@ setup(
             'fastapi>=0.110',
             'hypothesis',
             'motmetrics',
+            'onnx>=1.16',
+            'onnxruntime>=1.18',
+            'openvino>=2024.1',
             'optuna>=3.6',
             'pandas',
             'pytest>=7',
@@ -89,7 +92,7 @@ setup(
         'fiftyone': ['fiftyone>=1.0'],
         'hf': ['datasets>=3.0'],
         'serve': ['fastapi>=0.110', 'python-multipart>=0.0.18', 'uvicorn>=0.30'],
-        'export': ['onnx', 'onnxruntime'],
+        'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.1'],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -210,33 +210,33 @@ def _compare_rows(
     options, name = plan.suppression, 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
     equal = _EQUAL[plan.half]
-    for image in range(len(expected['scores'])):
-        scores, labels = expected['scores'][image].max(1)
+    for image, scores in enumerate(expected['scores']):
+        best = scores.amax(1)  # (P,)
         bboxes, count = expected[name][image], int(given['counts'][image])
         rows = {key: given[key][image][:count] for key in (name, 'scores', 'labels')}
-        near = (rows['scores'][:, None] - scores).abs() + 1e6 * (rows['labels'][:, None] != labels)  # (N, P)
+        near = (rows['scores'][:, None] - scores[:, rows['labels']].T).abs()  # (N, P)
         distances = (rows[name][:, None, :4] - bboxes[:, :4]).abs().amax(-1)
-        partner = torch.where(near <= _score_tolerance(plan), distances, 1e6).min(1)
+        distances = torch.where(near <= _score_tolerance(plan), distances, torch.inf)
+        partner = distances.argmin(1)
         if count:
-            found.bboxes = _larger(found.bboxes, float(partner.values.max()))
-            index = partner.indices
-            found.scores = _larger(found.scores, float((rows['scores'] - scores[index]).abs().max()))
-        missing = scores > options.score_thr + equal
-        missing[partner.indices] = False
+            found.bboxes = _larger(found.bboxes, float(distances.amin(1).max()))
+            found.scores = _larger(found.scores, float(near[torch.arange(count), partner].max()))
+        missing = best > options.score_thr + equal
+        missing[partner] = False
         if count == options.max_per_img:
-            missing &= scores > rows['scores'][-1] + equal
+            missing &= best > rows['scores'][-1] + equal
         if head.SUPPRESSION == 'none' or not missing.any():
             found.misplaced += int(missing.sum())
             continue
-        # Who may suppress: a kept row, or with rotated boxes any better candidate.
+        # A kept row may suppress others, with rotated boxes any better candidate.
         greedy = head.SUPPRESSION == 'iou'
-        rivals = partner.indices if greedy else (scores > options.score_thr - equal).nonzero().squeeze(1)
+        rivals = partner if greedy else (best > options.score_thr - equal).nonzero().squeeze(1)
         lost = missing.nonzero().squeeze(1)
         beaten = overlap(bboxes[lost], bboxes[rivals]) > options.iou_thr - equal
-        beaten &= scores[rivals] >= scores[lost, None] - equal
-        beaten &= rivals != lost[:, None]
+        beaten &= (best[rivals] >= best[lost, None] - equal) & (rivals != lost[:, None])
         if not options.class_agnostic:
-            beaten &= labels[rivals] == labels[lost, None]
+            likely = (scores >= best[:, None] - equal).to(torch.float32)  # (P, C), several where they are equal
+            beaten &= likely[lost] @ likely[rivals].T > 0
         found.misplaced += int((~beaten.any(1)).sum())
 
 
