@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
         (Path(folder) / 'out').mkdir()
         drawn = stack.enter_context(DrawnOutput(Path(folder) / 'out'))
         for image, img, result in track_sources(make_predictor(), [Video(Path(folder) / 'clip.mp4')]):
-            drawn.write(image, result.plot(img))
+            drawn.write(image, result.plot(img), 'clip')
             seen += 1
             found.update(result.track_ids.tolist())
             if seen in args.report:

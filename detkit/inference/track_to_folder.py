@@ -128,10 +128,10 @@ class _SequenceFiles:
             for event in self._counter.update(result):
                 self._csv.write(f'{event.seconds:.6f},{",".join(map(_csv_cell, event[1:]))}\n'.encode())
         if self._drawn is not None:
-            picture = self._trails.draw(img, result.track_ids, result.bboxes, result.seconds)
+            picture = result.plot(self._trails.draw(img, result.track_ids, result.bboxes, result.seconds), **drawing)
             picture = picture if self._counter is None else self._counter.draw(picture)
             stem = self._stem.name if isinstance(image, VideoFrame) else self._picture_names.name(Path(image.name).stem)
-            self._drawn.write(image, result.plot(picture, **drawing), stem)
+            self._drawn.write(image, picture, stem)
         if (self.frames - 1) % _FRAMES_A_LINE == 0:
             print(printable(f'{result.title}: {result.summary}'))
 

@@ -1,5 +1,6 @@
 import math
 import socket
+import struct
 import sys
 import threading
 import time
@@ -201,6 +202,16 @@ def test_huge_frames_are_refused_before_they_are_decoded(clip):
         list(Video(clip, max_pixels=3000))
 
 
+def test_a_header_that_claims_huge_frames_is_refused(tmp_path):
+    path = write_video(tmp_path / 'a.mov', 2, codec='png', pix_fmt='rgb24')
+    data = path.read_bytes()
+    claimed = data.replace(b'IHDR' + struct.pack('>II', 64, 48), b'IHDR' + struct.pack('>II', 9000, 9000))
+    assert claimed != data
+    path.write_bytes(claimed)
+    with pytest.raises(DataError, match=r'frames of 9000 x 9000 pixels|has no frame that can be read'):
+        list(Video(path, max_pixels=50_000_000))
+
+
 PLAYLISTS = {
     'm3u8': '#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n',
     'concat': 'ffconcat version 1.0\nfile {target}\n',
@@ -320,6 +331,36 @@ def test_a_stream_that_stalls_is_opened_again_a_few_times_and_then_is_an_error(t
         f'{address} cannot be opened as a video: nothing came in 1 s, also when it is opened again 2 times; '
         f'{len(frames)} of its frames were read'
     )
+
+
+def test_a_video_at_an_address_goes_on_where_it_broke_off(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(video, '_WAIT', 0.01)
+    data = long_video(tmp_path / 'a.mp4').read_bytes()
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(None)
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if len(asked) == 2 else data)
+            self.close_connection = True
+
+        def log_message(self, *_) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        frames = list(Video(f'http://127.0.0.1:{server.server_port}/a.mp4', timeout=5))
+    finally:
+        server.shutdown()
+    assert 'breaks off' in capsys.readouterr().out and len(asked) == 3
+    assert [frame.frame for frame in frames] == list(range(60)) and frames[-1].error is None
+    own, times = read_all(tmp_path / 'a.mp4')
+    assert [frame.seconds for frame in frames] == pytest.approx(times)
+    assert all(np.array_equal(frame.read(), img) for frame, img in zip(frames, own, strict=True))
 
 
 def test_a_server_that_does_not_answer_is_an_error():
