@@ -188,11 +188,13 @@ def _ordered(first: np.ndarray, second: np.ndarray, orientations: np.ndarray) ->
 
 def _spanning_edges(edges: np.ndarray, number: int) -> np.ndarray:
     """Return those of the edges ``(3, E)`` that connect all that is connected, with few changes of orientation."""
-    first, second, orientations = edges[:, np.lexsort(edges[::-1])]
+    ordered = edges[:, np.lexsort(edges[::-1])]
+    first, second, orientations = ordered
     new = np.ones(len(first), bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])  # the lowest orientation of a pair comes first
     weights = orientations[new] + 1
-    tree = minimum_spanning_tree(coo_array((weights, (first[new], second[new])), (number, number))).tocoo()
+    pairs = ordered[:2, new].astype(np.int32)  # all that SciPy below 1.16 takes
+    tree = minimum_spanning_tree(coo_array((weights, tuple(pairs)), (number, number))).tocoo()
     return np.stack([tree.row, tree.col, tree.data - 1]).astype(np.int64)
 
 
