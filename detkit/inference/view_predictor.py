@@ -88,10 +88,6 @@ class ViewPredictor:
             result.pred_scores = torch.stack([sample.pred_scores for sample in samples]).mean(0)
             result.pred_label = int(result.pred_scores.argmax())
             return result
-        if 'pred_panoptic' in samples[0]:
-            raise ConfigError(
-                'tile and tta merge objects, but the model divides the whole image into segments; leave them out'
-            )
         found = [self._in_part(sample, view) for sample, view in zip(samples, views, strict=True)]
         agnostic = bool(self.test_cfg.get('class_agnostic', False))
         parts = [self._fused(found[index :: len(rects)], agnostic) for index in range(len(rects))]
@@ -113,7 +109,13 @@ class ViewPredictor:
             while packed := list(ahead):
                 ahead = pool.map(prepare, islice(remaining, self.batch_size))
                 for batch in _same_shapes(packed):
-                    yield from run(batch)
+                    samples = run(batch)
+                    if len(views) > 1 and 'pred_panoptic' in samples[0]:
+                        raise ConfigError(
+                            'tile and tta merge objects, but the model divides the whole image into segments; leave '
+                            'them out'
+                        )
+                    yield from samples
 
     def _in_part(self, sample: DetDataSample, view: View) -> InstanceData:
         """Return the predictions on a view in pixels of its part, as it is in the image."""

@@ -47,6 +47,22 @@ def test_predicts_in_pixels_of_images_of_different_shapes(config, tmp_path):
     assert len(alone) == 1 and seen[-1] is None  # nothing is padded
 
 
+def test_tiles_and_augmentations(config, tmp_path):
+    """The duplicates that a model without suppression leaves to others are removed."""
+    write_images(tmp_path, 1, (60, 90))
+    torch.manual_seed(0)
+    predictor = Predictor(config, None, img_size=64, score_thr=0.0, max_per_img=12)
+    (plain,) = predictor.predict(tmp_path)
+    options = dict(model=predictor.model, img_size=64, score_thr=0.0, max_per_img=12, batch_size=3)
+    (one,) = Predictor(tile=90, **options).predict(tmp_path)
+    assert torch.equal(one.pred_instances.bboxes, plain.pred_instances.bboxes)
+    for views in ({'tile': 40}, {'tta': True}, {'tile': 40, 'tta': ['plain', 'vflip'], 'tta_merge': 'wbf'}):
+        (sample,) = Predictor(**views, **options).predict(tmp_path)
+        found = sample.pred_instances
+        assert 0 < len(found.scores) <= 12 and (found.scores.diff() <= 0).all()
+        assert found.bboxes.min() >= 0 and found.bboxes[:, 2].max() <= 90 and found.bboxes[:, 3].max() <= 60
+
+
 def test_sizes_follow_the_config(config):
     assert input_size(config, False) == 256
     steps = prediction_steps(config, 128, False)

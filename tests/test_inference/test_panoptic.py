@@ -12,6 +12,7 @@ from detkit.inference import Predictor, Result, find_images
 from detkit.inference.to_folder import predict_to_folder
 from detkit.models.detectors import ModelInfo
 from detkit.registry import DETECTORS
+from detkit.utils.errors import ConfigError
 
 
 @pytest.fixture(scope='module')
@@ -48,3 +49,10 @@ def test_segments_are_written_and_drawn(predictor, tiny_data, tmp_path):
         assert len(result) == len(labels) and result.masks.shape == (len(labels), *SHAPE)
         assert result.plot().shape == (*SHAPE, 3) and result[:1].plot().shape == (*SHAPE, 3)
     assert cv2.imread(str(tmp_path / '000000000001.jpg')).shape == (*SHAPE, 3)
+
+
+@pytest.mark.parametrize('views', [{'tile': 32}, {'tta': ['plain', 0.8]}])
+def test_segments_of_the_whole_image_are_not_merged(predictor, tiny_data, views):
+    tiled = Predictor(model=predictor.model, **views)
+    with pytest.raises(ConfigError, match='divides the whole image into segments'):
+        tiled.predict(str(tiny_data / 'panoptic' / 'val2017'))
