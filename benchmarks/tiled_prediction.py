@@ -4,9 +4,9 @@
     python benchmarks/tiled_prediction.py --folder /tmp/scene --checkpoint best.pth --picture photo.jpg --side 8000
 
 A picture is repeated over the scene, which is stored as ``npy`` (pixels in a file that is mapped into memory and read
-tile by tile), ``png`` and ``jpg`` (decoded as a whole). Each is predicted on in a process of its own. Of the peak of its
-memory, 'own' cannot be given back to the system, while the pages of a mapped file can; in brackets is what imports and
-the model take beforehand. Linux only.
+tile by tile), ``png`` and ``jpg`` (decoded as a whole). Each is predicted on in a process of its own. Of the peak of
+its memory, 'own' cannot be given back to the system, while the pages of a mapped file can; in brackets is what imports
+and the model take beforehand. Linux only.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def write_scene(folder: Path, side: int, picture: str | None) -> None:
 
 def memory() -> tuple[float, float]:
     """Return the memory of this process in MB: all that is resident, and what of it is no file's."""
-    lines = Path('/proc/self/status').read_text().splitlines()
-    sizes = {line.split(':')[0]: line.split()[1] for line in lines if line.startswith('Rss') or line.startswith('VmRSS')}
+    lines = [line.split() for line in Path('/proc/self/status').read_text().splitlines()]
+    sizes = {words[0].rstrip(':'): words[1] for words in lines if words[0] in ('VmRSS:', 'RssAnon:')}
     return int(sizes['VmRSS']) / 1e3, int(sizes['RssAnon']) / 1e3
 
 

@@ -1,6 +1,7 @@
 """The benchmark that reads annotations: it runs, on a tiny size, and measures what it prints."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,3 +95,17 @@ def test_servers_with_and_without_batches_are_set_side_by_side(repo, monkeypatch
     assert batched.split()[:3] == ['batches', 'of', '4'] and batched.split()[-2] == '0'
     assert serving.main([*arguments, '--query', 'img_size=64&wrong=1']) == 1
     assert capsys.readouterr().out.splitlines()[2].split()[-2] == '12'
+
+
+def test_the_memory_of_tiled_prediction_is_measured(repo, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    import tiled_prediction
+
+    arguments = ['--folder', str(tmp_path), '--side', '300', '--tile', '128', '--img-size', '64', '--score-thr', '0.0']
+    monkeypatch.setattr(sys, 'argv', ['tiled_prediction.py', *arguments, '--max-per-img', '50', '--stores', 'npy'])
+    tiled_prediction.main()
+    title, line = capsys.readouterr().out.splitlines()
+    assert title == '300 x 300 pixels (0 MB decoded), tiles of 128' and int(line.split()[1]) > 0
+    assert {path.name for path in tmp_path.iterdir()} == {'scene.npy', 'scene.png', 'scene.jpg'}
+    peak, own, before = (float(value) for value in re.findall(r'(\d+) MB[,)]? ?', line.partition('peak')[2] + ',')[:3])
+    assert peak >= own >= before > 50
