@@ -74,6 +74,7 @@ setup(
             'openvino>=2024.1',
             'optuna>=3.6',
             'pandas',
+            'pyarrow',
             'pytest>=7',
             'pytest-cov>=7',
             'pytest-xdist',

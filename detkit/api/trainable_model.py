@@ -147,8 +147,10 @@ class TrainableModel:
         Args:
             data: as for ``train``; its classes must be the model's.
             split: ``'val'``, ``'test'``, or ``'train'`` for the training images without augmentation.
-            batch_size, img_size, options, settings: as for ``train``.
+            batch_size, img_size, options: as for ``train``.
             amp: whether to compute in mixed precision.
+            settings: as for ``train``; and the options of sliced inference and test-time augmentation, such as
+                ``tile=640`` or ``tta=True``, see ``detkit.inference.ViewOptions``.
 
         Returns:
             The metrics by name, such as ``'coco/bbox_mAP'``.
@@ -159,14 +161,22 @@ class TrainableModel:
         """
         check_flag('amp', amp)
         from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+        from detkit.inference.view_options import ViewOptions
         from detkit.utils.errors import ConfigError
 
+        views = ViewOptions(**{name: settings.pop(name) for name in ViewOptions.names() if name in settings})
         recipe = self._recipe(data, False, options, settings, img_size=img_size)
         with self._opened.weights_file() as weights:
             weights = weights or self._opened.config.get('load_from')
             if weights is None:
                 raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
-            test = EvaluationSettings(split, device=str(self.device), batch_size=batch_size, amp=amp)
+            test = EvaluationSettings(
+                split,
+                device=str(self.device),
+                batch_size=batch_size,
+                amp=amp,
+                views=vars(views) if views.views else None,
+            )
             return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
 
     def tune(

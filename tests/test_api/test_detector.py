@@ -16,7 +16,7 @@ from small_models import CLASSES, write_checkpoint, write_images
 from detkit import Detector
 from detkit.config import load_config
 from detkit.engine import load_checkpoint
-from detkit.inference import Results
+from detkit.inference import Results, view_predictor
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
 
 
@@ -271,6 +271,13 @@ def test_training_without_a_config_file(checkpoint: Path, data_yaml: Path, image
     metrics = model.val(batch_size=1)
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= metrics.keys()
     assert model.val(data_yaml, img_size=64, num_workers=0) == pytest.approx(metrics, abs=1e-6)
+    seen = []
+    parts_of = view_predictor.parts_of
+    monkeypatch.setattr(view_predictor, 'parts_of', lambda *given: seen.append(parts_of(*given)) or seen[-1])
+    assert model.val(batch_size=2, tile=48, tta=['plain', 'hflip']).keys() == metrics.keys()
+    assert [len(parts) > 1 for parts in seen] == [True, True]
+    with pytest.raises(ConfigError, match='tile is 1, but must be'):
+        model.val(tile=1)
 
     again = model.train(resume=True, epochs=2)
     assert again == run and len((run / 'results.csv').read_text().splitlines()) == 3
