@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHAPE = (240, 320)
+_COLOURS = ((220, 180, 60), (70, 120, 220))  # of the two classes
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,23 @@ class MovingScene:
             bboxes = np.concatenate([bboxes, [[*corner, *(corner + 25)]]])
             labels, scores = np.append(labels, 0), np.append(scores, 0.15)
         return bboxes.astype(np.float32), scores.astype(np.float32), labels.astype(np.int64)
+
+    def draw(self, frame: int, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return a frame, ``(H, W, 3)`` uint8 RGB: the objects of a class have its colour and pattern.
+
+        Args:
+            frame: its number.
+            offset: moves all objects by (x, y) pixels, for a frame that is not in the scene.
+        """
+        rng = np.random.default_rng(frame)
+        img = rng.integers(60, 90, (*SHAPE, 3)).astype(np.uint8)
+        for bbox, label in zip(self.shifted(frame, offset), self.labels, strict=True):
+            x0, y0, x1, y1 = np.rint(bbox).astype(int)
+            img[y0:y1, x0:x1] = _COLOURS[label]
+            img[y0:y1:6, x0:x1] = 20
+            img[y0:y1, x0 : x1 : 6 + 6 * int(label)] = 20
+        return img
+
+    def shifted(self, frame: int, offset: tuple[int, int]) -> np.ndarray:
+        """Return the boxes ``(K, 4)`` of ``draw``."""
+        return (self.bboxes[frame] + np.tile(offset, 2)).clip(0, [SHAPE[1], SHAPE[0]] * 2)

@@ -100,6 +100,16 @@ def test_the_benchmark_prints_a_row_a_tracker(benchmark, capsys):
     assert 'IDF1' in printed and [line for line in printed.splitlines() if 'ByteTrack' in line or 'SORT' in line]
 
 
+@pytest.mark.slow
+def test_a_trained_detector_and_a_tracker_follow_a_drawn_video(benchmark, tmp_path):
+    pytest.importorskip('motmetrics')
+    scene = benchmark.MovingScene.easy()
+    detector = benchmark.train_detector(tmp_path, scene, 50)
+    benchmark.write_scene(tmp_path / 'scene.mp4', scene)
+    results = detector.track(tmp_path / 'scene.mp4', tracker='botsort', img_size=160)
+    assert benchmark.score_tracks(scene, results)['idf1'] > 0.9
+
+
 def test_an_object_that_was_hidden_keeps_its_number_for_a_while():
     for gap, same in ((10, True), (60, False)):
         tracking = Tracking('ByteTrack', 25)
