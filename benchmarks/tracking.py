@@ -2,8 +2,8 @@
 
 motmetrics computes IDF1, MOTA and the identity switches, the package trackers computes HOTA.
 
-With --train a detector is trained on other frames of such scenes, in about two minutes, and each tracker follows what it
-finds in a video of the scene.
+With --train a detector is trained on other frames of such scenes, in about two minutes, and each tracker follows what
+it finds in a video of the scene.
 
 python benchmarks/tracking.py
 python benchmarks/tracking.py --train 50
