@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -101,7 +102,8 @@ class VideoWriter:
     def discard(self) -> None:
         """Remove what has been written."""
         if self._container is not None:
-            self._close()
+            with suppress(self._av.FFmpegError, OSError):  # its end need not be written any more
+                self._close()
         self._temporary.unlink(missing_ok=True)
 
     def _close(self) -> None:

@@ -1,4 +1,5 @@
 import json
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from detkit.inference.track_to_folder import mot_lines
 from detkit.inference.trackers import build_tracker
 from detkit.inference.tracking import Tracking
 from detkit.registry import TRACKERS
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 from detkit.visualization.palette import class_colour
 from detkit.visualization.trails import Trails
 
@@ -277,10 +278,19 @@ def test_classifiers_and_wrong_arguments_are_refused(tmp_path, checkpoint):
     model = Detector(checkpoint)
     with pytest.raises(ConfigError, match='there is no tracker'):
         model.track(clip, tracker='deepsort')
-    with pytest.raises(TypeError, match='conf'):
-        model.track(clip, conf=0.3)
+    for word, hint in (('conf', 'score_thr'), ('persist', 'follows a whole video'), ('vid_stride', 'stride=2')):
+        with pytest.raises(TypeError, match=hint):
+            model.track(clip, **{word: 1})
     with pytest.raises(DataError, match='does not exist'):
         model.track(tmp_path / 'gone.mp4')
+
+
+@pytest.mark.parametrize(('package', 'extra'), [('av', 'video'), ('trackers', 'track')])
+def test_a_package_that_is_missing_is_named_with_its_extra(package, extra, checkpoint, tmp_path, monkeypatch):
+    clip = write_video(tmp_path / 'a.mp4', 2)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackageError, match=rf"needs? the package {package} .*pip install 'detkit\[{extra}\]'"):
+        Detector(checkpoint).track(clip, img_size=64)
 
 
 def test_the_lines_of_motchallenge():

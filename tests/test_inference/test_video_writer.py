@@ -157,6 +157,26 @@ def test_a_kill_leaves_no_broken_video_under_its_name(tmp_path):
     assert not (tmp_path / 'a.mp4').exists()
 
 
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='it limits the size of files')
+def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
+    code = (
+        'import resource, signal, sys, numpy as np\nfrom fractions import Fraction\n'
+        'from detkit.inference.video_reader import VideoInfo\nfrom detkit.inference.video_writer import VideoWriter\n'
+        'from detkit.utils.files import SaveError\n'
+        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n'
+        'rng = np.random.default_rng(0)\n'
+        'try:\n'
+        '    info = VideoInfo((240, 320), 25.0, Fraction(1, 25), None, None, False, 0.0)\n'
+        '    with VideoWriter(sys.argv[1], info) as w:\n'
+        '        for i in range(200):\n'
+        '            w.write(rng.integers(0, 255, (240, 320, 3)).astype(np.uint8), i / 25)\n'
+        'except SaveError as error:\n    print(error)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'a.mp4')], capture_output=True, text=True)
+    assert 'a.mp4 cannot be written: ' in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_predict_writes_pictures_and_videos(checkpoint, tmp_path, capsys):
     write_images(tmp_path / 'in', 1)
     times = [0, 0.01, 0.05, 0.5, 0.51]
