@@ -14,6 +14,7 @@ import numpy as np
 from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
+from detkit.inference.reduced_result import reduced
 from detkit.inference.result import Result
 from detkit.inference.result_files import parquet_table, save_crops, save_yolo
 from detkit.inference.sources import Source, find_sources, images_of
@@ -24,6 +25,9 @@ from detkit.utils.streams import AddRows, csv_table, json_list
 
 _DEFAULT = FolderOutputs()
 _FRAMES_A_LINE = 100  # of a video
+# The longest side of a picture. What was found in a larger image is drawn on a smaller copy: drawing takes several
+# times the memory of the image, and few programs show more.
+_LONGEST_SIDE = 8192
 
 
 class ResultFolder:
@@ -120,7 +124,10 @@ class ResultFolder:
         if self.outputs.save_crops and result.bboxes is not None:
             save_crops(result, self.path / 'crops', stem, img=img)
         if self.outputs.pictures:
-            self._drawn.write(result.source, self._draw(result, img), name)
+            drawn, pixels = result, img
+            if max(result.img_shape) > _LONGEST_SIDE and result.frame is None:
+                drawn, pixels = reduced(result, result.img if img is None else img, _LONGEST_SIDE)
+            self._drawn.write(result.source, self._draw(drawn, pixels), name)
         return None if name == own else name
 
     def _add_rows(self, result: Result) -> None:

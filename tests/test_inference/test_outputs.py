@@ -18,6 +18,7 @@ from small_models import CLASSES, write_checkpoint, write_images
 from detkit import Detector
 from detkit.datasets import YoloTxtDataset
 from detkit.inference import FolderOutputs, Predictor, Result, ResultFolder, Results, SourceImage
+from detkit.inference.reduced_result import reduced
 from detkit.inference.to_folder import predict_to_folder
 from detkit.models.detectors import ModelInfo
 from detkit.structures import DetDataSample, InstanceMasks
@@ -235,6 +236,30 @@ def test_memory_does_not_grow_with_the_results(tmp_path: Path, monkeypatch: pyte
     tracemalloc.stop()
     assert held[1] - held[0] < 1.5e6  # 500 bytes an image
     assert (tmp_path / 'predictions.csv').read_text().count('\n') == 15001
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_pictures_of_very_large_images_are_smaller(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    result = make_result(task)
+    small, img = reduced(result, result.img, 45)
+    assert small.img_shape == img.shape[:2] == (30, 45)
+    if task != 'cls':
+        assert small.bboxes == pytest.approx(result.bboxes / 2)
+    if task == 'seg':
+        assert small.masks.shape == (3, 30, 45) and small.masks.sum() == pytest.approx(result.masks.sum() / 4, rel=0.1)
+        assert (small.masks & ~cv2_reduced(result.masks)).sum() < 20
+    if task == 'pose':
+        assert small.keypoints == pytest.approx(result.keypoints * [0.5, 0.5, 1])
+    if task == 'obb':
+        assert small.rbboxes == pytest.approx(result.rbboxes * [0.5, 0.5, 0.5, 0.5, 1])
+    monkeypatch.setattr('detkit.inference.to_folder._LONGEST_SIDE', 45)
+    with ResultFolder(tmp_path) as folder:
+        folder.add(result)
+    assert cv2.imread(str(tmp_path / 'a.jpg')).shape == (30, 45, 3)
+
+
+def cv2_reduced(masks: np.ndarray) -> np.ndarray:
+    return masks.reshape(len(masks), 30, 2, 45, 2).any((2, 4))
 
 
 @pytest.mark.parametrize('name', ['pictures', 'save_txt', 'save_parquet'])
