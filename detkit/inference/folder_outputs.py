@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from detkit.utils.call_options import CallOptions, check_flag, option
+from detkit.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,8 @@ class FolderOutputs(CallOptions):
     save_crops: bool = option(
         False, 'write the part of the image in each box into crops/<class>/', check_flag, ['--save-crop']
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.save_scores and not self.save_txt:
+            raise ConfigError('save_scores is about label files, which are not written; set save_txt, too')

@@ -266,3 +266,8 @@ def cv2_reduced(masks: np.ndarray) -> np.ndarray:
 def test_switches_are_true_or_false(name: str):
     with pytest.raises(ConfigError, match=f"{name} is 'no', but must be True or False"):
         FolderOutputs(**{name: 'no'})
+
+
+def test_scores_without_label_files_are_a_mistake():
+    with pytest.raises(ConfigError, match='set save_txt, too'):
+        FolderOutputs(save_scores=True)

@@ -15,7 +15,7 @@ from small_models import write_checkpoint, write_images
 from videos import ORIENTATIONS, draw_frame, overwrite, read_all, set_orientation, write_video
 
 from detkit.cli.main import main
-from detkit.inference import Predictor, Video
+from detkit.inference import FolderOutputs, Predictor, Video
 from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.to_folder import predict_to_folder
 from detkit.inference.video_reader import VideoInfo
@@ -193,6 +193,21 @@ def test_predict_writes_pictures_and_videos(checkpoint, tmp_path, capsys):
     assert '10 images, 1 could not be read' in printed and 'frame 0 at 0.00 s: ' in printed
     entries = (out / 'predictions.json').read_text()
     assert '"frame": 3' in entries.replace('"frame":3', '"frame": 3')
+
+
+def test_files_of_frames_lie_in_a_folder_of_the_video(checkpoint, tmp_path):
+    for folder in ('one', 'two'):
+        (tmp_path / folder).mkdir()
+        write_video(tmp_path / folder / 'a.mp4', 3)
+    outputs = FolderOutputs(save_txt=True, save_csv=True, save_crops=True)
+    predictor = Predictor(None, checkpoint, img_size=64, max_per_img=2, tile=32, tta=['plain', 'hflip'])
+    assert predict_to_folder(predictor, [tmp_path / 'one', tmp_path / 'two'], tmp_path / 'out', outputs) == 6
+    labels = sorted(str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out' / 'labels').rglob('*.txt'))
+    assert labels == [f'labels/{name}/{frame:06d}.txt' for name in ('a-2', 'a') for frame in range(3)]
+    assert {path.name for path in (tmp_path / 'out').glob('*.mp4')} == {'a.mp4', 'a-2.mp4'}
+    rows = (tmp_path / 'out' / 'predictions.csv').read_text().splitlines()
+    assert rows[0].startswith('img_path,frame,seconds,label') and len(rows) > 6
+    assert len(list((tmp_path / 'out' / 'crops').rglob('*.jpg'))) == len(rows) - 1
 
 
 def test_predict_draws_what_can_be_read_of_a_damaged_video(checkpoint, tmp_path, capsys):
