@@ -236,6 +236,24 @@ def test_a_detector_tracks_a_video(checkpoint, tmp_path):
     assert ids[:12] == ids[12:] == [result.track_ids.tolist() for result in results]  # a video gets new tracks
 
 
+@pytest.mark.parametrize(('task', 'field'), [('seg', 'instance_masks'), ('pose', 'keypoints'), ('obb', 'rbboxes')])
+def test_each_task_is_tracked_and_drawn(task, field, tmp_path):
+    clip = write_video(tmp_path / 'a.mp4', 6, (96, 128))
+    weights = write_checkpoint(tmp_path / 'a.pth', task, ('cat',) if task == 'pose' else ('cat', 'dog'))
+    results = Detector(weights).track(clip, img_size=64)
+    assert len(results) == 6 and sum(map(len, results)) > 0
+    for result in results:
+        assert len(getattr(result, field)) == len(result) == len(result.track_ids) == len(result.bboxes)
+        assert result.plot().shape == (96, 128, 3)
+
+
+def test_tiles_and_views_are_tracked_too(checkpoint, tmp_path):
+    clip = write_video(tmp_path / 'a.mp4', 4, (96, 128))
+    for options in ({'tile': 64}, {'tta': True}):
+        results = Detector(checkpoint).track(clip, img_size=64, **options)
+        assert [result.frame for result in results] == [0, 1, 2, 3] and sum(map(len, results)) > 0
+
+
 def test_videos_in_threads_do_not_disturb_each_other(checkpoint, tmp_path):
     model = Detector(checkpoint)
     clips = [write_video(tmp_path / f'{i}.mp4', 10, (48, 64 + 32 * i)) for i in range(2)]
