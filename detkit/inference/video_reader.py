@@ -38,6 +38,7 @@ PROTOCOLS = {
 # The devices of cameras by their number, on each system.
 _CAMERAS = {'linux': ('v4l2', '/dev/video{}'), 'darwin': ('avfoundation', '{}:none')}
 _THREADS = 4
+_LEAST_AV = (17, 1)  # older ones end the process at MPEG program streams
 _USUAL_RATE = 30.0
 
 
@@ -293,7 +294,7 @@ def import_av() -> ModuleType:
     """Return the package PyAV.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: it is not installed, or too old.
     """
     try:
         import av
@@ -301,6 +302,11 @@ def import_av() -> ModuleType:
         raise MissingPackageError(
             f"videos need the package av ({error}); install it by pip install 'detkit[video]'"
         ) from error
+    if tuple(int(part) for part in av.__version__.split('.')[:2]) < _LEAST_AV:
+        raise MissingPackageError(
+            f'videos need av {".".join(map(str, _LEAST_AV))} or later, but {av.__version__} is installed, which '
+            f"crashes on some files; bring it up to date by pip install --upgrade 'detkit[video]'"
+        )
     return av
 
 

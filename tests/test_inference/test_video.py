@@ -21,7 +21,7 @@ from detkit import Detector
 from detkit.inference import Predictor, find_images, sources, video
 from detkit.inference.sources import find_sources, images_of
 from detkit.inference.video import Video, VideoFrame
-from detkit.utils.errors import ConfigError, DataError
+from detkit.utils.errors import ConfigError, DataError, MissingPackageError
 
 
 @pytest.fixture(scope='module')
@@ -508,6 +508,14 @@ def test_two_threads_read_two_videos(tmp_path, checkpoint):
         own, times = read_all(path)
         assert [frame.seconds for frame in found[path]] == pytest.approx(times)
         assert all(np.array_equal(frame.read(), img) for frame, img in zip(found[path], own, strict=True))
+
+
+def test_an_old_pyav_is_refused(clip, monkeypatch):
+    import av
+
+    monkeypatch.setattr(av, '__version__', '16.0.1')
+    with pytest.raises(MissingPackageError, match='videos need av 17.1 or later, but 16.0.1 is installed'):
+        list(Video(clip))
 
 
 def test_a_predictor_takes_a_video(checkpoint, clip):
