@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -315,7 +315,7 @@ def _orientation_of(frame: DecodedFrame) -> tuple[bool, bool, bool]:
 
     A display matrix ``[a b u; c d v; x y w]`` takes the pixel (x, y) to (a x + c y, b x + d y).
     """
-    matrix: Any = next((data for data in frame.side_data if data.type.name == 'DISPLAYMATRIX'), None)
+    matrix = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None or matrix.buffer_size < 36:
         return False, False, False
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32, 5).tolist()
