@@ -1,15 +1,13 @@
 """What the docs say is true: their options and examples load, their links and files exist."""
 
-import argparse
 import importlib
-import importlib.util
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 import torch
-from small_models import write_checkpoint, write_images
+from documented import PAGES, REPO, parse_script, read_blocks
 
 from detkit.cli.main import make_parser
 from detkit.config import find_config, load_config
@@ -17,8 +15,6 @@ from detkit.config.options import parse_value
 from detkit.registry import _REGISTRIES, DETECTORS, MODEL_PARTS, package_of
 from detkit.tuning import StudySettings, parse_space, read_search_options
 
-REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
 TUTORIALS = sorted((REPO / 'docs' / 'tutorials').glob('*.ipynb'))
 
 
@@ -231,97 +227,19 @@ def test_an_option_for_datasets_is_accepted(name, line):
     assert changed['train_dataloader'] != plain['train_dataloader']
 
 
-CALLS = re.compile(r'(detkit|python -m detkit|python tools/[\w/]+\.py) ')
-
-
-def shell_commands(page: Path) -> list[tuple[str, list[str]]]:
-    """Return each call of ``detkit`` or of a tool in a page's code: what is called, and its arguments.
-
-    Code is what stands between fences, of whatever indentation, and what is indented without them. What a shell reads
-    itself is left out: redirections, pipes, what comes before the command or after it.
-    """
-    found, fence = [], None
-    for line in page.read_text(encoding='utf-8').replace('\\\n', ' ').splitlines():
-        if line.strip().startswith('```'):
-            fence = line.strip().strip('`') if fence is None else None
-        elif fence in ('', 'bash', 'sh', 'console') or (fence is None and line.startswith('    ')):
-            for part in re.split(r' && |; ', line.strip().removeprefix('while ')):
-                called = CALLS.match(f'{part} ')
-                if called:
-                    words = shlex.split(re.split(r' \d?[>|] ?', part)[0], comments=True)
-                    found.append((called[1], words[len(called[1].split()) :]))
-    return found
-
-
-def test_shell_commands_are_found(tmp_path):
-    lines = ['detkit prose', '```', 'detkit train a \\', '  --resume > log && detkit test a b', '```', '']
-    lines += ['    python tools/train.py a  # b', '```python', 'detkit = 1', '```', '=== "Tab"', '']
-    lines += ['    ```bash', '    while python -m detkit train a; do :; done', '    ```']
-    (tmp_path / 'page.md').write_text('\n'.join(lines))
-    assert shell_commands(tmp_path / 'page.md') == [
-        ('detkit', ['train', 'a', '--resume']),
-        ('detkit', ['test', 'a', 'b']),
-        ('python tools/train.py', ['a']),
-        ('python -m detkit', ['train', 'a']),
-    ]
-
-
-def parse_call(called: str, words: list[str]) -> argparse.Namespace:
-    """Return the arguments as the parser that would be called reads them."""
-    if not called.startswith('python tools/'):
-        return make_parser().parse_args(words)
-    spec = importlib.util.spec_from_file_location('tool', REPO / called.split()[1])
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool.parse_args(words)
-
-
-@pytest.mark.parametrize('page', [page for page in PAGES if shell_commands(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_commands_of_the_docs_are_commands(page, capsys):
+    """Those too that are not run elsewhere."""
     refused = []
-    for called, words in shell_commands(page):
-        if words[:1] == ['--print-completion']:
+    scripts = [block for block in read_blocks(page) if block.language == 'bash']
+    for command in [command for block in scripts for command in parse_script(block.code, block.place, others=True)]:
+        if command.words[0] in ('-c', '--print-completion'):
             continue
         try:
-            parse_call(called, words)
+            make_parser().parse_args(command.words)
         except SystemExit as end:
             if end.code:
-                refused.append((called, *words, capsys.readouterr().err.strip().rpartition('\n')[2]))
+                refused.append((command, capsys.readouterr().err.strip().rpartition('\n')[2]))
+        words = command.words
         refused += [word for word in words if re.fullmatch(r'(detr|yolov\d)/\w+', word) and not find_config(word)]
     assert refused == []
-
-
-@pytest.mark.parametrize('page', ['docs/python.md', 'docs/get_started.md', 'README.md'])
-def test_what_the_docs_do_from_python_runs(page, tiny_data, tmp_path, monkeypatch, capsys):
-    """The blocks of a page that use a detector run one after the other, where there are the files that they name."""
-    for name in ('images', 'labels', 'data.yaml'):
-        (tmp_path / name).symlink_to(tiny_data / name)
-    (tmp_path / 'work_dirs' / 'seg_n_coco8').mkdir(parents=True)
-    write_checkpoint(tmp_path / 'work_dirs' / 'seg_n_coco8' / 'best.pth')
-    for folder in ('photos', 'my_pictures'):
-        write_images(tmp_path / folder, 2)
-    (tmp_path / 'photo.jpg').write_bytes(next((tiny_data / 'images' / 'train').iterdir()).read_bytes())
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r'```python\n(.*?)```', (REPO / page).read_text(), re.DOTALL)
-    code = '\n'.join(
-        block for block in blocks if re.search(r'\b(model|results?|Predictor)\b.*[(.]', block) and '_base_' not in block
-    )
-    assert 'from detkit import Detector' in code
-    for large, small in (
-        ('epochs=100', 'epochs=1, num_workers=0'),
-        ('img_size=640', 'img_size=64'),
-        ('batch_size=16', 'batch_size=2'),
-    ):
-        code = code.replace(large, small)
-    exec(compile(code, page, 'exec'), {'__name__': '__main__'})
-    assert 'Traceback' not in capsys.readouterr().err
-    if page == 'docs/python.md':
-        made = (
-            'found.jpg',
-            'drawn/photo.jpg',
-            'drawn/photos/0.png',
-            'predictions.json',
-            'mine.py',
-            'work_dirs/seg_n_custom/best.pth',
-        )
-        assert [name for name in made if not (tmp_path / name).is_file()] == []

@@ -96,7 +96,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
         raise CheckpointError(
             f"The backbone's weights {path} cannot be read: the file is damaged, or holds more than "
-            f'tensors and plain types ({type(error).__name__}).'
+            f'tensors and plain types ({type(error).__name__}). Convert a file of another project first, such as '
+            "Darknet's: detkit convert darknet FILE OUT"
         ) from error
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
