@@ -312,7 +312,7 @@ WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', location
 TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
 # The formats of exported files, and the function that opens one.
 EXPORT_FORMATS = Registry('export format', scope='detkit', locations=['detkit.export.formats'])
-EXPORTED_MODELS = Registry('function of exported models', scope='detkit', locations=['detkit.export'])
+EXPORTED_MODELS = Registry('function of exported models', scope='detkit', locations=['detkit.export.opening'])
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

@@ -31,10 +31,14 @@ class Detector(TrainableModel):
         model: a checkpoint (``.pth``); a run's folder, whose best checkpoint counts; the name of published weights
             (``detkit zoo list``), which are fetched on first use; a weights file of another project (``.pt`` of
             ultralytics or YOLOv5, ``.weights`` of Darknet, DETR's ``.pth`` or ``.safetensors``), which is converted in
-            memory, and in which nothing is run; or the name or file of a config, such as ``'yolov8/seg_s_coco8'``,
-            whose model has random weights where the config names none to start from.
-        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, …; the accelerator if there is one by default.
+            memory, and in which nothing is run; a file that ``detkit export`` wrote (``.onnx``, ``.xml``); or the name
+            or file of a config, such as ``'yolov8/seg_s_coco8'``, whose model has random weights where the config names
+            none to start from.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, …; by default the accelerator if there is one, for exported files
+            the CPU.
         options: changes to a config, as ``--cfg-options`` makes them: ``{'size': 's'}``.
+        runtime: the runtime of an exported file, which must be named where the file may run code (``'torchscript'``,
+            ``'torch_export'``): open only those that you trust.
 
     Raises:
         TypeError: ``model`` is no path or name, or an argument is unknown.

@@ -1,4 +1,4 @@
-"""Opening a model by whatever names it: a checkpoint, a run's folder, a config, a weights file of another project."""
+"""Opening a model by whatever names it: a checkpoint, a run's folder, a config, an exported file, another's weights."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from detkit.converters.any_file import FOREIGN_SUFFIXES, is_foreign, load_foreig
 from detkit.engine.checkpoint import find_checkpoint, load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.engine.run_folder import run_of_config
+from detkit.export.opening import is_exported, read_exported
 from detkit.inference.model import config_of_text, detector_of_content, init_detector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, working_folder
@@ -50,6 +51,18 @@ class OpenedConfig:
     @property
     def checkpoint(self) -> None:
         """None: the weights are those that the config starts from."""
+
+    @property
+    def default_device(self) -> None:
+        """None: the accelerator, if there is one."""
+
+    @property
+    def path(self) -> None:
+        """None: it is no file of weights."""
+
+    def beside(self, suffix: str) -> Path:
+        """Return the path of a file that is made of the model, in the current folder."""
+        return Path(f'{Path(self.name).stem}{suffix}')
 
     def convert(self, target: Path) -> None:
         """Return None: there is nothing to convert."""
@@ -118,6 +131,16 @@ class OpenedWeights:
         """The checkpoint of detkit; None of a file of another project."""
         return None if self.foreign else self.path.absolute()
 
+    @property
+    def default_device(self) -> None:
+        """None: the accelerator, if there is one."""
+
+    def beside(self, suffix: str) -> Path:
+        """Return the path of a file that is made of it: beside it, but of published weights in the current folder."""
+        if os.path.exists(os.path.expanduser(self.name)):
+            return self.path.with_suffix(suffix)
+        return Path(f'{Path(self.name).name}{suffix}')
+
     def convert(self, target: Path) -> Path | None:
         """Write a file of another project as a checkpoint, and return its path; None for a checkpoint of detkit."""
         if not self.foreign:
@@ -139,16 +162,70 @@ class OpenedWeights:
             yield self.checkpoint or self.convert(Path(folder) / f'{self.path.stem}.pth')
 
 
-Opened = OpenedConfig | OpenedWeights
+@dataclass(frozen=True)
+class OpenedExport:
+    """A file that ``detkit export`` wrote: it predicts and is tested, but holds no weights that could be trained.
+
+    Attributes:
+        name: what the user gave.
+        path: the file.
+        runtime: the runtime that was named; None for the format's own.
+        config: the config's model, task and the like, as the file holds them.
+    """
+
+    name: str
+    path: Path
+    runtime: str | None
+    config: Mapping[str, Any]
+
+    default_device = 'cpu'
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Empty: it says nothing of a run."""
+        return {}
+
+    @property
+    def run(self) -> None:
+        """None: there is no run to go on with."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Not there; raises ``ConfigError``."""
+        raise self._no_weights()
+
+    def beside(self, suffix: str) -> Path:
+        """Return the path of a file that is made of it: beside it."""
+        return self.path.with_suffix(suffix)
+
+    def convert(self, target: Path) -> Path:
+        """Raise ``ConfigError``: there are no weights."""
+        raise self._no_weights()
+
+    def build(self, device: str | torch.device | None) -> tuple[nn.Module, list[str]]:
+        """Return the detector, and no lines; errors as of ``open_exported``."""
+        return init_detector(None, self.path, device, runtime=self.runtime), []
+
+    @contextmanager
+    def weights_file(self) -> Iterator[Path]:
+        """Give the file itself, which a test takes."""
+        yield self.path
+
+    def _no_weights(self) -> ConfigError:
+        return ConfigError(f'{self.name} is an exported file, which predicts only: train the checkpoint it was made of')
 
 
-def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None) -> Opened:
+Opened = OpenedConfig | OpenedWeights | OpenedExport
+
+
+def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None, runtime: str | None = None) -> Opened:
     """Return what a name stands for.
 
     Args:
         name: a checkpoint (``.pth``), a run's folder (whose best checkpoint counts), a config's name or file, a weights
-            file of another project (``.pt``, ``.weights``, ``.safetensors``), or a name of the zoo.
+            file of another project (``.pt``, ``.weights``, ``.safetensors``), an exported file, or a name of the zoo.
         options: changes to a config, as ``--cfg-options``.
+        runtime: the runtime of an exported file, see ``open_exported``.
 
     Raises:
         TypeError: it is no text or path, or options are no dict.
@@ -169,11 +246,16 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
     if '://' in text:
         raise CheckpointError(f'{text} is an address; fetch the file, and give its path')
     path = _file_of(find_checkpoint(text))  # fetches weights of the zoo
-    if path.suffix == '.py' or not (path.is_file() or path.suffix.lower() in FOREIGN_SUFFIXES):
+    if path.suffix == '.py' or not (path.is_file() or is_exported(path) or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
         return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))
     if options:
         raise ConfigError(f'options change a config, but {text} holds its own; give those of a call, or of train()')
+    if is_exported(path):
+        description = read_exported(path, runtime)[1]
+        return OpenedExport(text, path, runtime, config_of_text(description.config, str(path)))
+    if runtime is not None:
+        raise ConfigError(f'runtime {runtime!r} is that of an exported file, but {text} is none')
     if not path.is_file():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise CheckpointError(f'{text} does not exist{working_folder(path)}.{nearest(path.name, beside)}')

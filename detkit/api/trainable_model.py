@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from detkit.config.words import check_options, check_space, no_attribute, refuse_settings, refuse_unknown
-from detkit.utils.call_options import check_flag
+from detkit.config.words import (
+    check_options,
+    check_space,
+    no_attribute,
+    options_of_call,
+    refuse_settings,
+    refuse_unknown,
+)
+from detkit.export import ExportSettings
+from detkit.utils.call_options import check_flag, takes
 
 if TYPE_CHECKING:
     import torch
@@ -33,17 +41,19 @@ class TrainableModel:
         *,
         device: str | torch.device | None = None,
         options: Mapping[str, Any] | None = None,
+        runtime: str | None = None,
         **unknown: Any,
     ) -> None:
-        refuse_unknown(unknown, ('device', 'options'), 'Detector')
-        from detkit.api.opening import OpenedWeights, open_model
+        refuse_unknown(unknown, ('device', 'options', 'runtime'), 'Detector')
+        from detkit.api.opening import OpenedConfig, open_model
         from detkit.inference.model import check_device
 
-        self.device = check_device(device)
+        check_device(device)  # first, as a model may have to be fetched
         self._lock = Lock()
         self._model: nn.Module | None = None
-        self._opened = open_model(model, options)
-        if isinstance(self._opened, OpenedWeights):
+        self._opened = open_model(model, options, runtime)
+        self.device = check_device(device or self._opened.default_device)
+        if not isinstance(self._opened, OpenedConfig):
             self._built()
 
     def __getattr__(self, name: str) -> Any:
@@ -178,6 +188,45 @@ class TrainableModel:
                 views=vars(views) if views.views else None,
             )
             return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
+
+    @takes(ExportSettings)
+    def export(
+        self,
+        format: str = 'onnx',
+        *,
+        path: str | os.PathLike | None = None,
+        images: Sequence[str | os.PathLike] | str | os.PathLike | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Write the model as a file of another format, check the file against PyTorch, and print the differences.
+
+        Args:
+            format: the name of the format, such as ``'onnx'`` or ``'openvino'``.
+            path: the file; by default that of the model with the format's suffix, of published weights in the current
+                folder. One that exists is replaced once the new one has been checked.
+            images: pictures to check with: files, folders or patterns; drawn ones by default.
+            settings: ``batch_size``, ``dynamic``, ``half``, ``nms`` and the like, see
+                ``detkit.export.ExportSettings``.
+
+        Returns:
+            The file, which ``Detector`` and the commands take.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError: this model cannot be exported so.
+            MissingPackageError: a package that the format needs is not installed.
+            DataError: no picture can be read.
+            ExportError: the results differ from PyTorch's by more than the tolerance.
+        """
+        given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images'))
+        from detkit.export import export_detector
+        from detkit.export.format import find_format
+
+        suffix = find_format(format).suffix
+        target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
+        pictures = [images] if isinstance(images, str | os.PathLike) else images
+        names = None if pictures is None else [os.fspath(picture) for picture in pictures]
+        return export_detector(self.model, target, given, names, self._opened.path, print).path
 
     def tune(
         self,

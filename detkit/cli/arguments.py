@@ -22,6 +22,9 @@ _ARGUMENTS = {
     '--labels': dict(nargs='+', help="names to show (default: the configs' names)"),
     '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
     '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
+    '--runtime': dict(
+        help='runtime of an exported file; must be named for files that may run code (torchscript, torch_export)'
+    ),
     '--amp': dict(
         action=argparse.BooleanOptionalAction,
         default=None,

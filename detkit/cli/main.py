@@ -19,6 +19,7 @@ COMMANDS = (
     'predict',
     'track',
     'count',
+    'export',
     'serve',
     'tune',
     'compare',

@@ -4,6 +4,7 @@ detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photo.jpg
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
 detkit predict yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
 detkit predict - work_dirs/seg_n_coco8/best.pth clip.mp4 --frame-stride 2
+detkit predict - work_dirs/seg_n_coco8/best.onnx photos
 """
 
 import argparse
@@ -16,14 +17,14 @@ from detkit.visualization import DrawingOptions
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('config', help="config file, or '-' for the config that the checkpoint holds")
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
+    parser.add_argument('checkpoint', help='checkpoint (.pth), or exported file (.onnx, .xml)')
     parser.add_argument(
         'source', nargs='+', help="images, videos, folders, patterns in quotes, addresses, or a camera's number"
     )
     parser.add_argument('--out-dir', default='predictions', help='folder for the results (default: predictions)')
     add_option_arguments(parser, PredictionOptions)
     add_video_arguments(parser)
-    add_shared_arguments(parser, '--device')
+    add_shared_arguments(parser, '--device', '--runtime')
     add_option_arguments(parser, FolderOutputs)
     add_option_arguments(parser, DrawingOptions)
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='replace values of the config')
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
         args.checkpoint,
         device=args.device,
         cfg_options=args.cfg_options,
+        runtime=args.runtime,
         **given_options(args, PredictionOptions),
     )
     outputs = FolderOutputs(**given_options(args, FolderOutputs))

@@ -3,6 +3,7 @@
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth
 detkit test work_dirs/seg_n_coco8/config.py work_dirs/seg_n_coco8/best.pth
 detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
+detkit test yolov8/seg_n_coco8 work_dirs/seg_n_coco8/best.onnx
 detkit test yolov8/obb_dota work_dirs/obb_dota/best.pth --tile 1024 --tta plain hflip vflip
 """
 
@@ -18,7 +19,7 @@ def add_arguments(parser: CommandParser) -> None:
         'config',
         help="config file, such as a run's config.py, or the name of one of detkit's, e.g. yolov8/seg_n_coco8",
     )
-    parser.add_argument('checkpoint', help='checkpoint file (.pth)')
+    parser.add_argument('checkpoint', help='checkpoint (.pth), or exported file (.onnx, .xml)')
     parser.add_argument(
         '--split',
         choices=['test', 'val', 'train'],
@@ -37,7 +38,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         '--score-thr', type=float, default=0.25, help='lowest score of a prediction in the pictures (default: 0.25)'
     )
-    add_shared_arguments(parser, '--device')
+    add_shared_arguments(parser, '--device', '--runtime')
     parser.add_argument('--batch-size', type=int, help="images in a batch (default: the config's)")
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different metrics')
     add_option_arguments(parser, ViewOptions)
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         args.amp,
         args.launcher,
         vars(views) if views.views else None,
+        args.runtime,
     )
     evaluate_checkpoint(
         args.config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmengine.config import Config
@@ -15,7 +15,8 @@ from detkit.engine.checkpoint import check_weights, find_checkpoint, load_checkp
 from detkit.engine.hooks.console_hook import ProgressHook
 from detkit.engine.run_folder import CONFIG_FILE, display_path, run_of_config
 from detkit.engine.runner import Runner
-from detkit.registry import HOOKS, METRICS, TRANSFORMS
+from detkit.engine.training_state import unwrap
+from detkit.registry import EXPORTED_MODELS, HOOKS, METRICS, TRANSFORMS
 from detkit.utils.errors import ConfigError
 from detkit.utils.tables import text_table
 
@@ -43,6 +44,7 @@ class EvaluationSettings:
         amp: whether to compute in mixed precision.
         launcher: how several processes were started.
         views: options of sliced inference and test-time augmentation, see ``ViewOptions``; None for images as they are.
+        runtime: the runtime of an exported file, which must be named where that may run code.
     """
 
     split: str = 'test'
@@ -52,6 +54,7 @@ class EvaluationSettings:
     amp: bool = False
     launcher: str = 'none'
     views: Mapping[str, Any] | None = None
+    runtime: str | None = None
 
 
 def evaluate_checkpoint(
@@ -66,7 +69,7 @@ def evaluate_checkpoint(
 
     Args:
         path: the config file, such as the ``config.py`` of the run that wrote the checkpoint.
-        checkpoint: a ``.pth`` file of detkit.
+        checkpoint: a ``.pth`` file of detkit, or an exported file.
         options: changes to the config, as ``--cfg-options``.
         settings: the data, device and so on.
         show_dir: folder for a picture of each image, ground truth beside predictions, or None.
@@ -117,12 +120,16 @@ def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSetti
 
     Args:
         config: the loaded config, which is left as it is.
-        checkpoint: a ``.pth`` file of detkit.
+        checkpoint: a ``.pth`` file of detkit, or an exported file.
         settings: the data, device and so on.
 
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
+    if EXPORTED_MODELS.get('is_exported')(checkpoint):
+        return _exported_runner(config, checkpoint, settings)
+    if settings.runtime is not None:
+        raise ConfigError(f'runtime {settings.runtime!r} is that of an exported file, but {checkpoint} is none')
     content = load_checkpoint(checkpoint, mmap=True)
     trained = content['meta']['classes']
     classes = config.get('classes')
@@ -131,6 +138,21 @@ def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSetti
     runner = Runner(evaluation_config(config, checkpoint, settings))
     check_weights(runner.model, content['state_dict'], str(checkpoint))
     _check_classes(trained, runner.test_dataloader.dataset.metainfo['classes'], checkpoint)
+    return runner
+
+
+def _exported_runner(config: Config, path: str, settings: EvaluationSettings) -> Runner:
+    """Return a runner whose ``test()`` evaluates an exported file; arguments and errors as ``evaluation_runner``."""
+    settings = replace(settings, device=settings.device or 'cpu')
+    exported = EXPORTED_MODELS.get('open_exported')(path, settings.device, settings.runtime)
+    if settings.amp:
+        raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
+    test = evaluation_config(config, path, settings)
+    test.load_from = None  # there are no weights to load
+    runner = Runner(test)
+    _check_classes(exported.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
+    exported.head.test_cfg = unwrap(runner.model).head.test_cfg
+    runner.model = exported
     return runner
 
 

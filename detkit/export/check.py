@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from detkit.export.detector import ExportedDetector
-from detkit.export.settings import Plan
+from detkit.export.plan import Plan
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou

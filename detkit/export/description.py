@@ -11,7 +11,8 @@ from typing import Any
 from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import MAX_CONFIG, is_keypoints
-from detkit.export.settings import DYNAMIC, INPUT_TYPES, Plan, Suppression
+from detkit.export.plan import Plan, Suppression
+from detkit.export.settings import DYNAMIC, INPUT_TYPES
 from detkit.models.detectors import ModelInfo
 from detkit.utils.errors import CheckpointError, DataError
 from detkit.utils.json_files import parse_json

@@ -15,7 +15,8 @@ from detkit.export.check import Differences, compare
 from detkit.export.description import Description, describe, parse_description
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
-from detkit.export.settings import ExportSettings, Plan, make_plan
+from detkit.export.plan import Plan, make_plan
+from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
 from detkit.sample_data.coco8 import render_scenes

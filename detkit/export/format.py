@@ -16,7 +16,8 @@ from detkit.utils.errors import ConfigError, MissingPackageError, nearest
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
-    from detkit.export.settings import ExportSettings, Plan
+    from detkit.export.plan import Plan
+    from detkit.export.settings import ExportSettings
 
 # The key of the description in every file.
 META_KEY = 'detkit'

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from detkit.export.settings import Plan
+from detkit.export.plan import Plan
 from detkit.export.suppression import suppressed
 
 INPUTS = ('images', 'img_shapes')

@@ -50,6 +50,16 @@ def open_exported(
         MissingPackageError: the runtime is not installed.
     """
     path = Path(path)
+    fmt, description = read_exported(path, runtime)
+    session = fmt.open(path, torch.device(device), threads or torch.get_num_threads())
+    return exported_detector(session, description, path, config)
+
+
+def read_exported(path: Path, runtime: str | None = None) -> tuple[ExportFormat, Description]:
+    """Return the format of an exported file and its description, without loading its network.
+
+    Arguments and errors are those of ``open_exported``.
+    """
     fmt = format_of(path)
     if fmt is None:
         raise CheckpointError(f'{path} is no exported file; give one that detkit export wrote')
@@ -60,8 +70,7 @@ def open_exported(
     description = parse_description(fmt.read_description(path), path)
     if description.format != fmt.name:
         raise CheckpointError(f'{path} says that it is of the format {description.format!r}, not {fmt.name!r}')
-    session = fmt.open(path, torch.device(device), threads or torch.get_num_threads())
-    return exported_detector(session, description, path, config)
+    return fmt, description
 
 
 def check_runtime(fmt: ExportFormat, path: Path, runtime: str | None) -> None:

@@ -1,254 +1,100 @@
-"""What an export is asked for, and what of it cannot be."""
+"""``ExportSettings``: what an export is asked for, named in one place. It is imported without PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
-from torch import nn
-
-from detkit.export.format import ExportFormat, find_format
-from detkit.inference.steps import input_size
-from detkit.models.heads.base_head import BaseHead
+from detkit.utils.call_options import CallOptions, check_flag, number, option
 from detkit.utils.errors import ConfigError
 
 DYNAMIC = ('batch', 'size')
 INPUT_TYPES = ('uint8', 'float32')
-# The thresholds of a suppression in the graph where neither the arguments nor the config's ``predict_cfg`` say them.
-_THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
-_LARGEST_SIDE, _LARGEST_BATCH = 8192, 1024
+LARGEST_BATCH = 1024
+
+
+def _check_dynamic(name: str, value: Any) -> None:
+    words = (value,) if isinstance(value, str) else value
+    if isinstance(value, bool):
+        return
+    unknown = [word for word in words if word not in DYNAMIC] if isinstance(words, Collection) else [value]
+    if unknown:
+        raise ConfigError(f"{name} is {unknown[0]!r}, but must be 'batch', 'size', both, True or False")
+
+
+def _check_input_type(name: str, value: Any) -> None:
+    if value not in INPUT_TYPES:
+        raise ConfigError(f'{name} is {value!r}, but must be {" or ".join(INPUT_TYPES)}')
 
 
 @dataclass(frozen=True)
-class Suppression:
-    """A suppression in the graph, whose results are ``max_per_img`` rows an image and a count.
-
-    Attributes:
-        score_thr, iou_thr, max_per_img, class_agnostic: see ``batched_nms``.
-    """
-
-    score_thr: float = 0.25
-    iou_thr: float = 0.7
-    max_per_img: int = 300
-    class_agnostic: bool = False
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """The settings of an export.
+class ExportSettings(CallOptions):
+    """The settings of an export: arguments of ``Detector.export`` and of ``detkit export``.
 
     Attributes:
         format: the name of a format, such as ``'onnx'``.
         batch_size: images at a time; with a dynamic batch the number that is checked.
         img_size: a side, or (h, w), of the network's input; the config's test size by default.
-        dynamic: what may differ from call to call: ``'batch'``, ``'size'``, or both; None for nothing, or for both with
-            a network that resizes images by their shorter side (DETR's).
-        half: weights in half precision.
+        dynamic: what may differ from call to call: ``'batch'``, ``'size'``, both, or True for both; False for nothing.
+            By default nothing, or both with a network that resizes images by their shorter side (DETR's).
+        half: half precision.
         nms: put suppression into the graph.
         score_thr, iou_thr, max_per_img, class_agnostic: of that suppression; by default as in prediction.
         opset: version of ONNX's operators.
         input_type: the type of the images' values from 0 to 255.
         tolerance: greatest difference of boxes in pixels; None for the format's.
         threads: CPU threads of the check; None for PyTorch's number.
-    """
-
-    format: str = 'onnx'
-    batch_size: int = 1
-    img_size: int | Sequence[int] | None = None
-    dynamic: Collection[str] | None = None
-    half: bool = False
-    nms: bool = False
-    score_thr: float | None = None
-    iou_thr: float | None = None
-    max_per_img: int | None = None
-    class_agnostic: bool = False
-    opset: int = 17
-    input_type: str = 'uint8'
-    tolerance: float | None = None
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is exported, after all has been decided and found possible.
-
-    Attributes:
-        format: the format.
-        batch_size: images of the example, or of every call.
-        size: (h, w) of the example, or of every call.
-        dynamic: what may differ, of ``DYNAMIC``.
-        half, opset, input_type: see ``ExportSettings``.
-        suppression: what is put into the graph; None for a plain head.
-        divisor: sides of images are multiples of it.
-    """
-
-    format: ExportFormat
-    batch_size: int
-    size: tuple[int, int]
-    dynamic: tuple[str, ...]
-    half: bool
-    opset: int
-    input_type: str
-    suppression: Suppression | None
-    divisor: int
-    checked_batches: tuple[int, ...] = field(default=())
-
-
-def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
-    """Decide what is exported.
-
-    Args:
-        model: a detector as ``init_detector`` returns it.
-        settings: what is asked for.
 
     Raises:
-        ConfigError: this model cannot be exported so; says why, and what can be.
-        MissingPackageError: a package that the format needs is not installed.
+        ConfigError: a setting has a value that makes no sense.
     """
-    fmt = find_format(settings.format)
-    _check_model(model)
-    config = model.info.config
-    dynamic = settings.dynamic
-    if dynamic is None:
-        dynamic = DYNAMIC if model.needs_img_shapes and 'size' in fmt.dynamic else ()
-    _check_dynamic(dynamic, fmt, model)
-    divisor = _divisor(model)
-    size = _size(settings.img_size, input_size(config, model.classifies), divisor)
-    _check_count('batch_size', settings.batch_size, _LARGEST_BATCH)
-    if settings.input_type not in INPUT_TYPES:
-        raise ConfigError(f'input_type is {settings.input_type!r}, but must be one of {", ".join(INPUT_TYPES)}')
-    if settings.half and not fmt.half:
-        raise ConfigError(f'{fmt.name} files are written in float32 only: leave out half, or {_formats_with("half")}')
-    suppression = _suppression(model, settings, fmt) if settings.nms else None
-    _check_thresholds_unused(settings)
-    fmt.check_plan(settings)
-    fmt.require()
-    batches = tuple(dict.fromkeys((1, max(settings.batch_size, 2)))) if 'batch' in dynamic else (settings.batch_size,)
-    return Plan(
-        fmt,
-        settings.batch_size if 'batch' not in dynamic else max(settings.batch_size, 2),
-        size,
-        tuple(name for name in DYNAMIC if name in dynamic),
-        settings.half,
-        settings.opset,
-        settings.input_type,
-        suppression,
-        divisor,
-        batches,
+
+    format: str = option(
+        'onnx', 'format of the file: onnx, openvino, torchscript or torch_export (default: onnx)', type=str
+    )
+    batch_size: int = option(
+        1, 'images at a time (default: 1)', number(Integral, 1, LARGEST_BATCH), ['--batch'], type=int
+    )
+    img_size: int | Sequence[int] | None = option(
+        None, "side, or height and width, of the input (default: the config's)", type=int, nargs='+', metavar='PIXELS'
+    )
+    dynamic: bool | str | Collection[str] | None = option(
+        None,
+        'let the number of images, their size, or both differ from call to call (default: neither; both for DETR)',
+        _check_dynamic,
+        nargs='*',
+        choices=[*DYNAMIC, 'none'],
+    )
+    half: bool = option(False, 'half precision', check_flag, ['--fp16'])
+    nms: bool = option(False, 'put non-maximum suppression into the file', check_flag)
+    score_thr: float | None = option(
+        None, "lowest score that --nms keeps (default: the config's, 0.25)", number(Real, 0, 1), type=float
+    )
+    iou_thr: float | None = option(
+        None, "IoU threshold of --nms (default: the config's, 0.7)", number(Real, 0, 1), type=float
+    )
+    max_per_img: int | None = option(
+        None, "rows of an image with --nms (default: the config's, 300)", number(Integral, 1, 10000), type=int
+    )
+    class_agnostic: bool = option(False, 'let --nms suppress across classes too', check_flag)
+    opset: int = option(17, "version of ONNX's operators (default: 17)", number(Integral, 1), type=int)
+    input_type: str = option(
+        'uint8', "type of the images' values (default: uint8)", _check_input_type, choices=INPUT_TYPES
+    )
+    tolerance: float | None = option(
+        None, "greatest difference of boxes in pixels (default: the format's)", number(Real, 0), type=float
+    )
+    threads: int | None = option(
+        None, "CPU threads of the check (default: PyTorch's)", number(Integral, 1), type=int, metavar='N'
     )
 
-
-def _check_model(model: nn.Module) -> None:
-    """Raise ``ConfigError`` for a model with parts that cannot be exported."""
-    if not isinstance(getattr(model, 'head', None), nn.Module) or not hasattr(model, 'decode'):
-        raise ConfigError(
-            f'{type(model).__name__} cannot be exported: it has no method decode, which BaseDetector gives; or it is '
-            'an exported file already'
-        )
-    head, preprocessor = model.head, model.data_preprocessor
-    own = getattr(type(head), 'decode', None)
-    if own is None or own is BaseHead.decode or getattr(type(head), 'results', None) is BaseHead.results:
-        raise ConfigError(
-            f'{type(head).__name__} cannot be exported: it writes predict, but neither decode nor results. Split its '
-            'predict into the two, see DecodingHead in detkit/protocols.py'
-        )
-    if not hasattr(preprocessor, 'normalize'):
-        raise ConfigError(
-            f'{type(preprocessor).__name__} cannot be exported: it has no method normalize(images, img_shapes), which '
-            'DetDataPreprocessor has'
-        )
-    if model.info.config.get('model') is None:
-        raise ConfigError('the model has no config, which its file must hold; load it by init_detector')
-
-
-def _check_dynamic(dynamic: Collection[str], fmt: ExportFormat, model: nn.Module) -> None:
-    unknown = [name for name in dynamic if name not in DYNAMIC]
-    if unknown:
-        raise ConfigError(f"dynamic is {unknown[0]!r}, but must be 'batch', 'size' or both")
-    if 'size' in dynamic and model.classifies:
-        raise ConfigError("a classifier's images have one size, to which its pipeline cuts them; use dynamic batch")
-    missing = [name for name in dynamic if name not in fmt.dynamic]
-    if missing:
-        raise ConfigError(
-            f'{fmt.name} files take one {missing[0]} only, which is fixed at export: leave out dynamic {missing[0]}, '
-            f'or {_formats_with("dynamic")}'
-        )
-
-
-def _divisor(model: nn.Module) -> int:
-    """Return what the sides of the images must be multiples of."""
-    strides = getattr(model.head, 'strides', ())
-    return int(max(strides)) if model.head.has_whole_cells and strides else 1
-
-
-def _size(given: int | Sequence[int] | None, default: int, divisor: int) -> tuple[int, int]:
-    size = default if given is None else given
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    size = size * 2 if len(size) == 1 else size
-    if len(size) != 2 or any(type(side) is not int or not 32 <= side <= _LARGEST_SIDE for side in size):
-        raise ConfigError(f'img_size is {given!r}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
-    if any(side % divisor for side in size):
-        whole = ' '.join(str(-(-side // divisor) * divisor) for side in size)
-        raise ConfigError(f'img_size is {given!r}, but the network takes multiples of {divisor}: {whole}')
-    return size
-
-
-def _check_count(name: str, value: Any, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        raise ConfigError(f'{name} is {value!r}, but must be a whole number from 1 to {most}')
-
-
-def _suppression(model: nn.Module, settings: ExportSettings, fmt: ExportFormat) -> Suppression:
-    head, title = model.head, type(model.head).__name__
-    if model.classifies:
-        raise ConfigError('a classifier has nothing to suppress: leave out nms')
-    if head.SUPPRESSION is None:
-        raise ConfigError(
-            f'{title} does not say how its predictions are suppressed (its SUPPRESSION is None): leave out nms, and '
-            'suppress them where the file is used'
-        )
-    if 'no_object_scores' in _decoded_names(head):
-        raise ConfigError('panoptic segments are merged from the masks of all queries: leave out nms')
-    if not fmt.nms:
-        raise ConfigError(f'{fmt.name} files hold a plain head only: leave out nms, or {_formats_with("nms")}')
-    test_cfg = head.test_cfg
-    if head.SUPPRESSION == 'prob_iou' and (test_cfg.get('greedy') or test_cfg.get('overlap', 'prob_iou') != 'prob_iou'):
-        raise ConfigError(
-            f'{title}: with test_cfg greedy=True or overlap="iou" boxes are compared one after another, which no graph '
-            'holds: leave out nms, or these'
-        )
-    given = {name: getattr(settings, name) for name in _THRESHOLDS}
-    values: dict[str, Any] = {
-        **_THRESHOLDS,
-        **{k: v for k, v in (model.info.config.get('predict_cfg') or {}).items() if k in _THRESHOLDS},
-        **{name: value for name, value in given.items() if value is not None},
-    }
-    for name in ('score_thr', 'iou_thr'):
-        if not isinstance(values[name], int | float) or not 0 <= values[name] <= 1:
-            raise ConfigError(f'{name} is {values[name]!r}, but must be a number from 0 to 1')
-    _check_count('max_per_img', values['max_per_img'], 10000)
-    return Suppression(**values, class_agnostic=bool(settings.class_agnostic))
-
-
-def _decoded_names(head: BaseHead) -> tuple[str, ...]:
-    return ('no_object_scores',) if getattr(head, 'stuff_labels', None) is not None else ()
-
-
-def _check_thresholds_unused(settings: ExportSettings) -> None:
-    if settings.nms:
-        return
-    given = [name for name in _THRESHOLDS if getattr(settings, name) is not None]
-    given += ['class_agnostic'] if settings.class_agnostic else []
-    if given:
-        raise ConfigError(
-            f'{given[0]} is that of a suppression in the graph, which only nms asks for; a plain head has all '
-            'predictions, and takes thresholds in each call'
-        )
-
-
-def _formats_with(attribute: str) -> str:
-    from detkit.export.format import all_formats
-
-    names = [fmt.name for fmt in all_formats() if getattr(fmt, attribute)]
-    return f'export to {" or ".join(names)}'
+    @property
+    def varying(self) -> tuple[str, ...] | None:
+        """What may differ from call to call, of ``DYNAMIC``; None where nothing is said about it."""
+        if self.dynamic is None:
+            return None
+        if isinstance(self.dynamic, bool):
+            return DYNAMIC if self.dynamic else ()
+        return (self.dynamic,) if isinstance(self.dynamic, str) else tuple(self.dynamic)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from detkit.export.settings import Suppression
+from detkit.export.plan import Suppression
 from detkit.models.losses.rotated_boxes import prob_iou
 
 # Rotated boxes are compared with each other, so that only the best ones take part.

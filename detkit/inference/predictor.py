@@ -73,11 +73,12 @@ class Predictor:
 
     Args:
         config: a config file, a loaded config, or None for the one in the checkpoint.
-        checkpoint: a ``.pth`` file of detkit. Instead of both, ``model`` may be given.
+        checkpoint: a ``.pth`` file of detkit, or an exported file. Instead of both, ``model`` may be given.
         device: the device to run on; the accelerator if there is one by default.
         fuse: fold batch normalisation into the convolutions.
         cfg_options: changes to the config file.
         model: a detector as ``init_detector`` returns it.
+        runtime: the runtime of an exported file, see ``init_detector``.
         options: see ``PredictionOptions``.
 
     Attributes:
@@ -99,10 +100,12 @@ class Predictor:
         fuse: bool = True,
         cfg_options: Sequence[str] | dict | None = None,
         model: nn.Module | None = None,
+        runtime: str | None = None,
         **options: Any,
     ) -> None:
-        given = options_of_call(PredictionOptions, options, 'a Predictor', ('device', 'fuse', 'cfg_options', 'model'))
-        self.model = init_detector(config, checkpoint, device, fuse, cfg_options) if model is None else model
+        others = ('device', 'fuse', 'cfg_options', 'model', 'runtime')
+        given = options_of_call(PredictionOptions, options, 'a Predictor', others)
+        self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
         self._dtype = resolve_amp(given.amp, self.device, 'amp')

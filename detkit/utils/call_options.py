@@ -71,6 +71,7 @@ def takes(options: type[CallOptions]) -> Callable[[_Function], _Function]:
         named = [
             inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
             for each in fields(options)
+            if each.name not in signature.parameters
         ]
         function.__signature__ = signature.replace(parameters=[*own, *named])
         return function

@@ -17,7 +17,8 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
-    from detkit.export.settings import ExportSettings, Plan
+    from detkit.export.plan import Plan
+    from detkit.export.settings import ExportSettings
 
 # The operators that the exporter knows, and that are enough for detectors.
 OPSETS = range(16, 21)

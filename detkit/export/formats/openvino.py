@@ -17,7 +17,8 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
-    from detkit.export.settings import ExportSettings, Plan
+    from detkit.export.plan import Plan
+    from detkit.export.settings import ExportSettings
 
 
 @EXPORT_FORMATS.register_module(name='openvino')

@@ -17,7 +17,7 @@ from detkit.utils.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
-    from detkit.export.settings import Plan
+    from detkit.export.plan import Plan
 
 _NAME = f'{META_KEY}.json'
 _MOST_CHARACTERS = 1 << 24

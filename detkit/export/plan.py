@@ -1,0 +1,211 @@
+"""``Plan``: what is exported, after all that was asked for has been found possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from detkit.export.format import ExportFormat, all_formats, find_format
+from detkit.export.settings import DYNAMIC, ExportSettings
+from detkit.inference.steps import input_size
+from detkit.models.detectors.base_detector import BaseDetector
+from detkit.models.heads.base_head import BaseHead
+from detkit.utils.errors import ConfigError
+
+# The thresholds of a suppression in the graph where neither the arguments nor the config's ``predict_cfg`` say them.
+_THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
+_LARGEST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """A suppression in the graph, whose results are ``max_per_img`` rows an image and a count.
+
+    Attributes:
+        score_thr, iou_thr, max_per_img, class_agnostic: see ``batched_nms``.
+    """
+
+    score_thr: float = 0.25
+    iou_thr: float = 0.7
+    max_per_img: int = 300
+    class_agnostic: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is exported, after all has been decided and found possible.
+
+    Attributes:
+        format: the format.
+        batch_size: images of the example, or of every call.
+        size: (h, w) of the example, or of every call.
+        dynamic: what may differ, of ``DYNAMIC``.
+        half, opset, input_type: see ``ExportSettings``.
+        suppression: what is put into the graph; None for a plain head.
+        divisor: sides of images are multiples of it.
+    """
+
+    format: ExportFormat
+    batch_size: int
+    size: tuple[int, int]
+    dynamic: tuple[str, ...]
+    half: bool
+    opset: int
+    input_type: str
+    suppression: Suppression | None
+    divisor: int
+    checked_batches: tuple[int, ...] = field(default=())
+
+
+def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
+    """Decide what is exported.
+
+    Args:
+        model: a detector as ``init_detector`` returns it.
+        settings: what is asked for.
+
+    Raises:
+        ConfigError: this model cannot be exported so; says why, and what can be.
+        MissingPackageError: a package that the format needs is not installed.
+    """
+    fmt = find_format(settings.format)
+    _check_model(model)
+    config = model.info.config
+    dynamic = settings.varying
+    if dynamic is None:
+        dynamic = DYNAMIC if model.needs_img_shapes and 'size' in fmt.dynamic else ()
+    _check_dynamic(dynamic, fmt, model)
+    divisor = _divisor(model)
+    size = _size(settings.img_size, input_size(config, model.classifies), divisor)
+    if settings.half and not fmt.half:
+        raise ConfigError(f'{fmt.name} files are written in float32 only: leave out half, or {_formats_with("half")}')
+    suppression = _suppression(model, settings, fmt) if settings.nms else None
+    _check_thresholds_unused(settings)
+    fmt.check_plan(settings)
+    fmt.require()
+    batches = tuple(dict.fromkeys((1, max(settings.batch_size, 2)))) if 'batch' in dynamic else (settings.batch_size,)
+    return Plan(
+        fmt,
+        settings.batch_size if 'batch' not in dynamic else max(settings.batch_size, 2),
+        size,
+        tuple(name for name in DYNAMIC if name in dynamic),
+        settings.half,
+        settings.opset,
+        settings.input_type,
+        suppression,
+        divisor,
+        batches,
+    )
+
+
+def _check_model(model: nn.Module) -> None:
+    """Raise ``ConfigError`` for a model with parts that cannot be exported."""
+    if not isinstance(model, BaseDetector):
+        raise ConfigError(
+            f'{type(model).__name__} cannot be exported, as it is no BaseDetector; of an exported file, export the '
+            'checkpoint that it was made from'
+        )
+    head, preprocessor = model.head, model.data_preprocessor
+    own = getattr(type(head), 'decode', None)
+    if own is None or own is BaseHead.decode or getattr(type(head), 'results', None) is BaseHead.results:
+        raise ConfigError(
+            f'{type(head).__name__} cannot be exported: it writes predict, but neither decode nor results. Split its '
+            'predict into the two, see DecodingHead in detkit/protocols.py'
+        )
+    if not hasattr(preprocessor, 'normalize'):
+        raise ConfigError(
+            f'{type(preprocessor).__name__} cannot be exported: it has no method normalize(images, img_shapes), which '
+            'DetDataPreprocessor has'
+        )
+    if model.info.config.get('model') is None:
+        raise ConfigError('the model has no config, which its file must hold; load it by init_detector')
+
+
+def _check_dynamic(dynamic: Sequence[str], fmt: ExportFormat, model: nn.Module) -> None:
+    if 'size' in dynamic and model.classifies:
+        raise ConfigError("a classifier's images have one size, to which its pipeline cuts them; use dynamic batch")
+    missing = [name for name in dynamic if name not in fmt.dynamic]
+    if missing:
+        raise ConfigError(
+            f'{fmt.name} files take one {missing[0]} only, which is fixed at export: leave out dynamic {missing[0]}, '
+            f'or {_formats_with("dynamic")}'
+        )
+
+
+def _divisor(model: nn.Module) -> int:
+    """Return what the sides of the images must be multiples of."""
+    strides = getattr(model.head, 'strides', ())
+    return int(max(strides)) if model.head.has_whole_cells and strides else 1
+
+
+def _size(given: int | Sequence[int] | None, default: int, divisor: int) -> tuple[int, int]:
+    size = default if given is None else given
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = size * 2 if len(size) == 1 else size
+    if len(size) != 2 or any(type(side) is not int or not 32 <= side <= _LARGEST_SIDE for side in size):
+        raise ConfigError(f'img_size is {given!r}, but must be a side or (h, w) from 32 to {_LARGEST_SIDE} pixels')
+    if any(side % divisor for side in size):
+        whole = ' '.join(str(-(-side // divisor) * divisor) for side in size)
+        raise ConfigError(f'img_size is {given!r}, but the network takes multiples of {divisor}: {whole}')
+    return size
+
+
+def _check_count(name: str, value: Any, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ConfigError(f'{name} is {value!r}, but must be a whole number from 1 to {most}')
+
+
+def _suppression(model: nn.Module, settings: ExportSettings, fmt: ExportFormat) -> Suppression:
+    head, title = model.head, type(model.head).__name__
+    if model.classifies:
+        raise ConfigError('a classifier has nothing to suppress: leave out nms')
+    if head.SUPPRESSION is None:
+        raise ConfigError(
+            f'{title} does not say how its predictions are suppressed (its SUPPRESSION is None): leave out nms, and '
+            'suppress them where the file is used'
+        )
+    if 'no_object_scores' in _decoded_names(head):
+        raise ConfigError('panoptic segments are merged from the masks of all queries: leave out nms')
+    if not fmt.nms:
+        raise ConfigError(f'{fmt.name} files hold a plain head only: leave out nms, or {_formats_with("nms")}')
+    test_cfg = head.test_cfg
+    if head.SUPPRESSION == 'prob_iou' and (test_cfg.get('greedy') or test_cfg.get('overlap', 'prob_iou') != 'prob_iou'):
+        raise ConfigError(
+            f'{title}: with test_cfg greedy=True or overlap="iou" boxes are compared one after another, which no graph '
+            'holds: leave out nms, or these'
+        )
+    given = {name: getattr(settings, name) for name in _THRESHOLDS}
+    values: dict[str, Any] = {
+        **_THRESHOLDS,
+        **{k: v for k, v in (model.info.config.get('predict_cfg') or {}).items() if k in _THRESHOLDS},
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    for name in ('score_thr', 'iou_thr'):
+        if not isinstance(values[name], int | float) or not 0 <= values[name] <= 1:
+            raise ConfigError(f'{name} is {values[name]!r}, but must be a number from 0 to 1')
+    _check_count('max_per_img', values['max_per_img'], 10000)
+    return Suppression(**values, class_agnostic=bool(settings.class_agnostic))
+
+
+def _decoded_names(head: BaseHead) -> tuple[str, ...]:
+    return ('no_object_scores',) if getattr(head, 'stuff_labels', None) is not None else ()
+
+
+def _check_thresholds_unused(settings: ExportSettings) -> None:
+    if settings.nms:
+        return
+    given = [name for name in _THRESHOLDS if getattr(settings, name) is not None]
+    given += ['class_agnostic'] if settings.class_agnostic else []
+    if given:
+        raise ConfigError(
+            f'{given[0]} is that of a suppression in the graph, which only nms asks for; a plain head has all '
+            'predictions, and takes thresholds in each call'
+        )
+
+
+def _formats_with(attribute: str) -> str:
+    names = [fmt.name for fmt in all_formats() if getattr(fmt, attribute)]
+    return f'export to {" or ".join(names)}'
