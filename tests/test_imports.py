@@ -26,6 +26,7 @@ def test_import_of_the_package_is_light():
         'train.py',
         'test.py',
         'predict.py',
+        'export.py',
         'analyze/print_config.py',
         'analyze/summarize_runs.py',
     ],

@@ -4,6 +4,7 @@ python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth photos --save-txt --save-csv
 python tools/predict.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth aerial.png --tile 640
 python tools/predict.py - work_dirs/seg_n_coco8/best.pth clip.mp4 --frame-stride 2
+python tools/predict.py - work_dirs/seg_n_coco8/best.onnx photos
 """
 
 import sys

@@ -3,6 +3,7 @@
 python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth
 python tools/test.py work_dirs/seg_n_coco8/config.py work_dirs/seg_n_coco8/best.pth
 python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.pth --split train --show-dir pictures
+python tools/test.py configs/yolov8/seg_n_coco8.py work_dirs/seg_n_coco8/best.onnx
 python tools/test.py configs/yolov8/obb_dota.py work_dirs/obb_dota/best.pth --tile 1024 --tta plain hflip vflip
 """
 

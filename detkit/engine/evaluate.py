@@ -149,6 +149,9 @@ def _exported_runner(config: Config, path: str, settings: EvaluationSettings) ->
         raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
     test = evaluation_config(config, path, settings)
     test.load_from = None  # there are no weights to load
+    if exported.input_size is not None:
+        loader = test.test_dataloader
+        loader['dataset'] = _without_rect(loader['dataset'])
     runner = Runner(test)
     _check_classes(exported.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
     exported.head.test_cfg = unwrap(runner.model).head.test_cfg
@@ -199,13 +202,22 @@ def _first_dataset(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     return dataset
 
 
+def _without_rect(dataset: Mapping[str, Any]) -> dict:
+    """Return a dataset's config whose images are padded to the pipeline's size, not to one of their batch."""
+    if 'dataset' in dataset:
+        return {**dataset, 'dataset': _without_rect(dataset['dataset'])}
+    if 'datasets' in dataset:
+        return {**dataset, 'datasets': [_without_rect(part) for part in dataset['datasets']]}
+    return {**dataset, **({'rect': False} if 'rect' in dataset else {})}
+
+
 def _with_pipeline(dataset: Mapping[str, Any], pipeline: list[dict]) -> dict:
     """Return a dataset's config with another pipeline, whose images keep their own shapes."""
     if 'dataset' in dataset:
         return {**dataset, 'dataset': _with_pipeline(dataset['dataset'], pipeline)}
     if 'datasets' in dataset:
         return {**dataset, 'datasets': [_with_pipeline(part, pipeline) for part in dataset['datasets']]}
-    return {**dataset, 'pipeline': pipeline, **({'rect': False} if 'rect' in dataset else {})}
+    return {**_without_rect(dataset), 'pipeline': pipeline}
 
 
 def metrics_table(metrics: dict[str, float]) -> str:

@@ -23,7 +23,7 @@ from detkit.datasets.image_files import image_id_of
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
-from detkit.inference.preparation import Preparation
+from detkit.inference.preparation import Preparation, scaled_preparations
 from detkit.inference.source_image import SourceImage
 from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
@@ -130,15 +130,7 @@ class Predictor:
         self._views = None
         if given.views:
             scales = {augmentation.scale for augmentation in given.augmentations}
-            if fixed_size is not None and scales != {1}:
-                raise ConfigError(
-                    f'the exported network takes {fixed_size[0]} x {fixed_size[1]} only, so that images cannot be '
-                    'scaled by tta: give flips alone, or export with dynamic size'
-                )
-            self._preparations = {
-                scale: Preparation(cfg, max(round(self.img_size * scale), 32), self.classifies, fixed_size)
-                for scale in scales
-            }
+            self._preparations = scaled_preparations(cfg, self.img_size, self.classifies, fixed_size, scales)
             self._views = ViewPredictor(
                 given, self.model.head.test_cfg, self.model.info.keypoints, self.classifies, given.batch_size
             )

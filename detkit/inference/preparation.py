@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,26 @@ class Preparation:
         for transform in self._transforms:
             sample = apply_transform(transform, sample, _no_others)
         return sample
+
+
+def scaled_preparations(
+    config: Config | dict,
+    img_size: int,
+    classifies: bool,
+    fixed_size: tuple[int, int] | None,
+    scales: Collection[float],
+) -> dict[float, Preparation]:
+    """Return a preparation for each scale of ``img_size``; arguments as of ``Preparation``.
+
+    Raises:
+        ConfigError: the network takes images of one size only.
+    """
+    if fixed_size is not None and set(scales) != {1}:
+        raise ConfigError(
+            f'the exported network takes {fixed_size[0]} x {fixed_size[1]} only, so that images cannot be scaled by '
+            'tta: give flips alone, or export with dynamic size'
+        )
+    return {scale: Preparation(config, max(round(img_size * scale), 32), classifies, fixed_size) for scale in scales}
 
 
 def _no_others(count: int) -> list[Sample]:

@@ -12,11 +12,10 @@ from torch.utils.data import DataLoader
 from detkit.datasets.collate import collate
 from detkit.engine.eval_loops import TestLoop
 from detkit.evaluation.evaluator import Evaluator
-from detkit.inference.preparation import Preparation
+from detkit.inference.preparation import scaled_preparations
 from detkit.inference.steps import input_size
 from detkit.inference.view_options import ViewOptions
 from detkit.inference.view_predictor import ViewPredictor
-from detkit.models.detectors import ImageClassifier
 from detkit.registry import LOOPS
 from detkit.structures.data_sample import DetDataSample
 
@@ -54,14 +53,13 @@ class ViewTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, amp)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         options = ViewOptions(**views)
-        classifies = isinstance(model, ImageClassifier)
+        classifies = model.classifies
         config = dict(test_dataloader=dict(dataset=dict(pipeline=list(pipeline))))
         size = input_size(config, classifies)
         self._truth = model.truth
-        self._preparations = {
-            scale: Preparation(config, max(round(size * scale), 32), classifies)
-            for scale in {augmentation.scale for augmentation in options.augmentations}
-        }
+        scales = {augmentation.scale for augmentation in options.augmentations}
+        size = size if model.input_size is None else max(model.input_size)
+        self._preparations = scaled_preparations(config, size, classifies, model.input_size, scales)
         keypoints = {key: value for key, value in self.dataloader.dataset.metainfo.items() if key == 'flip_pairs'}
         self._views = ViewPredictor(options, model.head.test_cfg, keypoints, classifies, batch_size)
 

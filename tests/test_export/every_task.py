@@ -1,0 +1,73 @@
+"""A small model of every family and task, with random weights under which it finds something in any picture."""
+
+from __future__ import annotations
+
+import torch
+from builders import model_config
+from mmengine.config import Config
+from torch import nn
+
+from detkit.models.detectors import ModelInfo
+from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.registry import DETECTORS
+
+CLASSES = ('person', 'bird', 'cat', 'dog')
+KEYPOINTS = dict(
+    keypoints=['nose', 'left eye', 'right eye'], flip_pairs=[[1, 2]], skeleton=[[0, 1], [0, 2]], sigmas=[0.1, 0.1, 0.1]
+)
+# Name -> model of the base configs, arguments of its head, its task.
+TASKS = {
+    'yolov8 det': ('yolov8_det', {}, 'det'),
+    'yolov8 seg': ('yolov8_seg', {}, 'seg'),
+    'yolov8 pose': ('yolov8_pose', {'keypoint_shape': (3, 3)}, 'pose'),
+    'yolov8 obb': ('yolov8_obb', {}, 'obb'),
+    'yolov8 cls': ('yolov8_cls', {}, 'cls'),
+    'yolov5 det': ('yolov5_det', {}, 'det'),
+    'yolov5 cls': ('yolov5_cls', {}, 'cls'),
+    'yolov3 det': ('yolov3', {}, 'det'),
+    'detr det': ('detr_r18', {}, 'det'),
+    'detr seg': ('detr_seg', {}, 'seg'),
+    'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
+}
+
+
+def build_task(name: str, img_size: int) -> nn.Module:
+    """Build a model of ``TASKS``, ready to predict, with the config that its file must hold."""
+    base, added, task = TASKS[name]
+    model = model_config(base, len(CLASSES)).to_dict()
+    model['head'].update(added)
+    is_detr = base.startswith('detr')
+    if is_detr:
+        model['backbone'].update(weights=None)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        built = DETECTORS.build(model)
+        _make_confident(built.head)
+    if task == 'cls':
+        middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
+    elif is_detr:
+        middle = [dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 2)]
+    else:
+        middle = [dict(type='LetterBox', size=img_size)]
+    steps = [dict(type='LoadImageFromFile'), *middle, dict(type='Render'), dict(type='PackInputs')]
+    config = dict(
+        task=task,
+        classes=CLASSES,
+        model=model,
+        test_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='none.json', pipeline=steps)),
+        predict_cfg=dict(score_thr=0.05),
+    )
+    fuse_conv_bn(built.eval())
+    built.info = ModelInfo(Config(config), CLASSES, KEYPOINTS if task == 'pose' else {}, '')
+    return built
+
+
+def _make_confident(head: nn.Module) -> None:
+    """Spread the scores of a head, so that some exceed any usual threshold."""
+    for name, layer in head.named_modules():
+        is_anchor_layer = name.startswith('convs')
+        if isinstance(layer, nn.Conv2d | nn.Linear) and (
+            is_anchor_layer or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
+        ):
+            nn.init.normal_(layer.weight, std=0.3 if is_anchor_layer or isinstance(layer, nn.Linear) else 2.0)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,52 @@
+"""Every family and task as ONNX and OpenVINO: what PyTorch finds is found, in every batch and size."""
+
+from __future__ import annotations
+
+import pytest
+from every_task import TASKS, build_task
+from small_models import write_images
+
+from detkit.export import ExportSettings, export_detector
+from detkit.export.format import find_format
+
+SHAPES = {
+    'batch 1': dict(batch_size=1, dynamic=False),
+    'batch 4': dict(batch_size=4, dynamic=False),
+    'dynamic': dict(batch_size=4, dynamic=True),
+}
+
+
+def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], folder) -> None:
+    for package in find_format(fmt).packages:
+        pytest.importorskip(package)
+    model = build_task(name, img_size)
+    settings = dict(SHAPES[shape], img_size=img_size)
+    if model.classifies and settings['dynamic']:
+        settings['dynamic'] = 'batch'
+    path = folder / f'model{find_format(fmt).suffix}'
+    lines = []
+    done = export_detector(model, path, ExportSettings(fmt, **settings), images, log=lines.append)
+    print(f'\n{name}, {fmt}, {shape}: {lines[0]}')
+    found = done.differences
+    assert found.images == len(images)
+    assert found.matched > len(images) or model.classifies
+    assert {size[0] for size in found.batches} == ({1, 4} if shape == 'dynamic' else {settings['batch_size']})
+    assert found.unmatched <= 0.1 * found.matched  # of scores that are equal but for the last digit
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_a_small_input_of_every_task(name, tmp_path):
+    images = [str(path) for path in write_images(tmp_path / 'images', 2)]
+    # The grid of YOLOv5's classifier is that of 224 pixels.
+    export(name, 'onnx', 'dynamic', 224 if name == 'yolov5 cls' else 64, images, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('fmt', ['onnx', 'openvino'])
+@pytest.mark.parametrize('name', TASKS)
+def test_real_pictures_of_every_task(name, fmt, shape, real_data, tmp_path):
+    folder = 'dota8' if name.endswith('obb') else 'coco8-seg'
+    images = sorted(str(path) for path in (real_data / folder).rglob('*.jpg'))[:6]
+    export(name, fmt, shape, 224 if name.endswith('cls') else 320, images, tmp_path)

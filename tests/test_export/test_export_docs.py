@@ -1,0 +1,77 @@
+"""What docs/export.md says: its program finds what detkit finds, its tables are those of the formats and the check."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_models import write_checkpoint, write_images
+
+from detkit.api import Detector
+from detkit.cli.main import find_command
+from detkit.export import ExportSettings, check
+from detkit.export.format import ExportFormat, all_formats
+
+TEXT = (Path(__file__).parents[2] / 'docs' / 'export.md').read_text(encoding='utf-8')
+
+
+def rows(title: str) -> list[list[str]]:
+    """Return the cells of the table of a section, without its head."""
+    section = TEXT.split(f'\n## {title}\n')[1].split('\n## ')[0]
+    lines = [line for line in section.splitlines() if line.startswith('|')]
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines[2:]]
+
+
+def test_the_program_without_detkit_finds_what_detkit_finds(tmp_path, monkeypatch, capsys):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    classes = ('person', 'bird', 'cat')
+    path = write_checkpoint(tmp_path / 'best.pth', 'det', classes)
+    write_images(tmp_path, 1, (48, 64))[0].rename(tmp_path / 'photo.jpg')
+    monkeypatch.chdir(tmp_path)
+    native = Detector(path, device='cpu')
+    native.export('onnx', img_size=(64, 128), nms=True, max_per_img=40, images='photo.jpg')
+    capsys.readouterr()
+    (program,) = [block for block in re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL) if 'onnxruntime' in block]
+    assert 'detkit.' not in program and len([line for line in program.splitlines() if line.strip()]) <= 23
+    exec(compile(program, 'docs/export.md', 'exec'), {})
+    found = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    (expected,) = Detector('best.onnx')('photo.jpg')
+    assert len(found) == len(expected) > 3
+    assert [line[0] for line in found] == list(expected.names)
+    assert np.allclose([float(line[1]) for line in found], expected.scores, atol=1e-3)
+    bboxes = [[float(number) for number in re.findall(r'-?\d+\.?\d*', line[2])] for line in found]
+    inside = np.clip(bboxes, 0, [64, 48, 64, 48])  # detkit cuts boxes at the image's edges
+    assert np.allclose(inside, expected.bboxes, atol=0.06)
+
+
+def test_the_table_of_formats_is_that_of_the_registry():
+    said = {cells[0].strip('`'): cells[1:] for cells in rows('Formats')}
+    answers = {True: 'yes', False: 'no'}
+    for fmt in all_formats():
+        assert said.pop(fmt.name) == [
+            fmt.title,
+            f'`{fmt.suffix}`',
+            ', '.join(fmt.dynamic) or 'no',
+            answers[fmt.half],
+            answers[fmt.nms],
+            answers[not fmt.trusted_only],
+        ]
+    assert said == {}
+
+
+def test_the_tolerances_are_those_of_the_check():
+    boxes, scores, others = [[float(re.sub(r'[^\d.]', '', cell)) for cell in cells[1:]] for cells in rows('The check')]
+    assert boxes == [ExportFormat.bbox_tolerance, ExportFormat.half_tolerances[0]]
+    assert scores == [ExportFormat.score_tolerance, ExportFormat.half_tolerances[1]]
+    assert others == list(check._RELATIVE)
+
+
+def test_the_options_are_those_of_the_command():
+    parser = find_command('export').parser()
+    for option in re.findall(r'`(--[\w-]+)', ' '.join(cells[0] for cells in rows('Options'))):
+        assert option in parser._option_string_actions
+    shown = re.findall(r'`--([\w-]+)', TEXT)
+    undocumented = {each.name for each in fields(ExportSettings)} - {name.replace('-', '_') for name in shown}
+    assert undocumented <= {'opset', 'threads'}

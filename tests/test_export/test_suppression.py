@@ -1,0 +1,108 @@
+"""Suppression in the graph: who runs the file by ONNX Runtime alone finds what detkit finds with the checkpoint."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from every_task import build_task
+from small_models import write_images
+
+from detkit.export import ExportSettings, export_detector, open_exported
+from detkit.inference import Predictor
+from detkit.utils.errors import ConfigError
+
+ort = pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+SIZE = 96
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Of the shape of the input, so that nothing is scaled or padded."""
+    return [str(path) for path in write_images(tmp_path_factory.mktemp('images'), 3, (SIZE, SIZE))]
+
+
+def export(model, path, images, **settings):
+    return export_detector(model, path, ExportSettings(img_size=SIZE, nms=True, **settings), images)
+
+
+def run_alone(path, arrays: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Return the rows of each image that count, by ONNX Runtime alone."""
+    session = ort.InferenceSession(path)
+    about = json.loads(session.get_modelmeta().custom_metadata_map['detkit'])
+    inputs = {'images': arrays}
+    if 'img_shapes' in about['inputs']:
+        inputs['img_shapes'] = np.array([arrays.shape[2:]] * len(arrays))
+    outputs = dict(zip(about['outputs'], session.run(about['outputs'], inputs), strict=True))
+    return [
+        {name: value[i][:count] for name, value in outputs.items() if name not in ('counts', 'mask_protos')}
+        for i, count in enumerate(outputs['counts'])
+    ]
+
+
+def pixels(images: list[str]) -> np.ndarray:
+    import cv2
+
+    return np.stack([cv2.imread(path)[..., ::-1].transpose(2, 0, 1) for path in images])
+
+
+@pytest.mark.parametrize('name', ['yolov8 det', 'yolov8 seg', 'yolov8 pose', 'yolov8 obb', 'yolov5 det', 'yolov3 det'])
+@pytest.mark.parametrize('class_agnostic', [False, True])
+def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tmp_path):
+    model = build_task(name, SIZE)
+    thresholds = dict(score_thr=0.3, iou_thr=0.45, max_per_img=30)
+    path = tmp_path / 'model.onnx'
+    done = export(model, path, images, batch_size=3, class_agnostic=class_agnostic, **thresholds)
+    assert done.differences.misplaced == 0 and done.description.suppression.iou_thr == 0.45
+    samples = Predictor(model=model, batch_size=3, img_size=SIZE, class_agnostic=class_agnostic, **thresholds).predict(
+        images
+    )
+    boxes = 'rbboxes' if name == 'yolov8 obb' else 'bboxes'
+    for rows, sample in zip(run_alone(path, pixels(images)), samples, strict=True):
+        found = sample.pred_instances
+        assert len(found) == len(rows['scores']) > 0
+        assert np.allclose(rows['scores'], found.scores, atol=1e-4)
+        given = torch.as_tensor(rows[boxes])
+        expected = found[boxes]
+        near = (given[:, None, :4].clamp(0, SIZE) - expected[None, :, :4]).abs().amax(-1) < 0.1
+        same = torch.as_tensor(rows['labels'])[:, None] == found.labels
+        assert (near & same).any(1).all() or boxes == 'rbboxes' and (near & same).any(1).float().mean() > 0.9
+
+
+def test_queries_are_ranked(images, tmp_path):
+    model = build_task('detr det', SIZE)
+    export(model, tmp_path / 'model.onnx', images, dynamic=False, score_thr=0.1, max_per_img=10)
+    samples = Predictor(model=model, img_size=SIZE, score_thr=0.1, max_per_img=10).predict(images)
+    for rows, sample in zip(
+        [run_alone(tmp_path / 'model.onnx', pixels([path]))[0] for path in images], samples, strict=True
+    ):
+        assert len(rows['scores']) == len(sample.pred_instances) == 10
+        assert np.allclose(rows['scores'], sample.pred_instances.scores, atol=1e-4)
+
+
+def test_nothing_above_the_threshold_is_no_row(images, tmp_path):
+    export(build_task('yolov8 det', SIZE), tmp_path / 'model.onnx', images, score_thr=0.99999, max_per_img=5)
+    for path in images:
+        (rows,) = run_alone(tmp_path / 'model.onnx', pixels([path]))
+        assert all(len(value) == 0 for value in rows.values())
+
+
+def test_a_file_with_suppression_takes_the_thresholds_that_it_can(images, tmp_path):
+    model = build_task('yolov8 det', SIZE)
+    export(model, tmp_path / 'model.onnx', images, score_thr=0.2, iou_thr=0.5, max_per_img=40)
+    exported = open_exported(tmp_path / 'model.onnx')
+    few = Predictor(model=exported, score_thr=0.6, max_per_img=5).predict(images)
+    expected = Predictor(model=model, img_size=SIZE, score_thr=0.6, iou_thr=0.5, max_per_img=5).predict(images)
+    for ours, theirs in zip(expected, few, strict=True):
+        assert np.allclose(ours.pred_instances.scores, theirs.pred_instances.scores, atol=1e-4)
+        assert np.allclose(ours.pred_instances.bboxes, theirs.pred_instances.bboxes, atol=0.05)
+    for options, message in [
+        (dict(score_thr=0.1), 'holds no prediction below 0.2'),
+        (dict(iou_thr=0.9), 'was exported with nms and iou_thr 0.5'),
+        (dict(class_agnostic=True), 'was exported with nms and class_agnostic False'),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            Predictor(model=exported, **options).predict(images)
