@@ -12,7 +12,8 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import MAX_CONFIG, is_keypoints
 from detkit.export.plan import Plan, Suppression
-from detkit.export.settings import DYNAMIC, INPUT_TYPES
+from detkit.export.settings import INPUT_TYPES, INPUTS, MAX_INPUT
+from detkit.export.suppression import ROWS
 from detkit.models.detectors import ModelInfo
 from detkit.utils.errors import CheckpointError, DataError
 from detkit.utils.json_files import parse_json
@@ -130,6 +131,11 @@ def parse_description(text: str | None, path: Path) -> Description:
         if not is_good(values[name]):
             raise _damaged(path, f'{name!r} is {str(values[name])[:60]!r}, where {expected} is expected')
     suppression = values['suppression']
+    lacking = [] if suppression is None else [name for name in ROWS if name not in values['outputs']]
+    if lacking:
+        raise _damaged(path, f'it has a suppression, but no output {lacking[0]!r}')
+    if values['size'] is not None and values['size'][0] * values['size'][1] * (values['batch_size'] or 1) > MAX_INPUT:
+        raise _damaged(path, f'its input has more than {MAX_INPUT:,} pixels')
     return Description(
         **{name: values[name] for name in wanted - {'classes', 'size', 'inputs', 'outputs', 'suppression'}},
         classes=tuple(values['classes']),
@@ -183,7 +189,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         'a height and a width or null',
     ),
     'divisor': (_is_count, 'a whole number'),
-    'inputs': (lambda value: _is_texts(value) and 0 < len(value) <= len(DYNAMIC), 'a list of names'),
+    'inputs': (lambda value: value in (list(INPUTS), list(INPUTS[:1])), ' and '.join(INPUTS)),
     'outputs': (lambda value: _is_texts(value) and 0 < len(value) <= 16, 'a list of names'),
     'half': (lambda value: type(value) is bool, 'true or false'),
     'suppression': (_is_suppression, 'thresholds or null'),

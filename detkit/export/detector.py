@@ -126,6 +126,14 @@ class ExportedDetector(nn.Module, Detector):
                     'damaged: export the checkpoint again'
                 )
 
+        scores = outputs.get('scores')
+        is_plain = scores is not None and self.description.suppression is None
+        if is_plain and scores.shape[-1] != len(self.info.classes):
+            raise CheckpointError(
+                f'the exported network gives scores of {scores.shape[-1]} classes, but its description names '
+                f'{len(self.info.classes)}; it is damaged or forged: export the checkpoint again'
+            )
+
     def _padding(self, images: Tensor) -> tuple[int, int, int, int]:
         """Return how far to pad images left, right, above and below."""
         height, width = images.shape[-2:]
@@ -146,8 +154,14 @@ class ExportedDetector(nn.Module, Detector):
         head = self.head
         if self.description.suppression is not None:
             head, preds = self._as_rows(preds)
-        with torch.no_grad():
-            results = head.results(preds, metas)
+        try:
+            with torch.no_grad():
+                results = head.results(preds, metas)
+        except (KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f'{type(self.head).__name__} can make no results of what the exported network gives '
+                f'({type(error).__name__}: {error}). The file is damaged or forged: export the checkpoint again'
+            ) from error
         check_results(results, len(data_samples), self.head)
         for result, sample in zip(results, data_samples, strict=True):
             if self.truth in sample:

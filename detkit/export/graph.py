@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from detkit.export.plan import Plan
+from detkit.export.settings import INPUTS
 from detkit.export.suppression import suppressed
-
-INPUTS = ('images', 'img_shapes')
 
 
 class ExportGraph(nn.Module):

@@ -90,6 +90,11 @@ def exported_detector(
     """Return the detector around a session."""
     own = config_of_text(description.config, str(path))
     check_config(own)
+    if not isinstance(own.get('model'), Mapping) or (own.get('task') or 'det') != description.task:
+        raise CheckpointError(
+            f'the config in {path} has no model of the task {description.task!r}; the file is damaged or forged: '
+            'export the checkpoint again'
+        )
     if config is not None:
         own_classes = config.get('classes')
         if own_classes and len(own_classes) != len(description.classes):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from detkit.export.format import ExportFormat, all_formats, find_format
-from detkit.export.settings import DYNAMIC, ExportSettings
+from detkit.export.settings import DYNAMIC, MAX_INPUT, ExportSettings
 from detkit.inference.steps import input_size
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.heads.base_head import BaseHead
@@ -80,6 +80,11 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
     _check_dynamic(dynamic, fmt, model)
     divisor = _divisor(model)
     size = _size(settings.img_size, input_size(config, model.classifies), divisor)
+    if size[0] * size[1] * settings.batch_size > MAX_INPUT:
+        raise ConfigError(
+            f'{settings.batch_size} images of {size[0]} x {size[1]} are more than {MAX_INPUT:,} pixels: export a '
+            'smaller batch_size or img_size'
+        )
     if settings.half and not fmt.half:
         raise ConfigError(f'{fmt.name} files are written in float32 only: leave out half, or {_formats_with("half")}')
     suppression = _suppression(model, settings, fmt) if settings.nms else None

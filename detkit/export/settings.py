@@ -12,7 +12,11 @@ from detkit.utils.errors import ConfigError
 
 DYNAMIC = ('batch', 'size')
 INPUT_TYPES = ('uint8', 'float32')
+# The names of a graph's inputs; the second one is there where padding matters.
+INPUTS = ('images', 'img_shapes')
 LARGEST_BATCH = 1024
+# Most pixels of an input of fixed size.
+MAX_INPUT = 1 << 28
 
 
 def _check_dynamic(name: str, value: Any) -> None:

@@ -16,6 +16,8 @@ from detkit.models.losses.rotated_boxes import prob_iou
 MOST_ROTATED = 1024
 # The decoded tensors that have no row for each prediction.
 _WHOLE = ('mask_protos',)
+# What a suppression gives, beside what it takes along.
+ROWS = ('scores', 'labels', 'counts')
 
 
 def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression) -> dict[str, Tensor]:

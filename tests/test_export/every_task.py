@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from builders import model_config
 from mmengine.config import Config
 from torch import nn
 
+from detkit.engine import save_checkpoint
 from detkit.models.detectors import ModelInfo
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.registry import DETECTORS
@@ -33,6 +37,23 @@ TASKS = {
 
 def build_task(name: str, img_size: int) -> nn.Module:
     """Build a model of ``TASKS``, ready to predict, with the config that its file must hold."""
+    network, config = _network(name, img_size)
+    fuse_conv_bn(network)
+    keypoints = KEYPOINTS if config['task'] == 'pose' else {}
+    network.info = ModelInfo(Config(config), CLASSES, keypoints, '')
+    return network
+
+
+def write_task(path: Path, name: str, img_size: int) -> Path:
+    """Write the checkpoint of such a model."""
+    network, config = _network(name, img_size)
+    meta = dict(format='detkit', format_version=1, classes=list(CLASSES), task=config['task'])
+    meta['config'] = ''.join(f'{key} = {value!r}\n' for key, value in config.items())
+    save_checkpoint({'meta': meta, 'state_dict': network.state_dict()}, path)
+    return path
+
+
+def _network(name: str, img_size: int) -> tuple[nn.Module, dict[str, Any]]:
     base, added, task = TASKS[name]
     model = model_config(base, len(CLASSES)).to_dict()
     model['head'].update(added)
@@ -41,8 +62,9 @@ def build_task(name: str, img_size: int) -> nn.Module:
         model['backbone'].update(weights=None)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        built = DETECTORS.build(model)
-        _make_confident(built.head)
+        network = DETECTORS.build(model)
+        _make_confident(network.head)
+        _calibrate(network, img_size)
     if task == 'cls':
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
     elif is_detr:
@@ -57,17 +79,28 @@ def build_task(name: str, img_size: int) -> nn.Module:
         test_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='none.json', pipeline=steps)),
         predict_cfg=dict(score_thr=0.05),
     )
-    fuse_conv_bn(built.eval())
-    built.info = ModelInfo(Config(config), CLASSES, KEYPOINTS if task == 'pose' else {}, '')
-    return built
+    return network.eval(), config
+
+
+@torch.no_grad()
+def _calibrate(network: nn.Module, img_size: int) -> None:
+    """Let batch normalisation keep the activations in range, so that predictions differ from cell to cell."""
+    coarse = torch.rand(4, 3, 8, 8)
+    images = nn.functional.interpolate(coarse, (img_size, img_size), mode='bicubic').clamp(0, 1)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the mean of all batches
+    network.train()
+    network.extract_feat(images)
+    network.eval()
 
 
 def _make_confident(head: nn.Module) -> None:
     """Spread the scores of a head, so that some exceed any usual threshold."""
     for name, layer in head.named_modules():
-        is_anchor_layer = name.startswith('convs')
         if isinstance(layer, nn.Conv2d | nn.Linear) and (
-            is_anchor_layer or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
+            name.startswith('convs')  # of anchors
+            or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
         ):
-            nn.init.normal_(layer.weight, std=0.3 if is_anchor_layer or isinstance(layer, nn.Linear) else 2.0)
+            nn.init.normal_(layer.weight, std=0.05 if isinstance(layer, nn.Linear) else 0.2)
             nn.init.zeros_(layer.bias)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from every_task import write_task
 from small_models import write_checkpoint, write_images
 
 from detkit.api import Detector
@@ -23,7 +24,7 @@ pytest.importorskip('onnx')
 def folder(tmp_path_factory):
     """A folder with a checkpoint, pictures, and the checkpoint as ONNX, of 64 pixels and of any size."""
     folder = tmp_path_factory.mktemp('export')
-    write_checkpoint(folder / 'seg.pth', classes=('person', 'bird', 'cat'))
+    write_task(folder / 'seg.pth', 'yolov8 seg', 64)
     write_images(folder / 'images', 3)
     detector = Detector(folder / 'seg.pth', device='cpu')
     detector.export(img_size=64, images=folder / 'images')
@@ -38,7 +39,7 @@ def write_data(root: Path) -> Path:
         label = root / 'labels' / 'val' / f'{picture.stem}.txt'
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text(outlines)
-    (root / 'data.yaml').write_text('names: [person, bird, cat]\ntrain: images/val\nval: images/val\n')
+    (root / 'data.yaml').write_text('names: [person, bird, cat, dog]\ntrain: images/val\nval: images/val\n')
     return root
 
 
@@ -129,7 +130,7 @@ def test_a_test_takes_a_file(folder, tmp_path, monkeypatch, capsys):
 def test_a_prediction_takes_a_file(folder, tmp_path):
     assert run('predict', '-', folder / 'seg.onnx', folder / 'images', '--out-dir', tmp_path / 'out') == 0
     entries = json.loads((tmp_path / 'out' / 'predictions.json').read_text())
-    assert len(entries) > 3 and {entry['category_id'] for entry in entries} <= {0, 1, 2}
+    assert len(entries) > 3 and {entry['category_id'] for entry in entries} <= {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(
