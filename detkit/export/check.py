@@ -68,7 +68,7 @@ class Differences:
         return [
             f'checked on {self.images} images in batches of {sizes}',
             f'largest difference: boxes {self.bboxes:.2g} px, scores {self.scores:.2g}{"; " * bool(found)}{found}',
-            f'of raw tensors, as a share of their largest value: {tensors}',
+            *([f'of raw tensors, as a share of their largest value: {tensors}'] if tensors else []),
         ]
 
     def failures(self, plan: Plan, tolerance: float | None = None) -> list[str]:

@@ -64,7 +64,7 @@ def _network(name: str, img_size: int) -> tuple[nn.Module, dict[str, Any]]:
         torch.manual_seed(0)
         network = DETECTORS.build(model)
         _make_confident(network.head)
-        _calibrate(network, img_size)
+        _calibrate(network)
     if task == 'cls':
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
     elif is_detr:
@@ -83,15 +83,18 @@ def _network(name: str, img_size: int) -> tuple[nn.Module, dict[str, Any]]:
 
 
 @torch.no_grad()
-def _calibrate(network: nn.Module, img_size: int) -> None:
+def _calibrate(network: nn.Module) -> None:
     """Let batch normalisation keep the activations in range, so that predictions differ from cell to cell."""
     coarse = torch.rand(4, 3, 8, 8)
-    images = nn.functional.interpolate(coarse, (img_size, img_size), mode='bicubic').clamp(0, 1)
+    images = nn.functional.interpolate(coarse, (192, 192), mode='bicubic').clamp(0, 1)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the mean of all batches
     network.train()
     network.extract_feat(images)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_var.clamp_(min=0.05)  # none amplifies the last digits
     network.eval()
 
 
@@ -102,5 +105,6 @@ def _make_confident(head: nn.Module) -> None:
             name.startswith('convs')  # of anchors
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
         ):
-            nn.init.normal_(layer.weight, std=0.05 if isinstance(layer, nn.Linear) else 0.2)
+            is_small = isinstance(layer, nn.Linear) or name.startswith('convs')
+            nn.init.normal_(layer.weight, std=0.05 if is_small else 0.2)
             nn.init.zeros_(layer.bias)

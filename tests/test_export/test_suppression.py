@@ -53,7 +53,7 @@ def pixels(images: list[str]) -> np.ndarray:
 @pytest.mark.parametrize('class_agnostic', [False, True])
 def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tmp_path):
     model = build_task(name, SIZE)
-    thresholds = dict(score_thr=0.3, iou_thr=0.45, max_per_img=30)
+    thresholds = dict(score_thr=0.25, iou_thr=0.45, max_per_img=30)
     path = tmp_path / 'model.onnx'
     done = export(model, path, images, batch_size=3, class_agnostic=class_agnostic, **thresholds)
     assert done.differences.misplaced == 0 and done.description.suppression.iou_thr == 0.45
@@ -66,10 +66,11 @@ def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tm
         assert len(found) == len(rows['scores']) > 0
         assert np.allclose(rows['scores'], found.scores, atol=1e-4)
         given = torch.as_tensor(rows[boxes])
+        given = given if boxes == 'rbboxes' else given.clamp(0, SIZE)  # as detkit cuts boxes at the image's edges
         expected = found[boxes]
-        near = (given[:, None, :4].clamp(0, SIZE) - expected[None, :, :4]).abs().amax(-1) < 0.1
+        near = (given[:, None, :4] - expected[None, :, :4]).abs().amax(-1) < 0.1
         same = torch.as_tensor(rows['labels'])[:, None] == found.labels
-        assert (near & same).any(1).all() or boxes == 'rbboxes' and (near & same).any(1).float().mean() > 0.9
+        assert (near & same).any(1).all()
 
 
 def test_queries_are_ranked(images, tmp_path):
