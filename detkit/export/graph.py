@@ -64,6 +64,16 @@ class ExportGraph(nn.Module):
 def _halve(model: nn.Module) -> None:
     """Make a model's network compute in half precision; images are normalised, and coordinates made, in float32."""
     model.half()
-    model.data_preprocessor.float()
-    for name in model.head.FLOAT32_PARTS:
-        model.head.get_submodule(name).float()
+    model.data_preprocessor = _HalfPreprocessor(model.data_preprocessor.float())
+
+
+class _HalfPreprocessor(nn.Module):
+    """A data preprocessor whose normalised images are in half precision."""
+
+    def __init__(self, preprocessor: nn.Module) -> None:
+        super().__init__()
+        self._preprocessor = preprocessor
+
+    def normalize(self, images: Tensor, img_shapes: Tensor | None = None) -> Tensor:
+        """Return the images as the network takes them, see ``DetDataPreprocessor.normalize``."""
+        return self._preprocessor.normalize(images, img_shapes).half()

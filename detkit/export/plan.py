@@ -87,6 +87,11 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         )
     if settings.half and not fmt.half:
         raise ConfigError(f'{fmt.name} files are written in float32 only: leave out half, or {_formats_with("half")}')
+    if settings.half and fmt.half_graph and not model.head.HALF_GRAPH:
+        raise ConfigError(
+            f'{type(model.head).__name__} computes in float32 only: leave out half, or export to openvino, whose '
+            'weights may be in half precision'
+        )
     suppression = _suppression(model, settings, fmt) if settings.nms else None
     _check_thresholds_unused(settings)
     fmt.check_plan(settings)

@@ -1,6 +1,9 @@
 """``detkit export`` and ``Detector.export``, and exported files where a checkpoint is taken."""
 
+import copy
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +182,20 @@ def test_words_of_other_toolboxes_are_answered(word, folder):
     right = {'imgsz': 'img_size', 'batch': 'batch_size', 'conf': 'score_thr'}[word]
     with pytest.raises(TypeError, match=f'write {right}='):
         Detector(folder / 'seg.pth', device='cpu').export(**{word: 64})
+
+
+def test_a_detector_of_a_file_is_copied_and_sent_to_other_processes(folder):
+    detector = Detector(folder / 'seg.onnx')
+    (expected,) = detector(folder / 'images' / '0.png', max_per_img=5)
+    for other in (copy.deepcopy(detector), pickle.loads(pickle.dumps(detector))):
+        (found,) = other(folder / 'images' / '0.png', max_per_img=5)
+        assert np.array_equal(found.bboxes, expected.bboxes)
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other(folder):
+    detector = Detector(folder / 'seg.onnx')
+    names = [folder / 'images' / f'{number}.png' for number in range(3)]
+    expected = [detector(name)[0].bboxes for name in names]
+    with ThreadPoolExecutor(3) as pool:
+        for name, found in zip(names * 4, pool.map(lambda name: detector(name)[0].bboxes, names * 4), strict=True):
+            assert np.array_equal(found, expected[names.index(name)])

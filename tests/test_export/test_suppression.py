@@ -12,6 +12,7 @@ from small_models import write_images
 
 from detkit.export import ExportSettings, export_detector, open_exported
 from detkit.inference import Predictor
+from detkit.models.losses.rotated_boxes import prob_iou
 from detkit.utils.errors import ConfigError
 
 ort = pytest.importorskip('onnxruntime')
@@ -49,8 +50,18 @@ def pixels(images: list[str]) -> np.ndarray:
     return np.stack([cv2.imread(path)[..., ::-1].transpose(2, 0, 1) for path in images])
 
 
-@pytest.mark.parametrize('name', ['yolov8 det', 'yolov8 seg', 'yolov8 pose', 'yolov8 obb', 'yolov5 det', 'yolov3 det'])
-@pytest.mark.parametrize('class_agnostic', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'class_agnostic'),
+    [
+        ('yolov8 det', False),
+        ('yolov8 det', True),
+        ('yolov8 seg', False),
+        ('yolov8 pose', True),
+        ('yolov8 obb', False),
+        ('yolov8 obb', True),
+        ('yolov5 det', False),
+    ],
+)
 def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tmp_path):
     model = build_task(name, SIZE)
     thresholds = dict(score_thr=0.25, iou_thr=0.45, max_per_img=30)
@@ -66,11 +77,12 @@ def test_onnxruntime_alone_finds_the_same_boxes(name, class_agnostic, images, tm
         assert len(found) == len(rows['scores']) > 0
         assert np.allclose(rows['scores'], found.scores, atol=1e-4)
         given = torch.as_tensor(rows[boxes])
-        given = given if boxes == 'rbboxes' else given.clamp(0, SIZE)  # as detkit cuts boxes at the image's edges
-        expected = found[boxes]
-        near = (given[:, None, :4] - expected[None, :, :4]).abs().amax(-1) < 0.1
+        if boxes == 'rbboxes':
+            near = prob_iou(given[:, None], found.rbboxes[None]) > 0.99
+        else:  # detkit cuts boxes at the image's edges
+            near = (given[:, None].clamp(0, SIZE) - found.bboxes[None]).abs().amax(-1) < 0.1
         same = torch.as_tensor(rows['labels'])[:, None] == found.labels
-        assert (near & same).any(1).all()
+        assert (near & same).any(1).all() and (near & same).any(0).all()
 
 
 def test_queries_are_ranked(images, tmp_path):

@@ -84,6 +84,7 @@ class OnnxSession:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
 
+        self._origin = (path, threads)
         self.runtime = f'onnxruntime {onnxruntime.__version__}'
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -94,6 +95,10 @@ class OnnxSession:
         except Exception as error:  # its errors have no common class of their own
             raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
         self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies and other processes load the file again."""
+        return type(self), self._origin
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         arrays = {name: whole_array(value) for name, value in inputs.items()}

@@ -71,6 +71,7 @@ class OpenVinoSession:
     def __init__(self, path: Path, threads: int) -> None:
         import openvino
 
+        self._origin = (path, threads)
         self.runtime = f'openvino {openvino.__version__.split("-")[0]}'
         settings = {
             'INFERENCE_PRECISION_HINT': 'f32',
@@ -83,6 +84,10 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
         self._names = [next(iter(sorted(output.get_names()))) for output in self._compiled.outputs]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies and other processes load the file again."""
+        return type(self), self._origin
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         arrays = {name: whole_array(value) for name, value in inputs.items()}

@@ -41,7 +41,7 @@ class BaseHead(BaseModule):
         TEST_KEYS: the keys that ``test_cfg`` may have.
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
-        FLOAT32_PARTS: children that compute in float32 where the network computes in half precision.
+        HALF_GRAPH: whether the graph of an exported file may compute in half precision.
     """
 
     loss_reduction: str = 'sum'
@@ -54,7 +54,7 @@ class BaseHead(BaseModule):
     added_parts: tuple[str, ...] = ()
     TEST_KEYS: tuple[str, ...] = ()
     SUPPRESSION: str | None = None
-    FLOAT32_PARTS: tuple[str, ...] = ()
+    HALF_GRAPH: bool = True
 
     def loss_divisor(self, batch_size: int) -> float:
         """Return the number by which the losses are divided to be means over the images of a batch."""

@@ -124,7 +124,7 @@ class DETRHead(BaseHead):
     provides = ('bbox',)
     loss_reduction = 'mean'  # over the batch's queries and objects
     SUPPRESSION = 'none'
-    FLOAT32_PARTS = ('fc_cls', 'bbox_mlp')
+    HALF_GRAPH = False  # ONNX's attention mixes the two precisions
     TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
 
     def __init__(
