@@ -196,6 +196,7 @@ class TrainableModel:
         *,
         path: str | os.PathLike | None = None,
         images: Sequence[str | os.PathLike] | str | os.PathLike | None = None,
+        data: str | os.PathLike | None = None,
         **settings: Any,
     ) -> Path:
         """Write the model as a file of another format, check the file against PyTorch, and print the differences.
@@ -205,7 +206,9 @@ class TrainableModel:
             path: the file; by default that of the model with the format's suffix, of published weights in the current
                 folder. One that exists is replaced once the new one has been checked.
             images: pictures to check with: files, folders or patterns; drawn ones by default.
-            settings: ``batch_size``, ``dynamic``, ``half``, ``nms`` and the like, see
+            data: data with annotations, as for ``val``, on which the model and the file are tested; the metrics of both
+                are printed.
+            settings: ``batch_size``, ``dynamic``, ``half``, ``int8``, ``nms`` and the like, see
                 ``detkit.export.ExportSettings``.
 
         Returns:
@@ -218,7 +221,7 @@ class TrainableModel:
             DataError: no picture can be read.
             ExportError: the results differ from PyTorch's by more than the tolerance.
         """
-        given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images'))
+        given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
         from detkit.export import export_detector
         from detkit.export.format import find_format
 
@@ -226,7 +229,22 @@ class TrainableModel:
         target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
-        return export_detector(self.model, target, given, names, self._opened.path, print).path
+        done = export_detector(self.model, target, given, names, self._opened.path, print)
+        if data is not None:
+            self._print_accuracy(done.path, given, data)
+        return done.path
+
+    def _print_accuracy(self, path: Path, settings: ExportSettings, data: str | os.PathLike) -> None:
+        """Test the model and its exported file on data, and print the headline metrics of both."""
+        from detkit.evaluation.headline import headline_names
+        from detkit.utils.tables import text_table
+
+        size = settings.img_size if isinstance(settings.img_size, int) else None
+        before = self.val(data, img_size=size)
+        after = type(self)(path, runtime=settings.format).val(data, img_size=size)
+        names = headline_names(before) or list(before)
+        rows = [[name, before[name], after[name], after[name] - before[name]] for name in names]
+        print(text_table(['', 'PyTorch', path.name, 'difference'], rows))
 
     def tune(
         self,

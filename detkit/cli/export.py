@@ -8,6 +8,7 @@ detkit export work_dirs/seg_n_coco8/best.pth
 detkit export work_dirs/seg_n_coco8/best.pth --format openvino --half --images photos
 detkit export work_dirs/seg_n_coco8/best.pth --dynamic --batch-size 4
 detkit export yolov8n --nms --score-thr 0.4 --out detector.onnx
+detkit export best.pth --format openvino --int8 --calibration images/train --data data.yaml
 """
 
 import argparse
@@ -24,6 +25,9 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--out', metavar='FILE', help="file to write (default: the model's, with the format's suffix)")
     parser.add_argument(
         '--images', nargs='+', metavar='IMAGE', help='files, folders and patterns to check with (default: drawn ones)'
+    )
+    parser.add_argument(
+        '--data', metavar='DATA', help='data with annotations to test the model and the file on, such as a data.yaml'
     )
     add_option_arguments(parser, ExportSettings)
     parser.mistake = _mistake
@@ -42,4 +46,4 @@ def run(args: argparse.Namespace) -> None:
     settings = given_options(args, ExportSettings)
     if args.dynamic is not None:
         settings['dynamic'] = args.dynamic != ['none'] and (args.dynamic or True)
-    Detector(args.model, device='cpu').export(path=args.out, images=args.images, **settings)
+    Detector(args.model, device='cpu').export(path=args.out, images=args.images, data=args.data, **settings)

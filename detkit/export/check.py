@@ -23,10 +23,10 @@ SCORE_THR = 0.05
 _BEST_PRIORS = 300
 # Detections of the two that overlap less are no match.
 _LEAST_OVERLAP = 0.95
-# Share of an overlap's and a score's range by which two may differ and yet count as equal, in float32 and in half.
-_EQUAL = (1e-3, 0.03)
-# Greatest difference of other tensors as a share of their greatest value, in float32 and in half precision.
-_RELATIVE = (1e-3, 0.05)
+# Share of an overlap's and a score's range by which two may differ and yet count as equal, by precision.
+_EQUAL = {'float32': 1e-3, 'half': 0.03, 'int8': 0.1}
+# Greatest difference of other tensors as a share of their greatest value, by precision.
+_RELATIVE = {'float32': 1e-3, 'half': 0.05, 'int8': 0.5}
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Differences:
             tolerance: greatest difference of boxes in pixels; None for the format's.
         """
         fmt = plan.format
-        bboxes, scores = fmt.half_tolerances if plan.half else (fmt.bbox_tolerance, fmt.score_tolerance)
+        bboxes, scores = fmt.tolerances(plan.precision)
         bboxes = bboxes if tolerance is None else tolerance
         found = []
         # Written so that NaN fails.
@@ -90,9 +90,9 @@ class Differences:
         if self.misplaced:
             found.append(f'{self.misplaced} detections are kept or suppressed otherwise')
         found += [
-            f'{name} differs by {value:.3g} of its largest value, more than {_RELATIVE[plan.half]:g}'
+            f'{name} differs by {value:.3g} of its largest value, more than {_RELATIVE[plan.precision]:g}'
             for name, value in self.tensors.items()
-            if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.half]
+            if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.precision]
         ]
         return found
 
@@ -118,7 +118,7 @@ def compare(model: nn.Module, exported: ExportedDetector, plan: Plan, images: Se
         thresholds = {name: theirs.model.head.test_cfg[name] for name in ('iou_thr', 'max_per_img')}
         ours = Predictor(model=model, img_size=theirs.img_size, score_thr=score_thr, **thresholds, **fixed)
         for batch_size in plan.checked_batches:
-            for batch in _batches(theirs, images, batch_size):
+            for batch in batches(theirs, images, batch_size):
                 _compare_batch(ours.model, theirs.model, batch, plan, found)
     return found
 
@@ -128,7 +128,7 @@ def _smaller(plan: Plan) -> int:
     return max(max(plan.size) * 2 // 3 // plan.divisor * plan.divisor, 32)
 
 
-def _batches(predictor: Predictor, images: Sequence[SourceImage], batch_size: int) -> Iterator[dict]:
+def batches(predictor: Predictor, images: Sequence[SourceImage], batch_size: int) -> Iterator[dict]:
     """Yield the images in batches as prediction makes them, the last one filled up with the first images."""
     prepared = [predictor.prepare(image, i) for i, image in enumerate(images)]
     packed = [item.packed for item in prepared if isinstance(item, Prepared)]
@@ -209,7 +209,7 @@ def _compare_rows(
     """
     options, name = plan.suppression, 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
-    equal = _EQUAL[plan.half]
+    equal = _EQUAL[plan.precision]
     for image, scores in enumerate(expected['scores']):
         best = scores.amax(1)  # (P,)
         bboxes, count = expected[name][image], int(given['counts'][image])
@@ -247,4 +247,4 @@ def _prob_iou_matrix(rbboxes: Tensor, others: Tensor) -> Tensor:
 
 def _score_tolerance(plan: Plan) -> float:
     """Return the greatest difference of scores that the format may have."""
-    return plan.format.half_tolerances[1] if plan.half else plan.format.score_tolerance
+    return plan.format.tolerances(plan.precision)[1]

@@ -40,7 +40,7 @@ class Description:
         size: (h, w) of the input; None for any multiples of ``divisor``.
         divisor: sides of the input are multiples of it.
         inputs, outputs: the names of the tensors.
-        half: whether it is in half precision.
+        half, int8: whether it is in half precision, in int8.
         suppression: what the graph suppresses with; None for a plain head.
         preprocessing: what is done to a picture before it enters, for people.
         checkpoint: SHA-256 of the checkpoint that it was made from; empty where there was none.
@@ -61,6 +61,7 @@ class Description:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     half: bool
+    int8: bool
     suppression: Suppression | None
     preprocessing: str
     checkpoint: str
@@ -94,6 +95,7 @@ def describe(
         inputs=inputs,
         outputs=outputs,
         half=plan.half,
+        int8=plan.int8,
         suppression=plan.suppression,
         preprocessing=preprocessing,
         checkpoint=checkpoint,
@@ -192,6 +194,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'inputs': (lambda value: value in (list(INPUTS), list(INPUTS[:1])), ' and '.join(INPUTS)),
     'outputs': (lambda value: _is_texts(value) and 0 < len(value) <= 16, 'a list of names'),
     'half': (lambda value: type(value) is bool, 'true or false'),
+    'int8': (lambda value: type(value) is bool, 'true or false'),
     'suppression': (_is_suppression, 'thresholds or null'),
     'preprocessing': _TEXT,
     'checkpoint': _TEXT,

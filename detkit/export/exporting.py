@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from detkit.export.description import Description, describe, parse_description
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
+from detkit.export.quantization import ADVISED_IMAGES, LEAST_IMAGES, MOST_IMAGES, calibration_inputs
 from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
@@ -75,6 +77,7 @@ def export_detector(
     if path.suffix.lower() != plan.format.suffix:
         raise ConfigError(f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'")
     pictures = _pictures(images)
+    calibration = _calibration(settings) if plan.int8 else []
     graph = ExportGraph(model, plan).eval()
     example = graph.example(plan)
     with torch.no_grad():
@@ -85,6 +88,8 @@ def export_detector(
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'.{path.stem}.draft{path.suffix}')
     try:
+        if plan.int8:
+            network = _quantised(model, network, description, draft, plan, calibration, log)
         plan.format.write(network, description.text(), draft)
         differences, runtime = _checked(model, draft, plan, settings, pictures)
         failures = differences.failures(plan, settings.tolerance)
@@ -113,6 +118,37 @@ def _checked(
     session = plan.format.open(draft, torch.device('cpu'), settings.threads or torch.get_num_threads())
     reference = copy.deepcopy(model).cpu().float().eval()
     return compare(reference, exported_detector(session, description, draft), plan, pictures), session.runtime
+
+
+def _calibration(settings: ExportSettings) -> Sequence[SourceImage]:
+    """Return the pictures to calibrate with, spread over all that were given."""
+    given = settings.calibration
+    found = require_images(find_images([given] if isinstance(given, str) else [str(path) for path in given or ()]))
+    if len(found) < LEAST_IMAGES:
+        raise ConfigError(
+            f'int8 is calibrated with {len(found)} pictures, but needs {LEAST_IMAGES}, better {ADVISED_IMAGES} or more'
+        )
+    return found[:: -(-len(found) // MOST_IMAGES)]
+
+
+def _quantised(
+    model: nn.Module,
+    network: Any,
+    description: Description,
+    draft: Path,
+    plan: Plan,
+    images: Sequence[SourceImage],
+    log: Callable[[str], None],
+) -> Any:
+    """Return the network in int8, calibrated through its file in float32."""
+    plan.format.write(network, description.text(), draft)
+    session = plan.format.open(draft, torch.device('cpu'), torch.get_num_threads())
+    exported = exported_detector(session, description, draft)
+    inputs = list(calibration_inputs(exported, plan, images))
+    advice = '' if len(images) >= ADVISED_IMAGES else f'; {ADVISED_IMAGES} or more give better ranges'
+    log(f'int8 is calibrated with {len(images)} pictures{advice}; the last layers stay in float')
+    is_transformer = any(isinstance(module, nn.MultiheadAttention) for module in model.modules())
+    return plan.format.quantise(network, inputs, is_transformer)
 
 
 def _pictures(images: Sequence[str] | Sequence[SourceImage] | None) -> Sequence[SourceImage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -51,11 +51,12 @@ class ExportFormat:
         dynamic: what may differ from call to call, of ``DYNAMIC``.
         half: whether it can hold half precision.
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
+        int8: whether it can be quantised; then it has ``quantise``.
         nms: whether it can hold suppression.
         trusted_only: opening such a file may run code that is in it, so that the runtime must be named to open one.
         bbox_tolerance, score_tolerance: greatest differences from PyTorch, in pixels and as a score, that its float32
             files may have.
-        half_tolerances: the same two in half precision.
+        half_tolerances, int8_tolerances: the same two in half precision and in int8.
     """
 
     name: ClassVar[str]
@@ -65,11 +66,13 @@ class ExportFormat:
     dynamic: ClassVar[tuple[str, ...]] = ('batch', 'size')
     half: ClassVar[bool] = False
     half_graph: ClassVar[bool] = True
+    int8: ClassVar[bool] = False
     nms: ClassVar[bool] = False
     trusted_only: ClassVar[bool] = False
     bbox_tolerance: ClassVar[float] = 0.1
     score_tolerance: ClassVar[float] = 1e-3
     half_tolerances: ClassVar[tuple[float, float]] = (4.0, 0.03)
+    int8_tolerances: ClassVar[tuple[float, float]] = (32.0, 0.25)
 
     def check_plan(self, settings: ExportSettings) -> None:
         """Raise ``ConfigError`` for settings that only this format refuses."""
@@ -100,6 +103,24 @@ class ExportFormat:
             ConfigError: it cannot be converted.
         """
         raise NotImplementedError
+
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+        """Return what ``convert`` returned, in int8.
+
+        Args:
+            network: the network in float32.
+            inputs: arrays by name, that it is calibrated with.
+            is_transformer: whether it has attention.
+
+        Raises:
+            ConfigError: it cannot be quantised.
+        """
+        raise NotImplementedError
+
+    def tolerances(self, precision: str) -> tuple[float, float]:
+        """Return the greatest differences of boxes in pixels and of scores that files of a precision may have."""
+        known = {'half': self.half_tolerances, 'int8': self.int8_tolerances}
+        return known.get(precision, (self.bbox_tolerance, self.score_tolerance))
 
     def write(self, network: Any, description: str, path: Path) -> None:
         """Write a file that holds what ``convert`` returned and the description, a text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from detkit.export.settings import DYNAMIC, MAX_INPUT, ExportSettings
 from detkit.inference.steps import input_size
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.heads.base_head import BaseHead
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, MissingPackageError
 
 # The thresholds of a suppression in the graph where neither the arguments nor the config's ``predict_cfg`` say them.
 _THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
@@ -43,7 +44,7 @@ class Plan:
         batch_size: images of the example, or of every call.
         size: (h, w) of the example, or of every call.
         dynamic: what may differ, of ``DYNAMIC``.
-        half, opset, input_type: see ``ExportSettings``.
+        half, int8, opset, input_type: see ``ExportSettings``.
         suppression: what is put into the graph; None for a plain head.
         divisor: sides of images are multiples of it.
     """
@@ -58,6 +59,12 @@ class Plan:
     suppression: Suppression | None
     divisor: int
     checked_batches: tuple[int, ...] = field(default=())
+    int8: bool = False
+
+    @property
+    def precision(self) -> str:
+        """Its precision: 'float32', 'half' or 'int8'."""
+        return 'int8' if self.int8 else 'half' if self.half else 'float32'
 
 
 def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
@@ -92,10 +99,13 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
             f'{type(model.head).__name__} computes in float32 only: leave out half, or export to openvino, whose '
             'weights may be in half precision'
         )
+    _check_int8(settings, fmt)
     suppression = _suppression(model, settings, fmt) if settings.nms else None
     _check_thresholds_unused(settings)
     fmt.check_plan(settings)
     fmt.require()
+    if settings.int8:
+        _require_nncf()
     batches = tuple(dict.fromkeys((1, max(settings.batch_size, 2)))) if 'batch' in dynamic else (settings.batch_size,)
     return Plan(
         fmt,
@@ -108,6 +118,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         suppression,
         divisor,
         batches,
+        settings.int8,
     )
 
 
@@ -143,6 +154,28 @@ def _check_dynamic(dynamic: Sequence[str], fmt: ExportFormat, model: nn.Module) 
             f'{fmt.name} files take one {missing[0]} only, which is fixed at export: leave out dynamic {missing[0]}, '
             f'or {_formats_with("dynamic")}'
         )
+
+
+def _check_int8(settings: ExportSettings, fmt: ExportFormat) -> None:
+    if not settings.int8:
+        if settings.calibration is not None:
+            raise ConfigError('calibration gives the pictures that int8 is calibrated with: ask for int8 too')
+        return
+    if not fmt.int8:
+        raise ConfigError(f'{fmt.name} files are not written in int8: leave out int8, or {_formats_with("int8")}')
+    for name in ('half', 'nms'):
+        if getattr(settings, name):
+            raise ConfigError(f'int8 and {name} do not go together: leave one of them out')
+    if not settings.calibration:
+        raise ConfigError(
+            'int8 needs pictures that show which values the network computes: give a folder of the training images by '
+            'calibration (--calibration FOLDER)'
+        )
+
+
+def _require_nncf() -> None:
+    if importlib.util.find_spec('nncf') is None:
+        raise MissingPackageError('int8 needs nncf: pip install nncf')
 
 
 def _divisor(model: nn.Module) -> int:

@@ -44,6 +44,8 @@ class ExportSettings(CallOptions):
         dynamic: what may differ from call to call: ``'batch'``, ``'size'``, both, or True for both; False for nothing.
             By default nothing, or both with a network that resizes images by their shorter side (DETR's).
         half: half precision.
+        int8: weights and activations in 8 bits, by NNCF's post-training quantisation.
+        calibration: files, folders or patterns of the pictures that int8 is calibrated with, 300 at most.
         nms: put suppression into the graph.
         score_thr, iou_thr, max_per_img, class_agnostic: of that suppression; by default as in prediction.
         opset: version of ONNX's operators.
@@ -72,6 +74,10 @@ class ExportSettings(CallOptions):
         choices=[*DYNAMIC, 'none'],
     )
     half: bool = option(False, 'half precision', check_flag, ['--fp16'])
+    int8: bool = option(False, 'quantise to 8 bits by NNCF, with pictures of --calibration', check_flag)
+    calibration: str | Sequence[str] | None = option(
+        None, 'pictures of the training data that --int8 is calibrated with', nargs='+', metavar='IMAGE'
+    )
     nms: bool = option(False, 'put non-maximum suppression into the file', check_flag)
     score_thr: float | None = option(
         None, "lowest score that --nms keeps (default: the config's, 0.25)", number(Real, 0, 1), type=float

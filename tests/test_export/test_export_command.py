@@ -77,7 +77,7 @@ def test_what_is_dynamic_is_said_by_words(words, dynamic, tmp_path, monkeypatch)
     monkeypatch.setattr(Detector, 'export', lambda self, **settings: found.append(settings))
     path = write_checkpoint(tmp_path / 'seg.pth')
     assert run('export', path, *words) == 0
-    given = {name: value for name, value in found[0].items() if name not in ('path', 'images')}
+    given = {name: value for name, value in found[0].items() if name not in ('path', 'images', 'data')}
     assert ExportSettings(**given).varying == dynamic
 
 

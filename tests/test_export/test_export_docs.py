@@ -55,6 +55,7 @@ def test_the_table_of_formats_is_that_of_the_registry():
             f'`{fmt.suffix}`',
             ', '.join(fmt.dynamic) or 'no',
             answers[fmt.half],
+            answers[fmt.int8],
             answers[fmt.nms],
             answers[not fmt.trusted_only],
         ]
@@ -63,9 +64,10 @@ def test_the_table_of_formats_is_that_of_the_registry():
 
 def test_the_tolerances_are_those_of_the_check():
     boxes, scores, others = [[float(re.sub(r'[^\d.]', '', cell)) for cell in cells[1:]] for cells in rows('The check')]
-    assert boxes == [ExportFormat.bbox_tolerance, ExportFormat.half_tolerances[0]]
-    assert scores == [ExportFormat.score_tolerance, ExportFormat.half_tolerances[1]]
-    assert others == list(check._RELATIVE)
+    precisions = ('float32', 'half', 'int8')
+    assert boxes == [ExportFormat().tolerances(name)[0] for name in precisions]
+    assert scores == [ExportFormat().tolerances(name)[1] for name in precisions]
+    assert others == [check._RELATIVE[name] for name in precisions]
 
 
 def test_the_options_are_those_of_the_command():

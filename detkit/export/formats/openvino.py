@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.onnx import OnnxFormat
+from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from detkit.export.plan import Plan
     from detkit.export.settings import ExportSettings
 
+# The operations that may have weights.
+_LAYERS = ('Convolution', 'GroupConvolution', 'ConvolutionBackpropData', 'GroupConvolutionBackpropData', 'MatMul')
+
 
 @EXPORT_FORMATS.register_module(name='openvino')
 class OpenVinoFormat(ExportFormat):
@@ -27,7 +31,7 @@ class OpenVinoFormat(ExportFormat):
 
     name, title, suffix = 'openvino', 'OpenVINO', '.xml'
     packages = {'openvino': 'openvino', 'onnx': 'onnx'}
-    half, half_graph, nms = True, False, True
+    half, half_graph, int8, nms = True, False, True, True
 
     def check_plan(self, settings: ExportSettings) -> None:
         OnnxFormat().check_plan(settings)
@@ -45,6 +49,12 @@ class OpenVinoFormat(ExportFormat):
             except Exception as error:  # its errors have no common class of their own
                 raise ConfigError(f'OpenVINO cannot convert this network: {_first_line(error)}') from error
         return model, plan.half
+
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+        model, half = network
+        nodes = {node.get_friendly_name(): _node(node) for node in model.get_ordered_ops()}
+        kept = float_nodes(nodes, [node.get_friendly_name() for node in model.get_results()])
+        return quantised(model, inputs, kept, is_transformer), half
 
     def write(self, network: Any, description: str, path: Path) -> None:
         import openvino
@@ -97,6 +107,13 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
         return {name: torch.from_numpy(found[i].copy()) for i, name in enumerate(self._names)}
+
+
+def _node(node: Any) -> Node:
+    sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
+    weights = [source for source in sources if source.get_type_name() == 'Constant']
+    is_layer = node.get_type_name() in _LAYERS and any(is_matrix(list(source.shape)) for source in weights)
+    return Node(tuple(source.get_friendly_name() for source in sources if source not in weights), is_layer)
 
 
 def _read(path: Path) -> Any:

@@ -1,0 +1,85 @@
+"""Int8: what stays in float, the pictures that calibrate it, its file, and the table of its accuracy."""
+
+import numpy as np
+import pytest
+from every_task import write_task
+from small_models import write_images
+from test_export_command import write_data
+
+from detkit.api import Detector
+from detkit.export.quantization import Node, float_nodes, is_matrix
+from detkit.utils.errors import ConfigError
+
+
+def test_all_behind_the_last_layers_and_these_stay_in_float():
+    nodes = {
+        'stem': Node(('images',), True),
+        'act': Node(('stem',), False),
+        'boxes': Node(('act',), True),
+        'bins': Node(('boxes',), False),
+        'scores': Node(('act',), True),
+        'joined': Node(('bins', 'scores'), False),
+    }
+    assert set(float_nodes(nodes, ['joined'])) == {'joined', 'bins', 'boxes', 'scores'}
+    assert is_matrix((8, 3, 1, 1)) and not is_matrix((16, 1)) and not is_matrix(())
+
+
+@pytest.mark.parametrize('task', ['yolov8 det', pytest.param('detr det', marks=pytest.mark.slow)])
+def test_a_file_in_int8_says_so_and_is_tested_beside_the_model(task, tmp_path, capsys):
+    pytest.importorskip('nncf')
+    openvino = pytest.importorskip('openvino')
+    path = write_task(tmp_path / 'best.pth', task, 64)
+    write_images(tmp_path / 'pictures', 5)
+    data = write_data(tmp_path / 'data') / 'data.yaml'
+    made = Detector(path, device='cpu').export(
+        'openvino',
+        int8=True,
+        calibration=[tmp_path / 'pictures'],
+        img_size=64,
+        dynamic=False,
+        tolerance=100,
+        images=tmp_path / 'pictures',
+        data=data if task == 'yolov8 det' else None,
+    )
+    out = capsys.readouterr().out
+    assert 'int8 is calibrated with 5 pictures; 100 or more give better ranges' in out
+    assert task != 'yolov8 det' or ('| difference |' in out and 'bbox_mAP' in out)
+    detector = Detector(made)
+    assert detector.model.description.int8 and not detector.model.description.half
+    operations = openvino.Core().read_model(made).get_ordered_ops()
+    assert sum(node.get_type_name() == 'FakeQuantize' for node in operations) > 20
+    last = [
+        node
+        for node in operations
+        if 'WithoutBiases' in node.get_friendly_name() and '_branches' in node.get_friendly_name()
+    ]
+    for node in last:
+        if node.get_friendly_name().split('/')[-2].endswith('.2'):
+            assert node.input_value(0).get_node().get_type_name() != 'FakeQuantize'
+    assert np.isfinite(detector(tmp_path / 'pictures')[0].scores).all()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(format='openvino', int8=True), 'int8 needs pictures .* by calibration'),
+        (
+            dict(format='openvino', int8=True, calibration='pictures'),
+            'calibrated with 3 pictures, but needs 4, better 100',
+        ),
+        (dict(format='openvino', int8=True, half=True, calibration='pictures'), 'int8 and half do not go together'),
+        (dict(format='openvino', int8=True, nms=True, calibration='pictures'), 'int8 and nms do not go together'),
+        (
+            dict(format='onnx', int8=True, calibration='pictures'),
+            'onnx files are not written in int8: .* export to openvino',
+        ),
+        (dict(calibration='pictures'), 'calibration gives the pictures .* ask for int8 too'),
+    ],
+)
+def test_what_int8_cannot_be_is_refused(settings, message, tmp_path, monkeypatch):
+    pytest.importorskip('nncf')
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / 'pictures', 3)
+    path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64)
+    with pytest.raises(ConfigError, match=message):
+        Detector(path, device='cpu').export(img_size=64, **settings)
