@@ -9,30 +9,30 @@ import argparse
 import os
 import re
 import shutil
-import struct
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
 import cv2
 import numpy as np
-import ultralytics_files
-import yolov5_files
-from conversions import ultralytics_shapes, yolov5_shapes
-from detr_files import write_original
+from docs_files import (
+    any_image,
+    raise_scores,
+    write_clip,
+    write_darknet,
+    write_darknet53,
+    write_detr,
+    write_ultralytics,
+    write_yolov5,
+)
 from documented import REPO
-from parity.darknet_streams import cfg_path, seeded_stream, write_weights
-from pickled_files import Layout
+from parity.darknet_streams import cfg_path
 from small_models import write_images
 from tiny_data import write_tiny_data
 from tiny_voc import object_xml, write_voc
 
 from detkit.cli.main import main, make_parser
 from detkit.config import find_config, load_config
-from detkit.datasets.class_names import COCO80
-from detkit.engine import save_checkpoint
-from detkit.engine.checkpoint import load_checkpoint
-from detkit.registry import DETECTORS
 
 # Variables of configs, and the values with which they are small. A config takes those that it has.
 SMALL = {'img_size': 64, 'num_workers': 0, 'batch_size': 2, 'val_batch_size': 2, 'repeat_times': 1}
@@ -116,7 +116,9 @@ class DocsWorkspace:
             'mine.cfg': lambda path: shutil.copy(cfg_path('yolov3_tiny'), path),
             'mine.names': lambda path: path.write_text(''.join(f'class {number}\n' for number in range(80))),
             **dict.fromkeys(('darknet53.conv.74', 'downloads/darknet53.conv.74'), write_darknet53),
-            **dict.fromkeys(('detr-r50.pth', 'detr-r50-e632da11.pth'), write_detr),
+            **dict.fromkeys(
+                ('detr-r50.pth', 'detr-r50-e632da11.pth'), lambda path: write_detr(path, {'size': 'r18', **_SMALL_DETR})
+            ),
             **{
                 name: lambda path, words=words: self._convert(path, *words)
                 for name, words in {
@@ -288,67 +290,6 @@ def copy_run(source: Path, target: Path) -> None:
     shutil.copytree(
         source, target, copy_function=lambda a, b: os.link(a, b) if a.endswith('.pth') else shutil.copy(a, b)
     )
-
-
-def raise_scores(path: Path) -> None:
-    """Change the biases of a YOLO's checkpoint, so that it finds something in any image."""
-    checkpoint = load_checkpoint(path)
-    for name, value in checkpoint['state_dict'].items():
-        if re.fullmatch(r'head\.(cls_branches\.\d\.2|convs\.\d)\.bias', name):
-            value.fill_(0.5)
-    save_checkpoint(checkpoint, path)
-
-
-def any_image(tiny_data: Path) -> np.ndarray:
-    """Return an image of the training data, (H, W, 3) as OpenCV reads it."""
-    return cv2.imread(str(min((tiny_data / 'images' / 'train').iterdir())))
-
-
-def write_clip(path: Path) -> None:
-    """Write a video of a few frames."""
-    from videos import write_video  # which needs PyAV
-
-    write_video(path, 8)
-
-
-def write_ultralytics(path: Path, task: str) -> None:
-    """Write a file of ultralytics with random weights, of the size n."""
-    layout = _of_coco(ultralytics_files.read_recorded()['layouts'][f'{task}_n'])
-    tensors = ultralytics_files.seeded_tensors(layout, 3, ultralytics_shapes(task, len(COCO80)))
-    ultralytics_files.write_pt(path, layout, task, tensors, classes=COCO80)
-
-
-def write_yolov5(path: Path) -> None:
-    """Write a file of YOLOv5 with random weights, of the size n."""
-    layout = _of_coco(yolov5_files.read_recorded()['layouts']['7_n'])
-    tensors = yolov5_files.seeded_tensors(layout, 3, yolov5_shapes('n', False, len(COCO80)), len(COCO80))
-    yolov5_files.write_pt(path, layout, tensors, classes=COCO80)
-
-
-def _of_coco(layout: Layout) -> Layout:
-    """Return a layout whose head states the number of COCO's classes."""
-    more = {'nc': lambda nc, no: len(COCO80), 'no': lambda nc, no: no - nc + len(COCO80)}
-    return [
-        (name, kind, plain | {key: of(plain['nc'], plain['no']) for key, of in more.items() if 'nc' in plain}, *tensors)
-        for name, kind, plain, *tensors in layout
-    ]
-
-
-def write_darknet(path: Path) -> None:
-    """Write Darknet's weights of YOLOv3-tiny, random ones."""
-    write_weights(path, seeded_stream(cfg_path('yolov3_tiny')))
-
-
-def write_darknet53(path: Path) -> None:
-    """Write Darknet's file of Darknet-53: a header, and zeros, which take no room on the disk."""
-    path.write_bytes(struct.pack('<iiiq', 0, 2, 0, 0))
-    os.truncate(path, path.stat().st_size + 4 * 40_620_640)
-
-
-def write_detr(path: Path) -> None:
-    """Write a file of DETR's authors with a model that is as small as the configs with the small options."""
-    config = load_config('detr/det_coco', {'size': 'r18', **_SMALL_DETR}, need_classes=False)
-    write_original(path, DETECTORS.build(config.model))
 
 
 def map_text(text: str, folder: Path) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from detkit.converters.common import KeyTable, Rows
@@ -17,7 +16,7 @@ from detkit.converters.inert_pickle import StandIn, TensorRef, TorchArchive
 from detkit.converters.safetensors_file import is_safetensors, read_safetensors
 from detkit.utils.errors import CheckpointError, DataError
 from detkit.utils.json_files import read_json
-from detkit.utils.torch_files import LOADING_ERRORS, is_zip
+from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain
 
 _EXPECTED = (
     'give a published DETR checkpoint (.pth), or model.safetensors or pytorch_model.bin of the Hugging Face '
@@ -99,7 +98,7 @@ def _read(path: Path) -> Any:
         return read_safetensors(path)
     # PyTorch before 1.6 wrote such files, DETR's published ones among them; it reads them without running anything.
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        return load_plain(path)
     except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
         # PyTorch's own words advise to load the file with what it may run.
         found = f'cannot be read ({path.stat().st_size:,} bytes): it is damaged or cut off, or no file of weights'

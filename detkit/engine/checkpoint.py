@@ -16,7 +16,7 @@ from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_conte
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.errors import CheckpointError, shorten, working_folder
 from detkit.utils.files import replacing, save_error
-from detkit.utils.torch_files import LOADING_ERRORS, is_zip, open_stored
+from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
 
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
 
@@ -142,7 +142,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
             damaged = None if mmap else archive.testzip()  # PyTorch does not verify the checksums it writes
         if damaged is not None:
             raise zipfile.BadZipFile(f'{damaged} has a wrong checksum')
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
+        checkpoint = load_plain(path, mmap)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f'Checkpoint {path} is foreign: it holds more than tensors and plain types, and is not '

@@ -6,6 +6,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -21,6 +22,27 @@ LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryE
 # comment); those of large archives come first.
 _FIRST = b'PK\3\4'
 _END, _LOCATOR, _END_64 = (struct.Struct(text) for text in ('<4sHHHHIIH', '<4sIQI', '<4sQHHIIQQQQ'))
+
+
+def load_plain(path: str | Path, mmap: bool = False) -> Any:
+    """Return what a file of ``torch.save`` holds, on the CPU; plain types and tensors alone are read.
+
+    The content of a file decides how it is read: by a path that ends with ``.safetensors``, PyTorch would call that
+    package, whose errors are its own.
+
+    Args:
+        path: the file.
+        mmap: read tensors only when they are used.
+
+    Raises:
+        pickle.UnpicklingError: it holds something else.
+        Exception: one of ``LOADING_ERRORS``.
+    """
+    path = Path(path)
+    if mmap and path.suffix != '.safetensors':
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    with path.open('rb') as file:
+        return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def is_plain_tensor(value: Any) -> bool:

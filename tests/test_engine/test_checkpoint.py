@@ -48,6 +48,13 @@ def test_only_plain_things_are_saved(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('mmap', [False, True])
+def test_a_file_is_read_by_its_content_whatever_its_name_ends_with(tmp_path, mmap):
+    save_checkpoint({'meta': {'format': 'detkit', 'format_version': 1}, 'state_dict': {}}, tmp_path / 'a.pth')
+    (tmp_path / 'a.pth').rename(tmp_path / 'a.safetensors')
+    assert load_checkpoint(tmp_path / 'a.safetensors', mmap)['state_dict'] == {}
+
+
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'a.pth'
     save_checkpoint(a_checkpoint(1), path)

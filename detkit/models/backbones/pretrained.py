@@ -14,7 +14,7 @@ from torchvision.models import WeightsEnum
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
-from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, open_stored
+from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, load_plain, open_stored
 
 _MAX_BYTES = 1_000_000_000
 # SHA-256 of torchvision's files, whose names hold its first digits. Of a file that is not here, those alone count.
@@ -92,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if is_zip(path):
             open_stored(path).close()
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = load_plain(path)
     except (pickle.UnpicklingError, *LOADING_ERRORS) as error:
         raise CheckpointError(
             f"The backbone's weights {path} cannot be read: the file is damaged, or holds more than "
