@@ -110,7 +110,8 @@ def _needs_a_config(checkpoint: str) -> ConfigError:
         CheckpointError: there is no such checkpoint of detkit.
     """
     config = find_checkpoint(checkpoint).with_name(CONFIG_FILE)
-    load_checkpoint(checkpoint, mmap=True)  # to name what is wrong with it first
+    if not EXPORTED_MODELS.get('is_exported')(checkpoint):
+        load_checkpoint(checkpoint, mmap=True)  # to name what is wrong with it first
     own = f': {display_path(config)} is that of its run' if run_of_config(config) is not None else ''
     return ConfigError(f"a test needs a config, which says on which data ('{_OWN_CONFIG}' is for prediction){own}")
 
@@ -147,6 +148,9 @@ def _exported_runner(config: Config, path: str, settings: EvaluationSettings) ->
     exported = EXPORTED_MODELS.get('open_exported')(path, settings.device, settings.runtime)
     if settings.amp:
         raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
+    task, wanted = (each.get('task') or 'det' for each in (exported.info.config, config))
+    if task != wanted:
+        raise ConfigError(f'{path} is a model of the task {task!r}, but the config of the test is for {wanted!r}')
     test = evaluation_config(config, path, settings)
     test.load_from = None  # there are no weights to load
     if exported.input_size is not None:

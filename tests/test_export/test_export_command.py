@@ -125,6 +125,10 @@ def test_a_test_takes_a_file(folder, tmp_path, monkeypatch, capsys):
     assert 'amp has no effect on an exported file' in capsys.readouterr().err
     assert run('test', 'yolov8/seg_custom', folder / 'seg.pth', '--runtime', 'onnx', *options) == 2
     assert "runtime 'onnx' is that of an exported file" in capsys.readouterr().err
+    assert run('test', 'yolov8/det_custom', folder / 'seg.onnx', *options) == 2
+    assert "is a model of the task 'seg', but the config of the test is for 'det'" in capsys.readouterr().err
+    assert run('test', '-', folder / 'seg.onnx') == 2
+    assert 'a test needs a config' in capsys.readouterr().err
     options[2] = 'img_size=96'
     assert run('test', 'yolov8/seg_custom', folder / 'seg.onnx', *options) == 2
     assert 'but the exported network takes 64 x 64' in capsys.readouterr().err

@@ -61,9 +61,11 @@ def test_a_network_that_differs_is_refused_and_kept_for_a_look(checkpoint, image
 
     monkeypatch.setattr(OnnxSession, '__call__', shifted)
     model = init_detector(None, checkpoint, 'cpu')
+    (tmp_path / 'seg.onnx').write_bytes(b'an older one')
     with pytest.raises(ExportError, match=r'scores differ by 0.01, more than 0.001.*seg.failed.onnx'):
         export_detector(model, tmp_path / 'seg.onnx', ExportSettings(img_size=64), images)
-    assert [path.name for path in tmp_path.iterdir()] == ['seg.failed.onnx']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['seg.failed.onnx', 'seg.onnx']
+    assert (tmp_path / 'seg.onnx').read_bytes() == b'an older one'
 
 
 def test_a_head_is_decoded_and_made_results_in_two_steps(checkpoint):
