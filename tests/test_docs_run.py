@@ -38,6 +38,7 @@ NEEDED_PACKAGES = {
     'log_to=tensorboard': ('tensorboard',),
     '--save-parquet': ('pyarrow',),
     'clip.mp4': ('av', 'trackers'),
+    'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
 }
 # Commands beside training that take seconds.
 SECONDS = ('check', 'compare', 'analyze compare', 'analyze benchmark', 'analyze feature-maps')
