@@ -74,7 +74,7 @@ def export_detector(
     """
     plan = make_plan(model, settings)
     path = Path(path)
-    if path.suffix.lower() != plan.format.suffix:
+    if not path.name.lower().endswith(plan.format.suffix):
         raise ConfigError(f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'")
     pictures = _pictures(images)
     calibration = _calibration(settings) if plan.int8 else []
@@ -86,7 +86,7 @@ def export_detector(
     digest = '' if checkpoint is None else hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
     description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.stem}.draft{path.suffix}')
+    draft = plan.format.beside(path.with_name(f'.{path.name}'), 'draft')
     try:
         if plan.int8:
             network = _quantised(model, network, description, draft, plan, calibration, log)
@@ -95,7 +95,7 @@ def export_detector(
         failures = differences.failures(plan, settings.tolerance)
         log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
         if failures:
-            failed = path.with_name(f'{path.stem}.failed{path.suffix}')
+            failed = plan.format.beside(path, 'failed')
             plan.format.move(draft, failed)
             raise ExportError(
                 f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '

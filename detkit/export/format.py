@@ -48,6 +48,7 @@ class ExportFormat:
         title: the name of the runtime for people.
         suffix: that of its files.
         packages: what must be installed, by import name -> the name for pip.
+        in_extra: whether the extra ``export`` has them.
         dynamic: what may differ from call to call, of ``DYNAMIC``.
         half: whether it can hold half precision.
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
@@ -63,6 +64,7 @@ class ExportFormat:
     title: ClassVar[str]
     suffix: ClassVar[str]
     packages: ClassVar[Mapping[str, str]] = {}
+    in_extra: ClassVar[bool] = True
     dynamic: ClassVar[tuple[str, ...]] = ('batch', 'size')
     half: ClassVar[bool] = False
     half_graph: ClassVar[bool] = True
@@ -77,13 +79,17 @@ class ExportFormat:
     def check_plan(self, settings: ExportSettings) -> None:
         """Raise ``ConfigError`` for settings that only this format refuses."""
 
+    def beside(self, path: Path, word: str) -> Path:
+        """Return the name of a file beside another one, with a word before the suffix."""
+        return path.with_name(f'{path.name[: -len(self.suffix)]}.{word}{self.suffix}')
+
     def require(self) -> None:
         """Raise ``MissingPackageError`` for a package that is not installed."""
         missing = [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
         if missing:
+            extra = 'pip install "detkit[export]", or ' if self.in_extra else ''
             raise MissingPackageError(
-                f'{self.name} needs {" and ".join(missing)}: pip install "detkit[export]", or pip install '
-                f'{" ".join(missing)}'
+                f'{self.name} needs {" and ".join(missing)}: {extra}pip install {" ".join(missing)}'
             )
 
     @property
@@ -178,8 +184,9 @@ def find_format(name: str) -> ExportFormat:
 
 def format_of(path: str | Path) -> ExportFormat | None:
     """Return the format of a file by its suffix; None where it is no exported file's."""
-    suffix = Path(path).suffix.lower()
-    return next((fmt for fmt in all_formats() if fmt.suffix == suffix), None)
+    name = Path(path).name.lower()
+    fitting = [fmt for fmt in all_formats() if name.endswith(fmt.suffix)]
+    return max(fitting, key=lambda fmt: len(fmt.suffix), default=None)
 
 
 def require_cpu(device: torch.device, title: str) -> None:

@@ -58,7 +58,9 @@ class ExportSettings(CallOptions):
     """
 
     format: str = option(
-        'onnx', 'format of the file: onnx, openvino, torchscript or torch_export (default: onnx)', type=str
+        'onnx',
+        'format of the file: onnx, openvino, torchscript, torch_export, aotinductor or litert (default: onnx)',
+        type=str,
     )
     batch_size: int = option(
         1, 'images at a time (default: 1)', number(Integral, 1, LARGEST_BATCH), ['--batch'], type=int

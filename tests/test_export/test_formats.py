@@ -20,7 +20,13 @@ def images(tmp_path_factory):
     return [str(path) for path in write_images(tmp_path_factory.mktemp('images'), 3)]
 
 
-@pytest.mark.parametrize('name', [fmt.name for fmt in all_formats()])
+SLOW = ('aotinductor', 'litert')  # which compile for a minute
+
+
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(fmt.name, marks=[pytest.mark.slow] if fmt.name in SLOW else []) for fmt in all_formats()],
+)
 def test_a_file_gives_what_pytorch_gives_and_says_what_it_is(name, checkpoint, images, tmp_path):
     fmt = find_format(name)
     for package in fmt.packages:

@@ -1,0 +1,68 @@
+"""The packages of AOTInductor: a network compiled to a shared library, which PyTorch runs without compiling."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from detkit.export.format import META_KEY, ExportFormat, require_cpu
+from detkit.export.formats.torch_export import TorchExportFormat
+from detkit.export.formats.torchscript import TorchSession, _output_names, stored_text
+from detkit.registry import EXPORT_FORMATS
+from detkit.utils.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from detkit.export.graph import ExportGraph
+    from detkit.export.plan import Plan
+    from detkit.export.settings import ExportSettings
+
+_ENTRY = f'extra/{META_KEY}.json'
+
+
+@EXPORT_FORMATS.register_module(name='aotinductor')
+class AotInductorFormat(ExportFormat):
+    """AOTInductor. A file holds machine code for this kind of processor and version of PyTorch: it needs trust."""
+
+    name, title, suffix = 'aotinductor', 'AOTInductor', '.aoti.pt2'
+    trusted_only = True
+
+    def check_plan(self, settings: ExportSettings) -> None:
+        if not any(shutil.which(name) for name in ('g++', 'clang++', 'c++')):
+            raise ConfigError('aotinductor files are compiled by a C++ compiler, and there is none: install g++')
+
+    def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:
+        """Return the content of the package."""
+        program = TorchExportFormat().convert(graph, example, plan)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / 'network.pt2'
+            try:
+                with torch.no_grad():
+                    torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+            except Exception as error:  # of any kind: of the compiler, of lowering
+                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                raise ConfigError(f'AOTInductor cannot compile this network: {reason}') from error
+            return path.read_bytes()
+
+    def write(self, network: bytes, description: str, path: Path) -> None:
+        path.write_bytes(network)
+        with zipfile.ZipFile(path, 'a') as archive:
+            root = archive.namelist()[0].split('/')[0]
+            archive.writestr(f'{root}/{_ENTRY}', description)
+
+    def read_description(self, path: Path) -> str | None:
+        return stored_text(path, f'/{_ENTRY}')
+
+    def open(self, path: Path, device: torch.device, threads: int) -> TorchSession:
+        require_cpu(device, self.title)
+        try:
+            module = torch._inductor.aoti_load_package(str(path))
+        except Exception as error:  # of any kind for what is damaged
+            raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
+        names = _output_names(self.read_description(path), path)
+        return TorchSession(module, names, device, f'aotinductor {torch.__version__}')
