@@ -105,6 +105,8 @@ def _make_confident(head: nn.Module) -> None:
             name.startswith('convs')  # of anchors
             or ('cls' in name and layer.weight.shape[0] in (len(CLASSES), len(CLASSES) + 1))
         ):
-            is_small = isinstance(layer, nn.Linear) or name.startswith('convs')
-            nn.init.normal_(layer.weight, std=0.05 if is_small else 0.2)
+            std = 0.05 if isinstance(layer, nn.Linear) else 0.2
+            if name.startswith('convs'):  # which give the exponents of sizes, too
+                std = 0.3 / layer.weight.shape[1] ** 0.5
+            nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
