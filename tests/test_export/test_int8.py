@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from every_task import write_task
 from small_models import write_images
-from test_export_command import write_data
+from test_export_command import run, write_data
 
 from detkit.api import Detector
 from detkit.export.quantization import Node, float_nodes, is_matrix
@@ -83,3 +83,14 @@ def test_what_int8_cannot_be_is_refused(settings, message, tmp_path, monkeypatch
     path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64)
     with pytest.raises(ConfigError, match=message):
         Detector(path, device='cpu').export(img_size=64, **settings)
+
+
+def test_a_side_given_at_the_command_line_is_that_of_the_test_too(tmp_path, capsys):
+    pytest.importorskip('onnxruntime')
+    path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64)
+    data = write_data(tmp_path / 'data') / 'data.yaml'
+    words = ['export', str(path), '--data', str(data), '--img-size']
+    assert run(*words, '64') == 0
+    assert '| difference |' in capsys.readouterr().out
+    assert run(*words, '64', '96') == 2
+    assert 'tested in square images: give one side, or no data' in capsys.readouterr().err
