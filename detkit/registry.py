@@ -310,9 +310,11 @@ SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.
 WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo'])
 # Algorithms that follow objects from frame to frame.
 TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
-# The formats of exported files, and the function that opens one.
+# The formats of exported files, and the functions that open one, and run a checkpoint by another runtime.
 EXPORT_FORMATS = Registry('export format', scope='detkit', locations=['detkit.export.formats'])
-EXPORTED_MODELS = Registry('function of exported models', scope='detkit', locations=['detkit.export.opening'])
+EXPORTED_MODELS = Registry(
+    'function of exported models', scope='detkit', locations=['detkit.export.opening', 'detkit.export.runtimes']
+)
 FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')

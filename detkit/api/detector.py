@@ -37,8 +37,9 @@ class Detector(TrainableModel):
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, …; by default the accelerator if there is one, for exported files
             the CPU.
         options: changes to a config, as ``--cfg-options`` makes them: ``{'size': 's'}``.
-        runtime: the runtime of an exported file, which must be named where the file may run code (``'torchscript'``,
-            ``'torch_export'``): open only those that you trust.
+        runtime: ``'auto'`` predicts by the fastest of the installed runtimes that gives PyTorch's results, measured on
+            first use; ``'onnx'`` or ``'openvino'`` by that one; None by PyTorch. That of an exported file must be named
+            where the file may run code (``'torchscript'``, ``'torch_export'``): open only those that you trust.
 
     Raises:
         TypeError: ``model`` is no path or name, or an argument is unknown.

@@ -254,8 +254,6 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
     if is_exported(path):
         description = read_exported(path, runtime)[1]
         return OpenedExport(text, path, runtime, config_of_text(description.config, str(path)))
-    if runtime is not None:
-        raise ConfigError(f'runtime {runtime!r} is that of an exported file, but {text} is none')
     if not path.is_file():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise CheckpointError(f'{text} does not exist{working_folder(path)}.{nearest(path.name, beside)}')

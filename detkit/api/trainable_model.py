@@ -52,7 +52,9 @@ class TrainableModel:
         self._lock = Lock()
         self._model: nn.Module | None = None
         self._opened = open_model(model, options, runtime)
-        self.device = check_device(device or self._opened.default_device)
+        self._runtime = runtime
+        by_runtime = runtime not in (None, 'torch')
+        self.device = check_device(device or ('cpu' if by_runtime else self._opened.default_device))
         if not isinstance(self._opened, OpenedConfig):
             self._built()
 
@@ -60,8 +62,10 @@ class TrainableModel:
         raise no_attribute(self, name)  # only called where there is none
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickle and copy take: all save the lock, the network's weights included."""
-        return {name: value for name, value in vars(self).items() if name != '_lock'}
+        """Return what pickle and copy take: all save the lock; of a network in a runtime the file that it is from."""
+        state = {name: value for name, value in vars(self).items() if name != '_lock'}
+        in_runtime = self._model is not None and self._model.fixed_precision
+        return {**state, '_model': None} if in_runtime else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=Lock())
@@ -359,11 +363,14 @@ class TrainableModel:
 
     def _built(self) -> nn.Module:
         """Build the network where it is not there yet, and print where its weights are from."""
+        from detkit.inference.model import run_by
+
         with self._lock:
             if self._model is None:
-                self._model, lines = self._opened.build(self.device)
+                model, lines = self._opened.build(self.device)
                 if lines:
                     print('\n'.join(lines))
+                self._model = model if model.fixed_precision else run_by(model, self._runtime)
             return self._model
 
     def _recipe(

@@ -23,7 +23,8 @@ _ARGUMENTS = {
     '--confidence': dict(type=float, default=0.95, help='level of the intervals (default: 0.95)'),
     '--device': dict(help='cpu, cuda, cuda:1, ... (default: the accelerator, if there is one)'),
     '--runtime': dict(
-        help='runtime of an exported file; must be named for files that may run code (torchscript, torch_export)'
+        help='runtime of an exported file; must be named for files that may run code (torchscript, torch_export). '
+        'In prediction also of a checkpoint: torch (default), onnx, openvino, or auto for the fastest'
     ),
     '--amp': dict(
         action=argparse.BooleanOptionalAction,

@@ -130,7 +130,10 @@ def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSetti
     if EXPORTED_MODELS.get('is_exported')(checkpoint):
         return _exported_runner(config, checkpoint, settings)
     if settings.runtime is not None:
-        raise ConfigError(f'runtime {settings.runtime!r} is that of an exported file, but {checkpoint} is none')
+        raise ConfigError(
+            f'runtime {settings.runtime!r} is that of an exported file, but {checkpoint} is none: test the file that '
+            f'detkit export makes of it'
+        )
     content = load_checkpoint(checkpoint, mmap=True)
     trained = content['meta']['classes']
     classes = config.get('classes')

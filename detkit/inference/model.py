@@ -44,7 +44,9 @@ def init_detector(
         device: the device to run on; the accelerator if there is one by default.
         fuse: fold batch normalisation into the convolutions, which changes no output and saves time.
         options: changes to a config file, as ``--cfg-options``.
-        runtime: the runtime of an exported file, which must be named for formats that may run code.
+        runtime: the runtime of an exported file, which must be named for formats that may run code. A checkpoint is run
+            by PyTorch, or by the runtime that is named here (``'onnx'``, ``'openvino'``), or by the fastest that is
+            installed and gives PyTorch's results (``'auto'``).
 
     Returns:
         The detector in evaluation mode, whose ``info`` holds its config, its classes and what the data said of
@@ -58,9 +60,15 @@ def init_detector(
         exported = _open_exported(checkpoint, config, device, options, runtime)
         if exported is not None:
             return exported
-    device = check_device(device)
+    device = check_device('cpu' if device is None and runtime not in (None, 'torch') else device)
     content = load_checkpoint(checkpoint) if checkpoint is not None else None
-    return _build(_as_config(config, content, checkpoint, options), content, checkpoint, device, fuse)
+    model = _build(_as_config(config, content, checkpoint, options), content, checkpoint, device, fuse)
+    return run_by(model, runtime)
+
+
+def run_by(model: nn.Module, runtime: str | None) -> nn.Module:
+    """Return a detector that a runtime runs, see ``init_detector``; the model itself for None and ``'torch'``."""
+    return model if runtime in (None, 'torch') else EXPORTED_MODELS.get('run_by_runtime')(model, runtime)
 
 
 def _open_exported(
@@ -73,8 +81,6 @@ def _open_exported(
     """Return the detector in an exported file; None where the file is of another kind."""
     is_exported, open_exported = EXPORTED_MODELS.get('is_exported'), EXPORTED_MODELS.get('open_exported')
     if not is_exported(path):
-        if runtime is not None:
-            raise ConfigError(f'runtime {runtime!r} is that of an exported file, but {path} is none')
         return None
     config = None if config is None else _as_config(config, None, path, options)
     return open_exported(path, 'cpu' if device is None else check_device(device), runtime, config)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from detkit.utils.cache import CACHE_VARIABLE, cache_folder
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import size_text, write_text
@@ -14,20 +15,11 @@ from detkit.zoo.entries import Entry, RemoteFile
 
 __all__ = ['CACHE_VARIABLE', 'URL_VARIABLE', 'cache_folder', 'entry_folder', 'provide_file']
 
-# Environment variables: the folder for all that detkit keeps, and the address to fetch weights from in place of their
-# own (empty: do not use the network), which holds the same tree as the cache.
-CACHE_VARIABLE = 'DETKIT_CACHE'
+# Environment variable: the address to fetch weights from in place of their own (empty: do not use the network), which
+# holds the same tree as the cache.
 URL_VARIABLE = 'DETKIT_ZOO_URL'
 # The largest size of a file for which none is published.
 _MAX_BYTES = 2_000_000_000
-
-
-def cache_folder() -> Path:
-    """Return the folder for all that detkit keeps: ``DETKIT_CACHE``, else ``detkit`` in the user's cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'detkit'
 
 
 def entry_folder(entry: Entry) -> Path:

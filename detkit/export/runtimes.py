@@ -1,0 +1,265 @@
+"""Checkpoints run by another runtime than PyTorch: the network is exported once, checked, kept and opened again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from detkit import __version__
+from detkit.config import literal_text
+from detkit.engine.environment import cpu_name
+from detkit.export.detector import ExportedDetector
+from detkit.export.exporting import ExportError, export_detector
+from detkit.export.format import ExportFormat, all_formats, find_format
+from detkit.export.opening import open_exported
+from detkit.export.settings import DYNAMIC, ExportSettings
+from detkit.inference.steps import input_size
+from detkit.registry import EXPORTED_MODELS
+from detkit.utils.cache import cache_folder
+from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
+from detkit.utils.files import write_text
+
+# Turns of a measurement, after as many that are not counted.
+_WARM_UP, _ROUNDS = 2, 7
+# An other runtime must take less than this share of PyTorch's time.
+_WORTH = 0.95
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The runtime that was chosen on a machine.
+
+    Attributes:
+        runtime: its name, ``'torch'`` or that of a format.
+        milliseconds: what an image took by each runtime.
+        left_out: why others were not measured, by name.
+    """
+
+    runtime: str
+    milliseconds: dict[str, float]
+    left_out: dict[str, str]
+
+    def line(self) -> str:
+        """Return a line for people."""
+        order = sorted(self.milliseconds, key=self.milliseconds.get)
+        taken = ', '.join(f'{name} {self.milliseconds[name]:.1f} ms' for name in order)
+        left_out = [f'{name} left out: {reason}' for name, reason in self.left_out.items()]
+        return '; '.join([f'runtime {self.runtime}, as an image takes {taken}', *left_out])
+
+
+@EXPORTED_MODELS.register_module()
+def run_by_runtime(
+    model: nn.Module, runtime: str, folder: str | Path | None = None, log: Callable[[str], None] = print
+) -> nn.Module:
+    """Return a detector that a runtime runs, with the results of the given one.
+
+    The network is exported for images of any number and size, checked against PyTorch on drawn pictures, and kept in
+    the cache folder by its weights, config and the versions of what runs it; the next call opens it. Where the folder
+    cannot be written, it is exported anew.
+
+    Args:
+        model: a detector as ``init_detector`` returns it, on the CPU.
+        runtime: the name of a format, or ``'auto'`` for the fastest that is installed and passes the check; it is
+            measured once for each machine and number of threads, and PyTorch may be the fastest.
+        folder: where networks are kept; by default ``runtimes`` in the folder that ``DETKIT_CACHE`` names.
+        log: called with a line for people on what was chosen.
+
+    Raises:
+        ConfigError: there is no such runtime; or it cannot run this network, or not on its device.
+        MissingPackageError: a package that the runtime needs is not installed.
+        ExportError: the network gives other results in that runtime.
+    """
+    if runtime != 'auto':
+        fmt = find_format(runtime)
+    device = model.data_preprocessor.device
+    if device.type != 'cpu':
+        if runtime == 'auto':
+            return model  # on accelerators PyTorch is the only one that detkit measures
+        raise ConfigError(f'runtime {runtime} of a checkpoint runs on the CPU, not on {device}: give device cpu')
+    kept = _Kept(model, cache_folder() / 'runtimes' if folder is None else Path(folder))
+    if runtime == 'auto':
+        return _fastest(model, kept, log)
+    return kept.open(fmt)
+
+
+def suitable_formats(model: nn.Module) -> list[ExportFormat]:
+    """Return the installed formats whose files are safe to open and take images as prediction makes them."""
+    needed = _dynamic(model)
+    return [
+        fmt
+        for fmt in all_formats()
+        if fmt.is_installed and not fmt.trusted_only and all(name in fmt.dynamic for name in needed)
+    ]
+
+
+def _dynamic(model: nn.Module) -> tuple[str, ...]:
+    """Return what differs from call to call in prediction, of ``DYNAMIC``."""
+    return ('batch',) if model.classifies else DYNAMIC
+
+
+def _fastest(model: nn.Module, kept: _Kept, log: Callable[[str], None]) -> nn.Module:
+    record = kept.folder / f'{_machine()}.json'
+    known = _read_choice(record)
+    if known is not None and known.runtime == 'torch':
+        log(known.line())
+        return model
+    candidates = suitable_formats(model) if known is None else [find_format(known.runtime)]
+    opened, left_out = {}, {}
+    for fmt in candidates:
+        try:
+            opened[fmt.name] = kept.open(fmt)
+        except (ConfigError, ExportError, MissingPackageError) as error:  # it does not hold this network
+            left_out[fmt.name] = str(error)
+    if known is not None and opened:
+        log(known.line())
+        return opened[known.runtime]
+    taken = _measure({'torch': model, **opened})
+    best = min(taken, key=taken.get)
+    if taken[best] > _WORTH * taken['torch']:
+        best = 'torch'
+    choice = _Choice(best, taken, left_out)
+    kept.write(record, choice)
+    log(choice.line())
+    return model if best == 'torch' else opened[best]
+
+
+@torch.inference_mode()
+def _measure(models: dict[str, nn.Module]) -> dict[str, float]:
+    """Return the median milliseconds that each model takes for an image of noise, in turns."""
+    first = models['torch']
+    size = input_size(first.info.config, first.classifies)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (1, 3, size, size), dtype=torch.uint8, generator=generator)
+    shapes = torch.tensor([[size, size]]) if first.needs_img_shapes else None
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for turn in range(_WARM_UP + _ROUNDS):
+        for name, model in models.items():
+            began = time.perf_counter()
+            model.decode(images, shapes)
+            if turn >= _WARM_UP:
+                taken[name].append((time.perf_counter() - began) * 1e3)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+class _Kept:
+    """The networks of one model in the cache folder, a folder each.
+
+    Args:
+        model: the detector.
+        root: the folder for those of all models.
+
+    Attributes:
+        folder: that of this model's, named by its weights and config.
+    """
+
+    def __init__(self, model: nn.Module, root: Path) -> None:
+        self._model = model
+        self._digest = _digest(model)
+        self.folder = root / self._digest[:32]
+
+    def open(self, fmt: ExportFormat) -> ExportedDetector:
+        """Return the network in a format, which is exported where it is not there or not whole.
+
+        Errors are those of ``run_by_runtime``.
+        """
+        fmt.require()
+        if fmt.trusted_only:
+            raise ConfigError(
+                f'{fmt.name} files may run code when they are opened, so that none is kept for a checkpoint: export '
+                f'one, and open it with runtime {fmt.name}'
+            )
+        place = self.folder / _versions(fmt)
+        file = place / f'network{fmt.suffix}'
+        if file.is_file():
+            try:
+                return self._opened(file, fmt)
+            except CheckpointError:  # damaged, or another's
+                shutil.rmtree(place, ignore_errors=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft = tempfile.mkdtemp(prefix='.draft-', dir=self.folder)
+        except OSError:  # nothing can be kept there
+            with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
+                return self._exported(Path(folder), fmt)
+        try:
+            found = self._exported(Path(draft), fmt)
+            if not place.exists():  # another process may have been faster
+                os.replace(draft, place)
+            return found
+        except OSError as error:
+            raise ConfigError(f'the network for runtime {fmt.name} cannot be kept in {self.folder}: {error}') from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def write(self, record: Path, choice: _Choice) -> None:
+        """Remember a choice, where anything can be kept."""
+        if os.access(self.folder, os.W_OK):
+            write_text(record, json.dumps(vars(choice), indent=1) + '\n')
+
+    def _exported(self, folder: Path, fmt: ExportFormat) -> ExportedDetector:
+        file = folder / f'network{fmt.suffix}'
+        settings = ExportSettings(format=fmt.name, dynamic=_dynamic(self._model))
+        export_detector(self._model, file, settings)
+        write_text(folder / 'weights', f'{self._digest}\n')
+        return self._opened(file, fmt)
+
+    def _opened(self, file: Path, fmt: ExportFormat) -> ExportedDetector:
+        weights = file.with_name('weights')
+        if not weights.is_file() or weights.read_text(encoding='utf-8', errors='replace').strip() != self._digest:
+            raise CheckpointError(f'{file} is of other weights')
+        return open_exported(file, 'cpu', fmt.name, self._model.info.config)
+
+
+def _digest(model: nn.Module) -> str:
+    """Return a SHA-256 of a model's config, classes and weights."""
+    found = hashlib.sha256(literal_text(model.info.config).encode('utf-8', 'surrogatepass'))
+    found.update(repr((model.info.classes, model.info.keypoints)).encode('utf-8', 'surrogatepass'))
+    for name, value in model.state_dict().items():
+        found.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _versions(fmt: ExportFormat) -> str:
+    """Return the name of a format's folder: the versions of all that makes and runs its files."""
+    packages = ['torch', *fmt.packages.values()]
+    return '-'.join([fmt.name, f'detkit{__version__}', *(f'{name}{_version(name)}' for name in packages)])
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # installed under another name
+        return ''
+
+
+def _machine() -> str:
+    """Return the name of a record: processor, threads, and the versions that the times depend on."""
+    versions = [_versions(fmt) for fmt in all_formats() if fmt.is_installed]
+    text = repr((cpu_name(), platform.machine(), torch.get_num_threads(), __version__, versions))
+    return f'choice-{hashlib.sha256(text.encode()).hexdigest()[:16]}'
+
+
+def _read_choice(record: Path) -> _Choice | None:
+    """Return what was chosen on this machine; None where nothing was, or it cannot be read."""
+    try:
+        values = json.loads(record.read_text(encoding='utf-8'))
+        choice = _Choice(str(values['runtime']), dict(values['milliseconds']), dict(values['left_out']))
+        find_format(choice.runtime) if choice.runtime != 'torch' else None
+        choice.line()
+        return choice
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError):
+        return None

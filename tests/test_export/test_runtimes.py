@@ -1,0 +1,166 @@
+"""Checkpoints that another runtime runs: what is kept, when it is made again, and which runtime is chosen."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from small_models import write_checkpoint, write_images
+
+from detkit import Detector
+from detkit.export import runtimes
+from detkit.export.detector import ExportedDetector
+from detkit.inference import Predictor, init_detector
+from detkit.utils.errors import ConfigError
+
+pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'seg.pth')
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    return [str(path) for path in write_images(tmp_path_factory.mktemp('images'), 3)]
+
+
+@pytest.fixture(scope='module')
+def filled(checkpoint, tmp_path_factory):
+    """A cache folder with the network for ONNX Runtime."""
+    folder = tmp_path_factory.mktemp('filled')
+    runtimes.run_by_runtime(init_detector(None, checkpoint, 'cpu'), 'onnx', folder / 'runtimes')
+    return folder
+
+
+@pytest.fixture
+def cache(filled, tmp_path, monkeypatch):
+    shutil.copytree(filled, tmp_path / 'cache')
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+@pytest.fixture(autouse=True)
+def only_onnx(monkeypatch):
+    """Other installed formats would only take time."""
+    own = runtimes.suitable_formats
+    monkeypatch.setattr(runtimes, 'suitable_formats', lambda model: [f for f in own(model) if f.name == 'onnx'])
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """The formats that are exported to, in turn."""
+    made, own = [], runtimes.export_detector
+    monkeypatch.setattr(
+        runtimes,
+        'export_detector',
+        lambda model, path, settings: made.append(settings.format) or own(model, path, settings),
+    )
+    return made
+
+
+def test_a_checkpoint_is_exported_once(checkpoint, images, tmp_path, monkeypatch, exports):
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path))
+    options = dict(score_thr=0.01, batch_size=2, max_per_img=20)
+    expected = Detector(checkpoint)(images, **options)
+    for _ in range(2):
+        model = Detector(checkpoint, runtime='onnx')
+        assert isinstance(model.model, ExportedDetector)
+        for found, own in zip(model(images, **options), expected, strict=True):
+            assert len(found.scores) == 20 and len(found.masks) == 20
+            np.testing.assert_allclose(found.scores, own.scores, atol=1e-4)  # boxes may change places, with equal ones
+    assert exports == ['onnx']
+    assert [path.suffix for path in tmp_path.rglob('network.*')] == ['.onnx']
+    assert not list(tmp_path.rglob('.draft*'))
+
+
+def test_other_weights_are_another_network(checkpoint, cache, exports):
+    model = init_detector(None, checkpoint, 'cpu')
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    runtimes.run_by_runtime(model, 'onnx')
+    assert exports == ['onnx'] and len(list(cache.rglob('network.onnx'))) == 2
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'another'])
+def test_what_is_damaged_is_made_again(damage, checkpoint, images, cache, exports):
+    model = init_detector(None, checkpoint, 'cpu')
+    (file,) = cache.rglob('network.onnx')
+    if damage == 'truncated':
+        file.write_bytes(file.read_bytes()[:500])
+    else:
+        file.with_name('weights').write_text('of other weights')
+    again = runtimes.run_by_runtime(model, 'onnx')
+    assert exports == ['onnx']
+    assert len(Predictor(model=again, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(checkpoint, tmp_path, images, exports):
+    (tmp_path / 'file').write_text('no folder')
+    model = init_detector(None, checkpoint, 'cpu')
+    lines = []
+    for runtime in ('onnx', 'auto'):
+        found = runtimes.run_by_runtime(model, runtime, tmp_path / 'file' / 'cache', lines.append)
+        assert len(Predictor(model=found, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+    assert lines[0].startswith('runtime ') and 'torch' in lines[0]
+
+
+@pytest.mark.parametrize('fastest', ['torch', 'onnx'])
+def test_the_fastest_is_measured_once_and_remembered(fastest, checkpoint, cache, exports, monkeypatch):
+    measured = []
+
+    def measure(models):
+        measured.append(sorted(models))
+        return {name: 1.0 if name == fastest else 2.0 for name in models}
+
+    monkeypatch.setattr(runtimes, '_measure', measure)
+    model, lines = init_detector(None, checkpoint, 'cpu'), []
+    found = [runtimes.run_by_runtime(model, 'auto', log=lines.append) for _ in range(2)]
+    assert measured == [['onnx', 'torch']]
+    assert exports == []
+    assert lines[0] == lines[1] and lines[0].startswith(f'runtime {fastest}, as an image takes {fastest} 1.0 ms')
+    assert all((one is model) == (fastest == 'torch') for one in found)
+    (record,) = cache.rglob('choice-*.json')
+    for text in ('{', '{"runtime": "nonsense", "milliseconds": {}, "left_out": {}}', json.dumps({'runtime': 3})):
+        record.write_text(text)
+        runtimes.run_by_runtime(model, 'auto', log=lines.append)
+    assert len(measured) == 4, 'a record that cannot be read counts as none'
+
+
+def test_a_runtime_is_measured_beside_pytorch(checkpoint):
+    model = init_detector(None, checkpoint, 'cpu')
+    taken = runtimes._measure({'torch': model, 'same': model})
+    assert taken.keys() == {'torch', 'same'} and all(value > 0 for value in taken.values())
+
+
+def test_one_that_gives_other_results_is_left_out(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path))
+
+    def failing(model, path, settings):
+        raise runtimes.ExportError(f'the exported network differs from PyTorch in {settings.format}')
+
+    monkeypatch.setattr(runtimes, 'export_detector', failing)
+    model, lines = init_detector(None, checkpoint, 'cpu'), []
+    assert runtimes.run_by_runtime(model, 'auto', log=lines.append) is model
+    assert 'onnx left out: the exported network differs' in lines[0]
+    with pytest.raises(runtimes.ExportError, match='differs'):
+        runtimes.run_by_runtime(model, 'onnx')
+
+
+def test_what_cannot_be_is_refused(checkpoint, cache):
+    model = init_detector(None, checkpoint, 'cpu')
+    with pytest.raises(ConfigError, match=r"there is no format 'onx'.*Did you mean 'onnx'"):
+        runtimes.run_by_runtime(model, 'onx')
+    with pytest.raises(ConfigError, match='may run code'):
+        runtimes.run_by_runtime(model, 'torchscript')
+
+
+def test_a_predictor_and_a_pickled_detector_take_a_runtime(checkpoint, images, cache):
+    predictor = Predictor(None, checkpoint, runtime='onnx', max_per_img=3)
+    assert len(predictor.predict(images[0])[0].pred_instances) == 3
+    assert Predictor(None, checkpoint, runtime='torch', device='cpu').model.fixed_precision is False
+    copied = pickle.loads(pickle.dumps(Detector(checkpoint, runtime='onnx')))
+    assert isinstance(copied.model, ExportedDetector) and len(copied(images)) == 3
