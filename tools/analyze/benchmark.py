@@ -1,7 +1,7 @@
 """Compare the speed of models in prediction or training: parameters, GFLOPs, latency, images/s, memory.
 
     python tools/analyze/benchmark.py configs/yolov8/det_coco.py configs/yolov5/det_coco.py --batch-size 1 8
-    python tools/analyze/benchmark.py configs/yolov8/det_coco.py --amp --compile --onnx --device cpu
+    python tools/analyze/benchmark.py configs/yolov8/det_coco.py --amp --compile --runtimes onnx openvino --device cpu
     python tools/analyze/benchmark.py configs/yolov8/seg_n_coco8.py configs/yolov8/det_n_coco8.py --train
 
 The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the

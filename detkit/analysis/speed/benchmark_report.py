@@ -53,6 +53,8 @@ def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
     parts = [_conditions(found), _models_table(found)]
     for batch_size in found.measurements[0].seconds:
         parts += [_main_table(found, batch_size, confidence), _phases_table(found, batch_size, confidence)]
+    if any(own.agreement is not None for own in found.measurements):
+        parts.append(_agreement_table(found))
     far_out = sum(spread_of(_main(found, own, size))['far_out'] for own in found.measurements for size in own.seconds)
     total = sum(taken.shape[0] * taken.shape[1] for own in found.measurements for taken in own.seconds.values())
     parts.append(
@@ -93,6 +95,17 @@ def _models_table(found: Benchmark) -> str:
         peaks = [own.memory[size].own for size in first.memory]
         rows.append([*row, *('-' if peak is None else f'{peak:.0f}' for peak in peaks)])
     return text_table(header, rows)
+
+
+def _agreement_table(found: Benchmark) -> str:
+    rows = []
+    for own in found.measurements:
+        if own.agreement is not None:
+            numbers = (own.agreement.bboxes, own.agreement.scores)
+            differences = ['-' if value is None else f'{value:.2g}' for value in numbers]
+            rows.append([own.variant.label, *differences, f'{own.agreement.unmatched} of {own.agreement.total}'])
+    title = 'predictions beside those of the first variant of the checkpoint (largest differences)'
+    return f'{title}\n{text_table(["", "boxes, px", "scores", "without partner"], rows)}'
 
 
 def _main(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
@@ -178,6 +191,7 @@ def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
             'parameters': own.parameters,
             'flops': own.flops,
             'img_size': own.img_size,
+            'agreement': None if own.agreement is None else asdict(own.agreement),
             'batches': {str(size): _batch(found, own, size, confidence) for size in own.seconds},
         }
         for own in found.measurements
@@ -217,7 +231,8 @@ def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 
     rows = []
     for variant in as_dict(found, confidence)['variants']:
         for size, batch in variant['batches'].items():
-            row = {key: value for key, value in variant.items() if key != 'batches'}
+            row = {key: value for key, value in variant.items() if key not in ('batches', 'agreement')}
+            row |= {f'{key}_difference': (variant['agreement'] or {}).get(key) for key in ('bboxes', 'scores')}
             row |= {'batch_size': size, 'images_per_second': batch['images_per_second']}
             row['memory_mib'] = (batch['memory_mib'] or {}).get('own')
             for name, phase in batch['phases'].items():

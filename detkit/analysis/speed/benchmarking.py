@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,14 +13,16 @@ import torch
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.errors.compare import unique_labels
 from detkit.analysis.speed import prediction_speed, training_speed
+from detkit.analysis.speed.agreement import Agreement, agreement
 from detkit.analysis.speed.execution_modes import ExecutionMode
 from detkit.analysis.speed.paired_timing import Step, mean_interval, time_paired
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
 from detkit.config import load_config
 from detkit.engine.model_cost import count_flops, count_parameters
 from detkit.inference import Predictor, init_detector
-from detkit.inference.model import check_device
+from detkit.inference.model import check_device, run_by
 from detkit.models.layers.fuse import fuse_conv_bn
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError
 
 
@@ -83,6 +85,8 @@ class Measurement:
         img_size: side of the square that ``flops`` are of, None in training.
         seconds: for each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``time_paired``.
         memory: peak memory of each batch size.
+        agreement: how its predictions on the images, in batches of the smallest size, differ from those of the first
+            variant of the same checkpoint; None for that one, in training, and with random weights.
     """
 
     variant: Variant
@@ -91,6 +95,7 @@ class Measurement:
     img_size: int | None
     seconds: dict[int, np.ndarray] = field(default_factory=dict)
     memory: dict[int, PeakMemory] = field(default_factory=dict)
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -154,14 +159,16 @@ class _Prediction:
         device = check_device(settings.device)
         model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
         parameters = count_parameters(model)
-        predictor = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
-        size = predictor.img_size
+        own = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
+        size = own.img_size
         self.measurement = Measurement(variant, parameters, count_flops(model, (size, size)), size)
+        runtime = variant.mode.runtime
+        predictor = Predictor(model=run_by(model, runtime), **vars(own.options)) if runtime else own
         self._predictor, self._paths = predictor, paths
 
-    def maker(self, batch_size: int) -> Callable[[], Step]:
+    def maker(self, batch_size: int) -> prediction_speed.PredictionMaker:
         mode = self.measurement.variant.mode
-        return prediction_speed.prediction_maker(self._predictor, mode, self._paths, batch_size)
+        return prediction_speed.PredictionMaker(self._predictor, mode, self._paths, batch_size)
 
 
 class _Training:
@@ -224,11 +231,31 @@ def _benchmark(
         seconds = time_paired(makers, settings.seconds, settings.rounds, seed=settings.seed)
         for own, taken in zip(measurements, seconds, strict=True):
             own.seconds[batch_size] = taken
+        if kind is _Prediction and batch_size == min(settings.batch_sizes):
+            measurements = _with_agreement(measurements, makers)
     for own in measurements if settings.memory else ():
         log(f'memory of {own.variant.label}')
         peaks = in_fresh_process(_measure_memory, kind, own.variant, settings, paths, torch.get_num_threads())
         own.memory.update(peaks)
     return Benchmark(kind.phases, kind.main, check_device(settings.device), settings, measurements)
+
+
+def _with_agreement(
+    measurements: Sequence[Measurement], makers: Sequence[prediction_speed.PredictionMaker]
+) -> list[Measurement]:
+    """Compare the predictions of variants of one checkpoint."""
+    firsts: dict[tuple[str, str], list[DetDataSample]] = {}
+    found = []
+    for own, maker in zip(measurements, makers, strict=True):
+        model = (own.variant.config, own.variant.checkpoint)
+        others = sum((other.variant.config, other.variant.checkpoint) == model for other in measurements) > 1
+        if own.variant.checkpoint is None or not others:
+            found.append(own)
+            continue
+        samples = maker.samples()
+        found.append(replace(own, agreement=agreement(samples, firsts[model])) if model in firsts else own)
+        firsts.setdefault(model, samples)
+    return found
 
 
 def _measure_memory(

@@ -1,15 +1,11 @@
-"""Execution modes of a network: plain, in mixed precision, compiled, by ONNX Runtime."""
+"""Execution modes of a network: plain, in mixed precision, compiled, by another runtime."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import io
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +17,6 @@ Preds = dict[str, Tensor | list[Tensor]]
 # From what the data preprocessor gives to raw predictions.
 Network = Callable[[dict], Preds]
 
-_OPSET = 17
-
 
 @dataclass(frozen=True)
 class ExecutionMode:
@@ -31,19 +25,17 @@ class ExecutionMode:
     Attributes:
         amp: in mixed precision.
         compiled: by ``torch.compile``.
-        onnx: exported, and run by ONNX Runtime; in float32.
+        runtime: exported, and run by this runtime in float32, see ``run_by_runtime``; empty for PyTorch.
     """
 
     amp: bool = False
     compiled: bool = False
-    onnx: bool = False
+    runtime: str = ''
 
     @property
     def name(self) -> str:
         """Name such as 'amp compile'; empty for the plain mode."""
-        return ' '.join(
-            name for name, used in (('amp', self.amp), ('compile', self.compiled), ('onnx', self.onnx)) if used
-        )
+        return ' '.join([*['amp'][: self.amp], *['compile'][: self.compiled], *[self.runtime][: bool(self.runtime)]])
 
     def precision(self, device: torch.device) -> AbstractContextManager:
         """Return the context to run in.
@@ -59,13 +51,13 @@ class ExecutionMode:
         return torch.autocast(device.type, dtype)
 
 
-def execution_modes(amp: bool = False, compiled: bool = False, onnx: bool = False) -> list[ExecutionMode]:
+def execution_modes(amp: bool = False, compiled: bool = False, runtimes: Sequence[str] = ()) -> list[ExecutionMode]:
     """Return the plain mode and each requested one; mixed precision and compilation also together."""
     return [
         ExecutionMode(use_amp, use_compile)
         for use_compile in (False, True)[: 1 + compiled]
         for use_amp in (False, True)[: 1 + amp]
-    ] + [ExecutionMode(onnx=True)] * onnx
+    ] + [ExecutionMode(runtime=name) for name in runtimes]
 
 
 def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network]:
@@ -76,8 +68,8 @@ def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network
     Raises:
         ConfigError: the mode is not available here.
     """
-    if mode.onnx:
-        return onnx_maker(model)
+    if mode.runtime:
+        return lambda: _plain(model)  # a session, of which there are no copies
     if not mode.compiled:
         return lambda: _plain(copy.deepcopy(model))
     try:
@@ -103,89 +95,3 @@ def _compiled(model: Callable) -> Network:
 
 def _first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def onnx_maker(model: nn.Module) -> Callable[[], Network]:
-    """Return a function that makes fresh sessions of a network, which is exported once for every shape of input.
-
-    Raises:
-        ConfigError: onnx or onnxruntime are not installed, the model is not on a CPU, or it cannot be exported (when a
-            network gets its first input).
-    """
-    missing = [name for name in ('onnx', 'onnxruntime') if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(f'--onnx needs {" and ".join(missing)}: pip install {" ".join(missing)}')
-    if next(model.parameters()).device.type != 'cpu':
-        raise ConfigError('--onnx is timed on CPUs only: give --device cpu')
-    exported: dict[tuple[int, ...], tuple[bytes, list[tuple[str, int | None]]]] = {}
-
-    def make() -> Network:
-        sessions = {shape: _session(content) for shape, (content, _) in exported.items()}
-
-        @torch.no_grad()
-        def network(data: dict) -> Preds:
-            inputs = data['inputs'].contiguous()
-            shape = tuple(inputs.shape)
-            if shape not in exported:
-                exported[shape] = _export(model, inputs)
-            content, keys = exported[shape]
-            if shape not in sessions:
-                sessions[shape] = _session(content)
-            return _preds(sessions[shape].run(None, {'inputs': inputs.numpy()}), keys)
-
-        return network
-
-    return make
-
-
-class _Flat(nn.Module):
-    """A detector's network whose output is a tuple of tensors.
-
-    Attributes:
-        keys: name of each tensor of the latest call, and its index if the name holds a list.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.keys: list[tuple[str, int | None]] = []
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        tensors = []
-        self.keys = []
-        for name, value in self.model(inputs, mode='tensor').items():
-            is_list = isinstance(value, list | tuple)
-            for i, tensor in enumerate(value if is_list else [value]):
-                self.keys.append((name, i if is_list else None))
-                tensors.append(tensor)
-        return tuple(tensors)
-
-
-def _export(model: nn.Module, inputs: Tensor) -> tuple[bytes, list[tuple[str, int | None]]]:
-    flat, content = _Flat(model), io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # on shapes that become constants, as they may, and on the exporter's age
-            torch.onnx.export(flat, (inputs,), content, input_names=['inputs'], opset_version=_OPSET, dynamo=False)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ConfigError(f'--onnx: this network cannot be exported: {str(error).splitlines()[0]}') from error
-    return content.getvalue(), flat.keys
-
-
-def _session(content: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
-
-
-def _preds(arrays: list, keys: list[tuple[str, int | None]]) -> Preds:
-    preds: Preds = {}
-    for (name, index), array in zip(keys, arrays, strict=True):
-        tensor = torch.from_numpy(array)
-        if index is None:
-            preds[name] = tensor
-        else:
-            preds.setdefault(name, []).append(tensor)
-    return preds

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from detkit.analysis.speed.execution_modes import ExecutionMode, network_maker
+from detkit.analysis.speed.execution_modes import ExecutionMode, Network, network_maker
 from detkit.analysis.speed.paired_timing import Step, synchronize
 from detkit.datasets.collate import collate
 from detkit.inference import Predictor, SourceImage, find_images, require_images
 from detkit.sample_data.coco8 import render_scenes, write_jpeg
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import DataError
 
 PHASES = ('load', 'preprocess', 'network', 'postprocess')
@@ -54,51 +55,69 @@ def batches(images: Sequence[SourceImage], batch_size: int) -> list[list[SourceI
     return [[images[(b * batch_size + i) % len(images)] for i in range(batch_size)] for b in range(number)]
 
 
-def prediction_maker(
-    predictor: Predictor, mode: ExecutionMode, images: Sequence[SourceImage], batch_size: int
-) -> Callable[[], Step]:
-    """Return a maker of steps for ``time_paired`` that predict one batch from its files and time ``PHASES``.
+class PredictionMaker:
+    """Maker of steps for ``time_paired`` that predict one batch from its files and time ``PHASES``.
 
     'load' reads and decodes files, 'preprocess' makes the network's input and brings it to the device, 'network' goes
-    to raw predictions, 'postprocess' to data samples in pixels of the images (decoding, suppression, masks).
+    to raw predictions (by another runtime to decoded ones), 'postprocess' to data samples in pixels of the images
+    (decoding, suppression, masks).
+
+    Args:
+        predictor: what predicts.
+        mode: how its network is run.
+        images: what to predict on.
+        batch_size: images at a time.
 
     Raises:
         ConfigError: see ``network_maker``.
     """
-    make_network = network_maker(predictor.model, mode)
-    device, all_batches = predictor.device, batches(images, batch_size)
-    settled = not (mode.compiled or mode.onnx)
 
-    def make() -> Step:
-        nonlocal settled
-        network, model = make_network(), predictor.model
+    def __init__(
+        self, predictor: Predictor, mode: ExecutionMode, images: Sequence[SourceImage], batch_size: int
+    ) -> None:
+        self._predictor, self._mode = predictor, mode
+        self._batches = batches(images, batch_size)
+        self._make_network = network_maker(predictor.model, mode)
+        # These are made anew for each shape of input.
+        self._settled = not (mode.compiled or mode.runtime)
 
-        @torch.inference_mode()
+    def __call__(self) -> Step:
+        network = self._make_network()
+
         def step(turn: int) -> list[float]:
-            times = [time.perf_counter()]
-            chosen = all_batches[turn % len(all_batches)]
-            decoded = [SourceImage(image.name, image.read()) for image in chosen]
-            times.append(time.perf_counter())
-            samples = [predictor.prepare(image, i).packed for i, image in enumerate(decoded)]
-            data = model.data_preprocessor(collate(samples), training=False)
-            synchronize(device)
-            times.append(time.perf_counter())
-            with mode.precision(device):
-                preds = network(data)
-                synchronize(device)
-                times.append(time.perf_counter())
-                model.predict(preds, data['data_samples'])
-            synchronize(device)
-            times.append(time.perf_counter())
-            return [end - start for start, end in zip(times, times[1:], strict=False)]
+            return self._predict(network, turn)[0]
 
-        if not settled:  # these are made anew for each shape of input
-            for turn in range(len(all_batches)):
+        if not self._settled:
+            for turn in range(len(self._batches)):
                 step(turn)
-            settled = True
+            self._settled = True
         return step
 
-    return make
+    def samples(self) -> list[DetDataSample]:
+        """Return the predictions on all batches."""
+        network = self._make_network()
+        return [sample for turn in range(len(self._batches)) for sample in self._predict(network, turn)[1]]
+
+    @torch.inference_mode()
+    def _predict(self, network: Network, turn: int) -> tuple[list[float], list[DetDataSample]]:
+        predictor, model = self._predictor, self._predictor.model
+        device = predictor.device
+        times = [time.perf_counter()]
+        chosen = self._batches[turn % len(self._batches)]
+        decoded = [SourceImage(image.name, image.read()) for image in chosen]
+        times.append(time.perf_counter())
+        samples = [predictor.prepare(image, i).packed for i, image in enumerate(decoded)]
+        data = model.data_preprocessor(collate(samples), training=False)
+        synchronize(device)
+        times.append(time.perf_counter())
+        with self._mode.precision(device):
+            preds = network(data)
+            synchronize(device)
+            times.append(time.perf_counter())
+            found = model.predict(preds, data['data_samples'])
+        synchronize(device)
+        times.append(time.perf_counter())
+        return [end - start for start, end in zip(times, times[1:], strict=False)], found
 
 
 def noise_maker(model: nn.Module, img_size: int) -> Callable[[], Step]:

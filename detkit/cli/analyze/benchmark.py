@@ -1,7 +1,7 @@
 """Compare the speed of models in prediction or training: parameters, GFLOPs, latency, images/s, memory.
 
     detkit analyze benchmark yolov8/det_coco yolov5/det_coco --batch-size 1 8
-    detkit analyze benchmark yolov8/det_coco --amp --compile --onnx --device cpu
+    detkit analyze benchmark yolov8/det_coco --amp --compile --runtimes onnx openvino --device cpu
     detkit analyze benchmark yolov8/seg_n_coco8 yolov8/det_n_coco8 --train
 
 The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the
@@ -41,7 +41,13 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument('--score-thr', type=float, default=0.25, help='least score of a prediction (default: 0.25)')
     parser.add_argument('--amp', action='store_true', help='also in mixed precision')
     parser.add_argument('--compile', action='store_true', help='also compiled by torch.compile')
-    parser.add_argument('--onnx', action='store_true', help='also by ONNX Runtime, on the CPU')
+    parser.add_argument(
+        '--runtimes',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='also exported and run by these, on the CPU: onnx (ONNX Runtime), openvino',
+    )
     parser.add_argument('--threads', type=int, help="number of PyTorch's CPU threads (default: PyTorch's own choice)")
     parser.add_argument(
         '--seconds',
@@ -64,7 +70,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def _mistake(args: argparse.Namespace) -> str | None:
     if args.train:
-        for name in ('amp', 'compile', 'onnx', 'img_size', 'images', 'checkpoints'):
+        for name in ('amp', 'compile', 'runtimes', 'img_size', 'images', 'checkpoints'):
             if getattr(args, name):
                 return (
                     f'--{name.replace("_", "-")} is for prediction; training goes by the config alone, which '
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     variants = choose_variants(
-        args.configs, args.checkpoints, args.labels, execution_modes(args.amp, args.compile, args.onnx)
+        args.configs, args.checkpoints, args.labels, execution_modes(args.amp, args.compile, args.runtimes)
     )
     settings = Settings(
         batch_sizes=args.batch_size,

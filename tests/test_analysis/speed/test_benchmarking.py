@@ -8,10 +8,12 @@ import pytest
 import torch
 from builders import CONFIGS
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from small_models import make_config, write_checkpoint, write_images
 
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.speed import prediction_speed, training_speed
+from detkit.analysis.speed.agreement import agreement
 from detkit.analysis.speed.benchmark_report import (
     as_dict,
     console_tables,
@@ -35,6 +37,7 @@ from detkit.config import load_config
 from detkit.datasets.transforms.loading import read_image
 from detkit.inference import Predictor, find_images, init_detector
 from detkit.registry import DETECTORS
+from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 
 DET = str(CONFIGS / 'yolov8' / 'det_n_coco8.py')
@@ -48,7 +51,7 @@ def small(**changes) -> Settings:
 
 
 def test_variants_are_configs_in_ways():
-    variants = choose_variants([DET, DET], ['none', 'b.pth'], modes=execution_modes(amp=True, onnx=True))
+    variants = choose_variants([DET, DET], ['none', 'b.pth'], modes=execution_modes(amp=True, runtimes=['onnx']))
     assert [(v.label, v.checkpoint) for v in variants] == [
         ('det_n_coco8-1', None),
         ('det_n_coco8-1 amp', None),
@@ -77,7 +80,7 @@ def test_a_step_predicts_what_prediction_does(task, tmp_path, monkeypatch):
     seen = []
     predict = predictor.model.predict  # a view of the model with options of its own
     monkeypatch.setattr(predictor.model, 'predict', lambda preds, samples: seen.extend(predict(preds, samples)))
-    step = prediction_speed.prediction_maker(predictor, ExecutionMode(), find_images(paths), 2)()
+    step = prediction_speed.PredictionMaker(predictor, ExecutionMode(), find_images(paths), 2)()
     seconds = step(0), step(1)
     assert np.shape(seconds) == (2, 4) and np.min(seconds) > 0
     for ours, theirs in zip(seen, [*expected, expected[0]], strict=True):
@@ -149,17 +152,33 @@ def test_copies_are_fresh_and_equal():
     torch.testing.assert_close(second, own)
 
 
-def test_onnx_gives_the_same_predictions():
-    pytest.importorskip('onnx')
+def test_another_runtime_is_timed_and_compared(tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
-    model, data = tiny_model()
-    make = network_maker(model, ExecutionMode(onnx=True))
-    with torch.inference_mode():
-        expected = model(data['inputs'])
-        for _ in range(2):
-            found = make()(data)
-            assert list(found) == list(expected)
-            torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path / 'cache'))
+    paths = [str(path) for path in write_images(tmp_path / 'images', 2)]
+    checkpoint = str(write_checkpoint(tmp_path / 'model.pth', 'det'))
+    modes = execution_modes(runtimes=['onnx'])
+    settings = Settings(images=paths, img_size=64, rounds=2, device='cpu', memory=False, score_thr=0.015)
+    found = benchmark_prediction([Variant(f'a {mode.name}', None, checkpoint, mode) for mode in modes], settings)
+    plain, other = found.measurements
+    assert plain.agreement is None and plain.parameters == other.parameters and plain.flops == other.flops
+    assert other.agreement.total > 0 and other.agreement.scores < 1e-3
+    assert other.seconds[1].shape == plain.seconds[1].shape
+    assert 'without partner' in console_tables(found) and as_dict(found)['variants'][1]['agreement']['unmatched'] >= 0
+
+
+def predictions(bboxes, scores, labels):
+    instances = InstanceData(bboxes=torch.tensor(bboxes), scores=torch.tensor(scores), labels=torch.tensor(labels))
+    return [DetDataSample(pred_instances=instances)]
+
+
+def test_predictions_are_compared_with_those_of_their_class():
+    expected = predictions([[0.0, 0, 10, 10], [1.0, 1, 11, 11], [50.0, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 0])
+    found = predictions([[1.0, 1, 11, 11.5], [0.0, 0, 10, 10.25], [80.0, 50, 90, 60]], [0.8, 0.75, 0.7], [1, 0, 0])
+    seen = agreement(found, expected)
+    assert (seen.bboxes, seen.unmatched, seen.total) == (0.5, 2, 6) and seen.scores == pytest.approx(0.15)
+    nothing = predictions(np.zeros((0, 4), np.float32), [], [])
+    assert agreement(nothing, expected).unmatched == 3 and agreement(nothing, nothing).total == 0
 
 
 @pytest.mark.slow
@@ -171,10 +190,6 @@ def test_compiled_gives_the_same_predictions():
 
 
 def test_what_is_missing_for_a_way_is_said(monkeypatch):
-    model, _ = tiny_model()
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    with pytest.raises(ConfigError, match='--onnx needs onnx and onnxruntime: pip install onnx onnxruntime'):
-        network_maker(model, ExecutionMode(onnx=True))
     monkeypatch.setattr('detkit.analysis.speed.execution_modes.resolve_amp', lambda amp, device: None)
     with pytest.raises(ConfigError, match='--amp: cpu has no fast number format'):
         ExecutionMode(amp=True).precision(torch.device('cpu'))
