@@ -190,37 +190,45 @@ class _Kept:
                 shutil.rmtree(place, ignore_errors=True)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            draft = tempfile.mkdtemp(prefix='.draft-', dir=self.folder)
+            draft = Path(tempfile.mkdtemp(prefix='.draft-', dir=self.folder))
         except OSError:  # nothing can be kept there
             with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
-                return self._exported(Path(folder), fmt)
+                return self._opened(self._export(Path(folder), fmt), fmt)
         try:
-            found = self._exported(Path(draft), fmt)
-            if not place.exists():  # another process may have been faster
-                os.replace(draft, place)
-            return found
+            self._export(draft, fmt)
+            _move(draft, place)
         except OSError as error:
             raise ConfigError(f'the network for runtime {fmt.name} cannot be kept in {self.folder}: {error}') from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        return self._opened(file, fmt)
 
     def write(self, record: Path, choice: _Choice) -> None:
         """Remember a choice, where anything can be kept."""
         if os.access(self.folder, os.W_OK):
             write_text(record, json.dumps(vars(choice), indent=1) + '\n')
 
-    def _exported(self, folder: Path, fmt: ExportFormat) -> ExportedDetector:
+    def _export(self, folder: Path, fmt: ExportFormat) -> Path:
         file = folder / f'network{fmt.suffix}'
         settings = ExportSettings(format=fmt.name, dynamic=_dynamic(self._model))
         export_detector(self._model, file, settings)
         write_text(folder / 'weights', f'{self._digest}\n')
-        return self._opened(file, fmt)
+        return file
 
     def _opened(self, file: Path, fmt: ExportFormat) -> ExportedDetector:
         weights = file.with_name('weights')
         if not weights.is_file() or weights.read_text(encoding='utf-8', errors='replace').strip() != self._digest:
             raise CheckpointError(f'{file} is of other weights')
         return open_exported(file, 'cpu', fmt.name, self._model.info.config)
+
+
+def _move(draft: Path, place: Path) -> None:
+    """Move a whole folder to its place, unless another process was faster."""
+    try:
+        os.replace(draft, place)
+    except OSError:
+        if not place.is_dir():
+            raise
 
 
 def _digest(model: nn.Module) -> str:

@@ -188,7 +188,6 @@ def set_key(key, value):
         (set_key('task', 'pose'), "no model of the task 'pose'"),
         (set_key('difference', {'bboxes': 'x'}), "'difference' is"),
     ],
-    ids=str,
 )
 def test_a_wrong_description(change, message, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Checkpoints that another runtime runs: what is kept, when it is made again, and which runtime is chosen."""
 
+import copy
 import json
 import pickle
 import shutil
@@ -96,6 +97,21 @@ def test_what_is_damaged_is_made_again(damage, checkpoint, images, cache, export
     again = runtimes.run_by_runtime(model, 'onnx')
     assert exports == ['onnx']
     assert len(Predictor(model=again, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+
+
+def test_another_process_may_be_faster(checkpoint, images, filled, tmp_path, monkeypatch):
+    own = runtimes.export_detector
+
+    def export_beside_another(model, path, settings):
+        own(model, path, settings)
+        shutil.copytree(filled / 'runtimes', tmp_path / 'runtimes', dirs_exist_ok=True)
+
+    monkeypatch.setattr(runtimes, 'export_detector', export_beside_another)
+    model = init_detector(None, checkpoint, 'cpu')
+    found = runtimes.run_by_runtime(model, 'onnx', tmp_path / 'runtimes')
+    for one in (found, copy.deepcopy(found)):  # a copy opens the file again
+        assert len(Predictor(model=one, max_per_img=4).predict(images[0])[0].pred_instances) == 4
+    assert not list(tmp_path.rglob('.draft*')) and len(list(tmp_path.rglob('network.onnx'))) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(checkpoint, tmp_path, images, exports):
