@@ -160,8 +160,8 @@ def test_what_a_file_cannot_do_is_said(call, message, folder, monkeypatch):
 
 
 def test_a_runtime_belongs_to_an_exported_file(folder):
-    with pytest.raises(ConfigError, match="runtime 'onnx' is that of an exported file, but .*seg.pth is none"):
-        Detector(folder / 'seg.pth', runtime='onnx')
+    with pytest.raises(ConfigError, match="there is no format 'onx'.*'onnx'"):
+        Detector(folder / 'seg.pth', runtime='onx')
     with pytest.raises(ConfigError, match='is run by onnx, not by openvino'):
         Detector(folder / 'seg.onnx', runtime='openvino')
     with pytest.raises(CheckpointError, match='lost.onnx does not exist'):
