@@ -34,7 +34,6 @@ MADE = {
 # Packages that words of commands, strings of snippets and whole pages need.
 NEEDED_PACKAGES = {
     'tune': ('optuna',),
-    '--onnx': ('onnxruntime',),
     'log_to=tensorboard': ('tensorboard',),
     '--save-parquet': ('pyarrow',),
     'clip.mp4': ('av', 'trackers'),

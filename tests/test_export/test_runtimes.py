@@ -52,19 +52,24 @@ def only_onnx(monkeypatch):
 
 
 @pytest.fixture
-def exports(monkeypatch):
-    """The formats that are exported to, in turn."""
-    made, own = [], runtimes.export_detector
-    monkeypatch.setattr(
-        runtimes,
-        'export_detector',
-        lambda model, path, settings: made.append(settings.format) or own(model, path, settings),
-    )
+def exports(filled, monkeypatch):
+    """The formats that are exported to, in turn; the file is the one of ``filled``, as an export takes seconds."""
+    made = []
+    (network,) = filled.rglob('network.onnx')
+
+    def export(model, path, settings):
+        made.append(settings.format)
+        shutil.copy(network, path)
+
+    monkeypatch.setattr(runtimes, 'export_detector', export)
     return made
 
 
-def test_a_checkpoint_is_exported_once(checkpoint, images, tmp_path, monkeypatch, exports):
-    monkeypatch.setenv('DETKIT_CACHE', str(tmp_path))
+def test_a_checkpoint_is_exported_once(checkpoint, images, cache, monkeypatch):
+    def never(model, path, settings):
+        raise AssertionError('it is exported again')
+
+    monkeypatch.setattr(runtimes, 'export_detector', never)
     options = dict(score_thr=0.01, batch_size=2, max_per_img=20)
     expected = Detector(checkpoint)(images, **options)
     for _ in range(2):
@@ -73,9 +78,8 @@ def test_a_checkpoint_is_exported_once(checkpoint, images, tmp_path, monkeypatch
         for found, own in zip(model(images, **options), expected, strict=True):
             assert len(found.scores) == 20 and len(found.masks) == 20
             np.testing.assert_allclose(found.scores, own.scores, atol=1e-4)  # boxes may change places, with equal ones
-    assert exports == ['onnx']
-    assert [path.suffix for path in tmp_path.rglob('network.*')] == ['.onnx']
-    assert not list(tmp_path.rglob('.draft*'))
+    assert [path.suffix for path in cache.rglob('network.*')] == ['.onnx']
+    assert not list(cache.rglob('.draft*'))
 
 
 def test_other_weights_are_another_network(checkpoint, cache, exports):
@@ -99,7 +103,7 @@ def test_what_is_damaged_is_made_again(damage, checkpoint, images, cache, export
     assert len(Predictor(model=again, max_per_img=4).predict(images[0])[0].pred_instances) == 4
 
 
-def test_another_process_may_be_faster(checkpoint, images, filled, tmp_path, monkeypatch):
+def test_another_process_may_be_faster(checkpoint, images, filled, exports, tmp_path, monkeypatch):
     own = runtimes.export_detector
 
     def export_beside_another(model, path, settings):
