@@ -34,7 +34,7 @@ class Differences:
     """The greatest differences of a file from PyTorch.
 
     Attributes:
-        bboxes: pixels of the network's input, over the best decoded boxes of each image.
+        bboxes: pixels of the network's input, over the best decoded boxes of each image, clipped to the input.
         scores: over all decoded scores.
         tensors: of each output, as a share of its greatest value.
         matched, unmatched: detections with and without a partner in the other's results. Where the decoded tensors are
@@ -147,7 +147,7 @@ def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan:
     given = theirs.decode(batch['inputs'], img_shapes)
     metas = [{**sample.metainfo, 'input_shape': tuple(padded.shape[-2:])} for sample in batch['data_samples']]
     if plan.suppression is None:
-        _compare_tensors(expected, given, found)
+        _compare_tensors(expected, given, padded.shape[-2:], found)
     else:
         _compare_rows(expected, given, ours.head, plan, found)
     pairs = zip(ours.head.results(expected, metas), theirs.predict(given, batch['data_samples']), strict=True)
@@ -155,7 +155,10 @@ def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan:
         _count_matches(first, second, found)
 
 
-def _compare_tensors(expected: dict[str, Tensor], given: dict[str, Tensor], found: Differences) -> None:
+def _compare_tensors(
+    expected: dict[str, Tensor], given: dict[str, Tensor], size: tuple[int, int], found: Differences
+) -> None:
+    """Compare decoded tensors; boxes as far as they lie inside inputs of ``size`` (h, w), as results are clipped."""
     for name, value in expected.items():
         if value.shape != given[name].shape:
             found.tensors[name] = float('inf')
@@ -168,7 +171,14 @@ def _compare_tensors(expected: dict[str, Tensor], given: dict[str, Tensor], foun
         if name in ('bboxes', 'rbboxes') and value.numel():
             best = expected['scores'].amax(2)
             index = best.topk(min(_BEST_PRIORS, best.shape[1]), 1).indices.unsqueeze(-1).expand(-1, -1, 4)
+            if name == 'bboxes':
+                limits = value.new_tensor([size[1], size[0]] * 2)
+                difference = (_clipped(value, limits) - _clipped(given[name], limits)).abs()
             found.bboxes = _larger(found.bboxes, float(difference[..., :4].gather(1, index).max()))
+
+
+def _clipped(bboxes: Tensor, limits: Tensor) -> Tensor:
+    return bboxes.clamp(min=0).minimum(limits)  # both keep NaN
 
 
 def _larger(first: float, second: float) -> float:
