@@ -34,6 +34,7 @@ class LiteRtFormat(ExportFormat):
     name, title, suffix = 'litert', 'LiteRT', '.tflite'
     packages = {'litert_torch': 'litert-torch', 'ai_edge_litert': 'ai-edge-litert'}
     in_extra, dynamic = False, ()
+    trusted_only = True  # its interpreter has not been tried with hostile files
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:
         """Return the content of the flat buffer."""
