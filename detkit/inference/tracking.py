@@ -16,7 +16,7 @@ from detkit.inference.sources import images_of
 from detkit.inference.trackers import build_tracker
 from detkit.inference.video import Video, VideoFrame
 from detkit.protocols import Tracker
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ComponentError, ConfigError
 
 # Trackers also use boxes of low scores, and drop them where no track goes on with them.
 LOW_SCORE = 0.1
@@ -54,6 +54,9 @@ class Tracking:
             result: what was found in the frame.
             img: the frame, ``(H, W, 3)`` uint8 RGB.
             seconds: its time, later than that of the frame before.
+
+        Raises:
+            ComponentError: the tracker returns no numbers of tracks, or one number for two boxes.
         """
         groups = np.zeros_like(result.labels) if self._class_agnostic else result.labels
         track_ids = np.zeros(len(result), np.int64)
@@ -61,11 +64,29 @@ class Tracking:
             if group not in self._trackers:
                 self._trackers[group] = self._build()
             chosen = np.flatnonzero(groups == group)
-            numbers = self._trackers[group].update(result.bboxes[chosen], result.scores[chosen], img, seconds)
+            tracker = self._trackers[group]
+            numbers = tracker.update(result.bboxes[chosen], result.scores[chosen], img, seconds)
+            _check_numbers(numbers, len(chosen), type(tracker).__name__)
             for index, number in zip(chosen.tolist(), numbers.tolist(), strict=True):
                 if number >= 0:
                     track_ids[index] = self._track_ids.setdefault((group, number), len(self._track_ids) + 1)
         return replace(result, track_ids=track_ids)[track_ids > 0]
+
+
+def _check_numbers(numbers: Any, count: int, name: str) -> None:
+    if not isinstance(numbers, np.ndarray) or numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
+        kind = f'{numbers.dtype} {numbers.shape}' if isinstance(numbers, np.ndarray) else type(numbers).__name__
+        raise ComponentError(
+            f'update of the tracker {name} returned {kind} for {count} boxes, but must return an array of whole '
+            f'numbers, a track for each box and -1 for a box of none',
+            name,
+        )
+    tracks, boxes = np.unique(numbers[numbers >= 0], return_counts=True)
+    if (boxes > 1).any():
+        twice = tracks[boxes > 1][0]
+        raise ComponentError(
+            f'update of the tracker {name} gave the track {twice} to several boxes of a frame; a track has one', name
+        )
 
 
 class TrackedImage(NamedTuple):

@@ -179,7 +179,17 @@ class Video:
 def with_options(
     sources: Sequence[SourceImage | Video], stride: int, start: float, stop: float
 ) -> list[SourceImage | Video]:
-    """Return sources with options of ``Video`` set in each video."""
+    """Return sources with options of ``Video`` set in each video.
+
+    Raises:
+        ConfigError: options are given, and all sources are images, which have no such.
+    """
+    chosen = (stride, start, stop) != (1, 0.0, float('inf'))
+    if chosen and not any(isinstance(source, Video) or source.error for source in sources):
+        raise ConfigError(
+            'a stride, a start and a stop choose frames of videos, but the sources are images; '
+            'leave --frame-stride, --start and --stop out'
+        )
     return [
         replace(source, stride=stride, start=start, stop=stop) if isinstance(source, Video) else source
         for source in sources

@@ -199,6 +199,43 @@ def test_wrong_trackers_are_refused(tracker, text):
         build_tracker(tracker, 25)
 
 
+@pytest.mark.parametrize(
+    ('numbers', 'text'),
+    [
+        (None, 'returned NoneType for 2 boxes'),
+        ([0, 1], 'returned list for 2 boxes'),
+        (np.zeros(1, np.int64), r'returned int64 \(1,\) for 2 boxes'),
+        (np.array([0.5, 0.7]), r'returned float64 \(2,\) for 2 boxes'),
+        (np.array([3, 3]), 'gave the track 3 to several boxes'),
+    ],
+)
+def test_what_a_tracker_must_not_return_is_refused(numbers, text, monkeypatch):
+    TRACKERS.names()  # registers detkit's own
+    monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))
+
+    @TRACKERS.register_module()
+    class Wrong:
+        def __init__(self, frame_rate: float) -> None:
+            pass
+
+        def update(self, bboxes, scores, img, seconds):
+            return numbers
+
+    with pytest.raises(ConfigError, match=f'tracker Wrong {text}'):
+        Tracking('Wrong', 25.0).update(found(boxes_at(0)), BLANK, 0.0)
+
+
+@pytest.mark.parametrize('command', [['predict', '-'], ['track'], ['count']])
+@pytest.mark.parametrize('option', [['--frame-stride', '2'], ['--start', '0.1'], ['--stop', '1']])
+def test_options_of_videos_are_refused_for_images(command, option, checkpoint, tmp_path, capsys):
+    write_images(tmp_path / 'images', 2)
+    line = ['--line', 'gate', '0,0.5', '1,0.5'] if command == ['count'] else []
+    arguments = [*command, str(checkpoint), str(tmp_path / 'images'), *option, *line]
+    assert main([*arguments, '--out-dir', str(tmp_path / 'out')]) == 2
+    assert 'leave --frame-stride, --start and --stop out' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 def test_users_register_their_own_tracker(checkpoint, tmp_path, monkeypatch):
     TRACKERS.names()  # registers detkit's own
     monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))
