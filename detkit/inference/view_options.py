@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -175,6 +175,16 @@ class ViewOptions(CallOptions):
         _one_of('nms', 'wbf'),
         choices=('nms', 'wbf'),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for owner, used in (('tile', self.tile is not None), ('tta', self.tta is not False)):
+            for each in () if used else fields(ViewOptions):
+                if each.name.startswith(f'{owner}_') and getattr(self, each.name) != each.default:
+                    raise ConfigError(
+                        f'{each.name} is {getattr(self, each.name)!r}, but has no effect without {owner}: give '
+                        f'{owner}, or leave {each.name} out'
+                    )
 
     @property
     def augmentations(self) -> tuple[Augmentation, ...]:

@@ -189,3 +189,14 @@ def test_wrong_options(options: dict, message: str):
 def test_a_classifier_is_not_tiled():
     with pytest.raises(ConfigError, match='leave tile out'):
         ViewPredictor(ViewOptions(tile=640), {}, {}, True, 1)
+
+
+@pytest.mark.parametrize(
+    ('options', 'owner'),
+    [({'tile_overlap': 0.5}, 'tile'), ({'tile_whole': False}, 'tile'), ({'tta_merge': 'wbf'}, 'tta')],
+)
+def test_options_without_what_they_belong_to_are_refused(options, owner):
+    (name,) = options
+    with pytest.raises(ConfigError, match=f'{name} is .*, but has no effect without {owner}'):
+        ViewOptions(**options)
+    assert ViewOptions(**options, **{owner: 64 if owner == 'tile' else True}).views
