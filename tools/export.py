@@ -1,4 +1,4 @@
-"""Export a model to ONNX, OpenVINO, TorchScript or torch.export, and check the file against PyTorch.
+"""Export a model to ONNX, OpenVINO, LiteRT or a format of PyTorch, and check the file against PyTorch.
 
 The file is loaded back by its runtime and run on pictures. The largest differences of boxes and scores from PyTorch are
 printed; above the tolerance the file is kept under another name, and the exit status is 2. It holds all that prediction
@@ -8,6 +8,7 @@ python tools/export.py work_dirs/seg_n_coco8/best.pth
 python tools/export.py work_dirs/seg_n_coco8/best.pth --format openvino --half --images photos
 python tools/export.py work_dirs/seg_n_coco8/best.pth --dynamic --batch-size 4
 python tools/export.py yolov8n --nms --score-thr 0.4 --out detector.onnx
+python tools/export.py best.pth --format openvino --int8 --calibration images/train --data data.yaml
 """
 
 import sys

@@ -218,6 +218,6 @@ def test_a_checkpoint_config_raises_no_limit_of_images(tmp_path: Path):
     dataset = {'type': 'YoloTxtDataset', 'data_root': '', 'images': '', 'pipeline': steps}
     config = {**make_config(), 'test_dataloader': {'batch_size': 1, 'dataset': dataset}}
     predictor = Predictor(None, _checkpoint_with(tmp_path, config))
-    assert predictor._max_pixels == MAX_PIXELS
+    assert predictor._preparation.max_pixels == MAX_PIXELS
     (sample,) = predictor(str(tmp_path / 'a.png'))
     assert '131072x' in sample.skipped and 'pixels in the pipeline, more than 268,435,456' in sample.skipped

@@ -185,7 +185,7 @@ def test_one_option_divides_a_data_yaml_without_val(config, tmp_path):
     write_yolo(tmp_path, {f'{i}_{k}': f'{i % 2} 0.5 0.5 0.5 0.5' for i in range(10) for k in range(2)})
     (tmp_path / 'data.yaml').write_text('train: images/train\nnames: [a, b]\n')
     options = dict(data_yaml=str(tmp_path / 'data.yaml'))
-    with pytest.raises(DataError, match=r"no key 'val'.*split=0\.8"):
+    with pytest.raises(DataError, match=r"no key 'val'.*'split': 0\.8"):
         DATASETS.build(load_config(f'configs/{config}.py', options).val_dataloader.dataset)
     for more, count in ((dict(split=0.8), 16), (dict(split=0.8, split_group=r'(\d+)_'), 16)):
         cfg = load_config(f'configs/{config}.py', {**options, **more})
