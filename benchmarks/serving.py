@@ -32,7 +32,7 @@ SHAPES = ((480, 640), (640, 480), (427, 640))
 
 @dataclass
 class Load:
-    """What clients saw of a server, and the images in each batch that it made."""
+    """The times and losses that clients measured, and the number of images in each batch of the server."""
 
     times: list[float] = field(default_factory=list)
     lost: int = 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from detkit.api.trainable_model import TrainableModel
 from detkit.config.words import options_of_call
+from detkit.export import ExportSettings
 from detkit.inference import PredictionOptions
 from detkit.utils.call_options import check_flag, takes
 
@@ -136,3 +139,76 @@ class Detector(TrainableModel):
     def __repr__(self) -> str:
         licence = self._model.info.licence if self._model is not None else ''
         return f'<Detector {self._opened.name} on {self.device}{f", weights: {licence}" if licence else ""}>'
+
+    @takes(ExportSettings)
+    def export(
+        self,
+        format: str = 'onnx',
+        *,
+        path: str | os.PathLike | None = None,
+        images: Sequence[str | os.PathLike] | str | os.PathLike | None = None,
+        data: str | os.PathLike | None = None,
+        **settings: Any,
+    ) -> Path:
+        """Write the model as a file of another format, check the file against PyTorch, and print the differences.
+
+        Args:
+            format: the name of the format, such as ``'onnx'`` or ``'openvino'``.
+            path: the file; by default that of the model with the format's suffix, of published weights in the current
+                folder. One that exists is replaced once the new one has been checked.
+            images: pictures to check with: files, folders or patterns; drawn ones by default.
+            data: data with annotations, as for ``val``, on which the model and the file are tested; the metrics of both
+                are printed.
+            settings: ``batch_size``, ``dynamic``, ``half``, ``int8``, ``nms`` and the like, see
+                ``detkit.export.ExportSettings``.
+
+        Returns:
+            The file, which ``Detector`` and the commands take.
+
+        Raises:
+            TypeError: an argument is unknown; the text names the right word.
+            ConfigError: this model cannot be exported so.
+            MissingPackageError: a package that the format needs is not installed.
+            DataError: no picture can be read.
+            ExportError: the results differ from PyTorch's by more than the tolerance.
+        """
+        given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
+        from detkit.export import export_detector
+        from detkit.export.format import find_format
+
+        suffix = find_format(format).suffix
+        target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
+        pictures = [images] if isinstance(images, str | os.PathLike) else images
+        names = None if pictures is None else [os.fspath(picture) for picture in pictures]
+        side = None if data is None else _side(given.img_size)
+        done = export_detector(self.model, target, given, names, self._opened.path, print)
+        if data is not None:
+            self._print_accuracy(done.path, format, data, side)
+        return done.path
+
+    def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int | None) -> None:
+        """Test the model and its exported file on data, and print the headline metrics of both."""
+        from detkit.evaluation.headline import headline_names
+        from detkit.utils.tables import text_table
+
+        before = self.val(data, img_size=size)
+        after = type(self)(path, runtime=runtime).val(data, img_size=size)
+        names = headline_names(before) or list(before)
+        rows = [[name, before[name], after[name], after[name] - before[name]] for name in names]
+        print(text_table(['', 'PyTorch', path.name, 'difference'], rows))
+
+
+def _side(img_size: int | Sequence[int] | None) -> int | None:
+    """Return the side of square images that a test takes; None for the config's.
+
+    Raises:
+        ConfigError: they are not square.
+    """
+    from detkit.utils.errors import ConfigError
+
+    if img_size is None or isinstance(img_size, int):
+        return img_size
+    sides = set(img_size)
+    if len(sides) != 1:
+        raise ConfigError(f'img_size is {img_size!r}, but data are tested in square images: give one side, or no data')
+    return int(sides.pop())

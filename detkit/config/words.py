@@ -24,7 +24,7 @@ CALL_WORDS = {
     'n_trials': ('num_trials',),
     'trials': ('num_trials',),
 }
-# What does the same as an argument of another toolbox, where that is no argument.
+# The methods that do the work of other toolboxes' arguments of a call.
 _DRAWING = 'it is an option of a result: result.plot({0}=…), result.save(path, {0}=…)'
 CALL_HINTS = {
     'show': 'call show() of a result',

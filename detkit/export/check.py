@@ -23,6 +23,8 @@ SCORE_THR = 0.05
 _BEST_PRIORS = 300
 # Detections of the two that overlap less are no match.
 _LEAST_OVERLAP = 0.95
+# Detections whose boxes differ by no more pixels match, whatever their overlap.
+_SAME = 0.01
 # Share of an overlap's and a score's range by which two may differ and yet count as equal, by precision.
 _EQUAL = {'float32': 1e-3, 'half': 0.03, 'int8': 0.1}
 # Greatest difference of other tensors as a share of their greatest value, by precision.
@@ -191,7 +193,9 @@ def _count_matches(first: DetDataSample, second: DetDataSample, found: Differenc
     if 'pred_instances' not in first:
         return
     ours, theirs = first.pred_instances, second.pred_instances
-    overlaps = box_iou(ours.bboxes, theirs.bboxes)
+    # Boxes that were clipped to a line have no area: their overlap is NaN, also with themselves.
+    overlaps = box_iou(ours.bboxes, theirs.bboxes).nan_to_num()
+    overlaps[(ours.bboxes[:, None] - theirs.bboxes).abs().amax(-1) <= _SAME] = 1
     overlaps[(ours.labels[:, None] != theirs.labels) | (overlaps < _LEAST_OVERLAP)] = 0
     matched = 0
     for row in overlaps if len(theirs) else ():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from detkit.export.settings import ExportSettings
 from detkit.inference import SourceImage, find_images, require_images
 from detkit.inference.steps import steps_of
 from detkit.sample_data.coco8 import render_scenes
+from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError
 from detkit.utils.files import size_text
 
@@ -83,7 +83,7 @@ def export_detector(
     with torch.no_grad():
         graph(*example)  # which says the names of its outputs
     network = plan.format.convert(graph, example, plan)
-    digest = '' if checkpoint is None else hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+    digest = '' if checkpoint is None else file_sha256(Path(checkpoint))
     description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = plan.format.beside(path.with_name(f'.{path.name}'), 'draft')

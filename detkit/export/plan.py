@@ -11,13 +11,12 @@ from torch import nn
 
 from detkit.export.format import ExportFormat, all_formats, find_format
 from detkit.export.settings import DYNAMIC, MAX_INPUT, ExportSettings
+from detkit.inference.prediction_options import THRESHOLDS
 from detkit.inference.steps import input_size
 from detkit.models.detectors.base_detector import BaseDetector
 from detkit.models.heads.base_head import BaseHead
 from detkit.utils.errors import ConfigError, MissingPackageError
 
-# The thresholds of a suppression in the graph where neither the arguments nor the config's ``predict_cfg`` say them.
-_THRESHOLDS = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
 _LARGEST_SIDE = 8192
 
 
@@ -37,7 +36,7 @@ class Suppression:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is exported, after all has been decided and found possible.
+    """The settings of an export, after all has been decided and found possible.
 
     Attributes:
         format: the format.
@@ -220,10 +219,10 @@ def _suppression(model: nn.Module, settings: ExportSettings, fmt: ExportFormat) 
             f'{title}: with test_cfg greedy=True or overlap="iou" boxes are compared one after another, which no graph '
             'holds: leave out nms, or these'
         )
-    given = {name: getattr(settings, name) for name in _THRESHOLDS}
+    given = {name: getattr(settings, name) for name in THRESHOLDS}
     values: dict[str, Any] = {
-        **_THRESHOLDS,
-        **{k: v for k, v in (model.info.config.get('predict_cfg') or {}).items() if k in _THRESHOLDS},
+        **THRESHOLDS,
+        **{k: v for k, v in (model.info.config.get('predict_cfg') or {}).items() if k in THRESHOLDS},
         **{name: value for name, value in given.items() if value is not None},
     }
     for name in ('score_thr', 'iou_thr'):
@@ -240,7 +239,7 @@ def _decoded_names(head: BaseHead) -> tuple[str, ...]:
 def _check_thresholds_unused(settings: ExportSettings) -> None:
     if settings.nms:
         return
-    given = [name for name in _THRESHOLDS if getattr(settings, name) is not None]
+    given = [name for name in THRESHOLDS if getattr(settings, name) is not None]
     given += ['class_agnostic'] if settings.class_agnostic else []
     if given:
         raise ConfigError(

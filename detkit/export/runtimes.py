@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +35,7 @@ from detkit.utils.files import write_text
 
 # Turns of a measurement, after as many that are not counted.
 _WARM_UP, _ROUNDS = 2, 7
-# An other runtime must take less than this share of PyTorch's time.
+# Another runtime must take less than this share of PyTorch's time.
 _WORTH = 0.95
 
 
@@ -204,8 +205,8 @@ class _Kept:
         return self._opened(file, fmt)
 
     def write(self, record: Path, choice: _Choice) -> None:
-        """Remember a choice, where anything can be kept."""
-        if os.access(self.folder, os.W_OK):
+        """Remember a choice; where nothing can be kept, the next call measures again."""
+        with suppress(OSError):
             write_text(record, json.dumps(vars(choice), indent=1) + '\n')
 
     def _export(self, folder: Path, fmt: ExportFormat) -> Path:
@@ -266,7 +267,8 @@ def _read_choice(record: Path) -> _Choice | None:
     try:
         values = json.loads(record.read_text(encoding='utf-8'))
         choice = _Choice(str(values['runtime']), dict(values['milliseconds']), dict(values['left_out']))
-        find_format(choice.runtime) if choice.runtime != 'torch' else None
+        if choice.runtime != 'torch':
+            find_format(choice.runtime)
         choice.line()
         return choice
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError):

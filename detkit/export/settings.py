@@ -104,7 +104,7 @@ class ExportSettings(CallOptions):
 
     @property
     def varying(self) -> tuple[str, ...] | None:
-        """What may differ from call to call, of ``DYNAMIC``; None where nothing is said about it."""
+        """The axes of ``DYNAMIC`` that may differ from call to call; None where ``dynamic`` leaves it open."""
         if self.dynamic is None:
             return None
         if isinstance(self.dynamic, bool):

@@ -16,7 +16,7 @@ from detkit.models.losses.rotated_boxes import prob_iou
 MOST_ROTATED = 1024
 # The decoded tensors that have no row for each prediction.
 _WHOLE = ('mask_protos',)
-# What a suppression gives, beside what it takes along.
+# The outputs of a suppression, beside those of the decoded tensors that it selects from.
 ROWS = ('scores', 'labels', 'counts')
 
 

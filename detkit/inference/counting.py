@@ -77,7 +77,7 @@ def parse_area(name: str, points: Sequence[str], line: bool) -> Area:
 
 
 class CountEvent(NamedTuple):
-    """What happened at an area: ``event`` is 'in' or 'out' at a line, 'enter' or 'leave' at a zone."""
+    """An object that passes an area: ``event`` is 'in' or 'out' at a line, 'enter' or 'leave' at a zone."""
 
     seconds: float
     frame: int

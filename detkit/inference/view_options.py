@@ -30,7 +30,7 @@ class Augmentation:
 
 
 PLAIN = Augmentation()
-# What ``tta=True`` means.
+# The augmentations of ``tta=True``.
 DEFAULT_AUGMENTATIONS = ('plain', 'hflip', '0.8', 'hflip@1.2')
 
 

@@ -77,7 +77,7 @@ def create_app(model: ServedModel, settings: ServeSettings, name: str = '') -> A
 
 
 class PredictionService:
-    """What answers requests for predictions: it reads bodies, decodes images, and shares batches among requests.
+    """Service for requests: reads bodies, decodes images, predicts on batches that requests share, and answers.
 
     Args:
         model: the model.

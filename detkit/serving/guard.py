@@ -33,7 +33,7 @@ _HEADERS = {
     b'permissions-policy': b'camera=(), microphone=(), geolocation=()',
     b'cache-control': b'no-store',
 }
-# What needs no token: the page, which asks for it, and the state of the server.
+# Paths that need no token: the page, which asks for it, and the state of the server.
 _OPEN_PATHS = {'/', '/page.js', '/page.css', '/health'}
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 64 << 20
 

@@ -30,7 +30,7 @@ class FoundObject(_Answer):
 
 
 class ImageResult(_Answer):
-    """What was found in an image, best first."""
+    """The predictions on an image, best first."""
 
     img_path: str = Field(description="the image's name as it was sent, without folders")
     img_shape: list[int] | None = Field(description='height and width; null where the image could not be read')

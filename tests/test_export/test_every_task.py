@@ -31,7 +31,7 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
     assert found.images == len(images)
     assert found.matched > len(images) or model.classifies
     assert {size[0] for size in found.batches} == ({1, 4} if shape == 'dynamic' else {settings['batch_size']})
-    assert found.unmatched <= found.matched  # of thousands of random scores, many are equal but for the last digit
+    assert found.unmatched <= 0.01 * found.matched
 
 
 @pytest.mark.parametrize('name', sorted(TASKS.keys() - {'yolov3 det', 'detr seg'}))  # which are large

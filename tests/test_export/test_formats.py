@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from small_models import CLASSES, write_checkpoint, write_images
 
 from detkit.export import ExportSettings, export_detector
+from detkit.export.check import Differences, _count_matches
 from detkit.export.format import all_formats, find_format
 from detkit.inference import Predictor, init_detector
+from detkit.structures.data_sample import DetDataSample
 
 
 @pytest.fixture(scope='module')
@@ -82,3 +85,12 @@ def test_a_head_is_decoded_and_made_results_in_two_steps(checkpoint):
         (plain,) = model.head.predict(model(image / 255), [meta])
         (split,) = model.head.results(model.decode(image), [meta])
     assert len(plain.pred_instances) and torch.equal(plain.pred_instances.bboxes, split.pred_instances.bboxes)
+
+
+def test_a_box_without_area_is_its_own_partner():
+    bboxes = torch.tensor([[0.0, 0, 0, 10], [0.0, 20, 0, 40], [5.0, 5, 9, 9]])
+    instances = InstanceData(bboxes=bboxes, scores=torch.ones(3), labels=torch.zeros(3, dtype=torch.int64))
+    sample = DetDataSample(pred_instances=instances)
+    found = Differences()
+    _count_matches(sample, sample, found)
+    assert (found.matched, found.unmatched) == (3, 0)
