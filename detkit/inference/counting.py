@@ -59,8 +59,10 @@ def parse_area(name: str, points: Sequence[str], line: bool) -> Area:
     """Return the area of a name and texts such as '120,40'.
 
     Raises:
-        ConfigError: a point is no pair of numbers, or there are too few or too many.
+        ConfigError: the name is a number or a point, a point is no pair of numbers, or there are too few or too many.
     """
+    if re.fullmatch(r'-?[\d.]+(,-?[\d.]+)?', name):
+        raise ConfigError(f"an area begins with {name!r}, but it begins with its name: 'gate 0.1,0.5 0.9,0.5'")
     pairs = []
     for text in points:
         found = re.fullmatch(r'(-?[\d.]+),(-?[\d.]+)', text)

@@ -95,6 +95,8 @@ def test_tracks_that_are_gone_are_forgotten():
     ('make', 'text'),
     [
         (lambda: parse_area('a', ['1,2'], True), 'a line has two points'),
+        (lambda: parse_area('0.5,0', ['0.5,1'], True), "begins with '0.5,0', but it begins with its name"),
+        (lambda: parse_area('0.5', ['0', '0.5', '1'], True), "begins with '0.5', but it begins with its name"),
         (lambda: parse_area('a', ['1,2', '3,4'], False), 'a zone has at least three'),
         (lambda: parse_area('a', ['1;2', '3,4'], True), r"the point '1;2', but a point is x,y"),
         (lambda: parse_area('a', ['1,2', '1.2.3,4'], True), 'but a point is x,y'),
