@@ -64,7 +64,9 @@ class Detector(TrainableModel):
         Args:
             source: a path, a folder, a pattern, an ``http(s)://`` address, an array ``(H, W, 3)`` uint8, a tensor
                 ``(3, H, W)`` or ``(B, 3, H, W)`` (uint8, or floats from 0 to 1), a Pillow image, the bytes of an image
-                file, a video, a camera's number, or a list of these; see ``detkit.inference.find_sources``.
+                file, an opened file, a video, a camera's number, a list or an iterator of these; see
+                ``detkit.inference.find_sources``. An iterator is advanced in another thread, no more than two batches
+                ahead.
             stream: return a generator of results as they are made, for sources that are large and for videos.
             channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'`` (OpenCV's).
             options: ``score_thr``, ``classes``, ``img_size`` and the like, see
@@ -84,7 +86,7 @@ class Detector(TrainableModel):
         from detkit.inference import KeptFrames, Predictor, Result, Results, find_sources, images_of
 
         sources = find_sources(source, channel_order)
-        images = images_of(sources) if stream else KeptFrames(sources).count(images_of(sources))
+        images = images_of(sources, kept=None if stream else KeptFrames(sources))
         predictor = Predictor(model=self.model, **vars(given))
         results = (
             Result.of_sample(image, sample, predictor.model.info, predictor.options.score_thr, predictor.listed)
@@ -109,11 +111,11 @@ class Detector(TrainableModel):
     ) -> Results | Iterator[Result]:
         """Follow objects through a video; results hold the objects that belong to a track, with ``track_ids``.
 
-        Each video of the source is tracked for itself. Images, such as those of a folder, are taken for the frames of
-        one video. A track keeps to one class, unless ``class_agnostic`` is given.
+        Each video of the source is tracked for itself. Images, such as those of a folder or an iterator, are taken for
+        the frames of one video. A track keeps to one class, unless ``class_agnostic`` is given.
 
         Args:
-            source: as of a call; a video, a camera's number, a folder of frames.
+            source: as of a call; a video, a camera's number, a folder or an iterator of frames.
             tracker: the name of a registered tracker: ``'bytetrack'``, ``'sort'``, ``'ocsort'``, ``'botsort'``,
                 ``'cbiou'``, or one of your own; with arguments ``dict(type='ByteTrack', max_lost=2.0)``.
             stream, channel_order, options: as of a call; ``score_thr`` is 0.1 by default, as trackers choose
@@ -131,9 +133,9 @@ class Detector(TrainableModel):
         from detkit.inference.tracking import with_low_scores
 
         sources = find_sources(source, channel_order)
-        counted = iter if stream else KeptFrames(sources).count
+        kept = None if stream else KeptFrames(sources)
         predictor = Predictor(model=self.model, **vars(with_low_scores(given)))
-        results = (tracked.result for tracked in track_sources(predictor, sources, tracker, counted))
+        results = (tracked.result for tracked in track_sources(predictor, sources, tracker, kept))
         return results if stream else Results(results)
 
     def __repr__(self) -> str:

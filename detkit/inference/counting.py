@@ -54,6 +54,19 @@ class Area:
         points = np.array(self.points, np.float64)
         return points * shape[::-1] if ((points >= 0) & (points <= 1)).all() else points
 
+    def check_inside(self, shape: tuple[int, int]) -> None:
+        """Raise ``ConfigError`` where no part of it lies in frames of (h, w), so that nothing could be counted."""
+        points = self.pixels(shape)
+        edges = [points] if self.is_line else zip(points, np.roll(points, -1, 0), strict=True)
+        if any(_meets_frame(start, end, shape) for start, end in edges):
+            return
+        if self.is_line or cv2.pointPolygonTest(points.astype(np.float32), (0.0, 0.0), False) < 0:
+            corners = ' '.join(f'{x:g},{y:g}' for x, y in points)
+            raise ConfigError(
+                f'the {"line" if self.is_line else "zone"} {self.name} ({corners}) is wholly outside of the frames, '
+                f'which are {shape[1]} x {shape[0]} pixels; give points in pixels of the frame or in shares from 0 to 1'
+            )
+
 
 def parse_area(name: str, points: Sequence[str], line: bool) -> Area:
     """Return the area of a name and texts such as '120,40'.
@@ -121,13 +134,15 @@ class AreaCounter:
         anchor: 'center' of the box, or the middle of its 'bottom', where objects touch the ground.
 
     Raises:
-        ConfigError: two areas have one name, or there is no such anchor.
+        ConfigError: two areas have one name, one is wholly outside of the frames, or there is no such anchor.
     """
 
     def __init__(self, areas: Sequence[Area], shape: tuple[int, int], anchor: Anchor = 'center') -> None:
         if anchor not in get_args(Anchor):
             raise ConfigError(f"anchor is {anchor!r}, but must be 'center' or 'bottom'")
         check_areas(areas)
+        for area in areas:
+            area.check_inside(shape)
         self._anchor = anchor
         self._margin = _MARGIN * float(np.hypot(*shape))
         self._counts = [_Count(area, area.pixels(shape)) for area in areas]
@@ -227,6 +242,19 @@ def check_areas(areas: Sequence[Area]) -> None:
     repeated = [name for name, number in Counter(area.name for area in areas).items() if number > 1]
     if repeated:
         raise ConfigError(f'two lines or zones are named {repeated[0]!r}; give each a name of its own')
+
+
+def _meets_frame(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Return whether a part of the way between two points lies in a frame of (h, w) (Liang and Barsky, 1984)."""
+    first, last = 0.0, 1.0
+    for begin, step, limit in zip(start, end - start, shape[::-1], strict=True):
+        if step == 0:
+            if not 0 <= begin <= limit:
+                return False
+            continue
+        enters, leaves = sorted((-begin / step, (limit - begin) / step))
+        first, last = max(first, enters), min(last, leaves)
+    return first <= last
 
 
 def _cross_product(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,16 +1,16 @@
-"""Sources to predict on: paths, folders, patterns, addresses, arrays, tensors, Pillow images, bytes, videos."""
+"""Sources to predict on: paths, folders, addresses, arrays, tensors, Pillow images, bytes, files, videos, iterators."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,25 +22,48 @@ from detkit.datasets.image_files import (
     list_images,
     unread_images,
 )
+from detkit.inference.memory_images import OpenedFile, arrays_of_tensor, check_array, read_opened
 from detkit.inference.source_image import ADDRESS, SourceImage
 from detkit.inference.video import VIDEO_SUFFIXES, Video, VideoFrame
 from detkit.inference.video_reader import PROTOCOLS
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.files import size_text
 
-__all__ = ['KeptFrames', 'Source', 'SourceImage', 'find_images', 'find_sources', 'images_of', 'require_images']
+__all__ = [
+    'ImageIterator',
+    'KeptFrames',
+    'Source',
+    'SourceImage',
+    'find_images',
+    'find_sources',
+    'images_of',
+    'require_images',
+]
 
 _CHANNEL_ORDERS = ('rgb', 'bgr')
-# Frames that a list of results may hold.
+# Images of videos and iterators that a list of results may hold.
 MAX_KEPT_BYTES = 1 << 30
 _STREAM = 'give stream=True, and use each result before the next'
 _KNOWN = f'known are {", ".join(IMAGE_SUFFIXES)}, and of videos {", ".join(VIDEO_SUFFIXES)}'
 
 
-Source = str | os.PathLike | np.ndarray | Tensor | Image.Image | bytes | SourceImage | Video | int | Sequence['Source']
+Source = (
+    str
+    | os.PathLike
+    | np.ndarray
+    | Tensor
+    | Image.Image
+    | bytes
+    | BinaryIO
+    | SourceImage
+    | Video
+    | int
+    | Sequence['Source']
+    | Iterator['Source']
+)
 
 
-def find_sources(source: Source, channel_order: str = 'rgb') -> list[SourceImage | Video]:
+def find_sources(source: Source, channel_order: str = 'rgb') -> list[FoundSource]:
     """Return the images and videos that ``source`` names, in order; none of them is decoded yet.
 
     Args:
@@ -52,34 +75,74 @@ def find_sources(source: Source, channel_order: str = 'rgb') -> list[SourceImage
               ``(H, W, 4)`` is dropped;
             - a tensor ``(3, H, W)`` or ``(B, 3, H, W)``, uint8 or floats from 0 to 1, on any device;
             - an image opened by Pillow, which is turned upright by its EXIF orientation;
-            - the bytes of an image file;
+            - the bytes of an image file, or a file opened in mode ``'rb'`` (``io.BytesIO`` and the like), which is read
+              from where it is to its end;
             - a video file (folders and patterns find these too), a camera by its number, the address of a video or a
               stream, or a ``Video``, which has options;
-            - a list of any of these.
+            - a list of any of these;
+            - an iterator, such as a generator, of any of these save videos; see ``ImageIterator``.
         channel_order: the order of the colours in arrays and tensors, ``'rgb'`` or ``'bgr'``.
 
     Returns:
-        The images and videos. An entry of a list that names none becomes one image with an ``error``, so that a list of
-        N images gives N images, whatever is in it.
+        The images and videos; an iterator alone as one ``ImageIterator``. An entry of a list that names none becomes
+        one image with an ``error``, so that a list of N images gives N images, whatever is in it.
 
     Raises:
         DataError: a source that is no list names no image.
     """
     if channel_order not in _CHANNEL_ORDERS:
         raise ConfigError(f"channel_order is {channel_order!r}, but must be 'rgb' or 'bgr'")
-    if not isinstance(source, list | tuple):
-        return _sources_of(source, 0, channel_order)
-    found: list[SourceImage | Video] = []
-    for item in source:
-        if isinstance(item, list | tuple):
-            found += find_sources(item, channel_order)
-            continue
-        try:
-            found += _sources_of(item, len(found), channel_order)
-        except DataError as error:
-            name = os.fspath(item) if isinstance(item, str | os.PathLike) else f'image{len(found)}'
-            found.append(SourceImage(name, error=str(error)))
-    return found
+    if isinstance(source, list | tuple):
+        return _sources_of_entry(source, 0, channel_order)
+    if isinstance(source, Iterator) and not isinstance(source, OpenedFile):
+        return [ImageIterator(source, channel_order)]
+    return list(_sources_of(source, 0, channel_order))
+
+
+class ImageIterator:
+    """The images of an iterator, which is advanced as they are used; it can be looped over once.
+
+    Each item gives an image at least: one that names none, or a video, becomes an image with an ``error``. Pixels are
+    copied when they are taken, so that an iterator may fill the same array again.
+
+    Args:
+        items: what ``find_sources`` takes save videos and iterators; also lists of these.
+        channel_order: see ``find_sources``.
+    """
+
+    def __init__(self, items: Iterator[Source], channel_order: str = 'rgb') -> None:
+        self._items, self._channel_order = items, channel_order
+
+    @property
+    def name(self) -> str:
+        """A name for what is made of all its images."""
+        return 'images'
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        number = 0
+        for item in self._items:
+            for source in _sources_of_entry(item, number, self._channel_order):
+                number += 1
+                yield _own(source) if isinstance(source, SourceImage) else _no_image(source)
+
+
+FoundSource = SourceImage | Video | ImageIterator
+
+
+def _no_image(video: Video) -> SourceImage:
+    return SourceImage(
+        video.name, error=f'{video.name} is a video, but an iterator gives images; give videos alone or in a list'
+    )
+
+
+def _own(image: SourceImage) -> SourceImage:
+    """Return an image whose pixels nobody else changes."""
+    if isinstance(image, VideoFrame) or not isinstance(image.content, np.ndarray | Image.Image):
+        return image
+    try:
+        return replace(image, content=np.array(image.read()))
+    except DataError as error:
+        return SourceImage(image.name, error=str(error))
 
 
 def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]:
@@ -92,33 +155,36 @@ def find_images(source: Source, channel_order: str = 'rgb') -> list[SourceImage]
     videos = [each.name for each in found if isinstance(each, Video)]
     if videos and len(videos) == len(found):
         raise DataError(f'{videos[0]} is a video; single images are needed here')
-    return [each for each in found if not isinstance(each, Video)]
+    return list(images_of([each for each in found if not isinstance(each, Video)]))
 
 
-def images_of(sources: Sequence[SourceImage | Video], alone: bool | None = None) -> Iterator[SourceImage]:
+def images_of(
+    sources: Sequence[FoundSource], alone: bool | None = None, kept: KeptFrames | None = None
+) -> Iterator[SourceImage]:
     """Yield the images, and the frames of the videos; a video that cannot be opened is an image with an ``error``.
 
     Args:
-        sources: images and videos.
+        sources: images, videos and iterators.
         alone: a video that cannot be opened raises its error instead; by default if it is the only source.
+        kept: counts the images that are in memory for their results only.
 
     Raises:
         DataError: see ``alone``.
     """
     for source in sources:
-        if not isinstance(source, Video):
+        if isinstance(source, SourceImage):
             yield source
             continue
         try:
-            yield from source
+            yield from source if kept is None else kept.count(source)
         except DataError as error:
-            if len(sources) == 1 if alone is None else alone:
+            if isinstance(source, ImageIterator) or (len(sources) == 1 if alone is None else alone):
                 raise
             yield SourceImage(source.name, error=str(error))
 
 
 class KeptFrames:
-    """The frames that a list of results holds, which must not take too much memory.
+    """The frames of videos and images of iterators that a list of results holds, which must not take too much memory.
 
     Args:
         sources: all that the results are of.
@@ -127,7 +193,7 @@ class KeptFrames:
         ConfigError: a video has no end, or more frames than ``MAX_KEPT_BYTES``.
     """
 
-    def __init__(self, sources: Sequence[SourceImage | Video]) -> None:
+    def __init__(self, sources: Sequence[FoundSource]) -> None:
         self._kept = 0
         for video in (source for source in sources if isinstance(source, Video)):
             if video.is_live:
@@ -139,19 +205,29 @@ class KeptFrames:
                 )
 
     def count(self, images: Iterable[SourceImage]) -> Iterator[SourceImage]:
-        """Yield ``images`` as long as the frames among all that were counted are few enough."""
+        """Yield ``images`` as long as those among all that were counted take little enough memory.
+
+        Raises:
+            ConfigError: they take more than ``MAX_KEPT_BYTES``.
+        """
         for image in images:
-            if isinstance(image, VideoFrame) and image.error is None:
-                self._kept += image.content.nbytes
-                if self._kept > MAX_KEPT_BYTES:
-                    raise ConfigError(
-                        f'the results hold more than {size_text(MAX_KEPT_BYTES)} of frames at frame {image.frame} of '
-                        f'{image.name}; {_STREAM}'
-                    )
+            self._kept += _num_bytes(image.content)
+            if self._kept > MAX_KEPT_BYTES:
+                place = f'frame {image.frame} of {image.name}' if isinstance(image, VideoFrame) else image.name
+                raise ConfigError(
+                    f'the results hold more than {size_text(MAX_KEPT_BYTES)} of images at {place}; {_STREAM}'
+                )
             yield image
 
 
-def require_images(sources: Sequence[SourceImage | Video]) -> Sequence[SourceImage | Video]:
+def _num_bytes(content: np.ndarray | bytes | Image.Image | None) -> int:
+    """Return how much memory an image takes until it is read."""
+    if isinstance(content, np.ndarray):
+        return content.nbytes
+    return len(content) if isinstance(content, bytes) else 0
+
+
+def require_images(sources: Sequence[FoundSource]) -> Sequence[FoundSource]:
     """Return ``sources``, of which at least one must be worth reading.
 
     Raises:
@@ -165,6 +241,20 @@ def require_images(sources: Sequence[SourceImage | Video]) -> Sequence[SourceIma
     return sources
 
 
+def _sources_of_entry(item: Any, number: int, channel_order: str) -> list[SourceImage | Video]:
+    """Return what an entry of a list names, see ``find_sources``; ``number`` is the index of its first image."""
+    if isinstance(item, list | tuple):
+        found: list[SourceImage | Video] = []
+        for each in item:
+            found += _sources_of_entry(each, number + len(found), channel_order)
+        return found
+    try:
+        return list(_sources_of(item, number, channel_order))
+    except DataError as error:
+        name = os.fspath(item) if isinstance(item, str | os.PathLike) else f'image{number}'
+        return [SourceImage(name, error=str(error))]
+
+
 def _sources_of(item: Any, number: int, channel_order: str) -> Sequence[SourceImage | Video]:
     """Return the images or the video of a source that is no list; ``number`` is the index of its first one."""
     name = f'image{number}'
@@ -175,62 +265,25 @@ def _sources_of(item: Any, number: int, channel_order: str) -> Sequence[SourceIm
     if isinstance(item, str | os.PathLike):
         return _find_paths(os.fspath(item))
     if isinstance(item, np.ndarray):
-        return [SourceImage(name, _check_array(item, channel_order))]
+        return [SourceImage(name, check_array(item, channel_order))]
     if isinstance(item, Tensor):
-        arrays = _arrays_of_tensor(item, channel_order)
+        arrays = arrays_of_tensor(item, channel_order)
         return [SourceImage(f'image{number + i}', array) for i, array in enumerate(arrays)]
     if isinstance(item, Image.Image):
         return [SourceImage(str(getattr(item, 'filename', '') or name), item)]  # only what Pillow opened has a file
     if isinstance(item, bytes | bytearray | memoryview):
         return [SourceImage(name, bytes(item))]
+    if isinstance(item, OpenedFile):
+        path = getattr(item, 'name', None)  # only what was opened from a file has one
+        return [SourceImage(path if isinstance(path, str) and path else name, read_opened(item))]
+    if isinstance(item, Iterator):
+        raise DataError('an iterator is no entry of a list or of another iterator; join several by itertools.chain')
     hint = '; cv2.imread returns None for a file that it cannot read, so give the path itself' if item is None else ''
     raise DataError(
         f'cannot predict on a {type(item).__name__}; give a path, folder, pattern, address, array, tensor, Pillow '
-        f'image, the bytes of a file, a video, the number of a camera, or a list of these{hint}'
+        f'image, the bytes of a file, an opened file, a video, the number of a camera, or a list or iterator of '
+        f'these{hint}'
     )
-
-
-def _check_array(img: np.ndarray, channel_order: str) -> np.ndarray:
-    """Return ``(H, W, 3)`` uint8 RGB, contiguous."""
-    if img.dtype != np.uint8:
-        hint = ''
-        if img.dtype.kind == 'f':
-            hint = '; multiply values from 0 to 1 by 255, and convert them by img.round().astype(np.uint8)'
-        raise DataError(f'an image given as array must be uint8, not {img.dtype}{hint}')
-    if img.ndim == 2:
-        img = img[..., None]
-    if img.ndim != 3 or img.shape[2] not in (1, 3, 4) or not img.size:
-        hint = ''
-        if img.ndim == 3 and img.shape[0] in (1, 3, 4):
-            hint = '; move its channels to the end by img.transpose(1, 2, 0)'
-        elif img.ndim == 4:
-            hint = '; give a batch as list(images)'
-        raise DataError(
-            f'an image given as array must be (H, W, 3), or (H, W) grey, or (H, W, 4) with alpha, not {img.shape}{hint}'
-        )
-    img = img[..., :3]
-    img = img.repeat(3, 2) if img.shape[2] == 1 else img
-    return np.ascontiguousarray(img[..., ::-1] if channel_order == 'bgr' else img)
-
-
-def _arrays_of_tensor(tensor: Tensor, channel_order: str) -> list[np.ndarray]:
-    """Return the images ``(H, W, 3)`` uint8 RGB of a tensor."""
-    shape = tuple(tensor.shape)
-    if tensor.dim() not in (3, 4) or shape[-3] not in (1, 3) or not tensor.numel():
-        hint = '; move its channels to the front by permute(2, 0, 1)' if tensor.dim() == 3 and shape[-1] == 3 else ''
-        raise DataError(f'images given as tensor must be (3, H, W) or (B, 3, H, W), not {shape}{hint}')
-    if tensor.is_floating_point():
-        lowest, highest = tensor.min().item(), tensor.max().item()
-        if not (lowest >= 0 and highest <= 1):  # NaN is neither
-            raise DataError(
-                f'images given as a tensor of floats must have values from 0 to 1, but these are from {lowest:g} to '
-                f'{highest:g}; give them as they are before any normalisation, or as uint8'
-            )
-        tensor = (tensor.detach().float() * 255).round().to(torch.uint8)
-    elif tensor.dtype != torch.uint8:
-        raise DataError(f'images given as tensor must be uint8, or floats from 0 to 1, not {tensor.dtype}')
-    batch = tensor.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).cpu().numpy()
-    return [_check_array(img, channel_order) for img in batch]
 
 
 def _find_paths(path: str) -> Sequence[SourceImage | Video]:

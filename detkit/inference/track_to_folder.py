@@ -13,7 +13,7 @@ from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result, counted
 from detkit.inference.source_image import SourceImage
-from detkit.inference.sources import Source, find_sources, images_of
+from detkit.inference.sources import FoundSource, Source, find_sources, images_of
 from detkit.inference.tracking import TrackedImage, check_trackable, sequences_of, track_sequence
 from detkit.inference.video import Video, VideoFrame
 from detkit.utils.files import replacing
@@ -160,9 +160,9 @@ def mot_lines(result: Result) -> Iterator[str]:
         yield f'{result.frame + 1},{track},{x0:.2f},{y0:.2f},{x1 - x0:.2f},{y1 - y0:.2f},{score:.4f},-1,-1,-1\n'
 
 
-def _stem(sequence: Sequence[SourceImage | Video]) -> str:
+def _stem(sequence: Sequence[FoundSource]) -> str:
     path = Path(sequence[0].name)
-    return (path.stem if isinstance(sequence[0], Video) or len(sequence) == 1 else path.parent.name) or 'frames'
+    return (path.parent.name if isinstance(sequence[0], SourceImage) and len(sequence) > 1 else path.stem) or 'frames'
 
 
 def _csv_cell(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from detkit.protocols import Tracker
 from detkit.registry import TRACKERS
-from detkit.utils.errors import ConfigError, MissingPackageError, nearest
+from detkit.utils.errors import ComponentError, ConfigError, MissingPackageError, nearest
 
 _LIBRARY_RATE = 30  # frames a second that the package counts in
 
@@ -201,7 +202,7 @@ def build_tracker(tracker: str | Mapping[str, Any], frame_rate: float) -> Tracke
         frame_rate: frames a second of what is tracked.
 
     Raises:
-        ConfigError: there is no such tracker, or it refuses an argument.
+        ConfigError: there is no such tracker, it refuses an argument, or lacks the method ``update`` of ``Tracker``.
         MissingPackageError: the package that it is from is not installed.
     """
     cfg = {'type': tracker} if isinstance(tracker, str) else tracker
@@ -214,7 +215,22 @@ def build_tracker(tracker: str | Mapping[str, Any], frame_rate: float) -> Tracke
         raise ConfigError(
             f'there is no tracker {cfg["type"]!r}; known are {known}.{nearest(cfg["type"], names.values())}'
         )
-    return TRACKERS.build({**cfg, 'type': name}, {'frame_rate': frame_rate})
+    built = TRACKERS.build({**cfg, 'type': name}, {'frame_rate': frame_rate})
+    _check_update(built, name)
+    return built
+
+
+def _check_update(tracker: Any, name: str) -> None:
+    update = getattr(tracker, 'update', None)
+    wanted = 'update(self, bboxes, scores, img, seconds), see Tracker in detkit/protocols.py'
+    if not callable(update):
+        raise ComponentError(f'the tracker {name} has no method update; give it {wanted}', name)
+    try:
+        inspect.signature(update).bind('bboxes', 'scores', 'img', 'seconds')
+    except TypeError as error:
+        raise ComponentError(
+            f'update of the tracker {name} takes other arguments ({error}); it must be {wanted}', name
+        ) from error
 
 
 def _import_library() -> tuple[ModuleType, ModuleType]:

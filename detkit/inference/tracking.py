@@ -12,7 +12,7 @@ from detkit.inference.prediction_options import PredictionOptions
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result
 from detkit.inference.source_image import SourceImage
-from detkit.inference.sources import images_of
+from detkit.inference.sources import FoundSource, KeptFrames, images_of
 from detkit.inference.trackers import build_tracker
 from detkit.inference.video import Video, VideoFrame
 from detkit.protocols import Tracker
@@ -99,9 +99,9 @@ class TrackedImage(NamedTuple):
 
 def track_sources(
     predictor: Predictor,
-    sources: Sequence[SourceImage | Video],
+    sources: Sequence[FoundSource],
     tracker: str | Mapping[str, Any] = 'bytetrack',
-    counted: Callable[[Iterable[SourceImage]], Iterable[SourceImage]] = iter,
+    kept: KeptFrames | None = None,
 ) -> Iterator[TrackedImage]:
     """Yield each image and frame with its tracked objects.
 
@@ -109,9 +109,9 @@ def track_sources(
 
     Args:
         predictor: finds the objects; its ``class_agnostic`` also says whether tracks keep to one class.
-        sources: videos and images.
+        sources: videos, images and iterators.
         tracker: see ``build_tracker``.
-        counted: passes images on, and may refuse them.
+        kept: see ``images_of``.
 
     Raises:
         ConfigError: the model is a classifier, or there is no such tracker.
@@ -120,7 +120,7 @@ def track_sources(
     """
     check_trackable(predictor, tracker)
     for sequence in sequences_of(sources):
-        images = counted(images_of(sequence, alone=len(sources) == 1))
+        images = images_of(sequence, len(sources) == 1, kept)
         yield from track_sequence(predictor, sequence, images, tracker)
 
 
@@ -131,9 +131,9 @@ def check_trackable(predictor: Predictor, tracker: str | Mapping[str, Any]) -> N
     build_tracker(tracker, IMAGES_A_SECOND)
 
 
-def sequences_of(sources: Sequence[SourceImage | Video]) -> list[list[SourceImage | Video]]:
+def sequences_of(sources: Sequence[FoundSource]) -> list[list[FoundSource]]:
     """Return what is tracked for itself: each video, and images that follow each other."""
-    sequences: list[list[SourceImage | Video]] = []
+    sequences: list[list[FoundSource]] = []
     for source in sources:
         if isinstance(source, Video) or not sequences or isinstance(sequences[-1][-1], Video):
             sequences.append([])
@@ -143,7 +143,7 @@ def sequences_of(sources: Sequence[SourceImage | Video]) -> list[list[SourceImag
 
 def track_sequence(
     predictor: Predictor,
-    sequence: Sequence[SourceImage | Video],
+    sequence: Sequence[FoundSource],
     images: Iterable[SourceImage],
     tracker: str | Mapping[str, Any],
 ) -> Iterator[TrackedImage]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from small_models import CLASSES, write_checkpoint, write_images
 from detkit import Detector
 from detkit.config import load_config
 from detkit.engine import load_checkpoint
-from detkit.inference import Results, view_predictor
+from detkit.inference import Results, sources, view_predictor
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
 
 
@@ -86,6 +88,42 @@ def test_a_stream_is_made_as_it_is_read(model: Detector, images: Path):
     assert len(list(stream)) == 2
     with pytest.raises(DataError, match='does not exist'):
         model('nowhere.jpg', stream=True)  # at once, and not when the stream is read
+
+
+def test_an_iterator_is_read_no_further_than_two_batches_ahead(model: Detector, images: Path):
+    taken = []
+
+    def items(endless: bool) -> Iterator[object]:
+        for number in itertools.count():
+            taken.append(number)
+            yield images / f'{number}.png' if number < 3 else None
+            if number == 4 and not endless:
+                return
+
+    listed = model(items(endless=False), img_size=64, batch_size=2)
+    assert [result.error is None for result in listed] == [True] * 3 + [False] * 2
+    assert listed[:3].to_json() == model(images, img_size=64, batch_size=2).to_json()
+    taken.clear()
+    stream = model(items(endless=True), stream=True, img_size=64, batch_size=2)
+    assert not taken
+    assert [next(stream).to_dict() for _ in range(2)] == [result.to_dict() for result in listed[:2]]
+    stream.close()
+    assert len(taken) <= 6
+    assert len(list(model(items(endless=False), stream=True, img_size=64, tta=['hflip']))) == 5
+
+    def broken() -> Iterator[Path]:
+        yield images / '0.png'
+        raise RuntimeError('the camera fell over')
+
+    with pytest.raises(RuntimeError, match='fell over'):
+        model(broken(), img_size=64)
+
+
+def test_a_list_of_results_holds_no_endless_iterator(model: Detector, monkeypatch):
+    monkeypatch.setattr(sources, 'MAX_KEPT_BYTES', 3 * 64 * 64 * 4)
+    with pytest.raises(ConfigError, match='hold more than 49.2 kB of images at image4; give stream=True'):
+        model(itertools.repeat(np.zeros((64, 64, 3), np.uint8)), img_size=64)
+    assert len(model([np.zeros((64, 64, 3), np.uint8)] * 5, img_size=64)) == 5  # the caller holds these anyway
 
 
 def test_threads_do_not_change_each_other(model: Detector, images: Path):

@@ -105,11 +105,26 @@ def test_tracks_that_are_gone_are_forgotten():
         (lambda: AreaCounter([], SHAPE), 'nothing is counted without a line or a zone'),
         (lambda: AreaCounter([LINE], SHAPE, 'top'), "anchor is 'top'"),
         (lambda: Area('a', ((float('nan'), 1), (2, 3))), 'no pair of numbers'),
+        (
+            lambda: AreaCounter([Area('far', ((300, 20), (300, 80)))], SHAPE),
+            r'the line far \(300,20 300,80\) is wholly outside of the frames, which are 200 x 100 pixels; give points',
+        ),
+        (lambda: AreaCounter([Area('a', ((-50, 10), (20, -50)))], SHAPE), 'the line a .* is wholly outside'),
+        (lambda: AreaCounter([Area('a', ((210, 0), (400, 0), (400, 90)))], SHAPE), 'the zone a .* is wholly outside'),
     ],
 )
 def test_wrong_areas_are_refused(make, text):
     with pytest.raises(ConfigError, match=text):
         make()
+
+
+def test_areas_that_reach_into_the_frame_or_around_it():
+    reaching = [((-20, 60), (60, -20)), ((-5, 50), (300, 50)), ((100, -9), (100, 400))]
+    around = ((-100, -100), (300, -100), (300, 300), (-100, 300))
+    areas = [Area(f'{i}', points) for i, points in enumerate([*reaching, around])]
+    counter = AreaCounter(areas, SHAPE)
+    counter.update(at({1: (100, 20)}, 0))
+    assert counter.summary()['zones']['3']['most'] == 1
 
 
 def test_counts_are_drawn():

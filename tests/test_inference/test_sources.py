@@ -1,3 +1,5 @@
+import io
+import itertools
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +14,7 @@ from PIL import Image
 
 from detkit.datasets.transforms.loading import read_image
 from detkit.inference import source_image
-from detkit.inference.sources import SourceImage, find_images, require_images
+from detkit.inference.sources import SourceImage, find_images, find_sources, images_of, require_images
 from detkit.utils.errors import ConfigError, DataError
 
 
@@ -80,6 +82,55 @@ def test_pillow_images_and_bytes_are_read_as_files_are(tmp_path: Path):
     (broken,) = find_images(path.read_bytes()[:300])
     with pytest.raises(DataError, match='image0 is truncated'):
         broken.read()
+
+
+def test_opened_files(tmp_path: Path):
+    buffer = io.BytesIO()
+    Image.fromarray(colours()).save(buffer, 'PNG')
+    (written,) = find_images([buffer])  # it stands at its end
+    assert 'seek(0)' in written.error
+    for _ in range(2):
+        buffer.seek(0)
+        (image,) = find_images(buffer)
+        assert image.name == 'image0' and (image.read() == colours()).all() and (image.read() == colours()).all()
+    path = tmp_path / 'a.png'
+    path.write_bytes(buffer.getvalue())
+    with path.open('rb') as file:
+        (image,) = find_images(file)
+    assert image.name == str(path) and (image.read() == colours()).all()  # also when it is closed
+    with path.open('r', encoding='utf-8') as text, pytest.raises(DataError, match="open it in mode 'rb'"):
+        find_images(text)
+    with pytest.raises(DataError, match='closed file'):
+        find_images(file)
+
+
+def test_the_images_of_an_iterator_are_taken_when_they_are_used(folder: Path):
+    taken = []
+
+    def items() -> Iterator[object]:
+        frame = np.zeros((4, 5, 3), np.uint8)
+        for number in range(3):
+            frame[:] = number  # the same array again
+            taken.append(number)
+            yield frame
+
+    (source,) = find_sources(items())
+    images = images_of([source])
+    assert not taken and next(images).name == 'image0' and taken == [0]
+    rest = list(images)
+    assert [image.name for image in rest] == ['image1', 'image2']
+    assert [int(image.read().max()) for image in rest] == [1, 2] and find_images(iter(())) == []
+
+
+def test_each_item_of_an_iterator_gives_an_image(folder: Path, tmp_path: Path):
+    items = [folder / 'b.jpg', [colours(), None], Image.fromarray(colours()), 0, iter([colours()]), 'none.jpg']
+    images = find_images(itertools.chain(items, [colours()[..., ::-1]]))
+    assert [image.error is None for image in images] == [True, True, False, True, False, False, False, True]
+    assert [image.name for image in images[1:4]] == ['image1', 'image2', 'image3'] and images[7].name == 'image7'
+    assert (images[3].read() == colours()).all() and isinstance(images[3].content, np.ndarray)
+    assert 'camera0 is a video' in images[4].error and 'itertools.chain' in images[5].error
+    (turned,) = find_images(iter([colours()[..., ::-1]]), 'bgr')
+    assert (turned.read() == colours()).all()
 
 
 @pytest.mark.parametrize(
@@ -180,7 +231,7 @@ def test_sources_without_an_image(folder: Path, source: str, text: str):
         find_images(str(folder / source))
 
 
-@pytest.mark.parametrize('source', [3, None, iter(())])
+@pytest.mark.parametrize('source', [3, None, set()])
 def test_things_that_are_no_source(source):
     with pytest.raises(DataError):
         find_images(source)

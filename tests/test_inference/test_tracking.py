@@ -225,6 +225,23 @@ def test_what_a_tracker_must_not_return_is_refused(numbers, text, monkeypatch):
         Tracking('Wrong', 25.0).update(found(boxes_at(0)), BLANK, 0.0)
 
 
+@pytest.mark.parametrize(
+    ('members', 'text'),
+    [
+        ({}, 'the tracker Lacking has no method update; give it update'),
+        ({'update': 3}, 'has no method update'),
+        ({'update': lambda self, detections: detections}, r'takes other arguments \(too many positional arguments\)'),
+    ],
+)
+def test_a_tracker_without_the_method_is_refused(members, text, checkpoint, tmp_path, monkeypatch):
+    TRACKERS.names()  # registers detkit's own
+    monkeypatch.setattr(TRACKERS, '_module_dict', dict(TRACKERS.module_dict))
+    members = {'__init__': lambda self, frame_rate: None, **members}
+    TRACKERS.register_module(module=type('Lacking', (), members))
+    with pytest.raises(ConfigError, match=text):
+        Detector(checkpoint).track(write_video(tmp_path / 'a.mp4', 2), tracker='lacking')
+
+
 @pytest.mark.parametrize('command', [['predict', '-'], ['track'], ['count']])
 @pytest.mark.parametrize('option', [['--frame-stride', '2'], ['--start', '0.1'], ['--stop', '1']])
 def test_options_of_videos_are_refused_for_images(command, option, checkpoint, tmp_path, capsys):
@@ -321,6 +338,10 @@ def test_a_folder_of_frames_is_a_video(checkpoint, tmp_path):
     assert [r.track_ids.tolist() for r in results][-1] == [
         r.track_ids.tolist() for r in model.track(clip, img_size=64)
     ][-1]
+    frames = (frame.read() for frame in Video(clip))
+    streamed = list(model.track(frames, img_size=64, stream=True))  # an iterator of frames is a video, too
+    assert [r.track_ids.tolist() for r in streamed] == [r.track_ids.tolist() for r in results]
+    assert [r.frame for r in streamed] == list(range(8)) and streamed[3].img_path == 'image3'
     (tmp_path / 'frames' / '0003.png').write_bytes(b'no image')
     results = model.track(tmp_path / 'frames', img_size=64)
     assert results[3].error is not None and results[7].error is None and results[7].frame == 7
