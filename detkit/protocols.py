@@ -86,7 +86,7 @@ class DecodingHead(Head, Protocol):
             img_shapes: ``(B, 2)`` (h, w) of the images before padding.
 
         Returns:
-            Tensors whose first axis is the batch, with coordinates in pixels of the network's input: dense heads
+            Tensors whose first axis is the batch, with coordinates in pixels of the network's input. Dense heads return
             ``bboxes (B, P, 4)`` xyxy, or ``rbboxes (B, P, 5)``, and ``scores (B, P, C)``, ``mask_coeffs (B, P, D)`` and
             ``mask_protos (B, D, h, w)``, ``keypoints (B, P, K, 3)``; heads of queries ``bboxes``, ``scores`` and
             ``mask_logits (B, Q, h, w)``; classifiers ``scores (B, C)``.

@@ -171,8 +171,8 @@ class DetDataset(PipelineDataset):
             cfg: the dataset's config.
 
         Returns:
-            The keys of ``metainfo`` that are known: ``classes``, ``category_ids``, ``keypoint_shape``, ``sigmas``,
-            ``flip_pairs``, ``stuff_labels``.
+            The known ones of ``metainfo``'s keys ``classes``, ``category_ids``, ``keypoint_shape``, ``sigmas``,
+            ``flip_pairs`` and ``stuff_labels``.
 
         Raises:
             DataError: the classes are told by a file that is missing or wrong.

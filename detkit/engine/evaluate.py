@@ -76,7 +76,7 @@ def evaluate_checkpoint(
         score_thr: predictions below it are not drawn; the metrics use all of them.
 
     Returns:
-        The metrics, as ``{'coco/bbox_mAP': ...}``.
+        The metrics by name, such as ``'coco/bbox_mAP'``.
 
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.

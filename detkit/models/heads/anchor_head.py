@@ -158,7 +158,7 @@ class AnchorHead(DenseHead):
             padding_mask: unused, but part of every head's signature.
 
         Returns:
-            ``anchor_preds``, a list of ``(B, A * (5 + C), h_i, w_i)``: for each anchor x, y, w, h, objectness, classes.
+            ``anchor_preds``, a list of ``(B, A * (5 + C), h_i, w_i)`` with x, y, w, h, objectness and classes.
         """
         return dict(anchor_preds=[conv(feat) for conv, feat in zip(self.convs, feats, strict=True)])
 
