@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 
-from detkit.evaluation.coco_format import to_coco, write_results
+from detkit.evaluation.coco_backends import CocoComparison, CocoCurves, choose_backend, evaluate_coco
+from detkit.evaluation.coco_format import write_results
 from detkit.evaluation.gathered_metric import GatheredMetric, instance_labels
+from detkit.evaluation.instance_columns import gather_columns
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
@@ -23,7 +21,6 @@ _CHARTS = {
     'segm': 'mask average precision',
     'keypoints': 'keypoints average precision',
 }
-_BACKENDS = ('pycocotools', 'faster-coco-eval')
 _AREAS = ('all', 's', 'm', 'l')  # the order of COCOeval's area ranges
 _KEYPOINT_AREAS = ('all', 'm', 'l')
 _KEYPOINT_MAX_DETS = [20]
@@ -47,12 +44,15 @@ class CocoMetric(GatheredMetric):
     Args:
         metric: one or several of 'bbox', 'segm', 'proposal', 'keypoints'.
         classwise, prefix: as in ``GatheredMetric``.
-        backend: 'pycocotools', or 'faster-coco-eval', which gives the same results sooner and must be installed.
+        backend: the package that computes the results, which are the same by all: 'hotcoco', 'faster-coco-eval',
+            'pycocotools', or 'auto' for the first of these, the fastest, that is installed. The attribute holds the
+            chosen one.
         max_dets: numbers of predictions per image and class, ascending; average precision is taken at the last.
         outfile: where to write the predictions as COCO's results file (json), or None.
 
     Raises:
-        ConfigError: for an unknown metric or backend, or a backend that is not installed.
+        ConfigError: for an unknown metric or backend.
+        MissingPackageError: the backend is not installed, or too old.
     """
 
     default_prefix = 'coco'
@@ -64,7 +64,7 @@ class CocoMetric(GatheredMetric):
         self,
         metric: str | Sequence[str] = 'bbox',
         classwise: bool = True,
-        backend: str = 'pycocotools',
+        backend: str = 'auto',
         max_dets: Sequence[int] = (1, 10, 100),
         outfile: str | None = None,
         prefix: str | None = None,
@@ -80,7 +80,7 @@ class CocoMetric(GatheredMetric):
         self.max_dets = [int(count) for count in max_dets]
         if not self.max_dets or self.max_dets != sorted(set(self.max_dets)) or self.max_dets[0] < 1:
             raise ConfigError(f'CocoMetric: max_dets is {list(max_dets)}, but must be positive and ascending.')
-        self.backend = _load_backend(backend)
+        self.backend = choose_backend(backend)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -104,34 +104,21 @@ class CocoMetric(GatheredMetric):
             self.tabulate(results, classes, overall, of_class)
         return metrics
 
-    def _run(self, results: list[DetDataSample], class_count: int, name: str) -> SimpleNamespace:
-        """Evaluate one metric.
-
-        Returns:
-            ``precision (T, R, K, A, M)`` and ``recall (T, K, A, M)`` of thresholds, recalls, classes, areas and
-            ``max_dets``; ``iou_thrs (T,)``.
-        """
+    def _run(self, results: list[DetDataSample], class_count: int, name: str) -> CocoCurves:
+        """Evaluate one metric."""
         iou_type = 'bbox' if name == 'proposal' else name
-        with contextlib.redirect_stdout(io.StringIO()):
-            sides = []
-            for predictions in (False, True):
-                side = self.backend.COCO()
-                side.dataset = to_coco(results, class_count, predictions, iou_type)
-                side.createIndex()
-                sides.append(side)
-            evaluation = self.backend.COCOeval(*sides, iou_type)
-            evaluation.params.maxDets = list(self.max_dets)
-            if name == 'keypoints':
-                evaluation.params.maxDets = _KEYPOINT_MAX_DETS
-                evaluation.params.kpt_oks_sigmas = self._sigmas(results)
-            evaluation.params.useCats = int(name != 'proposal')
-            evaluation.evaluate()
-            evaluation.accumulate()
-        return SimpleNamespace(
-            precision=np.asarray(evaluation.eval['precision']),
-            recall=np.asarray(evaluation.eval['recall']),
-            iou_thrs=evaluation.params.iouThrs,
+        keypoints = name == 'keypoints'
+        comparison = CocoComparison(
+            truth=gather_columns(results, False, iou_type),
+            found=gather_columns(results, True, iou_type),
+            shapes=[result.ori_shape for result in results],
+            num_classes=class_count,
+            iou_type=iou_type,
+            max_dets=_KEYPOINT_MAX_DETS if keypoints else self.max_dets,
+            by_class=name != 'proposal',
+            sigmas=self._sigmas(results) if keypoints else None,
         )
+        return evaluate_coco(self.backend, comparison)
 
     def _sigmas(self, results: list[DetDataSample]) -> np.ndarray:
         """Return the sigmas of the dataset's keypoints, ``(K,)``."""
@@ -148,7 +135,7 @@ class CocoMetric(GatheredMetric):
         return np.asarray(sigmas, np.float64)
 
 
-def _results(evaluation: SimpleNamespace, name: str, max_dets: Sequence[int]) -> dict[str, float]:
+def _results(evaluation: CocoCurves, name: str, max_dets: Sequence[int]) -> dict[str, float]:
     """Return the results that COCO defines for 'bbox', 'segm', 'proposal' or 'keypoints'."""
     precision, recall = evaluation.precision, evaluation.recall
     areas = _KEYPOINT_AREAS if name == 'keypoints' else _AREAS
@@ -164,27 +151,6 @@ def _results(evaluation: SimpleNamespace, name: str, max_dets: Sequence[int]) ->
             columns |= {f'{key}{count}': values[..., 0, i] for i, count in enumerate(max_dets)}
         columns |= {f'{key}_{area}': values[..., i, -1] for i, area in enumerate(areas) if i}
     return {f'{name}_{key}': _mean(values) for key, values in columns.items()}
-
-
-def _load_backend(name: str) -> SimpleNamespace:
-    """Return ``COCO`` and ``COCOeval`` of the chosen package."""
-    if name == 'pycocotools':
-        return SimpleNamespace(
-            COCO=importlib.import_module('pycocotools.coco').COCO,
-            COCOeval=importlib.import_module('pycocotools.cocoeval').COCOeval,
-        )
-    if name == 'faster-coco-eval':
-        try:
-            package = importlib.import_module('faster_coco_eval')
-        except ImportError as error:
-            raise ConfigError(
-                "CocoMetric: backend is 'faster-coco-eval', which is not installed. Install it with "
-                "'pip install faster-coco-eval', or set backend='pycocotools'."
-            ) from error
-        return SimpleNamespace(COCO=package.COCO, COCOeval=package.COCOeval_faster)
-    raise ConfigError(
-        f'CocoMetric: backend is {name!r}, but must be of {", ".join(map(repr, _BACKENDS))}.{nearest(name, _BACKENDS)}'
-    )
 
 
 def _mean(values: np.ndarray) -> float:

@@ -15,7 +15,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detkit.evaluation.average_precision import FALSE, IGNORED, TRUE, average_precision_of_counts
-from detkit.evaluation.coco_format import to_coco
+from detkit.evaluation.coco_backends import coco_dataset
+from detkit.evaluation.instance_columns import gather_columns
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.keypoints import default_sigmas
 from detkit.structures.rotated_iou import pairwise_rotated_iou
@@ -130,11 +131,13 @@ def _evaluate(
     if any(field not in result.pred_instances for result in results):
         raise ConfigError(f"the results hold no '{kind}'; evaluate the model with a metric of that kind")
     upright = [_upright(result) for result in results] if kind == 'rbbox' else results
+    shapes = [sample.ori_shape for sample in upright]
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for predictions in (False, True):
             side = COCO()
-            side.dataset = to_coco(upright, class_count, predictions, iou_type)
+            columns = gather_columns(upright, predictions, iou_type)
+            side.dataset = coco_dataset(columns, shapes, class_count)
             side.createIndex()
             sides.append(side)
         evaluation = (_RotatedEval if kind == 'rbbox' else COCOeval)(*sides, iou_type)
@@ -169,7 +172,7 @@ class _RotatedEval(COCOeval):
 
 
 def _upright(sample: DetDataSample) -> DetDataSample:
-    """Convert the rotated boxes of a sample to the form that ``to_coco`` takes."""
+    """Convert the rotated boxes of a sample to the form that ``gather_columns`` takes."""
     gt, pred = sample.gt_instances, sample.pred_instances
     upright = DetDataSample(metainfo=dict(ori_shape=(0, 0)))
     upright.gt_instances = InstanceData(

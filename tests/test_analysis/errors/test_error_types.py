@@ -110,7 +110,8 @@ def test_overlaps_of_keypoints_are_pycocotools():
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    from detkit.evaluation.coco_format import to_coco
+    from detkit.evaluation.coco_backends import coco_dataset
+    from detkit.evaluation.instance_columns import gather_columns
 
     found = result(OBJECTS[:2] + 3, [0, 0], [0.9, 0.8])
     truth = np.concatenate([rng.uniform(0, 300, (4, 17, 2)), rng.integers(0, 3, (4, 17, 1))], 2)
@@ -120,7 +121,7 @@ def test_overlaps_of_keypoints_are_pycocotools():
     sides = []
     for predictions in (False, True):
         side = COCO()
-        side.dataset = to_coco([found], 1, predictions, 'keypoints')
+        side.dataset = coco_dataset(gather_columns([found], predictions, 'keypoints'), [found.ori_shape], 1)
         side.createIndex()
         sides.append(side)
     evaluation = COCOeval(*sides, 'keypoints')
