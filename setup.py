@@ -67,6 +67,8 @@ setup(
         'test': [
             'av>=17.1',
             'fastapi>=0.110',
+            'faster-coco-eval>=1.8',
+            'hotcoco>=1.3',
             'hypothesis',
             'motmetrics',
             'onnx>=1.16',
@@ -93,6 +95,7 @@ setup(
         'fiftyone': ['fiftyone>=1.0'],
         'hf': ['datasets>=3.0'],
         'serve': ['fastapi>=0.110', 'python-multipart>=0.0.18', 'uvicorn>=0.30'],
+        'eval': ['hotcoco>=1.3'],
         'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.1'],
     },
     classifiers=[

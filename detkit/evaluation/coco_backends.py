@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,11 +74,14 @@ class CocoBackend:
         module: its name for ``import``.
         least: the oldest release whose results were compared with pycocotools', for ``'auto'`` and for what it needs.
         evaluate: runs it.
+        keeps_threads: its threads wait for the next evaluation, so that it hangs in a process that was forked after the
+            first.
     """
 
     module: str
     least: tuple[int, ...]
     evaluate: Callable[[ModuleType, CocoComparison], CocoCurves]
+    keeps_threads: bool = False
 
 
 def choose_backend(name: str) -> str:
@@ -104,7 +108,12 @@ def choose_backend(name: str) -> str:
 
 
 def evaluate_coco(name: str, comparison: CocoComparison) -> CocoCurves:
-    """Return precision and recall by a backend that ``choose_backend`` has returned; it prints nothing."""
+    """Return precision and recall by a backend that ``choose_backend`` has returned; it prints nothing.
+
+    A process that was forked from one that has evaluated takes pycocotools where this backend would hang.
+    """
+    if BACKENDS[name].keeps_threads and _threads_of.setdefault(name, os.getpid()) != os.getpid():
+        name = 'pycocotools'
     backend = BACKENDS[name]
     with contextlib.redirect_stdout(io.StringIO()):
         return backend.evaluate(importlib.import_module(backend.module), comparison)
@@ -211,16 +220,19 @@ def _run(evaluation: Any, comparison: CocoComparison) -> CocoCurves:
         evaluation.params.kpt_oks_sigmas = comparison.sigmas
     evaluation.evaluate()
     evaluation.accumulate()
+    # One layout, so that sums over them are the same to the last bit.
     return CocoCurves(
-        precision=np.asarray(evaluation.eval['precision']),
-        recall=np.asarray(evaluation.eval['recall']),
+        precision=np.ascontiguousarray(evaluation.eval['precision']),
+        recall=np.ascontiguousarray(evaluation.eval['recall']),
         iou_thrs=np.asarray(evaluation.params.iouThrs),
     )
 
 
 # The fastest first.
 BACKENDS = {
-    'hotcoco': CocoBackend('hotcoco', (1, 3), _evaluate_hotcoco),
+    'hotcoco': CocoBackend('hotcoco', (1, 3), _evaluate_hotcoco, keeps_threads=True),
     'faster-coco-eval': CocoBackend('faster_coco_eval', (1, 8), _evaluate_faster_coco_eval),
     'pycocotools': CocoBackend('pycocotools', (), _evaluate_pycocotools),
 }
+# The process in which a backend that keeps threads has run first.
+_threads_of: dict[str, int] = {}

@@ -9,18 +9,20 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from detkit.evaluation.mask_encoder import MaskEncoder
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks, segmentation_to_rle
 from detkit.utils.errors import ConfigError, DataError
 
 
-def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str) -> DetDataSample:
+def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str, encoder: MaskEncoder) -> DetDataSample:
     """Return the ground truth and predictions of an image as NumPy arrays, with masks as RLEs, and nothing else.
 
     Args:
         sample: the data sample that the model returned.
         needs: what to keep beside boxes: 'segm', 'keypoints', 'rbbox' (see ``GatheredMetric.needs``).
         metric: the name of the metric that asks, for errors.
+        encoder: encodes the masks, which are empty until it has finished.
 
     Returns:
         A sample with ``img_path`` ('' where unknown), ``img_id`` and ``ori_shape``; ``gt_instances`` with ``labels``,
@@ -53,13 +55,16 @@ def evaluated_sample(sample: DetDataSample, needs: Collection[str], metric: str)
         labels=as_array(pred.labels).astype(np.int64),
         scores=as_array(pred.scores),
     )
-    for need, add in (('segm', _add_masks), ('keypoints', _add_keypoints), ('rbbox', _add_rbboxes)):
-        if need in needs:
-            add(kept, gt, pred, metric)
+    if 'segm' in needs:
+        _add_masks(kept, gt, pred, metric, encoder)
+    if 'keypoints' in needs:
+        _add_keypoints(kept, gt, pred, metric)
+    if 'rbbox' in needs:
+        _add_rbboxes(kept, gt, pred, metric)
     return kept
 
 
-def _add_masks(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str) -> None:
+def _add_masks(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str, encoder: MaskEncoder) -> None:
     if 'masks' not in gt and len(gt.labels):
         raise DataError(
             f"{metric}(metric='segm') needs ground-truth masks, but the dataset has none for '{kept.img_path}'. "
@@ -70,14 +75,19 @@ def _add_masks(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric
             f"{metric}(metric='segm') needs predicted masks, but the model predicts boxes alone. "
             "Set metric='bbox', or use a segmentation head."
         )
-    kept.gt_instances.masks = [
-        segmentation_to_rle(segmentation, bbox, kept.ori_shape)
-        for segmentation, bbox in zip(gt.get('masks', []), kept.gt_instances.bboxes, strict=True)
-    ]
-    masks = pred.get('masks', [])
-    if not isinstance(masks, list):
-        masks = (masks if isinstance(masks, InstanceMasks) else InstanceMasks.from_bool(as_array(masks))).to_rle()
-    kept.pred_instances.masks = masks
+    segmentations, bboxes, masks = gt.get('masks', []), kept.gt_instances.bboxes, pred.get('masks', [])
+
+    def encode_truth() -> list[dict]:
+        pairs = zip(segmentations, bboxes, strict=True)
+        return [segmentation_to_rle(segmentation, bbox, kept.ori_shape) for segmentation, bbox in pairs]
+
+    if not isinstance(masks, list | InstanceMasks):
+        masks = InstanceMasks.from_bool(as_array(masks))
+    for instances, job in (
+        (kept.gt_instances, encode_truth),
+        (kept.pred_instances, (lambda: masks) if isinstance(masks, list) else masks.to_rle),
+    ):
+        instances.masks = encoder.encode(len(instances.labels), job)
 
 
 def _add_keypoints(kept: DetDataSample, gt: InstanceData, pred: InstanceData, metric: str) -> None:

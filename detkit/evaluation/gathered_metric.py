@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from detkit.evaluation.evaluated_sample import evaluated_sample
+from detkit.evaluation.mask_encoder import MaskEncoder
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ComponentError
 from detkit.utils.tables import text_table
@@ -58,6 +59,7 @@ class GatheredMetric(BaseMetric):
         self.per_class: list[dict[str, Any]] = []
         self.table = ''
         self.samples: Sequence[DetDataSample] = ()
+        self._mask_encoder = MaskEncoder()
 
     @classmethod
     def declared(cls) -> set[str]:
@@ -82,8 +84,8 @@ class GatheredMetric(BaseMetric):
         self.results += [self.image_result(sample) for sample in data_samples if 'skipped' not in sample]
 
     def image_result(self, sample: DetDataSample) -> Any:
-        """Return what is kept of an image, with attributes ``img_path`` and ``img_id``."""
-        return evaluated_sample(sample, self.needs, type(self).__name__)
+        """Return what is kept of an image, with attributes ``img_path`` and ``img_id``; masks may still be encoded."""
+        return evaluated_sample(sample, self.needs, type(self).__name__, self._mask_encoder)
 
     def evaluate(self, size: int, keep: bool = False) -> dict[str, float]:
         """Return the results, the same on every process.
@@ -95,6 +97,7 @@ class GatheredMetric(BaseMetric):
             size: number of images; mmengine's interface, not used.
             keep: set ``samples``, of a metric that looks at single images.
         """
+        self._mask_encoder.finish()
         parts = all_gather_object(self.results)
         self.results, self.samples = [], ()
         self.per_class, self.table = [], ''

@@ -12,8 +12,8 @@ from detkit.utils.errors import ConfigError, MissingPackageError
 
 OTHERS = [name for name in BACKENDS if name != 'pycocotools']
 SHAPES = ((96, 128), (140, 120), (200, 150), (96, 96))
-# All backends sum the same float64 numbers, but each in an order of its own.
-TOLERANCE = 1e-12
+# The least difference of two quotients of counts is far above; faster-coco-eval divides without pycocotools' epsilon.
+TOLERANCES = {'hotcoco': 0, 'faster-coco-eval': 1e-12}
 
 
 def draw_comparison(seed: int, iou_type: str, **options) -> CocoComparison:
@@ -86,7 +86,7 @@ def assert_equal_curves(name: str, comparison: CocoComparison) -> None:
     ours, theirs = evaluate_coco('pycocotools', comparison), evaluate_coco(name, comparison)
     assert ours.precision.shape == theirs.precision.shape and ours.recall.shape == theirs.recall.shape
     for key in ('precision', 'recall', 'iou_thrs'):
-        np.testing.assert_allclose(getattr(theirs, key), getattr(ours, key), atol=TOLERANCE, rtol=0, err_msg=key)
+        np.testing.assert_allclose(getattr(theirs, key), getattr(ours, key), atol=TOLERANCES[name], rtol=0, err_msg=key)
 
 
 @pytest.fixture(params=OTHERS)
@@ -111,7 +111,7 @@ def test_equal_to_pycocotools(backend, iou_type, seed):
         dict(max_dets=[2]),
         dict(max_dets=[1, 3, 5, 7, 300]),
         dict(num_classes=1),
-        dict(num_classes=1200, num_images=30),
+        dict(num_classes=400, num_images=6),
         dict(num_images=1),
     ],
     ids=str,

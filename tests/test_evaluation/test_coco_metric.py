@@ -1,6 +1,5 @@
 import contextlib
 import copy
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -16,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detkit.evaluation import CocoMetric
+from detkit.evaluation.coco_backends import BACKENDS
 from detkit.registry import METRICS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.masks import InstanceMasks
@@ -188,20 +188,47 @@ def test_equals_pycocotools_on_coco128(real_data: Path):
     assert metric.per_class[0]['objects'] == sum(not a['iscrowd'] for a in dataset['annotations'])
 
 
-@pytest.mark.skipif(importlib.util.find_spec('faster_coco_eval') is None, reason='faster-coco-eval is not installed')
-def test_backends_agree():
+@pytest.mark.parametrize('name', [name for name in BACKENDS if name != 'pycocotools'])
+def test_backends_agree(name):
+    pytest.importorskip(BACKENDS[name].module)
     samples = as_samples(*make_data(np.random.default_rng(1)))
     ours, theirs = (
         run(CocoMetric(metric=['bbox', 'segm', 'proposal'], backend=backend), samples)
-        for backend in ('pycocotools', 'faster-coco-eval')
+        for backend in ('pycocotools', name)
     )
-    assert theirs == pytest.approx(ours, abs=1e-9)
+    assert theirs == pytest.approx(ours, abs=1e-12)
 
 
-@pytest.mark.skipif(importlib.util.find_spec('faster_coco_eval') is not None, reason='faster-coco-eval is installed')
-def test_missing_backend_is_an_error():
-    with pytest.raises(ConfigError, match='pip install faster-coco-eval'):
-        CocoMetric(backend='faster-coco-eval')
+def test_predictions_that_are_not_numbers_match_nothing():
+    samples = as_samples(*make_data(np.random.default_rng(1)))
+    expected = run(CocoMetric(metric=['bbox', 'segm']), samples)
+    for sample in samples:
+        pred = sample.pred_instances
+        sample.pred_instances = InstanceData(
+            bboxes=torch.cat([pred.bboxes, torch.tensor([[float('nan'), 1, 2, 3], [0, 0, 9, 9]])]),
+            labels=torch.cat([pred.labels, torch.zeros(2, dtype=torch.int64)]),
+            scores=torch.cat([pred.scores, torch.tensor([0.0, float('nan')])]),
+            masks=InstanceMasks.cat([pred.masks, InstanceMasks.from_bool(np.zeros((2, *sample.ori_shape), bool))]),
+        )
+    found = run(CocoMetric(metric=['bbox', 'segm']), samples)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_masks_are_encoded_in_order_and_their_errors_are_raised():
+    samples = as_samples(*make_data(np.random.default_rng(1), images=70))
+    metric = CocoMetric(metric='segm')
+    metric.process(None, samples)
+    kept = metric.results
+    metric.evaluate(len(samples))
+    assert len(kept) == len(samples) and all(
+        own.pred_instances.masks == sample.pred_instances.masks.to_rle()
+        for own, sample in zip(kept, samples, strict=True)
+    )
+    number = next(i for i, sample in enumerate(samples) if len(sample.gt_instances.labels))
+    samples[number].gt_instances.masks[0] = {'size': [2, 2], 'counts': 'no list'.split()}
+    metric.process(None, samples[number : number + 1])
+    with pytest.raises(ValueError, match='invalid literal'):
+        metric.evaluate(1)
 
 
 def test_perfect_predictions_and_table():
@@ -323,7 +350,7 @@ def test_missing_ground_truth_is_an_error():
     ('arguments', 'text'),
     [
         ({'metric': 'segmm'}, "Did you mean 'segm'"),
-        ({'backend': 'pycoco'}, "Did you mean 'pycocotools'"),
+        ({'backend': 'pycocotool'}, "Did you mean 'pycocotools'"),
         ({'max_dets': (100, 10)}, 'ascending'),
     ],
 )
