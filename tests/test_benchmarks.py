@@ -109,3 +109,20 @@ def test_the_memory_of_tiled_prediction_is_measured(repo, monkeypatch, tmp_path,
     assert {path.name for path in tmp_path.iterdir()} == {'scene.npy', 'scene.png', 'scene.jpg'}
     peak, own, before = (float(value) for value in re.findall(r'(\d+) MB[,)]? ?', line.partition('peak')[2] + ',')[:3])
     assert peak >= own >= before > 50
+
+
+def test_backends_of_coco_evaluation_are_set_beside_pycocotools(repo, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    import comparison
+    import evaluation
+
+    path = tmp_path / 'found.json'
+    found = evaluation.main(['--images', '6', '--predictions', '9', '--rounds', '2', '--json', str(path)])
+    *whole, own = found
+    assert whole[-1].what.endswith('6 images, 54 boxes, pycocotools') and whole[-1].peer == 'pycocotools'
+    assert all(len(each.own) == len(each.theirs) == 2 and each.ratio > 0 for each in whole)
+    assert own.ratio is None and all(
+        0 < part < all_of_it for part, all_of_it in zip(own.own, whole[0].own, strict=True)
+    )
+    lines = [each.line for each in found]
+    assert [each.line for each in comparison.read(path)] == lines == capsys.readouterr().out.splitlines()

@@ -1,0 +1,63 @@
+"""The result of a benchmark: samples of detkit and of what it is compared with, as a line and as json."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one benchmark measured, of detkit and of a peer by turns in one run.
+
+    Attributes:
+        what: the quantity, without its unit.
+        unit: of the samples, where less is better: 's', 'ms', 'MB'.
+        own: samples of detkit.
+        peer: the name of what it is compared with; '' for nothing.
+        theirs: samples of the peer; empty where it is absent.
+        higher_is_better: the samples are rates.
+    """
+
+    what: str
+    unit: str
+    own: Sequence[float]
+    peer: str = ''
+    theirs: Sequence[float] = ()
+    higher_is_better: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better the median of detkit is; None without a peer."""
+        if not self.theirs:
+            return None
+        own, theirs = statistics.median(self.own), statistics.median(self.theirs)
+        return own / theirs if self.higher_is_better else theirs / own
+
+    @property
+    def line(self) -> str:
+        text = f'{self.what}: detkit {_middle(self.own)} {self.unit}'
+        if self.ratio is not None:
+            text += f', {self.peer} {_middle(self.theirs)} {self.unit}: {self.ratio:.2f} x'
+        return text
+
+
+def _middle(values: Sequence[float]) -> str:
+    """Return the median with the least and the greatest sample."""
+    return f'{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})'
+
+
+def report(comparisons: Sequence[Comparison], path: Path | None = None) -> None:
+    """Print each comparison, and write them as json where there is a path."""
+    for comparison in comparisons:
+        print(comparison.line, flush=True)
+    if path is not None:
+        path.write_text(json.dumps([asdict(comparison) for comparison in comparisons]), encoding='utf-8')
+
+
+def read(path: Path) -> list[Comparison]:
+    """Return what ``report`` has written."""
+    return [Comparison(**entry) for entry in json.loads(path.read_text(encoding='utf-8'))]
