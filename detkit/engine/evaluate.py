@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmengine.config import Config
+from torch import nn
 
 from detkit.config import load_config
 from detkit.config.signatures import arguments_of
@@ -45,6 +46,7 @@ class EvaluationSettings:
         launcher: how several processes were started.
         views: options of sliced inference and test-time augmentation, see ``ViewOptions``; None for images as they are.
         runtime: the runtime of an exported file, which must be named where that may run code.
+        square: whether images are padded to the size of the pipeline where the config pads them to that of their batch.
     """
 
     split: str = 'test'
@@ -55,6 +57,7 @@ class EvaluationSettings:
     launcher: str = 'none'
     views: Mapping[str, Any] | None = None
     runtime: str | None = None
+    square: bool = False
 
 
 def evaluate_checkpoint(
@@ -116,19 +119,29 @@ def _needs_a_config(checkpoint: str) -> ConfigError:
     return ConfigError(f"a test needs a config, which says on which data ('{_OWN_CONFIG}' is for prediction){own}")
 
 
-def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSettings = EvaluationSettings()) -> Runner:
+def evaluation_runner(
+    config: Config,
+    checkpoint: str,
+    settings: EvaluationSettings = EvaluationSettings(),
+    model: nn.Module | None = None,
+) -> Runner:
     """Return a runner whose ``test()`` evaluates a checkpoint, which fits model and data; ``close()`` it afterwards.
 
     Args:
         config: the loaded config, which is left as it is.
         checkpoint: a ``.pth`` file of detkit, or an exported file.
         settings: the data, device and so on.
+        model: the detector of that file, which is run in place of the file's own network, with the config's thresholds.
 
     Raises:
         ConfigError, CheckpointError, DataError: see the parts.
     """
+    if model is not None:
+        return _runner_of(model, config, checkpoint, settings)
     if EXPORTED_MODELS.get('is_exported')(checkpoint):
-        return _exported_runner(config, checkpoint, settings)
+        settings = replace(settings, device=settings.device or 'cpu')
+        exported = EXPORTED_MODELS.get('open_exported')(checkpoint, settings.device, settings.runtime)
+        return _runner_of(exported, config, checkpoint, settings)
     if settings.runtime is not None:
         raise ConfigError(
             f'runtime {settings.runtime!r} is that of an exported file, but {checkpoint} is none: test the file that '
@@ -145,24 +158,19 @@ def evaluation_runner(config: Config, checkpoint: str, settings: EvaluationSetti
     return runner
 
 
-def _exported_runner(config: Config, path: str, settings: EvaluationSettings) -> Runner:
-    """Return a runner whose ``test()`` evaluates an exported file; arguments and errors as ``evaluation_runner``."""
-    settings = replace(settings, device=settings.device or 'cpu')
-    exported = EXPORTED_MODELS.get('open_exported')(path, settings.device, settings.runtime)
+def _runner_of(model: nn.Module, config: Config, path: str, settings: EvaluationSettings) -> Runner:
+    """Return a runner whose ``test()`` evaluates a detector that holds its network; see ``evaluation_runner``."""
     if settings.amp:
         raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
-    task, wanted = (each.get('task') or 'det' for each in (exported.info.config, config))
+    task, wanted = (each.get('task') or 'det' for each in (model.info.config, config))
     if task != wanted:
         raise ConfigError(f'{path} is a model of the task {task!r}, but the config of the test is for {wanted!r}')
-    test = evaluation_config(config, path, settings)
+    test = evaluation_config(config, path, replace(settings, square=settings.square or model.input_size is not None))
     test.load_from = None  # there are no weights to load
-    if exported.input_size is not None:
-        loader = test.test_dataloader
-        loader['dataset'] = _without_rect(loader['dataset'])
     runner = Runner(test)
-    _check_classes(exported.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
-    exported.head.test_cfg = unwrap(runner.model).head.test_cfg
-    runner.model = exported
+    _check_classes(model.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
+    model.head.test_cfg = unwrap(runner.model).head.test_cfg
+    runner.model = model
     return runner
 
 
@@ -173,6 +181,8 @@ def evaluation_config(config: Config, checkpoint: str, settings: EvaluationSetti
     if settings.batch_size is not None:
         config.test_dataloader.batch_size = settings.batch_size
     config.test_cfg = {**(config.get('test_cfg') or {}), **({'amp': True} if settings.amp else {})}
+    if settings.square:
+        config.test_dataloader['dataset'] = _without_rect(config.test_dataloader['dataset'])
     if settings.views is not None:
         _test_on_views(config, settings.views)
     if settings.out is not None:

@@ -93,6 +93,7 @@ def test_benchmark_of_training(tmp_path, monkeypatch, capsys):
         ((DET, '--rounds', 1), 'at least 2 rounds'),
         ((DET, '--images', 'nowhere.jpg'), 'does not exist'),
         ((DET, '--checkpoints', 'nowhere.pth'), 'does not exist'),
+        ((DET, '--metrics'), 'random weights, of which a test says nothing'),
         ((DET, '--device', 'warp'), "device 'warp' cannot be used"),
         ((CONFIGS / 'yolov8' / 'det_o_coco8.py',), 'det_o_coco8.py'),
     ],
@@ -109,8 +110,10 @@ def test_options_that_exclude_each_other(capsys):
         with pytest.raises(SystemExit):
             tool.parse_args([str(DET), '--train', *option])
         assert f'{option[0]} is for prediction' in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        tool.parse_args([str(DET), '--confidence', '1'])
+    for words in (['--confidence', '1'], ['--split', 'train'], ['--train', '--metrics']):
+        with pytest.raises(SystemExit):
+            tool.parse_args([str(DET), *words])
+    assert tool.parse_args([str(DET), '--metrics', '--split', 'train']).split == 'train'
 
 
 def test_complexity_prints_and_writes(tmp_path, monkeypatch, capsys):

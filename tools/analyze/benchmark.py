@@ -2,6 +2,7 @@
 
     python tools/analyze/benchmark.py configs/yolov8/det_coco.py configs/yolov5/det_coco.py --batch-size 1 8
     python tools/analyze/benchmark.py configs/yolov8/det_coco.py --amp --compile --runtimes onnx openvino --device cpu
+    python tools/analyze/benchmark.py runs/a/config.py --checkpoints runs/a/best.pth --runtimes onnx openvino --metrics
     python tools/analyze/benchmark.py configs/yolov8/seg_n_coco8.py configs/yolov8/det_n_coco8.py --train
 
 The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the

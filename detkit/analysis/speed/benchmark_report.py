@@ -18,6 +18,8 @@ from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.speed.benchmarking import Benchmark, Measurement
 from detkit.analysis.speed.paired_timing import mean_interval, ratio_interval
 from detkit.engine.environment import cpu_name
+from detkit.evaluation.gathered_metric import is_defined
+from detkit.evaluation.headline import headline_names
 from detkit.utils.tables import text_table, write_csv
 
 # How many interquartile ranges above the upper quartile a time is far out (Tukey, Exploratory Data Analysis, 1977).
@@ -57,6 +59,8 @@ def console_tables(found: Benchmark, confidence: float = 0.95) -> str:
         parts.append(_agreement_table(found))
     far_out = sum(spread_of(_main(found, own, size))['far_out'] for own in found.measurements for size in own.seconds)
     total = sum(taken.shape[0] * taken.shape[1] for own in found.measurements for taken in own.seconds.values())
+    if found.settings.split is not None:
+        parts.append(f'Metrics of the {found.settings.split} data, whose images are padded to squares.')
     parts.append(
         f'{confidence:.0%} intervals. spread: width of the middle half of the times, as a share of p50. '
         f'{far_out} of {total} times lie more than {_FAR_OUT:g} such widths above it; the percentiles include '
@@ -89,7 +93,7 @@ def _models_table(found: Benchmark) -> str:
     header = ['', 'parameters', *costs, *(f'{where}, batch {size}' for size in first.memory)]
     rows = []
     for own in found.measurements:
-        row = [own.variant.label, f'{own.parameters:,}']
+        row = [own.variant.label, '-' if own.parameters is None else f'{own.parameters:,}']
         if costs:
             row += [f'{own.img_size} x {own.img_size}', '-' if own.flops is None else f'{own.flops / 1e9:.2f}']
         peaks = [own.memory[size].own for size in first.memory]
@@ -119,7 +123,7 @@ def _whole(found: Benchmark, own: Measurement, batch_size: int) -> np.ndarray:
 
 
 def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
-    rows = []
+    rows, metrics = [], _metric_names(found)
     for own in found.measurements:
         spread = spread_of(_main(found, own, batch_size))
         rows.append(
@@ -129,11 +133,20 @@ def _main_table(found: Benchmark, batch_size: int, confidence: float) -> str:
                 f'{spread["spread"]:.1%}',
                 f'{batch_size / spread["p50"] * 1e3:.1f}',
                 *_compared(found, own, _main, batch_size, confidence),
+                *(f'{own.metrics[name]:.4f}' if is_defined(own.metrics.get(name, -1)) else '-' for name in metrics),
             ]
         )
-    header = ['', 'p50', 'p90', 'p99', 'spread', 'images/s', *(['time ratio', ''] if len(rows) > 1 else [])]
+    compared = ['time ratio', ''] if len(rows) > 1 else []
+    columns = [name.rpartition('/')[2].replace('_', ' ') for name in metrics]
+    header = ['', 'p50', 'p90', 'p99', 'spread', 'images/s', *compared, *columns]
     title = f'{found.phases[found.main]}, batch {batch_size} (ms a batch)'
-    return f'{title}\n{text_table(header, rows, left=(0, 7))}'
+    return f'{title}\n{text_table(header, rows, left=(0, 7) if compared else (0,))}'
+
+
+def _metric_names(found: Benchmark) -> list[str]:
+    """Return the names of the metrics to show: the headline ones of all variants."""
+    names = dict.fromkeys(name for own in found.measurements for name in own.metrics)
+    return headline_names(names) or list(names)
 
 
 def _phases_table(found: Benchmark, batch_size: int, confidence: float) -> str:
@@ -192,6 +205,7 @@ def as_dict(found: Benchmark, confidence: float = 0.95) -> dict[str, Any]:
             'flops': own.flops,
             'img_size': own.img_size,
             'agreement': None if own.agreement is None else asdict(own.agreement),
+            'metrics': own.metrics,
             'batches': {str(size): _batch(found, own, size, confidence) for size in own.seconds},
         }
         for own in found.measurements
@@ -228,10 +242,11 @@ def write_benchmark_json(found: Benchmark, path: str | Path, confidence: float =
 
 def write_benchmark_csv(found: Benchmark, path: str | Path, confidence: float = 0.95) -> None:
     """Write a CSV file with a row for each variant and batch size; times are in ms a batch."""
-    rows = []
+    rows, metrics = [], _metric_names(found)
     for variant in as_dict(found, confidence)['variants']:
         for size, batch in variant['batches'].items():
-            row = {key: value for key, value in variant.items() if key not in ('batches', 'agreement')}
+            row = {key: value for key, value in variant.items() if key not in ('batches', 'agreement', 'metrics')}
+            row |= {name: variant['metrics'].get(name) for name in metrics}
             row |= {f'{key}_difference': (variant['agreement'] or {}).get(key) for key in ('bboxes', 'scores')}
             row |= {'batch_size': size, 'images_per_second': batch['images_per_second']}
             row['memory_mib'] = (batch['memory_mib'] or {}).get('own')

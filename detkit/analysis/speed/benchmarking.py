@@ -17,7 +17,9 @@ from detkit.analysis.speed.agreement import Agreement, agreement
 from detkit.analysis.speed.execution_modes import ExecutionMode
 from detkit.analysis.speed.paired_timing import Step, mean_interval, time_paired
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, peak_memory, process_peak
-from detkit.config import load_config
+from detkit.config import LoadedConfig, load_config
+from detkit.config.options import parse_options
+from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
 from detkit.engine.model_cost import count_flops, count_parameters
 from detkit.inference import Predictor, init_detector
 from detkit.inference.model import check_device, run_by
@@ -39,6 +41,8 @@ class Settings:
         score_thr: least score of a prediction.
         seconds, rounds, seed: see ``time_paired``.
         memory: whether to measure memory, in a process for each variant.
+        split: the data of the configs to test each variant on, 'test', 'val' or 'train' (prediction only, with
+            checkpoints); None for no test.
     """
 
     batch_sizes: Sequence[int] = (1,)
@@ -51,6 +55,7 @@ class Settings:
     rounds: int | None = None
     seed: int = 0
     memory: bool = True
+    split: str | None = None
 
     def __post_init__(self) -> None:
         wrong = [size for size in self.batch_sizes if size < 1]
@@ -64,7 +69,8 @@ class Variant:
 
     Attributes:
         label: its name.
-        config, checkpoint: files; without a checkpoint the weights are random.
+        config, checkpoint: files; without a checkpoint the weights are random. An exported file may be given in place
+            of a checkpoint, in the plain mode alone.
         mode: how the network is run.
     """
 
@@ -80,22 +86,24 @@ class Measurement:
 
     Attributes:
         variant: the variant.
-        parameters: number of parameters of the model as it trains.
+        parameters: number of parameters of the model as it trains; None for an exported file.
         flops: operations on one image, 2 a multiply-add, None where they cannot be counted.
         img_size: side of the square that ``flops`` are of, None in training.
         seconds: for each batch size, ``(K, R, P)``: blocks, rounds, phases; see ``time_paired``.
         memory: peak memory of each batch size.
         agreement: how its predictions on the images, in batches of the smallest size, differ from those of the first
             variant of the same checkpoint; None for that one, in training, and with random weights.
+        metrics: its results on the data of ``Settings.split``; empty without one.
     """
 
     variant: Variant
-    parameters: int
+    parameters: int | None
     flops: int | None
     img_size: int | None
     seconds: dict[int, np.ndarray] = field(default_factory=dict)
     memory: dict[int, PeakMemory] = field(default_factory=dict)
     agreement: Agreement | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,15 +164,41 @@ class _Prediction:
     phases, main = prediction_speed.PHASES, 2
 
     def __init__(self, variant: Variant, settings: Settings, paths: Sequence[str]) -> None:
+        if settings.split is not None and variant.checkpoint is None:
+            raise ConfigError(f'{variant.label} has random weights, of which a test says nothing: give a checkpoint')
         device = check_device(settings.device)
         model = init_detector(variant.config, variant.checkpoint, device, fuse=False, options=settings.options)
-        parameters = count_parameters(model)
-        own = Predictor(model=fuse_conv_bn(model), img_size=settings.img_size, score_thr=settings.score_thr)
+        exported = model.fixed_precision
+        if exported and variant.mode != ExecutionMode():
+            raise ConfigError(
+                f'{variant.checkpoint} is an exported file, which runs in one way: time it without --amp, '
+                '--compile and --runtimes'
+            )
+        parameters = None if exported else count_parameters(model)
+        model = model if exported else fuse_conv_bn(model)
+        own = Predictor(model=model, img_size=settings.img_size, score_thr=settings.score_thr)
         size = own.img_size
-        self.measurement = Measurement(variant, parameters, count_flops(model, (size, size)), size)
+        flops = None if exported else count_flops(model, (size, size))
+        self.measurement = Measurement(variant, parameters, flops, size)
         runtime = variant.mode.runtime
         predictor = Predictor(model=run_by(model, runtime), **vars(own.options)) if runtime else own
-        self._predictor, self._paths = predictor, paths
+        self._predictor, self._paths, self._settings = predictor, paths, settings
+
+    def metrics(self, maker: prediction_speed.PredictionMaker) -> dict[str, float]:
+        """Test the network that a maker times, as ``detkit test`` does with images padded to squares."""
+        variant, own = self.measurement.variant, self._settings
+        test = EvaluationSettings(own.split, device=own.device, batch_size=maker.batch_size, square=True)
+        runner = evaluation_runner(self._tested_config(), variant.checkpoint, test, maker.detector())
+        try:
+            return runner.test()
+        finally:
+            runner.close()
+
+    def _tested_config(self) -> LoadedConfig:
+        """Return the config of the test, whose images are as large as those that are timed."""
+        own = self._settings
+        size = {} if own.img_size is None else {'img_size': own.img_size}
+        return load_config(self.measurement.variant.config, [*parse_options(own.options), *parse_options(size)])
 
     def maker(self, batch_size: int) -> prediction_speed.PredictionMaker:
         mode = self.measurement.variant.mode
@@ -233,6 +267,9 @@ def _benchmark(
             own.seconds[batch_size] = taken
         if kind is _Prediction and batch_size == min(settings.batch_sizes):
             measurements = _with_agreement(measurements, makers)
+            tested = makers
+    if settings.split is not None:
+        measurements = _with_metrics(timed, measurements, tested, log)
     for own in measurements if settings.memory else ():
         log(f'memory of {own.variant.label}')
         peaks = in_fresh_process(_measure_memory, kind, own.variant, settings, paths, torch.get_num_threads())
@@ -255,6 +292,20 @@ def _with_agreement(
         samples = maker.samples()
         found.append(replace(own, agreement=agreement(samples, firsts[model])) if model in firsts else own)
         firsts.setdefault(model, samples)
+    return found
+
+
+def _with_metrics(
+    timed: Sequence[_Prediction],
+    measurements: Sequence[Measurement],
+    makers: Sequence[prediction_speed.PredictionMaker],
+    log: Callable[[str], None],
+) -> list[Measurement]:
+    """Test the variants, which changes the thresholds of their models."""
+    found = []
+    for kind, own, maker in zip(timed, measurements, makers, strict=True):
+        log(f'testing {own.variant.label}')
+        found.append(replace(own, metrics=kind.metrics(maker)))
     return found
 
 

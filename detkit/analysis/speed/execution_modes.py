@@ -72,21 +72,23 @@ def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network
         return lambda: _plain(model)  # a session, of which there are no copies
     if not mode.compiled:
         return lambda: _plain(copy.deepcopy(model))
+    own = copy.deepcopy(model)
     try:
-        compiled = torch.compile(copy.deepcopy(model), dynamic=False)
+        compiled = torch.compile(lambda inputs, mask: own.head(own.extract_feat(inputs), mask), dynamic=False)
     except RuntimeError as error:  # a Python or a system that it does not support
         raise ConfigError(f'--compile: {_first_line(error)}') from error
-    return lambda: _compiled(compiled)
+    return lambda: _compiled(own, compiled)
 
 
 def _plain(model: nn.Module) -> Network:
     return lambda data: model(**data, mode='tensor')
 
 
-def _compiled(model: Callable) -> Network:
+def _compiled(model: nn.Module, compiled: Callable) -> Network:
     def network(data: dict) -> Preds:
+        mask = model.padding_mask(data['inputs'], data.get('gt'), data.get('data_samples'), 'tensor')
         try:
-            return model(data['inputs'], mode='tensor')
+            return compiled(data['inputs'], mask)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise ConfigError(f'--compile: this network cannot be compiled here: {_first_line(error)}') from error
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from detkit.analysis.speed.execution_modes import ExecutionMode, Network, network_maker
 from detkit.analysis.speed.paired_timing import Step, synchronize
+from detkit.analysis.speed.tested_detector import TestedDetector
 from detkit.datasets.collate import collate
 from detkit.inference import Predictor, SourceImage, find_images, require_images
 from detkit.sample_data.coco8 import render_scenes, write_jpeg
@@ -66,7 +67,7 @@ class PredictionMaker:
         predictor: what predicts.
         mode: how its network is run.
         images: what to predict on.
-        batch_size: images at a time.
+        batch_size: images at a time, also an attribute.
 
     Raises:
         ConfigError: see ``network_maker``.
@@ -76,6 +77,7 @@ class PredictionMaker:
         self, predictor: Predictor, mode: ExecutionMode, images: Sequence[SourceImage], batch_size: int
     ) -> None:
         self._predictor, self._mode = predictor, mode
+        self.batch_size = batch_size
         self._batches = batches(images, batch_size)
         self._make_network = network_maker(predictor.model, mode)
         # These are made anew for each shape of input.
@@ -97,6 +99,10 @@ class PredictionMaker:
         """Return the predictions on all batches."""
         network = self._make_network()
         return [sample for turn in range(len(self._batches)) for sample in self._predict(network, turn)[1]]
+
+    def detector(self) -> TestedDetector:
+        """Return a detector with the network as it is timed, for a test."""
+        return TestedDetector(self._predictor.model, self._make_network(), self._mode)
 
     @torch.inference_mode()
     def _predict(self, network: Network, turn: int) -> tuple[list[float], list[DetDataSample]]:

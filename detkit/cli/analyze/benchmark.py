@@ -2,6 +2,7 @@
 
     detkit analyze benchmark yolov8/det_coco yolov5/det_coco --batch-size 1 8
     detkit analyze benchmark yolov8/det_coco --amp --compile --runtimes onnx openvino --device cpu
+    detkit analyze benchmark runs/a/config.py --checkpoints runs/a/best.pth --runtimes onnx openvino --metrics
     detkit analyze benchmark yolov8/seg_n_coco8 yolov8/det_n_coco8 --train
 
 The variants run in turns, so that other load on the machine affects all of them equally. Each is compared with the
@@ -23,7 +24,8 @@ def add_arguments(parser: CommandParser) -> None:
         '--checkpoints',
         nargs='+',
         metavar='FILE',
-        help="a checkpoint for each config, or 'none' (default: random weights, as fast except in postprocessing)",
+        help="a checkpoint or exported file for each config, or 'none' (default: random weights, as fast except in "
+        'postprocessing)',
     )
     parser.add_argument(
         '--train', action='store_true', help="time training steps on the configs' training data instead of prediction"
@@ -48,6 +50,10 @@ def add_arguments(parser: CommandParser) -> None:
         metavar='NAME',
         help='also exported and run by these, on the CPU: onnx (ONNX Runtime), openvino',
     )
+    parser.add_argument(
+        '--metrics', action='store_true', help='also test each variant, and show its metrics beside its times'
+    )
+    add_shared_arguments(parser, '--split')
     parser.add_argument('--threads', type=int, help="number of PyTorch's CPU threads (default: PyTorch's own choice)")
     parser.add_argument(
         '--seconds',
@@ -70,12 +76,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 def _mistake(args: argparse.Namespace) -> str | None:
     if args.train:
-        for name in ('amp', 'compile', 'runtimes', 'img_size', 'images', 'checkpoints'):
+        for name in ('amp', 'compile', 'runtimes', 'img_size', 'images', 'checkpoints', 'metrics'):
             if getattr(args, name):
                 return (
                     f'--{name.replace("_", "-")} is for prediction; training goes by the config alone, which '
                     '--cfg-options changes'
                 )
+    if args.split != 'test' and not args.metrics:
+        return '--split chooses the data of --metrics, which is not given'
     if not 0 < args.confidence < 1:
         return '--confidence must lie between 0 and 1'
     return None
@@ -105,6 +113,7 @@ def run(args: argparse.Namespace) -> None:
         rounds=args.rounds,
         seed=args.seed,
         memory=args.memory,
+        split=args.split if args.metrics else None,
     )
     benchmark = benchmark_training if args.train else benchmark_prediction
     found = benchmark(variants, settings, lambda line: print(line, flush=True))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import CONFIGS
+from builders import CONFIGS, model_config
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from small_models import make_config, write_checkpoint, write_images
@@ -34,9 +34,11 @@ from detkit.analysis.speed.benchmarking import (
 from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes, network_maker
 from detkit.analysis.speed.peak_memory import PeakMemory, in_fresh_process, process_peak
 from detkit.config import load_config
+from detkit.datasets.collate import make_gt_batch
 from detkit.datasets.transforms.loading import read_image
 from detkit.inference import Predictor, find_images, init_detector
 from detkit.registry import DETECTORS
+from detkit.structures.annotations import Annotations
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, DataError, DetkitError
 
@@ -187,6 +189,26 @@ def test_compiled_gives_the_same_predictions():
     with torch.inference_mode():
         found = network_maker(model, ExecutionMode(compiled=True))()(data)
         torch.testing.assert_close(found, model(data['inputs']), atol=1e-3, rtol=1e-3)
+
+
+def test_a_compiled_network_takes_the_padding_mask(monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda function, **options: function)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = DETECTORS.build(model_config('detr_r18', 4)).eval()
+    gt = make_gt_batch([Annotations()], [(64, 32)])
+    data = model.data_preprocessor({'inputs': torch.full((1, 3, 64, 64), 114, dtype=torch.uint8), 'gt': gt})
+    with torch.inference_mode():
+        found, own, unmasked = (
+            network(data)['cls_logits']
+            for network in (
+                network_maker(model, ExecutionMode(compiled=True))(),
+                lambda data: model(**data, mode='tensor'),
+                lambda data: model(data['inputs'], mode='tensor'),
+            )
+        )
+    torch.testing.assert_close(found, own)
+    assert (own - unmasked).abs().max() > 1e-3
 
 
 def test_what_is_missing_for_a_way_is_said(monkeypatch):
