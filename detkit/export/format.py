@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from detkit.export.settings import DYNAMIC, INPUT_TYPES
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import ConfigError, MissingPackageError, nearest
 
@@ -47,9 +48,13 @@ class ExportFormat:
         name: what the user writes, which is also the name of the runtime.
         title: the name of the runtime for people.
         suffix: that of its files.
-        packages: what must be installed, by import name -> the name for pip.
+        packages: what must be installed to open a file, by import name -> the name for pip.
+        converters: what must be installed besides to write one.
         in_extra: whether the extra ``export`` has them.
         dynamic: what may differ from call to call, of ``DYNAMIC``.
+        one_image: whether its files take one image at a time only.
+        input_types: the types of images' values that it can hold, of ``INPUT_TYPES``, the default first.
+        img_shapes: whether its files can take ``img_shapes``, without which no network of DETR is exported.
         half: whether it can hold half precision.
         half_graph: whether the graph itself computes in half precision, and not only its weights are stored so.
         int8: whether it can be quantised; then it has ``quantise``.
@@ -64,8 +69,12 @@ class ExportFormat:
     title: ClassVar[str]
     suffix: ClassVar[str]
     packages: ClassVar[Mapping[str, str]] = {}
+    converters: ClassVar[Mapping[str, str]] = {}
     in_extra: ClassVar[bool] = True
-    dynamic: ClassVar[tuple[str, ...]] = ('batch', 'size')
+    dynamic: ClassVar[tuple[str, ...]] = DYNAMIC
+    one_image: ClassVar[bool] = False
+    input_types: ClassVar[tuple[str, ...]] = INPUT_TYPES
+    img_shapes: ClassVar[bool] = True
     half: ClassVar[bool] = False
     half_graph: ClassVar[bool] = True
     int8: ClassVar[bool] = False
@@ -83,9 +92,10 @@ class ExportFormat:
         """Return the name of a file beside another one, with a word before the suffix."""
         return path.with_name(f'{path.name[: -len(self.suffix)]}.{word}{self.suffix}')
 
-    def require(self) -> None:
-        """Raise ``MissingPackageError`` for a package that is not installed."""
-        missing = [pip for module, pip in self.packages.items() if importlib.util.find_spec(module) is None]
+    def require(self, to_write: bool = False) -> None:
+        """Raise ``MissingPackageError`` for a missing package that opening or writing a file needs."""
+        needed = {**self.packages, **(self.converters if to_write else {})}
+        missing = [pip for module, pip in needed.items() if importlib.util.find_spec(module) is None]
         if missing:
             extra = 'pip install "detkit[export]", or ' if self.in_extra else ''
             raise MissingPackageError(
@@ -94,8 +104,8 @@ class ExportFormat:
 
     @property
     def is_installed(self) -> bool:
-        """Whether all packages that it needs are there."""
-        return all(importlib.util.find_spec(module) is not None for module in self.packages)
+        """Whether all packages that it needs to write files and to open them are there."""
+        return all(importlib.util.find_spec(module) is not None for module in (*self.packages, *self.converters))
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> Any:
         """Return the network in the format's own form, in memory.

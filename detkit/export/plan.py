@@ -80,6 +80,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
     fmt = find_format(settings.format)
     _check_model(model)
     config = model.info.config
+    _check_inputs(model, settings, fmt)
     dynamic = settings.varying
     if dynamic is None:
         dynamic = DYNAMIC if model.needs_img_shapes and 'size' in fmt.dynamic else ()
@@ -102,7 +103,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
     suppression = _suppression(model, settings, fmt) if settings.nms else None
     _check_thresholds_unused(settings)
     fmt.check_plan(settings)
-    fmt.require()
+    fmt.require(to_write=True)
     if settings.int8:
         _require_nncf()
     batches = tuple(dict.fromkeys((1, max(settings.batch_size, 2)))) if 'batch' in dynamic else (settings.batch_size,)
@@ -113,7 +114,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         tuple(name for name in DYNAMIC if name in dynamic),
         settings.half,
         settings.opset,
-        settings.input_type,
+        settings.input_type or fmt.input_types[0],
         suppression,
         divisor,
         batches,
@@ -142,6 +143,18 @@ def _check_model(model: nn.Module) -> None:
         )
     if model.info.config.get('model') is None:
         raise ConfigError('the model has no config, which its file must hold; load it by init_detector')
+
+
+def _check_inputs(model: nn.Module, settings: ExportSettings, fmt: ExportFormat) -> None:
+    if model.needs_img_shapes and not fmt.img_shapes:
+        raise ConfigError(f'{fmt.name} cannot hold {type(model.head).__name__}: {_formats_with("img_shapes")}')
+    if fmt.one_image and settings.batch_size > 1:
+        raise ConfigError(f'{fmt.name} files take one image at a time: leave out batch_size')
+    if settings.input_type not in (None, *fmt.input_types):
+        raise ConfigError(
+            f'{fmt.name} files take images as {" or ".join(fmt.input_types)}: leave out input_type, or export to '
+            'another format'
+        )
 
 
 def _check_dynamic(dynamic: Sequence[str], fmt: ExportFormat, model: nn.Module) -> None:

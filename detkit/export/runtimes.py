@@ -244,7 +244,7 @@ def _digest(model: nn.Module) -> str:
 
 def _versions(fmt: ExportFormat) -> str:
     """Return the name of a format's folder: the versions of all that makes and runs its files."""
-    packages = ['torch', *fmt.packages.values()]
+    packages = ['torch', *fmt.packages.values(), *fmt.converters.values()]
     return '-'.join([fmt.name, f'detkit{__version__}', *(f'{name}{_version(name)}' for name in packages)])
 
 

@@ -29,7 +29,7 @@ def _check_dynamic(name: str, value: Any) -> None:
 
 
 def _check_input_type(name: str, value: Any) -> None:
-    if value not in INPUT_TYPES:
+    if value is not None and value not in INPUT_TYPES:
         raise ConfigError(f'{name} is {value!r}, but must be {" or ".join(INPUT_TYPES)}')
 
 
@@ -49,7 +49,7 @@ class ExportSettings(CallOptions):
         nms: put suppression into the graph.
         score_thr, iou_thr, max_per_img, class_agnostic: of that suppression; by default as in prediction.
         opset: version of ONNX's operators.
-        input_type: the type of the images' values from 0 to 255.
+        input_type: the type of the images' values from 0 to 255; the format's first one by default.
         tolerance: greatest difference of boxes in pixels; None for the format's.
         threads: CPU threads of the check; None for PyTorch's number.
 
@@ -59,7 +59,7 @@ class ExportSettings(CallOptions):
 
     format: str = option(
         'onnx',
-        'format of the file: onnx, openvino, torchscript, torch_export, aotinductor or litert (default: onnx)',
+        'format of the file: onnx, openvino, torchscript, torch_export, aotinductor, litert or ncnn (default: onnx)',
         type=str,
     )
     batch_size: int = option(
@@ -92,8 +92,11 @@ class ExportSettings(CallOptions):
     )
     class_agnostic: bool = option(False, 'let --nms suppress across classes too', check_flag)
     opset: int = option(17, "version of ONNX's operators (default: 17)", number(Integral, 1), type=int)
-    input_type: str = option(
-        'uint8', "type of the images' values (default: uint8)", _check_input_type, choices=INPUT_TYPES
+    input_type: str | None = option(
+        None,
+        "type of the images' values (default: uint8, or float32 where the format has that alone)",
+        _check_input_type,
+        choices=INPUT_TYPES,
     )
     tolerance: float | None = option(
         None, "greatest difference of boxes in pixels (default: the format's)", number(Real, 0), type=float

@@ -17,7 +17,7 @@ SHAPES = {
 
 
 def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], folder) -> None:
-    for package in find_format(fmt).packages:
+    for package in {**find_format(fmt).packages, **find_format(fmt).converters}:
         pytest.importorskip(package)
     model = build_task(name, img_size)
     settings = dict(SHAPES[shape], img_size=img_size)
@@ -46,7 +46,7 @@ def test_a_small_input_of_every_task(name, tmp_path):
 )
 def test_half_precision_of_a_small_input(name, fmt, tmp_path):
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
-    for package in find_format(fmt).packages:
+    for package in {**find_format(fmt).packages, **find_format(fmt).converters}:
         pytest.importorskip(package)
     path = tmp_path / f'model{find_format(fmt).suffix}'
     whole = export_detector(build_task(name, 64), path, ExportSettings(fmt, img_size=64, dynamic=False), images)
@@ -57,6 +57,15 @@ def test_half_precision_of_a_small_input(name, fmt, tmp_path):
     assert half.description.half and not whole.description.half
     assert whole.differences.scores < half.differences.scores < 0.03
     assert sum(file.stat().st_size for file in find_format(fmt).files(path)) < 0.6 * size
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize('name', [name for name in TASKS if not name.startswith('detr')])
+def test_real_pictures_of_every_task_that_ncnn_holds(name, real_data, tmp_path):
+    folder = 'dota8' if name.endswith('obb') else 'coco8-seg'
+    images = sorted(str(path) for path in (real_data / folder).rglob('*.jpg'))[:6]
+    export(name, 'ncnn', 'batch 1', 224 if name.endswith('cls') else 320, images, tmp_path)
 
 
 @pytest.mark.slow

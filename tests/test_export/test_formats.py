@@ -32,7 +32,7 @@ SLOW = ('aotinductor', 'litert')  # which compile for a minute
 )
 def test_a_file_gives_what_pytorch_gives_and_says_what_it_is(name, checkpoint, images, tmp_path):
     fmt = find_format(name)
-    for package in fmt.packages:
+    for package in {**fmt.packages, **fmt.converters}:
         pytest.importorskip(package)
     model = init_detector(None, checkpoint, 'cpu')
     path = tmp_path / f'seg{fmt.suffix}'

@@ -35,6 +35,7 @@ def no_work(monkeypatch):
     for fmt in all_formats():
         monkeypatch.setattr(type(fmt), 'convert', convert)
         monkeypatch.setattr(type(fmt), 'packages', {})
+        monkeypatch.setattr(type(fmt), 'converters', {})
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,10 @@ def no_work(monkeypatch):
         ('yolov8 det', dict(img_size=(64, 64, 64)), 'must be a side or .h, w.'),
         ('yolov8 det', dict(img_size='64'), 'must be a side or .h, w.'),
         ('yolov8 det', dict(img_size=8192, batch_size=5), 'are more than 268,435,456 pixels: export a smaller'),
+        ('detr det', dict(format='ncnn'), 'ncnn cannot hold DETRHead: export to .*onnx'),
+        ('yolov8 det', dict(format='ncnn', batch_size=2), 'ncnn files take one image at a time'),
+        ('yolov8 det', dict(format='ncnn', dynamic='size'), 'ncnn files take one size only.*onnx'),
+        ('yolov8 det', dict(format='ncnn', input_type='uint8'), 'ncnn files take images as float32'),
         ('yolov8 det', dict(opset=9), 'opset is 9, but must be from 16 to 20'),
         ('yolov8 det', dict(format='openvino', opset=99), 'opset is 99, but must be from 16 to 20'),
     ],

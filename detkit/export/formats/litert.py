@@ -32,7 +32,7 @@ class LiteRtFormat(ExportFormat):
     """LiteRT, of fixed batch and size. The description is an archive behind the network, as metadata of TFLite is."""
 
     name, title, suffix = 'litert', 'LiteRT', '.tflite'
-    packages = {'litert_torch': 'litert-torch', 'ai_edge_litert': 'ai-edge-litert'}
+    packages, converters = {'ai_edge_litert': 'ai-edge-litert'}, {'litert_torch': 'litert-torch'}
     in_extra, dynamic = False, ()
     trusted_only = True  # its interpreter has not been tried with hostile files
 

@@ -30,7 +30,7 @@ class OpenVinoFormat(ExportFormat):
     """OpenVINO, converted from the ONNX graph; half precision is that of the weights in the file."""
 
     name, title, suffix = 'openvino', 'OpenVINO', '.xml'
-    packages = {'openvino': 'openvino', 'onnx': 'onnx'}
+    packages, converters = {'openvino': 'openvino'}, {'onnx': 'onnx'}
     half, half_graph, int8, nms = True, False, True, True
 
     def check_plan(self, settings: ExportSettings) -> None:

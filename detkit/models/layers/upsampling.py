@@ -54,3 +54,9 @@ class BlockDeconv2d(nn.ConvTranspose2d):
         y = y.permute(0, 2, 3, 1).reshape(batch, height, width, size, size, channels)  # rows and columns of a block
         y = y.transpose(2, 3).reshape(batch, height * size, width * size, channels)
         return y.permute(0, 3, 1, 2)  # channels_last memory
+
+    def plain(self) -> nn.ConvTranspose2d:
+        """Return the general transposed convolution of the same parameters, for formats that lack rearrangements."""
+        layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, self.size, stride=self.size)
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
