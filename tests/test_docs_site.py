@@ -108,3 +108,19 @@ def test_the_reference_shows_defaults_of_options(browser):
     )
     browser.open(address)
     assert "format: str = 'onnx'" in signature and 'option(' not in signature
+
+
+def test_options_and_names_in_tables_are_whole_on_a_phone(browser):
+    address = browser.evaluate('location.href')
+    browser.resize(390, 800)
+    browser.open(f'{address}export/')
+    whole = browser.evaluate("[...document.querySelectorAll('.option')].map(each => each.getClientRects().length)")
+    names = browser.evaluate(
+        "[...document.querySelectorAll('td code')].filter(each => !/[ ,-]/.test(each.textContent) && "
+        'each.getClientRects().length > 1).map(each => each.textContent)'
+    )
+    width = browser.evaluate('document.documentElement.scrollWidth')
+    browser.resize(1200, 900)
+    browser.open(address)
+    assert len(whole) > 20 and set(whole) == {1}
+    assert (names, width) == ([], 390)
