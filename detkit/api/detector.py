@@ -129,6 +129,7 @@ class Detector(TrainableModel):
             TypeError, DataError, ConfigError: as of a call; the model is a classifier, or there is no such tracker.
         """
         given = options_of_call(PredictionOptions, options, 'Detector.track', ('tracker', 'stream', 'channel_order'))
+        check_flag('stream', stream)
         from detkit.inference import KeptFrames, Predictor, Results, find_sources, track_sources
         from detkit.inference.tracking import with_low_scores
 

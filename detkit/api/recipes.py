@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detkit.api.opening import Opened, OpenedConfig
-from detkit.config import configs_folder, load_config
+from detkit.config import configs_folder, counts_classes, load_config
 from detkit.config.execute import plain
 from detkit.config.source import sized_base
 from detkit.config.top_level import datasets_in
@@ -25,6 +25,8 @@ _TRAIN, _VAL = ('train',), ('val', 'valid', 'validation', 'test')
 _FROM_DATA = ('num_classes', 'keypoint_shape', 'stuff_labels', 'img_size')
 # In COCO's own folder, the files of annotations for each task.
 _COCO_FILES = {'pose': 'person_keypoints', 'det': 'instances', 'seg': 'instances'}
+# Variables of a config that name its data.
+_NAMES_DATA = {'data_yaml', 'data_root'}
 _EPOCHS = 100  # of the configs for other people's data
 
 
@@ -85,6 +87,21 @@ def resumed_recipe(opened: Opened, data: str | os.PathLike | None) -> Recipe:
     if data is not None:
         raise ConfigError('a run is resumed with the data that it was started with; leave data out')
     return Recipe(opened.run / CONFIG_FILE)
+
+
+def check_own_data(opened: Opened, recipe: Recipe) -> None:
+    """Raise ``ConfigError`` where the config of a model says no data of its own, and a call gives none.
+
+    That is a config for other people's data, whose class names are unknown without them.
+    """
+    if not isinstance(opened, OpenedConfig) or not _NAMES_DATA.isdisjoint(recipe.options):
+        return
+    config = load_config(recipe.file, recipe.options, need_classes=False)
+    if counts_classes(config) and config.model.head.get('num_classes') is None:
+        raise ConfigError(
+            f'{opened.name} has no data of its own; give data=: the path of a data.yaml or of a folder, or the name of '
+            'a sample set'
+        )
 
 
 def _own_recipe(opened: Opened) -> Recipe:

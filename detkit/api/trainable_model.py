@@ -128,7 +128,9 @@ class TrainableModel:
         """
         check_flag('resume', resume)
         from detkit.engine import train_from_config
+        from detkit.engine.amp import check_amp
 
+        check_amp(amp or False, 'amp')
         recipe = self._recipe(data, resume, options, settings, epochs, batch_size, img_size)
         runner = train_from_config(
             str(recipe.file),
@@ -223,9 +225,11 @@ class TrainableModel:
             TypeError: an argument is unknown; the text names the right word.
             ConfigError, CheckpointError, DataError: of the search space, the config, the weights or the data.
         """
+        from detkit.engine.amp import check_amp
         from detkit.tuning import tune_config
 
         check_space(space)
+        check_amp(amp or False, 'amp')
         recipe = self._recipe(data, False, options, settings, epochs, batch_size, img_size)
         found = tune_config(
             recipe.file,
@@ -325,11 +329,14 @@ class TrainableModel:
         img_size: int | None = None,
     ) -> Recipe:
         """Return the config file and options for some data, with all that a call changes."""
-        from detkit.api.recipes import Recipe, find_recipe, resumed_recipe
+        from detkit.api.recipes import Recipe, check_own_data, find_recipe, resumed_recipe
 
         check_options(options)
         refuse_settings(settings)
         recipe = resumed_recipe(self._opened, data) if resume else find_recipe(self._opened, data)
         named = {'max_epochs': epochs, 'batch_size': batch_size, 'img_size': img_size}
         given = {key: value for key, value in named.items() if value is not None}
-        return Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})
+        recipe = Recipe(recipe.file, {**recipe.options, **given, **settings, **(options or {})})
+        if data is None:
+            check_own_data(self._opened, recipe)
+        return recipe

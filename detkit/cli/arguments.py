@@ -42,19 +42,27 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, **_ARGUMENTS[name])
 
 
-def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions]) -> None:
-    """Add an argument for each option of a class: for ``img_size`` it is ``--img-size``."""
+def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions], **helps: str) -> None:
+    """Add an argument for each option of a class: for ``img_size`` it is ``--img-size``.
+
+    Args:
+        parser: the command's.
+        kind: the class of the options.
+        helps: texts for options that mean something else in this command, by name.
+    """
     for option in fields(kind):
         names = [f'--{option.name.replace("_", "-")}', *option.metadata['aliases']]
         argument = {'default': option.default, **option.metadata['argument']}
+        argument['help'] = helps.get(option.name, argument['help'])
         if argument.keys() == {'default', 'help'}:  # a switch
             argument['action'] = 'store_true' if option.default is False else argparse.BooleanOptionalAction
         parser.add_argument(*names, **argument)
 
 
 def given_options(args: argparse.Namespace, kind: type[CallOptions]) -> dict[str, Any]:
-    """Return the options of a class among the arguments of a command."""
-    return {name: getattr(args, name) for name in kind.names()}
+    """Return the options of a class among the arguments of a command; True for one that is given without a value."""
+    values = {name: getattr(args, name) for name in kind.names()}
+    return {name: True if value == [] else value for name, value in values.items()}
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:

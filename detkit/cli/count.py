@@ -15,8 +15,7 @@ from detkit.cli.command import CommandParser
 
 
 def add_arguments(parser: CommandParser) -> None:
-    track.add_arguments(parser)
-    parser.set_defaults(out_dir='counts')
+    track.add_arguments(parser, 'counts')
     parser.add_argument(
         '--line', nargs='+', action='append', default=[], metavar='NAME X,Y', help='a name and the two ends of a line'
     )

@@ -44,6 +44,6 @@ def run(args: argparse.Namespace) -> None:
     from detkit.api import Detector
 
     settings = given_options(args, ExportSettings)
-    if args.dynamic is not None:
-        settings['dynamic'] = args.dynamic != ['none'] and (args.dynamic or True)
+    if args.dynamic == ['none']:
+        settings['dynamic'] = False
     Detector(args.model, device='cpu').export(path=args.out, images=args.images, data=args.data, **settings)

@@ -16,21 +16,23 @@ from detkit.inference import PredictionOptions
 from detkit.visualization.drawing_options import DrawingOptions
 
 
-def add_arguments(parser: CommandParser) -> None:
+def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
     parser.add_argument(
         'model', help="checkpoint (.pth), a run's folder, another project's weights, or a name of detkit zoo list"
     )
     parser.add_argument(
         'source', nargs='+', help="videos, folders, patterns in quotes, addresses, or a camera's number"
     )
-    parser.add_argument('--out-dir', default='tracks', help='folder for the results (default: tracks)')
+    parser.add_argument('--out-dir', default=out_dir, help=f'folder for the results (default: {out_dir})')
     parser.add_argument(
         '--tracker',
         default='bytetrack',
         help='bytetrack, sort, ocsort, botsort, cbiou, or one of your own (default: bytetrack)',
     )
     parser.add_argument('--max-lost', type=float, metavar='SECONDS', help='time a track waits for its object')
-    add_option_arguments(parser, PredictionOptions)
+    add_option_arguments(
+        parser, PredictionOptions, score_thr='lowest score of a prediction, which trackers choose among (default: 0.1)'
+    )
     add_video_arguments(parser)
     add_shared_arguments(parser, '--device')
     parser.add_argument(

@@ -25,11 +25,15 @@ def add_arguments(parser: CommandParser) -> None:
         'those of --cfg-options',
     )
     parser.add_argument('--trials', type=int, help="finished trials of the study (default: the config's, or 20)")
-    parser.add_argument('--sampler', choices=['tpe', 'random'], help='how values are drawn (default: tpe)')
     parser.add_argument(
-        '--pruner', choices=['median', 'halving', 'none'], help='which trials end early (default: median)'
+        '--sampler', choices=['tpe', 'random'], help="how values are drawn (default: the config's, or tpe)"
     )
-    parser.add_argument('--seed', type=int, help='seed of the sampler (default: 0)')
+    parser.add_argument(
+        '--pruner',
+        choices=['median', 'halving', 'none'],
+        help="which trials end early (default: the config's, or median)",
+    )
+    parser.add_argument('--seed', type=int, help="seed of the sampler (default: the config's, or 0)")
     parser.add_argument('--work-dir', help='folder of the study (default: work_dirs/<config name>-tune)')
     parser.add_argument(
         '--storage', metavar='URL', help='database that holds the study (default: a journal in its folder)'

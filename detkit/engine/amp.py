@@ -27,6 +27,12 @@ def cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
 
+def check_amp(amp: object, key: str) -> None:
+    """Raise ``ConfigError`` for a value that is none of ``AMP_CHOICES``; ``key`` is what the error calls it."""
+    if amp not in AMP_CHOICES:
+        raise ConfigError(f"{key} is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
+
+
 def resolve_amp(amp: bool | str, device: torch.device, key: str = 'optim_wrapper.amp') -> torch.dtype | None:
     """Return the dtype of autocast for a config's ``amp`` key; None for plain float32.
 
@@ -36,9 +42,8 @@ def resolve_amp(amp: bool | str, device: torch.device, key: str = 'optim_wrapper
     Raises:
         ConfigError: the value is none of ``AMP_CHOICES``, or fp16 is asked for on a CPU.
     """
-    if amp not in AMP_CHOICES:
-        raise ConfigError(f"{key} is {amp!r}; it must be True, False, 'bf16' or 'fp16'.")
-    if amp is False:
+    check_amp(amp, key)
+    if not amp:
         return None
     if amp == 'fp16':
         if device.type == 'cpu':

@@ -119,7 +119,7 @@ class BaseRunner(Elsewhere):
         self.device = choose_device(cfg.get('device'), self.distributed, bool(env_cfg.get('cudnn_benchmark', False)))
         self.seed = seed_everything(**{'seed': None, **(cfg.get('randomness') or {})})
 
-        self._name = run_name(cfg.filename)
+        self._name = run_name(cfg.filename, cfg)
         self._trains = cfg.get('train_cfg') is not None
         self.work_dir = str(
             choose_run_folder(cfg.get('work_dir'), self._name, cfg.get('resume', False))

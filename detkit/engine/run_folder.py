@@ -1,11 +1,14 @@
 """The folder of a run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 
+from detkit.config.resolve import origins_of
 from detkit.engine.folder_lock import LOCK_FILE, lock_folder, unlock_folder
 from detkit.utils.errors import CheckpointError, ConfigError, DetkitError
 from detkit.utils.front_end import argument, resuming
@@ -20,12 +23,24 @@ def run_of_config(path: str | Path) -> Path | None:
     return path.parent if path.name == CONFIG_FILE and (path.parent / LOG_FILE).is_file() else None
 
 
-def run_name(path: str | Path | None) -> str:
-    """Return what runs of a config file are called: the file's name, or that of the run whose own config it is."""
+def run_name(path: str | Path | None, config: Config | None = None) -> str:
+    """Return what runs of a config file are called: the file's name, or that of the run whose own config it is.
+
+    Args:
+        path: the file.
+        config: what it holds: where an option changes the size of the model, a size in the file's name becomes that
+            one. ``det_n_custom.py`` with ``size=s`` gives ``det_s_custom``.
+    """
     if path is None:
         return 'run'
     folder = run_of_config(path)
-    return Path(path).stem if folder is None else _first_of(folder).name
+    if folder is not None:
+        return _first_of(folder).name
+    origins = None if config is None else origins_of(config)
+    if origins is None or 'size' not in config or origins.find(('size',)).file is not None:
+        return Path(path).stem
+    sizes = '|'.join(sorted(map(re.escape, config.get('sizes') or ()), key=len, reverse=True))
+    return re.sub(rf'(?<=_)({sizes})(?=_|$)', lambda _: str(config.size), Path(path).stem, count=1)
 
 
 def _first_of(folder: Path) -> Path:

@@ -72,7 +72,8 @@ def _of_resumed_run(path: Path, options: list[Option]) -> tuple[Path, list[Optio
     given = {option.key: option.value for option in options}
     run, resume = run_of_config(path), given.get('resume')
     if resume is True:
-        newest = newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path)).absolute())
+        config = load_config(path, options, need_classes=False) if 'size' in given else None
+        newest = newest_run(Path(given.get('work_dir') or Path('work_dirs') / run_name(path, config)).absolute())
         resume = run or newest
         if resume is not None:  # this very folder, not a later one that was made from its config
             options = [*options, Option('resume', str(resume), adds=True)]

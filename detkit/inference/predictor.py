@@ -29,6 +29,7 @@ from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
 
 _READERS = 4  # threads that decode while the network runs
@@ -105,6 +106,7 @@ class Predictor:
     ) -> None:
         others = ('device', 'fuse', 'cfg_options', 'model', 'runtime')
         given = options_of_call(PredictionOptions, options, 'a Predictor', others)
+        check_flag('fuse', fuse)
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -25,13 +26,14 @@ from detkit.models.detectors import ModelInfo
 from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import PanopticSegments
-from detkit.utils.call_options import takes
+from detkit.utils.call_options import number, takes
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.pictures import write_picture
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.drawing_options import DrawingOptions
 
+_check_margin = number(Real, 0)
 # The fields of a result that hold a value for each object.
 _PER_OBJECT = ('labels', 'scores', 'bboxes', 'keypoints', 'rbboxes', 'instance_masks', 'track_ids')
 
@@ -267,7 +269,12 @@ class Result(ConvertibleResult):
         Args:
             margin: how much of its width and height a box is enlarged by on each side.
             img: the image, where it is decoded already.
+
+        Raises:
+            ConfigError: the result is a classifier's, or the margin no number of at least 0.
+            DataError: the image cannot be read.
         """
+        _check_margin('margin', margin)
         if self.bboxes is None:
             raise ConfigError('a classifier finds no boxes that could be cut out')
         if not len(self):

@@ -15,6 +15,7 @@ from detkit.datasets.writers.object_geometry import to_polygons
 from detkit.datasets.writers.yolo_writer import label_values
 from detkit.inference.result_exports import import_package
 from detkit.structures.annotations import Annotations
+from detkit.utils.call_options import check_flag
 from detkit.utils.files import replacing, write_text
 from detkit.utils.pictures import write_picture
 from detkit.utils.streams import AddRows
@@ -30,6 +31,7 @@ _ROW_GROUP = 1 << 16
 
 def yolo_lines(result: Result, scores: bool = False) -> list[str]:
     """Return the lines of YOLO's label file, see ``Result.to_yolo``."""
+    check_flag('scores', scores)
     if result.error is not None:
         return []
     if result.bboxes is None:
@@ -67,9 +69,9 @@ def yolo_lines(result: Result, scores: bool = False) -> list[str]:
 
 def save_yolo(result: Result, path: str | os.PathLike, scores: bool = False) -> Path:
     """Write the lines of ``yolo_lines`` and return the path; its folder is made."""
-    path = Path(path)
+    path, lines = Path(path), yolo_lines(result, scores)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, ''.join(f'{line}\n' for line in yolo_lines(result, scores)))
+    write_text(path, ''.join(f'{line}\n' for line in lines))
     return path
 
 

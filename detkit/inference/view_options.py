@@ -48,7 +48,10 @@ def parse_augmentations(wanted: bool | str | Sequence[str | float]) -> tuple[Aug
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(wanted, Sequence):
         raise ConfigError(f"tta is {wanted!r}, but must be True, False, or a list such as ['plain', 'hflip', 0.8]")
-    parsed = tuple(map(_parse, wanted or DEFAULT_AUGMENTATIONS))
+    if not wanted:
+        names = ', '.join(DEFAULT_AUGMENTATIONS)
+        raise ConfigError(f'tta is {wanted!r}, which names no augmentation: give True for {names}, or False for none')
+    parsed = tuple(map(_parse, wanted))
     for index, augmentation in enumerate(parsed):
         if augmentation in parsed[:index]:
             raise ConfigError(f'tta names {wanted[index]!r} twice; name each augmentation once')

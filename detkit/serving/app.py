@@ -140,7 +140,9 @@ class PredictionService:
     async def _answer(self, request: Request) -> Response:
         query = request.query_params.multi_items()
         formats = [value for name, value in query if name == 'format']
-        kind = choose_format(formats[-1] if formats else None, request.headers.get('accept', ''))
+        if len(formats) > 1:
+            raise RequestProblem(422, 'the option format is there twice')
+        kind = choose_format(formats[0] if formats else None, request.headers.get('accept', ''))
         options = parse_options([item for item in query if item[0] != 'format'], self._settings)
         self._model.predictor(options)  # refuses what this model does not take
         self.batcher.check_room(1)  # before the body is read

@@ -179,7 +179,7 @@ class _Study:
         check_plain_values({'tuning': tuning}, cfg.origins)
         self.settings = StudySettings(**tuning)
         self._check_space()
-        self.folder = Path(work_dir or Path('work_dirs') / f'{run_name(path)}-tune').absolute()
+        self.folder = Path(work_dir or Path('work_dirs') / f'{run_name(path, cfg)}-tune').absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its lines repeat those below
         self.study = _open_study(storage, self.folder)

@@ -41,8 +41,8 @@ def number(kind: type, low: float, high: float = math.inf) -> Check:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise ``ConfigError`` for a value that is neither true nor false; whole numbers and NumPy's booleans are."""
-    if not isinstance(value, bool | Integral) and type(value).__name__ not in ('bool', 'bool_'):
+    """Raise ``ConfigError`` for a value that is neither true nor false; 0, 1 and NumPy's booleans are."""
+    if not (isinstance(value, Integral) and value in (0, 1)) and type(value).__name__ not in ('bool', 'bool_'):
         raise ConfigError(f'{name} is {value!r}, but must be True or False')
 
 

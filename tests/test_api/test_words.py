@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import multiprocessing
 import pickle
 import re
@@ -16,6 +17,7 @@ from small_models import write_checkpoint
 
 from detkit import Detector
 from detkit.config.words import ATTRIBUTE_HINTS
+from detkit.inference import FolderOutputs, Predictor, Result, ResultFolder, Results
 from detkit.utils.errors import ConfigError
 
 IMG = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
@@ -119,11 +121,80 @@ def test_a_search_space_in_other_words_is_answered(model: Detector, space: objec
         (lambda model: model(IMG, class_agnostic='yes'), 'class_agnostic'),
         (lambda model: model.train('data.yaml', resume='no'), 'resume'),
         (lambda model: model.val('data.yaml', amp='no'), 'amp'),
+        (lambda model: ResultFolder('x', FolderOutputs(save_csv='no')), 'save_csv'),
+        (lambda model: Predictor(model=model.model, fuse='no'), 'fuse'),
     ],
 )
 def test_a_switch_is_true_or_false(model: Detector, call: Callable, name: str):
     with pytest.raises(ConfigError, match=f"{name} is '(no|yes)', but must be True or False"):
         call(model)
+
+
+def _switches(owner: type) -> list[tuple[str, str]]:
+    """Return the methods of a class with those of their arguments that are True or False by default."""
+    methods = dict(inspect.getmembers(owner, callable))
+    return [
+        (method, argument.name)
+        for method in methods
+        if method == '__call__' or not (method.startswith('_') or hasattr(list, method))
+        for argument in inspect.signature(methods[method]).parameters.values()
+        if isinstance(argument.default, bool) and argument.name != 'tta'  # a word names an augmentation
+    ]
+
+
+_FIRST = {'__call__': (IMG,), 'predict': (IMG,), 'track': (IMG,), 'save': ('x.jpg',), 'save_yolo': ('x',)}
+_SWITCHES = [(owner, *pair) for owner in (Detector, Result, Results) for pair in _switches(owner)]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'method', 'name'),
+    [pytest.param(*case, id=f'{case[0].__name__}-{case[1]}-{case[2]}') for case in _SWITCHES],
+)
+def test_every_switch_refuses_words(model: Detector, kind: type, method: str, name: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = model(IMG, img_size=64)
+    owner = {Detector: model, Result: results[0], Results: results}[kind]
+    for word in ('yes', 'no', '0', '1', 2):
+        with pytest.raises(ConfigError, match=f'^{name} is {word!r}'):
+            getattr(owner, method)(*_FIRST.get(method, ()), **{name: word})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_switches_were_found():
+    assert len(_SWITCHES) > 35
+    assert {('train', 'resume'), ('val', 'amp'), ('export', 'nms'), ('save_yolo', 'scores'), ('track', 'stream')} <= {
+        case[1:] for case in _SWITCHES
+    }
+
+
+@pytest.mark.parametrize('amp', ['yes', 'no', '1', 2])
+def test_mixed_precision_is_named_as_it_was_given(model: Detector, amp: object):
+    for call in (lambda: model.train('data.yaml', amp=amp), lambda: model.tune({'mosaic_prob': [0, 1]}, amp=amp)):
+        with pytest.raises(ConfigError, match=f'^amp is {amp!r}; it must be'):
+            call()
+
+
+def test_zero_is_false(model: Detector):
+    for off in (0, np.False_):
+        assert Predictor(model=model.model, amp=off)._dtype is None
+
+
+def test_margins_are_numbers(model: Detector):
+    for margin in ('a', -0.1, None, float('nan')):
+        with pytest.raises(ConfigError, match='^margin is '):
+            model(IMG, img_size=64)[0].crops(margin)
+
+
+@pytest.mark.parametrize('task', ['det', 'cls'])
+def test_a_config_without_data_asks_for_data(task: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = Detector(f'yolov8/{task}_n_custom', device='cpu')
+    for call in (model.train, model.val, model.config, lambda: model.tune({'mosaic_prob': [0, 1]})):
+        with pytest.raises(ConfigError, match=f'yolov8/{task}_n_custom has no data of its own; give data=: the path'):
+            call()
+    with pytest.raises(ConfigError, match="there is no data_yaml 'gone.yaml'|no folder 'train' in 'gone.yaml'"):
+        model.config(options={'data_yaml' if task == 'det' else 'data_root': 'gone.yaml'})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_path_is_the_one_that_was_given(model: Detector):

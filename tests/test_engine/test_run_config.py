@@ -64,6 +64,26 @@ def test_another_run_from_its_config(run, repo, tmp_path):
     assert epochs(other) == 3
 
 
+def test_a_size_in_the_name_of_a_run_is_that_of_its_model(run, repo, tmp_path):
+    small = [f'data_yaml={tmp_path / "mine.yaml"}', *SMALL]
+    named = repo / 'configs' / 'yolov8' / 'det_s_custom.py'  # which need not exist
+    train(repo, 'size=n', *small, path=named)
+    train(repo, 'size=n', 'max_epochs=2', path=named, resume=True)
+    assert sorted(path.name for path in run.parent.iterdir()) == ['det_custom', 'det_n_custom']
+    assert epochs(run.with_name('det_n_custom')) == 2
+    names = [
+        run_name(path, load_config(path, options, need_classes=False))
+        for path, options in (
+            ('yolov8/seg_n_coco8', {'size': 'x'}),
+            ('yolov8/seg_n_coco8', None),
+            ('yolov8/det_coco', {'size': 's'}),
+            ('detr/det_r50_dc5_coco', {'size': 'r101_dc5'}),
+        )
+    ]
+    assert names == ['seg_x_coco8', 'seg_n_coco8', 'det_coco', 'det_r101_dc5_coco']
+    assert run_name(run / 'config.py', load_config(run / 'config.py', {'size': 's'})) == 'det_custom'
+
+
 def test_other_data(run, repo, tiny_data, tmp_path):
     data = tmp_path / 'other.yaml'
     data.write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {[f"d{i}" for i in range(90)]}\n')

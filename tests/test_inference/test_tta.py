@@ -161,6 +161,9 @@ def test_nothing_found():
 
 
 def test_names():
+    for empty in ([], ()):
+        with pytest.raises(ConfigError, match='names no augmentation: give True for plain, hflip, .* or False'):
+            ViewOptions(tta=empty)
     assert parse_augmentations(False) == (Augmentation(),)
     assert len(parse_augmentations(True)) == len(DEFAULT_AUGMENTATIONS)
     assert parse_augmentations(['plain', 'hflip', 0.5, 'vflip@1.5', '2']) == (

@@ -138,6 +138,8 @@ QUERIES = {
     'score_thr=': "score_thr is ''",
     'score_thr=a%00b': 'must be a number',
     'score_thr=.1&score_thr=.2': 'is there twice',
+    'format=jpg&format=png': 'the option format is there twice',
+    'format=json&format=json': 'the option format is there twice',
     'max_per_img=1e3': 'must be a whole number',
     'max_per_img=51': 'takes 50 at most',
     'max_per_img=0': 'at least 1',

@@ -42,13 +42,11 @@ def train_variants(
     """
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f'the seeds {", ".join(map(str, seeds))} are not different')
-    names = [run_name(path) for path in configs]
+    parsed = parse_options(options)
+    names = [run_name(path, load_config(path, parsed)) for path in configs]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f'{names.count(repeated)} configs are called {repeated!r}; give each a name of its own')
-    parsed = parse_options(options)
-    for path in configs:
-        load_config(path, parsed)
     found = []
     for path, name in zip(configs, names, strict=True):
         for seed in seeds or [None]:
