@@ -6,13 +6,15 @@
 118,287 images with 860,001 outlined objects, drawn by ``annotation_files.py``, are read by
 
 - ``detkit``: ``CocoDataset`` from the json, images looked up and objects checked;
+- ``detkit kept``: the same from the annotations that a run before has kept;
 - ``detkit labels``: ``YoloTxtDataset`` from the label files;
 - ``pycocotools``: ``COCO()`` from the json;
 - ``ultralytics``: its first scan of the label files, where ``--peer-python`` has it.
 
-Each reads in a process of its own, by turns; seconds are medians. Memory is the process's peak, with what its imports
-take beforehand in brackets. Then loaders with 0, 2 and 8 workers look at all of detkit's records, epoch by epoch: the
-sum of their shares of memory (PSS) stays as it is where nothing is copied. Linux only.
+Each reads in a process of its own, by turns; seconds are medians, of the clock and of the processor (``CPU``), which
+other load disturbs less. Memory is the process's peak without what its imports take. Then loaders with 0, 2 and 8
+workers look at all of detkit's records, epoch by epoch: the sum of their shares of memory (PSS) stays as it is where
+nothing is copied. Linux only.
 """
 
 from __future__ import annotations
@@ -20,46 +22,48 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-WAYS = ('detkit', 'detkit labels', 'pycocotools', 'ultralytics')
+from comparison import Comparison, report
+
+WAYS = ('detkit', 'detkit kept', 'detkit labels', 'pycocotools', 'ultralytics')
+# What each way of detkit is compared with.
+PEERS = {'detkit': 'pycocotools', 'detkit kept': 'pycocotools', 'detkit labels': 'ultralytics'}
 
 
-def read_detkit(folder: Path) -> tuple[float, int]:
+def read_detkit(folder: Path, kept: bool = False) -> int:
     from detkit.datasets import CocoDataset
 
-    start = time.perf_counter()
-    dataset = CocoDataset('annotations.json', 'images/train', data_root=str(folder))
-    return time.perf_counter() - start, len(dataset)
+    return len(CocoDataset('annotations.json', 'images/train', data_root=str(folder), cache_annotations=kept))
 
 
-def read_detkit_labels(folder: Path) -> tuple[float, int]:
+def read_detkit_kept(folder: Path) -> int:
+    return read_detkit(folder, kept=True)
+
+
+def read_detkit_labels(folder: Path) -> int:
     from detkit.datasets import YoloTxtDataset
 
     classes = [f'class {number}' for number in range(80)]
-    start = time.perf_counter()
-    dataset = YoloTxtDataset('images/train', data_root=str(folder), metainfo=dict(classes=classes))
-    return time.perf_counter() - start, len(dataset)
+    return len(YoloTxtDataset('images/train', data_root=str(folder), metainfo=dict(classes=classes)))
 
 
-def read_pycocotools(folder: Path) -> tuple[float, int]:
+def read_pycocotools(folder: Path) -> int:
     from pycocotools.coco import COCO
 
-    start = time.perf_counter()
-    dataset = COCO(str(folder / 'annotations.json'))
-    return time.perf_counter() - start, len(dataset.imgs)
+    return len(COCO(str(folder / 'annotations.json')).imgs)
 
 
-def read_ultralytics(folder: Path) -> tuple[float, int]:
+def read_ultralytics(folder: Path) -> int:
     from ultralytics.cfg import get_cfg
     from ultralytics.data.dataset import YOLODataset
 
     (folder / 'labels' / 'train.cache').unlink(missing_ok=True)
-    start = time.perf_counter()
     dataset = YOLODataset(
         img_path=str(folder / 'images' / 'train'),
         augment=False,
@@ -67,7 +71,7 @@ def read_ultralytics(folder: Path) -> tuple[float, int]:
         task='segment',
         data=dict(names={number: f'class {number}' for number in range(80)}, channels=3, nc=80),
     )
-    return time.perf_counter() - start, len(dataset)
+    return len(dataset)
 
 
 def import_way(way: str) -> None:
@@ -84,9 +88,11 @@ def measure_way(way: str, folder: Path) -> dict[str, float]:
     """Read once in this process."""
     import_way(way)
     before = status_megabytes('VmHWM')
-    readers = dict(zip(WAYS, (read_detkit, read_detkit_labels, read_pycocotools, read_ultralytics), strict=True))
-    seconds, count = readers[way](folder)
-    return dict(seconds=seconds, before=before, peak=status_megabytes('VmHWM'), images=count)
+    readers = (read_detkit, read_detkit_kept, read_detkit_labels, read_pycocotools, read_ultralytics)
+    start, busy = time.perf_counter(), time.process_time()
+    count = dict(zip(WAYS, readers, strict=True))[way](folder)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
+    return dict(seconds=seconds, cpu=cpu, before=before, peak=status_megabytes('VmHWM'), images=count)
 
 
 def status_megabytes(key: str) -> float:
@@ -137,14 +143,14 @@ def pss_megabytes(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith('Pss:')) / 1024
 
 
-def run_child(python: str, *arguments: str) -> dict | list:
-    """Run this file in a process of its own, and return what it prints last."""
-    command = [python, __file__, *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+def run_child(python: str, *arguments: str, **variables: str) -> dict | list:
+    """Run this file in a process of its own with more environment variables, and return what it prints last."""
+    command, environment = [python, __file__, *arguments], {**os.environ, **variables}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(args: argparse.Namespace) -> None:
+def compare(args: argparse.Namespace) -> list[Comparison]:
     from annotation_files import write_dataset
 
     write_dataset(args.folder, args.images, args.bboxes)
@@ -154,24 +160,36 @@ def compare(args: argparse.Namespace) -> None:
     if args.peer_python:
         pythons['ultralytics'] = args.peer_python
     runs: dict[str, list[dict]] = {way: [] for way in pythons}
-    for _ in range(args.rounds):
-        for way, python in pythons.items():
-            runs[way].append(run_child(python, '--folder', str(args.folder), '--way', way))
-    seconds = {way: statistics.median(run['seconds'] for run in own) for way, own in runs.items()}
-    for way, own in runs.items():
-        assert all(run['images'] == args.images for run in own), f'{way} has lost images'
-        peak, before = (max(run[key] for run in own) for key in ('peak', 'before'))
-        ratio = seconds[way] / seconds['detkit']
-        print(f'{way:>14}: {seconds[way]:7.2f} s, {ratio:5.2f} x detkit; peak {peak:6,.0f} MB ({before:,.0f})')
+    with tempfile.TemporaryDirectory() as cache:
+        for turn in range(args.rounds + 1):  # the first one, in which the annotations are kept, is not counted
+            for way, python in pythons.items():
+                run = run_child(python, '--folder', str(args.folder), '--way', way, DETKIT_CACHE=cache)
+                assert run['images'] == args.images, f'{way} has lost images'
+                runs[way] += [run] if turn else []
+    comparisons = []
+    for way, peer in PEERS.items():
+        own, theirs = runs[way], runs.get(peer, [])
+        title = f'{args.images:,} images, {args.bboxes:,} objects, {way}'
+        for what, unit, key in (
+            ('reading', 's', 'seconds'),
+            ('reading (CPU)', 's', 'cpu'),
+            ('memory of reading', 'MB', 0),
+        ):
+            values, others = (
+                [run[key] if key else run['peak'] - run['before'] for run in side] for side in (own, theirs)
+            )
+            comparisons.append(Comparison(f'{what}, {title}', unit, values, peer if theirs else '', others))
+    report(comparisons, args.json)
     for count in args.workers:
         megabytes = run_child(
             sys.executable, '--folder', str(args.folder), '--loader', str(count), '--epochs', str(args.epochs)
         )
         shown = ', '.join(f'{value:,.0f}' for value in megabytes)
         print(f'{count:>3} workers: {shown} MB of memory after each epoch')
+    return comparisons
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison] | None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--folder', type=Path, required=True, help='where the dataset is, or is written to')
     parser.add_argument('--images', type=int, default=118_287)
@@ -182,13 +200,15 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=3)
     parser.add_argument('--way', choices=WAYS, help=argparse.SUPPRESS)  # a child's
     parser.add_argument('--loader', type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
     if args.way:
         print(json.dumps(measure_way(args.way, args.folder)))
     elif args.loader is not None:
         print(json.dumps(measure_workers(args.folder, args.loader, args.epochs)))
     else:
-        compare(args)
+        return compare(args)
+    return None
 
 
 if __name__ == '__main__':

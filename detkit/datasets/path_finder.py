@@ -22,7 +22,8 @@ class PathFinder:
 
     def __init__(self, *roots: str | os.PathLike) -> None:
         self.roots = [os.fspath(root) or '.' for root in roots]
-        self._listed: dict[str, tuple[set[str], dict[str, str]]] = {}
+        self._listed: dict[str, set[str]] = {}
+        self._alike: dict[str, dict[str, str]] = {}
         self._names: dict[str, str] = {}  # of the files found, the name each was found by
 
     def find(self, name: str) -> str | None:
@@ -33,7 +34,7 @@ class PathFinder:
         for root in self.roots:
             path = os.path.join(root, name)
             folder, base = os.path.split(path)
-            if base in self._list(folder)[0]:
+            if base in self._list(folder):
                 self._names[path] = name
                 return path
         for variant in _variants(name):
@@ -77,25 +78,31 @@ class PathFinder:
     def _walk(self, root: str, parts: list[str], wanted: Callable[[str], bool] = os.path.isfile) -> str | None:
         path = root
         for part in parts:
-            exact, alike = self._list(path)
-            found = part if part in exact else alike.get(_key(part))
+            found = part if part in self._list(path) else self._list_alike(path).get(_key(part))
             if found is None:
                 return None
             path = os.path.join(path, found)
         return path if wanted(path) else None
 
-    def _list(self, folder: str) -> tuple[set[str], dict[str, str]]:
-        """Return the names in a folder, as they are and by ``_key``."""
-        if folder not in self._listed:
+    def _list(self, folder: str) -> set[str]:
+        """Return the names in a folder."""
+        names = self._listed.get(folder)
+        if names is None:
             try:
-                names = os.listdir(folder or '.')
+                names = set(os.listdir(folder or '.'))
             except (OSError, ValueError):  # missing, no folder, or not to be read: it holds nothing for us
-                names = []
-            self._listed[folder] = set(names), {_key(name): name for name in sorted(names, reverse=True)}
-        return self._listed[folder]
+                names = set()
+            self._listed[folder] = names
+        return names
+
+    def _list_alike(self, folder: str) -> dict[str, str]:
+        """Return the names in a folder by ``_key``."""
+        if folder not in self._alike:
+            self._alike[folder] = {_key(name): name for name in sorted(self._list(folder), reverse=True)}
+        return self._alike[folder]
 
     def _folders_in(self, root: str) -> list[str]:
-        return [path for name in sorted(self._list(root)[0]) if os.path.isdir(path := os.path.join(root, name))]
+        return [path for name in sorted(self._list(root)) if os.path.isdir(path := os.path.join(root, name))]
 
 
 def _variants(name: str) -> list[str]:

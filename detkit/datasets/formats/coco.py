@@ -13,9 +13,9 @@ from detkit.datasets.base import DetDataset, check_choice
 from detkit.datasets.class_names import names_by_id
 from detkit.datasets.flat_annotations import FlatRecords
 from detkit.datasets.formats.coco_annotations import CocoObjects, select_objects
-from detkit.datasets.formats.coco_columns import read_columns
+from detkit.datasets.formats.coco_cache import read_annotations
 from detkit.datasets.formats.coco_images import CocoImages, find_images, read_images
-from detkit.datasets.formats.coco_json import check_categories, read_categories, read_in_blocks
+from detkit.datasets.formats.coco_json import check_categories, read_categories
 from detkit.datasets.records import Records
 from detkit.datasets.skips import Skip, check_skips, list_skips
 from detkit.datasets.transforms.choice import nested_transforms
@@ -147,6 +147,7 @@ class CocoDataset(CocoFileDataset):
             in the reference's label files; 'keep': it learns their boxes. A test always has them: it ignores them for
             keypoints, and counts them for boxes.
         only_labelled: leave out images without any object that has a labelled keypoint.
+        cache_annotations: keep the parsed annotations of a large file in detkit's cache folder, as plain arrays.
         **kwargs: ``keep_category_ids``, see ``CocoFileDataset``, and what ``DetDataset`` takes.
     """
 
@@ -157,12 +158,14 @@ class CocoDataset(CocoFileDataset):
         keypoints: bool = False,
         unlabelled: str = 'drop',
         only_labelled: bool = False,
+        cache_annotations: bool = True,
         **kwargs: Any,
     ) -> None:
         check_choice('unlabelled', unlabelled, ('drop', 'keep'))
         self.keypoints = keypoints
         self.unlabelled = unlabelled
         self.only_labelled = only_labelled
+        self.cache_annotations = cache_annotations
         super().__init__(ann_file, img_prefix, **kwargs)
 
     @classmethod
@@ -181,8 +184,9 @@ class CocoDataset(CocoFileDataset):
 
     def load_records(self) -> Records:
         ann_file = str(Path(self.data_root) / self.ann_file)
-        entries, categories, parts = read_in_blocks(ann_file, read_columns)
-        categories = check_categories(categories, ann_file)
+        content = read_annotations(ann_file, self.cache_annotations)
+        entries, parts = content.images, content.parts
+        categories = check_categories(content.categories, ann_file)
         labels_by_category = self._choose_classes(categories, ann_file)
         num_keypoints = self._count_keypoints(categories, labels_by_category, ann_file) if self.keypoints else None
         images = self._find_images(entries, ann_file)

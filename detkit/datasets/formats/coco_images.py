@@ -68,26 +68,27 @@ def read_images(entries: Sequence[CocoImage | Any], ann_file: str) -> CocoImages
             entry = CocoImage()
         image_id, name = entry.id, entry.file_name
         shape = _stated_shape(entry)
-        where = f'image {show(image_id)}'
         if not is_id(image_id) or not isinstance(name, str) or not name.strip():
             reason = 'no id or no file_name: the id is a number or text, the name is text'
-            images.skipped.append(Skip(ann_file, where, reason))
-        elif image_id not in images.listed:
-            images.listed.add(image_id)
+            images.skipped.append(Skip(ann_file, f'image {show(image_id)}', reason))
+        elif image_id not in images.numbers:
             images.append(image_id, name, shape)
         elif (name, shape) == (
             images.names[images.numbers[image_id]],
             images.shapes[images.numbers[image_id]],
         ):
-            images.unused.append(Skip(ann_file, where, 'the same as an earlier image'))
+            images.unused.append(Skip(ann_file, f'image {show(image_id)}', 'the same as an earlier image'))
         else:
-            images.skipped.append(Skip(ann_file, where, 'the id of an earlier image'))
+            images.skipped.append(Skip(ann_file, f'image {show(image_id)}', 'the id of an earlier image'))
+    images.listed = set(images.numbers)
     return images
 
 
 def _stated_shape(entry: CocoImage) -> tuple[int, int] | None:
     """Return (h, w); None where it is left out, -1 (VIA), or anything but two whole numbers."""
     sides = (entry.height, entry.width)
+    if type(sides[0]) is type(sides[1]) is int and 0 < min(sides) and max(sides) <= _LARGEST_SIDE:
+        return sides
     for side in sides:
         number = isinstance(side, int | float) and not isinstance(side, bool)
         if not number or not 1 <= side <= _LARGEST_SIDE or side != int(side):
@@ -134,6 +135,9 @@ def _with_sizes(images: CocoImages) -> CocoImages:
     _read_sizes(images.names, sizes, [i for i in range(count) if images.shapes[i] is None or i in few])
     if any(own is not None and own != stated for own, stated in zip(sizes, images.shapes, strict=True) if stated):
         _read_sizes(images.names, sizes, [i for i in range(count) if sizes[i] is None])
+    pairs = zip(sizes, images.shapes, strict=True)
+    if all(own is None or own == stated for own, stated in pairs) and None not in images.shapes:
+        return images
     good = CocoImages(listed=images.listed, skipped=images.skipped, unused=images.unused)
     for image_id, path, stated, own in zip(images.ids, images.names, images.shapes, sizes, strict=True):
         if isinstance(own, OSError):

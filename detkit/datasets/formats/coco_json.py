@@ -7,8 +7,9 @@ import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 
@@ -69,7 +70,23 @@ class _Rest(msgspec.Struct):
     categories: list[dict[str, Any]]
 
 
-class _NotInBlocks(Exception):
+@dataclass(frozen=True)
+class CocoFile(Generic[Part]):
+    """The content of a file.
+
+    Attributes:
+        images, categories: the lists, whose entries may be anything where the file had to be parsed as a whole.
+        parts: the annotations by blocks, converted.
+        rest: the file's text without the annotations; None where it had to be parsed as a whole.
+    """
+
+    images: list[CocoImage | Any]
+    categories: list[dict | Any]
+    parts: list[Part]
+    rest: bytes | None = None
+
+
+class _NotInBlocks(ValueError):
     """A file whose list of annotations cannot be found, or divided, by its text alone."""
 
 
@@ -94,18 +111,13 @@ def load_json(ann_file: str) -> dict[str, list]:
     return content
 
 
-def read_in_blocks(
-    ann_file: str, convert: Callable[[list], Part]
-) -> tuple[list[CocoImage | Any], list[dict | Any], list[Part]]:
+def read_in_blocks(ann_file: str, convert: Callable[[list], Part]) -> CocoFile[Part]:
     """Read a file without ever holding all of its annotations as Python objects.
 
     Args:
         ann_file: the file.
         convert: takes some of the annotations in their order, either all of them ``CocoAnnotation``, or as ``json``
             returns them, where an entry of the block is no such thing.
-
-    Returns:
-        the images, the categories, and what ``convert`` made of each block.
 
     Raises:
         DataError: as ``load_json``.
@@ -114,15 +126,15 @@ def read_in_blocks(
     try:
         with open(ann_file, 'rb') as file:
             return _read_blocks(file, convert)
-    except (OSError, ValueError, _NotInBlocks):
+    except (OSError, ValueError):
         content = load_json(ann_file)
         entries = content['annotations']
         starts = range(0, len(entries), _BLOCK_ENTRIES)
         parts = [convert(entries[start : start + _BLOCK_ENTRIES]) for start in starts]
-        return content['images'], content['categories'], parts
+        return CocoFile(content['images'], content['categories'], parts)
 
 
-def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> tuple[list[CocoImage], list[dict], list[Part]]:
+def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> CocoFile[Part]:
     start = _find_list(file)
     parts, end = [], start
     for entries, stop in _split_list(file, start):
@@ -132,16 +144,24 @@ def _read_blocks(file: BinaryIO, convert: Callable[[list], Part]) -> tuple[list[
     file.seek(0)
     head = file.read(start).removeprefix(_BOM)
     file.seek(end)
-    text = head + b']' + file.read()
-    if len(_OTHER_KEYS.findall(text)) != 2:  # one of them may be there twice
+    return with_annotations(head + b']' + file.read(), parts)
+
+
+def with_annotations(rest: bytes, parts: list[Part]) -> CocoFile[Part]:
+    """Return a file from its text without the annotations, and these.
+
+    Raises:
+        ValueError: the text is none of the kind.
+    """
+    if len(_OTHER_KEYS.findall(rest)) != 2:  # one of them may be there twice
         raise _NotInBlocks
     try:
-        rest = msgspec.json.decode(text, type=_Rest)
+        content = msgspec.json.decode(rest, type=_Rest)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _NotInBlocks from error
-    if rest.annotations:  # what was read is another list, inside of something
+    if content.annotations:  # what was read is another list, inside of something
         raise _NotInBlocks
-    return rest.images, rest.categories, parts
+    return CocoFile(content.images, content.categories, parts, rest)
 
 
 def _find_list(file: BinaryIO) -> int:
