@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from every_task import write_task
+from every_task import TASKS, build_task, write_task
 from small_models import write_images
 
 from detkit.api import Detector
 from detkit.cli.main import find_command
 from detkit.export import ExportSettings, check
 from detkit.export.format import ExportFormat, all_formats
+from detkit.export.plan import make_plan
+from detkit.utils.errors import ConfigError, MissingPackageError
 
 TEXT = (Path(__file__).parents[2] / 'docs' / 'export.md').read_text(encoding='utf-8')
 
@@ -60,6 +62,54 @@ def test_the_table_of_formats_is_that_of_the_registry():
             answers[not fmt.trusted_only],
         ]
     assert said == {}
+
+
+# Columns of the table of tasks: settings, and whether a format has them at all.
+ASKED = {
+    'dynamic batch': (dict(dynamic='batch'), lambda fmt: 'batch' in fmt.dynamic),
+    'dynamic size': (dict(dynamic='size'), lambda fmt: 'size' in fmt.dynamic),
+    'half precision': (dict(half=True), lambda fmt: fmt.half),
+    'int8': (dict(int8=True, calibration='photos'), lambda fmt: fmt.int8),
+    'NMS inside': (dict(nms=True), lambda fmt: fmt.nms),
+}
+
+
+def accepted(model, formats: list[ExportFormat], **settings) -> list[str]:
+    """Return the names of the formats in which a model is exported so, where their packages are installed."""
+    names = []
+    for fmt in formats:
+        try:
+            make_plan(model, ExportSettings(format=fmt.name, img_size=64, **settings))
+        except MissingPackageError:  # which is looked for last
+            pass
+        except ConfigError:
+            continue
+        names.append(fmt.name)
+    return names
+
+
+def in_words(names: list[str], possible: list[str]) -> str:
+    return 'yes' if names == possible else 'no' if not names else ', '.join(f'`{name}`' for name in names)
+
+
+def test_the_table_of_tasks_is_that_of_the_plans():
+    """It says which formats refuse a task, and what none but some formats do for it."""
+    formats, table = all_formats(), []
+    for name in TASKS:
+        model = build_task(name, 64)
+        taken = accepted(model, formats)
+        refused = [f'`{fmt.name}`' for fmt in formats if fmt.name not in taken]
+        row = [name, f'all but {", ".join(refused)}' if refused else 'all']
+        for settings, has in ASKED.values():
+            possible = [fmt.name for fmt in formats if has(fmt) and fmt.name in taken]
+            row.append(in_words(accepted(model, formats, **settings), possible))
+        table.append(row)
+    tasks = {'det': 'boxes', 'seg': 'masks', 'pose': 'keypoints', 'obb': 'rotated boxes', 'cls': 'classes'}
+    said = rows('Tasks')
+    for row in said:
+        family, _, task = row[0].partition(' ')
+        row[0] = f'{family.lower()} {next((short for short, long in tasks.items() if long == task), task)}'
+    assert said == table
 
 
 def test_the_tolerances_are_those_of_the_check():
