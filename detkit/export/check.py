@@ -11,6 +11,7 @@ from torchvision.ops import box_iou
 
 from detkit.export.detector import ExportedDetector
 from detkit.export.plan import Plan
+from detkit.export.suppression import WHOLE
 from detkit.inference import Predictor, SourceImage
 from detkit.inference.predictor import Prepared
 from detkit.models.losses.rotated_boxes import prob_iou
@@ -32,6 +33,33 @@ _RELATIVE = {'float32': 1e-3, 'half': 0.05, 'int8': 0.5}
 
 
 @dataclass
+class Means:
+    """Mean differences over what either of the two finds, by which int8 is judged.
+
+    With 256 steps for all values of a layer, single predictions differ much in a network that is as accurate as before.
+
+    Attributes:
+        totals: sum and count of each: 'bboxes' in pixels of the network's input, 'scores', and of other outputs the
+            difference and the size of the values, whose quotient is their relative difference.
+    """
+
+    totals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float, weight: float) -> None:
+        """Add a sum and the count, or the size of the values, that it is divided by."""
+        total, weights = self.totals.get(name, (0.0, 0.0))
+        self.totals[name] = (total + value, weights + weight)
+
+    def __getitem__(self, name: str) -> float:
+        total, weight = self.totals.get(name, (0.0, 0.0))
+        return total / weight if weight else total
+
+    def others(self) -> dict[str, float]:
+        """Return the relative differences of the outputs that are neither boxes nor scores."""
+        return {name: self[name] for name in self.totals if name not in ('bboxes', 'scores')}
+
+
+@dataclass
 class Differences:
     """The greatest differences of a file from PyTorch.
 
@@ -45,6 +73,7 @@ class Differences:
         misplaced: rows of a suppression in the graph that PyTorch's candidates do not explain.
         images: images compared.
         batches: sizes (B, H, W) of the inputs.
+        means: mean differences, of int8 only.
     """
 
     bboxes: float = 0.0
@@ -55,11 +84,13 @@ class Differences:
     misplaced: int = 0
     images: int = 0
     batches: list[tuple[int, int, int]] = field(default_factory=list)
+    means: Means = field(default_factory=Means)
 
     def numbers(self) -> dict[str, float]:
         """Return what a file's description holds of them."""
         own = {'bboxes': self.bboxes, 'scores': self.scores, 'matched': self.matched, 'unmatched': self.unmatched}
-        return {**own, **{f'tensor {name}': value for name, value in self.tensors.items()}}
+        means = {f'mean {name}': self.means[name] for name in self.means.totals}
+        return {**own, **means, **{f'tensor {name}': value for name, value in self.tensors.items()}}
 
     def lines(self) -> list[str]:
         """Return lines for people."""
@@ -67,9 +98,13 @@ class Differences:
         total = self.matched + self.unmatched
         found = f'{self.matched} of {total} detections have the same partner' if total else ''
         tensors = ', '.join(f'{name} {value:.1e}' for name, value in self.tensors.items())
+        means = (
+            f'mean difference of what is found: boxes {self.means["bboxes"]:.2g} px, scores {self.means["scores"]:.2g}'
+        )
         return [
             f'checked on {self.images} images in batches of {sizes}',
             f'largest difference: boxes {self.bboxes:.2g} px, scores {self.scores:.2g}{"; " * bool(found)}{found}',
+            *([means] if self.means.totals else []),
             *([f'of raw tensors, as a share of their largest value: {tensors}'] if tensors else []),
         ]
 
@@ -80,20 +115,24 @@ class Differences:
             plan: what was exported.
             tolerance: greatest difference of boxes in pixels; None for the format's.
         """
-        fmt = plan.format
-        bboxes, scores = fmt.tolerances(plan.precision)
-        bboxes = bboxes if tolerance is None else tolerance
+        most_bboxes, most_scores = plan.format.tolerances(plan.precision)
+        most_bboxes = most_bboxes if tolerance is None else tolerance
+        bboxes, scores, others = self.bboxes, self.scores, self.tensors
+        if plan.int8:
+            bboxes, scores, others = self.means['bboxes'], self.means['scores'], self.means.others()
+        on_average = ' on average' * plan.int8
         found = []
         # Written so that NaN fails.
-        if not self.bboxes <= bboxes:
-            found.append(f'boxes differ by {self.bboxes:.3g} px, more than {bboxes:g}')
-        if not self.scores <= scores:
-            found.append(f'scores differ by {self.scores:.3g}, more than {scores:g}')
+        if not bboxes <= most_bboxes:
+            found.append(f'boxes differ by {bboxes:.3g} px{on_average}, more than {most_bboxes:g}')
+        if not scores <= most_scores:
+            found.append(f'scores differ by {scores:.3g}{on_average}, more than {most_scores:g}')
         if self.misplaced:
             found.append(f'{self.misplaced} detections are kept or suppressed otherwise')
         found += [
-            f'{name} differs by {value:.3g} of its largest value, more than {_RELATIVE[plan.precision]:g}'
-            for name, value in self.tensors.items()
+            f'{name} differs by {value:.3g} of its {"mean" if plan.int8 else "largest"} value, more than '
+            f'{_RELATIVE[plan.precision]:g}'
+            for name, value in others.items()
             if name not in ('bboxes', 'rbboxes', 'scores') and not value <= _RELATIVE[plan.precision]
         ]
         return found
@@ -150,6 +189,8 @@ def _compare_batch(ours: nn.Module, theirs: ExportedDetector, batch: dict, plan:
     metas = [{**sample.metainfo, 'input_shape': tuple(padded.shape[-2:])} for sample in batch['data_samples']]
     if plan.suppression is None:
         _compare_tensors(expected, given, padded.shape[-2:], found)
+        if plan.int8:
+            _add_means(expected, given, padded.shape[-2:], found.means)
     else:
         _compare_rows(expected, given, ours.head, plan, found)
     pairs = zip(ours.head.results(expected, metas), theirs.predict(given, batch['data_samples']), strict=True)
@@ -177,6 +218,28 @@ def _compare_tensors(
                 limits = value.new_tensor([size[1], size[0]] * 2)
                 difference = (_clipped(value, limits) - _clipped(given[name], limits)).abs()
             found.bboxes = _larger(found.bboxes, float(difference[..., :4].gather(1, index).max()))
+
+
+def _add_means(expected: dict[str, Tensor], given: dict[str, Tensor], size: tuple[int, int], means: Means) -> None:
+    """Add the differences of decoded tensors at the predictions that either finds, or at the likeliest one."""
+    best = torch.maximum(expected['scores'], given['scores']).amax(-1)  # (B, P), of classifiers (B,)
+    found = ~(best < min(SCORE_THR, float(best.max())))  # so that NaN counts
+    limits = torch.tensor([size[1], size[0]] * 2)
+    for name, value in expected.items():
+        pair = (value, given[name])
+        if value.shape[: best.dim()] == best.shape and name not in WHOLE:
+            pair = tuple(each[found] for each in pair)
+        if name == 'bboxes':
+            pair = tuple(_clipped(each, limits) for each in pair)
+        elif name == 'rbboxes':
+            pair = tuple(each[:, :4] for each in pair)
+        difference = (pair[0] - pair[1]).abs()
+        if name == 'scores':
+            means.add('scores', float(difference.amax(-1).sum()), len(difference))
+        elif name in ('bboxes', 'rbboxes'):
+            means.add('bboxes', float(difference.amax(-1).sum()), len(difference))
+        else:
+            means.add(name, float(difference.sum()), float(pair[0].abs().sum()))
 
 
 def _clipped(bboxes: Tensor, limits: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from detkit.models.losses.rotated_boxes import prob_iou
 # Rotated boxes are compared with each other, so that only the best ones take part.
 MOST_ROTATED = 1024
 # The decoded tensors that have no row for each prediction.
-_WHOLE = ('mask_protos',)
+WHOLE = ('mask_protos',)
 # The outputs of a suppression, beside those of the decoded tensors that it selects from.
 ROWS = ('scores', 'labels', 'counts')
 
@@ -58,7 +58,7 @@ def suppressed(decoded: dict[str, Tensor], head: nn.Module, options: Suppression
         chosen = value.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, (-1, options.max_per_img))
         return chosen * valid.view(valid.shape + (1,) * (chosen.dim() - 2)).to(chosen.dtype)
 
-    taken = {name: value if name in _WHOLE else take(value) for name, value in decoded.items() if name != 'scores'}
+    taken = {name: value if name in WHOLE else take(value) for name, value in decoded.items() if name != 'scores'}
     return {**taken, 'scores': take(best), 'labels': take(labels), 'counts': valid.sum(1)}
 
 

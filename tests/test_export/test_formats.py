@@ -1,5 +1,7 @@
 """Exported files against PyTorch: every format, its description, and its detector in a predictor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from mmengine.structures import InstanceData
 from small_models import CLASSES, write_checkpoint, write_images
 
 from detkit.export import ExportSettings, export_detector
-from detkit.export.check import Differences, _count_matches
+from detkit.export.check import Differences, Means, _add_means, _count_matches
 from detkit.export.format import all_formats, find_format
+from detkit.export.plan import make_plan
 from detkit.inference import Predictor, init_detector
 from detkit.structures.data_sample import DetDataSample
 
@@ -94,3 +97,29 @@ def test_a_box_without_area_is_its_own_partner():
     found = Differences()
     _count_matches(sample, sample, found)
     assert (found.matched, found.unmatched) == (3, 0)
+
+
+def test_int8_is_judged_by_the_mean_differences_of_what_is_found(checkpoint):
+    scores = torch.zeros(1, 1000, 2)
+    scores[0, :100, 0] = 0.5
+    expected = {'scores': scores, 'bboxes': torch.full((1, 1000, 4), 10.0), 'mask_coeffs': torch.ones(1, 1000, 8)}
+    given = {name: value.clone() for name, value in expected.items()}
+    given['scores'][0, 0, 0] = 0.0  # one of the hundred
+    given['bboxes'][0, 1] = 30.0
+    given['bboxes'][0, 500:] = 900.0  # of what nobody finds
+    given['mask_coeffs'][0, :50] = 1.5
+    means = Means()
+    _add_means(expected, given, (100, 100), means)
+    assert (means['scores'], means['bboxes']) == (pytest.approx(0.005), pytest.approx(0.2))
+    assert means.others() == {'mask_coeffs': pytest.approx(0.25)}
+    pytest.importorskip('onnxruntime')
+    plan = replace(make_plan(init_detector(None, checkpoint, 'cpu'), ExportSettings('onnx', img_size=64)), int8=True)
+    assert Differences(bboxes=90.0, scores=0.5, means=means).failures(plan) == []
+    assert 'boxes differ by 0.2 px on average' in Differences(means=means).failures(plan, tolerance=0.1)[0]
+    given['scores'][0, :100, 0] = float('nan')
+    _add_means(expected, given, (100, 100), means)
+    assert 'scores differ by nan' in Differences(means=means).failures(plan)[0]
+    nothing = {'scores': torch.rand(2, 3) * 0.01}  # a classifier of many classes
+    means = Means()
+    _add_means(nothing, {'scores': nothing['scores'] + 0.5}, (8, 8), means)
+    assert means['scores'] == pytest.approx(0.5)

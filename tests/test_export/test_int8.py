@@ -43,6 +43,8 @@ def test_a_file_in_int8_says_so_and_is_tested_beside_the_model(task, tmp_path, c
     )
     out = capsys.readouterr().out
     assert 'int8 is calibrated with 5 pictures; 100 or more give better ranges' in out
+    assert 'mean difference of what is found: boxes' in out
+    assert 0 < Detector(made).model.description.difference['mean scores'] < 0.1
     assert task != 'yolov8 det' or ('| difference |' in out and 'bbox_mAP' in out)
     detector = Detector(made)
     assert detector.model.description.int8 and not detector.model.description.half
