@@ -183,13 +183,31 @@ class Detector(TrainableModel):
         target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
-        side = None if data is None else _side(given.img_size)
+        side = None if data is None else self._side(given.img_size)
         done = export_detector(self.model, target, given, names, self._opened.path, print)
         if data is not None:
             self._print_accuracy(done.path, format, data, side)
         return done.path
 
-    def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int | None) -> None:
+    def _side(self, img_size: int | Sequence[int] | None) -> int:
+        """Return the side of square images that a test takes; None stands for the size of the model's config.
+
+        Raises:
+            ConfigError: they are not square.
+        """
+        from detkit.inference.steps import input_size
+        from detkit.utils.errors import ConfigError
+
+        if img_size is None:
+            return input_size(self.model.info.config, self.model.classifies)
+        sides = {img_size} if isinstance(img_size, int) else set(img_size)
+        if len(sides) != 1:
+            raise ConfigError(
+                f'img_size is {img_size!r}, but data are tested in square images: give one side, or no data'
+            )
+        return int(sides.pop())
+
+    def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int) -> None:
         """Test the model and its exported file on data, and print the headline metrics of both."""
         from detkit.evaluation.headline import headline_names
         from detkit.utils.tables import text_table
@@ -199,19 +217,3 @@ class Detector(TrainableModel):
         names = headline_names(before) or list(before)
         rows = [[name, before[name], after[name], after[name] - before[name]] for name in names]
         print(text_table(['', 'PyTorch', path.name, 'difference'], rows))
-
-
-def _side(img_size: int | Sequence[int] | None) -> int | None:
-    """Return the side of square images that a test takes; None for the config's.
-
-    Raises:
-        ConfigError: they are not square.
-    """
-    from detkit.utils.errors import ConfigError
-
-    if img_size is None or isinstance(img_size, int):
-        return img_size
-    sides = set(img_size)
-    if len(sides) != 1:
-        raise ConfigError(f'img_size is {img_size!r}, but data are tested in square images: give one side, or no data')
-    return int(sides.pop())

@@ -34,11 +34,13 @@ _NUMBERS = {
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
-        'model', help="checkpoint (.pth), a run's folder, another project's weights, or a name of detkit zoo list"
+        'model',
+        help="checkpoint (.pth), exported file (.onnx, .xml), a run's folder, another project's weights, or a name of "
+        'detkit zoo list',
     )
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
     parser.add_argument('--port', type=int, default=8000, help='port to listen at; 0 for any (default: 8000)')
-    add_shared_arguments(parser, '--device')
+    add_shared_arguments(parser, '--device', '--runtime')
     parser.add_argument('--amp', action='store_true', help='mixed precision: faster, slightly different results')
     parser.add_argument('--threads', type=int, metavar='N', help="threads of the network on a CPU (default: PyTorch's)")
     for name, (kind, unit, text) in _NUMBERS.items():
@@ -75,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
     logging.basicConfig(format='%(asctime)s %(levelname)s %(name)s: %(message)s')
     set_threads(args.threads)
     with listen(args.host, args.port) as sock:  # a port that is taken is found before the model is built
-        model = ServedModel(Detector(args.model, device=args.device), settings, args.amp)
+        detector = Detector(args.model, device=args.device, runtime=args.runtime)
+        model = ServedModel(detector, settings, args.amp)
         model.warm_up(settings.batch_size)
         name = Path(args.model).name
         app = create_app(model, settings, name)

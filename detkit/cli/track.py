@@ -18,7 +18,9 @@ from detkit.visualization.drawing_options import DrawingOptions
 
 def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
     parser.add_argument(
-        'model', help="checkpoint (.pth), a run's folder, another project's weights, or a name of detkit zoo list"
+        'model',
+        help="checkpoint (.pth), exported file (.onnx, .xml), a run's folder, another project's weights, or a name of "
+        'detkit zoo list',
     )
     parser.add_argument(
         'source', nargs='+', help="videos, folders, patterns in quotes, addresses, or a camera's number"
@@ -34,7 +36,7 @@ def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
         parser, PredictionOptions, score_thr='lowest score of a prediction, which trackers choose among (default: 0.1)'
     )
     add_video_arguments(parser)
-    add_shared_arguments(parser, '--device')
+    add_shared_arguments(parser, '--device', '--runtime')
     parser.add_argument(
         '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write videos with the tracks drawn'
     )
@@ -58,7 +60,8 @@ def track(args: argparse.Namespace, areas: list) -> None:
     sources = with_options(sources, args.frame_stride, args.start, args.stop)
     options = with_low_scores(PredictionOptions(**given_options(args, PredictionOptions)))
     tracker = {'type': args.tracker, **({} if args.max_lost is None else {'max_lost': args.max_lost})}
-    predictor = Predictor(model=Detector(args.model, device=args.device).model, **vars(options))
+    detector = Detector(args.model, device=args.device, runtime=args.runtime)
+    predictor = Predictor(model=detector.model, **vars(options))
     drawing = given_options(args, DrawingOptions)
     anchor = args.anchor if areas else 'center'
     track_to_folder(predictor, sources, args.out_dir, tracker, args.pictures, drawing, areas, anchor)

@@ -168,9 +168,9 @@ def _runner_of(model: nn.Module, config: Config, path: str, settings: Evaluation
     test = evaluation_config(config, path, replace(settings, square=settings.square or model.input_size is not None))
     test.load_from = None  # there are no weights to load
     runner = Runner(test)
-    _check_classes(model.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
     model.head.test_cfg = unwrap(runner.model).head.test_cfg
-    runner.model = model
+    runner.model = model  # before the loop is made, which asks it for the size of its input
+    _check_classes(model.info.classes, runner.test_dataloader.dataset.metainfo['classes'], path)
     return runner
 
 

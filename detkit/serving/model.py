@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from threading import Lock
 from typing import Any
 
@@ -136,8 +137,8 @@ class ServedModel:
 
     def warm_up(self, batch_size: int) -> None:
         """Predict on a grey image, alone and in a full batch, so that the first request finds all in its place."""
-        options = PredictionOptions()
-        size = self.predictor(options).img_size
+        options = PredictionOptions(max_per_img=1)  # within any limit on masks
+        size = min(self.predictor(options).img_size, isqrt(self._settings.max_pixels))
         img = np.full((size, size, 3), 114, np.uint8)
         data = cv2.imencode('.png', img)[1].tobytes()
         image = self.prepare('warm-up', data, options, keep_image=True)

@@ -92,6 +92,8 @@ def test_a_side_given_at_the_command_line_is_that_of_the_test_too(tmp_path, caps
     path = write_task(tmp_path / 'best.pth', 'yolov8 det', 64)
     data = write_data(tmp_path / 'data') / 'data.yaml'
     words = ['export', str(path), '--data', str(data), '--img-size']
+    assert run(*words[:-1]) == 0  # the model's own size, not that of the config for such data
+    assert '| difference |' in capsys.readouterr().out
     assert run(*words, '64') == 0
     assert '| difference |' in capsys.readouterr().out
     assert run(*words, '64', '96') == 2

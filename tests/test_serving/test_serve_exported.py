@@ -1,0 +1,32 @@
+"""Exported files behind the server."""
+
+import pytest
+from serving_helpers import LIMITS, running
+
+from detkit.api import Detector
+from detkit.serving.model import ServedModel
+
+
+@pytest.mark.parametrize('dynamic', [False, True], ids=['static', 'dynamic'])
+@pytest.mark.parametrize('name', ['onnx', 'openvino', 'torchscript'])
+def test_a_file_is_served_as_the_detector_predicts(name, dynamic, small_detector, picture, tmp_path):
+    suffix, *packages = {
+        'onnx': ('.onnx', 'onnx', 'onnxruntime'),
+        'openvino': ('.xml', 'openvino'),
+        'torchscript': ('.torchscript',),
+    }[name]
+    for package in packages:
+        pytest.importorskip(package)
+    path = small_detector.export(name, path=tmp_path / f'served{suffix}', img_size=64, dynamic=dynamic)
+    detector = Detector(path, runtime=name)
+    model = ServedModel(detector, LIMITS)
+    model.warm_up(4)
+    with running(model) as client:
+        answer = client.post(picture)
+        assert answer.status == 200, answer.body
+        (found,) = answer.json['results']
+        assert found['objects'] == detector(picture, img_size=64)[0].to_dict()['objects'] != []
+        other = client.post(picture, 'img_size=96')
+        assert other.status == (200 if dynamic else 422), other.body
+        assert dynamic or 'takes 64 x 64 only' in other.error
+        assert client.get('/health').status == 200
