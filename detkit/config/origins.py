@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detkit.utils.front_end import options_source
+
 KeyPath = tuple[str | int, ...]
 
 
@@ -23,7 +25,7 @@ class Origin:
     """The file and line that set a value.
 
     Attributes:
-        file: None is the command line.
+        file: None is the options of a command or a call.
         line: 0 is unknown.
         changed_by: the file, or the command line, that replaced a variable from which the value is computed.
         expression: the source of the value, ``_base_.`` left out; empty where unknown.
@@ -36,7 +38,7 @@ class Origin:
 
     def __str__(self) -> str:
         if self.file is None:
-            return 'command line'
+            return options_source()
         shown = os.path.relpath(self.file)
         shown = str(self.file) if shown.startswith('..') else shown
         shown = f'{shown}:{self.line}' if self.line else shown

@@ -41,6 +41,11 @@ def data_argument(key: Literal['data_yaml']) -> str:
     return key if _in_command else f"data='data.yaml' of a call, or {key} of a config"
 
 
+def options_source() -> str:
+    """Return what the options that change a config are from: the command line, or Python's ``options``."""
+    return 'command line' if _in_command else 'options'
+
+
 def changing(key: str = '', value: object = '') -> str:
     """Return how a value of a config is changed, for an error that names the change or a remedy.
 

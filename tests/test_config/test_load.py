@@ -87,8 +87,8 @@ def test_options_reach_into_a_variable(toy):
         ('lr', "'lr' is no key=value"),
         ('=3', "'=3' is no key=value"),
         ('log_processor.window=1', 'log_processor has no effect here: .* train_cfg.log_interval'),
-        ('+lr=0.5', "command line: nothing reads the top-level name 'lr'"),
-        ('+model.backbone.dpth=3', "command line: model.backbone.dpth: ToyBackbone has no argument 'dpth'"),
+        ('+lr=0.5', "options: nothing reads the top-level name 'lr'"),
+        ('+model.backbone.dpth=3', "options: model.backbone.dpth: ToyBackbone has no argument 'dpth'"),
     ],
 )
 def test_wrong_options(toy, option, sentence):
@@ -204,8 +204,8 @@ def test_custom_imports_lie_beside_the_config(toy, monkeypatch):
 def test_the_shown_config_names_every_place(toy):
     lines = list(config_lines(*load_config_with_origins(toy, ['data_root=elsewhere', 'model.backbone.depth=18'])))
     shown = {line.split(' = ')[0]: line.split('# ')[1].rsplit('/', 1)[-1] for line in lines}
-    assert shown['model.backbone.depth'] == 'command line'
-    assert shown['data_root'] == 'command line'
+    assert shown['model.backbone.depth'] == 'options'
+    assert shown['data_root'] == 'options'
     assert shown['train_dataloader.dataset.data_root'] == 'base.py:9 (changed by an option)'
     assert shown['train_dataloader.dataset.type'] == 'base.py:8'
     assert shown['val_evaluator.type'] == 'toy.py:13'

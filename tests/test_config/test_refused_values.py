@@ -48,13 +48,13 @@ def error_of(*options: str) -> str:
     [
         (
             '+model.head.loss_cls.label_smoothing=2',
-            'command line: model.head.loss_cls.label_smoothing: BinaryCrossEntropyLoss cannot be built: '
+            'options: model.head.loss_cls.label_smoothing: BinaryCrossEntropyLoss cannot be built: '
             'label_smoothing must be in [0, 1), found 2',
         ),
         ('model.head.loss_bbox.mode=foo', "IoULoss mode must be one of ('iou', 'giou', 'diou', 'ciou'), found 'foo'"),
         ('optim_wrapper.optimizer.lr=-1', 'optim_wrapper.optimizer.lr: AdamW takes lr at least 0; found -1'),
         ('scale=-5', 'train_dataloader.dataset.dataset.pipeline.3.scale: RandomAffine cannot be built'),
-        ('param_scheduler.decay=foo', "command line: param_scheduler.decay is 'foo'"),
+        ('param_scheduler.decay=foo', "options: param_scheduler.decay is 'foo'"),
         ('+optim_wrapper.paramwise_cfg.lr=3', "optim_wrapper.paramwise_cfg has no key 'lr'"),
         ('mosaic_prob=3', 'pipeline.1.prob: Mosaic takes prob from 0 to 1; found 3'),
         ('img_size=0', 'Mosaic takes size at least 1; found 0'),

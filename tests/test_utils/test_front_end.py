@@ -37,6 +37,13 @@ def test_an_error_speaks_the_language_of_the_caller(capsys: pytest.CaptureFixtur
     assert run_command(fail) == 2 and '--cfg-options: ' in capsys.readouterr().err
 
 
+def test_what_an_option_is_called_as_the_origin_of_a_value():
+    with pytest.raises(ConfigError, match="^options: sync_bn is 'no'"):
+        load_config('yolov8/det_n_coco8', {'sync_bn': 'no'})
+    with at_the_command_line(), pytest.raises(ConfigError, match="^command line: sync_bn is 'no'"):
+        load_config('yolov8/det_n_coco8', {'sync_bn': 'no'})
+
+
 def test_a_run_to_resume():
     with pytest.raises(CheckpointError, match='resume=True alone'):
         choose_run_folder(None, 'none', 'none.pth')
