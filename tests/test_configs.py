@@ -1,5 +1,6 @@
 """Every config that comes with detkit: loads strictly, builds, makes a training step and a prediction."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -111,12 +112,17 @@ def test_config_trains_and_predicts(path, options):
         assert len(sample.gt_instances.bboxes) == 2 or 'panoptic' in path.stem
 
 
-SIZES = [(path, size) for path in PATHS for size in load_config(path, need_classes=False).get('sizes', ())]
+@cache
+def load_default(path):
+    return load_config(path, need_classes=False)
+
+
+SIZES = [(path, size) for path in PATHS for size in load_default(path).get('sizes', ())]
 
 
 @pytest.mark.parametrize(('path', 'size'), SIZES, ids=[f'{path.relative_to(CONFIGS)}-{size}' for path, size in SIZES])
 def test_every_size_builds_and_differs(path, size):
-    default, cfg = (load_config(path, options, need_classes=False) for options in ({}, {'size': size}))
+    default, cfg = load_default(path), load_config(path, {'size': size}, need_classes=False)
     assert (cfg.model == default.model) == (size == default.size)
     cfg.model.backbone.pop('weights', None)
     with torch.device('meta'):  # no memory, no initial values: only names and shapes count

@@ -40,7 +40,7 @@ NEEDED_PACKAGES = {
     'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
 }
 # Commands beside training that take seconds.
-SECONDS = ('check', 'compare', 'analyze compare', 'analyze benchmark', 'analyze feature-maps')
+SECONDS = ('check', 'compare', 'test', 'analyze compare', 'analyze benchmark', 'analyze feature-maps')
 # Modules that pages show, and that other tests import from folders of their own.
 OWN_MODULES = ('my_parts', 'my_cells', 'my_hooks', 'my_metrics')
 
@@ -68,7 +68,7 @@ def distinct_commands() -> Iterator[object]:
 def kind_of(command: Command) -> str:
     """Return what a command that takes seconds has in common with others; '' for a quick one."""
     if command.name == 'train':
-        return re.sub(r'^detr/.*', 'detr', command.key[1])
+        return re.sub(r'^(detr|\w+/[a-z]+)[/_].*', r'\1', command.key[1])
     return command.name if command.name in SECONDS else ''
 
 
@@ -151,7 +151,14 @@ def write_files(page: Path, folder: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if snippets(page)], ids=lambda page: page.stem)
+def pages_with_python() -> Iterator[object]:
+    """The pages that show Python; that on exports is slow, as it compiles for each runtime."""
+    for page in PAGES:
+        if snippets(page):
+            yield pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem == 'export' else [])
+
+
+@pytest.mark.parametrize('page', list(pages_with_python()))
 def test_the_python_of_a_page_runs(page, docs_workspace, place, capsys):
     """Its configs load; its snippets run one after the other."""
     code = ''.join(block.code for block in snippets(page) if not block.file_name)

@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -20,7 +21,8 @@ ALLOWED = {
 }
 
 
-def imported_modules(path: Path) -> set[str]:
+@cache
+def imported_modules(path: Path) -> frozenset[str]:
     """Return the modules below ``detkit`` that a file imports anywhere, as dotted names without the package's."""
     parents = path.relative_to(PACKAGE.parent).with_suffix('').parts[:-1]
     found = set()
@@ -35,7 +37,7 @@ def imported_modules(path: Path) -> set[str]:
                 is_module = (PACKAGE.parent / target.replace('.', '/')).with_suffix('.py').is_file()
                 is_folder = (PACKAGE.parent / target.replace('.', '/')).is_dir()
                 found.add(target if is_module or is_folder else module)
-    return {name.removeprefix('detkit.') for name in found if name.startswith('detkit.')}
+    return frozenset(name.removeprefix('detkit.') for name in found if name.startswith('detkit.'))
 
 
 def graph(depth: int) -> dict[str, set[str]]:

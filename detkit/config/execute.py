@@ -20,7 +20,7 @@ from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
 from detkit.config.names import SCHEME, config_hint, find_config
 from detkit.config.options import without_delete_keys
 from detkit.config.origins import KeyPath, Origin, Origins, changed_leaves, dotted, leaves
-from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name, names_computed_from_base
+from detkit.config.rewrite import BASE, FORMER_BASE, VARIABLE, is_name
 from detkit.config.source import Source, read_source, sized_base
 from detkit.utils.errors import ConfigError
 
@@ -77,7 +77,7 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
     merged = first = run_bases(variables)
     overrides: dict[str, Variable] = {}
     for _ in range(_MOST_ROUNDS):
-        former = _former_values(source.tree, overrides, variables, run_bases)
+        former = _former_values(source, overrides, variables, run_bases)
         own = _run(source, merged.values, former, variables)
         origins = _own_origins(source, own, merged, variables)
         refuse_odd_numbers(own, origins)
@@ -105,13 +105,13 @@ def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ..
 
 
 def _former_values(
-    tree: ast.Module,
+    source: Source,
     overrides: dict[str, Variable],
     variables: dict[str, Variable],
     run_bases: Callable[[dict[str, Variable]], Executed],
 ) -> dict[str, Any]:
     """Return what the bases give to a name that the file replaces, where its new value depends on the former one."""
-    computed = names_computed_from_base(tree) if overrides else {}
+    computed = source.computed_from_base if overrides else ()
     former = {}
     for name, variable in overrides.items():
         if name in computed or isinstance(variable.value, dict):

@@ -79,7 +79,7 @@ def unread_helpers(source: Source, own: Container[str], settings: Set[str]) -> N
     Raises:
         ConfigError: names the line.
     """
-    read = source.names_read | _unpacked(source.tree) | {BASE, '_'}
+    read = source.names_read | source.unpacked | {BASE, '_'}
     for name, line in source.assigned.items():
         if name in read or name in own:
             continue
@@ -88,12 +88,6 @@ def unread_helpers(source: Source, own: Container[str], settings: Set[str]) -> N
             f'{Origin(source.path, line)}: nothing reads {name!r}. Functions, imports and names that begin with _ are '
             f"the file's own and no settings; components of your own are registered by custom_imports.{meant}"
         )
-
-
-def _unpacked(tree: ast.Module) -> set[str]:
-    """Return the names that take an item of a sequence, of which some are there for the others' sake."""
-    targets = [node for node in ast.walk(tree) if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store)]
-    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 def _variables_read(tree: ast.Module, line: int, variables: Mapping[str, Variable]) -> dict[str, Variable]:

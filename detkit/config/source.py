@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType
 
 from detkit.config.origins import KeyPath, Origin, places_in
-from detkit.config.rewrite import assigned_lines, names_read, rewrite
+from detkit.config.rewrite import assigned_lines, names_computed_from_base, names_read, rewrite
 from detkit.utils.errors import ConfigError
 
 
@@ -55,6 +55,19 @@ class Source:
     def assigned(self) -> dict[str, int]:
         """The names that the file binds, with their lines."""
         return assigned_lines(self.tree)
+
+    @cached_property
+    def unpacked(self) -> set[str]:
+        """The names that take an item of a sequence, of which some are there for the others' sake."""
+        targets = [
+            node for node in ast.walk(self.tree) if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store)
+        ]
+        return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+    @cached_property
+    def computed_from_base(self) -> frozenset[str]:
+        """The names whose values depend on those of the bases, see :func:`names_computed_from_base`."""
+        return frozenset(names_computed_from_base(self.tree))
 
     @cached_property
     def places(

@@ -42,7 +42,12 @@ def test_a_small_input_of_every_task(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('name', 'fmt'), [('yolov8 seg', 'onnx'), ('detr det', 'openvino'), ('yolov8 det', 'torchscript')]
+    ('name', 'fmt'),
+    [
+        ('yolov8 seg', 'onnx'),
+        pytest.param('detr det', 'openvino', marks=pytest.mark.slow),
+        ('yolov8 det', 'torchscript'),
+    ],
 )
 def test_half_precision_of_a_small_input(name, fmt, tmp_path):
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
