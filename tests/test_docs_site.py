@@ -124,3 +124,17 @@ def test_options_and_names_in_tables_are_whole_on_a_phone(browser):
     browser.open(address)
     assert len(whole) > 20 and set(whole) == {1}
     assert (names, width) == ([], 390)
+
+
+def test_the_names_of_rows_stay_in_view(browser):
+    address = browser.evaluate('location.href')
+    browser.resize(390, 800)
+    browser.open(f'{address}compared/')
+    left = browser.evaluate(
+        "(() => { const wrap = document.querySelectorAll('.features .md-typeset__scrollwrap')[1]; "
+        'wrap.scrollLeft = 200; '
+        "return [wrap.scrollLeft, wrap.querySelectorAll('tbody td')[0].getBoundingClientRect().left]; })()"
+    )
+    browser.resize(1200, 900)
+    browser.open(address)
+    assert left[0] == 200 and 0 <= left[1] < 30
