@@ -209,11 +209,15 @@ class Detector(TrainableModel):
 
     def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int) -> None:
         """Test the model and its exported file on data, and print the headline metrics of both."""
+        from detkit.engine.evaluate import EvaluationSettings
         from detkit.evaluation.headline import headline_names
         from detkit.utils.tables import text_table
 
-        before = self.val(data, img_size=size)
-        after = type(self)(path, runtime=runtime).val(data, img_size=size)
+        exported = type(self)(path, runtime=runtime)
+        is_fixed = exported.model.input_size is not None  # its images are padded to squares
+        test = EvaluationSettings('val', device=str(self.device), square=is_fixed)
+        before = self._tested(self._recipe(data, False, None, {}, img_size=size), test)
+        after = exported.val(data, img_size=size)
         names = headline_names(before) or list(before)
         rows = [[name, before[name], after[name], after[name] - before[name]] for name in names]
         print(text_table(['', 'PyTorch', path.name, 'difference'], rows))

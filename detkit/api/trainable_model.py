@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from detkit.api.recipes import Recipe
     from detkit.config import LoadedConfig
+    from detkit.engine.evaluate import EvaluationSettings
     from detkit.tuning import StudySummary
 
 
@@ -174,24 +175,15 @@ class TrainableModel:
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
         check_flag('amp', amp)
-        from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint
+        from detkit.engine.evaluate import EvaluationSettings
         from detkit.inference.view_options import ViewOptions
-        from detkit.utils.errors import ConfigError
 
         views = ViewOptions(**{name: settings.pop(name) for name in ViewOptions.names() if name in settings})
         recipe = self._recipe(data, False, options, settings, img_size=img_size)
-        with self._opened.weights_file() as weights:
-            weights = weights or self._opened.config.get('load_from')
-            if weights is None:
-                raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
-            test = EvaluationSettings(
-                split,
-                device=str(self.device),
-                batch_size=batch_size,
-                amp=amp,
-                views=vars(views) if views.views else None,
-            )
-            return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, test)
+        test = EvaluationSettings(
+            split, device=str(self.device), batch_size=batch_size, amp=amp, views=vars(views) if views.views else None
+        )
+        return self._tested(recipe, test)
 
     def tune(
         self,
@@ -291,6 +283,17 @@ class TrainableModel:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, resolved_text(self.config(data, options=options, **arguments)))
         return path
+
+    def _tested(self, recipe: Recipe, settings: EvaluationSettings) -> dict[str, float]:
+        """Test the weights; see ``val``."""
+        from detkit.engine.evaluate import evaluate_checkpoint
+        from detkit.utils.errors import ConfigError
+
+        with self._opened.weights_file() as weights:
+            weights = weights or self._opened.config.get('load_from')
+            if weights is None:
+                raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
+            return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, settings)
 
     def _load_from(self) -> dict[str, str]:
         """Return the option that starts a training from these weights; those of another project get a file for it."""
