@@ -1,4 +1,4 @@
-"""Export a model to ONNX, OpenVINO, ncnn, LiteRT or a format of PyTorch, and check the file against PyTorch.
+"""Export a model to ONNX, OpenVINO, ncnn, ExecuTorch or another format, and check the file against PyTorch.
 
 The file is loaded back by its runtime and run on pictures. The largest differences of boxes and scores from PyTorch are
 printed; above the tolerance the file is kept under another name, and the exit status is 2. It holds all that prediction

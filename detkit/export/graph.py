@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from detkit.export.plan import Plan
 from detkit.export.settings import INPUTS
 from detkit.export.suppression import suppressed
+from detkit.models.layers.upsampling import BlockDeconv2d
 
 
 class ExportGraph(nn.Module):
@@ -46,6 +47,13 @@ class ExportGraph(nn.Module):
             outputs = suppressed(outputs, self.model.head, self.suppression)
         self.output_names = tuple(outputs)
         return tuple(outputs.values())
+
+    def use_plain_deconvs(self) -> None:
+        """Replace transposed convolutions that rearrange a convolution's result by equal ones of one operation."""
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, BlockDeconv2d):
+                    setattr(module, name, child.plain())
 
     def example(self, plan: Plan) -> tuple[Tensor, ...]:
         """Return inputs to export with; one image is padded where padding matters."""

@@ -26,7 +26,7 @@ def images(tmp_path_factory):
     return [str(path) for path in write_images(tmp_path_factory.mktemp('images'), 3)]
 
 
-SLOW = ('aotinductor', 'litert')  # which compile for a minute
+SLOW = ('aotinductor', 'executorch', 'litert')  # which compile for a minute
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.torchscript import TorchScriptFormat, _output_names, stored_text
-from detkit.models.layers.upsampling import BlockDeconv2d
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -52,7 +51,7 @@ class NcnnFormat(ExportFormat):
         """Return the contents of the files."""
         import pnnx
 
-        _use_plain_deconvs(graph)
+        graph.use_plain_deconvs()  # as ncnn has four axes, and the others need six
         traced = TorchScriptFormat().convert(graph, example, plan)
         shape = ','.join(str(side) for side in example[0].shape)
         with TemporaryDirectory() as folder:
@@ -135,14 +134,6 @@ def _outputs(names: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def _weights(path: Path) -> Path:
     return path.with_name(f'{path.name[: -len("param")]}bin')
-
-
-def _use_plain_deconvs(graph: ExportGraph) -> None:
-    """Replace layers that rearrange in six axes, of which ncnn has four, by equal ones that it knows."""
-    for module in graph.modules():
-        for name, child in module.named_children():
-            if isinstance(child, BlockDeconv2d):
-                setattr(module, name, child.plain())
 
 
 def _unknown_layers(layers: bytes) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
+from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # The operators that the exporter knows, and that are enough for detectors.
 OPSETS = range(16, 21)
+# The operators that may have weights.
+_LAYERS = ('Conv', 'ConvTranspose', 'Gemm', 'MatMul')
 _MOST_BYTES = 2**31 - 1  # of a protobuf message
 
 
@@ -31,7 +34,7 @@ class OnnxFormat(ExportFormat):
 
     name, title, suffix = 'onnx', 'ONNX Runtime', '.onnx'
     packages = {'onnx': 'onnx', 'onnxruntime': 'onnxruntime'}
-    half, nms = True, True
+    half, int8, nms = True, True, True
 
     def check_plan(self, settings: ExportSettings) -> None:
         if settings.opset not in OPSETS:
@@ -41,6 +44,8 @@ class OnnxFormat(ExportFormat):
         """Return the model as ``onnx.ModelProto``."""
         import onnx
 
+        if plan.int8:
+            graph.use_plain_deconvs()  # as NNCF takes no bias that is computed
         content = io.BytesIO()
         try:
             with warnings.catch_warnings(), torch.no_grad():
@@ -62,6 +67,10 @@ class OnnxFormat(ExportFormat):
         model = onnx.load_from_string(content.getvalue())
         model.producer_name = 'detkit'
         return model
+
+    def quantise(self, network: Any, inputs: Sequence[dict[str, Any]], is_transformer: bool) -> Any:
+        nodes, results = _named_nodes(network)
+        return quantised(network, inputs, float_nodes(nodes, results), is_transformer)
 
     def write(self, network: Any, description: str, path: Path) -> None:
         import onnx
@@ -122,6 +131,20 @@ def dynamic_axes(graph: ExportGraph, plan: Plan) -> dict[str, dict[int, str]]:
             if name in graph.output_names:
                 axes[name] = {**{k: v for k, v in axes.get(name, {}).items() if k == 0}, 2: 'mask_h', 3: 'mask_w'}
     return axes
+
+
+def _named_nodes(model: Any) -> tuple[dict[str, Node], list[str]]:
+    """Return the operations of a model by name, and the names of those that give its outputs."""
+    weights = {tensor.name for tensor in model.graph.initializer if is_matrix(tensor.dims)}
+    makers = {output: node.name for node in model.graph.node for output in node.output}
+    nodes = {
+        node.name: Node(
+            tuple(makers[name] for name in node.input if name in makers),
+            node.op_type in _LAYERS and any(name in weights for name in node.input),
+        )
+        for node in model.graph.node
+    }
+    return nodes, [makers[output.name] for output in model.graph.output]
 
 
 def _read(path: Path) -> Any:
