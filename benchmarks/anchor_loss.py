@@ -11,10 +11,11 @@ Without YOLOv5 only detkit is timed.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from comparison import Comparison
 from loss import CHANNELS, NUM_CLASSES, STRIDES, compare, ground_truth, parse_arguments
 
 from detkit.models import heads  # noqa: F401 - registers the components
@@ -87,15 +88,15 @@ def yolov5_side(levels: list[torch.Tensor], gt: GtBatch, size: int) -> Callable[
     return step
 
 
-def main() -> None:
-    args = parse_arguments(__doc__)
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    args = parse_arguments(__doc__, argv)
     torch.set_num_threads(args.threads)
     gt = ground_truth(args.batch_size, args.boxes, args.img_size)
     levels = raw_predictions(args.batch_size, args.img_size)
     sides = {'detkit': detkit_side(levels, gt)}
     if importlib.util.find_spec('yolov5'):
         sides['yolov5'] = yolov5_side(levels, gt, args.img_size)
-    compare(sides, args.steps)
+    return compare('loss of YOLOv5', sides, args)
 
 
 if __name__ == '__main__':

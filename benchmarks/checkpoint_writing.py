@@ -10,12 +10,13 @@ includes the wait for the disk (``fsync``), so that ``--folder`` should be on th
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from comparison import Comparison, report
 
 from detkit.config import load_config
 from detkit.engine.checkpoint_writer import CheckpointWriter
@@ -38,13 +39,14 @@ def make_checkpoint(config: str, size: str) -> dict:
     return {'state_dict': averages, 'model': dict(weights), 'optimizer': optimizer.state_dict()}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', default='configs/yolov8/seg_n_coco8.py')
     parser.add_argument('--size', choices=list('nsmlx'), default='s')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--folder', type=Path, help='where to write; a temporary folder where left out')
-    args = parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
 
     checkpoint = make_checkpoint(args.config, args.size)
     held_up: dict[bool, list[float]] = {True: [], False: []}
@@ -64,12 +66,14 @@ def main() -> None:
                 for seconds in held_up.values():
                     seconds.clear()
         megabytes = path.stat().st_size / 1e6
-    own, waiting = (1000 * statistics.median(held_up[background]) for background in (True, False))
-    print(
-        f'{megabytes:.0f} MB: training is held up for {own:.1f} ms in the background, which takes '
-        f'{1000 * statistics.median(whole):.1f} ms in all, and for {waiting:.1f} ms otherwise '
-        f'({waiting / own:.1f} times as long)'
-    )
+    own, waiting, whole = ([value * 1e3 for value in values] for values in (held_up[True], held_up[False], whole))
+    title = f'training held up by a checkpoint of {megabytes:.0f} MB'
+    comparisons = [
+        Comparison(title, 'ms', own, 'writing while it waits', waiting),
+        Comparison(f'writing a checkpoint of {megabytes:.0f} MB in the background', 'ms', whole),
+    ]
+    report(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

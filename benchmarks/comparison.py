@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class Comparison:
         peer: the name of what it is compared with; '' for nothing.
         theirs: samples of the peer; empty where it is absent.
         higher_is_better: the samples are rates.
+        work: floating-point operations of one sample in seconds, 0 where they are not counted.
+        number_format: of these operations: 'float32' or 'bfloat16'.
     """
 
     what: str
@@ -28,6 +31,8 @@ class Comparison:
     peer: str = ''
     theirs: Sequence[float] = ()
     higher_is_better: bool = False
+    work: float = 0.0
+    number_format: str = 'float32'
 
     @property
     def ratio(self) -> float | None:
@@ -50,14 +55,30 @@ def _middle(values: Sequence[float]) -> str:
     return f'{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})'
 
 
+def take_turns(sides: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Return the seconds of each side, which are called one after the other ``rounds`` times, after a warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + warmup):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            side()
+            if number >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
 def report(comparisons: Sequence[Comparison], path: Path | None = None) -> None:
     """Print each comparison, and write them as json where there is a path."""
     for comparison in comparisons:
         print(comparison.line, flush=True)
     if path is not None:
-        path.write_text(json.dumps([asdict(comparison) for comparison in comparisons]), encoding='utf-8')
+        write(comparisons, path)
+
+
+def write(comparisons: Sequence[Comparison], path: Path) -> None:
+    path.write_text(json.dumps([asdict(comparison) for comparison in comparisons]), encoding='utf-8')
 
 
 def read(path: Path) -> list[Comparison]:
-    """Return what ``report`` has written."""
+    """Return what ``write`` has written."""
     return [Comparison(**entry) for entry in json.loads(path.read_text(encoding='utf-8'))]

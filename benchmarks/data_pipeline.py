@@ -18,9 +18,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -28,6 +27,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import cv2
 import numpy as np
 import torch
+from comparison import Comparison, report
 
 from detkit.datasets import YoloTxtDataset, collate
 from detkit.datasets.class_names import COCO80
@@ -41,7 +41,7 @@ def detkit_way(args: argparse.Namespace, cached: bool) -> Callable[[int], None]:
         images=args.images,
         data_root=args.data,
         metainfo=dict(classes=COCO80),
-        cache='ram' if cached else 'none',
+        cache='ram' if cached else None,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='Mosaic', size=args.img_size),
@@ -143,14 +143,15 @@ def ultralytics_way(args: argparse.Namespace, cached: bool) -> Callable[[int], N
     return batch
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', default='data/coco8-seg', help='a folder with images and YOLO segment labels')
     parser.add_argument('--images', default='images/train', help='the folder of images in it')
     parser.add_argument('--img-size', type=int, default=640)
     parser.add_argument('--batch-size', type=int, default=4)
     parser.add_argument('--rounds', type=int, default=30, help='batches of each way')
-    args = parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -166,12 +167,14 @@ def main() -> None:
             batch(turn)
             if turn:  # the first warms up
                 times[key].append((time.process_time() - start) / args.batch_size * 1e3)
-    print(f'{args.rounds} batches of {args.batch_size} at {args.img_size} px, one thread, OpenCV {cv2.__version__}')
-    for mode in modes:
-        own = statistics.median(times['detkit', mode])
-        for name in makers:
-            median = statistics.median(times[name, mode])
-            print(f'{mode:>7} {name:>12}: {median:6.2f} ms a sample, {median / own:.2f} x detkit')
+    comparisons = [
+        Comparison(f'a mosaic sample with masks, {mode}', 'ms', times['detkit', mode], name, times[name, mode])
+        for mode in modes
+        for name in makers
+        if name != 'detkit'
+    ]
+    report(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

@@ -14,17 +14,19 @@ libraries and the weights take. A GPU's is what PyTorch allocated.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import Comparison, report
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 91
@@ -154,7 +156,15 @@ def image_shapes(text: str) -> list[tuple[int, int]]:
     return [tuple(int(side) for side in shape.split('x')) for shape in text.split(',')]
 
 
-def main() -> None:
+def run_side(side: str, argv: Sequence[str]) -> dict[str, float]:
+    """Return what ``measure`` finds in a process of its own."""
+    command = [sys.executable, __file__, *argv, '--side', side]
+    child = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(child.stdout.splitlines()[-1])
+
+
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--shapes', type=image_shapes, default='800x1333,800x1333', help='height x width of each image')
     parser.add_argument('--threads', type=int, default=2)
@@ -162,26 +172,24 @@ def main() -> None:
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--amp', action='store_true', help='bf16 autocast on both sides')
     parser.add_argument('--side', choices=['detkit', 'transformers'], help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
     if args.side:
         print(json.dumps(measure(args)))
-        return
-    results = {}
-    for side in ('detkit', 'transformers'):
-        child = subprocess.run(
-            [sys.executable, __file__, *sys.argv[1:], '--side', side], stdout=subprocess.PIPE, check=True, text=True
+        return []
+    peer = 'transformers' if importlib.util.find_spec('transformers') else ''
+    own, theirs = run_side('detkit', argv), run_side(peer, argv) if peer else {}
+    title = f'DETR, {len(args.shapes)} images, {"bf16" if args.amp else "float32"}'
+    comparisons = [
+        Comparison(f'{what}, {title}', unit, [own[key]], peer, [theirs[key]] if peer else [])
+        for what, unit, key in (
+            ('training step', 's', 'seconds'),
+            ('peak memory', 'MiB', 'peak'),
+            ('memory that the steps add', 'MiB', 'added'),
         )
-        own = results[side] = json.loads(child.stdout.splitlines()[-1])
-        print(
-            f'{side:12s} peak {own["peak"]:6.0f} MiB, {own["added"]:6.0f} of them added by the steps, '
-            f'{own["seconds"]:.2f} s a step ({own["trained"]:,} trainable parameters, first loss {own["loss"]:.2f})',
-            flush=True,
-        )
-    ratios = {key: results['detkit'][key] / results['transformers'][key] for key in ('peak', 'added', 'seconds')}
-    print(
-        f'detkit takes {ratios["peak"]:.2f} of the peak memory, {ratios["added"]:.2f} of what the steps add, and '
-        f'{ratios["seconds"]:.2f} of the time of transformers'
-    )
+    ]
+    report(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

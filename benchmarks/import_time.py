@@ -13,6 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from comparison import Comparison, write
 
 _COMMAND = 'from detkit.cli.main import main; main({!r})'
 # The timed processes by name: the code that each runs, and whether that imports torch.
@@ -49,10 +53,11 @@ def measure(names: list[str], rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=5, help='processes of each case (default: 5)')
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES), help='default: all')
+    parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
     names = list(dict.fromkeys(['import torch', *args.cases]))
     found = measure(names, args.rounds)
@@ -62,6 +67,12 @@ def main(argv: list[str] | None = None) -> None:
         seconds = found[name]
         above = f'   {min(seconds) - torch:+.2f} s over torch' if CASES[name][1] and name != 'import torch' else ''
         print(f'{name:18} {min(seconds):7.2f} {statistics.median(seconds):7.2f}{above}')
+    comparisons = [
+        Comparison(f'start of {name}', 's', found[name], 'import torch', found['import torch']) for name in names
+    ]
+    if args.json is not None:
+        write(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
+from comparison import Comparison, report, take_turns
 
 from detkit.models import heads  # noqa: F401 - registers the components
 from detkit.registry import HEADS
@@ -123,45 +123,37 @@ def ultralytics_side(preds: dict, gt: GtBatch, size: int) -> Callable[[], float]
     return step
 
 
-def parse_arguments(description: str) -> argparse.Namespace:
+def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch-size', type=int, default=4)
     parser.add_argument('--img-size', type=int, default=640)
     parser.add_argument('--boxes', type=int, default=40, help='an image')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
-    return parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    return parser.parse_args(argv)
 
 
-def compare(sides: dict[str, Callable[[], float]], num_steps: int) -> None:
-    """Time the sides in turns and print their medians; detkit comes first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    totals = {}
-    for number in range(num_steps + 2):
-        for name, step in sides.items():
-            start = time.perf_counter()
-            totals[name] = step()
-            if number >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    for name, values in seconds.items():
-        print(
-            f'{name:12s} {statistics.median(values) * 1e3:7.1f} ms (min {min(values) * 1e3:.1f}, '
-            f'max {max(values) * 1e3:.1f}), loss {totals[name]:.4f}'
-        )
-    if len(sides) == 2:
-        (_, ours), (name, theirs) = seconds.items()
-        print(f'detkit is {statistics.median(theirs) / statistics.median(ours):.2f} times as fast as {name}')
+def compare(what: str, sides: dict[str, Callable[[], float]], args: argparse.Namespace) -> list[Comparison]:
+    """Time the sides in turns; detkit comes first."""
+    seconds = take_turns(sides, args.steps, warmup=2)
+    milliseconds = {name: [value * 1e3 for value in values] for name, values in seconds.items()}
+    peer = next((name for name in sides if name != 'detkit'), '')
+    title = f'{what}, {args.batch_size} images, {args.boxes} boxes each'
+    comparisons = [Comparison(title, 'ms', milliseconds['detkit'], peer, milliseconds.get(peer, []))]
+    report(comparisons, args.json)
+    return comparisons
 
 
-def main() -> None:
-    args = parse_arguments(__doc__)
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    args = parse_arguments(__doc__, argv)
     torch.set_num_threads(args.threads)
     gt = ground_truth(args.batch_size, args.boxes, args.img_size)
     preds = raw_predictions(args.batch_size, args.img_size)
     sides = {'detkit': detkit_side(preds, gt)}
     if importlib.util.find_spec('ultralytics'):
         sides['ultralytics'] = ultralytics_side(preds, gt, args.img_size)
-    compare(sides, args.steps)
+    return compare('loss of YOLOv8-seg', sides, args)
 
 
 if __name__ == '__main__':

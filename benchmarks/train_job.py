@@ -12,13 +12,16 @@ The seconds per image, start-up and validation not counted, come from runs of on
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from comparison import Comparison, report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -91,7 +94,7 @@ def timed(name: str, command: list[str], args: argparse.Namespace, log: Path) ->
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['det', 'seg'], default='seg')
     parser.add_argument('--size', choices=list('nsmlx'), default='n')
@@ -103,12 +106,15 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--as-shipped', action='store_true')
-    args = parser.parse_args()
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    args = parser.parse_args(argv)
 
     from detkit.datasets.class_names import COCO80
     from detkit.sample_data.coco8 import render_coco8_seg
 
-    commands = {'detkit': detkit_command, 'ultralytics': ultralytics_command}
+    commands = {'detkit': detkit_command}
+    if importlib.util.find_spec('ultralytics'):
+        commands['ultralytics'] = ultralytics_command
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, 'data')
         render_coco8_seg(data, num_train=args.images, num_val=8)
@@ -121,19 +127,24 @@ def main() -> None:
                 for epochs, seconds in ((1, single), (args.epochs, whole)):
                     out = Path(folder, f'{name}-{turn}-{epochs}')
                     seconds[name].append(timed(name, make(args, data, epochs, out), args, Path(folder, 'log.txt')))
-    per_image = {}
-    for name in commands:
-        job, start = statistics.median(whole[name]), statistics.median(single[name])
-        per_image[name] = (job - start) / (args.epochs - 1) / args.images
-        print(
-            f'{name:12s} whole job {job:.1f} s (spread {max(whole[name]) - min(whole[name]):.1f}), '
-            f'of one epoch {start:.1f} s; {per_image[name]:.3f} s/image in further epochs'
+    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px'
+    per_image = {
+        name: [
+            (all_epochs - first) / (args.epochs - 1) / args.images
+            for all_epochs, first in zip(whole[name], single[name], strict=True)
+        ]
+        for name in commands
+    }
+    peer = 'ultralytics' if 'ultralytics' in commands else ''
+    comparisons = [
+        Comparison(what, 's', values['detkit'], peer, values.get(peer, []))
+        for what, values in (
+            (f'a training of {args.epochs} epochs of {args.images} images, {title}', whole),
+            (f'an image in further epochs, {title}', per_image),
         )
-    whole_ratio = statistics.median(whole['ultralytics']) / statistics.median(whole['detkit'])
-    print(
-        f'detkit is {whole_ratio:.2f} times as fast as ultralytics over the whole job, '
-        f'{per_image["ultralytics"] / per_image["detkit"]:.2f} times per image'
-    )
+    ]
+    report(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

@@ -13,15 +13,18 @@ ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has i
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+from comparison import Comparison, report
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
@@ -135,7 +138,42 @@ def serve(args: argparse.Namespace) -> None:
         print(json.dumps([time.perf_counter() - start, loss, peak]), flush=True)
 
 
-def main() -> None:
+@contextmanager
+def started(name: str, argv: Sequence[str]) -> Iterator[Callable[[], tuple[float, float, float]]]:
+    """Start a side in a process of its own; what is yielded does a step, and returns its seconds, loss and peak MiB."""
+    command = [sys.executable, __file__, *argv, '--side', name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        while (line := process.stdout.readline()) and line.strip() != 'ready':
+            print(line, end='')
+        if not line:
+            sys.exit(f'{name} did not start; its message is above')
+
+        def step() -> tuple[float, float, float]:
+            process.stdin.write('step\n')
+            process.stdin.flush()
+            seconds, loss, peak = json.loads(process.stdout.readline())
+            return seconds, loss, peak
+
+        yield step
+    finally:
+        process.kill()
+        process.wait()
+
+
+def count_operations(args: argparse.Namespace) -> float:
+    """Return the floating-point operations of a step's convolutions: those of the forward pass three times."""
+    from detkit.config import load_config
+    from detkit.engine.model_cost import count_flops
+    from detkit.registry import DETECTORS
+
+    cfg = load_config(ROOT / f'configs/yolov8/{args.task}_n_coco8.py', [f'size={args.size}'])
+    flops = count_flops(DETECTORS.build(cfg.model), (args.img_size, args.img_size))
+    return 3.0 * args.batch_size * (flops or 0)
+
+
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['det', 'seg'], default='seg')
     parser.add_argument('--size', choices=list('nsmlx'), default='n')
@@ -145,43 +183,40 @@ def main() -> None:
     parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
     parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
+    parser.add_argument('--json', type=Path, help='also write the results there')
     parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.side:
         serve(args)
-        return
-    sides = {}
-    for name in ('detkit', 'ultralytics'):
-        command = [sys.executable, __file__, *sys.argv[1:], '--side', name]
-        sides[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    peaks = dict.fromkeys(sides, 0.0)
-    try:
-        for name, process in sides.items():
-            while (line := process.stdout.readline()) and line.strip() != 'ready':
-                print(line, end='')
-            if not line:
-                sys.exit(f'{name} did not start; its message is above')
+        return []
+    names = ['detkit', *(['ultralytics'] if importlib.util.find_spec('ultralytics') else [])]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    peaks: dict[str, list[float]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        steps = {name: stack.enter_context(started(name, argv)) for name in names}
         for number in range(args.steps + 2):
-            for name, process in sides.items():
-                process.stdin.write('step\n')
-                process.stdin.flush()
-                elapsed, _, peaks[name] = json.loads(process.stdout.readline())
+            for name, step in steps.items():
+                elapsed, _, peak = step()
                 if number >= 2:
                     seconds[name].append(elapsed)
-    finally:
-        for process in sides.values():
-            process.kill()
-    for name, values in seconds.items():
-        print(
-            f'{name:12s} {statistics.median(values) / args.batch_size:.4f} s/image '
-            f'(min {min(values) / args.batch_size:.4f}, max {max(values) / args.batch_size:.4f}), '
-            f'peak memory {peaks[name]:.0f} MiB'
-        )
-    print(
-        f'detkit is {statistics.median(seconds["ultralytics"]) / statistics.median(seconds["detkit"]):.2f} '
-        'times as fast as ultralytics'
-    )
+                    peaks[name].append(peak)
+    kind = 'bf16' if args.amp else 'float32'
+    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
+    peer = names[-1] if len(names) > 1 else ''
+    comparisons = [
+        Comparison(
+            f'training step, {title}',
+            's',
+            seconds['detkit'],
+            peer,
+            seconds.get(peer, []),
+            work=count_operations(args),
+            number_format='bfloat16' if args.amp else 'float32',
+        ),
+        Comparison(f'peak memory of training steps, {title}', 'MiB', peaks['detkit'], peer, peaks.get(peer, [])),
+    ]
+    report(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

@@ -1,19 +1,38 @@
-"""The benchmark that reads annotations: it runs, on a tiny size, and measures what it prints."""
+"""The benchmarks run, on tiny sizes and without their peers, and measure what they print."""
 
+import ast
+import importlib.util
+import io
 import json
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='memory is read from /proc')
 
 
-@pytest.fixture
-def benchmark(repo, monkeypatch):
+ALONE = ['--batch-size', '1', '--img-size', '64']
+
+
+@pytest.fixture(autouse=True)
+def without_peers(repo, monkeypatch):
+    """Scripts can be imported, find no peer, and leave the number of threads as it was."""
     monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    find, threads = importlib.util.find_spec, torch.get_num_threads()
+    absent = {'ultralytics', 'yolov5', 'transformers'}
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *rest: None if name in absent else find(name, *rest))
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def benchmark():
     import read_annotations
 
     return read_annotations
@@ -60,7 +79,6 @@ def test_what_workers_copy_is_seen(benchmark):
 
 
 def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
     import import_time
 
     import_time.main(['--rounds', '1', '--cases', 'python', 'detkit configs'])
@@ -107,7 +125,6 @@ def test_servers_with_and_without_batches_are_set_side_by_side(repo, monkeypatch
 
 
 def test_the_memory_of_tiled_prediction_is_measured(repo, monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
     import tiled_prediction
 
     arguments = ['--folder', str(tmp_path), '--side', '300', '--tile', '128', '--img-size', '64', '--score-thr', '0.0']
@@ -121,7 +138,6 @@ def test_the_memory_of_tiled_prediction_is_measured(repo, monkeypatch, tmp_path,
 
 
 def test_backends_of_coco_evaluation_are_set_beside_pycocotools(repo, monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
     import comparison
     import evaluation
 
@@ -135,3 +151,171 @@ def test_backends_of_coco_evaluation_are_set_beside_pycocotools(repo, monkeypatc
     )
     lines = [each.line for each in found]
     assert [each.line for each in comparison.read(path)] == lines == capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize('name', ['loss', 'anchor_loss'])
+def test_losses_are_timed(name, capsys):
+    script = importlib.import_module(name)
+    (found,) = script.main([*ALONE, '--boxes', '2', '--steps', '2', '--threads', '1'])
+    assert len(found.own) == 2 and min(found.own) > 0 and found.ratio is None
+    assert capsys.readouterr().out.splitlines() == [found.line]
+
+
+def test_samples_are_timed_beside_the_usual_way(repo, tmp_path, monkeypatch):
+    import data_pipeline
+    from tiny_data import write_tiny_data
+
+    monkeypatch.setattr(data_pipeline.cv2, 'setNumThreads', lambda _: None)
+    root = write_tiny_data(tmp_path)
+    images = next(path.parent for path in sorted(root.rglob('images/*/*')) if path.suffix in ('.jpg', '.png'))
+    arguments = ['--data', str(root), '--images', str(images.relative_to(root)), '--rounds', '2', *ALONE]
+    found = data_pipeline.main(arguments)
+    assert [(each.peer, each.what.rsplit(', ')[-1]) for each in found] == [('chain', 'decode'), ('chain', 'cached')]
+    assert all(each.ratio > 0 and len(each.own) == 2 for each in found)
+
+
+def test_writing_of_checkpoints_is_timed(tmp_path):
+    import checkpoint_writing
+
+    held_up, whole = checkpoint_writing.main(['--size', 'n', '--rounds', '1', '--folder', str(tmp_path)])
+    assert held_up.ratio > 0 and held_up.peer and len(whole.own) == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('amp', ['--amp', '--no-amp'])
+def test_training_steps_are_timed(monkeypatch, amp):
+    """In this process, where the script takes one for each side."""
+    import train_step
+
+    served = []
+
+    @contextmanager
+    def started(name: str, argv: list[str]) -> Iterator[Callable[[], tuple[float, float, float]]]:
+        monkeypatch.setattr(sys, 'stdin', io.StringIO('step\n' * 3))
+        with redirect_stdout(io.StringIO()) as output:
+            train_step.main([*argv, '--side', name])
+        lines = output.getvalue().splitlines()
+        served.extend(json.loads(line) for line in lines[lines.index('ready') + 1 :])
+        answers = iter(served)
+        yield lambda: next(answers)
+
+    monkeypatch.setattr(train_step, 'started', started)
+    step, memory = train_step.main([*ALONE, '--steps', '1', '--threads', '1', amp])
+    assert len(served) == 3 and step.own == [served[2][0]] and memory.own == [served[2][2]]
+    assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
+
+
+def test_whole_trainings_are_timed(monkeypatch, tmp_path):
+    """The times are made up, and the commands are ones that the command and the config take."""
+    import train_job
+
+    from detkit.cli.main import find_command
+    from detkit.config import load_config
+
+    commands = []
+
+    def timed(name: str, command: list[str], args: object, log: object) -> float:
+        commands.append(find_command('train').parse_args(command[2:]))
+        return {'max_epochs=1': 2.0, 'max_epochs=3': 8.0}[next(part for part in command if 'max_epochs' in part)]
+
+    monkeypatch.setattr(train_job, 'timed', timed)
+    monkeypatch.setattr('detkit.sample_data.coco8.render_coco8_seg', lambda folder, **_: folder.mkdir())
+    sizes = [
+        '--images',
+        '2',
+        '--epochs',
+        '3',
+        '--rounds',
+        '1',
+        '--img-size',
+        '64',
+        '--batch-size',
+        '2',
+        '--workers',
+        '0',
+    ]
+    whole, image = train_job.main(sizes)
+    assert whole.own == [8.0] and image.own == [1.5]
+    epochs = [load_config(args.config, args.cfg_options, need_classes=False).max_epochs for args in commands]
+    assert epochs == [1, 3]
+    args = SimpleNamespace(task='seg', size='n', as_shipped=False, threads=1, img_size=64, batch_size=2, workers=0)
+    command = train_job.ultralytics_command(args, tmp_path, 3, tmp_path)
+    assert command[-1] == 'yolov8n-seg.yaml' and ast.parse(train_job.PEER)
+
+
+def test_steps_of_detr_are_measured(monkeypatch):
+    import detr_step
+
+    def run_side(side: str, argv: list[str]) -> dict[str, float]:
+        with redirect_stdout(io.StringIO()) as output:
+            detr_step.main([*argv, '--side', side])
+        return json.loads(output.getvalue().splitlines()[-1])
+
+    monkeypatch.setattr(detr_step, 'run_side', run_side)
+    step, peak, added = detr_step.main(['--shapes', '32x32', '--steps', '1', '--threads', '1'])
+    assert step.own[0] > 0 and peak.own[0] > added.own[0] >= 0 and step.peer == ''
+
+
+def test_cost_curves_are_fitted(capsys):
+    import cost_curves
+
+    linear = cost_curves.Curve('a', 'box', 'ms', [1, 2, 4], [3.0, 5.0, 9.0])
+    assert linear.slope == pytest.approx(2) and linear.r_squared == pytest.approx(1)
+    quadratic = cost_curves.Curve('b', 'box', 'ms', [1, 10, 100], [1.0, 100.0, 10_000.0])
+    assert quadratic.exponent == pytest.approx(2) and quadratic.r_squared < 0.995
+    assert cost_curves.Curve('c', 'box', 'ms', [1, 2], [3.0, 3.0]).r_squared == 1
+    chosen = [name for name in cost_curves.NAMES if name not in ('workers', 'memory')]
+    found = cost_curves.main(['--quick', '--only', *chosen])
+    assert [curve.name for curve in found] == chosen and all(min(curve.costs) > 0 for curve in found)
+    assert len(capsys.readouterr().out.splitlines()) == len(chosen)
+    workers, memory = cost_curves.main(['--quick', '--only', 'workers', 'memory', '--workers', '0', '1'])
+    assert min(workers.costs) > 0 and list(memory.sizes) == [2, 3] and min(memory.costs) > 50
+
+
+def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
+    import run_all
+    from comparison import Comparison, write
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        if command[1].endswith('loss.py'):
+            return SimpleNamespace(returncode=3)
+        step = Comparison('a step', 's', [2.0, 1.0, 4.0], 'another', [6.0], work=1e9, number_format='bfloat16')
+        write([step, Comparison('alone', 'ms', [5.0])], Path(command[command.index('--json') + 1]))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(run_all.subprocess, 'run', run)
+    monkeypatch.setattr(run_all, 'measure_peak', lambda quick: {'float32': 1e9, 'bfloat16': 2e9})
+    page, path = tmp_path / 'page.md', tmp_path / 'found.json'
+    page.write_text(f'before\n{run_all.START}\nold\n{run_all.END}\nafter\n')
+    arguments = ['--quick', '--docs', str(page)]
+    assert run_all.main([*arguments, '--json', str(path), '--only', 'data', 'loss']) == 1
+    text = page.read_text()
+    assert (
+        text.startswith(f'before\n{run_all.START}\n') and text.endswith(f'{run_all.END}\nafter\n') and 'old' not in text
+    )
+    (row,) = [line for line in text.splitlines() if 'a step' in line]
+    cells = [cell.strip() for cell in row.strip('|').split('|')]
+    assert cells == ['a step', '2 s (1 to 4)', 'another: 6 s (6 to 6)', '3.00 ×', '25 %']
+    assert 'Not measured: loss (exit status 3).' in text and f'torch {torch.__version__.split("+")[0]}' in text
+    assert run_all.main(['--from', str(path), '--docs', str(page)]) == 1 and page.read_text() == text
+    page.write_text('no marks')
+    with pytest.raises(SystemExit, match='no lines'):
+        run_all.main(['--from', str(path), '--docs', str(page)])
+
+
+def test_the_peak_of_the_processor_is_measured():
+    import run_all
+
+    peaks = run_all.measure_peak(quick=True)
+    assert set(peaks) == {'float32', 'bfloat16'} and min(peaks.values()) > 1e7
+
+
+def test_each_script_is_run_by_a_test_and_by_one_command_where_it_compares(repo):
+    import run_all
+
+    texts = ''.join(path.read_text() for path in (repo / 'tests').rglob('test_*.py'))
+    scripts = [path for path in (repo / 'benchmarks').glob('*.py') if '\ndef main(' in path.read_text()]
+    for path in scripts:
+        names = (f'import {path.stem}\n', f"'{path.stem}'", f'{path.name}')
+        assert any(name in texts for name in names), f'{path.name} has no test'
+    comparing = {path.name for path in scripts if '--json' in path.read_text()} | {'anchor_loss.py'}
+    assert {file for file, *_ in run_all.SCRIPTS.values()} == comparing - {'run_all.py'}

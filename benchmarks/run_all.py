@@ -1,0 +1,238 @@
+"""Run the benchmarks that compare detkit with others, and write the tables of docs/performance.md.
+
+    pip install 'detkit[eval]' ultralytics faster-coco-eval
+    python benchmarks/run_all.py --json performance.json --docs docs/performance.md
+    python benchmarks/run_all.py --from performance.json --docs docs/performance.md
+
+Each script runs in a process of its own, and prints a line for each quantity: the medians of detkit and of its peer,
+with the least and the greatest sample, and the ratio. A peer that is not installed is left out, a script that fails is
+listed. ``--quick`` takes tiny sizes, which show that all of them run, and nothing else.
+
+The peak of the processor is measured in the same run: the operations a second of the largest of a few matrix products
+and convolutions. A training step's share of it is that of its convolutions, three times the forward pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from comparison import Comparison, read
+
+from detkit.engine.environment import cpu_name
+from detkit.utils.files import write_text
+from detkit.utils.tables import text_table, write_json
+
+HERE = Path(__file__).resolve().parent
+# Scripts by a name, with their arguments, and those that make them tiny. FOLDER is a folder for large files.
+FOLDER = '{folder}'
+SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
+    'start': ('import_time.py', [], ['--rounds', '1', '--cases', 'detkit --help']),
+    'training step, bf16': (
+        'train_step.py',
+        ['--batch-size', '16'],
+        ['--batch-size', '1', '--img-size', '64', '--steps', '1'],
+    ),
+    'training step, float32': (
+        'train_step.py',
+        ['--batch-size', '16', '--no-amp'],
+        ['--batch-size', '1', '--img-size', '64', '--steps', '1', '--no-amp'],
+    ),
+    'training': (
+        'train_job.py',
+        ['--images', '64', '--epochs', '3'],
+        ['--images', '2', '--epochs', '2', '--rounds', '1', '--img-size', '64', '--batch-size', '2', '--workers', '0'],
+    ),
+    'loss': ('loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
+    'loss of YOLOv5': ('anchor_loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
+    'step of DETR': ('detr_step.py', [], ['--shapes', '64x64', '--steps', '1']),
+    'data': ('data_pipeline.py', [], ['--rounds', '1', '--batch-size', '1', '--img-size', '64']),
+    'checkpoints': ('checkpoint_writing.py', [], ['--size', 'n', '--rounds', '1']),
+    'evaluation': ('evaluation.py', [], ['--images', '20', '--rounds', '1']),
+    'reading': (
+        'read_annotations.py',
+        ['--folder', FOLDER, '--workers', '2'],
+        ['--folder', FOLDER, '--images', '20', '--bboxes', '60', '--rounds', '1', '--workers', '0', '--epochs', '1'],
+    ),
+    'cost curves': ('cost_curves.py', [], ['--quick']),
+}
+PACKAGES = (
+    'detkit',
+    'torch',
+    'numpy',
+    'opencv-python',
+    'pycocotools',
+    'hotcoco',
+    'faster-coco-eval',
+    'ultralytics',
+    'transformers',
+    'yolov5',
+)
+START, END = '<!-- measured: start -->', '<!-- measured: end -->'
+_PEAK_SIDES = {False: (1024, 2048), True: (128,)}
+_PEAK_SECONDS = {False: 1.0, True: 0.01}
+
+
+def measure_peak(quick: bool) -> dict[str, float]:
+    """Return the most operations a second of a matrix product and a convolution in float32 and in bfloat16."""
+    peaks = {}
+    for number_format in ('float32', 'bfloat16'):
+        dtype = getattr(torch, number_format)
+        rates = []
+        for side in _PEAK_SIDES[quick]:
+            one, other = (torch.randn(side, side).to(dtype) for _ in range(2))
+            rates.append(2.0 * side**3 / least_seconds(lambda one=one, other=other: one @ other, quick))
+            pixels = side // 16
+            conv = torch.nn.Conv2d(256, 256, 3, padding=1).to(dtype, memory_format=torch.channels_last)
+            image = torch.randn(1, 256, pixels, pixels).to(dtype, memory_format=torch.channels_last)
+            operations = 2.0 * 9 * 256 * 256 * pixels**2
+            rates.append(operations / least_seconds(lambda conv=conv, image=image: conv(image), quick))
+        peaks[number_format] = max(rates)
+    return peaks
+
+
+@torch.no_grad()
+def least_seconds(call, quick: bool) -> float:
+    """Return the least time of a call in a second of them."""
+    call()
+    end, least = time.perf_counter() + _PEAK_SECONDS[quick], float('inf')
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, the load of other processes, and the versions of the packages that are installed."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        'processor': cpu_name(),
+        'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        'load before': round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
+        'system': platform.platform(),
+        'python': platform.python_version(),
+        'time': datetime.now(timezone.utc).isoformat(timespec='minutes'),
+        'versions': versions,
+    }
+
+
+def run_script(name: str, quick: bool, folder: Path) -> tuple[list[Comparison], str]:
+    """Run a script, whose output is shown; return its comparisons, and why there are none."""
+    file, arguments, tiny = SCRIPTS[name]
+    path = folder / 'found.json'
+    path.unlink(missing_ok=True)
+    arguments = [each.replace(FOLDER, str(folder)) for each in (tiny if quick else arguments)]
+    done = subprocess.run([sys.executable, str(HERE / file), *arguments, '--json', str(path)], cwd=HERE.parent)
+    if done.returncode or not path.is_file():
+        return [], f'exit status {done.returncode}'
+    return read(path), ''
+
+
+def tables(found: Mapping[str, Any]) -> str:
+    """Return the Markdown of what was measured, between the lines that mark it."""
+    machine, peaks = found['machine'], found['peaks']
+    rows = []
+    for entries in found['scripts'].values():
+        for comparison in (Comparison(**entry) for entry in entries):
+            ratio, share = comparison.ratio, share_of_peak(comparison, peaks)
+            rows.append(
+                [
+                    comparison.what,
+                    spread(comparison.own, comparison.unit),
+                    f'{comparison.peer}: {spread(comparison.theirs, comparison.unit)}' if comparison.theirs else '',
+                    '' if ratio is None else f'{ratio:.2f} ×',
+                    '' if share is None else f'{100 * share:.0f} %',
+                ]
+            )
+    versions = ', '.join(f'{name} {version}' for name, version in machine['versions'].items())
+    lines = [
+        START,
+        '',
+        f'{machine["processor"]}, {machine["cores"]} cores, load before {machine["load before"]}, Python '
+        f'{machine["python"]}, {machine["time"]}; {versions}.',
+        'Peak: '
+        + ', '.join(f'{rate / 1e9:,.0f} GFLOP/s in {number_format}' for number_format, rate in peaks.items())
+        + '. A cell is the median, with the least and the greatest sample.',
+        '',
+        text_table(
+            ['measured', 'detkit', 'compared with', 'ratio', 'share of peak'], rows, left=(0, 1, 2), markdown=True
+        ),
+        '',
+    ]
+    if found['failed']:
+        lines += ['Not measured: ' + ', '.join(f'{name} ({why})' for name, why in found['failed'].items()) + '.', '']
+    return '\n'.join([*lines, END])
+
+
+def share_of_peak(comparison: Comparison, peaks: Mapping[str, float]) -> float | None:
+    if not comparison.work:
+        return None
+    return comparison.work / statistics.median(comparison.own) / peaks[comparison.number_format]
+
+
+def spread(values: Sequence[float], unit: str) -> str:
+    return f'{statistics.median(values):.4g} {unit} ({min(values):.4g} to {max(values):.4g})'
+
+
+def write_docs(path: Path, found: Mapping[str, Any]) -> None:
+    """Put the tables into a page, between its marks."""
+    text = path.read_text(encoding='utf-8')
+    if START not in text or END not in text:
+        raise SystemExit(f'{path} has no lines {START} and {END}, between which the tables go')
+    before, after = text.split(START, 1)[0], text.split(END, 1)[1]
+    write_text(path, before + tables(found) + after)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', nargs='+', choices=list(SCRIPTS), default=list(SCRIPTS), help='default: all')
+    parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that all of them run')
+    parser.add_argument('--folder', type=Path, help='where large files are kept (default: a temporary folder)')
+    parser.add_argument('--json', type=Path, help='where to write what was measured')
+    parser.add_argument('--docs', type=Path, help='the page whose tables are replaced')
+    parser.add_argument('--from', type=Path, dest='source', help='a json of an earlier run, to measure nothing')
+    args = parser.parse_args(argv)
+    if args.source is not None:
+        found = json.loads(args.source.read_text(encoding='utf-8'))
+    else:
+        found = {'machine': describe_machine(), 'peaks': measure_peak(args.quick), 'scripts': {}, 'failed': {}}
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = args.folder or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in args.only:
+                print(f'-- {name}', flush=True)
+                comparisons, why = run_script(name, args.quick, folder)
+                if why:
+                    found['failed'][name] = why
+                else:
+                    found['scripts'][name] = [asdict(comparison) for comparison in comparisons]
+    if args.json is not None:
+        write_json(args.json, found)
+    if args.docs is not None:
+        write_docs(args.docs, found)
+    print(tables(found))
+    return 1 if found['failed'] else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
