@@ -178,8 +178,13 @@ class Detector(TrainableModel):
         given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
         from detkit.export import export_detector
         from detkit.export.format import find_format
+        from detkit.utils.errors import ConfigError
 
-        suffix = find_format(format).suffix
+        fmt = find_format(format)
+        reason = fmt.why_unbuilt() or fmt.why_unchecked()
+        if data is not None and reason is not None:
+            raise ConfigError(f'{format} files cannot be tested here, as {reason}: leave out data')
+        suffix = fmt.suffix
         target = self._opened.beside(suffix) if path is None else Path(path).expanduser()
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from detkit.export.check import Differences, compare
 from detkit.export.description import Description, describe, parse_description
+from detkit.export.format import find_format
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
@@ -40,12 +42,12 @@ class Exported:
     Attributes:
         path: the file.
         description: what it says about itself.
-        differences: what the check found.
+        differences: what the check found; None where the file cannot be run on this machine.
     """
 
     path: Path
     description: Description
-    differences: Differences
+    differences: Differences | None
 
 
 def export_detector(
@@ -76,12 +78,23 @@ def export_detector(
     path = Path(path)
     if not path.name.lower().endswith(plan.format.suffix):
         raise ConfigError(f"a file of the format {plan.format.name} ends in {plan.format.suffix}, not '{path.name}'")
+    fmt = plan.format
+    reason = fmt.why_unbuilt()
+    if reason is not None:
+        source = find_format(fmt.built_from)
+        path = path.with_name(path.name[: -len(fmt.suffix)] + source.suffix)
+        done = export_detector(model, path, replace(settings, format=source.name, half=False), images, checkpoint, log)
+        target = path.with_name(path.name[: -len(source.suffix)] + fmt.suffix)
+        log(f'{reason}: build {target} where it is to run, and keep both files together:')
+        log(shlex.join(fmt.build_command(path, target, plan)))
+        log(fmt.untested)
+        return done
     pictures = _pictures(images)
     calibration = _calibration(settings) if plan.int8 else []
     graph = ExportGraph(model, plan).eval()
     example = graph.example(plan)
     with torch.no_grad():
-        graph(*example)  # which says the names of its outputs
+        outputs = graph(*example)  # which also says their names
     network = plan.format.convert(graph, example, plan)
     digest = '' if checkpoint is None else file_sha256(Path(checkpoint))
     description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
@@ -90,24 +103,45 @@ def export_detector(
     try:
         if plan.int8:
             network = _quantised(model, network, description, draft, plan, calibration, log)
-        plan.format.write(network, description.text(), draft)
-        differences, runtime = _checked(model, draft, plan, settings, pictures)
-        failures = differences.failures(plan, settings.tolerance)
-        log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
-        if failures:
-            failed = plan.format.beside(path, 'failed')
-            plan.format.move(draft, failed)
-            raise ExportError(
-                f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '
-                f'look at it'
-            )
-        description = description.with_difference(differences.numbers())
-        plan.format.write(network, description.text(), draft)
-        plan.format.move(draft, path)
+        fmt.write(network, description.text(), draft)
+        reason, differences = fmt.why_unchecked(), None
+        if reason is None:
+            differences = _differences(model, draft, path, plan, settings, pictures, log)
+            fmt.write(network, description.with_difference(differences.numbers()).text(), draft)
+        else:
+            shapes = {name: tuple(value.shape) for name, value in zip(graph.output_names, outputs, strict=True)}
+            fmt.verify(draft, shapes)
+            log(f'{fmt.title}: not compared with PyTorch, as {reason}; its outputs have the right names and shapes')
+        fmt.move(draft, path)
     finally:
-        plan.format.remove(draft)
-    log(f'{path}, {size_text(path.stat().st_size)}')
+        fmt.remove(draft)
+    if fmt.untested:
+        log(fmt.untested)
+    log(f'{path}, {size_text(fmt.size(path))}')
     return Exported(path, description, differences)
+
+
+def _differences(
+    model: nn.Module,
+    draft: Path,
+    path: Path,
+    plan: Plan,
+    settings: ExportSettings,
+    pictures: Sequence[SourceImage],
+    log: Callable[[str], None],
+) -> Differences:
+    """Return how a draft differs from PyTorch; where too much, keep it beside ``path`` and raise."""
+    differences, runtime = _checked(model, draft, plan, settings, pictures)
+    failures = differences.failures(plan, settings.tolerance)
+    log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
+    if failures:
+        failed = plan.format.beside(path, 'failed')
+        plan.format.move(draft, failed)
+        raise ExportError(
+            f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '
+            f'look at it'
+        )
+    return differences
 
 
 def _checked(

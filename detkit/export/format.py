@@ -60,6 +60,9 @@ class ExportFormat:
         int8: whether it can be quantised; then it has ``quantise``.
         nms: whether it can hold suppression.
         trusted_only: opening such a file may run code that is in it, so that the runtime must be named to open one.
+        built_from: the name of the format whose file this one is built from. Where ``why_unbuilt`` has a reason against
+            it, that file is the result, and ``build_command`` is printed.
+        untested: what of the format has not been tried by its authors, for people.
         bbox_tolerance, score_tolerance: greatest differences from PyTorch, in pixels and as a score, that its float32
             files may have.
         half_tolerances, int8_tolerances: the same two in half precision, and of the mean differences in int8.
@@ -80,6 +83,8 @@ class ExportFormat:
     int8: ClassVar[bool] = False
     nms: ClassVar[bool] = False
     trusted_only: ClassVar[bool] = False
+    built_from: ClassVar[str] = ''
+    untested: ClassVar[str] = ''
     bbox_tolerance: ClassVar[float] = 0.1
     score_tolerance: ClassVar[float] = 1e-3
     half_tolerances: ClassVar[tuple[float, float]] = (4.0, 0.03)
@@ -87,6 +92,29 @@ class ExportFormat:
 
     def check_plan(self, settings: ExportSettings) -> None:
         """Raise ``ConfigError`` for settings that only this format refuses."""
+
+    def why_unbuilt(self) -> str | None:
+        """Return why a file cannot be built here from that of ``built_from``; None where it can."""
+        return None
+
+    def why_unchecked(self) -> str | None:
+        """Return why files cannot be run on this machine, and so not be compared with PyTorch; None where they can."""
+        return None
+
+    def build_command(self, source: Path, path: Path, plan: Plan) -> list[str]:
+        """Return the words of the command that builds a file from that of ``built_from``."""
+        raise NotImplementedError
+
+    def verify(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Compare the outputs that a file declares with those of PyTorch, where ``why_unchecked`` has a reason.
+
+        Args:
+            path: the file.
+            shapes: the outputs' shapes by name.
+
+        Raises:
+            CheckpointError: they differ.
+        """
 
     def beside(self, path: Path, word: str) -> Path:
         """Return the name of a file beside another one, with a word before the suffix."""
@@ -162,6 +190,14 @@ class ExportFormat:
     def files(self, path: Path) -> tuple[Path, ...]:
         """Return a file and those that belong to it, itself last."""
         return (path,)
+
+    def exists(self, path: Path) -> bool:
+        """Return whether there is such a file."""
+        return path.is_file()
+
+    def size(self, path: Path) -> int:
+        """Return the bytes of a file and of what belongs to it."""
+        return sum(file.stat().st_size for file in self.files(path))
 
     def move(self, path: Path, target: Path) -> None:
         """Rename a file, and what belongs to it; what is there is replaced."""

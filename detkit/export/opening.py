@@ -63,7 +63,7 @@ def read_exported(path: Path, runtime: str | None = None) -> tuple[ExportFormat,
     fmt = format_of(path)
     if fmt is None:
         raise CheckpointError(f'{path} is no exported file; give one that detkit export wrote')
-    if not path.is_file():
+    if not fmt.exists(path):
         raise CheckpointError(f'{path} does not exist{working_folder(path)}')
     check_runtime(fmt, path, runtime)
     fmt.require()

@@ -46,6 +46,7 @@ class Plan:
         half, int8, opset, input_type: see ``ExportSettings``.
         suppression: what is put into the graph; None for a plain head.
         divisor: sides of images are multiples of it.
+        needs_img_shapes: whether the graph takes ``img_shapes``.
     """
 
     format: ExportFormat
@@ -59,6 +60,7 @@ class Plan:
     divisor: int
     checked_batches: tuple[int, ...] = field(default=())
     int8: bool = False
+    needs_img_shapes: bool = False
 
     @property
     def precision(self) -> str:
@@ -119,6 +121,7 @@ def make_plan(model: nn.Module, settings: ExportSettings) -> Plan:
         divisor,
         batches,
         settings.int8,
+        model.needs_img_shapes,
     )
 
 

@@ -59,8 +59,8 @@ class ExportSettings(CallOptions):
 
     format: str = option(
         'onnx',
-        'format of the file: onnx, openvino, torchscript, torch_export, aotinductor, executorch, litert or ncnn '
-        '(default: onnx)',
+        'format of the file: onnx, openvino, torchscript, torch_export, aotinductor, coreml, executorch, litert, '
+        'ncnn or tensorrt; coreml and tensorrt are not tested (default: onnx)',
         type=str,
     )
     batch_size: int = option(

@@ -89,7 +89,7 @@ def test_the_word_none_stands_alone(capsys):
 
 def test_the_help_names_every_format():
     (argument,) = [action for action in find_command('export').parser()._actions if action.dest == 'format']
-    named = set(argument.help.replace(' or ', ', ').partition(': ')[2].partition(' (')[0].split(', '))
+    named = set(argument.help.replace(' or ', ', ').partition(': ')[2].partition(';')[0].split(', '))
     assert named == {fmt.name for fmt in all_formats()}
 
 

@@ -37,6 +37,8 @@ def test_a_file_gives_what_pytorch_gives_and_says_what_it_is(name, checkpoint, i
     fmt = find_format(name)
     for package in {**fmt.packages, **fmt.converters}:
         pytest.importorskip(package)
+    if fmt.why_unbuilt() or fmt.why_unchecked():
+        pytest.skip(fmt.why_unbuilt() or fmt.why_unchecked())
     model = init_detector(None, checkpoint, 'cpu')
     path = tmp_path / f'seg{fmt.suffix}'
     lines = []

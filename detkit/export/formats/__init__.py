@@ -1,3 +1,3 @@
 """The formats of exported files, one file each: importing it registers the format."""
 
-from . import aotinductor, executorch, litert, ncnn, onnx, openvino, torch_export, torchscript  # noqa: F401
+from . import aotinductor, coreml, executorch, litert, ncnn, onnx, openvino, tensorrt, torch_export, torchscript  # noqa: F401
