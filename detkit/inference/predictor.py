@@ -31,6 +31,7 @@ from detkit.inference.view_predictor import ViewPredictor
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.memory import give_back_memory
 
 _READERS = 4  # threads that decode while the network runs
 
@@ -159,15 +160,17 @@ class Predictor:
         return self.stream_images(images_of(find_sources(source)))
 
     def stream_images(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
-        """Yield each image with its prediction; images are taken and decoded one batch ahead of the network.
+        """Return each image with its prediction; images are taken and decoded one batch ahead of the network.
 
         Args:
             images: what to predict on, of any number: an iterator is advanced in another thread, by two batches at most
                 before the results of the first are taken.
         """
-        if self._views is not None:
-            yield from self._stream_views(images)
-            return
+        predicted = self._stream_whole(images) if self._views is None else self._stream_views(images)
+        return give_back_memory(predicted)
+
+    def _stream_whole(self, images: Iterable[SourceImage]) -> Iterator[Predicted]:
+        """Yield each image with its prediction on the whole of it."""
         remaining = iter(images)
         numbers = count()
 

@@ -118,14 +118,19 @@ class OCSORT(_LibraryTracker):
 
     Args:
         frame_rate, max_lost, iou_thr: as of ``SORT``.
-        high_thr: boxes of lower score are not used.
+        high_thr: boxes of lower score are not used, and get no track.
         min_frames: boxes in a row that a track needs to be reported, after each gap again.
     """
 
     library_class = 'OCSORTTracker'
 
     def __init__(
-        self, frame_rate: float, max_lost: float = 1.0, high_thr: float = 0.4, iou_thr: float = 0.3, min_frames: int = 1
+        self,
+        frame_rate: float,
+        max_lost: float = 1.0,
+        high_thr: float = 0.25,
+        iou_thr: float = 0.3,
+        min_frames: int = 1,
     ) -> None:
         super().__init__(
             frame_rate,

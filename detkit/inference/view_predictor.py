@@ -17,6 +17,7 @@ from detkit.inference.view_options import ViewOptions
 from detkit.inference.views import View, shifted, unflipped
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError
+from detkit.utils.memory import give_back_memory
 
 # A view's packed sample from its pixels ``(h, w, 3)`` and the scale of its augmentation; ``collate`` takes it.
 Pack = Callable[[np.ndarray, float], dict]
@@ -80,7 +81,7 @@ class ViewPredictor:
         shape = img.shape[:2]
         rects = parts_of(shape, self.options)
         views = [View(rect, augmentation) for augmentation in self.augmentations for rect in rects]
-        samples = list(self._run(views, img, pack, run))
+        samples = list(give_back_memory(self._run(views, img, pack, run)))
         if len(views) == 1 and not views[0].augmentation.flip:
             return samples[0]
         result = DetDataSample(metainfo={**meta, 'ori_shape': shape, 'img_shape': shape, 'matrix': np.eye(3)})
