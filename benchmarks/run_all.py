@@ -57,6 +57,11 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
         ['--images', '64', '--epochs', '3'],
         ['--images', '2', '--epochs', '2', '--rounds', '1', '--img-size', '64', '--batch-size', '2', '--workers', '0'],
     ),
+    'memory kept': (
+        'freed_memory.py',
+        [],
+        ['--batch-size', '1', '--img-size', '64', '--steps', '1'],
+    ),
     'loss': ('loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
     'loss of YOLOv5': ('anchor_loss.py', [], ['--batch-size', '1', '--img-size', '64', '--boxes', '2', '--steps', '1']),
     'step of DETR': ('detr_step.py', [], ['--shapes', '64x64', '--steps', '1']),

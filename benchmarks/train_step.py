@@ -95,7 +95,9 @@ def detkit_step(args: argparse.Namespace):
     from detkit.engine.hooks.ema_hook import ModelEMA
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
+    from detkit.utils.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as a run does
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
     cfg = load_config(

@@ -302,6 +302,29 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
         run_all.main(['--from', str(path), '--docs', str(page)])
 
 
+@pytest.mark.parametrize('work', ['training step, float32', 'prediction of a batch'])
+def test_work_whose_freed_memory_is_kept_is_timed(monkeypatch, work):
+    """One side in this process, where the script takes one for each."""
+    import freed_memory
+
+    monkeypatch.setattr(freed_memory, '_SCALES', (1.0,))
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('step\n' * 2))
+    with redirect_stdout(io.StringIO()) as output:
+        freed_memory.main(['--batch-size', '1', '--img-size', '64', '--threads', '1', '--side', work])
+    lines = output.getvalue().splitlines()
+    answers = [json.loads(line) for line in lines[lines.index('ready') + 1 :]]
+    assert len(answers) == 2 and all(seconds > 0 and peak > 50 for seconds, peak in answers)
+
+
+@pytest.mark.slow
+def test_memory_that_is_kept_is_set_beside_memory_that_is_given_back(capsys):
+    import freed_memory
+
+    argv = ['--batch-size', '1', '--img-size', '64', '--threads', '1', '--steps', '1', '--works', freed_memory.WORKS[2]]
+    step, memory = freed_memory.main(argv)
+    assert len(step.own) == len(step.theirs) == 1 and 0.5 < memory.ratio < 2
+
+
 def test_the_peak_of_the_processor_is_measured():
     import run_all
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from detkit.utils.allocator import keep_freed_memory
 from detkit.utils.errors import ConfigError
 
 
@@ -25,7 +26,7 @@ def cpu_name() -> str:
 
 
 def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool = False) -> torch.device:
-    """Return the device of a process, and make it CUDA's current one.
+    """Return the device of a process, and make it CUDA's current one; on a CPU, freed memory is kept.
 
     Args:
         device: the config's; None for a GPU where there is one.
@@ -45,6 +46,8 @@ def choose_device(device: str | None, distributed: bool, cudnn_benchmark: bool =
     if chosen.type == 'cuda':
         torch.cuda.set_device(chosen)
         torch.backends.cudnn.benchmark = cudnn_benchmark
+    elif chosen.type == 'cpu':
+        keep_freed_memory()
     return chosen
 
 

@@ -29,6 +29,7 @@ from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.allocator import keep_freed_memory
 from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
 from detkit.utils.memory import give_back_memory
@@ -111,6 +112,8 @@ class Predictor:
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
+        if self.device.type == 'cpu':
+            keep_freed_memory()
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
         if self._dtype is not None and self.model.fixed_precision:
             raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
