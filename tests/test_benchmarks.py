@@ -137,6 +137,20 @@ def test_the_memory_of_tiled_prediction_is_measured(repo, monkeypatch, tmp_path,
     assert peak >= own >= before > 50
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_memory_does_not_grow_with_the_number_of_tiles(repo, monkeypatch, tmp_path, capsys):
+    """Some 170 tiles, of which glibc before 2.38 kept 5 MB each."""
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    import tiled_prediction
+
+    arguments = ['--folder', str(tmp_path), '--side', '6400', '--stores', 'npy']
+    monkeypatch.setattr(sys, 'argv', ['tiled_prediction.py', *arguments])
+    tiled_prediction.main()
+    own, before = map(int, re.search(r'own (\d+) MB \((\d+) MB before\)', capsys.readouterr().out).groups())
+    assert own - before < 650
+
+
 def test_backends_of_coco_evaluation_are_set_beside_pycocotools(repo, monkeypatch, tmp_path, capsys):
     import comparison
     import evaluation

@@ -459,7 +459,7 @@ def test_a_list_of_results_holds_no_long_video(checkpoint, clip, monkeypatch):
     with pytest.raises(ConfigError, match='would hold 184 kB of frames in a list; give stream=True'):
         model(clip, img_size=64)
     assert len(model(Video(clip, stride=3), img_size=64)) == 7
-    with pytest.raises(ConfigError, match='more than 73.7 kB of frames'):
+    with pytest.raises(ConfigError, match='more than 73.7 kB of images'):
         model([Video(clip, stride=3), Video(clip, stride=3)], img_size=64)
     with pytest.raises(ConfigError, match='camera87 has no end, so there is no list of its results'):
         model(87)
