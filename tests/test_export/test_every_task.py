@@ -66,6 +66,14 @@ def test_half_precision_of_a_small_input(name, fmt, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.realdata
+@pytest.mark.parametrize('fmt', ['executorch', 'litert'])
+def test_padded_pictures_of_detr_on_small_devices(fmt, real_data, tmp_path):
+    images = sorted(str(path) for path in (real_data / 'coco8-seg').rglob('*.jpg'))[:6]
+    export('detr det', fmt, 'batch 1', 128, images, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
 @pytest.mark.parametrize('name', [name for name in TASKS if not name.startswith('detr')])
 def test_real_pictures_of_every_task_that_ncnn_holds(name, real_data, tmp_path):
     folder = 'dota8' if name.endswith('obb') else 'coco8-seg'

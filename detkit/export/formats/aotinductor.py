@@ -30,7 +30,7 @@ class AotInductorFormat(ExportFormat):
     """AOTInductor. A file holds machine code for this kind of processor and version of PyTorch: it needs trust."""
 
     name, title, suffix = 'aotinductor', 'AOTInductor', '.aoti.pt2'
-    trusted_only = True
+    trusted_only, dynamic = True, ()
 
     def check_plan(self, settings: ExportSettings) -> None:
         if not any(shutil.which(name) for name in ('g++', 'clang++', 'c++')):
