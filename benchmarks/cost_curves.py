@@ -125,7 +125,8 @@ def loss_call(num_boxes: int = 10, num_classes: int = NUM_CLASSES) -> Callable[[
     gt = ground_truth(1, num_boxes, _SIDE)
     gt.masks = None
     gt.labels %= num_classes
-    return lambda: sum(head.loss(preds, gt).values()).backward()
+    leaves = [level for levels in preds.values() for level in levels]
+    return lambda: torch.autograd.grad(sum(head.loss(preds, gt).values()), leaves)
 
 
 def sample_call(folder: Path, num_boxes: int = 10, side: int = 640) -> Callable[[], object]:

@@ -33,7 +33,8 @@ def ground_truth(batch_size: int, boxes: int, size: int) -> GtBatch:
     sides = sides.gather(1, sides.prod(-1).argsort(1, descending=True).unsqueeze(-1).expand(-1, -1, 2))
     corners = torch.rand(batch_size, boxes, 2, generator=generator) * (size - sides)
     bboxes = torch.cat([corners, corners + sides], -1)
-    masks = torch.zeros(batch_size, size // 4, size // 4, dtype=torch.uint8)
+    kind = torch.uint8 if boxes < 256 else torch.int16
+    masks = torch.zeros(batch_size, size // 4, size // 4, dtype=kind)
     for index_map, image in zip(masks, (bboxes / 4).round().int().tolist(), strict=True):
         for number, (x0, y0, x1, y1) in enumerate(image, 1):
             index_map[y0:y1, x0:x1] = number
