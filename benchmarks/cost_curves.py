@@ -48,6 +48,7 @@ from detkit.evaluation import CocoMetric
 from detkit.registry import DETECTORS, HEADS
 from detkit.sample_data.coco8 import render_coco8_seg
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.allocator import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 _REPEATS = 5
@@ -304,6 +305,7 @@ def main(argv: Sequence[str] | None = None) -> list[Curve]:
     parser.add_argument('--epochs', type=int, default=60, help='of the training whose memory is watched (default: 60)')
     parser.add_argument('--json', type=Path, help='also write slopes there')
     args = parser.parse_args(argv)
+    keep_freed_memory()  # as training does
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     curves = []
