@@ -33,6 +33,7 @@ from typing import Any
 import torch
 from comparison import Comparison, read
 
+import detkit
 from detkit.engine.environment import cpu_name
 from detkit.utils.files import write_text
 from detkit.utils.tables import text_table, write_json
@@ -76,7 +77,6 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
     'cost curves': ('cost_curves.py', [], ['--quick']),
 }
 PACKAGES = (
-    'detkit',
     'torch',
     'numpy',
     'opencv-python',
@@ -124,7 +124,7 @@ def least_seconds(call, quick: bool) -> float:
 
 def describe_machine() -> dict[str, Any]:
     """Return the processor, the load of other processes, and the versions of the packages that are installed."""
-    versions = {}
+    versions = {'detkit': detkit.__version__}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

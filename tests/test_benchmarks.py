@@ -296,7 +296,7 @@ def test_all_results_become_tables(tmp_path, monkeypatch, capsys, repo):
         write([step, Comparison('alone', 'ms', [5.0])], Path(command[command.index('--json') + 1]))
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(run_all.subprocess, 'run', run)
+    monkeypatch.setattr(run_all, 'subprocess', SimpleNamespace(run=run))
     monkeypatch.setattr(run_all, 'measure_peak', lambda quick: {'float32': 1e9, 'bfloat16': 2e9})
     page, path = tmp_path / 'page.md', tmp_path / 'found.json'
     page.write_text(f'before\n{run_all.START}\nold\n{run_all.END}\nafter\n')
