@@ -18,7 +18,6 @@ import torch
 from comparison import Comparison
 from loss import CHANNELS, NUM_CLASSES, STRIDES, compare, ground_truth, parse_arguments
 
-from detkit.models import heads  # noqa: F401 - registers the components
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 

@@ -29,8 +29,9 @@ import numpy as np
 import torch
 from comparison import Comparison, report
 
-from detkit.datasets import YoloTxtDataset, collate
+from detkit.datasets import YoloTxtDataset
 from detkit.datasets.class_names import COCO80
+from detkit.datasets.collate import collate
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.transforms.loading import read_image
 from detkit.structures.annotations import Record

@@ -3,7 +3,7 @@
     python benchmarks/import_time.py --rounds 9
 
 Each is a process of its own; the processes take turns. The least time of a process is what the machine's other load
-disturbs least; the difference from torch's is that of the least times.
+disturbs least; the difference from torch's and the ratio to it are those of the least times.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CASES = {
     'python': ('', False),
     'detkit --help': (_COMMAND.format(['--help']), False),
     'detkit configs': (_COMMAND.format(['configs']), False),
+    'detkit zoo list': (_COMMAND.format(['zoo', 'list']), False),
     'import torch': ('import torch', True),
     'detkit.Detector': ('import detkit; detkit.Detector', True),
     'detkit.config': ('from detkit.config import load_config', True),
@@ -65,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     print(f'{"":18} {"least":>7} {"median":>7}   seconds, {args.rounds} processes each')
     for name in sorted(names, key=list(CASES).index):
         seconds = found[name]
-        above = f'   {min(seconds) - torch:+.2f} s over torch' if CASES[name][1] and name != 'import torch' else ''
+        above = (
+            f'   {min(seconds) - torch:+.2f} s over torch, {min(seconds) / torch:.2f} x'
+            if CASES[name][1] and name != 'import torch'
+            else ''
+        )
         print(f'{name:18} {min(seconds):7.2f} {statistics.median(seconds):7.2f}{above}')
     comparisons = [
         Comparison(f'start of {name}', 's', found[name], 'import torch', found['import torch']) for name in names

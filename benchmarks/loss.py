@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from comparison import Comparison, report, take_turns
 
-from detkit.models import heads  # noqa: F401 - registers the components
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 

@@ -2,13 +2,15 @@
 
 There is one for each kind of part. Those of models hold detkit's and the user's parts; the others are children of
 mmengine's registries, so that mmengine's own components (schedulers, visualiser backends, ...) are found too.
-``locations`` are imported at the first look-up, which keeps ``import detkit`` cheap.
+``locations`` of a registry are the rooms whose ``__all__`` names its components, and modules that register some. A
+look-up imports the file of the component that it names, no others.
 """
 
 import inspect
 import pydoc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as mmengine_registry
@@ -98,9 +100,9 @@ class Registry(mmengine_registry.Registry):
             ConfigError: a user's own component has a name that is taken, and ``force`` does not replace it.
         """
         if is_own(module):
-            self.import_from_location()  # detkit's own names are taken first, whoever is imported first
             names = [module_name] if isinstance(module_name, str) else module_name or [module.__name__]
-            taken = [name for name in names if name in self.module_dict and not force]
+            # detkit's own names are taken first, whoever is imported first
+            taken = [name for name in names if self.find_own(name) is not None and not force]
             if taken:
                 raise ConfigError(
                     f'{_defined_at(module)} registers the {self.name} {taken[0]!r}, but '
@@ -114,13 +116,33 @@ class Registry(mmengine_registry.Registry):
         if not isinstance(key, str):
             raise TypeError(f'a {self.name} is looked up by its name, found {key!r}')
         scope, _, name = key.rpartition('.')
-        registry: mmengine_registry.Registry | None = self
-        while registry is not None:
-            registry.import_from_location()
-            if scope in ('', registry.scope) and name in registry.module_dict:
-                return registry.module_dict[name]
-            registry = registry.parent
-        return None
+        found = self.find_own(name) if scope in ('', self.scope) else None
+        parent = self.parent
+        while found is None and parent is not None:
+            parent.import_from_location()
+            found = parent.module_dict.get(name) if scope in ('', parent.scope) else None
+            parent = parent.parent
+        return found
+
+    def find_own(self, name: str) -> Any:
+        """Return the class or function registered under a name here, or None; only its file is imported."""
+        for location in self._locations:
+            if name in self.module_dict:
+                break
+            room = import_module(location)
+            if name in getattr(room, '__all__', ()):
+                getattr(room, name)  # which imports the file that registers it
+        return self.module_dict.get(name)
+
+    def import_from_location(self) -> None:
+        """Import every file that registers a component."""
+        if self._imported:
+            return
+        for location in self._locations:
+            room = import_module(location)
+            for name in getattr(room, '__all__', ()):
+                getattr(room, name)
+        self._imported = True
 
     def names(self) -> list[str]:
         """Return the registered names, those of the parents included."""
@@ -260,11 +282,13 @@ def refuse_unregistered(value: Any, path: str = '') -> None:
 
 
 def _is_registered(name: str) -> bool:
-    return any(registry.get(name) is not None for registry in _REGISTRIES)
+    # Those of mmengine come last: looking there imports all of them.
+    own = (registry.find_own(name) for registry in _REGISTRIES)
+    return any(found is not None for found in own) or any(registry.get(name) is not None for registry in _REGISTRIES)
 
 
-def _of_models(name: str, base: str = '') -> Registry:
-    return Registry(name, base, scope='detkit', locations=['detkit.models'])
+def _of_models(name: str, *locations: str, base: str = '') -> Registry:
+    return Registry(name, base, scope='detkit', locations=[f'detkit.models.{location}' for location in locations])
 
 
 def _child(name: str, parent: str, *locations: str, base: str = '') -> Registry:
@@ -272,17 +296,17 @@ def _child(name: str, parent: str, *locations: str, base: str = '') -> Registry:
     return Registry(name, base, parent=parent_registry, scope='detkit', locations=list(locations))
 
 
-DETECTORS = _of_models('detector')
-DATA_PREPROCESSORS = _of_models('data preprocessor')
-BACKBONES = _of_models('backbone')
-NECKS = _of_models('neck')
-HEADS = _of_models('head', base='detkit.models.heads.base_head.BaseHead')
-LAYERS = _of_models('layer')
-LOSSES = _of_models('loss')
-ASSIGNERS = _of_models('assigner')
-MATCH_COSTS = _of_models('match cost')
-CODERS = _of_models('coder')
-PRIOR_GENERATORS = _of_models('prior generator')
+DETECTORS = _of_models('detector', 'detectors', base='detkit.models.detectors.base_detector.BaseDetector')
+DATA_PREPROCESSORS = _of_models('data preprocessor', 'data_preprocessor')
+BACKBONES = _of_models('backbone', 'backbones')
+NECKS = _of_models('neck', 'necks')
+HEADS = _of_models('head', 'heads', base='detkit.models.heads.base_head.BaseHead')
+LAYERS = _of_models('layer', 'layers', 'layers.conv_module')
+LOSSES = _of_models('loss', 'losses')
+ASSIGNERS = _of_models('assigner', 'assigners')
+MATCH_COSTS = _of_models('match cost', 'assigners')
+CODERS = _of_models('coder', 'coders')
+PRIOR_GENERATORS = _of_models('prior generator', 'priors')
 # Where a config's key does not say the kind, as for an argument of a user's own detector.
 MODEL_PARTS = RegistryGroup(
     'part of a model',
@@ -303,11 +327,11 @@ MODEL_PARTS = RegistryGroup(
 
 DATASETS = _child('dataset', 'DATASETS', 'detkit.datasets')
 DATA_SAMPLERS = _child('data sampler', 'DATA_SAMPLERS', 'detkit.datasets')
-TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets')
+TRANSFORMS = _child('transform', 'TRANSFORMS', 'detkit.datasets.transforms')
 # Functions of a folder that make a sample dataset there.
 SAMPLE_DATASETS = Registry('sample dataset', scope='detkit', locations=['detkit.sample_data'])
 # Functions of the name of published weights that return their file.
-WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo'])
+WEIGHTS_BY_NAME = Registry('function of named weights', scope='detkit', locations=['detkit.zoo.weights'])
 # Algorithms that follow objects from frame to frame.
 TRACKERS = Registry('tracker', scope='detkit', locations=['detkit.inference.trackers'])
 # The formats of exported files, and the functions that open one, and run a checkpoint by another runtime.
@@ -315,22 +339,22 @@ EXPORT_FORMATS = Registry('export format', scope='detkit', locations=['detkit.ex
 EXPORTED_MODELS = Registry(
     'function of exported models', scope='detkit', locations=['detkit.export.opening', 'detkit.export.runtimes']
 )
-FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets')
+FUNCTIONS = _child('function', 'FUNCTIONS', 'detkit.datasets.collate')
 
 WEIGHT_INITIALIZERS = _child('weight initializer', 'WEIGHT_INITIALIZERS')
 
 RUNNERS = _child('runner', 'RUNNERS', 'detkit.engine')
 LOOPS = _child('loop', 'LOOPS', 'detkit.engine', 'detkit.inference.view_test_loop')
-HOOKS = _child('hook', 'HOOKS', 'detkit.engine', 'detkit.analysis.hooks', base='detkit.engine.hooks.Hook')
-OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine')
+HOOKS = _child('hook', 'HOOKS', 'detkit.engine.hooks', 'detkit.analysis.hooks', base='detkit.engine.hooks.Hook')
+OPTIMIZERS = _child('optimizer', 'OPTIMIZERS', 'detkit.engine.optim_constructor')
 OPTIM_WRAPPERS = _child('optim wrapper', 'OPTIM_WRAPPERS', 'detkit.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optim wrapper constructor', 'OPTIM_WRAPPER_CONSTRUCTORS', 'detkit.engine')
 PARAM_SCHEDULERS = _child('parameter scheduler', 'PARAM_SCHEDULERS', 'detkit.engine')
-LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS', 'detkit.engine')
+LOG_PROCESSORS = _child('log processor', 'LOG_PROCESSORS')
 
 METRICS = _child('metric', 'METRICS', 'detkit.evaluation', base='detkit.evaluation.gathered_metric.GatheredMetric')
-VISUALIZERS = _child('visualizer', 'VISUALIZERS', 'detkit.visualization')
-VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.engine')
+VISUALIZERS = _child('visualizer', 'VISUALIZERS')
+VISBACKENDS = _child('vis backend', 'VISBACKENDS', 'detkit.engine.scalar_log')
 
 
 def backend_names() -> dict[str, str]:

@@ -38,6 +38,14 @@ def test_help_of_a_tool_is_light(repo, tool):
     assert imported.isdisjoint(HEAVY)
 
 
+def test_the_list_of_weights_needs_no_torch():
+    code = 'import sys; from detkit.cli.main import main; main(["zoo", "list"]); print("torch" in sys.modules)'
+    done = run_python('-c', code)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any('yolov8n' in line for line in lines) and lines[-1] == 'False'
+
+
 def test_what_prediction_does_without_is_not_imported():
     code = 'import sys, detkit.inference; print([name for name in ("scipy", "matplotlib") if name in sys.modules])'
     done = run_python('-c', code)

@@ -5,16 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook as MMEngineHook
-from mmengine.model import BaseModel
-from mmengine.runner.priority import Priority
 from torch import nn
 
 from detkit import protocols
 from detkit.contracts import protocols_of
 from detkit.datasets.transforms.mixing import MixTransform
-from detkit.registry import HEADS, HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
+from detkit.registry import DETECTORS, HEADS, HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
 from detkit.utils.errors import nearest
 
 # Words for the names in ``GatheredMetric.needs`` and ``BaseHead.provides``.
@@ -46,8 +42,12 @@ def mistake_in(part: Any, registry: Registry | RegistryGroup, config: Mapping[st
 
 def priority_mistake(priority: Any) -> str | None:
     """Return why a hook cannot have this priority; None where it can, or where none is given."""
+    if priority is None:
+        return None
+    from mmengine.runner.priority import Priority
+
     names = list(Priority.__members__)
-    if isinstance(priority, str) and priority.upper() in names or priority is None:
+    if isinstance(priority, str) and priority.upper() in names:
         return None
     if isinstance(priority, int) and 0 <= priority <= 100:
         return None
@@ -67,14 +67,12 @@ def _stubs(part: type, config: Mapping[str, Any]) -> Iterator[str]:
                 yield f'has no method {name}, which {protocol.__name__} (detkit/protocols.py) asks for{parent}'
 
 
-def _network(
-    protocol: type, parent: type = nn.Module, named: str = 'torch.nn.Module'
-) -> Callable[[type, Mapping[str, Any]], Iterator[str]]:
+def _network(protocol: type) -> Callable[[type, Mapping[str, Any]], Iterator[str]]:
     """Return the check of a network's class against its protocol."""
 
     def check(part: type, config: Mapping[str, Any]) -> Iterator[str]:
-        if not issubclass(part, parent):
-            yield f'is no {named}; write class {part.__name__}({named.rpartition(".")[2]})'
+        if not issubclass(part, nn.Module):
+            yield f'is no torch.nn.Module; write class {part.__name__}(Module)'
         for name, method in vars(protocol).items():
             if not inspect.isfunction(method) or name == '__init__':
                 continue
@@ -98,7 +96,17 @@ def _signature(method: Callable, name: str, arguments: list[str], by_name: bool 
         yield f'has {name}({found}), but is called as {name}({", ".join(["self", *arguments])}): {error}'
 
 
+def _detector(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    from mmengine.model import BaseModel
+
+    if not issubclass(part, DETECTORS.base | BaseModel):
+        yield f'is no detkit.models.detectors.BaseDetector; write class {part.__name__}(BaseDetector)'
+    yield from _network(protocols.Detector)(part, config)
+
+
 def _hook(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    from mmengine.hooks import Hook as MMEngineHook
+
     base = HOOKS.base
     if not issubclass(part, MMEngineHook):
         yield f'is no Hook; write class {part.__name__}(Hook) with the Hook of {base.__module__.rpartition(".")[0]}'
@@ -153,6 +161,8 @@ def _head(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _metric(part: type, config: Mapping[str, Any]) -> Iterator[str]:
+    from mmengine.evaluator import BaseMetric
+
     base = METRICS.base
     if not issubclass(part, BaseMetric):
         yield f'is no metric; write class {part.__name__}({base.__name__}) with the class of {base.__module__}'
@@ -184,7 +194,7 @@ def _metric(part: type, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 _CHECKS: dict[str, Callable[[type, Mapping[str, Any]], Iterator[str]]] = {
-    'detector': _network(protocols.Detector, BaseModel, 'detkit.models.detectors.BaseDetector'),
+    'detector': _detector,
     'data preprocessor': _network(protocols.DataPreprocessor),
     'backbone': _network(protocols.Backbone),
     'neck': _network(protocols.Neck),

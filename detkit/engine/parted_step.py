@@ -9,7 +9,7 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from detkit.engine.memory_errors import is_memory_error
-from detkit.models.layers import keyed_dropout
+from detkit.models.layers.keyed_dropout import keyed_dropout
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError
 from detkit.utils.ranks import PartTotals, part_of_step

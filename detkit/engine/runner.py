@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from mmengine.model import BaseModule, MMDistributedDataParallel
+from mmengine.model import BaseModule as MMEngineBaseModule
+from mmengine.model import MMDistributedDataParallel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,6 +33,7 @@ from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
 from detkit.engine.stop_signals import TrainingStopped
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
+from detkit.models.base_module import BaseModule
 from detkit.models.layers import synchronise_batch_norm
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
@@ -142,7 +144,7 @@ class Runner(BaseRunner):
 
     @staticmethod
     def _init_weights(model: nn.Module) -> None:
-        if isinstance(model, BaseModule):
+        if isinstance(model, BaseModule | MMEngineBaseModule):
             model.init_weights()
         for tensor in model.state_dict().values():
             broadcast(tensor)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torchvision
 from mmengine.structures import InstanceData
 
 from detkit.models.postprocess.rotated_nms import rotated_nms
@@ -41,7 +40,9 @@ def fuse_predictions(
         return _weighted(found, labels.numpy(), iou_thr, len(copies))
     if 'rbboxes' in found:
         return found[rotated_nms(found.rbboxes, labels, iou_thr)]
-    return found[torchvision.ops.batched_nms(found.bboxes, found.scores, labels, iou_thr)]
+    from torchvision.ops import batched_nms  # whose import takes as long as PyTorch's
+
+    return found[batched_nms(found.bboxes, found.scores, labels, iou_thr)]
 
 
 def _weighted(found: InstanceData, labels: np.ndarray, iou_thr: float, num_copies: int) -> InstanceData:

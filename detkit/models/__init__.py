@@ -1,18 +1,13 @@
-"""Networks and all that is part of one. Importing this registers every component."""
+"""Networks and all that is part of one."""
 
-from . import assigners, backbones, coders, detectors, heads, layers, losses, necks, postprocess, priors
-from .data_preprocessor import DetDataPreprocessor
+from typing import TYPE_CHECKING
 
-__all__ = [
-    'DetDataPreprocessor',
-    'assigners',
-    'backbones',
-    'coders',
-    'detectors',
-    'heads',
-    'layers',
-    'losses',
-    'necks',
-    'postprocess',
-    'priors',
-]
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.base_module import BaseModule
+    from detkit.models.data_preprocessor import DetDataPreprocessor
+
+__getattr__ = lazy_names(__name__, {'BaseModule': 'base_module', 'DetDataPreprocessor': 'data_preprocessor'})
+
+__all__ = ['BaseModule', 'DetDataPreprocessor']

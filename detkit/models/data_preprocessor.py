@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
+from torch import Tensor, nn
 
 from detkit.protocols import DataPreprocessor
 from detkit.registry import DATA_PREPROCESSORS
@@ -34,7 +33,7 @@ class StepKey(NamedTuple):
 
 
 @DATA_PREPROCESSORS.register_module()
-class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
+class DetDataPreprocessor(nn.Module, DataPreprocessor):
     """Data preprocessor that moves, resizes and normalises: uint8 ``(B, 3, H, W)`` to float32 ``(B, 3, H', W')``.
 
     Args:
@@ -59,7 +58,7 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
         size_divisor: int = 32,
         non_blocking: bool = True,
     ) -> None:
-        super().__init__(non_blocking)
+        super().__init__()
         if len(mean) != len(std):
             raise ValueError(f'DetDataPreprocessor: {len(mean)} values in mean but {len(std)} in std')
         if len(mean) not in (1, 3):
@@ -83,6 +82,12 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
         self.multi_scale = multi_scale
         self.multi_scale_interval = multi_scale_interval
         self.size_divisor = size_divisor
+        self.non_blocking = non_blocking
+
+    @property
+    def device(self) -> torch.device:
+        """The device that batches are moved to."""
+        return self.mean.device
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch that ``collate`` made.
@@ -96,11 +101,11 @@ class DetDataPreprocessor(BaseDataPreprocessor, DataPreprocessor):
             ``inputs`` float32 ``(B, 3, H', W')``, ``gt`` on the device, ``data_samples`` unchanged.
         """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        inputs = data['inputs'].to(self.device, non_blocking=self._non_blocking)
+        inputs = data['inputs'].to(self.device, non_blocking=self.non_blocking)
         inputs = inputs.to(torch.float32, memory_format=layout)
         gt = data.get('gt')
         if gt is not None:
-            gt = gt.to(self.device, non_blocking=self._non_blocking)
+            gt = gt.to(self.device, non_blocking=self.non_blocking)
         if training and self.multi_scale is not None:
             inputs, gt = self.rescale(inputs, gt, data.get('step_key', StepKey()))
         inputs = self._normalize_in_place(inputs, None if gt is None else gt.img_shapes)

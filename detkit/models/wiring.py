@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mmengine.model import Sequential
 from torch import Tensor, nn
 
 from detkit.config.signatures import arguments_of
+from detkit.models.base_module import Sequential
 from detkit.registry import BACKBONES, HEADS, NECKS, Registry, no_such_part
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ComponentError, ConfigError, nearest

@@ -11,9 +11,9 @@ from detkit.utils.cache import CACHE_VARIABLE, cache_folder
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError, download_resumed, file_sha256
 from detkit.utils.errors import CheckpointError
 from detkit.utils.files import size_text, write_text
-from detkit.zoo.entries import Entry, RemoteFile
+from detkit.zoo.entries import Entry, RemoteFile, find_entry
 
-__all__ = ['CACHE_VARIABLE', 'URL_VARIABLE', 'cache_folder', 'entry_folder', 'provide_file']
+__all__ = ['CACHE_VARIABLE', 'URL_VARIABLE', 'cache_folder', 'cached', 'entry_folder', 'provide_file']
 
 # Environment variable: the address to fetch weights from in place of their own (empty: do not use the network), which
 # holds the same tree as the cache.
@@ -25,6 +25,17 @@ _MAX_BYTES = 2_000_000_000
 def entry_folder(entry: Entry) -> Path:
     """Return the folder of an entry's files."""
     return cache_folder() / 'zoo' / entry.name
+
+
+def cached(name: str) -> Path | None:
+    """Return the file that the cache has of named weights, as it was fetched; None where it has none.
+
+    Raises:
+        ConfigError: there are no weights of that name.
+    """
+    entry = find_entry(name)
+    path = entry_folder(entry) / entry.files[0].name
+    return path if path.is_file() else None
 
 
 def address_of(entry: Entry, file: RemoteFile) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from detkit.utils.errors import ConfigError, nearest
 from detkit.utils.files import size_text
 from detkit.utils.tables import text_table
-from detkit.zoo.cache import address_of, entry_folder
+from detkit.zoo.cache import address_of, cached, entry_folder
 from detkit.zoo.entries import Entry, find_entry, list_entries
-from detkit.zoo.weights import cached
 
 __all__ = ['describe', 'markdown_table', 'text_list']
 

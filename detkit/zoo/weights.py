@@ -20,13 +20,14 @@ from detkit.converters.pickled_model import load_pickled
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.engine.checkpoint import load_checkpoint
+from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import FIRST_BYTE_SECONDS, DownloadError
 from detkit.utils.errors import CheckpointError, DetkitError
 from detkit.utils.files import locked
-from detkit.zoo.cache import address_of, entry_folder, provide_file
+from detkit.zoo.cache import address_of, cached, entry_folder, provide_file
 from detkit.zoo.entries import Entry, find_entry, list_entries
 
-__all__ = ['cached', 'fetch', 'fetch_if_named', 'fetch_unasked', 'is_name']
+__all__ = ['fetch', 'fetch_if_named', 'fetch_unasked', 'is_name']
 
 # Seconds to wait for the server where the weights were not asked for.
 _UNASKED_PATIENCE = 3.0
@@ -73,28 +74,20 @@ def fetch(name: str, file: str | os.PathLike | None = None, patience: float = FI
         ) from error
 
 
-def cached(name: str) -> Path | None:
-    """Return the file that the cache has of named weights, as it was fetched; None where it has none.
-
-    Raises:
-        ConfigError: there are no weights of that name.
-    """
-    entry = find_entry(name)
-    path = entry_folder(entry) / entry.files[0].name
-    return path if path.is_file() else None
-
-
+@WEIGHTS_BY_NAME.register_module()
 def is_name(name: str) -> bool:
     """Return whether there are weights of that name."""
     entries = list_entries()
     return name in entries or name.removesuffix('.pt') in entries
 
 
+@WEIGHTS_BY_NAME.register_module()
 def fetch_if_named(name: str) -> Path | None:
     """Return ``fetch(name)``; None where there are no weights of that name."""
     return fetch(name) if is_name(name) else None
 
 
+@WEIGHTS_BY_NAME.register_module()
 def fetch_unasked(name: str) -> tuple[Path | None, str]:
     """Return the file of weights that nobody has asked for, a config's default, and why it is not there.
 

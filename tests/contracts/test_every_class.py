@@ -8,7 +8,6 @@ import torch
 from small_parts import CHANNELS, SIZE, STRIDES, batch, head_config, own_names
 from torch import nn
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit import protocols
 from detkit.config.signatures import arguments_of
 from detkit.contracts import protocols_of

@@ -6,7 +6,6 @@ import torch
 from builders import CONFIGS
 from small_parts import CHANNELS, SIZE, STRIDES, batch, build_head, head_config, model_config, own_names
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.config.check import check_config
 from detkit.contracts import protocols_of
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES, MODEL_PARTS

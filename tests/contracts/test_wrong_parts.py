@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.config.locate import located
 from detkit.models.heads import YOLOv8Head
 from detkit.models.losses import IoULoss

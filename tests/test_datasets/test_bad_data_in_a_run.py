@@ -9,7 +9,7 @@ import torch
 from scene_helpers import ListDataset, write_shapes
 from test_base import TRAIN, VAL, truncate
 
-from detkit.datasets import collate
+from detkit.datasets.collate import collate
 from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.wrappers import ConcatDataset, RepeatDataset

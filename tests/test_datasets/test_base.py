@@ -9,7 +9,7 @@ import torch
 from scene_helpers import ListDataset, annotations_of, write_shapes
 from torch.utils.data import DataLoader
 
-from detkit.datasets import collate
+from detkit.datasets.collate import collate
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.transforms.mixing import MixTransform
 from detkit.structures import Annotations, Record

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_panoptic import CATEGORIES, SHAPE, write_tiny_panoptic
 
-from detkit.datasets import CocoPanopticDataset, collate
+from detkit.datasets import CocoPanopticDataset
+from detkit.datasets.collate import collate
 from detkit.structures.panoptic import PanopticSegments, ids_to_rgb, rgb_to_ids
 from detkit.utils.errors import ConfigError, DataError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.datasets import collate
+from detkit.datasets.collate import collate
 from detkit.registry import FUNCTIONS
 from detkit.structures import Annotations
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from detkit.config import load_config
-from detkit.datasets import ImageFolderDataset, SampleKey, collate
+from detkit.datasets import ImageFolderDataset, SampleKey
+from detkit.datasets.collate import collate
 from detkit.utils.errors import ConfigError, DataError
 
 PIPELINE = [

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from detkit.datasets import CocoDataset, YoloTxtDataset, collate
+from detkit.datasets import CocoDataset, YoloTxtDataset
 from detkit.datasets.class_names import COCO80
+from detkit.datasets.collate import collate
 from detkit.datasets.sample_key import SampleKey
 
 

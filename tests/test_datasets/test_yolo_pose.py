@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from format_helpers import write_yolo
 
-from detkit.datasets import YoloTxtDataset, collate
+from detkit.datasets import YoloTxtDataset
+from detkit.datasets.collate import collate
 from detkit.datasets.formats.yolo_labels import parse_keypoints, parse_labels
 from detkit.utils.errors import ConfigError, DataError
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from detkit.engine import AccumulatingOptimWrapper
 from detkit.engine.training_state import unwrap
-from detkit.models.layers import keyed_dropout, synchronise_batch_norm
+from detkit.models.layers import synchronise_batch_norm
+from detkit.models.layers.keyed_dropout import keyed_dropout
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 

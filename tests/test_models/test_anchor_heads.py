@@ -8,7 +8,6 @@ import pytest
 import torch
 from gt_batches import make_gt
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.models.heads.anchor_slots import AnchorSlots
 from detkit.models.losses import aligned_iou
 from detkit.registry import HEADS

@@ -10,7 +10,6 @@ from parity.crowds import EVAL_SCALES, crowded_state, crowded_truth
 from parity.seeded import assert_matches, seeded_tensor
 from parity.shapes import IMG_SHAPE
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.converters.yolov5 import YOLOV5_KEYS
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch

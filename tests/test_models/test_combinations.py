@@ -5,7 +5,6 @@ from itertools import product
 import pytest
 import torch
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.registry import DETECTORS
 from detkit.structures.gt_batch import GtBatch
 

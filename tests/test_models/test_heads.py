@@ -7,7 +7,6 @@ import pytest
 import torch
 from gt_batches import make_gt
 
-import detkit.models  # noqa: F401 - registers the components
 from detkit.registry import HEADS
 from detkit.structures.gt_batch import GtBatch
 from detkit.utils.errors import ConfigError

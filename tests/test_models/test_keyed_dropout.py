@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from detkit.models.layers import DETRTransformer, KeyedDropout, MultiHeadAttention, keyed_dropout
+from detkit.models.layers import DETRTransformer, KeyedDropout, MultiHeadAttention
+from detkit.models.layers.keyed_dropout import keyed_dropout
 
 
 def masks(iteration: int = 0, first: int = 0, seed: int = 0, size: int = 4) -> torch.Tensor:

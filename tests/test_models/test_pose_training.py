@@ -4,7 +4,8 @@ import pytest
 import torch
 from yolov8_models import build_yolov8
 
-from detkit.datasets import CocoDataset, collate
+from detkit.datasets import CocoDataset
+from detkit.datasets.collate import collate
 
 
 @pytest.mark.realdata

@@ -10,7 +10,8 @@ import torch
 from detkit.models.assigners import RotatedTaskAlignedAssigner
 from detkit.models.coders import DistancePointBBoxCoder, RotatedDistanceCoder
 from detkit.models.losses import ProbIoULoss, RotationLoss, prob_iou
-from detkit.models.postprocess import batched_nms, batched_rotated_nms, rotated_nms
+from detkit.models.postprocess import batched_nms, batched_rotated_nms
+from detkit.models.postprocess.rotated_nms import rotated_nms
 from detkit.models.priors import PointPriorGenerator, PointPriors
 from detkit.structures.gt_batch import GtBatch
 from detkit.structures.rotated_iou import pairwise_rotated_iou

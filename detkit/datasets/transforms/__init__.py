@@ -7,17 +7,54 @@ A transform may declare its ``stage``, by which the check of a config judges the
 scene), 'render', 'pixels' (changes the image that was drawn) or 'pack'.
 """
 
-from detkit.datasets.transforms.choice import RandomChoice
-from detkit.datasets.transforms.color import ColorJitter, RandomHSV
-from detkit.datasets.transforms.cropping import CenterCrop, RandomCrop, RandomResizedCrop, Resize, ResizeShortestEdge
-from detkit.datasets.transforms.erasing import RandomErasing
-from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
-from detkit.datasets.transforms.loading import LoadImageFromFile
-from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
-from detkit.datasets.transforms.packing import PackInputs
-from detkit.datasets.transforms.rand_augment import RandAugment
-from detkit.datasets.transforms.render import Render
-from detkit.datasets.transforms.segments import LoadSegments
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.datasets.transforms.choice import RandomChoice
+    from detkit.datasets.transforms.color import ColorJitter, RandomHSV
+    from detkit.datasets.transforms.cropping import (
+        CenterCrop,
+        RandomCrop,
+        RandomResizedCrop,
+        Resize,
+        ResizeShortestEdge,
+    )
+    from detkit.datasets.transforms.erasing import RandomErasing
+    from detkit.datasets.transforms.geometry import LetterBox, RandomAffine, RandomFlip
+    from detkit.datasets.transforms.loading import LoadImageFromFile
+    from detkit.datasets.transforms.mixing import CopyPaste, MixUp, Mosaic
+    from detkit.datasets.transforms.packing import PackInputs
+    from detkit.datasets.transforms.rand_augment import RandAugment
+    from detkit.datasets.transforms.render import Render
+    from detkit.datasets.transforms.segments import LoadSegments
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'CenterCrop': 'cropping',
+        'ColorJitter': 'color',
+        'CopyPaste': 'mixing',
+        'LetterBox': 'geometry',
+        'LoadImageFromFile': 'loading',
+        'LoadSegments': 'segments',
+        'MixUp': 'mixing',
+        'Mosaic': 'mixing',
+        'PackInputs': 'packing',
+        'RandAugment': 'rand_augment',
+        'RandomAffine': 'geometry',
+        'RandomChoice': 'choice',
+        'RandomCrop': 'cropping',
+        'RandomErasing': 'erasing',
+        'RandomFlip': 'geometry',
+        'RandomHSV': 'color',
+        'RandomResizedCrop': 'cropping',
+        'Render': 'render',
+        'Resize': 'cropping',
+        'ResizeShortestEdge': 'cropping',
+    },
+)
 
 __all__ = [
     'CenterCrop',

@@ -1,13 +1,34 @@
 """Hooks, which are called at fixed points of training, validation and test."""
 
-from detkit.engine.hooks.checkpoint_hook import CheckpointHook
-from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
-from detkit.engine.hooks.console_hook import ConsoleHook, ProgressHook
-from detkit.engine.hooks.ema_hook import EMAHook
-from detkit.engine.hooks.hook import Hook
-from detkit.engine.hooks.scalar_log_hook import ScalarLogHook
-from detkit.engine.hooks.skipped_hook import SkippedHook
-from detkit.engine.hooks.stop_hooks import EarlyStoppingHook, TimeLimitHook
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.engine.hooks.checkpoint_hook import CheckpointHook
+    from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
+    from detkit.engine.hooks.console_hook import ConsoleHook, ProgressHook
+    from detkit.engine.hooks.ema_hook import EMAHook
+    from detkit.engine.hooks.hook import Hook
+    from detkit.engine.hooks.scalar_log_hook import ScalarLogHook
+    from detkit.engine.hooks.skipped_hook import SkippedHook
+    from detkit.engine.hooks.stop_hooks import EarlyStoppingHook, TimeLimitHook
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'CheckpointHook': 'checkpoint_hook',
+        'CloseMosaicHook': 'close_mosaic_hook',
+        'ConsoleHook': 'console_hook',
+        'EMAHook': 'ema_hook',
+        'EarlyStoppingHook': 'stop_hooks',
+        'Hook': 'hook',
+        'ProgressHook': 'console_hook',
+        'ScalarLogHook': 'scalar_log_hook',
+        'SkippedHook': 'skipped_hook',
+        'TimeLimitHook': 'stop_hooks',
+    },
+)
 
 __all__ = [
     'CheckpointHook',

@@ -1,11 +1,30 @@
 """Assigners: which priors learn which objects."""
 
-from .hungarian_assigner import HungarianAssigner
-from .match_costs import BBoxL1Cost, ClassCost, GIoUCost
-from .rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
-from .task_aligned_assigner import TaskAlignedAssigner
-from .yolov3_anchor_assigner import YOLOv3AnchorAssigner
-from .yolov5_anchor_assigner import YOLOv5AnchorAssigner
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.assigners.hungarian_assigner import HungarianAssigner
+    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, GIoUCost
+    from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
+    from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
+    from detkit.models.assigners.yolov3_anchor_assigner import YOLOv3AnchorAssigner
+    from detkit.models.assigners.yolov5_anchor_assigner import YOLOv5AnchorAssigner
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'BBoxL1Cost': 'match_costs',
+        'ClassCost': 'match_costs',
+        'GIoUCost': 'match_costs',
+        'HungarianAssigner': 'hungarian_assigner',
+        'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
+        'TaskAlignedAssigner': 'task_aligned_assigner',
+        'YOLOv3AnchorAssigner': 'yolov3_anchor_assigner',
+        'YOLOv5AnchorAssigner': 'yolov5_anchor_assigner',
+    },
+)
 
 __all__ = [
     'BBoxL1Cost',

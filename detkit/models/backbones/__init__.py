@@ -1,7 +1,25 @@
 """Backbones: images to feature maps, fine to coarse."""
 
-from .csp_darknet import CSPDarknet
-from .darknet import Darknet
-from .resnet import ResNet
+from typing import TYPE_CHECKING
 
-__all__ = ['CSPDarknet', 'Darknet', 'ResNet']
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.backbones.csp_darknet import CSPDarknet
+    from detkit.models.backbones.darknet import Darknet
+    from detkit.models.backbones.resnet import ResNet
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'CSPDarknet': 'csp_darknet',
+        'Darknet': 'darknet',
+        'ResNet': 'resnet',
+    },
+)
+
+__all__ = [
+    'CSPDarknet',
+    'Darknet',
+    'ResNet',
+]

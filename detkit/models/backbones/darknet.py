@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
+from ..base_module import BaseModule
 from ..layers import LEAKY_RELU, Activation, Bottleneck, ConvModule, scale_channels
 from .pretrained import load_backbone, read_weights
 

@@ -6,15 +6,18 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from detkit.registry import WEIGHTS_BY_NAME
 from detkit.utils.download import DownloadError, download_once
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, shorten
 from detkit.utils.torch_files import LOADING_ERRORS, is_plain_tensor, is_zip, load_plain, open_stored
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 _MAX_BYTES = 1_000_000_000
 # SHA-256 of torchvision's files, whose names hold its first digits. Of a file that is not here, those alone count.

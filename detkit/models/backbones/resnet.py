@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import (
@@ -19,6 +18,7 @@ from torchvision.models import (
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
+from ..base_module import BaseModule
 from ..layers import FrozenBatchNorm2d, SyncBatchNorm2d
 from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
 

@@ -1,8 +1,26 @@
 """Coders: boxes to the numbers that a network regresses, and back."""
 
-from .anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
-from .distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder
-from .relative_bbox_coder import RelativeBBoxCoder, cxcywh_to_xyxy
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.coders.anchor_coders import AnchorBBoxCoder, YOLOv3BBoxCoder, YOLOv5BBoxCoder
+    from detkit.models.coders.distance_coders import DistancePointBBoxCoder, RotatedDistanceCoder
+    from detkit.models.coders.relative_bbox_coder import RelativeBBoxCoder, cxcywh_to_xyxy
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'AnchorBBoxCoder': 'anchor_coders',
+        'DistancePointBBoxCoder': 'distance_coders',
+        'RelativeBBoxCoder': 'relative_bbox_coder',
+        'RotatedDistanceCoder': 'distance_coders',
+        'YOLOv3BBoxCoder': 'anchor_coders',
+        'YOLOv5BBoxCoder': 'anchor_coders',
+        'cxcywh_to_xyxy': 'relative_bbox_coder',
+    },
+)
 
 __all__ = [
     'AnchorBBoxCoder',

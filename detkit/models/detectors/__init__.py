@@ -1,8 +1,30 @@
 """Detectors: glue between a backbone, necks and a head."""
 
-from .base_detector import BaseDetector, ModelInfo
-from .detr import DETR
-from .image_classifier import ImageClassifier
-from .single_stage import SingleStageDetector
+from typing import TYPE_CHECKING
 
-__all__ = ['DETR', 'BaseDetector', 'ImageClassifier', 'ModelInfo', 'SingleStageDetector']
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.detectors.base_detector import BaseDetector, ModelInfo
+    from detkit.models.detectors.detr import DETR
+    from detkit.models.detectors.image_classifier import ImageClassifier
+    from detkit.models.detectors.single_stage import SingleStageDetector
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'BaseDetector': 'base_detector',
+        'DETR': 'detr',
+        'ImageClassifier': 'image_classifier',
+        'ModelInfo': 'base_detector',
+        'SingleStageDetector': 'single_stage',
+    },
+)
+
+__all__ = [
+    'DETR',
+    'BaseDetector',
+    'ImageClassifier',
+    'ModelInfo',
+    'SingleStageDetector',
+]

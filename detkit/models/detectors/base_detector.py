@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor
 
 from detkit.protocols import Detector
@@ -15,8 +14,12 @@ from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
 
+from ..base_module import BaseModule
 from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, check_results
+
+if TYPE_CHECKING:
+    from mmengine.optim import OptimWrapper
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ModelInfo:
     licence: str = ''
 
 
-class BaseDetector(BaseModel, Detector):
+class BaseDetector(BaseModule, Detector):
     """Base of detectors and classifiers: image to predictions in one pass.
 
     Args:
@@ -75,8 +78,8 @@ class BaseDetector(BaseModel, Detector):
         batch_norm: dict[str, float] | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
-        # Built here, as mmengine would look for the name among its own components.
-        super().__init__(DATA_PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor')), init_cfg)
+        super().__init__(init_cfg)
+        self.data_preprocessor = DATA_PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor'))
         self.backbone, output = build_backbone(backbone)
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
@@ -115,6 +118,27 @@ class BaseDetector(BaseModel, Detector):
         if mode == 'predict':
             return self.predict(preds, data_samples)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}")
+
+    def train_step(self, data: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Train on a batch that ``collate`` made; return its losses, their sum as ``loss``."""
+        with optim_wrapper.optim_context(self):
+            losses = self(**self.data_preprocessor(data, True), mode='loss')
+        loss, values = self.parse_losses(losses)
+        optim_wrapper.update_params(loss)
+        return values
+
+    def test_step(self, data: dict[str, Any]) -> list[DetDataSample]:
+        """Predict on a batch that ``collate`` made."""
+        return self(**self.data_preprocessor(data, False), mode='predict')
+
+    val_step = test_step
+
+    @staticmethod
+    def parse_losses(losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of the losses, and all values as scalars, the sum as ``loss`` before them."""
+        values = {name: value.mean() for name, value in losses.items()}
+        loss = sum(value for name, value in values.items() if 'loss' in name)
+        return loss, {'loss': loss, **values}
 
     def padding_mask(
         self, inputs: Tensor, gt: GtBatch | None, data_samples: list[DetDataSample] | None, mode: str

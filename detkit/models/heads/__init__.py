@@ -1,18 +1,42 @@
 """Heads: from features to predictions, losses and results."""
 
-from .anchor_head import AnchorHead
-from .base_head import BaseHead
-from .dense_head import DenseHead
-from .detr_head import DETRHead
-from .detr_segment_head import DETRSegmentHead
-from .mlp_classify_head import MLPClassifyHead
-from .yolov3_head import YOLOv3Head
-from .yolov5_head import YOLOv5Head
-from .yolov8_classify_head import YOLOv8ClassifyHead
-from .yolov8_head import YOLOv8Head
-from .yolov8_obb_head import YOLOv8OBBHead
-from .yolov8_pose_head import YOLOv8PoseHead
-from .yolov8_segment_head import YOLOv8SegmentHead
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.heads.anchor_head import AnchorHead
+    from detkit.models.heads.base_head import BaseHead
+    from detkit.models.heads.dense_head import DenseHead
+    from detkit.models.heads.detr_head import DETRHead
+    from detkit.models.heads.detr_segment_head import DETRSegmentHead
+    from detkit.models.heads.mlp_classify_head import MLPClassifyHead
+    from detkit.models.heads.yolov3_head import YOLOv3Head
+    from detkit.models.heads.yolov5_head import YOLOv5Head
+    from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
+    from detkit.models.heads.yolov8_head import YOLOv8Head
+    from detkit.models.heads.yolov8_obb_head import YOLOv8OBBHead
+    from detkit.models.heads.yolov8_pose_head import YOLOv8PoseHead
+    from detkit.models.heads.yolov8_segment_head import YOLOv8SegmentHead
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'AnchorHead': 'anchor_head',
+        'BaseHead': 'base_head',
+        'DETRHead': 'detr_head',
+        'DETRSegmentHead': 'detr_segment_head',
+        'DenseHead': 'dense_head',
+        'MLPClassifyHead': 'mlp_classify_head',
+        'YOLOv3Head': 'yolov3_head',
+        'YOLOv5Head': 'yolov5_head',
+        'YOLOv8ClassifyHead': 'yolov8_classify_head',
+        'YOLOv8Head': 'yolov8_head',
+        'YOLOv8OBBHead': 'yolov8_obb_head',
+        'YOLOv8PoseHead': 'yolov8_pose_head',
+        'YOLOv8SegmentHead': 'yolov8_segment_head',
+    },
+)
 
 __all__ = [
     'AnchorHead',

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from detkit.contracts import check_loss, misfit
 from detkit.registry import LOSSES, Registry
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.errors import ConfigError, nearest
+
+from ..base_module import BaseModule
 
 # The kinds of what ``test_cfg`` holds, by key; what is not here takes anything, such as a user's own keys.
 _TEST_KINDS: dict[str, Any] = {

@@ -1,18 +1,55 @@
 """Building blocks that backbones, necks and heads share."""
 
-from .attention import AttentionMaps, MultiHeadAttention
-from .block import build_block, scale_blocks, scale_channels
-from .conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
-from .csp import C3, Bottleneck, C2f
-from .detr_transformer import DETRTransformer
-from .fuse import fuse_conv_bn
-from .keyed_dropout import KeyedDropout, keyed_dropout
-from .mask_decoder import MaskDecoder
-from .mlp import MLP
-from .normalization import FrozenBatchNorm2d, set_batch_norm
-from .position_encodings import LearnedPositionEncoding, SinePositionEncoding
-from .sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
-from .upsampling import BlockDeconv2d, upsample_nearest
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.layers.attention import AttentionMaps, MultiHeadAttention
+    from detkit.models.layers.block import build_block, scale_blocks, scale_channels
+    from detkit.models.layers.conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
+    from detkit.models.layers.csp import C3, Bottleneck, C2f
+    from detkit.models.layers.detr_transformer import DETRTransformer
+    from detkit.models.layers.fuse import fuse_conv_bn
+    from detkit.models.layers.keyed_dropout import KeyedDropout
+    from detkit.models.layers.mask_decoder import MaskDecoder
+    from detkit.models.layers.mlp import MLP
+    from detkit.models.layers.normalization import FrozenBatchNorm2d, set_batch_norm
+    from detkit.models.layers.position_encodings import LearnedPositionEncoding, SinePositionEncoding
+    from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
+    from detkit.models.layers.upsampling import BlockDeconv2d, upsample_nearest
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'ACTIVATIONS': 'conv_module',
+        'Activation': 'conv_module',
+        'AttentionMaps': 'attention',
+        'BlockDeconv2d': 'upsampling',
+        'Bottleneck': 'csp',
+        'C2f': 'csp',
+        'C3': 'csp',
+        'ConvModule': 'conv_module',
+        'DETRTransformer': 'detr_transformer',
+        'FrozenBatchNorm2d': 'normalization',
+        'KeyedDropout': 'keyed_dropout',
+        'LEAKY_RELU': 'conv_module',
+        'LearnedPositionEncoding': 'position_encodings',
+        'MLP': 'mlp',
+        'MaskDecoder': 'mask_decoder',
+        'MultiHeadAttention': 'attention',
+        'SinePositionEncoding': 'position_encodings',
+        'SyncBatchNorm2d': 'sync_batch_norm',
+        'build_activation': 'conv_module',
+        'build_block': 'block',
+        'fuse_conv_bn': 'fuse',
+        'scale_blocks': 'block',
+        'scale_channels': 'block',
+        'set_batch_norm': 'normalization',
+        'synchronise_batch_norm': 'sync_batch_norm',
+        'upsample_nearest': 'upsampling',
+    },
+)
 
 __all__ = [
     'ACTIVATIONS',
@@ -36,7 +73,6 @@ __all__ = [
     'build_activation',
     'build_block',
     'fuse_conv_bn',
-    'keyed_dropout',
     'scale_blocks',
     'scale_channels',
     'set_batch_norm',

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from detkit.utils.errors import ConfigError, nearest
 
 
-class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):
+class FrozenBatchNorm2d(nn.Module):
     """Frozen batch normalisation, computed in the type of its input.
 
     Weights and statistics are buffers with the names of ``nn.BatchNorm2d``, so that weights of either fit and no
     optimiser sees them. Nothing of the map is kept for the gradient. Unlike torchvision's, the layer leaves a bfloat16
     map of autocast in bfloat16.
 
+    Args:
+        num_features: C.
+        eps: is added to the variance.
+
     Shape: ``(B, C, H, W)`` to the same.
     """
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.register_buffer('weight', torch.ones(num_features))
+        self.register_buffer('bias', torch.zeros(num_features))
+        self.register_buffer('running_mean', torch.zeros(num_features))
+        self.register_buffer('running_var', torch.ones(num_features))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.pop(f'{prefix}num_batches_tracked', None)  # of a normalisation that was trained
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        return f'{self.num_features}, eps={self.eps}'
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.eps).rsqrt()  # (C,)

@@ -1,10 +1,41 @@
 """Losses: functions of raw predictions and targets that return a scalar times their ``loss_weight``."""
 
-from .boxes import IoULoss, L1Loss, aligned_iou
-from .classification import BinaryCrossEntropyLoss, BinaryFocalLoss, CrossEntropyLoss, DistributionFocalLoss
-from .keypoints import KeypointLoss, KeypointVisibilityLoss
-from .masks import MaskDiceLoss, MaskFocalLoss, ProtoMaskLoss
-from .rotated_boxes import ProbIoULoss, RotationLoss, prob_iou
+from typing import TYPE_CHECKING
+
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.losses.boxes import IoULoss, L1Loss, aligned_iou
+    from detkit.models.losses.classification import (
+        BinaryCrossEntropyLoss,
+        BinaryFocalLoss,
+        CrossEntropyLoss,
+        DistributionFocalLoss,
+    )
+    from detkit.models.losses.keypoints import KeypointLoss, KeypointVisibilityLoss
+    from detkit.models.losses.masks import MaskDiceLoss, MaskFocalLoss, ProtoMaskLoss
+    from detkit.models.losses.rotated_boxes import ProbIoULoss, RotationLoss, prob_iou
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'BinaryCrossEntropyLoss': 'classification',
+        'BinaryFocalLoss': 'classification',
+        'CrossEntropyLoss': 'classification',
+        'DistributionFocalLoss': 'classification',
+        'IoULoss': 'boxes',
+        'KeypointLoss': 'keypoints',
+        'KeypointVisibilityLoss': 'keypoints',
+        'L1Loss': 'boxes',
+        'MaskDiceLoss': 'masks',
+        'MaskFocalLoss': 'masks',
+        'ProbIoULoss': 'rotated_boxes',
+        'ProtoMaskLoss': 'masks',
+        'RotationLoss': 'rotated_boxes',
+        'aligned_iou': 'boxes',
+        'prob_iou': 'rotated_boxes',
+    },
+)
 
 __all__ = [
     'BinaryCrossEntropyLoss',

@@ -1,8 +1,28 @@
 """Necks: feature maps to feature maps."""
 
-from .last_block import LastBlock
-from .pan import PAN
-from .spp import SPP
-from .yolov3_neck import YOLOv3Neck
+from typing import TYPE_CHECKING
 
-__all__ = ['LastBlock', 'PAN', 'SPP', 'YOLOv3Neck']
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.necks.last_block import LastBlock
+    from detkit.models.necks.pan import PAN
+    from detkit.models.necks.spp import SPP
+    from detkit.models.necks.yolov3_neck import YOLOv3Neck
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'LastBlock': 'last_block',
+        'PAN': 'pan',
+        'SPP': 'spp',
+        'YOLOv3Neck': 'yolov3_neck',
+    },
+)
+
+__all__ = [
+    'LastBlock',
+    'PAN',
+    'SPP',
+    'YOLOv3Neck',
+]

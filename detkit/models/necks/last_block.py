@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from detkit.registry import NECKS
 
+from ..base_module import BaseModule
 from ..layers import Activation, build_block, scale_blocks
 
 

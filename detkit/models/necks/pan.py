@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detkit.registry import NECKS
 
+from ..base_module import BaseModule
 from ..layers import Activation, ConvModule, build_block, scale_blocks, upsample_nearest
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from detkit.registry import NECKS
 
+from ..base_module import BaseModule
 from ..layers import Activation, ConvModule
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from detkit.registry import NECKS
 from detkit.utils.errors import ConfigError
 
+from ..base_module import BaseModule
 from ..layers import LEAKY_RELU, Activation, ConvModule, upsample_nearest
 
 

@@ -1,8 +1,28 @@
 """Postprocessing of predictions to results: non-maximum suppression, and masks in the original image."""
 
-from .mask_decoding import decode_masks
-from .nms import batched_nms
-from .rotated_nms import batched_rotated_nms, rotated_nms
-from .segment_merging import merge_segments
+from typing import TYPE_CHECKING
 
-__all__ = ['batched_nms', 'batched_rotated_nms', 'decode_masks', 'merge_segments', 'rotated_nms']
+from detkit.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from detkit.models.postprocess.mask_decoding import decode_masks
+    from detkit.models.postprocess.nms import batched_nms
+    from detkit.models.postprocess.rotated_nms import batched_rotated_nms
+    from detkit.models.postprocess.segment_merging import merge_segments
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'batched_nms': 'nms',
+        'batched_rotated_nms': 'rotated_nms',
+        'decode_masks': 'mask_decoding',
+        'merge_segments': 'segment_merging',
+    },
+)
+
+__all__ = [
+    'batched_nms',
+    'batched_rotated_nms',
+    'decode_masks',
+    'merge_segments',
+]

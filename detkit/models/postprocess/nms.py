@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor
+
+from .torchvision_nms import nms
 
 # Number of candidates at first, multiplied by 4 as long as they leave fewer results than requested.
 _FIRST_CANDIDATES = 1024
@@ -107,7 +108,7 @@ def _suppress(candidates: Detections, iou_thr: float, max_per_img: int, class_ag
         bboxes = bboxes.double() + (candidates.labels * span).unsqueeze(1)
     count = _FIRST_CANDIDATES
     while True:
-        kept = torchvision.ops.nms(bboxes[:count], candidates.scores[:count].to(bboxes.dtype), iou_thr)
+        kept = nms(bboxes[:count], candidates.scores[:count], iou_thr)
         if len(kept) >= max_per_img or count >= len(bboxes):
             return kept[:max_per_img]
         count *= 4
