@@ -124,6 +124,13 @@ class Registry(mmengine_registry.Registry):
             parent = parent.parent
         return found
 
+    def has_imported(self, name: str) -> bool:
+        """Return whether a name is registered here or in a parent by what has been imported so far."""
+        registry: mmengine_registry.Registry | None = self
+        while registry is not None and name not in registry.module_dict:
+            registry = registry.parent
+        return registry is not None
+
     def find_own(self, name: str) -> Any:
         """Return the class or function registered under a name here, or None; only its file is imported."""
         for location in self._locations:
@@ -282,9 +289,9 @@ def refuse_unregistered(value: Any, path: str = '') -> None:
 
 
 def _is_registered(name: str) -> bool:
-    # Those of mmengine come last: looking there imports all of them.
-    own = (registry.find_own(name) for registry in _REGISTRIES)
-    return any(found is not None for found in own) or any(registry.get(name) is not None for registry in _REGISTRIES)
+    # What is imported comes first, as searching a registry in vain imports its modules, and those of mmengine's.
+    is_imported = any(registry.has_imported(name) for registry in _REGISTRIES)
+    return is_imported or any(registry.get(name) is not None for registry in _REGISTRIES)
 
 
 def _of_models(name: str, *locations: str, base: str = '') -> Registry:

@@ -81,13 +81,21 @@ def test_what_workers_copy_is_seen(benchmark):
 def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
     import import_time
 
-    import_time.main(['--rounds', '1', '--cases', 'python', 'detkit configs'])
-    title, *rows = capsys.readouterr().out.splitlines()
-    assert 'least' in title and [row.rsplit(maxsplit=2)[0].strip() for row in rows] == [
+    monkeypatch.setattr(import_time, 'PEER_CASES', {'import torch': ('', True), 'import ultralytics': ('', True)})
+    monkeypatch.setitem(import_time.CASES, 'first model', ('import os; os.stat({model!r})', True))
+    import_time.main(['--rounds', '1', '--cases', 'python', 'first model', '--peer', sys.executable])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:18].strip() for line in lines] == [
+        'seconds, 1 process',
+        'detkit',
         'python',
-        'detkit configs',
         'import torch',
+        'first model',
+        'peer',
+        'import torch',
+        'import ultralytics',
     ]
+    assert all(' over torch, ' in lines[index] for index in (4, 7))
     with pytest.raises(RuntimeError, match='no_such_module'):
         import_time.seconds_of('import no_such_module')
 

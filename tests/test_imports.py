@@ -1,10 +1,12 @@
 """What importing costs and needs."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+from small_models import write_checkpoint
 
 HEAVY = ('torch', 'mmengine', 'cv2', 'numpy')
 
@@ -20,36 +22,71 @@ def test_import_of_the_package_is_light():
     assert done.stdout.strip() == '[]', done.stderr
 
 
-@pytest.mark.parametrize(
-    'tool',
-    [
-        'train.py',
-        'test.py',
-        'predict.py',
-        'export.py',
-        'analyze/print_config.py',
-        'analyze/summarize_runs.py',
-    ],
-)
-def test_help_of_a_tool_is_light(repo, tool):
-    done = run_python('-X', 'importtime', str(repo / 'tools' / tool), '--help')
+COMMANDS_WITHOUT_TORCH = """
+import contextlib, io, json, sys
+from detkit.cli.main import COMMANDS, main
+
+loaded = {}
+for argv in [*([*name.split(), '--help'] for name in COMMANDS), ['--help'], ['configs'], ['zoo', 'list']]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            status = main(argv)
+        except SystemExit as end:
+            status = end.code
+    loaded[' '.join(argv)] = [status or 0, len(out.getvalue()), *(name for name in HEAVY if name in sys.modules)]
+print(json.dumps(loaded))
+"""
+
+
+def test_help_and_lists_need_no_torch():
+    done = run_python('-c', f'HEAVY = {HEAVY}\n{COMMANDS_WITHOUT_TORCH}')
+    assert done.returncode == 0, done.stderr
+    loaded = json.loads(done.stdout)
+    assert {'train --help', 'analyze compare --help', 'configs', 'zoo list'} <= loaded.keys()
+    assert {argv: found for argv, (status, length, *found) in loaded.items() if status or not length or found} == {}
+
+
+def test_help_of_a_tool_is_light(repo):
+    done = run_python('-X', 'importtime', str(repo / 'tools' / 'train.py'), '--help')
     imported = {line.split('|')[-1].strip() for line in done.stderr.splitlines()}
     assert done.returncode == 0 and 'usage:' in done.stdout
     assert imported.isdisjoint(HEAVY)
 
 
-def test_the_list_of_weights_needs_no_torch():
-    code = 'import sys; from detkit.cli.main import main; main(["zoo", "list"]); print("torch" in sys.modules)'
-    done = run_python('-c', code)
+# Each of these takes a tenth of PyTorch's import or more, and none takes part in a prediction.
+UNUSED_BY_PREDICTION = (
+    'detkit.evaluation.coco_metric',
+    'detkit.engine.runner',
+    'detkit.models.backbones.resnet',
+    'matplotlib',
+    'mmengine.hooks',
+    'mmengine.model',
+    'mmengine.runner',
+    'pandas',
+    'scipy',
+    'sympy',
+    'torch._dynamo',
+    'torch.distributed.fsdp',
+    'torch.onnx',
+    'torchvision',
+)
+PREDICTION = """
+import sys
+import torch
+before = set(sys.modules)
+import detkit
+model = detkit.Detector(PATH)
+(result,) = model(torch.zeros(3, 64, 64, dtype=torch.uint8), img_size=64)
+assert len(result.bboxes) == len(result.scores)
+print(sorted(set(UNUSED) & (set(sys.modules) - before)))
+"""
+
+
+def test_a_first_prediction_imports_what_it_runs(tmp_path):
+    path = write_checkpoint(tmp_path / 'model.pth')
+    done = run_python('-c', f'PATH = {str(path)!r}\nUNUSED = {UNUSED_BY_PREDICTION}\n{PREDICTION}')
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert any('yolov8n' in line for line in lines) and lines[-1] == 'False'
-
-
-def test_what_prediction_does_without_is_not_imported():
-    code = 'import sys, detkit.inference; print([name for name in ("scipy", "matplotlib") if name in sys.modules])'
-    done = run_python('-c', code)
-    assert done.stdout.strip() == '[]', done.stderr
+    assert done.stdout.splitlines()[-1] == '[]'
 
 
 IMPORT_ALL = """

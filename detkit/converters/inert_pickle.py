@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from detkit.utils.errors import CheckpointError
-from detkit.utils.torch_files import ZIP_ERRORS, is_zip, open_stored
+from detkit.utils.files import ZIP_ERRORS
+from detkit.utils.torch_files import is_zip, open_stored
 
 _DTYPES = {
     'DoubleStorage': torch.float64,

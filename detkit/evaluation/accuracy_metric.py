@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from detkit.evaluation.class_format import NUM_LISTED, class_entry
 from detkit.evaluation.evaluated_sample import as_array
 from detkit.evaluation.gathered_metric import GatheredMetric, is_defined
 from detkit.registry import METRICS
@@ -14,8 +14,6 @@ from detkit.structures.data_sample import DetDataSample, best_classes
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.tables import text_table, write_json
 
-# Classes of an image that are written to files.
-_LISTED = 5
 # Classes that the table has room for.
 _TABLE_ROWS = 50
 
@@ -82,7 +80,7 @@ class AccuracyMetric(GatheredMetric):
         return kept
 
     def compute_metrics(self, results: list[DetDataSample]) -> dict[str, float]:
-        count = max(*self.topk, _LISTED)
+        count = max(*self.topk, NUM_LISTED)
         ranked = [best_classes(sample.pred_scores, count) for sample in results]
         truth = np.array([sample.gt_label for sample in results])
         first = np.array([labels[0] for labels, _ in ranked])
@@ -139,19 +137,3 @@ class AccuracyMetric(GatheredMetric):
             shown = sorted(shown, key=lambda entry: entry['F1'])[:_TABLE_ROWS]
         rows = [[entry.get(column, '') for column in columns] for entry in (whole, *shown)]
         self.table = text_table(columns, rows)
-
-
-def class_entry(
-    img_path: str, img_id: str, labels: Sequence[int], scores: Sequence[float], classes: Sequence[str]
-) -> dict[str, Any]:
-    """Return the json entry of one image: its most probable class, and the five most probable ones in ``top5``.
-
-    Args:
-        labels, scores: the most probable classes, best first.
-        classes: names of the labels.
-    """
-    ranked = [
-        {'category_id': int(label), 'category_name': classes[int(label)], 'score': round(float(score), 6)}
-        for label, score in zip(labels[:_LISTED], scores[:_LISTED], strict=True)
-    ]
-    return {'file_name': img_path, 'image_id': img_id, **ranked[0], 'top5': ranked}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
 from detkit.export.detector import ExportedDetector
 from detkit.export.plan import Plan
@@ -255,6 +254,8 @@ def _count_matches(first: DetDataSample, second: DetDataSample, found: Differenc
     """Count the detections of an image that have a partner of the same class in the other's results."""
     if 'pred_instances' not in first:
         return
+    from torchvision.ops import box_iou
+
     ours, theirs = first.pred_instances, second.pred_instances
     # Boxes that were clipped to a line have no area: their overlap is NaN, also with themselves.
     overlaps = box_iou(ours.bboxes, theirs.bboxes).nan_to_num()
@@ -284,6 +285,8 @@ def _compare_rows(
         plan: what was exported.
         found: takes the differences.
     """
+    from torchvision.ops import box_iou
+
     options, name = plan.suppression, 'rbboxes' if head.SUPPRESSION == 'prob_iou' else 'bboxes'
     overlap = _prob_iou_matrix if head.SUPPRESSION == 'prob_iou' else box_iou
     equal = _EQUAL[plan.precision]

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from detkit.export.plan import Suppression
@@ -79,11 +78,13 @@ class _NonMaxSuppression(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, bboxes: Tensor, scores: Tensor, iou_thr: float) -> Tensor:
         """Suppress boxes ``(B, P, 4)`` with ``scores (B, C, P)`` class by class; scores of 0 take no part."""
+        from torchvision.ops import nms  # whose import takes as long as PyTorch's; opening a file needs none
+
         found = []
         for image in range(scores.shape[0]):
             for label in range(scores.shape[1]):
                 index = (scores[image, label] > 0).nonzero().squeeze(1)
-                kept = index[torchvision.ops.nms(bboxes[image][index], scores[image, label][index], iou_thr)]
+                kept = index[nms(bboxes[image][index], scores[image, label][index], iou_thr)]
                 found.append(torch.stack([torch.full_like(kept, image), torch.full_like(kept, label), kept], 1))
         return torch.cat(found)
 

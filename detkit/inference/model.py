@@ -25,6 +25,9 @@ from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.limits import MAX_PIXELS
 
+# The keys of a checkpoint's config whose components a prediction may build.
+PREDICTION_KEYS = ('model', 'test_dataloader', 'val_dataloader')
+
 
 def init_detector(
     config: str | Path | Config | dict | None,
@@ -208,7 +211,8 @@ def _as_config(
         if content is None or not content['meta'].get('config'):
             raise ConfigError('no config: give a config file, or a checkpoint that holds one')
         config = config_of_text(content['meta']['config'], f'checkpoint {checkpoint}')
-        check_config(config)  # a component of a package that is not imported here gets a sentence
+        # A component of a package that is not imported here gets a sentence. Parts of the training do not take part.
+        check_config({key: config[key] for key in PREDICTION_KEYS if key in config})
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detkit.datasets.image_files import image_id_of
-from detkit.evaluation.accuracy_metric import class_entry
+from detkit.evaluation.class_format import class_entry
 from detkit.evaluation.coco_format import result_entries
 from detkit.evaluation.rotated_format import rotated_fields
 from detkit.inference import result_exports, result_files

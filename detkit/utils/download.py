@@ -19,8 +19,7 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from detkit.utils.errors import DetkitError
-from detkit.utils.files import write_text
-from detkit.utils.torch_files import ZIP_ERRORS
+from detkit.utils.files import ZIP_ERRORS, write_text
 
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
 FIRST_BYTE_SECONDS = 9.0

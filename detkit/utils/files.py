@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from detkit.utils.errors import DetkitError
+
+# The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
+# that Python lacks, is a RuntimeError.
+ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
 
 
 class SaveError(DetkitError):

@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-# The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
-# that Python lacks, is a RuntimeError.
-ZIP_ERRORS = (zipfile.BadZipFile, EOFError, IndexError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+from detkit.utils.files import ZIP_ERRORS
+
 # The errors of ``torch.load`` for damaged and forged files, beside UnpicklingError.
 LOADING_ERRORS = (*ZIP_ERRORS, AssertionError, AttributeError, KeyError, MemoryError, TypeError)
 

@@ -128,7 +128,7 @@ def test_the_step_of_mmengines_model():
     model = build_yolov8('seg', num_classes=2)
     batch = dict(inputs=torch.zeros(2, 3, 64, 64, dtype=torch.uint8), gt=empty_gt(2), data_samples=None, skipped=[])
     data = model.data_preprocessor(batch, training=True)
-    losses = model._run_forward(data, mode='loss')
+    losses = model(**data, mode='loss')
     assert list(losses) == ['loss_box', 'loss_seg', 'loss_cls', 'loss_dfl']
     model.parse_losses(losses)[0].backward()
     # Without an object only the class branches learn; everything behind them takes part.
@@ -187,7 +187,7 @@ def test_mixed_precision_keeps_type_and_layout_throughout():
     data = model.data_preprocessor(batch, training=True)
     with WideTensors() as noted:
         with torch.autocast('cpu', torch.bfloat16):
-            losses = model._run_forward(data, mode='loss')
+            losses = model(**data, mode='loss')
         sum(losses.values()).backward()
     assert {'convolution', 'convolution_backward', 'silu_backward', 'cat', 'max_pool2d_backward'} <= noted.seen
     assert noted.strays == []
