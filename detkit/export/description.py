@@ -125,6 +125,8 @@ def parse_description(text: str | None, path: Path) -> Description:
         raise CheckpointError(
             f'{path} has the export format {values["version"]}, this detkit reads up to {VERSION}: update detkit.'
         )
+    if values['version'] < 1:
+        raise _damaged(path, f'its version is {values["version"]}')
     wanted = {item.name for item in fields(Description)}
     missing = sorted(wanted - values.keys())
     if missing:

@@ -170,7 +170,7 @@ class ExportedDetector(nn.Module, Detector):
 
     def _as_rows(self, outputs: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
         """Return the head without suppression, and the rows of the graph's suppression as decoded predictions."""
-        self._check_thresholds()
+        self.check_thresholds()
         head = copy.copy(self.head)
         head.test_cfg = {**self.head.test_cfg, 'iou_thr': 1.0}  # no overlap is above this
         scores, labels = outputs['scores'], outputs['labels']
@@ -180,14 +180,22 @@ class ExportedDetector(nn.Module, Detector):
         decoded['scores'] = (labels.unsqueeze(-1) == classes).to(scores.dtype) * scores.unsqueeze(-1)
         return head, decoded
 
-    def _check_thresholds(self) -> None:
+    def check_thresholds(self) -> None:
         """Raise ``ConfigError`` for thresholds that what the graph has suppressed cannot follow."""
         fixed, wanted = self.description.suppression, self.head.test_cfg
+        if fixed is None:
+            return
         if wanted.get('score_thr', 0.0) < fixed.score_thr:
             raise ConfigError(
                 f'score_thr is {wanted.get("score_thr", 0.0)}, but the file was exported with nms and holds no '
-                f'prediction below {fixed.score_thr}: export it with a lower score_thr, or without nms (metrics need '
-                'all predictions)'
+                f'prediction below {fixed.score_thr}: ask for {fixed.score_thr} or more, or export it with a lower '
+                'score_thr, or without nms (metrics need all predictions)'
+            )
+        if wanted.get('max_per_img', fixed.max_per_img) > fixed.max_per_img:
+            raise ConfigError(
+                f'max_per_img is {wanted["max_per_img"]}, but the file was exported with nms and holds '
+                f'{fixed.max_per_img} predictions of an image at most: ask for no more, or export it with a greater '
+                'max_per_img, or without nms'
             )
         for name in ('iou_thr', 'class_agnostic'):
             if self.head.SUPPRESSION != 'none' and wanted.get(name, getattr(fixed, name)) != getattr(fixed, name):

@@ -43,6 +43,8 @@ class Area:
             raise ConfigError(f'{self.name} has a point twice: {self.points}')
         if not np.isfinite(self.points).all():
             raise ConfigError(f'{self.name} has a point that is no pair of numbers: {self.points}')
+        if not self.is_line and np.linalg.matrix_rank(np.subtract(self.points, self.points[0])) < 2:
+            raise ConfigError(f'the zone {self.name} has no area, as its points lie on one line: {self.points}')
 
     @property
     def is_line(self) -> bool:

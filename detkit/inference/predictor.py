@@ -131,6 +131,7 @@ class Predictor:
         if given.retina_masks is not None and cfg.get('task') == 'seg':
             wanted['retina_masks'] = given.retina_masks
         self.model = _with_options(self.model, wanted)
+        self.model.check_thresholds()
         fixed_size = self.model.input_size
         self._preparation = Preparation(cfg, self.img_size, self.classifies, fixed_size)
         self._views = None

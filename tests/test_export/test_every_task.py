@@ -37,8 +37,7 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
 @pytest.mark.parametrize('name', sorted(TASKS.keys() - {'yolov3 det', 'detr seg'}))  # which are large
 def test_a_small_input_of_every_task(name, tmp_path):
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
-    # The grid of YOLOv5's classifier is that of 224 pixels.
-    export(name, 'onnx', 'dynamic', 224 if name == 'yolov5 cls' else 64, images, tmp_path)
+    export(name, 'onnx', 'dynamic', 64, images, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ def set_key(key, value):
         (lambda model, d: '[' * 100_000, 'cannot be read'),
         (lambda model, d: '{"kind": "detkit export"', 'cannot be read'),
         (lambda model, d: '[1]', "not of the kind 'detkit export'"),
+        (lambda model, d: json.dumps({**d, 'version': 0}), 'its version is 0'),
         (lambda model, d: json.dumps({**d, 'version': 99}), 'has the export format 99, .* update detkit'),
         (lambda model, d: json.dumps({k: v for k, v in d.items() if k != 'classes'}), "has no 'classes'"),
         (set_key('classes', 'abc'), "'classes' is 'abc'"),

@@ -116,6 +116,8 @@ def test_a_file_with_suppression_takes_the_thresholds_that_it_can(images, tmp_pa
         (dict(score_thr=0.1), 'holds no prediction below 0.2'),
         (dict(iou_thr=0.9), 'was exported with nms and iou_thr 0.5'),
         (dict(class_agnostic=True), 'was exported with nms and class_agnostic False'),
+        (dict(max_per_img=41), 'holds 40 predictions of an image at most'),
+        (dict(max_per_img=41, tile=64), 'holds 40 predictions of an image at most'),
     ]:
         with pytest.raises(ConfigError, match=message):
-            Predictor(model=exported, **options).predict(images)
+            Predictor(model=exported, **options)

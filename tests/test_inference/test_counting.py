@@ -101,6 +101,7 @@ def test_tracks_that_are_gone_are_forgotten():
         (lambda: parse_area('a', ['1;2', '3,4'], True), r"the point '1;2', but a point is x,y"),
         (lambda: parse_area('a', ['1,2', '1.2.3,4'], True), 'but a point is x,y'),
         (lambda: parse_area('a', ['1,2', '1,2'], True), 'has a point twice'),
+        (lambda: parse_area('a', ['0.1,0.1', '0.3,0.3', '0.7,0.7'], False), 'the zone a has no area'),
         (lambda: AreaCounter([LINE, LINE], SHAPE), "two lines or zones are named 'gate'"),
         (lambda: AreaCounter([], SHAPE), 'nothing is counted without a line or a zone'),
         (lambda: AreaCounter([LINE], SHAPE, 'top'), "anchor is 'top'"),

@@ -117,3 +117,12 @@ def test_the_last_layer_s_input_is_dropped_in_training_alone():
 def test_mistakes(options, text):
     with pytest.raises(ConfigError, match=text):
         head(**options)
+
+
+@pytest.mark.parametrize('side', [2, 7, 8, 9, (5, 16)])
+def test_an_exported_graph_pools_as_training_does(side, monkeypatch):
+    model = head(pool_size=(4, 8), hidden_channels=(5,)).eval()
+    expected = model(feats(side))['cls_logits']
+    monkeypatch.setattr(F, 'adaptive_avg_pool2d', None)  # which ONNX has not
+    monkeypatch.setattr(torch.onnx, 'is_in_onnx_export', lambda: True)
+    torch.testing.assert_close(model(feats(side))['cls_logits'], expected)

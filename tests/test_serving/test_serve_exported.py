@@ -30,3 +30,21 @@ def test_a_file_is_served_as_the_detector_predicts(name, dynamic, small_detector
         assert other.status == (200 if dynamic else 422), other.body
         assert dynamic or 'takes 64 x 64 only' in other.error
         assert client.get('/health').status == 200
+
+
+def test_thresholds_that_suppression_in_the_file_cannot_follow_are_refused(small_detector, picture, tmp_path):
+    for package in ('onnx', 'onnxruntime'):
+        pytest.importorskip(package)
+    fixed = dict(score_thr=0.2, iou_thr=0.5, max_per_img=40)
+    path = small_detector.export('onnx', path=tmp_path / 'served.onnx', img_size=64, nms=True, **fixed)
+    with running(ServedModel(Detector(path), LIMITS)) as client:
+        assert client.post(picture, 'score_thr=0.3&max_per_img=4').status == 200
+        for query, message in [
+            ('score_thr=0.1', 'holds no prediction below 0.2: ask for 0.2 or more'),
+            ('iou_thr=0.6', 'exported with nms and iou_thr 0.5'),
+            ('class_agnostic=true', 'exported with nms and class_agnostic False'),
+            ('max_per_img=41', 'holds 40 predictions of an image at most'),
+        ]:
+            answer = client.post(picture, query)
+            assert answer.status == 422, answer.body
+            assert message in answer.error

@@ -88,6 +88,9 @@ class BaseDetector(BaseModule, Detector):
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
 
+    def check_thresholds(self) -> None:
+        """Raise ``ConfigError`` for thresholds that the network cannot follow; in PyTorch it follows all."""
+
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps, fine to coarse, of images ``(B, 3, H, W)``."""
         feats = check_feats(self.backbone(inputs), self.backbone, 'backbone')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -66,6 +67,26 @@ class MLPClassifyHead(ClassifyHead):
     def forward(self, feats: Sequence[Tensor], padding_mask: Tensor | None = None) -> dict[str, Tensor]:
         feat = feats[-1]
         if tuple(feat.shape[-2:]) != self.pool_size:
-            feat = F.adaptive_avg_pool2d(feat, self.pool_size)  # (B, c, h, w) -> (B, c, s, s)
+            feat = _pooled(feat, self.pool_size)  # (B, c, h, w) -> (B, c, s, s)
         hidden = self.hidden(feat.flatten(1))  # (B, c, s, s) -> (B, c·s·s) -> (B, hidden)
         return dict(cls_logits=self.fc_cls(self.dropout(hidden)))
+
+
+def _pooled(feat: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the means ``(B, c, *size)`` of the cells of a map, which overlap where its sides are no multiples of them.
+
+    ONNX has no operator for it, so that an exported graph multiplies by the shares of the pixels in each cell.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return F.adaptive_avg_pool2d(feat, size)
+    rows, columns = (
+        _shares(int(side), cells).to(feat) for side, cells in zip(feat.shape[-2:], size, strict=True)
+    )  # (s, h), (s, w)
+    return rows @ feat @ columns.T
+
+
+def _shares(side: int, cells: int) -> Tensor:
+    """Return ``(cells, side)`` float32, the share of each pixel of a side in the mean of each cell."""
+    pixels, start = torch.arange(side), torch.arange(cells).unsqueeze(1) * side
+    inside = ((pixels >= start // cells) & (pixels < -(-(start + side) // cells))).float()
+    return inside / inside.sum(1, keepdim=True)
