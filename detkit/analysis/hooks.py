@@ -174,7 +174,7 @@ class SavePicturesHook(Hook):
                 picture = prediction_sheet([img], [sample], classes, self.score_thr, metainfo)
             else:
                 picture = draw_data_sample(img, sample, 'pred', classes, self.score_thr, keypoint_info=metainfo)
-            write_picture(self.out_dir / self._names.name(Path(sample.img_path).stem, '.jpg'), picture)
+            write_picture(self.out_dir / self._names.name(Path(sample.img_path).stem, '.jpg'), picture, sample.img_path)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         runner.console.line(f'{self._names.count} pictures in {self.out_dir}')

@@ -1,6 +1,6 @@
 """The model of a config, built without memory, against the config's task, metrics and image sizes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -72,9 +72,7 @@ def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[Ke
         for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
             kind = metric.get('type')
             factory = METRICS.get(kind) if isinstance(kind, str) else kind
-            # A user's own constructor may read files.
-            needs = getattr(factory, 'needs', ()) if is_own(factory) else METRICS.build(metric).needs
-            lacking = [need for need in needs if need not in head.provides]
+            lacking = [need for need in metric_needs(metric) if need not in head.provides]
             if lacking:
                 path = (key, index) if isinstance(metrics, list | tuple) else (key,)
                 yield (
@@ -82,6 +80,14 @@ def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[Ke
                     f'{factory.__name__} measures {_listed(lacking)}, but {type(head).__name__} predicts '
                     f'{_listed(head.provides)}; take a metric of these',
                 )
+
+
+def metric_needs(metric: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a metric's config measures, see ``GatheredMetric.needs``; nothing is known of some metrics."""
+    kind = metric.get('type')
+    factory = METRICS.get(kind) if isinstance(kind, str) else kind
+    # A user's own constructor may read files.
+    return getattr(factory, 'needs', ()) if is_own(factory) else METRICS.build(metric).needs
 
 
 def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:

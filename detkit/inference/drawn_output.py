@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from detkit.inference.source_image import SourceImage
-from detkit.inference.video import VideoFrame
+from detkit.inference.video import Video, VideoFrame
 from detkit.inference.video_writer import VideoWriter
-from detkit.utils.pictures import write_picture
+from detkit.utils.errors import ConfigError
+from detkit.utils.pictures import check_spared, write_picture
+
+
+def check_sources_spared(sources: Iterable[object], out_dir: Path) -> None:
+    """Check that no image or video of ``sources`` lies where drawn ones are written, which have names such as theirs.
+
+    Raises:
+        ConfigError: one does.
+    """
+    for source in sources:
+        if not isinstance(source, SourceImage | Video) or not os.path.isfile(source.name):
+            continue
+        path = Path(source.name)
+        if path.suffix.lower() == ('.mp4' if isinstance(source, Video) else '.jpg') and path.parent.samefile(out_dir):
+            raise ConfigError(
+                f'{path} lies in the folder for the results, {out_dir}, and could be written over by a picture of what '
+                'was found; choose another folder'
+            )
 
 
 class DrawnOutput:
@@ -21,6 +40,7 @@ class DrawnOutput:
         out_dir: the folder, which exists.
 
     Raises:
+        ConfigError: a file would be written over the one that it shows.
         SaveError, OSError: a file cannot be written.
     """
 
@@ -52,13 +72,13 @@ class DrawnOutput:
         """
         if not isinstance(image, VideoFrame):
             self.end_video()
-            write_picture(self._out_dir / f'{stem}.jpg', picture)
+            write_picture(self._out_dir / f'{stem}.jpg', picture, image.name)
             return
         if self._writer is None or stem != self._stem:
             self.end_video()
-            self._writer = VideoWriter(
-                self._out_dir / f'{stem}.mp4', image.info, image.name if os.path.isfile(image.name) else None
-            )
+            path = self._out_dir / f'{stem}.mp4'
+            check_spared(path, image.name)
+            self._writer = VideoWriter(path, image.info, image.name if os.path.isfile(image.name) else None)
             self._stem = stem
         self._last = image
         self._writer.write(picture, image.seconds)

@@ -281,7 +281,9 @@ def _label_numbers(wanted: Sequence[str | int] | str | int | None, classes: Sequ
         raise ConfigError(f'classes is {wanted!r}, but must be names or numbers of classes, such as [0, "person"]')
     wanted = list(wanted)
     if not wanted:
-        return None
+        raise ConfigError(
+            'classes is empty, so that nothing could be found; leave it out, or give None, for all classes'
+        )
     numbers = []
     for entry in wanted:
         if str(entry) in classes:

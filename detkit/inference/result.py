@@ -244,13 +244,13 @@ class Result(ConvertibleResult):
 
         Raises:
             DataError: the image cannot be read.
-            ConfigError: there is no such format.
+            ConfigError: there is no such format, or it is the image's own file.
             OSError: the file cannot be written.
         """
         path = Path(path)
         if not cv2.haveImageWriter(path.name if path.suffix else ''):
             raise ConfigError(f"pictures cannot be written as '{path}'; use a name that ends in .jpg or .png")
-        write_picture(path, self.plot(**options))
+        write_picture(path, self.plot(**options), self.img_path)
         return path
 
     @takes(DrawingOptions)

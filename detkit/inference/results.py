@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from detkit.config.words import no_attribute
 from detkit.inference import result_exports, result_files
+from detkit.inference.drawn_output import check_sources_spared
 from detkit.inference.result import Result, counted
 from detkit.utils.call_options import takes
 from detkit.utils.errors import ConfigError
@@ -49,11 +50,14 @@ class Results(list[Result]):
             options: as of ``Result.plot``.
 
         Raises:
-            ConfigError: it is no folder, but a file.
+            ConfigError: it is no folder, but a file; or images lie in it, which pictures would be written over.
         """
-        if Path(folder).is_file():
+        folder = Path(folder)
+        if folder.is_file():
             raise ConfigError(f'{folder} is a file; pictures of several images are written into a folder')
-        return [result.save(Path(folder) / f'{stem}.jpg', **options) for result, stem in self._stems()]
+        if folder.is_dir():
+            check_sources_spared((result.source for result in self), folder)
+        return [result.save(folder / f'{stem}.jpg', **options) for result, stem in self._stems()]
 
     def save_yolo(self, folder: str | os.PathLike, scores: bool = False) -> list[Path]:
         """Write YOLO's label file of each image that could be read, see ``Result.to_yolo``, and return the files."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detkit.inference.drawn_output import DrawnOutput
+from detkit.inference.drawn_output import DrawnOutput, check_sources_spared
 from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
 from detkit.inference.reduced_result import reduced
@@ -157,11 +157,14 @@ def predict_to_folder(
 
     Raises:
         DataError: ``source`` names no image.
-        ConfigError: crops are asked for from a classifier.
+        ConfigError: crops are asked for from a classifier, or images lie in ``out_dir``, where pictures would be
+            written over them.
     """
     sources = find_sources(source)
     if outputs.save_crops and predictor.classifies:
         raise ConfigError('save_crops cuts out boxes, but a classifier finds none; leave it out')
+    if outputs.pictures and Path(out_dir).is_dir():
+        check_sources_spared(sources, Path(out_dir))
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     skipped: list[str] = []

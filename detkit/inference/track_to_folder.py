@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from detkit.inference.counting import Anchor, Area, AreaCounter, CountEvent, check_areas
-from detkit.inference.drawn_output import DrawnOutput
+from detkit.inference.drawn_output import DrawnOutput, check_sources_spared
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result, counted
 from detkit.inference.source_image import SourceImage
@@ -63,6 +63,8 @@ def track_to_folder(
         check_areas(areas)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
+    if pictures:
+        check_sources_spared(sources, out_dir)
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))
     names, picture_names = UniqueNames(), UniqueNames()

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from detkit.utils.errors import ConfigError
 from detkit.utils.files import replacing
 
 
-def write_picture(path: Path, img: np.ndarray) -> None:
+def check_spared(path: Path, source: str) -> None:
+    """Raise ``ConfigError`` where a picture or video of ``source`` would be written over ``source`` itself."""
+    if os.path.isfile(path) and os.path.isfile(source) and os.path.samefile(path, source):
+        raise ConfigError(f'{path} would be written over the file that it shows; choose another folder or name')
+
+
+def write_picture(path: Path, img: np.ndarray, source: str = '') -> None:
     """Write ``img (H, W, 3)`` uint8 RGB; the suffix chooses the format. The folder is made.
 
+    Args:
+        path: the file.
+        img: the picture.
+        source: the file of the image that the picture shows, which is never written over.
+
     Raises:
+        ConfigError: ``path`` is ``source``.
         OSError: it cannot be written.
     """
+    check_spared(path, source)
     path.parent.mkdir(parents=True, exist_ok=True)
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == '.jpg' else []
     done, data = cv2.imencode(path.suffix, img[..., ::-1], options)

@@ -10,6 +10,8 @@ from detkit.utils.call_options import CallOptions, check_flag, number, option
 from detkit.utils.errors import ConfigError
 
 ColorBy = Literal['class', 'instance']
+# The widest line that OpenCV draws.
+_WIDEST_LINE = 32767
 
 
 def _check_color_by(name: str, value: Any) -> None:
@@ -41,7 +43,7 @@ class DrawingOptions(CallOptions):
     line_width: int | None = option(
         None,
         "width of the boxes' lines (default: it follows the size of the image)",
-        number(Integral, 1),
+        number(Integral, 1, _WIDEST_LINE),
         type=int,
         metavar='PIXELS',
     )

@@ -18,6 +18,7 @@ from detkit.engine import Runner
 from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.errors import ConfigError
 from detkit.utils.pictures import UniqueNames, write_picture
 
 
@@ -198,6 +199,11 @@ def test_the_hooks_draw_the_pictures_of_a_classifier(tmp_path: Path):
         'confusion_matrix.csv',
         'confusion_matrix.png',
     ]
+    samples[0].set_metainfo({'img_path': str(tmp_path / 'shown' / '0.jpg')})  # the folder of the images themselves
+    with pytest.raises(ConfigError, match='written over the file that it shows'):
+        HOOKS.build(dict(type='SavePicturesHook', out_dir=str(tmp_path / 'shown'))).after_test_iter(
+            runner, 0, None, samples
+        )
 
 
 def test_what_a_run_leaves(tmp_path):

@@ -68,7 +68,14 @@ def test_options_of_a_drawing(model: Detector, tmp_path: Path):
     for word, right in (('show_labels', 'labels'), ('show_conf', 'scores'), ('boxes', 'bboxes')):
         with pytest.raises(TypeError, match=f'write {right}='):
             result.plot(**{word: False})
-    for wrong in ({'labels': 'no'}, {'line_width': 0}, {'line_width': 1.5}, {'color_by': 'x'}, {'masks': None}):
+    for wrong in (
+        {'labels': 'no'},
+        {'line_width': 0},
+        {'line_width': 1.5},
+        {'line_width': 10**6},
+        {'color_by': 'x'},
+        {'masks': None},
+    ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             result.save(tmp_path / 'x.jpg', **wrong)
     (written,) = results.save(tmp_path, scores=False, line_width=1)

@@ -201,6 +201,28 @@ def test_crops_of_a_classifier_are_refused(checkpoints: dict[str, Path], tmp_pat
         predict_to_folder(Predictor(None, checkpoints['cls']), tmp_path / 'one', tmp_path / 'out', ALL)
 
 
+def test_pictures_are_not_written_over_the_images(checkpoints: dict[str, Path], tmp_path: Path):
+    images = write_images(tmp_path / 'other', 1) + write_images(tmp_path / 'photos', 2)
+    own = [path.rename(path.with_suffix(suffix)) for path, suffix in zip(images, ('.jpg', '.png', '.JPG'), strict=True)]
+    own[0] = own[0].rename(own[0].with_stem('1'))  # its picture would be that of another folder's image
+    before = [path.read_bytes() for path in own]
+    predictor = Predictor(None, checkpoints['det'], img_size=64)
+    for out_dir in (tmp_path / 'photos', tmp_path / 'other' / '..' / 'photos'):
+        with pytest.raises(ConfigError, match='1.JPG lies in the folder for the results'):
+            predict_to_folder(predictor, [str(path) for path in own], out_dir)
+    results = Detector(checkpoints['det'])(own, img_size=64)
+    with pytest.raises(ConfigError, match='1.JPG lies in the folder'):
+        results.save(tmp_path / 'photos')
+    with pytest.raises(ConfigError, match='written over the file that it shows'):
+        results[1].save(own[1])
+    with pytest.raises(ConfigError, match='written over'), ResultFolder(tmp_path / 'other') as folder:
+        folder.add(results[0])
+    assert [path.read_bytes() for path in own] == before
+    assert predict_to_folder(predictor, own[1], tmp_path / 'photos') == 1, 'a picture beside an image of another kind'
+    assert predict_to_folder(predictor, own[2], tmp_path / 'photos', FolderOutputs(pictures=False)) == 1
+    assert [path.read_bytes() for path in own] == before
+
+
 def test_nothing_but_what_is_asked_for(tmp_path: Path):
     outputs = FolderOutputs(pictures=False, save_json=False, save_txt=True, save_scores=True)
     with ResultFolder(tmp_path / 'out', outputs) as folder:

@@ -124,6 +124,8 @@ def test_class_filter(checkpoint: Path, images: Path):
         Predictor(None, checkpoint, classes=['brid'])
     with pytest.raises(ConfigError, match='no class 3'):
         Predictor(None, checkpoint, classes=[3])
+    with pytest.raises(ConfigError, match='classes is empty'):  # a list that a program made, of no class at all
+        Predictor(None, checkpoint, classes=[])
 
 
 @pytest.mark.parametrize(

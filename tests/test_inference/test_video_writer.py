@@ -18,8 +18,10 @@ from detkit.cli.main import main
 from detkit.inference import FolderOutputs, Predictor, Video
 from detkit.inference.drawn_output import DrawnOutput
 from detkit.inference.to_folder import predict_to_folder
+from detkit.inference.track_to_folder import track_to_folder
 from detkit.inference.video_reader import VideoInfo
 from detkit.inference.video_writer import VideoWriter
+from detkit.utils.errors import ConfigError
 from detkit.utils.files import SaveError
 
 INFO = VideoInfo((48, 64), 25.0, Fraction(1, 12800), 20, 0.8, False, 0.0)
@@ -208,6 +210,19 @@ def test_files_of_frames_lie_in_a_folder_of_the_video(checkpoint, tmp_path):
     rows = (tmp_path / 'out' / 'predictions.csv').read_text().splitlines()
     assert rows[0].startswith('img_path,frame,seconds,label') and len(rows) > 6
     assert len(list((tmp_path / 'out' / 'crops').rglob('*.jpg'))) == len(rows) - 1
+
+
+def test_videos_are_not_written_over(checkpoint, tmp_path):
+    clip = write_video(tmp_path / 'a.mp4', 3)
+    before, predictor = clip.read_bytes(), Predictor(None, checkpoint, img_size=64)
+    with pytest.raises(ConfigError, match=r'a\.mp4 lies in the folder for the results'):
+        predict_to_folder(predictor, clip, tmp_path)
+    with pytest.raises(ConfigError, match=r'a\.mp4 lies in the folder for the results'):
+        track_to_folder(predictor, clip, tmp_path)
+    with pytest.raises(ConfigError, match='written over the file that it shows'), DrawnOutput(tmp_path) as drawn:
+        drawn.write(next(iter(Video(clip))), np.zeros((48, 64, 3), np.uint8), 'a')
+    assert clip.read_bytes() == before
+    assert track_to_folder(predictor, clip, tmp_path, pictures=False) == 3
 
 
 def test_predict_draws_what_can_be_read_of_a_damaged_video(checkpoint, tmp_path, capsys):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config import load_config
+from detkit.config.model_check import metric_needs
 from detkit.config.options import parse_options
+from detkit.config.resolve import LoadedConfig
 from detkit.engine import train_from_config
 from detkit.engine.run_folder import CONFIG_FILE, run_name
 from detkit.utils.errors import ConfigError
@@ -37,16 +39,19 @@ def train_variants(
         side by side.
 
     Raises:
-        ConfigError: a config is wrong, which shows before any is trained; two have the same name.
+        ConfigError: a config is wrong, which shows before any is trained; two have the same name, or no metric in
+            common.
         TrainingStopped: a signal stopped a run, which goes on when this is called again.
     """
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f'the seeds {", ".join(map(str, seeds))} are not different')
     parsed = parse_options(options)
-    names = [run_name(path, load_config(path, parsed)) for path in configs]
+    loaded = [load_config(path, parsed) for path in configs]
+    names = [run_name(path, config) for path, config in zip(configs, loaded, strict=True)]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f'{names.count(repeated)} configs are called {repeated!r}; give each a name of its own')
+    _check_kinds(dict(zip(names, loaded, strict=True)))
     found = []
     for path, name in zip(configs, names, strict=True):
         for seed in seeds or [None]:
@@ -55,3 +60,24 @@ def train_variants(
             best = folder / 'best.pth'
             found.append((folder / CONFIG_FILE, best if best.is_file() else folder / 'last.pth'))
     return found
+
+
+def _check_kinds(configs: Mapping[str, LoadedConfig]) -> None:
+    """Check, before hours of training, that the configs evaluate something in common.
+
+    Raises:
+        ConfigError: there is nothing.
+    """
+    kinds = {}
+    for name, config in configs.items():
+        metrics = config.get('test_evaluator') or config.get('val_evaluator') or []
+        found = [metric_needs(metric) for metric in (metrics if isinstance(metrics, list | tuple) else [metrics])]
+        if not found or not all(found):
+            return  # a metric of one's own, which is known when it is built
+        kinds[name] = {kind for needs in found for kind in needs}
+    if kinds and not set.intersection(*kinds.values()):
+        said = '; '.join(f'{name}: {", ".join(sorted(own))}' for name, own in kinds.items())
+        raise ConfigError(
+            f'the configs do different tasks, which have no metric in common ({said}). '
+            'Compare configs that evaluate the same.'
+        )

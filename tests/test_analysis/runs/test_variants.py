@@ -55,4 +55,6 @@ def test_wrong_configs_are_refused_before_training(wide, tiny_data, tmp_path):
     (tmp_path / 'wrong.py').write_text(wide.read_text() + 'widen_fator = 1\n')
     with pytest.raises(ConfigError, match='widen_fator'):
         train_variants([wide, tmp_path / 'wrong.py'], tmp_path / 'runs', options(tiny_data))
+    with pytest.raises(ConfigError, match='no metric in common .det_n_coco8: bbox; cls_weather: label'):
+        train_variants([CONFIGS / 'det_n_coco8.py', CONFIGS.parent / 'yolov5' / 'cls_weather.py'], tmp_path / 'runs')
     assert not (tmp_path / 'runs').exists()
