@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from detkit.config.keys import WORDS
 from detkit.utils.errors import DetkitError
 from detkit.utils.front_end import at_the_command_line
 
@@ -38,6 +39,28 @@ class CommandParser(argparse.ArgumentParser):
         if text is not None:
             self.error(text)
         return found
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = getattr(found, 'command', None)  # of the parser of all commands
+            parser = self if command is None else command.parser()
+            parser.error(f'unrecognized arguments: {" ".join(unknown)}{parser.hint_on(unknown)}')
+        return found
+
+    def hint_on(self, unknown: list[str]) -> str:
+        """Return which arguments are meant by the first of some unknown ones that has a meaning; '' where none has."""
+        known = self._option_string_actions
+        for text in unknown:
+            word, _, value = text.lstrip('-').partition('=')
+            keys = WORDS.get(word.replace('-', '_'), ())
+            names = [word, *(key.rpartition('.')[2] for key in keys)]
+            option = next((name for each in names if (name := f'--{each.replace("_", "-")}') in known), None)
+            if option is not None:
+                return f'; write {option}'
+            if keys and '--cfg-options' in known:
+                return f'; write --cfg-options {keys[0]}={value or "…"}'
+        return ''
 
 
 class CommandModule(Protocol):

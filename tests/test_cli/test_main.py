@@ -170,3 +170,23 @@ def test_words_of_other_toolboxes_for_commands(words, hint, capsys):
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2 and hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('words', 'hint'),
+    [
+        ('predict - best.pth a.jpg --conf 0.3', '--conf 0.3; write --score-thr'),
+        ('predict - best.pth a.jpg --foo 0.3', '--foo 0.3'),
+        ('train yolov8/seg_n_coco8 --epochs 3', '--epochs 3; write --cfg-options max_epochs=…'),
+        ('train yolov8/seg_n_coco8 --imgsz=64', '--imgsz=64; write --cfg-options img_size=64'),
+        ('train yolov8/seg_n_coco8 data=a.yaml epochs=3', 'data=a.yaml epochs=3; write --cfg-options data_yaml=a.yaml'),
+        ('train yolov8/seg_n_coco8 device=cpu', 'device=cpu; write --device'),
+        ('zoo list --epochs 3', '--epochs 3'),
+    ],
+)
+def test_words_of_other_toolboxes_for_arguments(words, hint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f'detkit {words.split()[0]}: error: unrecognized arguments: {hint}'
