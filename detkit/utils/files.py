@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import struct
@@ -31,20 +32,28 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
         sync: wait until the new file would survive a power cut.
 
     Raises:
-        OSError: it cannot be written, which names ``path``; ``path`` is as it was.
+        OSError: it cannot be written, which names ``path``; ``path`` is as it was. Of two processes that write it at
+            the same time, the one that began first gets this error.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.tmp')
+    own = None
     try:
-        with open(temporary, 'wb') as file:
+        temporary.unlink(missing_ok=True)  # so that nobody else writes into this process's file
+        with open(temporary, 'xb') as file:
+            own = os.fstat(file.fileno())
             yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
+            if not _is_file(temporary, own):
+                reason = 'another process writes it at the same time, give each a folder of its own'
+                raise OSError(errno.EBUSY, reason, str(path))
         os.replace(temporary, path)
     except BaseException as error:
-        with suppress(OSError):  # of a path that is refused in the same way
-            temporary.unlink(missing_ok=True)
+        if own is not None and _is_file(temporary, own):
+            with suppress(OSError):
+                temporary.unlink()
         if isinstance(error, OSError) and error.filename == str(temporary):
             raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
@@ -54,6 +63,14 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             os.fsync(directory)  # the rename itself must survive, too
         finally:
             os.close(directory)
+
+
+def _is_file(path: Path, stat: os.stat_result) -> bool:
+    """Return whether a path is the file that was opened with these properties."""
+    try:
+        return os.path.samestat(path.stat(), stat)
+    except OSError:
+        return False
 
 
 @contextmanager

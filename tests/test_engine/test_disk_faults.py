@@ -285,3 +285,12 @@ def test_a_failed_replacement_leaves_no_temporary_file(tmp_path):
 @pytest.mark.parametrize('size, text', [(0, '0 B'), (999, '999 B'), (2_500_000, '2.5 MB'), (5e15, '5e+03 TB')])
 def test_sizes(size, text):
     assert size_text(int(size)) == text
+
+
+def test_two_processes_that_write_one_file_do_not_mix(tmp_path):
+    path = tmp_path / 'predictions.csv'
+    with pytest.raises(OSError, match=r"another process writes it.*predictions\.csv'"), replacing(path) as file:
+        file.write(b'mine')
+        write_text(path, 'of another process')
+    assert path.read_text() == 'of another process'
+    assert list(tmp_path.iterdir()) == [path]
