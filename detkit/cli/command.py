@@ -17,7 +17,7 @@ from detkit.utils.front_end import at_the_command_line
 # System errors for a path that cannot be made, read or written; any other error is a bug of a command.
 _WRONG_PATH = {
     getattr(errno, name)
-    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG ENOSPC EDQUOT'.split()
+    for name in 'ENOENT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST EBUSY ENAMETOOLONG ENOSPC EDQUOT'.split()
     if hasattr(errno, name)
 }
 
