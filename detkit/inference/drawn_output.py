@@ -33,6 +33,17 @@ def check_sources_spared(sources: Iterable[object], out_dir: Path) -> None:
             )
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder for results.
+
+    Raises:
+        ConfigError: there is a file of that name.
+    """
+    if path.is_file():
+        raise ConfigError(f'{path} is a file; results are written into a folder')
+    path.mkdir(parents=True, exist_ok=True)
+
+
 class DrawnOutput:
     """A folder of drawn pictures and videos; a context manager, which finishes the video that is being written.
 

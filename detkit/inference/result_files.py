@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detkit.datasets.formats.yolo_files import label_path
 from detkit.datasets.writers.conversion_source import Tally
 from detkit.datasets.writers.object_geometry import to_polygons
 from detkit.datasets.writers.yolo_writer import label_values
 from detkit.inference.result_exports import import_package
 from detkit.structures.annotations import Annotations
 from detkit.utils.call_options import check_flag
+from detkit.utils.errors import ConfigError
 from detkit.utils.files import replacing, write_text
 from detkit.utils.pictures import write_picture
 from detkit.utils.streams import AddRows
@@ -68,8 +70,18 @@ def yolo_lines(result: Result, scores: bool = False) -> list[str]:
 
 
 def save_yolo(result: Result, path: str | os.PathLike, scores: bool = False) -> Path:
-    """Write the lines of ``yolo_lines`` and return the path; its folder is made."""
+    """Write the lines of ``yolo_lines`` and return the path; its folder is made.
+
+    Raises:
+        ConfigError: there is the image's own label file of a dataset.
+    """
     path, lines = Path(path), yolo_lines(result, scores)
+    own = Path(label_path(result.img_path))
+    if os.path.isfile(result.img_path) and path.is_file() and own.is_file() and path.samefile(own):
+        raise ConfigError(
+            f'{path} is the label file of {result.img_path}, which predictions would be written over; choose another '
+            'folder, or move that file away'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, ''.join(f'{line}\n' for line in lines))
     return path

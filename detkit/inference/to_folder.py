@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detkit.inference.drawn_output import DrawnOutput, check_sources_spared
+from detkit.inference.drawn_output import DrawnOutput, check_sources_spared, make_folder
 from detkit.inference.folder_outputs import FolderOutputs
 from detkit.inference.predictor import Predictor
 from detkit.inference.reduced_result import reduced
@@ -72,7 +72,7 @@ class ResultFolder:
         self._video = ''  # the stem of the video that the last result is of
 
     def __enter__(self) -> ResultFolder:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with ExitStack() as stack:
             self._json = (
                 stack.enter_context(json_list(self.path / 'predictions.json')) if self.outputs.save_json else None

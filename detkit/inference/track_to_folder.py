@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from detkit.inference.counting import Anchor, Area, AreaCounter, CountEvent, check_areas
-from detkit.inference.drawn_output import DrawnOutput, check_sources_spared
+from detkit.inference.drawn_output import DrawnOutput, check_sources_spared, make_folder
 from detkit.inference.predictor import Predictor
 from detkit.inference.result import Result, counted
 from detkit.inference.source_image import SourceImage
@@ -62,7 +62,7 @@ def track_to_folder(
     if areas:
         check_areas(areas)
     out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     if pictures:
         check_sources_spared(sources, out_dir)
     if predictor.model.info.licence:

@@ -223,6 +223,26 @@ def test_pictures_are_not_written_over_the_images(checkpoints: dict[str, Path], 
     assert [path.read_bytes() for path in own] == before
 
 
+def test_the_labels_of_a_dataset_are_not_written_over(tmp_path: Path, checkpoints):
+    (image,) = write_images(tmp_path / 'set' / 'images', 1)
+    labels = tmp_path / 'set' / 'labels' / f'{image.stem}.txt'
+    labels.parent.mkdir()
+    predictor = Predictor(None, checkpoints['det'], img_size=64)
+    outputs = FolderOutputs(pictures=False, save_txt=True)
+    assert predict_to_folder(predictor, image, tmp_path / 'set', outputs) == 1 and labels.is_file()
+    labels.write_text('0 0.5 0.5 0.1 0.1\n')
+    with pytest.raises(ConfigError, match=r'is the label file of .*choose another folder'):
+        predict_to_folder(predictor, image, tmp_path / 'set', outputs)
+    (result,) = Detector(checkpoints['det'])(image, img_size=64)
+    with pytest.raises(ConfigError, match='is the label file of'):
+        result.save_yolo(tmp_path / 'set' / 'images' / '..' / 'labels' / labels.name)
+    assert labels.read_text() == '0 0.5 0.5 0.1 0.1\n'
+    for _ in range(2):  # predictions are written over predictions
+        assert predict_to_folder(predictor, image, tmp_path / 'out', outputs) == 1
+    with pytest.raises(ConfigError, match='is a file; results are written into a folder'):
+        predict_to_folder(predictor, image, labels, outputs)
+
+
 def test_nothing_but_what_is_asked_for(tmp_path: Path):
     outputs = FolderOutputs(pictures=False, save_json=False, save_txt=True, save_scores=True)
     with ResultFolder(tmp_path / 'out', outputs) as folder:

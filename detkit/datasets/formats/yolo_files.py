@@ -74,6 +74,12 @@ def find_label_files(image_paths: Sequence[str]) -> LabelFiles:
     return found
 
 
+def label_path(image_path: str) -> str:
+    """Return where the label file of an image is, by the rules of ``find_label_files``, or would be."""
+    folder, name = os.path.split(image_path)
+    return os.path.join(_labels_folder(folder) or folder, f'{os.path.splitext(name)[0]}.txt')
+
+
 def _refuse_none(image_paths: Sequence[str], looked: dict[str, str | None], strays: Sequence[str]) -> None:
     """Raise an error unless there is a folder for labels that holds none: then no image shows an object."""
     count = len(image_paths)
