@@ -16,16 +16,13 @@ from torch import nn
 from detkit.config import LoadedConfig, configs_folder, find_config, load_config
 from detkit.config.words import check_options
 from detkit.converters.any_file import FOREIGN_SUFFIXES, is_foreign, load_foreign
-from detkit.engine.checkpoint import find_checkpoint, load_checkpoint
+from detkit.engine.checkpoint import OF_A_RUN, find_checkpoint, load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.engine.run_folder import run_of_config
 from detkit.export.opening import is_exported, read_exported
 from detkit.inference.model import config_of_text, detector_of_content, init_detector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, working_folder
-from detkit.zoo import list_entries
-
-_BEST = ('best.pth', 'last.pth')
 
 
 @dataclass(frozen=True)
@@ -245,7 +242,9 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
         )
     if '://' in text:
         raise CheckpointError(f'{text} is an address; fetch the file, and give its path')
-    path = _file_of(find_checkpoint(text))  # fetches weights of the zoo
+    path = find_checkpoint(text)  # fetches weights of the zoo
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder without {" or ".join(OF_A_RUN)}; give a run folder, or a file')
     if path.suffix == '.py' or not (path.is_file() or is_exported(path) or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
         return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))
@@ -267,30 +266,4 @@ def _find_config(text: str) -> Path:
     try:
         return find_config(text)
     except ConfigError as error:
-        raise ConfigError(
-            f'there is no file {text!r}, and {str(error).removeprefix("there is ")}{_published(text)}'
-        ) from error
-
-
-def _published(text: str) -> str:
-    """Return a hint for the name of published weights in another spelling: 'YOLOv8n', 'yolov8n.yaml'."""
-    plain = text.strip().lower().removesuffix('.yaml')
-    entry = next((entry for entry in list_entries().values() if entry.name.lower() == plain and entry.config), None)
-    if entry is None:
-        return ''
-    task, _, data = entry.config.partition('_')
-    return f' {entry.name!r} names the published weights; {f"{task}_{entry.size}_{data}"!r} is that model without them.'
-
-
-def _file_of(path: Path) -> Path:
-    """Return the file that is meant: of a run's folder the best checkpoint, or the last one; else the path itself.
-
-    Raises:
-        CheckpointError: a folder has neither.
-    """
-    if not path.is_dir():
-        return path
-    for name in _BEST:
-        if (path / name).is_file():
-            return path / name
-    raise CheckpointError(f'{path} is a folder without {" or ".join(_BEST)}; give a run folder, or a file')
+        raise ConfigError(f'there is no file {text!r}, and {str(error).removeprefix("there is ")}') from error

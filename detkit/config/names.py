@@ -50,7 +50,10 @@ def find_config(name: str | Path, by_whom: str = '') -> Path:
     if own is not None:
         return own
     what = f'no config {text}' if text.startswith(SCHEME) else f'no config file {Origin(path)}'
-    raise ConfigError(f'there is {what}{by_whom}.{config_hint(text, SCHEME if by_whom else "")}')
+    from detkit.registry import WEIGHTS_BY_NAME  # names are also listed without PyTorch
+
+    hint = config_hint(text, SCHEME if by_whom else '') + WEIGHTS_BY_NAME.get('config_of_name')(text)
+    raise ConfigError(f'there is {what}{by_whom}.{hint}')
 
 
 def config_hint(text: str, prefix: str = '') -> str:

@@ -18,6 +18,8 @@ from detkit.utils.errors import CheckpointError, shorten, working_folder
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
 
+# The checkpoints of a run's folder that stand for it, the first that is there.
+OF_A_RUN = ('best.pth', 'last.pth')
 _PLAIN = (str, int, float, bool, type(None), torch.Size, torch.dtype)
 
 
@@ -103,14 +105,17 @@ def _num_bytes(value: Any) -> int:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return the file that is meant: a path as it is; for the name of published weights their file, fetched if need be.
+    """Return the file that is meant.
+
+    Of a run's folder that is its best checkpoint, or the last one; for the name of published weights it is their file,
+    which is fetched if need be; any other path is returned as it is.
 
     Raises:
         CheckpointError: published weights cannot be fetched.
     """
     path = Path(path)
     if path.exists() or len(path.parts) != 1:
-        return path
+        return next((path / name for name in OF_A_RUN if (path / name).is_file()), path)
     return WEIGHTS_BY_NAME.get('fetch_if_named')(path.name) or path
 
 
@@ -118,7 +123,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """Read a detkit checkpoint onto the CPU. Nothing that the file names is imported or run.
 
     Args:
-        path: the file, or the name of published weights (``detkit.zoo``).
+        path: the file, a run's folder, or the name of published weights (``detkit.zoo``).
         mmap: read tensors only when they are used, for reading ``meta`` alone.
 
     Raises:
@@ -126,7 +131,7 @@ def load_checkpoint(path: str | Path, mmap: bool = False) -> dict[str, Any]:
     """
     path = find_checkpoint(path)
     if not path.is_file():
-        kind = 'is a folder' if path.is_dir() else 'does not exist'
+        kind = f'is a folder without {" or ".join(OF_A_RUN)}' if path.is_dir() else 'does not exist'
         raise CheckpointError(
             f'Checkpoint {path} {kind}{working_folder(path)}; give the path of a .pth file such as '
             'work_dirs/<run>/best.pth, or a name that `detkit zoo list` shows.'

@@ -82,6 +82,20 @@ def is_name(name: str) -> bool:
 
 
 @WEIGHTS_BY_NAME.register_module()
+def config_of_name(text: str) -> str:
+    """Return a hint at the config of published weights whose name, in any spelling, stands where a config is expected.
+
+    'YOLOv8n' and 'yolov8n.yaml' are such spellings; the hint is '' for anything else.
+    """
+    plain = text.strip().lower().removesuffix('.yaml').removesuffix('.pt')
+    entry = next((entry for entry in list_entries().values() if entry.name.lower() == plain and entry.config), None)
+    if entry is None:
+        return ''
+    task, _, data = entry.config.partition('_')
+    return f' {entry.name!r} names the published weights; {f"{task}_{entry.size}_{data}"!r} is that model without them.'
+
+
+@WEIGHTS_BY_NAME.register_module()
 def fetch_if_named(name: str) -> Path | None:
     """Return ``fetch(name)``; None where there are no weights of that name."""
     return fetch(name) if is_name(name) else None

@@ -209,3 +209,9 @@ def test_the_shown_config_names_every_place(toy):
     assert shown['train_dataloader.dataset.data_root'] == 'base.py:9 (changed by an option)'
     assert shown['train_dataloader.dataset.type'] == 'base.py:8'
     assert shown['val_evaluator.type'] == 'toy.py:13'
+
+
+@pytest.mark.parametrize('name', ['yolov8n', 'YOLOv8n', 'yolov8n.yaml', 'yolov8n.pt'])
+def test_a_name_of_weights_is_answered_with_their_config(name):
+    with pytest.raises(ConfigError, match="'yolov8n' names the published weights; 'yolov8/det_n_coco' is that model"):
+        load_config(name)

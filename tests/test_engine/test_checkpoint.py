@@ -55,6 +55,14 @@ def test_a_file_is_read_by_its_content_whatever_its_name_ends_with(tmp_path, mma
     assert load_checkpoint(tmp_path / 'a.safetensors', mmap)['state_dict'] == {}
 
 
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path):
+    save_checkpoint(a_checkpoint(2), tmp_path / 'last.pth')
+    assert load_checkpoint(tmp_path)['meta'] == load_checkpoint(tmp_path / 'last.pth')['meta']
+    save_checkpoint(a_checkpoint(1), tmp_path / 'best.pth')
+    assert load_checkpoint(tmp_path)['meta'] == load_checkpoint(tmp_path / 'best.pth')['meta']
+    assert load_checkpoint(tmp_path)['meta'] != load_checkpoint(tmp_path / 'last.pth')['meta']
+
+
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'a.pth'
     save_checkpoint(a_checkpoint(1), path)
@@ -107,7 +115,7 @@ def test_foreign(tmp_path):
         load_checkpoint(path)
     with pytest.raises(CheckpointError, match='does not exist'):
         load_checkpoint(tmp_path / 'none.pth')
-    with pytest.raises(CheckpointError, match='is a folder'):
+    with pytest.raises(CheckpointError, match='is a folder without best.pth or last.pth'):
         load_checkpoint(tmp_path)
     newer = a_checkpoint()
     newer['meta']['format_version'] = 99
