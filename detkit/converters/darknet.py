@@ -7,7 +7,6 @@ holds no names and no shapes; the number of its values is all that it says about
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from detkit.inference.steps import input_size
 from detkit.models.layers import ConvModule
 from detkit.registry import BACKBONES
 from detkit.utils.errors import CheckpointError
+from detkit.utils.files import replacing, write_text
 from detkit.utils.torch_files import is_zip
 
 # For each family: the value of its config's ``size``, and the image size of its published .cfg.
@@ -166,13 +166,11 @@ def export_darknet(source: Path, target: Path) -> list[str]:
                 f'{path} is in the way: another file has the name of one that is to be written beside '
                 f'{target}. Give another name.'
             )
-    temporary = target.with_name(f'.{target.name}.tmp')
-    with open(temporary, 'wb') as file:
+    with replacing(target) as file:
         file.write(Header().to_bytes())
-        values.tofile(file)
-    os.replace(temporary, target)
+        file.write(memoryview(values).cast('B'))
     for path, text in texts.items():
-        path.write_bytes(text.encode())
+        write_text(path, text)
     return [
         f'read     {source}: {shown_classes(model.info.classes)}',
         f'wrote    {target}: {len(values):,} numbers',

@@ -14,7 +14,7 @@ import numpy as np
 
 from detkit.inference.video_reader import VideoInfo, import_av, open_container
 from detkit.utils.errors import DataError
-from detkit.utils.files import SaveError
+from detkit.utils.files import SaveError, check_own, remove_own
 from detkit.utils.printable import printable
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class VideoWriter:
         self._path, self._info, self._sound_of = Path(path), info, sound_of
         self._temporary = self._path.with_name(f'.{self._path.name}.tmp')
         self._container: OutputContainer | None = None
+        self._own: os.stat_result | None = None
         self._first, self._last = 0.0, -1
         self._sound: _Sound | None = None
 
@@ -94,6 +95,7 @@ class VideoWriter:
             if self._sound is not None:
                 self._mux(self._sound.until(self._first + (self._last + 1) * float(self._time_base)))
             self._close()
+            check_own(self._temporary, self._own, self._path)
             os.replace(self._temporary, self._path)
         except (self._av.FFmpegError, OSError) as error:
             self.discard()
@@ -104,7 +106,8 @@ class VideoWriter:
         if self._container is not None:
             with suppress(self._av.FFmpegError, OSError):  # its end need not be written any more
                 self._close()
-        self._temporary.unlink(missing_ok=True)
+        if self._own is not None:
+            remove_own(self._temporary, self._own)
 
     def _close(self) -> None:
         container, self._container = self._container, None
@@ -117,6 +120,7 @@ class VideoWriter:
         finest = _FINEST if codec == 'libx264' else _FINEST_MPEG4
         base = self._info.time_base
         self._time_base = base if base.denominator <= finest else Fraction(1, finest)
+        self._temporary.unlink(missing_ok=True)  # so that no other process writes into this one's file
         self._container = self._av.open(str(self._temporary), 'w', format='mp4')
         rate = Fraction(self._info.frame_rate).limit_denominator(1001)
         options = {'crf': '20', 'preset': 'veryfast'} if codec == 'libx264' else {'qscale': '3'}
@@ -129,7 +133,8 @@ class VideoWriter:
         self._stream.codec_context.color_range = 1  # 16 to 235
         if self._sound_of is not None and self._info.sound:
             self._sound = _Sound.copied(self._sound_of, self._container, self._first, self._info.origin)
-        self._container.start_encoding()
+        self._container.start_encoding()  # which makes the file
+        self._own = self._temporary.stat()
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:

@@ -46,14 +46,11 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-            if not _is_file(temporary, own):
-                reason = 'another process writes it at the same time, give each a folder of its own'
-                raise OSError(errno.EBUSY, reason, str(path))
+            check_own(temporary, own, path)
         os.replace(temporary, path)
     except BaseException as error:
-        if own is not None and _is_file(temporary, own):
-            with suppress(OSError):
-                temporary.unlink()
+        if own is not None:
+            remove_own(temporary, own)
         if isinstance(error, OSError) and error.filename == str(temporary):
             raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
@@ -63,6 +60,24 @@ def replacing(path: str | Path, sync: bool = False) -> Iterator[BinaryIO]:
             os.fsync(directory)  # the rename itself must survive, too
         finally:
             os.close(directory)
+
+
+def check_own(temporary: Path, own: os.stat_result, path: Path) -> None:
+    """Check that a temporary file, which takes the place of ``path``, is the one that was opened.
+
+    Raises:
+        OSError: it is another process's, which writes ``path`` at the same time.
+    """
+    if not _is_file(temporary, own):
+        reason = 'another process writes it at the same time, give each a folder of its own'
+        raise OSError(errno.EBUSY, reason, str(path))
+
+
+def remove_own(temporary: Path, own: os.stat_result) -> None:
+    """Remove a temporary file if it is the one that was opened, and if it can be removed."""
+    if _is_file(temporary, own):
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _is_file(path: Path, stat: os.stat_result) -> bool:

@@ -27,6 +27,18 @@ from detkit.utils.files import SaveError
 INFO = VideoInfo((48, 64), 25.0, Fraction(1, 12800), 20, 0.8, False, 0.0)
 
 
+def test_of_two_writers_of_a_file_the_first_gets_an_error(tmp_path: Path):
+    first, second = (VideoWriter(tmp_path / 'a.mp4', INFO) for _ in range(2))
+    for number in range(3):
+        first.write(draw_frame(number), number / 25)
+    for number in range(5):
+        second.write(draw_frame(number), number / 25)
+    with pytest.raises(SaveError, match=r'a\.mp4 cannot be written: .*another process writes it at the same time'):
+        first.finish()
+    second.finish()
+    assert len(list(Video(tmp_path / 'a.mp4'))) == 5 and [path.name for path in tmp_path.iterdir()] == ['a.mp4']
+
+
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp('weights') / 'det.pth', 'det')
