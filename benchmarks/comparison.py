@@ -36,17 +36,21 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better the median of detkit is; None without a peer."""
+        """How many times better the median of detkit is; None without a peer, and where a median is 0."""
         if not self.theirs:
             return None
         own, theirs = statistics.median(self.own), statistics.median(self.theirs)
+        if not own or not theirs:
+            return None
         return own / theirs if self.higher_is_better else theirs / own
 
     @property
     def line(self) -> str:
         text = f'{self.what}: detkit {_middle(self.own)} {self.unit}'
+        if self.theirs:
+            text += f', {self.peer} {_middle(self.theirs)} {self.unit}'
         if self.ratio is not None:
-            text += f', {self.peer} {_middle(self.theirs)} {self.unit}: {self.ratio:.2f} x'
+            text += f': {self.ratio:.2f} x'
         return text
 
 

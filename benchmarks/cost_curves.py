@@ -39,7 +39,8 @@ from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader
 
 from detkit.config import load_config
-from detkit.datasets import EpochSampler, YoloTxtDataset, collate
+from detkit.datasets import EpochSampler, YoloTxtDataset
+from detkit.datasets.collate import collate
 from detkit.datasets.flat_annotations import FlatAnnotations, FlatRecords
 from detkit.datasets.sample_key import SampleKey
 from detkit.engine import train_from_config

@@ -97,7 +97,7 @@ def detkit_step(args: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[],
     """Return the same of detkit: the model and the optimiser that the config describes."""
     from detkit.config import load_config
     from detkit.models.coders import RelativeBBoxCoder
-    from detkit.models.layers import keyed_dropout
+    from detkit.models.layers.keyed_dropout import keyed_dropout
     from detkit.registry import DETECTORS, OPTIM_WRAPPER_CONSTRUCTORS
     from detkit.structures.gt_batch import GtBatch
 

@@ -15,7 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from comparison import Comparison, write
 
 _COMMAND = 'from detkit.cli.main import main; main({!r})'
 _TORCH = 'import torch'
@@ -94,11 +98,12 @@ def show(title: str, cases: dict[str, tuple[str, bool]], found: dict[str, list[f
         print(f'{name:18} {least:7.2f} {median:7.2f}{above if cases[name][1] and name != _TORCH else ""}')
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=5, help='processes of each case (default: 5)')
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES), help='default: all')
     parser.add_argument('--peer', metavar='PYTHON', help='the Python of an environment that has ultralytics')
+    parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
     names = list(dict.fromkeys([_TORCH, *args.cases]))
     with TemporaryDirectory() as folder:
@@ -111,6 +116,11 @@ def main(argv: list[str] | None = None) -> None:
     show('detkit', CASES, {name: found[sys.executable, name] for name in names})
     if args.peer:
         show('peer', PEER_CASES, {name: found[args.peer, name] for name in PEER_CASES})
+    torch = found[sys.executable, _TORCH]
+    comparisons = [Comparison(f'start of {name}', 's', found[sys.executable, name], _TORCH, torch) for name in names]
+    if args.json is not None:
+        write(comparisons, args.json)
+    return comparisons
 
 
 if __name__ == '__main__':

@@ -83,7 +83,12 @@ def test_the_times_of_imports_are_set_beside_torchs(repo, monkeypatch, capsys):
 
     monkeypatch.setattr(import_time, 'PEER_CASES', {'import torch': ('', True), 'import ultralytics': ('', True)})
     monkeypatch.setitem(import_time.CASES, 'first model', ('import os; os.stat({model!r})', True))
-    import_time.main(['--rounds', '1', '--cases', 'python', 'first model', '--peer', sys.executable])
+    comparisons = import_time.main(['--rounds', '1', '--cases', 'python', 'first model', '--peer', sys.executable])
+    assert [(each.what[9:], each.peer) for each in comparisons if each.ratio > 0] == [
+        ('import torch', 'import torch'),
+        ('python', 'import torch'),
+        ('first model', 'import torch'),
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert [line[:18].strip() for line in lines] == [
         'seconds, 1 process',

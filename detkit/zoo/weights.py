@@ -27,7 +27,7 @@ from detkit.utils.files import locked
 from detkit.zoo.cache import address_of, cached, entry_folder, provide_file
 from detkit.zoo.entries import Entry, find_entry, list_entries
 
-__all__ = ['fetch', 'fetch_if_named', 'fetch_unasked', 'is_name']
+__all__ = ['config_of_name', 'fetch', 'fetch_if_named', 'fetch_unasked', 'is_name']
 
 # Seconds to wait for the server where the weights were not asked for.
 _UNASKED_PATIENCE = 3.0
