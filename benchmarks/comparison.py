@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one benchmark measured, of detkit and of a peer by turns in one run.
+    """One measurement of a benchmark: detkit and a peer, which took turns in one run.
 
     Attributes:
         what: the quantity, without its unit.

@@ -1,4 +1,4 @@
-"""What detkit costs as its input grows: each a line, with its slope, R² and the exponent of its last step.
+"""The cost of each part of detkit as its input grows, with slope, R² and the exponent between the two largest sizes.
 
     python benchmarks/cost_curves.py
     python benchmarks/cost_curves.py --only 'boxes: loss' memory
@@ -88,7 +88,7 @@ class Curve:
 
     @property
     def exponent(self) -> float:
-        """Of the size, between the two largest; NaN where there is no ratio of them."""
+        """The power of the size by which the cost grows between the last two; NaN where the first is 0."""
         (first, last), (before, after) = self.sizes[-2:], self.costs[-2:]
         return math.log(after / before) / math.log(last / first) if first else math.nan
 

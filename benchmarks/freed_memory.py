@@ -24,7 +24,7 @@ import numpy as np
 from comparison import Comparison, report
 
 WORKS = ('training step, float32', 'training step, bf16', 'prediction of a batch')
-# Of the input's side, in turns.
+# Factors of the side of the images, in turns.
 _SCALES = (1.0, 0.8, 1.2, 0.9)
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from comparison import Comparison, report
 
 WAYS = ('detkit', 'detkit kept', 'detkit labels', 'pycocotools', 'ultralytics')
-# What each way of detkit is compared with.
+# The peer of each way of reading.
 PEERS = {'detkit': 'pycocotools', 'detkit kept': 'pycocotools', 'detkit labels': 'ultralytics'}
 
 

@@ -289,7 +289,7 @@ def refuse_unregistered(value: Any, path: str = '') -> None:
 
 
 def _is_registered(name: str) -> bool:
-    # What is imported comes first, as searching a registry in vain imports its modules, and those of mmengine's.
+    # Names that are imported already are looked for first: searching in vain imports all modules of a registry.
     is_imported = any(registry.has_imported(name) for registry in _REGISTRIES)
     return is_imported or any(registry.get(name) is not None for registry in _REGISTRIES)
 

@@ -70,24 +70,26 @@ def _metric_mistakes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[Ke
     for key in ('val_evaluator', 'test_evaluator'):
         metrics = config.get(key) or []
         for index, metric in enumerate(metrics if isinstance(metrics, list | tuple) else [metrics]):
-            kind = metric.get('type')
-            factory = METRICS.get(kind) if isinstance(kind, str) else kind
             lacking = [need for need in metric_needs(metric) if need not in head.provides]
             if lacking:
                 path = (key, index) if isinstance(metrics, list | tuple) else (key,)
                 yield (
                     path,
-                    f'{factory.__name__} measures {_listed(lacking)}, but {type(head).__name__} predicts '
+                    f'{_metric_class(metric).__name__} measures {_listed(lacking)}, but {type(head).__name__} predicts '
                     f'{_listed(head.provides)}; take a metric of these',
                 )
 
 
 def metric_needs(metric: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what a metric's config measures, see ``GatheredMetric.needs``; nothing is known of some metrics."""
-    kind = metric.get('type')
-    factory = METRICS.get(kind) if isinstance(kind, str) else kind
+    factory = _metric_class(metric)
     # A user's own constructor may read files.
     return getattr(factory, 'needs', ()) if is_own(factory) else METRICS.build(metric).needs
+
+
+def _metric_class(metric: Mapping[str, Any]) -> Any:
+    kind = metric.get('type')
+    return METRICS.get(kind) if isinstance(kind, str) else kind
 
 
 def _sizes(config: LoadedConfig, head: nn.Module) -> Iterator[tuple[KeyPath, str]]:

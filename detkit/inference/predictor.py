@@ -29,10 +29,9 @@ from detkit.inference.sources import Source, find_sources, images_of
 from detkit.inference.steps import input_size
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.allocator import keep_freed_memory
+from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
-from detkit.utils.memory import give_back_memory
 
 _READERS = 4  # threads that decode while the network runs
 

@@ -16,8 +16,8 @@ from detkit.inference.tiling import join_tiles, parts_of
 from detkit.inference.view_options import ViewOptions
 from detkit.inference.views import View, shifted, unflipped
 from detkit.structures.data_sample import DetDataSample
+from detkit.utils.allocator import give_back_memory
 from detkit.utils.errors import ConfigError
-from detkit.utils.memory import give_back_memory
 
 # A view's packed sample from its pixels ``(h, w, 3)`` and the scale of its augmentation; ``collate`` takes it.
 Pack = Callable[[np.ndarray, float], dict]

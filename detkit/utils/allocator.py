@@ -1,10 +1,18 @@
-"""The allocator of the C library: a CPU's run keeps the memory that it frees, for its next step."""
+"""The allocator of the C library: when memory that was freed is kept, and when it goes back to the system.
+
+A CPU's run keeps it, as its next step needs blocks of the same sizes. What is freed in small parts between results that
+stay is given back once in a while.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar('T')
 
 # Environment variable: 0 leaves the allocator as it is.
 KEEP_VARIABLE = 'DETKIT_KEEP_MEMORY'
@@ -17,9 +25,9 @@ def keep_freed_memory() -> bool:
     """Let the process keep freed blocks of any size, and use them again; return whether it does.
 
     By itself glibc takes a block above some megabytes from the system and gives it back when it is freed, and the
-    system clears each of its pages anew. A network on a CPU frees and takes the same blocks in each step, so that a
-    tenth of a step in float32, and a fifth of the prediction of a batch of eight, went into clearing pages
-    (``benchmarks/freed_memory.py``). The peak is the same; but what was used once stays with the process until it ends.
+    system clears each of its pages anew. A network on a CPU frees and takes the same blocks in each step;
+    ``benchmarks/freed_memory.py`` measures the time that clearing takes. The peak grows by some per cent, and what was
+    used once stays with the process until it ends, or until ``give_back_memory``.
 
     Nothing is done for another allocator or C library, where ``MALLOC_`` variables or ``GLIBC_TUNABLES`` give settings
     of malloc, and where the environment variable ``DETKIT_KEEP_MEMORY`` is 0.
@@ -31,6 +39,20 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
 
 
+def give_back_memory(items: Iterable[T], interval: int = 32) -> Iterator[T]:
+    """Yield items, and give freed memory back to the system after each ``interval`` of them, where that is possible.
+
+    Before 2.38, glibc does not reuse all memory of freed tensors (aligned blocks of megabytes) for the next ones, so
+    that a loop that keeps a small result of each iteration may grow by megabytes an iteration.
+    """
+    trims = _has_glibc()
+    for number, item in enumerate(items, 1):
+        yield item
+        if trims and number % interval == 0:
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@functools.lru_cache(maxsize=1)
 def _has_glibc() -> bool:
     try:
         return os.confstr('CS_GNU_LIBC_VERSION') is not None

@@ -98,6 +98,11 @@ def _similarity(name: str, text: str) -> float:
     return SequenceMatcher(None, name.lower(), text.lower()).ratio()
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that holds something; its class where there is none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def frames_of(error: BaseException) -> Iterator[tuple[FrameType, int]]:
     """Return the frames that an error passed through, the innermost first, with the line of each."""
     return reversed(list(traceback.walk_tb(error.__traceback__)))

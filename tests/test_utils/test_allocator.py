@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from detkit.utils.allocator import _has_glibc
+from detkit.utils import allocator
+from detkit.utils.allocator import _has_glibc, give_back_memory
 
 PAGE_FAULTS = """
 import resource, sys
@@ -41,3 +42,33 @@ def test_freed_blocks_are_used_again():
     left, plain = faults(DETKIT_KEEP_MEMORY='0')
     assert left == 'False' and plain > 4 * count
     assert faults(MALLOC_TRIM_THRESHOLD_='131072')[0] == 'False'
+
+
+def test_memory_is_given_back_once_an_interval(monkeypatch):
+    seen, calls = [], []
+
+    class Library:
+        def __init__(self, name):
+            pass
+
+        def malloc_trim(self, pad):
+            calls.append((pad, len(seen)))
+
+    monkeypatch.setattr(allocator.ctypes, 'CDLL', Library)
+    monkeypatch.setattr(allocator, '_has_glibc', lambda: True)
+    for item in give_back_memory(iter(range(10)), 4):
+        seen.append(item)
+    assert seen == list(range(10)) and calls == [(0, 4), (0, 8)]
+
+
+def test_another_c_library_is_no_error(monkeypatch):
+    monkeypatch.setattr(allocator, '_has_glibc', lambda: False)
+    assert list(give_back_memory('abc', 1)) == ['a', 'b', 'c']
+
+
+def test_a_system_without_the_name_has_no_glibc(monkeypatch):
+    def refuse(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr(allocator.os, 'confstr', refuse, raising=False)
+    assert not _has_glibc.__wrapped__()

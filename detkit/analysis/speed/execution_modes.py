@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detkit.engine.amp import resolve_amp
-from detkit.utils.errors import ConfigError
+from detkit.utils.errors import ConfigError, first_line
 
 Preds = dict[str, Tensor | list[Tensor]]
 # From what the data preprocessor gives to raw predictions.
@@ -76,7 +76,7 @@ def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network
     try:
         compiled = torch.compile(lambda inputs, mask: own.head(own.extract_feat(inputs), mask), dynamic=False)
     except RuntimeError as error:  # a Python or a system that it does not support
-        raise ConfigError(f'--compile: {_first_line(error)}') from error
+        raise ConfigError(f'--compile: {first_line(error)}') from error
     return lambda: _compiled(own, compiled)
 
 
@@ -90,10 +90,6 @@ def _compiled(model: nn.Module, compiled: Callable) -> Network:
         try:
             return compiled(data['inputs'], mask)
         except torch._dynamo.exc.TorchDynamoException as error:
-            raise ConfigError(f'--compile: this network cannot be compiled here: {_first_line(error)}') from error
+            raise ConfigError(f'--compile: this network cannot be compiled here: {first_line(error)}') from error
 
     return network
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu
 from detkit.export.formats.torch_export import TorchExportFormat
-from detkit.export.formats.torchscript import TorchSession, _output_names, stored_text
+from detkit.export.formats.torchscript import TorchSession
+from detkit.export.stored import output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -64,5 +65,5 @@ class AotInductorFormat(ExportFormat):
             module = torch._inductor.aoti_load_package(str(path))
         except Exception as error:  # of any kind for what is damaged
             raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
-        names = _output_names(self.read_description(path), path)
+        names = output_names(self.read_description(path), path)
         return TorchSession(module, names, device, f'aotinductor {torch.__version__}')

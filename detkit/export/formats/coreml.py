@@ -20,9 +20,9 @@ from torch import Tensor, fx
 
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.formats.torch_export import TorchExportFormat
-from detkit.export.formats.torchscript import _output_names
+from detkit.export.stored import output_names
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
@@ -74,7 +74,7 @@ class CoreMlFormat(ExportFormat):
                     convert_to='mlprogram',
                 )
         except Exception as error:  # of any kind: its frontend raises what it meets
-            raise ConfigError(f'Core ML cannot convert this network: {_first_line(error)}') from error
+            raise ConfigError(f'Core ML cannot convert this network: {first_line(error)}') from error
         finally:
             logging.disable(disabled)
 
@@ -97,7 +97,7 @@ class CoreMlFormat(ExportFormat):
         reason = self.why_unchecked()
         if reason is not None:
             raise ConfigError(f'{path} cannot be run here, as {reason}')
-        return CoreMlSession(path, _output_names(self.read_description(path), path))
+        return CoreMlSession(path, output_names(self.read_description(path), path))
 
     def exists(self, path: Path) -> bool:
         return path.is_dir()
@@ -128,7 +128,7 @@ class CoreMlSession:
         try:
             self._model = coremltools.models.MLModel(str(path), compute_units=coremltools.ComputeUnit.CPU_ONLY)
         except Exception as error:  # of any kind for what is damaged
-            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {first_line(error)}') from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let copies and other processes load the file again."""
@@ -142,7 +142,7 @@ class CoreMlSession:
         try:
             found = self._model.predict(arrays)
         except Exception as error:
-            raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         return {name: torch.from_numpy(found[name]) for name in self._names if name in found}
 
 
@@ -157,7 +157,7 @@ def _spec(path: Path) -> Any:
     try:
         return coremltools.utils.load_spec(str(path))
     except Exception as error:  # of any kind for what is damaged
-        raise CheckpointError(f'{path} is no package of Core ML, or is damaged: {_first_line(error)}') from error
+        raise CheckpointError(f'{path} is no package of Core ML, or is damaged: {first_line(error)}') from error
 
 
 def _simplify(module: fx.GraphModule) -> None:
@@ -199,7 +199,3 @@ def _fold_ranges(module: fx.GraphModule) -> None:
             module.register_buffer(f'folded_{node.name}', value)
             with module.graph.inserting_before(node):
                 node.replace_all_uses_with(module.graph.get_attr(f'folded_{node.name}'))
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

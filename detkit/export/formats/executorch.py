@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,28 +13,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from detkit.export.format import META_KEY, ExportFormat, require_cpu
+from detkit.export.format import require_cpu
 from detkit.export.formats.torch_export import TorchExportFormat
-from detkit.export.formats.torchscript import _output_names, stored_text
+from detkit.export.stored import AppendedFormat, output_names
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
     from detkit.export.plan import Plan
 
-_ENTRY = f'{META_KEY}.json'
 _METHOD = 'forward'
 
 
 @EXPORT_FORMATS.register_module(name='executorch')
-class ExecuTorchFormat(ExportFormat):
+class ExecuTorchFormat(AppendedFormat):
     """ExecuTorch, of fixed batch and size. The description is an archive behind the program."""
 
     name, title, suffix = 'executorch', 'ExecuTorch', '.pte'
     packages = {'executorch': 'executorch'}
-    in_extra, dynamic = False, ()
-    trusted_only = True  # its reader is not made for hostile files
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:
         """Return the content of the program."""
@@ -52,22 +47,13 @@ class ExecuTorchFormat(ExportFormat):
                 lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
                 return bytes(lowered.to_executorch().buffer)
         except Exception as error:  # of any kind: of a pass, of a partitioner, of the emitter
-            raise ConfigError(f'ExecuTorch cannot convert this network: {_first_line(error)}') from error
+            raise ConfigError(f'ExecuTorch cannot convert this network: {first_line(error)}') from error
         finally:
             logging.disable(disabled)
 
-    def write(self, network: bytes, description: str, path: Path) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, 'w') as file:
-            file.writestr(_ENTRY, description)
-        path.write_bytes(network + archive.getvalue())
-
-    def read_description(self, path: Path) -> str | None:
-        return stored_text(path, f'/{_ENTRY}')
-
     def open(self, path: Path, device: torch.device, threads: int) -> ExecuTorchSession:
         require_cpu(device, self.title)
-        return ExecuTorchSession(path, _output_names(self.read_description(path), path))
+        return ExecuTorchSession(path, output_names(self.read_description(path), path))
 
 
 class ExecuTorchSession:
@@ -83,7 +69,7 @@ class ExecuTorchSession:
             self._program = Runtime.get().load_program(str(path))
             self._method = self._program.load_method(_METHOD)
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {first_line(error)}') from error
         if self._method is None or self._method.metadata.num_outputs() != len(names):
             raise CheckpointError(f'{path} has no network with the outputs {", ".join(names)}; it is damaged')
 
@@ -98,8 +84,4 @@ class ExecuTorchSession:
                 # Copies, as the next call writes to the same memory.
                 return {name: value.clone() for name, value in zip(self._names, found, strict=True)}
         except RuntimeError as error:
-            raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error

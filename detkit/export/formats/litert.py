@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,28 +12,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
-from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
+from detkit.export.format import require_cpu, whole_array
 from detkit.export.formats.torch_export import TorchExportFormat
-from detkit.export.formats.torchscript import _output_names, stored_text
+from detkit.export.stored import AppendedFormat, output_names
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
     from detkit.export.plan import Plan
 
-_ENTRY = f'{META_KEY}.json'
 _SIGNATURE = 'serving_default'
 
 
 @EXPORT_FORMATS.register_module(name='litert')
-class LiteRtFormat(ExportFormat):
+class LiteRtFormat(AppendedFormat):
     """LiteRT, of fixed batch and size. The description is an archive behind the network, as metadata of TFLite is."""
 
     name, title, suffix = 'litert', 'LiteRT', '.tflite'
     packages, converters = {'ai_edge_litert': 'ai-edge-litert'}, {'litert_torch': 'litert-torch'}
-    in_extra, dynamic = False, ()
-    trusted_only = True  # its interpreter has not been tried with hostile files
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:
         """Return the content of the flat buffer."""
@@ -48,21 +43,12 @@ class LiteRtFormat(ExportFormat):
                 _index_smaller(module)
                 converted = litert_torch.convert(module, example)
         except Exception as error:  # its errors have no common class of their own
-            raise ConfigError(f'LiteRT cannot convert this network: {_first_line(error)}') from error
+            raise ConfigError(f'LiteRT cannot convert this network: {first_line(error)}') from error
         return converted.model_content()
-
-    def write(self, network: bytes, description: str, path: Path) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, 'w') as file:
-            file.writestr(_ENTRY, description)
-        path.write_bytes(network + archive.getvalue())
-
-    def read_description(self, path: Path) -> str | None:
-        return stored_text(path, f'/{_ENTRY}')
 
     def open(self, path: Path, device: torch.device, threads: int) -> LiteRtSession:
         require_cpu(device, self.title)
-        return LiteRtSession(path, threads, _output_names(self.read_description(path), path))
+        return LiteRtSession(path, threads, output_names(self.read_description(path), path))
 
 
 class LiteRtSession:
@@ -79,7 +65,7 @@ class LiteRtSession:
             self._runner = self._interpreter.get_signature_runner(_SIGNATURE)
             self._types = {name: entry['dtype'] for name, entry in self._runner.get_input_details().items()}
         except (RuntimeError, ValueError) as error:
-            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {first_line(error)}') from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let copies and other processes load the file again."""
@@ -93,7 +79,7 @@ class LiteRtSession:
             with self._lock:
                 found = self._runner(**arrays)
         except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         missing = [i for i in range(len(self._names)) if f'output_{i}' not in found]
         if missing:
             raise CheckpointError(f'the exported network has no output {self._names[missing[0]]!r}; it is damaged')
@@ -125,7 +111,3 @@ def _index_smaller(module: fx.GraphModule) -> None:
             node.replace_all_uses_with(value)
             module.graph.erase_node(node)
     module.recompile()
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

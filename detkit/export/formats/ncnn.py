@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
-from detkit.export.formats.torchscript import TorchScriptFormat, _output_names, stored_text
+from detkit.export.format import ExportFormat, require_cpu, whole_array
+from detkit.export.formats.torchscript import TorchScriptFormat
+from detkit.export.stored import archived, archived_text, output_names
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
     from detkit.export.plan import Plan
-
-_ENTRY = f'{META_KEY}.json'
 
 
 class NcnnNetwork(NamedTuple):
@@ -68,20 +65,17 @@ class NcnnFormat(ExportFormat):
         return network
 
     def write(self, network: NcnnNetwork, description: str, path: Path) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, 'w') as file:
-            file.writestr(_ENTRY, description)
         path.write_bytes(network.layers)
-        _weights(path).write_bytes(network.weights + archive.getvalue())
+        _weights(path).write_bytes(network.weights + archived(description))
 
     def read_description(self, path: Path) -> str | None:
         if not _weights(path).is_file():
             raise CheckpointError(f'{_weights(path)} is missing, which holds the weights of {path}: copy both files')
-        return stored_text(_weights(path), f'/{_ENTRY}')
+        return archived_text(_weights(path))
 
     def open(self, path: Path, device: torch.device, threads: int) -> NcnnSession:
         require_cpu(device, self.title)
-        return NcnnSession(path, threads, _output_names(self.read_description(path), path))
+        return NcnnSession(path, threads, output_names(self.read_description(path), path))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         return _weights(path), path

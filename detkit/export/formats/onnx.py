@@ -14,7 +14,7 @@ from torch import Tensor
 from detkit.export.format import META_KEY, ExportFormat, require_cpu, whole_array
 from detkit.export.quantization import Node, float_nodes, is_matrix, quantised
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
@@ -102,7 +102,7 @@ class OnnxSession:
             # The content rather than the path: then no other file is looked for.
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=['CPUExecutionProvider'])
         except Exception as error:  # its errors have no common class of their own
-            raise CheckpointError(f'{self.runtime} cannot load {path}: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot load {path}: {first_line(error)}') from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,7 +114,7 @@ class OnnxSession:
         try:
             found = self._session.run(self._outputs, arrays)
         except Exception as error:
-            raise CheckpointError(f'{self.runtime} cannot run the exported network: {_first_line(error)}') from error
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         return {name: torch.from_numpy(value) for name, value in zip(self._outputs, found, strict=True)}
 
 
@@ -161,7 +161,7 @@ def _read(path: Path) -> Any:
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f'{path} is no ONNX file, or is damaged: {_first_line(error)}') from error
+        raise CheckpointError(f'{path} is no ONNX file, or is damaged: {first_line(error)}') from error
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise CheckpointError(
@@ -188,7 +188,3 @@ def _tensors(model: Any) -> Iterator[Any]:
                     yield from (sparse.values, sparse.indices)
                 graphs += [attribute.g] if attribute.HasField('g') else []
                 graphs += attribute.graphs
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from detkit.export.format import ExportFormat
 from detkit.export.formats.onnx import OnnxFormat
-from detkit.export.formats.torchscript import _output_names
+from detkit.export.stored import output_names
 from detkit.registry import EXPORT_FORMATS
 from detkit.utils.errors import CheckpointError, ConfigError, DataError
 from detkit.utils.json_files import parse_json
@@ -109,7 +109,7 @@ class TensorRtFormat(ExportFormat):
         reason = self.why_unchecked()
         if reason is not None:
             raise ConfigError(f'{path} cannot be run here, as {reason}')
-        return TensorRtSession(path, _output_names(self.read_description(path), path))
+        return TensorRtSession(path, output_names(self.read_description(path), path))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         return path.with_suffix('.onnx'), path

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat
-from detkit.export.formats.torchscript import TorchSession, _output_names, stored_text
+from detkit.export.formats.torchscript import TorchSession
+from detkit.export.stored import output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
@@ -42,8 +43,7 @@ class TorchExportFormat(ExportFormat):
                 warnings.simplefilter('ignore')
                 return torch.export.export(graph, example, dynamic_shapes=shapes, strict=False)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-            reason = next(line for line in [*str(error).splitlines(), type(error).__name__] if line.strip())
-            raise ConfigError(f'this network cannot be exported by torch.export: {reason}') from error
+            raise ConfigError(f'this network cannot be exported by torch.export: {first_line(error)}') from error
 
     def write(self, network: Any, description: str, path: Path) -> None:
         torch.export.save(network, str(path), extra_files={_NAME: description})
@@ -56,5 +56,5 @@ class TorchExportFormat(ExportFormat):
             program = torch.export.load(str(path))
         except Exception as error:  # of any kind for what is damaged
             raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
-        names = _output_names(self.read_description(path), path)
+        names = output_names(self.read_description(path), path)
         return TorchSession(program.module().to(device), names, device, f'torch.export {torch.__version__}')

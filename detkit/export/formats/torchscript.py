@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +11,15 @@ import torch
 from torch import Tensor
 
 from detkit.export.format import META_KEY, ExportFormat
+from detkit.export.stored import output_names, stored_text
 from detkit.registry import EXPORT_FORMATS
-from detkit.utils.errors import CheckpointError, ConfigError
+from detkit.utils.errors import CheckpointError, ConfigError, first_line
 
 if TYPE_CHECKING:
     from detkit.export.graph import ExportGraph
     from detkit.export.plan import Plan
 
 _NAME = f'{META_KEY}.json'
-_MOST_CHARACTERS = 1 << 24
 
 
 @EXPORT_FORMATS.register_module(name='torchscript')
@@ -50,7 +49,7 @@ class TorchScriptFormat(ExportFormat):
             module = torch.jit.load(str(path), map_location=device)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(f'{path} cannot be loaded: {str(error).splitlines()[0]}') from error
-        names = _output_names(self.read_description(path), path)
+        names = output_names(self.read_description(path), path)
         return TorchSession(module, names, device, f'torchscript {torch.__version__}')
 
 
@@ -66,30 +65,5 @@ class TorchSession:
             with torch.no_grad():
                 found = self._module(*(value.to(self._device) for value in inputs.values()))
         except (RuntimeError, AssertionError, ValueError) as error:  # also of a guard on shapes
-            reason = next(line for line in [*str(error).splitlines(), type(error).__name__] if line.strip())
-            raise CheckpointError(f'{self.runtime} cannot run the exported network: {reason}') from error
+            raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         return {name: value.cpu() for name, value in zip(self._names, found, strict=True)}
-
-
-def stored_text(path: Path, suffix: str) -> str | None:
-    """Return the text of the entry of an archive whose name ends in ``suffix``; None where there is none.
-
-    Raises:
-        CheckpointError: the file is no archive, or the entry is too large.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entry = next((entry for entry in archive.infolist() if f'/{entry.filename}'.endswith(suffix)), None)
-            if entry is None:
-                return None
-            if entry.file_size > _MOST_CHARACTERS:
-                raise CheckpointError(f'{path} holds a description of {entry.file_size:,} bytes, which is no such')
-            return archive.read(entry).decode('utf-8', errors='replace')
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f'{path} is truncated or is no exported file: {error}') from error
-
-
-def _output_names(text: str | None, path: Path) -> tuple[str, ...]:
-    from detkit.export.description import parse_description
-
-    return parse_description(text, path).outputs
