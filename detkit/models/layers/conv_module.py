@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from detkit.models.layers.norm_silu import can_join, norm_silu
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -56,7 +57,8 @@ class ConvModule(nn.Module):
         self.act = build_activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv(x)))
+        y = self.conv(x)
+        return norm_silu(self.bn, y) if can_join(self.bn, self.act, y) else self.act(self.bn(y))
 
 
 def build_activation(act: Activation) -> nn.Module:

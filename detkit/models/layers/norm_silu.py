@@ -1,0 +1,87 @@
+"""Batch normalisation and SiLU as one operation, which keeps one tensor for the backward pass instead of two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import _has_any_global_hook as has_global_hooks
+
+
+def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
+    """Tell whether ``norm_silu`` may stand for ``act(bn(x))``: for the plain two layers, in a training step on a CPU.
+
+    Without gradients nothing is kept, and on other devices it was not measured. Layers of another class, or with hooks,
+    have to be called themselves.
+    """
+    return (
+        type(bn) is nn.BatchNorm2d
+        and type(act) is nn.SiLU
+        and bn.training
+        and bn.affine
+        and bn.track_running_stats
+        and bn.momentum is not None
+        and x.device.type == 'cpu'
+        and x.dim() == 4
+        and x.numel() > x.shape[1]
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and not (_has_hooks(bn) or _has_hooks(act) or has_global_hooks())
+    )
+
+
+def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Return ``F.silu(bn(x))``, ``(B, C, H, W)``, to the last bit, with the same gradients and running statistics.
+
+    Each of the two layers keeps its input for the backward pass: the convolution's output, and what is normalised. The
+    latter is computed from the former with one multiplication and addition, so this keeps the former only, and writes
+    the activation over what is normalised.
+
+    Args:
+        bn: the layer, for which ``can_join`` holds.
+        x: its input, ``(B, C, H, W)``, float32 or bfloat16.
+    """
+    bn.num_batches_tracked.add_(1)
+    return _NormSiLU.apply(x, bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.momentum, bn.eps)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+class _NormSiLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        y, mean, inverse_std = torch.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
+        ctx.save_for_backward(x, weight, bias, mean, inverse_std)
+        ctx.eps = eps
+        return F.silu(y, inplace=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, inverse_std = ctx.saved_tensors
+        # With a variance of 1 and no epsilon the layer multiplies by the weight that it is given: by the product that
+        # the forward pass multiplied by, so that the bits are the same.
+        normalised, _, _ = torch.native_batch_norm(
+            x, weight * inverse_std, bias, mean, torch.ones_like(mean), False, 0.0, 0.0
+        )
+        torch.ops.aten.silu_backward.grad_input(grad, normalised, grad_input=normalised)
+        grads = torch.ops.aten.native_batch_norm_backward(
+            normalised, x, weight, None, None, mean, inverse_std, True, ctx.eps, list(ctx.needs_input_grad[:3])
+        )
+        return *grads, None, None, None, None
