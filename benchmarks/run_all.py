@@ -41,6 +41,20 @@ from detkit.utils.tables import text_table, write_json
 HERE = Path(__file__).resolve().parent
 # Scripts by a name, with their arguments, and those that make them tiny. FOLDER is a folder for large files.
 FOLDER = '{folder}'
+SHORT_JOB = [
+    '--images',
+    '2',
+    '--epochs',
+    '2',
+    '--rounds',
+    '1',
+    '--img-size',
+    '64',
+    '--batch-size',
+    '2',
+    '--workers',
+    '0',
+]
 SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
     'start': ('import_time.py', [], ['--rounds', '1', '--cases', 'detkit --help']),
     'training step, bf16': (
@@ -53,11 +67,8 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
         ['--batch-size', '16', '--no-amp'],
         ['--batch-size', '1', '--img-size', '64', '--steps', '1', '--no-amp'],
     ),
-    'training': (
-        'train_job.py',
-        ['--images', '64', '--epochs', '3'],
-        ['--images', '2', '--epochs', '2', '--rounds', '1', '--img-size', '64', '--batch-size', '2', '--workers', '0'],
-    ),
+    'training, bf16': ('train_job.py', ['--epochs', '10'], SHORT_JOB),
+    'training, float32': ('train_job.py', ['--epochs', '6', '--no-amp'], [*SHORT_JOB, '--no-amp']),
     'memory kept': (
         'freed_memory.py',
         [],

@@ -7,6 +7,8 @@ Both train the same network from scratch on the same rendered pictures (drawn he
 size, batch, optimiser, worker count and augmentation, write their checkpoints and validate once at the end. The two
 take turns, ``--rounds`` times. By default both get ``--threads``; ``--as-shipped`` leaves the number to each project.
 The seconds per image, start-up and validation not counted, come from runs of one epoch and of ``--epochs``.
+
+ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has it (``--no-amp`` for float32).
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def detkit_command(args: argparse.Namespace, data: Path, epochs: int, out: Path)
         'repeat_times': 1,
         'max_epochs': epochs,
         'train_cfg.val_interval': epochs,
+        'optim_wrapper.amp': args.amp,
     }
     config = ROOT / f'configs/yolov8/{args.task}_n_coco8.py'
     return [
@@ -106,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--as-shipped', action='store_true')
+    parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
     parser.add_argument('--json', type=Path, help='also write the results there')
     args = parser.parse_args(argv)
 
@@ -127,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
                 for epochs, seconds in ((1, single), (args.epochs, whole)):
                     out = Path(folder, f'{name}-{turn}-{epochs}')
                     seconds[name].append(timed(name, make(args, data, epochs, out), args, Path(folder, 'log.txt')))
-    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px'
+    kind = 'bf16' if args.amp else 'float32'
+    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
     per_image = {
         name: [
             (all_epochs - first) / (args.epochs - 1) / args.images
@@ -139,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     comparisons = [
         Comparison(what, 's', values['detkit'], peer, values.get(peer, []))
         for what, values in (
+            (f'a training of 1 epoch of {args.images} images, {title}', single),
             (f'a training of {args.epochs} epochs of {args.images} images, {title}', whole),
             (f'an image in further epochs, {title}', per_image),
         )

@@ -231,7 +231,8 @@ def test_training_steps_are_timed(monkeypatch, amp):
     assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
 
 
-def test_whole_trainings_are_timed(monkeypatch, tmp_path):
+@pytest.mark.parametrize('amp', ['--amp', '--no-amp'])
+def test_whole_trainings_are_timed(monkeypatch, tmp_path, amp):
     """The times are made up, and the commands are ones that the command and the config take."""
     import train_job
 
@@ -246,24 +247,11 @@ def test_whole_trainings_are_timed(monkeypatch, tmp_path):
 
     monkeypatch.setattr(train_job, 'timed', timed)
     monkeypatch.setattr('detkit.sample_data.coco8.render_coco8_seg', lambda folder, **_: folder.mkdir())
-    sizes = [
-        '--images',
-        '2',
-        '--epochs',
-        '3',
-        '--rounds',
-        '1',
-        '--img-size',
-        '64',
-        '--batch-size',
-        '2',
-        '--workers',
-        '0',
-    ]
-    whole, image = train_job.main(sizes)
-    assert whole.own == [8.0] and image.own == [1.5]
-    epochs = [load_config(args.config, args.cfg_options, need_classes=False).max_epochs for args in commands]
-    assert epochs == [1, 3]
+    sizes = '--images 2 --epochs 3 --rounds 1 --img-size 64 --batch-size 2 --workers 0'.split()
+    first, whole, image = train_job.main([*sizes, amp])
+    assert first.own == [2.0] and whole.own == [8.0] and image.own == [1.5]
+    cfgs = [load_config(args.config, args.cfg_options, need_classes=False) for args in commands]
+    assert [(cfg.max_epochs, cfg.optim_wrapper.amp) for cfg in cfgs] == [(1, amp == '--amp'), (3, amp == '--amp')]
     args = SimpleNamespace(task='seg', size='n', as_shipped=False, threads=1, img_size=64, batch_size=2, workers=0)
     command = train_job.ultralytics_command(args, tmp_path, 3, tmp_path)
     assert command[-1] == 'yolov8n-seg.yaml' and ast.parse(train_job.PEER)
