@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_configs import load_tiny
 
 from detkit.config import literal_text, load_config, resolved_text
 from detkit.config.keys import TOP_LEVEL_KEYS
@@ -34,34 +35,10 @@ def options(tiny_data):
     return dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
 
 
-def load(path, options):
-    task, *rest = path.stem.split('_')
-    if task == 'cls':
-        dataset = 'weather' if 'weather' in rest else rest[-1]
-        return load_config(path, {**options, 'data_root': f'{options["data_root"]}/{dataset}', 'val_batch_size': 2})
-    dataset = rest[-1]
-    if path.parent.name == 'detr':
-        options = {**options, 'pretrained': None}
-    if 'panoptic' in path.stem:
-        options = {**options, 'data_root': f'{options["data_root"]}/panoptic'}
-    if task == 'pose':
-        folder = 'pose_custom' if dataset == 'custom' else 'pose'
-        options = {**options, 'data_root': f'{options["data_root"]}/{folder}'}
-    if task == 'obb':
-        options = {**options, 'data_root': f'{options["data_root"]}/{"dota" if dataset == "dota" else "obb"}'}
-    if dataset == 'voc':
-        options = {**options, 'data_root': f'{options["data_root"]}/voc'}
-    if path.stem == 'det_voc_coco':
-        options = {**options, 'voc_root': f'{options["data_root"]}/voc'}
-    if path.stem.endswith('_custom'):
-        options = {**options, 'data_yaml': 'data.yaml'}
-    return load_config(path, options)
-
-
 @pytest.mark.parametrize('path', [by_cost(path) for path in PATHS])
 def test_config_trains_and_predicts(path, options):
     torch.manual_seed(0)
-    cfg = load(path, options)
+    cfg = load_tiny(path, options)
     cfg.model.backbone.pop('weights', None)  # would be downloaded
     model = DETECTORS.build(cfg.model)
     model.init_weights()
@@ -208,7 +185,7 @@ def test_config_says_what_it_is(path):
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_resolved_config_loads_to_the_same(path, options, tmp_path):
-    cfg = load(path, options)
+    cfg = load_tiny(path, options)
     resolved = tmp_path / 'config.py'
     for text in (resolved_text(cfg), literal_text(cfg)):
         resolved.write_text(text)

@@ -68,7 +68,8 @@ class AnchorPriorGenerator(BasePriorGenerator):
     ) -> list[AnchorPriors]:
         levels = []
         for size, stride, shapes in zip(sizes, self.strides, self.anchors, strict=True):
-            shapes_wh = torch.tensor(shapes, device=device, dtype=dtype)
+            # A tensor made on the device from numbers of the host would wait for their copy.
+            shapes_wh = torch.tensor(shapes, dtype=dtype).to(device, non_blocking=True)
             points = cell_points(size, stride, 0.5, device, dtype).unsqueeze(1).expand(-1, self.num_shapes, -1)
             sizes_wh = (
                 torch.zeros_like(points) + shapes_wh

@@ -1,0 +1,194 @@
+"""A training step on a GPU never makes the host wait for the device: shown without one, on tensors without data.
+
+``FakeTensorMode`` knows shapes, types and devices alone. What needs a value of the device, or a shape that depends on
+values, has no answer there and raises an error, and it is what makes the host wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_configs import load_tiny
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from detkit.datasets import build_dataloader
+from detkit.engine.hooks.ema_hook import ModelEMA
+from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.models.heads import anchor_slots
+from detkit.models.layers import upsampling
+from detkit.models.losses import masks
+from detkit.registry import DATA_PREPROCESSORS, DETECTORS
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+STEPS = [
+    'yolov3/det_spp_coco8.py',
+    'yolov5/cls_weather.py',
+    'yolov5/det_n_coco8.py',
+    'yolov8/cls_n_weather.py',
+    'yolov8/det_n_coco8.py',
+    'yolov8/obb_n_dota8.py',
+    'yolov8/pose_n_coco8.py',
+    'yolov8/seg_n_coco8.py',
+]
+FUNCTIONS = (anchor_slots._LookUp, masks._BoxMaskCrossEntropy, upsampling._Double)
+COPIES = (torch.ops.aten._to_copy, torch.ops.aten.copy_)
+WAITS = (DataDependentOutputException, DynamicOutputShapeException, RuntimeError)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses copies between host and device that the host waits for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func.overloadpacket in COPIES:
+            tensors = [leaf for leaf in tree_leaves((args, output)) if isinstance(leaf, Tensor)]
+            devices = {tensor.device.type for tensor in tensors}
+            named = dict(zip([each.name for each in func._schema.arguments], args, strict=False)) | (kwargs or {})
+            if len(devices) > 1 and not named.get('non_blocking'):
+                raise RuntimeError(f'the host waits for {func}, a copy between {" and ".join(sorted(devices))}')
+        return output
+
+
+class Context:
+    """What autograd hands to a function, without autograd, whose engine does not start without the device."""
+
+    def __init__(self, num_inputs: int) -> None:
+        self.needs_input_grad = (True,) * num_inputs
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Nothing asks for it here."""
+
+
+@contextmanager
+def on_fake_gpu() -> Iterator[FakeTensorMode]:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, NoWaiting():
+        yield mode
+
+
+def to_fake(module: nn.Module) -> None:
+    """Put all tensors of a module on a GPU that is not there; inside ``on_fake_gpu``."""
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    fake = torch.empty_like(tensor, device='cuda')
+                    tensors[name] = (
+                        nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+                    )
+
+
+@pytest.mark.parametrize('name', STEPS)
+def test_a_step_never_waits_for_the_device(name, tiny_data, monkeypatch):
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    cfg = load_tiny(CONFIGS / name, options)
+    model = DETECTORS.build(cfg.model).train()
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    calls: list[tuple[type, tuple, Any]] = []
+    for function in FUNCTIONS:
+        monkeypatch.setattr(function, 'apply', recorded(function, calls))
+    with on_fake_gpu():
+        to_fake(model)
+        losses = model(**model.data_preprocessor(batch, True), mode='loss')
+        loss, values = model.parse_losses(losses)
+        assert {each.device.type for each in (loss, *values.values())} == {'cuda'}
+        for function, args, output in calls:
+            context = Context(len(args))
+            function.forward(context, *args)
+            outputs = output if isinstance(output, tuple) else (output,)
+            function.backward(context, *(torch.empty_like(each) for each in outputs))
+        wrapper = AccumulatingOptimWrapper(torch.optim.AdamW(model.parameters(), fused=True), amp='bf16')
+        ema = ModelEMA(model)
+        for param in model.parameters():
+            param.grad = torch.empty_like(param)
+        wrapper.finish_batch()
+        ema.update()
+    assert wrapper.num_steps == 1 and wrapper.grad_norm.device.type == 'cuda'
+    assert ('seg' in name) <= any(function is masks._BoxMaskCrossEntropy for function, *_ in calls)
+
+
+def test_neither_does_a_batch_that_is_resized(tiny_data):
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    cfg = load_tiny(CONFIGS / 'yolov8/seg_n_coco8.py', options)
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    preprocessor = DATA_PREPROCESSORS.build(dict(type='DetDataPreprocessor', multi_scale=(0.5, 0.5)))
+    with on_fake_gpu():
+        to_fake(preprocessor)
+        assert preprocessor(batch, True)['inputs'].shape == (2, 3, 32, 32)
+
+
+def recorded(function: type[torch.autograd.Function], calls: list[tuple[type, tuple, Any]]) -> Any:
+    plain = function.apply
+
+    def apply(*args: Any) -> Tensor:
+        output = plain(*args)
+        calls.append((function, args, output))
+        return output
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    'waiting',
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool((x > 0).any()),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: x.tolist(),
+        lambda x: x.cpu(),
+        lambda x: x.to('cpu', torch.float16),
+        lambda x: torch.zeros(4).copy_(x),
+        lambda x: torch.ones(4).to('cuda'),
+        lambda x: torch.tensor([1.0, 2.0], device='cuda'),
+        lambda x: x.unique(),
+    ],
+    ids=['item', 'bool', 'mask', 'nonzero', 'tolist', 'cpu', 'type', 'copy', 'to_device', 'from_list', 'unique'],
+)
+def test_what_waits_is_found(waiting):
+    with on_fake_gpu():
+        x = torch.empty(4, device='cuda')
+        with pytest.raises(WAITS):
+            waiting(x)
+
+
+def test_the_matching_of_detr_is_the_only_one_that_waits(tiny_data):
+    """Its assignment is solved on the host."""
+    options = dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2, pretrained=None)
+    cfg = load_tiny(CONFIGS / 'detr/det_r18_coco8.py', options)
+    model = DETECTORS.build(cfg.model).train()
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    with on_fake_gpu():
+        to_fake(model)
+        with pytest.raises(WAITS) as error:
+            model(**model.data_preprocessor(batch, True), mode='loss')
+    assert any('assigner' in str(entry.path) for entry in error.traceback)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_never_waits(tiny_data):
+    cfg = load_tiny(
+        CONFIGS / 'yolov8/seg_n_coco8.py', dict(data_root=str(tiny_data), img_size=64, num_workers=0, batch_size=2)
+    )
+    model = DETECTORS.build(cfg.model).cuda().train()
+    batch = next(iter(build_dataloader(cfg.train_dataloader, seed=0)))
+    batch['inputs'] = batch['inputs'].pin_memory()
+    batch['gt'] = batch['gt'].pin_memory()
+    wrapper = AccumulatingOptimWrapper(torch.optim.AdamW(model.parameters(), fused=True), amp='bf16')
+    model.train_step(batch, wrapper)  # the first step chooses kernels, and waits for them
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        losses = model.train_step(batch, wrapper)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert torch.isfinite(losses['loss'])
