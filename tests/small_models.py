@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,12 @@ def make_config(task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> dict:
 
 def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = CLASSES) -> Path:
     """Random weights of the n model; the class biases are raised, so that some cells exceed any usual threshold."""
+    save_checkpoint(_content(task, classes), path)
+    return path
+
+
+@cache
+def _content(task: str, classes: tuple[str, ...]) -> dict:
     config = make_config(task, classes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -31,20 +38,14 @@ def write_checkpoint(path: Path, task: str = 'seg', classes: tuple[str, ...] = C
         for branch in getattr(model.head, 'cls_branches', ()):
             torch.nn.init.normal_(branch[-1].weight, std=2.0)
             torch.nn.init.zeros_(branch[-1].bias)
-    save_checkpoint(
-        {
-            'meta': {
-                'format': 'detkit',
-                'format_version': 1,
-                'classes': list(classes),
-                'task': task,
-                'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items()),
-            },
-            'state_dict': model.state_dict(),
-        },
-        path,
-    )
-    return path
+    meta = {
+        'format': 'detkit',
+        'format_version': 1,
+        'classes': list(classes),
+        'task': task,
+        'config': ''.join(f'{key} = {value!r}\n' for key, value in config.items()),
+    }
+    return {'meta': meta, 'state_dict': model.state_dict()}
 
 
 def write_images(folder: Path, count: int, shape: tuple[int, int] = (60, 90)) -> list[Path]:

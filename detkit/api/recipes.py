@@ -10,7 +10,7 @@ from typing import Any
 
 from detkit.api.opening import Opened, OpenedConfig
 from detkit.config import configs_folder, counts_classes, load_config
-from detkit.config.execute import plain
+from detkit.config.executed import plain
 from detkit.config.source import sized_base
 from detkit.config.top_level import datasets_in
 from detkit.datasets.image_files import images_below

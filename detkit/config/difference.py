@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from detkit.config.execute import plain
+from detkit.config.executed import plain
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.show import shortened
 

@@ -7,7 +7,7 @@ and not by mmengine because an option such as ``data_root=...`` has to reach wha
 import ast
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -15,6 +15,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
+from detkit.config.executed import Executed, ExecutedFiles, plain
 from detkit.config.failures import Variable, failure, unread_helpers
 from detkit.config.keys import COMPONENT_KEYS, DELETE_KEY
 from detkit.config.names import SCHEME, config_hint, find_config
@@ -32,28 +33,7 @@ _CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
 _MOST_ROUNDS = 10
 
 
-@dataclass
-class Executed:
-    """The values that a config file and its bases define.
-
-    Attributes:
-        values: the merged top-level names, plain dicts and lists.
-        origins: where each value was set.
-        files: the file and its bases, in the order they ran.
-        assigned: the top-level names that any of the files assigns.
-        read: the names that any of the files reads.
-        conflict: the error of two bases that set one key differently.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: Origins = field(default_factory=Origins)
-    files: list[Path] = field(default_factory=list)
-    assigned: set[str] = field(default_factory=set)
-    read: set[str] = field(default_factory=set)
-    conflict: ConfigError | None = None
-
-
-def execute(path: Path, variables: Mapping[str, Any]) -> Executed:
+def execute(path: Path, variables: Mapping[str, Any], done: ExecutedFiles | None = None) -> Executed:
     """Run ``path`` and its bases.
 
     A variable that a file assigns again replaces its bases' before they run, so that it reaches all that they build
@@ -62,18 +42,30 @@ def execute(path: Path, variables: Mapping[str, Any]) -> Executed:
     Args:
         path: the config file.
         variables: values that replace what the files assign to top-level names.
+        done: the files that have run already, if the config is run several times; they must not change meanwhile.
 
     Raises:
         ConfigError: a file is missing, is no Python, fails, or sets what cannot be merged.
     """
-    return _execute(path, {name: Variable(value, Origins()) for name, value in variables.items()}, ())
+    given = {name: Variable(value, Origins()) for name, value in variables.items()}
+    return _execute(path, given, (), ExecutedFiles() if done is None else done)
 
 
-def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ...]) -> Executed:
+def _execute(path: Path, variables: dict[str, Variable], parents: tuple[Path, ...], done: ExecutedFiles) -> Executed:
     path = path.resolve()
-    _check_file(path, parents)
+    executed = done.find(path, variables)
+    if executed is None:
+        executed = _execute_anew(path, variables, parents, done)
+        done.add(path, variables, executed)
+    return executed
+
+
+def _execute_anew(
+    path: Path, variables: dict[str, Variable], parents: tuple[Path, ...], done: ExecutedFiles
+) -> Executed:
+    _check_file(path, parents, done)
     source = read_source(path)
-    run_bases = partial(_execute_bases, path, source.tree, parents)
+    run_bases = partial(_execute_bases, path, source.tree, parents, done)
     merged = first = run_bases(variables)
     overrides: dict[str, Variable] = {}
     for _ in range(_MOST_ROUNDS):
@@ -174,7 +166,7 @@ def _mark_changed_by(overrides: dict[str, Variable], merged: Executed, first: Ex
             merged.origins.add(path, replace(origin, changed_by=by))
 
 
-def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
+def _check_file(path: Path, parents: tuple[Path, ...], done: ExecutedFiles) -> None:
     by_whom, prefix = (f' (a base of {Origin(parents[-1])})', SCHEME) if parents else ('', '')
     if path in parents:
         raise ConfigError(f'{Origin(path)} is its own base, through {", ".join(str(Origin(p)) for p in parents)}')
@@ -183,17 +175,19 @@ def _check_file(path: Path, parents: tuple[Path, ...]) -> None:
         raise ConfigError(f'{Origin(path)}{by_whom} is no config file: a name that ends in .py is expected{hint}')
     if not path.is_file():
         base, size = sized_base(path) or ('', '')
-        sizes = _execute(path.parent / base, {}, ()).values.get('sizes') or () if base else ()
+        sizes = _execute(path.parent / base, {}, (), done).values.get('sizes') or () if base else ()
         if size not in sizes:
             hint = f' {base} has the sizes {", ".join(sizes)}.' if sizes else config_hint(str(path), prefix)
             raise ConfigError(f'there is no config file {Origin(path)}{by_whom}.{hint}')
 
 
-def _execute_bases(path: Path, tree: ast.Module, parents: tuple[Path, ...], variables: dict[str, Variable]) -> Executed:
+def _execute_bases(
+    path: Path, tree: ast.Module, parents: tuple[Path, ...], done: ExecutedFiles, variables: dict[str, Variable]
+) -> Executed:
     merged = Executed()
     for base in _base_names(path, tree):
         own = find_config(base, f' (a base of {Origin(path)})') if base.startswith(SCHEME) else path.parent / base
-        executed = _execute(own, variables, (*parents, path))
+        executed = _execute(own, variables, (*parents, path), done)
         merged.conflict = merged.conflict or _conflict(merged, executed, merged.values, executed.values, path)
         _merge(merged.values, executed.values, merged.origins, executed.origins)
         merged.files += [file for file in executed.files if file not in merged.files]
@@ -316,17 +310,6 @@ def refuse_odd_numbers(values: dict[str, Any], origins: Origins) -> None:
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is {value!r}; nan is no setting, write a number')
         if any(isinstance(item, int) and abs(item) >= 1 << 63 for item in items):
             raise ConfigError(f'{origins.blame(path)}: {dotted(path)} is a whole number of more than 64 bits')
-
-
-def plain(value: Any) -> Any:
-    """``value`` with its dicts and lists copied into plain ones."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, tuple) and not hasattr(value, '_fields'):
-        return tuple(plain(item) for item in value)
-    return value
 
 
 def _merge(base: dict, own: dict, origins: Origins, own_origins: Origins, path: KeyPath = ()) -> None:

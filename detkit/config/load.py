@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from detkit.config.check import check_config
-from detkit.config.execute import Executed, execute, refuse_odd_numbers
+from detkit.config.execute import execute, refuse_odd_numbers
+from detkit.config.executed import Executed, ExecutedFiles
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import COMPONENT_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.model_check import check_model
@@ -73,7 +74,8 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
     names = {
         option.key: option.value for option in options if option.key.isidentifier() and option.key not in COMPONENT_KEYS
     }
-    executed = execute(path, names)
+    run = partial(execute, path, done=ExecutedFiles())
+    executed = run(names)
     variables = {name: value for name, value in names.items() if name in executed.assigned}
     rest = [option for option in options if option.key not in variables]
     parts = [option for option in rest if _is_part_of_variable(option, executed)]
@@ -83,10 +85,10 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
         set_option(whole, option, Origins(), partial(_missing_key, option, executed, path))
         variables |= whole
     if parts:
-        executed = execute(path, variables)
+        executed = run(variables)
     for name in variables.keys() - TOP_LEVEL_KEYS:
         # A variable may be read, and what is built from it be unused all the same.
-        without = execute(path, {other: value for other, value in variables.items() if other != name}).values
+        without = run({other: value for other, value in variables.items() if other != name}).values
         if without[name] != variables[name] and _effect(without) == _effect(executed.values):
             meant = meant_keys(name, executed.values, readable_names(executed) - {name})
             raise ConfigError(
@@ -94,7 +96,7 @@ def _execute_with_variables(path: Path, options: list[Option]) -> tuple[Executed
                 f'{did_you_mean(meant)}'
             )
     if variables:
-        _mark_changed(executed, execute(path, {}).values)
+        _mark_changed(executed, run({}).values)
     return executed, [option for option in rest if option not in parts]
 
 

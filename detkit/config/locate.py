@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from detkit.config.execute import plain
+from detkit.config.executed import plain
 from detkit.config.origins import KeyPath, Origins, dotted
 from detkit.config.positions import TOP_POSITIONS
 from detkit.config.resolve import origins_of

@@ -1,11 +1,13 @@
 """The model of a config, built without memory, against the config's task, metrics and image sizes."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from detkit.config.executed import plain
 from detkit.config.locate import located
 from detkit.config.origins import KeyPath, dotted
 from detkit.config.own_parts import NEEDS
@@ -30,8 +32,8 @@ def check_model(config: LoadedConfig) -> None:
     model = config.get('model')
     if not isinstance(model, dict) or not _is_ours(model) or (model.get('head') or {}).get('num_classes') is None:
         return
-    with located(config), torch.device('meta'):
-        built = DETECTORS.build(model)
+    with located(config):
+        built = _build(model)
     head, classifies = built.head, built.truth == 'gt_label'
     if classifies != ('label' in head.provides):
         path = config.origins.own_first(('model', 'type'), ('model', 'head', 'type'))
@@ -42,6 +44,24 @@ def check_model(config: LoadedConfig) -> None:
         )
     for path, mistake in (*_task_mistakes(config, head), *_metric_mistakes(config, head), *_sizes(config, head)):
         raise ConfigError(f'{config.origins.blame(path)}: {dotted(path)}: {mistake}')
+
+
+# The last models that were built to be looked at, by the text of their configs; most loads are of one model again.
+_built: OrderedDict[str, nn.Module] = OrderedDict()
+_MOST_BUILT = 8
+
+
+def _build(model: dict[str, Any]) -> nn.Module:
+    """Return a model without memory, which nobody may change."""
+    text = repr(plain(model))
+    built = _built.pop(text, None)
+    if built is None:
+        with torch.device('meta'):
+            built = DETECTORS.build(model)
+    _built[text] = built
+    if len(_built) > _MOST_BUILT:
+        _built.popitem(last=False)
+    return built
 
 
 def _is_ours(value: Any) -> bool:

@@ -62,6 +62,17 @@ class Origins:
         # By the first name of the path: a change of one top-level name looks at no other.
         self._entries: dict[KeyPath, dict[KeyPath, Origin]] = {}
 
+    def copy(self) -> Origins:
+        """Return a copy that may be changed."""
+        copied = Origins()
+        copied.leaf = self.leaf
+        copied._entries = {name: dict(entries) for name, entries in self._entries.items()}
+        return copied
+
+    def of_name(self, name: str) -> dict[KeyPath, Origin]:
+        """Return the origins of a top-level name and of what is below it, by path."""
+        return self._entries.get((name,), {})
+
     def set(self, path: KeyPath, origin: Origin) -> None:
         """Set the origin of ``path`` and of everything below it."""
         self._forget(path)

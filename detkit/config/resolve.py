@@ -10,16 +10,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from detkit.config.execute import plain
+from detkit.config.executed import plain
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.config.origins import KeyPath, Origins
-from detkit.config.source import read_source
+from detkit.config.source import PURE_FUNCTIONS, read_source
 
 _WIDTH = 110
 # Keys that concern one run alone, and that a run made from its config does not take over.
 _OF_ONE_RUN = {'work_dir': None, 'resume': False, 'launcher': 'none'}
-# The functions that an expression may call, beside comprehensions; what else it names must be a variable.
-_FUNCTIONS = ('dict', 'list', 'tuple', 'range', 'len', 'int', 'float', 'str', 'round', 'min', 'max', 'abs', 'sum')
 
 
 class LoadedConfig(Config):
@@ -96,7 +94,9 @@ class _Writer:
     def __init__(self, values: dict[str, Any], origins: Origins) -> None:
         self.values = values
         self.origins = origins
-        self.functions = {name: getattr(builtins, name) for name in _FUNCTIONS}
+        self.functions = {
+            name: getattr(builtins, name) for name in PURE_FUNCTIONS
+        }  # what else an expression names is a variable
         self.written: dict[str, str] = {}
         self.begun: list[str] = []
 

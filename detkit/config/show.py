@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from detkit.config.execute import plain
+from detkit.config.executed import plain
 from detkit.config.origins import Origins, dotted, leaves
 
 _WIDEST = 72

@@ -16,6 +16,9 @@ from detkit.config.origins import KeyPath, Origin, places_in
 from detkit.config.rewrite import assigned_lines, names_computed_from_base, names_read, rewrite
 from detkit.utils.errors import ConfigError
 
+# Functions that always give the same for the same arguments.
+PURE_FUNCTIONS = ('dict', 'list', 'tuple', 'range', 'len', 'int', 'float', 'str', 'round', 'min', 'max', 'abs', 'sum')
+
 
 @dataclass(frozen=True, eq=False)
 class Program:
@@ -68,6 +71,15 @@ class Source:
     def computed_from_base(self) -> frozenset[str]:
         """The names whose values depend on those of the bases, see :func:`names_computed_from_base`."""
         return frozenset(names_computed_from_base(self.tree))
+
+    @cached_property
+    def is_closed(self) -> bool:
+        """Whether the file computes its values from nothing but its text, its bases and detkit's constants."""
+        called = [node.func for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+        imports = [node for node in ast.walk(self.tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        return all(isinstance(name, ast.Name) and name.id in PURE_FUNCTIONS for name in called) and all(
+            isinstance(node, ast.ImportFrom) and str(node.module).startswith('detkit.') for node in imports
+        )
 
     @cached_property
     def places(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from detkit.config.execute import Executed
+from detkit.config.executed import Executed
 from detkit.config.hints import did_you_mean, meant_keys
 from detkit.config.keys import DICT_KEYS, GROUPS, PIPELINES, PLAIN_KEYS, REFUSED_KEYS, TOP_LEVEL_KEYS, WORDS
 from detkit.config.origins import KeyPath, Origin, Origins

@@ -69,6 +69,8 @@ class _GuardedBatches:
         try:
             self.batches = loader.start()
         except RuntimeError as error:  # a worker died while it waited for this epoch
+            if not _is_death(error):
+                raise
             self._restart(error)
 
     def __iter__(self) -> Iterator[Any]:
@@ -79,15 +81,15 @@ class _GuardedBatches:
             try:
                 batch = next(self.batches)
             except RuntimeError as error:
+                if not _is_death(error):
+                    raise
                 self._restart(error)
             else:
                 self.done += 1
                 return batch
 
     def _restart(self, error: RuntimeError) -> None:
-        """Start the workers again after the ``error`` of a dead one; any other error is raised anew."""
-        if not str(error).startswith('DataLoader worker (pid'):
-            raise error
+        """Start the workers again after the ``error`` of a dead one."""
         if self.restarted:
             raise DataError(
                 f'a worker process of the data loader died for the second time in an epoch, at batch {self.done + 1} '
@@ -102,6 +104,11 @@ class _GuardedBatches:
         sampler.set_epoch(self.epoch)
         sampler.skip(self.done)
         self.batches = self.loader.start()
+
+
+def _is_death(error: RuntimeError) -> bool:
+    """Return whether an error of PyTorch's loader says that a worker process has died."""
+    return str(error).startswith('DataLoader worker (pid')
 
 
 def build_dataloader(cfg: dict, seed: int, device_type: str = 'cpu') -> BatchLoader:

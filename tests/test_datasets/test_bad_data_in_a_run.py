@@ -8,6 +8,7 @@ import pytest
 import torch
 from scene_helpers import ListDataset, write_shapes
 from test_base import TRAIN, VAL, truncate
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from detkit.datasets.collate import collate
 from detkit.datasets.loader import build_dataloader
@@ -75,6 +76,12 @@ class KilledWorkers(torch.utils.data.Dataset):
         return [(key.epoch, key.index) for key in keys]
 
 
+@pytest.fixture
+def quick_look(monkeypatch):
+    """Let PyTorch look for dead workers ten times a second, and not every five seconds."""
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, '__defaults__', (0.1,))
+
+
 def loader_of(dataset):
     sampler = dict(type='EpochSampler', shuffle=False)
     return build_dataloader(
@@ -82,7 +89,7 @@ def loader_of(dataset):
     )
 
 
-def test_a_dead_worker_is_started_again_at_its_batch(tmp_path):
+def test_a_dead_worker_is_started_again_at_its_batch(tmp_path, quick_look):
     loader = loader_of(KilledWorkers(tmp_path, {13}))
     handler = signal.getsignal(signal.SIGCHLD)
     loader.batch_sampler.set_epoch(4)
@@ -95,7 +102,7 @@ def test_a_dead_worker_is_started_again_at_its_batch(tmp_path):
     loader.close()
 
 
-def test_a_worker_that_dies_again(tmp_path):
+def test_a_worker_that_dies_again(tmp_path, quick_look):
     loader = loader_of(KilledWorkers(tmp_path, {5}, once=False))
     read = []
     with pytest.raises(DataError, match=r'died for the second time .* batch [123] .*num_workers=1'):
@@ -106,7 +113,7 @@ def test_a_worker_that_dies_again(tmp_path):
 
 
 @pytest.mark.parametrize('skipped', [0, 3])
-def test_a_worker_that_dies_between_epochs(tmp_path, skipped):
+def test_a_worker_that_dies_between_epochs(tmp_path, quick_look, skipped):
     """Its death shows when the next epoch begins, which is as much an epoch's first death as any other."""
     loader = loader_of(KilledWorkers(tmp_path, ()))
     list(loader)
@@ -125,8 +132,10 @@ class Odd(KilledWorkers):
 
 
 def test_errors_of_the_dataset_are_no_dead_workers(tmp_path):
+    loader = loader_of(Odd(tmp_path, ()))
     with pytest.raises(RuntimeError, match='an error of the dataset'):
-        list(loader_of(Odd(tmp_path, ())))
+        list(loader)
+    loader.close()
 
 
 def test_loaders_outside_the_main_thread(tmp_path):

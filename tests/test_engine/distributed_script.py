@@ -6,18 +6,16 @@ import sys
 from pathlib import Path
 
 import torch
+from mmengine.dist import get_rank
 from torch import distributed
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from detkit.datasets.skips import Skip
+from detkit.engine import Runner
+from detkit.utils.errors import DetkitError
+from detkit.utils.ranks import common_step, num_ranks, shared_divisor
 
-from mmengine.dist import get_rank  # noqa: E402
-
-from detkit.datasets.skips import Skip  # noqa: E402
-from detkit.engine import Runner  # noqa: E402
-from detkit.utils.errors import DetkitError  # noqa: E402
-from detkit.utils.ranks import common_step, num_ranks, shared_divisor  # noqa: E402
-from test_engine.dummy import dummy_config  # noqa: E402
-from test_engine.rank_families import FAMILIES, differences, train  # noqa: E402
+from .dummy import dummy_config
+from .rank_families import FAMILIES, differences, train
 
 
 class Killed(BaseException):
@@ -108,7 +106,3 @@ def main() -> None:
     # All is written. The interpreter's own end may abort where a thread of gloo is still at work, on a busy machine.
     sys.stdout.flush()
     os._exit(0)
-
-
-if __name__ == '__main__':
-    main()

@@ -21,9 +21,9 @@ RUNS = ('straight', 'stopped', 'cut', 'plain', 'synced', 'skipped', 'too_many', 
 def folder(tmp_path_factory) -> Path:
     """The folder of what the three processes of ``distributed_script`` made."""
     folder = tmp_path_factory.mktemp('distributed')
-    script = str(Path(__file__).with_name('distributed_script.py'))
     ports = free_ports(3)
-    outputs = run_ranks(lambda rank: [script, str(folder), str(rank), *ports], 3)
+    script = 'from test_engine.distributed_script import main\nmain()'
+    outputs = run_ranks(script, 3, lambda rank: [str(folder), str(rank), *ports])
     for rank, output in enumerate(outputs):
         (folder / f'out{rank}.txt').write_text(output)
     return folder

@@ -163,9 +163,7 @@ def test_runaway_values_are_found():
 
 RANKS = """
 import os, sys
-sys.path.insert(0, {tests!r})
 import torch
-torch.set_num_threads(1)
 from test_engine.dummy import dummy_config
 from test_engine.test_non_finite import with_policy
 from detkit.engine import Runner
@@ -182,8 +180,7 @@ os._exit(0)  # the interpreter's own end may abort where a thread of gloo is sti
 
 def test_processes_skip_the_same_batches(tmp_path):
     """Only one of two processes has the bad image; both leave the batch out, and their weights stay the same."""
-    script = RANKS.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'))
-    outputs = run_ranks(lambda rank: ['-c', script], 2)
+    outputs = run_ranks(RANKS.format(work_dir=str(tmp_path / 'run')), 2)
     sums = [re.search(r'sums 12 \[.*\]', output).group() for output in outputs]
     assert sums[0] == sums[1] and 'nan' not in sums[0]
     lines = re.findall('skipped  iteration.*', outputs[0])

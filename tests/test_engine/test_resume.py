@@ -2,12 +2,11 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Child
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.utils.errors import CheckpointError
@@ -92,10 +91,7 @@ def test_resume_with_bf16(tmp_path):
 
 
 SCRIPT = """
-import sys, time
-sys.path.insert(0, {tests!r})
-import torch
-torch.set_num_threads(1)
+import time
 from test_engine.dummy import dummy_config
 from detkit.engine import Runner
 runner = Runner(dummy_config({work_dir!r}))
@@ -122,12 +118,11 @@ def one_thread():
 
 def test_sigkill(tmp_path, one_thread):
     work_dir = tmp_path / 'run'
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), work_dir=str(work_dir))
-    with subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True) as process:
+    with Child(SCRIPT.format(work_dir=str(work_dir))) as process:
         for line in process.stdout:
             if line.strip() == 'iter 5':
                 break
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     assert process.returncode == -signal.SIGKILL
     assert_same_end(train(tmp_path / 'other'), train(work_dir, resume=True))
 

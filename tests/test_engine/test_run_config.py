@@ -23,13 +23,23 @@ SMALL = [
 ]
 
 
+@pytest.fixture(scope='module')
+def trained(repo: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the run that ``run`` returns."""
+    folder = tmp_path_factory.mktemp('trained')
+    names = [f'c{i}' for i in range(80)]
+    (folder / 'mine.yaml').write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {names}\n')
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        train(repo, 'data_yaml=mine.yaml', *SMALL)
+    return folder
+
+
 @pytest.fixture
-def run(repo: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run that options made small and gave its data, with the working folder around it."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    data = tmp_path / 'mine.yaml'
-    data.write_text(f'path: {tiny_data}\ntrain: images/train\nval: images/val\nnames: {[f"c{i}" for i in range(80)]}\n')
-    train(repo, f'data_yaml={data}', *SMALL)
     return tmp_path / 'work_dirs' / 'det_custom'
 
 

@@ -3,15 +3,13 @@
 import errno
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
 import pytest
-from processes import free_ports
+from processes import Child, free_ports
 
 from detkit.cli.command import run_command
 from detkit.engine import Runner, load_checkpoint
@@ -32,6 +30,7 @@ STARTER = """
 import sys
 from pathlib import Path
 from detkit.engine.run_folder import next_free
+print('ready', flush=True)
 sys.stdin.readline()
 print(next_free(Path(sys.argv[1])).name, flush=True)
 sys.stdin.read()
@@ -48,11 +47,6 @@ except Exception as error:
     print(type(error).__name__, error)
 distributed.destroy_process_group()
 """
-
-
-def start(script: str, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, '-c', script, *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def train(work_dir: Path, **changes) -> Runner:
@@ -74,12 +68,11 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def holder(run: Path) -> Iterator[subprocess.Popen]:
+def holder(run: Path) -> Iterator[Child]:
     """Another process that has locked the folder of ``run``."""
-    with start(HOLDER, str(run)) as process:
+    with Child(HOLDER, str(run)) as process:
         assert process.stdout.readline().strip() == 'None'
         yield process
-        process.kill()
 
 
 def test_a_run_in_use_is_not_resumed(run, holder):
@@ -89,8 +82,7 @@ def test_a_run_in_use_is_not_resumed(run, holder):
     with pytest.raises(CheckpointError, match='is in use'):
         train(run, resume=str(run / 'last.pth'), train_cfg=dict(max_epochs=5))
     assert content(run) == before
-    holder.send_signal(signal.SIGKILL)  # its lock goes with it, though its file stays
-    holder.wait()
+    holder.kill()  # its lock goes with it, though its file stays
     assert (run / LOCK_FILE).exists()
     train(run, resume=True, train_cfg=dict(max_epochs=5))
     assert load_checkpoint(run / 'last.pth')['meta']['epoch'] == 5
@@ -107,21 +99,25 @@ def test_a_new_run_goes_elsewhere_than_one_in_use(run, holder):
 
 def test_starts_at_once_never_share_a_folder(tmp_path):
     (tmp_path / 'run').mkdir()  # an empty one may be taken, by one of them
-    starters = [start(STARTER, str(tmp_path / 'run')) for _ in range(4)]
-    for process in starters:
-        process.stdin.write('\n')
-        process.stdin.flush()
-    names = [process.stdout.readline().strip() for process in starters]
-    for process in starters:
-        process.communicate()
+    with ExitStack() as stack:
+        starters = [stack.enter_context(Child(STARTER, str(tmp_path / 'run'))) for _ in range(4)]
+        for process in starters:
+            assert process.stdout.readline() == 'ready\n'
+        for process in starters:
+            process.stdin.write('\n')
+            process.stdin.flush()
+        names = [process.stdout.readline().strip() for process in starters]
     assert sorted(names) == ['run', 'run-2', 'run-3', 'run-4']
 
 
 def choose_on_two_ranks(work_dir: Path, resume: bool) -> list[str]:
     """Return what each of two processes of a run gets from ``choose_run_folder``: the folder's name, or the error."""
     (port,) = free_ports()
-    processes = [start(RANK, str(rank), port, str(work_dir), str(int(resume))) for rank in range(2)]
-    return [process.communicate(timeout=100)[0].strip() for process in processes]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(Child(RANK, str(rank), port, str(work_dir), str(int(resume)))) for rank in range(2)
+        ]
+        return [process.communicate(timeout=100).splitlines()[-1] for process in processes]
 
 
 def test_the_ranks_of_a_run_share_its_folder(tmp_path):
@@ -138,9 +134,9 @@ def test_all_ranks_end_where_the_run_is_in_use(run, holder):
 def test_a_lock_is_the_processs_own(tmp_path):
     assert lock_folder(tmp_path) is None and is_locked(tmp_path)
     assert lock_folder(tmp_path) is None  # again
-    with start(HOLDER, str(tmp_path)) as process:
+    with Child(HOLDER, str(tmp_path)) as process:
         assert 'process' in process.stdout.readline()
-        process.stdin.close()
+        process.communicate()
     assert is_locked(tmp_path)
     unlock_folder(tmp_path)
     unlock_folder(tmp_path)

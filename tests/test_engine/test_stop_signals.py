@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from processes import run_ranks
+from processes import Child, run_ranks
 
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.stop_signals import STOPPED_STATUS, StopSignals, TrainingStopped
@@ -124,10 +124,7 @@ def test_what_is_ignored_stays_ignored_and_other_threads_are_left_alone(tmp_path
 
 
 SCRIPT = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import torch
-torch.set_num_threads(1)
+import sys
 from test_engine.dummy import dummy_config
 from detkit.engine import Runner
 loader = {{**dummy_config('')['train_dataloader'], 'num_workers': 2}}
@@ -147,23 +144,14 @@ runner.train()
 @pytest.mark.skipif(not hasattr(signal, 'sigwaitinfo'), reason='workers cannot ask who sent SIGTERM')
 def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path, one_thread, number):  # noqa: F811
     """A terminal and Slurm signal workers, too: the step still gets its batch, and the process its status."""
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), work_dir=str(tmp_path / 'run'), at=4)
-    with subprocess.Popen(
-        [sys.executable, '-c', script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        while process.stdout.readline().strip() != 'iteration':
-            assert process.poll() is None, process.stderr.read()
+    with Child(SCRIPT.format(work_dir=str(tmp_path / 'run'), at=4)) as process:
+        for line in process.stdout:
+            if line.strip() == 'iteration':
+                break
         os.killpg(process.pid, number)
-        process.stdin.write('\n')
-        process.stdin.flush()
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == STOPPED_STATUS, err
-    assert 'Traceback' not in err and f'stopped  by {number.name}' in out
+        printed = process.communicate('\n')
+    assert process.returncode == STOPPED_STATUS, printed
+    assert 'Traceback' not in printed and f'stopped  by {number.name}' in printed
     assert load_checkpoint(tmp_path / 'run' / 'last.pth')['meta']['iter'] == 5
     assert_same_end(train(tmp_path / 'other'), train(tmp_path / 'run', resume=True))
 
@@ -171,9 +159,7 @@ def test_a_signal_to_the_whole_group_spares_the_workers(tmp_path, one_thread, nu
 RANKS = """
 import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
 import torch
-torch.set_num_threads(1)
 from mmengine.dist import get_rank
 from test_engine.dummy import dummy_config
 from detkit.engine import Runner
@@ -206,8 +192,7 @@ os._exit(0)  # the interpreter's own end may abort where a thread of gloo is sti
 
 def test_processes_agree_on_the_step(tmp_path):
     """One of two processes gets the signal, in the fifth iteration; both stop after the sixth."""
-    script = RANKS.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path))
-    outputs = run_ranks(lambda rank: ['-c', script], 2)
+    outputs = run_ranks(RANKS.format(folder=str(tmp_path)), 2)
     assert all('stopped with 75' in output for output in outputs)
     assert 'stopped  by SIGUSR1 after 2 epochs and 0 iterations' in outputs[0]
     straight, resumed = (load_checkpoint(tmp_path / name / 'last.pth') for name in ('straight', 'stopped'))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ TASKS = {
 
 def build_task(name: str, img_size: int) -> nn.Module:
     """Build a model of ``TASKS``, ready to predict, with the config that its file must hold."""
-    network, config = _network(name, img_size)
+    network, config = _network(name), _config(name, img_size)
     fuse_conv_bn(network)
     keypoints = KEYPOINTS if config['task'] == 'pose' else {}
     network.info = ModelInfo(Config(config), CLASSES, keypoints, '')
@@ -46,40 +48,52 @@ def build_task(name: str, img_size: int) -> nn.Module:
 
 def write_task(path: Path, name: str, img_size: int) -> Path:
     """Write the checkpoint of such a model."""
-    network, config = _network(name, img_size)
+    network, config = _network(name), _config(name, img_size)
     meta = dict(format='detkit', format_version=1, classes=list(CLASSES), task=config['task'])
     meta['config'] = ''.join(f'{key} = {value!r}\n' for key, value in config.items())
     save_checkpoint({'meta': meta, 'state_dict': network.state_dict()}, path)
     return path
 
 
-def _network(name: str, img_size: int) -> tuple[nn.Module, dict[str, Any]]:
-    base, added, task = TASKS[name]
-    model = model_config(base, len(CLASSES)).to_dict()
-    model['head'].update(added)
-    is_detr = base.startswith('detr')
-    if is_detr:
-        model['backbone'].update(weights=None)
+def _network(name: str) -> nn.Module:
+    return copy.deepcopy(_built(name))
+
+
+@cache
+def _built(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = DETECTORS.build(model)
+        network = DETECTORS.build(_model(name))
         _make_confident(network.head)
         _calibrate(network)
+    return network.eval()
+
+
+def _model(name: str) -> dict[str, Any]:
+    base, added, _ = TASKS[name]
+    model = model_config(base, len(CLASSES)).to_dict()
+    model['head'].update(added)
+    if base.startswith('detr'):
+        model['backbone'].update(weights=None)
+    return model
+
+
+def _config(name: str, img_size: int) -> dict[str, Any]:
+    base, _, task = TASKS[name]
     if task == 'cls':
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
-    elif is_detr:
+    elif base.startswith('detr'):
         middle = [dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 2)]
     else:
         middle = [dict(type='LetterBox', size=img_size)]
     steps = [dict(type='LoadImageFromFile'), *middle, dict(type='Render'), dict(type='PackInputs')]
-    config = dict(
+    return dict(
         task=task,
         classes=CLASSES,
-        model=model,
+        model=_model(name),
         test_dataloader=dict(dataset=dict(type='CocoDataset', ann_file='none.json', pipeline=steps)),
         predict_cfg=dict(score_thr=0.05),
     )
-    return network.eval(), config
 
 
 @torch.no_grad()

@@ -5,8 +5,6 @@ import inspect
 import io
 import os
 import stat
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from processes import Child
 
 from detkit.datasets import YoloTxtDataset
 from detkit.datasets.class_names import COCO80
@@ -329,11 +328,8 @@ def render(root):
 sample_data.SAMPLES['slow'] = sample_data.Sample('', 1, {{}}, render)
 sample_data.prepare('slow', {str(tmp_path / 'set')!r}, '')
 """
-    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b'drawing\n'
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with Child(code) as process:
+        assert process.stdout.readline() == 'drawing\n'
     assert not (tmp_path / 'set').exists() and len(list(tmp_path.glob('.set.part-*'))) == 1
     assert sample_data.prepare('quick', tmp_path / 'set', '') == 'rendered'
     assert_nothing_left(tmp_path)

@@ -1,15 +1,14 @@
 """Weights by name: fetched once, checked, converted, kept, and taken wherever a checkpoint is expected."""
 
 import hashlib
-import os
-import subprocess
-import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from builders import CONFIGS
 from file_server import Served
+from processes import Child
 from ultralytics_files import read_recorded, seeded_tensors, write_pt
 
 from detkit import Detector, zoo
@@ -157,9 +156,9 @@ def test_what_is_no_such_file_is_named(entry, server):
 
 def test_two_processes_at_once_fetch_once(entry, server, cache):
     code = "from detkit import zoo; print(zoo.fetch('tiny-test'))"
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    processes = [subprocess.Popen([sys.executable, '-c', code], env=env, stdout=subprocess.PIPE) for _ in range(2)]
-    paths = {process.communicate(timeout=120)[0].decode().strip() for process in processes}
+    with ExitStack() as stack:
+        processes = [stack.enter_context(Child(code)) for _ in range(2)]
+        paths = {process.communicate().splitlines()[-1] for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert len(server.requests) == 1 and len(paths) == 1
     assert load_checkpoint(paths.pop())['meta']['classes'] == ['a', 'b', 'c']
