@@ -94,10 +94,19 @@ def load_default(path):
     return load_config(path, need_classes=False)
 
 
-SIZES = [(path, size) for path in PATHS for size in load_default(path).get('sizes', ())]
+def every_size():
+    """The sizes of every config; where another of the family and the task has the same, all but the last are slow."""
+    known = set()
+    for path in PATHS:
+        sizes = list(load_default(path).get('sizes', ()))
+        kind = path.parent.name, path.stem.split('_')[0], *sizes
+        for size in sizes:
+            marks = [pytest.mark.slow] if kind in known and size != sizes[-1] else []
+            yield pytest.param(path, size, id=f'{path.relative_to(CONFIGS)}-{size}', marks=marks)
+        known.add(kind)
 
 
-@pytest.mark.parametrize(('path', 'size'), SIZES, ids=[f'{path.relative_to(CONFIGS)}-{size}' for path, size in SIZES])
+@pytest.mark.parametrize(('path', 'size'), list(every_size()))
 def test_every_size_builds_and_differs(path, size):
     default, cfg = load_default(path), load_config(path, {'size': size}, need_classes=False)
     assert (cfg.model == default.model) == (size == default.size)

@@ -179,7 +179,8 @@ def write(sources, repo, tmp_path, monkeypatch):
 
 def options(kind, data, **more):
     root = dict(data_root='cells') if kind == 'dataset' else dict(data_root=str(data), repeat_times=2)
-    return dict(**root, img_size=64, num_workers=0, batch_size=2, max_epochs=1, device='cpu', **more)
+    own = dict(**root, img_size=64, num_workers=0, batch_size=2, max_epochs=1, device='cpu', **more)
+    return own | {'default_hooks.pictures': None}
 
 
 @pytest.mark.parametrize(('kind', 'old', 'new', 'sentence'), LOADED)

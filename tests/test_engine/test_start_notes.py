@@ -13,6 +13,8 @@ from detkit.utils.errors import ConfigError
 
 from .dummy import DummyMetric, dummy_config
 
+SMALL = {'img_size': 64, 'num_workers': 0, 'batch_size': 2, 'max_epochs': 1, 'default_hooks.pictures': None}
+
 
 @METRICS.register_module()
 class ScriptedMetric(DummyMetric):
@@ -64,7 +66,7 @@ def start(tmp_path, num_train, num_val, **options):
     write_yolo(tmp_path, 'train', num_train)
     write_yolo(tmp_path, 'val', num_val)
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
-    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
     config = load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, **options, 'work_dir': str(tmp_path / 'run')})
     runner = Runner(config)
     runner.train()
@@ -86,7 +88,7 @@ def test_notes_before_a_run(tmp_path, capsys):
 def start_task(tmp_path, task, **options):
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\nkpt_shape: [2, 3]\n')
     config = CONFIGS / 'yolov8' / f'{task}_custom.py'
-    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
     Runner(load_config(config, {**own, **options, 'work_dir': str(tmp_path / 'run')})).train()
 
 
@@ -128,7 +130,7 @@ def test_a_validation_of_classes_that_are_never_trained_is_noted(tmp_path, capsy
     for path in (tmp_path / 'labels' / 'val').iterdir():
         path.write_text('1 0.5 0.5 0.2 0.2\n')
     (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a, b]\n')
-    own = dict(data_yaml=str(tmp_path / 'data.yaml'), img_size=64, num_workers=0, batch_size=2, max_epochs=1)
+    own = {'data_yaml': str(tmp_path / 'data.yaml'), **SMALL}
     Runner(load_config(CONFIGS / 'yolov8' / 'det_custom.py', {**own, 'work_dir': str(tmp_path / 'run')})).train()
     assert '1 of the 1 classes that val shows have no object in train' in capsys.readouterr().out
 

@@ -7,8 +7,17 @@ from detkit.api import Detector
 from detkit.serving.model import ServedModel
 
 
-@pytest.mark.parametrize('dynamic', [False, True], ids=['static', 'dynamic'])
-@pytest.mark.parametrize('name', ['onnx', 'openvino', 'torchscript'])
+@pytest.mark.parametrize(
+    ('name', 'dynamic'),
+    [
+        pytest.param('onnx', False, id='onnx-static'),
+        pytest.param('onnx', True, id='onnx-dynamic'),
+        pytest.param('openvino', True, id='openvino-dynamic'),
+        pytest.param('torchscript', False, id='torchscript-static'),
+        pytest.param('openvino', False, id='openvino-static', marks=pytest.mark.slow),
+        pytest.param('torchscript', True, id='torchscript-dynamic', marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_is_served_as_the_detector_predicts(name, dynamic, small_detector, picture, tmp_path):
     suffix, *packages = {
         'onnx': ('.onnx', 'onnx', 'onnxruntime'),
