@@ -14,7 +14,7 @@ from torch import nn
 
 from detkit.export.check import Differences, compare
 from detkit.export.description import Description, describe, parse_description
-from detkit.export.format import find_format
+from detkit.export.format import ExportFormat, find_format
 from detkit.export.graph import ExportGraph
 from detkit.export.opening import exported_detector
 from detkit.export.plan import Plan, make_plan
@@ -25,7 +25,7 @@ from detkit.inference.steps import steps_of
 from detkit.sample_data.coco8 import render_scenes
 from detkit.utils.download import file_sha256
 from detkit.utils.errors import ConfigError, DetkitError
-from detkit.utils.files import size_text
+from detkit.utils.files import draft_folder, locked_folder, size_text
 
 _MOST_IMAGES = 32
 _DRAWN = 4
@@ -99,8 +99,8 @@ def export_detector(
     digest = '' if checkpoint is None else file_sha256(Path(checkpoint))
     description = describe(model.info, plan, graph.input_names, graph.output_names, digest, _preprocessing(model, plan))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = plan.format.beside(path.with_name(f'.{path.name}'), 'draft')
-    try:
+    with draft_folder(path.parent) as folder:
+        draft = folder / path.name
         if plan.int8:
             network = _quantised(model, network, description, draft, plan, calibration, log)
         fmt.write(network, description.text(), draft)
@@ -112,9 +112,7 @@ def export_detector(
             shapes = {name: tuple(value.shape) for name, value in zip(graph.output_names, outputs, strict=True)}
             fmt.verify(draft, shapes)
             log(f'{fmt.title}: not compared with PyTorch, as {reason}; its outputs have the right names and shapes')
-        fmt.move(draft, path)
-    finally:
-        fmt.remove(draft)
+        _move(fmt, draft, path)
     if fmt.untested:
         log(fmt.untested)
     log(f'{path}, {size_text(fmt.size(path))}')
@@ -136,12 +134,18 @@ def _differences(
     log('\n'.join([f'{plan.format.title} ({runtime})', *differences.lines()]))
     if failures:
         failed = plan.format.beside(path, 'failed')
-        plan.format.move(draft, failed)
+        _move(plan.format, draft, failed)
         raise ExportError(
             f'the exported network differs from PyTorch: {"; ".join(failures)}. The file is kept as {failed} for a '
             f'look at it'
         )
     return differences
+
+
+def _move(fmt: ExportFormat, draft: Path, path: Path) -> None:
+    """Move a file and what belongs to it; of two exports to one path, the files of one remain."""
+    with locked_folder(path.parent):
+        fmt.move(draft, path)
 
 
 def _checked(

@@ -204,11 +204,6 @@ class ExportFormat:
         for old, new in zip(self.files(path), self.files(target), strict=True):
             os.replace(old, new)
 
-    def remove(self, path: Path) -> None:
-        """Remove a file, and what belongs to it, as far as it is there."""
-        for file in self.files(path):
-            file.unlink(missing_ok=True)
-
 
 def all_formats() -> list[ExportFormat]:
     """Return every registered format."""

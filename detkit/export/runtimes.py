@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,7 @@ from detkit.inference.steps import input_size
 from detkit.registry import EXPORTED_MODELS
 from detkit.utils.cache import cache_folder
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
-from detkit.utils.files import write_text
+from detkit.utils.files import draft_folder, write_text
 
 # Turns of a measurement, after as many that are not counted.
 _WARM_UP, _ROUNDS = 2, 7
@@ -189,19 +189,19 @@ class _Kept:
                 return self._opened(file, fmt)
             except CheckpointError:  # damaged, or another's
                 shutil.rmtree(place, ignore_errors=True)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix='.draft-', dir=self.folder))
-        except OSError:  # nothing can be kept there
-            with tempfile.TemporaryDirectory(prefix='detkit-') as folder:
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                draft = stack.enter_context(draft_folder(self.folder))
+            except OSError:  # nothing can be kept there
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='detkit-'))
                 return self._opened(self._export(Path(folder), fmt), fmt)
-        try:
-            self._export(draft, fmt)
-            _move(draft, place)
-        except OSError as error:
-            raise ConfigError(f'the network for runtime {fmt.name} cannot be kept in {self.folder}: {error}') from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            try:
+                self._export(draft, fmt)
+                _move(draft, place)
+            except OSError as error:
+                reason = f'the network for runtime {fmt.name} cannot be kept in {self.folder}: {error}'
+                raise ConfigError(reason) from error
         return self._opened(file, fmt)
 
     def write(self, record: Path, choice: _Choice) -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
@@ -20,6 +21,7 @@ from detkit.visualization.text import draw_text
 Anchor = Literal['center', 'bottom']
 # An object has crossed a line when it is farther from it than this share of the image's diagonal.
 _MARGIN = 0.005
+_LEAST_SIDE = 2  # pixels; nothing smaller is meant
 _FORGOTTEN = 60.0  # seconds after which a track that is gone is forgotten
 _COLOUR = (255, 200, 40)
 
@@ -31,6 +33,10 @@ class Area:
     Attributes:
         name: its name in the results.
         points: (x, y) in pixels; in shares of the image's width and height where none is above 1.
+
+    Raises:
+        ConfigError: there are too few points, one is no pair of numbers or is there twice, or nothing could be counted
+            by them.
     """
 
     name: str
@@ -39,12 +45,30 @@ class Area:
     def __post_init__(self) -> None:
         if len(self.points) < 2:
             raise ConfigError(f'{self.name} has {len(self.points)} points; a line has two, a zone at least three')
-        if len(set(self.points)) < len(self.points):
-            raise ConfigError(f'{self.name} has a point twice: {self.points}')
-        if not np.isfinite(self.points).all():
+        try:
+            points = np.array(self.points, np.float64)
+        except (TypeError, ValueError):
+            points = np.empty(0)
+        if points.shape != (len(self.points), 2) or not np.isfinite(points).all():
             raise ConfigError(f'{self.name} has a point that is no pair of numbers: {self.points}')
-        if not self.is_line and np.linalg.matrix_rank(np.subtract(self.points, self.points[0])) < 2:
+        if len(np.unique(points, axis=0)) < len(points):
+            raise ConfigError(f'{self.name} has a point twice: {self.points}')
+        if not _are_shares(points) and np.ptp(points, axis=0).max() < _LEAST_SIDE:
+            raise ConfigError(
+                f'{self.name} is smaller than {_LEAST_SIDE} pixels: {self.points}; shares of the width and height are '
+                'from 0 to 1'
+            )
+        if self.is_line:
+            return
+        if np.linalg.matrix_rank(points - points[0]) < 2:
             raise ConfigError(f'the zone {self.name} has no area, as its points lie on one line: {self.points}')
+        sides = list(zip(points, np.roll(points, -1, 0), strict=True))
+        for (i, first), (j, second) in combinations(enumerate(sides), 2):
+            if _cross_each_other(*first, *second):
+                raise ConfigError(
+                    f'sides of the zone {self.name} cross: that from point {i + 1} and that from point {j + 1} of '
+                    f'{self.points}; give its corners in the order in which its border passes them'
+                )
 
     @property
     def is_line(self) -> bool:
@@ -54,7 +78,7 @@ class Area:
     def pixels(self, shape: tuple[int, int]) -> np.ndarray:
         """Return the points ``(P, 2)`` in pixels of an image of (h, w)."""
         points = np.array(self.points, np.float64)
-        return points * shape[::-1] if ((points >= 0) & (points <= 1)).all() else points
+        return points * shape[::-1] if _are_shares(points) else points
 
     def check_inside(self, shape: tuple[int, int]) -> None:
         """Raise ``ConfigError`` where no part of it lies in frames of (h, w), so that nothing could be counted."""
@@ -257,6 +281,18 @@ def _meets_frame(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> 
         enters, leaves = sorted((-begin / step, (limit - begin) / step))
         first, last = max(first, enters), min(last, leaves)
     return first <= last
+
+
+def _are_shares(points: np.ndarray) -> bool:
+    """Return whether points are shares of an image's width and height, and not pixels."""
+    return bool(((points >= 0) & (points <= 1)).all())
+
+
+def _cross_each_other(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end: np.ndarray) -> bool:
+    """Return whether two ways cross at a point that is an end of neither."""
+    first = [np.sign(_cross_product(end - start, point - start)) for point in (other_start, other_end)]
+    second = [np.sign(_cross_product(other_end - other_start, point - other_start)) for point in (start, end)]
+    return first[0] * first[1] < 0 and second[0] * second[1] < 0
 
 
 def _cross_product(first: np.ndarray, second: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -222,13 +223,20 @@ def _read_json(text: bytes, max_images: int) -> list[Upload]:
     if sum(map(text.count, (b'[', b'{', b','))) > _MAX_MARKS * (max_images + 1):
         raise RequestProblem(413, f'the JSON has more entries than {max_images} images need')
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise RequestProblem(400, f'the body is no JSON: {printable(str(error))[:200]}') from error
     entries = content.get('images') if isinstance(content, dict) else None
     if not isinstance(entries, list) or set(content) != {'images'}:
         raise RequestProblem(422, _JSON_FORM)
     return [_of_entry(entry, index) for index, entry in enumerate(entries)]
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = [name for name, number in Counter(name for name, _ in pairs).items() if number > 1]
+    if repeated:
+        raise RequestProblem(422, f'an object of the JSON has the key {printable(repeated[0])[:80]!r} twice')
+    return dict(pairs)
 
 
 _JSON_FORM = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
@@ -16,6 +17,7 @@ from detkit.utils.printable import printable
 REQUEST_OPTIONS = ('score_thr', 'iou_thr', 'classes', 'max_per_img', 'class_agnostic', 'retina_masks', 'img_size')
 _FIELDS = {each.name: each for each in fields(PredictionOptions) if each.name in REQUEST_OPTIONS}
 _MAX_CLASSES = 1000
+_PLAIN = re.compile(r'[A-Za-z0-9.+-]{1,40}')
 _FLAGS = {'true': True, '1': True, 'false': False, '0': False}
 
 
@@ -37,7 +39,12 @@ def parse_options(query: Sequence[tuple[str, str]], settings: ServeSettings) -> 
                 422, f'there is no option {shown!r}.{nearest(shown, _FIELDS)} There are format, {", ".join(_FIELDS)}'
             )
         if _takes_several(_FIELDS[name]):
-            values.setdefault(name, []).extend(part for part in text.split(',') if part)
+            parts = text.split(',')
+            if not all(part.strip() for part in parts):
+                raise RequestProblem(
+                    422, f'{name} is {printable(text)[:80]!r}, which has an empty part; leave {name} out to ask for all'
+                )
+            values.setdefault(name, []).extend(parts)
         elif name in values:
             raise RequestProblem(422, f'the option {name} is there twice')
         else:
@@ -69,7 +76,7 @@ def query_parameters() -> list[dict[str, Any]]:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) or None if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _argument(each: Field) -> dict[str, Any]:
@@ -83,7 +90,9 @@ def _takes_several(each: Field) -> bool:
 def _convert(each: Field, text: str) -> Any:
     kind = _argument(each).get('type')
     try:
-        return _FLAGS[text.lower()] if kind is None else kind(text[:40])
+        if not _PLAIN.fullmatch(text):  # Python's own reading takes '1_0' and figures of every script
+            raise ValueError(text)
+        return _FLAGS[text.lower()] if kind is None else kind(text)
     except (KeyError, ValueError) as error:
         noun = {None: 'true or false', int: 'a whole number', float: 'a number'}[kind]
         raise RequestProblem(422, f'{each.name} is {printable(text)[:40]!r}, but must be {noun}') from error

@@ -19,7 +19,7 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from detkit.utils.errors import DetkitError
-from detkit.utils.files import ZIP_ERRORS, write_text
+from detkit.utils.files import ZIP_ERRORS, draft_folder, write_text
 
 # Seconds until the first byte must have come, finding and reaching the server included, and between any two later ones.
 FIRST_BYTE_SECONDS = 9.0
@@ -70,12 +70,9 @@ def download_once(url: str, path: Path, max_bytes: int, sha256: str | None = Non
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        download(url, part, max_bytes, sha256)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with draft_folder(path.parent) as folder:
+        download(url, folder / path.name, max_bytes, sha256)
+        os.replace(folder / path.name, path)
 
 
 def download_resumed(

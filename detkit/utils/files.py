@@ -6,13 +6,19 @@ import errno
 import os
 import shutil
 import struct
+import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from detkit.utils.errors import DetkitError
+
+_DRAFTS = '.detkit-draft-'
+_STALE = 24 * 3600.0  # seconds after which nobody writes into a folder of drafts any more
 
 # The errors of reading a damaged or forged archive, beside BadZipFile. NotImplementedError, for kinds of compression
 # that Python lacks, is a RuntimeError.
@@ -89,6 +95,37 @@ def _is_file(path: Path, stat: os.stat_result) -> bool:
 
 
 @contextmanager
+def draft_folder(folder: str | Path) -> Iterator[Path]:
+    """Make a hidden folder, for what is renamed to its place in ``folder`` once it is whole.
+
+    Its name is its own, whatever other processes write there, and it is removed when the block ends. Those that killed
+    processes left a day ago or earlier are removed, too.
+
+    Raises:
+        OSError: it cannot be made, which names ``folder``.
+    """
+    folder = Path(folder)
+    try:
+        _remove_stale(folder.absolute())
+        draft = Path(tempfile.mkdtemp(prefix=_DRAFTS, dir=folder))
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(folder)) from None
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@cache  # once is enough, and a folder may hold millions of files
+def _remove_stale(folder: Path) -> None:
+    """Remove the folders of drafts in ``folder`` that nobody writes into any more."""
+    for entry in os.scandir(folder):
+        with suppress(OSError):  # another process removes it, or owns it
+            if entry.name.startswith(_DRAFTS) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE:
+                shutil.rmtree(entry.path)
+
+
+@contextmanager
 def locked(path: str | Path) -> Iterator[None]:
     """Let one process at a time run the block; a process that dies gives its lock back.
 
@@ -106,6 +143,27 @@ def locked(path: str | Path) -> Iterator[None]:
     with open(path, 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Let one process at a time run the block for a folder, where its file system has locks of folders.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # no locks
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def write_text(path: str | Path, text: str, errors: str = 'backslashreplace') -> None:

@@ -79,7 +79,7 @@ def test_a_checkpoint_is_exported_once(checkpoint, images, cache, monkeypatch):
             assert len(found.scores) == 20 and len(found.masks) == 20
             np.testing.assert_allclose(found.scores, own.scores, atol=1e-4)  # boxes may change places, with equal ones
     assert [path.suffix for path in cache.rglob('network.*')] == ['.onnx']
-    assert not list(cache.rglob('.draft*'))
+    assert not list(cache.rglob('.detkit-draft*'))
 
 
 def test_other_weights_are_another_network(checkpoint, cache, exports):
@@ -115,7 +115,7 @@ def test_another_process_may_be_faster(checkpoint, images, filled, exports, tmp_
     found = runtimes.run_by_runtime(model, 'onnx', tmp_path / 'runtimes')
     for one in (found, copy.deepcopy(found)):  # a copy opens the file again
         assert len(Predictor(model=one, max_per_img=4).predict(images[0])[0].pred_instances) == 4
-    assert not list(tmp_path.rglob('.draft*')) and len(list(tmp_path.rglob('network.onnx'))) == 1
+    assert not list(tmp_path.rglob('.detkit-draft*')) and len(list(tmp_path.rglob('network.onnx'))) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(checkpoint, tmp_path, images, exports):

@@ -102,6 +102,18 @@ def test_tracks_that_are_gone_are_forgotten():
         (lambda: parse_area('a', ['1,2', '1.2.3,4'], True), 'but a point is x,y'),
         (lambda: parse_area('a', ['1,2', '1,2'], True), 'has a point twice'),
         (lambda: parse_area('a', ['0.1,0.1', '0.3,0.3', '0.7,0.7'], False), 'the zone a has no area'),
+        (
+            lambda: parse_area('a', ['0,0', '9,9', '9,0', '0,9'], False),
+            'sides of the zone a cross: that from point 1 and',
+        ),
+        (
+            lambda: parse_area('a', ['0,0', '9,0', '9,9', '4,-1', '0,9'], False),
+            'that from point 1 and that from point 3',
+        ),
+        (lambda: parse_area('a', ['-0.1,0.5', '1.1,0.5'], True), 'is smaller than 2 pixels'),
+        (lambda: Area('a', ((1, 2, 3), (4, 5, 6))), 'no pair of numbers'),
+        (lambda: Area('a', ((1, 2), (4, 'x'))), 'no pair of numbers'),
+        (lambda: Area('a', [[1, 2], [1, 2]]), 'has a point twice'),
         (lambda: AreaCounter([LINE, LINE], SHAPE), "two lines or zones are named 'gate'"),
         (lambda: AreaCounter([], SHAPE), 'nothing is counted without a line or a zone'),
         (lambda: AreaCounter([LINE], SHAPE, 'top'), "anchor is 'top'"),

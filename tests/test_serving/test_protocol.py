@@ -118,6 +118,8 @@ WRONG = {
     'no base64': (b'{"images": ["AA==", "\xc3\xa4"]}', JSON, 422, 'image 1 is no base64'),
     'half base64': (b'{"images": ["AAA"]}', JSON, 422, 'image 0 is no base64'),
     'a data address of text': (b'{"images": ["data:text/plain,abc"]}', JSON, 422, 'not in base64'),
+    'images twice': (b'{"images": [], "images": ["aGFsbG8="]}', JSON, 422, "the key 'images' twice"),
+    'data twice': (b'{"images": [{"data": "aGFsbG8=", "data": ""}]}', JSON, 422, "the key 'data' twice"),
     'an address': (b'{"images": [{"url": "http://127.0.0.1/"}]}', JSON, 403, 'fetches no addresses'),
 }
 
@@ -147,7 +149,16 @@ QUERIES = {
     'img_size=129': 'takes 128 at most',
     'img_size=31': 'at least 32',
     'class_agnostic=yes': 'must be true or false',
-    'classes=' + '0,' * 1001: 'more than 1,000 classes',
+    'class_agnostic=': "class_agnostic is ''",
+    'max_per_img=1_0': "max_per_img is '1_0', but must be a whole number",
+    'max_per_img=%D9%A3': 'must be a whole number',
+    'score_thr=%200.5': 'must be a number',
+    'score_thr=0.' + '1' * 60 + 'x': 'must be a number',
+    'format=': "format is ''",
+    'classes=': "classes is '', which has an empty part; leave classes out",
+    'classes=dog,,': "classes is 'dog,,', which has an empty part",
+    'classes=dog&classes=%20': 'has an empty part',
+    'classes=' + '0,' * 1001 + '0': 'more than 1,000 classes',
     'classes=horse': "no class 'horse'",
     'format=gif': "format is 'gif'",
 }

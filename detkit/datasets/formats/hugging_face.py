@@ -19,6 +19,7 @@ from detkit.datasets.image_files import HEADER_ERRORS, is_image_name, open_image
 from detkit.datasets.skips import Skip
 from detkit.registry import DATASETS
 from detkit.utils.errors import ConfigError, DataError, nearest, shorten
+from detkit.utils.files import draft_folder
 
 __all__ = ['HuggingFaceDataset']
 
@@ -241,9 +242,9 @@ def _write_once(path: Path, data: bytes) -> str:
     try:
         if not path.is_file() or path.stat().st_size != len(data):
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f'.{path.name}.{os.getpid()}')
-            part.write_bytes(data)
-            part.replace(path)
+            with draft_folder(path.parent) as folder:
+                (folder / path.name).write_bytes(data)
+                os.replace(folder / path.name, path)
     except OSError as error:
         raise DataError(
             f'the image {str(path)!r} of the dataset cannot be written: {error.strerror}. Set images to a folder that '

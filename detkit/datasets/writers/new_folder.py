@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from detkit.datasets.writers.conversion_source import Tally
 from detkit.utils.errors import DataError
+from detkit.utils.files import draft_folder
 
 __all__ = ['IMAGE_MODES', 'PlacedImages', 'new_folder']
 
@@ -40,21 +40,15 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise DataError(f'{str(target)!r} exists already and is not empty; choose another folder, or empty it')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f'.{target.name}-', dir=target.parent))
-    except OSError as error:
-        raise DataError(f'{str(target)!r} cannot be written: {error.strerror}') from error
-    try:
-        yield folder
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)  # a temporary folder is its owner's alone
-        if target.exists():
-            target.rmdir()
-        folder.rename(target)
+        with draft_folder(target.parent) as draft:
+            folder = draft / target.name
+            folder.mkdir()
+            yield folder
+            if target.exists():
+                target.rmdir()
+            folder.rename(target)
     except OSError as error:
         raise DataError(f'{str(target)!r} cannot be written: {error.strerror or error}') from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class PlacedImages:

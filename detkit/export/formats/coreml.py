@@ -80,7 +80,7 @@ class CoreMlFormat(ExportFormat):
 
     def write(self, network: Any, description: str, path: Path) -> None:
         network.user_defined_metadata[META_KEY] = description
-        self.remove(path)
+        _remove(path)
         network.save(str(path))
 
     def read_description(self, path: Path) -> str | None:
@@ -106,14 +106,8 @@ class CoreMlFormat(ExportFormat):
         return sum(file.stat().st_size for file in path.rglob('*') if file.is_file())
 
     def move(self, path: Path, target: Path) -> None:
-        self.remove(target)
+        _remove(target)
         os.replace(path, target)
-
-    def remove(self, path: Path) -> None:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 class CoreMlSession:
@@ -144,6 +138,14 @@ class CoreMlSession:
         except Exception as error:
             raise CheckpointError(f'{self.runtime} cannot run the exported network: {first_line(error)}') from error
         return {name: torch.from_numpy(found[name]) for name in self._names if name in found}
+
+
+def _remove(path: Path) -> None:
+    """Remove a package, or a file in its place, where there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _spec(path: Path) -> Any:

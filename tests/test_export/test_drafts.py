@@ -1,0 +1,71 @@
+"""Exports write into a hidden folder of their own: two do not meet, and neither errors nor kills leave anything."""
+
+import os
+import time
+
+import pytest
+from small_models import write_checkpoint
+
+from detkit.export import ExportSettings, export_detector
+from detkit.export.format import find_format
+from detkit.inference import init_detector
+from detkit.utils.files import draft_folder
+
+DAY = 24 * 3600
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('models')
+    return [init_detector(None, write_checkpoint(folder / f'{task}.pth', task), 'cpu') for task in ('det', 'seg')]
+
+
+@pytest.mark.parametrize('name', ['onnx', 'openvino'])
+def test_an_export_that_ends_within_another_to_the_same_path(name, models, tmp_path):
+    fmt, settings = find_format(name), ExportSettings(name, img_size=64)
+    for package in {**fmt.packages, **fmt.converters}:
+        pytest.importorskip(package)
+    path, tasks = tmp_path / f'model{fmt.suffix}', []
+
+    def export_the_other(line: str) -> None:
+        if not tasks:
+            export_detector(models[1], path, settings)
+            tasks.append(init_detector(None, path).info.config['task'])
+
+    export_detector(models[0], path, settings, log=export_the_other)
+    tasks.append(init_detector(None, path).info.config['task'])
+    assert tasks == ['seg', 'det']
+    assert sorted(tmp_path.iterdir()) == sorted(fmt.files(path))
+
+
+def test_an_error_leaves_nothing(models, tmp_path, monkeypatch):
+    fmt = type(find_format('onnx'))
+    pytest.importorskip('onnxruntime')
+
+    def write_a_part(self, network, description, path):
+        path.write_bytes(b'a part')
+        raise OSError(28, 'No space left on device', str(path))
+
+    monkeypatch.setattr(fmt, 'write', write_a_part)
+    with pytest.raises(OSError, match='No space left'):
+        export_detector(models[0], tmp_path / 'model.onnx', ExportSettings(img_size=64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_left_long_ago_is_removed(tmp_path):
+    for name, age in (('.detkit-draft-old', 2 * DAY), ('.detkit-draft-new', DAY / 2), ('.draft-own', 2 * DAY)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'file').write_text('a part')
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    (tmp_path / '.detkit-draft-file').write_text('no folder')
+    os.utime(tmp_path / '.detkit-draft-file', (0, 0))
+    with draft_folder(tmp_path) as first, draft_folder(tmp_path) as second:
+        assert first != second and first.parent == second.parent == tmp_path
+    names = {'.detkit-draft-new', '.draft-own', '.detkit-draft-file'}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere') as caught, draft_folder(tmp_path / 'nowhere'):
+        raise AssertionError
+    assert caught.value.filename == str(tmp_path / 'nowhere')
