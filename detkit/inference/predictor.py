@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from itertools import count, islice
+from itertools import count, groupby, islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
 
 _READERS = 4  # threads that decode while the network runs
+_THREADS_OF_AN_IMAGE = 4  # threads of a CPU that one image keeps busy
 
 
 class Prepared(NamedTuple):
@@ -111,8 +112,11 @@ class Predictor:
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
+        self._part_size: int | None = None
         if self.device.type == 'cpu':
             keep_freed_memory()
+            if not self.model.fixed_precision:
+                self._part_size = max(torch.get_num_threads() // _THREADS_OF_AN_IMAGE, 1)
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
         if self._dtype is not None and self.model.fixed_precision:
             raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
@@ -212,7 +216,8 @@ class Predictor:
         return self._views.predict(img, dict(img_path=image.name, img_id=img_id), pack, self._run)
 
     def _run(self, packed: list[dict]) -> list[DetDataSample]:
-        return self.predict_batch(self.make_batch(packed))
+        parts = [packed] if self._part_size is None else _parts_of(packed, self._part_size)
+        return [sample for part in parts for sample in self.predict_batch(self.make_batch(part))]
 
     def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
         """Return the data sample of an image that cannot be read."""
@@ -247,6 +252,16 @@ class Predictor:
             return Prepared(img, self._preparation(img, image.name, image_id_of(image.name), number))
         except DataError as error:  # it cannot be read, or would become too large
             return error
+
+
+def _parts_of(packed: list[dict], size: int) -> Iterator[list[dict]]:
+    """Yield the images of a batch in parts for a CPU: in each at most ``size``, which need no padding to fit together.
+
+    The feature maps of a whole batch would fall out of the processor's cache between one layer and the next.
+    """
+    for _, same in groupby(packed, key=lambda each: each['inputs'].shape):
+        images = list(same)
+        yield from (images[start : start + size] for start in range(0, len(images), size))
 
 
 def _input_size(model: nn.Module, img_size: int | None, classifies: bool) -> int:

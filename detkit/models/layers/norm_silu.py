@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.modules.module import _has_any_global_hook as has_global_hooks
+
+from detkit.models.layers.joining import may_join
 
 
 def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
@@ -28,8 +29,7 @@ def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
         and x.dim() == 4
         and x.numel() > x.shape[1]
         and torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not (_has_hooks(bn) or _has_hooks(act) or has_global_hooks())
+        and may_join(x, bn, act)
     )
 
 
@@ -46,12 +46,6 @@ def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """
     bn.num_batches_tracked.add_(1)
     return _NormSiLU.apply(x, bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.momentum, bn.eps)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
 
 
 class _NormSiLU(torch.autograd.Function):
