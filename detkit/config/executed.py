@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from detkit.config.failures import Variable
@@ -59,9 +60,10 @@ class _Run:
     executed: Executed
 
 
-# Runs of files that compute their values from nothing but their texts and their variables, those of the last file last.
+# Runs of files that compute their values from nothing but their texts and their variables; the file used last is last.
 _closed_runs: OrderedDict[Path, list[_Run]] = OrderedDict()
-_MOST_FILES, _MOST_RUNS = 64, 16
+_MOST_FILES, _MOST_RUNS = 128, 8
+_lock = Lock()
 
 
 class ExecutedFiles:
@@ -76,7 +78,11 @@ class ExecutedFiles:
 
     def find(self, path: Path, variables: Mapping[str, Variable]) -> Executed | None:
         """Return what a file and its bases define with these variables; None where they did not run with them yet."""
-        for run in (*self._open_runs.get(path, ()), *_closed_runs.get(path, ())):
+        with _lock:
+            closed = _closed_runs.get(path, ())
+            if closed:
+                _closed_runs.move_to_end(path)
+        for run in (*self._open_runs.get(path, ()), *closed):
             given = _that_matter(run.files, variables)
             if (
                 given.keys() == run.variables.keys()
@@ -96,9 +102,10 @@ class ExecutedFiles:
         if not all(source.is_closed for source in sources):
             self._open_runs.setdefault(path, []).append(run)
             return
-        _closed_runs[path] = [run, *_closed_runs.pop(path, ())][:_MOST_RUNS]
-        if len(_closed_runs) > _MOST_FILES:
-            _closed_runs.popitem(last=False)
+        with _lock:
+            _closed_runs[path] = [run, *_closed_runs.pop(path, ())][:_MOST_RUNS]
+            if len(_closed_runs) > _MOST_FILES:
+                _closed_runs.popitem(last=False)
 
     def _text(self, path: Path) -> str | None:
         """Return the text of a file, read once; None where it cannot be read any more."""

@@ -151,10 +151,12 @@ def read_entries(path: str | Path) -> dict[str, Entry]:
 
 
 def _licences(path: Path, table: _Table) -> dict[str, _Licence]:
-    if path == _OWN:
-        return table.licences
-    own = msgspec.convert(yaml.safe_load(_OWN.read_text(encoding='utf-8')), _Table)
-    return {**own.licences, **table.licences}
+    return table.licences if path == _OWN else {**_own_licences(), **table.licences}
+
+
+@lru_cache(maxsize=1)
+def _own_licences() -> dict[str, _Licence]:
+    return msgspec.convert(yaml.safe_load(_OWN.read_text(encoding='utf-8')), _Table).licences
 
 
 def _entry(path: Path, name: str, family: _Family, row: _Row, licence: _Licence) -> Entry:
