@@ -11,6 +11,8 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -162,6 +164,25 @@ def test_memory_does_not_grow_with_the_number_of_tiles(repo, monkeypatch, tmp_pa
     tiled_prediction.main()
     own, before = map(int, re.search(r'own (\d+) MB \((\d+) MB before\)', capsys.readouterr().out).groups())
     assert own - before < 650
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_an_image_of_20000_pixels_is_tiled_within_4_gib(repo, monkeypatch, tmp_path, capsys):
+    """It takes 1.2 GB decoded, and is held once."""
+    monkeypatch.syspath_prepend(str(repo / 'benchmarks'))
+    import tiled_prediction
+
+    picture = np.zeros((20000, 20000, 3), np.uint8)  # of which the system holds no page before it is written
+    for suffix in ('png', 'jpg'):
+        assert cv2.imwrite(str(tmp_path / f'scene.{suffix}'), picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    arguments = ['--folder', str(tmp_path), '--tile', '4000', '--img-size', '64', '--stores', 'png', 'jpg']
+    monkeypatch.setattr(sys, 'argv', ['tiled_prediction.py', *arguments])
+    tiled_prediction.main()
+    found = re.findall(r'peak (\d+) MB, own (\d+) MB \((\d+) MB before\)', capsys.readouterr().out)
+    assert len(found) == 2
+    for peak, own, before in (map(int, figures) for figures in found):
+        assert peak < 4.2e3 and own - before < 1.7e3
 
 
 def test_backends_of_coco_evaluation_are_set_beside_pycocotools(repo, monkeypatch, tmp_path, capsys):

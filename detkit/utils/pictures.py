@@ -46,7 +46,8 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         OSError: it cannot be read.
     """
-    img = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    data = np.fromfile(path, np.uint8)  # OpenCV's own reading crashes on a name that is no UTF-8
+    img = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if img is None:
         raise OSError(f'{path} cannot be read as a picture')
     return np.ascontiguousarray(img[..., ::-1])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.datasets.transforms import LoadImageFromFile
+from detkit.datasets.transforms import LoadImageFromFile, loading
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.structures import Annotations, Record
 from detkit.structures.sample import Sample
@@ -44,6 +44,28 @@ def test_upright_by_exif(tmp_path, picture, orientation):
     read = read_image(str(path))
     assert read.shape == upright.shape
     assert np.abs(read.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ('name', 'mode', 'options'),
+    [('a.jpg', 'RGB', {}), ('a.jpg', 'L', {}), ('a.jpg', 'CMYK', {}), ('a.png', 'RGB', {}), ('a.png', 'RGBA', {})]
+    + [('a.png', 'I;16', {}), ('a.bmp', 'RGB', {}), ('a.webp', 'RGB', {}), ('a.tif', 'RGBA', {}), ('a.gif', 'P', {})]
+    + [('a.jpg', 'RGB', {'exif': 6}), ('\udce4.png', 'RGB', {})],
+)
+def test_large_images_are_decoded_as_others_are(name, mode, options, tmp_path, picture, monkeypatch):
+    path = str(tmp_path / name)
+    exif = Image.Exif()
+    exif[274] = options.get('exif', 1)
+    grey = picture[..., 0].astype(np.uint16) * 200
+    image = Image.fromarray(grey) if mode == 'I;16' else Image.fromarray(picture).convert(mode)
+    with open(path, 'wb') as file:
+        image.save(file, {'jpg': 'jpeg', 'tif': 'tiff'}.get(path[-3:], path.rpartition('.')[2]), exif=exif)
+    expected = read_image(path)
+    monkeypatch.setattr(loading, '_LARGE', 100)
+    monkeypatch.setattr(loading, '_STRIP', 7 * 64)
+    assert (read_image(path) == expected).all()
+    monkeypatch.setattr(loading, '_read_large', lambda file, flags: None)  # an old OpenCV, or one that cannot
+    assert (read_image(path) == expected).all()
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.bmp'])

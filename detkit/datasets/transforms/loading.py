@@ -27,6 +27,9 @@ __all__ = [
     'read_image_bytes',
 ]
 
+# Images of more pixels are not held twice while they are decoded; others are decoded faster.
+_LARGE = 1 << 26
+_STRIP = 1 << 20  # pixels
 # The first bytes of TIFF and of BigTIFF in both byte orders, and what is looked for in a header.
 _TIFF_MARKS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES, _UNASSOCIATED_ALPHA = 258, 338, 2
@@ -98,7 +101,8 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         UnreadableImageError: the file is missing, no image, has too many pixels, or ends early. (Decoders fill the
             missing part of a JPEG with grey and call that a success, so the ends of files are checked here.)
     """
-    return _decode(read_image_bytes(path, max_pixels), path)
+    data, pixels = _read_checked(path, max_pixels)
+    return _decode(data, path, path if pixels > _LARGE else None)
 
 
 def decode_image(data: bytes | memoryview, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -108,18 +112,42 @@ def decode_image(data: bytes | memoryview, name: str, max_pixels: int = MAX_PIXE
     return _decode(contents, name)
 
 
-def _decode(data: np.ndarray, path: str) -> np.ndarray:
+def _decode(data: np.ndarray, path: str, file: str | None = None) -> np.ndarray:
+    """Decode the contents of an image file; ``file`` is where they lie, for images too large to be held twice."""
     if _is_tiff_for_pillow(data):
         return _read_with_pillow(data, path)
     # A JPEG has 8 bits. OpenCV 4.11 and later make RGB themselves, but wrongly of deeper images.
     flag = getattr(cv2, 'IMREAD_COLOR_RGB', None) if bytes(data[:2]) == b'\xff\xd8' else None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if flag is None else flag
+    img = None if file is None else _read_large(file, flags)
     try:
-        img = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if flag is None else flag)
+        img = cv2.imdecode(data, flags) if img is None else img
     except cv2.error:
         img = None
     if img is None:
         return _read_with_pillow(data, path)
-    return img if flag is not None else _to_8_bits(cv2.cvtColor(img, cv2.COLOR_BGR2RGB))
+    return img if flag is not None else _to_8_bits(_to_rgb_order(img))
+
+
+def _read_large(file: str, flags: int) -> np.ndarray | None:
+    """Decode a file into memory of NumPy's, as OpenCV copies what it returns otherwise; None where it cannot."""
+    try:
+        file.encode()  # OpenCV crashes on a name that is no UTF-8
+        return cv2.imread(file, None, flags)
+    except (UnicodeEncodeError, cv2.error):  # before OpenCV 4.11 there is no such call
+        return None
+
+
+def _to_rgb_order(img: np.ndarray) -> np.ndarray:
+    """Return BGR as RGB; a large image is changed itself, strip by strip, so that it is not held twice."""
+    height, width = img.shape[:2]
+    if height * width <= _LARGE:
+        return cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
+    rows = max(_STRIP // width, 1)
+    for top in range(0, height, rows):
+        strip = img[top : top + rows]
+        strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
+    return img
 
 
 def read_image_bytes(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -128,6 +156,11 @@ def read_image_bytes(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         UnreadableImageError: see ``read_image``.
     """
+    return _read_checked(path, max_pixels)[0]
+
+
+def _read_checked(path: str, max_pixels: int) -> tuple[np.ndarray, int]:
+    """Return what ``read_image_bytes`` does, and the number of pixels."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # to read from a pipe would wait for ever
             raise UnreadableImageError(path, 'is no regular file')
@@ -137,11 +170,11 @@ def read_image_bytes(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, 'strerror', None) or error
         raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
-    _check_contents(data, path, max_pixels)
-    return data
+    return data, _check_contents(data, path, max_pixels)
 
 
-def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> None:
+def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> int:
+    """Check that an image file is whole and not too large to be decoded; return its number of pixels."""
     if data.size == 0:
         raise UnreadableImageError(path, 'is empty')
     if is_truncated(data.data):
@@ -153,6 +186,7 @@ def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> None:
     except OSError as error:  # its pixels are not known, even if one should decode it
         raise UnreadableImageError(path, f'is no image that OpenCV or Pillow can decode: {error}') from error
     check_pixels(height, width, path, max_pixels)
+    return height * width
 
 
 def check_pixels(height: int, width: int, path: str, max_pixels: int) -> None:
