@@ -8,6 +8,7 @@ import torch
 from tiny_configs import load_tiny
 
 from detkit.config import literal_text, load_config, resolved_text
+from detkit.config.execute import execute
 from detkit.config.keys import TOP_LEVEL_KEYS
 from detkit.datasets import build_dataloader
 from detkit.engine.optim_constructor import resolve_optimizer
@@ -98,7 +99,7 @@ def every_size():
     """The sizes of every config; where another of the family and the task has the same, all but the last are slow."""
     known = set()
     for path in PATHS:
-        sizes = list(load_default(path).get('sizes', ()))
+        sizes = list(execute(path, {}).values.get('sizes', ()))
         kind = path.parent.name, path.stem.split('_')[0], *sizes
         for size in sizes:
             marks = [pytest.mark.slow] if kind in known and size != sizes[-1] else []
