@@ -6,6 +6,15 @@ from typing import Any
 
 from detkit.utils.call_options import CallOptions
 
+
+class Switch(argparse.BooleanOptionalAction):
+    """``--name`` and ``--no-name``, with the help as it is written; Python 3.10 adds the default to it."""
+
+    def __init__(self, *args: Any, help: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, help=help, **kwargs)
+        self.help = help
+
+
 _ARGUMENTS = {
     'config': dict(help="config file, or the name of one of detkit's, e.g. yolov8/seg_n_coco8"),
     'checkpoint': dict(help='checkpoint file (.pth)'),
@@ -27,7 +36,7 @@ _ARGUMENTS = {
         'In prediction also of a checkpoint: torch (default), onnx, openvino, or auto for the fastest'
     ),
     '--amp': dict(
-        action=argparse.BooleanOptionalAction,
+        action=Switch,
         default=None,
         help='mixed precision in training on or off (default: as the config says)',
     ),
@@ -55,7 +64,7 @@ def add_option_arguments(parser: argparse.ArgumentParser, kind: type[CallOptions
         argument = {'default': option.default, **option.metadata['argument']}
         argument['help'] = helps.get(option.name, argument['help'])
         if argument.keys() == {'default', 'help'}:  # a switch
-            argument['action'] = 'store_true' if option.default is False else argparse.BooleanOptionalAction
+            argument['action'] = 'store_true' if option.default is False else Switch
         parser.add_argument(*names, **argument)
 
 

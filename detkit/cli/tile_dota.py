@@ -6,6 +6,7 @@ detkit tile-dota /data/DOTA/val data/dota/val --size 1024 --overlap 0.2
 
 import argparse
 
+from detkit.cli.arguments import Switch
 from detkit.cli.command import CommandParser
 
 
@@ -31,9 +32,7 @@ def add_arguments(parser: CommandParser) -> None:
         default=0.7,
         help='objects of which a smaller share is in the tile are marked difficult (default: 0.7)',
     )
-    parser.add_argument(
-        '--keep-empty', action=argparse.BooleanOptionalAction, default=True, help='also write tiles that show no object'
-    )
+    parser.add_argument('--keep-empty', action=Switch, default=True, help='also write tiles that show no object')
     parser.add_argument('--format', choices=['jpg', 'png'], default='jpg', help='of the tiles (default: jpg)')
     parser.add_argument('--images', default='images', help='name of the folder of images (default: images)')
     parser.add_argument('--labels', default='labelTxt', help='name of the folder of label files (default: labelTxt)')

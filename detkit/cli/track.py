@@ -10,7 +10,7 @@ detkit track yolov8n rtsp://192.168.0.20/stream --no-pictures
 
 import argparse
 
-from detkit.cli.arguments import add_option_arguments, add_shared_arguments, add_video_arguments, given_options
+from detkit.cli.arguments import Switch, add_option_arguments, add_shared_arguments, add_video_arguments, given_options
 from detkit.cli.command import CommandParser
 from detkit.inference import PredictionOptions
 from detkit.visualization.drawing_options import DrawingOptions
@@ -37,9 +37,7 @@ def add_arguments(parser: CommandParser, out_dir: str = 'tracks') -> None:
     )
     add_video_arguments(parser)
     add_shared_arguments(parser, '--device', '--runtime')
-    parser.add_argument(
-        '--pictures', action=argparse.BooleanOptionalAction, default=True, help='write videos with the tracks drawn'
-    )
+    parser.add_argument('--pictures', action=Switch, default=True, help='write videos with the tracks drawn')
     add_option_arguments(parser, DrawingOptions)
 
 
