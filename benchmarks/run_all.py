@@ -41,6 +41,7 @@ from detkit.utils.tables import text_table, write_json
 HERE = Path(__file__).resolve().parent
 # Scripts by a name, with their arguments, and those that make them tiny. FOLDER is a folder for large files.
 FOLDER = '{folder}'
+SHORT_PREDICTION = ['--images', '2', '--img-size', '64', '--rounds', '1']
 SHORT_JOB = [
     '--images',
     '2',
@@ -69,6 +70,16 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
     ),
     'training, bf16': ('train_job.py', ['--epochs', '10'], SHORT_JOB),
     'training, float32': ('train_job.py', ['--epochs', '6', '--no-amp'], [*SHORT_JOB, '--no-amp']),
+    **{
+        f'prediction, {words}': ('prediction.py', arguments, [*arguments, *SHORT_PREDICTION])
+        for words, arguments in (
+            ('batch 1', ['--batch-size', '1']),
+            ('batch 8', ['--batch-size', '8']),
+            ('batch 8, bf16', ['--batch-size', '8', '--amp']),
+            ('OpenVINO', ['--runtime', 'openvino']),
+        )
+    },
+    'masks': ('masks.py', [], ['--objects', '3', '--img-size', '64', '64', '--rounds', '1']),
     'memory kept': (
         'freed_memory.py',
         [],

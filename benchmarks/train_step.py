@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import resource
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from comparison import Comparison, report
+from sides import answer, started
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
@@ -130,37 +129,15 @@ def detkit_step(args: argparse.Namespace):
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Do a step for each line read, and print its seconds, in a child process."""
+    """Do steps, each with its seconds, its loss and the peak memory in MiB, in a child process."""
     step = {'detkit': detkit_step, 'ultralytics': ultralytics_step}[args.side](args)
-    print('ready', flush=True)
-    for _ in sys.stdin:
+
+    def timed() -> tuple[float, float, float]:
         start = time.perf_counter()
         loss = step()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([time.perf_counter() - start, loss, peak]), flush=True)
+        return time.perf_counter() - start, loss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-
-@contextmanager
-def started(name: str, argv: Sequence[str]) -> Iterator[Callable[[], tuple[float, float, float]]]:
-    """Start a side in a process of its own; what is yielded does a step, and returns its seconds, loss and peak MiB."""
-    command = [sys.executable, __file__, *argv, '--side', name]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        while (line := process.stdout.readline()) and line.strip() != 'ready':
-            print(line, end='')
-        if not line:
-            sys.exit(f'{name} did not start; its message is above')
-
-        def step() -> tuple[float, float, float]:
-            process.stdin.write('step\n')
-            process.stdin.flush()
-            seconds, loss, peak = json.loads(process.stdout.readline())
-            return seconds, loss, peak
-
-        yield step
-    finally:
-        process.kill()
-        process.wait()
+    answer(timed)
 
 
 def count_operations(args: argparse.Namespace) -> float:
@@ -195,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     seconds: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
-        steps = {name: stack.enter_context(started(name, argv)) for name in names}
+        steps = {name: stack.enter_context(started(__file__, name, argv)) for name in names}
         for number in range(args.steps + 2):
             for name, step in steps.items():
                 elapsed, _, peak = step()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -229,27 +229,54 @@ def test_writing_of_checkpoints_is_timed(tmp_path):
     assert held_up.ratio > 0 and held_up.peer and len(whole.own) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
+    """A function that makes a script work for both sides here; what it returns gets what they answered."""
+
+    def patch(script: ModuleType) -> list[list[float]]:
+        served: list[list[float]] = []
+
+        @contextmanager
+        def started(path: str, name: str, argv: list[str]) -> Iterator[Callable[[], list[float]]]:
+            monkeypatch.setattr(sys, 'stdin', io.StringIO('work\n' * 3))
+            with redirect_stdout(io.StringIO()) as output:
+                script.main([*argv, '--side', name])
+            lines = output.getvalue().splitlines()
+            served.extend(json.loads(line) for line in lines[lines.index('ready') + 1 :])
+            answers = iter(served)
+            yield lambda: next(answers)
+
+        monkeypatch.setattr(script, 'started', started)
+        return served
+
+    return patch
+
+
 @pytest.mark.parametrize('amp', ['--amp', '--no-amp'])
-def test_training_steps_are_timed(monkeypatch, amp):
-    """In this process, where the script takes one for each side."""
+def test_training_steps_are_timed(in_this_process, amp):
     import train_step
 
-    served = []
-
-    @contextmanager
-    def started(name: str, argv: list[str]) -> Iterator[Callable[[], tuple[float, float, float]]]:
-        monkeypatch.setattr(sys, 'stdin', io.StringIO('step\n' * 3))
-        with redirect_stdout(io.StringIO()) as output:
-            train_step.main([*argv, '--side', name])
-        lines = output.getvalue().splitlines()
-        served.extend(json.loads(line) for line in lines[lines.index('ready') + 1 :])
-        answers = iter(served)
-        yield lambda: next(answers)
-
-    monkeypatch.setattr(train_step, 'started', started)
+    served = in_this_process(train_step)
     step, memory = train_step.main([*ALONE, '--steps', '1', '--threads', '1', amp])
     assert len(served) == 3 and step.own == [served[2][0]] and memory.own == [served[2][2]]
     assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
+
+
+@pytest.mark.parametrize('options', [[], ['--amp']], ids=['float32', 'bf16'])
+def test_predictions_are_timed(in_this_process, options):
+    import prediction
+
+    served = in_this_process(prediction)
+    arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--threads', '1', '--rounds', '2']
+    (found,) = prediction.main([*arguments, *options])
+    assert found.own == [served[1][0], served[2][0]] and ('bf16' if options else 'float32') in found.what
+
+
+def test_masks_are_timed():
+    import masks
+
+    (found,) = masks.main(['--objects', '3', '--img-size', '64', '64', '--rounds', '2', '--threads', '1'])
+    assert len(found.own) == 2 and min(found.own) > 0
 
 
 @pytest.mark.parametrize('amp', ['--amp', '--no-amp'])

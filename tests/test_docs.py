@@ -185,7 +185,14 @@ def test_the_models_have_the_parameters_of_their_table():
 def test_every_benchmark_is_named():
     named = set(re.findall(r'`(\w+\.py)`', (REPO / 'docs/models.md').read_text()))
     # Those that the others import.
-    parts = {'annotation_files.py', 'comparison.py', 'disturbed_runs.py', 'equal_runs.py', 'moving_scene.py'}
+    parts = {
+        'annotation_files.py',
+        'comparison.py',
+        'disturbed_runs.py',
+        'equal_runs.py',
+        'moving_scene.py',
+        'sides.py',
+    }
     assert named | parts == {path.name for path in (REPO / 'benchmarks').glob('*.py')}
 
 

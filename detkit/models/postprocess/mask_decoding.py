@@ -137,9 +137,11 @@ class _Axis:
         """Interpolate the values of the window of [first, stop), along the first axis, at the samples."""
         samples = self._samples(first, stop)
         origin = self.low[samples.start]
-        lower, upper = values[self.low[samples] - origin], values[self.high[samples] - origin]
-        nearness = self.nearness[samples, None].astype(values.dtype)
-        return lower + nearness * (upper - lower)
+        lower, between = values.take(self.low[samples] - origin, 0), values.take(self.high[samples] - origin, 0)
+        between -= lower
+        between *= self.nearness[samples, None].astype(values.dtype)
+        between += lower
+        return between
 
     def spread(self, values: np.ndarray, first: int, stop: int) -> np.ndarray:
         """Return the values at the original pixels [first, stop) for values at their samples, along the first axis."""

@@ -1,0 +1,207 @@
+"""Seconds an image of predicting from files with detkit against ultralytics, with the same weights, side by side.
+
+    pip install ultralytics
+    python benchmarks/prediction.py --batch-size 8 --threads 2
+    python benchmarks/prediction.py --runtime openvino
+
+A prediction is what a user gets from a list of pictures: reading, decoding, letterboxing, the network, suppression, and
+the masks. Each side lives in its own process; the two take turns picture list by picture list. The weights are random,
+with the bias of the classes raised until there is something to find, or those of ``--weights``; detkit converts them.
+
+Without ultralytics detkit runs alone, on random weights that find nothing. The peer pads the pictures of a batch to a
+square where their shapes differ, and leaves out objects whose mask is empty: it may find other numbers of objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comparison import Comparison, report
+from sides import answer, started
+
+if TYPE_CHECKING:
+    import torch
+
+FOUND_PER_IMAGE = 20  # objects in the first picture, at most
+SCORE_THR = 0.25
+
+
+def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
+    """Write random weights of ultralytics' model, which find something in the picture."""
+    import copy
+
+    import cv2
+    import torch
+    from ultralytics import YOLO
+
+    torch.manual_seed(0)
+    model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', task=None, verbose=False)
+    image = torch.from_numpy(cv2.resize(cv2.imread(str(picture)), (args.img_size, args.img_size)))
+    image = image.permute(2, 0, 1)[None].flip(1).float() / 255
+    last_layers = [layers[-1] for layers in model.model.model[-1].cv3]
+    network = with_statistics(model.model, image)
+
+    @torch.no_grad()
+    def logits() -> torch.Tensor:
+        """Return the logits, ``(classes, anchors)``."""
+        maps: list[torch.Tensor] = []
+        hooks = [layer.register_forward_hook(lambda _, args, output: maps.append(output[0])) for layer in last_layers]
+        network(image)
+        for hook in hooks:
+            hook.remove()
+        return torch.cat([each.flatten(1) for each in maps], 1)
+
+    for layer in last_layers:
+        layer.bias.data.zero_()
+    centred = logits() - logits().mean(1, keepdim=True)
+    for layer in last_layers:
+        layer.weight.data *= 2 / centred.std()
+    bias = float(torch.logit(torch.tensor(SCORE_THR)) - logits().max())
+    while True:
+        for layer in last_layers:
+            layer.bias.data.fill_(bias)
+        found = copy.deepcopy(model).predict(
+            str(picture), imgsz=args.img_size, conf=SCORE_THR, device='cpu', verbose=False
+        )
+        if len(found[0]) <= FOUND_PER_IMAGE:
+            break
+        bias -= 0.5
+    model.save(path)
+
+
+def with_statistics(network: torch.nn.Module, image: torch.Tensor) -> torch.nn.Module:
+    """Return the network, in evaluation mode, with the statistics of an image: without any its features vanish."""
+    import torch
+
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(image)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return network.eval()
+
+
+def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[], int]:
+    """Return a function that predicts on all pictures, and returns how many objects were found."""
+    import torch
+
+    from detkit import Detector
+
+    if not args.as_shipped:
+        torch.set_num_threads(args.threads)
+    source = args.weights or f'yolov8/{args.task}_n_coco8'
+    model = Detector(source, device='cpu', runtime=args.runtime)
+    options = {'amp': True} if args.amp else {}
+
+    def predict() -> int:
+        results = model(pictures, stream=True, batch_size=args.batch_size, img_size=args.img_size, **options)
+        return sum(len(result) for result in results)
+
+    return predict
+
+
+def ultralytics_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[], int]:
+    """Return the same of ultralytics."""
+    import torch
+    import ultralytics.utils.torch_utils as torch_utils
+    from ultralytics import YOLO
+
+    if not args.as_shipped:
+        torch_utils.NUM_THREADS = args.threads  # what its device selection hands to torch
+        torch.set_num_threads(args.threads)
+    model = YOLO(args.weights)
+
+    def predict() -> int:
+        results = model.predict(
+            list(pictures),
+            stream=True,
+            batch=args.batch_size,
+            imgsz=args.img_size,
+            device='cpu',
+            conf=SCORE_THR,
+            verbose=False,
+        )
+        return sum(len(result) for result in results)
+
+    return predict
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Predict on all pictures in turns, with seconds an image and the number of objects, in a child process."""
+    pictures = [str(path) for path in sorted(Path(args.source).iterdir()) if path.suffix in ('.jpg', '.png')]
+    predict = {'detkit': detkit_side, 'ultralytics': ultralytics_side}[args.side](args, pictures)
+
+    def timed() -> tuple[float, int]:
+        start = time.perf_counter()
+        found = predict()
+        return (time.perf_counter() - start) / len(pictures), found
+
+    answer(timed)
+
+
+def main(argv: Sequence[str] | None = None) -> list[Comparison]:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--source', help='a folder of pictures; by default they are drawn')
+    parser.add_argument('--images', type=int, default=32, help='pictures to draw')
+    parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
+    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
+    parser.add_argument('--size', choices=list('nsmlx'), default='n')
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--img-size', type=int, default=640)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
+    parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
+    parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
+    parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.side:
+        serve(args)
+        return []
+    names = ['detkit', *(['ultralytics'] if importlib.util.find_spec('ultralytics') else [])]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if args.source is None:
+            from detkit.sample_data.coco8 import render_coco8_seg
+
+            render_coco8_seg(Path(folder, 'data'), num_train=args.images, num_val=1)
+            args.source = str(Path(folder, 'data/images/train'))
+            argv += ['--source', args.source]
+        if args.weights is None and len(names) > 1:
+            weights = Path(folder, 'random.pt')
+            write_weights(weights, args, sorted(Path(args.source).iterdir())[0])
+            argv += ['--weights', str(weights)]
+        sides = {name: stack.enter_context(started(__file__, name, argv)) for name in names}
+        for number in range(args.rounds + 1):
+            for name, work in sides.items():
+                elapsed, objects = work()
+                found[name] = int(objects)
+                if number:
+                    seconds[name].append(elapsed)
+    how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
+    peer = names[-1] if len(names) > 1 else ''
+    title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
+    comparisons = [
+        Comparison(f'prediction of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, [])),
+    ]
+    report(comparisons, args.json)
+    print('objects found: ' + ', '.join(f'{name} {objects}' for name, objects in found.items()))
+    return comparisons
+
+
+if __name__ == '__main__':
+    main()
