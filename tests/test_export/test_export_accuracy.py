@@ -1,18 +1,21 @@
 """Metrics through exported files beside those of the checkpoint."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from builders import CONFIGS
-from every_task import CLASSES, write_task
+from every_task import CLASSES, TASKS, build_task, write_task
 from small_models import write_images
+from torch._dynamo.testing import CompileCounter
 
 from detkit import Detector
 from detkit.analysis.speed.benchmark_report import as_dict, console_tables, write_benchmark_csv
 from detkit.analysis.speed.benchmarking import Settings, Variant, benchmark_prediction, choose_variants
-from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes
+from detkit.analysis.speed.execution_modes import ExecutionMode, execution_modes, network_maker
 from detkit.config import load_config
 from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
 from detkit.inference import Predictor
@@ -111,3 +114,17 @@ def test_each_variant_is_tested_as_it_is_timed(tmp_path, monkeypatch):
         benchmark_prediction([Variant('file', DET_CUSTOM, str(exported), ExecutionMode(amp=True))], settings)
     with pytest.raises(ConfigError, match='random weights, of which a test says nothing'):
         benchmark_prediction([Variant('it', DET_CUSTOM)], settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted(TASKS))
+def test_a_network_of_every_task_is_compiled_as_one_graph(name, monkeypatch):
+    graphs = CompileCounter()
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=graphs))
+    model = build_task(name, 64)
+    network = network_maker(model, ExecutionMode(compiled=True))()
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = model.data_preprocessor({'inputs': images}, False)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(data), model(**data, mode='tensor'), rtol=1e-4, atol=1e-4)
+    assert graphs.frame_count == 1

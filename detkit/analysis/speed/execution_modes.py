@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from detkit.engine.amp import resolve_amp
 from detkit.utils.errors import ConfigError, first_line
 
 Preds = dict[str, Tensor | list[Tensor]]
+_NUMBERS = count()
 # From what the data preprocessor gives to raw predictions.
 Network = Callable[[dict], Preds]
 
@@ -63,7 +65,7 @@ def execution_modes(amp: bool = False, compiled: bool = False, runtimes: Sequenc
 def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network]:
     """Return a function that makes fresh copies of a detector's network for a mode.
 
-    A network is compiled only once, since that takes minutes.
+    A network is compiled only once, since that takes minutes; for all shapes that it meets, or with an error.
 
     Raises:
         ConfigError: the mode is not available here.
@@ -73,8 +75,15 @@ def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network
     if not mode.compiled:
         return lambda: _plain(copy.deepcopy(model))
     own = copy.deepcopy(model)
+
+    def network(inputs: Tensor, mask: Tensor | None) -> Preds:
+        return own.head(own.extract_feat(inputs), mask)
+
+    # PyTorch compiles a piece of code eight times, for all networks together, and interprets it afterwards. So each
+    # network has code of its own, and fullgraph makes an error of what would be interpreted.
+    network.__code__ = network.__code__.replace(co_name=f'network_{next(_NUMBERS)}')
     try:
-        compiled = torch.compile(lambda inputs, mask: own.head(own.extract_feat(inputs), mask), dynamic=False)
+        compiled = torch.compile(network, dynamic=False, fullgraph=True)
     except RuntimeError as error:  # a Python or a system that it does not support
         raise ConfigError(f'--compile: {first_line(error)}') from error
     return lambda: _compiled(own, compiled)
@@ -91,5 +100,9 @@ def _compiled(model: nn.Module, compiled: Callable) -> Network:
             return compiled(data['inputs'], mask)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise ConfigError(f'--compile: this network cannot be compiled here: {first_line(error)}') from error
+        except getattr(torch._dynamo.exc, 'FailOnRecompileLimitHit', ()) as error:  # older: one of the above
+            raise ConfigError(
+                '--compile: this network meets more shapes than PyTorch compiles (torch._dynamo.config.recompile_limit)'
+            ) from error
 
     return network

@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from builders import CONFIGS, model_config
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from small_models import make_config, write_checkpoint, write_images
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from detkit.analysis.errors.bootstrap import Interval
 from detkit.analysis.speed import prediction_speed, training_speed
@@ -189,6 +192,48 @@ def test_compiled_gives_the_same_predictions():
     with torch.inference_mode():
         found = network_maker(model, ExecutionMode(compiled=True))()(data)
         torch.testing.assert_close(found, model(data['inputs']), atol=1e-3, rtol=1e-3)
+
+
+class TinyNetwork(nn.Module):
+    """A network of one layer in the place of a detector."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 1)
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        return self.conv(inputs)
+
+    def head(self, feats: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        return {'feats': feats}
+
+    def padding_mask(self, *data: object) -> None:
+        return None
+
+
+@pytest.fixture
+def graphs(monkeypatch) -> CompileCounter:
+    """Count the graphs that are compiled, which run as they are."""
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=counter))
+    return counter
+
+
+def test_more_networks_are_compiled_than_pytorch_compiles_of_one_code(graphs):
+    number = torch._dynamo.config.recompile_limit + 2
+    for channels in range(1, number + 1):
+        network = network_maker(TinyNetwork(channels), ExecutionMode(compiled=True))()
+        for _ in range(2):
+            assert network({'inputs': torch.zeros(1, 3, 4, 4)})['feats'].shape == (1, channels, 4, 4)
+        assert graphs.frame_count == channels
+
+
+def test_more_shapes_than_pytorch_compiles_are_an_error(graphs):
+    network = network_maker(TinyNetwork(2), ExecutionMode(compiled=True))()
+    for side in range(4, 4 + torch._dynamo.config.recompile_limit):
+        network({'inputs': torch.zeros(1, 3, side, side)})
+    with pytest.raises(ConfigError, match='--compile: this network meets more shapes than'):
+        network({'inputs': torch.zeros(1, 3, 99, 99)})
 
 
 def test_a_compiled_network_takes_the_padding_mask(monkeypatch):
