@@ -79,6 +79,7 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
             ('OpenVINO', ['--runtime', 'openvino']),
         )
     },
+    'validation': ('validation.py', [], [*SHORT_PREDICTION, '--batch-size', '2', '--workers', '0']),
     'masks': ('masks.py', [], ['--objects', '3', '--img-size', '64', '64', '--rounds', '1']),
     'memory kept': (
         'freed_memory.py',

@@ -6,16 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
+
+MARK = 'answer: '
 
 
 def answer(work: Callable[[], Sequence[float]]) -> None:
-    """Do ``work`` for each line read, and print what it returns, in a child process; what it prints goes to stderr."""
+    """Do ``work`` for each line read, and print what it returns, in a child process."""
     print('ready', flush=True)
     for _ in sys.stdin:
-        with redirect_stdout(sys.stderr):
-            values = work()
-        print(json.dumps(list(values)), flush=True)
+        print(MARK + json.dumps(list(work())), flush=True)
 
 
 @contextmanager
@@ -32,7 +32,10 @@ def started(script: str, name: str, argv: Sequence[str]) -> Iterator[Callable[[]
         def work() -> list[float]:
             process.stdin.write('work\n')
             process.stdin.flush()
-            return json.loads(process.stdout.readline())
+            for line in process.stdout:  # also what the side logs
+                if line.startswith(MARK):
+                    return json.loads(line.removeprefix(MARK))
+            sys.exit(f'{name} stopped; its message is above')
 
         yield work
     finally:

@@ -233,6 +233,8 @@ def test_writing_of_checkpoints_is_timed(tmp_path):
 def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
     """A function that makes a script work for both sides here; what it returns gets what they answered."""
 
+    from sides import MARK
+
     def patch(script: ModuleType) -> list[list[float]]:
         served: list[list[float]] = []
 
@@ -242,7 +244,8 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
             with redirect_stdout(io.StringIO()) as output:
                 script.main([*argv, '--side', name])
             lines = output.getvalue().splitlines()
-            served.extend(json.loads(line) for line in lines[lines.index('ready') + 1 :])
+            served.extend(json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK))
+            assert lines.index('ready') < len(lines) - 3
             answers = iter(served)
             yield lambda: next(answers)
 
@@ -270,6 +273,15 @@ def test_predictions_are_timed(in_this_process, options):
     arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--threads', '1', '--rounds', '2']
     (found,) = prediction.main([*arguments, *options])
     assert found.own == [served[1][0], served[2][0]] and ('bf16' if options else 'float32') in found.what
+
+
+def test_validations_are_timed(in_this_process):
+    import validation
+
+    served = in_this_process(validation)
+    arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--workers', '0', '--threads', '1']
+    (found,) = validation.main([*arguments, '--rounds', '2'])
+    assert found.own == [served[1][0], served[2][0]]
 
 
 def test_masks_are_timed():
