@@ -126,6 +126,17 @@ def test_follows_new_weights():
 
 
 @needs_onednn
+def test_weights_whose_changes_are_not_counted_are_used_by_the_layers():
+    x = torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        module = fused(3, 4)
+        assert not module.packed.fits(module.conv, module.act, x)
+        module(x)
+        module.conv.weight.mul_(2)
+        torch.testing.assert_close(module(x), plain(module, x))
+
+
+@needs_onednn
 def test_copies_lay_out_their_own_weights():
     module = fused(3, 4)
     x = torch.randn(1, 3, 8, 8)

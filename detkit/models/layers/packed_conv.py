@@ -30,7 +30,8 @@ class PackedConv:
     what it is about to write. Sums are rounded in another order, and in bfloat16 the activation is computed from what
     is not rounded yet.
 
-    Copies and pickles hold no weights: these are laid out again at the first call.
+    Weights that change are laid out again, as those of copies and pickles are. Only a change in place through ``.data``
+    goes unnoticed, which PyTorch itself does not count.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class PackedConv:
             and may_join(x, conv, act)
             and _is_supported(_computed_in(x))
             and conv.weight.dtype == torch.float32
+            and not conv.weight.is_inference()  # changes of such weights are not counted
         )
 
     def __call__(self, conv: nn.Conv2d, act: nn.Module, x: Tensor) -> Tensor:
@@ -75,14 +77,13 @@ class PackedConv:
     def _weight(self, conv: nn.Conv2d, number_format: torch.dtype) -> Tensor:
         """Return the convolution's weights in oneDNN's layout, made again where they have changed."""
         source = conv.weight
-        version = 0 if source.is_inference() else source._version
         packed = self._packed.get(number_format)
         made_from = None if packed is None else (id(packed.source), packed.version, packed.address)
-        if made_from != (id(source), version, source.data_ptr()):
+        if made_from != (id(source), source._version, source.data_ptr()):
             weight = torch.ops.mkldnn._reorder_convolution_weight(
                 source.detach().to(number_format), conv.padding, conv.stride, conv.dilation, conv.groups
             )
-            packed = self._packed[number_format] = _Packed(weight, source, version, source.data_ptr())
+            packed = self._packed[number_format] = _Packed(weight, source, source._version, source.data_ptr())
         return packed.weight
 
 
