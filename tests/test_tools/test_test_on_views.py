@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from tool_helpers import write_yolo_set
 
 from detkit.config import load_config
 from detkit.datasets.class_names import COCO80, DOTA15
+from detkit.engine import Runner
 from detkit.engine.evaluate import EvaluationSettings, evaluation_runner
+from detkit.engine.hooks.hook import Hook
 from detkit.inference.view_predictor import ViewPredictor
 from detkit.utils.errors import ConfigError
 
@@ -85,6 +89,36 @@ def test_each_tile_is_predicted_on_once_in_batches(seg, monkeypatch: pytest.Monk
     monkeypatch.setattr(ViewPredictor, '_run', counted)
     evaluate(SEG, seg, {'tile': 32, 'tile_overlap': 0.0}, batch_size=3)
     assert len(views) == 2 and all(count > 4 for count in views)
+
+
+class HeldHook(Hook):
+    """Counts what is still held of earlier batches, with which memory would grow with the number of images."""
+
+    def __init__(self) -> None:
+        self.held: list[int] = []
+        self._seen: list[weakref.ref] = []
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        runner.test_evaluator.sample_metric._mask_encoder.finish()  # which may still draw them
+        gc.collect()
+        self.held.append(sum(ref() is not None for ref in self._seen))
+        found = [sample.pred_instances for sample in outputs]
+        parts = [data_batch['inputs'], *outputs, *found, *(each.masks for each in found), *(e.bboxes for e in found)]
+        self._seen += [weakref.ref(part) for part in parts]
+
+
+@pytest.mark.parametrize('views', [None, {'tile': 32}])
+def test_nothing_is_held_of_earlier_images_but_what_metrics_read(views: dict[str, Any] | None, seg):
+    hook = HeldHook()
+    checkpoint, options = seg
+    settings = EvaluationSettings(device='cpu', views=views, batch_size=1)
+    runner = evaluation_runner(load_config(str(SEG), options), str(checkpoint), settings)
+    runner.register_hook(hook)
+    try:
+        runner.test()
+    finally:
+        runner.close()
+    assert hook.held == [0, 0] and len(hook._seen) == 10
 
 
 def test_wrong_options_name_themselves(seg):
