@@ -20,7 +20,7 @@ from detkit.engine.hooks.hook import Hook
 from detkit.evaluation import AccuracyMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
-from detkit.utils.pictures import UniqueNames, write_picture
+from detkit.utils.pictures import UniqueNames, check_folder_spares, write_picture
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.sheets import batch_sheet, prediction_sheet
 
@@ -156,6 +156,10 @@ class SavePicturesHook(Hook):
         self.score_thr = score_thr
         self.ground_truth = ground_truth
         self._names = UniqueNames()
+
+    def before_test(self, runner: Runner) -> None:
+        """Refuse a folder that is none, or whose own images the pictures could be written over."""
+        check_folder_spares(self.out_dir, (record.img_path for record in records_of(runner.test_dataloader.dataset)))
 
     def after_test_iter(
         self,

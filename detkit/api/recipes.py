@@ -16,7 +16,7 @@ from detkit.config.top_level import datasets_in
 from detkit.datasets.image_files import images_below
 from detkit.engine.run_folder import CONFIG_FILE
 from detkit.registry import SAMPLE_DATASETS
-from detkit.utils.errors import ConfigError, DataError, nearest
+from detkit.utils.errors import ConfigError, DataError, nearest, refuse_long_name
 
 _YAML = ('.yaml', '.yml')
 # Names of the folders and files of each split; the first one that exists is used.
@@ -164,6 +164,7 @@ def _data_config(data: str, task: str) -> tuple[str, dict[str, Any]]:
     """Return the name of a config, possibly with a pattern for a size, and the options that name the data."""
     if data in SAMPLE_DATASETS.names():
         return f'{task}_*{data.partition("-")[0]}.py', {}
+    refuse_long_name(data, DataError)
     path = Path(data)
     if path.suffix.lower() in _YAML and path.is_file():
         return f'{task}_custom.py', {'data_yaml': data}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from detkit.config.origins import Origin
 from detkit.config.source import sized_base
-from detkit.utils.errors import ConfigError, nearest
+from detkit.utils.errors import ConfigError, nearest, refuse_long_name
 
 # The prefix of a name that means one of detkit's configs even where a file has that name; ``_base_`` needs it.
 SCHEME = 'detkit::'
@@ -44,6 +44,7 @@ def find_config(name: str | Path, by_whom: str = '') -> Path:
     """
     text = Path(name).as_posix() if isinstance(name, Path) else name
     path = Path(text)
+    refuse_long_name(path, ConfigError)
     if not text.startswith(SCHEME) and (path.is_file() or path.suffix == '.py' and sized_base(path) is not None):
         return path
     own = _own_config(_plain_name(text))

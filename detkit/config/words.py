@@ -89,13 +89,20 @@ ATTRIBUTE_HINTS['Results'] = {
 }
 
 
-def no_attribute(owner: object, name: str) -> AttributeError:
-    """Return the error of an attribute that an object lacks, with the right word for what other toolboxes call it."""
+def no_attribute(owner: object, name: str, hint: str = '') -> AttributeError:
+    """Return the error of an attribute that an object lacks.
+
+    Args:
+        owner: the object.
+        name: the attribute.
+        hint: what to write in its place; by default the right word for what other toolboxes call it, or the nearest.
+    """
     kind = type(owner)
     hints = next((ATTRIBUTE_HINTS[each.__name__] for each in kind.__mro__ if each.__name__ in ATTRIBUTE_HINTS), {})
     public = [each for each in dir(owner) if not each.startswith('_')]
-    hint = f'; {hints[name]}' if name in hints else nearest(name, public, count=1).replace(' Did', '. Did')
-    return AttributeError(f'{kind.__name__!r} object has no attribute {name!r}{hint}', name=name, obj=owner)
+    hint = hint or hints.get(name, '')
+    text = f'; {hint}' if hint else nearest(name, public, count=1).replace(' Did', '. Did')
+    return AttributeError(f'{kind.__name__!r} object has no attribute {name!r}{text}', name=name, obj=owner)
 
 
 _Options = TypeVar('_Options', bound=CallOptions)

@@ -14,7 +14,7 @@ from detkit import __version__
 from detkit.config import literal_text
 from detkit.engine.checkpoint_content import FORMAT, FORMAT_VERSION, check_content
 from detkit.registry import WEIGHTS_BY_NAME
-from detkit.utils.errors import CheckpointError, shorten, working_folder
+from detkit.utils.errors import CheckpointError, refuse_long_name, shorten, working_folder
 from detkit.utils.files import replacing, save_error
 from detkit.utils.torch_files import LOADING_ERRORS, is_zip, load_plain, open_stored
 
@@ -111,9 +111,10 @@ def find_checkpoint(path: str | Path) -> Path:
     which is fetched if need be; any other path is returned as it is.
 
     Raises:
-        CheckpointError: published weights cannot be fetched.
+        CheckpointError: published weights cannot be fetched, or the path is too long for the system.
     """
     path = Path(path)
+    refuse_long_name(path, CheckpointError)
     if path.exists() or len(path.parts) != 1:
         return next((path / name for name in OF_A_RUN if (path / name).is_file()), path)
     return WEIGHTS_BY_NAME.get('fetch_if_named')(path.name) or path

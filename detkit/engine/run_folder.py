@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,13 @@ def next_free(base: Path) -> Path:
     """Make, lock and return the first of ``base``, ``base-2``, ``base-3``, … that does not exist or is empty.
 
     Raises:
-        ConfigError: the folder cannot be made or written into.
+        ConfigError: the folder cannot be made or written into, or ``base`` is a file.
     """
+    if os.path.isfile(base):
+        raise ConfigError(
+            f'{display_path(base)}, which is to be the folder of the run, is a file. Give another name by '
+            f'{argument("work_dir")}.'
+        )
     number = 1
     while True:
         folder = base if number == 1 else base.with_name(f'{base.name}-{number}')

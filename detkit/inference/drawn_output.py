@@ -13,24 +13,18 @@ from detkit.inference.source_image import SourceImage
 from detkit.inference.video import Video, VideoFrame
 from detkit.inference.video_writer import VideoWriter
 from detkit.utils.errors import ConfigError
-from detkit.utils.pictures import check_spared, write_picture
+from detkit.utils.pictures import check_folder_spares, check_spared, write_picture
 
 
 def check_sources_spared(sources: Iterable[object], out_dir: Path) -> None:
     """Check that no image or video of ``sources`` lies where drawn ones are written, which have names such as theirs.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: one does; or ``out_dir`` is a file.
     """
-    for source in sources:
-        if not isinstance(source, SourceImage | Video) or not os.path.isfile(source.name):
-            continue
-        path = Path(source.name)
-        if path.suffix.lower() == ('.mp4' if isinstance(source, Video) else '.jpg') and path.parent.samefile(out_dir):
-            raise ConfigError(
-                f'{path} lies in the folder for the results, {out_dir}, and could be written over by a picture of what '
-                'was found; choose another folder'
-            )
+    found = [source for source in sources if isinstance(source, SourceImage | Video) and os.path.isfile(source.name)]
+    for suffix, kind in (('.jpg', SourceImage), ('.mp4', Video)):
+        check_folder_spares(out_dir, [source.name for source in found if isinstance(source, kind)], suffix)
 
 
 def make_folder(path: Path) -> None:

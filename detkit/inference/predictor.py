@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 from itertools import count, groupby, islice
 from numbers import Integral
 from pathlib import Path
@@ -33,6 +35,7 @@ from detkit.utils.allocator import give_back_memory, keep_freed_memory
 from detkit.utils.call_options import check_flag
 from detkit.utils.errors import ConfigError, DataError, nearest
 
+_log = logging.getLogger(__name__)
 _READERS = 4  # threads that decode while the network runs
 _THREADS_OF_AN_IMAGE = 4  # threads of a CPU that one image keeps busy
 
@@ -131,8 +134,10 @@ class Predictor:
             'multi_label': False,
             'classes': _label_numbers(given.classes, self.classes),
         }
-        if given.retina_masks is not None and cfg.get('task') == 'seg':
+        if given.retina_masks is not None:
             wanted['retina_masks'] = given.retina_masks
+        for name in _without_effect(given, self.model.head.TEST_KEYS, self.classifies):
+            _warn_once(f'{name} has no effect on the predictions of {type(self.model.head).__name__}')
         self.model = _with_options(self.model, wanted)
         self.model.check_thresholds()
         fixed_size = self.model.input_size
@@ -262,6 +267,29 @@ def _parts_of(packed: list[dict], size: int) -> Iterator[list[dict]]:
     for _, same in groupby(packed, key=lambda each: each['inputs'].shape):
         images = list(same)
         yield from (images[start : start + size] for start in range(0, len(images), size))
+
+
+def _without_effect(given: PredictionOptions, read: Sequence[str], classifies: bool) -> list[str]:
+    """Return the options that were given to no purpose.
+
+    Args:
+        given: the options of a call.
+        read: the options that the model's head reads; none where that is unknown.
+        classifies: whether the model classifies whole images.
+    """
+    if not read:
+        return []
+    if given.views and not classifies:  # merging the predictions on views takes these
+        read = (*read, 'iou_thr', 'class_agnostic')
+    asked = {name: getattr(given, name) not in (None, False) for name in ('iou_thr', 'class_agnostic')}
+    asked['retina_masks'] = given.retina_masks is not None
+    return [name for name, is_asked in asked.items() if is_asked and name not in read]
+
+
+@cache
+def _warn_once(text: str) -> None:
+    """Log a warning, the first time that it is given."""
+    _log.warning(text)
 
 
 def _input_size(model: nn.Module, img_size: int | None, classifies: bool) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,6 +29,7 @@ from detkit.structures.panoptic import PanopticSegments
 from detkit.utils.call_options import number, takes
 from detkit.utils.errors import ConfigError, DataError
 from detkit.utils.pictures import write_picture
+from detkit.utils.printable import shortened
 from detkit.utils.tables import text_table
 from detkit.visualization.drawing import draw_data_sample
 from detkit.visualization.drawing_options import DrawingOptions
@@ -140,17 +141,40 @@ class Result(ConvertibleResult):
         return len(self.labels)
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Result:
-        if isinstance(index, SupportsIndex) and not isinstance(index, np.ndarray):
-            if not -len(self) <= index.__index__() < len(self):  # also ends a loop
-                raise IndexError(f'object {index} of a result with {len(self)}')
-            index = [index.__index__()]
-        chosen = np.arange(len(self))[
-            index if isinstance(index, slice) else np.asarray(index, None if len(index) else int)
-        ]
+        chosen = np.arange(len(self))[index if isinstance(index, slice) else self._chosen(index)]
         values = {name: getattr(self, name) for name in _PER_OBJECT}
         return replace(
             self, **{name: value[chosen] for name, value in values.items() if value is not None}, _segments=None
         )
+
+    def _chosen(self, index: int | Sequence[int] | Sequence[bool] | np.ndarray) -> np.ndarray:
+        """Return an index of objects as NumPy takes it, ``(n,)`` of whole numbers or ``(N,)`` bool.
+
+        Raises:
+            TypeError: it is none.
+            IndexError: there are no such objects, or a boolean array is of another length.
+        """
+        try:
+            chosen = np.asarray(index)
+        except ValueError:  # lists of different lengths
+            chosen = np.empty(0, object)
+        if chosen.shape == (0,) and chosen.dtype != object:
+            chosen = chosen.astype(int)
+        elif chosen.ndim == 0 and chosen.dtype.kind in 'iu':
+            chosen = chosen[None]
+        if chosen.ndim != 1 or chosen.dtype.kind not in 'iub':
+            by_name = f'; those of a class: result[[name == {index!r} for name in result.names]]'
+            raise TypeError(
+                'objects of a result are chosen by a whole number, a slice, a list of numbers or a boolean array such '
+                f'as result.scores > 0.5, not by {shortened(repr(index))}'
+                f'{by_name if isinstance(index, str) and index in self.classes else ""}'
+            )
+        if chosen.dtype == bool and len(chosen) != len(self):
+            raise IndexError(f'a boolean array of {len(chosen)} values for a result with {len(self)} objects')
+        outside = [] if chosen.dtype == bool else chosen[(chosen < -len(self)) | (chosen >= len(self))]
+        if len(outside):
+            raise IndexError(f'object {outside[0]} of a result with {len(self)}')
+        return chosen
 
     def __iter__(self) -> Iterator[Result]:
         return (self[i] for i in range(len(self)))
@@ -186,7 +210,7 @@ class Result(ConvertibleResult):
         """The objects in a few words: '2 person, 1 dog'; of a classified image 'rain 0.93, cloudy 0.05'."""
         if self.error is not None:
             return self.error
-        if self.probs is not None:
+        if self.probs is not None and len(self):
             return ', '.join(f'{name} {score:.2f}' for name, score in zip(self.names[:3], self.scores, strict=False))
         return counted(self.names)
 

@@ -13,7 +13,6 @@ from detkit.inference import result_exports, result_files
 from detkit.inference.drawn_output import check_sources_spared
 from detkit.inference.result import Result, counted
 from detkit.utils.call_options import takes
-from detkit.utils.errors import ConfigError
 from detkit.utils.pictures import UniqueNames
 from detkit.utils.streams import AddRows, csv_table
 from detkit.utils.tables import write_json
@@ -34,7 +33,10 @@ class Results(list[Result]):
         return Results([*self, *others])
 
     def __getattr__(self, name: str) -> Any:
-        raise no_attribute(self, name)  # only called where there is none
+        # Only called where there is none.
+        of_each = not name.startswith('_') and (name in Result.__dataclass_fields__ or hasattr(Result, name))
+        hint = f'each result has it: results[0].{name}, or [result.{name} for result in results]' if of_each else ''
+        raise no_attribute(self, name, hint)
 
     @property
     def errors(self) -> dict[str, str]:
@@ -53,10 +55,7 @@ class Results(list[Result]):
             ConfigError: it is no folder, but a file; or images lie in it, which pictures would be written over.
         """
         folder = Path(folder)
-        if folder.is_file():
-            raise ConfigError(f'{folder} is a file; pictures of several images are written into a folder')
-        if folder.is_dir():
-            check_sources_spared((result.source for result in self), folder)
+        check_sources_spared((result.source for result in self), folder)
         return [result.save(folder / f'{stem}.jpg', **options) for result, stem in self._stems()]
 
     def save_yolo(self, folder: str | os.PathLike, scores: bool = False) -> list[Path]:

@@ -163,7 +163,7 @@ def predict_to_folder(
     sources = find_sources(source)
     if outputs.save_crops and predictor.classifies:
         raise ConfigError('save_crops cuts out boxes, but a classifier finds none; leave it out')
-    if outputs.pictures and Path(out_dir).is_dir():
+    if outputs.pictures:
         check_sources_spared(sources, Path(out_dir))
     if predictor.model.info.licence:
         print(printable(f'licence of the weights: {predictor.model.info.licence}'))

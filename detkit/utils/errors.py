@@ -1,5 +1,6 @@
 """Errors for mistakes that a user can correct. Command lines print their text alone, without a traceback."""
 
+import errno
 import os
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -77,6 +78,18 @@ def nearest_first(name: object, choices: Iterable[object], count: int = 10) -> s
     ordered = sorted(texts, key=lambda text: -_similarity(str(name), text))  # stable: ties keep their order
     rest = len(ordered) - count
     return ', '.join(ordered[:count]) + (f', and {rest} more' if rest > 0 else '') if texts else '(none)'
+
+
+def refuse_long_name(path: str | os.PathLike, kind: type[DetkitError]) -> None:
+    """Raise an error of a kind for a path that no file can have, as it is too long for the system."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = os.fspath(path)
+            raise kind(f"'{name[:60]}…' with its {len(name)} characters is too long for the path of a file") from error
+    except ValueError:  # it holds a NUL, and does not exist
+        return
 
 
 def working_folder(*parts: str | os.PathLike) -> str:

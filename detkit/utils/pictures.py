@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,30 @@ def check_spared(path: Path, source: str) -> None:
     """Raise ``ConfigError`` where a picture or video of ``source`` would be written over ``source`` itself."""
     if os.path.isfile(path) and os.path.isfile(source) and os.path.samefile(path, source):
         raise ConfigError(f'{path} would be written over the file that it shows; choose another folder or name')
+
+
+def check_folder_spares(out_dir: Path, paths: Iterable[str | os.PathLike], suffix: str = '.jpg') -> None:
+    """Check that no file of ``paths`` lies where files named after all of them, with a suffix, are written.
+
+    Raises:
+        ConfigError: one does; or ``out_dir`` is a file.
+    """
+    if out_dir.is_file():
+        raise ConfigError(f'{out_dir} is a file; pictures of several images are written into a folder')
+    if not out_dir.is_dir():
+        return
+    is_there: dict[str, bool] = {}  # by folder
+    for path in paths:
+        folder, name = os.path.split(path)
+        if not name.lower().endswith(suffix):
+            continue
+        if folder not in is_there:
+            is_there[folder] = os.path.isdir(folder or '.') and os.path.samefile(folder or '.', out_dir)
+        if is_there[folder] and os.path.isfile(path):
+            raise ConfigError(
+                f'{path} lies in the folder for the results, {out_dir}, and could be written over by a picture of what '
+                'was found; choose another folder'
+            )
 
 
 def write_picture(path: Path, img: np.ndarray, source: str = '') -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,6 +205,21 @@ def test_the_hooks_draw_the_pictures_of_a_classifier(tmp_path: Path):
         HOOKS.build(dict(type='SavePicturesHook', out_dir=str(tmp_path / 'shown'))).after_test_iter(
             runner, 0, None, samples
         )
+
+
+def test_tests_refuse_a_folder_with_images_of_theirs(repo: Path, real_data: Path, tmp_path: Path):
+    images, file = tmp_path / 'data' / 'images' / 'val', tmp_path / 'file'
+    shutil.copytree(real_data / 'coco8-seg', tmp_path / 'data')
+    file.touch()
+    config = load_config(
+        repo / 'configs' / 'yolov8' / 'det_n_coco8.py',
+        {'data_root': str(tmp_path / 'data'), 'num_workers': 0, 'device': 'cpu', 'work_dir': str(tmp_path / 'run')},
+    )
+    for out_dir, text in ((images, 'jpg lies in the folder for the results'), (file, 'file is a file')):
+        runner = Runner(config)
+        runner.register_hook(HOOKS.build(dict(type='SavePicturesHook', out_dir=str(out_dir))))
+        with pytest.raises(ConfigError, match=text):
+            runner.test()
 
 
 def test_what_a_run_leaves(tmp_path):

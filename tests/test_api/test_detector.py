@@ -189,6 +189,7 @@ def test_a_word_for_training_is_answered_likewise(model: Detector, word, right):
     ('name', 'kind', 'text'),
     [
         ('none.pth', CheckpointError, 'does not exist'),
+        pytest.param('a' * 5000, CheckpointError, 'a…. with its 5000 characters is too long', id='long'),
         ('sge.pth', CheckpointError, "Did you mean 'seg.pth'"),
         ('empty', CheckpointError, 'without best.pth or last.pth'),
         ('text.pt', CheckpointError, 'text.pt'),

@@ -102,6 +102,7 @@ def test_class_folders_without_splits(tiny_data):
     ('name', 'data', 'text'),
     [
         ('yolov8/det_coco', 'nowhere', "no data 'nowhere'; give a data.yaml"),
+        pytest.param('yolov8/det_coco', 'a' * 5000, 'a…. with its 5000 characters is too long', id='long'),
         ('yolov8/det_coco', 'coco8-sge', "Did you mean 'coco8-seg'"),
         ('yolov8/det_coco', 'custom', "holds no data for the task 'det'; expected is a data.yaml"),
         ('yolov8/cls_imagenet', 'annotations', "holds no data for the task 'cls'; expected is folders train and val"),

@@ -108,3 +108,9 @@ def test_a_resolved_config_needs_no_folder_of_configs(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / 'there')
     (tmp_path / 'config.py').write_text(text)
     assert load_config(tmp_path / 'config.py', need_classes=False).model == config.model
+
+
+def test_a_name_that_no_file_can_have():
+    for name in ('a' * 5000, 'detkit::' + 'a' * 5000, 'a' * 5000 + '.py'):
+        with pytest.raises(ConfigError, match='characters is too long for the path of a file'):
+            find_config(name)

@@ -97,6 +97,15 @@ def test_a_new_run_goes_elsewhere_than_one_in_use(run, holder):
     unlock_folder(run.with_name('run-2'))
 
 
+def test_a_file_is_no_folder_of_a_run(tmp_path):
+    file = tmp_path / 'a.csv'
+    file.touch()
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match=r'a\.csv.* is a file'):
+            train(file, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
+
+
 def test_starts_at_once_never_share_a_folder(tmp_path):
     (tmp_path / 'run').mkdir()  # an empty one may be taken, by one of them
     with ExitStack() as stack:

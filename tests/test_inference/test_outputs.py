@@ -217,6 +217,8 @@ def test_pictures_are_not_written_over_the_images(checkpoints: dict[str, Path], 
         results[1].save(own[1])
     with pytest.raises(ConfigError, match='written over'), ResultFolder(tmp_path / 'other') as folder:
         folder.add(results[0])
+    with pytest.raises(ConfigError, match='1.JPG is a file'):
+        predict_to_folder(predictor, own[1], own[2])
     assert [path.read_bytes() for path in own] == before
     assert predict_to_folder(predictor, own[1], tmp_path / 'photos') == 1, 'a picture beside an image of another kind'
     assert predict_to_folder(predictor, own[2], tmp_path / 'photos', FolderOutputs(pictures=False)) == 1

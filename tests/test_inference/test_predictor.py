@@ -10,6 +10,7 @@ from small_models import CLASSES, make_config, write_checkpoint, write_images
 
 from detkit.engine import load_checkpoint, save_checkpoint
 from detkit.inference import Predictor, SourceImage, init_detector
+from detkit.inference.predictor import _warn_once
 from detkit.registry import TRANSFORMS
 from detkit.structures.masks import InstanceMasks
 from detkit.structures.scene import scale_matrix
@@ -213,6 +214,28 @@ def test_box_model_has_no_masks(images: Path, tmp_path: Path):
     path = write_checkpoint(tmp_path / 'det.pth', 'det')
     found = Predictor(None, path, img_size=64, retina_masks=True).predict(images / '0.png')[0].pred_instances
     assert len(found) and 'masks' not in found
+
+
+@pytest.mark.parametrize(
+    ('task', 'options', 'named'),
+    [
+        ('det', {'retina_masks': False, 'iou_thr': 0.6, 'class_agnostic': True}, ['retina_masks']),
+        ('seg', {'retina_masks': True, 'iou_thr': 0.6, 'class_agnostic': True}, []),
+        (
+            'cls',
+            {'retina_masks': True, 'iou_thr': 0.6, 'class_agnostic': True},
+            ['iou_thr', 'class_agnostic', 'retina_masks'],
+        ),
+        ('cls', {'iou_thr': 0.6, 'tta': ['plain', 'hflip']}, ['iou_thr']),
+        ('cls', {'score_thr': 0.5, 'max_per_img': 2, 'class_agnostic': False}, []),
+    ],
+)
+def test_options_without_effect_are_named_once(task: str, options: dict, named: list[str], tmp_path: Path, caplog):
+    _warn_once.cache_clear()
+    path = write_checkpoint(tmp_path / 'some.pth', task)
+    for _ in range(2):
+        Predictor(None, path, img_size=64, **options)
+    assert [record.getMessage().split(' has no effect on ')[0] for record in caplog.records] == named
 
 
 def test_config_as_file_object_and_dict(checkpoint: Path, images: Path):

@@ -76,9 +76,15 @@ def test_some_of_the_objects(every, task):
     assert [single.names[0] for single in result] == result.names
     if task == 'seg':
         assert (result[[1, 0]].masks == result.masks[[1, 0]]).all()
-    with pytest.raises(IndexError):
-        result[len(result)]
-    assert result[:2].plot().shape == (60, 90, 3) and result[:0].summary == ('' if task == 'cls' else 'nothing found')
+    for index in (len(result), [0, -len(result) - 1], np.ones(len(result) + 1, bool)):
+        with pytest.raises(IndexError, match=f'a result with {len(result)}'):
+            result[index]
+    name = result.classes[0]
+    for index in (name, 1.0, True, None, [0.5], [[0], [1]], [[0], 1], result.scores[0] > 0):
+        with pytest.raises(TypeError, match='a boolean array such as') as error:
+            result[index]
+        assert ('for name in result.names' in str(error.value)) == (index is name)
+    assert result[:2].plot().shape == (60, 90, 3) and result[:0].summary == 'nothing found'
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -105,6 +111,10 @@ def test_a_list_of_results(every, tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(ConfigError, match='file is a file; pictures of several images'):
         results.save(tmp_path / 'file')
+    with pytest.raises(AttributeError, match=r'each result has it: results\[0\]\.bboxes'):
+        _ = results.bboxes
+    with pytest.raises(AttributeError, match=r"'nothing'$"):
+        _ = results.nothing
 
 
 def test_crops(every):

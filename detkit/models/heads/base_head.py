@@ -39,7 +39,7 @@ class BaseHead(BaseModule):
         provides: what it predicts and learns, in the words of ``GatheredMetric.needs``; empty where unknown.
         has_whole_cells: whether the sides of its images must be multiples of its strides.
         added_parts: children that a simpler head lacks, so that its checkpoints may lack them, too.
-        TEST_KEYS: the keys that ``test_cfg`` may have.
+        TEST_KEYS: the keys that ``test_cfg`` may have; empty where unknown.
         SUPPRESSION: how duplicates are suppressed, where an exported file may do it: 'iou', 'prob_iou', or 'none' for a
             set without duplicates; None where that is unknown.
         HALF_GRAPH: whether the graph of an exported file may compute in half precision.

@@ -35,6 +35,8 @@ class ClassifyHead(BaseHead):
     takes = {'loss_cls': ClassLoss}
     default_parts = {'loss_cls': dict(type='CrossEntropyLoss')}
 
+    TEST_KEYS = ('classes',)
+
     def __init__(
         self,
         num_classes: int,
