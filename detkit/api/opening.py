@@ -20,7 +20,7 @@ from detkit.engine.checkpoint import OF_A_RUN, find_checkpoint, load_checkpoint
 from detkit.engine.finetune import load_weights
 from detkit.engine.run_folder import run_of_config
 from detkit.export.opening import is_exported, read_exported
-from detkit.inference.model import config_of_text, detector_of_content, init_detector
+from detkit.inference.model import PREDICTION_KEYS, config_of_text, detector_of_content, init_detector
 from detkit.models.layers.fuse import fuse_conv_bn
 from detkit.utils.errors import CheckpointError, ConfigError, nearest, working_folder
 
@@ -247,7 +247,8 @@ def open_model(name: str | os.PathLike, options: Mapping[str, Any] | None = None
         raise CheckpointError(f'{path} is a folder without {" or ".join(OF_A_RUN)}; give a run folder, or a file')
     if path.suffix == '.py' or not (path.is_file() or is_exported(path) or path.suffix.lower() in FOREIGN_SUFFIXES):
         file, options = _find_config(text), dict(options or {})
-        return OpenedConfig(text, file, options, load_config(file, options, need_classes=False))
+        config = load_config(file, options, need_classes=False, checked=PREDICTION_KEYS)  # training loads it again
+        return OpenedConfig(text, file, options, config)
     if options:
         raise ConfigError(f'options change a config, but {text} holds its own; give those of a call, or of train()')
     if is_exported(path):

@@ -1,7 +1,7 @@
 """``load_config``: a config file and options in, a checked config out."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,9 @@ from detkit.utils.front_end import changing
 Options = Mapping[str, Any] | Iterable[str | Option] | None
 
 
-def load_config(path: str | Path, options: Options = None, need_classes: bool = True) -> LoadedConfig:
+def load_config(
+    path: str | Path, options: Options = None, need_classes: bool = True, checked: Collection[str] | None = None
+) -> LoadedConfig:
     """Read a config file with its bases, apply options, and refuse what is wrong in it.
 
     Args:
@@ -39,6 +41,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
             result, which must exist unless it is written ``+key``.
         need_classes: whether class names that cannot be found are an error. False leaves the class count open where the
             data are not there, as for predicting with a checkpoint, which names its classes.
+        checked: the top-level keys whose components are looked up and checked, which imports them; None for all.
 
     Raises:
         ConfigError: names the file, the key, what was found and what would be accepted.
@@ -53,7 +56,7 @@ def load_config(path: str | Path, options: Options = None, need_classes: bool = 
     refuse_odd_numbers(values, origins)
     check_top_level(executed, path, partial(_may_be_added, values))
     import_own_modules(values, origins)
-    check_config(values, origins)
+    check_config({key: value for key, value in values.items() if checked is None or key in checked}, origins)
     written = copy.deepcopy(values)
     wire_from_data(values, origins, need_classes)
     config = LoadedConfig(values, str(path), origins, frozenset(changed_leaves(written, values)))

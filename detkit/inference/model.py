@@ -25,7 +25,7 @@ from detkit.structures.keypoints import keypoint_info
 from detkit.utils.errors import CheckpointError, ConfigError, shorten
 from detkit.utils.limits import MAX_PIXELS
 
-# The keys of a checkpoint's config whose components a prediction may build.
+# The keys of a config whose components a prediction may build.
 PREDICTION_KEYS = ('model', 'test_dataloader', 'val_dataloader')
 
 
@@ -204,7 +204,7 @@ def _as_config(
     options: Sequence[str] | dict | None,
 ) -> Config:
     if isinstance(config, str | Path):
-        config = load_config(config, options, need_classes=False)
+        config = load_config(config, options, need_classes=False, checked=PREDICTION_KEYS)
     elif options:
         raise ConfigError('options change a config file; give its path')
     elif config is None:
