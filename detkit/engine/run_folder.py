@@ -1,6 +1,5 @@
 """The folder of a run."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from detkit.config.resolve import origins_of
 from detkit.engine.folder_lock import LOCK_FILE, lock_folder, unlock_folder
-from detkit.utils.errors import CheckpointError, ConfigError, DetkitError
+from detkit.utils.errors import CheckpointError, ConfigError, DetkitError, refuse_long_name
 from detkit.utils.front_end import argument, resuming
 
 CONFIG_FILE, LOG_FILE = 'config.py', 'train.log'
@@ -51,17 +50,23 @@ def _first_of(folder: Path) -> Path:
     return first if first.is_dir() else folder
 
 
+def check_no_file(folder: Path) -> None:
+    """Check that what is to be a run's or a study's folder may be one.
+
+    Raises:
+        ConfigError: it is a file, or its path is too long for the system.
+    """
+    refuse_long_name(folder, ConfigError)
+    if folder.is_file():
+        raise ConfigError(f'{display_path(folder)} is a file. Give the name of a folder by {argument("work_dir")}.')
+
+
 def next_free(base: Path) -> Path:
     """Make, lock and return the first of ``base``, ``base-2``, ``base-3``, … that does not exist or is empty.
 
     Raises:
-        ConfigError: the folder cannot be made or written into, or ``base`` is a file.
+        ConfigError: the folder cannot be made or written into.
     """
-    if os.path.isfile(base):
-        raise ConfigError(
-            f'{display_path(base)}, which is to be the folder of the run, is a file. Give another name by '
-            f'{argument("work_dir")}.'
-        )
     number = 1
     while True:
         folder = base if number == 1 else base.with_name(f'{base.name}-{number}')
@@ -164,6 +169,8 @@ def choose_run_folder(work_dir: str | None, name: str, resume: bool | str) -> Pa
         CheckpointError: the checkpoint to resume does not exist, or its run still trains.
         ConfigError: the folder cannot be made or written into.
     """
+    if isinstance(resume, str):
+        refuse_long_name(resume, CheckpointError)
     if isinstance(resume, str) and (not resume or not Path(resume).exists()):
         raise CheckpointError(
             f'there is no checkpoint {resume or repr(resume)} to resume. Give the path of a .pth file such as '
@@ -196,6 +203,7 @@ def _claim(base: Path, is_given: bool, resume: bool | str) -> Path:
     elif resume:
         folder = newest_run(base) or next(filter(_is_begun, _numbered(base)), None)
     if folder is None:
+        check_no_file(base)
         return next_free(_first_of(base) if base.is_dir() else base)
     holder = _lock(folder)
     if holder is not None:

@@ -18,7 +18,7 @@ from detkit.config.options import Option, parse_options
 from detkit.config.resolve import resolved_text
 from detkit.config.top_level import check_plain_values
 from detkit.engine.folder_lock import is_locked, lock_folder, unlock_folder
-from detkit.engine.run_folder import CONFIG_FILE, display_path, run_name
+from detkit.engine.run_folder import CONFIG_FILE, check_no_file, display_path, run_name
 from detkit.engine.train import train_from_config
 from detkit.tuning.pruning import PruningHook
 from detkit.tuning.space import parse_space
@@ -180,6 +180,7 @@ class _Study:
         self.settings = StudySettings(**tuning)
         self._check_space()
         self.folder = Path(work_dir or Path('work_dirs') / f'{run_name(path, cfg)}-tune').absolute()
+        check_no_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its lines repeat those below
         self.study = _open_study(storage, self.folder)

@@ -101,8 +101,12 @@ def test_a_file_is_no_folder_of_a_run(tmp_path):
     file = tmp_path / 'a.csv'
     file.touch()
     for resume in (False, True):
-        with pytest.raises(ConfigError, match=r'a\.csv.* is a file'):
+        with pytest.raises(ConfigError, match=r'a\.csv is a file. Give the name of a folder'):
             train(file, resume=resume)
+        with pytest.raises(ConfigError, match='is too long for the path of a file'):
+            train(tmp_path / ('a' * 5000), resume=resume)
+    with pytest.raises(CheckpointError, match='is too long for the path of a file'):
+        train(tmp_path / 'run', resume='a' * 5000)
     assert [path.name for path in tmp_path.iterdir()] == ['a.csv']
 
 

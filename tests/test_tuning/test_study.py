@@ -141,6 +141,12 @@ def test_another_study_in_the_folder_is_refused(whole, tiny_data):
         tune(tiny_data, whole.folder, max_epochs=3)
 
 
+def test_a_file_is_no_folder_of_a_study(tiny_data, tmp_path):
+    (tmp_path / 'a.csv').touch()
+    with pytest.raises(ConfigError, match=r'a\.csv is a file'):
+        tune(tiny_data, tmp_path / 'a.csv')
+
+
 @pytest.mark.parametrize(
     'settings', [{'sampler': 'tpee'}, {'pruner': 1}, {'num_trials': 0}, {'num_trials': 'a'}, {'seed': -1}]
 )
