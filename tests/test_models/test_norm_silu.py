@@ -56,6 +56,23 @@ def test_frozen_parameters_take_no_gradient():
         assert torch.equal(own, plain)
 
 
+@pytest.mark.parametrize('frozen', [False, True], ids=['learnt', 'frozen'])
+def test_gradients_can_be_differentiated_again(frozen):
+    x = torch.randn(2, 6, 4, 4)
+    bn, act = layers()
+    bn.bias.requires_grad_(not frozen)
+    other = copy.deepcopy(bn)
+    penalties = []
+    for norm, joined in ((bn, True), (other, False)):
+        own = x.clone().requires_grad_()
+        y = norm_silu(norm, own) if joined else act(norm(own))
+        (grad,) = torch.autograd.grad(y.square().sum(), own, create_graph=True)
+        penalties.append(torch.autograd.grad(grad.square().sum(), [own, norm.weight]))
+    for own, plain in zip(*penalties, strict=True):
+        assert own.abs().sum() > 0
+        torch.testing.assert_close(own, plain)
+
+
 def test_a_convolution_takes_it_and_keeps_less():
     def kept(module: ConvModule, x: Tensor) -> int:
         sizes = {}

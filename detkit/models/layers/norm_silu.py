@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from detkit.models.layers.joining import may_join
 
@@ -66,9 +65,14 @@ class _NormSiLU(torch.autograd.Function):
         return F.silu(y, inplace=True)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, inverse_std = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradients are to be differentiated: those of the two layers can be
+            y = F.silu(F.batch_norm(x, None, None, weight, bias, True, 0.0, ctx.eps))
+            wanted = [each for each in (x, weight, bias) if each.requires_grad]
+            found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+            grads = [next(found) if each.requires_grad else None for each in (x, weight, bias)]
+            return *grads, None, None, None, None
         # With a variance of 1 and no epsilon the layer multiplies by the weight that it is given: by the product that
         # the forward pass multiplied by, so that the bits are the same.
         normalised, _, _ = torch.native_batch_norm(
