@@ -15,17 +15,15 @@ square where their shapes differ, and leaves out objects whose mask is empty: it
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comparison import Comparison, report
-from sides import answer, started
+from sides import answer, answers, parser_of, peer_name
 
 if TYPE_CHECKING:
     import torch
@@ -152,54 +150,38 @@ def serve(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, batch_size=1)
     parser.add_argument('--source', help='a folder of pictures; by default they are drawn')
     parser.add_argument('--images', type=int, default=32, help='pictures to draw')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
-    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
-    parser.add_argument('--size', choices=list('nsmlx'), default='n')
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
     parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
     parser.add_argument('--runtime', default='torch', help="detkit's: torch, onnx, openvino, or auto")
-    parser.add_argument('--json', type=Path, help='also write the results there')
-    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.side:
         serve(args)
         return []
-    names = ['detkit', *(['ultralytics'] if importlib.util.find_spec('ultralytics') else [])]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    found: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    peer = peer_name()
+    with tempfile.TemporaryDirectory() as folder:
         if args.source is None:
             from detkit.sample_data.coco8 import render_coco8_seg
 
             render_coco8_seg(Path(folder, 'data'), num_train=args.images, num_val=1)
             args.source = str(Path(folder, 'data/images/train'))
             argv += ['--source', args.source]
-        if args.weights is None and len(names) > 1:
+        if args.weights is None and peer:
             weights = Path(folder, 'random.pt')
             write_weights(weights, args, sorted(Path(args.source).iterdir())[0])
             argv += ['--weights', str(weights)]
-        sides = {name: stack.enter_context(started(__file__, name, argv)) for name in names}
-        for number in range(args.rounds + 1):
-            for name, work in sides.items():
-                elapsed, objects = work()
-                found[name] = int(objects)
-                if number:
-                    seconds[name].append(elapsed)
+        found = answers(__file__, argv, args.rounds)
+    seconds = {name: [each[0] for each in own] for name, own in found.items()}
     how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
-    peer = names[-1] if len(names) > 1 else ''
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
     comparisons = [
         Comparison(f'prediction of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, [])),
     ]
     report(comparisons, args.json)
-    print('objects found: ' + ', '.join(f'{name} {objects}' for name, objects in found.items()))
+    print('objects found: ' + ', '.join(f'{name} {own[-1][1]}' for name, own in found.items()))
     return comparisons
 
 

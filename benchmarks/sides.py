@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 MARK = 'answer: '
 
@@ -41,3 +44,34 @@ def started(script: str, name: str, argv: Sequence[str]) -> Iterator[Callable[[]
     finally:
         process.kill()
         process.wait()
+
+
+def parser_of(description: str | None, batch_size: int) -> argparse.ArgumentParser:
+    """Return a parser of what the comparisons with ultralytics' YOLOv8 have in common."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
+    parser.add_argument('--size', choices=list('nsmlx'), default='n')
+    parser.add_argument('--batch-size', type=int, default=batch_size)
+    parser.add_argument('--img-size', type=int, default=640)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
+    parser.add_argument('--json', type=Path, help='also write the results there')
+    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
+    return parser
+
+
+def peer_name() -> str:
+    """Return 'ultralytics' where it is installed, and '' otherwise."""
+    return 'ultralytics' if importlib.util.find_spec('ultralytics') else ''
+
+
+def answers(script: str, argv: Sequence[str], rounds: int, warmup: int = 1) -> dict[str, list[list[float]]]:
+    """Let the sides of a script work in turns; return what each answered, without the first ``warmup`` rounds."""
+    names = list(filter(None, ('detkit', peer_name())))
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(started(script, name, argv)) for name in names}
+        for _ in range(rounds + warmup):
+            for name, work in sides.items():
+                found[name].append(work())
+    return {name: each[warmup:] for name, each in found.items()}

@@ -13,17 +13,15 @@ ultralytics trains in float32 on a CPU; detkit in bf16 where the processor has i
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import resource
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from comparison import Comparison, report
-from sides import answer, started
+from sides import answer, answers, parser_of, peer_name
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_CLASSES = 80
@@ -153,35 +151,19 @@ def count_operations(args: argparse.Namespace) -> float:
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
-    parser.add_argument('--size', choices=list('nsmlx'), default='n')
-    parser.add_argument('--batch-size', type=int, default=4)
-    parser.add_argument('--img-size', type=int, default=640)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
+    parser = parser_of(__doc__, batch_size=4)
     parser.add_argument('--steps', type=int, default=10, help='counted steps, after 2 that are not')
     parser.add_argument('--amp', action=argparse.BooleanOptionalAction, default=True, help='bf16 for detkit')
-    parser.add_argument('--json', type=Path, help='also write the results there')
-    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.side:
         serve(args)
         return []
-    names = ['detkit', *(['ultralytics'] if importlib.util.find_spec('ultralytics') else [])]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    peaks: dict[str, list[float]] = {name: [] for name in names}
-    with ExitStack() as stack:
-        steps = {name: stack.enter_context(started(__file__, name, argv)) for name in names}
-        for number in range(args.steps + 2):
-            for name, step in steps.items():
-                elapsed, _, peak = step()
-                if number >= 2:
-                    seconds[name].append(elapsed)
-                    peaks[name].append(peak)
+    found = answers(__file__, argv, args.steps, warmup=2)
+    seconds = {name: [each[0] for each in own] for name, own in found.items()}
+    peaks = {name: [each[2] for each in own] for name, own in found.items()}
+    peer = peer_name()
     kind = 'bf16' if args.amp else 'float32'
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
-    peer = names[-1] if len(names) > 1 else ''
     comparisons = [
         Comparison(
             f'training step, {title}',

@@ -12,16 +12,14 @@ random, so that nothing is found: it is the data and the network that is timed, 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from comparison import Comparison, report
-from sides import answer, started
+from sides import answer, answers, parser_of, peer_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -92,19 +90,11 @@ def serve(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, batch_size=16)
     parser.add_argument('--images', type=int, default=64, help='pictures to draw')
-    parser.add_argument('--task', choices=['det', 'seg'], default='seg')
-    parser.add_argument('--size', choices=list('nsmlx'), default='n')
-    parser.add_argument('--batch-size', type=int, default=16)
-    parser.add_argument('--img-size', type=int, default=640)
     parser.add_argument('--workers', type=int, default=2)
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--as-shipped', action='store_true', help="each project's own choice of threads")
     parser.add_argument('--rounds', type=int, default=3, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
-    parser.add_argument('--json', type=Path, help='also write the results there')
-    parser.add_argument('--side', choices=['detkit', 'ultralytics'], help=argparse.SUPPRESS)
     parser.add_argument('--data', help=argparse.SUPPRESS)
     parser.add_argument('--weights', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -115,30 +105,24 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     from detkit.datasets.class_names import COCO80
     from detkit.sample_data.coco8 import render_coco8_seg
 
-    names = ['detkit', *(['ultralytics'] if importlib.util.find_spec('ultralytics') else [])]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    peer = peer_name()
+    with tempfile.TemporaryDirectory() as folder:
         render_coco8_seg(Path(folder), num_train=1, num_val=args.images)
         classes = '\n'.join(f'  {number}: {name}' for number, name in enumerate(COCO80))
         data = Path(folder, 'data.yaml')
         data.write_text(f'path: {folder}\ntrain: images/train\nval: images/val\nnames:\n{classes}\n')
-        weights = str(Path(folder, 'random.pth' if len(names) == 1 else 'random.pt'))
+        weights = str(Path(folder, 'random.pt' if peer else 'random.pth'))
         argv += ['--data', str(data), '--weights', weights]
-        if len(names) == 1:
-            write_random(Path(weights), args, Path(folder))
-        else:
+        if peer:
             from ultralytics import YOLO
 
             model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', verbose=False)
             model.model.names = dict(enumerate(COCO80))
             model.save(weights)
-        sides = {name: stack.enter_context(started(__file__, name, argv)) for name in names}
-        for number in range(args.rounds + 1):
-            for name, work in sides.items():
-                (elapsed,) = work()
-                if number:
-                    seconds[name].append(elapsed)
-    peer = names[-1] if len(names) > 1 else ''
+        else:
+            write_random(Path(weights), args, Path(folder))
+        found = answers(__file__, argv, args.rounds)
+    seconds = {name: [each[0] for each in own] for name, own in found.items()}
     kind = 'bf16' if args.amp else 'float32'
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
     comparisons = [Comparison(f'validation of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, []))]

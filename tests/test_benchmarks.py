@@ -233,7 +233,7 @@ def test_writing_of_checkpoints_is_timed(tmp_path):
 def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
     """A function that makes a script work for both sides here; what it returns gets what they answered."""
 
-    from sides import MARK
+    import sides
 
     def patch(script: ModuleType) -> list[list[float]]:
         served: list[list[float]] = []
@@ -244,12 +244,12 @@ def in_this_process(monkeypatch) -> Callable[[ModuleType], list[list[float]]]:
             with redirect_stdout(io.StringIO()) as output:
                 script.main([*argv, '--side', name])
             lines = output.getvalue().splitlines()
-            served.extend(json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK))
+            served.extend(json.loads(line.removeprefix(sides.MARK)) for line in lines if line.startswith(sides.MARK))
             assert lines.index('ready') < len(lines) - 3
             answers = iter(served)
             yield lambda: next(answers)
 
-        monkeypatch.setattr(script, 'started', started)
+        monkeypatch.setattr(sides, 'started', started)
         return served
 
     return patch
