@@ -30,11 +30,14 @@ from detkit.export.settings import DYNAMIC, ExportSettings
 from detkit.inference.steps import input_size
 from detkit.registry import EXPORTED_MODELS
 from detkit.utils.cache import cache_folder
+from detkit.utils.download import file_sha256
 from detkit.utils.errors import CheckpointError, ConfigError, MissingPackageError
 from detkit.utils.files import draft_folder, write_text
 
 # Turns of a measurement, after as many that are not counted.
 _WARM_UP, _ROUNDS = 2, 7
+# The file that says what a kept folder holds.
+_RECORD = 'weights'
 # Another runtime must take less than this share of PyTorch's time.
 _WORTH = 0.95
 
@@ -184,11 +187,11 @@ class _Kept:
             )
         place = self.folder / _versions(fmt)
         file = place / f'network{fmt.suffix}'
-        if file.is_file():
+        if place.exists():
             try:
                 return self._opened(file, fmt)
             except CheckpointError:  # damaged, or another's
-                shutil.rmtree(place, ignore_errors=True)
+                _remove(place)
         with ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -213,14 +216,37 @@ class _Kept:
         file = folder / f'network{fmt.suffix}'
         settings = ExportSettings(format=fmt.name, dynamic=_dynamic(self._model))
         export_detector(self._model, file, settings)
-        write_text(folder / 'weights', f'{self._digest}\n')
+        write_text(folder / _RECORD, self._record(folder))
         return file
 
+    def _record(self, folder: Path) -> str:
+        """Return what a folder says about itself: the model's digest, and the SHA-256 of each of its files.
+
+        Runtimes take a file whose weights were damaged as it is, and compute nonsense.
+        """
+        files = sorted(path for path in folder.rglob('*') if path.is_file() and path.name != _RECORD)
+        lines = [f'{file_sha256(path)} {path.relative_to(folder).as_posix()}' for path in files]
+        return '\n'.join([self._digest, *lines]) + '\n'
+
     def _opened(self, file: Path, fmt: ExportFormat) -> ExportedDetector:
-        weights = file.with_name('weights')
-        if not weights.is_file() or weights.read_text(encoding='utf-8', errors='replace').strip() != self._digest:
-            raise CheckpointError(f'{file} is of other weights')
+        folder = file.parent
+        try:
+            written = (folder / _RECORD).read_text(encoding='utf-8', errors='replace')
+            is_whole = written == self._record(folder)
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            raise CheckpointError(f'{folder} is damaged, or of other weights')
         return open_exported(file, 'cpu', fmt.name, self._model.info.config)
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder, or what lies in its place; where that cannot be, moving another there says why."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            place.unlink()
 
 
 def _move(draft: Path, place: Path) -> None:

@@ -281,7 +281,7 @@ def open_container(name: str | int, scheme: str = '', timeout: float | None = No
     except av.FFmpegError as error:
         reason = error.strerror or str(error)
         if timeout and time.monotonic() - began >= timeout:  # FFmpeg has several words for it
-            reason = f'nothing came in {timeout:g} s'
+            reason = f'no video came in {timeout:g} s'
         elif isinstance(error, av.EOFError):
             reason = 'it is empty'
         elif not scheme and isinstance(error, av.InvalidDataError | av.ArgumentError):

@@ -90,14 +90,28 @@ def test_other_weights_are_another_network(checkpoint, cache, exports):
     assert exports == ['onnx'] and len(list(cache.rglob('network.onnx'))) == 2
 
 
-@pytest.mark.parametrize('damage', ['truncated', 'another'])
+@pytest.mark.parametrize(
+    'damage', ['truncated', 'another', 'overwritten', 'missing', 'a folder', 'a file for a folder']
+)
 def test_what_is_damaged_is_made_again(damage, checkpoint, images, cache, exports):
     model = init_detector(None, checkpoint, 'cpu')
     (file,) = cache.rglob('network.onnx')
     if damage == 'truncated':
         file.write_bytes(file.read_bytes()[:500])
-    else:
+    elif damage == 'another':
         file.with_name('weights').write_text('of other weights')
+    elif damage == 'overwritten':  # ONNX Runtime opens it all the same
+        content = bytearray(file.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 64] = bytes(value ^ 85 for value in content[middle : middle + 64])
+        file.write_bytes(content)
+    elif damage == 'a file for a folder':
+        shutil.rmtree(file.parent)
+        file.parent.write_text('no folder')
+    else:
+        file.unlink()
+        if damage == 'a folder':
+            file.mkdir()
     again = runtimes.run_by_runtime(model, 'onnx')
     assert exports == ['onnx']
     assert len(Predictor(model=again, max_per_img=4).predict(images[0])[0].pred_instances) == 4

@@ -324,7 +324,7 @@ def test_a_stream_that_stalls_is_opened_again_a_few_times_and_then_is_an_error(t
     assert printed[0].endswith('it is opened again (1 of 2)') and printed[-1].endswith('it is opened again (2 of 2)')
     assert f'{address} brings no more frames; ' in printed[0]
     assert end.error == (
-        f'{address} cannot be opened as a video: nothing came in 1 s, also when it is opened again 2 times; '
+        f'{address} cannot be opened as a video: no video came in 1 s, also when it is opened again 2 times; '
         f'{len(frames)} of its frames were read'
     )
 
@@ -363,7 +363,7 @@ def test_a_server_that_does_not_answer_is_an_error():
     with socket.create_server(('127.0.0.1', 0)) as waiting:
         for scheme in ('rtsp', 'http', 'tcp'):
             began = time.monotonic()
-            with pytest.raises(DataError, match=f'{scheme}://.*cannot be opened as a video: nothing came in 0.3 s'):
+            with pytest.raises(DataError, match=f'{scheme}://.*cannot be opened as a video: no video came in 0.3 s'):
                 list(Video(f'{scheme}://127.0.0.1:{waiting.getsockname()[1]}/a.mp4', timeout=0.3))
             assert time.monotonic() - began < 10
         port = waiting.getsockname()[1]
