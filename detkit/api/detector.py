@@ -14,6 +14,7 @@ from detkit.inference import PredictionOptions
 from detkit.utils.call_options import check_flag, takes
 
 if TYPE_CHECKING:
+    from detkit.api.recipes import Recipe
     from detkit.inference import Result, Results
     from detkit.inference.sources import Source
 
@@ -172,7 +173,7 @@ class Detector(TrainableModel):
             TypeError: an argument is unknown; the text names the right word.
             ConfigError: this model cannot be exported so.
             MissingPackageError: a package that the format needs is not installed.
-            DataError: no picture can be read.
+            DataError: no picture can be read, or there are no such data.
             ExportError: the results differ from PyTorch's by more than the tolerance.
         """
         given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
@@ -189,9 +190,10 @@ class Detector(TrainableModel):
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
         side = None if data is None else self._side(given.img_size)
+        recipe = None if data is None else self._recipe(data, False, None, {}, img_size=side)  # or an error before work
         done = export_detector(self.model, target, given, names, self._opened.path, print)
         if data is not None:
-            self._print_accuracy(done.path, format, data, side)
+            self._print_accuracy(done.path, format, data, side, recipe)
         return done.path
 
     def _side(self, img_size: int | Sequence[int] | None) -> int:
@@ -212,7 +214,7 @@ class Detector(TrainableModel):
             )
         return int(sides.pop())
 
-    def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int) -> None:
+    def _print_accuracy(self, path: Path, runtime: str, data: str | os.PathLike, size: int, recipe: Recipe) -> None:
         """Test the model and its exported file on data, and print the headline metrics of both."""
         from detkit.engine.evaluate import EvaluationSettings
         from detkit.evaluation.headline import headline_names
@@ -221,7 +223,7 @@ class Detector(TrainableModel):
         exported = type(self)(path, runtime=runtime)
         is_fixed = exported.model.input_size is not None  # its images are padded to squares
         test = EvaluationSettings('val', device=str(self.device), square=is_fixed)
-        before = self._tested(self._recipe(data, False, None, {}, img_size=size), test)
+        before = self._tested(recipe, test)
         after = exported.val(data, img_size=size)
         names = headline_names(before) or list(before)
         rows = [[name, before[name], after[name], after[name] - before[name]] for name in names]

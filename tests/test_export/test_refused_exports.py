@@ -7,9 +7,10 @@ import importlib.util
 import pytest
 import torch
 from every_task import build_task
-from small_models import write_images
+from small_models import write_checkpoint, write_images
 from torch import nn
 
+from detkit import Detector
 from detkit.export import ExportSettings, export_detector
 from detkit.export.format import all_formats
 from detkit.inference import SourceImage
@@ -180,3 +181,10 @@ def test_pictures_that_are_not_there_or_cannot_be_read(tmp_path, monkeypatch):
         broken = [SourceImage(str(tmp_path / 'broken.jpg'))]
         export_detector(model('yolov8 det'), tmp_path / 'model.onnx', ExportSettings(img_size=64), broken)
     assert [path.name for path in tmp_path.iterdir()] == ['broken.jpg']
+
+
+def test_data_to_test_on_that_are_not_there(tmp_path):
+    detector = Detector(write_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
+    with pytest.raises(DataError, match="there are no data '.*lost.yaml'"):
+        detector.export('onnx', data=str(tmp_path / 'lost.yaml'))
+    assert [path.name for path in tmp_path.iterdir()] == ['det.pth']
