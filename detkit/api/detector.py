@@ -177,6 +177,7 @@ class Detector(TrainableModel):
             ExportError: the results differ from PyTorch's by more than the tolerance.
         """
         given = options_of_call(ExportSettings, {'format': format, **settings}, 'export()', ('path', 'images', 'data'))
+        from detkit.engine.evaluate import EvaluationSettings
         from detkit.export import export_detector
         from detkit.export.format import find_format
         from detkit.utils.errors import ConfigError
@@ -190,7 +191,9 @@ class Detector(TrainableModel):
         pictures = [images] if isinstance(images, str | os.PathLike) else images
         names = None if pictures is None else [os.fspath(picture) for picture in pictures]
         side = None if data is None else self._side(given.img_size)
-        recipe = None if data is None else self._recipe(data, False, None, {}, img_size=side)  # or an error before work
+        if data is not None:  # whatever is wrong with them is said before the work
+            recipe = self._recipe(data, False, None, {}, img_size=side)
+            self._check_test(recipe, EvaluationSettings('val', device=str(self.device)))
         done = export_detector(self.model, target, given, names, self._opened.path, print)
         if data is not None:
             self._print_accuracy(done.path, format, data, side, recipe)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -287,13 +288,32 @@ class TrainableModel:
     def _tested(self, recipe: Recipe, settings: EvaluationSettings) -> dict[str, float]:
         """Test the weights; see ``val``."""
         from detkit.engine.evaluate import evaluate_checkpoint
+
+        with self._test_weights() as weights:
+            return evaluate_checkpoint(str(recipe.file), weights, recipe.options, settings)
+
+    def _check_test(self, recipe: Recipe, settings: EvaluationSettings) -> None:
+        """Raise the error that a test would begin with, of the config, the weights or the data."""
+        from detkit.config import load_config
+        from detkit.engine.evaluate import evaluation_runner
+
+        with self._test_weights() as weights:
+            evaluation_runner(load_config(str(recipe.file), recipe.options), weights, settings).close()
+
+    @contextmanager
+    def _test_weights(self) -> Iterator[str]:
+        """Give the file of weights that a test takes.
+
+        Raises:
+            ConfigError: they are random.
+        """
         from detkit.utils.errors import ConfigError
 
         with self._opened.weights_file() as weights:
             weights = weights or self._opened.config.get('load_from')
             if weights is None:
                 raise ConfigError(f'{self._opened.name} has random weights, of which a test says nothing; train it')
-            return evaluate_checkpoint(str(recipe.file), str(weights), recipe.options, settings)
+            yield str(weights)
 
     def _load_from(self) -> dict[str, str]:
         """Return the option that starts a training from these weights; those of another project get a file for it."""

@@ -14,7 +14,7 @@ from detkit import Detector
 from detkit.export import ExportSettings, export_detector
 from detkit.export.format import all_formats
 from detkit.inference import SourceImage
-from detkit.utils.errors import ConfigError, DataError, MissingPackageError
+from detkit.utils.errors import CheckpointError, ConfigError, DataError, MissingPackageError
 
 MODELS: dict[str, nn.Module] = {}
 
@@ -183,8 +183,15 @@ def test_pictures_that_are_not_there_or_cannot_be_read(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ['broken.jpg']
 
 
-def test_data_to_test_on_that_are_not_there(tmp_path):
+def test_data_to_test_on_that_cannot_be_tested(tmp_path):
     detector = Detector(write_checkpoint(tmp_path / 'det.pth', 'det'), device='cpu')
-    with pytest.raises(DataError, match="there are no data '.*lost.yaml'"):
-        detector.export('onnx', data=str(tmp_path / 'lost.yaml'))
-    assert [path.name for path in tmp_path.iterdir()] == ['det.pth']
+    (tmp_path / 'other.yaml').write_text('{train: ., val: ., names: [a]}')
+    (tmp_path / 'train.yaml').write_text(f'{{train: ., names: {list(detector.model.info.classes)}}}')
+    for name, kind, message in (
+        ('lost.yaml', DataError, "there are no data '.*lost.yaml'"),
+        ('other.yaml', CheckpointError, "does not fit the config's model"),
+        ('train.yaml', DataError, "has no key 'val'"),
+    ):
+        with pytest.raises(kind, match=message):
+            detector.export('onnx', data=str(tmp_path / name))
+    assert not list(tmp_path.glob('*.onnx'))
