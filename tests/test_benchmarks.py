@@ -415,5 +415,5 @@ def test_each_script_is_run_by_a_test_and_by_one_command_where_it_compares(repo)
     for path in scripts:
         names = (f'import {path.stem}\n', f"'{path.stem}'", f'{path.name}')
         assert any(name in texts for name in names), f'{path.name} has no test'
-    comparing = {path.name for path in scripts if '--json' in path.read_text()} | {'anchor_loss.py'}
+    comparing = {path.name for path in scripts if 'args.json' in path.read_text()} | {'anchor_loss.py'}
     assert {file for file, *_ in run_all.SCRIPTS.values()} == comparing - {'run_all.py'}

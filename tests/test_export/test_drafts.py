@@ -20,7 +20,7 @@ def models(tmp_path_factory):
     return [init_detector(None, write_checkpoint(folder / f'{task}.pth', task), 'cpu') for task in ('det', 'seg')]
 
 
-@pytest.mark.parametrize('name', ['onnx', 'openvino'])
+@pytest.mark.parametrize('name', ['onnx', pytest.param('openvino', marks=pytest.mark.slow)])
 def test_an_export_that_ends_within_another_to_the_same_path(name, models, tmp_path):
     fmt, settings = find_format(name), ExportSettings(name, img_size=64)
     for package in {**fmt.packages, **fmt.converters}:
