@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cache
-from itertools import count, groupby, islice
+from itertools import count, islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,6 @@ from detkit.utils.errors import ConfigError, DataError, nearest
 
 _log = logging.getLogger(__name__)
 _READERS = 4  # threads that decode while the network runs
-_THREADS_OF_AN_IMAGE = 4  # threads of a CPU that one image keeps busy
 
 
 class Prepared(NamedTuple):
@@ -115,11 +114,8 @@ class Predictor:
         self.model = init_detector(config, checkpoint, device, fuse, cfg_options, runtime) if model is None else model
         self.classes: tuple[str, ...] = self.model.info.classes
         self.device = self.model.data_preprocessor.device
-        self._part_size: int | None = None
         if self.device.type == 'cpu':
             keep_freed_memory()
-            if not self.model.fixed_precision:
-                self._part_size = max(torch.get_num_threads() // _THREADS_OF_AN_IMAGE, 1)
         self._dtype = resolve_amp(given.amp, self.device, 'amp')
         if self._dtype is not None and self.model.fixed_precision:
             raise ConfigError('amp has no effect on an exported file, which computes as it was exported: leave it out')
@@ -221,8 +217,7 @@ class Predictor:
         return self._views.predict(img, dict(img_path=image.name, img_id=img_id), pack, self._run)
 
     def _run(self, packed: list[dict]) -> list[DetDataSample]:
-        parts = [packed] if self._part_size is None else _parts_of(packed, self._part_size)
-        return [sample for part in parts for sample in self.predict_batch(self.make_batch(part))]
+        return self.predict_batch(self.make_batch(packed))
 
     def _skipped(self, image: SourceImage, reason: str) -> DetDataSample:
         """Return the data sample of an image that cannot be read."""
@@ -259,16 +254,6 @@ class Predictor:
             return error
 
 
-def _parts_of(packed: list[dict], size: int) -> Iterator[list[dict]]:
-    """Yield the images of a batch in parts for a CPU: in each at most ``size``, which need no padding to fit together.
-
-    The feature maps of a whole batch would fall out of the processor's cache between one layer and the next.
-    """
-    for _, same in groupby(packed, key=lambda each: each['inputs'].shape):
-        images = list(same)
-        yield from (images[start : start + size] for start in range(0, len(images), size))
-
-
 def _without_effect(given: PredictionOptions, read: Sequence[str], classifies: bool) -> list[str]:
     """Return the options that were given to no purpose.
 
@@ -281,8 +266,11 @@ def _without_effect(given: PredictionOptions, read: Sequence[str], classifies: b
         return []
     if given.views and not classifies:  # merging the predictions on views takes these
         read = (*read, 'iou_thr', 'class_agnostic')
-    asked = {name: getattr(given, name) not in (None, False) for name in ('iou_thr', 'class_agnostic')}
-    asked['retina_masks'] = given.retina_masks is not None
+    asked = {
+        'iou_thr': given.iou_thr is not None,
+        'class_agnostic': given.class_agnostic,
+        'retina_masks': given.retina_masks is not None,
+    }
     return [name for name, is_asked in asked.items() if is_asked and name not in read]
 
 

@@ -90,7 +90,7 @@ def _takes_several(each: Field) -> bool:
 def _convert(each: Field, text: str) -> Any:
     kind = _argument(each).get('type')
     try:
-        if not _PLAIN.fullmatch(text):  # Python's own reading takes '1_0' and figures of every script
+        if not _PLAIN.fullmatch(text):  # int() and float() accept '1_0' and the digits of every script
             raise ValueError(text)
         return _FLAGS[text.lower()] if kind is None else kind(text)
     except (KeyError, ValueError) as error:

@@ -58,7 +58,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 class Context:
-    """What autograd hands to a function, without autograd, whose engine does not start without the device."""
+    """The context of an autograd function, here without autograd's engine, which needs the device."""
 
     def __init__(self, num_inputs: int) -> None:
         self.needs_input_grad = (True,) * num_inputs

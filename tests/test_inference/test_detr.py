@@ -9,7 +9,6 @@ from small_models import write_images
 
 from detkit.config import load_config
 from detkit.inference import Predictor
-from detkit.inference.sources import find_sources, images_of
 from detkit.inference.steps import input_size, prediction_steps
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -30,9 +29,7 @@ def test_predicts_in_pixels_of_images_of_different_shapes(config, tmp_path):
     predictor = Predictor(config, None, img_size=64, batch_size=2, score_thr=0.0, max_per_img=12)
     seen = []
     predictor.model.head.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
-    images = images_of(find_sources(sources))
-    batch = predictor.make_batch([predictor.prepare(image, number).packed for number, image in enumerate(images)])
-    samples = predictor.predict_batch(batch)
+    samples = predictor.predict(sources)
     assert [sample.img_shape for sample in samples] == [(64, 96), (102, 64)]
     assert [sample.ori_shape for sample in samples] == [(60, 90), (80, 50)]
     (padding,) = seen

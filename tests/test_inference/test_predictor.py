@@ -80,27 +80,6 @@ def test_images_of_different_shapes_in_a_batch(checkpoint: Path, tmp_path: Path)
         assert (sample.pred_instances.bboxes <= torch.tensor([width, height, width, height])).all()
 
 
-def test_predictions_do_not_depend_on_the_other_images_of_a_batch(checkpoint: Path, tmp_path: Path):
-    for number, shape in enumerate([(60, 60), (60, 60), (40, 120), (60, 60), (120, 50)]):
-        write_images(tmp_path / str(number), 1, shape)
-    alone = Predictor(None, checkpoint, img_size=64, score_thr=0.0).predict(tmp_path)
-    together = Predictor(None, checkpoint, img_size=64, score_thr=0.0, batch_size=5).predict(tmp_path)
-    assert len(alone[0].pred_instances)
-    assert all(same(one, other, 0.0) for one, other in zip(alone, together, strict=True))
-
-
-def test_a_cpu_takes_a_batch_in_parts_without_padding(checkpoint: Path, tmp_path: Path, monkeypatch):
-    shapes = [(60, 60), (60, 60), (60, 60), (40, 120), (60, 60)]
-    for number, shape in enumerate(shapes):
-        write_images(tmp_path / str(number), 1, shape)
-    monkeypatch.setattr(torch, 'get_num_threads', lambda: 8)
-    predictor = Predictor(None, checkpoint, img_size=64, score_thr=0.0, batch_size=5)
-    sizes = []
-    predictor.model.backbone.register_forward_pre_hook(lambda module, args: sizes.append(tuple(args[0].shape)))
-    assert [sample.ori_shape for sample in predictor.predict(tmp_path)] == shapes
-    assert sizes == [(2, 3, 64, 64), (1, 3, 64, 64), (1, 3, 32, 64), (1, 3, 64, 64)]
-
-
 @pytest.mark.parametrize('shape', [(2, 3000), (3000, 2), (1, 1)])
 def test_extreme_shapes_cost_nothing(checkpoint: Path, tmp_path: Path, shape: tuple[int, int]):
     """A side that would shrink to nothing keeps a pixel; the other images keep their results."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from detkit.models.layers.norm_silu import can_join, norm_silu
-from detkit.models.layers.packed_conv import PackedConv
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -33,10 +32,6 @@ class ConvModule(nn.Module):
         act: the activation: a name such as ``'SiLU'``, ``dict(type='LeakyReLU', negative_slope=0.1)``, or a module;
             None for none.
         eps, momentum: arguments of the batch normalisation.
-
-    Attributes:
-        packed: computes the convolution and the activation together once ``fuse_conv_bn`` has folded the normalisation
-            in; None before.
     """
 
     def __init__(
@@ -60,11 +55,8 @@ class ConvModule(nn.Module):
         )
         self.bn = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         self.act = build_activation(act)
-        self.packed: PackedConv | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.packed is not None and self.packed.fits(self.conv, self.act, x):
-            return self.packed(self.conv, self.act, x)
         y = self.conv(x)
         return norm_silu(self.bn, y) if can_join(self.bn, self.act, y) else self.act(self.bn(y))
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .conv_module import ConvModule
 from .normalization import FrozenBatchNorm2d
-from .packed_conv import PackedConv
 
 _FUSABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
@@ -20,9 +18,8 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence.
 
-    The model gives the same outputs in evaluation mode, faster; on a CPU a ``PackedConv`` computes each ``ConvModule``.
-    It can no longer be trained, and its state dict is no longer that of the unfused model: fuse a copy where that
-    matters.
+    The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
+    longer that of the unfused model: fuse a copy where that matters.
 
     Raises:
         ValueError: the model is in training mode, where normalisation uses the batch's statistics.
@@ -35,8 +32,6 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
             if isinstance(conv, nn.Conv2d) and isinstance(bn, _FUSABLE):
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, bn))
                 setattr(module, bn_name, nn.Identity())
-                if isinstance(module, ConvModule):
-                    module.packed = PackedConv()
     return model
 
 

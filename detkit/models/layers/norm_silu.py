@@ -7,8 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from detkit.models.layers.joining import may_join
+from torch.nn.modules.module import _has_any_global_hook
 
 
 def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
@@ -18,7 +17,8 @@ def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
     have to be called themselves.
     """
     return (
-        type(bn) is nn.BatchNorm2d
+        type(x) is Tensor  # and no subclass, which may record operations
+        and type(bn) is nn.BatchNorm2d
         and type(act) is nn.SiLU
         and bn.training
         and bn.affine
@@ -28,7 +28,9 @@ def can_join(bn: nn.Module, act: nn.Module, x: Tensor) -> bool:
         and x.dim() == 4
         and x.numel() > x.shape[1]
         and torch.is_grad_enabled()
-        and may_join(x, bn, act)
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+        and not (_has_any_global_hook() or _has_hooks(bn) or _has_hooks(act))
     )
 
 
@@ -45,6 +47,10 @@ def norm_silu(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """
     bn.num_batches_tracked.add_(1)
     return _NormSiLU.apply(x, bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.momentum, bn.eps)
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class _NormSiLU(torch.autograd.Function):
