@@ -21,7 +21,8 @@ BACKBONES = {
         block=dict(type='C3', shortcut=True),
     ),
     'csp_v8': dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625),
-    'resnet': dict(type='ResNet', depth=18),
+    'resnet': dict(type='ResNet', depth=18, variant='d'),
+    'hgnet': dict(type='HGNetV2', arch='B0', lab=True),
 }
 NECKS = {
     'none': None,

@@ -98,6 +98,23 @@ def test_returns_what_its_attributes_say(out_indices):
     assert hasattr(backbone, 'layer1') == (out_indices[-1] > 0) and hasattr(backbone, 'layer4') == (4 in out_indices)
 
 
+@pytest.mark.parametrize('depth, count', [(18, 11_199_968), (34, 21_308_128), (50, 23_527_264), (101, 42_519_392)])
+def test_variant_d_has_the_parameters_of_rt_detrs_backbones(depth, count):
+    with torch.device('meta'):
+        assert sum(param.numel() for param in ResNet(depth, variant='d').parameters()) == count
+
+
+def test_variant_d_pools_its_shortcuts_and_names_its_modules_as_timm():
+    backbone = ResNet(50, variant='d', dilate_last=True)
+    names = backbone.state_dict()
+    shapes = {name: tuple(names[name].shape) for name in ('conv1.0.weight', 'conv1.3.weight', 'conv1.6.weight')}
+    assert list(shapes.values()) == [(32, 3, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3)]
+    assert {'conv1.1.bias', 'conv1.4.bias', 'bn1.bias', 'layer1.0.downsample.1.weight'} < set(names)
+    pools = [type(backbone.get_submodule(f'layer{i}.0.downsample.0')).__name__ for i in range(1, 5)]
+    assert pools == ['Identity', 'AvgPool2d', 'AvgPool2d', 'Identity']  # the last stage is dilated instead
+    assert [f.shape[-1] for f in backbone.eval()(torch.rand(1, 3, 65, 65))] == [9, 5, 5]
+
+
 def test_dilated_last_stage_keeps_the_size_and_the_weights():
     torch.manual_seed(0)
     plain, dilated = ResNet(50, (3, 4)), ResNet(50, (3, 4), dilate_last=True)
@@ -168,6 +185,8 @@ def test_fused_network_gives_the_same_outputs(norm):
     [
         (dict(depth=51), 'depth is 51'),
         (dict(norm='gn'), "norm is 'gn'"),
+        (dict(variant='vd'), "variant is 'vd'"),
+        (dict(variant='d', weights='DEFAULT'), "torchvision has no weights of variant 'd'"),
         (dict(out_indices=(3, 2)), 'must ascend'),
         (dict(out_indices=()), 'must ascend'),
         (dict(out_indices=(1, 2), frozen_stages=3), 'frozen_stages is 3'),

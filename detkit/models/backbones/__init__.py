@@ -7,6 +7,7 @@ from detkit.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from detkit.models.backbones.csp_darknet import CSPDarknet
     from detkit.models.backbones.darknet import Darknet
+    from detkit.models.backbones.hgnet import HGNetV2
     from detkit.models.backbones.resnet import ResNet
 
 __getattr__ = lazy_names(
@@ -14,6 +15,7 @@ __getattr__ = lazy_names(
     {
         'CSPDarknet': 'csp_darknet',
         'Darknet': 'darknet',
+        'HGNetV2': 'hgnet',
         'ResNet': 'resnet',
     },
 )
@@ -21,5 +23,6 @@ __getattr__ = lazy_names(
 __all__ = [
     'CSPDarknet',
     'Darknet',
+    'HGNetV2',
     'ResNet',
 ]

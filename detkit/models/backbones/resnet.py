@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import (
     ResNet18_Weights,
     ResNet34_Weights,
@@ -18,9 +17,8 @@ from torchvision.models import (
 from detkit.registry import BACKBONES
 from detkit.utils.errors import ConfigError
 
-from ..base_module import BaseModule
-from ..layers import FrozenBatchNorm2d, SyncBatchNorm2d
 from .pretrained import fetch_weights, find_weights, load_backbone, read_weights
+from .staged import StagedBackbone
 
 # Block, blocks of each stage, and where torchvision lists the weights.
 _DEPTHS = {
@@ -29,11 +27,11 @@ _DEPTHS = {
     50: (resnet.Bottleneck, (3, 4, 6, 3), ResNet50_Weights),
     101: (resnet.Bottleneck, (3, 4, 23, 3), ResNet101_Weights),
 }
-_NORMS = {'frozen': FrozenBatchNorm2d, 'bn': nn.BatchNorm2d, 'sync': SyncBatchNorm2d}
+_VARIANTS = ('b', 'd')
 
 
 @BACKBONES.register_module()
-class ResNet(BaseModule):
+class ResNet(StagedBackbone):
     """Backbone of a strided stem and four stages of residual blocks (He et al., https://arxiv.org/abs/1512.03385).
 
     ::
@@ -44,6 +42,11 @@ class ResNet(BaseModule):
     Its modules are torchvision's under torchvision's names, so that weights of either load into the other. In the
     blocks of 50 and 101 the 3×3 convolution has the stride.
 
+    Variant 'd' (He et al., https://arxiv.org/abs/1812.01187; 'vd' in PaddleDetection and RT-DETR) has a stem of three
+    3×3 convolutions instead of one of 7×7, and halves the size of a shortcut by average pooling before its 1×1
+    convolution. As in RT-DETR, the first block of 18 and 34 has a convolution in its shortcut too. Modules have the
+    names of timm's ``resnet50d`` and ``resnet101d``, whose files load.
+
     Args:
         depth: 18, 34, 50 or 101.
         out_indices: which of stem (0) and stages (1, 2, …) are returned; stages after the last of them aren't built.
@@ -51,8 +54,10 @@ class ResNet(BaseModule):
         norm: ``'bn'`` trains batch normalisation; ``'frozen'`` keeps its statistics and weights as loaded; ``'sync'``
             takes statistics over the batches of all processes, as ``sync_bn=True`` does for a whole model.
         dilate_last: dilate the last stage's convolutions instead of halving the size (DC5 of DETR); from depth 50 on.
-        weights: initial weights: None, a name of torchvision's (``'IMAGENET1K_V1'``, downloaded once), or a file. They
-            are read when weights are initialised, not when a checkpoint is to be loaded for prediction.
+        weights: initial weights: None, a name of torchvision's (``'IMAGENET1K_V1'``, downloaded once; of variant 'b'
+            only), or a file. They are read when weights are initialised, not when a checkpoint is to be loaded for
+            prediction.
+        variant: 'b', torchvision's, or 'd'.
         init_cfg: mmengine's initialisation config.
 
     Attributes:
@@ -74,47 +79,42 @@ class ResNet(BaseModule):
         norm: str = 'bn',
         dilate_last: bool = False,
         weights: str | None = None,
+        variant: str = 'b',
         init_cfg: dict | list | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(out_indices, frozen_stages, norm, init_cfg)
         if depth not in _DEPTHS:
             raise ConfigError(f'ResNet: depth is {depth!r}; it must be one of {", ".join(map(str, _DEPTHS))}.')
-        if norm not in _NORMS:
-            raise ConfigError(f'ResNet: norm is {norm!r}; it must be one of {", ".join(map(repr, _NORMS))}.')
-        if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(5))):
-            raise ConfigError(f'ResNet: out_indices {tuple(out_indices)} must ascend within 0 (stem) … 4.')
-        last = out_indices[-1]
-        if not -1 <= frozen_stages <= last:
-            raise ConfigError(
-                f'ResNet: frozen_stages is {frozen_stages}; it must lie within -1 (nothing) … {last} '
-                '(the last stage that is built).'
-            )
+        if variant not in _VARIANTS:
+            raise ConfigError(f"ResNet: variant is {variant!r}; it must be 'b' or 'd'.")
         block, blocks, choices = _DEPTHS[depth]
         if dilate_last and block is resnet.BasicBlock:
             raise ConfigError(f'ResNet: dilate_last needs depth 50 or 101; the blocks of {depth} are not made for it.')
         self.weights: WeightsEnum | str | None = weights and find_weights(weights, choices)
+        if variant != 'b' and isinstance(self.weights, WeightsEnum):
+            raise ConfigError(
+                f'ResNet: weights is {weights!r}, but torchvision has no weights of variant {variant!r}; give a file, '
+                'or None for random weights.'
+            )
 
         net = resnet.ResNet(
             block,
             list(blocks),
             num_classes=1,
-            norm_layer=_NORMS[norm],
+            norm_layer=self.norm,
             replace_stride_with_dilation=[False, False, dilate_last],
         )
+        if variant == 'd':
+            _set_variant_d(net)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
-        self.stage_names = tuple(f'layer{index}' for index in range(1, last + 1))
+        self.stage_names = tuple(f'layer{index}' for index in range(1, out_indices[-1] + 1))
         for name in self.stage_names:
             setattr(self, name, getattr(net, name))
-        self.frozen_stages = frozen_stages
-        self.out_indices = tuple(out_indices)
         channels = (64, *(64 * 2**stage * block.expansion for stage in range(4)))
         strides = (2, 4, 8, 16, 16 if dilate_last else 32)
         self.out_channels = tuple(channels[i] for i in self.out_indices)
         self.out_strides = tuple(strides[i] for i in self.out_indices)
-        self.freeze_parts = (('conv1', 'bn1'), *((name,) for name in self.stage_names))
-        self._frozen = [getattr(self, name) for part in self.freeze_parts[: frozen_stages + 1] for name in part]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self.freeze((('conv1', 'bn1'), *((name,) for name in self.stage_names)))
 
     def init_weights(self) -> None:
         """Load ``weights``, if there are any; otherwise torchvision's random initialisation stays."""
@@ -124,15 +124,6 @@ class ResNet(BaseModule):
         path = fetch_weights(self.weights) if isinstance(self.weights, WeightsEnum) else self.weights
         load_backbone(self, read_weights(path), str(path))
 
-    def train(self, mode: bool = True) -> ResNet:
-        """Set the mode of all but the normalisation of frozen parts, which keeps its statistics."""
-        super().train(mode)
-        for module in self._frozen:
-            for layer in module.modules():
-                if isinstance(layer, _BatchNorm):
-                    layer.eval()
-        return self
-
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.relu(self.bn1(self.conv1(x)))
         outputs = [x] if 0 in self.out_indices else []
@@ -141,3 +132,28 @@ class ResNet(BaseModule):
             if index in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
+
+
+def _set_variant_d(net: resnet.ResNet) -> None:
+    """Replace the stem's convolution and the shortcuts of torchvision's ``net`` by those of variant 'd'."""
+    norm = type(net.bn1)
+    layers = []
+    for before, after, stride in ((3, 32, 2), (32, 32, 1)):
+        layers += [_conv(before, after, 3, stride), norm(after), nn.ReLU(inplace=True)]
+    net.conv1 = nn.Sequential(*layers, _conv(32, 64, 3))
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        block = stage[0]
+        if block.downsample is None:  # of a basic block that keeps size and channels
+            conv, bn = _conv(64, 64, 1), norm(64)
+        else:
+            conv, bn = block.downsample
+        pool = nn.AvgPool2d(2, ceil_mode=True) if conv.stride == (2, 2) else nn.Identity()
+        conv.stride = (1, 1)
+        block.downsample = nn.Sequential(pool, conv, bn)
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution with the initialisation of torchvision's residual networks."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode='fan_out', nonlinearity='relu')
+    return conv

@@ -16,7 +16,8 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     """Fuse normalisations with the convolutions before them, in place, and return the model.
 
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
-    residual blocks, or a convolution and the normalisation that follows it in a sequence.
+    residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
+    its last layer is the convolution.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
     longer that of the unfused model: fuse a copy where that matters.
@@ -29,8 +30,12 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
     for module in model.modules():
         for conv_name, bn_name in list(_pairs(module)):
             conv, bn = getattr(module, conv_name), getattr(module, bn_name)
+            holder = module
+            if isinstance(conv, nn.Sequential) and len(conv):
+                holder, conv_name = conv, str(len(conv) - 1)
+                conv = conv[-1]
             if isinstance(conv, nn.Conv2d) and isinstance(bn, _FUSABLE):
-                setattr(module, conv_name, fuse_conv_bn_eval(conv, bn))
+                setattr(holder, conv_name, fuse_conv_bn_eval(conv, bn))
                 setattr(module, bn_name, nn.Identity())
     return model
 
