@@ -11,7 +11,7 @@ from torch import Tensor
 from detkit import protocols
 from detkit.protocols import OverlapLoss
 from detkit.registry import MODEL_PARTS
-from detkit.structures.targets import BoxMasks, KeypointTargets, PrototypeMasks, SparseTargets
+from detkit.structures.targets import BoxMasks, KeypointTargets, PrototypeMasks, QualityTargets, SparseTargets
 from detkit.utils.errors import ConfigError, nearest_first
 
 
@@ -93,6 +93,11 @@ def _binary(size: int) -> tuple:
     return torch.zeros(2, size), SparseTargets(torch.tensor([0]), torch.ones(1)), torch.ones(2, 1)
 
 
+def _qualities(size: int) -> tuple:
+    target = QualityTargets(torch.tensor([0, 1]), torch.full((2,), 0.5), torch.tensor([True, False]))
+    return torch.zeros(2, size), target, torch.ones(2, 1)
+
+
 def _classes(size: int) -> tuple:
     return torch.zeros(2, size), torch.zeros(2, dtype=torch.int64), torch.ones(2)
 
@@ -137,6 +142,7 @@ def _keypoint_classes(size: int) -> tuple:
 # A prediction, a target and a weight of each kind of loss, of the shapes that its protocol states.
 _SAMPLES: dict[type, Callable[[int], tuple]] = {
     protocols.BinaryClassLoss: _binary,
+    protocols.QualityClassLoss: _qualities,
     protocols.ClassLoss: _classes,
     protocols.BoxLoss: _boxes,
     protocols.CoordinateLoss: _boxes,

@@ -300,6 +300,10 @@ class BinaryClassLoss(Loss, Protocol):
     """Logits of any shape, each a yes-or-no question, against ``SparseTargets``; the weight is broadcast."""
 
 
+class QualityClassLoss(Loss, Protocol):
+    """Logits of any shape, each a yes-or-no question, against ``QualityTargets``; the weight is broadcast."""
+
+
 class ClassLoss(Loss, Protocol):
     """Logits ``(N, C)``, of which one is right, against labels ``(N,)`` int64; weight ``(N,)``."""
 

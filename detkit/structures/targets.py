@@ -52,6 +52,20 @@ class SparseTargets(NamedTuple):
     values: Tensor
 
 
+class QualityTargets(NamedTuple):
+    """The few logits, among many of background, that learn how well a box fits.
+
+    Attributes:
+        flat_index: ``(S,)`` int64, their positions in the flattened logits, each at most once among the valid ones.
+        quality: ``(S,)`` in [0, 1], such as the IoU of the box with the object; 0 is a poor match, not background.
+        valid: ``(S,)`` bool, or 1 and 0: whether the slot holds anything.
+    """
+
+    flat_index: Tensor
+    quality: Tensor
+    valid: Tensor
+
+
 class PrototypeMasks(NamedTuple):
     """Masks that are linear combinations of prototypes.
 

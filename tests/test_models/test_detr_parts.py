@@ -211,6 +211,9 @@ def test_costs_by_hand():
     arguments = (cls_logits, bboxes, labels, gt_bboxes)
     scores = cls_logits.softmax(-1)[..., 1]
     torch.testing.assert_close(build_cost('ClassCost', 2.0)(*arguments), -2 * scores.unsqueeze(-1))
+    probs = torch.tensor([1.0, 0.0], dtype=torch.float64).sigmoid()
+    focal = 0.25 * (1 - probs) ** 2 * -probs.log() - 0.75 * probs**2 * -(1 - probs).log()
+    torch.testing.assert_close(build_cost('FocalClassCost', 2.0)(*arguments).flatten(), 2 * focal, rtol=0, atol=1e-7)
     torch.testing.assert_close(
         build_cost('BBoxL1Cost', 5.0)(*arguments),
         torch.tensor([[[1.25], [5 * (0.25 + 0.3 + 0.3)]]], dtype=torch.float64),
@@ -225,7 +228,7 @@ def test_costs_by_hand():
 def test_costs_of_several_layers_and_padded_objects():
     cls_logits, bboxes = rand(3, 2, 4, 6), rand(3, 2, 4, 4, seed=1)
     labels, gt_bboxes = torch.tensor([[0, 4, 2], [1, 0, 0]]), rand(2, 3, 4, seed=2)
-    for kind in ('ClassCost', 'BBoxL1Cost', 'GIoUCost'):
+    for kind in ('ClassCost', 'FocalClassCost', 'BBoxL1Cost', 'GIoUCost'):
         cost = build_cost(kind, 1.0)
         found = cost(cls_logits, bboxes, labels, gt_bboxes)
         assert found.shape == (3, 2, 4, 3)

@@ -6,7 +6,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.assigners.hungarian_assigner import HungarianAssigner
-    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, GIoUCost
+    from detkit.models.assigners.match_costs import BBoxL1Cost, ClassCost, FocalClassCost, GIoUCost
     from detkit.models.assigners.rotated_task_aligned_assigner import RotatedTaskAlignedAssigner
     from detkit.models.assigners.task_aligned_assigner import TaskAlignedAssigner
     from detkit.models.assigners.yolov3_anchor_assigner import YOLOv3AnchorAssigner
@@ -17,6 +17,7 @@ __getattr__ = lazy_names(
     {
         'BBoxL1Cost': 'match_costs',
         'ClassCost': 'match_costs',
+        'FocalClassCost': 'match_costs',
         'GIoUCost': 'match_costs',
         'HungarianAssigner': 'hungarian_assigner',
         'RotatedTaskAlignedAssigner': 'rotated_task_aligned_assigner',
@@ -29,6 +30,7 @@ __getattr__ = lazy_names(
 __all__ = [
     'BBoxL1Cost',
     'ClassCost',
+    'FocalClassCost',
     'GIoUCost',
     'HungarianAssigner',
     'RotatedTaskAlignedAssigner',

@@ -13,6 +13,8 @@ from ..losses.boxes import aligned_iou
 
 # For boxes without area only: relative to the image, one pixel has an area of about 1e-6.
 _EPS = 1e-12
+# As in the published implementations, so that ties fall alike.
+_LOG_EPS = 1e-8
 
 
 class BaseMatchCost(MatchCost):
@@ -31,7 +33,7 @@ class BaseMatchCost(MatchCost):
         """Return the cost of every pair of a query and an object of its image.
 
         Args:
-            cls_logits: ``(..., B, Q, C + 1)``; the last class is 'no object'.
+            cls_logits: ``(..., B, Q, C)``; 'no object' may be one more class, the last.
             bboxes: ``(..., B, Q, 4)`` cxcywh relative to the image.
             labels: ``(B, M)`` int64, at least 0.
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
@@ -50,6 +52,30 @@ class ClassCost(BaseMatchCost):
         scores = cls_logits.softmax(-1)
         class_idx = labels.unsqueeze(-2).expand(*scores.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
         return -self.weight * scores.gather(-1, class_idx)
+
+
+@MATCH_COSTS.register_module()
+class FocalClassCost(BaseMatchCost):
+    """Focal loss (arXiv:1708.02002) of the object's class as a positive, less that as background (Deformable DETR).
+
+    With p = sigmoid(logit of the class) it is -α (1 - p)ᵞ log p + (1 - α) pᵞ log(1 - p).
+
+    Args:
+        weight: factor of the cost.
+        alpha, gamma: α and γ.
+    """
+
+    def __init__(self, weight: float = 1.0, alpha: float = 0.25, gamma: float = 2.0) -> None:
+        super().__init__(weight)
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def __call__(self, cls_logits: Tensor, bboxes: Tensor, labels: Tensor, gt_bboxes: Tensor) -> Tensor:
+        class_idx = labels.unsqueeze(-2).expand(*cls_logits.shape[:-1], -1)  # (B, M) -> (..., B, Q, M)
+        probs = cls_logits.gather(-1, class_idx).sigmoid()
+        positive = self.alpha * (1 - probs) ** self.gamma * -(probs + _LOG_EPS).log()
+        background = (1 - self.alpha) * probs**self.gamma * -(1 - probs + _LOG_EPS).log()
+        return self.weight * (positive - background)
 
 
 @MATCH_COSTS.register_module()

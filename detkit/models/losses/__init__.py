@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from detkit.models.losses.keypoints import KeypointLoss, KeypointVisibilityLoss
     from detkit.models.losses.masks import MaskDiceLoss, MaskFocalLoss, ProtoMaskLoss
+    from detkit.models.losses.quality import MatchabilityAwareLoss, VarifocalLoss
     from detkit.models.losses.rotated_boxes import ProbIoULoss, RotationLoss, prob_iou
 
 __getattr__ = lazy_names(
@@ -29,9 +30,11 @@ __getattr__ = lazy_names(
         'L1Loss': 'boxes',
         'MaskDiceLoss': 'masks',
         'MaskFocalLoss': 'masks',
+        'MatchabilityAwareLoss': 'quality',
         'ProbIoULoss': 'rotated_boxes',
         'ProtoMaskLoss': 'masks',
         'RotationLoss': 'rotated_boxes',
+        'VarifocalLoss': 'quality',
         'aligned_iou': 'boxes',
         'prob_iou': 'rotated_boxes',
     },
@@ -48,9 +51,11 @@ __all__ = [
     'L1Loss',
     'MaskDiceLoss',
     'MaskFocalLoss',
-    'ProtoMaskLoss',
+    'MatchabilityAwareLoss',
     'ProbIoULoss',
+    'ProtoMaskLoss',
     'RotationLoss',
+    'VarifocalLoss',
     'aligned_iou',
     'prob_iou',
 ]

@@ -40,7 +40,7 @@ class BinaryCrossEntropyLoss(BaseLoss, BinaryClassLoss):
         avg_factor: Tensor | float | None = None,
     ) -> Tensor:
         """Return the loss, a scalar, of logits of any shape; arguments as in ``BinaryClassLoss``."""
-        avg_factor = _divisor(pred, weight, avg_factor)
+        avg_factor = divisor(pred, weight, avg_factor)
         flat_index, values = target
         looked_up = pred.flatten().index_select(0, flat_index)
         loss = F.softplus(pred)
@@ -94,7 +94,7 @@ class BinaryFocalLoss(BaseLoss, BinaryClassLoss):
         The arguments are those of ``BinaryClassLoss``, except that a position with a target above 0 may not recur with
         another such target.
         """
-        avg_factor = _divisor(pred, weight, avg_factor)
+        avg_factor = divisor(pred, weight, avg_factor)
         flat_index, values = target
         background = self.label_smoothing / 2
         loss = self._focal(pred, background)
@@ -183,7 +183,7 @@ class DistributionFocalLoss(BaseLoss, DistributionLoss):
         return self.reduce(losses.mean(-1), weight, avg_factor)
 
 
-def _divisor(pred: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor | float:
+def divisor(pred: Tensor, weight: Tensor | None, avg_factor: Tensor | float | None) -> Tensor | float:
     """Return ``avg_factor``, or the number of logits or the sum of their weights where it is None."""
     if avg_factor is not None:
         return avg_factor
