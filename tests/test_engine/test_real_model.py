@@ -36,7 +36,7 @@ def train(repo, data_root, work_dir, stop_after: int | None = None, num_workers:
             'img_size': 64,
             'train_cfg.max_epochs': 2,
             'train_cfg.val_interval': 1,
-            'default_hooks.checkpoint.interval_iters': 1,
+            'default_hooks.checkpoint.interval_iters': 5,
             'train_dataloader.num_workers': num_workers,
             'val_dataloader.num_workers': 0,
             'device': 'cpu',

@@ -34,7 +34,13 @@ def export(name: str, fmt: str, shape: str, img_size: int, images: list[str], fo
     assert found.unmatched <= 0.01 * found.matched
 
 
-@pytest.mark.parametrize('name', sorted(TASKS.keys() - {'yolov3 det', 'detr seg'}))  # which are large
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == 'detr panoptic' else [])
+        for name in sorted(TASKS.keys() - {'yolov3 det', 'detr seg'})  # which are large
+    ],
+)
 def test_a_small_input_of_every_task(name, tmp_path):
     images = [str(path) for path in write_images(tmp_path / 'images', 2)]
     export(name, 'onnx', 'dynamic', 64, images, tmp_path)

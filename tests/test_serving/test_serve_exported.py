@@ -12,8 +12,8 @@ from detkit.serving.model import ServedModel
     [
         pytest.param('onnx', False, id='onnx-static'),
         pytest.param('onnx', True, id='onnx-dynamic'),
-        pytest.param('openvino', True, id='openvino-dynamic'),
         pytest.param('torchscript', False, id='torchscript-static'),
+        pytest.param('openvino', True, id='openvino-dynamic', marks=pytest.mark.slow),
         pytest.param('openvino', False, id='openvino-static', marks=pytest.mark.slow),
         pytest.param('torchscript', True, id='torchscript-dynamic', marks=pytest.mark.slow),
     ],
