@@ -4,9 +4,9 @@ Run in an environment that has transformers 5.24.0 (it is no dependency of detki
 
     cd tests && python -m parity.record_transformers_quality
 
-Inputs are made by ``quality_shapes.py``, in float64. The file holds ``vfl`` and ``mal``, the losses of RT-DETR and
-DEIMv2, divided by the number of objects, with ``<name>.grad``, the gradient of the logits; and
-``costs.<image>``, ``(10, N)``, by which RT-DETR matches queries and objects.
+Inputs are made by ``quality_shapes.py``, in float64. The file holds ``vfl`` and ``mal``, the losses of RT-DETR and of
+DEIMv2 with its published γ of 1.5 (the library has 2), divided by the number of objects; ``<name>.grad``, the gradients
+of the logits; and ``costs.<image>``, ``(10, N)``, by which RT-DETR matches queries and objects.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     count = sum(len(queries) for queries, _ in indices)
     losses = dict(
         vfl=loss_rt_detr.RTDetrLoss(RTDetrConfig(num_labels=NUM_CLASSES)).loss_labels_vfl,
-        mal=Deimv2Loss(Deimv2Config(num_labels=NUM_CLASSES)).loss_labels_mal,
+        mal=Deimv2Loss(Deimv2Config(num_labels=NUM_CLASSES, focal_loss_gamma=1.5)).loss_labels_mal,
     )
     for name, function in losses.items():
         leaf = logits.clone().requires_grad_()
