@@ -23,13 +23,17 @@ BACKBONES = {
     'csp_v8': dict(type='CSPDarknet', deepen_factor=0.1, widen_factor=0.0625),
     'resnet': dict(type='ResNet', depth=18, variant='d'),
     'hgnet': dict(type='HGNetV2', arch='B0', lab=True),
+    'vit': dict(type='WindowedViT', embed_dims=24, depth=4, num_heads=3, out_indices=(2, 4), global_blocks=(2,)),
 }
+# What comes before the neck: a transformer's maps have one stride.
+BETWEEN = {'vit': [dict(type='MultiScaleProjector', out_channels=16, out_strides=(8, 16, 32), num_blocks=1)]}
 NECKS = {
     'none': None,
     'spp': dict(type='SPP'),
     'pan': dict(type='PAN', deepen_factor=0.1),
     'spp_pan': [dict(type='SPP'), dict(type='PAN', deepen_factor=0.1, block=dict(type='C3'), reduce=True)],
     'yolov3': dict(type='YOLOv3Neck', spp=dict(type='SPP')),
+    'projector': dict(type='MultiScaleProjector', out_channels=16, num_blocks=1),
 }
 ANCHORS = {
     2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
@@ -67,11 +71,17 @@ def ground_truth(mask_stride: int) -> GtBatch:
     )
 
 
+def neck_of(backbone: str, neck: str) -> list[dict]:
+    """The config of a neck behind a backbone."""
+    own = NECKS[neck] or []
+    return BETWEEN.get(backbone, []) + (own if isinstance(own, list) else [own])
+
+
 def build(backbone: str, neck: str, head: str) -> torch.nn.Module:
     cfg = dict(
         type='SingleStageDetector',
         backbone=BACKBONES[backbone],
-        neck=NECKS[neck],
+        neck=neck_of(backbone, neck),
         head=dict(HEADS[head], num_classes=3),
     )
     if head in ('yolov3', 'yolov5'):
@@ -89,9 +99,10 @@ def test_a_step_of_training_and_a_prediction(backbone, neck, head):
     total = sum(value for name, value in losses.items() if name.startswith('loss'))
     total.backward()
     assert torch.isfinite(total) and total > 0
-    assert [name for name, param in model.named_parameters() if param.grad is None] == []
-    assert all(param.grad.isfinite().all() for param in model.parameters())
-    assert next(model.backbone.parameters()).grad.any()
+    trained = {name: param for name, param in model.named_parameters() if param.requires_grad}
+    assert [name for name, param in trained.items() if param.grad is None] == []
+    assert all(param.grad.isfinite().all() for param in trained.values())
+    assert next(p for p in model.backbone.parameters() if p.requires_grad).grad.any()
     optimizer.step()
 
     model.eval()

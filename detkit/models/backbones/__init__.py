@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from detkit.models.backbones.darknet import Darknet
     from detkit.models.backbones.hgnet import HGNetV2
     from detkit.models.backbones.resnet import ResNet
+    from detkit.models.backbones.windowed_vit import WindowedViT
 
 __getattr__ = lazy_names(
     __name__,
@@ -17,6 +18,7 @@ __getattr__ = lazy_names(
         'Darknet': 'darknet',
         'HGNetV2': 'hgnet',
         'ResNet': 'resnet',
+        'WindowedViT': 'windowed_vit',
     },
 )
 
@@ -25,4 +27,5 @@ __all__ = [
     'Darknet',
     'HGNetV2',
     'ResNet',
+    'WindowedViT',
 ]

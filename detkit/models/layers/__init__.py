@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from detkit.models.layers.keyed_dropout import KeyedDropout
     from detkit.models.layers.mask_decoder import MaskDecoder
     from detkit.models.layers.mlp import MLP
-    from detkit.models.layers.normalization import FrozenBatchNorm2d, set_batch_norm
+    from detkit.models.layers.normalization import FrozenBatchNorm2d, LayerNorm2d, set_batch_norm
     from detkit.models.layers.position_encodings import LearnedPositionEncoding, SinePositionEncoding
     from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
     from detkit.models.layers.upsampling import BlockDeconv2d, upsample_nearest
@@ -34,6 +34,7 @@ __getattr__ = lazy_names(
         'FrozenBatchNorm2d': 'normalization',
         'KeyedDropout': 'keyed_dropout',
         'LEAKY_RELU': 'conv_module',
+        'LayerNorm2d': 'normalization',
         'LearnedPositionEncoding': 'position_encodings',
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
@@ -64,6 +65,7 @@ __all__ = [
     'FrozenBatchNorm2d',
     'KeyedDropout',
     'LEAKY_RELU',
+    'LayerNorm2d',
     'LearnedPositionEncoding',
     'MLP',
     'MaskDecoder',

@@ -1,10 +1,11 @@
-"""``ConvModule``: convolution, batch normalisation, activation; and activations by name."""
+"""``ConvModule``: convolution, normalisation, activation; and activations by name."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from detkit.models.layers.norm_silu import can_join, norm_silu
+from detkit.models.layers.normalization import LayerNorm2d
 from detkit.registry import LAYERS
 from detkit.utils.errors import ConfigError, nearest
 
@@ -23,7 +24,7 @@ BN_MOMENTUM = 0.03
 
 
 class ConvModule(nn.Module):
-    """Convolution without bias, batch normalisation, activation: ``(B, in, H, W) -> (B, out, H', W')``.
+    """Convolution without bias, normalisation, activation: ``(B, in, H, W) -> (B, out, H', W')``.
 
     Args:
         in_channels, out_channels: channels before and after.
@@ -32,6 +33,10 @@ class ConvModule(nn.Module):
         act: the activation: a name such as ``'SiLU'``, ``dict(type='LeakyReLU', negative_slope=0.1)``, or a module;
             None for none.
         eps, momentum: arguments of the batch normalisation.
+        norm: ``'BN'``, or ``'LN'`` for normalisation of the channels of each cell, which has an ``eps`` of its own.
+
+    Raises:
+        ConfigError: ``norm`` is neither.
     """
 
     def __init__(
@@ -46,14 +51,19 @@ class ConvModule(nn.Module):
         act: Activation = 'SiLU',
         eps: float = BN_EPS,
         momentum: float = BN_MOMENTUM,
+        norm: str = 'BN',
     ) -> None:
         super().__init__()
+        if norm not in ('BN', 'LN'):
+            raise ConfigError(f"norm is {norm!r}; it must be 'BN' or 'LN'")
         if padding is None:
             padding = dilation * (kernel_size - 1) // 2
         self.conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride, padding, dilation=dilation, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
+        self.bn = (
+            nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum) if norm == 'BN' else LayerNorm2d(out_channels)
+        )
         self.act = build_activation(act)
 
     def forward(self, x: Tensor) -> Tensor:

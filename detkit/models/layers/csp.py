@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class Bottleneck(nn.Module):
         shortcut: add the input to the result (only where the channels agree).
         kernel_sizes: kernels of the two convolutions; (1, 3) is Darknet's residual block and that of C3.
         expansion: channels between the two, as a fraction of ``out_channels``.
-        act: activation of the convolutions, see ``ConvModule``.
+        act, norm: activation and normalisation of the convolutions, see ``ConvModule``.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class Bottleneck(nn.Module):
         kernel_sizes: tuple[int, int] = (3, 3),
         expansion: float = 1.0,
         act: Activation = 'SiLU',
+        norm: str = 'BN',
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
-        self.conv1 = ConvModule(in_channels, hidden, kernel_sizes[0], act=act)
-        self.conv2 = ConvModule(hidden, out_channels, kernel_sizes[1], act=act)
+        self.conv1 = ConvModule(in_channels, hidden, kernel_sizes[0], act=act, norm=norm)
+        self.conv2 = ConvModule(hidden, out_channels, kernel_sizes[1], act=act, norm=norm)
         self.shortcut = shortcut and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ class CSPBlock(nn.Module, Block):
         num_blocks: number of bottlenecks.
         shortcut: whether each bottleneck adds its input.
         expansion: channels of a bottleneck, as a fraction of ``out_channels``.
-        act: activation of the convolutions, see ``ConvModule``.
+        act, norm: activation and normalisation of the convolutions, see ``ConvModule``.
 
     Attributes:
         kernel_sizes: kernels of the two convolutions of each bottleneck.
@@ -68,14 +70,22 @@ class CSPBlock(nn.Module, Block):
         shortcut: bool = False,
         expansion: float = 0.5,
         act: Activation = 'SiLU',
+        norm: str = 'BN',
     ) -> None:
         super().__init__()
         hidden = int(out_channels * expansion)
-        blocks = (Bottleneck(hidden, hidden, shortcut, self.kernel_sizes, act=act) for _ in range(num_blocks))
-        self._build(in_channels, hidden, out_channels, blocks, act)
+        blocks = (
+            Bottleneck(hidden, hidden, shortcut, self.kernel_sizes, act=act, norm=norm) for _ in range(num_blocks)
+        )
+        self._build(in_channels, hidden, out_channels, blocks, partial(ConvModule, act=act, norm=norm))
 
     def _build(
-        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        blocks: Iterator[Bottleneck],
+        conv: Callable[..., ConvModule],
     ) -> None:
         """Build the layers around the bottlenecks, which are made as they are taken from ``blocks``."""
         raise NotImplementedError
@@ -98,11 +108,16 @@ class C2f(CSPBlock):
     kernel_sizes = (3, 3)
 
     def _build(
-        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        blocks: Iterator[Bottleneck],
+        conv: Callable[..., ConvModule],
     ) -> None:
-        self.in_conv = ConvModule(in_channels, 2 * hidden, 1, act=act)
+        self.in_conv = conv(in_channels, 2 * hidden)
         self.blocks = nn.ModuleList(blocks)
-        self.out_conv = ConvModule((2 + len(self.blocks)) * hidden, out_channels, 1, act=act)
+        self.out_conv = conv((2 + len(self.blocks)) * hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = list(self.in_conv(x).chunk(2, dim=1))
@@ -128,12 +143,17 @@ class C3(CSPBlock):
     kernel_sizes = (1, 3)
 
     def _build(
-        self, in_channels: int, hidden: int, out_channels: int, blocks: Iterator[Bottleneck], act: Activation
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        blocks: Iterator[Bottleneck],
+        conv: Callable[..., ConvModule],
     ) -> None:
-        self.main_conv = ConvModule(in_channels, hidden, 1, act=act)
-        self.side_conv = ConvModule(in_channels, hidden, 1, act=act)
+        self.main_conv = conv(in_channels, hidden)
+        self.side_conv = conv(in_channels, hidden)
         self.blocks = nn.Sequential(*blocks)
-        self.out_conv = ConvModule(2 * hidden, out_channels, 1, act=act)
+        self.out_conv = conv(2 * hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out_conv(torch.cat((self.blocks(self.main_conv(x)), self.side_conv(x)), dim=1))

@@ -1,4 +1,4 @@
-"""Batch normalisation: frozen, or with other constants."""
+"""Batch normalisation, frozen or with other constants, and normalisation of the channels of each cell."""
 
 from __future__ import annotations
 
@@ -46,6 +46,23 @@ class FrozenBatchNorm2d(nn.Module):
         bias = self.bias - self.running_mean * scale  # (C,)
         scale, bias = (vector.to(x.dtype).view(1, -1, 1, 1) for vector in (scale, bias))
         return torch.addcmul(bias, x, scale)
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of each cell of a map.
+
+    Args:
+        num_channels: C.
+        eps: is added to the variance.
+
+    Shape: ``(B, C, H, W)`` to the same.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
+        super().__init__(num_channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, C, H, W) -> (B, H, W, C) and back
 
 
 _SETTINGS = ('eps', 'momentum')

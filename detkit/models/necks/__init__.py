@@ -6,6 +6,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.models.necks.last_block import LastBlock
+    from detkit.models.necks.multi_scale_projector import MultiScaleProjector
     from detkit.models.necks.pan import PAN
     from detkit.models.necks.spp import SPP
     from detkit.models.necks.yolov3_neck import YOLOv3Neck
@@ -14,6 +15,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         'LastBlock': 'last_block',
+        'MultiScaleProjector': 'multi_scale_projector',
         'PAN': 'pan',
         'SPP': 'spp',
         'YOLOv3Neck': 'yolov3_neck',
@@ -22,6 +24,7 @@ __getattr__ = lazy_names(
 
 __all__ = [
     'LastBlock',
+    'MultiScaleProjector',
     'PAN',
     'SPP',
     'YOLOv3Neck',
