@@ -75,9 +75,8 @@ class DetDataset(PipelineDataset):
         unused: entries left out for another reason: repeated objects, classes that were not asked for, files that
             belong to nothing. They count for no limit.
         order: ``(N,)`` indices in the order to be read, or None where any order will do.
-        mix_until_epoch: no images are mixed from this epoch on; None: always. ``CloseMosaicHook`` sets it before any
-            worker starts, and a sample compares it with its own epoch, so that nothing depends on when workers start or
-            where a run resumes.
+        active_epochs: see ``SwitchableDataset``. ``CloseTransformsHook`` sets it before any worker starts, and a sample
+            compares it with its own epoch, so that nothing depends on when workers start or where a run resumes.
 
     Raises:
         ConfigError: an argument has a value that it cannot have.
@@ -135,7 +134,7 @@ class DetDataset(PipelineDataset):
         self.metainfo: dict[str, Any] = dict(metainfo or {})
         self.skipped: list[Skip] = []
         self.unused: list[Skip] = []
-        self.mix_until_epoch: int | None = None
+        self.active_epochs: dict[str, tuple[int, int | None]] = {}
         self.transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
         self._find_root(sample)

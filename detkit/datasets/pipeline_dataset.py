@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from detkit.datasets.records import Records
 from detkit.datasets.sample_key import SampleKey, as_sample_key
 from detkit.datasets.skips import Skip
-from detkit.datasets.transforms.choice import nested_transforms
+from detkit.datasets.transforms.choice import mixing_names
 from detkit.datasets.transforms.loading import UnreadableImageError
 from detkit.datasets.transforms.pipeline import apply_transform
 from detkit.structures.annotations import Annotations, Record
@@ -25,20 +25,21 @@ from detkit.utils.rng import keyed_rng
 # How many images are tried in place of unreadable ones, before it is the disk that has gone.
 _MAX_DRAWN = 100
 
-__all__ = ['MixingDataset', 'PipelineDataset']
+__all__ = ['SwitchableDataset', 'PipelineDataset']
 
 
 @runtime_checkable
-class MixingDataset(Protocol):
-    """A dataset whose pipeline may mix images, as training reads it.
+class SwitchableDataset(Protocol):
+    """A dataset of whose transforms some may run in some epochs only, as training reads it.
 
     Attributes:
-        mixes_images: whether any transform of its pipeline does.
-        mix_until_epoch: no images are mixed from this epoch on; None: always.
+        mixing_transforms: names of the transforms of its pipeline that combine several images or objects.
+        active_epochs: by a transform's name the first epoch in which it runs, and the first after that in which it does
+            not, or None; transforms that are not here always run.
     """
 
-    mixes_images: bool
-    mix_until_epoch: int | None
+    mixing_transforms: tuple[str, ...]
+    active_epochs: dict[str, tuple[int, int | None]]
 
 
 class PipelineDataset(Dataset):
@@ -55,7 +56,7 @@ class PipelineDataset(Dataset):
         pad, size_divisor: see ``BatchFrame``.
         mix_from: where mosaic and mixup get other images from, 'group' or 'dataset'.
         mix_group_size: the number of consecutive positions that are a group; None: the batch.
-        mix_until_epoch: no images are mixed from this epoch on; None: always.
+        active_epochs: see ``SwitchableDataset``.
         cached_images: decoded images by path, which stay; None where images are read when needed.
     """
 
@@ -68,13 +69,13 @@ class PipelineDataset(Dataset):
     size_divisor: int
     mix_from: str
     mix_group_size: int | None
-    mix_until_epoch: int | None
+    active_epochs: dict[str, tuple[int, int | None]]
     cached_images: dict[str, np.ndarray] | None
 
     @property
-    def mixes_images(self) -> bool:
-        """Whether a transform of the pipeline combines several images (mosaic, mixup, copy-paste)."""
-        return any(getattr(transform, 'mixes', False) for transform in nested_transforms(self.transforms))
+    def mixing_transforms(self) -> tuple[str, ...]:
+        """Names of the transforms of the pipeline that combine images or objects: mosaic, mixup, copy-paste."""
+        return mixing_names(self.transforms)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -128,7 +129,7 @@ class PipelineDataset(Dataset):
                 rng=keyed_rng(key.seed, key.epoch, key.position),
                 epoch=key.epoch,
                 test_mode=self.test_mode,
-                may_mix=self.mix_until_epoch is None or key.epoch < self.mix_until_epoch,
+                inactive=self._inactive(key.epoch),
                 images=images,
                 flip_pairs=self.metainfo.get('flip_pairs'),
                 batch_frame=frame,
@@ -141,6 +142,13 @@ class PipelineDataset(Dataset):
     def batch_frame(self, indices: Sequence[int]) -> BatchFrame:
         """Return the smallest padded frame that holds these images, each scaled to the same long side."""
         return self._frame([self.records[index] for index in indices])
+
+    def _inactive(self, epoch: int) -> frozenset[str]:
+        return frozenset(
+            name
+            for name, (first, stop) in self.active_epochs.items()
+            if epoch < first or (stop is not None and epoch >= stop)
+        )
 
     def _frame(self, records: Sequence[Record]) -> BatchFrame:
         return BatchFrame.of_shapes([record.ori_shape for record in records], self.size_divisor, self.pad)

@@ -55,7 +55,7 @@ from detkit.utils.pictures import read_picture, write_picture
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
     ema=dict(type='EMAHook'),
-    close_mosaic=dict(type='CloseMosaicHook'),
+    close_mosaic=dict(type='CloseTransformsHook'),
     early_stopping=dict(type='EarlyStoppingHook'),
     time_limit=dict(type='TimeLimitHook'),
     skipped=dict(type='SkippedHook'),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from detkit.datasets.transforms.choice import mixing_names
 from detkit.datasets.transforms.geometry import LetterBox
 from detkit.datasets.transforms.loading import LoadImageFromFile
 from detkit.datasets.transforms.pipeline import apply_transform
@@ -40,6 +41,7 @@ class Preparation:
     ) -> None:
         steps = prediction_steps(config, img_size, classifies, fixed_size)
         self._transforms = [TRANSFORMS.build(step) for step in steps]
+        self._mixing = frozenset(mixing_names(self._transforms))
         self.size_divisor = 32 if any(isinstance(step, LetterBox) for step in self._transforms) else 1
         self.max_pixels = max(
             (step.max_pixels for step in self._transforms if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
@@ -58,7 +60,7 @@ class Preparation:
             UnreadableImageError: it would become too large.
         """
         record = Record(name, img_id, img.shape[:2], Annotations())
-        sample: Any = Sample(record, keyed_rng(0, 0, number), may_mix=False, images={name: img})
+        sample: Any = Sample(record, keyed_rng(0, 0, number), inactive=self._mixing, images={name: img})
         for transform in self._transforms:
             sample = apply_transform(transform, sample, _no_others)
         return sample

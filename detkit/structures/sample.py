@@ -67,7 +67,8 @@ class Sample:
         rng: the source of every random draw, keyed by seed, epoch and position; shared with the images mixed in.
         epoch: the epoch of the training run, from 0.
         test_mode: whether the packed sample keeps the original image's ground truth.
-        may_mix: whether mosaic, mixup and copy-paste act; False in the last epochs (``CloseMosaicHook``).
+        inactive: names of transforms that leave this sample as it is, such as the mosaic in the last epochs
+            (``CloseTransformsHook``).
         images: decoded images by path, RGB uint8 ``(h, w, 3)``; shared by a batch.
         flip_pairs: pairs of keypoints that a mirror exchanges, or None where they are unknown.
         batch_frame: the frame of a rectangular batch, or None.
@@ -85,7 +86,7 @@ class Sample:
     rng: np.random.Generator
     epoch: int = 0
     test_mode: bool = False
-    may_mix: bool = True
+    inactive: frozenset[str] = frozenset()
     images: MutableMapping[str, np.ndarray] = field(default_factory=dict)
     flip_pairs: Sequence[tuple[int, int]] | None = None
     batch_frame: BatchFrame | None = None
@@ -99,3 +100,7 @@ class Sample:
     annotations: Annotations | None = None
     matrix: np.ndarray | None = None
     masks: np.ndarray | None = None
+
+    def skips(self, transform: object) -> bool:
+        """Tell whether a transform leaves this sample as it is."""
+        return type(transform).__name__ in self.inactive

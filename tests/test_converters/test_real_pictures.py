@@ -123,9 +123,7 @@ def test_smoothed_pictures_differ_from_the_reference(recorded, convert, real_dat
 
 def render(path: str, img: np.ndarray, steps: list[dict]) -> np.ndarray:
     """The input that a config's steps make of an image."""
-    sample = Sample(
-        Record(path, path, img.shape[:2], Annotations()), keyed_rng(0, 0, 0), may_mix=False, images={path: img}
-    )
+    sample = Sample(Record(path, path, img.shape[:2], Annotations()), keyed_rng(0, 0, 0), images={path: img})
     for step in steps:
         sample = TRANSFORMS.build(step)(sample)
     return sample.img

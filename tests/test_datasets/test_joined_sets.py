@@ -24,10 +24,10 @@ from detkit.datasets import (
     build_dataloader,
 )
 from detkit.datasets.class_map import peek_dataset
-from detkit.datasets.pipeline_dataset import MixingDataset
+from detkit.datasets.pipeline_dataset import SwitchableDataset
 from detkit.datasets.wrappers import find_record, leaf_datasets, records_of
 from detkit.engine.evaluate import EvaluationSettings, evaluation_config
-from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
+from detkit.engine.hooks.close_transforms_hook import CloseTransformsHook
 from detkit.utils.errors import ConfigError, DataError
 
 BASE = Path('configs/yolov8/det_n_coco8.py').resolve()
@@ -313,9 +313,10 @@ def test_samples_are_in_the_order_of_their_keys(mixed):
 def test_what_hooks_and_tables_read_passes_through(mixed):
     whole = RepeatDataset(mixed, 2)
     leaves = list(leaf_datasets(whole))
-    assert len(leaves) == 3 and all(isinstance(leaf, MixingDataset) and leaf.mixes_images for leaf in leaves)
-    CloseMosaicHook(num_epochs=2).close(whole, max_epochs=10)
-    assert [leaf.mix_until_epoch for leaf in leaves] == [8, 8, 8]
+    assert len(leaves) == 3 and all(isinstance(leaf, SwitchableDataset) and leaf.mixing_transforms for leaf in leaves)
+    CloseTransformsHook(num_epochs=2).close(whole, max_epochs=10)
+    for leaf in leaves:
+        assert leaf.active_epochs == dict.fromkeys(leaf.mixing_transforms, (0, 8))
     assert isinstance(leaves[2], BackgroundDataset) and whole.max_skipped == 0.01
     assert len(whole.unused) == sum(len(leaf.unused) for leaf in leaves) and whole.skipped == []
     with pytest.raises(ConfigError, match='mix_group_size=2.*batch_size=3'):
@@ -391,7 +392,7 @@ def test_a_mosaic_mixes_images_of_all_parts(tmp_path, mixed):
             mixes += len(np.intersect1d(sample['inputs'].unique().numpy(), (20, 200, 240))) > 1
     assert mixes > 10 and len(joined.parts[1].cached_images) == kept
     for leaf in leaf_datasets(joined):
-        leaf.mix_until_epoch = 5
+        leaf.active_epochs = dict.fromkeys(leaf.mixing_transforms, (0, 5))
     for sample in joined.__getitems__([key._replace(epoch=5) for key in keys]):
         assert len(np.intersect1d(sample['inputs'].unique().numpy(), (20, 200, 240))) <= 1
 

@@ -54,7 +54,7 @@ def test_no_mosaic_is_a_letterbox():
     scene = shapes_scene(60, 80)
     for transform, own in (
         (Mosaic(64, prob=0.0), sample_of(scene)),
-        (Mosaic(64), sample_of(scene, may_mix=False)),
+        (Mosaic(64), sample_of(scene, inactive={'Mosaic'})),
     ):
         left = run(transform, own, [scene] * 3)
         assert left.scene.size == (64, 64) and len(left.scene.tiles) == 1
@@ -95,7 +95,7 @@ def test_mixup_of_different_sizes_is_an_error():
 
 
 def test_mixing_stops_where_asked():
-    late = sample_of(shapes_scene(), may_mix=False)
+    late = sample_of(shapes_scene(), inactive={'MixUp', 'CopyPaste'})
     for transform in (MixUp(1.0), CopyPaste(1.0)):
         assert run(transform, late) is late
     for transform in (MixUp(0.0), CopyPaste(0.0)):

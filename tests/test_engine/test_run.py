@@ -162,11 +162,11 @@ def test_freeze(tmp_path):
 def test_close_mosaic_reaches_wrapped_data_sets(tmp_path):
     inner = [DummyDataset(), DummyDataset()]
     for dataset in inner:
-        dataset.mixes_images, dataset.mix_until_epoch = True, None
-    hooks = dict(close_mosaic=dict(type='CloseMosaicHook', num_epochs=3))
+        dataset.mixing_transforms, dataset.active_epochs = ('Mosaic',), {}
+    hooks = dict(close_mosaic=dict(type='CloseTransformsHook', num_epochs=3))
     loader = {**dummy_config('')['train_dataloader'], 'dataset': RepeatDataset(ConcatDataset(inner))}
     Runner(dummy_config(tmp_path / 'run', train_dataloader=loader, default_hooks=hooks)).train()
-    assert [dataset.mix_until_epoch for dataset in inner] == [1, 1]
+    assert [dataset.active_epochs for dataset in inner] == [{'Mosaic': (0, 1)}] * 2
 
 
 def test_non_finite_loss_names_its_images(tmp_path):

@@ -17,6 +17,6 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(warmup_epochs=3, warmup_max_iters=None)
 default_hooks = dict(
-    close_mosaic=dict(type='CloseMosaicHook', num_epochs=10),
+    close_mosaic=dict(type='CloseTransformsHook', num_epochs=10),
     checkpoint=dict(type='CheckpointHook', interval=10),
 )

@@ -36,6 +36,6 @@ param_scheduler = dict(
 
 default_hooks = dict(
     ema=dict(type='EMAHook', decay=0.9999, tau=2000),
-    close_mosaic=dict(type='CloseMosaicHook', num_epochs=10),
+    close_mosaic=dict(type='CloseTransformsHook', num_epochs=10),
     early_stopping=dict(type='EarlyStoppingHook', patience=100),
 )

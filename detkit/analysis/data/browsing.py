@@ -15,7 +15,7 @@ from detkit.datasets.loader import build_dataloader
 from detkit.datasets.sample_key import SampleKey
 from detkit.datasets.transforms.loading import UnreadableImageError, read_image
 from detkit.datasets.wrappers import find_record
-from detkit.engine.hooks import CloseMosaicHook
+from detkit.engine.hooks import CloseTransformsHook
 from detkit.registry import HOOKS
 from detkit.structures.annotations import Record
 from detkit.utils.errors import ConfigError, DataError, nearest
@@ -125,12 +125,15 @@ def open_browser(config: Config, split: str = 'train', seed: int | None = None) 
     if seed is None:
         seed = (config.get('randomness') or {}).get('seed') or 0
     built = build_dataloader({**loader, 'num_workers': 0}, seed)
-    hook = {'type': 'CloseMosaicHook', **((config.get('default_hooks') or {}).get('close_mosaic') or {})}
-    hook.pop('priority', None)
     max_epochs = (config.get('train_cfg') or {}).get('max_epochs')
-    hook = HOOKS.build(hook)
-    if split == 'train' and max_epochs and isinstance(hook, CloseMosaicHook):
-        hook.close(built.dataset, max_epochs)
+    own = (config.get('default_hooks') or {}).get('close_mosaic', {})
+    hooks = [] if own is None else [{'type': 'CloseTransformsHook', **own}]
+    hooks += [hook for hook in config.get('custom_hooks') or () if isinstance(hook, dict)]
+    for hook in hooks:
+        if split == 'train' and max_epochs and HOOKS.get(hook['type']) is CloseTransformsHook:
+            HOOKS.build({key: value for key, value in hook.items() if key != 'priority'}).close(
+                built.dataset, max_epochs
+            )
     return Browser(built.dataset, built.batch_sampler, tuple(built.dataset.metainfo['classes']), split == 'train')
 
 

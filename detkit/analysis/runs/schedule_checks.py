@@ -12,9 +12,9 @@ from mmengine.optim.scheduler.param_scheduler import (
 )
 
 from detkit.analysis.runs.checklist import CheckList
-from detkit.datasets.pipeline_dataset import MixingDataset
+from detkit.datasets.pipeline_dataset import SwitchableDataset
 from detkit.datasets.wrappers import leaf_datasets
-from detkit.engine.hooks import CloseMosaicHook
+from detkit.engine.hooks import CloseTransformsHook
 from detkit.engine.schedule import WarmupDecay
 from detkit.engine.start_notes import few_steps
 
@@ -50,10 +50,12 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
             'schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, {steps:,} steps of the optimiser'
         )
     for hook in runner.hooks:
-        if isinstance(hook, CloseMosaicHook) and hook.num_epochs >= loop.max_epochs and _has_mosaic(runner):
+        if not isinstance(hook, CloseTransformsHook) or hook.transforms is not None:
+            continue
+        if hook.num_epochs >= loop.max_epochs and _has_mosaic(runner):
             checks.warned(
                 'mosaic',
-                f'CloseMosaicHook turns mosaic off for the last {hook.num_epochs} epochs, which '
+                f'CloseTransformsHook turns mosaic off for the last {hook.num_epochs} epochs, which '
                 f'are all {loop.max_epochs}',
                 'default_hooks.close_mosaic.num_epochs=... below max_epochs',
             )
@@ -121,4 +123,4 @@ def _of_mmengine(scheduler: _ParamScheduler, max_epochs: int, max_iters: int) ->
 
 def _has_mosaic(runner: Runner) -> bool:
     leaves = leaf_datasets(runner.train_loop.dataloader.dataset)
-    return any(isinstance(leaf, MixingDataset) and leaf.mixes_images for leaf in leaves)
+    return any(isinstance(leaf, SwitchableDataset) and leaf.mixing_transforms for leaf in leaves)

@@ -13,7 +13,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.datasets.transforms.choice import RandomChoice
-    from detkit.datasets.transforms.color import ColorJitter, RandomHSV
+    from detkit.datasets.transforms.color import ColorJitter, RandomHSV, RandomPhotometricDistort
     from detkit.datasets.transforms.cropping import (
         CenterCrop,
         RandomCrop,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from detkit.datasets.transforms.rand_augment import RandAugment
     from detkit.datasets.transforms.render import Render
     from detkit.datasets.transforms.segments import LoadSegments
+    from detkit.datasets.transforms.ssd_cropping import RandomIoUCrop, RandomZoomOut
 
 __getattr__ = lazy_names(
     __name__,
@@ -49,7 +50,10 @@ __getattr__ = lazy_names(
         'RandomErasing': 'erasing',
         'RandomFlip': 'geometry',
         'RandomHSV': 'color',
+        'RandomIoUCrop': 'ssd_cropping',
+        'RandomPhotometricDistort': 'color',
         'RandomResizedCrop': 'cropping',
+        'RandomZoomOut': 'ssd_cropping',
         'Render': 'render',
         'Resize': 'cropping',
         'ResizeShortestEdge': 'cropping',
@@ -73,7 +77,10 @@ __all__ = [
     'RandomCrop',
     'RandomErasing',
     'RandomFlip',
+    'RandomIoUCrop',
+    'RandomPhotometricDistort',
     'RandomResizedCrop',
+    'RandomZoomOut',
     'Render',
     'ResizeShortestEdge',
     'Resize',

@@ -10,7 +10,7 @@ import numpy as np
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 
-__all__ = ['RandomChoice', 'nested_transforms']
+__all__ = ['RandomChoice', 'mixing_names', 'nested_transforms']
 
 
 @TRANSFORMS.register_module()
@@ -54,3 +54,9 @@ def nested_transforms(transforms: Iterable[Any]) -> Iterator[Any]:
         if isinstance(transform, RandomChoice):
             for branch in transform.transforms:
                 yield from nested_transforms(branch)
+
+
+def mixing_names(transforms: Iterable[Any]) -> tuple[str, ...]:
+    """Return the names of those transforms that combine several images or objects (mosaic, mixup, copy-paste)."""
+    steps = nested_transforms(transforms)
+    return tuple(dict.fromkeys(type(step).__name__ for step in steps if getattr(step, 'mixes', False)))

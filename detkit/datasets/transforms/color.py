@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -11,7 +12,7 @@ from detkit.datasets.transforms.photometry import scale_brightness, scale_contra
 from detkit.registry import TRANSFORMS
 from detkit.structures.sample import Sample
 
-__all__ = ['ColorJitter', 'RandomHSV']
+__all__ = ['ColorJitter', 'RandomHSV', 'RandomPhotometricDistort']
 
 
 @TRANSFORMS.register_module()
@@ -93,4 +94,60 @@ class ColorJitter:
             largest, change = changes[number]
             if largest:
                 img = change(img, largest * draws[number])
+        return replace(sample, img=img)
+
+
+@TRANSFORMS.register_module()
+class RandomPhotometricDistort:
+    """Change brightness, contrast, saturation and hue and exchange the channels, each with a probability (SSD's).
+
+    Contrast is changed before saturation and hue or after them. The defaults are torchvision's, with which RT-DETR and
+    D-FINE train.
+
+    Args:
+        prob: the probability of each change.
+        brightness, contrast, saturation: the factors are drawn from these ranges.
+        hue: largest shift either way, as a share of the colour circle, at most .5.
+    """
+
+    stage = 'pixels'
+
+    def __init__(
+        self,
+        prob: float = 0.5,
+        brightness: Sequence[float] = (0.875, 1.125),
+        contrast: Sequence[float] = (0.5, 1.5),
+        saturation: Sequence[float] = (0.5, 1.5),
+        hue: float = 0.05,
+    ) -> None:
+        for name, limits in (('brightness', brightness), ('contrast', contrast), ('saturation', saturation)):
+            if not 0 <= limits[0] <= limits[1]:
+                raise ValueError(f'RandomPhotometricDistort({name}={tuple(limits)}): expected 0 <= lowest <= highest')
+        if not 0 <= hue <= 0.5:
+            raise ValueError(f'RandomPhotometricDistort(hue={hue}): expected a value from 0 to 0.5')
+        self.prob = prob
+        self.brightness = tuple(brightness)
+        self.contrast = tuple(contrast)
+        self.saturation = tuple(saturation)
+        self.hue = hue
+
+    def __call__(self, sample: Sample) -> Sample:
+        rng, img = sample.rng, sample.img
+        applies = rng.random(5) < self.prob
+        contrast_first = rng.random() < 0.5
+        ranges = self.brightness, self.contrast, self.saturation, (-self.hue, self.hue)
+        brightness, contrast, saturation, hue = (rng.uniform(*limits) for limits in ranges)
+        channels = rng.permutation(3)
+        if applies[0]:
+            img = scale_brightness(img, brightness)
+        if applies[1] and contrast_first:
+            img = scale_contrast(img, contrast)
+        if applies[2]:
+            img = scale_saturation(img, saturation)
+        if applies[3]:
+            img = shift_hsv(img, hue, 0, 0)
+        if applies[1] and not contrast_first:
+            img = scale_contrast(img, contrast)
+        if applies[4]:
+            img = np.ascontiguousarray(img[..., channels])
         return replace(sample, img=img)

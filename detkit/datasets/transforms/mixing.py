@@ -63,7 +63,7 @@ class Mosaic(MixTransform):
         """Draw the point (x, y) where the four images meet."""
         rng = sample.rng
         # The number is drawn in any case, so that later draws do not depend on the epoch.
-        if rng.random() >= self.prob or not sample.may_mix:
+        if rng.random() >= self.prob or sample.skips(self):
             return None
         height, width = self.size
         return int(rng.uniform(0.5, 1.5) * width), int(rng.uniform(0.5, 1.5) * height)
@@ -95,16 +95,22 @@ class MixUp(MixTransform):
     Args:
         prob: the probability of mixing.
         alpha: the sample's share is drawn from Beta(alpha, alpha).
+        share: the range from which it is drawn evenly instead, such as (.45, .55) in DEIM.
     """
 
-    def __init__(self, prob: float = 0.0, alpha: float = 32.0) -> None:
+    def __init__(self, prob: float = 0.0, alpha: float = 32.0, share: Sequence[float] | None = None) -> None:
+        if share is not None and not 0 <= share[0] <= share[1] <= 1:
+            raise ValueError(f'MixUp(share={tuple(share)}): expected 0 <= lowest <= highest <= 1')
         self.prob = prob
         self.alpha = alpha
+        self.share = share
 
     def draw(self, sample: Sample) -> tuple[float] | None:
         """Draw the sample's share."""
-        if sample.rng.random() >= self.prob or not sample.may_mix:
+        if sample.rng.random() >= self.prob or sample.skips(self):
             return None
+        if self.share is not None:
+            return (float(sample.rng.uniform(*self.share)),)
         return (float(sample.rng.beta(self.alpha, self.alpha)),)
 
     def mix(self, sample: Sample, others: Sequence[Sample], drawn: tuple[float]) -> Sample:
@@ -140,7 +146,7 @@ class CopyPaste:
         self.max_covered = max_covered
 
     def __call__(self, sample: Sample) -> Sample:
-        if not self.prob or not sample.may_mix:
+        if not self.prob:
             return sample
         scene = sample.scene
         bboxes, has_outline, tile_numbers = scene_bboxes(scene)

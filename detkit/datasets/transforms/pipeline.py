@@ -27,8 +27,9 @@ def apply_transform(
             sample = apply_transform(step, sample, make_others)
         return sample
     if isinstance(transform, MixTransform):
+        # Mosaic and mixup look themselves whether they are skipped, after a draw, on which later draws depend.
         drawn = transform.draw(sample)
-        if drawn is None:
+        if drawn is None or sample.skips(transform):
             return transform.leave(sample)
         return transform.mix(sample, make_others(transform.num_mix_images), drawn)
-    return transform(sample)
+    return sample if sample.skips(transform) else transform(sample)

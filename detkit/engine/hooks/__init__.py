@@ -6,7 +6,7 @@ from detkit.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detkit.engine.hooks.checkpoint_hook import CheckpointHook
-    from detkit.engine.hooks.close_mosaic_hook import CloseMosaicHook
+    from detkit.engine.hooks.close_transforms_hook import CloseTransformsHook
     from detkit.engine.hooks.console_hook import ConsoleHook, ProgressHook
     from detkit.engine.hooks.ema_hook import EMAHook
     from detkit.engine.hooks.hook import Hook
@@ -18,7 +18,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         'CheckpointHook': 'checkpoint_hook',
-        'CloseMosaicHook': 'close_mosaic_hook',
+        'CloseTransformsHook': 'close_transforms_hook',
         'ConsoleHook': 'console_hook',
         'EMAHook': 'ema_hook',
         'EarlyStoppingHook': 'stop_hooks',
@@ -32,7 +32,7 @@ __getattr__ = lazy_names(
 
 __all__ = [
     'CheckpointHook',
-    'CloseMosaicHook',
+    'CloseTransformsHook',
     'ConsoleHook',
     'EMAHook',
     'EarlyStoppingHook',

@@ -10,7 +10,7 @@ from detkit.config import load_config
 from detkit.datasets import build_dataloader
 from detkit.datasets.collate import collate
 from detkit.datasets.wrappers import find_record
-from detkit.engine.hooks import CloseMosaicHook
+from detkit.engine.hooks import CloseTransformsHook
 from detkit.utils.errors import ConfigError, DataError
 from detkit.visualization.sheets import batch_cell
 
@@ -70,8 +70,8 @@ def test_mosaic_ends_where_training_ends_it(repo, root):
     assert torch.equal(plain, browser.samples([index], 5)[index]['inputs'])
     assert not torch.equal(plain, browser.samples([index], 3)[index]['inputs'])
     dataset = build_dataloader({**cfg.train_dataloader}, 0).dataset
-    CloseMosaicHook(0).close(dataset, 6)
-    assert dataset.dataset.mixes_images and dataset.dataset.mix_until_epoch is None
+    CloseTransformsHook(0).close(dataset, 6)
+    assert dataset.dataset.mixing_transforms and not dataset.dataset.active_epochs
 
 
 def test_images_by_number_and_class(repo, root):

@@ -8,7 +8,7 @@ from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, StepLR
 
 from detkit.analysis.runs.checklist import CheckList
 from detkit.analysis.runs.schedule_checks import check_schedule
-from detkit.engine.hooks import CloseMosaicHook
+from detkit.engine.hooks import CloseTransformsHook
 from detkit.engine.schedule import Schedules, WarmupDecay
 
 EPOCHS, LENGTH = 20, 10
@@ -16,7 +16,7 @@ EPOCHS, LENGTH = 20, 10
 
 def found(*schedulers, accumulate=1, hooks=(), **loop):
     loop = {'max_epochs': EPOCHS, 'epoch_length': LENGTH, 'val_begin': 1, 'val_interval': 1, **loop}
-    dataset = SimpleNamespace(mixes_images=True, mix_until_epoch=None)
+    dataset = SimpleNamespace(mixing_transforms=('Mosaic',), active_epochs={})
     runner = SimpleNamespace(
         train_loop=SimpleNamespace(
             **loop, max_iters=loop['max_epochs'] * loop['epoch_length'], dataloader=SimpleNamespace(dataset=dataset)
@@ -85,6 +85,6 @@ def test_too_few_steps():
 
 
 def test_mosaic_that_is_never_made_and_validations_that_are_never_due():
-    checks = found(warmup_decay(), hooks=[CloseMosaicHook(num_epochs=30)], val_interval=50)
+    checks = found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=30)], val_interval=50)
     assert [check.title for check in checks if check.status == 'warned'] == ['mosaic', 'validation']
-    assert [check.status for check in found(warmup_decay(), hooks=[CloseMosaicHook(num_epochs=10)])] == ['passed']
+    assert [check.status for check in found(warmup_decay(), hooks=[CloseTransformsHook(num_epochs=10)])] == ['passed']
