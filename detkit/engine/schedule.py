@@ -16,7 +16,7 @@ DECAYS = ('linear', 'cosine', 'constant')
 @PARAM_SCHEDULERS.register_module()
 @dataclass(eq=False)
 class WarmupDecay:
-    """Linear warm-up, then linear or cosine decay to ``lr * final_factor``.
+    """Warm-up, then linear or cosine decay to ``lr * final_factor``.
 
     It has no state: a resumed run, or one with a larger number of epochs, gets the values of its iteration.
     During warm-up the weights' rate rises from ``warmup_factor`` of it and the biases' moves from ``warmup_bias_lr`` to
@@ -30,9 +30,12 @@ class WarmupDecay:
         warmup_factor: share of the rate at which the weights start.
         warmup_bias_lr: where the biases' rate starts; None for 0.1 with momentum SGD and 0 with any other optimiser;
             'weights' starts them as the weights.
+        warmup_power: with t from 0 to 1 in the warm-up, rates rise as t to this power.
         warmup_momentum: where the momentum starts; optimisers that have none are left alone. None: at its value.
         decay: 'linear', 'cosine' or 'constant'.
         final_factor: share of the rate at the end.
+        flat_epochs: the decay begins after so many epochs, warm-up included.
+        tail_epochs: the decay ends so many epochs before the run does.
         by_epoch: the rate is constant within an epoch (as the recipes have it), or changes each iteration.
     """
 
@@ -41,9 +44,12 @@ class WarmupDecay:
     warmup_max_iters: int | None = None
     warmup_factor: float = 0.0
     warmup_bias_lr: float | str | None = None
+    warmup_power: float = 1.0
     warmup_momentum: float | None = 0.8
     decay: str = 'linear'
     final_factor: float = 0.01
+    flat_epochs: float = 0.0
+    tail_epochs: float = 0.0
     by_epoch: bool = True
 
     def __post_init__(self) -> None:
@@ -60,6 +66,11 @@ class WarmupDecay:
             raise ConfigError(
                 f'param_scheduler: warmup_max_iters {self.warmup_max_iters} is less than warmup_min_iters '
                 f'{self.warmup_min_iters}.'
+            )
+        if self.warmup_power <= 0 or self.flat_epochs < 0 or self.tail_epochs < 0:
+            raise ConfigError(
+                'param_scheduler: warmup_power must be above 0, flat_epochs and tail_epochs at least 0, found '
+                f'{self.warmup_power}, {self.flat_epochs} and {self.tail_epochs}.'
             )
         self.optim_wrapper: Any = None
         self.epoch_length = self.max_epochs = 1
@@ -88,7 +99,9 @@ class WarmupDecay:
     def factor(self, iteration: int) -> float:
         """Return the share of the initial rate at ``iteration``, without the warm-up."""
         epoch = iteration // self.epoch_length if self.by_epoch else iteration / self.epoch_length
-        progress = min(epoch / self.max_epochs, 1.0)
+        length = self.max_epochs - self.flat_epochs - self.tail_epochs
+        since = epoch - self.flat_epochs
+        progress = 0.0 if since <= 0 else 1.0 if since >= length else since / length
         if self.decay == 'linear':
             return 1 - progress * (1 - self.final_factor)
         if self.decay == 'cosine':
@@ -105,7 +118,8 @@ class WarmupDecay:
                 start = lr * self.warmup_factor
                 if group.get('name', '').endswith('bias') and self.warmup_bias_lr != 'weights':
                     start = self.warmup_bias_lr if self.warmup_bias_lr is not None else 0.1 if momentum else 0.0
-                lr = float(np.interp(iteration, (0, warmup), (start, lr)))
+                share = (iteration / warmup) ** (self.warmup_power - 1)
+                lr = float(np.interp(iteration * share, (0, warmup), (start, lr)))
             group['lr'] = lr
             if momentum and self.warmup_momentum is not None:
                 group['momentum'] = float(np.interp(iteration, (0, warmup), (self.warmup_momentum, momentum)))

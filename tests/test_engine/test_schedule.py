@@ -131,3 +131,40 @@ def test_mmengines_schedulers_in_epochs_can_step_each_iteration():
             rates[by_iteration].append(wrapper.optimizer.param_groups[0]['lr'])
     assert rates[False] == pytest.approx([0.1] * 5 + [1.0] * 7)
     assert rates[True] == pytest.approx([0.1 + 0.1 * i for i in range(9)] + [1.0] * 3)
+
+
+def test_a_flat_rate_with_a_cosine_after_it_and_a_tail():
+    """DEIM: quadratic warm-up of 2000 iterations, flat, half a cosine to half of the rate, and a constant tail."""
+    schedule, wrapper = started(
+        epoch_length=500,
+        max_epochs=58,
+        warmup_epochs=0.01,
+        warmup_min_iters=2000,
+        warmup_bias_lr='weights',
+        warmup_power=2,
+        warmup_momentum=None,
+        decay='cosine',
+        final_factor=0.5,
+        flat_epochs=4 + 58 // 2,
+        tail_epochs=8,
+        by_epoch=False,
+    )
+    expected = {0: 0.0, 1000: 0.25, 2000: 1.0, 33 * 500: 1.0, 50 * 500: 0.5, 58 * 500: 0.5}
+    middle = (33 + 50) * 500 // 2
+    expected |= {middle: 0.75, 40 * 500: 0.5 + 0.25 * (1 + math.cos(math.pi * 7 / 17))}
+    for iteration, share in expected.items():
+        schedule.apply(iteration)
+        for group in wrapper.optimizer.param_groups:
+            assert group['lr'] == pytest.approx(0.01 * share), iteration
+
+
+@pytest.mark.parametrize('flat, tail, shares', [(10, 4, (1, 1, 1)), (3, 3, (1, 1, 0.1)), (0, 5, (1, 0.1, 0.1))])
+def test_flat_epochs_and_a_tail_that_leave_no_room(flat, tail, shares):
+    schedule, _ = started(max_epochs=5, decay='linear', final_factor=0.1, flat_epochs=flat, tail_epochs=tail)
+    assert [schedule.factor(epoch * 10) for epoch in (0, 3, 4)] == pytest.approx(list(shares))
+
+
+@pytest.mark.parametrize('mistake', [dict(flat_epochs=-1), dict(tail_epochs=-0.5), dict(warmup_power=0)])
+def test_negative_lengths_are_refused(mistake):
+    with pytest.raises(ConfigError, match='flat_epochs and tail_epochs at least 0'):
+        WarmupDecay(**mistake)
