@@ -109,8 +109,8 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
     return predict
 
 
-def ultralytics_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[], int]:
-    """Return the same of ultralytics."""
+def ultralytics_side(args: argparse.Namespace) -> Callable[[], int]:
+    """Return the same of ultralytics, which reads a folder in batches of the size asked for, and a list at once."""
     import torch
     import ultralytics.utils.torch_utils as torch_utils
     from ultralytics import YOLO
@@ -122,7 +122,7 @@ def ultralytics_side(args: argparse.Namespace, pictures: Sequence[str]) -> Calla
 
     def predict() -> int:
         results = model.predict(
-            list(pictures),
+            args.source,
             stream=True,
             batch=args.batch_size,
             imgsz=args.img_size,
@@ -138,7 +138,7 @@ def ultralytics_side(args: argparse.Namespace, pictures: Sequence[str]) -> Calla
 def serve(args: argparse.Namespace) -> None:
     """Predict on all pictures in turns, with seconds an image and the number of objects, in a child process."""
     pictures = [str(path) for path in sorted(Path(args.source).iterdir()) if path.suffix in ('.jpg', '.png')]
-    predict = {'detkit': detkit_side, 'ultralytics': ultralytics_side}[args.side](args, pictures)
+    predict = detkit_side(args, pictures) if args.side == 'detkit' else ultralytics_side(args)
 
     def timed() -> tuple[float, int]:
         start = time.perf_counter()
