@@ -8,6 +8,7 @@ see ``detkit.contracts``. B images of at most M objects, P priors, C classes, S 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
@@ -356,6 +357,21 @@ class KeypointPositionLoss(Loss, Protocol):
 
 class KeypointClassLoss(Loss, Protocol):
     """Logits ``(..., K)`` against bool, whether a keypoint is labelled; weight ``(...)``."""
+
+
+# ---- Training
+
+
+class OptimWrapper(Protocol):
+    """What a detector's ``train_step`` is given."""
+
+    def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """Return the context of a forward pass."""
+        ...
+
+    def update_params(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss``, and step where it is time to."""
+        ...
 
 
 # ---- Tracking

@@ -79,11 +79,14 @@ class Registry(mmengine_registry.Registry):
     Args:
         name: the noun for what is registered.
         base: dotted name of the class that detkit gives a user's own components of this kind to extend; '' for none.
+        foreign: the package of mmengine that registers the parent's components. It is imported when a name is neither
+            detkit's nor the user's own, since several of these packages take a second.
     """
 
-    def __init__(self, name: str, base: str = '', **kwargs: Any) -> None:
+    def __init__(self, name: str, base: str = '', foreign: str = '', **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._base = base
+        self._foreign = foreign
         _REGISTRIES.append(self)
 
     @property
@@ -112,24 +115,22 @@ class Registry(mmengine_registry.Registry):
         super()._register_module(module, module_name, force)
 
     def get(self, key: str) -> Any:
-        """Return the class or function registered as ``key`` here or in a parent, or None."""
+        """Return the class or function registered as ``key`` here or in mmengine, or None."""
         if not isinstance(key, str):
             raise TypeError(f'a {self.name} is looked up by its name, found {key!r}')
         scope, _, name = key.rpartition('.')
         found = self.find_own(name) if scope in ('', self.scope) else None
         parent = self.parent
-        while found is None and parent is not None:
-            parent.import_from_location()
-            found = parent.module_dict.get(name) if scope in ('', parent.scope) else None
-            parent = parent.parent
+        if found is None and parent is not None and scope in ('', parent.scope):
+            found = parent.module_dict.get(name)
+            if found is None and self._foreign:
+                import_module(self._foreign)
+                found = parent.module_dict.get(name)
         return found
 
     def has_imported(self, name: str) -> bool:
-        """Return whether a name is registered here or in a parent by what has been imported so far."""
-        registry: mmengine_registry.Registry | None = self
-        while registry is not None and name not in registry.module_dict:
-            registry = registry.parent
-        return registry is not None
+        """Return whether a name is registered here or in mmengine by what has been imported so far."""
+        return name in self.module_dict or (self.parent is not None and name in self.parent.module_dict)
 
     def find_own(self, name: str) -> Any:
         """Return the class or function registered under a name here, or None; only its file is imported."""
@@ -142,23 +143,21 @@ class Registry(mmengine_registry.Registry):
         return self.module_dict.get(name)
 
     def import_from_location(self) -> None:
-        """Import every file that registers a component."""
+        """Import every file that registers a component, those of mmengine included."""
         if self._imported:
             return
         for location in self._locations:
             room = import_module(location)
             for name in getattr(room, '__all__', ()):
                 getattr(room, name)
+        if self._foreign:
+            import_module(self._foreign)
         self._imported = True
 
     def names(self) -> list[str]:
-        """Return the registered names, those of the parents included."""
-        names, registry = [], self
-        while registry is not None:
-            registry.import_from_location()
-            names += [name for name in registry.module_dict if name not in names]
-            registry = registry.parent
-        return names
+        """Return the registered names, those of mmengine included."""
+        self.import_from_location()
+        return list(dict.fromkeys([*self.module_dict, *(self.parent.module_dict if self.parent is not None else ())]))
 
     def build(self, cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None) -> Any:
         """Build the component that ``cfg`` describes: ``type`` names it, the other keys are its arguments.
@@ -289,9 +288,12 @@ def refuse_unregistered(value: Any, path: str = '') -> None:
 
 
 def _is_registered(name: str) -> bool:
-    # Names that are imported already are looked for first: searching in vain imports all modules of a registry.
-    is_imported = any(registry.has_imported(name) for registry in _REGISTRIES)
-    return is_imported or any(registry.get(name) is not None for registry in _REGISTRIES)
+    # In the order of what a search in vain imports: nothing, the rooms of a registry, packages of mmengine.
+    return (
+        any(registry.has_imported(name) for registry in _REGISTRIES)
+        or any(registry.find_own(name) is not None for registry in _REGISTRIES)
+        or any(registry.get(name) is not None for registry in _REGISTRIES)
+    )
 
 
 def _of_models(name: str, *locations: str, base: str = '') -> Registry:
@@ -299,8 +301,20 @@ def _of_models(name: str, *locations: str, base: str = '') -> Registry:
 
 
 def _child(name: str, parent: str, *locations: str, base: str = '') -> Registry:
-    parent_registry = getattr(mmengine_registry, parent)
-    return Registry(name, base, parent=parent_registry, scope='detkit', locations=list(locations))
+    foreign, parent_registry = f'mmengine.{_FOREIGN[parent]}', getattr(mmengine_registry, parent)
+    return Registry(name, base, foreign, parent=parent_registry, scope='detkit', locations=list(locations))
+
+
+# The package of mmengine that registers the components of each of its registries.
+_FOREIGN = {
+    **dict.fromkeys(('DATASETS', 'DATA_SAMPLERS', 'FUNCTIONS', 'TRANSFORMS'), 'dataset'),
+    **dict.fromkeys(('LOG_PROCESSORS', 'LOOPS', 'RUNNERS'), 'runner'),
+    **dict.fromkeys(('OPTIMIZERS', 'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS'), 'optim'),
+    **dict.fromkeys(('VISBACKENDS', 'VISUALIZERS'), 'visualization'),
+    'HOOKS': 'hooks',
+    'METRICS': 'evaluator',
+    'WEIGHT_INITIALIZERS': 'model',
+}
 
 
 DETECTORS = _of_models('detector', 'detectors', base='detkit.models.detectors.base_detector.BaseDetector')

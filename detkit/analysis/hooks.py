@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mmengine.dist import is_main_process
 
-from detkit.analysis.charts import save_figure
-from detkit.analysis.errors.confusion import write_confusion, write_confusion_matrix
-from detkit.analysis.errors.evaluated_model import EvaluatedModel
-from detkit.analysis.errors.precision_recall import write_curve_charts
-from detkit.analysis.runs.run_charts import plot_curves
-from detkit.analysis.runs.run_logs import read_results
 from detkit.datasets.wrappers import records_of
 from detkit.engine.hooks.hook import Hook
-from detkit.evaluation import AccuracyMetric, Evaluator
 from detkit.registry import HOOKS
 from detkit.structures.data_sample import DetDataSample
 from detkit.utils.pictures import UniqueNames, check_folder_spares, write_picture
@@ -110,33 +103,20 @@ class RunPicturesHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         self._trained = True
-        results = Path(runner.work_dir, 'results.csv')
-        if self.curves and is_main_process() and results.is_file():
-            figure = plot_curves(read_results(results))
-            if figure is not None:
-                save_figure(figure, results.with_suffix('.png'))
-                runner.log_picture('results.png')
+        if self.curves and is_main_process():
+            from detkit.analysis.runs.run_pictures import write_curves  # Matplotlib takes a second
+
+            write_curves(runner)
 
     def after_run(self, runner: Runner) -> None:
         """Draw the labels and the results of the last validation, which is that of the best weights."""
         if not (self.evaluation_report and self._trained and is_main_process()):
             return
         runner.check_folder()
-        # Only now, as training needs none of it.
-        from detkit.analysis.data.annotations_table import make_table
-        from detkit.analysis.data.dataset_charts import plot_labels
+        from detkit.analysis.runs.run_pictures import write_evaluation, write_labels
 
-        dataset = runner.train_dataloader.dataset
-        if records_of(dataset):
-            save_figure(plot_labels(make_table('train', dataset)), Path(runner.work_dir, 'labels.png'))
-            runner.log_picture('labels.png')
-        metric = runner.val_loop.evaluator.sample_metric if runner.val_loop is not None else None
-        if metric is not None and metric.samples:
-            metainfo = runner.val_dataloader.dataset.metainfo
-            classes = tuple(metainfo['classes'])
-            model = EvaluatedModel('', runner.cfg, '', classes, list(metric.samples), metric, {}, metainfo)
-            for name in write_evaluation_pictures(model, runner.work_dir):
-                runner.log_picture(name)
+        write_labels(runner)
+        write_evaluation(runner)
 
 
 @HOOKS.register_module()
@@ -183,29 +163,9 @@ class SavePicturesHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         runner.console.line(f'{self._names.count} pictures in {self.out_dir}')
         if is_main_process():
-            _write_confusion(runner.test_evaluator, runner.test_dataloader.dataset, self.out_dir)
+            from detkit.analysis.runs.run_pictures import write_confusion_of
 
-
-def write_evaluation_pictures(model: EvaluatedModel, folder: str | Path) -> list[str]:
-    """Write ``confusion_matrix.png``, ``.csv`` and, of a detector, ``pr_curve.png`` and ``f1_curve.png``.
-
-    Returns:
-        The names of the pictures; none where there is neither an object nor a prediction.
-    """
-    pictures = []
-    if model.classifies or any(len(sample.gt_instances) + len(sample.pred_instances) for sample in model.results):
-        write_confusion_matrix(model, folder)
-        pictures.append('confusion_matrix.png')
-    if not model.classifies and write_curve_charts(model, Path(folder), model.metric.needs[-1]):
-        pictures += ['pr_curve.png', 'f1_curve.png']
-    return pictures
-
-
-def _write_confusion(evaluator: Evaluator, dataset: Any, folder: str | Path) -> None:
-    """Write the confusion matrix of a classifier's metric, where there is one."""
-    for metric in evaluator.metrics:
-        if isinstance(metric, AccuracyMetric) and metric.confusion is not None:
-            write_confusion(metric.confusion, _classes(dataset) or range(len(metric.confusion)), folder)
+            write_confusion_of(runner.test_evaluator, runner.test_dataloader.dataset.metainfo, self.out_dir)
 
 
 def _classes(dataset: Any) -> Sequence[str] | None:

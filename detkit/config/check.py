@@ -216,8 +216,9 @@ class _Check:
 
     def backends(self, value: Any, path: KeyPath) -> None:
         """Check ``log_to``: short names of visualiser backends, or their configs."""
-        names = backend_names()
-        for item in value if isinstance(value, list | tuple) else [value]:
+        items = list(value) if isinstance(value, list | tuple) else [value]
+        names = backend_names() if items else {}
+        for item in items:
             if not isinstance(item, str):
                 self.position(item, path, CHILD_POSITIONS['vis_backends'])
             elif item.lower() not in names:

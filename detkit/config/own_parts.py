@@ -12,6 +12,7 @@ from detkit.contracts import protocols_of
 from detkit.datasets.transforms.mixing import MixTransform
 from detkit.registry import DETECTORS, HEADS, HOOKS, METRICS, MODEL_PARTS, Registry, RegistryGroup, is_own, package_of
 from detkit.utils.errors import nearest
+from detkit.utils.priorities import PRIORITIES
 
 # Words for the names in ``GatheredMetric.needs`` and ``BaseHead.provides``.
 NEEDS = {
@@ -44,14 +45,11 @@ def priority_mistake(priority: Any) -> str | None:
     """Return why a hook cannot have this priority; None where it can, or where none is given."""
     if priority is None:
         return None
-    from mmengine.runner.priority import Priority
-
-    names = list(Priority.__members__)
-    if isinstance(priority, str) and priority.upper() in names:
+    if isinstance(priority, str) and priority.upper() in PRIORITIES:
         return None
     if isinstance(priority, int) and 0 <= priority <= 100:
         return None
-    return f'a hook takes priority as 0 (first) to 100 or one of {", ".join(names)}; found {priority!r}'
+    return f'a hook takes priority as 0 (first) to 100 or one of {", ".join(PRIORITIES)}; found {priority!r}'
 
 
 def _nothing(part: type, config: Mapping[str, Any]) -> Iterator[str]:
@@ -108,7 +106,7 @@ def _hook(part: type, config: Mapping[str, Any]) -> Iterator[str]:
     from mmengine.hooks import Hook as MMEngineHook
 
     base = HOOKS.base
-    if not issubclass(part, MMEngineHook):
+    if not issubclass(part, base | MMEngineHook):
         yield f'is no Hook; write class {part.__name__}(Hook) with the Hook of {base.__module__.rpartition(".")[0]}'
         return
     mistake = priority_mistake(getattr(part, 'priority', None))

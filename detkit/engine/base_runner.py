@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_dist_info, is_main_process
-from mmengine.hooks import Hook as MMEngineHook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner.priority import get_priority
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -52,6 +50,7 @@ from detkit.registry import DETECTORS, HOOKS, LOOPS, VISUALIZERS, is_own, packag
 from detkit.utils.errors import ComponentError, ConfigError, DataError, DetkitError, reason_of
 from detkit.utils.files import write_text
 from detkit.utils.pictures import read_picture, write_picture
+from detkit.utils.priorities import priority_number
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = dict(
     ema=dict(type='EMAHook'),
@@ -108,7 +107,7 @@ class BaseRunner(Elsewhere):
         self.checkpoint_writer = CheckpointWriter(lambda line: self.console.line(line))
         self.ema: ModelEMA | None = None
         self._failed_writes: set[str] = set()
-        self.hooks: list[MMEngineHook] = []
+        self.hooks: list[Hook] = []
         self.classes: tuple[str, ...] = tuple(cfg.get('classes') or ())
         self.keypoints: dict[str, Any] = {}
 
@@ -181,7 +180,7 @@ class BaseRunner(Elsewhere):
         if is_main_process():
             write_text(Path(self.work_dir, CONFIG_FILE), resolved_text(self.cfg))
 
-    def register_hook(self, hook: MMEngineHook | Mapping[str, Any], priority: int | str | None = None) -> None:
+    def register_hook(self, hook: Hook | Mapping[str, Any], priority: int | str | None = None) -> None:
         """Add a hook behind those of the same or a higher priority.
 
         Args:
@@ -194,7 +193,7 @@ class BaseRunner(Elsewhere):
         if priority is not None:
             hook.priority = priority
         self.hooks.append(hook)
-        self.hooks.sort(key=lambda each: get_priority(each.priority))  # equals stay in the order of registration
+        self.hooks.sort(key=lambda each: priority_number(each.priority))  # equals stay in the order of registration
 
     def call_hook(self, point: str, **arguments: Any) -> None:
         """Call the method ``point`` of every hook with the runner and ``arguments``."""

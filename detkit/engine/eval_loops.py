@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from detkit.engine.amp import resolve_amp
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from detkit.engine.runner import Runner
 
 
-class EvalLoop(BaseLoop):
+class EvalLoop:
     """Runs the model over data and computes metrics; calls the hook points of ``split``.
 
     Args:
@@ -32,12 +31,12 @@ class EvalLoop(BaseLoop):
     """
 
     split: ClassVar[str]
-    runner: Runner
 
     def __init__(
         self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, amp: bool | str = False
     ) -> None:
-        super().__init__(runner, runner.build_dataloader(dataloader))
+        self.runner = runner
+        self.dataloader = runner.build_dataloader(dataloader)
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else Evaluator(evaluator)
         self.evaluator.dataset_meta = self.dataloader.dataset.metainfo
         self.amp = amp

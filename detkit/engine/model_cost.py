@@ -4,7 +4,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -20,6 +19,8 @@ def count_flops(model: nn.Module, size: tuple[int, int]) -> int | None:
     Returns:
         The count; None for a model that does not run on such tensors.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # comes with a compiler, and counting is all that needs it
+
     try:
         shadow = copy.deepcopy(model).to('meta').eval().requires_grad_(False)
         inputs = torch.empty(1, 3, *size, device='meta')

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
 from torch import nn
 
+from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
+from detkit.engine.training_state import unwrap
 from detkit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from detkit.utils.errors import ConfigError, nearest
+
+for _name, _class in vars(torch.optim).items():
+    if isinstance(_class, type) and issubclass(_class, torch.optim.Optimizer):
+        OPTIMIZERS.register_module(name=_name, module=_class)
 
 # Optimisers with kernels that update a whole tensor in one pass.
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
@@ -73,7 +77,7 @@ def resolve_optimizer(cfg: dict[str, Any], batch_size: int, num_iters: int, num_
 
 def build_optim_wrapper(
     cfg: dict[str, Any], model: nn.Module, batch_size: int, num_iters: int, num_classes: int
-) -> OptimWrapper:
+) -> AccumulatingOptimWrapper:
     """Build a config's ``optim_wrapper`` for a model; the other arguments are those of ``resolve_optimizer``."""
     cfg = resolve_optimizer(dict(cfg), batch_size, num_iters, num_classes)
     constructor = cfg.pop('constructor', 'GroupOptimConstructor')
@@ -109,8 +113,8 @@ class GroupOptimConstructor:
                 f'{nearest(key, ["lr_mult", "decay_all"])}'
             )
 
-    def __call__(self, model: nn.Module) -> OptimWrapper:
-        model = model.module if is_model_wrapper(model) else model
+    def __call__(self, model: nn.Module) -> AccumulatingOptimWrapper:
+        model = unwrap(model)
         cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(cfg.pop('optimizer'))
         self._check_prefixes(model)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -19,7 +18,7 @@ from detkit.utils.ranks import common_step
 
 
 @OPTIM_WRAPPERS.register_module()
-class AccumulatingOptimWrapper(OptimWrapper):
+class AccumulatingOptimWrapper:
     """Sums the gradients of ``accumulate`` batches, clips their norm, and steps; nothing waits for the device.
 
     Losses here are sums over a batch (each detector loss is × batch size), so gradients are summed over accumulated
@@ -54,9 +53,9 @@ class AccumulatingOptimWrapper(OptimWrapper):
         clip_grad_norm: float | None = 10.0,
         reduction: str = 'sum',
     ) -> None:
-        super().__init__(optimizer)
         if reduction not in ('sum', 'mean'):
             raise ValueError(f"reduction must be 'sum' or 'mean', not {reduction!r}")
+        self.optimizer = optimizer
         self.nominal_batch_size = nominal_batch_size
         self.accumulate = self.current_accumulate = accumulate or 1
         self.clip_grad_norm = clip_grad_norm
@@ -129,6 +128,15 @@ class AccumulatingOptimWrapper(OptimWrapper):
     def _norm(self) -> Tensor:
         """Return the norm of all gradients before clipping."""
         return clip_grad_norm(self.parameters(), math.inf) if self.clip_grad_norm is None else self.grad_norm
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Clear the gradients; arguments as those of the optimiser's ``zero_grad``."""
+        self.optimizer.zero_grad(**kwargs)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's parameter groups."""
+        return self.optimizer.param_groups
 
     def parameters(self) -> list[nn.Parameter]:
         return [param for group in self.optimizer.param_groups for param in group['params']]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.runner.utils import set_random_seed
+from mmengine.dist import sync_random_seed
 
 from detkit.utils.errors import ConfigError
 
@@ -30,7 +30,11 @@ def seed_everything(seed: int | None, deterministic: bool = False) -> int:
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(True, warn_only=True)
-    return set_random_seed(seed)
+    seed = sync_random_seed() if seed is None else seed
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)  # of every device
+    return seed
 
 
 def capture_random_state() -> dict[str, Any]:

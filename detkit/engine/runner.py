@@ -9,8 +9,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from mmengine.model import BaseModule as MMEngineBaseModule
-from mmengine.model import MMDistributedDataParallel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -33,7 +31,7 @@ from detkit.engine.schedule import Schedules, build_schedules
 from detkit.engine.start_notes import check_annotations, check_batch_of_one
 from detkit.engine.stop_signals import TrainingStopped
 from detkit.engine.training_state import restore_training_state, sync_buffers, unwrap
-from detkit.models.base_module import BaseModule
+from detkit.models.base_module import Initialisable
 from detkit.models.layers import synchronise_batch_norm
 from detkit.registry import RUNNERS
 from detkit.structures.keypoints import keypoint_info
@@ -144,7 +142,7 @@ class Runner(BaseRunner):
 
     @staticmethod
     def _init_weights(model: nn.Module) -> None:
-        if isinstance(model, BaseModule | MMEngineBaseModule):
+        if isinstance(model, Initialisable):
             model.init_weights()
         for tensor in model.state_dict().values():
             broadcast(tensor)
@@ -204,6 +202,8 @@ class Runner(BaseRunner):
         self.logger.info('Tensors initialised anew: %s\nNot used: %s', report.reinitialised, report.unused)
 
     def _wrap(self, model: nn.Module) -> DistributedDataParallel:
+        from mmengine.model import MMDistributedDataParallel  # takes a second, and one process needs none
+
         # Running statistics go their own way in each process until a validation.
         known = inspect.signature(DistributedDataParallel.__init__).parameters
         buffers = 'forward_sync_buffers' if 'forward_sync_buffers' in known else 'broadcast_buffers'

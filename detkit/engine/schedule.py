@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from detkit.registry import PARAM_SCHEDULERS
 from detkit.utils.errors import ConfigError, nearest
@@ -148,7 +147,7 @@ class Schedules:
     def apply(self, iteration: int) -> None:
         """Set every hyper-parameter for the step of ``iteration`` (counted from 0)."""
         for i, scheduler in enumerate(self.schedulers):
-            if not isinstance(scheduler, _ParamScheduler):
+            if isinstance(scheduler, WarmupDecay):
                 scheduler.apply(iteration)
                 continue
             target = iteration // self.epoch_length if scheduler.by_epoch else iteration
@@ -174,7 +173,7 @@ def build_schedules(cfg: Any, optim_wrapper: Any, epoch_length: int, max_epochs:
             if not issubclass(kind, WarmupDecay):
                 end = max_epochs if scheduler.get('by_epoch', True) else max_epochs * epoch_length
                 scheduler = {'end': end, **scheduler}
-                defaults = dict(optimizer=optim_wrapper)
+                defaults = dict(optimizer=optim_wrapper.optimizer)
                 if scheduler.pop('convert_to_iter_based', False):
                     scheduler['type'] = kind.build_iter_from_epoch
                     defaults['epoch_length'] = epoch_length

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.dist import get_world_size
-from mmengine.runner import BaseLoop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @LOOPS.register_module()
-class TrainLoop(BaseLoop):
+class TrainLoop:
     """Trains by epochs, validates every ``val_interval`` of them, and at the end evaluates the best weights.
 
     For the points at which hooks are called see ``detkit.engine.Hook``.
@@ -82,7 +81,8 @@ class TrainLoop(BaseLoop):
         non_finite: str = 'stop',
         out_of_memory: str = 'stop',
     ) -> None:
-        super().__init__(runner, runner.build_dataloader(dataloader))
+        self.runner = runner
+        self.dataloader = runner.build_dataloader(dataloader)
         if len(self.dataloader) == 0:
             raise DataError(
                 f'an epoch has no batch: {len(self.dataloader.dataset)} training images are less than one '

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.dist import all_gather_object, broadcast, get_rank, get_world_size
-from mmengine.model import is_model_wrapper
 from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from detkit.engine.checkpoint import check_plain, describe_model
 from detkit.engine.model_cost import count_parameters
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside a wrapper for distributed training, or the model itself."""
-    return model.module if is_model_wrapper(model) else model
+    return model.module if isinstance(model, DataParallel | DistributedDataParallel) else model
 
 
 def sync_buffers(model: nn.Module) -> None:

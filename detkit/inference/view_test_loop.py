@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mmengine.model import is_model_wrapper
 from torch.utils.data import DataLoader
 
 from detkit.datasets.collate import collate
 from detkit.engine.eval_loops import TestLoop
+from detkit.engine.training_state import unwrap
 from detkit.evaluation.evaluator import Evaluator
 from detkit.inference.preparation import scaled_preparations
 from detkit.inference.steps import input_size
@@ -51,7 +51,7 @@ class ViewTestLoop(TestLoop):
         batch_size: int = 1,
     ) -> None:
         super().__init__(runner, dataloader, evaluator, amp)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         options = ViewOptions(**views)
         classifies = model.classifies
         config = dict(test_dataloader=dict(dataset=dict(pipeline=list(pipeline))))

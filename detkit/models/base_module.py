@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
+
+
+@runtime_checkable
+class Initialisable(Protocol):
+    """A network that initialises its weights: one of detkit's or mmengine's base class, or with such a method."""
+
+    def init_weights(self) -> None:
+        """Initialise the weights."""
+        ...
 
 
 class BaseModule(nn.Module):
@@ -35,7 +44,7 @@ class BaseModule(nn.Module):
         self._initialise([config for config in configs if not _is_pretrained(config)])
         for child in self.children():
             # A child may have mmengine's base class, or none.
-            if hasattr(child, 'init_weights') and not getattr(child, 'is_init', False):
+            if isinstance(child, Initialisable) and not getattr(child, 'is_init', False):
                 child.init_weights()
         self._initialise([config for config in configs if _is_pretrained(config)])
         self.is_init = True

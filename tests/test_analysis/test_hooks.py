@@ -13,7 +13,8 @@ from test_visualization.test_classification import IMG as CLASSIFIED
 from test_visualization.test_classification import make_sample as make_classified
 from test_visualization.test_drawing import make_sample
 
-from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook, write_evaluation_pictures
+from detkit.analysis.hooks import RunPicturesHook, SavePicturesHook
+from detkit.analysis.runs.run_pictures import write_evaluation_pictures
 from detkit.config import load_config
 from detkit.engine import Runner
 from detkit.evaluation import AccuracyMetric, CocoMetric, Evaluator

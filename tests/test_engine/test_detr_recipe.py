@@ -51,7 +51,7 @@ def test_the_rate_drops_once(published):
     cfg, model = published
     wrapper = optim_wrapper_of(cfg, model)
     kind = dict(cfg.param_scheduler)
-    schedules = Schedules([PARAM_SCHEDULERS.build({**kind, 'optimizer': wrapper})], epoch_length=3)
+    schedules = Schedules([PARAM_SCHEDULERS.build({**kind, 'optimizer': wrapper.optimizer})], epoch_length=3)
     rates = {}
     for epoch in range(cfg.max_epochs):
         schedules.apply(epoch * 3)

@@ -35,7 +35,9 @@ CALLS = {
     'call_hook': lambda runner: runner.call_hook('before_test') or True,
     'from_cfg': lambda runner: runner.from_cfg({**runner.cfg, 'work_dir': f'{runner.work_dir}-other'}).hooks,
     'load_or_resume': lambda runner: runner.load_or_resume() or True,
-    'register_hook': lambda runner: runner.register_hook(_Counter()) or isinstance(runner.hooks[-1], Hook),
+    'register_hook': lambda runner: (
+        runner.register_hook(_Counter()) or any(type(hook) is _Counter for hook in runner.hooks)
+    ),
     'test': lambda runner: runner.test()['coco/count'],
     'train': lambda runner: runner.train(),
     'val': lambda runner: runner.val()['coco/count'],

@@ -8,7 +8,6 @@ from mmengine.config import Config
 from detkit.config.keys import COMPONENT_KEYS, DICT_KEYS, PLAIN_KEYS, TOP_LEVEL_KEYS
 from detkit.config.load import load_config
 from detkit.engine import Runner
-from detkit.engine import runner as runner_module
 from detkit.engine.training_state import make_meta
 from detkit.utils.errors import CheckpointError, ConfigError
 
@@ -73,7 +72,7 @@ def test_the_folder(tmp_path):
 
 def test_unused_parameters_and_the_processes(tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(runner_module, 'MMDistributedDataParallel', lambda model, **options: seen.update(options))
+    monkeypatch.setattr('mmengine.model.MMDistributedDataParallel', lambda model, **options: seen.update(options))
     runner = make_runner(tmp_path, find_unused_parameters=True)
     runner._wrap(runner.model)
     assert seen['find_unused_parameters'] is True

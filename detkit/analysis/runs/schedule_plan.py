@@ -16,7 +16,7 @@ from detkit.datasets.samplers import EpochSampler
 from detkit.engine.base_runner import DEFAULT_HOOKS
 from detkit.engine.finetune import freeze_modules
 from detkit.engine.optim_constructor import build_optim_wrapper, group_names
-from detkit.engine.optim_wrapper import OptimWrapper
+from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.schedule import Schedules, WarmupDecay, build_schedules
 from detkit.inference.model import untrained_model
 from detkit.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
@@ -244,7 +244,7 @@ def _iterations(epoch_length: int, max_epochs: int, warmup: int) -> np.ndarray:
 
 
 def _follow(
-    schedules: Schedules, wrapper: OptimWrapper, iterations: np.ndarray
+    schedules: Schedules, wrapper: AccumulatingOptimWrapper, iterations: np.ndarray
 ) -> tuple[np.ndarray, tuple[GroupPlan, ...]]:
     groups = wrapper.optimizer.param_groups
     names = group_names(groups)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from detkit.protocols import Detector
+from detkit.protocols import Detector, OptimWrapper
 from detkit.registry import DATA_PREPROCESSORS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -17,9 +17,6 @@ from detkit.structures.gt_batch import GtBatch
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, check_results
-
-if TYPE_CHECKING:
-    from mmengine.optim import OptimWrapper
 
 
 @dataclass(frozen=True)
