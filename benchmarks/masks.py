@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     limits = (width, height, width, height)
     bboxes = np.concatenate([centres - sides / 2, centres + sides / 2], 1).clip(0, limits).astype(np.float32)
 
-    what: dict = {'detkit': lambda: decode_masks(coeffs, protos, bboxes, np.eye(3), (height, width), STRIDE)}
+    what: dict = {'detkit': lambda: decode_masks(coeffs, protos, bboxes, np.eye(3), (height, width), STRIDE).crops}
     peer = 'ultralytics' if importlib.util.find_spec('ultralytics') else ''
     if peer:
         from ultralytics.utils.ops import process_mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -13,6 +14,25 @@ from pycocotools import mask as coco_mask
 _CHUNK_PIXELS = 1 << 23
 
 
+@runtime_checkable
+class DeferredCrops(Protocol):
+    """The crops of N masks that are not computed yet.
+
+    Attributes:
+        sizes: ``(N, 2)`` int64, (h, w) of each crop.
+    """
+
+    sizes: np.ndarray
+
+    def choose(self, indices: np.ndarray) -> DeferredCrops:
+        """Return those of some masks, by index ``(n,)``."""
+        ...
+
+    def draw(self) -> list[np.ndarray]:
+        """Compute the N bool arrays ``(h, w)``."""
+        ...
+
+
 class InstanceMasks:
     """The binary masks of N objects of one image, stored as crops.
 
@@ -20,7 +40,8 @@ class InstanceMasks:
     Memory and time therefore follow the objects' areas, not N times the image's.
 
     Args:
-        crops: N bool arrays ``(h, w)``; h and w differ from object to object and may be 0.
+        crops: N bool arrays ``(h, w)``; h and w differ from object to object and may be 0. ``DeferredCrops`` are
+            computed when they are first asked for.
         offsets: ``(N, 2)`` integers, x and y of every crop's top left pixel in the image.
         img_shape: (h, w) of the image.
 
@@ -28,15 +49,19 @@ class InstanceMasks:
         ValueError: when the counts differ or a crop reaches beyond the image.
     """
 
-    def __init__(self, crops: Sequence[np.ndarray], offsets: np.ndarray, img_shape: tuple[int, int]) -> None:
-        self.crops = [np.asarray(crop, bool) for crop in crops]
+    def __init__(
+        self, crops: Sequence[np.ndarray] | DeferredCrops, offsets: np.ndarray, img_shape: tuple[int, int]
+    ) -> None:
+        self._deferred = crops if isinstance(crops, DeferredCrops) else None
+        self._crops = [np.asarray(crop, bool) for crop in crops] if self._deferred is None else None
         self.offsets = np.asarray(offsets, np.int64).reshape(-1, 2)
         self.img_shape = (int(img_shape[0]), int(img_shape[1]))
-        if len(self.offsets) != len(self.crops):
-            raise ValueError(f'{len(self.crops)} crops but {len(self.offsets)} offsets')
-        if any(crop.ndim != 2 for crop in self.crops):
+        if self._crops is not None and any(crop.ndim != 2 for crop in self._crops):
             raise ValueError('every crop must be a (h, w) array')
-        ends = self.offsets + self._sizes()[:, ::-1]
+        sizes = self._sizes()
+        if len(self.offsets) != len(sizes):
+            raise ValueError(f'{len(sizes)} crops but {len(self.offsets)} offsets')
+        ends = self.offsets + sizes[:, ::-1]
         if len(self) and ((self.offsets < 0).any() or (ends > np.array(self.img_shape[::-1])).any()):
             raise ValueError(f'a crop reaches beyond the image of {self.img_shape} (h, w)')
 
@@ -65,8 +90,17 @@ class InstanceMasks:
             shapes.pop(),
         )
 
+    @property
+    def crops(self) -> list[np.ndarray]:
+        """The N bitmaps, bool ``(h, w)``."""
+        deferred = self._deferred
+        if deferred is not None:  # another thread may compute the same meanwhile
+            self._crops = deferred.draw()
+            self._deferred = None
+        return self._crops
+
     def __len__(self) -> int:
-        return len(self.crops)
+        return len(self.offsets)
 
     def __iter__(self) -> Iterator[InstanceMasks]:
         return (self[i] for i in range(len(self)))
@@ -80,7 +114,9 @@ class InstanceMasks:
             index = index.detach().cpu().numpy()
         index = np.asarray(index, np.int64) if isinstance(index, list | tuple) and not len(index) else index
         chosen = np.atleast_1d(np.arange(len(self))[index])
-        return InstanceMasks([self.crops[i] for i in chosen], self.offsets[chosen], self.img_shape)
+        deferred = self._deferred
+        crops = [self.crops[i] for i in chosen] if deferred is None else deferred.choose(chosen)
+        return InstanceMasks(crops, self.offsets[chosen], self.img_shape)
 
     @property
     def areas(self) -> np.ndarray:
@@ -134,6 +170,9 @@ class InstanceMasks:
         return polygons
 
     def _sizes(self) -> np.ndarray:
+        deferred = self._deferred
+        if deferred is not None:
+            return deferred.sizes
         return np.array([crop.shape for crop in self.crops], np.int64).reshape(-1, 2)
 
     def _encode(self, first: int, stop: int, sizes: np.ndarray, footprints: np.ndarray) -> list[dict]:

@@ -1,5 +1,7 @@
 """Suppression, masks and the way back to the original image."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -160,6 +162,18 @@ def test_masks_decided_at_the_inputs_pixels():
     assert np.array_equal(coarse, expected) and expected.any()
     fine = decode_masks(coeffs, protos, bboxes, matrix, (128, 128)).to_bool()
     assert 0 < (fine != coarse).mean() < 0.05
+
+
+@pytest.mark.parametrize('retina_masks', [True, False])
+def test_masks_chosen_before_they_are_computed(retina_masks):
+    coeffs, protos, bboxes = random_masks(7, (8, 8), (64, 80))
+    arguments = (coeffs, protos, bboxes, np.diag([0.4, 0.4, 1.0]), (64, 80), 4.0, retina_masks)
+    full = decode_masks(*arguments).to_bool()
+    assert full.any()
+    chosen = np.array([6, 2, 2])
+    early, pickled = decode_masks(*arguments)[chosen], pickle.loads(pickle.dumps(decode_masks(*arguments)))
+    assert np.array_equal(early.to_bool(), full[chosen]) and np.array_equal(pickled.to_bool(), full)
+    assert np.array_equal(decode_masks(*arguments)[:0].to_bool(), full[:0])
 
 
 def test_flat_boxes_have_empty_masks():

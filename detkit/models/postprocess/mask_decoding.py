@@ -46,16 +46,55 @@ def decode_masks(
     protos = np.ascontiguousarray(mask_protos.transpose(1, 2, 0))  # (D, h, w) -> (h, w, D)
     # Pixel j is inside when x0 <= j < x1.
     edges = np.ceil(bboxes).clip(0, [ori_w, ori_h, ori_w, ori_h]).astype(np.int64)
-    crops = []
-    for coeffs, (x0, y0, x1, y1) in zip(mask_coeffs, edges.tolist(), strict=True):
-        if x1 <= x0 or y1 <= y0:
-            crops.append(np.zeros((0, 0), bool))
-            continue
-        window = protos[rows.window(y0, y1), columns.window(x0, x1)]
-        logits = rows.interpolate(window @ coeffs, y0, y1)  # (h', w', D) -> (h', w') -> (rows, w')
-        crop = columns.interpolate(logits.T, x0, x1).T > 0
-        crops.append(crop if retina_masks else columns.spread(rows.spread(crop, y0, y1).T, x0, x1).T)
-    return InstanceMasks(crops, edges[:, :2], ori_shape)
+    edges[:, 2:] = np.maximum(edges[:, 2:], edges[:, :2])
+    filled = (edges[:, 2:] > edges[:, :2]).all(1)
+    edges[~filled, 2:] = edges[~filled, :2]
+    logits = [np.zeros((0, 0), protos.dtype)] * len(edges)
+    tops, bottoms = rows.windows(edges[filled, 1], edges[filled, 3])
+    lefts, rights = columns.windows(edges[filled, 0], edges[filled, 2])
+    for i, top, bottom, left, right in zip(np.flatnonzero(filled).tolist(), tops, bottoms, lefts, rights, strict=True):
+        logits[i] = protos[top:bottom, left:right] @ mask_coeffs[i]  # (h', w', D) -> (h', w')
+    return InstanceMasks(_ProtoCrops(logits, edges, rows, columns), edges[:, :2], ori_shape)
+
+
+class _ProtoCrops:
+    """The masks of N objects as logits at prototype pixels, which take less memory than the masks that they become.
+
+    Args:
+        logits: ``(h', w')`` of each object, the window that its box depends on.
+        edges: ``(N, 4)`` int64 xyxy, the original pixels of each box.
+        rows, columns: the samples along both axes.
+    """
+
+    def __init__(self, logits: list[np.ndarray], edges: np.ndarray, rows: _Axis, columns: _Axis) -> None:
+        self._logits = logits
+        self._edges = edges
+        self._rows = rows
+        self._columns = columns
+        self.sizes = edges[:, :1:-1] - edges[:, 1::-1]  # (h, w)
+
+    def choose(self, indices: np.ndarray) -> _ProtoCrops:
+        return _ProtoCrops([self._logits[i] for i in indices], self._edges[indices], self._rows, self._columns)
+
+    def draw(self) -> list[np.ndarray]:
+        if not self._logits:
+            return []
+        rows, columns = self._rows, self._columns
+        dtype = self._logits[0].dtype
+        upwards, sideways = rows.weights(dtype), np.ascontiguousarray(columns.weights(dtype).T)
+        room = np.empty(int(self.sizes.prod(1).max()), dtype)  # one for all, which stays in the cache
+        crops = []
+        for logits, (x0, y0, x1, y1) in zip(self._logits, self._edges.tolist(), strict=True):
+            if not logits.size:
+                crops.append(np.zeros((0, 0), bool))
+                continue
+            up = upwards[rows.samples(y0, y1), rows.window(y0, y1)]
+            side = sideways[columns.window(x0, x1), columns.samples(x0, x1)]
+            shape = len(up), side.shape[1]
+            # (rows, h') @ (h', w') @ (w', columns)
+            values = np.matmul(up @ logits, side, out=room[: shape[0] * shape[1]].reshape(shape))
+            crops.append(columns.spread(rows.spread(values > 0, y0, y1).T, x0, x1).T)
+        return crops
 
 
 def resample_masks(
@@ -114,6 +153,7 @@ class _Axis:
         first = min(max(round(shift / proto_stride), 0), proto_length - 1)
         last = min(max(round((shift + length * scale) / proto_stride) - 1, first), proto_length - 1)
         positions = (np.arange(length) + 0.5) * scale + shift  # of the original pixels' centres, in input pixels
+        self.fine = fine
         if fine:
             self.sample_of = np.arange(length)
         else:
@@ -124,25 +164,27 @@ class _Axis:
         self.high = np.minimum(self.low + 1, last)
         self.nearness = centres - self.low
 
-    def _samples(self, first: int, stop: int) -> slice:
+    def samples(self, first: int, stop: int) -> slice:
         """Return the samples that the original pixels [first, stop) take their values from."""
         return slice(self.sample_of[first], self.sample_of[stop - 1] + 1)
 
     def window(self, first: int, stop: int) -> slice:
         """Return the prototype pixels that the original pixels [first, stop) depend on."""
-        samples = self._samples(first, stop)
+        samples = self.samples(first, stop)
         return slice(self.low[samples.start], self.high[samples.stop - 1] + 1)
 
-    def interpolate(self, values: np.ndarray, first: int, stop: int) -> np.ndarray:
-        """Interpolate the values of the window of [first, stop), along the first axis, at the samples."""
-        samples = self._samples(first, stop)
-        origin = self.low[samples.start]
-        lower, between = values.take(self.low[samples] - origin, 0), values.take(self.high[samples] - origin, 0)
-        between -= lower
-        between *= self.nearness[samples, None].astype(values.dtype)
-        between += lower
-        return between
+    def windows(self, first: np.ndarray, stop: np.ndarray) -> tuple[list[int], list[int]]:
+        """Return the first and the end of ``window`` for N ranges of original pixels, none of them empty."""
+        return self.low[self.sample_of[first]].tolist(), (self.high[self.sample_of[stop - 1]] + 1).tolist()
+
+    def weights(self, dtype: np.dtype) -> np.ndarray:
+        """Return the matrix ``(samples, prototype pixels)`` that interpolates along the axis."""
+        matrix = np.zeros((len(self.low), self.high[-1] + 1), dtype)
+        samples = np.arange(len(self.low))
+        matrix[samples, self.low] = 1 - self.nearness
+        matrix[samples, self.high] += self.nearness.astype(dtype)  # the same pixel as ``low`` at the border
+        return matrix
 
     def spread(self, values: np.ndarray, first: int, stop: int) -> np.ndarray:
         """Return the values at the original pixels [first, stop) for values at their samples, along the first axis."""
-        return values[self.sample_of[first:stop] - self.sample_of[first]]
+        return values if self.fine else values[self.sample_of[first:stop] - self.sample_of[first]]

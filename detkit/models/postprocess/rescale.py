@@ -25,6 +25,7 @@ def to_original(bboxes: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) 
 def points_to_original(points: Tensor, matrix: np.ndarray, ori_shape: tuple[int, int]) -> Tensor:
     """Transform points ``(..., 2)`` xy to original pixels and clamp them to the image; see ``to_original``."""
     inverse = torch.as_tensor(np.linalg.inv(matrix), device=points.device, dtype=points.dtype)
-    points = points @ inverse[:2, :2].T + inverse[:2, 2]
+    # Sums rather than a matrix product, which would wake threads for it.
+    points = (points.unsqueeze(-2) * inverse[:2, :2]).sum(-1) + inverse[:2, 2]
     height, width = ori_shape
     return points.clamp(min=0).minimum(points.new_tensor([width, height]))
