@@ -99,6 +99,7 @@ class TrainableModel:
         work_dir: str | os.PathLike | None = None,
         resume: bool = False,
         amp: bool | str | None = None,
+        compile: bool | None = None,
         seed: int | None = None,
         options: Mapping[str, Any] | None = None,
         **settings: Any,
@@ -116,6 +117,8 @@ class TrainableModel:
             work_dir: the run's folder; ``work_dirs/<config name>`` by default.
             resume: go on with the run whose checkpoint the model is.
             amp: mixed precision; the config's by default.
+            compile: whether ``torch.compile`` compiles the network, which takes minutes at first; as the config says by
+                default.
             seed: of everything random; the config's by default.
             options: changes to the config as ``--cfg-options`` makes them, such as
                 ``{'optim_wrapper.optimizer.lr': 0.01}``.
@@ -129,6 +132,8 @@ class TrainableModel:
             ConfigError, CheckpointError, DataError: of the config, the weights or the data.
         """
         check_flag('resume', resume)
+        if compile is not None:
+            check_flag('compile', compile)
         from detkit.engine import train_from_config
         from detkit.engine.amp import check_amp
 
@@ -142,6 +147,7 @@ class TrainableModel:
             amp=amp,
             device=str(self.device),
             seed=seed,
+            compile=compile,
         )
         folder = Path(runner.work_dir)
         self._reopen(folder)

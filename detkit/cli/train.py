@@ -7,7 +7,7 @@ detkit train work_dirs/seg_n_coco8/config.py --cfg-options max_epochs=200
 
 import argparse
 
-from detkit.cli.arguments import add_shared_arguments
+from detkit.cli.arguments import Switch, add_shared_arguments
 from detkit.cli.command import CommandParser
 
 
@@ -23,6 +23,11 @@ def add_arguments(parser: CommandParser) -> None:
         "run folder, or without PATH from the config's newest run",
     )
     add_shared_arguments(parser, '--amp', '--device')
+    parser.add_argument(
+        '--compile',
+        action=Switch,
+        help='compile the network by torch.compile, which takes minutes at first, or not (default: as the config says)',
+    )
     parser.add_argument('--seed', type=int, help='seed of everything random (default: as the config says)')
     parser.add_argument(
         '--cfg-options',
@@ -52,5 +57,6 @@ def run(args: argparse.Namespace) -> None:
         device=args.device,
         seed=args.seed,
         launcher=args.launcher,
+        compile=args.compile,
         ends_process=True,
     )

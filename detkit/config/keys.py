@@ -129,6 +129,7 @@ _MEANINGS = (
     ('model.head.test_cfg.class_agnostic', 'agnostic_nms agnostic class_agnostic'),
     ('freeze train_cfg.freeze', 'freeze frozen freeze_layers frozen_stages'),
     ('optim_wrapper.amp', 'amp fp16 bf16 half precision mixed_precision use_amp'),
+    ('train_cfg.compile', 'compile torch_compile compiled inductor'),
     (
         'optim_wrapper.accumulate optim_wrapper.nominal_batch_size',
         'accumulate accum_iter grad_accum accumulate_grad_batches nbs gradient_accumulation_steps '

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from detkit.datasets.loader import BatchLoader
 from detkit.engine.base_runner import BaseRunner
 from detkit.engine.checkpoint import Resumable, check_weights, find_resumable, load_checkpoint
+from detkit.engine.compilation import compile_network
 from detkit.engine.default_weights import find_default_weights, random_start
 from detkit.engine.eval_loops import EvalLoop
 from detkit.engine.finetune import load_weights
@@ -129,6 +130,7 @@ class Runner(BaseRunner):
             self.console.line(f'resume   {display_path(source)}: epoch {loop.epoch + 1}, iteration {loop.batch + 1}')
         check_batch_of_one(self)
         rehearse(self)
+        compile_network(unwrap(self.model), loop.compile, self.device)
         if self.cfg.get('resume'):
             self._write_config()
         self._has_loaded = True

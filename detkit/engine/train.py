@@ -22,6 +22,7 @@ def train_from_config(
     device: str | None = None,
     seed: int | None = None,
     launcher: str | None = None,
+    compile: bool | None = None,
     hooks: Sequence[Hook] = (),
     ends_process: bool = False,
 ) -> Runner:
@@ -41,6 +42,7 @@ def train_from_config(
         device: replaces the config's; None to leave it.
         seed: replaces the config's; None to leave it.
         launcher: how several processes were started; None for the config's.
+        compile: whether the network is compiled; replaces the config's ``train_cfg.compile``; None to leave it.
         hooks: called beside the config's; no part of the config that the run writes.
         ends_process: whether the process ends when a signal has stopped training, see ``StopSignals``.
     """
@@ -51,6 +53,7 @@ def train_from_config(
         'device': device,
         'randomness.seed': seed,
         'launcher': launcher,
+        'train_cfg.compile': compile,
     }
     options = parse_options(options)
     options += [Option(key, value, adds=True) for key, value in settings.items() if value is not None]

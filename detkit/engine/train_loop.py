@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class TrainLoop:
             of the learning rate. After ten batches in a row, or five restorations, the run stops.
         out_of_memory: what follows where the memory is too small for a step: 'stop' the run; 'halve' to make the step
             again in parts, see ``PartedSteps``; one process only.
+        compile: whether ``torch.compile`` compiles the network; also a mode of it, or a dict of its arguments, see
+            ``compile_network``.
 
     Attributes:
         epoch: completed epochs.
@@ -80,6 +82,7 @@ class TrainLoop:
         freeze: int | str | Sequence[str] = (),
         non_finite: str = 'stop',
         out_of_memory: str = 'stop',
+        compile: bool | str | Mapping[str, Any] = False,
     ) -> None:
         self.runner = runner
         self.dataloader = runner.build_dataloader(dataloader)
@@ -97,6 +100,7 @@ class TrainLoop:
         self.freeze = freeze
         self.non_finite = non_finite
         self.out_of_memory = out_of_memory
+        self.compile = compile
         self._steps = PartedSteps(runner, out_of_memory)
         self.lr_factor = 1.0
         self.num_restores = 0

@@ -6,16 +6,15 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import count
 
 import torch
 from torch import Tensor, nn
 
 from detkit.engine.amp import resolve_amp
+from detkit.engine.compilation import with_own_code
+from detkit.models.detectors.base_detector import Preds
 from detkit.utils.errors import ConfigError, first_line
 
-Preds = dict[str, Tensor | list[Tensor]]
-_NUMBERS = count()
 # From what the data preprocessor gives to raw predictions.
 Network = Callable[[dict], Preds]
 
@@ -79,11 +78,9 @@ def network_maker(model: nn.Module, mode: ExecutionMode) -> Callable[[], Network
     def network(inputs: Tensor, mask: Tensor | None) -> Preds:
         return own.head(own.extract_feat(inputs), mask)
 
-    # PyTorch compiles a piece of code eight times, for all networks together, and interprets it afterwards. So each
-    # network has code of its own, and fullgraph makes an error of what would be interpreted.
-    network.__code__ = network.__code__.replace(co_name=f'network_{next(_NUMBERS)}')
     try:
-        compiled = torch.compile(network, dynamic=False, fullgraph=True)
+        # fullgraph makes an error of what would be interpreted
+        compiled = torch.compile(with_own_code(network), dynamic=False, fullgraph=True)
     except RuntimeError as error:  # a Python or a system that it does not support
         raise ConfigError(f'--compile: {first_line(error)}') from error
     return lambda: _compiled(own, compiled)

@@ -59,7 +59,8 @@ class ConsoleHook(Hook):
             + f', {loop.max_epochs} epochs, seed {runner.seed}'
         )
         workers = f', {get_world_size()} processes' if get_world_size() > 1 else ''
-        console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{workers}')
+        compiled = ', compiled network' if loop.compile else ''
+        console.line(f'device   {device_text(runner.device, wrapper.amp_dtype)}{compiled}{workers}')
         for note in start_notes(runner):
             console.line(f'note     {note}')
         if loop.stop_reason:

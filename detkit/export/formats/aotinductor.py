@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from detkit.engine.compilation import find_compiler
 from detkit.export.format import META_KEY, ExportFormat, require_cpu
 from detkit.export.formats.torch_export import TorchExportFormat
 from detkit.export.formats.torchscript import TorchSession
@@ -34,7 +34,7 @@ class AotInductorFormat(ExportFormat):
     trusted_only, dynamic = True, ()
 
     def check_plan(self, settings: ExportSettings) -> None:
-        if not any(shutil.which(name) for name in ('g++', 'clang++', 'c++')):
+        if not find_compiler():
             raise ConfigError('aotinductor files are compiled by a C++ compiler, and there is none: install g++')
 
     def convert(self, graph: ExportGraph, example: tuple[Tensor, ...], plan: Plan) -> bytes:

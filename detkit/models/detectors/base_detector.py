@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from detkit.structures.gt_batch import GtBatch
 from ..base_module import BaseModule
 from ..layers import set_batch_norm
 from ..wiring import build_backbone, build_head, build_necks, check_feats, check_losses, check_results
+
+Preds = dict[str, Tensor | list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class BaseDetector(BaseModule, Detector):
         needs_img_shapes: whether the results depend on the sizes of the images before padding.
         input_size: (h, w) that every input has; None where inputs may differ.
         fixed_precision: whether mixed precision has no effect on it.
+        compiled_network: what stands for ``raw_predictions`` where losses are asked for; None for that itself.
 
     Raises:
         ConfigError: ``batch_norm`` has another key, or components do not fit each other.
@@ -81,6 +84,7 @@ class BaseDetector(BaseModule, Detector):
         self.neck, output = build_necks(neck, output)
         self.head = build_head(head, output)
         self.info = ModelInfo()
+        self.compiled_network: Callable[[BaseDetector, Tensor, Tensor | None], Preds] | None = None
         set_batch_norm(self, batch_norm or {})
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)
@@ -101,7 +105,7 @@ class BaseDetector(BaseModule, Detector):
         gt: GtBatch | None = None,
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'tensor',
-    ) -> dict[str, Tensor | list[Tensor]] | list[DetDataSample]:
+    ) -> Preds | list[DetDataSample]:
         """Run the network on normalised images ``(B, 3, H, W)``.
 
         Args:
@@ -110,7 +114,8 @@ class BaseDetector(BaseModule, Detector):
                 ``'predict'`` a data sample for each image, in pixels of the original image (needs ``data_samples``).
         """
         padding_mask = self.padding_mask(inputs, gt, data_samples, mode)
-        preds = self.head(self.extract_feat(inputs), padding_mask)
+        network = self.compiled_network if mode == 'loss' and self.compiled_network is not None else raw_predictions
+        preds = network(self, inputs, padding_mask)
         if mode == 'tensor':
             return preds
         if mode == 'loss':
@@ -170,11 +175,9 @@ class BaseDetector(BaseModule, Detector):
         """
         inputs = self.data_preprocessor.normalize(images, img_shapes)
         padding_mask = None if img_shapes is None else self.mask_of(img_shapes, inputs.shape[-2:])
-        return self.head.decode(self.head(self.extract_feat(inputs), padding_mask), img_shapes)
+        return self.head.decode(raw_predictions(self, inputs, padding_mask), img_shapes)
 
-    def predict(
-        self, preds: dict[str, Tensor | list[Tensor]], data_samples: list[DetDataSample]
-    ) -> list[DetDataSample]:
+    def predict(self, preds: Preds, data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Return the head's predictions, with the ground truth of ``data_samples`` where they have one."""
         results = self.head.predict(preds, [sample.metainfo for sample in data_samples])
         check_results(results, len(data_samples), self.head)
@@ -182,3 +185,11 @@ class BaseDetector(BaseModule, Detector):
             if self.truth in sample:
                 result.set_field(sample.get(self.truth), self.truth)
         return results
+
+
+def raw_predictions(model: BaseDetector, inputs: Tensor, padding_mask: Tensor | None = None) -> Preds:
+    """Return the raw predictions of a detector's head on normalised images ``(B, 3, H, W)``.
+
+    This is a function and not a method, so that what is compiled of it holds no model: a copy of a model runs itself.
+    """
+    return model.head(model.extract_feat(inputs), padding_mask)
