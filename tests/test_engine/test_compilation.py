@@ -159,7 +159,7 @@ def test_a_resumed_run_is_that_of_one_piece(backend, tiny_data, repo, tmp_path):
     run(tmp_path / 'resumed', resume=True, **compiled)
     whole, found = (load_checkpoint(tmp_path / name / 'last.pth') for name in ('whole', 'resumed'))
     assert found['loop']['iter'] == whole['loop']['iter'] > 2
-    for part in ('state_dict', 'weights'):
+    for part in ('state_dict', 'model'):
         if part in whole:
             assert whole[part].keys() == found[part].keys()
             for key, value in whole[part].items():
