@@ -177,6 +177,42 @@ class Transformer(Protocol):
         ...
 
 
+class QueryDecoder(Protocol):
+    """Queries with boxes to a vector and a refined box for each, after every layer.
+
+    It is constructed with ``num_levels``, the number of feature maps, beside its own arguments.
+
+    Attributes:
+        embed_dims: C, length of the vectors.
+        num_layers: L.
+    """
+
+    embed_dims: int
+    num_layers: int
+
+    def __call__(
+        self,
+        content: Tensor,
+        bboxes: Tensor,
+        memory: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        query_mask: Tensor | None = None,
+        num_groups: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """Return vectors ``(L, B, Q, C)`` and boxes ``(L, B, Q, 4)``; evaluation may have fewer layers.
+
+        Args:
+            content: ``(B, Q, C)``.
+            bboxes: ``(B, Q, 4)`` cxcywh relative to the image.
+            memory: ``(B, S, C)``, the cells of all maps, the finest first, each row by row.
+            sizes: (h, w) of each map.
+            query_mask: ``(Q, Q)`` bool, True where a query (row) may look at another (column); None for all. With G
+                groups ``(Q / G, Q / G)``.
+            num_groups: G; the queries are G groups of equal size that do not attend to each other.
+        """
+        ...
+
+
 # ---- Priors
 
 
@@ -226,7 +262,10 @@ class AnchorAssigner(Assigner, Protocol):
 
 
 class QueryAssigner(Assigner, Protocol):
-    """Matches queries: C + 1 logits and boxes cxcywh relative to the image, of any leading axes; no priors."""
+    """Matches queries: logits and boxes cxcywh relative to the image, of any leading axes; no priors.
+
+    The logits are of C classes, or with one more at the end for 'no object'.
+    """
 
 
 class MatchCost(Protocol):

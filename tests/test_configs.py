@@ -20,6 +20,7 @@ PATHS = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.pa
 # What a detector's step must report, by family.
 LOSSES = {
     'detr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux'},
+    'rfdetr': {'loss_cls', 'loss_box', 'loss_giou', 'loss_aux', 'loss_enc'},
     'yolov3': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov5': {'loss_box', 'loss_cls', 'loss_obj'},
     'yolov8': {'loss_box', 'loss_cls', 'loss_dfl'},
@@ -28,6 +29,7 @@ LOSSES = {
 
 def by_cost(path):
     large = path.parent.name == 'yolov3' and path.stem != 'det_spp_coco8'
+    large |= path.parent.name == 'rfdetr' and path.stem in ('det_coco', 'seg_coco')  # the others have the same models
     return pytest.param(path, id=str(path.relative_to(CONFIGS)), marks=[pytest.mark.slow] if large else [])
 
 
@@ -61,7 +63,7 @@ def test_config_trains_and_predicts(path, options):
     losses = model.train_step(batch, optim_wrapper)
     assert ({'loss_cls'} if cfg.task == 'cls' else LOSSES[path.parent.name]) <= losses.keys()
     masks = cfg.task in ('seg', 'panoptic')
-    mask_losses = {'loss_mask', 'loss_dice'} if path.parent.name == 'detr' else {'loss_seg'}
+    mask_losses = {'loss_mask', 'loss_dice'} if path.parent.name in ('detr', 'rfdetr') else {'loss_seg'}
     assert mask_losses & losses.keys() == (mask_losses if masks else set())
     assert ('loss_pose' in losses) == (cfg.task == 'pose')
     assert ('loss_angle' in losses) == (cfg.task == 'obb')
@@ -123,10 +125,10 @@ def test_every_size_builds_and_differs(path, size):
     ('names', 'folder', 'own'),
     [
         ('yolov8/det_coco yolov8/seg_coco yolov5/det_coco yolov3/det_coco', '', dict(classes=None)),
-        ('detr/det_coco', '', dict(classes=None, keep_category_ids=False)),
+        ('detr/det_coco rfdetr/det_coco', '', dict(classes=None, keep_category_ids=False)),
         ('yolov8/det_voc yolov5/det_voc yolov3/det_voc detr/det_voc', 'voc', dict(classes=None)),
         (
-            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom',
+            'yolov8/det_custom yolov8/seg_custom yolov5/det_custom yolov3/det_custom detr/det_custom rfdetr/det_custom',
             '',
             dict(data_yaml='data.yaml'),
         ),

@@ -20,6 +20,8 @@ def load_tiny(path: Path, options: Mapping[str, Any]) -> Config:
     dataset = rest[-1]
     if path.parent.name == 'detr':
         options = {**options, 'pretrained': None}
+    if path.parent.name == 'rfdetr' and task == 'seg':
+        options = {**options, 'img_size': 72}  # patches of 12 pixels
     if 'panoptic' in path.stem:
         options = {**options, 'data_root': f'{options["data_root"]}/panoptic'}
     if task == 'pose':

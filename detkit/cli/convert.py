@@ -4,6 +4,7 @@
     detkit convert yolov5 yolov5s.pt yolov5s.pth
     detkit convert darknet yolov3-spp.weights yolov3-spp.pth
     detkit convert detr detr-r50-e632da11.pth detr-r50.pth
+    detkit convert rfdetr rf-detr-nano.pth rfdetr-n.pth
 
 Then predict with it, test it, or train from it (load_from=yolov8n-seg.pth); the tool says with which config.
 """
@@ -42,6 +43,15 @@ CONVERTERS = {
         'convert_detr',
         {
             'size': 'r50, r101, r50_dc5 or r101_dc5, where nothing in the file says whether it is a DC5',
+            'config': 'the config of the same model, instead of the one that the weights are found to be of',
+            'names': 'class names, one a line, where neither the file nor COCO says them',
+        },
+    ),
+    'rfdetr': (
+        "RF-DETR, with masks or without: its authors' .pth, or model.safetensors of the Hugging Face Hub",
+        'detkit.converters.rfdetr',
+        'convert_rfdetr',
+        {
             'config': 'the config of the same model, instead of the one that the weights are found to be of',
             'names': 'class names, one a line, where neither the file nor COCO says them',
         },

@@ -8,9 +8,11 @@ from pathlib import Path
 from detkit.converters.common import Conversion
 from detkit.converters.darknet import load_darknet
 from detkit.converters.detr import load_detr
-from detkit.converters.detr_file import NoDETRError
+from detkit.converters.detr_file import NoDETRError, read_state
 from detkit.converters.inert_pickle import StandIn, TorchArchive
 from detkit.converters.pickled_model import load_pickled
+from detkit.converters.rfdetr import load_rfdetr
+from detkit.converters.rfdetr_layout import layout_of
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.utils.errors import CheckpointError
@@ -24,8 +26,8 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
     """Convert a file without writing anything; its content says which project wrote it. Nothing in it is run.
 
     Args:
-        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR of its
-            authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
+        source: a YOLOv8 of ultralytics or a YOLOv5 (``.pt``), a YOLOv3 of Darknet (``.weights``), or a DETR or
+            RF-DETR of its authors or of the Hugging Face Hub (``.pth``, ``.safetensors``, ``.bin``).
         configs: detkit's folder of that name, whose configs describe the models.
 
     Raises:
@@ -41,6 +43,8 @@ def load_foreign(source: str | Path, configs: str | Path) -> Conversion:
             read = read_ultralytics if whole_model.path.startswith('ultralytics.') else read_yolov5
             return load_pickled(source, configs, read)
     try:
+        if layout_of(read_state(source)[1]) is not None:
+            return load_rfdetr(source, configs)
         return load_detr(source, configs)
     except NoDETRError as error:
         raise CheckpointError(

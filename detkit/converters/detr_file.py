@@ -65,6 +65,25 @@ def read_detr(path: Path) -> DETRFile:
     Raises:
         CheckpointError: the file is missing, damaged, or holds no DETR.
     """
+    content, tensors = read_state(path)
+    layout = layout_of(tensors)
+    if layout is None:
+        some = ', '.join(sorted(tensors)[:3]) or 'none'
+        raise NoDETRError(
+            path,
+            f'holds no model that detkit knows (its tensors are {some}, ...)',
+            f'is no DETR: it has no layer for classes under a name of DETR (its tensors are {some}, ...)',
+        )
+    known = what_lies_beside(path) if layout == 'hugging_face' else _arguments(content.get('args'), path)
+    return DETRFile(layout, unpack(tensors), **known)
+
+
+def read_state(path: Path) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
+    """Return a file's content and its tensors by name; nothing in it is run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds no weights by name.
+    """
     if not path.is_file():
         kind = 'is a folder' if path.is_dir() else 'does not exist'
         raise CheckpointError(f'{path} {kind}; {_EXPECTED}.')
@@ -77,17 +96,7 @@ def read_detr(path: Path) -> DETRFile:
             f'toolbox on mmengine; {_EXPECTED}.'
         )
     weights = next((content[key] for key in ('model', 'state_dict') if isinstance(content.get(key), Mapping)), content)
-    tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
-    layout = layout_of(tensors)
-    if layout is None:
-        some = ', '.join(sorted(tensors)[:3]) or 'none'
-        raise NoDETRError(
-            path,
-            f'holds no model that detkit knows (its tensors are {some}, ...)',
-            f'is no DETR: it has no layer for classes under a name of DETR (its tensors are {some}, ...)',
-        )
-    known = _beside(path) if layout == 'hugging_face' else _arguments(content.get('args'), path)
-    return DETRFile(layout, unpack(tensors), **known)
+    return content, {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
 
 
 def _read(path: Path) -> Any:
@@ -128,7 +137,7 @@ def _arguments(args: Any, path: Path) -> dict[str, Any]:
     return dict(dilated=_bool(values.get('dilation')), num_heads=_positive(values.get('nheads')), said_by=path.name)
 
 
-def _beside(path: Path) -> dict[str, Any]:
+def what_lies_beside(path: Path) -> dict[str, Any]:
     """Return what the Hub's ``config.json`` beside the weights says."""
     file = path.with_name('config.json')
     if not file.is_file():

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detkit.engine.finetune import NamesParts
 from detkit.engine.optim_wrapper import AccumulatingOptimWrapper
 from detkit.engine.training_state import unwrap
 from detkit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -94,23 +95,37 @@ class GroupOptimConstructor:
     rate multiplied: ``paramwise_cfg=dict(lr_mult={'backbone': 0.1})``. With ``decay_all=True`` normalisation weights
     and biases decay too, so that all parameters of one rate are one group, as in DETR's recipe.
 
+    ``layer_decay=0.8`` lowers the rates of a backbone's parts towards the image, as transformers are fine-tuned: of its
+    n ``freeze_parts``, the i-th (from 0) has 0.8 to the power of n + 1 - i, times the rate that it has otherwise.
+
     Args:
         optim_wrapper_cfg: config of the wrapper, ``optimizer`` included.
-        paramwise_cfg: ``lr_mult``, ``decay_all``, or None.
+        paramwise_cfg: ``lr_mult``, ``decay_all``, ``layer_decay``, ``no_decay`` (beginnings of names whose weights do
+            not decay either), or None.
 
     Raises:
-        ConfigError: another key, or a key of ``lr_mult`` that no parameter's name starts with (when called).
+        ConfigError: another key, or a beginning of names that no parameter has (when called), or ``layer_decay`` for a
+            backbone without ``freeze_parts``.
     """
+
+    KEYS = ('lr_mult', 'decay_all', 'layer_decay', 'no_decay')
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         paramwise_cfg = dict(paramwise_cfg or {})
         self.lr_mult: dict[str, float] = paramwise_cfg.pop('lr_mult', {})
+        self._layer_mults: dict[str, float] = {}
         self.decay_all: bool = paramwise_cfg.pop('decay_all', False)
+        self.layer_decay: float | None = paramwise_cfg.pop('layer_decay', None)
+        self.no_decay: tuple[str, ...] = tuple(paramwise_cfg.pop('no_decay', ()))
         for key in paramwise_cfg:
             raise ConfigError(
-                f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes lr_mult and decay_all.'
-                f'{nearest(key, ["lr_mult", "decay_all"])}'
+                f'optim_wrapper.paramwise_cfg has no key {key!r}; it takes {", ".join(self.KEYS)}.'
+                f'{nearest(key, self.KEYS)}'
+            )
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise ConfigError(
+                f'optim_wrapper.paramwise_cfg.layer_decay is {self.layer_decay!r}; it must be above 0 and at most 1'
             )
 
     def __call__(self, model: nn.Module) -> AccumulatingOptimWrapper:
@@ -118,6 +133,7 @@ class GroupOptimConstructor:
         cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(cfg.pop('optimizer'))
         self._check_prefixes(model)
+        self._layer_mults = self._find_layer_mults(model)
         groups = self.param_groups(model, optimizer_cfg.get('lr'))
         if not groups:
             raise ConfigError(
@@ -134,12 +150,30 @@ class GroupOptimConstructor:
 
     def _check_prefixes(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters()]
-        for prefix in self.lr_mult:
-            if not any(name.startswith(prefix) for name in names):
-                raise ConfigError(
-                    f'optim_wrapper.paramwise_cfg.lr_mult names {prefix!r}, which no parameter of the '
-                    f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}'
-                )
+        for key in ('lr_mult', 'no_decay'):
+            for prefix in getattr(self, key):
+                if not any(name.startswith(prefix) for name in names):
+                    raise ConfigError(
+                        f'optim_wrapper.paramwise_cfg.{key} names {prefix!r}, which no parameter of the '
+                        f'model starts with.{nearest(prefix, {name.split(".")[0] for name in names})}'
+                    )
+
+    def _find_layer_mults(self, model: nn.Module) -> dict[str, float]:
+        """Return the factor of ``layer_decay`` by the beginning of names, those of a backbone's parts."""
+        if self.layer_decay is None:
+            return {}
+        backbone = getattr(model, 'backbone', None)
+        if not isinstance(backbone, NamesParts):
+            raise ConfigError(
+                f'optim_wrapper.paramwise_cfg.layer_decay needs a backbone that names its parts, but '
+                f'{type(backbone).__name__} has no attribute freeze_parts; use lr_mult, or leave layer_decay out'
+            )
+        parts = backbone.freeze_parts
+        return {
+            f'backbone.{name}.': self.layer_decay ** (len(parts) + 1 - index)
+            for index, names in enumerate(parts)
+            for name in names
+        }
 
     def param_groups(self, model: nn.Module, lr: float | None = None) -> list[dict[str, Any]]:
         """Return groups named ``weight``, ``norm``, ``bias``, after the prefix of ``lr_mult`` where one applies."""
@@ -151,16 +185,19 @@ class GroupOptimConstructor:
                     continue
                 full_name = f'{module_name}.{name}' if module_name else name
                 kind = 'bias' if 'bias' in name else 'norm' if isinstance(module, norms) else 'weight'
+                kind = 'norm' if kind == 'weight' and full_name.startswith(self.no_decay) else kind
                 kind = 'weight' if self.decay_all else kind
                 prefix = max((p for p in self.lr_mult if full_name.startswith(p)), key=len, default='')
-                if (prefix, kind) not in groups:
-                    group: dict[str, Any] = {'name': f'{prefix}.{kind}' if prefix else kind, 'params': []}
+                layer = max((p for p in self._layer_mults if full_name.startswith(p)), key=len, default='')
+                label = layer.removesuffix('.') or prefix
+                if (label, kind) not in groups:
+                    group: dict[str, Any] = {'name': f'{label}.{kind}' if label else kind, 'params': []}
                     if kind != 'weight':
                         group['weight_decay'] = 0.0
-                    if prefix and lr is not None:
-                        group['lr'] = lr * self.lr_mult[prefix]
-                    groups[prefix, kind] = group
-                group = groups[prefix, kind]
+                    if label and lr is not None:
+                        group['lr'] = lr * self.lr_mult.get(prefix, 1.0) * self._layer_mults.get(layer, 1.0)
+                    groups[label, kind] = group
+                group = groups[label, kind]
                 if not any(param is other for other in group['params']):
                     group['params'].append(param)
         order = {'weight': 0, 'norm': 1, 'bias': 2}

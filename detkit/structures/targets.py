@@ -16,10 +16,12 @@ class Candidates(NamedTuple):
     Attributes:
         cls_logits: ``(..., B, P, C)``.
         bboxes: ``(..., B, P, 4)``, or 5 for rotated boxes.
+        costs: ``(..., B, P, M)``, what a head adds to the costs of pairs, such as that of masks.
     """
 
     cls_logits: Tensor | None = None
     bboxes: Tensor | None = None
+    costs: Tensor | None = None
 
 
 class AssignResult(NamedTuple):

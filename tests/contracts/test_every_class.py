@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from small_parts import CHANNELS, SIZE, STRIDES, batch, head_config, own_names
+from small_parts import CHANNELS, SIZE, SMALL_DECODER, STRIDES, batch, head_config, own_names
 from torch import nn
 
 from detkit import protocols
@@ -111,7 +111,7 @@ def test_a_head_has_the_methods_and_states_what_it_takes(name):
     assert parameters(cls.decode) == [('preds', False), ('img_shapes', True)]
     assert [n for n, _ in parameters(cls.results)] == ['decoded', 'metas']
     names = arguments_of(cls).names
-    parts = ('assigner', 'bbox_coder', 'transformer', 'position_encoding')
+    parts = ('assigner', 'bbox_coder', 'transformer', 'position_encoding', 'decoder')
     assert set(cls.takes) == {n for n in names if n in parts or n.startswith('loss_')} == set(cls.default_parts)
     assert {'num_classes', 'in_channels', 'test_cfg'} <= set(names)
 
@@ -165,6 +165,19 @@ def test_a_layer_keeps_the_shapes_of_its_kind(name):
         for mask in (None, padding_mask):
             encoded = encoding(torch.rand(2, 3, 5, 6), mask)
             assert encoding.embed_dims == 8 and encoded.shape in ((1, 8, 5, 6), (2, 8, 5, 6))
+        return
+    if kind is protocols.QueryDecoder:
+        decoder = LAYERS.build(dict(type=name, num_levels=2, **SMALL_DECODER))
+        assert (decoder.embed_dims, decoder.num_layers) == (16, 2)
+        content, bboxes = torch.rand(3, 6, 16), torch.rand(3, 6, 4)
+        memory, sizes = torch.rand(3, 26, 16), [(4, 5), (2, 3)]
+        for mask in (None, torch.eye(6, dtype=torch.bool)):
+            decoded, refined = decoder(content, bboxes, memory, sizes, mask)
+            assert decoded.shape == (2, 3, 6, 16) and refined.shape == (2, 3, 6, 4)
+        # Groups are a mask of blocks.
+        groups = torch.arange(6) // 2
+        masked, _ = decoder(content, bboxes, memory, sizes, groups.unsqueeze(1) == groups)
+        torch.testing.assert_close(decoder(content, bboxes, memory, sizes, num_groups=3)[0], masked)
         return
     assert kind is protocols.Transformer
     transformer = LAYERS.build(dict(type=name, embed_dims=8, num_heads=2, num_decoder_layers=3)).eval()

@@ -14,6 +14,11 @@ EMBED_DIMS, DEPTH, HEADS, PATCH = 32, 4, 4, 8
 BACKBONES = {'windows': (2, 8, 64), 'resized': (2, 6, 64), 'whole': (1, 8, 96)}
 OUT_BLOCKS = (1, 3, 4)  # after which maps are returned; of those that follow, 1 and 3 attend over all windows
 PROJECTOR_DIMS = 24
+# The detector, on the backbone 'windows'.
+DIMS, SELF_HEADS, CROSS_HEADS, POINTS, FEEDFORWARD_DIMS = 32, 4, 8, 2, 48
+LAYERS, QUERIES, GROUPS, NUM_CLASSES, SIDE = 3, 10, 3, 7, 64
+# Label and box, cxcywh in pixels, of the objects of each image.
+OBJECTS = (((3, 20.0, 24.0, 22.0, 30.0), (0, 45.0, 40.0, 30.0, 20.0)), (), ((6, 32.0, 32.0, 60.0, 50.0),))
 
 
 def state_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -23,6 +28,31 @@ def state_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
         if name.endswith('position_embeddings'):
             value.mul_(20)
     return state
+
+
+def objects() -> list[tuple[Tensor, Tensor]]:
+    """For each image labels ``(N,)`` int64 and boxes ``(N, 4)`` float64 cxcywh relative to the image."""
+    tables = [torch.tensor(own, dtype=torch.float64).reshape(-1, 5) for own in OBJECTS]
+    return [(table[:, 0].long(), table[:, 1:] / SIDE) for table in tables]
+
+
+def object_masks() -> list[Tensor]:
+    """For each image the masks ``(N, SIDE, SIDE)``, bool: the ellipse in each box."""
+    y, x = torch.meshgrid(*[torch.arange(SIDE) + 0.5] * 2, indexing='ij')
+    masks = []
+    for own in OBJECTS:
+        inside = [((x - cx) / w) ** 2 + ((y - cy) / h) ** 2 < 0.25 for _, cx, cy, w, h in own]
+        masks.append(torch.stack(inside) if inside else torch.zeros(0, SIDE, SIDE, dtype=torch.bool))
+    return masks
+
+
+def points(count: int) -> Tensor:
+    """Random points ``(count, 2)``, the same for every mask."""
+    return seeded_tensor((count, 2), 'points', SEED)
+
+
+def images() -> Tensor:
+    return seeded_tensor((len(OBJECTS), 3, SIDE, SIDE), 'images', SEED) * 4 - 2
 
 
 def image(side: int) -> Tensor:

@@ -141,3 +141,40 @@ def test_bf16_reaches_the_layers():
     assert outputs.dtype is torch.bfloat16
     wrapper.update_params(outputs.square().sum())
     assert all(param.dtype is torch.float32 for param in model.parameters())
+
+
+class PartedBackbone(nn.Module):
+    """An embedding, two blocks and a normalisation, of which the last is no part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(2, 2)
+        self.blocks = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(2))
+        self.norm = nn.LayerNorm(2)
+        self.freeze_parts = (('embed',), ('blocks.0',), ('blocks.1',))
+
+
+def test_rates_decay_from_layer_to_layer_towards_the_image():
+    model = nn.ModuleDict({'backbone': PartedBackbone(), 'head': nn.Linear(2, 1, bias=False)})
+    paramwise = dict(lr_mult={'backbone': 3.0}, layer_decay=0.5, no_decay=['backbone.embed'])
+    groups = GroupOptimConstructor(dict(optimizer=SGD, amp=False), paramwise)(model).optimizer.param_groups
+    rates = {group['name']: (group['lr'], group['weight_decay']) for group in groups}
+    assert rates == {
+        'weight': (0.1, 0.01),
+        'backbone.norm': (pytest.approx(0.3), 0),
+        'backbone.bias': (pytest.approx(0.3), 0),
+        'backbone.blocks.1.weight': (pytest.approx(0.3 * 0.5**2), 0.01),
+        'backbone.blocks.0.weight': (pytest.approx(0.3 * 0.5**3), 0.01),
+        'backbone.embed.norm': (pytest.approx(0.3 * 0.5**4), 0),
+        'backbone.embed.bias': (pytest.approx(0.3 * 0.5**4), 0),
+    }
+
+
+def test_layer_decay_needs_parts_and_a_sensible_rate():
+    model = nn.ModuleDict({'backbone': nn.Linear(2, 2)})
+    with pytest.raises(ConfigError, match='layer_decay needs a backbone that names its parts, but Linear'):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(layer_decay=0.8))(model)
+    with pytest.raises(ConfigError, match='layer_decay is 1.2; it must be above 0'):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(layer_decay=1.2))
+    with pytest.raises(ConfigError, match="no_decay names 'neck', which no parameter"):
+        GroupOptimConstructor(dict(optimizer=SGD), dict(no_decay=['neck']))(model)

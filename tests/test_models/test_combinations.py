@@ -39,6 +39,7 @@ ANCHORS = {
     2: [[(8, 8), (16, 24)], [(40, 32), (60, 60)]],
     3: [[(8, 8), (16, 12)], [(24, 30), (40, 20)], [(40, 50), (60, 60)]],
 }
+DECODER = dict(embed_dims=16, num_heads=2, num_layers=2, feedforward_dims=16)
 HEADS = {
     'yolov3': dict(type='YOLOv3Head'),
     'yolov5': dict(type='YOLOv5Head'),
@@ -46,6 +47,7 @@ HEADS = {
     'segment': dict(type='YOLOv8SegmentHead', num_protos=4),
     'pose': dict(type='YOLOv8PoseHead', keypoint_shape=(3, 3)),
     'obb': dict(type='YOLOv8OBBHead'),
+    'rfdetr': dict(type='RFDETRHead', num_queries=8, num_groups=2, decoder=dict(type='LiteDecoder', **DECODER)),
 }
 SIZE = 64
 

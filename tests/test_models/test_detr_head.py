@@ -9,6 +9,7 @@ from detr_models import build_detr, small_detr, small_head
 from gt_batches import make_gt
 from test_combinations import BACKBONES, NECKS, neck_of
 
+from detkit.models.heads.query_head import find_matches
 from detkit.registry import DETECTORS, HEADS
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
@@ -191,7 +192,7 @@ def test_more_objects_than_queries():
     losses = head.loss(preds, gt)
     backward(losses)
     assigned = head.assigner(Candidates(preds['cls_logits'].detach(), preds['bbox_preds'].detach()), None, gt)
-    matches = head._matches(assigned, gt)
+    matches = find_matches(assigned, gt, head.num_queries)
     assert matches.weight.sum(1).tolist() == [5, 5] and matches.avg_factor == 9
     labels = head._query_labels(matches, gt)
     assert labels.shape == (2, 6) and (labels == 5).sum(1).tolist() == [1, 1]
@@ -207,7 +208,7 @@ def test_queries_learn_the_classes_of_their_objects():
     head = build_head(num_queries=4)
     gt = make_gt([2, 1])
     assigned = head.assigner(Candidates(torch.rand(2, 2, 4, 6), torch.rand(2, 2, 4, 4)), None, gt)
-    labels = head._query_labels(head._matches(assigned, gt), gt).view(2, 2, 4)
+    labels = head._query_labels(find_matches(assigned, gt, head.num_queries), gt).view(2, 2, 4)
     for layer, image in product(range(2), range(2)):
         expected = [5] * 4
         for k in range(int(gt.valid[image].sum())):

@@ -8,6 +8,7 @@ one at most 1333; crops are 384 to 600 pixels wide and high, of an image whose s
 _base_ = './loaders.py'
 
 task = 'det'  # or 'seg', 'panoptic'
+keep_ratio = True  # False: the images are stretched to a square of side img_size instead
 img_size = 800
 batch_size = 2
 val_batch_size = 2
@@ -21,7 +22,8 @@ sides_before_crop = [img_size // 2, img_size * 5 // 8, img_size * 3 // 4]
 crop_sides = (img_size * 12 // 25, img_size * 3 // 4)
 
 load = [dict(type='LoadImageFromFile')]
-resize = dict(type='ResizeShortestEdge', size=short_sides, max_size=max_size)
+stretch = dict(type='Resize', size=img_size, keep_ratio=False)
+resize = dict(type='ResizeShortestEdge', size=short_sides, max_size=max_size) if keep_ratio else stretch
 crop = [
     dict(type='ResizeShortestEdge', size=sides_before_crop),
     dict(type='RandomCrop', min_size=crop_sides[0], max_size=crop_sides[1]),
@@ -47,7 +49,7 @@ train_pipeline = [
 ]
 val_pipeline = [
     *load,
-    dict(type='ResizeShortestEdge', size=img_size, max_size=max_size),
+    dict(type='ResizeShortestEdge', size=img_size, max_size=max_size) if keep_ratio else stretch,
     dict(type='Render', antialias=True),
     dict(type='PackInputs'),
 ]

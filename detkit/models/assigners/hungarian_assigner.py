@@ -45,7 +45,8 @@ class HungarianAssigner(QueryAssigner):
         """Match the Q queries of each of B images to its objects, separately for each leading axis (decoder layer).
 
         Args:
-            preds: logits ``(..., B, Q, C + 1)`` and boxes ``(..., B, Q, 4)``, cxcywh relative to the image.
+            preds: logits ``(..., B, Q, C + 1)`` and boxes ``(..., B, Q, 4)``, cxcywh relative to the image; perhaps
+                costs to add.
             priors: None; queries have none.
             gt: M boxes an image; M may be 0.
 
@@ -55,13 +56,15 @@ class HungarianAssigner(QueryAssigner):
         """
         from scipy.optimize import linear_sum_assignment  # only now: it takes half a second, and prediction needs none
 
-        cls_logits, bboxes = preds
+        cls_logits, bboxes, added = preds
         labels, valid = gt.labels, gt.valid
         gt_bboxes = xyxy_to_relative(gt.bboxes.to(bboxes.dtype), gt.img_shapes)
         prior_idx = np.zeros((*bboxes.shape[:-2], labels.shape[1]), np.int64)  # (..., B, M)
         matched = np.zeros(prior_idx.shape, bool)
         if labels.shape[1]:
             costs = sum(cost(cls_logits, bboxes, labels.clamp(min=0), gt_bboxes) for cost in self.match_costs)
+            if added is not None:
+                costs = costs + added
             # All layers at once, so that a GPU waits once.
             costs = costs.nan_to_num(nan=_LARGE, posinf=_LARGE, neginf=_LARGE).cpu().numpy()
             objects = [np.flatnonzero(image_valid) for image_valid in valid.cpu().numpy()]

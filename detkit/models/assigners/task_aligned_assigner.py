@@ -51,7 +51,7 @@ class TaskAlignedAssigner(PointAssigner):
             priors: the P points.
             gt: ground truth of M boxes for each image; M may be 0.
         """
-        cls_logits, bboxes = preds
+        cls_logits, bboxes = preds.cls_logits, preds.bboxes
         points = priors.points
         gt_bboxes = self._targets(gt).to(bboxes.dtype)
         inside = self._points_inside(points, gt_bboxes, gt.valid)

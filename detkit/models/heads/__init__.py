@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from detkit.models.heads.detr_head import DETRHead
     from detkit.models.heads.detr_segment_head import DETRSegmentHead
     from detkit.models.heads.mlp_classify_head import MLPClassifyHead
+    from detkit.models.heads.query_head import QueryHead
+    from detkit.models.heads.rfdetr_head import RFDETRHead
+    from detkit.models.heads.rfdetr_segment_head import RFDETRSegmentHead
     from detkit.models.heads.yolov3_head import YOLOv3Head
     from detkit.models.heads.yolov5_head import YOLOv5Head
     from detkit.models.heads.yolov8_classify_head import YOLOv8ClassifyHead
@@ -28,6 +31,9 @@ __getattr__ = lazy_names(
         'DETRSegmentHead': 'detr_segment_head',
         'DenseHead': 'dense_head',
         'MLPClassifyHead': 'mlp_classify_head',
+        'QueryHead': 'query_head',
+        'RFDETRHead': 'rfdetr_head',
+        'RFDETRSegmentHead': 'rfdetr_segment_head',
         'YOLOv3Head': 'yolov3_head',
         'YOLOv5Head': 'yolov5_head',
         'YOLOv8ClassifyHead': 'yolov8_classify_head',
@@ -45,6 +51,9 @@ __all__ = [
     'DETRSegmentHead',
     'DenseHead',
     'MLPClassifyHead',
+    'QueryHead',
+    'RFDETRHead',
+    'RFDETRSegmentHead',
     'YOLOv3Head',
     'YOLOv5Head',
     'YOLOv8ClassifyHead',

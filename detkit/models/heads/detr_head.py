@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from detkit.protocols import (
-    BoxLoss,
-    ClassLoss,
-    CoordinateLoss,
-    ImageCoder,
-    PositionEncoding,
-    QueryAssigner,
-    Transformer,
-)
+from detkit.protocols import ClassLoss, PositionEncoding, Transformer
 from detkit.registry import ASSIGNERS, CODERS, HEADS, LAYERS, LOSSES
-from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.structures.targets import AssignResult, Candidates
+from detkit.structures.targets import Candidates
 from detkit.utils.errors import ConfigError
-from detkit.utils.ranks import shared_divisor
 
-from ..coders.relative_bbox_coder import cxcywh_to_xyxy
 from ..layers import MLP
-from ..postprocess.nms import Detections, find_candidates
-from ..postprocess.rescale import to_original
-from .base_head import BaseHead, widened
+from ..layers.precision import full_precision
+from .base_head import widened
+from .query_head import Matches, QueryHead, find_matches
 
 # B images, h x w cells of the coarsest map, C channels of the transformer, Q queries, L decoder layers.
 
@@ -55,28 +42,8 @@ class Encoded(NamedTuple):
     padding_mask: Tensor | None
 
 
-class Matches(NamedTuple):
-    """The N objects of a batch and the queries that learn them, layer by layer.
-
-    Attributes:
-        object_idx: ``(N,)`` int64, each object's index in the flattened ``(B, M)``.
-        query_idx: ``(L, N)`` int64, the index of its query in the flattened ``(B, Q)``.
-        weight: ``(L, N)``, 1, or 0 for an object without a query, of which there are fewer than objects.
-        avg_factor: the number of objects, see ``shared_divisor``.
-    """
-
-    object_idx: Tensor
-    query_idx: Tensor
-    weight: Tensor
-    avg_factor: Tensor | float
-
-    def gather(self, preds: Tensor, layer: int) -> Tensor:
-        """Return a layer's predictions of the matched queries: ``(L, B, Q, ...)`` -> ``(N, ...)``."""
-        return preds[layer].flatten(0, 1).index_select(0, self.query_idx[layer])
-
-
 @HEADS.register_module()
-class DETRHead(BaseHead):
+class DETRHead(QueryHead):
     """Head that predicts a set of objects (DETR, arXiv:2005.12872).
 
     ::
@@ -105,27 +72,17 @@ class DETRHead(BaseHead):
     takes = {
         'transformer': Transformer,
         'position_encoding': PositionEncoding,
-        'assigner': QueryAssigner,
-        'bbox_coder': ImageCoder,
         'loss_cls': ClassLoss,
-        'loss_bbox': CoordinateLoss,
-        'loss_iou': BoxLoss,
+        **QueryHead.takes,
     }
     default_parts = {
         'transformer': dict(type='DETRTransformer'),
         'position_encoding': dict(type='SinePositionEncoding'),
         'assigner': dict(type='HungarianAssigner'),
-        'bbox_coder': dict(type='RelativeBBoxCoder'),
         'loss_cls': dict(type='CrossEntropyLoss', last_class_weight=0.1),
-        'loss_bbox': dict(type='L1Loss', loss_weight=5.0),
-        'loss_iou': dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12),
+        **QueryHead.default_parts,
     }
     class_rows = {'fc_cls': (1, 0, 1)}
-    provides = ('bbox',)
-    loss_reduction = 'mean'  # over the batch's queries and objects
-    SUPPRESSION = 'none'
-    HALF_GRAPH = False  # ONNX's attention mixes the two precisions
-    TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
 
     def __init__(
         self,
@@ -205,9 +162,7 @@ class DETRHead(BaseHead):
         return Encoded(projected, memory, decoded, padding_mask)
 
     def _predictions(self, feats: Sequence[Tensor], encoded: Encoded) -> dict[str, Tensor]:
-        # A half-precision coordinate would be off by pixels. Autocast does not exist on the device 'meta'.
-        device = encoded.decoded.device.type
-        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
+        with full_precision(encoded.decoded):
             decoded = encoded.decoded.to(self.fc_cls.weight.dtype)
             return dict(cls_logits=self.fc_cls(decoded), bbox_preds=self.bbox_mlp(decoded).sigmoid())
 
@@ -228,19 +183,7 @@ class DETRHead(BaseHead):
             preds = {**preds, **{name: widened(preds[name]) for name in _LAYERED}}
             gt_bboxes = self.bbox_coder.encode(gt.bboxes.to(preds['bbox_preds'].dtype), gt.img_shapes)
             assigned = self.assigner(Candidates(preds['cls_logits'], preds['bbox_preds']), None, gt)
-            return self._losses(preds, self._matches(assigned, gt), gt, gt_bboxes)
-
-    def _matches(self, assigned: AssignResult, gt: GtBatch) -> Matches:
-        """Return the matches of the objects without the batch's padding, whose size is known on the CPU."""
-        object_idx = gt.flat_index
-        layers = len(assigned.prior_idx)
-        # (L, B, M, 1) -> (L, N)
-        queries = assigned.prior_idx.reshape(layers, -1).index_select(1, object_idx)
-        matched = assigned.valid.reshape(layers, -1).index_select(1, object_idx)
-        images = object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
-        query_idx = images * self.num_queries + queries
-        avg_factor = shared_divisor(float(gt.num_instances), gt.bboxes)
-        return Matches(object_idx, query_idx, matched.to(torch.float32), avg_factor)
+            return self._losses(preds, find_matches(assigned, gt, self.num_queries), gt, gt_bboxes)
 
     def _losses(self, preds: dict[str, Tensor], matches: Matches, gt: GtBatch, gt_bboxes: Tensor) -> dict[str, Tensor]:
         """Return the losses of a given matching: for each a number for every layer that has it, in the order of layers.
@@ -248,17 +191,11 @@ class DETRHead(BaseHead):
         Args:
             gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
         """
-        labels = self._query_labels(matches, gt)
-        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx)  # (N, 4)
-        losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_box=[], loss_giou=[])
-        for layer, (layer_labels, weight) in enumerate(zip(labels, matches.weight, strict=True)):
-            bboxes = matches.gather(preds['bbox_preds'], layer)
-            losses['loss_cls'].append(self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), layer_labels))
-            losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
-            losses['loss_giou'].append(
-                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor)
-            )
-        return {name: torch.stack(values) for name, values in losses.items()}
+        loss_cls = [
+            self.loss_cls(preds['cls_logits'][layer].flatten(0, 1), labels)
+            for layer, labels in enumerate(self._query_labels(matches, gt))
+        ]
+        return dict(loss_cls=torch.stack(loss_cls), **self.box_losses(preds['bbox_preds'], matches, gt_bboxes))
 
     def _query_labels(self, matches: Matches, gt: GtBatch) -> Tensor:
         """Return the class target of each query, ``(L, B * Q)``: ``num_classes`` for 'no object'."""
@@ -279,35 +216,3 @@ class DETRHead(BaseHead):
         probs = widened(preds['cls_logits'][-1]).softmax(-1)  # (B, Q, C + 1)
         bboxes = self.bbox_coder.decode(widened(preds['bbox_preds'][-1]), img_shapes)
         return dict(bboxes=bboxes, scores=probs[..., :-1])
-
-    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Return detections in pixels of the original images, best first, at most one for each query.
-
-        Args:
-            decoded: the output of ``decode``.
-            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
-        """
-        results = []
-        for image, meta in enumerate(metas):
-            kept = find_candidates(
-                decoded['bboxes'][image],
-                decoded['scores'][image],
-                self.test_cfg.get('score_thr', 0.0),
-                self.test_cfg.get('max_per_img', 100),
-                multi_label=False,
-                classes=self.test_cfg.get('classes'),
-            )
-            sample = DetDataSample(metainfo=meta)
-            sample.pred_instances = self._instances(decoded, image, kept, meta)
-            results.append(sample)
-        return results
-
-    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
-        """Return the detections of one image, on the CPU.
-
-        Args:
-            decoded: see ``results``.
-            kept: the reported detections; their ``prior_idx`` are indices of queries.
-        """
-        bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
-        return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())

@@ -7,30 +7,25 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from detkit.protocols import PixelMaskLoss
 from detkit.registry import HEADS, LOSSES
 from detkit.structures.data_sample import DetDataSample
 from detkit.structures.gt_batch import GtBatch
-from detkit.structures.masks import InstanceMasks
 from detkit.structures.panoptic import PanopticSegments
 from detkit.utils.errors import ConfigError
 
 from ..layers import AttentionMaps, MaskDecoder
-from ..postprocess.mask_decoding import resample_masks
-from ..postprocess.nms import Detections
 from ..postprocess.segment_merging import merge_segments
-from .base_head import stack_img_shapes, widened
-from .detr_head import DETRHead, Encoded, Matches
-
-# Number of objects whose masks prediction makes at a time, to bound the memory.
-_CHUNK = 16
+from .base_head import widened
+from .detr_head import DETRHead, Encoded
+from .mask_results import CHUNK, LazyMasks, MaskResults, object_masks, original_logits
+from .query_head import Matches
 
 
 @HEADS.register_module()
-class DETRSegmentHead(DETRHead):
+class DETRSegmentHead(MaskResults, DETRHead):
     """``DETRHead`` with a mask for each object (arXiv:2005.12872, section 4.4).
 
     ::
@@ -131,7 +126,7 @@ class DETRSegmentHead(DETRHead):
             )
         losses = super()._losses(preds, matches, gt, gt_bboxes)
         logits = self.mask_logits(preds, matches.query_idx[-1])
-        targets = _object_masks(gt, matches.object_idx)
+        targets = object_masks(gt, matches.object_idx)
         logits = F.interpolate(logits.unsqueeze(1), targets.shape[-2:], mode='bilinear', align_corners=False)
         pixels, targets = logits.flatten(1), targets.flatten(1).to(logits.dtype)
         for name in ('loss_mask', 'loss_dice'):
@@ -147,39 +142,36 @@ class DETRSegmentHead(DETRHead):
         maps = preds['mask_maps']
         query_idx = torch.arange(maps.shape[0] * self.num_queries, device=maps.device)
         mask_logits = self.mask_logits(preds, query_idx).unflatten(0, (-1, self.num_queries))
-        return {**self._decode_objects(preds, img_shapes), 'mask_logits': mask_logits}
+        return {**self.decode_objects(preds, img_shapes), 'mask_logits': mask_logits}
 
-    def _decode_objects(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None) -> dict[str, Tensor]:
+    def decode_objects(self, preds: dict[str, Tensor | list[Tensor]], img_shapes: Tensor | None) -> dict[str, Tensor]:
         """Return what ``decode`` does, without masks."""
         decoded = super().decode(preds, img_shapes)
         if self.stuff_labels is not None:
             decoded['no_object_scores'] = widened(preds['cls_logits'][-1]).softmax(-1)[..., -1]
         return decoded
 
-    @torch.no_grad()
-    def predict(self, preds: dict[str, Tensor | list[Tensor]], metas: Sequence[dict]) -> list[DetDataSample]:
-        """Return what ``results(decode(preds))`` does, but compute only the masks of the queries that are reported."""
-        device = preds['cls_logits'].device
-        with torch.autocast(device.type, enabled=False):
-            decoded = self._decode_objects(preds, stack_img_shapes(metas, device))
-            return self.results({**decoded, 'mask_logits': QueryMasks(self, preds)}, metas)
+    def masks_of(self, preds: dict[str, Any]) -> LazyMasks:
+        """Return the masks of all queries, of which those that are asked for are computed."""
+        shape = (*preds['mask_maps'].shape[:2], *preds['mask_feats'][-1].shape[-2:])
+        return LazyMasks(lambda image, own: self.mask_logits(preds, own + image * self.num_queries), shape)
 
     def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
         """Return the results of ``DETRHead`` with ``masks``, and ``pred_panoptic`` if ``stuff_labels`` is not None.
 
         Args:
-            decoded: the output of ``decode``; ``mask_logits`` may be ``QueryMasks``.
+            decoded: the output of ``decode``; ``mask_logits`` may be ``LazyMasks``.
             metas: also ``img_shape`` for each image, and ``input_shape`` where the batch is padded further than to the
                 largest image or whole strides.
         """
-        decoded = {**decoded, 'mask_strides': self._mask_strides(decoded['mask_logits'].shape[-2:], metas)}
         results = super().results(decoded, metas)
         if self.stuff_labels is not None:
+            decoded = {**decoded, 'mask_strides': self.mask_strides(decoded['mask_logits'].shape[-2:], metas)}
             for image, (sample, meta) in enumerate(zip(results, metas, strict=True)):
                 sample.pred_panoptic = self._segments(decoded, image, meta)
         return results
 
-    def _mask_strides(self, grid: Sequence[int], metas: Sequence[dict]) -> tuple[float, ...]:
+    def mask_strides(self, grid: Sequence[int], metas: Sequence[dict]) -> tuple[float, ...]:
         """Return the input pixels per mask pixel, vertically and horizontally, of masks of the size ``grid``."""
         if metas and 'input_shape' in metas[0]:
             size = metas[0]['input_shape']
@@ -191,22 +183,12 @@ class DETRSegmentHead(DETRHead):
             ]
         return tuple(side / cells for side, cells in zip(size, grid, strict=True))
 
-    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
-        """Return the detections of ``DETRHead`` with ``masks`` (``InstanceMasks``)."""
-        instances = super()._instances(decoded, image, kept, meta)
-        parts = [InstanceMasks([], [], meta['ori_shape'])]
-        for queries in kept.prior_idx.split(_CHUNK):
-            masks = self._original_logits(decoded, image, queries, meta) > 0  # the probability is above one half
-            parts.append(InstanceMasks.from_bool(masks.cpu().numpy()))
-        instances.masks = InstanceMasks.cat(parts)
-        return instances
-
     def _segments(self, decoded: Mapping[str, Any], image: int, meta: dict) -> PanopticSegments:
         scores, labels = decoded['scores'][image].max(-1)  # (Q,)
         sure = scores > self.test_cfg.get('panoptic_score_thr', 0.85)
         queries = (sure & (scores >= decoded['no_object_scores'][image])).nonzero().squeeze(1)
         parts = [scores.new_zeros(0, *meta['ori_shape'])]
-        parts += [self._original_logits(decoded, image, part, meta) for part in queries.split(_CHUNK)]
+        parts += [original_logits(decoded, image, part, meta) for part in queries.split(CHUNK)]
         return merge_segments(
             torch.cat(parts),
             scores[queries],
@@ -214,41 +196,3 @@ class DETRSegmentHead(DETRHead):
             self.stuff_labels,
             self.test_cfg.get('panoptic_min_area', 4),
         )
-
-    def _original_logits(self, decoded: Mapping[str, Any], image: int, queries: Tensor, meta: dict) -> Tensor:
-        """Return mask logits ``(N, H, W)`` at the pixels of the original image."""
-        logits = decoded['mask_logits'][image, queries]
-        return resample_masks(logits, meta['matrix'], meta['ori_shape'], decoded['mask_strides'])
-
-
-class QueryMasks:
-    """The mask logits of all queries, of which only those that are asked for are computed.
-
-    They are indexed as the tensor of all would be: ``masks[image, queries]``.
-
-    Args:
-        head: the head.
-        preds: the output of its ``forward``.
-    """
-
-    def __init__(self, head: DETRSegmentHead, preds: dict[str, Tensor | list[Tensor]]) -> None:
-        self._head = head
-        self._preds = preds
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(B, Q, h', w')."""
-        return (*self._preds['mask_maps'].shape[:2], *self._preds['mask_feats'][-1].shape[-2:])
-
-    def __getitem__(self, index: tuple[int, Tensor]) -> Tensor:
-        image, queries = index
-        return self._head.mask_logits(self._preds, queries + image * self._head.num_queries)
-
-
-def _object_masks(gt: GtBatch, object_idx: Tensor) -> Tensor:
-    """Return the masks ``(N, h, w)``, bool, of N objects, given by their indices in the flattened ``(B, M)``."""
-    if gt.masks.dim() == 4:
-        return gt.masks.flatten(0, 1).index_select(0, object_idx)
-    images = object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
-    numbers = object_idx.remainder(max(gt.max_instances, 1)) + 1
-    return gt.masks.index_select(0, images) == numbers[:, None, None]

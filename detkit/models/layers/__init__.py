@@ -9,13 +9,21 @@ if TYPE_CHECKING:
     from detkit.models.layers.block import build_block, scale_blocks, scale_channels
     from detkit.models.layers.conv_module import ACTIVATIONS, LEAKY_RELU, Activation, ConvModule, build_activation
     from detkit.models.layers.csp import C3, Bottleneck, C2f
+    from detkit.models.layers.deformable_attention import DeformableAttention
+    from detkit.models.layers.deformable_decoder import DeformableDecoder
     from detkit.models.layers.detr_transformer import DETRTransformer
     from detkit.models.layers.fuse import fuse_conv_bn
+    from detkit.models.layers.group_selection import GroupSelection
     from detkit.models.layers.keyed_dropout import KeyedDropout
+    from detkit.models.layers.lite_decoder import LiteDecoder
     from detkit.models.layers.mask_decoder import MaskDecoder
     from detkit.models.layers.mlp import MLP
     from detkit.models.layers.normalization import FrozenBatchNorm2d, LayerNorm2d, set_batch_norm
-    from detkit.models.layers.position_encodings import LearnedPositionEncoding, SinePositionEncoding
+    from detkit.models.layers.position_encodings import (
+        LearnedPositionEncoding,
+        SinePositionEncoding,
+    )
+    from detkit.models.layers.query_selection import QuerySelection
     from detkit.models.layers.sync_batch_norm import SyncBatchNorm2d, synchronise_batch_norm
     from detkit.models.layers.upsampling import BlockDeconv2d, upsample_nearest
 
@@ -31,14 +39,19 @@ __getattr__ = lazy_names(
         'C3': 'csp',
         'ConvModule': 'conv_module',
         'DETRTransformer': 'detr_transformer',
+        'DeformableAttention': 'deformable_attention',
+        'DeformableDecoder': 'deformable_decoder',
         'FrozenBatchNorm2d': 'normalization',
         'KeyedDropout': 'keyed_dropout',
         'LEAKY_RELU': 'conv_module',
         'LayerNorm2d': 'normalization',
         'LearnedPositionEncoding': 'position_encodings',
+        'GroupSelection': 'group_selection',
+        'LiteDecoder': 'lite_decoder',
         'MLP': 'mlp',
         'MaskDecoder': 'mask_decoder',
         'MultiHeadAttention': 'attention',
+        'QuerySelection': 'query_selection',
         'SinePositionEncoding': 'position_encodings',
         'SyncBatchNorm2d': 'sync_batch_norm',
         'build_activation': 'conv_module',
@@ -62,14 +75,19 @@ __all__ = [
     'C3',
     'ConvModule',
     'DETRTransformer',
+    'DeformableAttention',
+    'DeformableDecoder',
     'FrozenBatchNorm2d',
     'KeyedDropout',
     'LEAKY_RELU',
     'LayerNorm2d',
     'LearnedPositionEncoding',
+    'GroupSelection',
+    'LiteDecoder',
     'MLP',
     'MaskDecoder',
     'MultiHeadAttention',
+    'QuerySelection',
     'SinePositionEncoding',
     'SyncBatchNorm2d',
     'build_activation',

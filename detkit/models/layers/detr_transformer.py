@@ -11,6 +11,7 @@ from detkit.protocols import Transformer
 from detkit.registry import LAYERS
 
 from .attention import MultiHeadAttention
+from .conv_module import Activation, build_activation
 from .keyed_dropout import KeyedDropout
 
 # B images, S = h * w cells of the map, Q queries, C embed_dims, L decoder layers.
@@ -98,11 +99,19 @@ class DETRTransformer(nn.Module, Transformer):
         return Transformed(memory, torch.stack(decoded))
 
 
-class _Layer(nn.Module):
-    """Base of the layers of encoder and decoder: dropout, and the two linear layers at the end."""
+class TransformerLayer(nn.Module):
+    """Base of the layers of encoders and decoders: dropout, and the two linear layers at the end.
 
-    def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float) -> None:
+    Args:
+        embed_dims: C.
+        feedforward_dims: width between the two linear layers.
+        dropout: see ``DETRTransformer``.
+        act: activation between the two linear layers, see ``ConvModule``.
+    """
+
+    def __init__(self, embed_dims: int, feedforward_dims: int, dropout: float, act: Activation = 'ReLU') -> None:
         super().__init__()
+        self.act = None if act == 'ReLU' else build_activation(act)
         self.dropout = KeyedDropout(dropout)
         self.linear1 = nn.Linear(embed_dims, feedforward_dims)
         self.linear2 = nn.Linear(feedforward_dims, embed_dims)
@@ -111,20 +120,24 @@ class _Layer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def feedforward(self, x: Tensor) -> Tensor:
+        hidden = self.linear1(x)
         # Dropout only zeroes and scales, so that ReLU may follow it in place: the gradient needs one map less.
-        hidden = self.dropout(self.linear1(x)).relu_()
+        hidden = self.dropout(hidden).relu_() if self.act is None else self.dropout(self.act(hidden))
         return self.norm_ffn(x + self.dropout(self.linear2(hidden)))
 
 
-class EncoderLayer(_Layer):
+class EncoderLayer(TransformerLayer):
     """Encoder layer, in which cells attend to all cells.
 
     Args:
         embed_dims, num_heads, feedforward_dims, dropout: see ``DETRTransformer``.
+        act: see ``TransformerLayer``.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float) -> None:
-        super().__init__(embed_dims, feedforward_dims, dropout)
+    def __init__(
+        self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float, act: Activation = 'ReLU'
+    ) -> None:
+        super().__init__(embed_dims, feedforward_dims, dropout, act)
         self.self_attn = MultiHeadAttention(embed_dims, num_heads, dropout)
         self.norm_self = nn.LayerNorm(embed_dims)
 
@@ -135,7 +148,7 @@ class EncoderLayer(_Layer):
         return self.feedforward(cells)
 
 
-class DecoderLayer(_Layer):
+class DecoderLayer(TransformerLayer):
     """Decoder layer, in which objects attend to each other, then to the memory.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +13,7 @@ from detkit.utils.rng import keyed_rng
 
 
 class _StepDraws:
-    """Draws the masks of a training step, one after the other.
+    """Draws the masks and the noise of a training step, one after the other.
 
     Args:
         seed, iteration: the key of the step.
@@ -23,17 +23,29 @@ class _StepDraws:
     def __init__(self, seed: int, iteration: int, first: int) -> None:
         self.key = int(keyed_rng(seed, iteration).integers(2**62))
         self.first = first
-        self.num_masks = 0
+        self.num_draws = 0
         self.generators: dict[torch.device, torch.Generator] = {}
 
     def mask(self, x: Tensor, p: float) -> Tensor:
         """Return a bool mask of the shape of ``x``, ``(B, ...)``, that is True with probability ``p``."""
-        generator = self.generators.setdefault(x.device, torch.Generator(x.device))
         mask = torch.empty(x.shape, dtype=torch.bool, device=x.device)
-        for position, row in enumerate(mask, self.first):
-            row.bernoulli_(p, generator=generator.manual_seed(_mixed(self.key, self.num_masks, position)))
-        self.num_masks += 1
+        for row, generator in self._rows(mask):
+            row.bernoulli_(p, generator=generator)
         return mask
+
+    def uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return numbers in [0, 1) of a shape ``(B, ...)``, of the type and device of ``like``."""
+        numbers = like.new_empty(shape)
+        for row, generator in self._rows(numbers):
+            row.uniform_(generator=generator)
+        return numbers
+
+    def _rows(self, drawn: Tensor) -> Iterator[tuple[Tensor, torch.Generator]]:
+        """Yield each image's row of ``drawn``, with the generator that fills it."""
+        generator = self.generators.setdefault(drawn.device, torch.Generator(drawn.device))
+        for position, row in enumerate(drawn, self.first):
+            yield row, generator.manual_seed(_mixed(self.key, self.num_draws, position))
+        self.num_draws += 1
 
 
 _draws: _StepDraws | None = None
@@ -41,10 +53,10 @@ _draws: _StepDraws | None = None
 
 @contextmanager
 def keyed_dropout(seed: int, iteration: int, first: int = 0) -> Iterator[None]:
-    """Key all draws of ``KeyedDropout`` and ``dropout`` inside the block, which is one training step.
+    """Key all draws of ``KeyedDropout``, ``dropout`` and ``keyed_uniform`` inside the block, one training step.
 
-    A mask depends on the seed, the iteration, how many masks the model has drawn in this step, and the image's
-    position in the batch of all processes. So N processes drop what one process with all their images does.
+    A draw depends on the seed, the iteration, how many there were before it in this step, and the image's position in
+    the batch of all processes. So N processes drop what one process with all their images does.
 
     Args:
         seed: the run's.
@@ -75,6 +87,18 @@ def dropout(x: Tensor, p: float) -> Tensor:
         return F.dropout(x, p)
     # A mask of booleans takes a quarter of the memory that the factors would until the gradient is computed.
     return x.masked_fill(_draws.mask(x, p), 0).mul_(1 / (1 - p))
+
+
+def keyed_uniform(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return random numbers in [0, 1) of a shape ``(B, ...)``, of the type and device of ``like``.
+
+    Outside ``keyed_dropout`` they are those of PyTorch's global generator.
+    """
+    return (
+        torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+        if _draws is None
+        else _draws.uniform(shape, like)
+    )
 
 
 class KeyedDropout(nn.Module):

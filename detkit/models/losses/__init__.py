@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     )
     from detkit.models.losses.keypoints import KeypointLoss, KeypointVisibilityLoss
     from detkit.models.losses.masks import MaskDiceLoss, MaskFocalLoss, ProtoMaskLoss
-    from detkit.models.losses.quality import MatchabilityAwareLoss, VarifocalLoss
+    from detkit.models.losses.quality import IoUAwareBCELoss, MatchabilityAwareLoss, VarifocalLoss
     from detkit.models.losses.rotated_boxes import ProbIoULoss, RotationLoss, prob_iou
 
 __getattr__ = lazy_names(
@@ -24,6 +24,7 @@ __getattr__ = lazy_names(
         'BinaryFocalLoss': 'classification',
         'CrossEntropyLoss': 'classification',
         'DistributionFocalLoss': 'classification',
+        'IoUAwareBCELoss': 'quality',
         'IoULoss': 'boxes',
         'KeypointLoss': 'keypoints',
         'KeypointVisibilityLoss': 'keypoints',
@@ -45,6 +46,7 @@ __all__ = [
     'BinaryFocalLoss',
     'CrossEntropyLoss',
     'DistributionFocalLoss',
+    'IoUAwareBCELoss',
     'IoULoss',
     'KeypointLoss',
     'KeypointVisibilityLoss',

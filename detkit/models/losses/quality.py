@@ -1,4 +1,4 @@
-"""Losses of class logits that learn how well the box fits: ``VarifocalLoss`` and ``MatchabilityAwareLoss``."""
+"""Losses of class logits that learn how well the box fits: varifocal, matchability-aware, IoU-aware."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from detkit.structures.targets import QualityTargets
 from .base_loss import BaseLoss
 from .classification import divisor
 
+# Of a matched query's class, however poor its box and its probability are.
+_LEAST_TARGET = 0.01
+
 
 class BaseQualityLoss(BaseLoss, QualityClassLoss):
     """Base of losses of two parts: of the logits that learn a quality, and of all others, the background.
 
-    The background, whose target is 0, has the loss -α pᵞ log(1 - p) with p = sigmoid(logit); pᵞ is not differentiated.
-    A child writes ``matched``.
+    The background, whose target is 0, has the loss -α pᵞ log(1 - p) with p = sigmoid(logit); pᵞ is not differentiated,
+    unless a child sets ``FOCAL_GRADIENT``. A child writes ``matched``.
 
     Args:
         alpha: α.
         gamma: γ.
         loss_weight: factor of the result.
     """
+
+    FOCAL_GRADIENT = False
 
     def __init__(self, alpha: float, gamma: float, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
@@ -41,7 +46,8 @@ class BaseQualityLoss(BaseLoss, QualityClassLoss):
     ) -> Tensor:
         """Return the loss, a scalar, of logits of any shape; arguments as in ``QualityClassLoss``."""
         avg_factor = divisor(pred, weight, avg_factor)
-        background = self.alpha * pred.detach().sigmoid() ** self.gamma * F.softplus(pred)
+        focal = (pred if self.FOCAL_GRADIENT else pred.detach()).sigmoid() ** self.gamma
+        background = self.alpha * focal * F.softplus(pred)
         if weight is not None:
             background = background * weight
         flat_index, quality, valid = target
@@ -95,3 +101,31 @@ class MatchabilityAwareLoss(BaseQualityLoss):
     def matched(self, logits: Tensor, quality: Tensor) -> Tensor:
         """Return the losses ``(S,)`` of logits ``(S,)`` that learn a ``quality (S,)`` in [0, 1]."""
         return F.softplus(logits) - quality**self.gamma * logits
+
+
+@LOSSES.register_module()
+class IoUAwareBCELoss(BaseQualityLoss):
+    """Sum of IoU-aware binary cross entropies over all logits (Align-DETR, arXiv:2304.07527), over ``avg_factor``.
+
+    A logit with the probability p that learns the quality q has the binary cross entropy with the target
+    t = pᵃ q¹⁻ᵃ, at least 0.01, which is not differentiated; the background has -pᵞ log(1 - p), wholly differentiated.
+    The defaults are LW-DETR's and RF-DETR's.
+
+    Args:
+        trust: a, the exponent of the probability in the target.
+        gamma: γ of the background.
+        loss_weight: factor of the result.
+    """
+
+    FOCAL_GRADIENT = True
+
+    def __init__(self, trust: float = 0.25, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+        super().__init__(1.0, gamma, loss_weight)
+        if not 0 <= trust <= 1:
+            raise ValueError(f'IoUAwareBCELoss: trust must be in [0, 1], found {trust}')
+        self.trust = trust
+
+    def matched(self, logits: Tensor, quality: Tensor) -> Tensor:
+        """Return the losses ``(S,)`` of logits ``(S,)`` that learn a ``quality (S,)`` in [0, 1]."""
+        target = (logits.detach().sigmoid() ** self.trust * quality ** (1 - self.trust)).clamp(min=_LEAST_TARGET)
+        return F.softplus(logits) - target * logits

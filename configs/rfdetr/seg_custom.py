@@ -1,0 +1,15 @@
+"""RF-DETR with masks on your own dataset with a data.yaml (https://arxiv.org/abs/2511.09554), from converted weights.
+
+There is no published result. Train with
+    python tools/train.py configs/rfdetr/seg_custom.py --cfg-options data_yaml=path/to/data.yaml load_from=seg-nano.pth
+"""
+
+_base_ = [
+    '../_base_/models/rfdetr_seg.py',
+    '../_base_/datasets/data_yaml_detr.py',
+    '../_base_/schedules/rfdetr_100e.py',
+    '../_base_/default_runtime.py',
+]
+task = 'seg'
+keep_ratio = False
+img_size = _base_.side

@@ -1,0 +1,255 @@
+"""``convert_rfdetr``: an RF-DETR of its authors, or of the Hugging Face Hub -> a detkit checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from detkit.config.execute import execute
+from detkit.converters.common import (
+    Conversion,
+    Description,
+    check_paths,
+    match_tensors,
+    read_names,
+    resolve_config,
+    set_classes,
+    shown_classes,
+)
+from detkit.converters.detr_file import read_state, unpack, what_lies_beside
+from detkit.converters.inert_pickle import StandIn
+from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
+from detkit.utils.errors import CheckpointError, ConfigError
+
+PROJECTS = {'original': 'RF-DETR', 'hugging_face': 'transformers'}
+_SCORE_THR = 0.5  # of both projects
+_UNUSED = 'N/A'
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers that distinguish one RF-DETR from another, read off its weights.
+
+    Attributes:
+        masks: whether it has masks.
+        patch_size: sides of a patch in pixels.
+        table_size: rows and columns of the table of positions, in patches.
+        num_layers: the decoder's.
+        num_queries, num_groups: queries of a group, and groups.
+        num_classes: logits of a query.
+    """
+
+    masks: bool
+    patch_size: int
+    table_size: int
+    num_layers: int
+    num_queries: int
+    num_groups: int
+    num_classes: int
+
+    def label(self) -> str:
+        """Return the name for messages."""
+        side = self.patch_size * self.table_size
+        return f'RF-DETR{" with masks" if self.masks else ""} for {side} x {side} pixels'
+
+
+def convert_rfdetr(
+    source: str | Path,
+    target: str | Path,
+    configs: str | Path,
+    config: str | Path | None = None,
+    names: str | Path | None = None,
+) -> list[str]:
+    """Convert a file; nothing in it is run.
+
+    Args:
+        source: a ``.pth`` of the authors' package, with or without masks, or ``model.safetensors`` or
+            ``pytorch_model.bin`` of the Hub, whose ``config.json`` beside it is read too.
+        target: where the checkpoint goes, for ``predict``, ``test`` and ``load_from``.
+        configs: detkit's folder of that name, whose configs for RF-DETR describe the models.
+        config: the config of the same model, instead of the one that fits the weights.
+        names: the class names, one a line; needed where neither the file nor COCO says them.
+
+    Returns:
+        Lines for people: what was read and written, the config that fits, and how to go on.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another model; all parameters that are unknown, missing or of
+            another shape are listed.
+    """
+    check_paths(Path(source), Path(target))
+    return load_rfdetr(source, configs, config, names).save(Path(target))
+
+
+def load_rfdetr(
+    source: str | Path, configs: str | Path, config: str | Path | None = None, names: str | Path | None = None
+) -> Conversion:
+    """Return what ``convert_rfdetr`` writes; arguments and errors are the same."""
+    source, configs = Path(source), Path(configs)
+    content, raw = read_state(source)
+    layout = layout_of(raw)
+    if layout is None:
+        some = ', '.join(sorted(raw)[:3]) or 'none'
+        raise CheckpointError(
+            f'{source} is no RF-DETR: it has no learnt queries under a name of RF-DETR (its tensors are {some}, ...); '
+            "give a published checkpoint (.pth), or the Hub's model.safetensors."
+        )
+    tensors = unpack(bare_names(raw))
+    architecture = find_architecture(tensors, layout, source)
+    if config is None:
+        file = configs / 'rfdetr' / ('seg_coco.py' if architecture.masks else 'det_coco.py')
+        options = {'size': find_size(architecture, file, source), 'predict_cfg.score_thr': _SCORE_THR}
+    else:
+        file, options = Path(config), {}
+    try:
+        resolved = resolve_config(file, options)
+    except ConfigError as error:
+        raise CheckpointError(f'{file} cannot serve as a description of the model: {error}') from error
+    head = resolved.get('model', {}).get('head', {})
+    if not str(head.get('type')).startswith('RFDETR') or not resolved.get('classes'):
+        raise CheckpointError(
+            f'{file} describes no RF-DETR with its classes; give one such as configs/rfdetr/det_coco.py.'
+        )
+    config_classes = tuple(resolved['classes'])
+    as_is = copy.deepcopy(resolved['model'])
+    if config is None:
+        head['num_groups'] = architecture.num_groups
+    known = what_lies_beside(source) if layout == 'hugging_face' else _arguments(content.get('args'), source)
+    classes, by = _find_classes(known, architecture, config_classes, names)
+    set_classes(resolved, classes)
+    as_is['head']['num_classes'] = len(classes)
+    differences = ('sizes',) if resolved['model'] != as_is else ('classes',) if classes != config_classes else ()
+    description = Description(resolved, file, options, differences)
+    model = description.build()
+    file_names = match_tensors(
+        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        model.state_dict(),
+        RFDETR_KEYS[layout],
+        f'{source} does not fit the {architecture.label()}',
+    )
+    state = {ours: tensors[theirs].float() for ours, theirs in file_names.items()}
+    inside = file.resolve().is_relative_to(configs.resolve())
+    custom = None if 'sizes' in differences else f'{"seg" if architecture.masks else "det"}_custom.py'
+    return Conversion(
+        state,
+        resolved,
+        f'configs/rfdetr/{file.name}' if inside else file.name,
+        {'file': source.name, 'project': PROJECTS[layout]},
+        report=(
+            f'read     {source}: {architecture.label()}, {shown_classes(classes)}, in the layout of {PROJECTS[layout]}',
+            f'classes  as {by} has them',
+        ),
+        size=f'{sum(param.numel() for param in model.parameters()):,} parameters',
+        advice=lambda target: description.advice(target, custom),
+    )
+
+
+def find_architecture(tensors: Mapping[str, Tensor], layout: str, source: Path) -> Architecture:
+    """Read the numbers off the shapes.
+
+    Raises:
+        CheckpointError: a part that every RF-DETR has is missing.
+    """
+    keys = RFDETR_KEYS[layout]
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        try:
+            found[keys.to_detkit(name) or ''] = tensor
+        except KeyError:
+            continue  # reported with all others, once the model is known
+    needed = {
+        'backbone.embed.proj.weight': 4,
+        'backbone.embed.positions': 3,
+        'head.query_embed.weight': 2,
+        'head.fc_cls.weight': 2,
+    }
+    for name, ndim in needed.items():
+        if name not in found or found[name].ndim != ndim:
+            raise CheckpointError(
+                f'{source} lacks {keys.to_theirs(name)}, which every RF-DETR has; copy the file again.'
+            )
+    patches, positions, queries, logits = (found[name] for name in needed)
+    groups = max(_count(found, 'head.selections.'), 1)
+    return Architecture(
+        any(name.startswith('head.mask_decoder.') for name in found),
+        patches.shape[-1],
+        isqrt(max(positions.shape[1] - 1, 0)),
+        _count(found, 'head.decoder.layers.'),
+        len(queries) // groups,
+        groups,
+        len(logits),
+    )
+
+
+def find_size(architecture: Architecture, file: Path, source: Path) -> str:
+    """Return the size of ``file`` that a model has; weights do not show the number of windows, so that it must be one.
+
+    Raises:
+        CheckpointError: the model has none of the sizes.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing, which describes the model; give the folder of detkit's configs.")
+    values = execute(file, {}).values
+    for size, (side, num_layers, num_queries, _) in values['sizes'].items():
+        if (side, values['patch_size'], num_layers, num_queries) == (
+            architecture.patch_size * architecture.table_size,
+            architecture.patch_size,
+            architecture.num_layers,
+            architecture.num_queries,
+        ):
+            return size
+    raise CheckpointError(
+        f'{source}: the {architecture.label()} with patches of {architecture.patch_size} pixels, '
+        f'{architecture.num_layers} decoder layers and {architecture.num_queries} queries has none of the sizes '
+        f'{", ".join(values["sizes"])}; give a config of the same model with --config'
+    )
+
+
+def _count(names: Mapping[str, Tensor], prefix: str) -> int:
+    """Count the different numbers that follow the prefix."""
+    return len({name.removeprefix(prefix).split('.')[0] for name in names if name.startswith(prefix)})
+
+
+def _arguments(args: Any, source: Path) -> dict[str, Any]:
+    """Return the class names that the training arguments in a file have."""
+    values = args.state if isinstance(args, StandIn) else args
+    names = values.get('class_names') if isinstance(values, Mapping) else None
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return dict(classes=tuple(names), said_by=source.name)
+    return {}
+
+
+def _find_classes(
+    known: Mapping[str, Any], architecture: Architecture, config_classes: tuple[str, ...], names: str | Path | None
+) -> tuple[tuple[str, ...], str]:
+    """Return the class names, and their source for the report.
+
+    The authors' models have one logit more than classes, which stays unused.
+    """
+    count = architecture.num_classes
+    if names is not None:
+        classes, by = read_names(Path(names)), str(names)
+    elif known.get('classes') is not None and not _same_classes(known['classes'], config_classes):
+        classes, by = known['classes'], str(known['said_by'])
+    elif count != len(config_classes):
+        raise CheckpointError(
+            f'The file has {count} classes without names, and COCO {len(config_classes)}; give the names with '
+            '--names FILE, one a line.'
+        )
+    else:
+        return config_classes, 'COCO'
+    classes = (*classes, _UNUSED) if len(classes) == count - 1 else tuple(classes)
+    if len(classes) != count:
+        raise CheckpointError(f'The file has {count} classes, but {by} names {len(classes)}.')
+    return classes, by
+
+
+def _same_classes(classes: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Return whether the names are the same but for those of ids that nobody uses, and their places."""
+    return set(classes) - {_UNUSED} == set(others) - {_UNUSED}

@@ -1,0 +1,207 @@
+"""``QueryHead``: the base of heads that predict a set of objects from queries, and the matches that they learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from detkit.protocols import BoxLoss, CoordinateLoss, ImageCoder, QueryAssigner
+from detkit.structures.data_sample import DetDataSample
+from detkit.structures.gt_batch import GtBatch
+from detkit.structures.targets import AssignResult, QualityTargets
+from detkit.utils.ranks import shared_divisor
+
+from ..coders.relative_bbox_coder import cxcywh_to_xyxy
+from ..losses.boxes import aligned_iou
+from ..postprocess.nms import Detections, find_candidates
+from ..postprocess.rescale import to_original
+from .base_head import BaseHead
+
+# B images of at most M objects, N objects in all, Q queries, L layers that predict.
+
+# For boxes without area only: relative to the image, one pixel has an area of about 1e-6.
+_EPS = 1e-12
+
+
+class Matches(NamedTuple):
+    """The N objects of a batch and the queries that learn them, layer by layer.
+
+    Attributes:
+        object_idx: ``(N,)`` int64, each object's index in the flattened ``(B, M)``.
+        query_idx: ``(L, N)`` int64, the index of its query in the flattened ``(B, Q)``.
+        weight: ``(L, N)``, 1, or 0 for an object without a query, of which there are fewer than objects.
+        avg_factor: the number of objects, see ``shared_divisor``.
+    """
+
+    object_idx: Tensor
+    query_idx: Tensor
+    weight: Tensor
+    avg_factor: Tensor | float
+
+    def gather(self, preds: Tensor, layer: int) -> Tensor:
+        """Return a layer's predictions of the matched queries: ``(L, B, Q, ...)`` -> ``(N, ...)``."""
+        return preds[layer].flatten(0, 1).index_select(0, self.query_idx[layer])
+
+
+def find_matches(assigned: AssignResult, gt: GtBatch, num_queries: int) -> Matches:
+    """Return the matches of the objects without the batch's padding, whose size is known on the CPU.
+
+    Args:
+        assigned: the result of a ``QueryAssigner`` for L layers.
+        gt: the ground truth.
+        num_queries: Q.
+    """
+    object_idx = gt.flat_index
+    layers = len(assigned.prior_idx)
+    # (L, B, M, 1) -> (L, N)
+    queries = assigned.prior_idx.reshape(layers, -1).index_select(1, object_idx)
+    matched = assigned.valid.reshape(layers, -1).index_select(1, object_idx)
+    query_idx = image_of(object_idx, gt) * num_queries + queries
+    avg_factor = shared_divisor(float(gt.num_instances), gt.bboxes)
+    return Matches(object_idx, query_idx, matched.to(torch.float32), avg_factor)
+
+
+def image_of(object_idx: Tensor, gt: GtBatch) -> Tensor:
+    """Return the image of each object, given by indices in the flattened ``(B, M)``."""
+    return object_idx.div(max(gt.max_instances, 1), rounding_mode='floor')
+
+
+def stack_costs(costs: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the costs of all layers, ``(L, B, Q, M)``, 0 where a layer has none; None where no layer has any."""
+    given = next((cost for cost in costs if cost is not None), None)
+    if given is None:
+        return None
+    return torch.stack([torch.zeros_like(given) if cost is None else cost for cost in costs])
+
+
+class QueryHead(BaseHead):
+    """Base of heads that predict a set of objects from queries.
+
+    A child builds the parts in ``takes``.
+
+    Attributes:
+        MULTI_LABEL: whether a query may be reported with several classes.
+        MAX_PER_IMG: the number of detections of an image, where ``test_cfg`` has none.
+    """
+
+    takes = {
+        'assigner': QueryAssigner,
+        'bbox_coder': ImageCoder,
+        'loss_bbox': CoordinateLoss,
+        'loss_iou': BoxLoss,
+    }
+    default_parts = {
+        'bbox_coder': dict(type='RelativeBBoxCoder'),
+        'loss_bbox': dict(type='L1Loss', loss_weight=5.0),
+        'loss_iou': dict(type='IoULoss', mode='giou', loss_weight=2.0, eps=1e-12),
+    }
+    provides = ('bbox',)
+    loss_reduction = 'mean'  # over the batch's queries and objects
+    SUPPRESSION = 'none'
+    HALF_GRAPH = False  # ONNX's attention mixes the two precisions
+    TEST_KEYS = ('score_thr', 'max_per_img', 'classes')
+    MULTI_LABEL: bool = False
+    MAX_PER_IMG: int = 100
+
+    def extend(self, preds: dict[str, Any], finest: Tensor, content: Tensor, queries: Tensor) -> dict[str, Any]:
+        """Return predictions with what a child adds to them, see ``QueryMasks``.
+
+        Args:
+            preds: the predictions.
+            finest: ``(B, C, h, w)``, the finest map that the decoder reads.
+            content: ``(B, Q, C)``, the selected cells.
+            queries: ``(L, B, Q, C)``, the decoder's output.
+        """
+        return preds
+
+    def added_costs(self, preds: dict[str, Any], gt: GtBatch) -> list[Tensor | None]:
+        """Return what a child adds to the cost of each pair ``(B, Q, M)`` in each layer; None for nothing."""
+        return [None]
+
+    def added_losses(self, preds: dict[str, Any], matches: Matches, gt: GtBatch) -> dict[str, Tensor]:
+        """Return the losses that a child adds, each ``(L,)``."""
+        return {}
+
+    def padded_shapes(self, finest: Tensor) -> Tensor:
+        """Return the (h, w) of the batch's images by their finest map, ``(B, 2)``, made without synchronisation."""
+        sides = [
+            torch.full((finest.shape[0],), cells * self.strides[0], dtype=torch.int64, device=finest.device)
+            for cells in finest.shape[-2:]
+        ]
+        return torch.stack(sides, dim=1)
+
+    def box_losses(self, bbox_preds: Tensor, matches: Matches, gt_bboxes: Tensor) -> dict[str, Tensor]:
+        """Return ``loss_box`` and ``loss_giou`` of every layer, each ``(L,)``.
+
+        Args:
+            bbox_preds: ``(L, B, Q, 4)`` cxcywh relative to the image.
+            matches: the queries that learn a box.
+            gt_bboxes: ``(B, M, 4)`` cxcywh relative to the image.
+        """
+        targets = gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx)  # (N, 4)
+        losses: dict[str, list[Tensor]] = dict(loss_box=[], loss_giou=[])
+        for layer, weight in enumerate(matches.weight):
+            bboxes = matches.gather(bbox_preds, layer)
+            losses['loss_box'].append(self.loss_bbox(bboxes, targets, weight, matches.avg_factor))
+            losses['loss_giou'].append(
+                self.loss_iou(cxcywh_to_xyxy(bboxes), cxcywh_to_xyxy(targets), weight, matches.avg_factor)
+            )
+        return {name: torch.stack(values) for name, values in losses.items()}
+
+    def matched_losses(
+        self, cls_logits: Tensor, bbox_preds: Tensor, matches: Matches, gt: GtBatch, gt_bboxes: Tensor
+    ) -> dict[str, Tensor]:
+        """Return ``loss_cls``, ``loss_box`` and ``loss_giou`` of a matching, each ``(L,)``, for a ``QualityClassLoss``.
+
+        A matched query's logit of the object's class learns with the IoU of its box, all other logits are background.
+
+        Args:
+            cls_logits: ``(L, B, Q, num_classes)``.
+            bbox_preds: ``(L, B, Q, 4)`` cxcywh relative to the image.
+            gt_bboxes: ``(B, M, 4)`` in the same form.
+        """
+        labels = gt.labels.flatten().index_select(0, matches.object_idx)  # (N,)
+        targets = cxcywh_to_xyxy(gt_bboxes.flatten(0, 1).index_select(0, matches.object_idx))  # (N, 4)
+        loss_cls = []
+        for layer, weight in enumerate(matches.weight):
+            bboxes = cxcywh_to_xyxy(matches.gather(bbox_preds.detach(), layer))
+            flat_index = matches.query_idx[layer] * self.num_classes + labels
+            quality = QualityTargets(flat_index, aligned_iou(bboxes, targets, 'iou', _EPS), weight > 0)
+            loss_cls.append(self.loss_cls(cls_logits[layer], quality, avg_factor=matches.avg_factor))
+        return dict(loss_cls=torch.stack(loss_cls), **self.box_losses(bbox_preds, matches, gt_bboxes))
+
+    def results(self, decoded: Mapping[str, Any], metas: Sequence[dict]) -> list[DetDataSample]:
+        """Return detections in pixels of the original images, best first.
+
+        Args:
+            decoded: the output of ``decode``.
+            metas: for each image ``matrix`` and ``ori_shape``, see ``DetDataSample``.
+        """
+        results = []
+        for image, meta in enumerate(metas):
+            kept = find_candidates(
+                decoded['bboxes'][image],
+                decoded['scores'][image],
+                self.test_cfg.get('score_thr', 0.0),
+                self.test_cfg.get('max_per_img', self.MAX_PER_IMG),
+                multi_label=self.MULTI_LABEL,
+                classes=self.test_cfg.get('classes'),
+            )
+            sample = DetDataSample(metainfo=meta)
+            sample.pred_instances = self._instances(decoded, image, kept, meta)
+            results.append(sample)
+        return results
+
+    def _instances(self, decoded: Mapping[str, Any], image: int, kept: Detections, meta: dict) -> InstanceData:
+        """Return the detections of one image, on the CPU.
+
+        Args:
+            decoded: see ``results``.
+            kept: the reported detections; their ``prior_idx`` are indices of queries.
+        """
+        bboxes = to_original(kept.bboxes, meta['matrix'], meta['ori_shape'])
+        return InstanceData(bboxes=bboxes.cpu(), scores=kept.scores.cpu(), labels=kept.labels.cpu())

@@ -1,0 +1,141 @@
+"""Conversion of RF-DETR's files: what comes out, which sizes are found, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import CONFIGS
+from conversions import converted, error_of
+from detr_files import write_safetensors
+from torch import Tensor, nn
+
+from detkit.config import load_config
+from detkit.converters.any_file import load_foreign
+from detkit.converters.rfdetr import convert_rfdetr, find_architecture, find_size, load_rfdetr
+from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
+from detkit.inference import Predictor
+from detkit.registry import DETECTORS
+from detkit.utils.errors import CheckpointError
+
+NAMES = tuple(f'thing {index}' for index in range(79))
+SMALL = """
+_base_ = 'detkit::rfdetr/det_tiny_coco8'
+
+model = dict(
+    backbone=dict(embed_dims=32, depth=2, num_heads=2, global_blocks=(1,), out_indices=(1, 2), table_size=4),
+    neck=dict(out_channels=32),
+    head=dict({head}num_groups=2, num_queries=6, decoder=dict(embed_dims=32, feedforward_dims=32, num_layers=2)),
+)
+"""
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory) -> dict[str, Path]:
+    """Configs of small detectors, without masks and with."""
+    folder = tmp_path_factory.mktemp('configs')
+    files = dict(det=folder / 'det_small.py', seg=folder / 'seg_small.py')
+    files['det'].write_text(SMALL.format(head=''))
+    files['seg'].write_text(SMALL.format(head="type='RFDETRSegmentHead', ") + "task = 'seg'\n")
+    return files
+
+
+def build(config: Path, device: str = 'cpu', **options) -> nn.Module:
+    cfg = load_config(config, options, need_classes=False)
+    torch.manual_seed(0)
+    with torch.device(device):
+        return DETECTORS.build(dict(cfg.model, head=dict(cfg.model.head, num_classes=cfg.model.head.num_classes)))
+
+
+def published_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
+    """Under the names of a layout; the authors' attentions among queries are packed, transformers' have a prefix."""
+    masks = any('mask_decoder' in name for name in model.state_dict())
+    state: dict[str, Tensor] = {}
+    packed: dict[str, list[Tensor]] = {}
+    for ours, value in model.state_dict().items():
+        theirs = RFDETR_KEYS[layout].to_theirs(ours)
+        if layout == 'original' and '.self_attn.' in theirs and '.out_proj.' not in theirs:
+            attention, _, kind = theirs.rpartition('.')
+            packed.setdefault(f'{attention.rpartition(".")[0]}.in_proj_{kind}', []).append(value)
+        elif layout == 'hugging_face' and masks and theirs.startswith(('model.', 'class_embed', 'bbox_embed')):
+            state[f'model.{theirs}'] = value
+        else:
+            state[theirs] = value
+    return state | {name: torch.cat(parts) for name, parts in packed.items()}
+
+
+@pytest.mark.parametrize('kind', ['det', 'seg'])
+@pytest.mark.parametrize('layout', ['original', 'hugging_face', 'hub_original'])
+def test_every_layout_gives_the_same_checkpoint(small, kind, layout, tmp_path):
+    model = build(small[kind])
+    if layout == 'hugging_face':
+        source = write_safetensors(tmp_path / 'model.safetensors', published_state(model, layout))
+        config = {'id2label': {str(index): name for index, name in enumerate((*NAMES, 'last'))}}
+        (tmp_path / 'config.json').write_text(json.dumps(config))
+    elif layout == 'hub_original':
+        source = write_safetensors(tmp_path / 'model.safetensors', published_state(model, 'original'))
+    else:
+        source = tmp_path / 'rf-detr.pth'
+        torch.save({'model': published_state(model, layout), 'args': {'class_names': list(NAMES)}}, source)
+    arguments = dict(config=small[kind])
+    if layout == 'hub_original':
+        (tmp_path / 'names.txt').write_text('\n'.join(NAMES))
+        arguments['names'] = tmp_path / 'names.txt'
+    checkpoint, report = converted(convert_rfdetr, source, tmp_path / 'out.pth', **arguments)
+    expected = model.state_dict()
+    assert list(checkpoint['state_dict']) == list(expected)
+    assert all(torch.equal(value, expected[name]) for name, value in checkpoint['state_dict'].items())
+    last = 'last' if layout == 'hugging_face' else 'N/A'  # the logit that the authors' package adds
+    assert checkpoint['meta']['classes'] == [*NAMES, last]
+    assert '80 classes (thing 0, thing 1, thing 2, ...)' in report
+    if layout == 'original':
+        predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', score_thr=0.0, max_per_img=20)
+        result = predictor.predict([np.zeros((48, 64, 3), np.uint8)])[0].pred_instances
+        assert len(result) == 20 and ('masks' in result) == (kind == 'seg')
+
+
+@pytest.mark.parametrize(
+    'file, size',
+    [*(('det_coco', size) for size in 'nsml'), *(('seg_coco', s) for s in ('n', 's', 'm', 'l', 'xl', '2xl'))],
+)
+def test_the_size_is_read_off_the_weights(file, size):
+    path = CONFIGS / 'rfdetr' / f'{file}.py'
+    state = published_state(build(path, 'meta', size=size), 'hugging_face')
+    architecture = find_architecture(bare_names(state), 'hugging_face', Path('x'))
+    assert architecture.masks == (file == 'seg_coco') and architecture.num_groups == 13
+    assert find_size(architecture, path, Path('x')) == size
+
+
+def test_a_file_of_any_project_is_told_by_its_names(small, tmp_path):
+    model = build(small['det'])
+    source = tmp_path / 'x.pth'
+    torch.save(published_state(model, 'original'), source)
+    with pytest.raises(CheckpointError, match='patches of 8 pixels, 2 decoder layers and 6 queries has none of'):
+        load_foreign(source, CONFIGS)
+
+
+def test_what_does_not_fit_is_refused_with_what_it_lacks(small, tmp_path):
+    state = published_state(build(small['det']), 'original')
+    assert layout_of(state) == 'original' and layout_of({'class_embed.weight': 0}) is None
+    (tmp_path / 'names.txt').write_text('\n'.join(NAMES))
+    arguments = dict(config=small['det'], names=tmp_path / 'names.txt')
+
+    def refused(changed: dict[str, Tensor], **kwargs) -> str:
+        source = tmp_path / 'x.pth'
+        torch.save(changed, source)
+        return error_of(convert_rfdetr, source, **{**arguments, **kwargs})
+
+    assert 'is no RF-DETR' in refused({'class_embed.weight': torch.ones(2, 2)})
+    lacking = {name: value for name, value in state.items() if name != 'transformer.decoder.norm.bias'}
+    assert '1 missing:\n  transformer.decoder.norm.bias' in refused(lacking)
+    assert '1 unknown:\n  more' in refused({**state, 'more': torch.ones(1)})
+    without = {name: value for name, value in state.items() if 'position_embeddings' not in name}
+    assert 'lacks backbone.0.encoder.encoder.embeddings.position_embeddings' in refused(without)
+    (tmp_path / 'names.txt').write_text('one\ntwo')
+    assert 'has 80 classes, but' in refused(state)
+    assert 'describes no RF-DETR' in refused(state, config=CONFIGS / 'detr' / 'det_coco.py')
+    with pytest.raises(CheckpointError, match='does not exist'):
+        load_rfdetr(tmp_path / 'none.pth', CONFIGS)
