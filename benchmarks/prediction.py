@@ -32,6 +32,14 @@ FOUND_PER_IMAGE = 20  # objects in the first picture, at most
 SCORE_THR = 0.25
 
 
+def enlarge(folder: Path, size_wh: tuple[int, int]) -> None:
+    """Enlarge all pictures of a folder to (w, h)."""
+    import cv2
+
+    for path in folder.iterdir():
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), size_wh, interpolation=cv2.INTER_CUBIC))
+
+
 def write_weights(path: Path, args: argparse.Namespace, picture: Path) -> None:
     """Write random weights of ultralytics' model, which find something in the picture."""
     import copy
@@ -101,6 +109,7 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
     source = args.weights or f'yolov8/{args.task}_n_coco8'
     model = Detector(source, device='cpu', runtime=args.runtime)
     options = {'amp': True} if args.amp else {}
+    options |= {'reduced_decoding': True} if args.reduced_decoding else {}
 
     def predict() -> int:
         results = model(pictures, stream=True, batch_size=args.batch_size, img_size=args.img_size, **options)
@@ -153,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser = parser_of(__doc__, batch_size=1)
     parser.add_argument('--source', help='a folder of pictures; by default they are drawn')
     parser.add_argument('--images', type=int, default=32, help='pictures to draw')
+    parser.add_argument('--picture-size', type=int, nargs=2, metavar=('W', 'H'), help='enlarge drawn pictures to it')
+    parser.add_argument('--reduced-decoding', action='store_true', help='for detkit, see docs/performance.md')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
     parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
@@ -168,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
 
             render_coco8_seg(Path(folder, 'data'), num_train=args.images, num_val=1)
             args.source = str(Path(folder, 'data/images/train'))
+            if args.picture_size:
+                enlarge(Path(args.source), tuple(args.picture_size))
             argv += ['--source', args.source]
         if args.weights is None and peer:
             weights = Path(folder, 'random.pt')
@@ -177,6 +190,10 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
     how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
+    if args.picture_size:
+        title += f', pictures of {args.picture_size[0]} x {args.picture_size[1]} px'
+    if args.reduced_decoding:
+        title += ', reduced decoding'
     comparisons = [
         Comparison(f'prediction of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, [])),
     ]

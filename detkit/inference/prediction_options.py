@@ -9,6 +9,7 @@ from typing import Any
 
 from detkit.inference.view_options import ViewOptions
 from detkit.utils.call_options import CallOptions, check_flag, number, option
+from detkit.utils.errors import ConfigError
 
 # The thresholds where neither the call nor the config's ``predict_cfg`` states them.
 THRESHOLDS: Mapping[str, Any] = {'score_thr': 0.25, 'iou_thr': 0.7, 'max_per_img': 300}
@@ -31,6 +32,8 @@ class ImageOptions(CallOptions):
             config's test size by default.
         batch_size: images, or views of one, at a time.
         amp: True, ``'bf16'`` or ``'fp16'`` for mixed precision.
+        reduced_decoding: JPEGs of at least twice the input's size are decoded at a half, a quarter or an eighth of
+            their size, which is faster and gives slightly different results; pixels of results are still the image's.
 
     Raises:
         ConfigError: an option has a value that makes no sense.
@@ -64,6 +67,11 @@ class ImageOptions(CallOptions):
     )
     batch_size: int = option(1, 'images in a batch (default: 1)', number(Integral, 1), type=int)
     amp: bool | str = option(False, 'mixed precision: faster, slightly different results')
+    reduced_decoding: bool = option(
+        False,
+        'decode JPEGs much larger than the input at a part of their size: faster, slightly different results',
+        check_flag,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,14 @@ class PredictionOptions(ViewOptions, ImageOptions):
     They are those of ``ImageOptions``, and those of ``ViewOptions`` behind them. A new option is a field of one of the
     two. All that predicts takes the options as ``**options``, and a predictor keeps them as ``options``.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reduced_decoding and self.views:
+            raise ConfigError(
+                'reduced_decoding decodes an image for one pass of the network, but tile and tta take several views of '
+                'it: leave it out'
+            )
 
     def with_thresholds(self, predict_cfg: Mapping[str, Any]) -> PredictionOptions:
         """Return the options with the thresholds that are None taken from ``predict_cfg``, else from ``THRESHOLDS``.

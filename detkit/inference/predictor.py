@@ -22,6 +22,7 @@ from torch import nn
 from detkit.config.words import options_of_call
 from detkit.datasets.collate import collate
 from detkit.datasets.image_files import image_id_of
+from detkit.datasets.transforms.reduced_decoding import DecodedImage
 from detkit.engine.amp import resolve_amp
 from detkit.inference.model import init_detector
 from detkit.inference.prediction_options import THRESHOLDS, PredictionOptions
@@ -40,14 +41,22 @@ _READERS = 4  # threads that decode while the network runs
 
 
 class Prepared(NamedTuple):
-    """An image ``(H, W, 3)`` uint8 RGB, and its sample as ``collate`` takes it."""
+    """An image, and its sample as ``collate`` takes it.
 
-    img: np.ndarray
+    Attributes:
+        img: ``(H, W, 3)`` uint8 RGB; None where it was decoded at a part of its size.
+        packed: the sample.
+    """
+
+    img: np.ndarray | None
     packed: dict
 
 
 class Predicted(NamedTuple):
-    """An image of a source, its pixels ``(H, W, 3)`` uint8 RGB (None where it cannot be read), and its prediction."""
+    """An image of a source, its pixels ``(H, W, 3)`` uint8 RGB, and its prediction.
+
+    There are no pixels (None) where the image cannot be read, or was decoded at a part of its size.
+    """
 
     image: SourceImage
     img: np.ndarray | None
@@ -247,9 +256,14 @@ class Predictor:
             image: one of those that ``find_images`` returns.
             number: its index in the source, from which random draws come where the test pipeline has any.
         """
+        preparation = self._preparation
         try:
-            img = image.read(self._preparation.max_pixels)
-            return Prepared(img, self._preparation(img, image.name, image_id_of(image.name), number))
+            if self.options.reduced_decoding:
+                decoded = image.read_reduced(preparation.divisor_of, preparation.max_pixels)
+            else:
+                decoded = DecodedImage.whole(image.read(preparation.max_pixels))
+            packed = preparation.of_decoded(decoded, image.name, image_id_of(image.name), number)
+            return Prepared(decoded.img if decoded.matrix is None else None, packed)
         except DataError as error:  # it cannot be read, or would become too large
             return error
 

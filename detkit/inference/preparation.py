@@ -9,10 +9,11 @@ import numpy as np
 from mmengine.config import Config
 
 from detkit.datasets.transforms.choice import mixing_names
-from detkit.datasets.transforms.geometry import LetterBox
+from detkit.datasets.transforms.geometry import LetterBox, size_pair
 from detkit.datasets.transforms.loading import LoadImageFromFile
 from detkit.datasets.transforms.pipeline import apply_transform
-from detkit.inference.steps import prediction_steps
+from detkit.datasets.transforms.reduced_decoding import DecodedImage
+from detkit.inference.steps import prediction_steps, sizes_of
 from detkit.registry import TRANSFORMS
 from detkit.structures.annotations import Annotations, Record
 from detkit.structures.sample import Sample
@@ -42,7 +43,10 @@ class Preparation:
         steps = prediction_steps(config, img_size, classifies, fixed_size)
         self._transforms = [TRANSFORMS.build(step) for step in steps]
         self._mixing = frozenset(mixing_names(self._transforms))
-        self.size_divisor = 32 if any(isinstance(step, LetterBox) for step in self._transforms) else 1
+        self._letterboxes = any(isinstance(step, LetterBox) for step in self._transforms)
+        self.size_divisor = 32 if self._letterboxes else 1
+        sizes = (size for step in steps for size in sizes_of(step).values())
+        self._longest_side = max((side for size in sizes for side in size_pair(size)), default=img_size)
         self.max_pixels = max(
             (step.max_pixels for step in self._transforms if isinstance(step, LoadImageFromFile)), default=MAX_PIXELS
         )
@@ -64,6 +68,18 @@ class Preparation:
         for transform in self._transforms:
             sample = apply_transform(transform, sample, _no_others)
         return sample
+
+    def of_decoded(self, decoded: DecodedImage, name: str, img_id: int | str, number: int = 0) -> dict[str, Any]:
+        """Return the packed sample of an image that may be decoded at a part of its size; see calling this."""
+        packed = self(decoded.img, name, img_id, number)
+        if decoded.matrix is not None:
+            packed['meta'] |= dict(ori_shape=decoded.ori_shape, matrix=packed['meta']['matrix'] @ decoded.matrix)
+        return packed
+
+    def divisor_of(self, shape: tuple[int, int]) -> int:
+        """Return by what a JPEG of (h, w) may be reduced so that the pipeline need not enlarge it: 8, 4, 2, or 1."""
+        side = max(shape) if self._letterboxes else min(shape)
+        return next((divisor for divisor in (8, 4, 2) if side >= divisor * self._longest_side), 1)
 
 
 def scaled_preparations(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from detkit.datasets.transforms.loading import UnreadableImageError, convert_pillow_image, decode_image, read_image
+from detkit.datasets.transforms.loading import (
+    UnreadableImageError,
+    convert_pillow_image,
+    decode_image,
+    read_image,
+    read_image_bytes,
+)
+from detkit.datasets.transforms.reduced_decoding import DecodedImage, decode_reduced
 from detkit.utils.download import DownloadError, download
 from detkit.utils.errors import DataError
 from detkit.utils.limits import MAX_PIXELS
@@ -53,6 +61,23 @@ class SourceImage:
             if ADDRESS.match(self.name):
                 return decode_image(self._downloaded, self.name, max_pixels)
             return read_image(self.name, max_pixels)
+        except UnreadableImageError as error:
+            raise DataError(f'{error.path} {error.reason}') from error
+
+    def read_reduced(self, divisor_of: Callable[[tuple[int, int]], int], max_pixels: int = MAX_PIXELS) -> DecodedImage:
+        """Return the image, a JPEG at the part of its size that is asked for, see ``decode_reduced``.
+
+        Raises:
+            DataError: see ``read``.
+        """
+        if self.error is not None or isinstance(self.content, np.ndarray | Image.Image):
+            return DecodedImage.whole(self.read(max_pixels))
+        try:
+            data = self.content
+            if data is None:
+                remote = ADDRESS.match(self.name)
+                data = self._downloaded if remote else read_image_bytes(self.name, max_pixels)
+            return decode_reduced(data, self.name, divisor_of, max_pixels)
         except UnreadableImageError as error:
             raise DataError(f'{error.path} {error.reason}') from error
 

@@ -164,5 +164,6 @@ def track_sequence(
             if tracking is None:
                 rate = image.info.frame_rate / stride if isinstance(image, VideoFrame) else IMAGES_A_SECOND
                 tracking = Tracking(tracker, rate, predictor.options.class_agnostic)
+            img = image.read() if img is None else img  # it was decoded at a part of its size
             result = tracking.update(result, img, result.seconds)
         yield TrackedImage(image, img, result)

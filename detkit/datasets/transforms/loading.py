@@ -108,7 +108,7 @@ def read_image(path: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def decode_image(data: bytes | memoryview, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the contents of an image file as ``read_image`` does, which are in memory; ``name`` is for errors."""
     contents = np.frombuffer(data, np.uint8)
-    _check_contents(contents, name, max_pixels)
+    check_contents(contents, name, max_pixels)
     return _decode(contents, name)
 
 
@@ -170,10 +170,10 @@ def _read_checked(path: str, max_pixels: int) -> tuple[np.ndarray, int]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, 'strerror', None) or error
         raise UnreadableImageError(path, f'cannot be opened: {reason}') from error
-    return data, _check_contents(data, path, max_pixels)
+    return data, check_contents(data, path, max_pixels)
 
 
-def _check_contents(data: np.ndarray, path: str, max_pixels: int) -> int:
+def check_contents(data: np.ndarray, path: str, max_pixels: int) -> int:
     """Check that an image file is whole and not too large to be decoded; return its number of pixels."""
     if data.size == 0:
         raise UnreadableImageError(path, 'is empty')
