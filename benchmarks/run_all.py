@@ -81,6 +81,14 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
             ('OpenVINO', ['--runtime', 'openvino']),
         )
     },
+    **{
+        f'prediction, 12 megapixels{words}': (
+            'prediction.py',
+            ['--images', '8', '--picture-size', '4000', '3000', *arguments],
+            [*SHORT_PREDICTION, '--picture-size', '200', '150', *arguments],
+        )
+        for words, arguments in (('', []), (', reduced decoding', ['--reduced-decoding']))
+    },
     'validation': ('validation.py', [], [*SHORT_PREDICTION, '--batch-size', '2', '--workers', '0']),
     'masks': ('masks.py', [], ['--objects', '3', '--img-size', '64', '64', '--rounds', '1']),
     'memory kept': (

@@ -265,14 +265,18 @@ def test_training_steps_are_timed(in_this_process, amp):
     assert step.work > 1e8 and step.number_format == ('bfloat16' if amp == '--amp' else 'float32')
 
 
-@pytest.mark.parametrize('options', [[], ['--amp']], ids=['float32', 'bf16'])
+@pytest.mark.parametrize(
+    'options',
+    [['--reduced-decoding', '--picture-size', '256', '192'], ['--amp']],
+    ids=['float32', 'bf16'],
+)
 def test_predictions_are_timed(in_this_process, options):
     import prediction
 
     served = in_this_process(prediction)
     arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--threads', '1', '--rounds', '2']
     (found,) = prediction.main([*arguments, *options])
-    assert found.own == [served[1][0], served[2][0]] and ('bf16' if options else 'float32') in found.what
+    assert found.own == [served[1][0], served[2][0]] and ('bf16' if '--amp' in options else 'float32') in found.what
 
 
 def test_validations_are_timed(in_this_process):
