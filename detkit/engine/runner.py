@@ -233,7 +233,7 @@ class Runner(BaseRunner):
                 self.ema.swap()
 
     def _final_evaluation(self) -> None:
-        """Evaluate ``best.pth``; the model keeps its weights."""
+        """Evaluate ``best.pth``, unless the validation after the last epoch was of it; the model keeps its weights."""
         best, loop = Path(self.work_dir) / 'best.pth', self.train_loop
         if not (loop.final_eval and self.val_loop is not None and loop.best_epoch and best.exists()):
             return
@@ -244,7 +244,9 @@ class Runner(BaseRunner):
             return
         unwrap(self.model).load_state_dict(checkpoint['state_dict'])
         self.ema = None
-        metrics = self.validate(keep=True)
+        metrics = loop.final_metrics
+        if metrics is None or checkpoint['meta']['epoch'] != loop.epoch:
+            metrics = self.validate(keep=True)
         # Where the disk was full, the file is that of an earlier epoch.
         self.console.line(f'best     epoch {checkpoint["meta"]["epoch"]}, {display_path(best)}')
         for table in self.val_evaluator.tables():

@@ -66,6 +66,7 @@ class TrainLoop:
         stop_training: whether training ends after the current epoch.
         stop_reason: the reason, which is shown.
         losses: the losses of the current epoch.
+        final_metrics: the results of the validation after the last epoch, whose samples are kept; None before it.
         best_fitness, best_epoch, best_metrics: the best validation so far; None, 0 and empty before the first.
     """
 
@@ -108,6 +109,7 @@ class TrainLoop:
         self.stop_training = False
         self.stop_reason = ''
         self.losses = LossLog(Path(runner.work_dir) / 'last.pth')
+        self.final_metrics: dict[str, float] | None = None
         self.best_fitness: float | None = None
         self.best_epoch = 0
         self.progress_epoch = 0  # the last that was better than all before, or that no metric could judge
@@ -246,6 +248,7 @@ class TrainLoop:
         if self.val_due():
             try:
                 metrics = self.runner.validate(keep=self.finished)
+                self.final_metrics = metrics if self.finished else None
             except ValidationStopped:
                 self._stop_if_asked()
             improved = self._is_best(metrics)

@@ -84,7 +84,7 @@ def test_a_run_is_drawn_and_stays_the_same(repo: Path, tiny_data: Path, tmp_path
     drawn, logged = run(repo, tiny_data, tmp_path / 'drawn', {'train_batches': 2})
     once = {'train_batch0.jpg', 'train_batch1.jpg', *AFTER_TRAINING}
     validations = logged.pop('val_batch0.jpg')
-    assert logged == dict.fromkeys(once, 1) and validations >= 2
+    assert logged == dict.fromkeys(once, 1) and validations >= 1
     for name in {*once, 'val_batch0.jpg'}:
         assert cv2.imread(str(tmp_path / 'drawn' / name)) is not None
     with (tmp_path / 'drawn' / 'confusion_matrix.csv').open() as file:

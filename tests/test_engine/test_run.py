@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from detkit.datasets import ConcatDataset, RepeatDataset
 from detkit.datasets.skips import Skip
+from detkit.engine import Hook as DetkitHook
 from detkit.engine import Runner, load_checkpoint
 from detkit.engine.console import Console
 from detkit.engine.run_folder import choose_run_folder
@@ -266,6 +267,28 @@ def test_validating_a_checkpoint(tmp_path):
     runner = Runner(dummy_config(tmp_path / 'b', load_from=str(tmp_path / 'a' / 'best.pth')))
     assert runner.val() == best['meta']['metrics']
     assert not runner.is_training
+    for name, tensor in runner.model.state_dict().items():
+        assert torch.equal(tensor, best['state_dict'][name])
+
+
+@pytest.mark.parametrize(('values', 'number'), [((0.1, 0.2), 2), ((0.2, 0.1), 3)], ids=['last', 'before'])
+def test_the_best_weights_are_evaluated_once_more_unless_they_are_the_last(tmp_path, values, number):
+    seen = []
+
+    class Judge(DetkitHook):
+        def after_val_epoch(self, runner, metrics=None):
+            metrics['coco/bbox_mAP'] = (*values, 0.3)[len(seen)]
+            seen.append(metrics)
+
+        def after_final_eval(self, runner, metrics):
+            assert metrics is seen[-1]
+
+    runner = Runner(dummy_config(tmp_path / 'run'))
+    runner.register_hook(Judge())
+    runner.train()
+    assert len(seen) == number
+    best = load_checkpoint(tmp_path / 'run' / 'best.pth')
+    assert best['meta']['epoch'] == (4 if number == 2 else 2)
     for name, tensor in runner.model.state_dict().items():
         assert torch.equal(tensor, best['state_dict'][name])
 

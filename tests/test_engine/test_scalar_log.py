@@ -121,7 +121,6 @@ def test_pictures_reach_a_backend_that_takes_them_and_no_other(tmp_path):
         ('val_batch0', size, 6),
         ('val_batch0', size, 12),
         ('results', size, 12),
-        ('val_batch0', size, 12),
         ('labels', size, 12),
     ]
     assert not [call for call in not_so.calls if call[0] == 'picture']
