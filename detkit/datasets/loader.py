@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from detkit.datasets.samplers import EpochSampler
 from detkit.datasets.wrappers import leaf_datasets
 from detkit.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from detkit.utils.allocator import trim_memory
 from detkit.utils.errors import ConfigError, DataError, nearest
 
 # Keys that a dataloader's config may hold, besides ``dataset``, ``sampler`` and ``collate_fn``, and its default.
@@ -46,6 +47,8 @@ class BatchLoader(DataLoader):
         It reports a dead worker when the next batch is asked for; by PyTorch's handler of SIGCHLD the error would come
         in the middle of whatever the main thread does, such as a step of the optimiser.
         """
+        if self._iterator is None:  # workers are forked now
+            trim_memory()
         before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, 'SIGCHLD') else None
         batches = super().__iter__()
         if before is not None and threading.current_thread() is threading.main_thread():

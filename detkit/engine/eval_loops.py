@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader
 
 from detkit.engine.amp import resolve_amp
 from detkit.engine.stop_signals import ValidationStopped
+from detkit.engine.training_state import unwrap
 from detkit.evaluation.evaluator import Evaluator
+from detkit.models.layers.fuse import fused
 from detkit.registry import LOOPS
 from detkit.structures.data_sample import DetDataSample
 
@@ -57,10 +59,11 @@ class EvalLoop:
         call(f'before_{self.split}')
         call(f'before_{self.split}_epoch')
         self.runner.model.eval()
-        for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):
-            self.run_iter(batch_idx, data_batch)
-            if self.runner.stop_signals.received and get_world_size() == 1:  # several would have to agree on a batch
-                raise ValidationStopped
+        with fused(unwrap(self.runner.model)):
+            for batch_idx, data_batch in enumerate(self.dataloader if batches is None else batches):
+                self.run_iter(batch_idx, data_batch)
+                if self.runner.stop_signals.received and get_world_size() == 1:  # several would have to agree on it
+                    raise ValidationStopped
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset), keep)
         call(f'after_{self.split}_epoch', metrics=metrics)
         call(f'after_{self.split}')

@@ -45,11 +45,20 @@ def give_back_memory(items: Iterable[T], interval: int = 32) -> Iterator[T]:
     Before 2.38, glibc does not reuse all memory of freed tensors (aligned blocks of megabytes) for the next ones, so
     that a loop that keeps a small result of each iteration may grow by megabytes an iteration.
     """
-    trims = _has_glibc()
     for number, item in enumerate(items, 1):
         yield item
-        if trims and number % interval == 0:
-            ctypes.CDLL(None).malloc_trim(0)
+        if number % interval == 0:
+            trim_memory()
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system, where that is possible.
+
+    A process that is about to be forked should: both processes would share the blocks that it keeps, and each page of
+    them would be copied when it is next written to, which takes longer than clearing a new one.
+    """
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from format_helpers import write_yolo
 
-from detkit.datasets import SampleKey, build_dataloader
+from detkit.datasets import SampleKey, build_dataloader, loader
 from detkit.utils.errors import ConfigError
 
 LABELS = {f'{i:02d}': '' if i == 3 else f'{i % 2} 0.5 0.5 0.{i + 2} 0.4\n1 0.1 0.1 0.6 0.1 0.6 0.7' for i in range(7)}
@@ -70,6 +70,19 @@ def test_workers_keep_to_one_thread_and_the_main_process_keeps_its_own():
     assert {worker for batch in batches for _, _, worker, _ in batch} == {0, 1}
     assert all(threads[0] == 1 and threads[1] <= 1 for batch in batches for *_, threads in batch)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_memory_is_given_back_before_each_fork_and_not_between(monkeypatch):
+    calls = []
+    monkeypatch.setattr(loader, 'trim_memory', lambda: calls.append(len(calls)))
+    batches = loader_of(Keys(), num_workers=1)
+    list(batches)
+    list(batches)
+    assert calls == [0]
+    batches.close()
+    list(batches)
+    list(loader_of(Keys()))
+    assert calls == [0, 1]
 
 
 def test_iterating_leaves_the_global_generator_alone():

@@ -1,8 +1,11 @@
 """Layers and backbones: shapes, attributes, equalities that their structure promises."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from detkit.models.backbones import CSPDarknet
 from detkit.models.layers import (
@@ -14,6 +17,7 @@ from detkit.models.layers import (
     build_activation,
     build_block,
     fuse_conv_bn,
+    fused,
     scale_blocks,
     scale_channels,
     upsample_nearest,
@@ -222,3 +226,51 @@ def test_fused_model_gives_the_same_outputs():
 def test_fusing_needs_evaluation_mode():
     with pytest.raises(ValueError, match='eval'):
         fuse_conv_bn(ConvModule(3, 3))
+
+
+def test_a_model_is_fused_inside_of_a_block_alone():
+    torch.manual_seed(0)
+    layer = ConvModule(3, 4, 3)
+    randomise_statistics(layer)
+    layer.eval()
+    own, x = dict(layer.named_modules()), torch.rand(1, 3, 8, 8)
+    weights = {name: value.clone() for name, value in layer.state_dict().items()}
+    with torch.no_grad():
+        expected = layer(x)
+        with pytest.raises(KeyError), fused(layer):
+            assert isinstance(layer.bn, nn.Identity) and layer.conv is not own['conv']
+            torch.testing.assert_close(layer(x), expected)
+            raise KeyError  # as a failed validation
+        assert dict(layer.named_modules()) == own
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
+    assert all(torch.equal(value, weights[name]) for name, value in layer.state_dict().items())
+
+
+class ScaledConv(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked(conv: nn.Conv2d) -> nn.Conv2d:
+    conv.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return conv
+
+
+@pytest.mark.parametrize(
+    'layers',
+    [
+        dict(conv=ScaledConv(3, 4, 1), bn=nn.BatchNorm2d(4)),
+        dict(conv=hooked(nn.Conv2d(3, 4, 1)), bn=nn.BatchNorm2d(4)),
+        dict(conv=weight_norm(nn.Conv2d(3, 4, 1)), bn=nn.BatchNorm2d(4)),
+        dict(conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4, track_running_stats=False)),
+        dict(conv=nn.Conv2d(3, 4, 1), act=nn.ReLU(), bn=nn.BatchNorm2d(4)),
+    ],
+    ids=['own class', 'hook', 'computed weight', 'no statistics', 'activation between'],
+)
+def test_pairs_that_compute_something_else_are_left_alone(layers):
+    model = nn.Sequential(OrderedDict(layers)).eval()
+    x = torch.rand(2, 3, 4, 4)
+    with torch.no_grad():
+        expected = model(x)
+        assert torch.equal(fuse_conv_bn(model)(x), expected)
+    assert isinstance(model.bn, nn.BatchNorm2d)

@@ -3,12 +3,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from builders import CONFIGS, read_pictures
+from mmengine.hooks import Hook
 from small_models import write_checkpoint
 from tool_helpers import assert_side_by_side, modules_loaded_by_help, run_test, write_yolo_set
+from torch import nn
 
+from detkit.config import load_config
 from detkit.datasets.class_names import COCO80
-from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint, metrics_table
+from detkit.engine import Runner
+from detkit.engine.evaluate import EvaluationSettings, evaluate_checkpoint, evaluation_runner, metrics_table
 
 CONFIG = CONFIGS / 'yolov8' / 'seg_n_coco8.py'
 
@@ -43,6 +48,39 @@ def test_on_the_training_images(files, tmp_path: Path, monkeypatch, capsys):
     assert 0 <= metrics['coco/bbox_mAP'] <= 1 and 'coco/segm_mAP50' in metrics
     assert {e['image_id'] for e in json.loads((tmp_path / 'p.json').read_text())} == {'train0', 'train1', 'train2'}
     assert '3 images of train' in capsys.readouterr().out
+
+
+class Watcher(Hook):
+    """Counts the normalisations of the network while it predicts, and keeps what it predicts."""
+
+    def __init__(self) -> None:
+        self.normalisations, self.scores = [], []
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.normalisations.append(sum(isinstance(layer, nn.BatchNorm2d) for layer in runner.model.modules()))
+        self.scores += [sample.pred_instances.scores for sample in outputs]
+
+    after_val_iter = after_test_iter
+
+
+def test_validation_in_training_and_tests_compute_on_the_fused_network(files):
+    checkpoint, options = files
+    found = {}
+    for split in ('val', 'test'):
+        config = load_config(CONFIG, [*options, f'load_from={checkpoint}', 'device=cpu'])
+        if split == 'test':
+            runner = evaluation_runner(config, str(checkpoint), EvaluationSettings('val', device='cpu'))
+        else:
+            runner = Runner(config)
+        own, watcher = dict(runner.model.named_modules()), Watcher()
+        runner.register_hook(watcher)
+        found[split] = runner.val() if split == 'val' else runner.test(), watcher
+        runner.close()
+        assert dict(runner.model.named_modules()) == own
+    (in_training, first), (tested, second) = found.values()
+    assert in_training == tested
+    assert first.normalisations == second.normalisations == [0]
+    assert all(map(torch.equal, first.scores, second.scores))
 
 
 def test_mistakes_end_in_a_sentence(files, tmp_path: Path, monkeypatch, capsys):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from detkit.models.layers.deformable_attention import DeformableAttention
     from detkit.models.layers.deformable_decoder import DeformableDecoder
     from detkit.models.layers.detr_transformer import DETRTransformer
-    from detkit.models.layers.fuse import fuse_conv_bn
+    from detkit.models.layers.fuse import fuse_conv_bn, fused
     from detkit.models.layers.group_selection import GroupSelection
     from detkit.models.layers.keyed_dropout import KeyedDropout
     from detkit.models.layers.lite_decoder import LiteDecoder
@@ -57,6 +57,7 @@ __getattr__ = lazy_names(
         'build_activation': 'conv_module',
         'build_block': 'block',
         'fuse_conv_bn': 'fuse',
+        'fused': 'fuse',
         'scale_blocks': 'block',
         'scale_channels': 'block',
         'set_batch_norm': 'normalization',
@@ -93,6 +94,7 @@ __all__ = [
     'build_activation',
     'build_block',
     'fuse_conv_bn',
+    'fused',
     'scale_blocks',
     'scale_channels',
     'set_batch_norm',

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
 
 from .normalization import FrozenBatchNorm2d
 
-_FUSABLE = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
+_NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
 
 
 def fuse_conv_bn(model: nn.Module) -> nn.Module:
@@ -17,34 +19,77 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
 
     A pair is a module's ``conv`` and ``bn`` (``conv1`` and ``bn1``, …), as in ``ConvModule`` and in torchvision's
     residual blocks, or a convolution and the normalisation that follows it in a sequence. Where ``conv`` is a sequence,
-    its last layer is the convolution.
+    its last layer is the convolution. Pairs with hooks, with weights that are computed from others, or of a class with
+    a computation of its own stay as they are.
 
     The model gives the same outputs in evaluation mode, faster. It can no longer be trained, and its state dict is no
-    longer that of the unfused model: fuse a copy where that matters.
+    longer that of the unfused model: fuse a copy where that matters, or see ``fused``.
 
     Raises:
         ValueError: the model is in training mode, where normalisation uses the batch's statistics.
     """
+    for (holder, conv_name), (module, bn_name) in _fusable(model):
+        conv = fuse_conv_bn_eval(getattr(holder, conv_name), getattr(module, bn_name))
+        setattr(holder, conv_name, conv)
+        setattr(module, bn_name, nn.Identity())
+    return model
+
+
+@contextmanager
+def fused(model: nn.Module) -> Iterator[None]:
+    """Let ``fuse_conv_bn`` fuse a model inside of the block; after it the model holds its own layers again.
+
+    Raises:
+        ValueError: as ``fuse_conv_bn``.
+    """
+    own = [(module, name, getattr(module, name)) for pair in _fusable(model) for module, name in pair]
+    try:
+        fuse_conv_bn(model)
+        yield
+    finally:
+        for module, name, layer in own:
+            setattr(module, name, layer)
+
+
+def _fusable(model: nn.Module) -> list[tuple[tuple[nn.Module, str], tuple[nn.Module, str]]]:
+    """Return the pairs to be fused: for the convolution and for the normalisation who holds it, and its name there."""
     if model.training:
         raise ValueError('fuse_conv_bn needs a model in evaluation mode; call model.eval() first')
+    found = []
     for module in model.modules():
-        for conv_name, bn_name in list(_pairs(module)):
-            conv, bn = getattr(module, conv_name), getattr(module, bn_name)
-            holder = module
-            if isinstance(conv, nn.Sequential) and len(conv):
+        for conv_name, bn_name in _pairs(module):
+            conv, holder = getattr(module, conv_name), module
+            if isinstance(conv, nn.Sequential) and len(conv) and not _has_hooks(conv):
                 holder, conv_name = conv, str(len(conv) - 1)
                 conv = conv[-1]
-            if isinstance(conv, nn.Conv2d) and isinstance(bn, _FUSABLE):
-                setattr(holder, conv_name, fuse_conv_bn_eval(conv, bn))
-                setattr(module, bn_name, nn.Identity())
-    return model
+            if _are_plain(conv, getattr(module, bn_name)):
+                found.append(((holder, conv_name), (module, bn_name)))
+    return found
+
+
+def _are_plain(conv: nn.Module, bn: nn.Module) -> bool:
+    """Return whether a convolution and a normalisation do what PyTorch's do, and nobody looks between them."""
+    return (
+        isinstance(conv, nn.Conv2d)
+        and isinstance(bn, _NORMALISATIONS)
+        and type(conv).forward is nn.Conv2d.forward
+        and type(bn).forward in [each.forward for each in _NORMALISATIONS]
+        and bn.running_var is not None
+        and not is_parametrized(conv)
+        and not any(_has_hooks(layer) for layer in (conv, bn))
+    )
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield the names of pairs of children that may be a convolution and its normalisation."""
     names = [name for name, _ in module.named_children()]
-    if isinstance(module, nn.Sequential):
+    if isinstance(module, nn.Sequential):  # whatever their names
         yield from zip(names, names[1:], strict=False)
+        return
     for name in names:
         partner = name.replace('conv', 'bn', 1)
         if name.startswith('conv') and partner in names:
