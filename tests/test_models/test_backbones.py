@@ -14,6 +14,8 @@ from detkit.models.layers import (
     Bottleneck,
     C2f,
     ConvModule,
+    FrozenBatchNorm2d,
+    SyncBatchNorm2d,
     build_activation,
     build_block,
     fuse_conv_bn,
@@ -244,6 +246,12 @@ def test_a_model_is_fused_inside_of_a_block_alone():
         assert dict(layer.named_modules()) == own
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=0)
     assert all(torch.equal(value, weights[name]) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize('layer', [nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d, SyncBatchNorm2d])
+def test_each_normalisation_is_fused(layer):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), layer(4)).eval()
+    assert isinstance(fuse_conv_bn(model)[1], nn.Identity)
 
 
 class ScaledConv(nn.Conv2d):

@@ -10,8 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from .normalization import FrozenBatchNorm2d
+from .sync_batch_norm import SyncBatchNorm2d
 
-_NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenBatchNorm2d)
+_NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, SyncBatchNorm2d, FrozenBatchNorm2d)
 
 
 def fuse_conv_bn(model: nn.Module) -> nn.Module:
