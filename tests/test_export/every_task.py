@@ -33,6 +33,8 @@ TASKS = {
     'yolov3 det': ('yolov3', {}, 'det'),
     'detr det': ('detr_r18', {}, 'det'),
     'detr seg': ('detr_seg', {}, 'seg'),
+    'rfdetr det': ('rfdetr_tiny', {'num_queries': 20}, 'det'),
+    'rfdetr seg': ('rfdetr_tiny', {'num_queries': 20, 'type': 'RFDETRSegmentHead'}, 'seg'),
     'detr panoptic': ('detr_seg', {'stuff_labels': (2, 3)}, 'seg'),
 }
 
@@ -84,6 +86,8 @@ def _config(name: str, img_size: int) -> dict[str, Any]:
         middle = [dict(type='ResizeShortestEdge', size=img_size), dict(type='CenterCrop', size=img_size)]
     elif base.startswith('detr'):
         middle = [dict(type='ResizeShortestEdge', size=img_size, max_size=img_size * 2)]
+    elif base.startswith('rfdetr'):
+        middle = [dict(type='Resize', size=img_size, keep_ratio=False)]
     else:
         middle = [dict(type='LetterBox', size=img_size)]
     steps = [dict(type='LoadImageFromFile'), *middle, dict(type='Render'), dict(type='PackInputs')]

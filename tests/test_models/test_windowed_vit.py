@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from detkit.models.backbones import WindowedViT
+from detkit.models.backbones.windowed_vit import cubic_weights
 from detkit.models.layers import LayerNorm2d
 from detkit.models.necks import MultiScaleProjector
 from detkit.utils.errors import CheckpointError, ConfigError
@@ -97,6 +98,15 @@ def test_the_projector_keeps_the_strides_of_a_pyramid_of_odd_sizes():
 def test_strides_that_no_power_of_two_joins_are_refused():
     with pytest.raises(ConfigError, match='stride 16 cannot be brought to stride 12'):
         MultiScaleProjector((16,), (16,), out_strides=(12,))
+
+
+@pytest.mark.parametrize('size', [(5, 9), (12, 7), (7, 7), (1, 30)])
+def test_weights_of_bicubic_interpolation_are_those_of_torch(size):
+    table = torch.randn(1, 3, 7, 7)
+    expected = torch.nn.functional.interpolate(table, size, mode='bicubic', antialias=True)
+    rows, columns = (cubic_weights(7, side, table) for side in size)
+    torch.testing.assert_close(rows @ table @ columns.T, expected, atol=2e-6, rtol=0)
+    assert torch.equal(cubic_weights(7, 7, table), torch.eye(7))
 
 
 def test_layer_norm_takes_the_channels_of_each_cell():

@@ -122,13 +122,13 @@ class WindowedViT(BaseModule):
         sizes = [-(-side // self.patch_size) for side in x.shape[-2:]]  # h, w
         multiple = self.patch_size * self.num_windows
         bottom, right = (-side % multiple for side in x.shape[-2:])
-        if bottom or right:
+        if bottom or right or torch.jit.is_tracing():  # an exported file may be given other sizes
             x = F.pad(x, (0, right, 0, bottom))
         class_token, patches = self.embed(x)
         grid = patches.shape[1:3]
         patches = self._to_windows(patches)
         # Token 0 is the class token.
-        tokens = torch.cat((class_token.expand(len(patches), -1, -1), patches), dim=1)  # (B * W, T, C)
+        tokens = torch.cat((class_token.expand(patches.shape[0], -1, -1), patches), dim=1)  # (B * W, T, C)
         outputs = []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, self.num_windows**2 if index in self.global_blocks else 1)
@@ -140,15 +140,16 @@ class WindowedViT(BaseModule):
     def _to_windows(self, patches: Tensor) -> Tensor:
         """Cut patches into windows: ``(B, h, w, C)`` -> ``(B * W, T - 1, C)``."""
         n = self.num_windows
-        windows = patches.unflatten(2, (n, -1)).unflatten(1, (n, -1))  # (B, n, h / n, n, w / n, C)
-        return windows.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+        batch, height, width, dims = patches.shape
+        windows = patches.reshape(batch, n, height // n, n, width // n, dims).transpose(2, 3)
+        return windows.reshape(batch * n * n, height // n * (width // n), dims)
 
     def _from_windows(self, windows: Tensor, grid: Sequence[int]) -> Tensor:
         """Return the map of patches in windows: ``(B * W, T - 1, C)`` -> ``(B, C, h, w)``, (h, w) being ``grid``."""
-        n = self.num_windows
+        n, dims = self.num_windows, windows.shape[-1]
         height, width = grid[0] // n, grid[1] // n
-        patches = windows.unflatten(0, (-1, n, n)).unflatten(3, (height, width))  # (B, n, n, h / n, w / n, C)
-        patches = patches.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+        patches = windows.reshape(windows.shape[0] // (n * n), n, n, height, width, dims)
+        patches = patches.permute(0, 5, 1, 3, 2, 4).reshape(patches.shape[0], dims, grid[0], grid[1])
         return patches.contiguous(memory_format=torch.channels_last)
 
 
@@ -180,11 +181,30 @@ class PatchEmbedding(nn.Module):
         patches = self.proj(x).permute(0, 2, 3, 1)  # (B, C, h, w) -> (B, h, w, C)
         class_position, table = self.positions.split((1, self.table_size**2), dim=1)
         table = table.unflatten(1, (self.table_size, self.table_size))  # (1, h', w', C)
-        grid = patches.shape[1:3]
-        if tuple(grid) != (self.table_size, self.table_size):
-            resized = F.interpolate(table.permute(0, 3, 1, 2).float(), tuple(grid), mode='bicubic', antialias=True)
-            table = resized.permute(0, 2, 3, 1).to(table.dtype)
-        return self.class_token + class_position, patches + table
+        table = table.to(torch.promote_types(table.dtype, torch.float32))
+        rows, columns = (cubic_weights(self.table_size, size, table) for size in patches.shape[1:3])
+        table = torch.einsum('yi,bijc,xj->byxc', rows, table, columns)
+        return self.class_token + class_position, patches + table.to(patches.dtype)
+
+
+def cubic_weights(before: int, after: int, like: Tensor) -> Tensor:
+    """Return the matrix ``(after, before)`` that resizes a row by bicubic interpolation with antialiasing.
+
+    It is that of ``F.interpolate(mode='bicubic', antialias=True)``, which no exported file can hold; the identity where
+    the sizes are the same.
+
+    Args:
+        before, after: lengths of the row.
+        like: a tensor of the type and the device.
+    """
+    options = dict(dtype=like.dtype, device=like.device)
+    scale = before / after
+    centres = (torch.arange(after, **options) + 0.5).unsqueeze(1) * scale
+    distances = (torch.arange(before, **options) + 0.5 - centres).abs() / max(scale, 1.0)  # (after, before)
+    near = (1.5 * distances - 2.5) * distances**2 + 1
+    far = ((-0.5 * distances + 2.5) * distances - 4) * distances + 2
+    weights = torch.where(distances < 1, near, torch.where(distances < 2, far, torch.zeros_like(far)))
+    return weights / weights.sum(1, keepdim=True)
 
 
 class ViTBlock(nn.Module):

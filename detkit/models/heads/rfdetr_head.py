@@ -148,7 +148,7 @@ class RFDETRHead(QueryHead):
             table.weight.unflatten(0, (self.num_groups, self.num_queries))[: self.active_groups, :count].flatten(0, 1)
             for table in (self.query_embed, self.bbox_embed)
         ]
-        content, change = (embed.expand(len(memory), -1, -1) for embed in embeds)  # (B, G * Q, C or 4)
+        content, change = (embed.expand(memory.shape[0], -1, -1) for embed in embeds)  # (B, G * Q, C or 4)
         bboxes = change_boxes(selected.bbox_preds.detach(), change.to(selected.bbox_preds.dtype))
         queries, bbox_preds = self.decoder(content, bboxes, memory, sizes, num_groups=self.active_groups)
         with full_precision(queries):

@@ -38,7 +38,7 @@ def attend_to_points(
     Returns:
         ``(B, Q, H * D)``.
     """
-    batch, heads, channels, _ = values.shape
+    heads, channels = values.shape[1:3]
     values = values.flatten(0, 1).to(points.dtype)  # (B * H, D, S)
     points, weights = points.flatten(0, 1), weights.flatten(0, 1).unsqueeze(1).to(points.dtype)
     total: Tensor | None = None
@@ -59,7 +59,7 @@ def attend_to_points(
             sampled = F.grid_sample(level_map, 2 * level_points - 1, align_corners=False)  # (B * H, D, Q, p)
         level_sum = (sampled * level_weights).sum(-1)
         total = level_sum if total is None else total + level_sum
-    return total.view(batch, heads * channels, -1).transpose(1, 2)  # (B * H, D, Q) -> (B, Q, H * D)
+    return total.unflatten(0, (-1, heads)).flatten(1, 2).transpose(1, 2)  # (B * H, D, Q) -> (B, Q, H * D)
 
 
 class DeformableAttention(nn.Module):

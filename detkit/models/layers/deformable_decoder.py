@@ -176,10 +176,12 @@ class DeformableDecoderLayer(TransformerLayer):
         num_groups: int = 1,
     ) -> Tensor:
         """Return the queries ``(B, Q, C)``; ``positions`` are ``(B, Q, C)``, the others see ``DeformableDecoder``."""
-        # (B, Q, C) -> (B * G, Q / G, C)
-        placed, values = (x.unflatten(1, (num_groups, -1)).flatten(0, 1) for x in (queries + positions, queries))
+        placed, values = queries + positions, queries
+        if num_groups > 1:  # (B, Q, C) -> (B * G, Q / G, C)
+            placed, values = (x.unflatten(1, (num_groups, -1)).flatten(0, 1) for x in (placed, values))
         attended = self.self_attn(placed, placed, values, query_mask)
-        attended = attended.unflatten(0, (-1, num_groups)).flatten(1, 2)  # and back
+        if num_groups > 1:
+            attended = attended.unflatten(0, (-1, num_groups)).flatten(1, 2)  # and back
         queries = self.norm_self(queries + self.dropout(attended))
         attended = self.cross_attn(queries + positions, bboxes, memory, sizes)
         return self.feedforward(self.norm_cross(queries + self.dropout(attended)))

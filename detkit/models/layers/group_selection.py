@@ -64,5 +64,5 @@ class GroupSelection(nn.Module):
         cells = memory.gather(1, indices.expand(-1, -1, memory.shape[-1]))
         with full_precision(memory):
             cells = self.norm(self.linear(cells.to(anchors.dtype)))
-            chosen = anchors.expand(len(memory), -1, -1).gather(1, indices.expand(-1, -1, 4))
+            chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
             return SelectedCells(cells, self.fc_cls(cells), change_boxes(chosen, self.bbox_mlp(cells)))

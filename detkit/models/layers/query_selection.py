@@ -71,7 +71,7 @@ class QuerySelection(nn.Module):
         cells = (memory * usable).gather(1, indices.expand(-1, -1, memory.shape[-1]))
         with full_precision(memory):
             cells = self.norm(self.linear(cells.to(anchors.dtype)))
-            chosen = anchors.expand(len(memory), -1, -1).gather(1, indices.expand(-1, -1, 4))
+            chosen = anchors.expand(memory.shape[0], -1, -1).gather(1, indices.expand(-1, -1, 4))
             bbox_preds = (self.bbox_mlp(cells) + chosen).sigmoid()
             return SelectedQueries(cells.detach(), self.fc_cls(cells), bbox_preds, indices.squeeze(-1))
 
