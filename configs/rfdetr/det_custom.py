@@ -1,7 +1,7 @@
-"""RF-DETR on your own dataset with a data.yaml (https://arxiv.org/abs/2511.09554), from converted weights.
+"""RF-DETR on your own dataset with a data.yaml (https://arxiv.org/abs/2511.09554), from published weights.
 
 There is no published result; on the 100 datasets of RF100-VL n has 57.7, s 60.2, m 61.2, l 62.2 on average. Train with
-    python tools/train.py configs/rfdetr/det_custom.py --cfg-options data_yaml=path/to/data.yaml load_from=det-nano.pth
+    python tools/train.py configs/rfdetr/det_custom.py --cfg-options data_yaml=path/to/data.yaml
 """
 
 _base_ = [
@@ -10,6 +10,6 @@ _base_ = [
     '../_base_/schedules/rfdetr_100e.py',
     '../_base_/default_runtime.py',
 ]
-task = 'det'
-keep_ratio = False
+task, keep_ratio = 'det', False
 img_size = _base_.side
+default_load_from = dict(tiny=None).get(_base_.size, f'rfdetr-{_base_.size}')

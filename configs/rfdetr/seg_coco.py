@@ -1,7 +1,7 @@
 """RF-DETR with masks on COCO (https://arxiv.org/abs/2511.09554).
 
 Expected mask mAP on val2017 (Roboflow's table): n 40.3, s 43.1, m 45.3, l 47.1, xl 48.8, 2xl 49.9. Train with
-    python tools/train.py configs/rfdetr/seg_coco.py --cfg-options size=s data_root=/data/coco load_from=seg-small.pth
+    python tools/train.py configs/rfdetr/seg_coco.py --cfg-options size=s data_root=/data/coco load_from=rfdetr-s-seg
 """
 
 _base_ = [

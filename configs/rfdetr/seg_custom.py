@@ -1,7 +1,7 @@
-"""RF-DETR with masks on your own dataset with a data.yaml (https://arxiv.org/abs/2511.09554), from converted weights.
+"""RF-DETR with masks on your own dataset with a data.yaml (https://arxiv.org/abs/2511.09554), from published weights.
 
 There is no published result. Train with
-    python tools/train.py configs/rfdetr/seg_custom.py --cfg-options data_yaml=path/to/data.yaml load_from=seg-nano.pth
+    python tools/train.py configs/rfdetr/seg_custom.py --cfg-options data_yaml=path/to/data.yaml
 """
 
 _base_ = [
@@ -10,6 +10,6 @@ _base_ = [
     '../_base_/schedules/rfdetr_100e.py',
     '../_base_/default_runtime.py',
 ]
-task = 'seg'
-keep_ratio = False
+task, keep_ratio = 'seg', False
 img_size = _base_.side
+default_load_from = f'rfdetr-{_base_.size}-seg'

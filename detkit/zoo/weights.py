@@ -17,6 +17,7 @@ from detkit.converters.common import Conversion
 from detkit.converters.darknet import load_darknet
 from detkit.converters.detr import load_detr
 from detkit.converters.pickled_model import load_pickled
+from detkit.converters.rfdetr import load_rfdetr
 from detkit.converters.ultralytics import read_ultralytics
 from detkit.converters.yolov5 import read_yolov5
 from detkit.engine.checkpoint import load_checkpoint
@@ -41,6 +42,7 @@ _LOADERS: dict[str, Callable[[Path, Entry], Conversion]] = {
     'yolov5': lambda path, entry: load_pickled(path, configs_folder(), read_yolov5),
     'darknet': lambda path, entry: load_darknet(path, configs_folder()),
     'detr': lambda path, entry: load_detr(path, configs_folder(), entry.size or None),
+    'rfdetr': lambda path, entry: load_rfdetr(path, configs_folder()),
 }
 
 

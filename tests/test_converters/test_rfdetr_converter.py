@@ -17,6 +17,8 @@ from detkit.config import load_config
 from detkit.converters.any_file import load_foreign
 from detkit.converters.rfdetr import convert_rfdetr, find_architecture, find_size, load_rfdetr
 from detkit.converters.rfdetr_layout import RFDETR_KEYS, bare_names, layout_of
+from detkit.datasets.class_names import COCO80
+from detkit.engine.finetune import load_weights
 from detkit.inference import Predictor
 from detkit.registry import DETECTORS
 from detkit.utils.errors import CheckpointError
@@ -95,6 +97,16 @@ def test_every_layout_gives_the_same_checkpoint(small, kind, layout, tmp_path):
         predictor = Predictor(None, tmp_path / 'out.pth', device='cpu', score_thr=0.0, max_per_img=20)
         result = predictor.predict([np.zeros((48, 64, 3), np.uint8)])[0].pred_instances
         assert len(result) == 20 and ('masks' in result) == (kind == 'seg')
+
+
+def test_weights_of_classes_of_the_same_name_are_kept_in_every_group(small):
+    model, config = build(small['det']), load_config(small['det'], need_classes=False).model
+    other = DETECTORS.build(dict(config, head=dict(config.head, num_classes=2)))
+    report = load_weights(other, dict(meta=dict(classes=list(COCO80)), state_dict=model.state_dict()), ('dog', 'bolt'))
+    assert report.copied_classes == ['dog'] and not report.unused
+    for name in ('head.fc_cls', 'head.selections.0.fc_cls', 'head.selections.1.fc_cls'):
+        before, after = model.get_submodule(name), other.get_submodule(name)
+        assert torch.equal(after.weight[0], before.weight[COCO80.index('dog')])
 
 
 @pytest.mark.parametrize(
