@@ -10,6 +10,7 @@ from scene_helpers import ListDataset, annotations_of, paint, run, sample_of, sh
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from detkit.config import load_config
 from detkit.datasets.transforms import (
     MixUp,
     RandomFlip,
@@ -19,6 +20,7 @@ from detkit.datasets.transforms import (
     Render,
 )
 from detkit.engine.hooks import CloseTransformsHook
+from detkit.registry import HOOKS
 from detkit.structures import Annotations, Scene
 from detkit.structures.bboxes import pairwise_iou
 from detkit.utils.errors import ConfigError
@@ -182,6 +184,12 @@ def test_named_transforms_run_in_their_epochs_only():
         results = [run(step, sample) is not sample for step in pipeline]
         acts.append(''.join('x' if result else '.' for result in results))
     assert acts == ['x.', 'x.', 'x.', 'xx', '.x', '.x']
+
+
+def test_a_config_names_the_transforms(repo):
+    hook = dict(type='CloseTransformsHook', num_epochs=2, names=['RandomFlip'], start_epoch=1)
+    config = load_config(repo / 'configs/yolov8/det_coco128.py', {'custom_hooks': [hook]})
+    assert HOOKS.build(config.custom_hooks[0]).names == ('RandomFlip',)
 
 
 def test_a_transform_to_close_must_exist():

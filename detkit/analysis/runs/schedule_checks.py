@@ -50,7 +50,7 @@ def check_schedule(checks: CheckList, runner: Runner) -> None:
             'schedule', f'{loop.max_epochs} epochs of {loop.epoch_length} batches, {steps:,} steps of the optimiser'
         )
     for hook in runner.hooks:
-        if not isinstance(hook, CloseTransformsHook) or hook.transforms is not None:
+        if not isinstance(hook, CloseTransformsHook) or hook.names is not None:
             continue
         if hook.num_epochs >= loop.max_epochs and _has_mosaic(runner):
             checks.warned(

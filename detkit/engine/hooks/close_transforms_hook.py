@@ -27,22 +27,22 @@ class CloseTransformsHook(Hook):
 
     Args:
         num_epochs: number of epochs without them at the end; 0 for none.
-        transforms: their names; None for all that mix images.
+        names: their names; None for all that mix images.
         start_epoch: number of epochs without them at the beginning.
 
     Raises:
         ConfigError: there is no transform of a name.
     """
 
-    def __init__(self, num_epochs: int = 10, transforms: Sequence[str] | None = None, start_epoch: int = 0) -> None:
-        for name in transforms or ():
+    def __init__(self, num_epochs: int = 10, names: Sequence[str] | None = None, start_epoch: int = 0) -> None:
+        for name in names or ():
             if TRANSFORMS.get(name) is None:
                 raise ConfigError(
-                    f'CloseTransformsHook.transforms names {name!r}, which is no registered transform.'
+                    f'CloseTransformsHook.names has {name!r}, which is no registered transform.'
                     f'{nearest(name, TRANSFORMS.names())}'
                 )
         self.num_epochs = num_epochs
-        self.transforms = None if transforms is None else tuple(transforms)
+        self.names = None if names is None else tuple(names)
         self.start_epoch = start_epoch
 
     def before_train(self, runner: Runner) -> None:
@@ -55,5 +55,5 @@ class CloseTransformsHook(Hook):
         stop = max(max_epochs - self.num_epochs, 0) if self.num_epochs > 0 else None
         for leaf in leaf_datasets(dataset):
             if isinstance(leaf, SwitchableDataset):
-                names = leaf.mixing_transforms if self.transforms is None else self.transforms
+                names = leaf.mixing_transforms if self.names is None else self.names
                 leaf.active_epochs |= dict.fromkeys(names, (self.start_epoch, stop))
