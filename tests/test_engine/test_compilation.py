@@ -28,6 +28,7 @@ FAMILIES = {
     'yolov8/obb_n_dota8.py': 'eager',
     'yolov8/cls_n_weather.py': 'eager',
     'detr/det_r18_coco8.py': 'eager',
+    'rfdetr/det_tiny_coco8.py': 'eager',
 }
 
 
