@@ -89,7 +89,14 @@ SCRIPTS: dict[str, tuple[str, list[str], list[str]]] = {
         )
         for words, arguments in (('', []), (', reduced decoding', ['--reduced-decoding']))
     },
-    'validation': ('validation.py', [], [*SHORT_PREDICTION, '--batch-size', '2', '--workers', '0']),
+    **{
+        f'validation{words}': (
+            'validation.py',
+            arguments,
+            [*SHORT_PREDICTION, '--batch-size', '2', '--workers', '0', *arguments],
+        )
+        for words, arguments in (('', []), (', bf16', ['--amp']), (', boxes', ['--task', 'det']))
+    },
     'masks': ('masks.py', [], ['--objects', '3', '--img-size', '64', '64', '--rounds', '1']),
     'memory kept': (
         'freed_memory.py',

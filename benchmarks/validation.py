@@ -1,17 +1,23 @@
-"""Seconds an image of a validation of detkit against ultralytics, with the same weights and data, side by side.
+"""Seconds of a validation of detkit against ultralytics, with the same weights and data, side by side.
 
-    pip install ultralytics
-    python benchmarks/validation.py --images 64 --batch-size 16
+    pip install 'detkit[eval]' ultralytics
+    python benchmarks/validation.py --weights yolov8n-seg.pt
 
-A validation is what each project does for ``val``: reading annotations and pictures, the network, suppression, masks,
-and COCO's or the peer's own metrics. Each side lives in its own process, and the two take turns. The weights are
-random, so that nothing is found: it is the data and the network that is timed, not the metrics
-(``benchmarks/evaluation.py`` times those).
+A validation is what each project does for ``val`` with scores down to .001: reading annotations and pictures, the
+network, suppression, masks, and COCO's or the peer's own metrics; ultralytics compares masks at the size of its
+prototypes, detkit at that of the image. Each side lives in its own process, and the two take turns. Each validates all
+pictures and a quarter of them: what the others add, divided by their number, is the time of an image, and that of all
+pictures is the time of a call, which also opens the config, the weights and the workers.
+
+Without ``--weights`` they are random, so that nothing is found: then it is the data and the network that is timed, not
+the metrics (``benchmarks/evaluation.py`` times those). The metrics of both sides are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -36,8 +42,30 @@ def write_random(path: Path, args: argparse.Namespace, data: Path) -> None:
     save_checkpoint({'meta': meta, 'state_dict': DETECTORS.build(cfg.model).state_dict()}, path)
 
 
-def detkit_side(args: argparse.Namespace) -> Callable[[], object]:
-    """Return a function that validates on the data."""
+def write_data(folder: Path, args: argparse.Namespace) -> list[Path]:
+    """Draw pictures, and return a data.yaml for a quarter of them and one for all."""
+    from detkit.datasets.class_names import COCO80
+    from detkit.sample_data.coco8 import render_coco8_seg
+
+    render_coco8_seg(folder, num_train=1, num_val=args.images)
+    for kind in ('images', 'labels'):
+        (folder / kind / 'part').mkdir()
+        for path in sorted((folder / kind / 'val').iterdir())[: part_of(args.images)]:
+            shutil.copy(path, folder / kind / 'part')
+    classes = '\n'.join(f'  {number}: {name}' for number, name in enumerate(COCO80))
+    files = []
+    for split in ('part', 'val'):
+        files.append(folder / f'{split}.yaml')
+        files[-1].write_text(f'path: {folder}\ntrain: images/train\nval: images/{split}\nnames:\n{classes}\n')
+    return files
+
+
+def part_of(images: int) -> int:
+    return max(images // 4, 1)
+
+
+def detkit_side(args: argparse.Namespace) -> Callable[[str], dict[str, float]]:
+    """Return a function that validates on data and returns the metrics."""
     import torch
 
     from detkit import Detector
@@ -45,8 +73,8 @@ def detkit_side(args: argparse.Namespace) -> Callable[[], object]:
     if not args.as_shipped:
         torch.set_num_threads(args.threads)
     model = Detector(args.weights, device='cpu')
-    return lambda: model.val(
-        args.data,
+    return lambda data: model.val(
+        data,
         batch_size=args.batch_size,
         img_size=args.img_size,
         options={'num_workers': args.workers},
@@ -54,7 +82,7 @@ def detkit_side(args: argparse.Namespace) -> Callable[[], object]:
     )
 
 
-def ultralytics_side(args: argparse.Namespace) -> Callable[[], object]:
+def ultralytics_side(args: argparse.Namespace) -> Callable[[str], dict[str, float]]:
     """Return the same of ultralytics."""
     import torch
     import ultralytics.utils.torch_utils as torch_utils
@@ -64,26 +92,35 @@ def ultralytics_side(args: argparse.Namespace) -> Callable[[], object]:
         torch_utils.NUM_THREADS = args.threads  # what its device selection hands to torch
         torch.set_num_threads(args.threads)
     model = YOLO(args.weights)
-    return lambda: model.val(
-        data=args.data,
-        batch=args.batch_size,
-        imgsz=args.img_size,
-        workers=args.workers,
-        device='cpu',
-        plots=False,
-        verbose=False,
-        project=str(Path(args.data).parent),
-    )
+
+    def validate(data: str) -> dict[str, float]:
+        return model.val(
+            data=data,
+            batch=args.batch_size,
+            imgsz=args.img_size,
+            workers=args.workers,
+            device='cpu',
+            plots=False,
+            verbose=False,
+            project=str(Path(data).parent),
+        ).results_dict
+
+    return validate
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Validate, each time with the seconds of an image, in a child process."""
+    """Answer, in a child process, with the seconds of a quarter of the pictures, those of all, and the metrics."""
     validate = {'detkit': detkit_side, 'ultralytics': ultralytics_side}[args.side](args)
+    names = {'detkit': 'coco/{}_mAP', 'ultralytics': 'metrics/mAP50-95({})'}[args.side]
+    kinds = {'detkit': ('bbox', 'segm'), 'ultralytics': ('B', 'M')}[args.side]
 
-    def timed() -> tuple[float]:
-        start = time.perf_counter()
-        validate()
-        return ((time.perf_counter() - start) / args.images,)
+    def timed() -> list[float]:
+        seconds = []
+        for data in args.data:
+            start = time.perf_counter()
+            metrics = validate(data)
+            seconds.append(time.perf_counter() - start)
+        return seconds + [float(metrics[name]) for name in map(names.format, kinds) if name in metrics]
 
     answer(timed)
 
@@ -91,42 +128,47 @@ def serve(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = parser_of(__doc__, batch_size=16)
-    parser.add_argument('--images', type=int, default=64, help='pictures to draw')
+    parser.add_argument('--images', type=int, default=128, help='pictures to draw, at least two')
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=3, help='counted rounds, after one that is not')
     parser.add_argument('--amp', action='store_true', help='bf16 for detkit')
-    parser.add_argument('--data', help=argparse.SUPPRESS)
-    parser.add_argument('--weights', help=argparse.SUPPRESS)
+    parser.add_argument('--weights', help="ultralytics' file of weights for COCO's classes; random ones by default")
+    parser.add_argument('--data', nargs='+', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.side:
         serve(args)
         return []
 
     from detkit.datasets.class_names import COCO80
-    from detkit.sample_data.coco8 import render_coco8_seg
 
     peer = peer_name()
     with tempfile.TemporaryDirectory() as folder:
-        render_coco8_seg(Path(folder), num_train=1, num_val=args.images)
-        classes = '\n'.join(f'  {number}: {name}' for number, name in enumerate(COCO80))
-        data = Path(folder, 'data.yaml')
-        data.write_text(f'path: {folder}\ntrain: images/train\nval: images/val\nnames:\n{classes}\n')
-        weights = str(Path(folder, 'random.pt' if peer else 'random.pth'))
-        argv += ['--data', str(data), '--weights', weights]
-        if peer:
-            from ultralytics import YOLO
+        argv += ['--data', *map(str, write_data(Path(folder), args))]
+        if args.weights is None:
+            weights = str(Path(folder, 'random.pt' if peer else 'random.pth'))
+            argv += ['--weights', weights]
+            if peer:
+                from ultralytics import YOLO
 
-            model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', verbose=False)
-            model.model.names = dict(enumerate(COCO80))
-            model.save(weights)
-        else:
-            write_random(Path(weights), args, Path(folder))
+                model = YOLO(f'yolov8{args.size}{"-seg" if args.task == "seg" else ""}.yaml', verbose=False)
+                model.model.names = dict(enumerate(COCO80))
+                model.save(weights)
+            else:
+                write_random(Path(weights), args, Path(folder))
         found = answers(__file__, argv, args.rounds)
-    seconds = {name: [each[0] for each in own] for name, own in found.items()}
+    added = args.images - part_of(args.images)
+    of_image = {name: [(own[1] - own[0]) / added for own in each] for name, each in found.items()}
+    of_call = {name: [own[1] for own in each] for name, each in found.items()}
     kind = 'bf16' if args.amp else 'float32'
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {kind}'
-    comparisons = [Comparison(f'validation of an image, {title}', 's', seconds['detkit'], peer, seconds.get(peer, []))]
+    comparisons = [
+        Comparison(f'validation of an image, {title}', 's', of_image['detkit'], peer, of_image.get(peer, [])),
+        Comparison(f'validation of {args.images} images, {title}', 's', of_call['detkit'], peer, of_call.get(peer, [])),
+    ]
     report(comparisons, args.json)
+    for name, each in found.items():
+        kinds = zip(('boxes', 'masks'), zip(*(own[2:] for own in each), strict=True), strict=False)
+        print(f'{name}: mAP', ', '.join(f'{kind} {statistics.median(values):.4f}' for kind, values in kinds))
     return comparisons
 
 

@@ -283,9 +283,11 @@ def test_validations_are_timed(in_this_process):
     import validation
 
     served = in_this_process(validation)
-    arguments = ['--images', '2', '--img-size', '64', '--batch-size', '2', '--workers', '0', '--threads', '1']
-    (found,) = validation.main([*arguments, '--rounds', '2'])
-    assert found.own == [served[1][0], served[2][0]]
+    arguments = ['--images', '3', '--img-size', '64', '--batch-size', '2', '--workers', '0', '--threads', '1']
+    of_image, of_call = validation.main([*arguments, '--rounds', '2'])
+    assert of_call.own == [served[1][1], served[2][1]]
+    assert of_image.own == [(own[1] - own[0]) / 2 for own in served[1:]]
+    assert all(0 <= value <= 1 for own in served for value in own[2:]) and len(served[0]) == 4
 
 
 def test_masks_are_timed():
