@@ -213,6 +213,7 @@ class Runner(BaseRunner):
             model,
             device_ids=[self.device.index] if self.device.type == 'cuda' else None,
             find_unused_parameters=bool(self.cfg.get('find_unused_parameters', False)),
+            gradient_as_bucket_view=True,  # gradients are sent from where they lie, and are held once
             **{buffers: False},
         )
 

@@ -122,7 +122,7 @@ def train(name: str) -> dict[str, dict[str, Tensor]]:
     model, ranks = build(name), get_world_size()
     if ranks > 1:
         synchronise_batch_norm(model)
-        model = MMDistributedDataParallel(model)
+        model = MMDistributedDataParallel(model, gradient_as_bucket_view=True)
     optimizer = torch.optim.SGD([param for param in model.parameters() if param.requires_grad], 1e-3, momentum=0.9)
     wrapper = AccumulatingOptimWrapper(
         optimizer, accumulate=2, amp=False, clip_grad_norm=None, reduction=FAMILIES[name].reduction

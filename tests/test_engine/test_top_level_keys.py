@@ -75,7 +75,7 @@ def test_unused_parameters_and_the_processes(tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.model.MMDistributedDataParallel', lambda model, **options: seen.update(options))
     runner = make_runner(tmp_path, find_unused_parameters=True)
     runner._wrap(runner.model)
-    assert seen['find_unused_parameters'] is True
+    assert seen['find_unused_parameters'] is True and seen['gradient_as_bucket_view'] is True
     monkeypatch.setattr('detkit.engine.base_runner.init_distributed', lambda *arguments: seen.update(process=arguments))
     make_runner(tmp_path / 'b', env_cfg=dict(backend='gloo', timeout=7))
     assert seen['process'][2:] == ('gloo', 7)
