@@ -5,8 +5,10 @@
     python benchmarks/prediction.py --runtime openvino
 
 A prediction is what a user gets from a list of pictures: reading, decoding, letterboxing, the network, suppression, and
-the masks. Each side lives in its own process; the two take turns picture list by picture list. The weights are random,
-with the bias of the classes raised until there is something to find, or those of ``--weights``; detkit converts them.
+the masks, which detkit computes when they are asked for: those of the original image, while ultralytics' are those of
+the network's input. Each side lives in its own process; the two take turns picture list by picture list. The weights
+are random, with the bias of the classes raised until there is something to find, or those of ``--weights``; detkit
+converts them.
 
 Without ultralytics detkit runs alone, on random weights that find nothing. The peer pads the pictures of a batch to a
 square where their shapes differ, and leaves out objects whose mask is empty: it may find other numbers of objects.
@@ -113,7 +115,12 @@ def detkit_side(args: argparse.Namespace, pictures: Sequence[str]) -> Callable[[
 
     def predict() -> int:
         results = model(pictures, stream=True, batch_size=args.batch_size, img_size=args.img_size, **options)
-        return sum(len(result) for result in results)
+        found = 0
+        for result in results:
+            found += len(result)
+            if result.instance_masks is not None and not args.without_masks:
+                result.instance_masks.crops  # noqa: B018 computed when they are asked for
+        return found
 
     return predict
 
@@ -163,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     parser.add_argument('--source', help='a folder of pictures; by default they are drawn')
     parser.add_argument('--images', type=int, default=32, help='pictures to draw')
     parser.add_argument('--picture-size', type=int, nargs=2, metavar=('W', 'H'), help='enlarge drawn pictures to it')
+    parser.add_argument('--without-masks', action='store_true', help="detkit's masks are not asked for")
     parser.add_argument('--reduced-decoding', action='store_true', help='for detkit, see docs/performance.md')
     parser.add_argument('--weights', help="a file of ultralytics' weights; random ones by default")
     parser.add_argument('--rounds', type=int, default=5, help='counted rounds, after one that is not')
@@ -190,6 +198,8 @@ def main(argv: Sequence[str] | None = None) -> list[Comparison]:
     seconds = {name: [each[0] for each in own] for name, own in found.items()}
     how = ('bf16' if args.amp else 'float32') if args.runtime == 'torch' else args.runtime
     title = f'YOLOv8{args.size} {args.task}, batch {args.batch_size}, {args.img_size} px, {how}'
+    if args.without_masks:
+        title += ', masks not asked for'
     if args.picture_size:
         title += f', pictures of {args.picture_size[0]} x {args.picture_size[1]} px'
     if args.reduced_decoding:

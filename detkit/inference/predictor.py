@@ -191,17 +191,19 @@ class Predictor:
         remaining = iter(images)
         numbers = count()
 
-        def take_batch() -> list[tuple[SourceImage, Prepared | DataError]]:
-            batch = list(islice(remaining, self.options.batch_size))
-            return list(zip(batch, readers.map(self.prepare, batch, numbers), strict=True))
+        def take_batch() -> tuple[list[tuple[SourceImage, Prepared | DataError]], dict | None]:
+            taken = list(islice(remaining, self.options.batch_size))
+            items = list(zip(taken, readers.map(self.prepare, taken, numbers), strict=True))
+            packed = [item.packed for _, item in items if isinstance(item, Prepared)]
+            return items, self.make_batch(packed) if packed else None
 
         with ThreadPoolExecutor(min(_READERS, self.options.batch_size)) as readers, ThreadPoolExecutor(1) as taker:
             ahead = taker.submit(take_batch)
-            while batch := ahead.result():
+            while (taken := ahead.result())[0]:
+                items, batch = taken
                 ahead = taker.submit(take_batch)  # while the network works on this one
-                packed = [item.packed for _, item in batch if isinstance(item, Prepared)]
-                samples = iter(self._run(packed) if packed else ())
-                for image, item in batch:
+                samples = iter(() if batch is None else self.predict_batch(batch))
+                for image, item in items:
                     if isinstance(item, Prepared):
                         yield Predicted(image, item.img, next(samples))
                     else:
