@@ -49,6 +49,20 @@ def _detr(backbone: dict, **head: Any) -> Family:
     return Family(dict(type='DETR', backbone=backbone, head={**small_head(NUM_CLASSES, dropout=0.2), **head}), 'mean')
 
 
+def _rfdetr(**head: Any) -> Family:
+    backbone = dict(type='WindowedViT', embed_dims=16, depth=2, num_heads=2, global_blocks=(1,), out_indices=(1, 2))
+    decoder = dict(type='LiteDecoder', embed_dims=16, num_heads=2, cross_heads=4, num_layers=2, feedforward_dims=16)
+    return Family(
+        dict(
+            type='SingleStageDetector',
+            backbone=backbone,
+            neck=dict(type='MultiScaleProjector', out_channels=16, out_strides=(8, 16), num_blocks=1),
+            head=dict(num_queries=8, num_groups=3, decoder=decoder, **head),
+        ),
+        'mean',
+    )
+
+
 _WIDER = {**small_head(dropout=0.2)['transformer'], 'embed_dims': 64, 'num_heads': 8}  # as masks need it
 
 FAMILIES = {
@@ -69,6 +83,8 @@ FAMILIES = {
     ),
     'detr': _detr(dict(type='ResNet', depth=18, out_indices=(1, 2), norm='frozen')),
     'detr_seg': _detr(_BACKBONE, type='DETRSegmentHead', transformer=_WIDER),
+    'rfdetr': _rfdetr(type='RFDETRHead'),
+    'rfdetr_seg': _rfdetr(type='RFDETRSegmentHead'),
 }
 
 
